@@ -1,0 +1,1 @@
+//! Creates datasets and stores that are missing.

@@ -1,0 +1,94 @@
+//! What those who watch a run are told. One vocabulary between `send` and everything that only looks on.
+//!
+//! Events come after the journal has been written and may be dropped; nothing is computed from them that a
+//! report states. Observers must return at once.
+
+use std::time::Duration;
+
+use crate::record::Outcome;
+
+/// The number of a load in its plan: its order in the manifest, from 0.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct LoadId(pub u32);
+
+/// What a load is going to do, for those who draw it.
+#[derive(Debug, Clone)]
+pub struct LoadPlanned {
+    /// The load's name in the manifest.
+    pub name: String,
+    /// The name of its target.
+    pub target: String,
+    /// How many records the plan holds for it.
+    pub records: u64,
+    /// How many bytes these records have.
+    pub bytes: u64,
+}
+
+/// Something that happened in a run.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The sources are being read; records found so far.
+    Scanning {
+        /// Records found so far.
+        records: u64,
+        /// Bytes read so far.
+        bytes: u64,
+    },
+    /// Sending begins. [`LoadId`] indexes `loads`.
+    Started {
+        /// The loads, in the order of the manifest.
+        loads: Vec<LoadPlanned>,
+    },
+    /// A request left for the target.
+    Sent {
+        /// The load that it belongs to.
+        load: LoadId,
+    },
+    /// A request came back, whatever it said.
+    Answered {
+        /// The load that it belongs to.
+        load: LoadId,
+        /// The HTTP status, or none where no response came.
+        status: Option<u16>,
+    },
+    /// An attempt failed and will be made again.
+    Retrying {
+        /// The load that it belongs to.
+        load: LoadId,
+        /// How long it waits.
+        after: Duration,
+    },
+    /// A record has its outcome, and the journal holds it.
+    Settled {
+        /// The load that it belongs to.
+        load: LoadId,
+        /// Its outcome.
+        outcome: Outcome,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// No new work is started; what is in flight is being finished.
+    Stopping {
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// The run is over.
+    Finished,
+}
+
+/// Someone who watches a run. Called from many tasks at once; must not block.
+pub trait Observe: Send + Sync + std::fmt::Debug {
+    /// Takes note of an event.
+    fn observe(&self, event: &Event);
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observe for Unobserved {
+    fn observe(&self, _: &Event) {}
+}

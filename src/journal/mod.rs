@@ -1,0 +1,1 @@
+//! The only truth of what happened in a run: append-only, durable first.

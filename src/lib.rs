@@ -1,0 +1,45 @@
+//! Stoker loads healthcare data stores from a manifest, with a true outcome for every record.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//!  YAML ─ manifest::read → Manifest ─┐
+//!  target ─ probe → facts ───────────┼ plan → Plan ─ send::run ─┬→ journal (durable first) ─ report → text, json, junit, md
+//!  source ─ scan → records ──────────┘ pure     one gate per target └→ events → progress (may drop)
+//! ```
+//!
+//! The modules, from the bottom up; a module uses only modules of lower layers (`tests/architecture.rs`
+//! lists the edges):
+//!
+//! - 0: [`record`] (what travels, and how it ends), [`unit`] (rates, sizes, durations), [`diagnostic`]
+//!   (problems with a place), [`event`] (what watchers are told), [`fhir`] (pure knowledge of FHIR JSON).
+//! - 1: [`manifest`] (what the user wrote), [`source`] (files into records), [`target`] (builds requests,
+//!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
+//! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
+//! - 3: [`probe`] (facts of a target), [`ensure`] (creates stores), [`send`] (carries a plan out),
+//!   [`journal`] (the only truth of what happened).
+//! - 4: [`report`] (reads the journal), [`progress`] (draws events).
+//! - 5: [`emulator`] (the embedded local store).
+//! - 6: [`cli`] (reads arguments and the environment, writes to the terminal, chooses the exit code).
+//!
+//! The library exists for the binary and its tests; it promises no stable interface.
+
+pub mod auth;
+pub mod cli;
+pub mod diagnostic;
+pub mod emulator;
+pub mod ensure;
+pub mod event;
+pub mod fhir;
+pub mod gate;
+pub mod journal;
+pub mod manifest;
+pub mod plan;
+pub mod probe;
+pub mod progress;
+pub mod record;
+pub mod report;
+pub mod send;
+pub mod source;
+pub mod target;
+pub mod unit;

@@ -1,0 +1,246 @@
+//! The manifest: what a user wrote, read, checked and resolved into settings.
+//!
+//! `schema` holds the types as written, `read` the YAML, `resolve` turns both into the types below with all
+//! defaults filled in, `check` holds the rules across keys. All problems are reported at once, each with its
+//! place. Nothing here looks at a target or opens a resource file; globs are expanded by `source`.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{
+    record::Interaction,
+    unit::{ByteSize, Rate},
+};
+
+/// A manifest with everything resolved: variables substituted, includes merged, defaults filled in.
+///
+/// Relative paths have been joined to the folder of the manifest that wrote them. No secret stands in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The name; runs are named after it.
+    pub name: String,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The targets that loads name, in the order of the file.
+    pub targets: Vec<TargetSettings>,
+    /// The loads, in the order of the file.
+    pub loads: Vec<LoadSettings>,
+    /// Settings of the run as a whole.
+    pub run: RunSettings,
+}
+
+/// Settings of the run as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSettings {
+    /// Stop when so many records have failed.
+    pub max_errors: Option<MaxErrors>,
+    /// Where runs and history are kept.
+    pub state: Option<PathBuf>,
+    /// How far the journal goes before a write counts as done.
+    pub journal: Sync,
+    /// The budget of bodies in flight or waiting.
+    pub memory: ByteSize,
+}
+
+/// The failures after which a run stops.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxErrors {
+    /// So many records.
+    Count(u64),
+    /// So many in a hundred of the plan's records.
+    Percent(f64),
+}
+
+/// How far a journal line goes before it counts as durable (design §3).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// Handed to the kernel: survives `kill -9`.
+    None,
+    /// Also on the disk, by group commit: survives a power cut.
+    #[default]
+    Group,
+    /// On the disk after every single write.
+    Always,
+}
+
+/// A target: a store to load, and how to talk to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetSettings {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Which store it is.
+    pub store: Store,
+    /// How to prove who we are.
+    pub auth: Auth,
+    /// TLS settings.
+    pub tls: Tls,
+    /// A proxy for this target; without it the environment's proxies hold.
+    pub proxy: Option<Url>,
+    /// Headers added to every request.
+    pub headers: BTreeMap<String, String>,
+    /// The project that pays for the quota (`x-goog-user-project`).
+    pub quota_project: Option<String>,
+    /// At most so many operations; a Bundle costs its entries.
+    pub rate: Option<Rate>,
+    /// At most so many bytes of request bodies.
+    pub bytes_rate: Option<Rate>,
+    /// Requests in flight at the most.
+    pub concurrency: u32,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How attempts are repeated.
+    pub retry: Retry,
+    /// End the run when the target has been down for so long.
+    pub give_up_after: Duration,
+}
+
+/// How attempts are repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts for one record, the first included.
+    pub attempts: u32,
+    /// The first wait is at most so long; it doubles from there.
+    pub base: Duration,
+    /// No wait is longer, unless the server asks for it with `Retry-After`.
+    pub max: Duration,
+}
+
+/// Which store a target is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Store {
+    /// A FHIR store of the Google Cloud Healthcare API.
+    GoogleFhir(GoogleFhir),
+    /// Any FHIR R4 server.
+    Fhir {
+        /// The service base URL.
+        url: Url,
+    },
+    /// The embedded local store.
+    Local {
+        /// Its directory.
+        dir: PathBuf,
+        /// FhirStore settings used when the store is created.
+        store: BTreeMap<String, serde_json::Value>,
+    },
+}
+
+/// A FHIR store of the Google Cloud Healthcare API, by its resource name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoogleFhir {
+    /// The API, `https://healthcare.googleapis.com/` unless pointed elsewhere.
+    pub endpoint: Url,
+    /// Project id.
+    pub project: String,
+    /// Location, such as `us-central1`.
+    pub location: String,
+    /// Dataset id.
+    pub dataset: String,
+    /// FHIR store id.
+    pub fhir_store: String,
+    /// When present, the dataset and the store are created if missing, with these FhirStore fields.
+    pub ensure: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// How to prove who we are. Holds the places of secrets, never a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// Nothing is sent.
+    None,
+    /// Google credentials: the file, or Application Default Credentials where there is none.
+    Google {
+        /// A credential file of any kind Google hands out.
+        credentials: Option<PathBuf>,
+    },
+    /// `Authorization: Bearer`.
+    Bearer(SecretPlace),
+    /// `Authorization: Basic`.
+    Basic {
+        /// The user name.
+        user: String,
+        /// Where the password is.
+        password: SecretPlace,
+    },
+}
+
+/// Where a secret is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretPlace {
+    /// An environment variable.
+    Env(String),
+    /// A file; trailing line breaks are dropped. Read anew when a token is refused.
+    File(PathBuf),
+}
+
+/// TLS settings. Certificates are always verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// A PEM file of certificate authorities trusted besides the system's.
+    pub ca: Option<PathBuf>,
+    /// A PEM file with the client's certificate chain.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the client's private key.
+    pub key: Option<PathBuf>,
+}
+
+/// A load: a named set of files bound for one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadSettings {
+    /// Its name.
+    pub name: String,
+    /// The name of its target.
+    pub target: String,
+    /// Loads that must be over before this one begins.
+    pub after: Vec<String>,
+    /// Globs, in order; one that begins with `!` takes away. `-` is standard input.
+    pub files: Vec<FilePattern>,
+    /// What is done with its records; none leaves Bundle entries their own request, and creates the rest.
+    pub interaction: Option<Interaction>,
+    /// Which identifiers identify.
+    pub identity: Identity,
+    /// Before an update, read what the store holds and leave equal content alone.
+    pub compare: bool,
+}
+
+/// One glob of a load, with the place where it was written (for messages).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePattern {
+    /// The pattern as written, without a leading `!`; `-` for standard input.
+    pub pattern: String,
+    /// Takes files away instead of adding them.
+    pub exclude: bool,
+    /// The folder to which a relative pattern is relative.
+    pub folder: PathBuf,
+    /// The manifest that wrote it, line and column from 1.
+    pub place: (PathBuf, usize, usize),
+}
+
+/// Which identifier systems identify records, per type (design §9).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Resource type → identifier systems, the first that a record has counts.
+    pub systems: BTreeMap<String, Vec<String>>,
+    /// What becomes of a record without such an identifier.
+    pub missing: Missing,
+}
+
+/// What becomes of a record that a condition cannot be built for.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// It is created without a condition.
+    Create,
+    /// It is not sent (`unsupported`).
+    #[default]
+    Refuse,
+}

@@ -1,0 +1,1 @@
+//! Gets the facts of a target.

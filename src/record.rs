@@ -1,0 +1,182 @@
+//! What travels through Stoker: records, where they stand, what is done with them, and how they end.
+//!
+//! Pure values shared by every layer. Reading them from files is `source`'s work, deciding about them is
+//! `plan`'s, sending them is `send`'s.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The number of a source in its plan: the order in which the sources were found, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourceId(pub u32);
+
+/// A stretch of bytes in a decompressed source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// Where a record stands: file, index in the file, span in the decompressed bytes.
+///
+/// Two records never share a position, so it is what outcomes, duplicates and blocked records name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// The source that holds the record.
+    pub source: SourceId,
+    /// The record's index in its source, from 0.
+    pub index: u64,
+    /// The line on which the record begins, from 1.
+    pub line: u64,
+    /// For a record that is an entry of a Bundle: its index in `Bundle.entry`, from 0.
+    pub entry: Option<u32>,
+    /// The bytes of the record: the resource itself, or the whole entry for an entry of a Bundle.
+    pub span: Span,
+}
+
+impl Position {
+    /// Renders the position for people, as `file:line` or `file:line (entry 3)`.
+    pub fn display<'a>(&'a self, file: &'a str) -> impl fmt::Display + 'a {
+        DisplayPosition {
+            position: self,
+            file,
+        }
+    }
+}
+
+struct DisplayPosition<'a> {
+    position: &'a Position,
+    file: &'a str,
+}
+
+impl fmt::Display for DisplayPosition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.position.line)?;
+        match self.position.entry {
+            Some(entry) => write!(f, " (entry {entry})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is done with a record, in FHIR's words (<https://hl7.org/fhir/R4/http.html>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interaction {
+    /// `POST [type]`: the server assigns the id.
+    Create,
+    /// `PUT [type]/[id]` with the file's id.
+    Update,
+    /// `POST [type]` with `If-None-Exist`.
+    ConditionalCreate,
+    /// `PUT [type]?criteria`.
+    ConditionalUpdate,
+    /// `PATCH`; only as an entry of a Bundle.
+    Patch,
+    /// `DELETE`; only as an entry of a Bundle.
+    Delete,
+}
+
+impl Interaction {
+    /// Returns the word used in manifests, plans and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::ConditionalCreate => "conditional-create",
+            Self::ConditionalUpdate => "conditional-update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// Tells whether carrying it out twice leaves the store as once would.
+    ///
+    /// This decides what may be sent again when the fate of an attempt is unknown. A conditional update is
+    /// not counted in: with no match it creates, and an index that lags may miss the first creation.
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Update | Self::Delete)
+    }
+}
+
+impl fmt::Display for Interaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a record ended. Every record of a plan ends in exactly one, and the totals equal the plan's count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The store holds a new resource.
+    Created,
+    /// The store holds a new version (or, for a delete, no current version).
+    Updated,
+    /// The store already held this content.
+    Unchanged,
+    /// A condition hit an existing resource; its content was not compared.
+    Matched,
+    /// The same identity and content as the record at another position.
+    Duplicate,
+    /// Never sent: it cannot be loaded there.
+    Unsupported,
+    /// Refused by the store.
+    Rejected,
+    /// Never sent: a record that it needs did not arrive.
+    Blocked,
+    /// Sent, and nothing can prove what became of it.
+    Unknown,
+    /// Not tried: the run was interrupted or stopped.
+    Pending,
+}
+
+impl Outcome {
+    /// All outcomes, in the order in which reports list them.
+    pub const ALL: [Self; 10] = [
+        Self::Created,
+        Self::Updated,
+        Self::Unchanged,
+        Self::Matched,
+        Self::Duplicate,
+        Self::Unsupported,
+        Self::Rejected,
+        Self::Blocked,
+        Self::Unknown,
+        Self::Pending,
+    ];
+
+    /// Returns the word used in journals and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Matched => "matched",
+            Self::Duplicate => "duplicate",
+            Self::Unsupported => "unsupported",
+            Self::Rejected => "rejected",
+            Self::Blocked => "blocked",
+            Self::Unknown => "unknown",
+            Self::Pending => "pending",
+        }
+    }
+
+    /// Tells whether the record is in the store as its source wants it.
+    pub fn is_well(self) -> bool {
+        matches!(
+            self,
+            Self::Created | Self::Updated | Self::Unchanged | Self::Matched | Self::Duplicate
+        )
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

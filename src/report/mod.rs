@@ -1,0 +1,1 @@
+//! What became of every record, computed from a run's journal alone.

@@ -1,0 +1,1 @@
+//! Builds the requests of a target and reads its responses. Sends nothing itself.

@@ -1,0 +1,239 @@
+//! Values with units: rates, sizes, durations, and how people write them (`500/s`, `64 MB`, `30s`).
+//!
+//! Parsing and printing only. What a rate means for a target is `gate`'s business.
+
+use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a value with a unit could not be read: what was expected, with an example.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not {expected}")]
+pub struct ParseUnitError {
+    value: String,
+    expected: &'static str,
+}
+
+impl ParseUnitError {
+    fn new(value: &str, expected: &'static str) -> Self {
+        Self {
+            value: value.to_owned(),
+            expected,
+        }
+    }
+}
+
+/// The window in which a [`Rate`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Window {
+    /// Any sliding second.
+    Second,
+    /// Any sliding minute.
+    Minute,
+}
+
+impl Window {
+    /// Returns the length of the window.
+    pub fn duration(self) -> Duration {
+        match self {
+            Self::Second => Duration::from_secs(1),
+            Self::Minute => Duration::from_mins(1),
+        }
+    }
+}
+
+/// At most so many operations (or bytes) in any sliding window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; a rate of zero does not exist.
+    pub amount: NonZeroU32,
+    /// In which window.
+    pub window: Window,
+}
+
+const RATE: &str = "a rate; write `500/s` or `30000/min`";
+const BYTES_RATE: &str = "a rate in bytes; write `10 MB/s` or `600 MB/min`";
+const SIZE: &str = "a size; write `64 MB`, `512 KiB` or a number of bytes";
+const DURATION: &str = "a duration; write `500ms`, `30s`, `5m` or `1h`";
+
+fn window(text: &str) -> Option<Window> {
+    match text.trim() {
+        "s" | "sec" | "second" => Some(Window::Second),
+        "m" | "min" | "minute" => Some(Window::Minute),
+        _ => None,
+    }
+}
+
+impl FromStr for Rate {
+    type Err = ParseUnitError;
+
+    fn from_str(text: &str) -> Result<Self, ParseUnitError> {
+        let error = || ParseUnitError::new(text, RATE);
+        let (amount, unit) = text.split_once('/').ok_or_else(error)?;
+        let amount = amount
+            .trim()
+            .replace('_', "")
+            .parse()
+            .map_err(|_| error())?;
+        Ok(Self {
+            amount,
+            window: window(unit).ok_or_else(error)?,
+        })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let window = match self.window {
+            Window::Second => "s",
+            Window::Minute => "min",
+        };
+        write!(f, "{}/{window}", self.amount)
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// Reads a rate in bytes, such as `10 MB/s`.
+pub fn parse_bytes_rate(text: &str) -> Result<Rate, ParseUnitError> {
+    let error = || ParseUnitError::new(text, BYTES_RATE);
+    let (amount, unit) = text.split_once('/').ok_or_else(error)?;
+    let bytes = amount.parse::<ByteSize>().map_err(|_| error())?.0;
+    let amount = u32::try_from(bytes)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .ok_or_else(error)?;
+    Ok(Rate {
+        amount,
+        window: window(unit).ok_or_else(error)?,
+    })
+}
+
+/// A number of bytes. `MB` is 1,000,000 and `MiB` is 1,048,576.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ByteSize(pub u64);
+
+impl FromStr for ByteSize {
+    type Err = ParseUnitError;
+
+    fn from_str(text: &str) -> Result<Self, ParseUnitError> {
+        let error = || ParseUnitError::new(text, SIZE);
+        let trimmed = text.trim();
+        let digits = trimmed
+            .find(|c: char| !c.is_ascii_digit() && c != '_')
+            .unwrap_or(trimmed.len());
+        let (number, unit) = trimmed.split_at(digits);
+        let number: u64 = number.replace('_', "").parse().map_err(|_| error())?;
+        let factor: u64 = match unit.trim() {
+            "" | "B" => 1,
+            "kB" | "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(error()),
+        };
+        number.checked_mul(factor).map(Self).ok_or_else(error)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+        for (size, unit) in UNITS {
+            if self.0 >= size {
+                return write!(f, "{:.1} {unit}", self.0 as f64 / size as f64);
+            }
+        }
+        write!(f, "{} B", self.0)
+    }
+}
+
+/// Reads a duration such as `500ms`, `30s`, `5m` or `1h`.
+pub fn parse_duration(text: &str) -> Result<Duration, ParseUnitError> {
+    let error = || ParseUnitError::new(text, DURATION);
+    let trimmed = text.trim();
+    let digits = trimmed
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| error())?;
+    let seconds = match unit.trim() {
+        "ms" => number / 1000.0,
+        "s" => number,
+        "m" | "min" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(error()),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| error())
+}
+
+/// Renders a duration for people: `840 ms`, `12.4 s`, `3m 05s`, `1h 02m`.
+pub fn display_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        1..60 => format!("{:.1} s", duration.as_secs_f64()),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_and_printed() {
+        let rate: Rate = "500/s".parse().unwrap();
+        assert_eq!((rate.amount.get(), rate.window), (500, Window::Second));
+        assert_eq!(
+            "30_000/min".parse::<Rate>().unwrap().to_string(),
+            "30000/min"
+        );
+        for wrong in ["", "500", "0/s", "-1/s", "fast", "5/h", "4294967296/s"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+        assert_eq!(
+            "fast".parse::<Rate>().unwrap_err().to_string(),
+            "`fast` is not a rate; write `500/s` or `30000/min`"
+        );
+    }
+
+    #[test]
+    fn sizes_and_byte_rates_are_read() {
+        assert_eq!("64 MB".parse::<ByteSize>().unwrap().0, 64_000_000);
+        assert_eq!("1KiB".parse::<ByteSize>().unwrap().0, 1024);
+        assert_eq!("17".parse::<ByteSize>().unwrap().0, 17);
+        assert!("18446744073709551615 GB".parse::<ByteSize>().is_err());
+        assert_eq!(
+            parse_bytes_rate("10 MB/s").unwrap().amount.get(),
+            10_000_000
+        );
+        assert!(parse_bytes_rate("10 GB/s").is_err());
+        assert_eq!(ByteSize(61_740_000).to_string(), "61.7 MB");
+    }
+
+    #[test]
+    fn durations_are_read_and_printed() {
+        assert_eq!(parse_duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(parse_duration("1.5h").unwrap(), Duration::from_mins(90));
+        assert!(parse_duration("5").is_err() && parse_duration("1e400h").is_err());
+        assert_eq!(display_duration(Duration::from_secs(185)), "3m 05s");
+    }
+}
