@@ -1,1 +1,46 @@
 //! The only truth of what happened in a run: append-only, durable first.
+//!
+//! A run directory holds the plan (`plan.ndjson`: what would be done), the journal (`journal.ndjson`: what became
+//! of it) and `rejected/` (what must not stand anywhere else). `format` holds the journal's lines, `writer`
+//! appends them with group commit, `reader` reads them back and tolerates a torn tail. [`Ledger`] is what
+//! `send` writes through; it knows nothing of files.
+
+use std::{fmt, path::PathBuf};
+
+use futures::future::BoxFuture;
+
+pub mod format;
+mod reader;
+mod run;
+mod writer;
+
+pub use format::{Line, SettleLine, Settlement, Tally};
+pub use reader::{Fate, History, read};
+pub use run::{RunDirectory, Said, private_append, private_directory, private_file};
+pub use writer::Journal;
+
+/// Where `send` writes what it is about to do and what became of it.
+///
+/// Both calls return once the lines are durable (design §3); what has been settled is never sent again.
+pub trait Ledger: Send + Sync + fmt::Debug {
+    /// Notes that records are about to be sent in a way that must not happen twice.
+    fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Notes what became of records.
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Notes the figures of the session so far; a later tally of the same session replaces an earlier one.
+    fn tally(&self, tally: Tally) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// The journal could not be written or read: the run cannot go on.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what} `{}`: {why}", path.display())]
+pub struct Error {
+    /// What was being done, such as `cannot write to the journal`.
+    pub what: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub why: String,
+}

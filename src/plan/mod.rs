@@ -1,1 +1,171 @@
-//! Decides what will be done with every record. Pure: manifest settings, records and facts in, plan out.
+//! Decides what will be done with every record. Pure: settings, records and facts in, steps out.
+//!
+//! [`Planner`] decides, record by record; `file` writes and reads plans as streamed segments, so that memory does
+//! not grow with the input; `survey` reads the sources through the planner. `send` reads only the plan.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::LoadId,
+    manifest::{LoadSettings, RunSettings, TargetSettings},
+    record::{Interaction, Position, SourceId, Span},
+    source::{Compression, Fingerprint, Form},
+    target::Facts,
+};
+
+pub mod file;
+mod summary;
+
+pub use summary::{LoadSummary, Summary};
+
+/// The version of the plan's format.
+pub const VERSION: u32 = 1;
+
+/// The beginning of a plan: everything that holds for all of its steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`] of the Stoker that wrote it.
+    pub version: u32,
+    /// The Stoker that wrote it.
+    pub stoker: String,
+    /// The manifest's name.
+    pub name: String,
+    /// The manifest's file.
+    pub manifest: std::path::PathBuf,
+    /// When it was made.
+    pub created: jiff::Timestamp,
+    /// The targets, with the facts that the plan relies on.
+    pub targets: Vec<PlannedTarget>,
+    /// The loads, in the order of the manifest; [`LoadId`] indexes them.
+    pub loads: Vec<LoadSettings>,
+    /// Settings of the run.
+    pub run: RunSettings,
+}
+
+impl Header {
+    /// Returns the target of a load.
+    pub fn target_of(&self, load: LoadId) -> Option<&PlannedTarget> {
+        let name = &self.loads.get(load.0 as usize)?.target;
+        self.targets
+            .iter()
+            .find(|target| target.settings.name == *name)
+    }
+}
+
+/// A target and what is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedTarget {
+    /// How to talk to it.
+    pub settings: TargetSettings,
+    /// What the plan relies on.
+    pub facts: Facts,
+}
+
+/// A source of a plan, with what it was when the plan was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedSource {
+    /// Its number.
+    pub id: SourceId,
+    /// The load that reads it.
+    pub load: LoadId,
+    /// Its path as it is shown; `-` for standard input.
+    pub name: String,
+    /// The file; none for standard input.
+    pub path: Option<std::path::PathBuf>,
+    /// Its form.
+    pub form: Form,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// What it was when it was read.
+    pub fingerprint: Fingerprint,
+}
+
+/// The number of a group in its plan, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GroupId(pub u32);
+
+/// The kind of Bundle in which a group travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BundleType {
+    /// All or nothing.
+    Transaction,
+    /// Each entry for itself.
+    Batch,
+}
+
+impl BundleType {
+    /// Returns FHIR's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// Records that travel in one request. Its steps follow it in the plan without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its number.
+    pub id: GroupId,
+    /// The Bundle it travels in.
+    pub bundle: BundleType,
+    /// How many of the steps that follow belong to it.
+    pub records: u32,
+    /// The bytes of its entries.
+    pub bytes: u64,
+}
+
+/// What will be done with one record. Steps are numbered by their order in the plan, from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its number in the plan, the same in journal and report.
+    pub number: u64,
+    /// The load it belongs to.
+    pub load: LoadId,
+    /// Where the record stands.
+    pub position: Position,
+    /// The bytes of the resource: the position's span, or a part of it for an entry; empty for a delete.
+    pub body: Span,
+    /// The resource type; empty where the record has none.
+    pub kind: String,
+    /// The id in the file, where it has one.
+    pub id: Option<String>,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What is done with a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is sent by itself.
+    Send(Interaction),
+    /// It is sent in its group, as the entry's own request says.
+    Entry(Interaction),
+    /// It is not sent: it cannot be loaded there.
+    Unsupported(Reason),
+}
+
+impl Action {
+    /// Returns the interaction of a record that is sent.
+    pub fn interaction(&self) -> Option<Interaction> {
+        match self {
+            Self::Send(interaction) | Self::Entry(interaction) => Some(*interaction),
+            Self::Unsupported(_) => None,
+        }
+    }
+}
+
+/// Why a record cannot be loaded: Stoker's own words, with no content of the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// A word for machines, such as `malformed`.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// Where in the record, as a JSON path.
+    pub path: Option<String>,
+}

@@ -1,1 +1,186 @@
-//! Builds the requests of a target and reads its responses. Sends nothing itself.
+//! Targets: builds their requests and reads their responses. Sends nothing itself.
+//!
+//! `fhir` knows FHIR's REST interactions and Bundles, which every kind of FHIR target shares; `google` knows
+//! the resource names and admin calls of the Cloud Healthcare API around them. What can be known about a
+//! target without asking it stands in [`Facts::documented`].
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::manifest::{Store, TargetSettings};
+
+pub mod google;
+
+/// The project, location, dataset and store under which the embedded local store keeps its one FHIR store.
+pub const LOCAL_PROJECT: &str = "local";
+/// See [`LOCAL_PROJECT`].
+pub const LOCAL_LOCATION: &str = "local";
+/// See [`LOCAL_PROJECT`].
+pub const LOCAL_DATASET: &str = "stoker";
+/// See [`LOCAL_PROJECT`].
+pub const LOCAL_FHIR_STORE: &str = "fhir";
+
+/// What a plan needs to know about a target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// These are the documented facts of its kind; the target itself was not asked.
+    pub assumed: bool,
+    /// The target does not exist yet and will be created.
+    pub missing: bool,
+    /// The FHIR version it speaks, as in `CapabilityStatement.fhirVersion`, such as `4.0.1`.
+    pub fhir_version: Option<String>,
+    /// Whether `PUT` of an id that is not there creates it.
+    pub update_create: Option<bool>,
+    /// Whether `If-None-Exist` is honoured.
+    pub conditional_create: Option<bool>,
+    /// Whether `PUT [type]?criteria` is honoured.
+    pub conditional_update: Option<bool>,
+    /// Whether it executes transactions.
+    pub transaction: Option<bool>,
+    /// Whether it executes batches.
+    pub batch: Option<bool>,
+    /// Whether it refuses references to what is not there.
+    pub integrity: Option<bool>,
+    /// The resource types it takes, sorted; none where it does not say.
+    pub types: Option<Vec<String>>,
+    /// The limits of its requests.
+    pub limits: Limits,
+}
+
+/// The limits of a target's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Entries of a transaction.
+    pub transaction_entries: Option<u32>,
+    /// Entries of a batch.
+    pub batch_entries: Option<u32>,
+    /// Bytes of a Bundle request.
+    pub bundle_bytes: Option<u64>,
+    /// Bytes of a request with a single resource.
+    pub resource_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Google's published limits: executeBundle 50 MB, other FHIR requests 10 MB, transactions 4,500 entries
+    /// (quotas page). A batch has no entry limit there; 4,500 keeps its answers within reach of a timeout.
+    pub const GOOGLE: Self = Self {
+        transaction_entries: Some(4_500),
+        batch_entries: Some(4_500),
+        bundle_bytes: Some(50_000_000),
+        resource_bytes: Some(10_000_000),
+    };
+
+    /// No limit is known.
+    pub const UNKNOWN: Self = Self {
+        transaction_entries: None,
+        batch_entries: None,
+        bundle_bytes: None,
+        resource_bytes: None,
+    };
+}
+
+impl Facts {
+    /// Returns what is documented for the kind of a store, before it is asked.
+    pub fn documented(store: &Store) -> Self {
+        let google = |settings: Option<&std::collections::BTreeMap<String, serde_json::Value>>| {
+            let flag = |name: &str| {
+                settings
+                    .and_then(|s| s.get(name))
+                    .and_then(serde_json::Value::as_bool)
+            };
+            Self {
+                assumed: true,
+                missing: false,
+                fhir_version: Some("4.0.1".to_owned()),
+                update_create: settings.map(|_| flag("enableUpdateCreate").unwrap_or(false)),
+                conditional_create: Some(true),
+                conditional_update: Some(true),
+                transaction: Some(true),
+                batch: Some(true),
+                integrity: settings.map(|_| !flag("disableReferentialIntegrity").unwrap_or(false)),
+                types: None,
+                limits: Limits::GOOGLE,
+            }
+        };
+        match store {
+            Store::GoogleFhir(store) => google(store.ensure.as_ref()),
+            Store::Local { store, .. } => google(Some(&local_store_settings(store))),
+            Store::Fhir { .. } => Self {
+                assumed: true,
+                missing: false,
+                fhir_version: None,
+                update_create: None,
+                conditional_create: None,
+                conditional_update: None,
+                transaction: None,
+                batch: None,
+                integrity: None,
+                types: None,
+                limits: Limits::UNKNOWN,
+            },
+        }
+    }
+}
+
+/// Returns the FhirStore settings with which a local store is created.
+///
+/// Client ids are allowed, unlike Google's default, so that a first load by `update` works with no settings.
+pub fn local_store_settings(
+    given: &std::collections::BTreeMap<String, serde_json::Value>,
+) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let mut settings = std::collections::BTreeMap::from([
+        ("version".to_owned(), serde_json::json!("R4")),
+        ("enableUpdateCreate".to_owned(), serde_json::json!(true)),
+    ]);
+    settings.extend(given.clone());
+    settings
+}
+
+/// A FHIR endpoint: the service base URL, and the store behind it where it is Google-shaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The FHIR service base, with a trailing slash.
+    pub base: Url,
+    /// The Google resource name of the store, for admin calls.
+    pub google: Option<google::StoreName>,
+}
+
+impl Endpoint {
+    /// Returns the endpoint of a target. A local target needs the address of its server.
+    ///
+    /// # Errors
+    ///
+    /// When a name cannot be part of a URL.
+    pub fn of(settings: &TargetSettings, local: Option<&Url>) -> Result<Self, url::ParseError> {
+        match (&settings.store, local) {
+            (Store::Fhir { url }, _) => Ok(Self {
+                base: with_slash(url),
+                google: None,
+            }),
+            (Store::GoogleFhir(store), _) => {
+                let name = google::StoreName::of(store);
+                Ok(Self {
+                    base: name.fhir_base()?,
+                    google: Some(name),
+                })
+            }
+            (Store::Local { .. }, Some(server)) => {
+                let name = google::StoreName::local(server);
+                Ok(Self {
+                    base: name.fhir_base()?,
+                    google: Some(name),
+                })
+            }
+            (Store::Local { .. }, None) => Err(url::ParseError::EmptyHost),
+        }
+    }
+}
+
+fn with_slash(url: &Url) -> Url {
+    let mut url = url.clone();
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    url
+}

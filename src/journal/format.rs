@@ -1,0 +1,151 @@
+//! The journal's lines: newline-delimited JSON, one object with a single member that names the kind of line.
+//!
+//! ```json
+//! {"journal":{"version":1,"run":"clinic-20261123T070000Z","stoker":"0.1.0"}}
+//! {"session":{"number":1,"started":"2026-11-23T07:00:00Z"}}
+//! {"intend":[12,13]}
+//! {"settle":{"record":12,"outcome":"created","attempts":1,"status":201,"id":"…","version":"…","latency_us":1830}}
+//! {"tally":{"session":1,"elapsed_ms":1200,"requests":40,"retries":2,"statuses":{"201":38,"429":2},…}}
+//! {"end":{"session":1,"at":"2026-11-23T07:00:09Z","how":"complete"}}
+//! ```
+//!
+//! Records are named by their step number in the plan. A line that has no line break at its end is a torn tail
+//! and is ignored. No content of records and no server text stands here (design §10).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::record::Outcome;
+
+/// The version of the journal's format.
+pub const VERSION: u32 = 1;
+
+/// One line of a journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// The first line: what this file is.
+    Journal(JournalLine),
+    /// A session begins: a run is carried to its end over one or more of them.
+    Session(SessionLine),
+    /// Records are about to be sent in a way that must not happen twice.
+    Intend(Vec<u64>),
+    /// What became of a record. The last line of a record holds.
+    Settle(SettleLine),
+    /// The figures of a session so far. The last line of a session holds.
+    Tally(Tally),
+    /// A session ended in order.
+    End(EndLine),
+}
+
+/// What the file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalLine {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The name of the run, which is the name of its directory.
+    pub run: String,
+    /// The Stoker that began it.
+    pub stoker: String,
+}
+
+/// The beginning of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLine {
+    /// From 1.
+    pub number: u32,
+    /// When it began.
+    pub started: Timestamp,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettleLine {
+    /// The record's step number in the plan.
+    pub record: u64,
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// How many attempts were made; 0 where nothing was sent.
+    pub attempts: u32,
+    /// The last HTTP status, of the entry where it travelled in a Bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The id that the store holds it under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The version that the store gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How long the last attempt took, in microseconds; waiting for slots, rate and retries not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<u64>,
+    /// `issue.code` of the server's OperationOutcome, or Google's status word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// `issue.expression`: where in the record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expression: Vec<String>,
+    /// Stoker's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What became of a record, with what the server said of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// What goes into the journal.
+    pub line: SettleLine,
+    /// The server's words: content, so they go to `rejected/` only.
+    pub said: Option<String>,
+}
+
+/// The figures of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// The session's number.
+    pub session: u32,
+    /// How long it has lasted, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Requests sent, look-ups not counted.
+    pub requests: u64,
+    /// Attempts that repeated an earlier one.
+    pub retries: u64,
+    /// How often each HTTP status came; `none` where no response came.
+    pub statuses: BTreeMap<String, u64>,
+    /// Bytes of request bodies.
+    pub bytes_sent: u64,
+    /// Bytes of response bodies.
+    pub bytes_received: u64,
+}
+
+/// The end of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndLine {
+    /// The session's number.
+    pub session: u32,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How.
+    pub how: Ending,
+    /// Why, in Stoker's words, where it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Every record has its outcome.
+    Complete,
+    /// The user interrupted it.
+    Interrupted,
+    /// More records failed than `max_errors` allows.
+    MaxErrors,
+    /// The target or the credentials failed.
+    Target,
+    /// Reading a source failed.
+    Source,
+}

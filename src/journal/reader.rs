@@ -1,0 +1,196 @@
+//! Reads a journal back: the last word on every record, whatever was killed when.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Error,
+    format::{EndLine, JournalLine, Line, SessionLine, SettleLine, Tally, VERSION},
+};
+use crate::record::Outcome;
+
+/// What a journal says, compactly: per record where its last line stands, not the line.
+#[derive(Debug)]
+pub struct History {
+    /// What the file is.
+    pub journal: JournalLine,
+    /// The sessions so far.
+    pub sessions: Vec<SessionLine>,
+    /// The last tally of each session.
+    pub tallies: BTreeMap<u32, Tally>,
+    /// How the last session that ended in order ended.
+    pub end: Option<EndLine>,
+    /// Per record: 0 nothing, 1 intended, otherwise 2 + the offset of its last `settle` line.
+    marks: Vec<u64>,
+    path: PathBuf,
+    file: fs_err::File,
+    /// How many bytes are whole lines; what follows is a torn tail.
+    pub whole: u64,
+}
+
+/// What a journal says of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    /// Nothing.
+    Untouched,
+    /// It was about to be sent, and no more is known.
+    Intended,
+    /// It was settled.
+    Settled(SettleLine),
+}
+
+const NOTHING: u64 = 0;
+const INTENDED: u64 = 1;
+const FIRST_OFFSET: u64 = 2;
+
+/// Reads a journal. A torn tail is ignored; any other line that cannot be read is an error.
+pub fn read(path: &Path) -> Result<History, Error> {
+    let fail = |why: String| Error {
+        what: "cannot read the journal",
+        path: path.to_owned(),
+        why,
+    };
+    let file = fs_err::File::open(path).map_err(|e| fail(e.to_string()))?;
+    let mut lines = BufReader::with_capacity(1 << 20, &file);
+    let mut history: Option<History> = None;
+    let mut line = Vec::new();
+    let (mut offset, mut number) = (0u64, 0u64);
+    loop {
+        line.clear();
+        let length = lines
+            .read_until(b'\n', &mut line)
+            .map_err(|e| fail(e.to_string()))?;
+        if length == 0 || line.last() != Some(&b'\n') {
+            break;
+        }
+        number += 1;
+        let parsed: Line =
+            serde_json::from_slice(&line).map_err(|e| fail(format!("line {number}: {e}")))?;
+        match (&mut history, parsed) {
+            (None, Line::Journal(journal)) if journal.version == VERSION => {
+                history = Some(History {
+                    journal,
+                    sessions: Vec::new(),
+                    tallies: BTreeMap::new(),
+                    end: None,
+                    marks: Vec::new(),
+                    path: path.to_owned(),
+                    file: fs_err::File::open(path).map_err(|e| fail(e.to_string()))?,
+                    whole: 0,
+                });
+            }
+            (None, Line::Journal(journal)) => {
+                return Err(fail(format!(
+                    "it has version {}, and this Stoker reads version {VERSION}",
+                    journal.version
+                )));
+            }
+            (None, _) => return Err(fail("it does not begin with a `journal` line".to_owned())),
+            (Some(history), parsed) => history.take(parsed, offset),
+        }
+        offset += length as u64;
+        if let Some(history) = &mut history {
+            history.whole = offset;
+        }
+    }
+    history.ok_or_else(|| fail("it is empty".to_owned()))
+}
+
+impl History {
+    fn take(&mut self, line: Line, offset: u64) {
+        match line {
+            Line::Journal(_) => {}
+            Line::Session(session) => self.sessions.push(session),
+            Line::Intend(records) => {
+                for record in records {
+                    let mark = self.mark(record);
+                    if *mark == NOTHING {
+                        *mark = INTENDED;
+                    }
+                }
+            }
+            Line::Settle(settled) => {
+                *self.mark(settled.record) = if settled.outcome == Outcome::Pending {
+                    NOTHING
+                } else {
+                    FIRST_OFFSET + offset
+                };
+            }
+            Line::Tally(tally) => {
+                self.tallies.insert(tally.session, tally);
+            }
+            Line::End(end) => self.end = Some(end),
+        }
+    }
+
+    fn mark(&mut self, record: u64) -> &mut u64 {
+        let index = usize::try_from(record).unwrap_or(usize::MAX);
+        // A record number far beyond any plan would be a damaged line; plans of 2^40 records do not exist.
+        let index = std::cmp::min(index, 1 << 40);
+        if self.marks.len() <= index {
+            self.marks.resize(index + 1, NOTHING);
+        }
+        &mut self.marks[index]
+    }
+
+    /// Tells whether a record has been settled.
+    pub fn is_settled(&self, record: u64) -> bool {
+        self.mark_of(record) >= FIRST_OFFSET
+    }
+
+    /// Tells whether a record was about to be sent and no more is known.
+    pub fn is_interrupted(&self, record: u64) -> bool {
+        self.mark_of(record) == INTENDED
+    }
+
+    fn mark_of(&self, record: u64) -> u64 {
+        usize::try_from(record)
+            .ok()
+            .and_then(|i| self.marks.get(i))
+            .copied()
+            .unwrap_or(NOTHING)
+    }
+
+    /// Returns what the journal says of a record.
+    pub fn fate(&mut self, record: u64) -> Result<Fate, Error> {
+        let offset = match self.mark_of(record) {
+            NOTHING => return Ok(Fate::Untouched),
+            INTENDED => return Ok(Fate::Intended),
+            mark => mark - FIRST_OFFSET,
+        };
+        let line = self.line_at(offset).map_err(|why| Error {
+            what: "cannot read the journal",
+            path: self.path.clone(),
+            why,
+        })?;
+        match line {
+            Line::Settle(settled) => Ok(Fate::Settled(settled)),
+            _ => Ok(Fate::Untouched),
+        }
+    }
+
+    fn line_at(&mut self, offset: u64) -> Result<Line, String> {
+        // A settle line is some 150 bytes; longer ones (many expressions) are read on.
+        let mut line = Vec::with_capacity(512);
+        self.file
+            .seek(SeekFrom::Start(offset))
+            .map_err(|e| e.to_string())?;
+        let mut chunk = [0u8; 512];
+        loop {
+            let length = self.file.read(&mut chunk).map_err(|e| e.to_string())?;
+            let read = chunk.get(..length).unwrap_or_default();
+            match memchr::memchr(b'\n', read) {
+                Some(end) => line.extend_from_slice(read.get(..end).unwrap_or_default()),
+                None if length > 0 => {
+                    line.extend_from_slice(read);
+                    continue;
+                }
+                None => {}
+            }
+            return serde_json::from_slice(&line).map_err(|e| e.to_string());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The directory of a run: which file is where, with which permissions.
+
+use std::{
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The directory of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDirectory {
+    path: PathBuf,
+}
+
+/// What the server said of a record that it refused: a line of `rejected/answers.ndjson`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The record's step number in the plan.
+    pub record: u64,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// The server's words, cut at [`Said::LIMIT`].
+    pub answer: String,
+}
+
+impl Said {
+    /// The most bytes of one answer that are kept: an OperationOutcome with many issues fits, a server that
+    /// answers with a whole page for each of a million records does not fill the disk.
+    pub const LIMIT: usize = 16 * 1024;
+}
+
+impl RunDirectory {
+    /// Makes the directory of a new run, `<state>/runs/<name>-<time>`; a number is added if it is taken.
+    pub fn create(state: &Path, name: &str, now: jiff::Timestamp) -> io::Result<Self> {
+        let runs = state.join("runs");
+        private_directory(&runs)?;
+        let time = now.strftime("%Y%m%dT%H%M%SZ");
+        let name: String = name
+            .chars()
+            .map(|c| {
+                if c.is_alphanumeric() || "-_.".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        for attempt in 1..1000 {
+            let path = match attempt {
+                1 => runs.join(format!("{name}-{time}")),
+                n => runs.join(format!("{name}-{time}-{n}")),
+            };
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    return Err(io::Error::new(
+                        error.kind(),
+                        format!(
+                            "cannot make the run directory `{}`: {error}",
+                            path.display()
+                        ),
+                    ));
+                }
+            }
+        }
+        Err(io::Error::other(format!(
+            "`{}` holds too many runs of this name",
+            runs.display()
+        )))
+    }
+
+    /// Opens the directory of a run that exists.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let run = Self {
+            path: path.to_owned(),
+        };
+        fs_err::metadata(run.journal())?;
+        Ok(run)
+    }
+
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the run's name: the directory's.
+    pub fn name(&self) -> String {
+        self.path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Returns the plan's file.
+    pub fn plan(&self) -> PathBuf {
+        self.path.join("plan.ndjson")
+    }
+
+    /// Returns the journal's file.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.ndjson")
+    }
+
+    /// Returns the directory of spooled sources.
+    pub fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
+    /// Returns the directory of rejected records, the only place where content may stand.
+    pub fn rejected(&self) -> PathBuf {
+        self.path.join("rejected")
+    }
+
+    /// Returns the file of what the server said of rejected records.
+    pub fn answers(&self) -> PathBuf {
+        self.rejected().join("answers.ndjson")
+    }
+}
+
+/// Makes a directory (and its parents) that only its owner may read.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot make `{}`: {error}", path.display()),
+            )
+        })
+}
+
+/// Opens a file for appending that only its owner may read.
+pub fn private_append(path: &Path) -> io::Result<fs_err::File> {
+    use fs_err::os::unix::fs::OpenOptionsExt as _;
+    fs_err::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Creates or empties a file that only its owner may read.
+pub fn private_file(path: &Path) -> io::Result<fs_err::File> {
+    use fs_err::os::unix::fs::OpenOptionsExt as _;
+    fs_err::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}

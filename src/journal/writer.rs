@@ -1,0 +1,277 @@
+//! Appends to the journal with group commit.
+//!
+//! One thread owns the file. It takes all lines that wait, writes them in one go, brings them to the disk as
+//! `journal: {sync}` asks, and then lets everyone who waited go on. The more that wait, the larger the group, so
+//! the cost of a slow disk is shared by all records in flight.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
+    thread::JoinHandle,
+};
+
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::{
+    Error, Ledger, RunDirectory, Said,
+    format::{EndLine, JournalLine, Line, SessionLine, Settlement, Tally, VERSION},
+    run::{private_append, private_directory},
+};
+use crate::manifest::Sync;
+
+/// A journal open for writing; one session of its run.
+#[derive(Debug)]
+pub struct Journal {
+    queue: mpsc::SyncSender<Entry>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    session: u32,
+    path: PathBuf,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    lines: Vec<u8>,
+    said: Vec<u8>,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+/// How many writes may wait. Each belongs to a request in flight, so this is never the bottleneck; it only keeps
+/// memory bounded should the disk hang.
+const QUEUE: usize = 64 * 1024;
+
+/// A group is not made larger than this many bytes, so that its first line does not wait for all others.
+const GROUP_BYTES: usize = 1 << 20;
+
+impl Journal {
+    /// Begins the journal of a new run, or a further session of one whose lines up to `whole` bytes are whole.
+    pub fn open(
+        run: &RunDirectory,
+        sync: Sync,
+        session: SessionLine,
+        whole: Option<u64>,
+    ) -> Result<Self, Error> {
+        let path = run.journal();
+        let fail = |what: &'static str, path: &Path, error: &std::io::Error| Error {
+            what,
+            path: path.to_owned(),
+            why: error.to_string(),
+        };
+        let file = private_append(&path).map_err(|e| fail("cannot open the journal", &path, &e))?;
+        let mut first = Vec::new();
+        match whole {
+            // A torn tail would join the first new line; it was never durable, so it goes.
+            Some(whole) => file
+                .set_len(whole)
+                .map_err(|e| fail("cannot mend the journal", &path, &e))?,
+            None => push(
+                &mut first,
+                &Line::Journal(JournalLine {
+                    version: VERSION,
+                    run: run.name(),
+                    stoker: env!("CARGO_PKG_VERSION").to_owned(),
+                }),
+            ),
+        }
+        let number = session.number;
+        push(&mut first, &Line::Session(session));
+        let failure = Arc::new(Mutex::new(None));
+        let (queue, entries) = mpsc::sync_channel(QUEUE);
+        let mut writer = Writer {
+            sync,
+            file,
+            path: path.clone(),
+            rejected: run.rejected(),
+            answers_path: run.answers(),
+            answers: None,
+            failure: Arc::clone(&failure),
+        };
+        writer.write(&first, &[])?;
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run(&entries))
+            .map_err(|e| fail("cannot start the journal's thread for", &path, &e))?;
+        Ok(Self {
+            queue,
+            thread: Mutex::new(Some(thread)),
+            session: number,
+            path,
+            failure,
+        })
+    }
+
+    /// Returns the number of the session that this journal writes.
+    pub fn session(&self) -> u32 {
+        self.session
+    }
+
+    /// Ends the session in order: the last line is written and all lines are on the disk.
+    pub async fn close(self, end: EndLine) -> Result<(), Error> {
+        let mut lines = Vec::new();
+        push(&mut lines, &Line::End(end));
+        let written = self.append(lines, Vec::new()).await;
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        drop(self.queue);
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        written
+    }
+
+    fn append(&self, lines: Vec<u8>, said: Vec<u8>) -> BoxFuture<'_, Result<(), Error>> {
+        let (done, written) = oneshot::channel();
+        let queued = self.queue.send(Entry { lines, said, done });
+        Box::pin(async move {
+            match queued {
+                Ok(()) => written.await.unwrap_or_else(|_| Err(self.failed())),
+                Err(_) => Err(self.failed()),
+            }
+        })
+    }
+
+    fn failed(&self) -> Error {
+        self.failure
+            .lock()
+            .ok()
+            .and_then(|failure| failure.clone())
+            .unwrap_or_else(|| Error {
+                what: "cannot write to the journal",
+                path: self.path.clone(),
+                why: "its thread has ended".to_owned(),
+            })
+    }
+}
+
+impl Ledger for Journal {
+    fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
+        let mut lines = Vec::with_capacity(32);
+        push(&mut lines, &Line::Intend(records.to_vec()));
+        self.append(lines, Vec::new())
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>> {
+        let mut lines = Vec::with_capacity(settlements.len() * 192);
+        let mut said = Vec::new();
+        for Settlement { line, said: answer } in settlements {
+            if let Some(mut answer) = answer {
+                let mut end = std::cmp::min(answer.len(), Said::LIMIT);
+                while !answer.is_char_boundary(end) {
+                    end -= 1;
+                }
+                answer.truncate(end);
+                push_json(
+                    &mut said,
+                    &Said {
+                        record: line.record,
+                        status: line.status,
+                        answer,
+                    },
+                );
+            }
+            push(&mut lines, &Line::Settle(line));
+        }
+        self.append(lines, said)
+    }
+
+    fn tally(&self, tally: Tally) -> BoxFuture<'_, Result<(), Error>> {
+        let mut lines = Vec::new();
+        push(
+            &mut lines,
+            &Line::Tally(Tally {
+                session: self.session,
+                ..tally
+            }),
+        );
+        self.append(lines, Vec::new())
+    }
+}
+
+fn push(lines: &mut Vec<u8>, line: &Line) {
+    push_json(lines, line);
+}
+
+fn push_json(lines: &mut Vec<u8>, value: &impl serde::Serialize) {
+    // Writing to a vector cannot fail, and the lines hold nothing that JSON cannot express.
+    if serde_json::to_writer(&mut *lines, value).is_ok() {
+        lines.push(b'\n');
+    }
+}
+
+struct Writer {
+    sync: Sync,
+    file: fs_err::File,
+    path: PathBuf,
+    rejected: PathBuf,
+    answers_path: PathBuf,
+    answers: Option<fs_err::File>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+impl Writer {
+    fn run(mut self, entries: &mpsc::Receiver<Entry>) {
+        let mut waiting = Vec::new();
+        while let Ok(first) = entries.recv() {
+            let Entry {
+                mut lines,
+                mut said,
+                done,
+            } = first;
+            waiting.push(done);
+            while self.sync != Sync::Always && lines.len() < GROUP_BYTES {
+                let Ok(next) = entries.try_recv() else { break };
+                lines.extend_from_slice(&next.lines);
+                said.extend_from_slice(&next.said);
+                waiting.push(next.done);
+            }
+            let written = self.write(&lines, &said);
+            if let (Err(error), Ok(mut failure)) = (&written, self.failure.lock()) {
+                failure.get_or_insert_with(|| error.clone());
+            }
+            for done in waiting.drain(..) {
+                // Whoever no longer waits has been interrupted; the line is durable all the same.
+                let _ = done.send(written.clone());
+            }
+            if written.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Writes answers before lines: a record that the journal calls rejected has its answer on the disk.
+    fn write(&mut self, lines: &[u8], said: &[u8]) -> Result<(), Error> {
+        if !said.is_empty() {
+            self.write_answers(said).map_err(|error| Error {
+                what: "cannot write",
+                path: self.answers_path.clone(),
+                why: error.to_string(),
+            })?;
+        }
+        let written = self.file.write_all(lines).and_then(|()| match self.sync {
+            Sync::None => Ok(()),
+            Sync::Group | Sync::Always => self.file.sync_data(),
+        });
+        written.map_err(|error| Error {
+            what: "cannot write to the journal",
+            path: self.path.clone(),
+            why: error.to_string(),
+        })
+    }
+
+    fn write_answers(&mut self, said: &[u8]) -> std::io::Result<()> {
+        let file = match &mut self.answers {
+            Some(file) => file,
+            None => {
+                private_directory(&self.rejected)?;
+                self.answers.insert(private_append(&self.answers_path)?)
+            }
+        };
+        file.write_all(said)?;
+        if self.sync == Sync::None {
+            Ok(())
+        } else {
+            file.sync_data()
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A plan's totals, and what its reader should know before anything is sent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Step};
+use crate::diagnostic;
+
+/// The totals of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Per load, in the order of the manifest.
+    pub loads: Vec<LoadSummary>,
+    /// What the reader should know, in Stoker's words, at most [`Summary::WARNINGS`] of a kind.
+    pub warnings: Vec<String>,
+}
+
+/// The totals of a load.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadSummary {
+    /// Files read.
+    pub files: u64,
+    /// Records, those that cannot be loaded included.
+    pub records: u64,
+    /// Bytes of the records' resources.
+    pub bytes: u64,
+    /// Requests that will be sent if none has to be repeated. An estimate where Stoker fills batches.
+    pub requests: u64,
+    /// Per resource type: records and bytes. Records without a type stand under the empty name.
+    pub types: BTreeMap<String, (u64, u64)>,
+    /// Per interaction: records that are sent with it.
+    pub interactions: BTreeMap<String, u64>,
+    /// Bundles sent whole.
+    pub groups: u64,
+    /// The entries of the largest of them.
+    pub largest_group: u32,
+    /// Records that cannot be loaded, by reason code.
+    pub unsupported: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    /// How many warnings of one kind a summary keeps; beyond that it counts.
+    pub const WARNINGS: usize = 20;
+
+    /// Returns the number of records of all loads.
+    pub fn records(&self) -> u64 {
+        self.loads.iter().map(|load| load.records).sum()
+    }
+
+    /// Returns the number of records that are never sent.
+    pub fn unsupported(&self) -> u64 {
+        self.loads
+            .iter()
+            .map(LoadSummary::unsupported_records)
+            .sum()
+    }
+
+    /// Adds the warnings of a check.
+    pub fn warn(&mut self, diagnostic: &diagnostic::Diagnostic) {
+        self.warnings.push(diagnostic.message.clone());
+    }
+}
+
+impl LoadSummary {
+    /// Returns the number of records that are never sent.
+    pub fn unsupported_records(&self) -> u64 {
+        self.unsupported.values().sum()
+    }
+
+    /// Counts a step.
+    pub fn count(&mut self, step: &Step) {
+        self.records += 1;
+        self.bytes += step.body.length;
+        let (records, bytes) = match self.types.get_mut(&step.kind) {
+            Some(counts) => counts,
+            None => self.types.entry(step.kind.clone()).or_default(),
+        };
+        *records += 1;
+        *bytes += step.body.length;
+        match &step.action {
+            Action::Send(interaction) => {
+                self.requests += 1;
+                count(&mut self.interactions, interaction.as_str());
+            }
+            Action::Entry(interaction) => count(&mut self.interactions, interaction.as_str()),
+            Action::Unsupported(reason) => count(&mut self.unsupported, &reason.code),
+        }
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, word: &str) {
+    match counts.get_mut(word) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(word.to_owned(), 1);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The Cloud Healthcare API around FHIR: resource names, and the admin calls that create datasets and stores.
+//!
+//! Paths and fields: healthcare.v1 discovery document.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use serde_json::Value;
+use url::Url;
+
+use super::{LOCAL_DATASET, LOCAL_FHIR_STORE, LOCAL_LOCATION, LOCAL_PROJECT};
+use crate::manifest::GoogleFhir;
+
+/// The resource name of a FHIR store, and the API that serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreName {
+    endpoint: Url,
+    project: String,
+    location: String,
+    dataset: String,
+    store: String,
+}
+
+impl StoreName {
+    /// Returns the name of a manifest's store.
+    pub fn of(store: &GoogleFhir) -> Self {
+        Self {
+            endpoint: store.endpoint.clone(),
+            project: store.project.clone(),
+            location: store.location.clone(),
+            dataset: store.dataset.clone(),
+            store: store.fhir_store.clone(),
+        }
+    }
+
+    /// Returns the name of the one store that a local server keeps.
+    pub fn local(server: &Url) -> Self {
+        Self {
+            endpoint: server.clone(),
+            project: LOCAL_PROJECT.to_owned(),
+            location: LOCAL_LOCATION.to_owned(),
+            dataset: LOCAL_DATASET.to_owned(),
+            store: LOCAL_FHIR_STORE.to_owned(),
+        }
+    }
+
+    /// Returns the FHIR service base, with a trailing slash.
+    ///
+    /// # Errors
+    ///
+    /// When the endpoint cannot be a base.
+    pub fn fhir_base(&self) -> Result<Url, url::ParseError> {
+        self.url(
+            &[
+                "datasets",
+                &self.dataset,
+                "fhirStores",
+                &self.store,
+                "fhir",
+                "",
+            ],
+            None,
+        )
+    }
+
+    /// Returns the request that reads the store's settings.
+    pub fn get_store(&self) -> Result<Request<Bytes>, url::ParseError> {
+        Ok(read(&self.url(
+            &["datasets", &self.dataset, "fhirStores", &self.store],
+            None,
+        )?))
+    }
+
+    /// Returns the request that reads the dataset.
+    pub fn get_dataset(&self) -> Result<Request<Bytes>, url::ParseError> {
+        Ok(read(&self.url(&["datasets", &self.dataset], None)?))
+    }
+
+    /// Returns the request that creates the dataset; answered with a long-running operation.
+    pub fn create_dataset(&self) -> Result<Request<Bytes>, url::ParseError> {
+        let url = self.url(&["datasets"], Some(("datasetId", &self.dataset)))?;
+        Ok(write(&url, &Value::Object(serde_json::Map::new())))
+    }
+
+    /// Returns the request that creates the store with these FhirStore fields.
+    pub fn create_store(
+        &self,
+        settings: &BTreeMap<String, Value>,
+    ) -> Result<Request<Bytes>, url::ParseError> {
+        let path = ["datasets", &self.dataset, "fhirStores"];
+        let url = self.url(&path, Some(("fhirStoreId", &self.store)))?;
+        Ok(write(
+            &url,
+            &Value::Object(settings.clone().into_iter().collect()),
+        ))
+    }
+
+    /// Returns the request that asks how an operation is getting on, by its resource name.
+    pub fn get_operation(&self, name: &str) -> Result<Request<Bytes>, url::ParseError> {
+        let mut url = self.endpoint.clone();
+        url.path_segments_mut()
+            .map_err(|()| url::ParseError::RelativeUrlWithCannotBeABaseBase)?
+            .pop_if_empty()
+            .push("v1")
+            .extend(name.split('/'));
+        Ok(read(&url))
+    }
+
+    /// Returns the store's full resource name, for people.
+    pub fn display(&self) -> String {
+        format!(
+            "projects/{}/locations/{}/datasets/{}/fhirStores/{}",
+            self.project, self.location, self.dataset, self.store
+        )
+    }
+
+    /// Returns the dataset's id.
+    pub fn dataset(&self) -> &str {
+        &self.dataset
+    }
+
+    fn url(&self, path: &[&str], query: Option<(&str, &str)>) -> Result<Url, url::ParseError> {
+        let mut url = self.endpoint.clone();
+        url.path_segments_mut()
+            .map_err(|()| url::ParseError::RelativeUrlWithCannotBeABaseBase)?
+            .pop_if_empty()
+            .extend(["v1", "projects", &self.project, "locations", &self.location])
+            .extend(path);
+        if let Some((name, value)) = query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        Ok(url)
+    }
+}
+
+fn read(url: &Url) -> Request<Bytes> {
+    request(Method::GET, url, Bytes::new())
+}
+
+fn write(url: &Url, body: &Value) -> Request<Bytes> {
+    let mut request = request(Method::POST, url, Bytes::from(body.to_string()));
+    let json = header::HeaderValue::from_static("application/json; charset=utf-8");
+    request.headers_mut().insert(header::CONTENT_TYPE, json);
+    request
+}
+
+fn request(method: Method, url: &Url, body: Bytes) -> Request<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    // A `Url` that has been parsed is always a valid URI.
+    if let Ok(uri) = url.as_str().parse() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
