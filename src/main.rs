@@ -1,5 +1,5 @@
 //! The `stoker` binary: hands over to [`stoker::cli`].
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    stoker::cli::run()
 }

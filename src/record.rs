@@ -96,10 +96,14 @@ impl Interaction {
 
     /// Tells whether carrying it out twice leaves the store as once would.
     ///
-    /// This decides what may be sent again when the fate of an attempt is unknown. A conditional update is
-    /// not counted in: with no match it creates, and an index that lags may miss the first creation.
+    /// This decides what may be sent again when the fate of an attempt is unknown. The conditional interactions
+    /// exist for just that (<https://hl7.org/fhir/R4/http.html#ccreate>); they hold as far as the server's index
+    /// of identifiers does, which on Google is synchronous.
     pub fn is_idempotent(self) -> bool {
-        matches!(self, Self::Update | Self::Delete)
+        match self {
+            Self::Update | Self::Delete | Self::ConditionalCreate | Self::ConditionalUpdate => true,
+            Self::Create | Self::Patch => false,
+        }
     }
 }
 

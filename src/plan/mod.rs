@@ -14,9 +14,14 @@ use crate::{
 };
 
 pub mod file;
+mod planner;
 mod summary;
+mod survey;
+pub mod text;
 
+pub use planner::{Decision, Planner};
 pub use summary::{LoadSummary, Summary};
+pub use survey::{Error, OnMalformed, Survey, survey};
 
 /// The version of the plan's format.
 pub const VERSION: u32 = 1;

@@ -1,1 +1,260 @@
-//! Gets the facts of a target.
+//! Gets the facts of a target: the settings of a Google store, the CapabilityStatement of any other.
+//!
+//! What a server does not say stays unknown. Google's store settings say more than its CapabilityStatement, so they
+//! are what is asked for there.
+
+use serde::Deserialize;
+
+use crate::{
+    gate::{Failure, Gate},
+    manifest::{Store, TargetSettings},
+    target::{Endpoint, Facts, fhir::Requests},
+};
+
+/// Why a target has no facts.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The target could not be asked.
+    #[error("{0}")]
+    Failure(#[from] Failure),
+    /// The target answered, but not as a FHIR store does.
+    #[error("{what}")]
+    Refused {
+        /// What happened.
+        what: String,
+        /// What to do.
+        hint: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A name cannot be part of a URL.
+    #[error("the store's name cannot be part of a URL: {0}")]
+    Name(#[from] url::ParseError),
+}
+
+/// Asks a target.
+pub async fn facts(
+    gate: &Gate,
+    endpoint: &Endpoint,
+    requests: &Requests,
+    settings: &TargetSettings,
+) -> Result<Facts, Error> {
+    match &endpoint.google {
+        Some(name) => of_store(gate, name, settings).await,
+        None => of_capabilities(gate, requests).await,
+    }
+}
+
+/// `FhirStore`, as far as it bears on loading.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FhirStore {
+    version: Option<String>,
+    #[serde(default)]
+    enable_update_create: bool,
+    #[serde(default)]
+    disable_referential_integrity: bool,
+}
+
+async fn of_store(
+    gate: &Gate,
+    name: &crate::target::google::StoreName,
+    settings: &TargetSettings,
+) -> Result<Facts, Error> {
+    let documented = Facts::documented(&settings.store);
+    let response = gate.look_up_all(name.get_store()?).await?;
+    let is_ensured = match &settings.store {
+        Store::GoogleFhir(store) => store.ensure.is_some(),
+        Store::Local { .. } => true,
+        Store::Fhir { .. } => false,
+    };
+    let status = response.status().as_u16();
+    match status {
+        200 => {
+            let store: FhirStore =
+                serde_json::from_slice(response.body()).map_err(|_| not_a_store(status, name))?;
+            let version = match store.version.as_deref() {
+                Some("R4") | None => "4.0.1",
+                Some("STU3") => "3.0.2",
+                Some("DSTU2") => "1.0.2",
+                Some("R5") => "5.0.0",
+                Some(other) => other,
+            };
+            Ok(Facts {
+                assumed: false,
+                missing: false,
+                fhir_version: Some(version.to_owned()),
+                update_create: Some(store.enable_update_create),
+                integrity: Some(!store.disable_referential_integrity),
+                ..documented
+            })
+        }
+        // A store in a dataset that is missing answers 403 (Google's own samples test for it).
+        403 | 404 if is_ensured => Ok(Facts { assumed: false, missing: true, ..documented }),
+        404 => Err(Error::Refused {
+            what: format!("there is no FHIR store {}", name.display()),
+            hint: "check project, location, dataset and store, or let `ensure: true` create it".to_owned(),
+            status,
+        }),
+        403 => Err(Error::Refused {
+            what: format!("no access to the FHIR store {}, or it does not exist", name.display()),
+            hint: "the credentials need roles/healthcare.fhirResourceEditor on the dataset; \
+                   check also that the names are right"
+                .to_owned(),
+            status,
+        }),
+        401 => Err(unauthorized()),
+        _ => Err(not_a_store(status, name)),
+    }
+}
+
+fn not_a_store(status: u16, name: &crate::target::google::StoreName) -> Error {
+    Error::Refused {
+        what: format!("the server answered {status} when asked for {}", name.display()),
+        hint: "check that `endpoint` is a Cloud Healthcare API".to_owned(),
+        status,
+    }
+}
+
+fn unauthorized() -> Error {
+    Error::Refused {
+        what: "the server does not accept the credentials (401)".to_owned(),
+        hint: "check `auth`; a token may have expired".to_owned(),
+        status: 401,
+    }
+}
+
+/// The parts of a CapabilityStatement that bear on loading (<https://hl7.org/fhir/R4/capabilitystatement.html>).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Capabilities {
+    resource_type: String,
+    fhir_version: Option<String>,
+    #[serde(default)]
+    rest: Vec<Rest>,
+}
+
+#[derive(Deserialize)]
+struct Rest {
+    #[serde(default)]
+    mode: String,
+    #[serde(default)]
+    resource: Vec<RestResource>,
+    #[serde(default)]
+    interaction: Vec<Code>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RestResource {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    interaction: Vec<Code>,
+    update_create: Option<bool>,
+    conditional_create: Option<bool>,
+    conditional_update: Option<bool>,
+    #[serde(default)]
+    reference_policy: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Code {
+    #[serde(default)]
+    code: String,
+}
+
+async fn of_capabilities(gate: &Gate, requests: &Requests) -> Result<Facts, Error> {
+    let response = gate.look_up_all(requests.capabilities()).await?;
+    let status = response.status().as_u16();
+    let not_fhir = |what: String| Error::Refused {
+        what,
+        hint: "check the URL: it is the service base, the one under which `metadata` is found".to_owned(),
+        status,
+    };
+    match status {
+        200 => {}
+        401 => return Err(unauthorized()),
+        403 => {
+            return Err(Error::Refused {
+                what: "the server does not let these credentials in (403)".to_owned(),
+                hint: "check `auth`, and what the user may do there".to_owned(),
+                status,
+            });
+        }
+        _ => return Err(not_fhir(format!("the server answered {status} when asked for its metadata"))),
+    }
+    let read: Capabilities = serde_json::from_slice(response.body())
+        .ok()
+        .filter(|read: &Capabilities| read.resource_type == "CapabilityStatement")
+        .ok_or_else(|| not_fhir("what the server calls metadata is no CapabilityStatement".to_owned()))?;
+    Ok(of_statement(&read))
+}
+
+fn of_statement(read: &Capabilities) -> Facts {
+    let server = read.rest.iter().find(|rest| rest.mode == "server").or_else(|| read.rest.first());
+    let resources = server.map(|rest| rest.resource.as_slice()).unwrap_or_default();
+    // A flag that no type states is not known; one that some type states holds where any type has it.
+    let any = |flag: fn(&RestResource) -> Option<bool>| {
+        resources.iter().filter_map(flag).reduce(|one, other| one || other)
+    };
+    let system = |code: &str| server.map(|rest| rest.interaction.iter().any(|i| i.code == code));
+    let writes = |resource: &&RestResource| {
+        resource.interaction.is_empty()
+            || resource.interaction.iter().any(|i| i.code == "create" || i.code == "update")
+    };
+    let mut types: Vec<String> =
+        resources.iter().filter(writes).map(|resource| resource.kind.clone()).collect();
+    types.sort();
+    types.dedup();
+    let policies: Vec<&String> = resources.iter().flat_map(|r| &r.reference_policy).collect();
+    // Servers that list no system interaction at all often execute Bundles all the same; then it is not known.
+    let lists_any = server.is_some_and(|rest| !rest.interaction.is_empty());
+    let transaction = system("transaction").filter(|_| lists_any);
+    // One that executes transactions is not taken to refuse batches just because it does not list them.
+    let batch = system("batch").filter(|&listed| lists_any && (listed || transaction == Some(false)));
+    Facts {
+        assumed: false,
+        missing: false,
+        fhir_version: read.fhir_version.clone(),
+        update_create: any(|r| r.update_create),
+        conditional_create: any(|r| r.conditional_create),
+        conditional_update: any(|r| r.conditional_update),
+        transaction,
+        batch,
+        integrity: (!policies.is_empty()).then(|| policies.iter().any(|p| *p == "enforced")),
+        types: (!types.is_empty()).then_some(types),
+        ..Facts::UNKNOWN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(json: &str) -> Facts {
+        of_statement(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_known() {
+        let facts = statement(r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#);
+        assert_eq!((facts.update_create, facts.transaction, facts.types), (None, None, None));
+    }
+
+    #[test]
+    fn a_statement_is_read() {
+        let facts = statement(
+            r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server",
+                "interaction":[{"code":"transaction"}],
+                "resource":[
+                  {"type":"Patient","interaction":[{"code":"read"},{"code":"create"}],"updateCreate":true,
+                   "conditionalCreate":false,"referencePolicy":["literal","enforced"]},
+                  {"type":"AuditEvent","interaction":[{"code":"read"}]}]}]}"#,
+        );
+        assert_eq!(facts.types.as_deref(), Some(&["Patient".to_owned()][..]));
+        assert_eq!((facts.update_create, facts.conditional_create), (Some(true), Some(false)));
+        assert_eq!((facts.transaction, facts.batch), (Some(true), None));
+        assert_eq!(facts.integrity, Some(true));
+    }
+}

@@ -1,1 +1,180 @@
 //! Carries a plan out: one gate per target, outcomes into the ledger, events to those who watch.
+//!
+//! A load is a stream: a thread reads its steps and their bodies (`feed`), each request is a task that the gate
+//! carries to its end (`exchange`), and what became of it is settled (`settle`). Memory does not grow with the
+//! plan: bodies share a byte budget, a record that waits for its next attempt keeps its position only. Planning,
+//! and what the terminal shows, are not its business.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    event::{Event, LoadId, LoadPlanned, Observe},
+    gate::{ByteBudget, Gate},
+    journal::{self, Ending, Ledger},
+    manifest::MaxErrors,
+    plan::{self, file::Saved},
+    source::Bodies,
+    target::fhir::Requests,
+};
+
+mod compare;
+mod counts;
+mod exchange;
+mod feed;
+mod load;
+mod settle;
+mod stop;
+
+pub use counts::Counts;
+pub use stop::Stop;
+
+/// A target that has been connected to.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Its gate.
+    pub gate: Arc<Gate>,
+    /// Builds its requests.
+    pub requests: Requests,
+    /// Requests in flight at the most; what is read ahead is measured by it.
+    pub slots: u32,
+}
+
+/// Everything that a run needs.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What is carried out.
+    pub plan: Arc<Saved>,
+    /// The targets by name.
+    pub links: HashMap<String, Link>,
+    /// Reads the bodies of records.
+    pub bodies: Arc<Bodies>,
+    /// Takes what became of records.
+    pub ledger: Arc<dyn Ledger>,
+    /// Watches.
+    pub observe: Arc<dyn Observe>,
+    /// Ends the run early.
+    pub stop: Stop,
+    /// The bodies in flight or waiting.
+    pub budget: Arc<ByteBudget>,
+    /// Which records an earlier session settled, and which it had begun to send.
+    pub earlier: Arc<Earlier>,
+    /// Figures that the tally and the stop rule read.
+    pub counts: Arc<Counts>,
+}
+
+/// What earlier sessions of a run left behind.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// The journal so far; none for a new run.
+    pub history: Option<journal::History>,
+}
+
+impl Earlier {
+    fn is_settled(&self, record: u64) -> bool {
+        self.history.as_ref().is_some_and(|history| history.is_settled(record))
+    }
+
+    fn is_interrupted(&self, record: u64) -> bool {
+        self.history.as_ref().is_some_and(|history| history.is_interrupted(record))
+    }
+}
+
+/// Why a run cannot go on. A rejected record is no such reason.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The journal could not be written.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// The plan could not be read.
+    #[error("{0}")]
+    Plan(String),
+    /// A source could not be read, or is no longer what it was when it was planned.
+    #[error("{0}")]
+    Source(String),
+}
+
+/// How a run ended, when it ended in order.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// How.
+    pub how: Ending,
+    /// Why, in words for people.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Carries a plan out.
+///
+/// # Errors
+///
+/// When the journal, the plan or a source fails; the journal then still holds all that was settled.
+pub async fn run(setup: Setup) -> Result<Ended, Error> {
+    let loads = setup.plan.header.loads.len();
+    setup.observe.observe(&Event::Started { loads: planned(&setup.plan) });
+    // A load waits for those that its `after` names, through one channel per load.
+    let (over, waits): (Vec<_>, Vec<_>) = (0..loads).map(|_| watch::channel(false)).unzip();
+    let names: BTreeMap<&str, usize> =
+        setup.plan.header.loads.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
+    let mut running = JoinSet::new();
+    for (index, over) in over.into_iter().enumerate() {
+        let before: Vec<watch::Receiver<bool>> = setup.plan.header.loads[index]
+            .after
+            .iter()
+            .filter_map(|name| names.get(name.as_str()).map(|&before| waits[before].clone()))
+            .collect();
+        let setup = setup.clone();
+        running.spawn(async move {
+            for mut wait in before {
+                // A closed channel is a load that failed; the run is stopping then.
+                let _ = wait.wait_for(|over| *over).await;
+            }
+            let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
+            let ended = load::run(setup, id).await;
+            let _ = over.send(true);
+            ended
+        });
+    }
+    let mut first_error = None;
+    while let Some(joined) = running.join_next().await {
+        let ended = joined.unwrap_or_else(|e| Err(Error::Plan(format!("a task failed: {e}"))));
+        if let Err(error) = ended {
+            setup.stop.fail();
+            first_error.get_or_insert(error);
+        }
+    }
+    setup.observe.observe(&Event::Finished);
+    match first_error {
+        Some(error) => Err(error),
+        None => Ok(setup.stop.ended()),
+    }
+}
+
+/// Returns whether so many failures end a run of so many records.
+fn is_too_many(max: Option<MaxErrors>, failed: u64, records: u64) -> bool {
+    match max {
+        None => false,
+        Some(MaxErrors::Count(count)) => failed > count,
+        Some(MaxErrors::Percent(percent)) => failed as f64 * 100.0 > percent * records as f64,
+    }
+}
+
+fn planned(plan: &Saved) -> Vec<LoadPlanned> {
+    let totals = plan.summary.loads.iter();
+    plan.header
+        .loads
+        .iter()
+        .zip(totals)
+        .map(|(load, totals): (_, &plan::LoadSummary)| LoadPlanned {
+            name: load.name.clone(),
+            target: load.target.clone(),
+            records: totals.records - totals.unsupported_records(),
+            bytes: totals.bytes,
+        })
+        .collect()
+}

@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::manifest::{Store, TargetSettings};
 
+pub mod fhir;
 pub mod google;
 
 /// The project, location, dataset and store under which the embedded local store keeps its one FHIR store.
@@ -80,6 +81,21 @@ impl Limits {
 }
 
 impl Facts {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        assumed: true,
+        missing: false,
+        fhir_version: None,
+        update_create: None,
+        conditional_create: None,
+        conditional_update: None,
+        transaction: None,
+        batch: None,
+        integrity: None,
+        types: None,
+        limits: Limits::UNKNOWN,
+    };
+
     /// Returns what is documented for the kind of a store, before it is asked.
     pub fn documented(store: &Store) -> Self {
         let google = |settings: Option<&std::collections::BTreeMap<String, serde_json::Value>>| {
@@ -105,19 +121,7 @@ impl Facts {
         match store {
             Store::GoogleFhir(store) => google(store.ensure.as_ref()),
             Store::Local { store, .. } => google(Some(&local_store_settings(store))),
-            Store::Fhir { .. } => Self {
-                assumed: true,
-                missing: false,
-                fhir_version: None,
-                update_create: None,
-                conditional_create: None,
-                conditional_update: None,
-                transaction: None,
-                batch: None,
-                integrity: None,
-                types: None,
-                limits: Limits::UNKNOWN,
-            },
+            Store::Fhir { .. } => Self::UNKNOWN,
         }
     }
 }

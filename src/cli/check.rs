@@ -1,0 +1,128 @@
+//! `stoker check`: the manifest and every record, without asking any target. All problems at once.
+
+use std::path::PathBuf;
+
+use super::{Context, Error, Exit, plan as planning};
+use crate::{
+    diagnostic::{Diagnostic, Place, Severity},
+    event::{LoadId, Unobserved},
+    plan::{self, Action, Group, Header, PlannedSource, Step, Summary, file},
+};
+
+/// Arguments of `stoker check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArgs {
+    /// The manifest
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Show so many problems of records at the most
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    most: usize,
+}
+
+/// Runs the verb.
+pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error> {
+    let manifest = planning::read_manifest(&args.manifest, context)?;
+    let header = planning::header(&manifest, planning::documented(&manifest));
+    let most = args.most;
+    let checked = tokio::task::spawn_blocking(move || {
+        let mut collect = Collect { steps: Vec::new(), most };
+        let mut malformed = Vec::new();
+        let surveyed = plan::survey(&header, &mut collect, None, &Unobserved, &|| false, &mut |file, m| {
+            if malformed.len() < most {
+                malformed.push(of_malformed(&file.name, m));
+            }
+        });
+        surveyed.map(|surveyed| (surveyed, collect.steps, malformed))
+    })
+    .await
+    .map_err(Error::disk)?;
+    let (surveyed, steps, malformed) = checked.map_err(planning::survey_failed)?;
+    let mut problems = surveyed.problems;
+    let is_wrong = problems.iter().any(|p| p.severity == Severity::Error);
+    problems.extend(malformed);
+    problems.extend(steps.iter().map(|step| of_step(step, &surveyed.sources)));
+    problems.extend(surveyed.summary.warnings.iter().map(Diagnostic::warning));
+    context.printer.problems(&problems);
+    let unsupported = surveyed.summary.unsupported();
+    let files: u64 = surveyed.summary.loads.iter().map(|load| load.files).sum();
+    let records = surveyed.summary.records();
+    let shown = problems.iter().filter(|p| p.severity == Severity::Error).count() as u64;
+    let more = unsupported.saturating_sub(shown);
+    if more > 0 {
+        context.printer.message(&format!("… and {more} more; --most shows more of them"));
+    }
+    context.printer.result(&match unsupported {
+        0 if !is_wrong => format!("checked {records} records in {files} files: all can be loaded"),
+        _ => format!("checked {records} records in {files} files: {unsupported} cannot be loaded"),
+    });
+    Ok(match (is_wrong, unsupported) {
+        (true, _) => Exit::Usage,
+        (false, 0) => Exit::Well,
+        (false, _) => Exit::SomeFailed,
+    })
+}
+
+/// Keeps the records that cannot be loaded.
+struct Collect {
+    steps: Vec<Step>,
+    most: usize,
+}
+
+impl file::Sink for Collect {
+    fn header(&mut self, _: &Header) -> Result<(), file::Error> {
+        Ok(())
+    }
+    fn load(&mut self, _: LoadId) -> Result<(), file::Error> {
+        Ok(())
+    }
+    fn group(&mut self, _: &Group) -> Result<(), file::Error> {
+        Ok(())
+    }
+    fn step(&mut self, step: &Step) -> Result<(), file::Error> {
+        let is_malformed =
+            matches!(&step.action, Action::Unsupported(reason) if reason.code == "malformed");
+        let is_unsupported = matches!(step.action, Action::Unsupported(_));
+        if is_unsupported && !is_malformed && self.steps.len() < self.most {
+            self.steps.push(step.clone());
+        }
+        Ok(())
+    }
+    fn end(&mut self, _: &[PlannedSource], _: &Summary) -> Result<(), file::Error> {
+        Ok(())
+    }
+}
+
+fn of_malformed(file: &str, malformed: &crate::source::Malformed) -> Diagnostic {
+    let problem = Diagnostic::error(malformed.to_string()).at(Place {
+        file: file.into(),
+        line: usize::try_from(malformed.line).unwrap_or(usize::MAX),
+        column: usize::try_from(malformed.column).unwrap_or(usize::MAX),
+        length: 1,
+    });
+    match malformed.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+fn of_step(step: &Step, sources: &[PlannedSource]) -> Diagnostic {
+    let file = sources.get(step.position.source.0 as usize).map_or("?", |s| s.name.as_str());
+    let (message, path) = match &step.action {
+        Action::Unsupported(reason) => (reason.message.clone(), reason.path.clone()),
+        _ => (String::new(), None),
+    };
+    let what = match (step.kind.as_str(), step.position.entry) {
+        ("", None) => String::new(),
+        (kind, None) => format!("{kind}: "),
+        ("", Some(entry)) => format!("entry {entry}: "),
+        (kind, Some(entry)) => format!("entry {entry} ({kind}): "),
+    };
+    let at = path.map(|path| format!(" at {path}")).unwrap_or_default();
+    Diagnostic::error(format!("cannot be loaded: {what}{message}{at}")).at(Place {
+        file: file.into(),
+        line: usize::try_from(step.position.line).unwrap_or(usize::MAX),
+        column: 1,
+        length: 1,
+    })
+}

@@ -1,0 +1,236 @@
+//! Joins the layers: from a target's settings to a gate that can be sent through.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use http::Response;
+
+use super::{Context, Error, Exit, plan, store::environment};
+use crate::{
+    auth::{self, Credentials},
+    emulator::{self, Opened, Server},
+    ensure,
+    fhir::outcome,
+    gate::{Failure, Gate, GateSettings, http::{HttpTransport, TransportOptions}},
+    manifest::{Auth, Manifest, Store, TargetSettings},
+    plan::Header,
+    probe,
+    send::Link,
+    target::{Endpoint, Facts, fhir::Requests, local_store_settings},
+};
+
+/// A target that can be sent to.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) gate: Arc<Gate>,
+    pub(super) requests: Requests,
+    pub(super) endpoint: Endpoint,
+    settings: TargetSettings,
+    /// The local store's server, where this process serves it.
+    server: Option<Server>,
+}
+
+/// Connects to a target; a local store's server is started if nobody serves it yet.
+pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Error> {
+    connect_for(settings, 1).await
+}
+
+async fn connect_for(settings: &TargetSettings, largest_request: u32) -> Result<Connection, Error> {
+    let (server, url, token) = match &settings.store {
+        Store::Local { dir, .. } => {
+            let (server, url, token) = serve(dir).await?;
+            (server, Some(url), token)
+        }
+        _ => (None, None, None),
+    };
+    let endpoint = Endpoint::of(settings, url.as_ref()).map_err(|error| {
+        Error::usage(format!("target `{}` cannot be part of a URL: {error}", settings.name))
+    })?;
+    let credentials = credentials(settings, token).await?;
+    let transport = HttpTransport::new(&TransportOptions::of(settings))
+        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
+    let gate = Gate::new(
+        Arc::new(transport),
+        credentials,
+        GateSettings::of(settings, largest_request),
+        &endpoint.base,
+    )
+    .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
+    let requests = Requests::new(&endpoint.base);
+    Ok(Connection { gate: Arc::new(gate), requests, endpoint, settings: settings.clone(), server })
+}
+
+async fn serve(
+    dir: &std::path::Path,
+) -> Result<(Option<Server>, url::Url, Option<String>), Error> {
+    let options = emulator::Options {
+        dir: dir.to_owned(),
+        bind: ([127, 0, 0, 1], 0).into(),
+        // Other users of this machine can reach loopback, but not read the store's directory.
+        token: Some(uuid::Uuid::new_v4().simple().to_string()),
+    };
+    match emulator::open(options).await {
+        Ok(Opened::Started(server)) => {
+            let (url, token) = (server.url().clone(), server.token().map(str::to_owned));
+            Ok((Some(server), url, token))
+        }
+        Ok(Opened::Running { url, token, .. }) => Ok((None, url, token)),
+        Err(error) => Err(Error::new(Exit::Target, error)),
+    }
+}
+
+async fn credentials(
+    settings: &TargetSettings,
+    local_token: Option<String>,
+) -> Result<Arc<dyn Credentials>, Error> {
+    let opened = match (&settings.store, local_token) {
+        (Store::Local { .. }, Some(token)) => auth::bearer(token),
+        (Store::Local { .. }, None) => auth::open(&Auth::None, &environment()).await,
+        _ => auth::open(&settings.auth, &environment()).await,
+    };
+    opened.map_err(|error| {
+        let hint = error.hint.clone();
+        let failed = Error::new(Exit::Target, format!("target `{}`: {error}", settings.name));
+        match hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    })
+}
+
+impl Connection {
+    /// Asks the target for its facts.
+    pub(super) async fn facts(&self) -> Result<Facts, Error> {
+        probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings).await.map_err(
+            |error| match error {
+                probe::Error::Failure(failure) => self.at_target(failed(&failure)),
+                probe::Error::Refused { what, hint, .. } => {
+                    self.at_target(Error::new(Exit::Target, what).hint(hint))
+                }
+                probe::Error::Name(error) => Error::usage(error),
+            },
+        )
+    }
+
+    /// Creates the store if it is missing and the manifest asks for it.
+    pub(super) async fn ensure(&self) -> Result<bool, Error> {
+        let fields = match &self.settings.store {
+            Store::Local { store, .. } => local_store_settings(store),
+            Store::GoogleFhir(store) => match store.ensure.clone() {
+                Some(fields) => fields,
+                None => return Ok(false),
+            },
+            Store::Fhir { .. } => return Ok(false),
+        };
+        let Some(name) = &self.endpoint.google else { return Ok(false) };
+        ensure::ensure(&self.gate, name, &fields).await.map_err(|error| {
+            let failed = match error {
+                ensure::Error::Failure(failure) => failed(&failure),
+                other => Error::new(Exit::Target, other),
+            };
+            self.at_target(failed)
+        })
+    }
+
+    /// Returns what `send` needs of it.
+    pub(super) fn link(&self) -> Link {
+        Link {
+            gate: Arc::clone(&self.gate),
+            requests: self.requests.clone(),
+            slots: self.settings.concurrency,
+        }
+    }
+
+    /// Ends the local store's server, if this process serves it.
+    pub(super) async fn close(self) {
+        if let Some(server) = self.server {
+            server.stop().await;
+        }
+    }
+
+    fn at_target(&self, mut error: Error) -> Error {
+        for problem in &mut error.problems {
+            problem.message = format!("target `{}`: {}", self.settings.name, problem.message);
+        }
+        error
+    }
+}
+
+/// Connects to every target that a plan's loads name.
+pub(super) async fn connect_all(header: &Header) -> Result<HashMap<String, Connection>, Error> {
+    let mut connections = HashMap::new();
+    for target in &header.targets {
+        let settings = &target.settings;
+        if header.loads.iter().any(|load| load.target == settings.name) {
+            connections.insert(settings.name.clone(), connect(settings).await?);
+        }
+    }
+    Ok(connections)
+}
+
+/// Asks every target that loads name for its facts, and makes a plan's header of them.
+pub(super) async fn facts(manifest: &Manifest) -> Result<Header, Error> {
+    let header = plan::header(manifest, plan::documented(manifest));
+    let connections = connect_all(&header).await?;
+    let header = with_facts(header, &connections).await;
+    close_all(connections).await;
+    header
+}
+
+/// Puts into a header what its targets say of themselves.
+pub(super) async fn with_facts(
+    mut header: Header,
+    connections: &HashMap<String, Connection>,
+) -> Result<Header, Error> {
+    for target in &mut header.targets {
+        if let Some(connection) = connections.get(&target.settings.name) {
+            target.facts = connection.facts().await?;
+        }
+    }
+    Ok(header)
+}
+
+/// Ends all connections.
+pub(super) async fn close_all(connections: HashMap<String, Connection>) {
+    for connection in connections.into_values() {
+        connection.close().await;
+    }
+}
+
+/// Turns the failure of a request into what the user is told.
+pub(super) fn failed(failure: &Failure) -> Error {
+    let error = Error::new(Exit::Target, failure);
+    match failure.hint() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Turns a refusal into what the user is told: codes and paths, and the server's words only where they are wanted.
+pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) -> Error {
+    let status = response.status();
+    let problem = outcome::read(response.body());
+    let mut message = format!("{what}: {status}");
+    if let Some(problem) = &problem {
+        if let Some(code) = &problem.code {
+            message.push_str(&format!(", {code}"));
+        }
+        if !problem.expression.is_empty() {
+            message.push_str(&format!(", at {}", problem.expression.join(", ")));
+        }
+        if context.show_content && !problem.text.is_empty() {
+            message.push_str(&format!(": {}", problem.text));
+        }
+    }
+    let exit = match status.as_u16() {
+        401 | 403 => Exit::Target,
+        _ => Exit::SomeFailed,
+    };
+    let error = Error::new(exit, message);
+    match (status.as_u16(), context.show_content) {
+        (401, _) => error.hint("the server does not accept the credentials; see `stoker create --help`"),
+        (403, _) => error.hint("the credentials may not do that there, or the store does not exist"),
+        (404 | 410, _) | (_, true) => error,
+        (_, false) => error.hint("--show-content also shows the server's words, which may hold patients' data"),
+    }
+}

@@ -1,0 +1,105 @@
+//! `stoker create`: one resource from a JSON file into a store; prints the new id.
+
+use std::{io::Read, path::PathBuf};
+
+use bytes::Bytes;
+
+use super::{Context, Error, Exit, connect, store::StoreArgs};
+use crate::{
+    fhir::{self, scan::Scanner, types},
+    gate::Failure,
+    target::fhir::accepted,
+};
+
+/// Arguments of `stoker create`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CreateArgs {
+    /// JSON file that holds one resource; `-` for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Runs the verb.
+pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Error> {
+    let bytes = read(&args.file)?;
+    let kind = resource_type(&bytes, &args.file)?;
+    let settings = args.store.settings(context)?;
+    let connection = connect::connect(&settings).await?;
+    if matches!(settings.store, crate::manifest::Store::Local { .. }) {
+        connection.ensure().await?;
+    }
+    let body = Bytes::from(bytes);
+    let request = || connection.requests.create(&kind, body.clone(), None);
+    let answered = connection.gate.once(request).await;
+    let response = connection.finish(answered).await.map_err(|failure| failed(&failure))?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(connect::refused(
+            &format!("the store refused the {kind}"),
+            &response,
+            context,
+        ));
+    }
+    match accepted(response.headers(), response.body()).id {
+        Some(id) => {
+            context.printer.result(&id);
+            Ok(Exit::Well)
+        }
+        None => Err(Error::new(
+            Exit::Target,
+            format!("the store answered {status} to the {kind}, but told no id"),
+        )
+        .hint("it was most likely created; look for it before you try again")),
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
+    if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .map_err(|e| Error::usage(format!("cannot read standard input: {e}")))?;
+        return Ok(bytes);
+    }
+    let mut bytes = fs_err::read(path).map_err(Error::usage)?;
+    if bytes.starts_with(b"\xEF\xBB\xBF") {
+        bytes.drain(..3);
+    }
+    Ok(bytes)
+}
+
+fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> {
+    let mut scanner = Scanner::default();
+    let scanned = scanner.scan(bytes).map_err(|error| {
+        let line = 1 + memchr::memchr_iter(b'\n', bytes.get(..error.offset).unwrap_or(bytes)).count();
+        Error::usage(format!("{}:{line}: {error}", path.display()))
+    })?;
+    let kind = scanned
+        .resource_type
+        .clone()
+        .and_then(|span| bytes.get(span.start as usize..span.end as usize))
+        .map(fhir::text)
+        .ok_or_else(|| Error::usage(format!("{}: it has no resourceType", path.display())))?;
+    if !types::is_resource_type(&kind) {
+        return Err(Error::usage(format!(
+            "{}: its resourceType is not one of FHIR R4's",
+            path.display()
+        )));
+    }
+    if kind == "Bundle" {
+        return Err(Error::usage(format!("{}: it is a Bundle", path.display()))
+            .hint("`stoker load` loads Bundles; `stoker init` writes a manifest for their folder"));
+    }
+    Ok(kind.into_owned())
+}
+
+fn failed(failure: &Failure) -> Error {
+    let error = connect::failed(failure);
+    if failure.may_have_been_sent {
+        return error
+            .hint("the resource may have been created all the same; look for it before you try again");
+    }
+    error
+}

@@ -1,0 +1,72 @@
+//! `stoker get`: one resource out of a store, indented, with its decimals as they are.
+
+use super::{Context, Error, Exit, connect, indent::indent, store::StoreArgs};
+use crate::fhir::types;
+
+/// Arguments of `stoker get`.
+#[derive(Debug, clap::Args)]
+pub(super) struct GetArgs {
+    /// The resource, as Type/id or as two arguments
+    #[arg(value_name = "TYPE/ID", num_args = 1..=2, required = true)]
+    resource: Vec<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Runs the verb.
+pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> {
+    let (kind, id) = parse(&args.resource)?;
+    let settings = args.store.settings(context)?;
+    let connection = connect::connect(&settings).await?;
+    let read = connection.gate.look_up(|| connection.requests.read(&kind, &id)).await;
+    let response = connection.finish(read).await.map_err(|f| connect::failed(&f))?;
+    if !response.status().is_success() {
+        let what = match response.status().as_u16() {
+            404 => format!("{kind}/{id} is not in the store"),
+            410 => format!("{kind}/{id} has been deleted"),
+            _ => format!("the store refused to give {kind}/{id}"),
+        };
+        return Err(connect::refused(&what, &response, context));
+    }
+    match std::str::from_utf8(response.body()) {
+        Ok(json) => context.printer.result(&indent(json)),
+        Err(_) => context.printer.result_bytes(response.body()),
+    }
+    Ok(Exit::Well)
+}
+
+fn parse(given: &[String]) -> Result<(String, String), Error> {
+    let (kind, id) = match given {
+        [kind, id] => (kind.as_str(), id.as_str()),
+        [both] => both.split_once('/').ok_or_else(|| {
+            Error::usage(format!("`{both}` names no resource")).hint("write it as `Patient/some-id`")
+        })?,
+        _ => return Err(Error::usage("no resource is named")),
+    };
+    if !types::is_resource_type(kind) {
+        return Err(Error::usage(format!("`{kind}` is not a FHIR R4 resource type"))
+            .hint("types are written as in FHIR: `Patient`, `MedicationRequest`"));
+    }
+    if !types::is_id(id) {
+        return Err(Error::usage(format!("`{id}` is not a FHIR id"))
+            .hint("an id has 1 to 64 letters, digits, `-` and `.`"));
+    }
+    Ok((kind.to_owned(), id.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_named_in_one_word_or_two() {
+        let parse = |words: &[&str]| {
+            parse(&words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>())
+                .map_err(|e| e.problems[0].message.clone())
+        };
+        assert_eq!(parse(&["Patient/a-1"]), parse(&["Patient", "a-1"]));
+        assert_eq!(parse(&["patient/a"]).unwrap_err(), "`patient` is not a FHIR R4 resource type");
+        assert_eq!(parse(&["Patient/a/b"]).unwrap_err(), "`a/b` is not a FHIR id");
+        assert_eq!(parse(&["Patient"]).unwrap_err(), "`Patient` names no resource");
+    }
+}

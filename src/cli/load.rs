@@ -1,0 +1,334 @@
+//! `stoker load`: plans and loads. The pipeline from end to end.
+
+use std::{
+    collections::HashMap,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+
+use super::{
+    Context, Error, Exit,
+    connect::{self, Connection},
+    interrupt, plan as planning,
+    printer::Printer,
+    report::exit_of,
+};
+use crate::{
+    event::Observe,
+    gate::ByteBudget,
+    journal::{Journal, Ledger, RunDirectory, format},
+    plan::{self, Header, PlannedSource, file::Saved},
+    progress, report,
+    send::{self, Counts, Earlier, Ended, Setup, Stop},
+    source::{Bodies, Spool},
+};
+
+/// Arguments of `stoker load`.
+#[derive(Debug, clap::Args)]
+pub(super) struct LoadArgs {
+    /// The manifest, or a plan saved by `stoker plan --out`
+    #[arg(value_name = "MANIFEST|PLAN")]
+    file: PathBuf,
+    /// Do everything but send: read, plan, build every request
+    #[arg(long)]
+    dry_run: bool,
+    /// How to show progress
+    #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
+    progress: ProgressKind,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgressKind {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// Bars
+    Bars,
+    /// A line every few seconds
+    Lines,
+    /// A JSON object every second, on standard error
+    Json,
+    /// Nothing
+    None,
+}
+
+/// Where runs are kept when neither the manifest says so.
+const STATE: &str = ".stoker";
+
+/// How often the figures of a session are written down, should it be killed.
+const TALLY_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs the verb.
+pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error> {
+    let stop = Stop::default();
+    interrupt::listen(stop.clone());
+    let watcher = watcher(args.progress, context.printer);
+    let outcome = if is_plan(&args.file)? {
+        load_saved(&args, context, &stop, &watcher).await
+    } else {
+        load_manifest(&args, context, &stop, &watcher).await
+    };
+    watcher.finish();
+    outcome
+}
+
+async fn load_manifest(
+    args: &LoadArgs,
+    context: Context,
+    stop: &Stop,
+    watcher: &progress::Watcher,
+) -> Result<Exit, Error> {
+    let manifest = planning::read_manifest(&args.file, context)?;
+    let header = planning::header(&manifest, planning::documented(&manifest));
+    let connections = connect::connect_all(&header).await?;
+    let ended = async {
+        let header = connect::with_facts(header, &connections).await?;
+        let state = header.run.state.clone().unwrap_or_else(|| PathBuf::from(STATE));
+        let run = RunDirectory::create(&state, &header.name, header.created).map_err(Error::disk)?;
+        let planned = survey(&header, &run, stop, watcher.observer()).await;
+        let surveyed = match planned {
+            Ok(surveyed) => surveyed,
+            Err(error) => {
+                discard(&run);
+                return Err(error);
+            }
+        };
+        if let Err(error) = planning::refuse_problems(&surveyed.problems, context) {
+            discard(&run);
+            return Err(error);
+        }
+        watcher.suspend(|| planning::warn(&surveyed.summary, context.printer));
+        carry_out(args, context, stop, watcher, &run, &connections).await
+    }
+    .await;
+    connect::close_all(connections).await;
+    ended
+}
+
+async fn load_saved(
+    args: &LoadArgs,
+    context: Context,
+    stop: &Stop,
+    watcher: &progress::Watcher,
+) -> Result<Exit, Error> {
+    let saved = Saved::open(&args.file).map_err(Error::usage)?;
+    let changed = plan::changes(&saved, stop).map_err(Error::disk)?;
+    if !changed.is_empty() {
+        return Err(Error::all(Exit::Usage, changed));
+    }
+    let connections = connect::connect_all(&saved.header).await?;
+    let ended = async {
+        let now = connect::with_facts(saved.header.clone(), &connections).await?;
+        let changed = plan::changed_facts(&saved.header, &now);
+        if !changed.is_empty() {
+            return Err(Error::all(Exit::Usage, changed));
+        }
+        let state = now.run.state.clone().unwrap_or_else(|| PathBuf::from(STATE));
+        let run = RunDirectory::create(&state, &now.name, jiff::Timestamp::now()).map_err(Error::disk)?;
+        fs_err::copy(&args.file, run.plan()).map_err(Error::disk)?;
+        carry_out(args, context, stop, watcher, &run, &connections).await
+    }
+    .await;
+    connect::close_all(connections).await;
+    ended
+}
+
+/// Reads all sources into the plan of a run.
+async fn survey(
+    header: &Header,
+    run: &RunDirectory,
+    stop: &Stop,
+    observe: Arc<dyn Observe>,
+) -> Result<plan::Survey, Error> {
+    let (header, run, stop) = (header.clone(), run.clone(), stop.clone());
+    tokio::task::spawn_blocking(move || {
+        let mut writer = plan::file::Writer::create(&run.plan()).map_err(Error::disk)?;
+        let spool = Spool::new(&run.spool());
+        plan::survey(
+            &header,
+            &mut writer,
+            Some(&spool),
+            &*observe,
+            &|| stop.is_stopping(),
+            &mut |_, _| {},
+        )
+        .map_err(planning::survey_failed)
+    })
+    .await
+    .map_err(Error::disk)?
+}
+
+/// Sends what the plan of a run holds, and reports.
+async fn carry_out(
+    args: &LoadArgs,
+    context: Context,
+    stop: &Stop,
+    watcher: &progress::Watcher,
+    run: &RunDirectory,
+    connections: &HashMap<String, Connection>,
+) -> Result<Exit, Error> {
+    let saved = Arc::new(Saved::open(&run.plan()).map_err(Error::disk)?);
+    let bodies = Arc::new(Bodies::new(readable(&saved.sources, run)));
+    if args.dry_run {
+        let ended = rehearse(&saved, &bodies, context);
+        discard(run);
+        return ended;
+    }
+    for (name, connection) in connections {
+        if connection.ensure().await? {
+            context.printer.message(&format!("created the store of target `{name}`"));
+        }
+    }
+    let session = format::SessionLine { number: 1, started: jiff::Timestamp::now() };
+    let number = session.number;
+    let journal = Journal::open(run, saved.header.run.journal, session, None).map_err(Error::disk)?;
+    let journal = Arc::new(journal);
+    let counts = Arc::new(Counts::default());
+    let began = tokio::time::Instant::now();
+    let setup = Setup {
+        plan: Arc::clone(&saved),
+        links: connections.iter().map(|(name, c)| (name.clone(), c.link())).collect(),
+        bodies: Arc::clone(&bodies),
+        ledger: Arc::clone(&journal) as Arc<dyn Ledger>,
+        observe: watcher.observer(),
+        stop: stop.clone(),
+        budget: Arc::new(ByteBudget::new(saved.header.run.memory.0)),
+        earlier: Arc::new(Earlier::default()),
+        counts: Arc::clone(&counts),
+    };
+    let tally = || {
+        let elapsed = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        counts.tally(elapsed)
+    };
+    let mut sending = std::pin::pin!(send::run(setup));
+    let ended = loop {
+        tokio::select! {
+            ended = &mut sending => break ended,
+            () = tokio::time::sleep(TALLY_EVERY) => {
+                // A journal that cannot be written ends the run through the next settlement.
+                let _ = journal.tally(tally()).await;
+            }
+        }
+    };
+    let ended = close(&journal, number, tally(), ended).await;
+    watcher.finish();
+    let reported = write_report(run, &bodies)?;
+    context.printer.result(&report::text(&reported, context.printer.colors_output()));
+    finish(context.printer, run, &reported, ended)
+}
+
+/// Writes the last lines of a session.
+async fn close(
+    journal: &Arc<Journal>,
+    session: u32,
+    tally: format::Tally,
+    ended: Result<Ended, send::Error>,
+) -> Result<Ended, Error> {
+    let end = |how, reason| format::EndLine { session, at: jiff::Timestamp::now(), how, reason };
+    match ended {
+        Ok(ended) => {
+            journal.tally(tally).await.map_err(Error::disk)?;
+            journal.end(end(ended.how, ended.reason.clone())).await.map_err(Error::disk)?;
+            Ok(ended)
+        }
+        Err(error @ (send::Error::Source(_) | send::Error::Plan(_))) => {
+            let _ = journal.tally(tally).await;
+            let _ = journal.end(end(format::Ending::Source, Some("a source failed".to_owned()))).await;
+            Err(Error::disk(error))
+        }
+        Err(error @ send::Error::Journal(_)) => Err(Error::disk(error)
+            .hint("what was settled before stands in the journal; make room and load again")),
+    }
+}
+
+fn write_report(run: &RunDirectory, bodies: &Arc<Bodies>) -> Result<report::Report, Error> {
+    let reported = report::of(run).map_err(Error::disk)?;
+    let read = |source, span| {
+        bodies.read(source, span).map(|bytes| bytes.to_vec()).map_err(|e| e.to_string())
+    };
+    report::write(run, &reported, &read).map_err(Error::disk)?;
+    // Everything is settled or can be read again from its source, but for standard input.
+    let _ = fs_err::remove_dir_all(run.spool());
+    Ok(reported)
+}
+
+/// Says how a run ended, and what can be done about it.
+fn finish(
+    printer: Printer,
+    run: &RunDirectory,
+    reported: &report::Report,
+    ended: Result<Ended, Error>,
+) -> Result<Exit, Error> {
+    let ended = ended?;
+    if let Some(reason) = &ended.reason {
+        let mut problem = crate::diagnostic::Diagnostic::error(reason);
+        problem.hints.extend(ended.hint.clone());
+        printer.problems(&[problem]);
+    }
+    tracing::info!(run = %run.path().display(), "the run is over");
+    Ok(exit_of(reported))
+}
+
+/// Builds every request and sends none.
+fn rehearse(saved: &Arc<Saved>, bodies: &Arc<Bodies>, context: Context) -> Result<Exit, Error> {
+    let rehearsed = send::rehearse(saved, bodies)
+        .map_err(|error| Error::disk(error).hint("nothing was sent"))?;
+    context.printer.result(&plan::text::text(&saved.header, &saved.summary));
+    context.printer.result(&format!(
+        "dry run: {} requests with {} built, none sent",
+        rehearsed.requests,
+        crate::unit::ByteSize(rehearsed.bytes)
+    ));
+    Ok(if saved.summary.unsupported() > 0 { Exit::SomeFailed } else { Exit::Well })
+}
+
+/// Returns the file from which each source can be read at any place.
+fn readable(sources: &[PlannedSource], run: &RunDirectory) -> Vec<(crate::record::SourceId, PathBuf)> {
+    sources
+        .iter()
+        .map(|source| {
+            let spooled = Spool::path(&run.spool(), source.id);
+            let path = match &source.path {
+                Some(path) if source.compression == crate::source::Compression::None => path.clone(),
+                _ => spooled,
+            };
+            (source.id, path)
+        })
+        .collect()
+}
+
+/// Removes the directory of a run that never began.
+fn discard(run: &RunDirectory) {
+    let _ = fs_err::remove_dir_all(run.path());
+}
+
+/// Tells a saved plan from a manifest by its first bytes.
+fn is_plan(path: &Path) -> Result<bool, Error> {
+    const HEADER: &[u8] = b"{\"header\":";
+    let mut first = Vec::new();
+    fs_err::File::open(path)
+        .and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut first))
+        .map_err(|error| {
+            Error::usage(error).hint("`stoker init DIR` writes a manifest for a directory of files")
+        })?;
+    Ok(first == HEADER)
+}
+
+fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
+    match kind {
+        _ if printer.is_quiet() => progress::Watcher::none(),
+        ProgressKind::Auto if Printer::is_watched() => {
+            progress::Watcher::bars(printer.colors_messages())
+        }
+        ProgressKind::Bars => progress::Watcher::bars(printer.colors_messages()),
+        ProgressKind::Auto | ProgressKind::Lines => {
+            progress::Watcher::lines(Box::new(std::io::stderr()))
+        }
+        ProgressKind::Json => progress::Watcher::json(Box::new(std::io::stderr())),
+        ProgressKind::None => progress::Watcher::none(),
+    }
+}

@@ -1,0 +1,103 @@
+//! The flags that name one store, for `create` and `get`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use url::Url;
+
+use super::{Context, Error, variable};
+use crate::manifest::{self, Auth, GoogleFhir, Store, TargetSettings};
+
+/// Names one store: by its Google resource name, by URL, as a local directory, or as a target of a manifest.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The store (one of --project …, --url, --local, --manifest)")]
+pub(super) struct StoreArgs {
+    /// Google Cloud project of the FHIR store
+    #[arg(long, requires_all = ["location", "dataset", "store"], conflicts_with_all = ["url", "local", "manifest"])]
+    project: Option<String>,
+    /// Location, such as us-central1
+    #[arg(long, requires = "project")]
+    location: Option<String>,
+    /// Dataset id
+    #[arg(long, requires = "project")]
+    dataset: Option<String>,
+    /// FHIR store id
+    #[arg(long, requires = "project")]
+    store: Option<String>,
+    /// Another address of the Cloud Healthcare API
+    #[arg(long, requires = "project", value_name = "URL")]
+    endpoint: Option<Url>,
+    /// Google credential file; without it, Application Default Credentials
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// Service base URL of any FHIR R4 server
+    #[arg(long, conflicts_with_all = ["local", "manifest"])]
+    url: Option<Url>,
+    /// Name of the environment variable that holds a bearer token
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["credentials", "local", "manifest"])]
+    bearer_env: Option<String>,
+    /// Directory of an embedded local store
+    #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
+    local: Option<PathBuf>,
+    /// Manifest that has the target
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Name of the target in the manifest; may be left out if it has just one
+    #[arg(long, value_name = "NAME", requires = "manifest")]
+    target: Option<String>,
+}
+
+impl StoreArgs {
+    /// Returns the settings of the store that the flags name.
+    pub(super) fn settings(&self, context: Context) -> Result<TargetSettings, Error> {
+        if let Some(path) = &self.manifest {
+            return self.of_manifest(path, context);
+        }
+        let bearer = self.bearer_env.clone().map(|name| Auth::Bearer(manifest::SecretPlace::Env(name)));
+        let google = Auth::Google { credentials: self.credentials.clone() };
+        let (store, auth) = if let Some(dir) = &self.local {
+            (Store::Local { dir: dir.clone(), store: std::collections::BTreeMap::new() }, Auth::None)
+        } else if let Some(url) = &self.url {
+            let auth = if self.credentials.is_some() { google } else { Auth::None };
+            (Store::Fhir { url: url.clone() }, bearer.unwrap_or(auth))
+        } else if let (Some(project), Some(location), Some(dataset), Some(store)) =
+            (&self.project, &self.location, &self.dataset, &self.store)
+        {
+            let store = GoogleFhir {
+                endpoint: self.endpoint.clone().unwrap_or_else(manifest::google_endpoint),
+                project: project.clone(),
+                location: location.clone(),
+                dataset: dataset.clone(),
+                fhir_store: store.clone(),
+                ensure: None,
+            };
+            (Store::GoogleFhir(store), bearer.unwrap_or(google))
+        } else {
+            return Err(Error::usage("no store is named").hint(
+                "name it with --local DIR, with --url URL, with --project, --location, --dataset and --store, \
+                 or with --manifest FILE --target NAME",
+            ));
+        };
+        Ok(TargetSettings::new("store", store, auth))
+    }
+
+    fn of_manifest(&self, path: &std::path::Path, context: Context) -> Result<TargetSettings, Error> {
+        let manifest = super::plan::read_manifest(path, context)?;
+        let names: Vec<&str> = manifest.targets.iter().map(|t| t.name.as_str()).collect();
+        let listed = names.join(", ");
+        match (&self.target, manifest.targets.as_slice()) {
+            (None, [only]) => Ok(only.clone()),
+            (None, _) => Err(Error::usage("the manifest has several targets")
+                .hint(format!("choose one with --target: {listed}"))),
+            (Some(name), targets) => targets.iter().find(|t| t.name == *name).cloned().ok_or_else(|| {
+                Error::usage(format!("the manifest has no target `{name}`"))
+                    .hint(format!("it has: {listed}"))
+            }),
+        }
+    }
+}
+
+/// Reads the environment for those who may not.
+pub(super) fn environment() -> impl Fn(&str) -> Option<String> + Clone + Send + Sync {
+    variable
+}

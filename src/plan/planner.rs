@@ -1,0 +1,493 @@
+//! Decides about records one by one. Pure: it is given records and gives steps back, and touches nothing else.
+
+use std::collections::HashSet;
+
+use super::{
+    Action, BundleType, Group, GroupId, Header, Reason, Step, Summary, summary::LoadSummary,
+};
+use crate::{
+    event::LoadId,
+    fhir::{self, bundle::Request, types},
+    manifest::{LoadSettings, Missing},
+    record::{Interaction, Position, Span},
+    source::{BundleKind, BundleStart, Found, Malformed, SourceFile},
+    target::{self, Facts},
+};
+
+/// What the planner decided, in the order in which a plan holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The next steps travel together.
+    Group(Group),
+    /// What is done with a record.
+    Step(Step),
+}
+
+/// Decides what is done with every record of a plan.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    header: &'a Header,
+    load: LoadId,
+    next_step: u64,
+    next_group: u32,
+    summary: Summary,
+    bundle: Option<Bundle>,
+    out: Vec<Decision>,
+}
+
+/// The Bundle whose entries are coming.
+#[derive(Debug)]
+struct Bundle {
+    kind: BundleKind,
+    entries: u32,
+    /// Entries that travel together, until their group is full or the Bundle is over.
+    waiting: Vec<Step>,
+    waiting_bytes: u64,
+    /// Why nothing of a transaction can be sent.
+    refused: Option<Reason>,
+    /// In a history: resources of which a newer version has come.
+    newer: HashSet<String>,
+}
+
+/// Under a rate, a Bundle of Stoker's own cutting has at most this part of what the rate allows, so that it does
+/// not use up the window at once (design §4).
+const RATE_PART: u32 = 10;
+
+impl<'a> Planner<'a> {
+    /// Starts a plan.
+    pub fn new(header: &'a Header) -> Self {
+        Self {
+            header,
+            load: LoadId(0),
+            next_step: 0,
+            next_group: 0,
+            summary: Summary {
+                loads: vec![LoadSummary::default(); header.loads.len()],
+                warnings: Vec::new(),
+            },
+            bundle: None,
+            out: Vec::new(),
+        }
+    }
+
+    /// Goes on to a load; the records that follow are its own.
+    pub fn load(&mut self, load: LoadId) {
+        self.load = load;
+    }
+
+    /// Takes note of a file of the load.
+    pub fn file(&mut self) {
+        if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
+            load.files += 1;
+        }
+    }
+
+    /// Adds a warning, in words that hold no content of records.
+    pub fn warn(&mut self, warning: String) {
+        self.summary.warnings.push(warning);
+    }
+
+    /// Returns what has been decided since the last call.
+    pub fn decided(&mut self) -> std::vec::Drain<'_, Decision> {
+        self.out.drain(..)
+    }
+
+    /// Returns the totals so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Ends the plan.
+    pub fn finish(self) -> Summary {
+        self.summary
+    }
+
+    /// Decides about a file in a form that is not read: one step, so that it is counted and seen.
+    pub fn unrecognized(&mut self, file: &SourceFile, size: u64) {
+        let span = Span { start: 0, length: size };
+        let position = Position { source: file.id, index: 0, line: 1, entry: None, span };
+        let message = "not a form that is read: .json, .ndjson or .jsonl, also with .gz or .zst";
+        self.unsupported(position, span, String::new(), None, reason("unrecognized-form", message));
+    }
+
+    /// Decides about bytes that are no record.
+    pub fn malformed(&mut self, malformed: &Malformed) {
+        let reason = Reason {
+            code: "malformed".to_owned(),
+            message: malformed.to_string(),
+            path: malformed.path(),
+        };
+        let position = malformed.position;
+        self.unsupported(position, position.span, String::new(), None, reason);
+    }
+
+    /// Begins a Bundle; the records that follow are its entries.
+    pub fn bundle_start(&mut self, start: &BundleStart) {
+        let facts = self.facts();
+        let limit = facts.limits.transaction_entries.unwrap_or(u32::MAX);
+        let refused = match start.kind {
+            BundleKind::Transaction if start.entries > limit => Some(reason(
+                "transaction-too-large",
+                &format!("the transaction has {} entries, and the target takes {limit}", start.entries),
+            )),
+            BundleKind::Transaction if facts.transaction == Some(false) => {
+                Some(reason("no-transaction", "the target executes no transactions"))
+            }
+            BundleKind::Batch if facts.batch == Some(false) => {
+                Some(reason("no-batch", "the target executes no batches"))
+            }
+            BundleKind::Missing => Some(reason("bundle-type", "the Bundle has no type")),
+            BundleKind::Other => Some(reason("bundle-type", "the Bundle's type is not one of R4's")),
+            _ => None,
+        };
+        if start.entries == 0 {
+            self.warn(format!(
+                "an empty Bundle in source {} (line {}) holds nothing to load",
+                start.source.0, start.line
+            ));
+        }
+        self.bundle = Some(Bundle {
+            kind: start.kind,
+            entries: start.entries,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            refused,
+            newer: HashSet::new(),
+        });
+    }
+
+    /// Ends a Bundle: what waited goes out.
+    pub fn bundle_end(&mut self) {
+        self.flush();
+        self.bundle = None;
+    }
+
+    /// Decides about a record.
+    pub fn record(&mut self, found: &Found<'_>) {
+        match &found.entry {
+            Some(entry) if self.is_executed() => self.entry(found, entry),
+            Some(entry) => {
+                let superseded = self.is_superseded(found, entry);
+                if let Some(refused) = superseded.or_else(|| self.refused()) {
+                    self.refuse(found, refused);
+                } else if entry.resource.is_none() {
+                    self.refuse(found, reason("no-resource", "the entry holds no resource"));
+                } else if entry.search_mode_is_outcome {
+                    let message = "it tells of a search (search.mode is `outcome`)";
+                    self.refuse(found, reason("search-outcome", message));
+                } else {
+                    self.single(found);
+                }
+            }
+            None => self.single(found),
+        }
+    }
+
+    /// Tells whether the current Bundle is executed as a whole, not split into its resources.
+    fn is_executed(&self) -> bool {
+        self.bundle
+            .as_ref()
+            .is_some_and(|b| matches!(b.kind, BundleKind::Transaction | BundleKind::Batch))
+    }
+
+    fn refused(&self) -> Option<Reason> {
+        self.bundle.as_ref().and_then(|bundle| bundle.refused.clone())
+    }
+
+    /// A history has the newest version of a resource first, and only that one is loaded.
+    fn is_superseded(&mut self, found: &Found<'_>, entry: &fhir::bundle::Entry<'_>) -> Option<Reason> {
+        let bundle = self.bundle.as_mut().filter(|b| b.kind == BundleKind::History)?;
+        let identity = match (found.resource_type(), found.id()) {
+            (Some(kind), Some(id)) => format!("{kind}/{id}"),
+            _ => entry.request.as_ref()?.url.to_string(),
+        };
+        let superseded = !bundle.newer.insert(identity);
+        superseded.then(|| reason("older-version", "the history holds a newer version of it"))
+    }
+
+    /// Decides about a record that travels by itself.
+    fn single(&mut self, found: &Found<'_>) {
+        match self.judge(found) {
+            Ok(interaction) => {
+                let limit = self.facts().limits.resource_bytes.unwrap_or(u64::MAX);
+                if found.body.length > limit {
+                    let message =
+                        format!("it has {} bytes, and the target takes {limit}", found.body.length);
+                    return self.refuse(found, reason("too-large", &message));
+                }
+                let step = self.step(found, Action::Send(interaction));
+                self.push(step);
+            }
+            Err(reason) => self.refuse(found, reason),
+        }
+    }
+
+    /// Returns what is done with a resource on its own, or why nothing can be.
+    fn judge(&self, found: &Found<'_>) -> Result<Interaction, Reason> {
+        let kind = found
+            .resource_type()
+            .ok_or_else(|| reason("no-type", "it has no resourceType"))?;
+        self.check_type(&kind)?;
+        let load = self.settings();
+        let interaction = load.interaction.unwrap_or(Interaction::Create);
+        match interaction {
+            Interaction::Update => match found.id() {
+                Some(id) if types::is_id(&id) => Ok(interaction),
+                Some(_) => Err(reason("bad-id", "its id is not one that FHIR allows")),
+                None => Err(reason("no-id", "an update needs an id, and it has none")),
+            },
+            Interaction::ConditionalCreate | Interaction::ConditionalUpdate => {
+                let identifiers = found.identifiers();
+                let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
+                let has = target::fhir::criteria(&load.identity, &kind, pairs).is_some();
+                match (has, load.identity.missing) {
+                    (true, _) => Ok(interaction),
+                    (false, Missing::Create) => Ok(Interaction::Create),
+                    (false, Missing::Refuse) => Err(reason(
+                        "no-identifier",
+                        "it has no identifier of a system that `identity` names for its type",
+                    )),
+                }
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn check_type(&self, kind: &str) -> Result<(), Reason> {
+        let facts = self.facts();
+        let known = match &facts.types {
+            Some(types) => types.binary_search_by(|t| t.as_str().cmp(kind)).is_ok(),
+            None => types::is_resource_type(kind),
+        };
+        if known {
+            return Ok(());
+        }
+        Err(match (types::is_resource_type(kind), &facts.types) {
+            (true, Some(_)) => reason("type-not-taken", "the target does not take its type"),
+            _ => reason("unknown-type", "its resourceType is not one of FHIR R4's"),
+        })
+    }
+
+    /// Decides about an entry of a Bundle that is executed.
+    fn entry(&mut self, found: &Found<'_>, entry: &fhir::bundle::Entry<'_>) {
+        let decided = self.judge_entry(found, entry);
+        match (decided, self.refused()) {
+            (Err(EntryProblem::Read), _) => {
+                let message = "a GET or HEAD entry reads, and there is nothing to load";
+                self.refuse(found, reason("read-entry", message));
+            }
+            (_, Some(refused)) => self.refuse(found, refused),
+            (Ok(interaction), None) => self.wait(self.step(found, Action::Entry(interaction))),
+            (Err(EntryProblem::Refused(problem)), None) => self.refuse_entry(found, problem),
+        }
+    }
+
+    fn judge_entry(
+        &self,
+        found: &Found<'_>,
+        entry: &fhir::bundle::Entry<'_>,
+    ) -> Result<Interaction, EntryProblem> {
+        let refused = |code: &str, message: &str| EntryProblem::Refused(reason(code, message));
+        if self.settings().interaction.is_some() && entry.resource.is_some() {
+            return self.judge(found).map_err(EntryProblem::Refused);
+        }
+        let Some(request) = &entry.request else {
+            return Err(refused("no-request", "the entry has no request"));
+        };
+        let interaction = of_request(request)?;
+        let needs_resource = !matches!(interaction, Interaction::Delete);
+        if needs_resource && entry.resource.is_none() {
+            return Err(refused("no-resource", "the entry holds no resource"));
+        }
+        if needs_resource && interaction != Interaction::Patch {
+            let kind = found
+                .resource_type()
+                .ok_or_else(|| refused("no-type", "it has no resourceType"))?;
+            self.check_type(&kind).map_err(EntryProblem::Refused)?;
+        }
+        Ok(interaction)
+    }
+
+    /// An entry of a batch is refused alone; a transaction is all or nothing.
+    fn refuse_entry(&mut self, found: &Found<'_>, problem: Reason) {
+        let entry = found.position.entry.unwrap_or_default();
+        let waiting = match &mut self.bundle {
+            Some(bundle) if bundle.kind == BundleKind::Transaction => {
+                bundle.refused = Some(reason(
+                    "transaction-refused",
+                    &format!("entry {entry} of its transaction cannot be loaded: {}", problem.message),
+                ));
+                std::mem::take(&mut bundle.waiting)
+            }
+            _ => Vec::new(),
+        };
+        let refused = self.refused();
+        for mut step in waiting {
+            if let Some(refused) = &refused {
+                step.action = Action::Unsupported(refused.clone());
+            }
+            self.push(step);
+        }
+        self.refuse(found, problem);
+    }
+
+    /// Lets a step wait for the others of its group.
+    fn wait(&mut self, step: Step) {
+        let limits = self.facts().limits;
+        let rate_entries = self.rate_entries();
+        let bytes_limit = limits.bundle_bytes.unwrap_or(u64::MAX);
+        let Some(bundle) = &mut self.bundle else { return };
+        // A comma for each entry, and the frame of the Bundle around them.
+        let bytes = step.position.span.length + 1;
+        let is_batch = bundle.kind == BundleKind::Batch;
+        let entries_limit = std::cmp::min(limits.batch_entries.unwrap_or(u32::MAX), rate_entries);
+        let full = bundle.waiting.len() >= entries_limit as usize
+            || bundle.waiting_bytes + bytes + FRAME > bytes_limit;
+        if is_batch && full && !bundle.waiting.is_empty() {
+            self.flush();
+        }
+        if let Some(bundle) = &mut self.bundle {
+            bundle.waiting_bytes += bytes;
+            bundle.waiting.push(step);
+        }
+    }
+
+    /// Sends what waits on its way: as a group, or as unsupported where the target would refuse its size.
+    fn flush(&mut self) {
+        let limits = self.facts().limits;
+        let Some(bundle) = &mut self.bundle else { return };
+        let steps = std::mem::take(&mut bundle.waiting);
+        let bytes = std::mem::take(&mut bundle.waiting_bytes);
+        if steps.is_empty() {
+            return;
+        }
+        let bundle_type = match bundle.kind {
+            BundleKind::Transaction => BundleType::Transaction,
+            _ => BundleType::Batch,
+        };
+        let (kind, entries) = (bundle_type.as_str(), bundle.entries);
+        if let Some(limit) = limits.bundle_bytes.filter(|&limit| bytes + FRAME > limit) {
+            let message = format!("its {kind} has {bytes} bytes, and the target takes {limit}");
+            tracing::debug!(entries, bytes, "a Bundle is too large");
+            for mut step in steps {
+                step.action = Action::Unsupported(reason("bundle-too-large", &message));
+                self.push(step);
+            }
+            return;
+        }
+        let records = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        let id = GroupId(self.next_group);
+        self.next_group += 1;
+        if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
+            load.groups += 1;
+            load.requests += 1;
+            load.largest_group = std::cmp::max(load.largest_group, records);
+        }
+        self.out.push(Decision::Group(Group { id, bundle: bundle_type, records, bytes }));
+        for step in steps {
+            self.push(step);
+        }
+    }
+
+    /// Returns how many entries a Bundle that Stoker cuts may have under the target's rate.
+    fn rate_entries(&self) -> u32 {
+        let rate = self.header.target_of(self.load).and_then(|target| target.settings.rate);
+        rate.map_or(u32::MAX, |rate| std::cmp::max(1, rate.amount.get() / RATE_PART))
+    }
+
+    fn step(&self, found: &Found<'_>, action: Action) -> Step {
+        let of_url = || {
+            let url = &found.entry.as_ref()?.request.as_ref()?.url;
+            Some(url.split(['/', '?']).next().unwrap_or_default().to_owned())
+        };
+        Step {
+            number: 0,
+            load: self.load,
+            position: found.position,
+            body: found.body,
+            kind: found
+                .resource_type()
+                .map(std::borrow::Cow::into_owned)
+                .or_else(of_url)
+                .filter(|kind| types::is_resource_type(kind) || self.check_type(kind).is_ok())
+                .unwrap_or_default(),
+            id: found.id().filter(|id| types::is_id(id)).map(std::borrow::Cow::into_owned),
+            action,
+        }
+    }
+
+    fn refuse(&mut self, found: &Found<'_>, reason: Reason) {
+        let step = self.step(found, Action::Unsupported(reason));
+        self.push(step);
+    }
+
+    fn unsupported(
+        &mut self,
+        position: Position,
+        body: Span,
+        kind: String,
+        id: Option<String>,
+        reason: Reason,
+    ) {
+        let action = Action::Unsupported(reason);
+        self.push(Step { number: 0, load: self.load, position, body, kind, id, action });
+    }
+
+    /// Numbers a step and counts it.
+    fn push(&mut self, mut step: Step) {
+        step.number = self.next_step;
+        self.next_step += 1;
+        if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
+            load.count(&step);
+        }
+        self.out.push(Decision::Step(step));
+    }
+
+    fn settings(&self) -> &'a LoadSettings {
+        &self.header.loads[self.load.0 as usize]
+    }
+
+    fn facts(&self) -> &'a Facts {
+        const NOTHING_KNOWN: &Facts = &Facts::UNKNOWN;
+        self.header.target_of(self.load).map_or(NOTHING_KNOWN, |target| &target.facts)
+    }
+}
+
+/// The bytes around the entries of a Bundle: `{"resourceType":"Bundle","type":"transaction","entry":[]}`.
+const FRAME: u64 = 64;
+
+/// Why an entry is not sent.
+enum EntryProblem {
+    /// It reads; leaving it out changes nothing of what is written.
+    Read,
+    /// It cannot be loaded.
+    Refused(Reason),
+}
+
+/// Returns the interaction that an entry's own request asks for.
+fn of_request(request: &Request<'_>) -> Result<Interaction, EntryProblem> {
+    let refused = |code: &str, message: &str| Err(EntryProblem::Refused(reason(code, message)));
+    let (path, query) = match request.url.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (request.url.as_ref(), None),
+    };
+    let has_id = path.trim_start_matches('/').contains('/');
+    match request.method.as_ref() {
+        "GET" | "HEAD" => Err(EntryProblem::Read),
+        "POST" if path.contains('$') || path.contains("_search") => {
+            refused("operation-entry", "the entry calls an operation, and that is not loading")
+        }
+        "POST" if request.if_none_exist.is_some() => Ok(Interaction::ConditionalCreate),
+        "POST" => Ok(Interaction::Create),
+        "PUT" if has_id => Ok(Interaction::Update),
+        "PUT" if query.is_some() => Ok(Interaction::ConditionalUpdate),
+        "PUT" => refused("bad-request-url", "the entry's request.url names neither id nor condition"),
+        "PATCH" => Ok(Interaction::Patch),
+        "DELETE" => Ok(Interaction::Delete),
+        _ => refused("bad-method", "the entry's request.method is not one of FHIR's"),
+    }
+}
+
+fn reason(code: &str, message: &str) -> Reason {
+    Reason { code: code.to_owned(), message: message.to_owned(), path: None }
+}

@@ -1,0 +1,206 @@
+//! Reads the sources of all loads through the planner into a sink, as a stream.
+//!
+//! This is the part of planning that touches files; every decision is the planner's.
+
+use std::ops::ControlFlow;
+
+use super::{
+    Header, PlannedSource, Planner, Summary,
+    file::{self, Sink},
+    planner::Decision,
+};
+use crate::{
+    diagnostic::{Diagnostic, Place},
+    event::{Event, LoadId, Observe},
+    manifest::FilePattern,
+    record::SourceId,
+    source::{self, Item, Malformed, SourceFile, Spool},
+};
+
+/// What a survey found.
+#[derive(Debug)]
+pub struct Survey {
+    /// The totals.
+    pub summary: Summary,
+    /// The sources, by their number.
+    pub sources: Vec<PlannedSource>,
+    /// What stands in the way of a load; nothing may be sent while there are errors.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// Why a survey could not be carried to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan could not be written.
+    #[error(transparent)]
+    Plan(#[from] file::Error),
+    /// The survey was interrupted.
+    #[error("interrupted while the sources were being read; nothing was sent")]
+    Interrupted,
+}
+
+/// Someone who is shown every malformed record as it is found, for `check`.
+pub type OnMalformed<'a> = &'a mut dyn FnMut(&SourceFile, &Malformed);
+
+/// How often those who watch are told how far the reading is.
+const TELL_EVERY: u64 = 1_000;
+
+/// Reads all sources and writes the plan.
+///
+/// Sources that cannot be read twice go through `spool`. `is_stopped` is asked between records.
+pub fn survey(
+    header: &Header,
+    sink: &mut dyn Sink,
+    spool: Option<&Spool>,
+    observe: &dyn Observe,
+    is_stopped: &dyn Fn() -> bool,
+    malformed: OnMalformed<'_>,
+) -> Result<Survey, Error> {
+    sink.header(header)?;
+    let mut surveyor = Surveyor {
+        planner: Planner::new(header),
+        sink,
+        observe,
+        is_stopped,
+        malformed,
+        records: 0,
+        bytes: 0,
+    };
+    let mut sources: Vec<PlannedSource> = Vec::new();
+    let mut problems = Vec::new();
+    for (index, load) in header.loads.iter().enumerate() {
+        let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
+        surveyor.planner.load(id);
+        surveyor.sink.load(id)?;
+        let found = source::find(&load.files);
+        problems.extend(found.problems);
+        problems.extend(found.unmatched.iter().map(nothing_matches));
+        for mut file in found.files {
+            file.id = SourceId(u32::try_from(sources.len()).unwrap_or(u32::MAX));
+            if file.is_stdin() && sources.iter().any(|source| source.path.is_none()) {
+                problems.push(Diagnostic::error("standard input (`-`) is listed twice; it can be read once"));
+                continue;
+            }
+            surveyor.planner.file();
+            match surveyor.read(&file, spool)? {
+                Ok(fingerprint) => sources.push(PlannedSource {
+                    id: file.id,
+                    load: id,
+                    name: file.name.clone(),
+                    path: file.path.clone(),
+                    form: file.form,
+                    compression: file.compression,
+                    fingerprint,
+                }),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+    problems.extend(check_rates(header, surveyor.planner.summary()));
+    let summary = surveyor.planner.finish();
+    surveyor.sink.end(&sources, &summary)?;
+    Ok(Survey { summary, sources, problems })
+}
+
+struct Surveyor<'a, 'h> {
+    planner: Planner<'h>,
+    sink: &'a mut dyn Sink,
+    observe: &'a dyn Observe,
+    is_stopped: &'a dyn Fn() -> bool,
+    malformed: OnMalformed<'a>,
+    records: u64,
+    bytes: u64,
+}
+
+impl Surveyor<'_, '_> {
+    /// Reads one file; a file that cannot be read is a problem of the plan.
+    fn read(
+        &mut self,
+        file: &SourceFile,
+        spool: Option<&Spool>,
+    ) -> Result<Result<source::Fingerprint, Diagnostic>, Error> {
+        let mut failed = None;
+        let reading = source::read(file, spool, &mut |item| {
+            match self.take(file, &item) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        Ok(match reading {
+            Ok(reading) => {
+                if reading.records == 0 && file.form != source::Form::Unrecognized {
+                    self.planner.warn(format!("`{}` holds no records", file.name));
+                }
+                Ok(reading.fingerprint)
+            }
+            Err(error) => Err(Diagnostic::error(error.to_string())
+                .hint(format!("mend the file, or leave it out with `!{}`", file.name))),
+        })
+    }
+
+    fn take(&mut self, file: &SourceFile, item: &Item<'_>) -> Result<(), Error> {
+        match item {
+            Item::Record(found) => {
+                self.planner.record(found);
+                self.bytes += found.body.length;
+            }
+            Item::BundleStart(start) => return Ok(self.planner.bundle_start(start)),
+            Item::BundleEnd => self.planner.bundle_end(),
+            Item::Malformed(malformed) => {
+                (self.malformed)(file, malformed);
+                self.planner.malformed(malformed);
+            }
+        }
+        self.records += 1;
+        if self.records.is_multiple_of(TELL_EVERY) {
+            self.observe.observe(&Event::Scanning { records: self.records, bytes: self.bytes });
+            if (self.is_stopped)() {
+                return Err(Error::Interrupted);
+            }
+        }
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        for decision in self.planner.decided() {
+            match decision {
+                Decision::Group(group) => self.sink.group(&group)?,
+                Decision::Step(step) => self.sink.step(&step)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn nothing_matches(pattern: &FilePattern) -> Diagnostic {
+    let (file, line, column) = pattern.place.clone();
+    let length = pattern.pattern.chars().count();
+    Diagnostic::error(format!("no file matches `{}`", pattern.pattern))
+        .at(Place { file, line, column, length })
+        .hint(format!("the pattern is relative to `{}`", pattern.folder.display()))
+}
+
+/// A Bundle costs its entries, so under a rate it must be smaller than what the rate allows in its window.
+fn check_rates(header: &Header, summary: &Summary) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for (load, totals) in header.loads.iter().zip(&summary.loads) {
+        let target = header.targets.iter().find(|target| target.settings.name == load.target);
+        let Some(rate) = target.and_then(|target| target.settings.rate) else { continue };
+        if totals.largest_group >= rate.amount.get() {
+            problems.push(
+                Diagnostic::error(format!(
+                    "load `{}` holds a transaction of {} entries, and the rate of target `{}` ({rate}) can never let it through: a Bundle costs its entries",
+                    load.name, totals.largest_group, load.target
+                ))
+                .hint("write the rate per minute, such as `30000/min`, or raise it"),
+            );
+        }
+    }
+    problems
+}

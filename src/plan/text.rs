@@ -1,0 +1,178 @@
+//! A plan as people and as machines read it.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::{Header, LoadSummary, Summary};
+use crate::{
+    manifest::Store,
+    unit::{ByteSize, display_duration},
+};
+
+/// How many types of a load are listed before the rest is summed up.
+const TYPES: usize = 12;
+
+/// Renders a plan for people.
+pub fn text(header: &Header, summary: &Summary) -> String {
+    let mut out = String::new();
+    for (load, totals) in header.loads.iter().zip(&summary.loads) {
+        let target = header.targets.iter().find(|t| t.settings.name == load.target);
+        let place = target.map(|t| describe(&t.settings.store)).unwrap_or_default();
+        line(&mut out, format_args!("load {} → {} ({place})", load.name, load.target));
+        if !load.after.is_empty() {
+            line(&mut out, format_args!("  after         {}", load.after.join(", ")));
+        }
+        line(
+            &mut out,
+            format_args!(
+                "  records       {} in {}, {}",
+                totals.records,
+                plural(totals.files, "file"),
+                ByteSize(totals.bytes)
+            ),
+        );
+        let interactions: Vec<String> =
+            totals.interactions.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        if !interactions.is_empty() {
+            line(&mut out, format_args!("  interactions  {}", interactions.join(", ")));
+        }
+        let bundles = match totals.groups {
+            0 => String::new(),
+            groups => format!(
+                ", {} sent whole (largest: {})",
+                plural(groups, "Bundle"),
+                plural(totals.largest_group.into(), "entry").replace("entrys", "entries")
+            ),
+        };
+        line(&mut out, format_args!("  requests      {}{bundles}", totals.requests));
+        if let Some(time) = estimate(header, load.target.as_str(), totals) {
+            line(&mut out, format_args!("  time          at least {time} at the target's rate"));
+        }
+        types(&mut out, totals);
+        for (code, count) in &totals.unsupported {
+            line(&mut out, format_args!("  unsupported   {count} ({code})"));
+        }
+        if let Some(target) = target {
+            if target.facts.assumed {
+                line(&mut out, format_args!("  facts         assumed: the target was not asked"));
+            }
+            if target.facts.missing {
+                line(&mut out, format_args!("  store         does not exist yet and will be created"));
+            }
+        }
+        out.push('\n');
+    }
+    for warning in &summary.warnings {
+        line(&mut out, format_args!("warning: {warning}"));
+    }
+    let unsupported = summary.unsupported();
+    let sent = summary.records() - unsupported;
+    line(
+        &mut out,
+        format_args!(
+            "plan: {} to send, {} that cannot be loaded",
+            plural(sent, "record"),
+            plural(unsupported, "record")
+        ),
+    );
+    out
+}
+
+/// Renders a plan for machines.
+pub fn json(header: &Header, summary: &Summary) -> String {
+    let loads: Vec<_> = header
+        .loads
+        .iter()
+        .zip(&summary.loads)
+        .map(|(load, totals)| {
+            let types: serde_json::Map<_, _> = totals
+                .types
+                .iter()
+                .map(|(kind, (records, bytes))| {
+                    (kind.clone(), json!({ "records": records, "bytes": bytes }))
+                })
+                .collect();
+            json!({
+                "name": load.name,
+                "target": load.target,
+                "after": load.after,
+                "files": totals.files,
+                "records": totals.records,
+                "bytes": totals.bytes,
+                "requests": totals.requests,
+                "interactions": totals.interactions,
+                "types": types,
+                "bundles": totals.groups,
+                "largest_bundle": totals.largest_group,
+                "unsupported": totals.unsupported,
+            })
+        })
+        .collect();
+    let targets: serde_json::Map<_, _> = header
+        .targets
+        .iter()
+        .map(|t| {
+            let place = describe(&t.settings.store);
+            (t.settings.name.clone(), json!({ "store": place, "facts": t.facts }))
+        })
+        .collect();
+    let plan = json!({
+        "plan": super::VERSION,
+        "name": header.name,
+        "created": header.created,
+        "targets": targets,
+        "loads": loads,
+        "records": summary.records(),
+        "unsupported": summary.unsupported(),
+        "warnings": summary.warnings,
+    });
+    format!("{plan:#}")
+}
+
+/// Returns where a store is, for people; never a query.
+pub fn describe(store: &Store) -> String {
+    match store {
+        Store::Local { dir, .. } => format!("local store {}", dir.display()),
+        Store::Fhir { url } => {
+            let mut url = url.clone();
+            url.set_query(None);
+            format!("FHIR server {url}")
+        }
+        Store::GoogleFhir(s) => format!(
+            "projects/{}/locations/{}/datasets/{}/fhirStores/{}",
+            s.project, s.location, s.dataset, s.fhir_store
+        ),
+    }
+}
+
+/// Returns how long a load takes at the least when its target has a rate.
+fn estimate(header: &Header, target: &str, totals: &LoadSummary) -> Option<String> {
+    let rate = header.targets.iter().find(|t| t.settings.name == target)?.settings.rate?;
+    let operations = totals.records - totals.unsupported_records();
+    let windows = operations as f64 / f64::from(rate.amount.get());
+    Some(display_duration(rate.window.duration().mul_f64(windows)))
+}
+
+fn types(out: &mut String, totals: &LoadSummary) {
+    let mut types: Vec<_> = totals.types.iter().collect();
+    types.sort_by_key(|(kind, (records, _))| (std::cmp::Reverse(*records), (*kind).clone()));
+    for (kind, (records, bytes)) in types.iter().take(TYPES) {
+        let kind = if kind.is_empty() { "(no type)" } else { kind };
+        line(out, format_args!("  {kind:<28} {records:>9}  {:>10}", ByteSize(*bytes).to_string()));
+    }
+    if types.len() > TYPES {
+        let rest: u64 = types.iter().skip(TYPES).map(|(_, (records, _))| records).sum();
+        let more = format!("{} more types", types.len() - TYPES);
+        line(out, format_args!("  {more:<28} {rest:>9}"));
+    }
+}
+
+fn plural(count: u64, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "{text}");
+}

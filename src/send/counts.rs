@@ -1,0 +1,82 @@
+//! Figures of a session, counted without locks on the way.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::journal::Tally;
+
+/// Statuses are counted in an array by their number; 0 stands for no response.
+const STATUSES: usize = 600;
+
+/// Figures of a session.
+#[derive(Debug)]
+pub struct Counts {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
+    failed: AtomicU64,
+    statuses: Box<[AtomicU64]>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            bytes_sent: AtomicU64::new(0),
+            bytes_received: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+impl Counts {
+    pub(super) fn sent(&self, bytes: u64) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn answered(&self, status: Option<u16>, bytes: u64) {
+        self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(count) = self.statuses.get(usize::from(status.unwrap_or(0))) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts records that failed, and returns how many have.
+    pub(super) fn failed(&self, records: u64) -> u64 {
+        self.failed.fetch_add(records, Ordering::Relaxed) + records
+    }
+
+    /// Returns the figures so far.
+    pub fn tally(&self, elapsed_ms: u64) -> Tally {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let statuses: BTreeMap<String, u64> = self
+            .statuses
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| read(count) > 0)
+            .map(|(status, count)| {
+                let name = if status == 0 { "none".to_owned() } else { status.to_string() };
+                (name, read(count))
+            })
+            .collect();
+        Tally {
+            session: 0,
+            elapsed_ms,
+            requests: read(&self.requests),
+            retries: read(&self.retries),
+            statuses,
+            bytes_sent: read(&self.bytes_sent),
+            bytes_received: read(&self.bytes_received),
+        }
+    }
+}

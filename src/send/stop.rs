@@ -1,0 +1,62 @@
+//! Ends a run early, in order: why, and how far.
+
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Ended;
+use crate::journal::Ending;
+
+/// Ends a run early. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// No new work.
+    stopping: CancellationToken,
+    /// What is in flight is dropped.
+    dropping: CancellationToken,
+    why: Arc<Mutex<Option<Ended>>>,
+}
+
+impl Stop {
+    /// Takes note of a signal: the first lets what is in flight finish, the second drops it.
+    pub fn interrupt(&self) {
+        if self.is_stopping() {
+            self.dropping.cancel();
+        }
+        self.end(Ending::Interrupted, "interrupted", None);
+    }
+
+    /// Ends the run for a reason; the first reason holds.
+    pub fn end(&self, how: Ending, reason: &str, hint: Option<String>) {
+        if let Ok(mut why) = self.why.lock() {
+            why.get_or_insert_with(|| Ended { how, reason: Some(reason.to_owned()), hint });
+        }
+        self.stopping.cancel();
+    }
+
+    /// Ends the run because of an error that is reported elsewhere.
+    pub(super) fn fail(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Tells whether no new work is to be started.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Waits until no new work is to be started.
+    pub async fn stopping(&self) {
+        self.stopping.cancelled().await;
+    }
+
+    /// Waits until what is in flight is to be dropped.
+    pub async fn dropping(&self) {
+        self.dropping.cancelled().await;
+    }
+
+    /// Returns how the run ended.
+    pub fn ended(&self) -> Ended {
+        let complete = Ended { how: Ending::Complete, reason: None, hint: None };
+        self.why.lock().ok().and_then(|why| why.clone()).unwrap_or(complete)
+    }
+}

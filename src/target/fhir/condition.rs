@@ -1,0 +1,83 @@
+//! Makes the criteria of conditional interactions from a record's identifiers.
+
+use std::fmt::Write;
+
+use crate::manifest::Identity;
+
+/// Returns the criteria `identifier=system|value` that identify a record, encoded for a query.
+///
+/// The systems of the record's type are tried in the manifest's order, and the first that the record has counts;
+/// identifiers of other systems identify nothing (design §9).
+pub fn criteria<'a>(
+    identity: &Identity,
+    kind: &str,
+    identifiers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> Option<String> {
+    let systems = identity.systems.get(kind)?;
+    systems.iter().find_map(|system| {
+        let (_, value) =
+            identifiers.clone().find(|(found, value)| found == system && !value.is_empty())?;
+        let mut criteria = "identifier=".to_owned();
+        encode(system, &mut criteria);
+        criteria.push('|');
+        encode(value, &mut criteria);
+        Some(criteria)
+    })
+}
+
+/// Percent-encodes what a query parameter cannot hold as it is, or what would be read as FHIR's own separators
+/// (`|`, `,`, `$` and `\` are escaped by a backslash first: search.html#escaping).
+fn encode(text: &str, out: &mut String) {
+    for character in text.chars() {
+        if matches!(character, '|' | ',' | '$' | '\\') {
+            out.push_str("%5C");
+        }
+        match character {
+            'A'..='Z' | 'a'..='z' | '0'..='9' | '-' | '.' | '_' | '~' | ':' | '/' => {
+                out.push(character);
+            }
+            other => {
+                let mut buffer = [0; 4];
+                for byte in other.encode_utf8(&mut buffer).bytes() {
+                    // Writing to a string cannot fail.
+                    let _ = write!(out, "%{byte:02X}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::manifest::Missing;
+
+    fn identity(systems: &[&str]) -> Identity {
+        Identity {
+            systems: BTreeMap::from([(
+                "Patient".to_owned(),
+                systems.iter().map(|&s| s.to_owned()).collect(),
+            )]),
+            missing: Missing::Refuse,
+        }
+    }
+
+    #[test]
+    fn the_first_system_of_the_manifest_counts() {
+        let found = [("urn:b", "2"), ("urn:a", "1")];
+        let criteria = |systems: &[&str]| criteria(&identity(systems), "Patient", found.into_iter());
+        assert_eq!(criteria(&["urn:a", "urn:b"]).unwrap(), "identifier=urn:a|1");
+        assert_eq!(criteria(&["urn:c"]), None);
+    }
+
+    #[test]
+    fn values_are_encoded() {
+        let found = [("https://a.example/mrn", "Ä 1&2|x")];
+        assert_eq!(
+            criteria(&identity(&["https://a.example/mrn"]), "Patient", found.into_iter()).unwrap(),
+            "identifier=https://a.example/mrn|%C3%84%201%262%5C%7Cx"
+        );
+    }
+}

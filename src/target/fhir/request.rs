@@ -1,0 +1,125 @@
+//! Builds FHIR requests. Bodies go out as the bytes that were in the file.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderValue, Method, Request, Uri, header};
+use url::Url;
+
+const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
+
+/// Builds the requests of one FHIR endpoint.
+#[derive(Debug, Clone)]
+pub struct Requests {
+    base: String,
+}
+
+impl Requests {
+    /// Takes the service base URL, with a trailing slash.
+    pub fn new(base: &Url) -> Self {
+        Self { base: base.as_str().to_owned() }
+    }
+
+    /// `POST [type]`, conditional where criteria are given (`If-None-Exist`).
+    pub fn create(&self, kind: &str, body: Bytes, criteria: Option<&str>) -> Request<Bytes> {
+        let mut request = self.request(Method::POST, kind, body);
+        if let Some(value) = criteria.and_then(|criteria| HeaderValue::from_str(criteria).ok()) {
+            // Criteria are percent-encoded, so they are always a header value; they are content (design §10).
+            let mut value = value;
+            value.set_sensitive(true);
+            request.headers_mut().insert("if-none-exist", value);
+        }
+        request
+    }
+
+    /// `PUT [type]/[id]`.
+    pub fn update(&self, kind: &str, id: &str, body: Bytes) -> Request<Bytes> {
+        self.request(Method::PUT, &format!("{kind}/{id}"), body)
+    }
+
+    /// `PUT [type]?criteria`.
+    pub fn conditional_update(&self, kind: &str, criteria: &str, body: Bytes) -> Request<Bytes> {
+        self.request(Method::PUT, &format!("{kind}?{criteria}"), body)
+    }
+
+    /// `GET [type]/[id]`.
+    pub fn read(&self, kind: &str, id: &str) -> Request<Bytes> {
+        self.request(Method::GET, &format!("{kind}/{id}"), Bytes::new())
+    }
+
+    /// `GET metadata`.
+    pub fn capabilities(&self) -> Request<Bytes> {
+        self.request(Method::GET, "metadata", Bytes::new())
+    }
+
+    /// `POST` of a batch or transaction to the base. The entries go out as they are given.
+    pub fn bundle<'a>(
+        &self,
+        bundle_type: &str,
+        entries: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Request<Bytes> {
+        const HEAD: &str = "{\"resourceType\":\"Bundle\",\"type\":\"";
+        const ENTRIES: &str = "\",\"entry\":[";
+        const END: &str = "]}";
+        let length = entries.clone().map(|entry| entry.len() + 1).sum::<usize>();
+        let frame = HEAD.len() + bundle_type.len() + ENTRIES.len() + END.len();
+        let mut body = BytesMut::with_capacity(length + frame);
+        for part in [HEAD, bundle_type, ENTRIES] {
+            body.put_slice(part.as_bytes());
+        }
+        for (index, entry) in entries.enumerate() {
+            if index > 0 {
+                body.put_u8(b',');
+            }
+            body.put_slice(entry);
+        }
+        body.put_slice(END.as_bytes());
+        self.request(Method::POST, "", body.freeze())
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
+        // The base of a system-level request is named without its trailing slash, as Google's paths have it.
+        let url = match path {
+            "" => self.base.trim_end_matches('/').to_owned(),
+            path => format!("{}{path}", self.base),
+        };
+        let writes = method != Method::GET;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        // Types and ids are checked in the plan and criteria are encoded, so this is always a URI.
+        *request.uri_mut() = url.parse().unwrap_or_else(|_| Uri::from_static("/"));
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, FHIR_JSON);
+        if writes {
+            headers.insert(header::CONTENT_TYPE, FHIR_JSON);
+        }
+        request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests() -> Requests {
+        Requests::new(&"https://fhir.example/r4/".parse().unwrap())
+    }
+
+    #[test]
+    fn a_conditional_create_carries_its_criteria_in_the_header() {
+        let request =
+            requests().create("Patient", Bytes::from_static(b"{}"), Some("identifier=a|b"));
+        assert_eq!(request.uri(), "https://fhir.example/r4/Patient");
+        assert_eq!(request.headers()["if-none-exist"], "identifier=a|b");
+        assert!(!format!("{request:?}").contains("a|b"));
+    }
+
+    #[test]
+    fn a_bundle_holds_its_entries_as_they_were() {
+        let entries: [&[u8]; 2] = [b"{\"a\": 1.00}", b"{ }"];
+        let request = requests().bundle("batch", entries.into_iter());
+        assert_eq!(request.uri(), "https://fhir.example/r4");
+        assert_eq!(
+            request.body(),
+            "{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":[{\"a\": 1.00},{ }]}"
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! Reads FHIR responses: which id and version a resource got, and what became of every entry of a Bundle.
+
+use http::{HeaderMap, header};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Where a resource went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The id under which the store holds it.
+    pub id: Option<String>,
+    /// The version that the store gave it.
+    pub version: Option<String>,
+}
+
+/// What a server said of one entry of a Bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryAnswer {
+    /// The status code at the beginning of `response.status`.
+    pub status: u16,
+    /// Where the resource went.
+    pub accepted: Accepted,
+    /// `response.outcome` as the server wrote it: content.
+    pub outcome: Option<String>,
+}
+
+/// Reads where a single resource went: from `Location` and `ETag`, else from the resource in the body.
+///
+/// Google's plain create is documented to answer with the resource; `Location` is what the standard requires.
+pub fn accepted(headers: &HeaderMap, body: &[u8]) -> Accepted {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let mut accepted = text(header::LOCATION).map(of_location).unwrap_or_default();
+    if accepted.version.is_none() {
+        accepted.version = text(header::ETAG).map(of_etag);
+    }
+    if accepted.id.is_none() {
+        let resource: Option<Resource> = serde_json::from_slice(body).ok();
+        if let Some(resource) = resource {
+            accepted.id = resource.id;
+            accepted.version =
+                accepted.version.or_else(|| resource.meta.and_then(|meta| meta.version_id));
+        }
+    }
+    accepted
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    id: Option<String>,
+    meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    #[serde(rename = "versionId")]
+    version_id: Option<String>,
+}
+
+/// Reads `[base]/[type]/[id]/_history/[version]`, with or without base and version.
+fn of_location(location: &str) -> Accepted {
+    let (resource, version) = match location.split_once("/_history/") {
+        Some((resource, version)) => (resource, Some(version.to_owned())),
+        None => (location, None),
+    };
+    let id = resource.trim_end_matches('/').rsplit('/').next();
+    Accepted { id: id.filter(|id| !id.is_empty()).map(str::to_owned), version }
+}
+
+/// Reads the version from a weak or strong entity tag: `W/"3"` is version `3`.
+fn of_etag(etag: &str) -> String {
+    etag.trim_start_matches("W/").trim_matches('"').to_owned()
+}
+
+/// Reads the answers to the entries of a Bundle, in the order of the request.
+///
+/// # Errors
+///
+/// Why the body is not the answer to a Bundle of so many entries. What became of the entries is then unknown.
+pub fn entries(body: &[u8], expected: usize) -> Result<Vec<EntryAnswer>, String> {
+    let bundle: Bundle<'_> = serde_json::from_slice(body)
+        .map_err(|e| format!("the answer is not a Bundle (line {}, column {})", e.line(), e.column()))?;
+    if bundle.entry.len() != expected {
+        return Err(format!(
+            "the answer has {} entries, and {expected} were sent",
+            bundle.entry.len()
+        ));
+    }
+    bundle
+        .entry
+        .into_iter()
+        .enumerate()
+        .map(|(index, entry)| {
+            let response = entry.response.ok_or_else(|| format!("entry {index} has no response"))?;
+            let status = response
+                .status
+                .split(' ')
+                .next()
+                .and_then(|code| code.parse().ok())
+                .filter(|code| (100..1000).contains(code))
+                .ok_or_else(|| format!("entry {index} has no status code"))?;
+            let mut accepted = response.location.as_deref().map(of_location).unwrap_or_default();
+            if let (None, Some(etag)) = (&accepted.version, &response.etag) {
+                accepted.version = Some(of_etag(etag));
+            }
+            if let (None, Some(resource)) = (&accepted.id, entry.resource) {
+                accepted.id = resource.id;
+            }
+            let outcome = response.outcome.map(|outcome| outcome.get().to_owned());
+            Ok(EntryAnswer { status, accepted, outcome })
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+struct Bundle<'a> {
+    #[serde(borrow, default)]
+    entry: Vec<Entry<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    response: Option<Response<'a>>,
+    resource: Option<Resource>,
+}
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    status: String,
+    location: Option<String>,
+    etag: Option<String>,
+    #[serde(borrow)]
+    outcome: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|&(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect()
+    }
+
+    fn place(id: &str, version: Option<&str>) -> Accepted {
+        Accepted { id: Some(id.to_owned()), version: version.map(str::to_owned) }
+    }
+
+    #[test]
+    fn the_id_comes_from_the_location_or_the_body() {
+        let location = headers(&[("location", "https://a.example/fhir/Patient/7/_history/2")]);
+        assert_eq!(accepted(&location, b""), place("7", Some("2")));
+        let relative = headers(&[("location", "Patient/7"), ("etag", "W/\"MTY\"")]);
+        assert_eq!(accepted(&relative, b""), place("7", Some("MTY")));
+        let body = br#"{"resourceType":"Patient","id":"8","meta":{"versionId":"1"}}"#;
+        assert_eq!(accepted(&HeaderMap::new(), body), place("8", Some("1")));
+        assert_eq!(accepted(&HeaderMap::new(), b"<html>"), Accepted::default());
+    }
+
+    #[test]
+    fn every_entry_of_an_answer_is_read() {
+        let body = br#"{"resourceType":"Bundle","type":"batch-response","entry":[
+            {"response":{"status":"201 Created","location":"https://a.example/fhir/Patient/7/_history/2"}},
+            {"response":{"status":"400 Bad Request","outcome":{"issue":[ 1.00 ]}}}]}"#;
+        let read = entries(body, 2).unwrap();
+        assert_eq!((read[0].status, &read[0].accepted), (201, &place("7", Some("2"))));
+        assert_eq!(
+            (read[1].status, read[1].outcome.as_deref()),
+            (400, Some(r#"{"issue":[ 1.00 ]}"#))
+        );
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_is_an_error() {
+        assert_eq!(
+            entries(br#"{"entry":[]}"#, 1).unwrap_err(),
+            "the answer has 0 entries, and 1 were sent"
+        );
+        assert!(entries(b"{\"entry\":[{\"resp", 1).unwrap_err().contains("not a Bundle"));
+        let no_status = br#"{"entry":[{"response":{"status":"fine"}}]}"#;
+        assert_eq!(entries(no_status, 1).unwrap_err(), "entry 0 has no status code");
+    }
+}
