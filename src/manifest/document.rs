@@ -1,0 +1,510 @@
+//! YAML text into a tree in which every key and every value knows its place.
+//!
+//! What a manifest may say is not known here; only YAML is. Anchors, aliases and merge keys (`<<`) are worked
+//! in, so that the tree holds plain maps. Duplicate keys and tags are noted and reading goes on; text that is
+//! not YAML ends it.
+//!
+//! The parser tells a place only in its errors. So each key and value is met twice: first with [`Peek`],
+//! whose one purpose is to fail before anything is consumed, with an error that holds the place; then in
+//! earnest. One pass gives all places, where a search per place would read the text again for each.
+
+use std::{cell::RefCell, fmt};
+
+use serde::{
+    Deserialize,
+    de::{
+        DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess,
+        VariantAccess, Visitor,
+    },
+};
+
+/// A stretch of one line of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spot {
+    /// Which file, as numbered by `read`.
+    pub(super) file: usize,
+    /// Line, from 1.
+    pub(super) line: usize,
+    /// Column in characters, from 1.
+    pub(super) column: usize,
+    /// Length in characters, at least 1.
+    pub(super) length: usize,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    /// Where a message about the value points: at a scalar itself, else at its key.
+    pub(super) spot: Spot,
+    pub(super) value: Value,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Number(serde_json::Number),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_spot: Spot,
+    pub(super) node: Node,
+}
+
+/// Something wrong with the YAML itself.
+#[derive(Debug)]
+pub(super) struct Flaw {
+    pub(super) spot: Spot,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+/// Returns the lines of a text as the YAML parser counts them.
+pub(super) fn lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
+        let (line, tail) = rest.split_at(at);
+        lines.push(line);
+        rest = match tail.strip_prefix("\r\n") {
+            Some(tail) => tail,
+            None => tail
+                .get(tail.chars().next().map_or(0, char::len_utf8)..)
+                .unwrap_or(""),
+        };
+    }
+    lines.push(rest);
+    lines
+}
+
+/// Reads a text that holds one YAML document. `None` is a text without any.
+pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Flaw>) {
+    let lines = lines(text);
+    let context = Context {
+        file,
+        lines: &lines,
+        flaws: RefCell::new(Vec::new()),
+    };
+    let mut documents = serde_yaml::Deserializer::from_str(text);
+    let root = documents.next().map(|document| {
+        context.read(None).deserialize(document).map_err(|error| {
+            let flaw = context.syntax(&error);
+            context.flaws.borrow_mut().push(flaw);
+        })
+    });
+    if let Some(Ok(_)) = &root
+        && let Some(second) = documents.next()
+    {
+        let place = Peek
+            .deserialize(second)
+            .err()
+            .and_then(|error| place_in(&error));
+        let (line, column) = place.unwrap_or((1, 1));
+        context.flaw(
+            context.spot(line, column, None),
+            "the file holds more than one YAML document",
+            "remove the `---` between them, or make each a file of its own",
+        );
+    }
+    let root = root
+        .and_then(Result::ok)
+        .filter(|root| !matches!(root.value, Value::Null));
+    (root, context.flaws.into_inner())
+}
+
+struct Context<'a> {
+    file: usize,
+    lines: &'a [&'a str],
+    flaws: RefCell<Vec<Flaw>>,
+}
+
+impl<'a> Context<'a> {
+    fn read(&'a self, spot: Option<Spot>) -> Read<'a> {
+        Read {
+            context: self,
+            spot: spot.unwrap_or_else(|| self.spot(1, 1, None)),
+        }
+    }
+
+    fn flaw(&self, spot: Spot, message: impl Into<String>, hint: &str) {
+        self.flaws.borrow_mut().push(Flaw {
+            spot,
+            message: message.into(),
+            hint: Some(hint.to_owned()),
+        });
+    }
+
+    fn spot(&self, line: usize, column: usize, text: Option<&str>) -> Spot {
+        let rest = self
+            .lines
+            .get(line - 1)
+            .map_or("", |line| from_column(line, column));
+        Spot {
+            file: self.file,
+            line,
+            column,
+            length: underlined(rest, text).max(1),
+        }
+    }
+
+    /// Finds the place of what comes next, without consuming it.
+    fn peek<T, E: fmt::Display>(&self, peeked: Result<T, E>) -> Option<Spot> {
+        let (line, column) = place_in(&peeked.err()?)?;
+        Some(self.spot(line, column, None))
+    }
+
+    /// Says in the words of those who write YAML what the parser could not read.
+    fn syntax(&self, error: &serde_yaml::Error) -> Flaw {
+        let text = error.to_string();
+        let (line, column) = error
+            .location()
+            .map_or((1, 1), |location| (location.line(), location.column()));
+        let mut at = (line.min(self.lines.len().max(1)), column);
+        let here = self
+            .lines
+            .get(at.0 - 1)
+            .map_or("", |line| from_column(line, at.1));
+        let begun = text.rsplit(", while ").next().and_then(place_of_text);
+        let (message, hint) = if text.starts_with("found character that cannot start any token") {
+            match here.chars().next() {
+                Some('\t') => (
+                    "a tab stands where YAML wants spaces".to_owned(),
+                    "indent with spaces",
+                ),
+                Some(first) => (
+                    format!("a plain value cannot begin with `{}`", first.escape_debug()),
+                    "put the value in quotes",
+                ),
+                None => (
+                    "a character stands where none can".to_owned(),
+                    "put the value in quotes",
+                ),
+            }
+        } else if text.contains("while scanning a quoted scalar") && !text.contains("escape") {
+            at = begun.unwrap_or(at);
+            (
+                "this quote is never closed".to_owned(),
+                "close it with the same quote",
+            )
+        } else if text.contains("escape") {
+            (
+                "an unknown escape in a double-quoted value".to_owned(),
+                "write `\\\\` for a backslash, or use single quotes",
+            )
+        } else if text.contains("flow mapping") || text.contains("flow sequence") {
+            at = begun.unwrap_or(at);
+            (
+                "this `{` or `[` is not closed, or a comma is missing in it".to_owned(),
+                "close it, or write one item a line",
+            )
+        } else if text.starts_with("mapping values are not allowed") {
+            (
+                "a `:` stands where none can".to_owned(),
+                "check the indentation, and put values that hold `: ` in quotes",
+            )
+        } else if text.starts_with("could not find expected ':'") {
+            at = begun.unwrap_or(at);
+            (
+                "this line is not `key: value`".to_owned(),
+                "put a `:` and a space after the key, or check the indentation",
+            )
+        } else if text.starts_with("did not find expected") {
+            (
+                "this line does not fit the lines above it".to_owned(),
+                "check the indentation: keys of one map, and items of one list, begin in the same column",
+            )
+        } else if text.starts_with("unknown anchor") {
+            (
+                "this alias names an anchor that is not there".to_owned(),
+                "define it first with `&name`",
+            )
+        } else if text.starts_with("recursion limit") {
+            (
+                "the values are nested too deeply".to_owned(),
+                "a manifest needs no such depth",
+            )
+        } else if text.starts_with("repetition limit") {
+            (
+                "the aliases expand to far more than is written".to_owned(),
+                "write the values out",
+            )
+        } else {
+            let words = text.split(" at line ").next().unwrap_or_default();
+            (
+                format!("this is not YAML: {words}"),
+                "check the lines around it",
+            )
+        };
+        Flaw {
+            spot: self.spot(at.0.max(1), at.1.max(1), None),
+            message,
+            hint: Some(hint.to_owned()),
+        }
+    }
+}
+
+/// Fails at whatever comes next, with an error that tells its place, and consumes nothing.
+///
+/// A newtype struct is transparent to the parser but counts as a level of nesting, and the error about too
+/// many levels carries the place.
+struct Peek;
+
+impl<'de> DeserializeSeed<'de> for Peek {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_newtype_struct("", self)
+    }
+}
+
+impl<'de> Visitor<'de> for Peek {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_newtype_struct("", self)
+    }
+}
+
+/// Reads the place at the end of an error of the parser. (Inside a seed the type of the error is opaque.)
+fn place_in(error: &impl fmt::Display) -> Option<(usize, usize)> {
+    let text = error.to_string();
+    // The parser leaves the place out where it is the very first character.
+    if text == "recursion limit exceeded" {
+        return Some((1, 1));
+    }
+    place_of_text(&text)
+}
+
+fn place_of_text(text: &str) -> Option<(usize, usize)> {
+    let (_, place) = text.rsplit_once(" at line ")?;
+    let (line, column) = place.split_once(" column ")?;
+    Some((line.parse().ok()?, column.parse().ok()?))
+}
+
+/// Returns what stands on the line from a column on.
+pub(super) fn from_column(line: &str, column: usize) -> &str {
+    line.char_indices()
+        .nth(column.saturating_sub(1))
+        .and_then(|(at, _)| line.get(at..))
+        .unwrap_or("")
+}
+
+/// Returns how many characters of `rest` belong to the value that begins it.
+fn underlined(rest: &str, text: Option<&str>) -> usize {
+    if let Some(text) = text
+        && !text.is_empty()
+        && rest.starts_with(text)
+    {
+        return text.chars().count();
+    }
+    let mut characters = rest.chars();
+    match characters.next() {
+        Some(quote @ ('"' | '\'')) => {
+            let mut length = 1;
+            let mut escaped = false;
+            for character in characters {
+                length += 1;
+                if escaped {
+                    escaped = false;
+                } else if character == '\\' && quote == '"' {
+                    escaped = true;
+                } else if character == quote {
+                    break;
+                }
+            }
+            length
+        }
+        Some('{' | '[') => 1,
+        _ => rest
+            .chars()
+            .take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}'))
+            .count()
+            .max(1),
+    }
+}
+
+/// Reads one value.
+#[derive(Clone, Copy)]
+struct Read<'a> {
+    context: &'a Context<'a>,
+    spot: Spot,
+}
+
+impl Read<'_> {
+    fn node<E>(self, value: Value) -> Result<Node, E> {
+        let spot = match &value {
+            Value::Text(text) => self
+                .context
+                .spot(self.spot.line, self.spot.column, Some(text)),
+            _ => self.spot,
+        };
+        Ok(Node { spot, value })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Read<'_> {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Read<'_> {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        self.node(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        self.node(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        self.node(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        self.node(Value::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        self.node(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        self.node(match serde_json::Number::from_f64(value) {
+            Some(number) => Value::Number(number),
+            None => Value::Text(value.to_string()),
+        })
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
+        self.node(Value::Text(value.to_string()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
+        self.node(Value::Text(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        self.node(Value::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        loop {
+            let spot = self.context.peek(list.next_element_seed(Peek));
+            match list.next_element_seed(self.context.read(spot))? {
+                Some(item) => items.push(item),
+                None => return self.node(Value::List(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut merged: Vec<Entry> = Vec::new();
+        loop {
+            let spot = self.context.peek(map.next_key_seed(Peek));
+            let Some(key) = map.next_key_seed(self.context.read(spot))? else {
+                break;
+            };
+            let spot = self.context.peek(map.next_value_seed(Peek));
+            let mut node = map.next_value_seed(self.context.read(spot))?;
+            let key_spot = key.spot;
+            if matches!(node.value, Value::Null | Value::List(_) | Value::Map(_)) {
+                node.spot = key_spot;
+            }
+            let key = match key.value {
+                Value::Text(key) => key,
+                Value::Bool(key) => key.to_string(),
+                Value::Number(key) => key.to_string(),
+                Value::Null | Value::List(_) | Value::Map(_) => {
+                    let hint = "if this was meant to be a `${…}` variable, put it in quotes";
+                    self.context.flaw(key_spot, "a key must be text", hint);
+                    continue;
+                }
+            };
+            if key == "<<" {
+                self.merge(node, key_spot, &mut merged);
+            } else if let Some(first) = entries.iter().find(|entry| entry.key == key) {
+                let hint = format!("it is already given on line {}", first.key_spot.line);
+                self.context
+                    .flaw(key_spot, format!("the key {key:?} is given twice"), &hint);
+            } else {
+                entries.push(Entry {
+                    key,
+                    key_spot,
+                    node,
+                });
+            }
+        }
+        for entry in merged {
+            if !entries.iter().any(|own| own.key == entry.key) {
+                entries.push(entry);
+            }
+        }
+        self.node(Value::Map(entries))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Node, A::Error> {
+        let (tag, content) = tagged.variant_seed(Tag)?;
+        content.newtype_variant::<IgnoredAny>()?;
+        self.context.flaw(
+            self.spot,
+            format!("the tag `!{tag}` means nothing here"),
+            "remove it, or put the value in quotes",
+        );
+        self.node(Value::Null)
+    }
+}
+
+impl Read<'_> {
+    /// Takes over the entries of `<<: *anchor` or `<<: [*one, *two]`; what came first wins.
+    fn merge(self, node: Node, key: Spot, into: &mut Vec<Entry>) {
+        let maps = match node.value {
+            Value::List(items) => items,
+            _ => vec![node],
+        };
+        for map in maps {
+            let Value::Map(entries) = map.value else {
+                let hint = "write `<<: *anchor`, where the anchor stands at a map";
+                self.context
+                    .flaw(key, "`<<` takes over maps, and this is none", hint);
+                return;
+            };
+            for entry in entries {
+                if !into.iter().any(|taken| taken.key == entry.key) {
+                    into.push(entry);
+                }
+            }
+        }
+    }
+}
+
+/// Reads the name of a tag.
+struct Tag;
+
+impl<'de> DeserializeSeed<'de> for Tag {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        String::deserialize(deserializer).map_err(D::Error::custom)
+    }
+}

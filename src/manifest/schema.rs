@@ -1,0 +1,545 @@
+//! The manifest as it is written: every key, what it means, and which shape its value has.
+//!
+//! These types are never filled. The JSON Schema for editors is made from them, and `resolve` takes from them
+//! the keys that exist, so that the two cannot disagree. Rules across keys are `check`'s.
+
+#![expect(
+    missing_debug_implementations,
+    reason = "types that are never filled have nothing to show"
+)]
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema,
+    transform::RecursiveTransform,
+};
+use serde_json::{Value, json};
+
+use super::{Missing, Sync, resolve::R4_RESOURCE_TYPES};
+
+/// Where the schema lies, as manifests name it for editors.
+pub const SCHEMA_FILE: &str = "manifest.schema.json";
+
+/// Returns the JSON Schema of the manifest.
+pub fn schema() -> Value {
+    let mut schema = SchemaSettings::draft07()
+        .with_transform(RecursiveTransform(refuse_null))
+        .into_generator()
+        .into_root_schema_for::<Manifest>()
+        .to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".to_owned(), json!("Stoker manifest"));
+    }
+    schema
+}
+
+/// A key may be left out, but one that is there has a value.
+fn refuse_null(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+        choices.retain(|choice| choice != &json!({"type": "null"}));
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            object.remove("anyOf");
+            if object.is_empty() {
+                object.extend(only);
+            } else {
+                // Beside a `$ref`, draft 7 ignores all other keywords.
+                object.insert("allOf".to_owned(), json!([only]));
+            }
+        }
+    }
+}
+
+/// Defines a map of fixed keys, and lists its keys.
+macro_rules! map {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        #[derive(JsonSchema)]
+        #[schemars(deny_unknown_fields)]
+        $(#[$meta])*
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+
+        impl $name {
+            /// The keys that exist.
+            pub const KEYS: &[&str] = &[$(stringify!($field)),*];
+        }
+    };
+}
+
+map! {
+    /// What is loaded where. See the README for a tour.
+    Manifest {
+        /// The version of the manifest's format.
+        #[schemars(extend("const" = 1))]
+        version: u32,
+        /// The name of the manifest; runs are named after it. By default the name of its file.
+        name: Option<Name>,
+        /// Other manifests, relative to this one, whose targets, loads and defaults are taken over.
+        include: Option<OneOrMore<NonEmpty>>,
+        /// Settings for all targets and all loads; what a target or a load sets itself wins.
+        defaults: Option<Defaults>,
+        /// The stores to load, by name.
+        #[schemars(extend("minProperties" = 1))]
+        targets: Option<BTreeMap<String, Target>>,
+        /// What to load, in order.
+        #[schemars(length(min = 1))]
+        loads: Option<Vec<Load>>,
+        /// Stop when so many records have failed: a number, or a percentage of the plan's records.
+        max_errors: Option<MaxErrors>,
+        /// The directory, relative to the manifest, in which runs and history are kept.
+        state: Option<NonEmpty>,
+        /// The budget of bodies in flight or waiting, 64 MB by default.
+        memory: Option<Size>,
+        /// How the journal is kept.
+        journal: Option<Journal>,
+    }
+}
+
+map! {
+    /// Settings for all targets and all loads. A key that a target or a load sets itself wins whole.
+    Defaults {
+        /// For all targets.
+        target: Option<TargetDefaults>,
+        /// For all loads.
+        load: Option<LoadDefaults>,
+    }
+}
+
+map! {
+    /// How the journal is kept.
+    Journal {
+        /// `none` survives a kill, `group` (the default) also a power cut, `always` writes through every time.
+        sync: Option<OrVariable<Sync>>,
+    }
+}
+
+/// Defines the settings that a target and the defaults of targets share, once.
+macro_rules! target {
+    ($(#[$meta:meta])* $name:ident { $($own:tt)* }) => {
+        map! {
+            $(#[$meta])*
+            $name {
+                $($own)*
+                /// How to prove who we are: `google` for Google stores unless set, else `none`.
+                auth: Option<Auth>,
+                /// TLS settings. Certificates are always verified.
+                tls: Option<Tls>,
+                /// The URL of a proxy for this target. Without it the environment's proxies hold.
+                proxy: Option<WebUrl>,
+                /// Headers added to every request. Credentials belong to `auth`.
+                headers: Option<BTreeMap<String, NonEmpty>>,
+                /// The project that pays for the quota (`x-goog-user-project`).
+                quota_project: Option<NonEmpty>,
+                /// At most so many operations, in any second or minute; a Bundle costs its entries.
+                rate: Option<RateText>,
+                /// At most so many bytes of request bodies, in any second or minute.
+                bytes_rate: Option<BytesRate>,
+                /// Requests in flight at the most, 32 by default.
+                concurrency: Option<OrVariable<Concurrency>>,
+                /// How long one attempt may take, 60s by default.
+                timeout: Option<DurationText>,
+                /// How attempts are repeated.
+                retry: Option<Retry>,
+                /// End the run when the target has been down for so long, 10m by default.
+                give_up_after: Option<DurationText>,
+            }
+        }
+    };
+}
+
+target! {
+    /// A store to load: exactly one of `google`, `fhir` and `local`, and how to talk to it.
+    #[schemars(extend("oneOf" = [
+        {"required": ["google"]}, {"required": ["fhir"]}, {"required": ["local"]}
+    ]))]
+    Target {
+        /// A FHIR store of the Google Cloud Healthcare API.
+        google: Option<Google>,
+        /// Any FHIR R4 server.
+        fhir: Option<Fhir>,
+        /// The embedded local store: its directory, or its directory and settings.
+        local: Option<Local>,
+        /// Create the dataset and the store when they are missing: `true`, or the settings of the store.
+        ensure: Option<Ensure>,
+    }
+}
+
+target! {
+    /// Settings for all targets.
+    TargetDefaults {}
+}
+
+map! {
+    /// A FHIR store of the Google Cloud Healthcare API, by its resource name.
+    Google {
+        /// Project id.
+        project: NonEmpty,
+        /// Location, such as `us-central1`.
+        location: NonEmpty,
+        /// Dataset id.
+        dataset: NonEmpty,
+        /// FHIR store id.
+        fhir_store: NonEmpty,
+        /// Another address of the API than `https://healthcare.googleapis.com/`.
+        endpoint: Option<WebUrl>,
+    }
+}
+
+map! {
+    /// Any FHIR R4 server.
+    Fhir {
+        /// The service base URL.
+        url: WebUrl,
+    }
+}
+
+map! {
+    /// The embedded local store.
+    LocalStore {
+        /// Its directory, relative to the manifest.
+        dir: NonEmpty,
+        /// Settings used when the store is created.
+        store: Option<FhirStore>,
+    }
+}
+
+map! {
+    /// Settings of a FHIR store, by the Healthcare API's own names (`projects.locations.datasets.fhirStores`).
+    #[expect(non_snake_case, reason = "the Healthcare API's own names")]
+    FhirStore {
+        /// The FHIR version.
+        version: Option<OrVariable<FhirVersion>>,
+        /// A PUT may create, with the id of the file.
+        enableUpdateCreate: Option<OrVariable<bool>>,
+        /// References are not checked.
+        disableReferentialIntegrity: Option<OrVariable<bool>>,
+        /// No history is kept.
+        disableResourceVersioning: Option<OrVariable<bool>>,
+        /// An unknown search parameter is an error.
+        defaultSearchHandlingStrict: Option<OrVariable<bool>>,
+        /// Whether references inside complex types, such as extensions, count as references.
+        complexDataTypeReferenceParsing: Option<OrVariable<ReferenceParsing>>,
+        /// What is validated.
+        validationConfig: Option<BTreeMap<String, Value>>,
+        /// How consent is enforced.
+        consentConfig: Option<BTreeMap<String, Value>>,
+        /// Where changes are announced (Pub/Sub).
+        notificationConfigs: Option<Vec<BTreeMap<String, Value>>>,
+        /// Where changes are announced; superseded by `notificationConfigs`.
+        notificationConfig: Option<BTreeMap<String, Value>>,
+        /// Where resources are streamed to.
+        streamConfigs: Option<Vec<BTreeMap<String, Value>>>,
+        /// Where `$export` writes.
+        bulkExportGcsDestination: Option<BTreeMap<String, Value>>,
+        /// Labels of the store.
+        labels: Option<BTreeMap<String, NonEmpty>>,
+        /// History bundles may be imported.
+        enableHistoryImport: Option<OrVariable<bool>>,
+        /// History may be modified (v1beta1).
+        enableHistoryModifications: Option<OrVariable<bool>>,
+    }
+}
+
+/// A version of FHIR.
+#[derive(JsonSchema)]
+pub enum FhirVersion {
+    /// FHIR DSTU2.
+    DSTU2,
+    /// FHIR STU3.
+    STU3,
+    /// FHIR R4.
+    R4,
+    /// FHIR R5.
+    R5,
+}
+
+/// Whether references inside complex types count.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "UPPERCASE")]
+pub enum ReferenceParsing {
+    /// They do not.
+    Disabled,
+    /// They do.
+    Enabled,
+}
+
+/// The embedded local store.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Local {
+    /// Its directory, relative to the manifest.
+    Dir(NonEmpty),
+    /// Its directory and settings.
+    Store(LocalStore),
+}
+
+/// Whether the store is created when it is missing.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Ensure {
+    /// With default settings, for FHIR R4.
+    Defaults(OrVariable<bool>),
+    /// With these settings.
+    Settings(FhirStore),
+}
+
+/// How to prove who we are.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Auth {
+    /// Without any settings.
+    Word(OrVariable<AuthWord>),
+    /// With settings.
+    Settings(AuthSettings),
+}
+
+/// Ways to authenticate that need no settings.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum AuthWord {
+    /// Nothing is sent.
+    None,
+    /// Google's Application Default Credentials.
+    Google,
+}
+
+/// Ways to authenticate that have settings. No secret stands in a manifest, only where it is kept.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum AuthSettings {
+    /// Google credentials from a file of any kind that Google hands out.
+    Google(GoogleAuth),
+    /// `Authorization: Bearer`.
+    Bearer(SecretPlace),
+    /// `Authorization: Basic`.
+    Basic(Basic),
+}
+
+impl AuthSettings {
+    /// The keys that exist.
+    pub const KEYS: &[&str] = &["google", "bearer", "basic"];
+}
+
+map! {
+    /// Google credentials.
+    GoogleAuth {
+        /// A credential file, relative to the manifest.
+        credentials: NonEmpty,
+    }
+}
+
+map! {
+    /// A user and where the password is kept.
+    Basic {
+        /// The user name.
+        user: NonEmpty,
+        /// Where the password is kept.
+        password: SecretPlace,
+    }
+}
+
+/// Where a secret is kept.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum SecretPlace {
+    /// The name of an environment variable.
+    Env(VariableName),
+    /// A file, relative to the manifest; trailing line breaks are dropped.
+    File(NonEmpty),
+}
+
+impl SecretPlace {
+    /// The keys that exist.
+    pub const KEYS: &[&str] = &["env", "file"];
+}
+
+map! {
+    /// TLS settings.
+    Tls {
+        /// A PEM file of certificate authorities trusted besides the system's.
+        ca: Option<NonEmpty>,
+        /// A PEM file with the client's certificate chain.
+        certificate: Option<NonEmpty>,
+        /// A PEM file with the client's private key.
+        key: Option<NonEmpty>,
+    }
+}
+
+map! {
+    /// How attempts are repeated: waits double from `base` to `max`, and are jittered.
+    Retry {
+        /// Attempts for one record, the first included; 8 by default.
+        attempts: Option<OrVariable<Attempts>>,
+        /// The first wait is at most so long; 500ms by default.
+        base: Option<DurationText>,
+        /// No wait is longer, unless the server asks for it; 32s by default.
+        max: Option<DurationText>,
+    }
+}
+
+map! {
+    /// A named set of files bound for one target.
+    Load {
+        /// Its name.
+        name: Name,
+        /// The name of its target; may be left out where there is only one.
+        target: Option<NonEmpty>,
+        /// Loads that must be over before this one begins.
+        after: Option<OneOrMore<NonEmpty>>,
+        /// Globs, relative to the manifest; one that begins with `!` takes away; `-` is standard input.
+        files: OneOrMore<NonEmpty>,
+        /// What is done with its records. Left out, entries of Bundles keep their own request, and the rest is created.
+        interaction: Option<OrVariable<LoadInteraction>>,
+        /// Which identifier systems identify records, by resource type.
+        identity: Option<Identity>,
+        /// Before an update, read what the store holds and leave equal content alone.
+        compare: Option<OrVariable<bool>>,
+    }
+}
+
+map! {
+    /// Settings for all loads.
+    LoadDefaults {
+        /// The name of the target.
+        target: Option<NonEmpty>,
+        /// What is done with records. Left out, entries of Bundles keep their own request, and the rest is created.
+        interaction: Option<OrVariable<LoadInteraction>>,
+        /// Which identifier systems identify records, by resource type.
+        identity: Option<Identity>,
+        /// Before an update, read what the store holds and leave equal content alone.
+        compare: Option<OrVariable<bool>>,
+    }
+}
+
+/// What is done with records.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum LoadInteraction {
+    /// `POST`: the server assigns the id.
+    Create,
+    /// `PUT` with the id of the file.
+    Update,
+    /// `POST` with `If-None-Exist`, from the identifiers that `identity` names.
+    ConditionalCreate,
+    /// `PUT` with criteria, from the identifiers that `identity` names.
+    ConditionalUpdate,
+}
+
+/// Identifier systems by resource type, and what becomes of records without one.
+pub struct Identity;
+
+impl JsonSchema for Identity {
+    fn schema_name() -> Cow<'static, str> {
+        "Identity".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let systems = generator.subschema_for::<OneOrMore<NonEmpty>>();
+        let missing = generator.subschema_for::<OrVariable<Missing>>();
+        let names: Vec<&str> = R4_RESOURCE_TYPES
+            .iter()
+            .copied()
+            .chain(["missing"])
+            .collect();
+        json_schema!({
+            "description": "Which identifier systems identify records, by resource type: the first that a \
+                record has counts. `missing` says what becomes of a record that has none.",
+            "type": "object",
+            "properties": { "missing": missing },
+            "propertyNames": { "enum": names },
+            "additionalProperties": systems,
+            "minProperties": 1,
+        })
+    }
+}
+
+/// One text or a list of texts.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum OneOrMore<T> {
+    /// One.
+    One(T),
+    /// A list.
+    More(#[schemars(length(min = 1))] Vec<T>),
+}
+
+/// A value, or a text with a variable that gives it.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum OrVariable<T> {
+    /// The value.
+    Value(T),
+    /// A text with a variable.
+    Variable(Variable),
+}
+
+/// A number of failures or a percentage.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum MaxErrors {
+    /// So many records.
+    Count(u64),
+    /// So many in a hundred of the plan's records.
+    Percent(Percent),
+}
+
+/// A size in bytes.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Size {
+    /// A number of bytes.
+    Bytes(#[schemars(range(min = 1))] u64),
+    /// A number with a unit.
+    Text(SizeText),
+}
+
+/// Requests in flight.
+#[derive(JsonSchema)]
+pub struct Concurrency(#[schemars(range(min = 1, max = 1024))] pub u32);
+
+/// A number of attempts.
+#[derive(JsonSchema)]
+pub struct Attempts(#[schemars(range(min = 1, max = 100))] pub u32);
+
+/// Defines a text of a certain form; a text with a variable passes.
+macro_rules! text {
+    ($($(#[$meta:meta])* $name:ident = $pattern:literal, $example:literal;)*) => {$(
+        $(#[$meta])*
+        #[derive(JsonSchema)]
+        #[schemars(extend("pattern" = $pattern, "examples" = [$example]))]
+        pub struct $name(pub String);
+    )*};
+}
+
+text! {
+    /// A text that is not empty.
+    NonEmpty = ".", "text";
+    /// A name: what may also name a file.
+    Name = r"^[^/\\\x00-\x1f]{1,100}$|\$\{", "clinic";
+    /// A text with a variable from the environment.
+    Variable = r"\$\{", "${NAME:-default}";
+    /// The name of an environment variable.
+    VariableName = "^[A-Za-z_][A-Za-z0-9_]*$", "FHIR_TOKEN";
+    /// A URL that begins with `http://` or `https://`.
+    WebUrl = r"^[Hh][Tt][Tt][Pp][Ss]?://.|\$\{", "https://fhir.example/r4";
+    /// A rate of operations.
+    RateText = r"^\s*[0-9_]+\s*/\s*(s|sec|second|m|min|minute)\s*$|\$\{", "500/s";
+    /// A rate of bytes.
+    BytesRate = r"^\s*[0-9_]+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?\s*/\s*(s|sec|second|m|min|minute)\s*$|\$\{", "10 MB/s";
+    /// A duration.
+    DurationText = r"^\s*[0-9.]+\s*(ms|s|m|min|h)\s*$|\$\{", "30s";
+    /// A size in bytes with a unit.
+    SizeText = r"^\s*[0-9_]+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?\s*$|\$\{", "64 MB";
+    /// A percentage.
+    Percent = r"^\s*[0-9.]+\s*%\s*$|\$\{", "2%";
+}
