@@ -15,11 +15,11 @@ pub fn render(diagnostics: &[Diagnostic], color: bool) -> String {
     } else {
         Renderer::plain()
     };
-    let rendered: Vec<String> = sorted
+    let texts: Vec<String> = sorted
         .into_iter()
         .map(|diagnostic| one(&renderer, diagnostic))
         .collect();
-    rendered.join("\n\n")
+    texts.join("\n\n")
 }
 
 /// Counts diagnostics for a last line: `2 errors, 1 warning`; none if there is nothing to count.
@@ -111,7 +111,23 @@ mod tests {
                 .hint("second"),
             Diagnostic::error("no place").hint("do it"),
         ];
-        insta::assert_snapshot!(render(&diagnostics, false), @"");
+        insta::assert_snapshot!(render(&diagnostics, false), @r#"
+    error: no place
+     |
+     = hint: do it
+
+    error: größe is wrong
+     --> m.yaml:2:9
+      |
+    2 | größe:  blau # x
+      |         ^^^^
+      |
+      = hint: first
+      = hint: second
+
+    warning: later
+    --> m.yaml:12:3
+    "#);
         assert_eq!(count(&diagnostics).as_deref(), Some("2 errors, 1 warning"));
         assert_eq!(count(&[]), None);
         assert!(render(&diagnostics, true).contains("\u{1b}["));

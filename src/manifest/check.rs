@@ -4,7 +4,7 @@ use super::{
     LoadSettings,
     document::Spot,
     read::{Parts, already},
-    reader::{Reader, Text, nearest},
+    reader::{Reader, Text, get, nearest},
     resolve::Draft,
 };
 use crate::diagnostic::Diagnostic;
@@ -67,6 +67,9 @@ fn targets(reader: &mut Reader<'_>, parts: &Parts, drafts: &mut [Draft]) {
         .map(|target| target.key.as_str())
         .collect();
     if names.is_empty() {
+        if get(&parts.root, "targets").is_some() {
+            return;
+        }
         let top = Spot {
             file: 0,
             line: 1,

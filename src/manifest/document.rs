@@ -325,11 +325,11 @@ fn underlined(rest: &str, text: Option<&str>) -> usize {
             length
         }
         Some('{' | '[') => 1,
-        _ => rest
-            .chars()
-            .take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}'))
-            .count()
-            .max(1),
+        _ => {
+            let ends = |c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}');
+            let word = rest.split(ends).next().unwrap_or_default();
+            word.strip_suffix(':').unwrap_or(word).chars().count()
+        }
     }
 }
 
@@ -341,14 +341,14 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    fn node<E>(self, value: Value) -> Result<Node, E> {
+    fn node(self, value: Value) -> Node {
         let spot = match &value {
             Value::Text(text) => self
                 .context
                 .spot(self.spot.line, self.spot.column, Some(text)),
             _ => self.spot,
         };
-        Ok(Node { spot, value })
+        Node { spot, value }
     }
 }
 
@@ -368,42 +368,42 @@ impl<'de> Visitor<'de> for Read<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<Node, E> {
-        self.node(Value::Null)
+        Ok(self.node(Value::Null))
     }
 
     fn visit_none<E>(self) -> Result<Node, E> {
-        self.node(Value::Null)
+        Ok(self.node(Value::Null))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        self.node(Value::Bool(value))
+        Ok(self.node(Value::Bool(value)))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        self.node(Value::Number(value.into()))
+        Ok(self.node(Value::Number(value.into())))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        self.node(Value::Number(value.into()))
+        Ok(self.node(Value::Number(value.into())))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        self.node(match serde_json::Number::from_f64(value) {
+        Ok(self.node(match serde_json::Number::from_f64(value) {
             Some(number) => Value::Number(number),
             None => Value::Text(value.to_string()),
-        })
+        }))
     }
 
     fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
-        self.node(Value::Text(value.to_string()))
+        Ok(self.node(Value::Text(value.to_string())))
     }
 
     fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
-        self.node(Value::Text(value.to_string()))
+        Ok(self.node(Value::Text(value.to_string())))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        self.node(Value::Text(value.to_owned()))
+        Ok(self.node(Value::Text(value.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
@@ -412,7 +412,7 @@ impl<'de> Visitor<'de> for Read<'_> {
             let spot = self.context.peek(list.next_element_seed(Peek));
             match list.next_element_seed(self.context.read(spot))? {
                 Some(item) => items.push(item),
-                None => return self.node(Value::List(items)),
+                None => return Ok(self.node(Value::List(items))),
             }
         }
     }
@@ -460,7 +460,7 @@ impl<'de> Visitor<'de> for Read<'_> {
                 entries.push(entry);
             }
         }
-        self.node(Value::Map(entries))
+        Ok(self.node(Value::Map(entries)))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Node, A::Error> {
@@ -471,7 +471,7 @@ impl<'de> Visitor<'de> for Read<'_> {
             format!("the tag `!{tag}` means nothing here"),
             "remove it, or put the value in quotes",
         );
-        self.node(Value::Null)
+        Ok(self.node(Value::Null))
     }
 }
 
@@ -506,5 +506,88 @@ impl<'de> DeserializeSeed<'de> for Tag {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
         String::deserialize(deserializer).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(text: &str) -> Vec<(String, usize, usize, usize)> {
+        fn walk(node: &Node, name: &str, into: &mut Vec<(String, usize, usize, usize)>) {
+            let Spot {
+                line,
+                column,
+                length,
+                ..
+            } = node.spot;
+            into.push((name.to_owned(), line, column, length));
+            match &node.value {
+                Value::List(items) => items.iter().for_each(|item| walk(item, "-", into)),
+                Value::Map(entries) => {
+                    for entry in entries {
+                        let Spot {
+                            line,
+                            column,
+                            length,
+                            ..
+                        } = entry.key_spot;
+                        into.push((format!("{}:", entry.key), line, column, length));
+                        walk(&entry.node, &entry.key, into);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut places = Vec::new();
+        walk(&parse(text, 0).0.unwrap(), "", &mut places);
+        places
+    }
+
+    #[test]
+    fn every_key_and_value_has_its_place() {
+        let text = "a: &x [é, 'b c']\n# none\nbcd:\r\n  - e: *x\r\n  -\r\n";
+        let expected = [
+            ("", 1, 1, 1),
+            ("a:", 1, 1, 1),
+            ("a", 1, 1, 1),
+            ("-", 1, 8, 1),
+            ("-", 1, 11, 5),
+            ("bcd:", 3, 1, 3),
+            ("bcd", 3, 1, 3),
+            ("-", 4, 5, 1),
+            ("e:", 4, 5, 1),
+            ("e", 4, 5, 1),
+            ("-", 1, 8, 1),
+            ("-", 1, 11, 5),
+            ("-", 5, 4, 1),
+        ];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, line, column, length)| ((*name).to_owned(), *line, *column, *length))
+            .collect();
+        assert_eq!(places(text), expected);
+    }
+
+    #[test]
+    fn lines_are_counted_as_the_parser_counts_them() {
+        let text = "a\r\nb\rc\u{85}d\u{2028}e\n\nf";
+        assert_eq!(lines(text), ["a", "b", "c", "d", "e", "", "f"]);
+        assert_eq!(lines(""), [""]);
+    }
+
+    #[test]
+    fn what_would_never_end_is_refused() {
+        let level = |level: usize| {
+            let alias = format!("*a{}, ", level - 1).repeat(9);
+            format!("a{level}: &a{level} [{alias}]\n")
+        };
+        let levels: String = (1..12).map(level).collect();
+        let text = format!("a0: &a0 [x, x, x, x, x, x, x, x, x]\n{levels}");
+        for text in [text, "[".repeat(1000) + &"]".repeat(1000)] {
+            let (root, flaws) = parse(&text, 0);
+            assert!(root.is_none());
+            assert_eq!(flaws.len(), 1);
+        }
     }
 }

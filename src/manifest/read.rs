@@ -50,15 +50,14 @@ pub fn read_text(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) 
         seen: BTreeSet::new(),
     };
     add(&mut reader, &mut parts, &mut visit, path, text);
-    let manifest = if parts.root.is_empty() {
-        None
-    } else {
-        resolve::manifest(&mut reader, &parts, path)
-    };
-    match manifest {
-        Some(manifest) if !reader.has_errors() => Ok((manifest, reader.finish())),
-        _ => Err(reader.finish()),
+    if parts.root.is_empty() {
+        return Err(reader.finish());
     }
+    let manifest = resolve::manifest(&mut reader, &parts, path);
+    if reader.has_errors() {
+        return Err(reader.finish());
+    }
+    Ok((manifest, reader.finish()))
 }
 
 /// The files being read, outermost first, and those that have been.

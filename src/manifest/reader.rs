@@ -83,8 +83,8 @@ pub(super) fn nearest<'c>(
                 candidate,
             )
         })
-        // Two slips in a word of six letters; a longer word may hold more.
-        .filter(|(distance, _)| *distance <= (wrong.chars().count() / 3).max(1))
+        // One slip in two or three letters, two in four to six, and so on; more would be guessing.
+        .filter(|(distance, _)| *distance <= wrong.chars().count().div_ceil(3).min(wrong.len() / 2))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -236,7 +236,7 @@ impl<'e> Reader<'e> {
         self.report(
             spot,
             Diagnostic::error(format!("`{name}` is empty"))
-                .hint("give it a value, or leave the key out"),
+                .hint("give it a value, or take the key out if it is not needed"),
         );
     }
 
@@ -261,7 +261,16 @@ impl<'e> Reader<'e> {
         }
         Some(Text {
             value,
-            written: written.clone(),
+            written: written
+                .chars()
+                .flat_map(|c| {
+                    if c.is_control() {
+                        c.escape_default().collect()
+                    } else {
+                        vec![c]
+                    }
+                })
+                .collect(),
             spot: node.spot,
         })
     }
@@ -510,14 +519,14 @@ impl<'e> Reader<'e> {
                 .insert((entry.key_spot.file, entry.key_spot.line));
             self.hide(&entry.node);
         }
-        let mut message = format!("unknown key {:?}", entry.key);
-        let mut hint = None;
-        match nearest(&entry.key, keys.iter().copied()) {
-            Some(near) => message.push_str(&format!(", did you mean {near:?}?")),
-            None => hint = Some(format!("the keys here are {}", quoted_list(keys))),
-        }
-        let mut diagnostic = Diagnostic::error(message);
-        diagnostic.hints.extend(hint);
+        let diagnostic = match nearest(&entry.key, keys.iter().copied()) {
+            Some(near) => Diagnostic::error(format!(
+                "unknown key {:?}, did you mean {near:?}?",
+                entry.key
+            )),
+            None => Diagnostic::error(format!("unknown key {:?}", entry.key))
+                .hint(format!("the keys here are {}", quoted_list(keys))),
+        };
         self.report(entry.key_spot, diagnostic);
     }
 

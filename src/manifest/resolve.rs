@@ -33,8 +33,8 @@ pub(super) struct Draft {
     pub(super) after: Vec<Text>,
 }
 
-/// Resolves everything. None, or an error noted by the reader, if there is no valid manifest.
-pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> Option<Manifest> {
+/// Resolves everything. The result counts only if the reader has noted no error.
+pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> Manifest {
     let name = get(&parts.root, "name")
         .and_then(|node| self::name(reader, "name", node))
         .map_or_else(|| name_of_file(path), |name| name.value);
@@ -53,13 +53,13 @@ pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> O
         .filter_map(|node| load(reader, node, &parts.load_defaults))
         .collect();
     let loads = check::loads(reader, parts, drafts);
-    Some(Manifest {
+    Manifest {
         name,
         path: path.to_owned(),
         targets,
         loads,
         run,
-    })
+    }
 }
 
 /// Reads a name: what may also name a file.
@@ -180,12 +180,11 @@ fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics {
 fn load(reader: &mut Reader<'_>, node: &Node, defaults: &[Entry]) -> Option<Draft> {
     let own = reader.map("load", node, Some(schema::Load::KEYS))?;
     let entries = over(own, defaults);
-    let name = match get(own, "name") {
-        Some(node) => self::name(reader, "name", node),
-        None => {
-            reader.report_missing("the load", node.spot, "name");
-            None
-        }
+    let name = if let Some(node) = get(own, "name") {
+        self::name(reader, "name", node)
+    } else {
+        reader.report_missing("the load", node.spot, "name");
+        None
     };
     let what = match &name {
         Some(name) => format!("the load `{}`", name.written),
@@ -193,13 +192,12 @@ fn load(reader: &mut Reader<'_>, node: &Node, defaults: &[Entry]) -> Option<Draf
     };
     let basics = load_basics(reader, &entries);
     let after = get(own, "after").map_or_else(Vec::new, |node| reader.texts("after", node));
-    let files = match get(own, "files") {
-        Some(node) => files(reader, node),
-        None => {
-            let spot = name.as_ref().map_or(node.spot, |name| name.spot);
-            reader.report_missing(&what, spot, "files");
-            Vec::new()
-        }
+    let files = if let Some(node) = get(own, "files") {
+        files(reader, node)
+    } else {
+        let spot = name.as_ref().map_or(node.spot, |name| name.spot);
+        reader.report_missing(&what, spot, "files");
+        Vec::new()
     };
     if let Some(interaction) = basics.interaction {
         let conditional = matches!(

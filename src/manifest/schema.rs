@@ -280,7 +280,7 @@ pub enum Local {
     /// Its directory, relative to the manifest.
     Dir(NonEmpty),
     /// Its directory and settings.
-    Store(LocalStore),
+    Store(Box<LocalStore>),
 }
 
 /// Whether the store is created when it is missing.
@@ -290,7 +290,7 @@ pub enum Ensure {
     /// With default settings, for FHIR R4.
     Defaults(OrVariable<bool>),
     /// With these settings.
-    Settings(FhirStore),
+    Settings(Box<FhirStore>),
 }
 
 /// How to prove who we are.

@@ -74,6 +74,7 @@ pub(super) fn settings(
         None if get(own, "google").is_some() => Some(Auth::Google { credentials: None }),
         None => Some(Auth::None),
     };
+    let common = common(reader, &entries);
     let (store, url_spot) = store?;
     let url = match &store {
         Store::GoogleFhir(google) => Some(&google.endpoint),
@@ -90,7 +91,6 @@ pub(super) fn settings(
                 .hint("use `https://`, or `auth: none` if the server asks for none"),
         );
     }
-    let common = common(reader, &entries);
     Some(TargetSettings {
         name: entry.key.clone(),
         store,

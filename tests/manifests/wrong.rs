@@ -80,7 +80,7 @@ fn fhir_store() {
     11 |       labels: { env: }
        |                 ^^^
        |
-       = hint: give it a value, or leave the key out
+       = hint: give it a value, or take the key out if it is not needed
     "#);
 }
 
@@ -103,9 +103,18 @@ fn list_for_map() {
     error: `local` must be text, not a list
     --> structure/list-for-map.yaml:3:11
 
+    error: `headers` must be a map, not a list
+    --> structure/list-for-map.yaml:3:27
+
+    error: `tls` must be a map, not text
+    --> structure/list-for-map.yaml:3:46
+
     error: `auth` is not a way to authenticate that is known
     --> structure/list-for-map.yaml:3:51
      = hint: write `none`, `google`, `{ google: { credentials: FILE } }`, `{ bearer: { env: NAME } }` or `{ basic: { user: …, password: { env: NAME } } }`
+
+    error: `rate` must be text, not a list
+    --> structure/list-for-map.yaml:3:67
 
     error: `ensure` creates stores of the Healthcare API, and this target is none
     --> structure/list-for-map.yaml:3:80
@@ -157,7 +166,7 @@ fn missing_keys() {
     4 |   server: { fhir: {} }
       |             ^^^^
       |
-      = hint: give it a value, or leave the key out
+      = hint: give it a value, or take the key out if it is not needed
 
     error: `fhir` has no `url`
      --> structure/missing-keys.yaml:5:11
@@ -185,7 +194,7 @@ fn missing_keys() {
      --> structure/missing-keys.yaml:8:5
       |
     8 |   - files: x.json
-      |     ^^^^^^
+      |     ^^^^^
       |
       = hint: add `name: …`
 
@@ -208,8 +217,7 @@ fn names() {
     2 | name: a/b
       |       ^^^
 
-    error: `a
-           b` cannot be a name: it holds a line break or another control character
+    error: `a\nb` cannot be a name: it holds a line break or another control character
      --> structure/names.yaml:6:11
       |
     6 |   - name: "a\nb"
@@ -292,7 +300,7 @@ fn null_list() {
     6 |     files:
       |     ^^^^^
       |
-      = hint: give it a value, or leave the key out
+      = hint: give it a value, or take the key out if it is not needed
 
     error: `files` is empty
      --> structure/null-list.yaml:8:5
@@ -300,7 +308,7 @@ fn null_list() {
     8 |     files: []
       |     ^^^^^
       |
-      = hint: give it a value, or leave the key out
+      = hint: give it a value, or take the key out if it is not needed
 
     error: an item of `files` is empty
       --> structure/null-list.yaml:12:8
@@ -321,7 +329,7 @@ fn null_maps() {
     2 | defaults:
       | ^^^^^^^^
       |
-      = hint: give it a value, or leave the key out
+      = hint: give it a value, or take the key out if it is not needed
 
     error: `here` is empty
      --> structure/null-maps.yaml:4:3
@@ -329,7 +337,7 @@ fn null_maps() {
     4 |   here:
       |   ^^^^
       |
-      = hint: give it a value, or leave the key out
+      = hint: give it a value, or take the key out if it is not needed
 
     error: `local` is empty
      --> structure/null-maps.yaml:5:12
@@ -337,7 +345,7 @@ fn null_maps() {
     5 |   there: { local: }
       |            ^^^^^
       |
-      = hint: give it a value, or leave the key out
+      = hint: give it a value, or take the key out if it is not needed
 
     error: `loads` is empty
      --> structure/null-maps.yaml:6:1
@@ -402,14 +410,6 @@ fn secret_literal() {
 #[test]
 fn types() {
     insta::assert_snapshot!(wrong("structure/types.yaml"), @r#"
-    error: the manifest has no targets
-     --> structure/types.yaml:1:1
-      |
-    1 | version: "1"
-      | ^
-      |
-      = hint: add `targets:` with a store to load, such as `here: { local: .stoker/store }`
-
     error: `version` must be the number 1
      --> structure/types.yaml:1:10
       |
@@ -631,7 +631,7 @@ fn after() {
     7 |   - { name: c, files: c.json, after: [b, d] }
       |                                          ^
       |
-      = hint: did you mean `a`?
+      = hint: the loads are `a`, `b`, `c`, `e`
 
     error: the load `e` waits for itself
      --> rules/after.yaml:8:39
@@ -678,6 +678,10 @@ fn credentials_in_the_clear() {
     error: `url` holds credentials
     --> rules/credentials-in-the-clear.yaml:5:25
      = hint: take them out, and name their place: `auth: { basic: { user: …, password: { env: NAME } } }`
+
+    error: `proxy` holds credentials
+    --> rules/credentials-in-the-clear.yaml:5:72
+     = hint: leave `proxy` out, and give it in the environment (`HTTPS_PROXY`)
 
     error: `url` must end with its path
     --> rules/credentials-in-the-clear.yaml:6:24
@@ -982,6 +986,20 @@ fn unset_variables() {
       |
       = hint: write `${NAME}` or `${NAME:-default}`; a plain `${` is written `$${`
 
+    error: the value of `${RATE}` is not a rate
+     --> rules/unset-variables.yaml:4:45
+      |
+    4 |   here: { local: "data/${DIR}/${1X}", rate: "${RATE}", concurrency: "${COUNT:-many}" }
+      |                                             ^^^^^^^^^
+      |
+      = hint: write `500/s` or `30000/min`
+
+    error: `concurrency` must be a whole number from 1 to 1024
+     --> rules/unset-variables.yaml:4:69
+      |
+    4 |   here: { local: "data/${DIR}/${1X}", rate: "${RATE}", concurrency: "${COUNT:-many}" }
+      |                                                                     ^^^^^^^^^^^^^^^^
+
     error: this is not a variable
      --> rules/unset-variables.yaml:7:14
       |
@@ -1080,7 +1098,7 @@ fn indentation_of_a_key() {
      --> syntax/indentation-of-a-key.yaml:5:4
       |
     5 |    rate: 5/s
-      |    ^^^^^
+      |    ^^^^
       |
       = hint: check the indentation: keys of one map, and items of one list, begin in the same column
     "#);
@@ -1093,7 +1111,7 @@ fn indentation() {
      --> syntax/indentation.yaml:6:4
       |
     6 |    files: x.json
-      |    ^^^^^^
+      |    ^^^^^
       |
       = hint: check the indentation: keys of one map, and items of one list, begin in the same column
     "#);
@@ -1165,7 +1183,7 @@ fn tags_and_keys() {
     3 |   here: !local store
       |   ^^^^
       |
-      = hint: give it a value, or leave the key out
+      = hint: give it a value, or take the key out if it is not needed
 
     error: the tag `!local` means nothing here
      --> syntax/tags-and-keys.yaml:3:9
@@ -1200,7 +1218,7 @@ fn two_documents() {
      --> syntax/two-documents.yaml:8:1
       |
     8 | version: 1
-      | ^^^^^^^^
+      | ^^^^^^^
       |
       = hint: remove the `---` between them, or make each a file of its own
     "#);
