@@ -3,9 +3,9 @@
 use super::{
     LoadSettings,
     document::Spot,
+    load::Draft,
     read::{Parts, already},
     reader::{Reader, Text, get, nearest},
-    resolve::Draft,
 };
 use crate::diagnostic::Diagnostic;
 

@@ -1,19 +1,24 @@
 //! The manifest: what a user wrote, read, checked and resolved into settings.
 //!
 //! `document` turns YAML into a tree with places, `read` puts the trees of a manifest and its includes
-//! together, `resolve` and `target` turn them into the types below with all variables and defaults filled in,
-//! and `check` holds the rules across loads. `schema` describes every key as it is written. All problems are
-//! reported at once, each with its place. Nothing here looks at a target or opens a resource file; globs are
+//! together, `resolve`, `target` and `load` turn them into the types below with all variables and defaults
+//! filled in, and `check` holds the rules across loads. `schema` describes every key as it is written. All
+//! problems are collected by `reader` and reported at once, each with its place. Nothing here looks at a target or opens a resource file; globs are
 //! expanded by `source`.
 
+mod auth;
 mod check;
 mod document;
+mod load;
 mod read;
 mod reader;
 mod resolve;
 pub mod schema;
+mod store;
 mod substitute;
+mod syntax;
 mod target;
+mod values;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 

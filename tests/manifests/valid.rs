@@ -509,6 +509,13 @@ fn google_credentials_are_the_default_of_google_stores() {
 }
 
 #[test]
+fn a_manifest_named_without_its_folder_stands_in_the_current_one() {
+    let text = "version: 1\ntargets: { a: { local: s } }\nloads: [{ name: a, files: x }]\n";
+    let (manifest, _) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
+    assert_eq!(manifest.loads[0].files[0].folder, Path::new("."));
+}
+
+#[test]
 fn anchors_and_merge_keys_work() {
     let manifest = read("anchors.yaml");
     let rates: Vec<String> = manifest

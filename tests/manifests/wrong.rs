@@ -1100,7 +1100,7 @@ fn indentation_of_a_key() {
     5 |    rate: 5/s
       |    ^^^^
       |
-      = hint: check the indentation: keys of one map, and items of one list, begin in the same column
+      = hint: check the indentation: keys of one map, and items of one list, begin in the same column; and that quotes are closed
     "#);
 }
 
@@ -1113,7 +1113,7 @@ fn indentation() {
     6 |    files: x.json
       |    ^^^^^
       |
-      = hint: check the indentation: keys of one map, and items of one list, begin in the same column
+      = hint: check the indentation: keys of one map, and items of one list, begin in the same column; and that quotes are closed
     "#);
 }
 
@@ -1148,7 +1148,7 @@ fn quote() {
     7 |     files: "*.json"
       |              ^^^^^^
       |
-      = hint: check the indentation: keys of one map, and items of one list, begin in the same column
+      = hint: check the indentation: keys of one map, and items of one list, begin in the same column; and that quotes are closed
     "#);
 }
 
