@@ -91,6 +91,7 @@ pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Flaw>) {
     let context = Context {
         file,
         lines: &lines,
+        ascii: lines.iter().map(|line| line.is_ascii()).collect(),
         flaws: RefCell::new(Vec::new()),
     };
     let mut documents = serde_yaml::Deserializer::from_str(text);
@@ -124,6 +125,8 @@ pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Flaw>) {
 pub(super) struct Context<'a> {
     file: usize,
     pub(super) lines: &'a [&'a str],
+    /// Whether a line is ASCII, so that columns need no counting: JSON is YAML too, and may be one long line.
+    ascii: Vec<bool>,
     flaws: RefCell<Vec<Flaw>>,
 }
 
@@ -144,10 +147,18 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn spot(&self, line: usize, column: usize, text: Option<&str>) -> Spot {
-        let rest = self
+        let text_line = self
             .lines
-            .get(line - 1)
-            .map_or("", |line| from_column(line, column));
+            .get(line.saturating_sub(1))
+            .copied()
+            .unwrap_or_default();
+        let rest = if self.ascii.get(line.saturating_sub(1)) == Some(&true) {
+            text_line
+                .get(column.saturating_sub(1)..)
+                .unwrap_or_default()
+        } else {
+            from_column(text_line, column)
+        };
         Spot {
             file: self.file,
             line,
