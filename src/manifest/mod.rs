@@ -1,8 +1,24 @@
 //! The manifest: what a user wrote, read, checked and resolved into settings.
 //!
-//! `schema` holds the types as written, `read` the YAML, `resolve` turns both into the types below with all
-//! defaults filled in, `check` holds the rules across keys. All problems are reported at once, each with its
-//! place. Nothing here looks at a target or opens a resource file; globs are expanded by `source`.
+//! `document` turns YAML into a tree with places, `read` puts the trees of a manifest and its includes
+//! together, `resolve`, `target` and `load` turn them into the types below with all variables and defaults
+//! filled in, and `check` holds the rules across loads. `schema` describes every key as it is written. All
+//! problems are collected by `reader` and reported at once, each with its place. Nothing here looks at a target or opens a resource file; globs are
+//! expanded by `source`.
+
+mod auth;
+mod check;
+mod document;
+mod load;
+mod read;
+mod reader;
+mod resolve;
+pub mod schema;
+mod store;
+mod substitute;
+mod syntax;
+mod target;
+mod values;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -14,6 +30,11 @@ use crate::{
     unit::{ByteSize, Rate},
 };
 
+pub use self::{
+    read::{Outcome, read, read_text},
+    schema::schema,
+};
+
 /// A manifest with everything resolved: variables substituted, includes merged, defaults filled in.
 ///
 /// Relative paths have been joined to the folder of the manifest that wrote them. No secret stands in it.
@@ -23,9 +44,9 @@ pub struct Manifest {
     pub name: String,
     /// The file it was read from.
     pub path: PathBuf,
-    /// The targets that loads name, in the order of the file.
+    /// The targets, in the order of the files, those of included manifests first.
     pub targets: Vec<TargetSettings>,
-    /// The loads, in the order of the file.
+    /// The loads, in the order of the files, those of included manifests first.
     pub loads: Vec<LoadSettings>,
     /// Settings of the run as a whole.
     pub run: RunSettings,

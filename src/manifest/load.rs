@@ -1,0 +1,356 @@
+//! Loads, with defaults filled in. The rules across loads are `check`'s.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{
+    FilePattern, Identity, LoadSettings, Missing,
+    document::{Entry, Node, Spot},
+    read::over,
+    reader::{Reader, Text, get, nearest},
+    resolve::name,
+    schema,
+};
+use crate::{diagnostic::Diagnostic, record::Interaction};
+
+const INTERACTIONS: [(&str, Interaction); 4] = [
+    ("create", Interaction::Create),
+    ("update", Interaction::Update),
+    ("conditional-create", Interaction::ConditionalCreate),
+    ("conditional-update", Interaction::ConditionalUpdate),
+];
+
+/// A load with the places that rules across loads point at.
+pub(super) struct Draft {
+    pub(super) settings: LoadSettings,
+    pub(super) name: Option<Text>,
+    pub(super) spot: Spot,
+    pub(super) target: Option<Text>,
+    pub(super) after: Vec<Text>,
+}
+
+/// What a load and the defaults of loads share.
+pub(super) struct Basics {
+    target: Option<Text>,
+    interaction: Option<Interaction>,
+    identity: Identity,
+    compare: bool,
+}
+
+/// Reads what a load and the defaults of loads share.
+pub(super) fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics {
+    Basics {
+        target: get(entries, "target").and_then(|node| reader.text("target", node)),
+        interaction: get(entries, "interaction")
+            .and_then(|node| reader.word("interaction", node, &INTERACTIONS)),
+        identity: get(entries, "identity")
+            .and_then(|node| identity(reader, node))
+            .unwrap_or_default(),
+        compare: get(entries, "compare")
+            .and_then(|node| reader.boolean("compare", node))
+            .unwrap_or(false),
+    }
+}
+
+/// Reads a load.
+pub(super) fn load(reader: &mut Reader<'_>, node: &Node, defaults: &[Entry]) -> Option<Draft> {
+    let own = reader.map("load", node, Some(schema::Load::KEYS))?;
+    let entries = over(own, defaults);
+    let name = if let Some(node) = get(own, "name") {
+        self::name(reader, "name", node)
+    } else {
+        reader.report_missing("the load", node.spot, "name");
+        None
+    };
+    let what = match &name {
+        Some(name) => format!("the load `{}`", name.written),
+        None => "the load".to_owned(),
+    };
+    let basics = load_basics(reader, &entries);
+    let after = get(own, "after").map_or_else(Vec::new, |node| reader.texts("after", node));
+    let files = if let Some(node) = get(own, "files") {
+        files(reader, node)
+    } else {
+        let spot = name.as_ref().map_or(node.spot, |name| name.spot);
+        reader.report_missing(&what, spot, "files");
+        Vec::new()
+    };
+    if let Some(interaction) = basics.interaction {
+        let conditional = matches!(
+            interaction,
+            Interaction::ConditionalCreate | Interaction::ConditionalUpdate
+        );
+        let spot = get(&entries, "interaction").map_or(node.spot, |node| node.spot);
+        if conditional && get(&entries, "identity").is_none() {
+            reader.report(
+                spot,
+                Diagnostic::error(format!("`{interaction}` needs `identity`")).hint(
+                    "name the identifier systems: `identity: { Patient: [\"https://clinic.example/mrn\"] }`",
+                ),
+            );
+        }
+        if let Some(identity) = own
+            .iter()
+            .find(|entry| entry.key == "identity" && !conditional)
+        {
+            reader.report(
+                identity.key_spot,
+                Diagnostic::warning(format!("`identity` has no effect with `{interaction}`"))
+                    .hint("use `conditional-create` or `conditional-update`, or leave it out"),
+            );
+        }
+        let updates = matches!(
+            interaction,
+            Interaction::Update | Interaction::ConditionalUpdate
+        );
+        if basics.compare
+            && !updates
+            && let Some(compare) = own.iter().find(|entry| entry.key == "compare")
+        {
+            reader.report(
+                compare.key_spot,
+                Diagnostic::warning(format!("`compare` has no effect with `{interaction}`"))
+                    .hint("it compares before an `update`; leave it out"),
+            );
+        }
+    }
+    Some(Draft {
+        settings: LoadSettings {
+            name: name
+                .as_ref()
+                .map_or_else(String::new, |name| name.value.clone()),
+            target: String::new(),
+            after: after.iter().map(|name| name.value.clone()).collect(),
+            files,
+            interaction: basics.interaction,
+            identity: basics.identity,
+            compare: basics.compare,
+        },
+        spot: name.as_ref().map_or(node.spot, |name| name.spot),
+        name,
+        target: basics.target,
+        after,
+    })
+}
+
+fn files(reader: &mut Reader<'_>, node: &Node) -> Vec<FilePattern> {
+    let mut patterns: Vec<FilePattern> = Vec::new();
+    for text in reader.texts("files", node) {
+        reader.warn_of_tilde(&text);
+        let (pattern, exclude) = match text.value.strip_prefix('!') {
+            Some(pattern) => (pattern, true),
+            None => (text.value.as_str(), false),
+        };
+        if pattern.is_empty() || (exclude && pattern == "-") {
+            let message = format!("`{}` is not a pattern", text.written);
+            let hint =
+                "write a glob such as `data/**/*.json`, or `!` and a glob to leave files out";
+            reader.report(text.spot, Diagnostic::error(message).hint(hint));
+            continue;
+        }
+        patterns.push(FilePattern {
+            pattern: pattern.to_owned(),
+            exclude,
+            folder: match reader.folder(text.spot) {
+                // A place that can be walked, for a manifest named without its folder.
+                folder if folder.as_os_str().is_empty() => PathBuf::from("."),
+                folder => folder.to_owned(),
+            },
+            place: (
+                reader.file(text.spot).to_owned(),
+                text.spot.line,
+                text.spot.column,
+            ),
+        });
+    }
+    if !patterns.is_empty() && patterns.iter().all(|pattern| pattern.exclude) {
+        let message = "`files` only takes files away, so that none is left";
+        let hint = "add a pattern without `!` before them";
+        reader.report(node.spot, Diagnostic::error(message).hint(hint));
+    }
+    patterns
+}
+
+fn identity(reader: &mut Reader<'_>, node: &Node) -> Option<Identity> {
+    let mut identity = Identity::default();
+    let entries = reader.map("identity", node, None)?;
+    let mut systems = BTreeMap::new();
+    for entry in entries {
+        if entry.key == "missing" {
+            let words = [("create", Missing::Create), ("refuse", Missing::Refuse)];
+            identity.missing = reader
+                .word("missing", &entry.node, &words)
+                .unwrap_or_default();
+        } else if R4_RESOURCE_TYPES.contains(&entry.key.as_str()) {
+            let texts = reader.texts(&entry.key, &entry.node);
+            systems.insert(
+                entry.key.clone(),
+                texts.into_iter().map(|text| text.value).collect(),
+            );
+        } else {
+            let mut diagnostic =
+                Diagnostic::error(format!("{:?} is not a resource type of FHIR R4", entry.key));
+            let known = R4_RESOURCE_TYPES.iter().copied().chain(["missing"]);
+            if let Some(near) = nearest(&entry.key, known) {
+                diagnostic = diagnostic.hint(format!("did you mean {near:?}?"));
+            }
+            reader.report(entry.key_spot, diagnostic);
+        }
+    }
+    if entries.iter().all(|entry| entry.key == "missing") {
+        let message = "`identity` names no resource type";
+        let hint = "write `identity: { Patient: [\"https://clinic.example/mrn\"] }`";
+        reader.report(node.spot, Diagnostic::error(message).hint(hint));
+    }
+    identity.systems = systems;
+    Some(identity)
+}
+
+/// The concrete resource types of FHIR R4 (<https://hl7.org/fhir/R4/resourcelist.html>).
+pub(super) const R4_RESOURCE_TYPES: [&str; 146] = [
+    "Account",
+    "ActivityDefinition",
+    "AdverseEvent",
+    "AllergyIntolerance",
+    "Appointment",
+    "AppointmentResponse",
+    "AuditEvent",
+    "Basic",
+    "Binary",
+    "BiologicallyDerivedProduct",
+    "BodyStructure",
+    "Bundle",
+    "CapabilityStatement",
+    "CarePlan",
+    "CareTeam",
+    "CatalogEntry",
+    "ChargeItem",
+    "ChargeItemDefinition",
+    "Claim",
+    "ClaimResponse",
+    "ClinicalImpression",
+    "CodeSystem",
+    "Communication",
+    "CommunicationRequest",
+    "CompartmentDefinition",
+    "Composition",
+    "ConceptMap",
+    "Condition",
+    "Consent",
+    "Contract",
+    "Coverage",
+    "CoverageEligibilityRequest",
+    "CoverageEligibilityResponse",
+    "DetectedIssue",
+    "Device",
+    "DeviceDefinition",
+    "DeviceMetric",
+    "DeviceRequest",
+    "DeviceUseStatement",
+    "DiagnosticReport",
+    "DocumentManifest",
+    "DocumentReference",
+    "EffectEvidenceSynthesis",
+    "Encounter",
+    "Endpoint",
+    "EnrollmentRequest",
+    "EnrollmentResponse",
+    "EpisodeOfCare",
+    "EventDefinition",
+    "Evidence",
+    "EvidenceVariable",
+    "ExampleScenario",
+    "ExplanationOfBenefit",
+    "FamilyMemberHistory",
+    "Flag",
+    "Goal",
+    "GraphDefinition",
+    "Group",
+    "GuidanceResponse",
+    "HealthcareService",
+    "ImagingStudy",
+    "Immunization",
+    "ImmunizationEvaluation",
+    "ImmunizationRecommendation",
+    "ImplementationGuide",
+    "InsurancePlan",
+    "Invoice",
+    "Library",
+    "Linkage",
+    "List",
+    "Location",
+    "Measure",
+    "MeasureReport",
+    "Media",
+    "Medication",
+    "MedicationAdministration",
+    "MedicationDispense",
+    "MedicationKnowledge",
+    "MedicationRequest",
+    "MedicationStatement",
+    "MedicinalProduct",
+    "MedicinalProductAuthorization",
+    "MedicinalProductContraindication",
+    "MedicinalProductIndication",
+    "MedicinalProductIngredient",
+    "MedicinalProductInteraction",
+    "MedicinalProductManufactured",
+    "MedicinalProductPackaged",
+    "MedicinalProductPharmaceutical",
+    "MedicinalProductUndesirableEffect",
+    "MessageDefinition",
+    "MessageHeader",
+    "MolecularSequence",
+    "NamingSystem",
+    "NutritionOrder",
+    "Observation",
+    "ObservationDefinition",
+    "OperationDefinition",
+    "OperationOutcome",
+    "Organization",
+    "OrganizationAffiliation",
+    "Parameters",
+    "Patient",
+    "PaymentNotice",
+    "PaymentReconciliation",
+    "Person",
+    "PlanDefinition",
+    "Practitioner",
+    "PractitionerRole",
+    "Procedure",
+    "Provenance",
+    "Questionnaire",
+    "QuestionnaireResponse",
+    "RelatedPerson",
+    "RequestGroup",
+    "ResearchDefinition",
+    "ResearchElementDefinition",
+    "ResearchStudy",
+    "ResearchSubject",
+    "RiskAssessment",
+    "RiskEvidenceSynthesis",
+    "Schedule",
+    "SearchParameter",
+    "ServiceRequest",
+    "Slot",
+    "Specimen",
+    "SpecimenDefinition",
+    "StructureDefinition",
+    "StructureMap",
+    "Subscription",
+    "Substance",
+    "SubstanceNucleicAcid",
+    "SubstancePolymer",
+    "SubstanceProtein",
+    "SubstanceReferenceInformation",
+    "SubstanceSourceMaterial",
+    "SubstanceSpecification",
+    "SupplyDelivery",
+    "SupplyRequest",
+    "Task",
+    "TerminologyCapabilities",
+    "TestReport",
+    "TestScript",
+    "ValueSet",
+    "VerificationResult",
+    "VisionPrescription",
+];

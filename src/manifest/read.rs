@@ -1,0 +1,303 @@
+//! From files to parts: reads a manifest and all that it includes, and puts their parts together.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Manifest,
+    document::{self, Entry, Node, Spot, Value},
+    reader::{Reader, Text, get},
+    resolve, schema,
+};
+use crate::diagnostic::{Diagnostic, Place};
+
+/// The parts of a manifest and of all that it includes: included files first, the rest in the order of the files.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) targets: Vec<Entry>,
+    pub(super) loads: Vec<Node>,
+    pub(super) target_defaults: Vec<Entry>,
+    pub(super) load_defaults: Vec<Entry>,
+    /// All entries of the manifest itself; the run's settings are taken from here only.
+    pub(super) root: Vec<Entry>,
+    /// A file could not be read, so that what is named may stand there.
+    pub(super) incomplete: bool,
+}
+
+/// What reading a manifest gives: the manifest with its warnings, or all that is wrong.
+pub type Outcome = Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>>;
+
+/// Reads a manifest and what it includes, checks it, and fills in variables and defaults.
+///
+/// All problems are given at once: errors and warnings if there is an error, else the manifest and the
+/// warnings. `env` gives the variables of the environment.
+pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
+    match read_file(path, &path.display().to_string()) {
+        Ok(text) => read_text(&text, path, env),
+        Err(diagnostic) => Err(vec![*diagnostic]),
+    }
+}
+
+/// Reads a manifest from text, as if it stood in the file `path`.
+pub fn read_text(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
+    let mut reader = Reader::new(env);
+    let mut parts = Parts::default();
+    let mut visit = Visit {
+        open: vec![identity(path)],
+        seen: BTreeSet::new(),
+    };
+    add(&mut reader, &mut parts, &mut visit, path, text);
+    if parts.root.is_empty() {
+        return Err(reader.finish());
+    }
+    let manifest = resolve::manifest(&mut reader, &parts, path);
+    if reader.has_errors() {
+        return Err(reader.finish());
+    }
+    Ok((manifest, reader.finish()))
+}
+
+/// The files being read, outermost first, and those that have been.
+struct Visit {
+    open: Vec<PathBuf>,
+    seen: BTreeSet<PathBuf>,
+}
+
+/// Names a file in one way, however it was reached.
+fn identity(path: &Path) -> PathBuf {
+    fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Reads a file as text. `shown` is what messages call it.
+fn read_file(path: &Path, shown: &str) -> Result<String, Box<Diagnostic>> {
+    let bytes = fs_err::read(path).map_err(|error| {
+        Box::new(match error.kind() {
+            io::ErrorKind::NotFound => Diagnostic::error(format!("there is no file `{shown}`"))
+                .hint("check the path; `stoker init DIR` writes a manifest for a directory"),
+            io::ErrorKind::IsADirectory => Diagnostic::error(format!("`{shown}` is a directory"))
+                .hint("name the manifest in it; `stoker init DIR` writes one"),
+            io::ErrorKind::PermissionDenied => {
+                Diagnostic::error(format!("`{shown}` may not be read"))
+                    .hint("check the permissions of the file and of its folders")
+            }
+            kind => Diagnostic::error(format!("`{shown}` cannot be read: {kind}")),
+        })
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
+        let lines = document::lines(&before);
+        Box::new(
+            Diagnostic::error(format!("`{shown}` is not UTF-8 text"))
+                .at(Place {
+                    file: path.to_owned(),
+                    line: lines.len(),
+                    column: lines.last().map_or(0, |line| line.chars().count()) + 1,
+                    length: 1,
+                })
+                .hint("save it as UTF-8"),
+        )
+    })
+}
+
+/// Adds the parts of a file, after those of the files that it includes.
+fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Path, text: &str) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_root = visit.open.len() == 1;
+    let file = reader.add_file(path, &document::lines(text));
+    let top = Spot {
+        file,
+        line: 1,
+        column: 1,
+        length: 1,
+    };
+    let (root, flaws) = document::parse(text, file);
+    let readable = flaws.is_empty();
+    for flaw in flaws {
+        reader.report_flaw(flaw);
+    }
+    let entries = match &root {
+        Some(Node {
+            value: Value::Map(entries),
+            ..
+        }) if !entries.is_empty() => entries,
+        _ => {
+            parts.incomplete = true;
+            if readable {
+                let message = if root.is_some() {
+                    "the manifest is not a map of keys"
+                } else {
+                    "the manifest is empty"
+                };
+                let hint = "begin with `version: 1`, then `targets:` and `loads:`";
+                reader.report(top, Diagnostic::error(message).hint(hint));
+            }
+            return;
+        }
+    };
+    if let Some(root) = &root {
+        reader.map("manifest", root, Some(schema::Manifest::KEYS));
+    }
+    version(reader, entries, top);
+    if let Some(include) = get(entries, "include") {
+        for included in reader.texts("include", include) {
+            let path = reader.folder(included.spot).join(&included.value);
+            add_included(reader, parts, visit, &path, &included);
+        }
+    }
+    if let Some(defaults) = get(entries, "defaults")
+        && let Some(defaults) = reader.map("defaults", defaults, Some(schema::Defaults::KEYS))
+    {
+        if let Some(node) = get(defaults, "target")
+            && let Some(own) = reader.map("target", node, Some(schema::TargetDefaults::KEYS))
+        {
+            parts.target_defaults = over(own, &parts.target_defaults);
+        }
+        if let Some(node) = get(defaults, "load")
+            && let Some(own) = reader.map("load", node, Some(schema::LoadDefaults::KEYS))
+        {
+            parts.load_defaults = over(own, &parts.load_defaults);
+        }
+    }
+    if let Some(targets) = get(entries, "targets")
+        && let Some(targets) = reader.map("targets", targets, None)
+    {
+        for target in targets {
+            if let Some(first) = parts.targets.iter().find(|other| other.key == target.key) {
+                let message = format!("the target {:?} is defined twice", target.key);
+                let hint = already(reader, first.key_spot);
+                reader.report(target.key_spot, Diagnostic::error(message).hint(hint));
+            } else {
+                parts.targets.push(target.clone());
+            }
+        }
+    }
+    match get(entries, "loads") {
+        Some(Node {
+            value: Value::List(loads),
+            ..
+        }) if !loads.is_empty() => parts.loads.extend(loads.iter().cloned()),
+        Some(loads) => {
+            let message = match &loads.value {
+                Value::Null | Value::List(_) => "`loads` is empty",
+                _ => "`loads` must be a list",
+            };
+            let hint = "write `- name: …` for each load";
+            reader.report(loads.spot, Diagnostic::error(message).hint(hint));
+        }
+        None => {}
+    }
+    if is_root {
+        parts.root.clone_from(entries);
+    } else {
+        for entry in entries {
+            if ["max_errors", "state", "memory", "journal"].contains(&entry.key.as_str()) {
+                reader.report(
+                    entry.key_spot,
+                    Diagnostic::warning(format!(
+                        "`{}` of an included manifest is not used",
+                        entry.key
+                    ))
+                    .hint("set it in the manifest that includes this one"),
+                );
+            }
+        }
+    }
+}
+
+/// Says where something was defined first.
+pub(super) fn already(reader: &Reader<'_>, first: Spot) -> String {
+    format!(
+        "it is already defined at {}:{}:{}",
+        reader.file(first).display(),
+        first.line,
+        first.column
+    )
+}
+
+fn add_included(
+    reader: &mut Reader<'_>,
+    parts: &mut Parts,
+    visit: &mut Visit,
+    path: &Path,
+    included: &Text,
+) {
+    let spot = included.spot;
+    let identity = identity(path);
+    if let Some(at) = visit.open.iter().position(|open| *open == identity) {
+        let mut names: Vec<String> = visit
+            .open
+            .iter()
+            .skip(at)
+            .chain([&identity])
+            .map(|path| {
+                path.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        names.dedup();
+        let message = if names.len() == 1 {
+            "the manifest includes itself".to_owned()
+        } else {
+            format!("the manifests include each other: {}", names.join(" → "))
+        };
+        reader.report(
+            spot,
+            Diagnostic::error(message).hint("remove one of the includes"),
+        );
+        return;
+    }
+    // A file that two others include counts once.
+    if !visit.seen.insert(identity.clone()) {
+        return;
+    }
+    match read_file(path, &included.written) {
+        Ok(text) => {
+            visit.open.push(identity);
+            add(reader, parts, visit, path, &text);
+            visit.open.pop();
+        }
+        Err(diagnostic) => {
+            parts.incomplete = true;
+            let hint = "included paths are relative to the manifest that includes them";
+            reader.report(spot, Diagnostic::error(diagnostic.message).hint(hint));
+        }
+    }
+}
+
+fn version(reader: &mut Reader<'_>, entries: &[Entry], top: Spot) {
+    match get(entries, "version") {
+        None => reader.report(
+            top,
+            Diagnostic::error("the manifest has no `version`").hint("begin with `version: 1`"),
+        ),
+        Some(node) => match &node.value {
+            Value::Number(number) if number.as_u64() == Some(1) => {}
+            Value::Number(number) => reader.report(
+                node.spot,
+                Diagnostic::error(format!("version {number} of the manifest is not known"))
+                    .hint("write `version: 1`, or use a newer Stoker"),
+            ),
+            _ => reader.report(
+                node.spot,
+                Diagnostic::error("`version` must be the number 1").hint("write `version: 1`"),
+            ),
+        },
+    }
+}
+
+/// Returns `own` entries and those of `others` that `own` does not set.
+pub(super) fn over(own: &[Entry], others: &[Entry]) -> Vec<Entry> {
+    let mut entries = own.to_vec();
+    for other in others {
+        if get(own, &other.key).is_none() {
+            entries.push(other.clone());
+        }
+    }
+    entries
+}

@@ -1,0 +1,141 @@
+//! From parts to settings: the manifest as a whole and its run. Targets are `target`'s, loads are `load`'s.
+
+use std::path::Path;
+
+use super::{
+    Manifest, MaxErrors, RunSettings, Sync, check,
+    document::{Entry, Node, Value},
+    load::{load, load_basics},
+    read::Parts,
+    reader::{Reader, Text, get},
+    schema, target,
+};
+use crate::{diagnostic::Diagnostic, unit::ByteSize};
+
+/// Bodies in flight or waiting: the design's budget (§3).
+const DEFAULT_MEMORY: ByteSize = ByteSize(64_000_000);
+
+/// The longest name: a run's directory is named after the manifest and a time, and file systems end at 255 bytes.
+const MAX_NAME: usize = 100;
+
+/// Resolves everything. The result counts only if the reader has noted no error.
+pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> Manifest {
+    let name = get(&parts.root, "name")
+        .and_then(|node| self::name(reader, "name", node))
+        .map_or_else(|| name_of_file(path), |name| name.value);
+    let run = run(reader, &parts.root);
+    // Defaults are read once by themselves, so that a wrong one is found even where every target sets its own.
+    target::settings_of_defaults(reader, &parts.target_defaults);
+    load_basics(reader, &parts.load_defaults);
+    let targets: Vec<_> = parts
+        .targets
+        .iter()
+        .filter_map(|entry| target::settings(reader, entry, &parts.target_defaults))
+        .collect();
+    let drafts: Vec<_> = parts
+        .loads
+        .iter()
+        .filter_map(|node| load(reader, node, &parts.load_defaults))
+        .collect();
+    let loads = check::loads(reader, parts, drafts);
+    Manifest {
+        name,
+        path: path.to_owned(),
+        targets,
+        loads,
+        run,
+    }
+}
+
+/// Reads a name: what may also name a file.
+pub(super) fn name(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Text> {
+    let text = reader.text(key, node)?;
+    match unfit(&text.value) {
+        None => Some(text),
+        Some(why) => {
+            let message = format!("`{}` cannot be a name: {why}", text.written);
+            reader.report(text.spot, Diagnostic::error(message));
+            None
+        }
+    }
+}
+
+/// Says why a text cannot be a name.
+pub(super) fn unfit(name: &str) -> Option<String> {
+    if name.chars().count() > MAX_NAME {
+        Some(format!("it is longer than {MAX_NAME} characters"))
+    } else if name.contains(['/', '\\']) {
+        Some("it holds a slash, and files are named after it".to_owned())
+    } else if name.chars().any(char::is_control) {
+        Some("it holds a line break or another control character".to_owned())
+    } else if name.trim().is_empty() || name == "." || name == ".." {
+        Some("files are named after it".to_owned())
+    } else {
+        None
+    }
+}
+
+fn name_of_file(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name: String = stem
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_NAME)
+        .collect();
+    match unfit(&name) {
+        None => name,
+        Some(_) => "manifest".to_owned(),
+    }
+}
+
+fn run(reader: &mut Reader<'_>, root: &[Entry]) -> RunSettings {
+    let journal = get(root, "journal")
+        .and_then(|node| reader.map("journal", node, Some(schema::Journal::KEYS)))
+        .and_then(|journal| get(journal, "sync"))
+        .and_then(|node| {
+            let words = [
+                ("none", Sync::None),
+                ("group", Sync::Group),
+                ("always", Sync::Always),
+            ];
+            reader.word("sync", node, &words)
+        });
+    RunSettings {
+        max_errors: get(root, "max_errors").and_then(|node| max_errors(reader, node)),
+        state: get(root, "state").and_then(|node| reader.path("state", node)),
+        journal: journal.unwrap_or_default(),
+        memory: get(root, "memory")
+            .and_then(|node| {
+                let size = reader.unit("memory", node, str::parse::<ByteSize>)?;
+                if size.0 == 0 {
+                    let message = "`memory` must be more than nothing";
+                    reader.report(node.spot, Diagnostic::error(message).hint("write `64 MB`"));
+                }
+                Some(size)
+            })
+            .unwrap_or(DEFAULT_MEMORY),
+    }
+}
+
+fn max_errors(reader: &mut Reader<'_>, node: &Node) -> Option<MaxErrors> {
+    let text = match &node.value {
+        Value::Number(number) => number.to_string(),
+        _ => reader.text("max_errors", node)?.value,
+    };
+    let text = text.trim();
+    let parsed = match text.strip_suffix('%') {
+        Some(percent) => percent
+            .trim()
+            .parse()
+            .ok()
+            .filter(|percent| (0.0..=100.0).contains(percent))
+            .map(MaxErrors::Percent),
+        None => text.parse().ok().map(MaxErrors::Count),
+    };
+    if parsed.is_none() {
+        let message = "`max_errors` must be a number of records or a percentage";
+        let hint = "write `100` or `2%`";
+        reader.report(node.spot, Diagnostic::error(message).hint(hint));
+    }
+    parsed
+}

@@ -1,0 +1,226 @@
+//! Which store a target is, and the settings of stores.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::{
+    GoogleFhir, Store,
+    document::{Entry, Node, Spot, Value},
+    reader::{Reader, get},
+    schema,
+};
+use crate::diagnostic::Diagnostic;
+
+/// The Healthcare API (healthcare-api reference, "Base and common parameters").
+const GOOGLE_ENDPOINT: &str = "https://healthcare.googleapis.com/";
+
+/// Reads which store it is, and the place of its URL.
+pub(super) fn store(
+    reader: &mut Reader<'_>,
+    what: &str,
+    spot: Spot,
+    entries: &[Entry],
+) -> Option<(Store, Spot)> {
+    let kinds: Vec<&Entry> = entries
+        .iter()
+        .filter(|entry| ["google", "fhir", "local"].contains(&entry.key.as_str()))
+        .collect();
+    let entry = match kinds.as_slice() {
+        [only] => *only,
+        [] => {
+            reader.report(
+                spot,
+                Diagnostic::error(format!("{what} names no store"))
+                    .hint("add one of `google: { … }`, `fhir: { url: … }` and `local: DIR`"),
+            );
+            return None;
+        }
+        [first, second, ..] => {
+            reader.report(
+                second.key_spot,
+                Diagnostic::error(format!(
+                    "{what} names two stores, `{}` and `{}`",
+                    first.key, second.key
+                ))
+                .hint("make each a target of its own"),
+            );
+            return None;
+        }
+    };
+    match entry.key.as_str() {
+        "google" => google(reader, entry, get(entries, "ensure")),
+        "fhir" => {
+            let map = reader.map("fhir", &entry.node, Some(schema::Fhir::KEYS))?;
+            let Some(node) = get(map, "url") else {
+                reader.report_missing("`fhir`", entry.key_spot, "url");
+                return None;
+            };
+            let url = web_url(reader, "url", node)?;
+            Some((Store::Fhir { url }, node.spot))
+        }
+        _ => local(reader, entry),
+    }
+}
+
+fn google(reader: &mut Reader<'_>, entry: &Entry, ensure: Option<&Node>) -> Option<(Store, Spot)> {
+    let ensure = ensure.and_then(|node| self::ensure(reader, node));
+    let map = reader.map("google", &entry.node, Some(schema::Google::KEYS))?;
+    let mut part = |key: &str| {
+        if let Some(node) = get(map, key) {
+            return segment(reader, key, node);
+        }
+        reader.report_missing("`google`", entry.key_spot, key);
+        None
+    };
+    let (project, location, dataset, fhir_store) = (
+        part("project"),
+        part("location"),
+        part("dataset"),
+        part("fhir_store"),
+    );
+    let endpoint = get(map, "endpoint");
+    let url = match endpoint {
+        Some(node) => web_url(reader, "endpoint", node),
+        None => Url::parse(GOOGLE_ENDPOINT).ok(),
+    };
+    let store = Store::GoogleFhir(GoogleFhir {
+        endpoint: url?,
+        project: project?,
+        location: location?,
+        dataset: dataset?,
+        fhir_store: fhir_store?,
+        ensure,
+    });
+    Some((store, endpoint.map_or(entry.key_spot, |node| node.spot)))
+}
+
+/// Reads a part of a resource name. Which ids exist is the API's to say; what would change the path is refused.
+pub(super) fn segment(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<String> {
+    let text = reader.text(key, node)?;
+    let stray = |c: char| c.is_whitespace() || c.is_control() || "/\\?#%".contains(c);
+    if text.value.contains(stray) || text.value == "." || text.value == ".." {
+        let message = format!("`{}` is not an id for `{key}`", text.written);
+        let hint = "write the id alone, without slashes or spaces";
+        reader.report(text.spot, Diagnostic::error(message).hint(hint));
+        return None;
+    }
+    Some(text.value)
+}
+
+fn local(reader: &mut Reader<'_>, entry: &Entry) -> Option<(Store, Spot)> {
+    let (dir, store) = match &entry.node.value {
+        Value::Map(_) => {
+            let map = reader.map("local", &entry.node, Some(schema::LocalStore::KEYS))?;
+            let store = get(map, "store")
+                .and_then(|node| fhir_store(reader, "store", node))
+                .unwrap_or_default();
+            let Some(dir) = get(map, "dir") else {
+                reader.report_missing("`local`", entry.key_spot, "dir");
+                return None;
+            };
+            (reader.path("dir", dir)?, store)
+        }
+        _ => (reader.path("local", &entry.node)?, BTreeMap::new()),
+    };
+    Some((Store::Local { dir, store }, entry.node.spot))
+}
+
+type FhirStore = BTreeMap<String, serde_json::Value>;
+
+fn ensure(reader: &mut Reader<'_>, node: &Node) -> Option<FhirStore> {
+    let mut store = if let Value::Map(_) = node.value {
+        fhir_store(reader, "ensure", node)?
+    } else if reader.boolean("ensure", node)? {
+        BTreeMap::new()
+    } else {
+        return None;
+    };
+    // The API refuses a store without a version.
+    store
+        .entry("version".to_owned())
+        .or_insert_with(|| "R4".into());
+    Some(store)
+}
+
+fn fhir_store(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<FhirStore> {
+    const VERSIONS: [(&str, &str); 4] = [
+        ("R4", "R4"),
+        ("R5", "R5"),
+        ("STU3", "STU3"),
+        ("DSTU2", "DSTU2"),
+    ];
+    const PARSING: [(&str, &str); 2] = [("ENABLED", "ENABLED"), ("DISABLED", "DISABLED")];
+    let mut store = BTreeMap::new();
+    for entry in reader.map(name, node, Some(schema::FhirStore::KEYS))? {
+        let Entry { key, node, .. } = entry;
+        let value = match key.as_str() {
+            "version" => reader.word(key, node, &VERSIONS).map(Into::into),
+            "complexDataTypeReferenceParsing" => reader.word(key, node, &PARSING).map(Into::into),
+            "notificationConfigs" | "streamConfigs" => {
+                if !matches!(node.value, Value::List(_) | Value::Null) {
+                    let message = format!("`{key}` must be a list");
+                    reader.report(entry.key_spot, Diagnostic::error(message));
+                }
+                reader.json(key, node)
+            }
+            "labels" => reader.map(key, node, None).map(|labels| {
+                let label = |label: &Entry| {
+                    let text = reader.text(&label.key, &label.node)?;
+                    Some((label.key.clone(), text.value.into()))
+                };
+                serde_json::Value::Object(labels.iter().filter_map(label).collect())
+            }),
+            key if key.ends_with("Config") || key.ends_with("Destination") => reader
+                .map(key, node, None)
+                .and_then(|_| reader.json(key, node)),
+            key => reader.boolean(key, node).map(Into::into),
+        };
+        if let Some(value) = value {
+            store.insert(key.clone(), value);
+        }
+    }
+    Some(store)
+}
+
+/// Reads an address: http or https, and nothing secret in it.
+pub(super) fn web_url(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Url> {
+    let text = reader.text(key, node)?;
+    let example = if key == "proxy" {
+        "http://proxy.example:3128"
+    } else {
+        "https://fhir.example/r4"
+    };
+    let url = match Url::parse(&text.value) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => url,
+        _ => {
+            let message = format!("`{key}` must be a URL that begins with `http://` or `https://`");
+            // A URL that does not parse may still hold a password.
+            if text.value.contains('@') {
+                reader.hide(node);
+            }
+            let hint = format!("write it like `{example}`");
+            reader.report(node.spot, Diagnostic::error(message).hint(hint));
+            return None;
+        }
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        reader.hide(node);
+        let hint = if key == "proxy" {
+            "leave `proxy` out, and give it in the environment (`HTTPS_PROXY`)"
+        } else {
+            "take them out, and name their place: `auth: { basic: { user: …, password: { env: NAME } } }`"
+        };
+        let message = format!("`{key}` holds credentials");
+        reader.report(node.spot, Diagnostic::error(message).hint(hint));
+        return None;
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        reader.hide(node);
+        let message = format!("`{key}` must end with its path");
+        let hint = "take out what begins with `?` or `#`";
+        reader.report(node.spot, Diagnostic::error(message).hint(hint));
+        return None;
+    }
+    Some(url)
+}

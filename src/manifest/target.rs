@@ -1,0 +1,245 @@
+//! Targets, and how to talk to them. Which store is `store`'s, how to prove who we are is `auth`'s.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use url::{Host, Url};
+
+use super::{
+    Auth, Retry, Store, TargetSettings, Tls,
+    auth::auth,
+    document::{Entry, Node},
+    read::over,
+    reader::{Reader, get, speaks_of_secrets},
+    resolve::unfit,
+    schema,
+    store::{segment, store, web_url},
+};
+use crate::{
+    diagnostic::Diagnostic,
+    unit::{Rate, parse_bytes_rate, parse_duration},
+};
+
+/// Enough to keep a remote store busy over a slow line, few enough for a small server.
+const DEFAULT_CONCURRENCY: u32 = 32;
+
+/// Google's own samples wait so long for FHIR requests.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Truncated exponential backoff up to 32 s is Google's advice; eight attempts reach it once.
+const DEFAULT_RETRY: Retry = Retry {
+    attempts: 8,
+    base: Duration::from_millis(500),
+    max: Duration::from_secs(32),
+};
+
+/// Longer than a restart of a store takes, shorter than a person's patience with a run that stands still.
+const DEFAULT_GIVE_UP_AFTER: Duration = Duration::from_mins(10);
+
+/// Headers that are Stoker's, or the connection's, to set.
+const OWN_HEADERS: [&str; 8] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "connection",
+    "if-none-exist",
+    "x-goog-user-project",
+];
+
+/// Resolves a target; none if its store could not be read.
+pub(super) fn settings(
+    reader: &mut Reader<'_>,
+    entry: &Entry,
+    defaults: &[Entry],
+) -> Option<TargetSettings> {
+    if let Some(why) = unfit(&entry.key) {
+        let message = format!("{:?} cannot be a name: {why}", entry.key);
+        reader.report(entry.key_spot, Diagnostic::error(message));
+    }
+    let what = format!("the target `{}`", entry.key);
+    let own = reader.map(&entry.key, &entry.node, Some(schema::Target::KEYS))?;
+    let entries = over(own, defaults);
+    let store = store(reader, &what, entry.key_spot, own);
+    if let Some(ensure) = own.iter().find(|entry| entry.key == "ensure")
+        && get(own, "google").is_none()
+    {
+        let message = "`ensure` creates stores of the Healthcare API, and this target is none";
+        let hint = "leave it out; the local store takes `local: { dir: …, store: { … } }`";
+        reader.report(ensure.key_spot, Diagnostic::error(message).hint(hint));
+    }
+    let auth = match get(&entries, "auth") {
+        Some(node) => auth(reader, node),
+        None if get(own, "google").is_some() => Some(Auth::Google { credentials: None }),
+        None => Some(Auth::None),
+    };
+    let common = common(reader, &entries);
+    let (store, url_spot) = store?;
+    let url = match &store {
+        Store::GoogleFhir(google) => Some(&google.endpoint),
+        Store::Fhir { url } => Some(url),
+        Store::Local { .. } => None,
+    };
+    if let (Some(url), Some(auth)) = (url, &auth)
+        && *auth != Auth::None
+        && is_in_the_clear(url)
+    {
+        reader.report(
+            url_spot,
+            Diagnostic::error("credentials would cross the network in the clear")
+                .hint("use `https://`, or `auth: none` if the server asks for none"),
+        );
+    }
+    Some(TargetSettings {
+        name: entry.key.clone(),
+        store,
+        auth: auth?,
+        ..common
+    })
+}
+
+/// Reads defaults for their problems only.
+pub(super) fn settings_of_defaults(reader: &mut Reader<'_>, defaults: &[Entry]) {
+    if let Some(node) = get(defaults, "auth") {
+        auth(reader, node);
+    }
+    common(reader, defaults);
+}
+
+/// Reads what does not depend on the store; name, store and credentials are left open.
+fn common(reader: &mut Reader<'_>, entries: &[Entry]) -> TargetSettings {
+    TargetSettings {
+        name: String::new(),
+        store: Store::Local {
+            dir: std::path::PathBuf::new(),
+            store: BTreeMap::new(),
+        },
+        auth: Auth::None,
+        tls: get(entries, "tls")
+            .and_then(|node| tls(reader, node))
+            .unwrap_or_default(),
+        proxy: get(entries, "proxy").and_then(|node| web_url(reader, "proxy", node)),
+        headers: get(entries, "headers")
+            .map(|node| headers(reader, node))
+            .unwrap_or_default(),
+        quota_project: get(entries, "quota_project")
+            .and_then(|node| segment(reader, "quota_project", node)),
+        rate: get(entries, "rate").and_then(|node| reader.unit("rate", node, str::parse::<Rate>)),
+        bytes_rate: get(entries, "bytes_rate")
+            .and_then(|node| reader.unit("bytes_rate", node, parse_bytes_rate)),
+        concurrency: get(entries, "concurrency")
+            .and_then(|node| reader.number("concurrency", node, &(1..=1024)))
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(DEFAULT_CONCURRENCY),
+        timeout: get(entries, "timeout")
+            .and_then(|node| duration(reader, "timeout", node))
+            .unwrap_or(DEFAULT_TIMEOUT),
+        retry: get(entries, "retry")
+            .and_then(|node| retry(reader, node))
+            .unwrap_or(DEFAULT_RETRY),
+        give_up_after: get(entries, "give_up_after")
+            .and_then(|node| duration(reader, "give_up_after", node))
+            .unwrap_or(DEFAULT_GIVE_UP_AFTER),
+    }
+}
+
+/// Tells whether what is sent there can be read on the way.
+fn is_in_the_clear(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !loopback
+}
+
+fn duration(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Duration> {
+    let duration = reader.unit(key, node, parse_duration)?;
+    if duration.is_zero() {
+        let message = format!("`{key}` must be more than nothing");
+        reader.report(node.spot, Diagnostic::error(message));
+    }
+    Some(duration)
+}
+
+fn retry(reader: &mut Reader<'_>, node: &Node) -> Option<Retry> {
+    let map = reader.map("retry", node, Some(schema::Retry::KEYS))?;
+    let attempts = get(map, "attempts")
+        .and_then(|node| reader.number("attempts", node, &(1..=100)))
+        .and_then(|number| u32::try_from(number).ok());
+    let base = get(map, "base").and_then(|node| duration(reader, "base", node));
+    let max = get(map, "max").and_then(|node| duration(reader, "max", node));
+    let retry = Retry {
+        attempts: attempts.unwrap_or(DEFAULT_RETRY.attempts),
+        base: base.unwrap_or(DEFAULT_RETRY.base),
+        max: max.unwrap_or(DEFAULT_RETRY.max),
+    };
+    if retry.base > retry.max {
+        let at = get(map, "base").or(get(map, "max")).unwrap_or(node);
+        let message = "`base` is longer than `max`";
+        let hint = "waits double from `base` to `max`; they are 500ms and 32s unless set";
+        reader.report(at.spot, Diagnostic::error(message).hint(hint));
+    }
+    Some(retry)
+}
+
+fn tls(reader: &mut Reader<'_>, node: &Node) -> Option<Tls> {
+    let map = reader.map("tls", node, Some(schema::Tls::KEYS))?;
+    let mut path = |key: &str| get(map, key).and_then(|node| reader.path(key, node));
+    let tls = Tls {
+        ca: path("ca"),
+        certificate: path("certificate"),
+        key: path("key"),
+    };
+    for (one, other) in [("certificate", "key"), ("key", "certificate")] {
+        if get(map, one).is_some() && get(map, other).is_none() {
+            reader.report_missing(&format!("`tls` has `{one}` but it"), node.spot, other);
+        }
+    }
+    Some(tls)
+}
+
+fn headers(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
+    let mut headers = BTreeMap::new();
+    for entry in reader.map("headers", node, None).unwrap_or_default() {
+        let name = entry.key.to_ascii_lowercase();
+        if ["authorization", "proxy-authorization", "cookie"].contains(&name.as_str()) {
+            reader.hide(&entry.node);
+            let message = format!("`{}` is not set by `headers`", entry.key);
+            let hint = "name the place of the secret: `auth: { bearer: { env: NAME } }`";
+            reader.report(entry.key_spot, Diagnostic::error(message).hint(hint));
+            continue;
+        }
+        if speaks_of_secrets(&name) {
+            reader.hide(&entry.node);
+            let message = format!(
+                "the value of `{}` is kept in plans and runs as it is",
+                entry.key
+            );
+            let hint = "if it is a secret, use `auth` instead";
+            reader.report(entry.key_spot, Diagnostic::warning(message).hint(hint));
+        }
+        if OWN_HEADERS.contains(&name.as_str()) {
+            let message = format!("`{}` is set by Stoker", entry.key);
+            reader.report(
+                entry.key_spot,
+                Diagnostic::error(message).hint("leave it out"),
+            );
+        }
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            let message = format!("{:?} is not the name of a header", entry.key);
+            reader.report(entry.key_spot, Diagnostic::error(message));
+        }
+        let Some(text) = reader.text(&entry.key, &entry.node) else {
+            continue;
+        };
+        if http::HeaderValue::from_str(&text.value).is_err() {
+            let message = format!("the value of `{}` cannot stand in a header", entry.key);
+            let hint = "it holds a line break or another control character";
+            reader.report(text.spot, Diagnostic::error(message).hint(hint));
+        }
+        headers.insert(entry.key.clone(), text.value);
+    }
+    headers
+}

@@ -1,0 +1,570 @@
+//! Valid manifests, and what they come to.
+
+use std::{path::Path, time::Duration};
+
+use stoker::{
+    diagnostic::Severity,
+    manifest::{self, Auth, Manifest, Store},
+    unit::ByteSize,
+};
+
+use super::{env, files};
+
+fn read(name: &str) -> Manifest {
+    let path = Path::new("tests/data/valid").join(name);
+    manifest::read(&path, &env).unwrap().0
+}
+
+#[test]
+fn valid_manifests_are_read_without_errors() {
+    for path in files("valid") {
+        let (_, warnings) = manifest::read(&path, &env).unwrap();
+        assert!(
+            warnings
+                .iter()
+                .all(|warning| warning.severity == Severity::Warning)
+        );
+    }
+}
+
+#[test]
+fn every_key_comes_to_what_it_means() {
+    insta::assert_json_snapshot!(read("everything.yaml"), @r#"
+    {
+      "name": "everything",
+      "path": "tests/data/valid/everything.yaml",
+      "targets": [
+        {
+          "name": "shared",
+          "store": {
+            "local": {
+              "dir": "tests/data/valid/include/store",
+              "store": {}
+            }
+          },
+          "auth": "none",
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "north: {1} ${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": 64,
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
+          "name": "cloud",
+          "store": {
+            "google_fhir": {
+              "endpoint": "http://localhost:8080/",
+              "project": "my-project",
+              "location": "us-central1",
+              "dataset": "demo",
+              "fhir_store": "r4",
+              "ensure": {
+                "bulkExportGcsDestination": {
+                  "uri": "gs://b"
+                },
+                "complexDataTypeReferenceParsing": "ENABLED",
+                "consentConfig": {
+                  "version": "V1"
+                },
+                "defaultSearchHandlingStrict": true,
+                "disableReferentialIntegrity": false,
+                "disableResourceVersioning": false,
+                "enableHistoryImport": false,
+                "enableHistoryModifications": false,
+                "enableUpdateCreate": true,
+                "labels": {
+                  "env": "demo"
+                },
+                "notificationConfig": {
+                  "pubsubTopic": "projects/p/topics/t"
+                },
+                "notificationConfigs": [
+                  {
+                    "pubsubTopic": "projects/p/topics/t"
+                  }
+                ],
+                "streamConfigs": [
+                  {
+                    "resourceTypes": [
+                      "Patient"
+                    ]
+                  }
+                ],
+                "validationConfig": {
+                  "disableProfileValidation": true,
+                  "enabledImplementationGuides": [
+                    "north: {1}"
+                  ]
+                },
+                "version": "R4"
+              }
+            }
+          },
+          "auth": {
+            "google": {
+              "credentials": "tests/data/valid/keys/google.json"
+            }
+          },
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "north: {1} ${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": 64,
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
+          "name": "plain",
+          "store": {
+            "google_fhir": {
+              "endpoint": "https://healthcare.googleapis.com/",
+              "project": "p",
+              "location": "l",
+              "dataset": "d",
+              "fhir_store": "f",
+              "ensure": {
+                "version": "R4"
+              }
+            }
+          },
+          "auth": {
+            "google": {
+              "credentials": null
+            }
+          },
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "north: {1} ${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": 64,
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
+          "name": "server",
+          "store": {
+            "fhir": {
+              "url": "https://fhir.example/r4"
+            }
+          },
+          "auth": {
+            "bearer": {
+              "env": "FHIR_TOKEN"
+            }
+          },
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "north: {1} ${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "30000/min",
+          "bytes_rate": "10000000/s",
+          "concurrency": 64,
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
+          "name": "other",
+          "store": {
+            "fhir": {
+              "url": "http://127.0.0.1:8080/fhir"
+            }
+          },
+          "auth": {
+            "basic": {
+              "user": "loader",
+              "password": {
+                "file": "tests/data/valid/secrets/password"
+              }
+            }
+          },
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "north: {1} ${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": 64,
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
+          "name": "disk",
+          "store": {
+            "local": {
+              "dir": "tests/data/valid/store",
+              "store": {
+                "disableReferentialIntegrity": true
+              }
+            }
+          },
+          "auth": "none",
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "north: {1} ${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": 64,
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        }
+      ],
+      "loads": [
+        {
+          "name": "shared",
+          "target": "shared",
+          "after": [],
+          "files": [
+            {
+              "pattern": "data/*.ndjson",
+              "exclude": false,
+              "folder": "tests/data/valid/include",
+              "place": [
+                "tests/data/valid/include/shared.yaml",
+                8,
+                45
+              ]
+            }
+          ],
+          "interaction": "conditional-create",
+          "identity": {
+            "systems": {
+              "Patient": [
+                "https://clinic.example/mrn"
+              ]
+            },
+            "missing": "create"
+          },
+          "compare": false
+        },
+        {
+          "name": "people",
+          "target": "cloud",
+          "after": [],
+          "files": [
+            {
+              "pattern": "../resources/**/*.json",
+              "exclude": false,
+              "folder": "tests/data/valid",
+              "place": [
+                "tests/data/valid/everything.yaml",
+                68,
+                13
+              ]
+            },
+            {
+              "pattern": "**/draft-*",
+              "exclude": true,
+              "folder": "tests/data/valid",
+              "place": [
+                "tests/data/valid/everything.yaml",
+                68,
+                39
+              ]
+            },
+            {
+              "pattern": "/data/x.json",
+              "exclude": false,
+              "folder": "tests/data/valid",
+              "place": [
+                "tests/data/valid/everything.yaml",
+                68,
+                54
+              ]
+            }
+          ],
+          "interaction": "conditional-create",
+          "identity": {
+            "systems": {
+              "Patient": [
+                "https://clinic.example/mrn"
+              ]
+            },
+            "missing": "create"
+          },
+          "compare": false
+        },
+        {
+          "name": "results",
+          "target": "disk",
+          "after": [
+            "people",
+            "shared"
+          ],
+          "files": [
+            {
+              "pattern": "-",
+              "exclude": false,
+              "folder": "tests/data/valid",
+              "place": [
+                "tests/data/valid/everything.yaml",
+                72,
+                12
+              ]
+            }
+          ],
+          "interaction": "update",
+          "identity": {
+            "systems": {
+              "Patient": [
+                "https://clinic.example/mrn"
+              ]
+            },
+            "missing": "create"
+          },
+          "compare": true
+        }
+      ],
+      "run": {
+        "max_errors": {
+          "percent": 2.0
+        },
+        "state": "tests/data/valid/../state",
+        "journal": "always",
+        "memory": 134217728
+      }
+    }
+    "#);
+}
+
+#[test]
+fn resolved_settings_survive_being_written() {
+    let manifest = read("everything.yaml");
+    let text = serde_json::to_string(&manifest).unwrap();
+    assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let manifest = read("small.yaml");
+    assert_eq!(manifest.name, "small");
+    assert_eq!(manifest.run.memory, ByteSize(64_000_000));
+    assert_eq!(manifest.loads[0].target, "here");
+    let target = &manifest.targets[0];
+    assert_eq!(target.auth, Auth::None);
+    assert_eq!(
+        (target.concurrency, target.timeout),
+        (32, Duration::from_mins(1))
+    );
+    assert_eq!(target.retry.attempts, 8);
+    assert_eq!(target.retry.max, Duration::from_secs(32));
+    assert_eq!(target.give_up_after, Duration::from_mins(10));
+    let Store::Local { dir, .. } = &target.store else {
+        panic!("{target:?}")
+    };
+    assert_eq!(dir, Path::new("tests/data/valid/store"));
+}
+
+#[test]
+fn google_credentials_are_the_default_of_google_stores() {
+    let text = "version: 1\ntargets:\n  a: { google: { project: p, location: l, dataset: d, fhir_store: f, endpoint: 'http://127.0.0.1:1' } }\n";
+    let (manifest, _) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
+    assert_eq!(manifest.targets[0].auth, Auth::Google { credentials: None });
+}
+
+#[test]
+fn a_manifest_named_without_its_folder_stands_in_the_current_one() {
+    let text = "version: 1\ntargets: { a: { local: s } }\nloads: [{ name: a, files: x }]\n";
+    let (manifest, _) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
+    assert_eq!(manifest.loads[0].files[0].folder, Path::new("."));
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let manifest = read("anchors.yaml");
+    let rates: Vec<String> = manifest
+        .targets
+        .iter()
+        .map(|target| target.rate.unwrap().to_string())
+        .collect();
+    assert_eq!(rates, ["5/s", "5/s", "5/s"]);
+    assert_eq!(manifest.targets[2].timeout, Duration::from_secs(5));
+    assert_eq!(manifest.loads[1].target, "two");
+    let pattern = &manifest.loads[1].files[0];
+    assert_eq!((pattern.pattern.as_str(), pattern.place.1), ("*.json", 7));
+}
+
+#[test]
+fn a_byte_order_mark_and_foreign_line_ends_are_no_matter() {
+    let text = "\u{feff}version: 1\r\ntargets:\r\n  hier: { local: größe }\r\nloads:\r\n  - { name: a, files: [é, x] }\r\n";
+    let (manifest, _) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
+    let place = &manifest.loads[0].files[1].place;
+    assert_eq!((place.1, place.2), (5, 27));
+}
+
+#[test]
+fn warnings_do_not_stop_a_manifest() {
+    let text = "version: 1\ntargets: { a: { local: ~/store } }\nloads:\n  - { name: a, files: ~/x, interaction: create, compare: true }\n";
+    let (_, warnings) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
+    insta::assert_snapshot!(stoker::cli::render::render(&warnings, false), @r#"
+    warning: `~` is not expanded: this is a folder of that name
+     --> m.yaml:2:24
+      |
+    2 | targets: { a: { local: ~/store } }
+      |                        ^^^^^^^
+      |
+      = hint: write `${HOME}/store`
+
+    warning: `~` is not expanded: this is a folder of that name
+     --> m.yaml:4:23
+      |
+    4 |   - { name: a, files: ~/x, interaction: create, compare: true }
+      |                       ^^^
+      |
+      = hint: write `${HOME}/x`
+
+    warning: `compare` has no effect with `create`
+     --> m.yaml:4:49
+      |
+    4 |   - { name: a, files: ~/x, interaction: create, compare: true }
+      |                                                 ^^^^^^^
+      |
+      = hint: it compares before an `update`; leave it out
+    "#);
+}
