@@ -28,7 +28,7 @@ pub(super) enum Source {
         path: PathBuf,
         named: Named,
         kind: Kind,
-        /// The environment names a proxy, which gcp_auth does not use.
+        /// The environment names a proxy, which `gcp_auth` does not use.
         proxy: bool,
     },
     /// The metadata server of a machine in Google Cloud.

@@ -1,6 +1,6 @@
 //! Gets tokens from Google credentials, by the library that can.
 //!
-//! gcp_auth 0.12 does service account keys, the metadata server and the `gcloud` command. What it cannot:
+//! `gcp_auth` 0.12 does service account keys, the metadata server and the `gcloud` command. What it cannot:
 //!
 //! - `authorized_user`: it reads one fixed path, whatever `CLOUDSDK_CONFIG` says, and cannot be given a file;
 //! - `external_account` and `impersonated_service_account`: it does not know them;
@@ -32,16 +32,16 @@ pub(super) enum Kind {
 
 /// Gets tokens, and keeps them until they expire.
 pub(super) enum Provider {
-    /// By gcp_auth, from a service account key.
+    /// By `gcp_auth`, from a service account key.
     Key(Box<CustomServiceAccount>),
-    /// By gcp_auth, from the metadata server.
+    /// By `gcp_auth`, from the metadata server.
     Metadata(Box<MetadataServiceAccount>),
-    /// By gcp_auth, from the `gcloud` command, which is waited for.
+    /// By `gcp_auth`, from the `gcloud` command, which is waited for.
     Gcloud(Arc<GCloudAuthorizedUser>),
     /// By google-cloud-auth.
     Library(AccessTokenCredentials),
-    /// From the machine itself, when a token is asked for. Boxed state is made on first use.
-    Later(Source, tokio::sync::OnceCell<Box<Provider>>),
+    /// From the machine itself, asked when the first token is.
+    Later(Source, tokio::sync::OnceCell<Box<Self>>),
 }
 
 /// Why there is no token, in words that hold nothing a server said.
@@ -211,7 +211,7 @@ impl Provider {
     }
 }
 
-/// Runs gcp_auth's `gcloud` calls, which wait for the command within their future, on a thread of their own.
+/// Runs `gcp_auth`'s `gcloud` calls, which wait for the command within their future, on a thread of their own.
 async fn blocking<T, F>(work: impl FnOnce() -> F + Send + 'static) -> Result<T, Problem>
 where
     T: Send + 'static,
@@ -223,7 +223,7 @@ where
         .map_err(|_| Problem::new("the command was interrupted"))
 }
 
-/// gcp_auth panics on a token server that is not a URL.
+/// `gcp_auth` panics on a token server that is not a URL.
 fn check_token_uri(json: &Value) -> Result<(), String> {
     let valid = json
         .get("token_uri")

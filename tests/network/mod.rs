@@ -1,0 +1,10 @@
+//! The transport and the credentials over real sockets: servers that fail in every way, TLS with a private
+//! authority, token servers. What cannot be pointed at a local server is not tested here: the fixed hosts of
+//! `gcp_auth` (its metadata server) and the `gcloud` command.
+
+mod fault;
+mod google;
+mod placed;
+mod server;
+mod setup;
+mod tls;
