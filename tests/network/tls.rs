@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use stoker::{
     gate::{
         http::TransportOptions,
@@ -10,7 +10,7 @@ use stoker::{
     },
     manifest::Tls,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -20,7 +20,7 @@ use tokio_rustls::{
     },
 };
 
-use super::server::{answering, attempt, each, options, read_request};
+use super::server::{attempt, each, options, read_request};
 
 /// A private authority, with its certificate in a file.
 struct Authority {
@@ -34,6 +34,9 @@ impl Authority {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // Two authorities of one name would be told apart only by their signatures.
+        let name = format!("authority {}", folder.path().display());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).unwrap();
         fs_err::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
@@ -151,7 +154,15 @@ async fn a_certificate_out_of_its_time_is_refused() {
 
 #[tokio::test]
 async fn a_server_that_speaks_no_tls_is_named_as_such() {
-    let address = answering("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let address = each(|mut stream| async move {
+        stream.read_u8().await.ok();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .ok();
+        while stream.read_u8().await.is_ok() {}
+    })
+    .await;
     let url = format!("https://localhost:{}", address.port());
     let what = refused(&options(), &url).await;
     assert!(what.contains("it does not speak TLS"), "{what}");

@@ -10,7 +10,7 @@
 //! google-cloud-auth does these. Behind a proxy it also does service account keys: it signs the token itself
 //! (AIP-4111), so there is no token server to reach.
 
-use std::{error::Error as _, sync::Arc};
+use std::sync::Arc;
 
 use gcp_auth::{CustomServiceAccount, GCloudAuthorizedUser, MetadataServiceAccount, TokenProvider};
 use google_cloud_auth::{
@@ -288,25 +288,21 @@ impl Problem {
 
     /// Puts google-cloud-auth's error into our words: its own hold the server's answer.
     fn of_library(error: &CredentialsError) -> Self {
-        let mut what = "it gave none".to_owned();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            if let Some(http) = cause.downcast_ref::<reqwest::Error>() {
-                what = match http.status() {
-                    Some(status) => format!("the token server answered {}", status.as_u16()),
-                    None if http.is_decode() => "the token server's answer holds no token".into(),
-                    None if http.is_builder() => "the token server's URL is not valid".into(),
-                    None => "the token server could not be reached".into(),
-                };
-                break;
-            }
-            if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-                what = format!("the subject token cannot be read: {}", io.kind());
-                break;
-            }
-            source = cause.source();
-        }
-        let text = error.to_string();
+        let first: &(dyn std::error::Error + 'static) = error;
+        let chain = || std::iter::successors(Some(first), |error| error.source());
+        let http = chain().find_map(|error| error.downcast_ref::<reqwest::Error>());
+        let io = chain().find_map(|error| error.downcast_ref::<std::io::Error>());
+        let mut what = match (http, io) {
+            (Some(http), _) => match http.status() {
+                Some(status) => format!("the token server answered {}", status.as_u16()),
+                None if http.is_decode() => "the token server's answer holds no token".to_owned(),
+                None if http.is_builder() => "the token server's URL is not valid".to_owned(),
+                None => "the token server could not be reached".to_owned(),
+            },
+            (None, Some(io)) => format!("the subject token cannot be read: {}", io.kind()),
+            (None, None) => "it gave none".to_owned(),
+        };
+        let text: String = chain().map(ToString::to_string).collect();
         if let Some(code) = OAUTH_CODES.iter().find(|code| text.contains(**code)) {
             what = format!("{what} ({code})");
         }
