@@ -2,6 +2,8 @@
 //! authority, token servers. What cannot be pointed at a local server is not tested here: the fixed hosts of
 //! `gcp_auth` (its metadata server) and the `gcloud` command.
 
+#![expect(clippy::unwrap_used, reason = "the servers and helpers are tests too")]
+
 mod fault;
 mod google;
 mod placed;

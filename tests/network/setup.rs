@@ -93,6 +93,25 @@ fn a_proxy_of_an_unknown_kind_is_refused_without_its_password() {
 }
 
 #[test]
+fn passwords_and_keys_of_the_settings_are_not_shown() {
+    let options = TransportOptions {
+        proxy: Some(
+            format!("http://user:{CONTENT}@proxy.example")
+                .parse()
+                .unwrap(),
+        ),
+        ..with_headers("X-Key", CONTENT)
+    };
+    let transport = HttpTransport::new(&options).unwrap();
+    let text = format!("{options:?} {transport:?}");
+    assert!(
+        text.contains("proxy.example:80") && text.contains("X-Key"),
+        "{text}"
+    );
+    assert!(!text.contains(CONTENT), "{text}");
+}
+
+#[test]
 fn files_of_the_tls_settings_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();

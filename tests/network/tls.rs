@@ -1,6 +1,14 @@
 //! TLS is verified, with the authorities of the settings; client certificates are shown.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use stoker::{
@@ -191,4 +199,95 @@ async fn a_client_certificate_is_shown_and_missed() {
         what.ends_with("it refuses the client's certificate"),
         "{what}"
     );
+}
+
+#[tokio::test]
+async fn a_host_that_never_completes_a_handshake_got_no_request() {
+    let silent = each(|stream| async move {
+        let _open = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let options = TransportOptions {
+        timeout: Duration::from_millis(500),
+        ..options()
+    };
+    let url = format!("https://{silent}");
+    let fault = attempt(&options, &url).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Connect);
+    assert_eq!(fault.what, format!("{silent}: no connection in time"));
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, 0, 0, 0, 0, stream], payload].concat()
+}
+
+/// Starts an HTTP/2 server that answers the first request of every connection with these bytes, and counts.
+async fn serve_http2(authority: &Authority, answer: Vec<u8>) -> (SocketAddr, Arc<AtomicUsize>) {
+    let (certificate, key) = authority.issue(&names("localhost"));
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    let address = each(move |stream| {
+        let (acceptor, answer, counted) = (acceptor.clone(), answer.clone(), Arc::clone(&counted));
+        async move {
+            const SETTINGS: u8 = 4;
+            const HEADERS: u8 = 1;
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.unwrap();
+            stream.write_all(&frame(SETTINGS, 0, &[])).await.unwrap();
+            let mut head = [0; 9];
+            while stream.read_exact(&mut head).await.is_ok() {
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; usize::try_from(length).unwrap()];
+                if stream.read_exact(&mut payload).await.is_err() {
+                    return;
+                }
+                if head[3] == HEADERS {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(&answer).await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    (address, requests)
+}
+
+#[tokio::test]
+async fn http2_tells_requests_that_were_never_looked_at_from_those_that_were() {
+    const RST_STREAM: u8 = 3;
+    const GOAWAY: u8 = 7;
+    const INTERNAL_ERROR: [u8; 4] = [0, 0, 0, 2];
+    const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
+    let last_stream = |last: u8, code: [u8; 4]| [[0, 0, 0, last], code].concat();
+    for (answer, kind) in [
+        (frame(RST_STREAM, 1, &REFUSED_STREAM), FaultKind::Connect),
+        (
+            frame(RST_STREAM, 1, &INTERNAL_ERROR),
+            FaultKind::Interrupted,
+        ),
+        (
+            frame(GOAWAY, 0, &last_stream(0, INTERNAL_ERROR)),
+            FaultKind::Interrupted,
+        ),
+    ] {
+        let authority = Authority::new();
+        let (address, requests) = serve_http2(&authority, answer).await;
+        let url = format!("https://localhost:{}", address.port());
+        let fault = attempt(&trusting(&authority), &url).await.unwrap_err();
+        assert_eq!(fault.kind, kind, "{}", fault.what);
+        assert_eq!(requests.load(Ordering::SeqCst), 1, "tried once");
+    }
 }

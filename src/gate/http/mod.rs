@@ -7,6 +7,8 @@
 mod fault;
 mod options;
 
+use std::fmt;
+
 use ::http::{Request, Response, Uri};
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -20,7 +22,6 @@ use super::transport::{Fault, FaultKind, Transport};
 const ROOM: usize = 1 << 20;
 
 /// Puts requests on the wire with reqwest.
-#[derive(Debug)]
 pub struct HttpTransport {
     /// Through a proxy, where one is set.
     client: Client,
@@ -47,13 +48,7 @@ impl HttpTransport {
         Ok(Self {
             client: options.build(options.proxied(builder)?)?,
             direct: options.build(direct)?,
-            proxy: options.proxy.as_ref().and_then(|url| {
-                Some(format!(
-                    "{}:{}",
-                    url.host_str()?,
-                    url.port_or_known_default()?
-                ))
-            }),
+            proxy: options.proxy_place(),
             max_response: options.max_response,
         })
     }
@@ -123,6 +118,16 @@ impl HttpTransport {
 impl Transport for HttpTransport {
     fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>> {
         Box::pin(self.attempt(request))
+    }
+}
+
+// reqwest's own would show the URL of a proxy, password included.
+impl fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTransport")
+            .field("proxy", &self.proxy)
+            .field("max_response", &self.max_response)
+            .finish_non_exhaustive()
     }
 }
 

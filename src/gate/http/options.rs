@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use crate::manifest::Tls;
 const IDLE: Duration = Duration::from_secs(4);
 
 /// The settings of a transport.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TransportOptions {
     /// Certificate authorities and the client's certificate.
     pub tls: Tls,
@@ -51,6 +52,22 @@ impl Default for TransportOptions {
             user_agent: concat!("stoker/", env!("CARGO_PKG_VERSION")).to_owned(),
             concurrency: 64,
         }
+    }
+}
+
+// A proxy's URL may hold a password, and an API key travels in a header.
+impl fmt::Debug for TransportOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportOptions")
+            .field("tls", &self.tls)
+            .field("proxy", &self.proxy_place())
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("headers", &self.headers.keys())
+            .field("max_response", &self.max_response)
+            .field("user_agent", &self.user_agent)
+            .field("concurrency", &self.concurrency)
+            .finish()
     }
 }
 
@@ -117,7 +134,8 @@ impl TransportOptions {
             .zstd(true)
             .tcp_nodelay(true)
             .timeout(self.timeout)
-            .connect_timeout(self.connect_timeout)
+            // Always the first of the two to run out: a host that does not answer got no request.
+            .connect_timeout(self.connect_timeout.min(self.timeout * 9 / 10))
             .pool_max_idle_per_host(self.concurrency)
             .pool_idle_timeout(IDLE)
             .default_headers(self.header_map()?)
@@ -129,6 +147,14 @@ impl TransportOptions {
             builder = builder.identity(identity);
         }
         Ok(builder)
+    }
+
+    /// Returns the proxy of the settings as `host:port`.
+    pub(super) fn proxy_place(&self) -> Option<String> {
+        let url = self.proxy.as_ref()?;
+        // 1080 is what reqwest takes for SOCKS (RFC 1928, section 3).
+        let port = url.port_or_known_default().unwrap_or(1080);
+        Some(format!("{}:{port}", url.host_str()?))
     }
 
     /// Adds the proxy of the settings, if there is one.
