@@ -33,3 +33,18 @@ impl fmt::Debug for Secret {
         f.write_str("***")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown_and_makes_no_header_of_control_characters() {
+        let secret = Secret::new("sesame");
+        assert_eq!(format!("{secret:?}"), "***");
+        let header = secret.header("Bearer").unwrap();
+        assert_eq!(header, "Bearer sesame");
+        assert_eq!(format!("{header:?}"), "Sensitive");
+        assert!(Secret::new("a\r\nHost: b").header("Bearer").is_none());
+    }
+}

@@ -22,7 +22,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        // Keeps the tests away from metadata servers.
+        // Keeps the tests away from metadata servers; without PATH, also from the login of `gcloud`.
         let env = HashMap::from([("NO_GCE_CHECK".to_owned(), "true".to_owned())]);
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -461,7 +461,7 @@ async fn a_search_that_finds_nothing_says_where_it_looked() {
         error.what,
         "no Google credentials found: no --credentials, GOOGLE_APPLICATION_CREDENTIALS not set, \
          no file /nowhere/.config/gcloud/application_default_credentials.json, \
-         the metadata server not asked (NO_GCE_CHECK), no token from `gcloud auth print-access-token`"
+         the metadata server not asked (NO_GCE_CHECK), no `gcloud` command"
     );
     assert_eq!(
         error.hint.unwrap(),

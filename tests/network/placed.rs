@@ -1,6 +1,10 @@
 //! Tokens and passwords in variables and files.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use stoker::{
     auth::{self, Credentials, Error},
@@ -37,7 +41,7 @@ fn bearer_in(path: &Path) -> Auth {
 /// Writes a file, and sets its time, which may else be the same for two writes in a row.
 fn write(path: &Path, text: &str, second: u64) {
     fs_err::write(path, text).unwrap();
-    let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
     fs_err::File::options()
         .write(true)
         .open(path)
@@ -117,6 +121,23 @@ async fn a_refused_token_is_read_again_though_the_file_looks_the_same() {
     assert_eq!(header(&bearer).await, "Bearer sesame-4711");
     assert!(bearer.refused());
     assert_eq!(header(&bearer).await, "Bearer renewed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_still_refused_after_a_while_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    write(&path, "sesame-4711", 1);
+    let bearer = open(&bearer_in(&path), &[]).await.unwrap();
+    write(&path, "renewed", 2);
+    assert!(bearer.refused());
+    tokio::time::advance(Duration::from_secs(59)).await;
+    assert!(bearer.refused());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(!bearer.refused());
+    fs_err::remove_file(&path).unwrap();
+    assert!(bearer.refused());
+    assert!(bearer.header().await.is_err());
 }
 
 #[tokio::test]

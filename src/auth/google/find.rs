@@ -62,6 +62,8 @@ pub(super) enum Found {
 pub(super) struct Search {
     well_known: Option<PathBuf>,
     metadata: Option<Source>,
+    /// There is a `gcloud` command.
+    gcloud: bool,
 }
 
 /// Looks for a credential file.
@@ -94,9 +96,20 @@ pub(super) fn find(credentials: Option<&Path>, env: &Environment<'_>) -> Result<
         (None, Some("true" | "True" | "TRUE" | "1")) => None,
         (None, _) => Some(Source::Metadata),
     };
+    // Not asked unless the environment that was passed in leads to it: whoever passes an environment
+    // without it must not end up with the login of the machine.
+    let command = if cfg!(windows) {
+        "gcloud.cmd"
+    } else {
+        "gcloud"
+    };
+    let gcloud = set("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(command).is_file())
+    });
     Ok(Found::Nowhere(Search {
         well_known,
         metadata,
+        gcloud,
     }))
 }
 
@@ -108,7 +121,9 @@ impl Search {
         {
             return Ok((source, provider));
         }
-        if let Ok(provider) = Provider::of_machine(&Source::Gcloud).await {
+        if self.gcloud
+            && let Ok(provider) = Provider::of_machine(&Source::Gcloud).await
+        {
             return Ok((Source::Gcloud, provider));
         }
         let file = match &self.well_known {
@@ -120,10 +135,15 @@ impl Search {
             Some(_) => "no metadata server of Google Cloud".to_owned(),
             None => "the metadata server not asked (NO_GCE_CHECK)".to_owned(),
         };
+        let gcloud = if self.gcloud {
+            "no token from `gcloud auth print-access-token`"
+        } else {
+            "no `gcloud` command"
+        };
         Err(Error::new(
             format!(
                 "no Google credentials found: no --credentials, GOOGLE_APPLICATION_CREDENTIALS not set, {file}, \
-                 {metadata}, no token from `gcloud auth print-access-token`"
+                 {metadata}, {gcloud}"
             ),
             LOGIN,
         ))
