@@ -104,7 +104,7 @@ impl Kind {
 
 impl Provider {
     /// Builds from the content of a credential file. Must be called within a tokio runtime.
-    pub(super) fn of_file(kind: Kind, mut json: Value, proxy: bool) -> Result<Self, String> {
+    pub(super) fn of_file(kind: Kind, json: Value, proxy: bool) -> Result<Self, String> {
         let built = match kind {
             Kind::ServiceAccount if !proxy => {
                 check_token_uri(&json)?;
@@ -131,19 +131,9 @@ impl Provider {
             Kind::AuthorizedUser => {
                 credentials::user_account::Builder::new(json).build_access_token_credentials()
             }
-            Kind::ExternalAccount => {
-                // serde's untagged enum, which the library reads this with, fails on numbers when
-                // serde_json keeps their text. Its default of 30 s holds instead.
-                if let Some(executable) = json
-                    .pointer_mut("/credential_source/executable")
-                    .and_then(Value::as_object_mut)
-                {
-                    executable.remove("timeout_millis");
-                }
-                credentials::external_account::Builder::new(json)
-                    .with_scopes([SCOPE])
-                    .build_access_token_credentials()
-            }
+            Kind::ExternalAccount => credentials::external_account::Builder::new(json)
+                .with_scopes([SCOPE])
+                .build_access_token_credentials(),
             Kind::ImpersonatedServiceAccount => credentials::impersonated::Builder::new(json)
                 .with_scopes([SCOPE])
                 .build_access_token_credentials(),
