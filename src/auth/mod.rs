@@ -2,11 +2,31 @@
 //!
 //! Secrets live here and nowhere else; they are never printed, not even by `Debug`. Which credentials go to
 //! which host is decided where a request is built for a target (`gate`), never after a redirect.
+//!
+//! `google` holds Google's credentials, `placed` a token or password that the user keeps in a variable or a
+//! file. The environment is passed in by `cli`; what Google's libraries read by themselves is listed there.
 
-use std::fmt;
+mod google;
+mod placed;
+mod secret;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use http::HeaderValue;
+
+pub use secret::Secret;
+
+use crate::manifest::Auth;
+
+/// How long answers to requests that carried an older token may still come in.
+///
+/// A token that was renewed so recently is not renewed again: of many requests in flight that are all
+/// answered 401, the first gets a new token and the others use it. As long as a usual request timeout.
+const RENEWAL_WINDOW: Duration = Duration::from_mins(1);
+
+/// Gives the value of an environment variable, if it is set.
+pub type Environment<'a> = dyn Fn(&str) -> Option<String> + Send + Sync + 'a;
 
 /// Gives the `Authorization` header for a request. Asked anew for every attempt; tokens are cached inside.
 pub trait Credentials: Send + Sync + fmt::Debug {
@@ -15,10 +35,13 @@ pub trait Credentials: Send + Sync + fmt::Debug {
 
     /// Takes note that the server answered 401 to the last header, so that the next one is a new one.
     ///
-    /// Returns whether there is any point in trying again.
+    /// Returns whether there is any point in trying again. The caller tries a request once more, not for
+    /// ever: a server may refuse every token.
     fn refused(&self) -> bool;
 
     /// Returns the quota project that the credentials name, for `x-goog-user-project`.
+    ///
+    /// One that the manifest names goes before it.
     fn quota_project(&self) -> Option<&str> {
         None
     }
@@ -34,4 +57,53 @@ pub struct Error {
     pub hint: Option<String>,
     /// Trying again may help: the token server could not be reached.
     pub transient: bool,
+}
+
+impl Error {
+    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            hint: Some(hint.into()),
+            transient: false,
+        }
+    }
+
+    fn transient_if(mut self, transient: bool) -> Self {
+        self.transient = transient;
+        self
+    }
+}
+
+/// Opens the credentials that a target's settings name.
+///
+/// Files are read and checked here, so that a mistake is found before any work. A token is fetched only where
+/// there is no other way to see whether the credentials exist: from the metadata server and from `gcloud`.
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+///
+/// When there are no such credentials, or they cannot be read; the error names what was tried, and where.
+pub async fn open(auth: &Auth, env: &Environment<'_>) -> Result<Arc<dyn Credentials>, Error> {
+    Ok(match auth {
+        Auth::None => Arc::new(Nobody),
+        Auth::Bearer(place) => Arc::new(placed::Placed::bearer(place, env)?),
+        Auth::Basic { user, password } => Arc::new(placed::Placed::basic(user, password, env)?),
+        Auth::Google { credentials } => {
+            Arc::new(google::Google::open(credentials.as_deref(), env).await?)
+        }
+    })
+}
+
+/// No credentials: nothing is sent.
+#[derive(Debug)]
+struct Nobody;
+
+impl Credentials for Nobody {
+    fn header(&self) -> BoxFuture<'_, Result<Option<HeaderValue>, Error>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn refused(&self) -> bool {
+        false
+    }
 }

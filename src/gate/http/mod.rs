@@ -1,0 +1,160 @@
+//! The transport over HTTP/1.1 and HTTP/2, by reqwest.
+//!
+//! One request in, one whole response out: no retries, no redirects, no cookies. A redirect is a response
+//! like any other, so no header ever reaches a host that the request was not built for. `options` holds the
+//! settings and their checks, `fault` says at which point an attempt failed.
+
+mod fault;
+mod options;
+
+use std::fmt;
+
+use ::http::{Request, Response, Uri};
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use reqwest::Client;
+
+use self::fault::Place;
+pub use self::options::{SetupError, TransportOptions};
+use super::transport::{Fault, FaultKind, Transport};
+
+/// How much room is made for a response at once. A server's `Content-Length` is a claim, not a fact.
+const ROOM: usize = 1 << 20;
+
+/// Puts requests on the wire with reqwest.
+pub struct HttpTransport {
+    /// Through a proxy, where one is set.
+    client: Client,
+    /// Past all proxies, for this machine itself.
+    direct: Client,
+    /// The proxy of the settings as `host:port`, for the words of a fault.
+    proxy: Option<String>,
+    max_response: usize,
+}
+
+impl HttpTransport {
+    /// Builds a transport.
+    ///
+    /// The proxies of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, and `NO_PROXY`, in upper or
+    /// lower case) are read by reqwest; [`TransportOptions::proxy`] goes before them, and `NO_PROXY` holds for
+    /// it too. The loopback interface is never proxied.
+    ///
+    /// # Errors
+    ///
+    /// When a file of the TLS settings, the proxy or a header cannot be used; the error names which and why.
+    pub fn new(options: &TransportOptions) -> Result<Self, SetupError> {
+        let builder = options.builder()?;
+        let direct = options.builder()?.no_proxy();
+        Ok(Self {
+            client: options.build(options.proxied(builder)?)?,
+            direct: options.build(direct)?,
+            proxy: options.proxy_place(),
+            max_response: options.max_response,
+        })
+    }
+
+    async fn attempt(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Fault> {
+        let local = is_loopback(request.uri());
+        let place = Place::new(
+            request.uri().clone(),
+            self.proxy.as_deref().filter(|_| !local),
+        );
+        let client = if local { &self.direct } else { &self.client };
+        let request = reqwest::Request::try_from(request).map_err(|_| Fault {
+            kind: FaultKind::Request,
+            what: format!("the URL of a request to {place} is not valid"),
+        })?;
+        let mut response = client
+            .execute(request)
+            .await
+            .map_err(|error| fault::of_request(&error.without_url(), &place))?;
+
+        let claimed = response.content_length().and_then(|n| n.try_into().ok());
+        if claimed.is_some_and(|length: usize| length > self.max_response) {
+            return Err(self.too_large(&place));
+        }
+        // Most responses are one chunk: it is handed on as it came, without a copy.
+        let mut first = None;
+        let mut all = BytesMut::new();
+        let mut length = 0;
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| fault::of_body(&error.without_url(), &place))?
+        {
+            length += chunk.len();
+            if length > self.max_response {
+                return Err(self.too_large(&place));
+            }
+            if all.is_empty() {
+                let Some(first) = first.take() else {
+                    first = Some(chunk);
+                    continue;
+                };
+                let first: Bytes = first;
+                all.reserve(claimed.unwrap_or(0).min(ROOM).max(length));
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&chunk);
+        }
+        let mut whole = Response::new(first.unwrap_or_else(|| all.freeze()));
+        *whole.status_mut() = response.status();
+        *whole.version_mut() = response.version();
+        *whole.headers_mut() = std::mem::take(response.headers_mut());
+        Ok(whole)
+    }
+
+    fn too_large(&self, place: &Place<'_>) -> Fault {
+        Fault {
+            kind: FaultKind::Response,
+            what: format!(
+                "the response of {place} is larger than {} bytes",
+                self.max_response
+            ),
+        }
+    }
+}
+
+impl Transport for HttpTransport {
+    fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>> {
+        Box::pin(self.attempt(request))
+    }
+}
+
+// reqwest's own would show the URL of a proxy, password included.
+impl fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTransport")
+            .field("proxy", &self.proxy)
+            .field("max_response", &self.max_response)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells whether a request stays on this machine.
+fn is_loopback(uri: &Uri) -> bool {
+    let Some(host) = uri.host() else {
+        return false;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_known_by_its_names() {
+        let local = |text: &str| is_loopback(&text.parse().unwrap());
+        assert!(local("http://localhost:8080/fhir") && local("http://LOCALHOST/"));
+        assert!(local("http://127.0.0.1/") && local("http://127.8.8.8/"));
+        assert!(local("http://[::1]:1/") && local("http://[::ffff:127.0.0.1]/"));
+        assert!(
+            !local("https://localhost.example/") && !local("http://10.0.0.1/") && !local("/fhir")
+        );
+    }
+}
