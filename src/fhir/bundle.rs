@@ -284,7 +284,12 @@ impl Outline {
     /// # Errors
     ///
     /// As [`Machine::run`], the offset counting from the beginning of the text.
-    pub fn read(&mut self, piece: &[u8], base: u64, last: bool) -> Result<u64, (u64, &'static str)> {
+    pub fn read(
+        &mut self,
+        piece: &[u8],
+        base: u64,
+        last: bool,
+    ) -> Result<u64, (u64, &'static str)> {
         self.visitor.base = base;
         match self.machine.run(piece, last, &mut self.visitor) {
             Ok(consumed) => Ok(base + consumed as u64),
@@ -496,12 +501,20 @@ mod tests {
         let entry = br#" {"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient","request":{"method":"no"},
             "fullUrl":"no"},"request":{"method":"PUT","url":"Patient\/1","ifMatch":"W/\"1\"","x":{"url":"no"}},
             "search":{"mode":"match"}} "#;
-        let entry = String::from_utf8(entry.to_vec()).unwrap().replace("\\\\", "\\");
+        let entry = String::from_utf8(entry.to_vec())
+            .unwrap()
+            .replace("\\\\", "\\");
         let entry = entry.as_bytes();
         let envelope = envelope(entry).unwrap();
         let text = |part: Option<Part>| part.unwrap().text(entry).into_owned();
         assert_eq!(text(envelope.full_url), "urn:uuid:1");
-        assert!(envelope.resource.unwrap().of(entry).starts_with(b"{\"resourceType\""));
+        assert!(
+            envelope
+                .resource
+                .unwrap()
+                .of(entry)
+                .starts_with(b"{\"resourceType\"")
+        );
         assert!(envelope.resource.unwrap().of(entry).ends_with(b"\"no\"}"));
         let request = envelope.request.unwrap();
         assert_eq!(text(request.method), "PUT");

@@ -143,10 +143,7 @@ mod tests {
 
     #[test]
     fn escapes_are_resolved() {
-        assert!(matches!(
-            text("Müller".as_bytes()),
-            Cow::Borrowed("Müller")
-        ));
+        assert!(matches!(text("Müller".as_bytes()), Cow::Borrowed("Müller")));
         assert_eq!(
             text(br#"a\"b\\c\/d\b\f\n\r\t\u00e9\ud83d\ude00z"#),
             "a\"b\\c/d\u{8}\u{c}\n\r\té😀z"

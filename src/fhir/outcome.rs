@@ -61,7 +61,11 @@ fn operation_outcome(issues: &[Value]) -> Problem {
             coded,
             issue.get("diagnostics"),
         ];
-        let said: Vec<&str> = said.into_iter().flatten().filter_map(Value::as_str).collect();
+        let said: Vec<&str> = said
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         if !said.is_empty() {
             line(&mut problem.text, &said.join(": "));
         }
@@ -171,7 +175,8 @@ mod tests {
 
     #[test]
     fn google_errors_are_read() {
-        let body = br#"{"error":{"code":400,"message":"Invalid JSON payload","status":"INVALID_ARGUMENT",
+        let body =
+            br#"{"error":{"code":400,"message":"Invalid JSON payload","status":"INVALID_ARGUMENT",
             "details":[{"@type":"type.googleapis.com/google.rpc.BadRequest",
             "fieldViolations":[{"field":"entry.a","description":"bad"}]}]}}"#;
         let problem = read(body);
@@ -185,7 +190,10 @@ mod tests {
     fn anything_else_becomes_text() {
         for (body, text) in [
             (&b""[..], ""),
-            (b"<html>502 Bad Gateway</html>", "<html>502 Bad Gateway</html>"),
+            (
+                b"<html>502 Bad Gateway</html>",
+                "<html>502 Bad Gateway</html>",
+            ),
             (br#"{"issue":[{"code":"str"#, r#"{"issue":[{"code":"str"#),
             (b"{\"error\":\"nope\"}", "{\"error\":\"nope\"}"),
             (b"[]", "[]"),

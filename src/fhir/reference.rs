@@ -98,18 +98,15 @@ fn target(reference: &str) -> Option<(&str, Target<'_>)> {
     let (front, found_id) = named.rsplit_once('/')?;
     let resource_type = front.rsplit('/').next()?;
     let before = front.strip_suffix(resource_type)?;
-    (found_id == id
-        && is_id(id)
-        && version.is_none_or(is_id)
-        && is_resource_type(resource_type))
-    .then_some((
-        before,
-        Target {
-            resource_type,
-            id,
-            version,
-        },
-    ))
+    (found_id == id && is_id(id) && version.is_none_or(is_id) && is_resource_type(resource_type))
+        .then_some((
+            before,
+            Target {
+                resource_type,
+                id,
+                version,
+            },
+        ))
 }
 
 /// Tells whether a text is a valid id: 1 to 64 letters, digits, `-` and `.`.

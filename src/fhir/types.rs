@@ -164,7 +164,14 @@ mod tests {
     fn the_list_is_sorted_and_searched() {
         assert!(RESOURCE_TYPES.is_sorted());
         assert!(RESOURCE_TYPES.iter().all(|name| is_resource_type(name)));
-        for other in ["", "patient", "Resource", "DomainResource", "Patients", "BodySite"] {
+        for other in [
+            "",
+            "patient",
+            "Resource",
+            "DomainResource",
+            "Patients",
+            "BodySite",
+        ] {
             assert!(!is_resource_type(other), "{other}");
         }
     }
