@@ -8,6 +8,9 @@ use super::{Kind, LARGEST_RECORD};
 /// How much is read at once: large enough that system calls do not count, small enough for caches.
 pub(super) const PIECE: usize = 256 << 10;
 
+/// How much a buffer grows at once at most.
+const LARGEST_GROWTH: usize = 32 << 20;
+
 /// A piece of a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece<'a> {
@@ -67,6 +70,7 @@ pub(super) struct StreamFeed<R> {
     base: u64,
     size: usize,
     last: bool,
+    failed: Option<io::Error>,
 }
 
 impl<R: Read> StreamFeed<R> {
@@ -77,6 +81,7 @@ impl<R: Read> StreamFeed<R> {
             base: 0,
             size,
             last: false,
+            failed: None,
         }
     }
 
@@ -95,14 +100,25 @@ impl<R: Read> Feed for StreamFeed<R> {
             self.buffer.drain(..given_up);
             self.base = from;
         }
-        // A long token makes the buffer grow by as much as it holds, so that reading it again costs twice at most.
-        let wanted = self.size.max(self.buffer.len());
+        // A long token makes the buffer grow by as much as it holds, so that reading it again costs little. A first
+        // piece shows at least a byte order mark.
+        let grown = self.buffer.len().min(LARGEST_GROWTH);
+        let wanted = self.size.max(grown).max(if self.base == 0 { 4 } else { 1 });
         if !self.last {
             self.buffer.reserve_exact(wanted);
-            let read = (&mut self.reader)
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            let before = self.buffer.len();
+            match (&mut self.reader)
                 .take(wanted as u64)
-                .read_to_end(&mut self.buffer)?;
-            self.last = read < wanted;
+                .read_to_end(&mut self.buffer)
+            {
+                Ok(read) => self.last = read < wanted,
+                // What came before the failure is shown first.
+                Err(error) if self.buffer.len() > before => self.failed = Some(error),
+                Err(error) => return Err(error),
+            }
         }
         Ok(Piece {
             bytes: &self.buffer,

@@ -38,23 +38,7 @@ pub(super) fn read(feed: &mut dyn Feed, end: End, sink: &mut Sink<'_>) -> Result
             return Ok(());
         }
         if !skipping && is_too_large(rest.len() as u64) {
-            let start = Start {
-                offset,
-                line: number,
-                column: 1,
-            };
-            let malformed = Malformed {
-                position: sink.position(start, rest.len() as u64, None),
-                problem: SyntaxError {
-                    offset: rest.len(),
-                    what: TOO_LARGE,
-                    path: "Resource".to_owned(),
-                },
-                line: number,
-                column: 1,
-                hint: None,
-            };
-            sink.tell_malformed(malformed)?;
+            too_large(rest, offset, number, sink)?;
             skipping = true;
         }
         if skipping {
@@ -70,10 +54,33 @@ fn line(text: &[u8], offset: u64, number: u64, sink: &mut Sink<'_>) -> Result<()
     if value.is_empty() {
         return Ok(());
     }
+    if is_too_large(value.len() as u64) {
+        return too_large(text, offset, number, sink);
+    }
     let start = Start {
         offset: offset + before as u64,
         line: number,
         column: 1 + before as u64,
     };
     sink.value(value, start, |_| None)
+}
+
+fn too_large(text: &[u8], offset: u64, number: u64, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let start = Start {
+        offset,
+        line: number,
+        column: 1,
+    };
+    let malformed = Malformed {
+        position: sink.position(start, text.len() as u64, None),
+        problem: SyntaxError {
+            offset: 0,
+            what: TOO_LARGE,
+            path: "Resource".to_owned(),
+        },
+        line: number,
+        column: 1,
+        hint: None,
+    };
+    sink.tell_malformed(malformed)
 }

@@ -28,7 +28,10 @@ impl Spool {
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o700).recursive(true);
         builder.create(&folder).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot make {}: {error}", folder.display()))
+            io::Error::new(
+                error.kind(),
+                format!("cannot make {}: {error}", folder.display()),
+            )
         })?;
         Ok(Self {
             folder,
