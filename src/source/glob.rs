@@ -32,6 +32,7 @@ pub struct Listing {
 /// Finds the files of a load.
 pub fn find(patterns: &[FilePattern]) -> Listing {
     let mut listing = Listing::default();
+    // By the written path, for exclusions; `known` by the real one, so that links lead to a file once.
     let mut found: Vec<(PathBuf, Origin)> = Vec::new();
     let mut known = HashSet::new();
     for pattern in patterns {
@@ -51,8 +52,8 @@ pub fn find(patterns: &[FilePattern]) -> Listing {
         if pattern.exclude {
             found.retain(|(key, origin)| {
                 let keep = *origin == Origin::Stdin || !compiled.excludes(key);
-                if !keep {
-                    known.remove(key);
+                if let (false, Origin::File(path)) = (keep, origin) {
+                    known.remove(&real(path));
                 }
                 keep
             });
@@ -63,12 +64,12 @@ pub fn find(patterns: &[FilePattern]) -> Listing {
         if matched.is_empty() {
             listing.unmatched.push(pattern.clone());
         }
+        // Of several ways to a file the shortest is kept: not the one through a link to a folder above.
+        matched.sort_by_cached_key(|path| (path.components().count(), path.clone()));
+        matched.retain(|path| known.insert(real(path)));
         matched.sort();
         for path in matched {
-            let key = normal(&path);
-            if known.insert(key.clone()) {
-                found.push((key, Origin::File(path)));
-            }
+            found.push((normal(&path), Origin::File(path)));
         }
     }
     listing.files = (0..)
@@ -93,6 +94,11 @@ fn problem(pattern: &FilePattern, message: String) -> Diagnostic {
         column: *column,
         length: pattern.pattern.chars().count().max(1),
     })
+}
+
+/// The file itself, behind all links.
+fn real(path: &Path) -> PathBuf {
+    fs_err::canonicalize(path).unwrap_or_else(|_| normal(path))
 }
 
 /// Resolves `.` and `..` by the text alone, so that one file has one key.

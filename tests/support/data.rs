@@ -9,7 +9,7 @@ use std::{
 /// Returns the folder of a set of data, or none where the data is not at hand.
 ///
 /// The sets are looked for in `STOKER_TEST_DATA`, else in `../shared/data`.
-pub fn set(name: &str) -> Option<PathBuf> {
+pub(crate) fn set(name: &str) -> Option<PathBuf> {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     #[expect(clippy::disallowed_methods, reason = "tests have no `cli` above them")]
     let folder = env::var_os("STOKER_TEST_DATA")
