@@ -546,16 +546,17 @@ mod tests {
     fn an_outline_is_the_same_in_pieces_of_any_size() {
         let text = br#"{"type":"batch","total":3,"entry":[{"a":[1,2]},null , {"b":"\u00e9"}],"entries":[{}],
             "resourceType":"Bundle","link":[{"entry":[1]}]}"#;
+        let at = |offset: u64| usize::try_from(offset).unwrap();
         let parts = [r#"{"a":[1,2]}"#, "null", r#"{"b":"\u00e9"}"#];
-        for size in 1..text.len() + 1 {
+        for size in 1..=text.len() {
             let mut outline = Outline::new(Entries::Kept);
-            let (mut done, mut end, mut entries) = (0, 0, Vec::new());
+            let (mut done, mut end, mut entries) = (0_usize, 0, Vec::new());
             while end < text.len() {
                 end = (end + size).min(text.len());
                 let last = end == text.len();
-                done = outline.read(&text[done..end], done as u64, last).unwrap() as usize;
+                done = at(outline.read(&text[done..end], done as u64, last).unwrap());
                 entries.extend(outline.entries().map(|(start, end)| {
-                    String::from_utf8_lossy(&text[start as usize..end as usize]).into_owned()
+                    String::from_utf8_lossy(&text[at(start)..at(end)]).into_owned()
                 }));
             }
             assert!(outline.is_done() && outline.is_bundle());

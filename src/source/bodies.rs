@@ -175,11 +175,12 @@ mod tests {
         let bodies = Bodies::new(sources);
         let read =
             |id: u32, start: u64, length: u64| bodies.read(SourceId(id), Span { start, length });
+        let at = |offset: u64| usize::try_from(offset).unwrap();
         for step in [1_000_u64, 33_333, 200_000] {
             let mut start = 0;
             while start + step < 1_000_000 {
-                for id in [0, (start % 80) as u32] {
-                    let expected = &text[id as usize + start as usize..][..step as usize - 7];
+                for id in [0, u32::try_from(start % 80).unwrap()] {
+                    let expected = &text[at(u64::from(id) + start)..][..at(step) - 7];
                     assert_eq!(read(id, start, step - 7).unwrap(), expected);
                 }
                 start += step;

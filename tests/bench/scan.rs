@@ -1,6 +1,9 @@
 //! How fast records are scanned, over NDJSON in memory: `cargo bench --bench scan`.
 
-use std::{hint::black_box, path::PathBuf};
+use std::{
+    hint::black_box,
+    path::{Path, PathBuf},
+};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stoker::fhir::Scanner;
@@ -8,7 +11,7 @@ use stoker::fhir::Scanner;
 #[path = "../support/data.rs"]
 mod data;
 
-fn lines(folder: PathBuf) -> Vec<u8> {
+fn lines(folder: &Path) -> Vec<u8> {
     let mut files: Vec<PathBuf> = walkdir::WalkDir::new(folder.join("ndjson"))
         .into_iter()
         .filter_map(Result::ok)
@@ -33,7 +36,7 @@ fn scan(criterion: &mut Criterion) {
         let Some(folder) = data::set(name) else {
             continue;
         };
-        let text = lines(folder);
+        let text = lines(&folder);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(name, |bencher| {
             let mut scanner = Scanner::new();

@@ -29,14 +29,15 @@ fn count(path: &Path) -> Counts {
         origin: Origin::File(path.to_owned()),
         form,
     };
-    let bytes = fs_err::read(path).unwrap();
+    let bytes = fs_err::read(path).expect("the file can be read");
     let mut counts = Counts::default();
     let reading = read(&file, None, &mut |item| {
         match item {
             Item::Record(found) => {
                 counts.records += 1;
                 counts.references += found.scanned.references.len();
-                let start = usize::try_from(found.position.span.start).unwrap();
+                let start =
+                    usize::try_from(found.position.span.start).expect("an offset in memory");
                 let whole = found.entry.map_or(found.bytes, |entry| entry.bytes);
                 assert_eq!(&bytes[start..][..whole.len()], whole);
                 counts.types.push(
@@ -52,9 +53,9 @@ fn count(path: &Path) -> Counts {
         }
         ControlFlow::Continue(())
     })
-    .unwrap();
-    assert_eq!(reading.records as usize, counts.records);
-    assert_eq!(reading.malformed as usize, counts.malformed.len());
+    .expect("the source can be read");
+    assert_eq!(reading.records, counts.records as u64);
+    assert_eq!(reading.malformed, counts.malformed.len() as u64);
     counts
 }
 

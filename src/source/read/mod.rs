@@ -233,9 +233,9 @@ pub(super) struct Start {
 }
 
 impl<'v> Sink<'v> {
-    fn new<'a: 'v>(source: SourceId, visit: &'v mut Visit<'a>) -> Sink<'v> {
+    fn new<'a: 'v>(source: SourceId, visit: &'v mut Visit<'a>) -> Self {
         // Two lifetimes, because a mutable reference to a trait object fixes the object's own.
-        Sink {
+        Self {
             source,
             visit: shorten(visit),
             scanner: Scanner::new(),
@@ -296,7 +296,7 @@ impl<'v> Sink<'v> {
             Ok(Some(outline)) => {
                 let mut feed = SliceFeed::new(text, PIECE);
                 let length = text.len() as u64;
-                return bundle::read(&mut feed, 0, start, length, &outline, self);
+                bundle::read(&mut feed, 0, start, length, &outline, self)
             }
             Ok(None) if failed.is_none() => match self.scanner.scan(text) {
                 Ok(_) => self.record(text, start),

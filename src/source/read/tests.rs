@@ -248,9 +248,10 @@ fn a_large_bundle_is_streamed_and_read_again() {
     for number in 0..count {
         let comma = if number == 0 { "" } else { ",\n" };
         let data = "x".repeat(1000);
-        text += &format!(
+        let entry = format!(
             "{comma}{{\"resource\":{{\"resourceType\":\"Basic\",\"id\":\"{number}\",\"d\":\"{data}\"}}}}"
         );
+        text.push_str(&entry);
     }
     text.push_str("]}");
     let source = file(folder.path(), "large.json", text.as_bytes());
@@ -345,9 +346,10 @@ fn compressed_sources_read_as_plain_ones() {
 fn cut_compressed_sources_keep_what_came_before() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::new(folder.path().join("spool"), 1 << 30).unwrap();
-    let lines: String = (0..50_000)
-        .map(|n: u64| format!("{{\"id\":\"{}\"}}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+    let lines: Vec<String> = (0..50_000_u64)
+        .map(|n| format!("{{\"id\":\"{}\"}}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
         .collect();
+    let lines = lines.concat();
     let whole = gzip(lines.as_bytes());
     let source = file(folder.path(), "a.ndjson.gz", &whole[..whole.len() / 2]);
     for spool in [None, Some(&spool)] {
