@@ -1,3 +1,6 @@
 //! One test binary; each module is a layer of tests (see `src/lib.rs` for the layers of the code).
 
-mod network;
+mod support {
+    pub(crate) mod data;
+}
+mod sources;

@@ -1,41 +1,276 @@
 //! Files, streams and their formats, as a stream of records with positions.
 //!
 //! `glob` finds files, `decompress` opens them (capped), `spool` keeps what cannot be read twice, `json`,
-//! `ndjson` and `bundle` cut them into records. What is done with a record is decided by `plan`.
+//! `ndjson` and `bundle` cut them into records, over pieces that `feed` cuts, and `bodies` reads a record again. What is
+//! done with a record is decided by `plan`.
+
+use std::{
+    fmt, io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
-/// The form of a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+use crate::{
+    fhir::{Scanned, SyntaxError, bundle::Envelope},
+    record::{Position, SourceId, Span},
+};
+
+mod bodies;
+mod bundle;
+mod decompress;
+mod feed;
+mod glob;
+mod json;
+mod ndjson;
+mod read;
+mod spool;
+
+pub use bodies::Bodies;
+pub use glob::{Listing, find};
+pub use read::read;
+pub use spool::Spool;
+
+pub use crate::fhir::bundle::BundleKind;
+
+/// The largest record that is read: five times what the Healthcare API takes in one request (50 MB).
+pub const LARGEST_RECORD: usize = 256 << 20;
+
+/// One file (or standard input) with records in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its number; [`find`] counts from 0, and who joins several listings numbers them anew.
+    pub id: SourceId,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What its name promises.
+    pub form: Form,
+}
+
+/// Where a source comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// Standard input, `-` in a manifest.
+    Stdin,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Stdin => f.write_str("standard input"),
+        }
+    }
+}
+
+/// How records stand in a source. Compression is not part of it: that is told by the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Form {
-    /// One JSON value.
+    /// One resource or one Bundle.
     Json,
-    /// Newline-delimited JSON.
+    /// One resource or Bundle a line.
     Ndjson,
-    /// Not a form that Stoker reads.
+    /// JSON or NDJSON, to be told by the content: standard input.
+    Either,
+    /// None that is known: not read, and listed by the plan as unsupported.
     Unrecognized,
 }
 
-/// How a source is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
+impl Form {
+    /// Tells the form that a file's name promises; `.gz` and `.zst` after it do not matter.
+    pub fn of(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.to_ascii_lowercase();
+        let name = name
+            .strip_suffix(".gz")
+            .or_else(|| name.strip_suffix(".zst"))
+            .unwrap_or(&name);
+        match name.rsplit_once('.') {
+            Some((_, "json")) => Self::Json,
+            Some((_, "ndjson" | "jsonl")) => Self::Ndjson,
+            _ => Self::Unrecognized,
+        }
+    }
 }
 
-/// What a source was when it was read.
+/// What is read from a source, in its order.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// A record: a line of NDJSON, the resource of a file, or an entry of a Bundle.
+    Record(Found<'a>),
+    /// A Bundle begins; its entries follow as records.
+    BundleStart(BundleStart),
+    /// The Bundle is over.
+    BundleEnd,
+    /// Something that should have been a record, and cannot be read.
+    Malformed(Malformed),
+}
+
+/// A record, as long as it is looked at.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Where it stands.
+    pub position: Position,
+    /// The bytes of the resource, to which `scanned` refers; empty for an entry without one (a DELETE).
+    pub bytes: &'a [u8],
+    /// What the scan found.
+    pub scanned: &'a Scanned,
+    /// The entry around it, if it stands in a Bundle.
+    pub entry: Option<Entry<'a>>,
+}
+
+/// The entry of a Bundle around a record.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The bytes of the whole entry, to which `envelope` refers.
+    pub bytes: &'a [u8],
+    /// Its fullUrl and request.
+    pub envelope: Envelope,
+    /// Where the resource alone stands in the source.
+    pub resource: Option<Span>,
+}
+
+/// A Bundle that begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BundleStart {
+    /// Its number among the Bundles of the source, from 0.
+    pub ordinal: u64,
+    /// What it is for.
+    pub kind: BundleKind,
+    /// How many entries follow, records and malformed ones together.
+    pub entries: u32,
+    /// The line on which it begins, from 1.
+    pub line: u64,
+    /// Its bytes in the decompressed source.
+    pub span: Span,
+}
+
+/// Something that should have been a record, and cannot be read. It has an index of its own, like a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// What could not be read: a file, a line, or an entry.
+    pub position: Position,
+    /// What is wrong; its offset counts from the start of the position's span.
+    pub problem: SyntaxError,
+    /// The line of the offending byte, from 1.
+    pub line: u64,
+    /// The column of the offending byte in characters, from 1.
+    pub column: u64,
+    /// What to do about it, where that is known.
+    pub hint: Option<&'static str>,
+}
+
+/// By which a later run knows that a source is still the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// Bytes as stored.
+    /// The stored (maybe compressed) size in bytes.
     pub size: u64,
-    /// Modification time in nanoseconds since the Unix epoch.
-    pub mtime: Option<i64>,
-    /// SHA-256 of the bytes as stored, in hexadecimal.
+    /// When it was last modified, in nanoseconds since 1970; 0 for standard input.
+    pub modified: i128,
+    /// SHA-256 of the stored bytes, in hexadecimal digits.
     pub sha256: String,
 }
+
+/// What reading a source came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Of the whole source; none if the visitor stopped before its end.
+    pub fingerprint: Option<Fingerprint>,
+    /// How many records were found.
+    pub records: u64,
+    /// How many things were malformed.
+    pub malformed: u64,
+    /// Decompressed size in bytes, as far as it was read.
+    pub bytes: u64,
+    /// Where its plain bytes lie, for [`Bodies`]: the file or its spool; none if it was not spooled.
+    pub plain: Option<PathBuf>,
+    /// What the user should know: that the name of the file says something else than its content.
+    pub note: Option<&'static str>,
+}
+
+/// Why a source could not be read to its end. Records that were found before stay found.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {origin}{after}", after = After(*.records))]
+pub struct Error {
+    /// The source.
+    pub origin: Origin,
+    /// How many records had been found by then.
+    pub records: u64,
+    /// What happened.
+    #[source]
+    pub kind: Kind,
+}
+
+struct After(u64);
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            1 => f.write_str(" after its first record"),
+            records => write!(f, " after its first {records} records"),
+        }
+    }
+}
+
+/// What can happen while a source is read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The operating system refused.
+    #[error(transparent)]
+    Io(io::Error),
+    /// The compressed data is cut or spoilt.
+    #[error("the {0} data is cut or spoilt; fetch the file again")]
+    Corrupt(&'static str),
+    /// The compressed data grows beyond all measure.
+    #[error(
+        "the data grows more than {ratio}-fold beyond {beyond} bytes when decompressed; decompress it first if it is meant so"
+    )]
+    Bomb {
+        /// How many bytes may come of one stored byte.
+        ratio: u64,
+        /// From how many decompressed bytes on the ratio counts.
+        beyond: u64,
+    },
+    /// The spool is full.
+    #[error(
+        "the spool may hold {cap} bytes and is full; raise its limit, or decompress the file first"
+    )]
+    SpoolFull {
+        /// How many bytes it may hold.
+        cap: u64,
+    },
+    /// Standard input can be read once only, and its bytes are needed again.
+    #[error("standard input needs a spool to be kept in")]
+    NeedsSpool,
+    /// Somebody writes to it.
+    #[error("the file has changed while it was read; load it when it is complete")]
+    Changed,
+    /// Its form is not known.
+    #[error("neither .json, .ndjson nor .jsonl (each may end in .gz or .zst)")]
+    Unrecognized,
+}
+
+impl From<io::Error> for Kind {
+    /// Finds the reason that a decompressor or a cap has wrapped into an error of I/O.
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(kind) => kind,
+            Err(error) => Self::Io(error),
+        }
+    }
+}
+
+impl Kind {
+    fn wrap(self) -> io::Error {
+        io::Error::other(self)
+    }
+}
+
+/// What is told of each item; `Break` stops the reading.
+type Visit<'v> = dyn FnMut(Item<'_>) -> ControlFlow<()> + 'v;

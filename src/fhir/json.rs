@@ -1,0 +1,459 @@
+//! The JSON grammar: strict RFC 8259 and UTF-8, iterative, over whole texts and over pieces of streams.
+//!
+//! [`Machine`] knows only the grammar; what is made of the tokens is its visitor's affair. Everything that
+//! reads records stands on it (the scan, envelopes and outlines of Bundles, paths), so that they cannot differ about
+//! what is well-formed. A parser that builds values would lose what matters here: the bytes.
+//!
+//! Stricter than the RFC in one point that it leaves open: a `\u` escape of half a surrogate pair is refused, as
+//! no store could keep it.
+
+/// How deep objects and arrays may nest in a record. FHIR's own resources stay below 30; Questionnaires and
+/// `QuestionnaireResponses` nest items at will.
+pub const MAX_DEPTH: usize = 256;
+
+/// What a Bundle adds around a record: the Bundle, `entry`, the entry.
+pub const BUNDLE_DEPTH: usize = MAX_DEPTH + 3;
+
+/// Bits for the kinds of the open containers.
+const WORDS: usize = BUNDLE_DEPTH.div_ceil(64);
+
+/// The text ends before its value does.
+pub const ENDS_EARLY: &str = "the text ends too early";
+/// Something stands after the value.
+pub const EXPECTED_END: &str = "expected the end after the value";
+
+/// What was read, as it is read. Offsets count from the first byte of the piece given to [`Machine::run`].
+///
+/// An error says what is wrong with the token; the machine adds where.
+pub trait Visit {
+    /// The name of a member, between its quotes.
+    fn key(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str>;
+    /// A string value, between its quotes.
+    fn string(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str>;
+    /// A number, `true`, `false` or `null`.
+    fn scalar(&mut self, start: usize, end: usize) -> Result<(), &'static str>;
+    /// An object (or else an array) opens at `at`.
+    fn open(&mut self, object: bool, at: usize) -> Result<(), &'static str>;
+    /// The innermost object or array closed; `end` is the offset after its bracket.
+    fn close(&mut self, end: usize) -> Result<(), &'static str>;
+}
+
+/// Where and why a text is not well-formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Offset of the offending byte in the piece.
+    pub offset: usize,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Value,
+    FirstValue,
+    Key,
+    FirstKey,
+    Colon,
+    After,
+    Done,
+}
+
+/// The state of one text being read.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    state: State,
+    depth: usize,
+    limit: usize,
+    objects: [u64; WORDS],
+}
+
+impl Machine {
+    /// Starts a text in which containers may nest `limit` deep, at most [`BUNDLE_DEPTH`].
+    pub fn new(limit: usize) -> Self {
+        Self {
+            state: State::Value,
+            depth: 0,
+            limit: if limit < BUNDLE_DEPTH {
+                limit
+            } else {
+                BUNDLE_DEPTH
+            },
+            objects: [0; WORDS],
+        }
+    }
+
+    /// Tells whether the value is complete.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Tells whether a value comes next.
+    pub fn expects_value(&self) -> bool {
+        matches!(self.state, State::Value | State::FirstValue)
+    }
+
+    /// Reads a piece and returns how many of its bytes are done with.
+    ///
+    /// A token that the end of the piece cuts is not begun: give it again, with more. In the `last` piece a
+    /// cut token is a fault, and all bytes are done with on success.
+    pub fn run<V: Visit>(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        visit: &mut V,
+    ) -> Result<usize, Fault> {
+        let mut at = 0;
+        let mut state = self.state;
+        let consumed = loop {
+            at = skip_space(bytes, at);
+            let Some(&byte) = bytes.get(at) else {
+                if last && state != State::Done {
+                    return Err(Fault {
+                        offset: at,
+                        what: ENDS_EARLY,
+                    });
+                }
+                break at;
+            };
+            let fault = |what| Fault { offset: at, what };
+            match state {
+                State::Value | State::FirstValue => match byte {
+                    b'"' => {
+                        let Some(end) = string(bytes, at, last)? else {
+                            break at;
+                        };
+                        visit.string(bytes, at + 1, end).map_err(fault)?;
+                        at = end + 1;
+                        state = self.after();
+                    }
+                    b'{' | b'[' => {
+                        let object = byte == b'{';
+                        self.push(object).map_err(fault)?;
+                        visit.open(object, at).map_err(fault)?;
+                        at += 1;
+                        state = if object {
+                            State::FirstKey
+                        } else {
+                            State::FirstValue
+                        };
+                    }
+                    b']' if state == State::FirstValue => {
+                        visit.close(at + 1).map_err(fault)?;
+                        at += 1;
+                        self.depth -= 1;
+                        state = self.after();
+                    }
+                    _ => {
+                        let Some(end) = scalar(bytes, at, byte, last)? else {
+                            break at;
+                        };
+                        visit.scalar(at, end).map_err(fault)?;
+                        at = end;
+                        state = self.after();
+                    }
+                },
+                State::After => match (byte, self.in_object()) {
+                    (b',', true) => {
+                        at += 1;
+                        state = State::Key;
+                    }
+                    (b',', false) => {
+                        at += 1;
+                        state = State::Value;
+                    }
+                    (b'}', true) | (b']', false) => {
+                        visit.close(at + 1).map_err(fault)?;
+                        at += 1;
+                        self.depth -= 1;
+                        state = self.after();
+                    }
+                    (_, true) => return Err(fault("expected `,` or `}`")),
+                    (_, false) => return Err(fault("expected `,` or `]`")),
+                },
+                State::Key | State::FirstKey => match byte {
+                    b'"' => {
+                        let Some(end) = string(bytes, at, last)? else {
+                            break at;
+                        };
+                        visit.key(bytes, at + 1, end).map_err(fault)?;
+                        at = end + 1;
+                        state = State::Colon;
+                        if bytes.get(at) == Some(&b':') {
+                            at += 1;
+                            state = State::Value;
+                        }
+                    }
+                    b'}' if state == State::FirstKey => {
+                        visit.close(at + 1).map_err(fault)?;
+                        at += 1;
+                        self.depth -= 1;
+                        state = self.after();
+                    }
+                    _ if state == State::FirstKey => {
+                        return Err(fault("expected a member name in quotes or `}`"));
+                    }
+                    _ => return Err(fault("expected a member name in quotes")),
+                },
+                State::Colon => {
+                    if byte != b':' {
+                        return Err(fault("expected `:`"));
+                    }
+                    at += 1;
+                    state = State::Value;
+                }
+                State::Done => return Err(fault(EXPECTED_END)),
+            }
+        };
+        self.state = state;
+        Ok(consumed)
+    }
+
+    fn after(&self) -> State {
+        if self.depth == 0 {
+            State::Done
+        } else {
+            State::After
+        }
+    }
+
+    fn push(&mut self, object: bool) -> Result<(), &'static str> {
+        if self.depth >= self.limit {
+            return Err("nested deeper than 256 levels");
+        }
+        let bit = 1 << (self.depth % 64);
+        if let Some(word) = self.objects.get_mut(self.depth / 64) {
+            *word = if object { *word | bit } else { *word & !bit };
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn in_object(&self) -> bool {
+        let top = self.depth.wrapping_sub(1);
+        self.objects
+            .get(top / 64)
+            .is_some_and(|word| word >> (top % 64) & 1 == 1)
+    }
+}
+
+/// Returns the offset of the first byte from `at` on that is not JSON white space.
+fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        match bytes.get(at) {
+            Some(b' ' | b'\n' | b'\r' | b'\t') => at += 1,
+            _ => return at,
+        }
+        // Indentation: eight blanks at once.
+        while bytes.get(at..at + 8) == Some(b"        ") {
+            at += 8;
+        }
+    }
+}
+
+const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+const BLANKS: u64 = u64::from_le_bytes([0x20; 8]);
+
+/// Marks (in the high bits) the bytes of a word that end a run of plain string content: quotes, backslashes and
+/// control characters. The lowest mark is exact; a borrow can make marks above it wrong.
+const fn special(word: u64) -> u64 {
+    let quotes = word ^ QUOTES;
+    let backslashes = word ^ BACKSLASHES;
+    ((quotes.wrapping_sub(LOW) & !quotes)
+        | (backslashes.wrapping_sub(LOW) & !backslashes)
+        | (word.wrapping_sub(BLANKS) & !word))
+        & HIGH
+}
+
+/// Reads the string whose opening quote is at `open`; returns the offset of its closing quote, or none if the
+/// piece ends before it and more may come.
+fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, Fault> {
+    let start = open + 1;
+    let mut at = start;
+    let mut high = 0;
+    loop {
+        while let Some(chunk) = bytes.get(at..at + 8) {
+            let word = chunk.try_into().map_or(0, u64::from_le_bytes);
+            high |= word & HIGH;
+            let marks = special(word);
+            if marks != 0 {
+                at += (marks.trailing_zeros() / 8) as usize;
+                break;
+            }
+            at += 8;
+        }
+        match bytes.get(at) {
+            Some(b'"') => break,
+            Some(b'\\') => match escape(bytes, at) {
+                Escape::Of(length) => at += length,
+                Escape::Cut if !last => return Ok(None),
+                Escape::Cut => {
+                    return Err(Fault {
+                        offset: bytes.len(),
+                        what: ENDS_EARLY,
+                    });
+                }
+                Escape::Wrong(what) => return Err(Fault { offset: at, what }),
+            },
+            Some(0..0x20) => {
+                return Err(Fault {
+                    offset: at,
+                    what: "a control character stands unescaped in a string",
+                });
+            }
+            Some(byte) => {
+                high |= u64::from(*byte) & 0x80;
+                at += 1;
+            }
+            None if !last => return Ok(None),
+            None => {
+                return Err(Fault {
+                    offset: at,
+                    what: "the string is not closed",
+                });
+            }
+        }
+    }
+    if high != 0
+        && let Err(error) = std::str::from_utf8(bytes.get(start..at).unwrap_or_default())
+    {
+        return Err(Fault {
+            offset: start + error.valid_up_to(),
+            what: "the bytes are not UTF-8",
+        });
+    }
+    Ok(Some(at))
+}
+
+enum Escape {
+    Of(usize),
+    Cut,
+    Wrong(&'static str),
+}
+
+/// Checks the escape whose backslash is at `at`.
+fn escape(bytes: &[u8], at: usize) -> Escape {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Escape::Of(2),
+        Some(b'u') => match unit(bytes, at + 2) {
+            Ok(0xDC00..0xE000) => Escape::Wrong(HALF_PAIR),
+            Ok(0xD800..0xDC00) => {
+                for (offset, expected) in [(6, b'\\'), (7, b'u')] {
+                    match bytes.get(at + offset) {
+                        Some(byte) if *byte == expected => {}
+                        Some(_) => return Escape::Wrong(HALF_PAIR),
+                        None => return Escape::Cut,
+                    }
+                }
+                match unit(bytes, at + 8) {
+                    Ok(0xDC00..0xE000) => Escape::Of(12),
+                    Ok(_) => Escape::Wrong(HALF_PAIR),
+                    Err(escape) => escape,
+                }
+            }
+            Ok(_) => Escape::Of(6),
+            Err(escape) => escape,
+        },
+        Some(_) => Escape::Wrong("an escape that JSON does not have"),
+        None => Escape::Cut,
+    }
+}
+
+const HALF_PAIR: &str = "a `\\u` escape of half a surrogate pair";
+
+/// Reads four hexadecimal digits.
+fn unit(bytes: &[u8], at: usize) -> Result<u32, Escape> {
+    let mut value = 0;
+    for offset in 0..4 {
+        let Some(byte) = bytes.get(at + offset) else {
+            return Err(Escape::Cut);
+        };
+        let Some(digit) = char::from(*byte).to_digit(16) else {
+            return Err(Escape::Wrong("`\\u` needs four hexadecimal digits"));
+        };
+        value = value << 4 | digit;
+    }
+    Ok(value)
+}
+
+/// Reads a number or a literal; returns the offset after it, or none if the piece may cut it.
+fn scalar(bytes: &[u8], at: usize, first: u8, last: bool) -> Result<Option<usize>, Fault> {
+    match first {
+        b'-' | b'0'..=b'9' => number(bytes, at, last),
+        b't' => literal(bytes, at, b"true", last),
+        b'f' => literal(bytes, at, b"false", last),
+        b'n' => literal(bytes, at, b"null", last),
+        _ => Err(Fault {
+            offset: at,
+            what: "expected a value",
+        }),
+    }
+}
+
+fn literal(bytes: &[u8], at: usize, word: &[u8], last: bool) -> Result<Option<usize>, Fault> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    if rest.starts_with(word) {
+        Ok(Some(at + word.len()))
+    } else if !last && word.starts_with(rest) {
+        Ok(None)
+    } else {
+        Err(Fault {
+            offset: at,
+            what: "expected a value",
+        })
+    }
+}
+
+fn number(bytes: &[u8], start: usize, last: bool) -> Result<Option<usize>, Fault> {
+    let digits = |mut at: usize| {
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        at
+    };
+    let needs_digit = |at: usize| {
+        if at >= bytes.len() && !last {
+            Ok(None)
+        } else {
+            Err(Fault {
+                offset: at,
+                what: "the number needs a digit here",
+            })
+        }
+    };
+    let integer = if bytes.get(start) == Some(&b'-') {
+        start + 1
+    } else {
+        start
+    };
+    let mut at = match bytes.get(integer) {
+        Some(b'0') => integer + 1,
+        Some(b'1'..=b'9') => digits(integer),
+        _ => return needs_digit(integer),
+    };
+    if bytes.get(at).is_some_and(u8::is_ascii_digit) {
+        return Err(Fault {
+            offset: at,
+            what: "a number may not begin with 0",
+        });
+    }
+    if bytes.get(at) == Some(&b'.') {
+        let end = digits(at + 1);
+        if end == at + 1 {
+            return needs_digit(end);
+        }
+        at = end;
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        let sign = at + 1;
+        let exponent = sign + usize::from(matches!(bytes.get(sign), Some(b'+' | b'-')));
+        let end = digits(exponent);
+        if end == exponent {
+            return needs_digit(end);
+        }
+        at = end;
+    }
+    Ok((last || at < bytes.len()).then_some(at))
+}

@@ -1,0 +1,216 @@
+//! What a server says of a failure: an `OperationOutcome` (<https://hl7.org/fhir/R4/operationoutcome.html>), or
+//! Google's JSON error (<https://google.aip.dev/193>), or something else that came in the way.
+
+use serde_json::Value;
+
+/// The most that is kept of a body that is neither: enough for the title of a proxy's error page.
+const LONGEST_RAW: usize = 4096;
+
+/// The longest path that is believed to be one.
+const LONGEST_EXPRESSION: usize = 256;
+
+/// What went wrong, in the server's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problem {
+    /// `issue.code` of the worst issue, or Google's status (`INVALID_ARGUMENT`). A word of a fixed vocabulary:
+    /// anything that does not look like one is left out.
+    pub code: Option<String>,
+    /// The elements concerned: `issue.expression`, or else `issue.location`. Only what looks like a path, so that it
+    /// holds no content.
+    pub expression: Vec<String>,
+    /// All that the server said, one line an issue. Content: for `rejected/` only.
+    pub text: String,
+}
+
+/// Reads the body of an answer that tells of a failure; it never fails itself.
+pub fn read(body: &[u8]) -> Problem {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    match serde_json::from_slice(body) {
+        Ok(value) => of(&value).unwrap_or_else(|| raw(body)),
+        Err(_) => raw(body),
+    }
+}
+
+/// Reads an answer that is already parsed; none if it has neither shape.
+pub fn of(value: &Value) -> Option<Problem> {
+    if let Some(issues) = value.get("issue").and_then(Value::as_array) {
+        return Some(operation_outcome(issues));
+    }
+    // Google's streaming front end wraps errors in an array.
+    let error = match value {
+        Value::Array(values) => values.first()?.get("error")?,
+        _ => value.get("error")?,
+    };
+    error.is_object().then(|| google(error))
+}
+
+fn operation_outcome(issues: &[Value]) -> Problem {
+    let severity = |issue: &Value| match issue.get("severity").and_then(Value::as_str) {
+        Some("fatal") => 0,
+        Some("warning") => 2,
+        Some("information") => 3,
+        _ => 1, // `error`, and servers that leave it out
+    };
+    let worst = issues.iter().map(severity).min().unwrap_or(1);
+    let mut problem = Problem::default();
+    for issue in issues {
+        let details = issue.get("details");
+        let coded = details.and_then(|details| details.get("coding")?.get(0)?.get("display"));
+        let said = [
+            details.and_then(|details| details.get("text")),
+            coded,
+            issue.get("diagnostics"),
+        ];
+        let said: Vec<&str> = said
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        if !said.is_empty() {
+            line(&mut problem.text, &said.join(": "));
+        }
+        if severity(issue) > worst {
+            continue;
+        }
+        if problem.code.is_none() {
+            problem.code = issue
+                .get("code")
+                .and_then(Value::as_str)
+                .filter(|code| is_word(code))
+                .map(str::to_owned);
+        }
+        let places = [issue.get("expression"), issue.get("location")];
+        let places = places.into_iter().flatten().find_map(Value::as_array);
+        for place in places.into_iter().flatten().filter_map(Value::as_str) {
+            if is_path(place) && !problem.expression.iter().any(|known| known == place) {
+                problem.expression.push(place.to_owned());
+            }
+        }
+    }
+    problem
+}
+
+fn google(error: &Value) -> Problem {
+    let mut problem = Problem {
+        code: error
+            .get("status")
+            .and_then(Value::as_str)
+            .filter(|status| is_word(status))
+            .map(str::to_owned),
+        ..Problem::default()
+    };
+    if let Some(message) = error.get("message").and_then(Value::as_str) {
+        line(&mut problem.text, message);
+    }
+    let details = error.get("details").and_then(Value::as_array);
+    for detail in details.into_iter().flatten() {
+        let violations = detail.get("fieldViolations").and_then(Value::as_array);
+        for violation in violations.into_iter().flatten() {
+            let field = violation.get("field").and_then(Value::as_str);
+            problem
+                .expression
+                .extend(field.filter(|field| is_path(field)).map(str::to_owned));
+            if let Some(description) = violation.get("description").and_then(Value::as_str) {
+                line(&mut problem.text, description);
+            }
+        }
+    }
+    problem
+}
+
+fn raw(body: &[u8]) -> Problem {
+    let body = body.get(..LONGEST_RAW).unwrap_or(body);
+    Problem {
+        text: String::from_utf8_lossy(body).trim().to_owned(),
+        ..Problem::default()
+    }
+}
+
+fn line(text: &mut String, said: &str) {
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(said);
+}
+
+/// `not-found`, `INVALID_ARGUMENT`.
+fn is_word(word: &str) -> bool {
+    (1..=40).contains(&word.len())
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_alphabetic() || byte == b'-' || byte == b'_')
+}
+
+/// `Patient.name[0]`, `Bundle.entry[4].resource.ofType(Observation).status`, and the `XPath` of `location`.
+fn is_path(path: &str) -> bool {
+    (1..=LONGEST_EXPRESSION).contains(&path.len())
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-[]()/:".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operation_outcomes_are_read() {
+        let problem = read(
+            br#"{"issue":[{"code":"informational","severity":"information","diagnostics":"note"},
+            {"code":"structure","details":{"text":"unparseable_resource"},"diagnostics":"unknown field \"x\"",
+             "severity":"error","expression":["Bundle.entry[4].resource","where name = 'Smith'"]},
+            {"code":"value","severity":"error","location":["/f:Patient/f:name"]}],
+            "resourceType":"OperationOutcome"}"#,
+        );
+        assert_eq!(problem.code.as_deref(), Some("structure"));
+        assert_eq!(
+            problem.expression,
+            ["Bundle.entry[4].resource", "/f:Patient/f:name"]
+        );
+        assert_eq!(
+            problem.text,
+            "note\nunparseable_resource: unknown field \"x\""
+        );
+    }
+
+    #[test]
+    fn google_errors_are_read() {
+        let body =
+            br#"{"error":{"code":400,"message":"Invalid JSON payload","status":"INVALID_ARGUMENT",
+            "details":[{"@type":"type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations":[{"field":"entry.a","description":"bad"}]}]}}"#;
+        let problem = read(body);
+        assert_eq!(problem.code.as_deref(), Some("INVALID_ARGUMENT"));
+        assert_eq!(problem.expression, ["entry.a"]);
+        assert_eq!(problem.text, "Invalid JSON payload\nbad");
+        assert_eq!(read(&[b"[", &body[..], b"]"].concat()), problem);
+    }
+
+    #[test]
+    fn anything_else_becomes_text() {
+        for (body, text) in [
+            (&b""[..], ""),
+            (
+                b"<html>502 Bad Gateway</html>",
+                "<html>502 Bad Gateway</html>",
+            ),
+            (br#"{"issue":[{"code":"str"#, r#"{"issue":[{"code":"str"#),
+            (b"{\"error\":\"nope\"}", "{\"error\":\"nope\"}"),
+            (b"[]", "[]"),
+            (b"\xff\xfe", "\u{fffd}\u{fffd}"),
+        ] {
+            let problem = read(body);
+            assert_eq!((problem.code, problem.text.as_str()), (None, text));
+        }
+        assert_eq!(read(&b"x".repeat(100_000)).text.len(), LONGEST_RAW);
+        // Odd types inside are passed over.
+        assert_eq!(
+            read(br#"{"issue":[5,{"code":["a"],"expression":"x","details":7}]}"#),
+            Problem::default()
+        );
+        assert_eq!(
+            read(br#"{"issue":[{"code":"Patient Smith","severity":"error"}]}"#).code,
+            None
+        );
+    }
+}

@@ -1,0 +1,366 @@
+//! The one scan of a record: is it well-formed, what is it, whom does it refer to, and where does each stand.
+//!
+//! Members are known by name and depth, not by FHIR's definitions: `reference` counts in any object,
+//! `resourceType`, `id`, `identifier`, `contained` and `text` only at the top. What the names mean for a target is
+//! decided by `plan`.
+
+use std::fmt;
+
+use memchr::memmem;
+
+use super::{
+    Part, SyntaxError,
+    json::{Fault, MAX_DEPTH, Machine, Visit},
+    path,
+};
+
+/// The text is valid JSON, but no object.
+pub const NOT_AN_OBJECT: &str = "not a JSON object";
+
+/// What a scan found, as parts of the scanned bytes. Texts are raw: [`Part::text`] resolves escapes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// The object itself, without white space around it. New members can be put in at `start + 1`.
+    pub whole: Part,
+    /// The text of `resourceType`; none when it is missing or not a string.
+    pub resource_type: Option<Part>,
+    /// The text of `id`; none when it is missing or not a string.
+    pub id: Option<Part>,
+    /// The entries of the top-level `identifier`, whether array or single object, in order.
+    pub identifiers: Vec<Identifier>,
+    /// Every string member `reference` at any depth, in order.
+    pub references: Vec<Reference>,
+    /// The ids of the resources in `contained`, in order; those without an id are left out.
+    pub contained: Vec<Part>,
+    /// The text of `text.div`.
+    pub div: Option<Part>,
+    /// Whether `text.div` holds `href=` or `src=`.
+    pub div_links: bool,
+}
+
+impl Scanned {
+    /// Tells whether the record says of itself that it is a `name`.
+    pub fn is(&self, bytes: &[u8], name: &str) -> bool {
+        self.resource_type
+            .is_some_and(|part| part.text(bytes) == name)
+    }
+
+    fn clear(&mut self) {
+        let Self {
+            whole,
+            resource_type,
+            id,
+            identifiers,
+            references,
+            contained,
+            div,
+            div_links,
+        } = self;
+        *whole = Part::default();
+        *resource_type = None;
+        *id = None;
+        identifiers.clear();
+        references.clear();
+        contained.clear();
+        *div = None;
+        *div_links = false;
+    }
+}
+
+/// A business identifier of the record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Identifier {
+    /// The text of `system`.
+    pub system: Option<Part>,
+    /// The text of `value`.
+    pub value: Option<Part>,
+}
+
+/// A literal reference. Its element is `path::of(bytes, reference.part.start)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// The text of the reference.
+    pub part: Part,
+    /// Whether it stands inside an `extension` or `modifierExtension`, which not every store follows.
+    pub in_extension: bool,
+    /// Whether it stands inside `contained`.
+    pub in_contained: bool,
+}
+
+/// Scans records, one after the other, without allocating once it has seen a few.
+pub struct Scanner {
+    collector: Collector,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scanner").finish_non_exhaustive()
+    }
+}
+
+impl Scanner {
+    /// Makes a scanner.
+    pub fn new() -> Self {
+        Self {
+            collector: Collector {
+                frames: Vec::with_capacity(MAX_DEPTH),
+                slot: Slot::Root,
+                found: Scanned::default(),
+                href: memmem::Finder::new(b"href="),
+                src: memmem::Finder::new(b"src="),
+            },
+        }
+    }
+
+    /// Scans one record: one JSON object, white space around it allowed.
+    ///
+    /// # Errors
+    ///
+    /// The text is not JSON (RFC 8259, UTF-8), nests deeper than [`MAX_DEPTH`], is not an object, or one of
+    /// the members that the scan looks for occurs twice, so that readers of the JSON could differ about it.
+    pub fn scan(&mut self, bytes: &[u8]) -> Result<&Scanned, SyntaxError> {
+        let collector = &mut self.collector;
+        collector.frames.clear();
+        collector.slot = Slot::Root;
+        collector.found.clear();
+        match Machine::new(MAX_DEPTH).run(bytes, true, collector) {
+            Ok(_) if collector.found.whole.is_empty() => Err(SyntaxError {
+                offset: 0,
+                what: NOT_AN_OBJECT,
+                path: path::of(bytes, 0),
+            }),
+            Ok(_) => Ok(&self.collector.found),
+            Err(Fault { offset, what }) => Err(SyntaxError {
+                offset,
+                what,
+                path: path::of(bytes, offset),
+            }),
+        }
+    }
+
+    /// Returns what the last scan found; of a scan that failed, a part of it.
+    pub fn found(&self) -> &Scanned {
+        &self.collector.found
+    }
+
+    /// Forgets the last scan, as if of an object without members, and returns that.
+    pub fn nothing(&mut self) -> &Scanned {
+        self.collector.found.clear();
+        &self.collector.found
+    }
+}
+
+/// What the value that comes next is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Root,
+    Other,
+    Extension,
+    Reference,
+    ResourceType,
+    Id,
+    Identifier,
+    System,
+    Value,
+    Contained,
+    ContainedId,
+    Text,
+    Div,
+}
+
+/// What an open object or array is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Root,
+    Object,
+    Array,
+    Identifiers,
+    Identifier,
+    ContainedList,
+    Contained,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    role: Role,
+    start: usize,
+    in_extension: bool,
+    in_contained: bool,
+    /// The interesting members seen, one bit a [`Slot`].
+    seen: u16,
+}
+
+struct Collector {
+    frames: Vec<Frame>,
+    slot: Slot,
+    found: Scanned,
+    href: memmem::Finder<'static>,
+    src: memmem::Finder<'static>,
+}
+
+impl Collector {
+    /// What a value is: named by its member, or by the array that it is an element of.
+    fn slot(&self) -> Slot {
+        match self.frames.last().map(|frame| frame.role) {
+            Some(Role::Array) => Slot::Other,
+            Some(Role::Identifiers) => Slot::Identifier,
+            Some(Role::ContainedList) => Slot::Contained,
+            _ => self.slot,
+        }
+    }
+}
+
+fn twice(slot: Slot) -> &'static str {
+    match slot {
+        Slot::Reference => "`reference` occurs twice",
+        Slot::ResourceType => "`resourceType` occurs twice",
+        Slot::Id | Slot::ContainedId => "`id` occurs twice",
+        Slot::Identifier => "`identifier` occurs twice",
+        Slot::System => "`system` occurs twice",
+        Slot::Value => "`value` occurs twice",
+        Slot::Contained => "`contained` occurs twice",
+        Slot::Text => "`text` occurs twice",
+        Slot::Div => "`div` occurs twice",
+        Slot::Root | Slot::Other | Slot::Extension => "a member occurs twice",
+    }
+}
+
+impl Visit for Collector {
+    fn key(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Ok(());
+        };
+        let raw = Part { start, end };
+        let name = raw.of(bytes);
+        // The longest escape of one character has 12 bytes, the longest name of interest 17 characters.
+        let resolved;
+        let name = if name.len() <= 17 * 12 && memchr::memchr(b'\\', name).is_some() {
+            resolved = raw.text(bytes);
+            resolved.as_bytes()
+        } else {
+            name
+        };
+        let slot = match (name, frame.role) {
+            (b"reference", _) => Slot::Reference,
+            (b"extension" | b"modifierExtension", _) => Slot::Extension,
+            (b"resourceType", Role::Root) => Slot::ResourceType,
+            (b"id", Role::Root) => Slot::Id,
+            (b"identifier", Role::Root) => Slot::Identifier,
+            (b"contained", Role::Root) => Slot::Contained,
+            (b"text", Role::Root) => Slot::Text,
+            (b"div", Role::Text) => Slot::Div,
+            (b"id", Role::Contained) => Slot::ContainedId,
+            (b"system", Role::Identifier) => Slot::System,
+            (b"value", Role::Identifier) => Slot::Value,
+            _ => Slot::Other,
+        };
+        self.slot = slot;
+        if !matches!(slot, Slot::Other | Slot::Extension) {
+            let bit = 1 << slot as u16;
+            if frame.seen & bit != 0 {
+                return Err(twice(slot));
+            }
+            frame.seen |= bit;
+        }
+        Ok(())
+    }
+
+    fn string(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str> {
+        let part = Part { start, end };
+        match self.slot() {
+            Slot::Reference => {
+                if let Some(frame) = self.frames.last() {
+                    self.found.references.push(Reference {
+                        part,
+                        in_extension: frame.in_extension,
+                        in_contained: frame.in_contained,
+                    });
+                }
+            }
+            Slot::ResourceType => self.found.resource_type = Some(part),
+            Slot::Id => self.found.id = Some(part),
+            Slot::System => {
+                if let Some(identifier) = self.found.identifiers.last_mut() {
+                    identifier.system = Some(part);
+                }
+            }
+            Slot::Value => {
+                if let Some(identifier) = self.found.identifiers.last_mut() {
+                    identifier.value = Some(part);
+                }
+            }
+            Slot::ContainedId => self.found.contained.push(part),
+            Slot::Div => {
+                let div = part.of(bytes);
+                self.found.div = Some(part);
+                self.found.div_links =
+                    self.href.find(div).is_some() || self.src.find(div).is_some();
+            }
+            Slot::Root
+            | Slot::Other
+            | Slot::Extension
+            | Slot::Identifier
+            | Slot::Contained
+            | Slot::Text => {}
+        }
+        Ok(())
+    }
+
+    fn scalar(&mut self, _start: usize, _end: usize) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn open(&mut self, object: bool, at: usize) -> Result<(), &'static str> {
+        let slot = self.slot();
+        let parent = self.frames.last();
+        let role = match (slot, object) {
+            (Slot::Root, true) => Role::Root,
+            (Slot::Identifier, true) => {
+                self.found.identifiers.push(Identifier::default());
+                Role::Identifier
+            }
+            (Slot::Contained, true) => Role::Contained,
+            (Slot::Text, true) => Role::Text,
+            // An array in such an array is none of FHIR's; nothing is looked for in it.
+            (Slot::Identifier, false) if parent.is_some_and(|f| f.role == Role::Root) => {
+                Role::Identifiers
+            }
+            (Slot::Contained, false) if parent.is_some_and(|f| f.role == Role::Root) => {
+                Role::ContainedList
+            }
+            (_, true) => Role::Object,
+            (_, false) => Role::Array,
+        };
+        let frame = Frame {
+            role,
+            start: at,
+            in_extension: parent.is_some_and(|f| f.in_extension) || slot == Slot::Extension,
+            in_contained: parent.is_some_and(|f| f.in_contained) || slot == Slot::Contained,
+            seen: 0,
+        };
+        self.frames.push(frame);
+        Ok(())
+    }
+
+    fn close(&mut self, end: usize) -> Result<(), &'static str> {
+        if let Some(frame) = self.frames.pop()
+            && frame.role == Role::Root
+        {
+            self.found.whole = Part {
+                start: frame.start,
+                end,
+            };
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

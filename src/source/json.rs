@@ -1,0 +1,268 @@
+//! JSON files: one resource, or one Bundle, which may be larger than memory.
+//!
+//! A small file is read whole. A large one is read twice: once to know that it is well-formed and what it is, so that a
+//! Bundle that was cut in transit loads nothing, and once more to yield it.
+
+use std::{io::Read, path::Path};
+
+use super::{
+    Form, Kind, Malformed, bundle,
+    feed::{Feed, PIECE, StreamFeed, is_too_large, locate},
+    read::{Sink, Start, Stop, Text},
+};
+use crate::fhir::{
+    SyntaxError,
+    bundle::{Entries, Outline},
+    json::EXPECTED_END,
+    scan::NOT_AN_OBJECT,
+};
+
+/// Files up to this size are read whole: nearly all, and little beside the 150 MB that a run may take.
+const SMALL: u64 = 8 << 20;
+
+pub(super) const TOO_LARGE: &str = "larger than 256 MiB, more than any store takes";
+const EMPTY: &str = "the file is empty";
+const UTF_16: &str = "the text is UTF-16";
+const ONE_A_LINE: &str = "name the file .ndjson if it holds one resource a line";
+
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Returns the length of the byte order mark in front.
+pub(super) fn skip_mark(bytes: &[u8]) -> usize {
+    if bytes.starts_with(MARK) {
+        MARK.len()
+    } else {
+        0
+    }
+}
+
+/// Takes JSON's white space off both ends; returns how much stood in front.
+pub(super) fn trim(bytes: &[u8]) -> (usize, &[u8]) {
+    let space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let before = bytes.iter().take_while(|byte| space(byte)).count();
+    let rest = bytes.get(before..).unwrap_or_default();
+    let after = rest.iter().rev().take_while(|byte| space(byte)).count();
+    (before, rest.get(..rest.len() - after).unwrap_or_default())
+}
+
+/// Tells of a text in UTF-16: by its mark, or by the zeros beside its first character.
+pub(super) fn refuse_encoding(head: &[u8], sink: &mut Sink<'_>) -> Result<bool, Stop> {
+    let utf_16 = head.starts_with(b"\xff\xfe")
+        || head.starts_with(b"\xfe\xff")
+        || matches!(head, [0, a, 0, b, ..] | [a, 0, b, 0, ..] if *a != 0 && *b != 0);
+    if utf_16 {
+        let hint = "convert the file to UTF-8, such as with `iconv -f UTF-16 -t UTF-8`";
+        whole_file(sink, 0, 0, UTF_16, Some(hint))?;
+    }
+    Ok(utf_16)
+}
+
+/// Tells of a file that is wrong from its beginning.
+fn whole_file(
+    sink: &mut Sink<'_>,
+    offset: u64,
+    length: u64,
+    what: &'static str,
+    hint: Option<&'static str>,
+) -> Result<(), Stop> {
+    let start = Start {
+        offset,
+        line: 1,
+        column: 1,
+    };
+    let malformed = Malformed {
+        position: sink.position(start, length, None),
+        problem: SyntaxError {
+            offset: 0,
+            what,
+            path: "Resource".to_owned(),
+        },
+        line: 1,
+        column: 1,
+        hint,
+    };
+    sink.tell_malformed(malformed)
+}
+
+fn hint(what: &str) -> Option<&'static str> {
+    match what {
+        EXPECTED_END => Some(ONE_A_LINE),
+        NOT_AN_OBJECT => Some(
+            "a file holds one resource or one Bundle; of an array, name the elements' file .ndjson, one a line",
+        ),
+        _ => None,
+    }
+}
+
+/// Reads a file of one resource or Bundle.
+pub(super) fn read(mut text: Text<'_>, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let mut head = Vec::new();
+    if text.size.is_none_or(|size| size <= SMALL) {
+        let expected = text.size.unwrap_or(0);
+        head.reserve_exact(usize::try_from(expected).unwrap_or(0) + 1);
+        (&mut text.first).take(SMALL + 1).read_to_end(&mut head)?;
+        if head.len() as u64 <= SMALL {
+            return in_memory(&head, sink);
+        }
+    }
+    let again = text.again;
+    large(
+        &mut StreamFeed::new(head.chain(text.first), PIECE),
+        &|| Ok(Box::new(StreamFeed::new(again()?, PIECE))),
+        sink,
+    )
+}
+
+/// Reads a file that is in memory.
+pub(super) fn in_memory(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
+    if refuse_encoding(bytes, sink)? {
+        return Ok(());
+    }
+    let mark = skip_mark(bytes);
+    let (before, value) = trim(bytes.get(mark..).unwrap_or_default());
+    if value.is_empty() {
+        return whole_file(sink, 0, bytes.len() as u64, EMPTY, None);
+    }
+    let blank = bytes.get(mark..mark + before).unwrap_or_default();
+    let lines = memchr::memchr_iter(b'\n', blank).count();
+    let column = match memchr::memrchr(b'\n', blank) {
+        Some(last) => before - last,
+        None => before + 1,
+    };
+    let start = Start {
+        offset: (mark + before) as u64,
+        line: 1 + lines as u64,
+        column: column as u64,
+    };
+    sink.value(value, start, |error| hint(error.what))
+}
+
+/// Reads a file in pieces: `first` is its first reading, `again` begins another.
+pub(super) fn large<'t>(
+    first: &mut dyn Feed,
+    again: &dyn Fn() -> Result<Box<dyn Feed + 't>, Kind>,
+    sink: &mut Sink<'_>,
+) -> Result<(), Stop> {
+    let piece = first.piece(0)?;
+    if refuse_encoding(piece.bytes, sink)? {
+        return Ok(());
+    }
+    let skip = skip_mark(piece.bytes) as u64;
+    let mut outline = Outline::new(Entries::Counted);
+    let mut done = skip;
+    let mut fault = loop {
+        let piece = first.piece(done)?;
+        if outline.start().is_none() && piece.last && trim(piece.bytes).1.is_empty() {
+            return whole_file(sink, 0, done, EMPTY, None);
+        }
+        if is_too_large(piece.bytes.len() as u64) {
+            break Some((done, TOO_LARGE));
+        }
+        match outline.read(piece.bytes, done, piece.last) {
+            Ok(consumed) => done = consumed,
+            Err(fault) => break Some(fault),
+        }
+        if piece.last {
+            break None;
+        }
+    };
+    let start = outline.start().unwrap_or(skip);
+    let end = outline.end().unwrap_or(done);
+    if fault.is_none() {
+        fault = if !outline.is_object() {
+            Some((start, NOT_AN_OBJECT))
+        } else if let Some(offset) = outline.misshapen() {
+            Some((offset, bundle::NO_ARRAY))
+        } else if is_too_large(outline.largest()) && outline.is_bundle()
+            || is_too_large(end - start) && !outline.is_bundle()
+        {
+            Some((start, TOO_LARGE))
+        } else {
+            None
+        };
+    }
+    let place = locate(
+        &mut *again()?,
+        skip,
+        fault.map_or(start, |(offset, _)| offset),
+    )?;
+    if let Some((offset, what)) = fault {
+        let at = Start {
+            offset: 0,
+            line: 1,
+            column: 1,
+        };
+        let malformed = Malformed {
+            position: sink.position(at, end.max(offset), None),
+            problem: SyntaxError {
+                offset: usize::try_from(offset).unwrap_or(usize::MAX),
+                what,
+                path: place.path,
+            },
+            line: place.line,
+            column: place.column,
+            hint: hint(what),
+        };
+        return sink.tell_malformed(malformed);
+    }
+    let at = Start {
+        offset: start,
+        line: place.line,
+        column: place.column,
+    };
+    let mut feed = again()?;
+    if outline.is_bundle() {
+        return bundle::read(&mut *feed, start, at, end - start, &outline, sink);
+    }
+    let length = usize::try_from(end - start).unwrap_or(usize::MAX);
+    loop {
+        let piece = feed.piece(start)?;
+        // A short first piece may begin before the value.
+        let within = usize::try_from(start - piece.base).unwrap_or(usize::MAX);
+        match piece.bytes.get(within..within.saturating_add(length)) {
+            Some(value) => return sink.value(value, at, |error| hint(error.what)),
+            None if piece.last => return Err(Kind::Changed.into()),
+            None => {}
+        }
+    }
+}
+
+/// Tells whether a stream is JSON or NDJSON: NDJSON if its first line is a complete object, and another begins on a
+/// later line.
+pub(super) fn sniff(path: &Path) -> Result<Form, Kind> {
+    let mut feed = StreamFeed::new(fs_err::File::open(path)?, PIECE);
+    let mut done = skip_mark(feed.piece(0)?.bytes) as u64;
+    let mut outline = Outline::new(Entries::Counted);
+    let fault = loop {
+        let piece = feed.piece(done)?;
+        if is_too_large(piece.bytes.len() as u64) {
+            return Ok(Form::Json);
+        }
+        match outline.read(piece.bytes, done, piece.last) {
+            Ok(_) if piece.last => return Ok(Form::Json),
+            Ok(consumed) => done = consumed,
+            Err(fault) => break fault,
+        }
+    };
+    let ((next, EXPECTED_END), Some(start), Some(end), true) =
+        (fault, outline.start(), outline.end(), outline.is_object())
+    else {
+        return Ok(Form::Json);
+    };
+    let mut file = feed.into_inner();
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(start))?;
+    let mut lines = |length: u64| -> Result<bool, Kind> {
+        let mut bytes = Vec::new();
+        (&mut file).take(length).read_to_end(&mut bytes)?;
+        Ok(memchr::memchr(b'\n', &bytes).is_some())
+    };
+    let first_has_lines = lines(end - start)?;
+    let gap_has_lines = lines(next - end)?;
+    let mut opening = [0];
+    file.read_exact(&mut opening)?;
+    if !first_has_lines && gap_has_lines && opening == *b"{" {
+        Ok(Form::Ndjson)
+    } else {
+        Ok(Form::Json)
+    }
+}

@@ -1,0 +1,81 @@
+//! Where compressed sources and standard input lie as plain bytes, so that records can be read again at random.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+use super::{Kind, feed::PIECE};
+use crate::record::SourceId;
+
+/// A directory of plain copies. They hold patients' data: only their owner may read them, and who made the spool
+/// removes it.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    cap: u64,
+    used: AtomicU64,
+}
+
+impl Spool {
+    /// Makes the directory (mode 0700), for at most `cap` bytes in all.
+    pub fn new(folder: impl Into<PathBuf>, cap: u64) -> io::Result<Self> {
+        let folder = folder.into();
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700).recursive(true);
+        builder.create(&folder).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot make {}: {error}", folder.display()),
+            )
+        })?;
+        Ok(Self {
+            folder,
+            cap,
+            used: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns where the plain bytes of a source lie.
+    pub fn path(&self, source: SourceId) -> PathBuf {
+        self.folder.join(format!("{}.plain", source.0))
+    }
+
+    /// Returns the directory.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes the plain bytes of a source and returns how many came, and why not all of them if so.
+    pub(super) fn fill(&self, source: SourceId, reader: &mut dyn Read) -> (u64, Result<(), Kind>) {
+        let mut written = 0;
+        let result = self.copy(source, reader, &mut written);
+        (written, result)
+    }
+
+    fn copy(&self, source: SourceId, reader: &mut dyn Read, written: &mut u64) -> Result<(), Kind> {
+        let mut options = fs_err::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        options.mode(0o600);
+        let mut file = options.open(self.path(source))?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let read = match reader.read(&mut buffer) {
+                Ok(0) => return Ok(file.flush()?),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let used = self.used.fetch_add(read as u64, Ordering::Relaxed) + read as u64;
+            if used > self.cap {
+                return Err(Kind::SpoolFull { cap: self.cap });
+            }
+            file.write_all(buffer.get(..read).unwrap_or_default())?;
+            *written += read as u64;
+        }
+    }
+}
