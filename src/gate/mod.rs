@@ -1,7 +1,342 @@
 //! Sends any request to a target, at the speed the target can take.
 //!
 //! Layers, outermost first: retry → slots → build → auth → rate → transport → verdict. The slot is given
-//! back before a wait; the rate token is taken last, right before the wire (design §4).
+//! back before a wait; the rate token is taken last, right before the wire (design §4). What is sent, and what its
+//! answer means for records, is the business of the [`Exchange`] that the gate carries.
 
+use std::{future::Future, sync::Arc, time::Duration};
+
+use ::http::{HeaderValue, Request, Response, header};
+use bytes::Bytes;
+use tokio::{sync::Semaphore, time::Instant};
+use url::Url;
+
+mod backoff;
+mod budget;
 pub mod http;
+mod look_up;
+mod outage;
+mod rate;
 pub mod transport;
+pub mod verdict;
+
+pub use backoff::Backoff;
+pub use budget::{ByteBudget, BytePermit};
+pub use look_up::Failure;
+pub use rate::{Limiter, RateError};
+pub use transport::{Fault, FaultKind, Transport};
+pub use verdict::{Safety, StopReason, Verdict};
+
+use crate::{
+    auth::{self, Credentials},
+    manifest::{Retry, TargetSettings},
+};
+use outage::Outage;
+
+/// What a request costs: a Bundle costs its entries, as Google's quota counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Operations.
+    pub operations: u32,
+    /// Bytes of the body.
+    pub bytes: u64,
+}
+
+/// Why a request could not be made: what it was to be made of is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BuildError(String);
+
+impl BuildError {
+    /// Makes an error, in words that hold no content of records.
+    pub fn new(what: &str) -> Self {
+        Self(what.to_owned())
+    }
+}
+
+/// What an exchange is told while it is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It is about to be put on the wire.
+    Sent {
+        /// Bytes of the body.
+        bytes: u64,
+    },
+    /// The attempt is over, whatever came of it.
+    Answered {
+        /// The HTTP status, where a response came.
+        status: Option<u16>,
+    },
+    /// It will be tried again.
+    Retrying {
+        /// After so long.
+        after: Duration,
+    },
+}
+
+/// One unit of work that the gate carries to its end: a record, or a Bundle.
+pub trait Exchange: Send {
+    /// Whether sending it twice could do harm.
+    fn safety(&self) -> Safety;
+    /// What the next attempt costs.
+    fn cost(&self) -> Cost;
+    /// Makes the request of the next attempt. A slot is held meanwhile; a body that was parked is read again.
+    fn build(&mut self) -> impl Future<Output = Result<Request<Bytes>, BuildError>> + Send;
+    /// Judges what came of an attempt. An exchange of many records may settle some and keep the rest.
+    fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict;
+    /// Lets go of its body before a wait: what is parked keeps its position only.
+    fn park(&mut self);
+    /// Takes note of what happens to it.
+    fn observe(&mut self, moment: Moment);
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The last verdict. `Again` and `Partial` mean that all attempts were used up.
+    pub verdict: Verdict,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The last HTTP status.
+    pub status: Option<u16>,
+    /// How long the last attempt was on the wire.
+    pub latency: Duration,
+    /// The last attempt may have reached the store without an answer that tells.
+    pub may_have_been_sent: bool,
+}
+
+/// How a gate is set up.
+#[derive(Debug, Clone)]
+pub struct GateSettings {
+    /// Requests in flight at the most.
+    pub slots: u32,
+    /// At most so many operations in any sliding window.
+    pub rate: Option<crate::unit::Rate>,
+    /// At most so many body bytes in any sliding window.
+    pub bytes_rate: Option<crate::unit::Rate>,
+    /// Operations of the largest request.
+    pub largest_request: u32,
+    /// How attempts are repeated.
+    pub retry: Retry,
+    /// How long a target may be down before the run ends.
+    pub give_up_after: Duration,
+    /// The project that pays for the quota, where the manifest names one.
+    pub quota_project: Option<String>,
+}
+
+impl GateSettings {
+    /// Takes over a target's settings.
+    pub fn of(settings: &TargetSettings, largest_request: u32) -> Self {
+        Self {
+            slots: settings.concurrency,
+            rate: settings.rate,
+            bytes_rate: settings.bytes_rate,
+            largest_request,
+            retry: settings.retry,
+            give_up_after: settings.give_up_after,
+            quota_project: settings.quota_project.clone(),
+        }
+    }
+}
+
+/// The way to one target. Shared by all that is sent there.
+#[derive(Debug)]
+pub struct Gate {
+    transport: Arc<dyn Transport>,
+    credentials: Arc<dyn Credentials>,
+    /// Scheme, host and port that the credentials were made for.
+    origin: url::Origin,
+    quota_project: Option<HeaderValue>,
+    slots: Semaphore,
+    /// Look-ups have slots of their own, so that they never wait behind a load's writes.
+    look_ups: Semaphore,
+    rate: Option<Limiter>,
+    bytes_rate: Option<Limiter>,
+    retry: Retry,
+    outage: Outage,
+}
+
+/// Look-ups at a time: they are rare, but `compare` makes one for every update.
+const LOOK_UPS: usize = 64;
+
+impl Gate {
+    /// Opens the way to a target. Credentials go to the origin of `base` only.
+    ///
+    /// # Errors
+    ///
+    /// When the largest request can never pass under the rate.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        credentials: Arc<dyn Credentials>,
+        settings: GateSettings,
+        base: &Url,
+    ) -> Result<Self, RateError> {
+        let quota_project = settings
+            .quota_project
+            .as_deref()
+            .or(credentials.quota_project())
+            .and_then(|project| HeaderValue::from_str(project).ok());
+        Ok(Self {
+            transport,
+            credentials,
+            origin: base.origin(),
+            quota_project,
+            slots: Semaphore::new(settings.slots as usize),
+            look_ups: Semaphore::new(LOOK_UPS),
+            rate: settings
+                .rate
+                .map(|rate| Limiter::new(rate, settings.largest_request))
+                .transpose()?,
+            bytes_rate: settings.bytes_rate.map(Limiter::of_bytes),
+            retry: settings.retry,
+            outage: Outage::new(settings.give_up_after),
+        })
+    }
+
+    /// Carries an exchange to its end.
+    pub async fn carry<E: Exchange>(&self, exchange: &mut E) -> Conclusion {
+        let mut backoff = Backoff::new(self.retry);
+        let mut attempts = 0;
+        let mut renewed = false;
+        loop {
+            let attempt = self.attempt(exchange).await;
+            attempts += u32::from(attempt.was_sent);
+            let conclude = |verdict| Conclusion {
+                verdict,
+                attempts,
+                status: attempt.status,
+                latency: attempt.latency,
+                may_have_been_sent: attempt.may_have_been_sent,
+            };
+            let after = match &attempt.verdict {
+                // A token is renewed once; a second refusal is one of the credentials.
+                Verdict::Renew if !renewed && self.credentials.refused() => {
+                    renewed = true;
+                    Duration::ZERO
+                }
+                Verdict::Renew => {
+                    let what = "the server does not accept the credentials (401)".to_owned();
+                    return conclude(Verdict::Stop(StopReason::Credentials { what, hint: None }));
+                }
+                // Nobody is there: that says nothing about the record, so it does not use up its attempts.
+                Verdict::Again { .. } if attempt.is_outage => match self.outage.down() {
+                    None => backoff.wait(),
+                    Some(down) => {
+                        let what = attempt.fault.clone().unwrap_or_default();
+                        return conclude(Verdict::Stop(StopReason::TargetDown { what, down }));
+                    }
+                },
+                Verdict::Again { .. } | Verdict::Partial { .. } if attempts >= self.retry.attempts => {
+                    return conclude(attempt.verdict);
+                }
+                Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
+                    // What the server asks for is the least; the jitter on top keeps the waiting apart.
+                    let jitter = backoff.wait();
+                    after.map_or(jitter, |asked| asked + std::cmp::min(jitter, asked / 4))
+                }
+                Verdict::Done | Verdict::Rejected | Verdict::Unknown | Verdict::Stop(_) => {
+                    return conclude(attempt.verdict);
+                }
+            };
+            exchange.observe(Moment::Retrying { after });
+            if !after.is_zero() {
+                exchange.park();
+                tokio::time::sleep(after).await;
+            }
+        }
+    }
+
+    /// Makes one attempt: slot, request, credentials, rate, wire, verdict. The slot is back when it returns.
+    async fn attempt<E: Exchange>(&self, exchange: &mut E) -> Attempt {
+        // The semaphore lives as long as the gate and is never closed.
+        let _slot = self.slots.acquire().await;
+        let mut request = match exchange.build().await {
+            Ok(request) => request,
+            Err(error) => {
+                return Attempt::unsent(Verdict::Stop(StopReason::Request { what: error.to_string() }));
+            }
+        };
+        if let Err(error) = self.authorize(&mut request).await {
+            if error.transient && self.outage.down().is_none() {
+                let fault = error.to_string();
+                return Attempt {
+                    fault: Some(fault),
+                    is_outage: true,
+                    ..Attempt::unsent(Verdict::Again { after: None, brake: false })
+                };
+            }
+            let what = error.what;
+            return Attempt::unsent(Verdict::Stop(StopReason::Credentials { what, hint: error.hint }));
+        }
+        let bytes = request.body().len() as u64;
+        if let Some(rate) = &self.bytes_rate {
+            rate.ready(u32::try_from(bytes).unwrap_or(u32::MAX)).await;
+        }
+        if let Some(rate) = &self.rate {
+            rate.ready(exchange.cost().operations).await;
+        }
+        exchange.observe(Moment::Sent { bytes });
+        let began = Instant::now();
+        let answer = self.transport.call(request).await;
+        let latency = began.elapsed();
+        let status = answer.as_ref().ok().map(|response| response.status().as_u16());
+        exchange.observe(Moment::Answered { status });
+        let fault = answer.as_ref().err();
+        let attempt = Attempt {
+            verdict: Verdict::Done,
+            was_sent: true,
+            status,
+            latency,
+            is_outage: fault.is_some_and(|fault| fault.kind == FaultKind::Connect),
+            may_have_been_sent: fault.is_some_and(|fault| fault.kind.may_have_been_sent()),
+            fault: fault.map(|fault| fault.what.clone()),
+        };
+        if !attempt.is_outage {
+            self.outage.up();
+        }
+        Attempt { verdict: exchange.read(answer), ..attempt }
+    }
+
+    /// Adds the credentials, if the request goes to the host they were made for.
+    async fn authorize(&self, request: &mut Request<Bytes>) -> Result<(), auth::Error> {
+        let is_home = Url::parse(&request.uri().to_string())
+            .is_ok_and(|url| url.origin() == self.origin);
+        if !is_home {
+            return Ok(());
+        }
+        if let Some(value) = self.credentials.header().await? {
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        if let Some(project) = &self.quota_project {
+            request.headers_mut().insert("x-goog-user-project", project.clone());
+        }
+        Ok(())
+    }
+}
+
+/// What came of one attempt.
+#[derive(Debug)]
+struct Attempt {
+    verdict: Verdict,
+    was_sent: bool,
+    status: Option<u16>,
+    latency: Duration,
+    /// The target could not be reached at all.
+    is_outage: bool,
+    may_have_been_sent: bool,
+    fault: Option<String>,
+}
+
+impl Attempt {
+    fn unsent(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            was_sent: false,
+            status: None,
+            latency: Duration::ZERO,
+            is_outage: false,
+            may_have_been_sent: false,
+            fault: None,
+        }
+    }
+}

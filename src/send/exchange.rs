@@ -223,7 +223,7 @@ impl<'a> Batch<'a> {
         for ((step, body), answer) in steps.into_iter().zip(bodies).zip(answers) {
             let interaction = step.action.interaction().unwrap_or(Interaction::Create);
             let outcome = Bytes::from(answer.outcome.unwrap_or_default());
-            match verdict::of_status(safety_of(interaction), answer.status, &outcome) {
+            match verdict::of_status(safety_of(interaction), answer.status) {
                 Verdict::Done => self.settled.push(settle::accepted(
                     step.number,
                     interaction,

@@ -1,0 +1,53 @@
+//! How long to wait before the next attempt: truncated exponential backoff with full jitter.
+//!
+//! Full jitter spreads the waiting evenly over the whole span, so that those who failed together do not come back
+//! together. The spans are those of Google's guidance (data throughput page): doubling, up to a maximum.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::manifest::Retry;
+
+/// The waits of one exchange, in order.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    retry: Retry,
+    waits: u32,
+}
+
+impl Backoff {
+    /// Starts with the first wait.
+    pub fn new(retry: Retry) -> Self {
+        Self { retry, waits: 0 }
+    }
+
+    /// Returns the next wait, drawn by chance.
+    pub fn wait(&mut self) -> Duration {
+        self.wait_at(rand::rng().random())
+    }
+
+    /// Returns the next wait for a chance in `0.0..=1.0`.
+    fn wait_at(&mut self, chance: f64) -> Duration {
+        let doubled = self.retry.base.saturating_mul(1_u32.checked_shl(self.waits).unwrap_or(u32::MAX));
+        self.waits = self.waits.saturating_add(1);
+        std::cmp::min(doubled, self.retry.max).mul_f64(chance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_maximum() {
+        let retry =
+            Retry { attempts: 8, base: Duration::from_millis(500), max: Duration::from_secs(4) };
+        let mut backoff = Backoff::new(retry);
+        let longest: Vec<u128> = (0..6).map(|_| backoff.wait_at(1.0).as_millis()).collect();
+        assert_eq!(longest, [500, 1000, 2000, 4000, 4000, 4000]);
+        assert_eq!(backoff.wait_at(0.0), Duration::ZERO);
+        backoff.waits = 40;
+        assert_eq!(backoff.wait_at(0.5), Duration::from_secs(2));
+    }
+}

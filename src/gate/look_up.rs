@@ -1,0 +1,112 @@
+//! Reads, and single requests outside a load: probing, `ensure`, `compare`, `create`, `get`.
+//!
+//! They go the same way as everything else (credentials, transport, verdict, retries), on slots of their own.
+
+use std::time::Duration;
+
+use ::http::{Request, Response};
+use bytes::Bytes;
+
+use super::{Backoff, Fault, FaultKind, Gate, Safety, StopReason, Verdict, verdict};
+
+/// Why a single request brought no answer that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Failure {
+    /// What went wrong: no content, no path or query of a URL.
+    pub what: String,
+    /// The request may have reached the store all the same.
+    pub may_have_been_sent: bool,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    fn of_fault(fault: &Fault) -> Self {
+        let hint = match fault.kind {
+            FaultKind::Connect => "check the address, and that the server is running and can be reached from here",
+            FaultKind::Tls => "check the server's certificate; `tls: { ca: FILE }` trusts a private authority",
+            FaultKind::Timeout => "the server takes too long; `timeout` allows more",
+            FaultKind::Interrupted | FaultKind::Response => "try again; the connection was lost",
+            FaultKind::Request => "check the URL and the headers of the target",
+        };
+        Self {
+            what: fault.what.clone(),
+            may_have_been_sent: fault.kind.may_have_been_sent(),
+            hint: Some(hint.to_owned()),
+        }
+    }
+}
+
+/// A person waits for these, so a server that cannot be reached is given up soon.
+const ATTEMPTS: u32 = 4;
+
+impl Gate {
+    /// Sends a request that may be repeated, and returns the last answer, whatever it says.
+    ///
+    /// # Errors
+    ///
+    /// When no answer came, or the credentials failed.
+    pub async fn look_up(
+        &self,
+        make: impl Fn() -> Request<Bytes>,
+    ) -> Result<Response<Bytes>, Failure> {
+        self.single(make, Safety::Idempotent).await
+    }
+
+    /// Sends a request that must not have its effect twice, and returns the last answer.
+    ///
+    /// # Errors
+    ///
+    /// When no answer came, or the credentials failed.
+    pub async fn once(&self, make: impl Fn() -> Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+        self.single(make, Safety::Once).await
+    }
+
+    async fn single(
+        &self,
+        make: impl Fn() -> Request<Bytes>,
+        safety: Safety,
+    ) -> Result<Response<Bytes>, Failure> {
+        let mut backoff = Backoff::new(self.retry);
+        let mut renewed = false;
+        for attempt in 1.. {
+            let answer = {
+                // The semaphore is never closed.
+                let _slot = self.look_ups.acquire().await;
+                let mut request = make();
+                self.authorize(&mut request).await.map_err(|error| Failure {
+                    what: error.what,
+                    may_have_been_sent: false,
+                    hint: error.hint,
+                })?;
+                if let Some(rate) = &self.rate {
+                    rate.ready(1).await;
+                }
+                self.transport.call(request).await
+            };
+            let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
+            let after = match verdict {
+                Verdict::Renew if !renewed && self.credentials.refused() => {
+                    renewed = true;
+                    Duration::ZERO
+                }
+                Verdict::Again { after, .. } if attempt < ATTEMPTS => {
+                    after.unwrap_or_default() + backoff.wait()
+                }
+                Verdict::Stop(StopReason::Tls { what }) => {
+                    let fault = Fault { kind: FaultKind::Tls, what };
+                    return Err(Failure::of_fault(&fault));
+                }
+                _ => return answer.map_err(|fault| Failure::of_fault(&fault)),
+            };
+            tokio::time::sleep(after).await;
+        }
+        // The loop returns; attempts are not counted that far.
+        Err(Failure { what: "no answer came".to_owned(), may_have_been_sent: true, hint: None })
+    }
+}

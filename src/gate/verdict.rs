@@ -1,0 +1,267 @@
+//! One pure function from what an attempt brought to what is to be done.
+//!
+//! The question behind every arm: may the request have had its effect? 429, 503, 408 and 425 say that it was not
+//! processed (RFC 9110 §15, RFC 6585 §4, RFC 8470 §5.2), and a refused connection that it was not sent; those are safe to
+//! repeat. 500, 502, 504, and a connection lost after the body left, are ambiguous: only what is idempotent is sent
+//! again. The codes that Google names as retryable (latency and error handling page) are just these together.
+
+use std::time::Duration;
+
+use ::http::{HeaderMap, Response, header};
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{Fault, FaultKind};
+use crate::unit::display_duration;
+
+/// Whether sending something twice could do harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Safety {
+    /// Twice is as good as once.
+    Idempotent,
+    /// Twice may create two.
+    Once,
+}
+
+/// What is to be done after an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was accepted.
+    Done,
+    /// Some of its records were settled, the rest may be tried again.
+    Partial {
+        /// The server asks to wait so long.
+        after: Option<Duration>,
+        /// The server asks to slow down.
+        brake: bool,
+    },
+    /// It may be tried again.
+    Again {
+        /// The server asks to wait so long.
+        after: Option<Duration>,
+        /// The server asks to slow down.
+        brake: bool,
+    },
+    /// The token was refused; with a new one it may be tried again.
+    Renew,
+    /// It was refused.
+    Rejected,
+    /// It may have been accepted, and must not be sent twice.
+    Unknown,
+    /// The run cannot go on.
+    Stop(StopReason),
+}
+
+/// Why a run cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StopReason {
+    /// The credentials do not work.
+    #[error("{what}")]
+    Credentials {
+        /// What happened.
+        what: String,
+        /// What to do, where that is known.
+        hint: Option<String>,
+    },
+    /// The server's identity cannot be verified.
+    #[error("{what}")]
+    Tls {
+        /// What happened.
+        what: String,
+    },
+    /// The target cannot be reached.
+    #[error("the target has been down for {}: {what}", display_duration(*down))]
+    TargetDown {
+        /// What the last attempt met.
+        what: String,
+        /// For how long.
+        down: Duration,
+    },
+    /// The request cannot be made.
+    #[error("{what}")]
+    Request {
+        /// What happened.
+        what: String,
+    },
+}
+
+impl StopReason {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Credentials { hint: Some(hint), .. } => hint.as_str(),
+            Self::Credentials { hint: None, .. } => "check `auth`; a token may have expired or lack rights",
+            Self::Tls { .. } => "check the server's certificate; `tls: { ca: FILE }` trusts a private authority",
+            Self::TargetDown { .. } => {
+                "check the address and that the server runs, then load again; `give_up_after` waits longer"
+            }
+            Self::Request { .. } => "check that the files have not changed since they were planned, then load again",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// No wait that a server asks for is obeyed beyond this: a run that sleeps a day for a typo of a server helps
+/// nobody, and after an hour it asks again.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Judges an attempt. `now` is needed for a `Retry-After` that is a date.
+pub fn classify(
+    safety: Safety,
+    answer: Result<&Response<Bytes>, &Fault>,
+    now: Timestamp,
+) -> Verdict {
+    match answer {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            match of_status(safety, status) {
+                Verdict::Again { brake, .. } => {
+                    Verdict::Again { after: retry_after(response.headers(), now), brake }
+                }
+                verdict => verdict,
+            }
+        }
+        Err(fault) => of_fault(safety, fault),
+    }
+}
+
+/// Judges a status, of a response or of an entry in one.
+pub fn of_status(safety: Safety, status: u16) -> Verdict {
+    match (status, safety) {
+        (200..=299, _) => Verdict::Done,
+        // `If-None-Exist` may be answered so (an older wording of the standard): the resource is there.
+        (304, _) => Verdict::Done,
+        (401, _) => Verdict::Renew,
+        (429 | 503, _) => Verdict::Again { after: None, brake: true },
+        (408 | 425, _) => Verdict::Again { after: None, brake: false },
+        (500 | 502 | 504, Safety::Idempotent) => Verdict::Again { after: None, brake: false },
+        (500 | 502 | 504, Safety::Once) => Verdict::Unknown,
+        _ => Verdict::Rejected,
+    }
+}
+
+fn of_fault(safety: Safety, fault: &Fault) -> Verdict {
+    match (fault.kind, safety) {
+        (FaultKind::Connect, _) => Verdict::Again { after: None, brake: false },
+        (FaultKind::Tls, _) => Verdict::Stop(StopReason::Tls { what: fault.what.clone() }),
+        (FaultKind::Request, _) => Verdict::Stop(StopReason::Request { what: fault.what.clone() }),
+        (FaultKind::Timeout | FaultKind::Interrupted | FaultKind::Response, Safety::Idempotent) => {
+            Verdict::Again { after: None, brake: false }
+        }
+        (FaultKind::Timeout | FaultKind::Interrupted | FaultKind::Response, Safety::Once) => {
+            Verdict::Unknown
+        }
+    }
+}
+
+/// Reads `Retry-After` in both its forms, seconds and a date (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let asked = if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
+        // More digits than a number holds is a long time too.
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    } else {
+        let date = httpdate::parse_http_date(value).ok()?;
+        let date = Timestamp::try_from(date).ok()?;
+        Duration::try_from(date.duration_since(now)).unwrap_or_default()
+    };
+    Some(std::cmp::min(asked, LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    fn word(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Done => "done",
+            Verdict::Partial { .. } => "partial",
+            Verdict::Again { brake: true, .. } => "again, slower",
+            Verdict::Again { .. } => "again",
+            Verdict::Renew => "renew the token",
+            Verdict::Rejected => "rejected",
+            Verdict::Unknown => "unknown",
+            Verdict::Stop(_) => "stop",
+        }
+    }
+
+    /// Every status there is, by ranges of the same verdicts.
+    #[test]
+    fn every_status_has_its_verdict() {
+        let verdict = |status| {
+            let of = |safety| word(&of_status(safety, status));
+            format!("{:<16} {}", of(Safety::Idempotent), of(Safety::Once))
+        };
+        let (mut table, mut start) = (String::new(), 100);
+        for status in 100..=1000 {
+            if status == 1000 || verdict(status) != verdict(start) {
+                let range = format!("{start}..={}", status - 1);
+                writeln!(table, "{range:<12} {}", verdict(start)).unwrap();
+                start = status;
+            }
+        }
+        insta::assert_snapshot!(table, @"
+        100..=199    rejected         rejected
+        200..=299    done             done
+        300..=303    rejected         rejected
+        304..=304    done             done
+        305..=400    rejected         rejected
+        401..=401    renew the token  renew the token
+        402..=407    rejected         rejected
+        408..=408    again            again
+        409..=424    rejected         rejected
+        425..=425    again            again
+        426..=428    rejected         rejected
+        429..=429    again, slower    again, slower
+        430..=499    rejected         rejected
+        500..=500    again            unknown
+        501..=501    rejected         rejected
+        502..=502    again            unknown
+        503..=503    again, slower    again, slower
+        504..=504    again            unknown
+        505..=999    rejected         rejected
+        ");
+    }
+
+    #[test]
+    fn every_fault_has_its_verdict() {
+        use FaultKind::{Connect, Interrupted, Request, Response, Timeout, Tls};
+        let cases = [
+            (Connect, "again", "again"),
+            (Tls, "stop", "stop"),
+            (Request, "stop", "stop"),
+            (Timeout, "again", "unknown"),
+            (Interrupted, "again", "unknown"),
+            (Response, "again", "unknown"),
+        ];
+        for (kind, idempotent, once) in cases {
+            let fault = Fault { kind, what: String::new() };
+            let of = |safety| word(&classify(safety, Err(&fault), Timestamp::UNIX_EPOCH));
+            assert_eq!((of(Safety::Idempotent), of(Safety::Once)), (idempotent, once), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now: Timestamp = "2026-11-23T07:00:00Z".parse().unwrap();
+        let read = |value: &'static str| {
+            let response = Response::builder()
+                .status(429)
+                .header("retry-after", value)
+                .body(Bytes::new())
+                .unwrap();
+            match classify(Safety::Once, Ok(&response), now) {
+                Verdict::Again { after, .. } => after.map(|after| after.as_secs()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(read("5"), Some(5));
+        assert_eq!(read("Mon, 23 Nov 2026 07:00:30 GMT"), Some(30));
+        assert_eq!(read("Mon, 23 Nov 2026 06:00:00 GMT"), Some(0));
+        assert_eq!(read("99999999999999999999999"), Some(3600));
+        assert_eq!(read("soon"), None);
+        assert_eq!(read("-1"), None);
+    }
+}
