@@ -94,6 +94,25 @@ pub async fn open(auth: &Auth, env: &Environment<'_>) -> Result<Arc<dyn Credenti
     })
 }
 
+/// Makes credentials of a bearer token that is at hand: the one with which a local store's server was started.
+pub fn bearer(token: &Secret) -> Arc<dyn Credentials> {
+    Arc::new(Given(token.header("Bearer")))
+}
+
+/// A header that does not change.
+#[derive(Debug)]
+struct Given(Option<HeaderValue>);
+
+impl Credentials for Given {
+    fn header(&self) -> BoxFuture<'_, Result<Option<HeaderValue>, Error>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+
+    fn refused(&self) -> bool {
+        false
+    }
+}
+
 /// No credentials: nothing is sent.
 #[derive(Debug)]
 struct Nobody;

@@ -30,7 +30,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
         let mut malformed = Vec::new();
         let surveyed = plan::survey(&header, &mut collect, None, &Unobserved, &|| false, &mut |file, m| {
             if malformed.len() < most {
-                malformed.push(of_malformed(&file.name, m));
+                malformed.push(of_malformed(&file.origin.to_string(), m));
             }
         });
         surveyed.map(|surveyed| (surveyed, collect.steps, malformed))
@@ -100,7 +100,7 @@ fn of_malformed(file: &str, malformed: &crate::source::Malformed) -> Diagnostic 
         column: usize::try_from(malformed.column).unwrap_or(usize::MAX),
         length: 1,
     });
-    match malformed.hint() {
+    match malformed.hint {
         Some(hint) => problem.hint(hint),
         None => problem,
     }

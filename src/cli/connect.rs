@@ -11,7 +11,7 @@ use crate::{
     emulator::{self, Opened, Server},
     ensure,
     fhir::outcome,
-    gate::{Failure, Gate, GateSettings, http::{HttpTransport, TransportOptions}},
+    gate::{Failure, Gate, GateSettings, Transport, http::{HttpTransport, TransportOptions}},
     manifest::{Auth, Manifest, Store, TargetSettings},
     plan::Header,
     probe,
@@ -26,16 +26,14 @@ pub(super) struct Connection {
     pub(super) requests: Requests,
     pub(super) endpoint: Endpoint,
     settings: TargetSettings,
+    transport: Arc<dyn Transport>,
+    credentials: Arc<dyn Credentials>,
     /// The local store's server, where this process serves it.
     server: Option<Server>,
 }
 
 /// Connects to a target; a local store's server is started if nobody serves it yet.
 pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Error> {
-    connect_for(settings, 1).await
-}
-
-async fn connect_for(settings: &TargetSettings, largest_request: u32) -> Result<Connection, Error> {
     let (server, url, token) = match &settings.store {
         Store::Local { dir, .. } => {
             let (server, url, token) = serve(dir).await?;
@@ -47,17 +45,36 @@ async fn connect_for(settings: &TargetSettings, largest_request: u32) -> Result<
         Error::usage(format!("target `{}` cannot be part of a URL: {error}", settings.name))
     })?;
     let credentials = credentials(settings, token).await?;
-    let transport = HttpTransport::new(&TransportOptions::of(settings))
-        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
+    let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(&transport_options(settings))
+        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?);
     let gate = Gate::new(
-        Arc::new(transport),
-        credentials,
-        GateSettings::of(settings, largest_request),
+        Arc::clone(&transport),
+        Arc::clone(&credentials),
+        GateSettings::of(settings, 1),
         &endpoint.base,
     )
     .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
     let requests = Requests::new(&endpoint.base);
-    Ok(Connection { gate: Arc::new(gate), requests, endpoint, settings: settings.clone(), server })
+    Ok(Connection {
+        gate: Arc::new(gate),
+        requests,
+        endpoint,
+        settings: settings.clone(),
+        transport,
+        credentials,
+        server,
+    })
+}
+
+fn transport_options(settings: &TargetSettings) -> TransportOptions {
+    TransportOptions {
+        tls: settings.tls.clone(),
+        proxy: settings.proxy.clone(),
+        timeout: settings.timeout,
+        headers: settings.headers.clone(),
+        concurrency: settings.concurrency as usize,
+        ..TransportOptions::default()
+    }
 }
 
 async fn serve(
@@ -84,7 +101,7 @@ async fn credentials(
     local_token: Option<String>,
 ) -> Result<Arc<dyn Credentials>, Error> {
     let opened = match (&settings.store, local_token) {
-        (Store::Local { .. }, Some(token)) => auth::bearer(token),
+        (Store::Local { .. }, Some(token)) => Ok(auth::bearer(&auth::Secret::new(token))),
         (Store::Local { .. }, None) => auth::open(&Auth::None, &environment()).await,
         _ => auth::open(&settings.auth, &environment()).await,
     };
@@ -132,13 +149,26 @@ impl Connection {
         })
     }
 
-    /// Returns what `send` needs of it.
-    pub(super) fn link(&self) -> Link {
-        Link {
-            gate: Arc::clone(&self.gate),
+    /// Returns what `send` needs of it, for requests of so many operations at the most.
+    pub(super) fn link(&self, largest_request: u32) -> Result<Link, Error> {
+        let gate = Gate::new(
+            Arc::clone(&self.transport),
+            Arc::clone(&self.credentials),
+            GateSettings::of(&self.settings, largest_request),
+            &self.endpoint.base,
+        )
+        .map_err(|error| self.at_target(Error::usage(error)))?;
+        Ok(Link {
+            gate: Arc::new(gate),
             requests: self.requests.clone(),
             slots: self.settings.concurrency,
-        }
+        })
+    }
+
+    /// Sends through its gate, then ends the connection: for verbs that make a single request.
+    pub(super) async fn finish<T>(self, answered: T) -> T {
+        self.close().await;
+        answered
     }
 
     /// Ends the local store's server, if this process serves it.
@@ -210,18 +240,13 @@ pub(super) fn failed(failure: &Failure) -> Error {
 pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) -> Error {
     let status = response.status();
     let problem = outcome::read(response.body());
-    let mut message = format!("{what}: {status}");
-    if let Some(problem) = &problem {
-        if let Some(code) = &problem.code {
-            message.push_str(&format!(", {code}"));
-        }
-        if !problem.expression.is_empty() {
-            message.push_str(&format!(", at {}", problem.expression.join(", ")));
-        }
-        if context.show_content && !problem.text.is_empty() {
-            message.push_str(&format!(": {}", problem.text));
-        }
-    }
+    let code = problem.code.map(|code| format!(", {code}")).unwrap_or_default();
+    let at = match problem.expression.as_slice() {
+        [] => String::new(),
+        expression => format!(", at {}", expression.join(", ")),
+    };
+    let words = if context.show_content { format!(": {}", problem.text) } else { String::new() };
+    let message = format!("{what}: {status}{code}{at}{words}");
     let exit = match status.as_u16() {
         401 | 403 => Exit::Target,
         _ => Exit::SomeFailed,

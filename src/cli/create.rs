@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Context, Error, Exit, connect, store::StoreArgs};
 use crate::{
-    fhir::{self, scan::Scanner, types},
+    fhir::{Scanner, types},
     gate::Failure,
     target::fhir::accepted,
 };
@@ -31,8 +31,7 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
         connection.ensure().await?;
     }
     let body = Bytes::from(bytes);
-    let request = || connection.requests.create(&kind, body.clone(), None);
-    let answered = connection.gate.once(request).await;
+    let answered = connection.gate.once(|| connection.requests.create(&kind, body.clone(), None)).await;
     let response = connection.finish(answered).await.map_err(|failure| failed(&failure))?;
     let status = response.status();
     if !status.is_success() {
@@ -71,16 +70,14 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
 }
 
 fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> {
-    let mut scanner = Scanner::default();
+    let mut scanner = Scanner::new();
     let scanned = scanner.scan(bytes).map_err(|error| {
         let line = 1 + memchr::memchr_iter(b'\n', bytes.get(..error.offset).unwrap_or(bytes)).count();
         Error::usage(format!("{}:{line}: {error}", path.display()))
     })?;
     let kind = scanned
         .resource_type
-        .clone()
-        .and_then(|span| bytes.get(span.start as usize..span.end as usize))
-        .map(fhir::text)
+        .map(|part| part.text(bytes))
         .ok_or_else(|| Error::usage(format!("{}: it has no resourceType", path.display())))?;
     if !types::is_resource_type(&kind) {
         return Err(Error::usage(format!(

@@ -1,7 +1,7 @@
 //! `stoker get`: one resource out of a store, indented, with its decimals as they are.
 
 use super::{Context, Error, Exit, connect, indent::indent, store::StoreArgs};
-use crate::fhir::types;
+use crate::fhir::{reference::is_id, types};
 
 /// Arguments of `stoker get`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ fn parse(given: &[String]) -> Result<(String, String), Error> {
         return Err(Error::usage(format!("`{kind}` is not a FHIR R4 resource type"))
             .hint("types are written as in FHIR: `Patient`, `MedicationRequest`"));
     }
-    if !types::is_id(id) {
+    if !is_id(id) {
         return Err(Error::usage(format!("`{id}` is not a FHIR id"))
             .hint("an id has 1 to 64 letters, digits, `-` and `.`"));
     }

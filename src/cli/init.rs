@@ -80,7 +80,7 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
                 total.types.extend(looked.types);
                 patterns.insert(pattern(kind, file, &args.dir));
             }
-            Err(why) => unreadable.push(format!("`{}`: {why}", file.name)),
+            Err(why) => unreadable.push(format!("{}: {why}", file.origin)),
         }
     }
     if kinds.is_empty() {
@@ -127,7 +127,7 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
     let base = ["hospitalInformation", "practitionerInformation"];
     let kind = match file.form {
         source::Form::Ndjson => Kind::Ndjson,
-        _ if executed && base.iter().any(|word| file.name.contains(word)) => Kind::Base,
+        _ if executed && base.iter().any(|word| file.origin.to_string().contains(word)) => Kind::Base,
         _ if executed => Kind::Bundles,
         _ => Kind::Resources,
     };
@@ -137,8 +137,8 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
 /// Returns the glob that stands for a file: all files of its extension in its folder, but Synthea's base files by
 /// their names.
 fn pattern(kind: Kind, file: &SourceFile, dir: &Path) -> String {
-    let path = file.path.as_deref().unwrap_or(Path::new(&file.name));
-    let inside = path.strip_prefix(dir).unwrap_or(path);
+    let source::Origin::File(path) = &file.origin else { return String::new() };
+    let inside = path.strip_prefix(dir).unwrap_or(path.as_path());
     let name = inside.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if kind == Kind::Base {
         let word = if name.contains("hospital") { "hospital" } else { "practitioner" };

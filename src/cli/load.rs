@@ -59,6 +59,9 @@ enum ProgressKind {
 /// Where runs are kept when neither the manifest says so.
 const STATE: &str = ".stoker";
 
+/// The most bytes of decompressed sources that a run keeps: a full disk is worse than a clear refusal.
+const SPOOL: u64 = 1 << 40;
+
 /// How often the figures of a session are written down, should it be killed.
 const TALLY_EVERY: Duration = Duration::from_secs(5);
 
@@ -116,10 +119,6 @@ async fn load_saved(
     watcher: &progress::Watcher,
 ) -> Result<Exit, Error> {
     let saved = Saved::open(&args.file).map_err(Error::usage)?;
-    let changed = plan::changes(&saved, stop).map_err(Error::disk)?;
-    if !changed.is_empty() {
-        return Err(Error::all(Exit::Usage, changed));
-    }
     let connections = connect::connect_all(&saved.header).await?;
     let ended = async {
         let now = connect::with_facts(saved.header.clone(), &connections).await?;
@@ -129,6 +128,11 @@ async fn load_saved(
         }
         let state = now.run.state.clone().unwrap_or_else(|| PathBuf::from(STATE));
         let run = RunDirectory::create(&state, &now.name, jiff::Timestamp::now()).map_err(Error::disk)?;
+        let checked = check_sources(&saved, &run).await;
+        if let Err(error) = checked {
+            discard(&run);
+            return Err(error);
+        }
         fs_err::copy(&args.file, run.plan()).map_err(Error::disk)?;
         carry_out(args, context, stop, watcher, &run, &connections).await
     }
@@ -147,7 +151,7 @@ async fn survey(
     let (header, run, stop) = (header.clone(), run.clone(), stop.clone());
     tokio::task::spawn_blocking(move || {
         let mut writer = plan::file::Writer::create(&run.plan()).map_err(Error::disk)?;
-        let spool = Spool::new(&run.spool());
+        let spool = Spool::new(run.spool(), SPOOL).map_err(Error::disk)?;
         plan::survey(
             &header,
             &mut writer,
@@ -160,6 +164,18 @@ async fn survey(
     })
     .await
     .map_err(Error::disk)?
+}
+
+/// Reads the sources of a saved plan again: they must be what they were, and those that are compressed are spooled.
+async fn check_sources(saved: &Saved, run: &RunDirectory) -> Result<(), Error> {
+    let (sources, spool) = (saved.sources.clone(), run.spool());
+    let changed = tokio::task::spawn_blocking(move || {
+        let spool = Spool::new(spool, SPOOL).map_err(Error::disk)?;
+        Ok(plan::changed_sources(&sources, &spool))
+    })
+    .await
+    .map_err(Error::disk)??;
+    if changed.is_empty() { Ok(()) } else { Err(Error::all(Exit::Usage, changed)) }
 }
 
 /// Sends what the plan of a run holds, and reports.
@@ -183,6 +199,10 @@ async fn carry_out(
             context.printer.message(&format!("created the store of target `{name}`"));
         }
     }
+    let mut links = HashMap::new();
+    for (name, connection) in connections {
+        links.insert(name.clone(), connection.link(saved.largest_request(name))?);
+    }
     let session = format::SessionLine { number: 1, started: jiff::Timestamp::now() };
     let number = session.number;
     let journal = Journal::open(run, saved.header.run.journal, session, None).map_err(Error::disk)?;
@@ -191,7 +211,7 @@ async fn carry_out(
     let began = tokio::time::Instant::now();
     let setup = Setup {
         plan: Arc::clone(&saved),
-        links: connections.iter().map(|(name, c)| (name.clone(), c.link())).collect(),
+        links,
         bodies: Arc::clone(&bodies),
         ledger: Arc::clone(&journal) as Arc<dyn Ledger>,
         observe: watcher.observer(),
@@ -216,8 +236,8 @@ async fn carry_out(
     };
     let ended = close(&journal, number, tally(), ended).await;
     watcher.finish();
-    let reported = write_report(run, &bodies)?;
-    context.printer.result(&report::text(&reported, context.printer.colors_output()));
+    let reported = write_report(context.printer, run, &bodies)?;
+    context.printer.result(&report::text::render(&reported, run, context.printer.colors_output()));
     finish(context.printer, run, &reported, ended)
 }
 
@@ -245,12 +265,16 @@ async fn close(
     }
 }
 
-fn write_report(run: &RunDirectory, bodies: &Arc<Bodies>) -> Result<report::Report, Error> {
+fn write_report(printer: Printer, run: &RunDirectory, bodies: &Arc<Bodies>) -> Result<report::Report, Error> {
     let reported = report::of(run).map_err(Error::disk)?;
     let read = |source, span| {
         bodies.read(source, span).map(|bytes| bytes.to_vec()).map_err(|e| e.to_string())
     };
-    report::write(run, &reported, &read).map_err(Error::disk)?;
+    let written = report::write(run, &reported, &read).map_err(Error::disk)?;
+    if let Some(why) = written.unreadable_because {
+        let message = format!("{} rejected records are missing in rejected/: {why}", written.unreadable);
+        printer.problems(&[crate::diagnostic::Diagnostic::warning(message)]);
+    }
     // Everything is settled or can be read again from its source, but for standard input.
     let _ = fs_err::remove_dir_all(run.spool());
     Ok(reported)
@@ -291,9 +315,9 @@ fn readable(sources: &[PlannedSource], run: &RunDirectory) -> Vec<(crate::record
     sources
         .iter()
         .map(|source| {
-            let spooled = Spool::path(&run.spool(), source.id);
+            let spooled = run.spool().join(format!("{}.plain", source.id.0));
             let path = match &source.path {
-                Some(path) if source.compression == crate::source::Compression::None => path.clone(),
+                Some(path) if !source.spooled => path.clone(),
                 _ => spooled,
             };
             (source.id, path)

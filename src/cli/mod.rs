@@ -1,3 +1,161 @@
-//! The command line.
+//! The command line: reads arguments and the environment, writes to the terminal, chooses the exit code.
+//!
+//! One file a verb. Nothing below this module reads an environment variable, prints, or exits.
 
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod check;
+mod connect;
+mod create;
+mod emulate;
+mod exit;
+mod generate;
+mod get;
+mod indent;
+mod init;
+mod interrupt;
+mod load;
+mod plan;
+mod printer;
 pub mod render;
+mod report;
+mod store;
+
+pub use exit::{Error, Exit};
+use printer::Printer;
+
+/// Loads healthcare data stores from a manifest, with a true outcome for every record.
+#[derive(Debug, Parser)]
+#[command(name = "stoker", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 all settled well · 1 some records were not loaded · 2 usage or manifest · \
+    3 stopped by max_errors · 4 target or credentials · 5 journal or disk · \
+    10 plan --detailed-exitcode: there is work to do · 130 interrupted")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Args)]
+struct Global {
+    /// Show only results and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Show more of what is going on; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+    /// Also show what may be patients' data: the server's words about a record
+    #[arg(long, global = true)]
+    show_content: bool,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write a manifest for a directory of files
+    Init(init::InitArgs),
+    /// Check a manifest and every record it names, without asking any target
+    Check(check::CheckArgs),
+    /// Show what a load would do
+    Plan(plan::PlanArgs),
+    /// Plan and load
+    Load(load::LoadArgs),
+    /// Show again what became of every record of a run
+    Report(report::ReportArgs),
+    /// Create one resource from a JSON file and print its new id
+    Create(create::CreateArgs),
+    /// Print one resource
+    Get(get::GetArgs),
+    /// Serve the embedded local store
+    Emulate(emulate::EmulateArgs),
+    /// Generate the manifest's schema, shell completions or man pages
+    Generate(generate::GenerateArgs),
+}
+
+/// What a verb needs to know of the world.
+#[derive(Debug, Clone, Copy)]
+struct Context {
+    printer: Printer,
+    show_content: bool,
+}
+
+/// Runs the command line of this process to its end.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let no_color = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let printer = Printer::new(cli.global.quiet, cli.global.color, no_color);
+    log(cli.global.verbose, printer);
+    let context = Context { printer, show_content: cli.global.show_content };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = Error::disk(format!("cannot start: {error}"));
+            return end(printer, Err(error));
+        }
+    };
+    let ended = runtime.block_on(async move {
+        match cli.verb {
+            Verb::Init(args) => init::run(&args, context),
+            Verb::Check(args) => check::run(args, context).await,
+            Verb::Plan(args) => plan::run(args, context).await,
+            Verb::Load(args) => load::run(args, context).await,
+            Verb::Report(args) => report::run(&args, context),
+            Verb::Create(args) => create::run(args, context).await,
+            Verb::Get(args) => get::run(args, context).await,
+            Verb::Emulate(args) => emulate::run(args, context).await,
+            Verb::Generate(args) => generate::run(&args, context),
+        }
+    });
+    // Whatever still reads a file or waits for a server must not keep the process alive.
+    runtime.shutdown_background();
+    end(printer, ended)
+}
+
+fn end(printer: Printer, ended: Result<Exit, Error>) -> ExitCode {
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            printer.problems(&error.problems);
+            error.exit.into()
+        }
+    }
+}
+
+/// Reads an environment variable; one that is not Unicode counts as unset.
+#[expect(clippy::disallowed_methods, reason = "`cli` is the place that reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Logs are for developers; what users should see are messages and events.
+fn log(verbose: u8, printer: Printer) {
+    let level = match verbose {
+        0 => return,
+        1 => "stoker=info",
+        2 => "stoker=debug",
+        _ => "stoker=trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(printer.colors_messages())
+        .try_init();
+}

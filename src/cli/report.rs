@@ -6,9 +6,9 @@ use clap::ValueEnum;
 
 use super::{Context, Error, Exit};
 use crate::{
-    journal::{Ending, RunDirectory},
+    journal::RunDirectory,
     record::Outcome,
-    report::{self, Report},
+    report::{self, Ended, Report},
 };
 
 /// Arguments of `stoker report`.
@@ -43,9 +43,9 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
     })?;
     let report = report::of(&run).map_err(Error::disk)?;
     let text = match args.format {
-        Format::Text => report::text(&report, context.printer.colors_output()),
-        Format::Json => report::json(&report),
-        Format::Markdown => report::markdown(&report),
+        Format::Text => report::text::render(&report, &run, context.printer.colors_output()),
+        Format::Json => report::json::render(&report),
+        Format::Markdown => report::markdown::render(&report),
         Format::Junit => report::junit(&run, &report).map_err(Error::disk)?,
     };
     context.printer.result(&text);
@@ -54,13 +54,13 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
 
 /// Returns the exit code of a run.
 pub(super) fn exit_of(report: &Report) -> Exit {
-    match report.ending() {
-        Some(Ending::MaxErrors) => return Exit::MaxErrors,
-        Some(Ending::Target) => return Exit::Target,
-        Some(Ending::Source) => return Exit::Disk,
-        Some(Ending::Interrupted) => return Exit::Interrupted,
-        Some(Ending::Complete) | None => {}
+    match report.ended {
+        Ended::MaxErrors => return Exit::MaxErrors,
+        Ended::Target => return Exit::Target,
+        Ended::Source => return Exit::Disk,
+        Ended::Interrupted => return Exit::Interrupted,
+        Ended::Complete | Ended::Unfinished => {}
     }
-    let failed = Outcome::ALL.into_iter().any(|o| !o.is_well() && report.count(o) > 0);
+    let failed = Outcome::ALL.into_iter().any(|o| !o.is_well() && report.outcomes.of(o) > 0);
     if failed { Exit::SomeFailed } else { Exit::Well }
 }

@@ -155,6 +155,6 @@ async fn ask(
 }
 
 fn refused(what: String, status: u16, body: &[u8]) -> Error {
-    let word = crate::fhir::outcome::read(body).and_then(|problem| problem.code);
+    let word = crate::fhir::outcome::read(body).code;
     Error::Refused { what, status, word }
 }

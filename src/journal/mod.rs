@@ -14,7 +14,7 @@ mod reader;
 mod run;
 mod writer;
 
-pub use format::{Line, SettleLine, Settlement, Tally};
+pub use format::{Ending, Line, SettleLine, Settlement, Tally};
 pub use reader::{Fate, History, read};
 pub use run::{RunDirectory, Said, private_append, private_directory, private_file};
 pub use writer::Journal;

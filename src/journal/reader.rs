@@ -1,7 +1,7 @@
 //! Reads a journal back: the last word on every record, whatever was killed when.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io::{BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
@@ -23,8 +23,7 @@ pub struct History {
     pub tallies: BTreeMap<u32, Tally>,
     /// How the last session that ended in order ended.
     pub end: Option<EndLine>,
-    /// Per record: 0 nothing, 1 intended, otherwise 2 + the offset of its last `settle` line.
-    marks: Vec<u64>,
+    marks: Marks,
     path: PathBuf,
     file: fs_err::File,
     /// How many bytes are whole lines; what follows is a torn tail.
@@ -40,6 +39,41 @@ pub enum Fate {
     Intended,
     /// It was settled.
     Settled(SettleLine),
+}
+
+/// Per record: 0 nothing, 1 intended, otherwise 2 + the offset of its last `settle` line.
+///
+/// Kept in pages, so that neither growing nor a damaged line that names a record far beyond the plan takes more
+/// memory than the records that were named: 8 bytes each where they are dense.
+#[derive(Debug, Default)]
+struct Marks {
+    pages: HashMap<u64, Box<[u64; PAGE]>>,
+}
+
+/// Marks of a page: 4 kB, so that the map's own cost per page does not matter.
+const PAGE: usize = 512;
+
+impl Marks {
+    fn slot(&mut self, record: u64) -> &mut u64 {
+        let page = self
+            .pages
+            .entry(record / PAGE as u64)
+            .or_insert_with(|| Box::new([NOTHING; PAGE]));
+        // The remainder is less than the page's length.
+        &mut page[(record % PAGE as u64) as usize]
+    }
+
+    fn get(&self, record: u64) -> u64 {
+        self.pages
+            .get(&(record / PAGE as u64))
+            .map_or(NOTHING, |page| page[(record % PAGE as u64) as usize])
+    }
+
+    fn last(&self) -> Option<u64> {
+        let (page, marks) = self.pages.iter().max_by_key(|(page, _)| **page)?;
+        let last = marks.iter().rposition(|mark| *mark != NOTHING)?;
+        Some(page * PAGE as u64 + last as u64)
+    }
 }
 
 const NOTHING: u64 = 0;
@@ -76,7 +110,7 @@ pub fn read(path: &Path) -> Result<History, Error> {
                     sessions: Vec::new(),
                     tallies: BTreeMap::new(),
                     end: None,
-                    marks: Vec::new(),
+                    marks: Marks::default(),
                     path: path.to_owned(),
                     file: fs_err::File::open(path).map_err(|e| fail(e.to_string()))?,
                     whole: 0,
@@ -106,14 +140,14 @@ impl History {
             Line::Session(session) => self.sessions.push(session),
             Line::Intend(records) => {
                 for record in records {
-                    let mark = self.mark(record);
+                    let mark = self.marks.slot(record);
                     if *mark == NOTHING {
                         *mark = INTENDED;
                     }
                 }
             }
             Line::Settle(settled) => {
-                *self.mark(settled.record) = if settled.outcome == Outcome::Pending {
+                *self.marks.slot(settled.record) = if settled.outcome == Outcome::Pending {
                     NOTHING
                 } else {
                     FIRST_OFFSET + offset
@@ -124,16 +158,6 @@ impl History {
             }
             Line::End(end) => self.end = Some(end),
         }
-    }
-
-    fn mark(&mut self, record: u64) -> &mut u64 {
-        let index = usize::try_from(record).unwrap_or(usize::MAX);
-        // A record number far beyond any plan would be a damaged line; plans of 2^40 records do not exist.
-        let index = std::cmp::min(index, 1 << 40);
-        if self.marks.len() <= index {
-            self.marks.resize(index + 1, NOTHING);
-        }
-        &mut self.marks[index]
     }
 
     /// Tells whether a record has been settled.
@@ -147,11 +171,12 @@ impl History {
     }
 
     fn mark_of(&self, record: u64) -> u64 {
-        usize::try_from(record)
-            .ok()
-            .and_then(|i| self.marks.get(i))
-            .copied()
-            .unwrap_or(NOTHING)
+        self.marks.get(record)
+    }
+
+    /// Returns the highest record that the journal speaks of.
+    pub fn last_record(&self) -> Option<u64> {
+        self.marks.last()
     }
 
     /// Returns what the journal says of a record.

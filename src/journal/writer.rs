@@ -8,7 +8,6 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
-    thread::JoinHandle,
 };
 
 use futures::future::BoxFuture;
@@ -25,7 +24,6 @@ use crate::manifest::Sync;
 #[derive(Debug)]
 pub struct Journal {
     queue: mpsc::SyncSender<Entry>,
-    thread: Mutex<Option<JoinHandle<()>>>,
     session: u32,
     path: PathBuf,
     failure: Arc<Mutex<Option<Error>>>,
@@ -89,13 +87,12 @@ impl Journal {
             failure: Arc::clone(&failure),
         };
         writer.write(&first, &[])?;
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&entries))
             .map_err(|e| fail("cannot start the journal's thread for", &path, &e))?;
         Ok(Self {
             queue,
-            thread: Mutex::new(Some(thread)),
             session: number,
             path,
             failure,
@@ -107,17 +104,11 @@ impl Journal {
         self.session
     }
 
-    /// Ends the session in order: the last line is written and all lines are on the disk.
-    pub async fn close(self, end: EndLine) -> Result<(), Error> {
+    /// Ends the session in order: once it returns, all lines are as durable as `journal: {sync}` asks.
+    pub async fn end(&self, end: EndLine) -> Result<(), Error> {
         let mut lines = Vec::new();
         push(&mut lines, &Line::End(end));
-        let written = self.append(lines, Vec::new()).await;
-        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
-        drop(self.queue);
-        if let Some(thread) = thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
-        written
+        self.append(lines, Vec::new()).await
     }
 
     fn append(&self, lines: Vec<u8>, said: Vec<u8>) -> BoxFuture<'_, Result<(), Error>> {
@@ -264,7 +255,12 @@ impl Writer {
             Some(file) => file,
             None => {
                 private_directory(&self.rejected)?;
-                self.answers.insert(private_append(&self.answers_path)?)
+                let mut file = private_append(&self.answers_path)?;
+                // A torn tail of an earlier session must not swallow the first line of this one.
+                if file.metadata()?.len() > 0 {
+                    file.write_all(b"\n")?;
+                }
+                self.answers.insert(file)
             }
         };
         file.write_all(said)?;

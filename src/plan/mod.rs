@@ -9,7 +9,7 @@ use crate::{
     event::LoadId,
     manifest::{LoadSettings, RunSettings, TargetSettings},
     record::{Interaction, Position, SourceId, Span},
-    source::{Compression, Fingerprint, Form},
+    source::{Fingerprint, Form},
     target::Facts,
 };
 
@@ -17,10 +17,12 @@ pub mod file;
 mod planner;
 mod summary;
 mod survey;
+mod unchanged;
 pub mod text;
 
 pub use planner::{Decision, Planner};
 pub use summary::{LoadSummary, Summary};
+pub use unchanged::{changed_facts, changed_sources};
 pub use survey::{Error, OnMalformed, Survey, survey};
 
 /// The version of the plan's format.
@@ -79,8 +81,8 @@ pub struct PlannedSource {
     pub path: Option<std::path::PathBuf>,
     /// Its form.
     pub form: Form,
-    /// How it is compressed.
-    pub compression: Compression,
+    /// It has to be kept as plain bytes to be read again: it is compressed, or standard input.
+    pub spooled: bool,
     /// What it was when it was read.
     pub fingerprint: Fingerprint,
 }

@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     event::LoadId,
-    fhir::{self, bundle::Request, types},
+    fhir::{bundle::Request, reference::is_id, types},
     manifest::{LoadSettings, Missing},
     record::{Interaction, Position, Span},
-    source::{BundleKind, BundleStart, Found, Malformed, SourceFile},
+    source::{BundleKind, BundleStart, Entry, Found, Malformed, SourceFile},
     target::{self, Facts},
 };
 
@@ -114,15 +114,19 @@ impl<'a> Planner<'a> {
     pub fn malformed(&mut self, malformed: &Malformed) {
         let reason = Reason {
             code: "malformed".to_owned(),
-            message: malformed.to_string(),
-            path: malformed.path(),
+            message: format!(
+                "{} (line {}, column {})",
+                malformed.problem.what, malformed.line, malformed.column
+            ),
+            path: Some(malformed.problem.path.clone()).filter(|path| !path.is_empty()),
         };
         let position = malformed.position;
+        self.refuse_transaction(position.entry, &reason);
         self.unsupported(position, position.span, String::new(), None, reason);
     }
 
     /// Begins a Bundle; the records that follow are its entries.
-    pub fn bundle_start(&mut self, start: &BundleStart) {
+    pub fn bundle_start(&mut self, file: &SourceFile, start: &BundleStart) {
         let facts = self.facts();
         let limit = facts.limits.transaction_entries.unwrap_or(u32::MAX);
         let refused = match start.kind {
@@ -142,8 +146,8 @@ impl<'a> Planner<'a> {
         };
         if start.entries == 0 {
             self.warn(format!(
-                "an empty Bundle in source {} (line {}) holds nothing to load",
-                start.source.0, start.line
+                "the Bundle at {}:{} is empty: there is nothing to load",
+                file.origin, start.line
             ));
         }
         self.bundle = Some(Bundle {
@@ -172,8 +176,8 @@ impl<'a> Planner<'a> {
                     self.refuse(found, refused);
                 } else if entry.resource.is_none() {
                     self.refuse(found, reason("no-resource", "the entry holds no resource"));
-                } else if entry.search_mode_is_outcome {
-                    let message = "it tells of a search (search.mode is `outcome`)";
+                } else if self.is_search_outcome(found) {
+                    let message = "it tells how a search went, and is no part of what was found";
                     self.refuse(found, reason("search-outcome", message));
                 } else {
                     self.single(found);
@@ -195,11 +199,11 @@ impl<'a> Planner<'a> {
     }
 
     /// A history has the newest version of a resource first, and only that one is loaded.
-    fn is_superseded(&mut self, found: &Found<'_>, entry: &fhir::bundle::Entry<'_>) -> Option<Reason> {
+    fn is_superseded(&mut self, found: &Found<'_>, entry: &Entry<'_>) -> Option<Reason> {
         let bundle = self.bundle.as_mut().filter(|b| b.kind == BundleKind::History)?;
         let identity = match (found.resource_type(), found.id()) {
             (Some(kind), Some(id)) => format!("{kind}/{id}"),
-            _ => entry.request.as_ref()?.url.to_string(),
+            _ => entry.envelope.request?.url?.text(entry.bytes).into_owned(),
         };
         let superseded = !bundle.newer.insert(identity);
         superseded.then(|| reason("older-version", "the history holds a newer version of it"))
@@ -210,9 +214,9 @@ impl<'a> Planner<'a> {
         match self.judge(found) {
             Ok(interaction) => {
                 let limit = self.facts().limits.resource_bytes.unwrap_or(u64::MAX);
-                if found.body.length > limit {
+                if found.body().length > limit {
                     let message =
-                        format!("it has {} bytes, and the target takes {limit}", found.body.length);
+                        format!("it has {} bytes, and the target takes {limit}", found.body().length);
                     return self.refuse(found, reason("too-large", &message));
                 }
                 let step = self.step(found, Action::Send(interaction));
@@ -232,12 +236,12 @@ impl<'a> Planner<'a> {
         let interaction = load.interaction.unwrap_or(Interaction::Create);
         match interaction {
             Interaction::Update => match found.id() {
-                Some(id) if types::is_id(&id) => Ok(interaction),
+                Some(id) if is_id(&id) => Ok(interaction),
                 Some(_) => Err(reason("bad-id", "its id is not one that FHIR allows")),
                 None => Err(reason("no-id", "an update needs an id, and it has none")),
             },
             Interaction::ConditionalCreate | Interaction::ConditionalUpdate => {
-                let identifiers = found.identifiers();
+                let identifiers = found.scanned.identifiers_of(found.bytes);
                 let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
                 let has = target::fhir::criteria(&load.identity, &kind, pairs).is_some();
                 match (has, load.identity.missing) {
@@ -269,7 +273,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Decides about an entry of a Bundle that is executed.
-    fn entry(&mut self, found: &Found<'_>, entry: &fhir::bundle::Entry<'_>) {
+    fn entry(&mut self, found: &Found<'_>, entry: &Entry<'_>) {
         let decided = self.judge_entry(found, entry);
         match (decided, self.refused()) {
             (Err(EntryProblem::Read), _) => {
@@ -285,16 +289,16 @@ impl<'a> Planner<'a> {
     fn judge_entry(
         &self,
         found: &Found<'_>,
-        entry: &fhir::bundle::Entry<'_>,
+        entry: &Entry<'_>,
     ) -> Result<Interaction, EntryProblem> {
         let refused = |code: &str, message: &str| EntryProblem::Refused(reason(code, message));
         if self.settings().interaction.is_some() && entry.resource.is_some() {
             return self.judge(found).map_err(EntryProblem::Refused);
         }
-        let Some(request) = &entry.request else {
+        let Some(request) = &entry.envelope.request else {
             return Err(refused("no-request", "the entry has no request"));
         };
-        let interaction = of_request(request)?;
+        let interaction = of_request(request, entry.bytes)?;
         let needs_resource = !matches!(interaction, Interaction::Delete);
         if needs_resource && entry.resource.is_none() {
             return Err(refused("no-resource", "the entry holds no resource"));
@@ -310,25 +314,32 @@ impl<'a> Planner<'a> {
 
     /// An entry of a batch is refused alone; a transaction is all or nothing.
     fn refuse_entry(&mut self, found: &Found<'_>, problem: Reason) {
-        let entry = found.position.entry.unwrap_or_default();
-        let waiting = match &mut self.bundle {
-            Some(bundle) if bundle.kind == BundleKind::Transaction => {
-                bundle.refused = Some(reason(
-                    "transaction-refused",
-                    &format!("entry {entry} of its transaction cannot be loaded: {}", problem.message),
-                ));
-                std::mem::take(&mut bundle.waiting)
-            }
-            _ => Vec::new(),
-        };
-        let refused = self.refused();
-        for mut step in waiting {
-            if let Some(refused) = &refused {
-                step.action = Action::Unsupported(refused.clone());
-            }
+        self.refuse_transaction(found.position.entry, &problem);
+        self.refuse(found, problem);
+    }
+
+    /// Refuses the whole transaction for one of its entries. Outside transactions it does nothing.
+    fn refuse_transaction(&mut self, entry: Option<u32>, problem: &Reason) {
+        let (Some(entry), Some(bundle)) = (entry, &mut self.bundle) else { return };
+        if bundle.kind != BundleKind::Transaction || bundle.refused.is_some() {
+            return;
+        }
+        let refused = reason(
+            "transaction-refused",
+            &format!("entry {entry} of its transaction cannot be loaded: {}", problem.message),
+        );
+        bundle.refused = Some(refused.clone());
+        for mut step in std::mem::take(&mut bundle.waiting) {
+            step.action = Action::Unsupported(refused.clone());
             self.push(step);
         }
-        self.refuse(found, problem);
+    }
+
+    /// Search results carry the server's remarks on the search as an OperationOutcome
+    /// (<https://hl7.org/fhir/R4/http.html#search>).
+    fn is_search_outcome(&self, found: &Found<'_>) -> bool {
+        self.bundle.as_ref().is_some_and(|b| b.kind == BundleKind::Searchset)
+            && found.scanned.is(found.bytes, "OperationOutcome")
     }
 
     /// Lets a step wait for the others of its group.
@@ -397,21 +408,22 @@ impl<'a> Planner<'a> {
 
     fn step(&self, found: &Found<'_>, action: Action) -> Step {
         let of_url = || {
-            let url = &found.entry.as_ref()?.request.as_ref()?.url;
+            let entry = found.entry.as_ref()?;
+            let url = entry.envelope.request?.url?.text(entry.bytes);
             Some(url.split(['/', '?']).next().unwrap_or_default().to_owned())
         };
         Step {
             number: 0,
             load: self.load,
             position: found.position,
-            body: found.body,
+            body: found.body(),
             kind: found
                 .resource_type()
                 .map(std::borrow::Cow::into_owned)
                 .or_else(of_url)
                 .filter(|kind| types::is_resource_type(kind) || self.check_type(kind).is_ok())
                 .unwrap_or_default(),
-            id: found.id().filter(|id| types::is_id(id)).map(std::borrow::Cow::into_owned),
+            id: found.id().filter(|id| is_id(id)).map(std::borrow::Cow::into_owned),
             action,
         }
     }
@@ -465,15 +477,18 @@ enum EntryProblem {
 }
 
 /// Returns the interaction that an entry's own request asks for.
-fn of_request(request: &Request<'_>) -> Result<Interaction, EntryProblem> {
+fn of_request(request: &Request, entry: &[u8]) -> Result<Interaction, EntryProblem> {
     let refused = |code: &str, message: &str| Err(EntryProblem::Refused(reason(code, message)));
-    let (path, query) = match request.url.split_once('?') {
+    let text = |part: Option<crate::fhir::Part>| part.map(|part| part.text(entry)).unwrap_or_default();
+    let (method, url) = (text(request.method), text(request.url));
+    let (path, query) = match url.split_once('?') {
         Some((path, query)) => (path, Some(query)),
-        None => (request.url.as_ref(), None),
+        None => (url.as_ref(), None),
     };
     let has_id = path.trim_start_matches('/').contains('/');
-    match request.method.as_ref() {
+    match method.as_ref() {
         "GET" | "HEAD" => Err(EntryProblem::Read),
+        _ if path.is_empty() => refused("bad-request-url", "the entry's request names no url"),
         "POST" if path.contains('$') || path.contains("_search") => {
             refused("operation-entry", "the entry calls an operation, and that is not loading")
         }

@@ -14,7 +14,7 @@ use crate::{
     event::{Event, LoadId, Observe},
     manifest::FilePattern,
     record::SourceId,
-    source::{self, Item, Malformed, SourceFile, Spool},
+    source::{self, Fingerprint, Form, Item, Malformed, Origin, SourceFile, Spool},
 };
 
 /// What a survey found.
@@ -77,19 +77,19 @@ pub fn survey(
         problems.extend(found.unmatched.iter().map(nothing_matches));
         for mut file in found.files {
             file.id = SourceId(u32::try_from(sources.len()).unwrap_or(u32::MAX));
-            if file.is_stdin() && sources.iter().any(|source| source.path.is_none()) {
-                problems.push(Diagnostic::error("standard input (`-`) is listed twice; it can be read once"));
-                continue;
-            }
+            let path = match &file.origin {
+                Origin::File(path) => Some(path.clone()),
+                Origin::Stdin => None,
+            };
             surveyor.planner.file();
             match surveyor.read(&file, spool)? {
-                Ok(fingerprint) => sources.push(PlannedSource {
+                Ok((fingerprint, spooled)) => sources.push(PlannedSource {
                     id: file.id,
                     load: id,
-                    name: file.name.clone(),
-                    path: file.path.clone(),
+                    name: path.as_ref().map_or("-".to_owned(), |path| path.display().to_string()),
+                    path,
                     form: file.form,
-                    compression: file.compression,
+                    spooled,
                     fingerprint,
                 }),
                 Err(problem) => problems.push(problem),
@@ -118,7 +118,10 @@ impl Surveyor<'_, '_> {
         &mut self,
         file: &SourceFile,
         spool: Option<&Spool>,
-    ) -> Result<Result<source::Fingerprint, Diagnostic>, Error> {
+    ) -> Result<Result<(Fingerprint, bool), Diagnostic>, Error> {
+        if file.form == Form::Unrecognized {
+            return self.unrecognized(file);
+        }
         let mut failed = None;
         let reading = source::read(file, spool, &mut |item| {
             match self.take(file, &item) {
@@ -134,23 +137,48 @@ impl Surveyor<'_, '_> {
         }
         Ok(match reading {
             Ok(reading) => {
-                if reading.records == 0 && file.form != source::Form::Unrecognized {
-                    self.planner.warn(format!("`{}` holds no records", file.name));
+                if reading.records + reading.malformed == 0 {
+                    self.planner.warn(format!("{} holds no records", file.origin));
                 }
-                Ok(reading.fingerprint)
+                if let Some(note) = reading.note {
+                    self.planner.warn(format!("{}: {note}", file.origin));
+                }
+                let spooled = match (&file.origin, &reading.plain) {
+                    (Origin::File(path), Some(plain)) => path != plain,
+                    _ => true,
+                };
+                let fingerprint = reading.fingerprint.unwrap_or_else(unread);
+                Ok((fingerprint, spooled))
             }
             Err(error) => Err(Diagnostic::error(error.to_string())
-                .hint(format!("mend the file, or leave it out with `!{}`", file.name))),
+                .hint(format!("mend the file, or leave it out with `!{}`", file.origin))),
         })
+    }
+
+    /// A file in a form that is not read is one step, so that it is counted and seen.
+    fn unrecognized(
+        &mut self,
+        file: &SourceFile,
+    ) -> Result<Result<(Fingerprint, bool), Diagnostic>, Error> {
+        let size = match &file.origin {
+            Origin::File(path) => fs_err::metadata(path).map(|m| m.len()).unwrap_or_default(),
+            Origin::Stdin => 0,
+        };
+        self.planner.unrecognized(file, size);
+        self.write()?;
+        Ok(Ok((Fingerprint { size, ..unread() }, false)))
     }
 
     fn take(&mut self, file: &SourceFile, item: &Item<'_>) -> Result<(), Error> {
         match item {
             Item::Record(found) => {
                 self.planner.record(found);
-                self.bytes += found.body.length;
+                self.bytes += found.body().length;
             }
-            Item::BundleStart(start) => return Ok(self.planner.bundle_start(start)),
+            Item::BundleStart(start) => {
+                self.planner.bundle_start(file, start);
+                return Ok(());
+            }
             Item::BundleEnd => self.planner.bundle_end(),
             Item::Malformed(malformed) => {
                 (self.malformed)(file, malformed);
@@ -176,6 +204,11 @@ impl Surveyor<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Of a source whose bytes say nothing about what is loaded.
+fn unread() -> Fingerprint {
+    Fingerprint { size: 0, modified: 0, sha256: String::new() }
 }
 
 fn nothing_matches(pattern: &FilePattern) -> Diagnostic {

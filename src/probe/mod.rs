@@ -62,7 +62,8 @@ async fn of_store(
     settings: &TargetSettings,
 ) -> Result<Facts, Error> {
     let documented = Facts::documented(&settings.store);
-    let response = gate.look_up_all(name.get_store()?).await?;
+    let request = name.get_store()?;
+    let response = gate.look_up(|| request.clone()).await?;
     let is_ensured = match &settings.store {
         Store::GoogleFhir(store) => store.ensure.is_some(),
         Store::Local { .. } => true,
@@ -165,7 +166,7 @@ struct Code {
 }
 
 async fn of_capabilities(gate: &Gate, requests: &Requests) -> Result<Facts, Error> {
-    let response = gate.look_up_all(requests.capabilities()).await?;
+    let response = gate.look_up(|| requests.capabilities()).await?;
     let status = response.status().as_u16();
     let not_fhir = |what: String| Error::Refused {
         what,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     event::{Event, LoadId},
-    fhir::{self, bundle, scan::Scanner},
+    fhir::{Scanner, bundle},
     gate::{
         BuildError, BytePermit, Conclusion, Cost, Exchange, Fault, Moment, Safety, Verdict,
         verdict,
@@ -160,50 +160,6 @@ impl<'a> Batch<'a> {
         conclusion.may_have_been_sent && self.safety() == Safety::Once
     }
 
-    fn make(&self) -> Result<Request<Bytes>, BuildError> {
-        if let Some(bundle_type) = self.bundle {
-            return self.make_bundle(bundle_type);
-        }
-        let (Some(step), Some(body)) = (self.steps.first(), self.bodies.first()) else {
-            return Err(BuildError::new("there is nothing to send"));
-        };
-        let (kind, body) = (step.kind.as_str(), body.clone());
-        let conditions = || {
-            conditions(&self.settings, kind, &body)
-                .ok_or_else(|| BuildError::new("its identifier is no longer what it was when it was planned"))
-        };
-        Ok(match step.action.interaction() {
-            Some(Interaction::Update) => {
-                self.requests.update(kind, step.id.as_deref().unwrap_or_default(), body)
-            }
-            Some(Interaction::ConditionalCreate) => {
-                let criteria = conditions()?;
-                self.requests.create(kind, body, Some(&criteria))
-            }
-            Some(Interaction::ConditionalUpdate) => {
-                let criteria = conditions()?;
-                self.requests.conditional_update(kind, &criteria, body)
-            }
-            _ => self.requests.create(kind, body, None),
-        })
-    }
-
-    /// The entries go out as they stand in the file, unless the load sets the interaction: then each gets a request
-    /// of its own, around the same resource bytes.
-    fn make_bundle(&self, bundle_type: BundleType) -> Result<Request<Bytes>, BuildError> {
-        let kind = bundle_type.as_str();
-        if self.settings.interaction.is_none() {
-            return Ok(self.requests.bundle(kind, self.bodies.iter().map(AsRef::as_ref)));
-        }
-        let entries = self
-            .steps
-            .iter()
-            .zip(&self.bodies)
-            .map(|(step, entry)| remade(&self.settings, step, entry))
-            .collect::<Result<Vec<Vec<u8>>, BuildError>>()?;
-        Ok(self.requests.bundle(kind, entries.iter().map(Vec::as_slice)))
-    }
-
     /// Reads the answer to a Bundle that was taken as a whole.
     fn read_bundle(&mut self, response: &Response<Bytes>) -> Verdict {
         let answers = match entries(response.body(), self.steps.len()) {
@@ -292,7 +248,7 @@ impl Exchange for Batch<'_> {
                 Err(error) => return Err(BuildError::new(&error.to_string())),
             }
         }
-        self.make()
+        make(&self.requests, &self.settings, self.bundle, &self.steps, &self.bodies)
     }
 
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {
@@ -360,27 +316,80 @@ impl Exchange for Batch<'_> {
     }
 }
 
+/// Makes the request of one record, or of the records of a Bundle.
+pub(super) fn make(
+    requests: &Requests,
+    settings: &LoadSettings,
+    bundle: Option<BundleType>,
+    steps: &[Step],
+    bodies: &[Bytes],
+) -> Result<Request<Bytes>, BuildError> {
+    if let Some(bundle_type) = bundle {
+        return make_bundle(requests, settings, bundle_type, steps, bodies);
+    }
+    let (Some(step), Some(body)) = (steps.first(), bodies.first()) else {
+        return Err(BuildError::new("there is nothing to send"));
+    };
+    let (kind, body) = (step.kind.as_str(), body.clone());
+    let conditions = || {
+        conditions(settings, kind, &body).ok_or_else(|| {
+            BuildError::new("its identifier is no longer what it was when it was planned")
+        })
+    };
+    Ok(match step.action.interaction() {
+        Some(Interaction::Update) => {
+            requests.update(kind, step.id.as_deref().unwrap_or_default(), body)
+        }
+        Some(Interaction::ConditionalCreate) => {
+            let criteria = conditions()?;
+            requests.create(kind, body, Some(&criteria))
+        }
+        Some(Interaction::ConditionalUpdate) => {
+            let criteria = conditions()?;
+            requests.conditional_update(kind, &criteria, body)
+        }
+        _ => requests.create(kind, body, None),
+    })
+}
+
+/// The entries go out as they stand in the file, unless the load sets the interaction: then each gets a request of
+/// its own, around the same resource bytes.
+fn make_bundle(
+    requests: &Requests,
+    settings: &LoadSettings,
+    bundle_type: BundleType,
+    steps: &[Step],
+    bodies: &[Bytes],
+) -> Result<Request<Bytes>, BuildError> {
+    let kind = bundle_type.as_str();
+    if settings.interaction.is_none() {
+        return Ok(requests.bundle(kind, bodies.iter().map(AsRef::as_ref)));
+    }
+    let entries = steps
+        .iter()
+        .zip(bodies)
+        .map(|(step, entry)| remade(settings, step, entry))
+        .collect::<Result<Vec<Vec<u8>>, BuildError>>()?;
+    Ok(requests.bundle(kind, entries.iter().map(Vec::as_slice)))
+}
+
 fn safety_of(interaction: Interaction) -> Safety {
     if interaction.is_idempotent() { Safety::Idempotent } else { Safety::Once }
 }
 
 /// Returns the criteria that identify a resource, from its own bytes: they never stand in a plan (design §10).
 fn conditions(settings: &LoadSettings, kind: &str, body: &[u8]) -> Option<String> {
-    let mut scanner = Scanner::default();
+    let mut scanner = Scanner::new();
     let scanned = scanner.scan(body).ok()?;
-    let identifiers = fhir::identifiers(scanned, body);
+    let identifiers = scanned.identifiers_of(body);
     criteria(&settings.identity, kind, identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref())))
 }
 
 /// Makes an entry anew around its resource, with the request that the load asks for.
 fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>, BuildError> {
     let changed = || BuildError::new("an entry is no longer what it was when it was planned");
-    let envelope = bundle::read(entry).map_err(|_| changed())?;
-    let resource = envelope
-        .resource
-        .as_ref()
-        .and_then(|span| entry.get(span.clone()))
-        .ok_or_else(changed)?;
+    let envelope = bundle::envelope(entry).map_err(|_| changed())?;
+    let resource = envelope.resource.map(|part| part.of(entry)).ok_or_else(changed)?;
     let kind = step.kind.as_str();
     let (method, url, if_none_exist) = match step.action.interaction() {
         Some(Interaction::Update) => {
@@ -406,7 +415,7 @@ fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>,
     out.push(b'{');
     if let Some(full_url) = &envelope.full_url {
         out.extend_from_slice(b"\"fullUrl\":");
-        out.extend_from_slice(serde_json::json!(full_url).to_string().as_bytes());
+        out.extend_from_slice(serde_json::json!(full_url.text(entry)).to_string().as_bytes());
         out.push(b',');
     }
     out.extend_from_slice(b"\"resource\":");

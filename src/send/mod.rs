@@ -27,10 +27,12 @@ mod counts;
 mod exchange;
 mod feed;
 mod load;
+mod rehearse;
 mod settle;
 mod stop;
 
 pub use counts::Counts;
+pub use rehearse::{Rehearsed, rehearse};
 pub use stop::Stop;
 
 /// A target that has been connected to.

@@ -60,10 +60,9 @@ pub(super) fn rejected(
     let mut line = blank(record, Outcome::Rejected, attempted);
     line.status = Some(status);
     line.note = note;
-    if let Some(problem) = outcome::read(answer) {
-        line.code = problem.code;
-        line.expression = problem.expression;
-    }
+    let problem = outcome::read(answer);
+    line.code = problem.code;
+    line.expression = problem.expression;
     let said = String::from_utf8_lossy(answer).into_owned();
     Settlement { line, said: Some(said) }
 }

@@ -5,6 +5,7 @@
 //! done with a record is decided by `plan`.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -123,6 +124,41 @@ pub struct Found<'a> {
     pub entry: Option<Entry<'a>>,
 }
 
+impl Found<'_> {
+    /// Returns the resource type, where the record has one.
+    pub fn resource_type(&self) -> Option<Cow<'_, str>> {
+        self.scanned.resource_type.map(|part| part.text(self.bytes))
+    }
+
+    /// Returns the id in the file, where the record has one.
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        self.scanned.id.map(|part| part.text(self.bytes))
+    }
+
+    /// Returns where the resource alone stands in the source; empty for an entry without one.
+    pub fn body(&self) -> Span {
+        match &self.entry {
+            None => self.position.span,
+            Some(entry) => entry
+                .resource
+                .unwrap_or(Span { start: self.position.span.start, length: 0 }),
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.problem.what)?;
+        if !self.problem.path.is_empty() {
+            write!(f, " at {}", self.problem.path)?;
+        }
+        match self.position.entry {
+            Some(entry) => write!(f, " (entry {entry})"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The entry of a Bundle around a record.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
@@ -194,14 +230,13 @@ pub struct Reading {
 
 /// Why a source could not be read to its end. Records that were found before stay found.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {origin}{after}", after = After(*.records))]
+#[error("cannot read {origin}{after}: {kind}", after = After(*.records))]
 pub struct Error {
     /// The source.
     pub origin: Origin,
     /// How many records had been found by then.
     pub records: u64,
     /// What happened.
-    #[source]
     pub kind: Kind,
 }
 

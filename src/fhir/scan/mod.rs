@@ -4,7 +4,7 @@
 //! `resourceType`, `id`, `identifier`, `contained` and `text` only at the top. What the names mean for a target is
 //! decided by `plan`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use memchr::memmem;
 
@@ -43,6 +43,16 @@ impl Scanned {
     pub fn is(&self, bytes: &[u8], name: &str) -> bool {
         self.resource_type
             .is_some_and(|part| part.text(bytes) == name)
+    }
+
+    /// Returns the identifiers that have a system and a value, as texts.
+    pub fn identifiers_of<'a>(&self, bytes: &'a [u8]) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+        self.identifiers
+            .iter()
+            .filter_map(|identifier| {
+                Some((identifier.system?.text(bytes), identifier.value?.text(bytes)))
+            })
+            .collect()
     }
 
     fn clear(&mut self) {

@@ -1,0 +1,61 @@
+//! Whether a saved plan still holds: its sources are what they were, and its targets say what they said.
+
+use std::ops::ControlFlow;
+
+use super::{Header, PlannedSource};
+use crate::{
+    diagnostic::Diagnostic,
+    source::{self, Form, Origin, SourceFile, Spool},
+};
+
+/// Reads every source again and names those that are no longer what they were.
+///
+/// Their content counts, not their time: a file that was copied is the same file. Compressed ones go into the spool on
+/// the way, for the load that follows.
+pub fn changed_sources(sources: &[PlannedSource], spool: &Spool) -> Vec<Diagnostic> {
+    sources.iter().filter_map(|source| changed(source, spool)).collect()
+}
+
+fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
+    let again = "plan again with `stoker plan --out`";
+    let path = source.path.as_ref()?;
+    if source.form == Form::Unrecognized {
+        return None;
+    }
+    let file = SourceFile { id: source.id, origin: Origin::File(path.clone()), form: source.form };
+    match source::read(&file, Some(spool), &mut |_| ControlFlow::Continue(())) {
+        Err(error) => Some(Diagnostic::error(error.to_string()).hint(again)),
+        Ok(reading) => {
+            let is_same = reading.fingerprint.is_some_and(|now| {
+                (now.size, &now.sha256) == (source.fingerprint.size, &source.fingerprint.sha256)
+            });
+            (!is_same).then(|| {
+                Diagnostic::error(format!("{} has changed since the plan was made", source.name))
+                    .hint(again)
+            })
+        }
+    }
+}
+
+/// Names the targets whose facts are no longer those on which the plan relies.
+///
+/// A store that was to be created and is there by now is no change that matters.
+pub fn changed_facts(planned: &Header, now: &Header) -> Vec<Diagnostic> {
+    planned
+        .targets
+        .iter()
+        .zip(&now.targets)
+        .filter(|(then, now)| {
+            let (mut then, mut now) = (then.facts.clone(), now.facts.clone());
+            for facts in [&mut then, &mut now] {
+                (facts.assumed, facts.missing) = (false, false);
+            }
+            then != now
+        })
+        .map(|(then, _)| {
+            let name = &then.settings.name;
+            Diagnostic::error(format!("target `{name}` is no longer what the plan relies on"))
+                .hint("its settings or its CapabilityStatement have changed; plan again")
+        })
+        .collect()
+}

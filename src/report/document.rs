@@ -1,0 +1,256 @@
+//! The types of `report.json`: what a report says, and its schema.
+//!
+//! No content of records stands here, and no word of a server but its `issue.code` and `issue.expression`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::record::Outcome;
+
+/// The version of `report.json`. It changes when a field goes away or changes its meaning, not when one is added.
+pub const VERSION: u32 = 1;
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(title = "Stoker report", deny_unknown_fields)]
+pub struct Report {
+    /// The version of this format.
+    pub report: u32,
+    /// The version of Stoker that began the run.
+    pub stoker: String,
+    /// The run: the name of its directory.
+    pub run: String,
+    /// The manifest's name.
+    pub name: String,
+    /// The manifest's file.
+    pub manifest: String,
+    /// How the last session ended.
+    pub ended: Ended,
+    /// Why, where it was stopped.
+    pub reason: Option<String>,
+    /// When the first session began.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub started: Option<Timestamp>,
+    /// When the last session ended in order.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub finished: Option<Timestamp>,
+    /// How many sessions the run took: one, and one for each time it was resumed.
+    pub sessions: u32,
+    /// How long the sessions lasted together, in milliseconds; time between sessions is not counted.
+    pub duration_ms: u64,
+    /// Records of the plan; the sum of all outcomes.
+    pub records: u64,
+    /// Bytes of the records' resources.
+    pub bytes: u64,
+    /// Records per outcome.
+    pub outcomes: Totals,
+    /// Records that the target answered for, per second of the duration; none where nothing was measured.
+    pub records_per_second: Option<f64>,
+    /// The requests of all sessions.
+    pub requests: Requests,
+    /// How long the last attempts took that settled records; none where nothing was sent.
+    pub latency: Option<Latency>,
+    /// Per load, in the order of the manifest.
+    pub loads: Vec<LoadReport>,
+    /// Records per resource type and outcome. Records without a type stand under the empty name.
+    pub types: BTreeMap<String, Totals>,
+    /// What went wrong, alike problems together: rejected first, then unknown, blocked, unsupported; within one
+    /// outcome the most frequent first.
+    pub problems: Vec<Problem>,
+    /// Records with a problem that `problems` does not list, because too many kinds of problems came.
+    pub unlisted_problems: u64,
+}
+
+/// How the last session of a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Every record has its outcome.
+    Complete,
+    /// The user interrupted it.
+    Interrupted,
+    /// More records failed than `max_errors` allows.
+    MaxErrors,
+    /// The target or the credentials failed.
+    Target,
+    /// Reading a source failed.
+    Source,
+    /// Its end is not in the journal: it was killed, or is still going on.
+    Unfinished,
+}
+
+/// Records per outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Totals {
+    /// The store holds a new resource.
+    pub created: u64,
+    /// The store holds a new version.
+    pub updated: u64,
+    /// The store already held this content.
+    pub unchanged: u64,
+    /// A condition hit an existing resource; its content was not compared.
+    pub matched: u64,
+    /// The same identity and content as the record at another position.
+    pub duplicate: u64,
+    /// Never sent: it cannot be loaded there.
+    pub unsupported: u64,
+    /// Refused by the store.
+    pub rejected: u64,
+    /// Never sent: a record that it needs did not arrive.
+    pub blocked: u64,
+    /// Sent, and nothing can prove what became of it.
+    pub unknown: u64,
+    /// Not tried: the run was interrupted or stopped.
+    pub pending: u64,
+}
+
+impl Totals {
+    fn slot(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Created => &mut self.created,
+            Outcome::Updated => &mut self.updated,
+            Outcome::Unchanged => &mut self.unchanged,
+            Outcome::Matched => &mut self.matched,
+            Outcome::Duplicate => &mut self.duplicate,
+            Outcome::Unsupported => &mut self.unsupported,
+            Outcome::Rejected => &mut self.rejected,
+            Outcome::Blocked => &mut self.blocked,
+            Outcome::Unknown => &mut self.unknown,
+            Outcome::Pending => &mut self.pending,
+        }
+    }
+
+    /// Counts a record.
+    pub fn count(&mut self, outcome: Outcome) {
+        *self.slot(outcome) += 1;
+    }
+
+    /// Returns how many records ended so.
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        *self.clone().slot(outcome)
+    }
+
+    /// Returns how many records there are.
+    pub fn sum(&self) -> u64 {
+        Outcome::ALL.iter().map(|outcome| self.of(*outcome)).sum()
+    }
+
+    /// Returns how many records are in the store as their sources want them.
+    pub fn well(&self) -> u64 {
+        Outcome::ALL
+            .iter()
+            .filter(|outcome| outcome.is_well())
+            .map(|outcome| self.of(*outcome))
+            .sum()
+    }
+
+    /// Returns how many records were sent, or compared, and have an outcome that the target gave or withheld.
+    pub fn answered(&self) -> u64 {
+        self.created + self.updated + self.unchanged + self.matched + self.rejected + self.unknown
+    }
+}
+
+/// The requests of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Requests {
+    /// Requests sent, repeated ones included, look-ups not.
+    pub sent: u64,
+    /// Requests that repeated an earlier one.
+    pub retries: u64,
+    /// How often each HTTP status came; `none` where no response came.
+    pub statuses: BTreeMap<String, u64>,
+    /// Bytes of request bodies.
+    pub bytes_sent: u64,
+    /// Bytes of response bodies.
+    pub bytes_received: u64,
+}
+
+/// How long attempts took, in microseconds, waiting not counted; exact to three digits.
+///
+/// Every record counts with the last attempt of the request in which it travelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Latency {
+    /// How many records it was measured for.
+    pub records: u64,
+    /// Half of them took no longer.
+    pub p50_us: u64,
+    /// 95 in a hundred took no longer.
+    pub p95_us: u64,
+    /// 99 in a hundred took no longer.
+    pub p99_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+/// What became of a load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LoadReport {
+    /// Its name.
+    pub name: String,
+    /// The name of its target.
+    pub target: String,
+    /// Files read.
+    pub files: u64,
+    /// Its records.
+    pub records: u64,
+    /// Bytes of the records' resources.
+    pub bytes: u64,
+    /// Records per outcome.
+    pub outcomes: Totals,
+}
+
+/// Records that went wrong in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Problem {
+    /// The load.
+    pub load: String,
+    /// The resource type; empty where the record has none.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// One of `rejected`, `unknown`, `blocked`, `unsupported`.
+    pub outcome: &'static str,
+    /// The HTTP status, of the entry where it travelled in a Bundle.
+    pub status: Option<u16>,
+    /// `issue.code` of the server's OperationOutcome, or Stoker's word for what is not supported.
+    pub code: Option<String>,
+    /// How many records.
+    pub records: u64,
+    /// The first few of them.
+    pub examples: Vec<Example>,
+}
+
+/// One record of a [`Problem`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Example {
+    /// Its number in the plan, as in `records.ndjson`.
+    pub record: u64,
+    /// The file.
+    pub file: String,
+    /// The line on which it begins, from 1.
+    pub line: u64,
+    /// The index in `Bundle.entry`, from 0, of an entry.
+    pub entry: Option<u32>,
+    /// Where in the record: `issue.expression`.
+    pub expression: Vec<String>,
+    /// Stoker's own words.
+    pub note: Option<String>,
+}
+
+impl Example {
+    /// Returns the position for people, as `file:line` or `file:line (entry 3)`.
+    pub fn place(&self) -> String {
+        match self.entry {
+            Some(entry) => format!("{}:{} (entry {entry})", self.file, self.line),
+            None => format!("{}:{}", self.file, self.line),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `records.ndjson`, one line for every record of the plan, and `ids.ndjson`, which id the store gave to whom.
+//!
+//! ```json
+//! {"record":0,"load":"people","target":"clinic","position":{"file":"a.ndjson","index":0,"line":1,"start":0,"length":91},"type":"Patient","interaction":"create","outcome":"created","attempts":1,"status":201,"id":"…","version":"…","latency_us":1830}
+//! {"target":"clinic","source":"Patient/p1","assigned":"Patient/…","record":0}
+//! ```
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Error, staged::Staged, walk::Record};
+use crate::{
+    plan::file::Saved,
+    record::{Interaction, Outcome},
+};
+
+#[derive(Serialize)]
+struct RecordLine<'a> {
+    record: u64,
+    load: &'a str,
+    target: &'a str,
+    position: PositionLine<'a>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interaction: Option<Interaction>,
+    outcome: Outcome,
+    attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    expression: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+}
+
+/// Where a record stands, as all documents with a line a record write it.
+#[derive(Serialize)]
+pub(super) struct PositionLine<'a> {
+    file: &'a str,
+    index: u64,
+    line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<u32>,
+    start: u64,
+    length: u64,
+}
+
+impl<'a> PositionLine<'a> {
+    pub(super) fn of(plan: &'a Saved, record: &Record) -> Self {
+        let position = record.step.position;
+        Self {
+            file: plan.source_name(position.source),
+            index: position.index,
+            line: position.line,
+            entry: position.entry,
+            start: position.span.start,
+            length: position.span.length,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct IdLine<'a> {
+    target: &'a str,
+    source: Option<String>,
+    assigned: String,
+    record: u64,
+}
+
+/// Both files, being written.
+#[derive(Debug)]
+pub(super) struct Records {
+    records: Staged,
+    ids: Staged,
+}
+
+impl Records {
+    pub(super) fn create(directory: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            records: Staged::create(&directory.join("records.ndjson"))?,
+            ids: Staged::create(&directory.join("ids.ndjson"))?,
+        })
+    }
+
+    pub(super) fn take(&mut self, plan: &Saved, record: &Record) -> Result<(), Error> {
+        let step = &record.step;
+        let load = plan.header.loads.get(step.load.0 as usize);
+        let target = load.map_or("", |load| load.target.as_str());
+        self.records.line(&RecordLine {
+            record: step.number,
+            load: load.map_or("", |load| load.name.as_str()),
+            target,
+            position: PositionLine::of(plan, record),
+            kind: &step.kind,
+            interaction: step.action.interaction(),
+            outcome: record.outcome,
+            attempts: record.attempts,
+            status: record.status,
+            id: record.id.as_deref(),
+            version: record.version.as_deref(),
+            latency_us: record.latency_us,
+            code: record.code.as_deref(),
+            expression: &record.expression,
+            note: record.note.as_deref(),
+        })?;
+        // What the store holds under an id; after a delete it holds nothing.
+        let held =
+            record.outcome.is_well() && step.action.interaction() != Some(Interaction::Delete);
+        if let Some(id) = &record.id
+            && held
+            && !step.kind.is_empty()
+        {
+            self.ids.line(&IdLine {
+                target,
+                source: step.id.as_ref().map(|id| format!("{}/{id}", step.kind)),
+                assigned: format!("{}/{id}", step.kind),
+                record: step.number,
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<(), Error> {
+        self.records.finish()?;
+        self.ids.finish()
+    }
+}

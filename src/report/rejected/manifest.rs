@@ -1,0 +1,362 @@
+//! `rejected/manifest.yaml`: loads the rejected records again, with the settings of the run that they come from.
+//!
+//! It is written in the manifest's own shape (design §8) from the settings that the plan holds: these name the places
+//! of secrets and hold none, and their paths do not depend on where this manifest stands.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use serde::Serialize;
+use serde_yaml::Value;
+
+use super::super::{Error, text};
+use crate::{
+    event::LoadId,
+    manifest::{Auth, LoadSettings, Missing, SecretPlace, Store, TargetSettings},
+    plan::Header,
+    record::Interaction,
+    unit::{ByteSize, Rate, Window},
+};
+
+/// What the manifest is made from.
+#[derive(Debug)]
+pub(super) struct Skeleton {
+    header: Header,
+}
+
+#[derive(Serialize)]
+struct Manifest {
+    version: u32,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    targets: BTreeMap<String, Target>,
+    loads: Vec<Load>,
+}
+
+#[derive(Serialize, Default)]
+#[serde(default)]
+struct Target {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    google: Option<Google>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fhir: Option<Fhir>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<Local>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ensure: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota_project: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_rate: Option<String>,
+    concurrency: u32,
+    timeout: String,
+    retry: Retry,
+    give_up_after: String,
+}
+
+#[derive(Serialize)]
+struct Google {
+    project: String,
+    location: String,
+    dataset: String,
+    fhir_store: String,
+    endpoint: String,
+}
+
+#[derive(Serialize)]
+struct Fhir {
+    url: String,
+}
+
+#[derive(Serialize)]
+struct Local {
+    dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct Tls {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+#[derive(Serialize, Default)]
+struct Retry {
+    attempts: u32,
+    base: String,
+    max: String,
+}
+
+#[derive(Serialize)]
+struct Load {
+    name: String,
+    target: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    after: Vec<String>,
+    files: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interaction: Option<Interaction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    compare: bool,
+}
+
+impl Skeleton {
+    pub(super) fn of(header: &Header) -> Self {
+        Self {
+            header: header.clone(),
+        }
+    }
+
+    /// Renders the manifest for the loads that have rejected records, each with the globs of its files.
+    pub(super) fn render(
+        &self,
+        loads: &[(LoadId, Vec<String>)],
+        path: &Path,
+    ) -> Result<String, Error> {
+        let chosen: Vec<_> = loads
+            .iter()
+            .filter_map(|(id, files)| Some((self.header.loads.get(id.0 as usize)?, files)))
+            .collect();
+        let is_chosen = |name: &String| chosen.iter().any(|(load, _)| load.name == *name);
+        let targets = self.header.targets.iter().map(|target| &target.settings);
+        let manifest = Manifest {
+            version: 1,
+            name: format!("{}-rejected", self.header.name),
+            state: self.header.run.state.as_deref().map(shown),
+            targets: targets
+                .filter(|target| chosen.iter().any(|(load, _)| load.target == target.name))
+                .map(|settings| (settings.name.clone(), target(settings)))
+                .collect(),
+            loads: chosen
+                .iter()
+                .map(|(settings, files)| {
+                    let mut load = load(settings);
+                    load.after.retain(is_chosen);
+                    load.files.extend(files.iter().cloned());
+                    load
+                })
+                .collect(),
+        };
+        let text = serde_yaml::to_value(&manifest)
+            .map(escaped)
+            .and_then(|manifest| serde_yaml::to_string(&manifest))
+            .map_err(|e| Error::write(path, &e))?;
+        Ok(format!(
+            "# Loads the records that were rejected: mend the files beside this one, then\n#   stoker load {}\n\
+             # The answers of the server stand in the files named `*.answers.ndjson`.\n{text}",
+            text::quoted(path)
+        ))
+    }
+}
+
+fn target(settings: &TargetSettings) -> Target {
+    let mut target = Target {
+        auth: auth(settings),
+        proxy: settings.proxy.as_ref().map(ToString::to_string),
+        headers: settings.headers.clone(),
+        quota_project: settings.quota_project.clone(),
+        rate: settings.rate.map(|rate| rate.to_string()),
+        bytes_rate: settings.bytes_rate.map(bytes_rate),
+        concurrency: settings.concurrency,
+        timeout: duration(settings.timeout),
+        retry: Retry {
+            attempts: settings.retry.attempts,
+            base: duration(settings.retry.base),
+            max: duration(settings.retry.max),
+        },
+        give_up_after: duration(settings.give_up_after),
+        ..Target::default()
+    };
+    let tls = &settings.tls;
+    if tls.ca.is_some() || tls.certificate.is_some() || tls.key.is_some() {
+        target.tls = Some(Tls {
+            ca: tls.ca.as_deref().map(shown),
+            certificate: tls.certificate.as_deref().map(shown),
+            key: tls.key.as_deref().map(shown),
+        });
+    }
+    match &settings.store {
+        Store::GoogleFhir(store) => {
+            target.google = Some(Google {
+                project: store.project.clone(),
+                location: store.location.clone(),
+                dataset: store.dataset.clone(),
+                fhir_store: store.fhir_store.clone(),
+                endpoint: store.endpoint.to_string(),
+            });
+            target.ensure = store.ensure.as_ref().map(|fields| {
+                if fields.is_empty() {
+                    Value::Bool(true)
+                } else {
+                    object(fields)
+                }
+            });
+        }
+        Store::Fhir { url } => {
+            target.fhir = Some(Fhir {
+                url: url.to_string(),
+            });
+        }
+        Store::Local { dir, store } => {
+            target.local = Some(Local {
+                dir: shown(dir),
+                store: (!store.is_empty()).then(|| object(store)),
+            });
+        }
+    }
+    target
+}
+
+/// Renders what differs from what a target of its kind has by itself.
+fn auth(settings: &TargetSettings) -> Option<Value> {
+    let google = matches!(settings.store, Store::GoogleFhir(_));
+    match &settings.auth {
+        Auth::None if google => Some(Value::from("none")),
+        Auth::None => None,
+        Auth::Google { credentials: None } if google => None,
+        Auth::Google { credentials: None } => Some(Value::from("google")),
+        Auth::Google {
+            credentials: Some(file),
+        } => Some(map([(
+            "google",
+            map([("credentials", Value::from(shown(file)))]),
+        )])),
+        Auth::Bearer(place) => Some(map([("bearer", secret(place))])),
+        Auth::Basic { user, password } => Some(map([(
+            "basic",
+            map([
+                ("user", Value::from(user.as_str())),
+                ("password", secret(password)),
+            ]),
+        )])),
+    }
+}
+
+fn secret(place: &SecretPlace) -> Value {
+    match place {
+        SecretPlace::Env(name) => map([("env", Value::from(name.as_str()))]),
+        SecretPlace::File(file) => map([("file", Value::from(shown(file)))]),
+    }
+}
+
+fn load(settings: &LoadSettings) -> Load {
+    let identity = &settings.identity;
+    let mut systems: serde_yaml::Mapping = identity
+        .systems
+        .iter()
+        .map(|(kind, systems)| {
+            let systems = systems.iter().map(|s| Value::from(s.as_str())).collect();
+            (Value::from(kind.as_str()), Value::Sequence(systems))
+        })
+        .collect();
+    if identity.missing == Missing::Create {
+        systems.insert(Value::from("missing"), Value::from("create"));
+    }
+    Load {
+        name: settings.name.clone(),
+        target: settings.target.clone(),
+        after: settings.after.clone(),
+        files: Vec::new(),
+        interaction: settings.interaction,
+        identity: (!systems.is_empty()).then_some(Value::Mapping(systems)),
+        compare: settings.compare,
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Renders a duration exactly, as a manifest writes it.
+fn duration(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 {
+        format!("{}s", duration.as_secs())
+    } else {
+        format!("{}ms", duration.as_secs_f64() * 1000.0)
+    }
+}
+
+/// Renders a rate in bytes exactly: `ByteSize` rounds.
+fn bytes_rate(rate: Rate) -> String {
+    let bytes = rate.amount.get();
+    let window = match rate.window {
+        Window::Second => "s",
+        Window::Minute => "min",
+    };
+    let exact = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")]
+        .into_iter()
+        .find(|(unit, _)| bytes % unit == 0);
+    match exact {
+        Some((unit, name)) => format!("{} {name}/{window}", bytes / unit),
+        None => format!("{} B/{window}", ByteSize(bytes.into()).0),
+    }
+}
+
+fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    let entries = entries.into_iter().map(|(k, v)| (Value::from(k), v));
+    Value::Mapping(entries.collect())
+}
+
+fn object(fields: &BTreeMap<String, serde_json::Value>) -> Value {
+    let fields = fields.iter();
+    Value::Mapping(
+        fields
+            .map(|(name, value)| (Value::from(name.as_str()), yaml(value)))
+            .collect(),
+    )
+}
+
+/// Turns JSON into YAML by hand: the numbers of serde_json, which keep their text, serialize as an object of
+/// their own elsewhere.
+fn yaml(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Bool(*flag),
+        serde_json::Value::Number(number) => {
+            if let Some(integer) = number.as_i64() {
+                Value::from(integer)
+            } else {
+                number
+                    .as_f64()
+                    .map_or_else(|| Value::from(number.to_string()), Value::from)
+            }
+        }
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Array(values) => Value::Sequence(values.iter().map(yaml).collect()),
+        serde_json::Value::Object(fields) => Value::Mapping(
+            fields
+                .iter()
+                .map(|(name, value)| (Value::from(name.as_str()), yaml(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// Keeps `${` in values from being read as a variable: the settings have been through that once.
+fn escaped(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace("${", "$${")),
+        Value::Sequence(values) => Value::Sequence(values.into_iter().map(escaped).collect()),
+        Value::Mapping(fields) => {
+            Value::Mapping(fields.into_iter().map(|(k, v)| (k, escaped(v))).collect())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,253 @@
+//! Sums a run up, in one pass over its records.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use indexmap::IndexMap;
+
+use super::{
+    Error,
+    document::{
+        Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
+    },
+    walk::{Joined, Record},
+};
+use crate::{
+    journal::{History, RunDirectory, format::Ending},
+    plan::file::Saved,
+    record::Outcome,
+};
+
+/// How many kinds of problems a report lists. Real runs have a handful; the bound keeps a server that makes up a new
+/// code for every record from growing the report with the input.
+const KINDS: usize = 100;
+
+/// How many records of a kind of problem are named; all of them stand in `records.ndjson`.
+const EXAMPLES: usize = 3;
+
+/// Computes the report of a run from its directory.
+///
+/// # Errors
+///
+/// When plan or journal cannot be read, or do not agree: the totals of a report always equal the plan's count.
+pub fn of(run: &RunDirectory) -> Result<Report, Error> {
+    let mut joined = Joined::open(run)?;
+    let mut tally = Tally::new(joined.plan());
+    joined.walk(|plan, record| {
+        tally.take(plan, record);
+        Ok(())
+    })?;
+    let planned = joined.plan().summary.records();
+    let counted = tally.outcomes.sum();
+    if planned != counted {
+        return Err(joined.disagree(format!(
+            "the plan counts {planned} records, and {counted} have an outcome"
+        )));
+    }
+    Ok(tally.report(run, joined.plan(), joined.history()))
+}
+
+type Kind = (u32, String, Outcome, Option<u16>, Option<String>);
+
+struct Tally {
+    outcomes: Totals,
+    loads: Vec<LoadReport>,
+    types: BTreeMap<String, Totals>,
+    problems: IndexMap<Kind, (u64, Vec<Example>)>,
+    unlisted: u64,
+    latencies: Option<Histogram<u64>>,
+    longest: u64,
+}
+
+impl Tally {
+    fn new(plan: &Saved) -> Self {
+        let loads = plan.header.loads.iter().enumerate().map(|(i, load)| {
+            let summary = plan.summary.loads.get(i);
+            LoadReport {
+                name: load.name.clone(),
+                target: load.target.clone(),
+                files: summary.map_or(0, |s| s.files),
+                records: 0,
+                bytes: 0,
+                outcomes: Totals::default(),
+            }
+        });
+        Self {
+            outcomes: Totals::default(),
+            loads: loads.collect(),
+            types: BTreeMap::new(),
+            problems: IndexMap::new(),
+            unlisted: 0,
+            // Three digits keep the histogram at some 50 kB whatever its range. Two to five never fail.
+            latencies: Histogram::new(3).ok(),
+            longest: 0,
+        }
+    }
+
+    fn take(&mut self, plan: &Saved, record: &Record) {
+        let Record { step, outcome, .. } = record;
+        self.outcomes.count(*outcome);
+        match self.types.get_mut(&step.kind) {
+            Some(totals) => totals.count(*outcome),
+            None => self
+                .types
+                .entry(step.kind.clone())
+                .or_default()
+                .count(*outcome),
+        }
+        if let Some(load) = self.loads.get_mut(step.load.0 as usize) {
+            load.records += 1;
+            load.bytes += step.body.length;
+            load.outcomes.count(*outcome);
+        }
+        if let (Some(latency), Some(latencies)) = (record.latency_us, &mut self.latencies) {
+            latencies.saturating_record(latency);
+            self.longest = std::cmp::max(self.longest, latency);
+        }
+        if severity(*outcome).is_some() {
+            self.problem(plan, record);
+        }
+    }
+
+    fn problem(&mut self, plan: &Saved, record: &Record) {
+        let step = &record.step;
+        let kind = (
+            step.load.0,
+            step.kind.clone(),
+            record.outcome,
+            record.status,
+            record.code.clone(),
+        );
+        let full = self.problems.len() >= KINDS;
+        let (count, examples) = match self.problems.entry(kind) {
+            indexmap::map::Entry::Occupied(entry) => entry.into_mut(),
+            indexmap::map::Entry::Vacant(_) if full => {
+                self.unlisted += 1;
+                return;
+            }
+            indexmap::map::Entry::Vacant(entry) => entry.insert_entry((0, Vec::new())).into_mut(),
+        };
+        *count += 1;
+        if examples.len() < EXAMPLES {
+            examples.push(Example {
+                record: step.number,
+                file: plan.source_name(step.position.source).to_owned(),
+                line: step.position.line,
+                entry: step.position.entry,
+                expression: record.expression.clone(),
+                note: record.note.clone(),
+            });
+        }
+    }
+
+    fn report(self, run: &RunDirectory, plan: &Saved, history: &History) -> Report {
+        let mut requests = Requests::default();
+        let mut duration_ms = 0;
+        for tally in history.tallies.values() {
+            duration_ms += tally.elapsed_ms;
+            requests.sent += tally.requests;
+            requests.retries += tally.retries;
+            requests.bytes_sent += tally.bytes_sent;
+            requests.bytes_received += tally.bytes_received;
+            for (status, count) in &tally.statuses {
+                *requests.statuses.entry(status.clone()).or_default() += count;
+            }
+        }
+        // An end that is not the last session's is that of an earlier one: the last was killed, or goes on.
+        let last = history.sessions.last().map(|session| session.number);
+        let end = history
+            .end
+            .as_ref()
+            .filter(|end| Some(end.session) == last);
+        let names: Vec<_> = self.loads.iter().map(|load| load.name.clone()).collect();
+        let answered = self.outcomes.answered();
+        Report {
+            report: VERSION,
+            stoker: history.journal.stoker.clone(),
+            run: run.name(),
+            name: plan.header.name.clone(),
+            manifest: plan.header.manifest.display().to_string(),
+            ended: end.map_or(Ended::Unfinished, |end| end.how.into()),
+            reason: end.and_then(|end| end.reason.clone()),
+            started: history.sessions.first().map(|session| session.started),
+            finished: end.map(|end| end.at),
+            sessions: u32::try_from(history.sessions.len()).unwrap_or(u32::MAX),
+            duration_ms,
+            records: self.outcomes.sum(),
+            bytes: self.loads.iter().map(|load| load.bytes).sum(),
+            outcomes: self.outcomes,
+            records_per_second: (duration_ms > 0 && answered > 0)
+                // One digit: what a person reads; the exact figures stand beside it.
+                .then(|| (answered as f64 * 10_000.0 / duration_ms as f64).round() / 10.0),
+            requests,
+            latency: latency(self.latencies.as_ref(), self.longest),
+            loads: self.loads,
+            types: self.types,
+            problems: problems(self.problems, &names),
+            unlisted_problems: self.unlisted,
+        }
+    }
+}
+
+fn latency(latencies: Option<&Histogram<u64>>, longest: u64) -> Option<Latency> {
+    let latencies = latencies.filter(|latencies| !latencies.is_empty())?;
+    // A bucket is named by its upper end, which may lie above the longest value.
+    let quantile = |q| std::cmp::min(latencies.value_at_quantile(q), longest);
+    Some(Latency {
+        records: latencies.len(),
+        p50_us: quantile(0.5),
+        p95_us: quantile(0.95),
+        p99_us: quantile(0.99),
+        max_us: longest,
+    })
+}
+
+/// Tells which outcomes are problems, and in which order they are listed.
+fn severity(outcome: Outcome) -> Option<u8> {
+    match outcome {
+        Outcome::Rejected => Some(0),
+        Outcome::Unknown => Some(1),
+        Outcome::Blocked => Some(2),
+        Outcome::Unsupported => Some(3),
+        Outcome::Created
+        | Outcome::Updated
+        | Outcome::Unchanged
+        | Outcome::Matched
+        | Outcome::Duplicate
+        | Outcome::Pending => None,
+    }
+}
+
+fn problems(found: IndexMap<Kind, (u64, Vec<Example>)>, loads: &[String]) -> Vec<Problem> {
+    let mut found: Vec<_> = found.into_iter().collect();
+    // The sort is stable: kinds of one frequency stay in the order of the plan.
+    found.sort_by_key(|((_, _, outcome, _, _), (count, _))| {
+        (severity(*outcome), std::cmp::Reverse(*count))
+    });
+    found
+        .into_iter()
+        .map(
+            |((load, kind, outcome, status, code), (records, examples))| Problem {
+                load: loads.get(load as usize).cloned().unwrap_or_default(),
+                kind,
+                outcome: outcome.as_str(),
+                status,
+                code,
+                records,
+                examples,
+            },
+        )
+        .collect()
+}
+
+impl From<Ending> for Ended {
+    fn from(how: Ending) -> Self {
+        match how {
+            Ending::Complete => Self::Complete,
+            Ending::Interrupted => Self::Interrupted,
+            Ending::MaxErrors => Self::MaxErrors,
+            Ending::Target => Self::Target,
+            Ending::Source => Self::Source,
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The summary that stands at the end of a load: what a tired person wants to know, in one screen.
+//!
+//! Makes a text and writes nothing. Control characters from file names and servers are replaced, so that nothing
+//! that was read can steer a terminal.
+
+use std::{
+    fmt::Write as _,
+    path::Path,
+    time::Duration,
+};
+
+use super::{Ended, Problem, Report, Totals};
+use crate::{
+    journal::RunDirectory,
+    record::Outcome,
+    unit::{ByteSize, display_duration},
+};
+
+/// Kinds of problems that are shown; the rest is in `report.md`.
+const PROBLEMS: usize = 8;
+
+/// Types that are shown; the rest is in `report.md`.
+const TYPES: usize = 16;
+
+/// The widest table. Beyond it, outcomes that are all well share a column.
+const WIDTH: usize = 96;
+
+/// Where the values of the summary begin.
+const LABEL: usize = 28;
+
+/// Renders the summary of a run. With `colour`, outcomes that need attention are marked by ANSI sequences.
+pub fn render(report: &Report, run: &RunDirectory, colour: bool) -> String {
+    let paint = Paint(colour);
+    let mut text = String::new();
+    let out = &mut text;
+    let _ = writeln!(out, "{}", paint.bold(&headline(report)));
+    if let Some(reason) = &report.reason {
+        let _ = writeln!(out, "{}", plain(reason));
+    }
+    let _ = writeln!(out);
+    figures(out, report, paint);
+    if report.loads.len() > 1 {
+        let rows: Vec<_> = report
+            .loads
+            .iter()
+            .map(|load| (load.name.as_str(), load.outcomes))
+            .collect();
+        table(out, "Load", &rows, rows.len(), paint);
+    }
+    let mut types: Vec<_> = report
+        .types
+        .iter()
+        .map(|(name, totals)| (kind(name), *totals))
+        .collect();
+    // Types with something to look at come first, then the large ones.
+    types.sort_by_key(|(_, totals)| {
+        let ill = totals.sum() - totals.well();
+        (std::cmp::Reverse(ill), std::cmp::Reverse(totals.sum()))
+    });
+    table(out, "Type", &types, TYPES, paint);
+    problems(out, report, paint);
+    closing(out, report, run);
+    text
+}
+
+/// Says in one line how it went.
+pub(super) fn headline(report: &Report) -> String {
+    let well = report.outcomes.well();
+    let name = plain(&report.name);
+    let total = grouped(report.records);
+    let loaded = match (report.records, well) {
+        (0, _) => "nothing to load".to_owned(),
+        (1, 1) => "the one record is loaded".to_owned(),
+        (all, well) if all == well => format!("all {total} records loaded"),
+        _ => format!("{} of {} loaded", grouped(well), records(report.records)),
+    };
+    let ended = match report.ended {
+        Ended::Complete => "",
+        Ended::Interrupted => ", interrupted",
+        Ended::MaxErrors => ", stopped: too many records failed",
+        Ended::Target => ", stopped: the target failed",
+        Ended::Source => ", stopped: a source could not be read",
+        Ended::Unfinished => ", not finished",
+    };
+    format!("{name}: {loaded}{ended}")
+}
+
+fn figures(out: &mut String, report: &Report, paint: Paint) {
+    row(out, "Records", "[total]", &grouped(report.records));
+    for outcome in Outcome::ALL {
+        let count = report.outcomes.of(outcome);
+        if count > 0 {
+            let value = paint.outcome(outcome, &grouped(count));
+            row(out, "", &format!("[{outcome}]"), &value);
+        }
+    }
+    let requests = &report.requests;
+    row(
+        out,
+        "Requests",
+        "[total, retries]",
+        &format!("{}, {}", grouped(requests.sent), grouped(requests.retries)),
+    );
+    if !requests.statuses.is_empty() {
+        let statuses: Vec<_> = requests
+            .statuses
+            .iter()
+            .map(|(status, count)| format!("{}:{}", plain(status), grouped(*count)))
+            .collect();
+        row(out, "Status codes", "[code:count]", &statuses.join(", "));
+    }
+    row(
+        out,
+        "Bytes",
+        "[sent, received]",
+        &format!(
+            "{}, {}",
+            ByteSize(requests.bytes_sent),
+            ByteSize(requests.bytes_received)
+        ),
+    );
+    let duration = display_duration(Duration::from_millis(report.duration_ms));
+    match report.sessions {
+        0 | 1 => row(out, "Duration", "[total]", &duration),
+        n => row(out, "Duration", "[total]", &format!("{duration} in {n} sessions")),
+    }
+    if let Some(rate) = report.records_per_second {
+        row(out, "Speed", "[records/s]", &speed(rate));
+    }
+    if let Some(latency) = report.latency {
+        let values = [
+            latency.p50_us,
+            latency.p95_us,
+            latency.p99_us,
+            latency.max_us,
+        ];
+        row(
+            out,
+            "Latency",
+            "[p50, p95, p99, max]",
+            &values.map(display_latency).join(", "),
+        );
+    }
+}
+
+fn row(out: &mut String, label: &str, unit: &str, value: &str) {
+    let label = format!("{label:<13} {unit}");
+    let _ = writeln!(out, "{label:<LABEL$}   {value}", LABEL = LABEL + 6);
+}
+
+fn table(out: &mut String, title: &str, rows: &[(&str, Totals)], most: usize, paint: Paint) {
+    let seen: Vec<_> = Outcome::ALL
+        .into_iter()
+        .filter(|outcome| rows.iter().any(|(_, totals)| totals.of(*outcome) > 0))
+        .collect();
+    if rows.is_empty() || seen.is_empty() {
+        return;
+    }
+    type Column<'a> = (&'a str, Option<Outcome>, Box<dyn Fn(&Totals) -> u64>);
+    let records: Column<'_> = ("records", None, Box::new(Totals::sum));
+    let mut columns: Vec<Column<'_>> = vec![records];
+    let of = |outcome: Outcome| -> Column<'_> {
+        (
+            outcome.as_str(),
+            Some(outcome),
+            Box::new(move |totals: &Totals| totals.of(outcome)),
+        )
+    };
+    let first = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .chain([title.len()])
+        .max()
+        .unwrap_or_default();
+    let first = std::cmp::min(first, 32);
+    let wide = |outcomes: &[Outcome]| {
+        first
+            + outcomes
+                .iter()
+                .map(|o| std::cmp::max(o.as_str().len(), 7) + 2)
+                .sum::<usize>()
+            + 9
+    };
+    if wide(&seen) > WIDTH {
+        columns.push(("well", None, Box::new(Totals::well)));
+        columns.extend(seen.iter().filter(|o| !o.is_well()).map(|o| of(*o)));
+    } else {
+        columns.extend(seen.iter().map(|o| of(*o)));
+    }
+    let shown = rows.get(..most).unwrap_or(rows);
+    let widths: Vec<_> = columns
+        .iter()
+        .map(|(name, _, value)| {
+            let cells = shown.iter().map(|(_, totals)| grouped(value(totals)).len());
+            cells.chain([name.len()]).max().unwrap_or_default() + 2
+        })
+        .collect();
+    let mut line = format!("\n{title:<first$}");
+    for ((name, _, _), width) in columns.iter().zip(&widths) {
+        let _ = write!(line, "{name:>width$}");
+    }
+    let _ = writeln!(out, "{line}");
+    for (name, totals) in shown {
+        let mut line = format!("{:<first$}", cut(&plain(name), first));
+        for ((_, outcome, value), width) in columns.iter().zip(&widths) {
+            let value = value(totals);
+            let cell = match value {
+                0 => format!("{:>width$}", "-"),
+                _ => format!("{:>width$}", grouped(value)),
+            };
+            match outcome {
+                Some(outcome) if value > 0 => line.push_str(&paint.outcome(*outcome, &cell)),
+                _ => line.push_str(&cell),
+            }
+        }
+        let _ = writeln!(out, "{line}");
+    }
+    if let Some(rest) = rows.len().checked_sub(most).filter(|rest| *rest > 0) {
+        let _ = writeln!(out, "… and {rest} more in report.md");
+    }
+}
+
+fn problems(out: &mut String, report: &Report, paint: Paint) {
+    if report.problems.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", paint.bold("Problems"));
+    for problem in report.problems.iter().take(PROBLEMS) {
+        let outcome = Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == problem.outcome);
+        let line = plain(&problem_line(problem));
+        let line = match (outcome, line.split_once(' ')) {
+            (Some(outcome), Some((word, rest))) => {
+                format!("{} {rest}", paint.outcome(outcome, word))
+            }
+            _ => line,
+        };
+        let _ = writeln!(out, "  {line}");
+        for example in &problem.examples {
+            let mut words = example.place();
+            if !example.expression.is_empty() {
+                let _ = write!(words, "  at {}", example.expression.join(", "));
+            }
+            if let Some(note) = &example.note {
+                let _ = write!(words, "  {note}");
+            }
+            let _ = writeln!(out, "    {}", plain(&words));
+        }
+        let rest = problem.records - problem.examples.len() as u64;
+        if rest > 0 {
+            let _ = writeln!(out, "    … and {} more like it", grouped(rest));
+        }
+    }
+    let listed = report.problems.iter().skip(PROBLEMS);
+    let rest = listed.map(|problem| problem.records).sum::<u64>() + report.unlisted_problems;
+    if rest > 0 {
+        let _ = writeln!(out, "  … and {} with other problems", records(rest));
+    }
+}
+
+/// Says what a kind of problem is: `rejected  3 × Patient  422 invalid`.
+pub(super) fn problem_line(problem: &Problem) -> String {
+    let mut line = format!(
+        "{} {} × {}",
+        problem.outcome,
+        grouped(problem.records),
+        kind(&problem.kind)
+    );
+    if let Some(status) = problem.status {
+        let _ = write!(line, "  {status}");
+    }
+    if let Some(code) = &problem.code {
+        let _ = write!(line, "  {code}");
+    }
+    line
+}
+
+fn closing(out: &mut String, report: &Report, run: &RunDirectory) {
+    let path = quoted(run.path());
+    let _ = writeln!(out, "\nRun             {}", plain(&run.path().display().to_string()));
+    let _ = writeln!(out, "Report again    stoker report {path}");
+    if report.outcomes.pending > 0 {
+        let _ = writeln!(out, "Go on           stoker resume {path}");
+    }
+    if report.outcomes.rejected > 0 {
+        let manifest = run.rejected().join("manifest.yaml");
+        let _ = writeln!(
+            out,
+            "Rejected        mend the records in {}, then\n                stoker load {}",
+            quoted(&run.rejected()),
+            quoted(&manifest)
+        );
+    }
+}
+
+/// Quotes a path for a shell where it needs it.
+pub(super) fn quoted(path: &Path) -> String {
+    let path = plain(&path.display().to_string());
+    let safe = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !path.is_empty() && path.chars().all(safe) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+/// Replaces what could steer a terminal, or turn the direction of its text.
+pub(super) fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Returns the name under which a type is shown.
+pub(super) fn kind(kind: &str) -> &str {
+    if kind.is_empty() { "(no type)" } else { kind }
+}
+
+/// Renders a number of records: `1 record`, `1,204 records`.
+pub(super) fn records(count: u64) -> String {
+    match count {
+        1 => "1 record".to_owned(),
+        n => format!("{} records", grouped(n)),
+    }
+}
+
+/// Renders a number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Renders a rate as exactly as it is of use.
+pub(crate) fn speed(rate: f64) -> String {
+    if rate < 99.95 {
+        format!("{rate:.1}")
+    } else {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate is positive and far below 2^63"
+        )]
+        grouped(rate.round() as u64)
+    }
+}
+
+/// Renders microseconds with three digits.
+pub(super) fn display_latency(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..10_000 => format!("{:.1} ms", us as f64 / 1e3),
+        10_000..1_000_000 => format!("{} ms", us / 1_000),
+        _ => display_duration(Duration::from_micros(us)),
+    }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(most.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn bold(self, text: &str) -> String {
+        self.sequence("1", text)
+    }
+
+    fn outcome(self, outcome: Outcome, text: &str) -> String {
+        match outcome {
+            Outcome::Rejected | Outcome::Blocked | Outcome::Unknown => self.sequence("31", text),
+            Outcome::Unsupported | Outcome::Pending => self.sequence("33", text),
+            _ => text.to_owned(),
+        }
+    }
+
+    fn sequence(self, code: &str, text: &str) -> String {
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}

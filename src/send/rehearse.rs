@@ -1,0 +1,67 @@
+//! Builds every request of a plan and sends none: the pipeline with its last stage left out.
+
+use std::sync::Arc;
+
+use super::{Error, exchange::make, feed::read_bodies};
+use crate::{
+    event::LoadId,
+    plan::file::{Entry, Saved},
+    source::Bodies,
+    target::fhir::Requests,
+};
+
+/// What a rehearsal built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// Requests.
+    pub requests: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+}
+
+/// Builds every request of a plan.
+///
+/// # Errors
+///
+/// When the plan or a source cannot be read, or a request cannot be made of a record.
+pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Error> {
+    let mut rehearsed = Rehearsed::default();
+    // Nothing is sent there; the names in the requests do not matter.
+    let base = url::Url::parse("https://dry-run.invalid/").map_err(|e| Error::Plan(e.to_string()))?;
+    let requests = Requests::new(&base);
+    let failed = |e: crate::plan::file::Error| Error::Plan(e.to_string());
+    for (index, settings) in (0u32..).zip(&plan.header.loads) {
+        let mut entries = plan.steps(LoadId(index)).map_err(failed)?;
+        while let Some(entry) = entries.next() {
+            let (bundle, count) = match entry.map_err(failed)? {
+                Entry::Group(group) => (Some(group.bundle), group.records),
+                Entry::Step(step) if step.action.interaction().is_none() => continue,
+                Entry::Step(step) => {
+                    let steps = [step];
+                    let read = read_bodies(bodies, plan, &steps, None)?;
+                    rehearsed.count(make(&requests, settings, None, &steps, &read));
+                    continue;
+                }
+            };
+            let mut steps = Vec::with_capacity(count as usize);
+            while steps.len() < count as usize {
+                match entries.next() {
+                    Some(Ok(Entry::Step(step))) => steps.push(step),
+                    _ => return Err(Error::Plan("a group of the plan is cut short".to_owned())),
+                }
+            }
+            let read = read_bodies(bodies, plan, &steps, bundle)?;
+            rehearsed.count(make(&requests, settings, bundle, &steps, &read));
+        }
+    }
+    Ok(rehearsed)
+}
+
+impl Rehearsed {
+    fn count(&mut self, made: Result<http::Request<bytes::Bytes>, crate::gate::BuildError>) {
+        if let Ok(request) = made {
+            self.requests += 1;
+            self.bytes += request.body().len() as u64;
+        }
+    }
+}
