@@ -25,8 +25,8 @@ pub(super) struct StoreArgs {
     #[arg(long, requires = "project")]
     store: Option<String>,
     /// Another address of the Cloud Healthcare API
-    #[arg(long, requires = "project", value_name = "URL")]
-    endpoint: Option<Url>,
+    #[arg(long, value_name = "URL", default_value = manifest::GOOGLE_ENDPOINT)]
+    endpoint: Url,
     /// Google credential file; without it, Application Default Credentials
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
@@ -64,7 +64,7 @@ impl StoreArgs {
             (&self.project, &self.location, &self.dataset, &self.store)
         {
             let store = GoogleFhir {
-                endpoint: self.endpoint.clone().unwrap_or_else(manifest::google_endpoint),
+                endpoint: self.endpoint.clone(),
                 project: project.clone(),
                 location: location.clone(),
                 dataset: dataset.clone(),

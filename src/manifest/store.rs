@@ -13,7 +13,7 @@ use super::{
 use crate::diagnostic::Diagnostic;
 
 /// The Healthcare API (healthcare-api reference, "Base and common parameters").
-const GOOGLE_ENDPOINT: &str = "https://healthcare.googleapis.com/";
+pub const GOOGLE_ENDPOINT: &str = "https://healthcare.googleapis.com/";
 
 /// Reads which store it is, and the place of its URL.
 pub(super) fn store(

@@ -106,6 +106,27 @@ pub(super) fn settings_of_defaults(reader: &mut Reader<'_>, defaults: &[Entry]) 
     common(reader, defaults);
 }
 
+impl TargetSettings {
+    /// Returns the settings of a target of which only the store and the credentials are given.
+    pub fn new(name: &str, store: Store, auth: Auth) -> Self {
+        Self {
+            name: name.to_owned(),
+            store,
+            auth,
+            tls: Tls::default(),
+            proxy: None,
+            headers: BTreeMap::new(),
+            quota_project: None,
+            rate: None,
+            bytes_rate: None,
+            concurrency: DEFAULT_CONCURRENCY,
+            timeout: DEFAULT_TIMEOUT,
+            retry: DEFAULT_RETRY,
+            give_up_after: DEFAULT_GIVE_UP_AFTER,
+        }
+    }
+}
+
 /// Reads what does not depend on the store; name, store and credentials are left open.
 fn common(reader: &mut Reader<'_>, entries: &[Entry]) -> TargetSettings {
     TargetSettings {

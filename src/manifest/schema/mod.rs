@@ -16,7 +16,8 @@ use schemars::{
 };
 use serde_json::{Value, json};
 
-use super::{Missing, Sync, load::R4_RESOURCE_TYPES};
+use super::{Missing, Sync};
+use crate::fhir::types::RESOURCE_TYPES;
 
 /// Defines a map of fixed keys, and lists its keys.
 macro_rules! map {
@@ -337,7 +338,7 @@ impl JsonSchema for Identity {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let systems = generator.subschema_for::<OneOrMore<NonEmpty>>();
         let missing = generator.subschema_for::<OrVariable<Missing>>();
-        let names: Vec<&str> = R4_RESOURCE_TYPES
+        let names: Vec<&str> = RESOURCE_TYPES
             .iter()
             .copied()
             .chain(["missing"])
