@@ -1,14 +1,4 @@
 //! One test binary; each module is a layer of tests (see `src/lib.rs` for the layers of the code).
 
 #[cfg(test)]
-mod architecture;
-#[cfg(test)]
-mod manifests;
-#[cfg(test)]
-mod network;
-#[cfg(test)]
-mod sources;
-#[cfg(test)]
-mod support {
-    pub(crate) mod data;
-}
+mod emulated;

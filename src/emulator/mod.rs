@@ -51,7 +51,6 @@ impl std::fmt::Debug for Options {
 
 /// What came of [`open`].
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one per process")]
 pub enum Opened {
     /// This process serves the store now.
     Started(Server),

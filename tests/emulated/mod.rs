@@ -1,0 +1,3 @@
+//! Tests against the embedded local store, over real sockets.
+
+mod store;
