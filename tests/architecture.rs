@@ -35,7 +35,10 @@ const BESIDE: &[(&str, &str)] = &[
 ];
 
 fn layer(module: &str) -> Option<u32> {
-    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
+    LAYERS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, layer)| *layer)
 }
 
 fn sources(dir: &Path, out: &mut Vec<std::path::PathBuf>) {
@@ -71,7 +74,11 @@ fn used(text: &str) -> BTreeSet<String> {
                 }
             }
         } else {
-            names.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            names.insert(
+                rest.chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect(),
+            );
         }
     }
     names.retain(|name| layer(name).is_some());
@@ -89,7 +96,10 @@ fn dependencies_point_down() {
         let first = inside.iter().next().unwrap().to_string_lossy().into_owned();
         let module = first.trim_end_matches(".rs").to_owned();
         let Some(own) = layer(&module) else {
-            assert!(["lib", "main"].contains(&module.as_str()), "`{module}` has no layer");
+            assert!(
+                ["lib", "main"].contains(&module.as_str()),
+                "`{module}` has no layer"
+            );
             continue;
         };
         let text = std::fs::read_to_string(&file).unwrap();
@@ -101,7 +111,11 @@ fn dependencies_point_down() {
             }
         }
     }
-    assert!(wrong.is_empty(), "dependencies that do not point down:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "dependencies that do not point down:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -121,6 +135,9 @@ fn no_file_of_the_tests_is_forgotten() {
             continue;
         }
         let main = std::fs::read_to_string(root.join("main.rs")).unwrap();
-        assert!(main.contains(&format!("mod {name}")), "tests/main.rs does not name `{name}`");
+        assert!(
+            main.contains(&format!("mod {name}")),
+            "tests/main.rs does not name `{name}`"
+        );
     }
 }

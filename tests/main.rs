@@ -1,4 +1,18 @@
 //! One test binary; each module is a layer of tests (see `src/lib.rs` for the layers of the code).
 
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod emulated;
+#[cfg(test)]
+mod manifests;
+#[cfg(test)]
+mod network;
+#[cfg(test)]
+mod sources;
+#[cfg(test)]
+mod support {
+    pub(crate) mod data;
+}

@@ -26,13 +26,23 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
     let header = planning::header(&manifest, planning::documented(&manifest));
     let most = args.most;
     let checked = tokio::task::spawn_blocking(move || {
-        let mut collect = Collect { steps: Vec::new(), most };
+        let mut collect = Collect {
+            steps: Vec::new(),
+            most,
+        };
         let mut malformed = Vec::new();
-        let surveyed = plan::survey(&header, &mut collect, None, &Unobserved, &|| false, &mut |file, m| {
-            if malformed.len() < most {
-                malformed.push(of_malformed(&file.origin.to_string(), m));
-            }
-        });
+        let surveyed = plan::survey(
+            &header,
+            &mut collect,
+            None,
+            &Unobserved,
+            &|| false,
+            &mut |file, m| {
+                if malformed.len() < most {
+                    malformed.push(of_malformed(&file.origin.to_string(), m));
+                }
+            },
+        );
         surveyed.map(|surveyed| (surveyed, collect.steps, malformed))
     })
     .await
@@ -47,10 +57,15 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
     let unsupported = surveyed.summary.unsupported();
     let files: u64 = surveyed.summary.loads.iter().map(|load| load.files).sum();
     let records = surveyed.summary.records();
-    let shown = problems.iter().filter(|p| p.severity == Severity::Error).count() as u64;
+    let shown = problems
+        .iter()
+        .filter(|p| p.severity == Severity::Error)
+        .count() as u64;
     let more = unsupported.saturating_sub(shown);
     if more > 0 {
-        context.printer.message(&format!("… and {more} more; --most shows more of them"));
+        context
+            .printer
+            .message(&format!("… and {more} more; --most shows more of them"));
     }
     context.printer.result(&match unsupported {
         0 if !is_wrong => format!("checked {records} records in {files} files: all can be loaded"),
@@ -107,7 +122,9 @@ fn of_malformed(file: &str, malformed: &crate::source::Malformed) -> Diagnostic 
 }
 
 fn of_step(step: &Step, sources: &[PlannedSource]) -> Diagnostic {
-    let file = sources.get(step.position.source.0 as usize).map_or("?", |s| s.name.as_str());
+    let file = sources
+        .get(step.position.source.0 as usize)
+        .map_or("?", |s| s.name.as_str());
     let (message, path) = match &step.action {
         Action::Unsupported(reason) => (reason.message.clone(), reason.path.clone()),
         _ => (String::new(), None),

@@ -11,7 +11,10 @@ use crate::{
     emulator::{self, Opened, Server},
     ensure,
     fhir::outcome,
-    gate::{Failure, Gate, GateSettings, Transport, http::{HttpTransport, TransportOptions}},
+    gate::{
+        Failure, Gate, GateSettings, Transport,
+        http::{HttpTransport, TransportOptions},
+    },
     manifest::{Auth, Manifest, Store, TargetSettings},
     plan::Header,
     probe,
@@ -42,11 +45,16 @@ pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Err
         _ => (None, None, None),
     };
     let endpoint = Endpoint::of(settings, url.as_ref()).map_err(|error| {
-        Error::usage(format!("target `{}` cannot be part of a URL: {error}", settings.name))
+        Error::usage(format!(
+            "target `{}` cannot be part of a URL: {error}",
+            settings.name
+        ))
     })?;
     let credentials = credentials(settings, token).await?;
-    let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(&transport_options(settings))
-        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?);
+    let transport: Arc<dyn Transport> = Arc::new(
+        HttpTransport::new(&transport_options(settings))
+            .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?,
+    );
     let gate = Gate::new(
         Arc::clone(&transport),
         Arc::clone(&credentials),
@@ -77,9 +85,7 @@ fn transport_options(settings: &TargetSettings) -> TransportOptions {
     }
 }
 
-async fn serve(
-    dir: &std::path::Path,
-) -> Result<(Option<Server>, url::Url, Option<String>), Error> {
+async fn serve(dir: &std::path::Path) -> Result<(Option<Server>, url::Url, Option<String>), Error> {
     let options = emulator::Options {
         dir: dir.to_owned(),
         bind: ([127, 0, 0, 1], 0).into(),
@@ -118,15 +124,15 @@ async fn credentials(
 impl Connection {
     /// Asks the target for its facts.
     pub(super) async fn facts(&self) -> Result<Facts, Error> {
-        probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings).await.map_err(
-            |error| match error {
+        probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings)
+            .await
+            .map_err(|error| match error {
                 probe::Error::Failure(failure) => self.at_target(failed(&failure)),
                 probe::Error::Refused { what, hint, .. } => {
                     self.at_target(Error::new(Exit::Target, what).hint(hint))
                 }
                 probe::Error::Name(error) => Error::usage(error),
-            },
-        )
+            })
     }
 
     /// Creates the store if it is missing and the manifest asks for it.
@@ -139,14 +145,18 @@ impl Connection {
             },
             Store::Fhir { .. } => return Ok(false),
         };
-        let Some(name) = &self.endpoint.google else { return Ok(false) };
-        ensure::ensure(&self.gate, name, &fields).await.map_err(|error| {
-            let failed = match error {
-                ensure::Error::Failure(failure) => failed(&failure),
-                other => Error::new(Exit::Target, other),
-            };
-            self.at_target(failed)
-        })
+        let Some(name) = &self.endpoint.google else {
+            return Ok(false);
+        };
+        ensure::ensure(&self.gate, name, &fields)
+            .await
+            .map_err(|error| {
+                let failed = match error {
+                    ensure::Error::Failure(failure) => failed(&failure),
+                    other => Error::new(Exit::Target, other),
+                };
+                self.at_target(failed)
+            })
     }
 
     /// Returns what `send` needs of it, for requests of so many operations at the most.
@@ -240,12 +250,19 @@ pub(super) fn failed(failure: &Failure) -> Error {
 pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) -> Error {
     let status = response.status();
     let problem = outcome::read(response.body());
-    let code = problem.code.map(|code| format!(", {code}")).unwrap_or_default();
+    let code = problem
+        .code
+        .map(|code| format!(", {code}"))
+        .unwrap_or_default();
     let at = match problem.expression.as_slice() {
         [] => String::new(),
         expression => format!(", at {}", expression.join(", ")),
     };
-    let words = if context.show_content { format!(": {}", problem.text) } else { String::new() };
+    let words = if context.show_content {
+        format!(": {}", problem.text)
+    } else {
+        String::new()
+    };
     let message = format!("{what}: {status}{code}{at}{words}");
     let exit = match status.as_u16() {
         401 | 403 => Exit::Target,
@@ -253,9 +270,14 @@ pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) 
     };
     let error = Error::new(exit, message);
     match (status.as_u16(), context.show_content) {
-        (401, _) => error.hint("the server does not accept the credentials; see `stoker create --help`"),
-        (403, _) => error.hint("the credentials may not do that there, or the store does not exist"),
+        (401, _) => {
+            error.hint("the server does not accept the credentials; see `stoker create --help`")
+        }
+        (403, _) => {
+            error.hint("the credentials may not do that there, or the store does not exist")
+        }
         (404 | 410, _) | (_, true) => error,
-        (_, false) => error.hint("--show-content also shows the server's words, which may hold patients' data"),
+        (_, false) => error
+            .hint("--show-content also shows the server's words, which may hold patients' data"),
     }
 }

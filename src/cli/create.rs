@@ -31,8 +31,14 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
         connection.ensure().await?;
     }
     let body = Bytes::from(bytes);
-    let answered = connection.gate.once(|| connection.requests.create(&kind, body.clone(), None)).await;
-    let response = connection.finish(answered).await.map_err(|failure| failed(&failure))?;
+    let answered = connection
+        .gate
+        .once(|| connection.requests.create(&kind, body.clone(), None))
+        .await;
+    let response = connection
+        .finish(answered)
+        .await
+        .map_err(|failure| failed(&failure))?;
     let status = response.status();
     if !status.is_success() {
         return Err(connect::refused(
@@ -72,7 +78,8 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
 fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> {
     let mut scanner = Scanner::new();
     let scanned = scanner.scan(bytes).map_err(|error| {
-        let line = 1 + memchr::memchr_iter(b'\n', bytes.get(..error.offset).unwrap_or(bytes)).count();
+        let line =
+            1 + memchr::memchr_iter(b'\n', bytes.get(..error.offset).unwrap_or(bytes)).count();
         Error::usage(format!("{}:{line}: {error}", path.display()))
     })?;
     let kind = scanned
@@ -86,8 +93,11 @@ fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> 
         )));
     }
     if kind == "Bundle" {
-        return Err(Error::usage(format!("{}: it is a Bundle", path.display()))
-            .hint("`stoker load` loads Bundles; `stoker init` writes a manifest for their folder"));
+        return Err(
+            Error::usage(format!("{}: it is a Bundle", path.display())).hint(
+                "`stoker load` loads Bundles; `stoker init` writes a manifest for their folder",
+            ),
+        );
     }
     Ok(kind.into_owned())
 }
@@ -95,8 +105,9 @@ fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> 
 fn failed(failure: &Failure) -> Error {
     let error = connect::failed(failure);
     if failure.may_have_been_sent {
-        return error
-            .hint("the resource may have been created all the same; look for it before you try again");
+        return error.hint(
+            "the resource may have been created all the same; look for it before you try again",
+        );
     }
     error
 }

@@ -22,16 +22,25 @@ pub(super) struct EmulateArgs {
 /// Runs the verb: until it is interrupted.
 pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Error> {
     if !args.listen.ip().is_loopback() {
-        return Err(Error::usage(format!("{} is not a loopback address", args.listen))
-            .hint("the local store knows no users; it listens on 127.0.0.1 or [::1] only"));
+        return Err(
+            Error::usage(format!("{} is not a loopback address", args.listen))
+                .hint("the local store knows no users; it listens on 127.0.0.1 or [::1] only"),
+        );
     }
-    let options = emulator::Options { dir: args.dir.clone(), bind: args.listen, token: None };
+    let options = emulator::Options {
+        dir: args.dir.clone(),
+        bind: args.listen,
+        token: None,
+    };
     let server = match emulator::open(options).await {
         Ok(Opened::Started(server)) => server,
         Ok(Opened::Running { url, pid, .. }) => {
             return Err(Error::new(
                 Exit::Target,
-                format!("`{}` is already served at {url} by process {pid}", args.dir.display()),
+                format!(
+                    "`{}` is already served at {url} by process {pid}",
+                    args.dir.display()
+                ),
             ));
         }
         Err(error) => return Err(Error::new(Exit::Target, error)),

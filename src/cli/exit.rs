@@ -59,7 +59,10 @@ pub struct Error {
 impl Error {
     /// Makes an error of one problem.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, problems: vec![Diagnostic::error(message.to_string())] }
+        Self {
+            exit,
+            problems: vec![Diagnostic::error(message.to_string())],
+        }
     }
 
     /// Makes an error of several problems.

@@ -43,7 +43,9 @@ pub(super) fn run(args: &GenerateArgs, context: Context) -> Result<Exit, Error> 
         What::Man { dir } => {
             fs_err::create_dir_all(dir).map_err(Error::disk)?;
             clap_mangen::generate_to(Cli::command(), dir).map_err(Error::disk)?;
-            context.printer.message(&format!("wrote man pages to {}", dir.display()));
+            context
+                .printer
+                .message(&format!("wrote man pages to {}", dir.display()));
         }
     }
     Ok(Exit::Well)

@@ -18,8 +18,14 @@ pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> 
     let (kind, id) = parse(&args.resource)?;
     let settings = args.store.settings(context)?;
     let connection = connect::connect(&settings).await?;
-    let read = connection.gate.look_up(|| connection.requests.read(&kind, &id)).await;
-    let response = connection.finish(read).await.map_err(|f| connect::failed(&f))?;
+    let read = connection
+        .gate
+        .look_up(|| connection.requests.read(&kind, &id))
+        .await;
+    let response = connection
+        .finish(read)
+        .await
+        .map_err(|f| connect::failed(&f))?;
     if !response.status().is_success() {
         let what = match response.status().as_u16() {
             404 => format!("{kind}/{id} is not in the store"),
@@ -39,13 +45,16 @@ fn parse(given: &[String]) -> Result<(String, String), Error> {
     let (kind, id) = match given {
         [kind, id] => (kind.as_str(), id.as_str()),
         [both] => both.split_once('/').ok_or_else(|| {
-            Error::usage(format!("`{both}` names no resource")).hint("write it as `Patient/some-id`")
+            Error::usage(format!("`{both}` names no resource"))
+                .hint("write it as `Patient/some-id`")
         })?,
         _ => return Err(Error::usage("no resource is named")),
     };
     if !types::is_resource_type(kind) {
-        return Err(Error::usage(format!("`{kind}` is not a FHIR R4 resource type"))
-            .hint("types are written as in FHIR: `Patient`, `MedicationRequest`"));
+        return Err(
+            Error::usage(format!("`{kind}` is not a FHIR R4 resource type"))
+                .hint("types are written as in FHIR: `Patient`, `MedicationRequest`"),
+        );
     }
     if !is_id(id) {
         return Err(Error::usage(format!("`{id}` is not a FHIR id"))
@@ -65,8 +74,17 @@ mod tests {
                 .map_err(|e| e.problems[0].message.clone())
         };
         assert_eq!(parse(&["Patient/a-1"]), parse(&["Patient", "a-1"]));
-        assert_eq!(parse(&["patient/a"]).unwrap_err(), "`patient` is not a FHIR R4 resource type");
-        assert_eq!(parse(&["Patient/a/b"]).unwrap_err(), "`a/b` is not a FHIR id");
-        assert_eq!(parse(&["Patient"]).unwrap_err(), "`Patient` names no resource");
+        assert_eq!(
+            parse(&["patient/a"]).unwrap_err(),
+            "`patient` is not a FHIR R4 resource type"
+        );
+        assert_eq!(
+            parse(&["Patient/a/b"]).unwrap_err(),
+            "`a/b` is not a FHIR id"
+        );
+        assert_eq!(
+            parse(&["Patient"]).unwrap_err(),
+            "`Patient` names no resource"
+        );
     }
 }

@@ -55,15 +55,19 @@ enum Kind {
 /// Runs the verb.
 pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
     if !args.dir.is_dir() {
-        return Err(Error::usage(format!("`{}` is not a directory", args.dir.display())));
+        return Err(Error::usage(format!(
+            "`{}` is not a directory",
+            args.dir.display()
+        )));
     }
     if args.out.exists() && !args.force {
         return Err(Error::usage(format!("`{}` exists", args.out.display()))
             .hint("--force replaces it; --out writes to another file"));
     }
     let found = source::find(&[FilePattern {
-        pattern: "**/*.{json,ndjson,jsonl,json.gz,ndjson.gz,jsonl.gz,json.zst,ndjson.zst,jsonl.zst}"
-            .to_owned(),
+        pattern:
+            "**/*.{json,ndjson,jsonl,json.gz,ndjson.gz,jsonl.gz,json.zst,ndjson.zst,jsonl.zst}"
+                .to_owned(),
         exclude: false,
         folder: args.dir.clone(),
         place: (args.out.clone(), 1, 1),
@@ -84,13 +88,19 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         }
     }
     if kinds.is_empty() {
-        return Err(Error::usage(format!("`{}` holds no file to load", args.dir.display()))
-            .hint("Stoker reads .json, .ndjson and .jsonl, also with .gz or .zst"));
+        return Err(
+            Error::usage(format!("`{}` holds no file to load", args.dir.display()))
+                .hint("Stoker reads .json, .ndjson and .jsonl, also with .gz or .zst"),
+        );
     }
     let manifest = write(args, &kinds);
     fs_err::write(&args.out, &manifest).map_err(Error::disk)?;
     for problem in &unreadable {
-        context.printer.problems(&[crate::diagnostic::Diagnostic::warning(format!("left out {problem}"))]);
+        context
+            .printer
+            .problems(&[crate::diagnostic::Diagnostic::warning(format!(
+                "left out {problem}"
+            ))]);
     }
     context.printer.result(&format!(
         "wrote {}; see what it would do with: stoker plan {}",
@@ -101,7 +111,10 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
 }
 
 fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
-    let mut looked = Looked { files: 1, ..Looked::default() };
+    let mut looked = Looked {
+        files: 1,
+        ..Looked::default()
+    };
     let (mut executed, mut malformed) = (false, None);
     source::read(file, None, &mut |item| {
         match item {
@@ -115,10 +128,16 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
             Item::Record(found) => {
                 looked.records += 1;
                 looked.without_id += u64::from(found.id().is_none());
-                looked.types.extend(found.resource_type().map(std::borrow::Cow::into_owned));
+                looked
+                    .types
+                    .extend(found.resource_type().map(std::borrow::Cow::into_owned));
             }
         }
-        if looked.records < LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if looked.records < LOOKED_AT {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })
     .map_err(|error| error.to_string())?;
     if looked.types.is_empty() {
@@ -127,7 +146,13 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
     let base = ["hospitalInformation", "practitionerInformation"];
     let kind = match file.form {
         source::Form::Ndjson => Kind::Ndjson,
-        _ if executed && base.iter().any(|word| file.origin.to_string().contains(word)) => Kind::Base,
+        _ if executed
+            && base
+                .iter()
+                .any(|word| file.origin.to_string().contains(word)) =>
+        {
+            Kind::Base
+        }
         _ if executed => Kind::Bundles,
         _ => Kind::Resources,
     };
@@ -137,14 +162,26 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
 /// Returns the glob that stands for a file: all files of its extension in its folder, but Synthea's base files by
 /// their names.
 fn pattern(kind: Kind, file: &SourceFile, dir: &Path) -> String {
-    let source::Origin::File(path) = &file.origin else { return String::new() };
+    let source::Origin::File(path) = &file.origin else {
+        return String::new();
+    };
     let inside = path.strip_prefix(dir).unwrap_or(path.as_path());
-    let name = inside.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = inside
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     if kind == Kind::Base {
-        let word = if name.contains("hospital") { "hospital" } else { "practitioner" };
+        let word = if name.contains("hospital") {
+            "hospital"
+        } else {
+            "practitioner"
+        };
         return format!("**/*{word}Information*.json");
     }
-    let folder = inside.parent().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+    let folder = inside
+        .parent()
+        .map(|p| p.to_string_lossy().into_owned())
+        .unwrap_or_default();
     // `patients.ndjson.gz` → `.ndjson.gz`
     let extension = ["json", "ndjson", "jsonl"]
         .iter()
@@ -168,7 +205,10 @@ fn write(args: &InitArgs, kinds: &BTreeMap<Kind, (Looked, BTreeSet<String>)>) ->
         .dir
         .canonicalize()
         .ok()
-        .and_then(|dir| dir.file_name().map(|name| name.to_string_lossy().into_owned()))
+        .and_then(|dir| {
+            dir.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        })
         .unwrap_or_else(|| "load".to_owned());
     line("version: 1");
     line(&format!("name: {}", quoted(&name)));
@@ -177,7 +217,9 @@ fn write(args: &InitArgs, kinds: &BTreeMap<Kind, (Looked, BTreeSet<String>)>) ->
     line("  local:");
     line("    local: .stoker/store     # an embedded store; needs no account and no server");
     line("  # google:");
-    line("  #   google: { project: \"${PROJECT}\", location: us-central1, dataset: demo, fhir_store: r4 }");
+    line(
+        "  #   google: { project: \"${PROJECT}\", location: us-central1, dataset: demo, fhir_store: r4 }",
+    );
     line("  #   ensure: { version: R4, enableUpdateCreate: true }");
     line("  #   rate: 500/s");
     line("");
@@ -185,10 +227,19 @@ fn write(args: &InitArgs, kinds: &BTreeMap<Kind, (Looked, BTreeSet<String>)>) ->
     let mut before: Option<&str> = None;
     for (kind, (looked, patterns)) in kinds {
         let (load, why) = match kind {
-            Kind::Base => ("base", "hospitals and practitioners, which the other Bundles refer to"),
-            Kind::Resources => ("resources", "one resource a file, or Bundles that are split"),
+            Kind::Base => (
+                "base",
+                "hospitals and practitioners, which the other Bundles refer to",
+            ),
+            Kind::Resources => (
+                "resources",
+                "one resource a file, or Bundles that are split",
+            ),
             Kind::Ndjson => ("ndjson", "one resource a line"),
-            Kind::Bundles => ("bundles", "transactions and batches, sent whole as their entries ask for"),
+            Kind::Bundles => (
+                "bundles",
+                "transactions and batches, sent whole as their entries ask for",
+            ),
         };
         let types: Vec<&str> = looked.types.iter().take(6).map(String::as_str).collect();
         let more = if looked.types.len() > 6 { ", …" } else { "" };
@@ -200,26 +251,41 @@ fn write(args: &InitArgs, kinds: &BTreeMap<Kind, (Looked, BTreeSet<String>)>) ->
         let folder = relative(&args.dir, &args.out);
         line("    files:");
         for pattern in patterns {
-            let path = if folder.is_empty() { pattern.clone() } else { format!("{folder}/{pattern}") };
+            let path = if folder.is_empty() {
+                pattern.clone()
+            } else {
+                format!("{folder}/{pattern}")
+            };
             line(&format!("      - {}", quoted(&path)));
         }
         if matches!(kind, Kind::Bundles) && kinds.contains_key(&Kind::Base) {
-            line(&format!("      - {}", quoted(&format!("!{folder}/**/*{{hospital,practitioner}}Information*.json"))));
+            line(&format!(
+                "      - {}",
+                quoted(&format!(
+                    "!{folder}/**/*{{hospital,practitioner}}Information*.json"
+                ))
+            ));
         }
         line(&format!("    # holds {}{more}", types.join(", ")));
         match kind {
             // An entry's own request says what is done with it.
             Kind::Base | Kind::Bundles => {
-                line("    # Loading transactions that create is not repeatable. To repeat it, uncomment:");
+                line(
+                    "    # Loading transactions that create is not repeatable. To repeat it, uncomment:",
+                );
                 line("    # interaction: update");
             }
             Kind::Resources | Kind::Ndjson if looked.without_id == 0 => {
                 line("    interaction: update   # by the files' ids, so that it can be repeated");
             }
             Kind::Resources | Kind::Ndjson => {
-                line("    # Some records have no id. With identifiers that identify, this becomes repeatable:");
+                line(
+                    "    # Some records have no id. With identifiers that identify, this becomes repeatable:",
+                );
                 line("    # interaction: conditional-create");
-                line("    # identity: { Patient: [\"https://clinic.example/mrn\"], missing: create }");
+                line(
+                    "    # identity: { Patient: [\"https://clinic.example/mrn\"], missing: create }",
+                );
                 line("    interaction: create");
             }
         }
@@ -235,15 +301,20 @@ fn relative(dir: &Path, manifest: &Path) -> String {
     let folder = manifest.parent().filter(|p| !p.as_os_str().is_empty());
     match (folder, dir.canonicalize()) {
         (Some(folder), Ok(dir)) if dir.is_absolute() => match (folder.canonicalize(), dir) {
-            (Ok(folder), dir) => dir
-                .strip_prefix(&folder)
-                .map_or_else(|_| dir.display().to_string(), |inside| inside.display().to_string()),
+            (Ok(folder), dir) => dir.strip_prefix(&folder).map_or_else(
+                |_| dir.display().to_string(),
+                |inside| inside.display().to_string(),
+            ),
             (Err(_), dir) => dir.display().to_string(),
         },
         _ => {
             let shown = dir.display().to_string();
             let shown = shown.trim_end_matches('/');
-            if shown == "." { String::new() } else { shown.to_owned() }
+            if shown == "." {
+                String::new()
+            } else {
+                shown.to_owned()
+            }
         }
     }
 }

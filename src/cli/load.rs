@@ -90,8 +90,13 @@ async fn load_manifest(
     let connections = connect::connect_all(&header).await?;
     let ended = async {
         let header = connect::with_facts(header, &connections).await?;
-        let state = header.run.state.clone().unwrap_or_else(|| PathBuf::from(STATE));
-        let run = RunDirectory::create(&state, &header.name, header.created).map_err(Error::disk)?;
+        let state = header
+            .run
+            .state
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(STATE));
+        let run =
+            RunDirectory::create(&state, &header.name, header.created).map_err(Error::disk)?;
         let planned = survey(&header, &run, stop, watcher.observer()).await;
         let surveyed = match planned {
             Ok(surveyed) => surveyed,
@@ -126,8 +131,13 @@ async fn load_saved(
         if !changed.is_empty() {
             return Err(Error::all(Exit::Usage, changed));
         }
-        let state = now.run.state.clone().unwrap_or_else(|| PathBuf::from(STATE));
-        let run = RunDirectory::create(&state, &now.name, jiff::Timestamp::now()).map_err(Error::disk)?;
+        let state = now
+            .run
+            .state
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(STATE));
+        let run =
+            RunDirectory::create(&state, &now.name, jiff::Timestamp::now()).map_err(Error::disk)?;
         let checked = check_sources(&saved, &run).await;
         if let Err(error) = checked {
             discard(&run);
@@ -175,7 +185,11 @@ async fn check_sources(saved: &Saved, run: &RunDirectory) -> Result<(), Error> {
     })
     .await
     .map_err(Error::disk)??;
-    if changed.is_empty() { Ok(()) } else { Err(Error::all(Exit::Usage, changed)) }
+    if changed.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::all(Exit::Usage, changed))
+    }
 }
 
 /// Sends what the plan of a run holds, and reports.
@@ -196,16 +210,22 @@ async fn carry_out(
     }
     for (name, connection) in connections {
         if connection.ensure().await? {
-            context.printer.message(&format!("created the store of target `{name}`"));
+            context
+                .printer
+                .message(&format!("created the store of target `{name}`"));
         }
     }
     let mut links = HashMap::new();
     for (name, connection) in connections {
         links.insert(name.clone(), connection.link(saved.largest_request(name))?);
     }
-    let session = format::SessionLine { number: 1, started: jiff::Timestamp::now() };
+    let session = format::SessionLine {
+        number: 1,
+        started: jiff::Timestamp::now(),
+    };
     let number = session.number;
-    let journal = Journal::open(run, saved.header.run.journal, session, None).map_err(Error::disk)?;
+    let journal =
+        Journal::open(run, saved.header.run.journal, session, None).map_err(Error::disk)?;
     let journal = Arc::new(journal);
     let counts = Arc::new(Counts::default());
     let began = tokio::time::Instant::now();
@@ -237,7 +257,11 @@ async fn carry_out(
     let ended = close(&journal, number, tally(), ended).await;
     watcher.finish();
     let reported = write_report(context.printer, run, &bodies)?;
-    context.printer.result(&report::text::render(&reported, run, context.printer.colors_output()));
+    context.printer.result(&report::text::render(
+        &reported,
+        run,
+        context.printer.colors_output(),
+    ));
     finish(context.printer, run, &reported, ended)
 }
 
@@ -248,16 +272,29 @@ async fn close(
     tally: format::Tally,
     ended: Result<Ended, send::Error>,
 ) -> Result<Ended, Error> {
-    let end = |how, reason| format::EndLine { session, at: jiff::Timestamp::now(), how, reason };
+    let end = |how, reason| format::EndLine {
+        session,
+        at: jiff::Timestamp::now(),
+        how,
+        reason,
+    };
     match ended {
         Ok(ended) => {
             journal.tally(tally).await.map_err(Error::disk)?;
-            journal.end(end(ended.how, ended.reason.clone())).await.map_err(Error::disk)?;
+            journal
+                .end(end(ended.how, ended.reason.clone()))
+                .await
+                .map_err(Error::disk)?;
             Ok(ended)
         }
         Err(error @ (send::Error::Source(_) | send::Error::Plan(_))) => {
             let _ = journal.tally(tally).await;
-            let _ = journal.end(end(format::Ending::Source, Some("a source failed".to_owned()))).await;
+            let _ = journal
+                .end(end(
+                    format::Ending::Source,
+                    Some("a source failed".to_owned()),
+                ))
+                .await;
             Err(Error::disk(error))
         }
         Err(error @ send::Error::Journal(_)) => Err(Error::disk(error)
@@ -265,14 +302,24 @@ async fn close(
     }
 }
 
-fn write_report(printer: Printer, run: &RunDirectory, bodies: &Arc<Bodies>) -> Result<report::Report, Error> {
+fn write_report(
+    printer: Printer,
+    run: &RunDirectory,
+    bodies: &Arc<Bodies>,
+) -> Result<report::Report, Error> {
     let reported = report::of(run).map_err(Error::disk)?;
     let read = |source, span| {
-        bodies.read(source, span).map(|bytes| bytes.to_vec()).map_err(|e| e.to_string())
+        bodies
+            .read(source, span)
+            .map(|bytes| bytes.to_vec())
+            .map_err(|e| e.to_string())
     };
     let written = report::write(run, &reported, &read).map_err(Error::disk)?;
     if let Some(why) = written.unreadable_because {
-        let message = format!("{} rejected records are missing in rejected/: {why}", written.unreadable);
+        let message = format!(
+            "{} rejected records are missing in rejected/: {why}",
+            written.unreadable
+        );
         printer.problems(&[crate::diagnostic::Diagnostic::warning(message)]);
     }
     // Everything is settled or can be read again from its source, but for standard input.
@@ -301,17 +348,26 @@ fn finish(
 fn rehearse(saved: &Arc<Saved>, bodies: &Arc<Bodies>, context: Context) -> Result<Exit, Error> {
     let rehearsed = send::rehearse(saved, bodies)
         .map_err(|error| Error::disk(error).hint("nothing was sent"))?;
-    context.printer.result(&plan::text::text(&saved.header, &saved.summary));
+    context
+        .printer
+        .result(&plan::text::text(&saved.header, &saved.summary));
     context.printer.result(&format!(
         "dry run: {} requests with {} built, none sent",
         rehearsed.requests,
         crate::unit::ByteSize(rehearsed.bytes)
     ));
-    Ok(if saved.summary.unsupported() > 0 { Exit::SomeFailed } else { Exit::Well })
+    Ok(if saved.summary.unsupported() > 0 {
+        Exit::SomeFailed
+    } else {
+        Exit::Well
+    })
 }
 
 /// Returns the file from which each source can be read at any place.
-fn readable(sources: &[PlannedSource], run: &RunDirectory) -> Vec<(crate::record::SourceId, PathBuf)> {
+fn readable(
+    sources: &[PlannedSource],
+    run: &RunDirectory,
+) -> Vec<(crate::record::SourceId, PathBuf)> {
     sources
         .iter()
         .map(|source| {

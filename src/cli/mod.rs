@@ -28,10 +28,17 @@ use printer::Printer;
 
 /// Loads healthcare data stores from a manifest, with a true outcome for every record.
 #[derive(Debug, Parser)]
-#[command(name = "stoker", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 all settled well · 1 some records were not loaded · 2 usage or manifest · \
+#[command(
+    name = "stoker",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 all settled well · 1 some records were not loaded · 2 usage or manifest · \
     3 stopped by max_errors · 4 target or credentials · 5 journal or disk · \
-    10 plan --detailed-exitcode: there is work to do · 130 interrupted")]
+    10 plan --detailed-exitcode: there is work to do · 130 interrupted"
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -102,8 +109,14 @@ pub fn run() -> ExitCode {
     let no_color = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let printer = Printer::new(cli.global.quiet, cli.global.color, no_color);
     log(cli.global.verbose, printer);
-    let context = Context { printer, show_content: cli.global.show_content };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let context = Context {
+        printer,
+        show_content: cli.global.show_content,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             let error = Error::disk(format!("cannot start: {error}"));
@@ -139,7 +152,10 @@ fn end(printer: Printer, ended: Result<Exit, Error>) -> ExitCode {
 }
 
 /// Reads an environment variable; one that is not Unicode counts as unset.
-#[expect(clippy::disallowed_methods, reason = "`cli` is the place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "`cli` is the place that reads the environment"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

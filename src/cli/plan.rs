@@ -66,15 +66,26 @@ pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error>
     .map_err(survey_failed)?;
     refuse_problems(&surveyed.problems, context)?;
     if args.json {
-        context.printer.result(&plan::text::json(&header, &surveyed.summary));
+        context
+            .printer
+            .result(&plan::text::json(&header, &surveyed.summary));
     } else {
-        context.printer.result(&plan::text::text(&header, &surveyed.summary));
+        context
+            .printer
+            .result(&plan::text::text(&header, &surveyed.summary));
     }
     if let Some(out) = &args.out {
-        context.printer.message(&format!("saved; load it with: stoker load {}", out.display()));
+        context.printer.message(&format!(
+            "saved; load it with: stoker load {}",
+            out.display()
+        ));
     }
     let work = surveyed.summary.records() > surveyed.summary.unsupported();
-    Ok(if args.detailed_exitcode && work { Exit::WorkToDo } else { Exit::Well })
+    Ok(if args.detailed_exitcode && work {
+        Exit::WorkToDo
+    } else {
+        Exit::Well
+    })
 }
 
 /// Reads a manifest; warnings are shown, errors end the verb.
@@ -110,7 +121,11 @@ pub(super) fn header(manifest: &Manifest, facts: Vec<Facts>) -> Header {
 
 /// Returns the documented facts of each target.
 pub(super) fn documented(manifest: &Manifest) -> Vec<Facts> {
-    manifest.targets.iter().map(|target| Facts::documented(&target.store)).collect()
+    manifest
+        .targets
+        .iter()
+        .map(|target| Facts::documented(&target.store))
+        .collect()
 }
 
 /// Ends the verb when a plan has errors.
@@ -135,7 +150,11 @@ pub(super) fn survey_failed(error: plan::Error) -> Error {
 
 /// Tells whether a load reads standard input.
 pub(super) fn reads_stdin(manifest: &Manifest) -> bool {
-    manifest.loads.iter().flat_map(|load| &load.files).any(|file| file.pattern == "-" && !file.exclude)
+    manifest
+        .loads
+        .iter()
+        .flat_map(|load| &load.files)
+        .any(|file| file.pattern == "-" && !file.exclude)
 }
 
 /// Shows the warnings of a plan.

@@ -61,6 +61,8 @@ pub(super) fn exit_of(report: &Report) -> Exit {
         Ended::Interrupted => return Exit::Interrupted,
         Ended::Complete | Ended::Unfinished => {}
     }
-    let failed = Outcome::ALL.into_iter().any(|o| !o.is_well() && report.outcomes.of(o) > 0);
+    let failed = Outcome::ALL
+        .into_iter()
+        .any(|o| !o.is_well() && report.outcomes.of(o) > 0);
     if failed { Exit::SomeFailed } else { Exit::Well }
 }

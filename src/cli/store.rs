@@ -53,12 +53,27 @@ impl StoreArgs {
         if let Some(path) = &self.manifest {
             return self.of_manifest(path, context);
         }
-        let bearer = self.bearer_env.clone().map(|name| Auth::Bearer(manifest::SecretPlace::Env(name)));
-        let google = Auth::Google { credentials: self.credentials.clone() };
+        let bearer = self
+            .bearer_env
+            .clone()
+            .map(|name| Auth::Bearer(manifest::SecretPlace::Env(name)));
+        let google = Auth::Google {
+            credentials: self.credentials.clone(),
+        };
         let (store, auth) = if let Some(dir) = &self.local {
-            (Store::Local { dir: dir.clone(), store: std::collections::BTreeMap::new() }, Auth::None)
+            (
+                Store::Local {
+                    dir: dir.clone(),
+                    store: std::collections::BTreeMap::new(),
+                },
+                Auth::None,
+            )
         } else if let Some(url) = &self.url {
-            let auth = if self.credentials.is_some() { google } else { Auth::None };
+            let auth = if self.credentials.is_some() {
+                google
+            } else {
+                Auth::None
+            };
             (Store::Fhir { url: url.clone() }, bearer.unwrap_or(auth))
         } else if let (Some(project), Some(location), Some(dataset), Some(store)) =
             (&self.project, &self.location, &self.dataset, &self.store)
@@ -81,7 +96,11 @@ impl StoreArgs {
         Ok(TargetSettings::new("store", store, auth))
     }
 
-    fn of_manifest(&self, path: &std::path::Path, context: Context) -> Result<TargetSettings, Error> {
+    fn of_manifest(
+        &self,
+        path: &std::path::Path,
+        context: Context,
+    ) -> Result<TargetSettings, Error> {
         let manifest = super::plan::read_manifest(path, context)?;
         let names: Vec<&str> = manifest.targets.iter().map(|t| t.name.as_str()).collect();
         let listed = names.join(", ");
@@ -89,10 +108,14 @@ impl StoreArgs {
             (None, [only]) => Ok(only.clone()),
             (None, _) => Err(Error::usage("the manifest has several targets")
                 .hint(format!("choose one with --target: {listed}"))),
-            (Some(name), targets) => targets.iter().find(|t| t.name == *name).cloned().ok_or_else(|| {
-                Error::usage(format!("the manifest has no target `{name}`"))
-                    .hint(format!("it has: {listed}"))
-            }),
+            (Some(name), targets) => targets
+                .iter()
+                .find(|t| t.name == *name)
+                .cloned()
+                .ok_or_else(|| {
+                    Error::usage(format!("the manifest has no target `{name}`"))
+                        .hint(format!("it has: {listed}"))
+                }),
         }
     }
 }

@@ -99,13 +99,22 @@ async fn create_dataset(gate: &Gate, name: &StoreName) -> Result<(), Error> {
         status => return Err(refused(what, status, &body)),
     }
     let began = tokio::time::Instant::now();
-    let mut polls = POLLS.into_iter().chain(std::iter::repeat(POLLS[POLLS.len() - 1]));
+    let mut polls = POLLS
+        .into_iter()
+        .chain(std::iter::repeat(POLLS[POLLS.len() - 1]));
     let mut operation: Operation = read_operation(&what, &body)?;
     loop {
         match (&operation.error, operation.done, &operation.name) {
-            (Some(error), _, _) => return Err(Error::Operation { what, code: error.code }),
+            (Some(error), _, _) => {
+                return Err(Error::Operation {
+                    what,
+                    code: error.code,
+                });
+            }
             (None, true, _) | (None, false, None) => return Ok(()),
-            (None, false, Some(_)) if began.elapsed() > PATIENCE => return Err(Error::Slow { what }),
+            (None, false, Some(_)) if began.elapsed() > PATIENCE => {
+                return Err(Error::Slow { what });
+            }
             (None, false, Some(operation_name)) => {
                 tokio::time::sleep(polls.next().unwrap_or(PATIENCE)).await;
                 let (status, body) = ask(gate, name.get_operation(operation_name)?).await?;
@@ -119,8 +128,11 @@ async fn create_dataset(gate: &Gate, name: &StoreName) -> Result<(), Error> {
 }
 
 fn read_operation(what: &str, body: &[u8]) -> Result<Operation, Error> {
-    serde_json::from_slice(body)
-        .map_err(|_| Error::Refused { what: what.to_owned(), status: 200, word: None })
+    serde_json::from_slice(body).map_err(|_| Error::Refused {
+        what: what.to_owned(),
+        status: 200,
+        word: None,
+    })
 }
 
 async fn create_store(
@@ -143,7 +155,9 @@ async fn create_store(
             status => return Err(refused(name.display(), status, &body)),
         }
     }
-    Err(Error::Slow { what: name.display() })
+    Err(Error::Slow {
+        what: name.display(),
+    })
 }
 
 async fn ask(

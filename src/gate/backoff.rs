@@ -29,7 +29,10 @@ impl Backoff {
 
     /// Returns the next wait for a chance in `0.0..=1.0`.
     fn wait_at(&mut self, chance: f64) -> Duration {
-        let doubled = self.retry.base.saturating_mul(1_u32.checked_shl(self.waits).unwrap_or(u32::MAX));
+        let doubled = self
+            .retry
+            .base
+            .saturating_mul(1_u32.checked_shl(self.waits).unwrap_or(u32::MAX));
         self.waits = self.waits.saturating_add(1);
         std::cmp::min(doubled, self.retry.max).mul_f64(chance)
     }
@@ -41,8 +44,11 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_maximum() {
-        let retry =
-            Retry { attempts: 8, base: Duration::from_millis(500), max: Duration::from_secs(4) };
+        let retry = Retry {
+            attempts: 8,
+            base: Duration::from_millis(500),
+            max: Duration::from_secs(4),
+        };
         let mut backoff = Backoff::new(retry);
         let longest: Vec<u128> = (0..6).map(|_| backoff.wait_at(1.0).as_millis()).collect();
         assert_eq!(longest, [500, 1000, 2000, 4000, 4000, 4000]);

@@ -27,8 +27,13 @@ pub struct BytePermit {
 impl ByteBudget {
     /// Makes a budget of so many bytes.
     pub fn new(bytes: u64) -> Self {
-        let blocks = u32::try_from(bytes / BLOCK).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
-        Self { semaphore: Arc::new(Semaphore::new(blocks as usize)), blocks }
+        let blocks = u32::try_from(bytes / BLOCK)
+            .unwrap_or(u32::MAX >> 4)
+            .clamp(1, u32::MAX >> 4);
+        Self {
+            semaphore: Arc::new(Semaphore::new(blocks as usize)),
+            blocks,
+        }
     }
 
     /// Waits until so many bytes are free, and takes them. One larger than the budget takes all of it.
@@ -36,7 +41,12 @@ impl ByteBudget {
         let blocks = u32::try_from(bytes / BLOCK + 1).unwrap_or(u32::MAX);
         let blocks = std::cmp::min(blocks, self.blocks);
         // The semaphore is never closed.
-        BytePermit { _permit: Arc::clone(&self.semaphore).acquire_many_owned(blocks).await.ok() }
+        BytePermit {
+            _permit: Arc::clone(&self.semaphore)
+                .acquire_many_owned(blocks)
+                .await
+                .ok(),
+        }
     }
 }
 
@@ -52,9 +62,17 @@ mod tests {
         let first = budget.acquire(8 * BLOCK).await;
         let second = budget.acquire(5 * BLOCK);
         tokio::pin!(second);
-        assert!(tokio::time::timeout(Duration::from_secs(1), &mut second).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), &mut second)
+                .await
+                .is_err()
+        );
         drop(first);
-        assert!(tokio::time::timeout(Duration::from_secs(1), &mut second).await.is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), &mut second)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -63,8 +81,16 @@ mod tests {
         let alone = budget.acquire(1 << 40).await;
         let next = budget.acquire(0);
         tokio::pin!(next);
-        assert!(tokio::time::timeout(Duration::from_secs(1), &mut next).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), &mut next)
+                .await
+                .is_err()
+        );
         drop(alone);
-        assert!(tokio::time::timeout(Duration::from_secs(1), &mut next).await.is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), &mut next)
+                .await
+                .is_ok()
+        );
     }
 }

@@ -28,8 +28,12 @@ impl Failure {
 
     fn of_fault(fault: &Fault) -> Self {
         let hint = match fault.kind {
-            FaultKind::Connect => "check the address, and that the server is running and can be reached from here",
-            FaultKind::Tls => "check the server's certificate; `tls: { ca: FILE }` trusts a private authority",
+            FaultKind::Connect => {
+                "check the address, and that the server is running and can be reached from here"
+            }
+            FaultKind::Tls => {
+                "check the server's certificate; `tls: { ca: FILE }` trusts a private authority"
+            }
             FaultKind::Timeout => "the server takes too long; `timeout` allows more",
             FaultKind::Interrupted | FaultKind::Response => "try again; the connection was lost",
             FaultKind::Request => "check the URL and the headers of the target",
@@ -63,7 +67,10 @@ impl Gate {
     /// # Errors
     ///
     /// When no answer came, or the credentials failed.
-    pub async fn once(&self, make: impl Fn() -> Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+    pub async fn once(
+        &self,
+        make: impl Fn() -> Request<Bytes>,
+    ) -> Result<Response<Bytes>, Failure> {
         self.single(make, Safety::Once).await
     }
 
@@ -79,11 +86,13 @@ impl Gate {
                 // The semaphore is never closed.
                 let _slot = self.look_ups.acquire().await;
                 let mut request = make();
-                self.authorize(&mut request).await.map_err(|error| Failure {
-                    what: error.what,
-                    may_have_been_sent: false,
-                    hint: error.hint,
-                })?;
+                self.authorize(&mut request)
+                    .await
+                    .map_err(|error| Failure {
+                        what: error.what,
+                        may_have_been_sent: false,
+                        hint: error.hint,
+                    })?;
                 if let Some(rate) = &self.rate {
                     rate.ready(1).await;
                 }
@@ -99,7 +108,10 @@ impl Gate {
                     after.unwrap_or_default() + backoff.wait()
                 }
                 Verdict::Stop(StopReason::Tls { what }) => {
-                    let fault = Fault { kind: FaultKind::Tls, what };
+                    let fault = Fault {
+                        kind: FaultKind::Tls,
+                        what,
+                    };
                     return Err(Failure::of_fault(&fault));
                 }
                 _ => return answer.map_err(|fault| Failure::of_fault(&fault)),
@@ -107,6 +119,10 @@ impl Gate {
             tokio::time::sleep(after).await;
         }
         // The loop returns; attempts are not counted that far.
-        Err(Failure { what: "no answer came".to_owned(), may_have_been_sent: true, hint: None })
+        Err(Failure {
+            what: "no answer came".to_owned(),
+            may_have_been_sent: true,
+            hint: None,
+        })
     }
 }

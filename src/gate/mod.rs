@@ -226,7 +226,9 @@ impl Gate {
                         return conclude(Verdict::Stop(StopReason::TargetDown { what, down }));
                     }
                 },
-                Verdict::Again { .. } | Verdict::Partial { .. } if attempts >= self.retry.attempts => {
+                Verdict::Again { .. } | Verdict::Partial { .. }
+                    if attempts >= self.retry.attempts =>
+                {
                     return conclude(attempt.verdict);
                 }
                 Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
@@ -253,7 +255,9 @@ impl Gate {
         let mut request = match exchange.build().await {
             Ok(request) => request,
             Err(error) => {
-                return Attempt::unsent(Verdict::Stop(StopReason::Request { what: error.to_string() }));
+                return Attempt::unsent(Verdict::Stop(StopReason::Request {
+                    what: error.to_string(),
+                }));
             }
         };
         if let Err(error) = self.authorize(&mut request).await {
@@ -262,11 +266,17 @@ impl Gate {
                 return Attempt {
                     fault: Some(fault),
                     is_outage: true,
-                    ..Attempt::unsent(Verdict::Again { after: None, brake: false })
+                    ..Attempt::unsent(Verdict::Again {
+                        after: None,
+                        brake: false,
+                    })
                 };
             }
             let what = error.what;
-            return Attempt::unsent(Verdict::Stop(StopReason::Credentials { what, hint: error.hint }));
+            return Attempt::unsent(Verdict::Stop(StopReason::Credentials {
+                what,
+                hint: error.hint,
+            }));
         }
         let bytes = request.body().len() as u64;
         if let Some(rate) = &self.bytes_rate {
@@ -279,7 +289,10 @@ impl Gate {
         let began = Instant::now();
         let answer = self.transport.call(request).await;
         let latency = began.elapsed();
-        let status = answer.as_ref().ok().map(|response| response.status().as_u16());
+        let status = answer
+            .as_ref()
+            .ok()
+            .map(|response| response.status().as_u16());
         exchange.observe(Moment::Answered { status });
         let fault = answer.as_ref().err();
         let attempt = Attempt {
@@ -294,13 +307,16 @@ impl Gate {
         if !attempt.is_outage {
             self.outage.up();
         }
-        Attempt { verdict: exchange.read(answer), ..attempt }
+        Attempt {
+            verdict: exchange.read(answer),
+            ..attempt
+        }
     }
 
     /// Adds the credentials, if the request goes to the host they were made for.
     async fn authorize(&self, request: &mut Request<Bytes>) -> Result<(), auth::Error> {
-        let is_home = Url::parse(&request.uri().to_string())
-            .is_ok_and(|url| url.origin() == self.origin);
+        let is_home =
+            Url::parse(&request.uri().to_string()).is_ok_and(|url| url.origin() == self.origin);
         if !is_home {
             return Ok(());
         }
@@ -308,7 +324,9 @@ impl Gate {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         if let Some(project) = &self.quota_project {
-            request.headers_mut().insert("x-goog-user-project", project.clone());
+            request
+                .headers_mut()
+                .insert("x-goog-user-project", project.clone());
         }
         Ok(())
     }

@@ -16,7 +16,10 @@ pub(super) struct Outage {
 
 impl Outage {
     pub(super) fn new(give_up_after: Duration) -> Self {
-        Self { since: Mutex::new(None), give_up_after }
+        Self {
+            since: Mutex::new(None),
+            give_up_after,
+        }
     }
 
     /// Takes note that the target was reached.

@@ -69,13 +69,21 @@ impl Limiter {
 
     fn with(rate: Rate, burst: NonZeroU32, refill: NonZeroU32) -> Self {
         // Rounded up, so that the refill is never faster than asked for.
-        let nanos = rate.window.duration().as_nanos().div_ceil(u128::from(refill.get()));
+        let nanos = rate
+            .window
+            .duration()
+            .as_nanos()
+            .div_ceil(u128::from(refill.get()));
         let period = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let quota = Quota::with_period(std::cmp::max(period, Duration::from_nanos(1)))
             .unwrap_or_else(|| Quota::per_second(refill))
             .allow_burst(burst);
         let clock = TokioClock::default();
-        Self { limiter: RateLimiter::direct_with_clock(quota, clock.clone()), clock, burst }
+        Self {
+            limiter: RateLimiter::direct_with_clock(quota, clock.clone()),
+            clock,
+            burst,
+        }
     }
 
     /// Waits until so much may pass. More than the burst passes in pieces, and the last of them is waited for: a body

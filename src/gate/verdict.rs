@@ -89,13 +89,21 @@ impl StopReason {
     /// Returns what to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Credentials { hint: Some(hint), .. } => hint.as_str(),
-            Self::Credentials { hint: None, .. } => "check `auth`; a token may have expired or lack rights",
-            Self::Tls { .. } => "check the server's certificate; `tls: { ca: FILE }` trusts a private authority",
+            Self::Credentials {
+                hint: Some(hint), ..
+            } => hint.as_str(),
+            Self::Credentials { hint: None, .. } => {
+                "check `auth`; a token may have expired or lack rights"
+            }
+            Self::Tls { .. } => {
+                "check the server's certificate; `tls: { ca: FILE }` trusts a private authority"
+            }
             Self::TargetDown { .. } => {
                 "check the address and that the server runs, then load again; `give_up_after` waits longer"
             }
-            Self::Request { .. } => "check that the files have not changed since they were planned, then load again",
+            Self::Request { .. } => {
+                "check that the files have not changed since they were planned, then load again"
+            }
         };
         Some(hint.to_owned())
     }
@@ -115,9 +123,10 @@ pub fn classify(
         Ok(response) => {
             let status = response.status().as_u16();
             match of_status(safety, status) {
-                Verdict::Again { brake, .. } => {
-                    Verdict::Again { after: retry_after(response.headers(), now), brake }
-                }
+                Verdict::Again { brake, .. } => Verdict::Again {
+                    after: retry_after(response.headers(), now),
+                    brake,
+                },
                 verdict => verdict,
             }
         }
@@ -132,9 +141,18 @@ pub fn of_status(safety: Safety, status: u16) -> Verdict {
         // `If-None-Exist` may be answered so (an older wording of the standard): the resource is there.
         (304, _) => Verdict::Done,
         (401, _) => Verdict::Renew,
-        (429 | 503, _) => Verdict::Again { after: None, brake: true },
-        (408 | 425, _) => Verdict::Again { after: None, brake: false },
-        (500 | 502 | 504, Safety::Idempotent) => Verdict::Again { after: None, brake: false },
+        (429 | 503, _) => Verdict::Again {
+            after: None,
+            brake: true,
+        },
+        (408 | 425, _) => Verdict::Again {
+            after: None,
+            brake: false,
+        },
+        (500 | 502 | 504, Safety::Idempotent) => Verdict::Again {
+            after: None,
+            brake: false,
+        },
         (500 | 502 | 504, Safety::Once) => Verdict::Unknown,
         _ => Verdict::Rejected,
     }
@@ -142,11 +160,21 @@ pub fn of_status(safety: Safety, status: u16) -> Verdict {
 
 fn of_fault(safety: Safety, fault: &Fault) -> Verdict {
     match (fault.kind, safety) {
-        (FaultKind::Connect, _) => Verdict::Again { after: None, brake: false },
-        (FaultKind::Tls, _) => Verdict::Stop(StopReason::Tls { what: fault.what.clone() }),
-        (FaultKind::Request, _) => Verdict::Stop(StopReason::Request { what: fault.what.clone() }),
+        (FaultKind::Connect, _) => Verdict::Again {
+            after: None,
+            brake: false,
+        },
+        (FaultKind::Tls, _) => Verdict::Stop(StopReason::Tls {
+            what: fault.what.clone(),
+        }),
+        (FaultKind::Request, _) => Verdict::Stop(StopReason::Request {
+            what: fault.what.clone(),
+        }),
         (FaultKind::Timeout | FaultKind::Interrupted | FaultKind::Response, Safety::Idempotent) => {
-            Verdict::Again { after: None, brake: false }
+            Verdict::Again {
+                after: None,
+                brake: false,
+            }
         }
         (FaultKind::Timeout | FaultKind::Interrupted | FaultKind::Response, Safety::Once) => {
             Verdict::Unknown
@@ -237,9 +265,16 @@ mod tests {
             (Response, "again", "unknown"),
         ];
         for (kind, idempotent, once) in cases {
-            let fault = Fault { kind, what: String::new() };
+            let fault = Fault {
+                kind,
+                what: String::new(),
+            };
             let of = |safety| word(&classify(safety, Err(&fault), Timestamp::UNIX_EPOCH));
-            assert_eq!((of(Safety::Idempotent), of(Safety::Once)), (idempotent, once), "{kind:?}");
+            assert_eq!(
+                (of(Safety::Idempotent), of(Safety::Once)),
+                (idempotent, once),
+                "{kind:?}"
+            );
         }
     }
 

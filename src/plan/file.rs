@@ -330,7 +330,10 @@ impl Saved {
     pub fn largest_request(&self, target: &str) -> u32 {
         let loads = self.header.loads.iter().zip(&self.summary.loads);
         let of_target = loads.filter(|(load, _)| load.target == target);
-        of_target.map(|(_, totals)| std::cmp::max(totals.largest_group, 1)).max().unwrap_or(1)
+        of_target
+            .map(|(_, totals)| std::cmp::max(totals.largest_group, 1))
+            .max()
+            .unwrap_or(1)
     }
 
     /// Returns the name under which a source is shown.

@@ -17,13 +17,13 @@ pub mod file;
 mod planner;
 mod summary;
 mod survey;
-mod unchanged;
 pub mod text;
+mod unchanged;
 
 pub use planner::{Decision, Planner};
 pub use summary::{LoadSummary, Summary};
-pub use unchanged::{changed_facts, changed_sources};
 pub use survey::{Error, OnMalformed, Survey, survey};
+pub use unchanged::{changed_facts, changed_sources};
 
 /// The version of the plan's format.
 pub const VERSION: u32 = 1;

@@ -104,10 +104,25 @@ impl<'a> Planner<'a> {
 
     /// Decides about a file in a form that is not read: one step, so that it is counted and seen.
     pub fn unrecognized(&mut self, file: &SourceFile, size: u64) {
-        let span = Span { start: 0, length: size };
-        let position = Position { source: file.id, index: 0, line: 1, entry: None, span };
+        let span = Span {
+            start: 0,
+            length: size,
+        };
+        let position = Position {
+            source: file.id,
+            index: 0,
+            line: 1,
+            entry: None,
+            span,
+        };
         let message = "not a form that is read: .json, .ndjson or .jsonl, also with .gz or .zst";
-        self.unsupported(position, span, String::new(), None, reason("unrecognized-form", message));
+        self.unsupported(
+            position,
+            span,
+            String::new(),
+            None,
+            reason("unrecognized-form", message),
+        );
     }
 
     /// Decides about bytes that are no record.
@@ -132,16 +147,23 @@ impl<'a> Planner<'a> {
         let refused = match start.kind {
             BundleKind::Transaction if start.entries > limit => Some(reason(
                 "transaction-too-large",
-                &format!("the transaction has {} entries, and the target takes {limit}", start.entries),
+                &format!(
+                    "the transaction has {} entries, and the target takes {limit}",
+                    start.entries
+                ),
             )),
-            BundleKind::Transaction if facts.transaction == Some(false) => {
-                Some(reason("no-transaction", "the target executes no transactions"))
-            }
+            BundleKind::Transaction if facts.transaction == Some(false) => Some(reason(
+                "no-transaction",
+                "the target executes no transactions",
+            )),
             BundleKind::Batch if facts.batch == Some(false) => {
                 Some(reason("no-batch", "the target executes no batches"))
             }
             BundleKind::Missing => Some(reason("bundle-type", "the Bundle has no type")),
-            BundleKind::Other => Some(reason("bundle-type", "the Bundle's type is not one of R4's")),
+            BundleKind::Other => Some(reason(
+                "bundle-type",
+                "the Bundle's type is not one of R4's",
+            )),
             _ => None,
         };
         if start.entries == 0 {
@@ -195,12 +217,17 @@ impl<'a> Planner<'a> {
     }
 
     fn refused(&self) -> Option<Reason> {
-        self.bundle.as_ref().and_then(|bundle| bundle.refused.clone())
+        self.bundle
+            .as_ref()
+            .and_then(|bundle| bundle.refused.clone())
     }
 
     /// A history has the newest version of a resource first, and only that one is loaded.
     fn is_superseded(&mut self, found: &Found<'_>, entry: &Entry<'_>) -> Option<Reason> {
-        let bundle = self.bundle.as_mut().filter(|b| b.kind == BundleKind::History)?;
+        let bundle = self
+            .bundle
+            .as_mut()
+            .filter(|b| b.kind == BundleKind::History)?;
         let identity = match (found.resource_type(), found.id()) {
             (Some(kind), Some(id)) => format!("{kind}/{id}"),
             _ => entry.envelope.request?.url?.text(entry.bytes).into_owned(),
@@ -215,8 +242,10 @@ impl<'a> Planner<'a> {
             Ok(interaction) => {
                 let limit = self.facts().limits.resource_bytes.unwrap_or(u64::MAX);
                 if found.body().length > limit {
-                    let message =
-                        format!("it has {} bytes, and the target takes {limit}", found.body().length);
+                    let message = format!(
+                        "it has {} bytes, and the target takes {limit}",
+                        found.body().length
+                    );
                     return self.refuse(found, reason("too-large", &message));
                 }
                 let step = self.step(found, Action::Send(interaction));
@@ -320,13 +349,18 @@ impl<'a> Planner<'a> {
 
     /// Refuses the whole transaction for one of its entries. Outside transactions it does nothing.
     fn refuse_transaction(&mut self, entry: Option<u32>, problem: &Reason) {
-        let (Some(entry), Some(bundle)) = (entry, &mut self.bundle) else { return };
+        let (Some(entry), Some(bundle)) = (entry, &mut self.bundle) else {
+            return;
+        };
         if bundle.kind != BundleKind::Transaction || bundle.refused.is_some() {
             return;
         }
         let refused = reason(
             "transaction-refused",
-            &format!("entry {entry} of its transaction cannot be loaded: {}", problem.message),
+            &format!(
+                "entry {entry} of its transaction cannot be loaded: {}",
+                problem.message
+            ),
         );
         bundle.refused = Some(refused.clone());
         for mut step in std::mem::take(&mut bundle.waiting) {
@@ -338,7 +372,9 @@ impl<'a> Planner<'a> {
     /// Search results carry the server's remarks on the search as an OperationOutcome
     /// (<https://hl7.org/fhir/R4/http.html#search>).
     fn is_search_outcome(&self, found: &Found<'_>) -> bool {
-        self.bundle.as_ref().is_some_and(|b| b.kind == BundleKind::Searchset)
+        self.bundle
+            .as_ref()
+            .is_some_and(|b| b.kind == BundleKind::Searchset)
             && found.scanned.is(found.bytes, "OperationOutcome")
     }
 
@@ -347,7 +383,9 @@ impl<'a> Planner<'a> {
         let limits = self.facts().limits;
         let rate_entries = self.rate_entries();
         let bytes_limit = limits.bundle_bytes.unwrap_or(u64::MAX);
-        let Some(bundle) = &mut self.bundle else { return };
+        let Some(bundle) = &mut self.bundle else {
+            return;
+        };
         // A comma for each entry, and the frame of the Bundle around them.
         let bytes = step.position.span.length + 1;
         let is_batch = bundle.kind == BundleKind::Batch;
@@ -366,7 +404,9 @@ impl<'a> Planner<'a> {
     /// Sends what waits on its way: as a group, or as unsupported where the target would refuse its size.
     fn flush(&mut self) {
         let limits = self.facts().limits;
-        let Some(bundle) = &mut self.bundle else { return };
+        let Some(bundle) = &mut self.bundle else {
+            return;
+        };
         let steps = std::mem::take(&mut bundle.waiting);
         let bytes = std::mem::take(&mut bundle.waiting_bytes);
         if steps.is_empty() {
@@ -394,7 +434,12 @@ impl<'a> Planner<'a> {
             load.requests += 1;
             load.largest_group = std::cmp::max(load.largest_group, records);
         }
-        self.out.push(Decision::Group(Group { id, bundle: bundle_type, records, bytes }));
+        self.out.push(Decision::Group(Group {
+            id,
+            bundle: bundle_type,
+            records,
+            bytes,
+        }));
         for step in steps {
             self.push(step);
         }
@@ -402,8 +447,13 @@ impl<'a> Planner<'a> {
 
     /// Returns how many entries a Bundle that Stoker cuts may have under the target's rate.
     fn rate_entries(&self) -> u32 {
-        let rate = self.header.target_of(self.load).and_then(|target| target.settings.rate);
-        rate.map_or(u32::MAX, |rate| std::cmp::max(1, rate.amount.get() / RATE_PART))
+        let rate = self
+            .header
+            .target_of(self.load)
+            .and_then(|target| target.settings.rate);
+        rate.map_or(u32::MAX, |rate| {
+            std::cmp::max(1, rate.amount.get() / RATE_PART)
+        })
     }
 
     fn step(&self, found: &Found<'_>, action: Action) -> Step {
@@ -423,7 +473,10 @@ impl<'a> Planner<'a> {
                 .or_else(of_url)
                 .filter(|kind| types::is_resource_type(kind) || self.check_type(kind).is_ok())
                 .unwrap_or_default(),
-            id: found.id().filter(|id| is_id(id)).map(std::borrow::Cow::into_owned),
+            id: found
+                .id()
+                .filter(|id| is_id(id))
+                .map(std::borrow::Cow::into_owned),
             action,
         }
     }
@@ -442,7 +495,15 @@ impl<'a> Planner<'a> {
         reason: Reason,
     ) {
         let action = Action::Unsupported(reason);
-        self.push(Step { number: 0, load: self.load, position, body, kind, id, action });
+        self.push(Step {
+            number: 0,
+            load: self.load,
+            position,
+            body,
+            kind,
+            id,
+            action,
+        });
     }
 
     /// Numbers a step and counts it.
@@ -461,7 +522,9 @@ impl<'a> Planner<'a> {
 
     fn facts(&self) -> &'a Facts {
         const NOTHING_KNOWN: &Facts = &Facts::UNKNOWN;
-        self.header.target_of(self.load).map_or(NOTHING_KNOWN, |target| &target.facts)
+        self.header
+            .target_of(self.load)
+            .map_or(NOTHING_KNOWN, |target| &target.facts)
     }
 }
 
@@ -479,7 +542,8 @@ enum EntryProblem {
 /// Returns the interaction that an entry's own request asks for.
 fn of_request(request: &Request, entry: &[u8]) -> Result<Interaction, EntryProblem> {
     let refused = |code: &str, message: &str| Err(EntryProblem::Refused(reason(code, message)));
-    let text = |part: Option<crate::fhir::Part>| part.map(|part| part.text(entry)).unwrap_or_default();
+    let text =
+        |part: Option<crate::fhir::Part>| part.map(|part| part.text(entry)).unwrap_or_default();
     let (method, url) = (text(request.method), text(request.url));
     let (path, query) = match url.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -489,20 +553,31 @@ fn of_request(request: &Request, entry: &[u8]) -> Result<Interaction, EntryProbl
     match method.as_ref() {
         "GET" | "HEAD" => Err(EntryProblem::Read),
         _ if path.is_empty() => refused("bad-request-url", "the entry's request names no url"),
-        "POST" if path.contains('$') || path.contains("_search") => {
-            refused("operation-entry", "the entry calls an operation, and that is not loading")
-        }
+        "POST" if path.contains('$') || path.contains("_search") => refused(
+            "operation-entry",
+            "the entry calls an operation, and that is not loading",
+        ),
         "POST" if request.if_none_exist.is_some() => Ok(Interaction::ConditionalCreate),
         "POST" => Ok(Interaction::Create),
         "PUT" if has_id => Ok(Interaction::Update),
         "PUT" if query.is_some() => Ok(Interaction::ConditionalUpdate),
-        "PUT" => refused("bad-request-url", "the entry's request.url names neither id nor condition"),
+        "PUT" => refused(
+            "bad-request-url",
+            "the entry's request.url names neither id nor condition",
+        ),
         "PATCH" => Ok(Interaction::Patch),
         "DELETE" => Ok(Interaction::Delete),
-        _ => refused("bad-method", "the entry's request.method is not one of FHIR's"),
+        _ => refused(
+            "bad-method",
+            "the entry's request.method is not one of FHIR's",
+        ),
     }
 }
 
 fn reason(code: &str, message: &str) -> Reason {
-    Reason { code: code.to_owned(), message: message.to_owned(), path: None }
+    Reason {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        path: None,
+    }
 }

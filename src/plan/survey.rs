@@ -86,7 +86,9 @@ pub fn survey(
                 Ok((fingerprint, spooled)) => sources.push(PlannedSource {
                     id: file.id,
                     load: id,
-                    name: path.as_ref().map_or("-".to_owned(), |path| path.display().to_string()),
+                    name: path
+                        .as_ref()
+                        .map_or("-".to_owned(), |path| path.display().to_string()),
                     path,
                     form: file.form,
                     spooled,
@@ -99,7 +101,11 @@ pub fn survey(
     problems.extend(check_rates(header, surveyor.planner.summary()));
     let summary = surveyor.planner.finish();
     surveyor.sink.end(&sources, &summary)?;
-    Ok(Survey { summary, sources, problems })
+    Ok(Survey {
+        summary,
+        sources,
+        problems,
+    })
 }
 
 struct Surveyor<'a, 'h> {
@@ -123,13 +129,11 @@ impl Surveyor<'_, '_> {
             return self.unrecognized(file);
         }
         let mut failed = None;
-        let reading = source::read(file, spool, &mut |item| {
-            match self.take(file, &item) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
+        let reading = source::read(file, spool, &mut |item| match self.take(file, &item) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
             }
         });
         if let Some(error) = failed {
@@ -138,7 +142,8 @@ impl Surveyor<'_, '_> {
         Ok(match reading {
             Ok(reading) => {
                 if reading.records + reading.malformed == 0 {
-                    self.planner.warn(format!("{} holds no records", file.origin));
+                    self.planner
+                        .warn(format!("{} holds no records", file.origin));
                 }
                 if let Some(note) = reading.note {
                     self.planner.warn(format!("{}: {note}", file.origin));
@@ -150,8 +155,10 @@ impl Surveyor<'_, '_> {
                 let fingerprint = reading.fingerprint.unwrap_or_else(unread);
                 Ok((fingerprint, spooled))
             }
-            Err(error) => Err(Diagnostic::error(error.to_string())
-                .hint(format!("mend the file, or leave it out with `!{}`", file.origin))),
+            Err(error) => Err(Diagnostic::error(error.to_string()).hint(format!(
+                "mend the file, or leave it out with `!{}`",
+                file.origin
+            ))),
         })
     }
 
@@ -187,7 +194,10 @@ impl Surveyor<'_, '_> {
         }
         self.records += 1;
         if self.records.is_multiple_of(TELL_EVERY) {
-            self.observe.observe(&Event::Scanning { records: self.records, bytes: self.bytes });
+            self.observe.observe(&Event::Scanning {
+                records: self.records,
+                bytes: self.bytes,
+            });
             if (self.is_stopped)() {
                 return Err(Error::Interrupted);
             }
@@ -208,23 +218,40 @@ impl Surveyor<'_, '_> {
 
 /// Of a source whose bytes say nothing about what is loaded.
 fn unread() -> Fingerprint {
-    Fingerprint { size: 0, modified: 0, sha256: String::new() }
+    Fingerprint {
+        size: 0,
+        modified: 0,
+        sha256: String::new(),
+    }
 }
 
 fn nothing_matches(pattern: &FilePattern) -> Diagnostic {
     let (file, line, column) = pattern.place.clone();
     let length = pattern.pattern.chars().count();
     Diagnostic::error(format!("no file matches `{}`", pattern.pattern))
-        .at(Place { file, line, column, length })
-        .hint(format!("the pattern is relative to `{}`", pattern.folder.display()))
+        .at(Place {
+            file,
+            line,
+            column,
+            length,
+        })
+        .hint(format!(
+            "the pattern is relative to `{}`",
+            pattern.folder.display()
+        ))
 }
 
 /// A Bundle costs its entries, so under a rate it must be smaller than what the rate allows in its window.
 fn check_rates(header: &Header, summary: &Summary) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for (load, totals) in header.loads.iter().zip(&summary.loads) {
-        let target = header.targets.iter().find(|target| target.settings.name == load.target);
-        let Some(rate) = target.and_then(|target| target.settings.rate) else { continue };
+        let target = header
+            .targets
+            .iter()
+            .find(|target| target.settings.name == load.target);
+        let Some(rate) = target.and_then(|target| target.settings.rate) else {
+            continue;
+        };
         if totals.largest_group >= rate.amount.get() {
             problems.push(
                 Diagnostic::error(format!(

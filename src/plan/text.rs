@@ -17,11 +17,22 @@ const TYPES: usize = 12;
 pub fn text(header: &Header, summary: &Summary) -> String {
     let mut out = String::new();
     for (load, totals) in header.loads.iter().zip(&summary.loads) {
-        let target = header.targets.iter().find(|t| t.settings.name == load.target);
-        let place = target.map(|t| describe(&t.settings.store)).unwrap_or_default();
-        line(&mut out, format_args!("load {} → {} ({place})", load.name, load.target));
+        let target = header
+            .targets
+            .iter()
+            .find(|t| t.settings.name == load.target);
+        let place = target
+            .map(|t| describe(&t.settings.store))
+            .unwrap_or_default();
+        line(
+            &mut out,
+            format_args!("load {} → {} ({place})", load.name, load.target),
+        );
         if !load.after.is_empty() {
-            line(&mut out, format_args!("  after         {}", load.after.join(", ")));
+            line(
+                &mut out,
+                format_args!("  after         {}", load.after.join(", ")),
+            );
         }
         line(
             &mut out,
@@ -32,10 +43,16 @@ pub fn text(header: &Header, summary: &Summary) -> String {
                 ByteSize(totals.bytes)
             ),
         );
-        let interactions: Vec<String> =
-            totals.interactions.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        let interactions: Vec<String> = totals
+            .interactions
+            .iter()
+            .map(|(word, count)| format!("{count} {word}"))
+            .collect();
         if !interactions.is_empty() {
-            line(&mut out, format_args!("  interactions  {}", interactions.join(", ")));
+            line(
+                &mut out,
+                format_args!("  interactions  {}", interactions.join(", ")),
+            );
         }
         let bundles = match totals.groups {
             0 => String::new(),
@@ -45,9 +62,15 @@ pub fn text(header: &Header, summary: &Summary) -> String {
                 plural(totals.largest_group.into(), "entry").replace("entrys", "entries")
             ),
         };
-        line(&mut out, format_args!("  requests      {}{bundles}", totals.requests));
+        line(
+            &mut out,
+            format_args!("  requests      {}{bundles}", totals.requests),
+        );
         if let Some(time) = estimate(header, load.target.as_str(), totals) {
-            line(&mut out, format_args!("  time          at least {time} at the target's rate"));
+            line(
+                &mut out,
+                format_args!("  time          at least {time} at the target's rate"),
+            );
         }
         types(&mut out, totals);
         for (code, count) in &totals.unsupported {
@@ -55,10 +78,16 @@ pub fn text(header: &Header, summary: &Summary) -> String {
         }
         if let Some(target) = target {
             if target.facts.assumed {
-                line(&mut out, format_args!("  facts         assumed: the target was not asked"));
+                line(
+                    &mut out,
+                    format_args!("  facts         assumed: the target was not asked"),
+                );
             }
             if target.facts.missing {
-                line(&mut out, format_args!("  store         does not exist yet and will be created"));
+                line(
+                    &mut out,
+                    format_args!("  store         does not exist yet and will be created"),
+                );
             }
         }
         out.push('\n');
@@ -114,7 +143,10 @@ pub fn json(header: &Header, summary: &Summary) -> String {
         .iter()
         .map(|t| {
             let place = describe(&t.settings.store);
-            (t.settings.name.clone(), json!({ "store": place, "facts": t.facts }))
+            (
+                t.settings.name.clone(),
+                json!({ "store": place, "facts": t.facts }),
+            )
         })
         .collect();
     let plan = json!({
@@ -148,7 +180,12 @@ pub fn describe(store: &Store) -> String {
 
 /// Returns how long a load takes at the least when its target has a rate.
 fn estimate(header: &Header, target: &str, totals: &LoadSummary) -> Option<String> {
-    let rate = header.targets.iter().find(|t| t.settings.name == target)?.settings.rate?;
+    let rate = header
+        .targets
+        .iter()
+        .find(|t| t.settings.name == target)?
+        .settings
+        .rate?;
     let operations = totals.records - totals.unsupported_records();
     let windows = operations as f64 / f64::from(rate.amount.get());
     Some(display_duration(rate.window.duration().mul_f64(windows)))
@@ -159,17 +196,31 @@ fn types(out: &mut String, totals: &LoadSummary) {
     types.sort_by_key(|(kind, (records, _))| (std::cmp::Reverse(*records), (*kind).clone()));
     for (kind, (records, bytes)) in types.iter().take(TYPES) {
         let kind = if kind.is_empty() { "(no type)" } else { kind };
-        line(out, format_args!("  {kind:<28} {records:>9}  {:>10}", ByteSize(*bytes).to_string()));
+        line(
+            out,
+            format_args!(
+                "  {kind:<28} {records:>9}  {:>10}",
+                ByteSize(*bytes).to_string()
+            ),
+        );
     }
     if types.len() > TYPES {
-        let rest: u64 = types.iter().skip(TYPES).map(|(_, (records, _))| records).sum();
+        let rest: u64 = types
+            .iter()
+            .skip(TYPES)
+            .map(|(_, (records, _))| records)
+            .sum();
         let more = format!("{} more types", types.len() - TYPES);
         line(out, format_args!("  {more:<28} {rest:>9}"));
     }
 }
 
 fn plural(count: u64, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+    if count == 1 {
+        format!("1 {word}")
+    } else {
+        format!("{count} {word}s")
+    }
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {

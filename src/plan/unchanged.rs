@@ -13,7 +13,10 @@ use crate::{
 /// Their content counts, not their time: a file that was copied is the same file. Compressed ones go into the spool on
 /// the way, for the load that follows.
 pub fn changed_sources(sources: &[PlannedSource], spool: &Spool) -> Vec<Diagnostic> {
-    sources.iter().filter_map(|source| changed(source, spool)).collect()
+    sources
+        .iter()
+        .filter_map(|source| changed(source, spool))
+        .collect()
 }
 
 fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
@@ -22,7 +25,11 @@ fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
     if source.form == Form::Unrecognized {
         return None;
     }
-    let file = SourceFile { id: source.id, origin: Origin::File(path.clone()), form: source.form };
+    let file = SourceFile {
+        id: source.id,
+        origin: Origin::File(path.clone()),
+        form: source.form,
+    };
     match source::read(&file, Some(spool), &mut |_| ControlFlow::Continue(())) {
         Err(error) => Some(Diagnostic::error(error.to_string()).hint(again)),
         Ok(reading) => {
@@ -30,8 +37,11 @@ fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
                 (now.size, &now.sha256) == (source.fingerprint.size, &source.fingerprint.sha256)
             });
             (!is_same).then(|| {
-                Diagnostic::error(format!("{} has changed since the plan was made", source.name))
-                    .hint(again)
+                Diagnostic::error(format!(
+                    "{} has changed since the plan was made",
+                    source.name
+                ))
+                .hint(again)
             })
         }
     }
@@ -54,8 +64,10 @@ pub fn changed_facts(planned: &Header, now: &Header) -> Vec<Diagnostic> {
         })
         .map(|(then, _)| {
             let name = &then.settings.name;
-            Diagnostic::error(format!("target `{name}` is no longer what the plan relies on"))
-                .hint("its settings or its CapabilityStatement have changed; plan again")
+            Diagnostic::error(format!(
+                "target `{name}` is no longer what the plan relies on"
+            ))
+            .hint("its settings or its CapabilityStatement have changed; plan again")
         })
         .collect()
 }

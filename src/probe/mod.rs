@@ -91,14 +91,22 @@ async fn of_store(
             })
         }
         // A store in a dataset that is missing answers 403 (Google's own samples test for it).
-        403 | 404 if is_ensured => Ok(Facts { assumed: false, missing: true, ..documented }),
+        403 | 404 if is_ensured => Ok(Facts {
+            assumed: false,
+            missing: true,
+            ..documented
+        }),
         404 => Err(Error::Refused {
             what: format!("there is no FHIR store {}", name.display()),
-            hint: "check project, location, dataset and store, or let `ensure: true` create it".to_owned(),
+            hint: "check project, location, dataset and store, or let `ensure: true` create it"
+                .to_owned(),
             status,
         }),
         403 => Err(Error::Refused {
-            what: format!("no access to the FHIR store {}, or it does not exist", name.display()),
+            what: format!(
+                "no access to the FHIR store {}, or it does not exist",
+                name.display()
+            ),
             hint: "the credentials need roles/healthcare.fhirResourceEditor on the dataset; \
                    check also that the names are right"
                 .to_owned(),
@@ -111,7 +119,10 @@ async fn of_store(
 
 fn not_a_store(status: u16, name: &crate::target::google::StoreName) -> Error {
     Error::Refused {
-        what: format!("the server answered {status} when asked for {}", name.display()),
+        what: format!(
+            "the server answered {status} when asked for {}",
+            name.display()
+        ),
         hint: "check that `endpoint` is a Cloud Healthcare API".to_owned(),
         status,
     }
@@ -170,7 +181,8 @@ async fn of_capabilities(gate: &Gate, requests: &Requests) -> Result<Facts, Erro
     let status = response.status().as_u16();
     let not_fhir = |what: String| Error::Refused {
         what,
-        hint: "check the URL: it is the service base, the one under which `metadata` is found".to_owned(),
+        hint: "check the URL: it is the service base, the one under which `metadata` is found"
+            .to_owned(),
         status,
     };
     match status {
@@ -183,29 +195,50 @@ async fn of_capabilities(gate: &Gate, requests: &Requests) -> Result<Facts, Erro
                 status,
             });
         }
-        _ => return Err(not_fhir(format!("the server answered {status} when asked for its metadata"))),
+        _ => {
+            return Err(not_fhir(format!(
+                "the server answered {status} when asked for its metadata"
+            )));
+        }
     }
     let read: Capabilities = serde_json::from_slice(response.body())
         .ok()
         .filter(|read: &Capabilities| read.resource_type == "CapabilityStatement")
-        .ok_or_else(|| not_fhir("what the server calls metadata is no CapabilityStatement".to_owned()))?;
+        .ok_or_else(|| {
+            not_fhir("what the server calls metadata is no CapabilityStatement".to_owned())
+        })?;
     Ok(of_statement(&read))
 }
 
 fn of_statement(read: &Capabilities) -> Facts {
-    let server = read.rest.iter().find(|rest| rest.mode == "server").or_else(|| read.rest.first());
-    let resources = server.map(|rest| rest.resource.as_slice()).unwrap_or_default();
+    let server = read
+        .rest
+        .iter()
+        .find(|rest| rest.mode == "server")
+        .or_else(|| read.rest.first());
+    let resources = server
+        .map(|rest| rest.resource.as_slice())
+        .unwrap_or_default();
     // A flag that no type states is not known; one that some type states holds where any type has it.
     let any = |flag: fn(&RestResource) -> Option<bool>| {
-        resources.iter().filter_map(flag).reduce(|one, other| one || other)
+        resources
+            .iter()
+            .filter_map(flag)
+            .reduce(|one, other| one || other)
     };
     let system = |code: &str| server.map(|rest| rest.interaction.iter().any(|i| i.code == code));
     let writes = |resource: &&RestResource| {
         resource.interaction.is_empty()
-            || resource.interaction.iter().any(|i| i.code == "create" || i.code == "update")
+            || resource
+                .interaction
+                .iter()
+                .any(|i| i.code == "create" || i.code == "update")
     };
-    let mut types: Vec<String> =
-        resources.iter().filter(writes).map(|resource| resource.kind.clone()).collect();
+    let mut types: Vec<String> = resources
+        .iter()
+        .filter(writes)
+        .map(|resource| resource.kind.clone())
+        .collect();
     types.sort();
     types.dedup();
     let policies: Vec<&String> = resources.iter().flat_map(|r| &r.reference_policy).collect();
@@ -213,7 +246,8 @@ fn of_statement(read: &Capabilities) -> Facts {
     let lists_any = server.is_some_and(|rest| !rest.interaction.is_empty());
     let transaction = system("transaction").filter(|_| lists_any);
     // One that executes transactions is not taken to refuse batches just because it does not list them.
-    let batch = system("batch").filter(|&listed| lists_any && (listed || transaction == Some(false)));
+    let batch =
+        system("batch").filter(|&listed| lists_any && (listed || transaction == Some(false)));
     Facts {
         assumed: false,
         missing: false,
@@ -240,7 +274,10 @@ mod tests {
     #[test]
     fn what_is_not_said_is_not_known() {
         let facts = statement(r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#);
-        assert_eq!((facts.update_create, facts.transaction, facts.types), (None, None, None));
+        assert_eq!(
+            (facts.update_create, facts.transaction, facts.types),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -254,7 +291,10 @@ mod tests {
                   {"type":"AuditEvent","interaction":[{"code":"read"}]}]}]}"#,
         );
         assert_eq!(facts.types.as_deref(), Some(&["Patient".to_owned()][..]));
-        assert_eq!((facts.update_create, facts.conditional_create), (Some(true), Some(false)));
+        assert_eq!(
+            (facts.update_create, facts.conditional_create),
+            (Some(true), Some(false))
+        );
         assert_eq!((facts.transaction, facts.batch), (Some(true), None));
         assert_eq!(facts.integrity, Some(true));
     }

@@ -27,9 +27,16 @@ const DRAWS_PER_SECOND: u8 = 10;
 
 impl Bars {
     pub(super) fn new(color: bool) -> Self {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND));
+        let screen =
+            MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND));
         let reading = screen.add(ProgressBar::new_spinner());
-        Self { screen, color, reading, loads: Vec::new(), total: None }
+        Self {
+            screen,
+            color,
+            reading,
+            loads: Vec::new(),
+            total: None,
+        }
     }
 
     fn bar(&self, name: &str, width: usize, planned: u64) -> ProgressBar {
@@ -61,7 +68,8 @@ impl Bars {
     fn show(&mut self, counters: &Counters) {
         if counters.loads().is_empty() {
             let (records, bytes) = counters.scanned();
-            self.reading.set_message(format!("reading: {records} records, {}", ByteSize(bytes)));
+            self.reading
+                .set_message(format!("reading: {records} records, {}", ByteSize(bytes)));
             self.reading.tick();
             return;
         }
@@ -73,9 +81,21 @@ impl Bars {
             show(bar, speed, load.moment(), color, None);
         }
         if let Some((bar, speed)) = &mut self.total {
-            show(bar, speed, counters.total(), color, counters.stopping().as_deref());
+            show(
+                bar,
+                speed,
+                counters.total(),
+                color,
+                counters.stopping().as_deref(),
+            );
         } else if let Some((bar, speed)) = self.loads.first_mut() {
-            show(bar, speed, counters.total(), color, counters.stopping().as_deref());
+            show(
+                bar,
+                speed,
+                counters.total(),
+                color,
+                counters.stopping().as_deref(),
+            );
         }
     }
 }
@@ -96,7 +116,11 @@ fn show(bar: &ProgressBar, speed: &mut Speed, moment: Moment, color: bool, stopp
     }
     if moment.rejected > 0 {
         let text = format!("{} rejected", moment.rejected);
-        parts.push(if color { format!("\x1b[31m{text}\x1b[0m") } else { text });
+        parts.push(if color {
+            format!("\x1b[31m{text}\x1b[0m")
+        } else {
+            text
+        });
     }
     parts.extend(stopping.map(|why| format!("stopping: {why}")));
     bar.set_message(parts.join(", "));

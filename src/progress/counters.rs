@@ -54,13 +54,16 @@ impl Counters {
 
     /// Returns the sum over all loads.
     pub(super) fn total(&self) -> Moment {
-        self.loads().iter().map(Load::moment).fold(Moment::default(), |sum, next| Moment {
-            planned: sum.planned + next.planned,
-            done: sum.done + next.done,
-            rejected: sum.rejected + next.rejected,
-            retries: sum.retries + next.retries,
-            in_flight: sum.in_flight + next.in_flight,
-        })
+        self.loads()
+            .iter()
+            .map(Load::moment)
+            .fold(Moment::default(), |sum, next| Moment {
+                planned: sum.planned + next.planned,
+                done: sum.done + next.done,
+                rejected: sum.rejected + next.rejected,
+                retries: sum.retries + next.retries,
+                in_flight: sum.in_flight + next.in_flight,
+            })
     }
 
     /// Returns why no new work is started, if that is so.

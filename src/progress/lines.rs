@@ -16,7 +16,10 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out, speed: Speed::default() }
+        Self {
+            out,
+            speed: Speed::default(),
+        }
     }
 
     fn write(&mut self, counters: &Counters) {
@@ -30,8 +33,13 @@ impl Lines {
             let total = counters.total();
             let rate = self.speed.update(total.done, Instant::now());
             let left = self.speed.left(total.planned.saturating_sub(total.done));
-            let eta = left.map(|left| format!(", {} left", display_duration(left))).unwrap_or_default();
-            let stopping = counters.stopping().map(|why| format!(", stopping: {why}")).unwrap_or_default();
+            let eta = left
+                .map(|left| format!(", {} left", display_duration(left)))
+                .unwrap_or_default();
+            let stopping = counters
+                .stopping()
+                .map(|why| format!(", stopping: {why}"))
+                .unwrap_or_default();
             format!(
                 "loading: {}/{} records, {rate:.0}/s{eta}, {} in flight, {} retries, {} rejected{stopping}",
                 total.done, total.planned, total.in_flight, total.retries, total.rejected
@@ -63,7 +71,10 @@ pub(super) struct Json {
 
 impl Json {
     pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out, speed: Speed::default() }
+        Self {
+            out,
+            speed: Speed::default(),
+        }
     }
 }
 

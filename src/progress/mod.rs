@@ -49,7 +49,11 @@ pub struct Watcher {
 impl Watcher {
     /// Draws nothing.
     pub fn none() -> Self {
-        Self { counters: None, paused: Arc::default(), thread: Mutex::new(None) }
+        Self {
+            counters: None,
+            paused: Arc::default(),
+            thread: Mutex::new(None),
+        }
     }
 
     /// Draws bars on standard error: a line a load, and a total.
@@ -71,20 +75,26 @@ impl Watcher {
         let counters = Arc::new(Counters::default());
         let paused = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = mpsc::channel::<()>();
-        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn({
-            let (counters, paused) = (Arc::clone(&counters), Arc::clone(&paused));
-            move || {
-                while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
-                    if !paused.load(Ordering::Acquire) {
-                        draw.draw(&counters);
+        let thread = std::thread::Builder::new()
+            .name("progress".to_owned())
+            .spawn({
+                let (counters, paused) = (Arc::clone(&counters), Arc::clone(&paused));
+                move || {
+                    while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
+                        if !paused.load(Ordering::Acquire) {
+                            draw.draw(&counters);
+                        }
                     }
+                    draw.finish(&counters);
                 }
-                draw.finish(&counters);
-            }
-        });
+            });
         // Without a thread nothing is drawn; the run goes on.
         let thread = thread.ok().map(|thread| (stop, thread));
-        Self { counters: Some(counters), paused, thread: Mutex::new(thread) }
+        Self {
+            counters: Some(counters),
+            paused,
+            thread: Mutex::new(thread),
+        }
     }
 
     /// Returns who takes note of events.

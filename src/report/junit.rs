@@ -73,10 +73,7 @@ impl Junit {
             record.note.clone(),
         ];
         let message: Vec<_> = message.into_iter().flatten().collect();
-        let mut case = TestCase::new(
-            name.trim_end(),
-            status(record.outcome, &message.join(" ")),
-        );
+        let mut case = TestCase::new(name.trim_end(), status(record.outcome, &message.join(" ")));
         case.set_classname(text::kind(&step.kind));
         if let Some(latency) = record.latency_us {
             case.set_time(Duration::from_micros(latency));

@@ -85,12 +85,7 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-fn table(
-    out: &mut String,
-    title: &str,
-    rows: impl Iterator<Item = (String, Totals)>,
-    all: Totals,
-) {
+fn table(out: &mut String, title: &str, rows: impl Iterator<Item = (String, Totals)>, all: Totals) {
     let outcomes: Vec<_> = Outcome::ALL
         .into_iter()
         .filter(|outcome| all.of(*outcome) > 0)
@@ -149,7 +144,10 @@ fn problems(out: &mut String, report: &Report) {
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in plain(text).chars() {
-        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '@') {
+        if matches!(
+            c,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '@'
+        ) {
             escaped.push('\\');
         }
         escaped.push(c);

@@ -129,4 +129,3 @@ pub fn write(run: &RunDirectory, report: &Report, bodies: &Bodies<'_>) -> Result
     )?;
     Ok(written)
 }
-

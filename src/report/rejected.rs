@@ -131,7 +131,11 @@ impl<'a> Rejected<'a> {
     /// Takes the next record of the plan.
     pub(super) fn take(&mut self, plan: &Saved, record: &Record) -> Result<(), Error> {
         let load = record.step.load;
-        if self.load.as_ref().is_none_or(|(current, _)| *current != load) {
+        if self
+            .load
+            .as_ref()
+            .is_none_or(|(current, _)| *current != load)
+        {
             self.end_load()?;
             self.load = Some((load, Files::new()));
         }
@@ -203,7 +207,14 @@ impl<'a> Rejected<'a> {
         let body = match (self.bodies)(step.position.source, span) {
             Ok(body) => body,
             Err(why) => {
-                if let Some((_, Files { entries: Some(bundle), .. })) = &mut self.load {
+                if let Some((
+                    _,
+                    Files {
+                        entries: Some(bundle),
+                        ..
+                    },
+                )) = &mut self.load
+                {
                     bundle.whole = false;
                 }
                 return Ok((None, Some(self.unreadable(why))));

@@ -7,9 +7,7 @@ use indexmap::IndexMap;
 
 use super::{
     Error,
-    document::{
-        Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
-    },
+    document::{Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION},
     walk::{Joined, Record},
 };
 use crate::{
@@ -101,7 +99,8 @@ impl Tally {
             load.outcomes.count(*outcome);
         }
         if let (Some(latency), Some(latencies)) = (record.latency_us, &mut self.latencies) {
-            latencies.saturating_record(latency);
+            // The histogram grows with its values; what it cannot hold still counts as the longest.
+            let _ = latencies.record(latency);
             self.longest = std::cmp::max(self.longest, latency);
         }
         if severity(*outcome).is_some() {
@@ -155,10 +154,7 @@ impl Tally {
         }
         // An end that is not the last session's is that of an earlier one: the last was killed, or goes on.
         let last = history.sessions.last().map(|session| session.number);
-        let end = history
-            .end
-            .as_ref()
-            .filter(|end| Some(end.session) == last);
+        let end = history.end.as_ref().filter(|end| Some(end.session) == last);
         let names: Vec<_> = self.loads.iter().map(|load| load.name.clone()).collect();
         let answered = self.outcomes.answered();
         Report {

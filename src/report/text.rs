@@ -3,11 +3,7 @@
 //! Makes a text and writes nothing. Control characters from file names and servers are replaced, so that nothing
 //! that was read can steer a terminal.
 
-use std::{
-    fmt::Write as _,
-    path::Path,
-    time::Duration,
-};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use super::{Ended, Problem, Report, Totals};
 use crate::{
@@ -122,7 +118,12 @@ fn figures(out: &mut String, report: &Report, paint: Paint) {
     let duration = display_duration(Duration::from_millis(report.duration_ms));
     match report.sessions {
         0 | 1 => row(out, "Duration", "[total]", &duration),
-        n => row(out, "Duration", "[total]", &format!("{duration} in {n} sessions")),
+        n => row(
+            out,
+            "Duration",
+            "[total]",
+            &format!("{duration} in {n} sessions"),
+        ),
     }
     if let Some(rate) = report.records_per_second {
         row(out, "Speed", "[records/s]", &speed(rate));
@@ -278,7 +279,11 @@ pub(super) fn problem_line(problem: &Problem) -> String {
 
 fn closing(out: &mut String, report: &Report, run: &RunDirectory) {
     let path = quoted(run.path());
-    let _ = writeln!(out, "\nRun             {}", plain(&run.path().display().to_string()));
+    let _ = writeln!(
+        out,
+        "\nRun             {}",
+        plain(&run.path().display().to_string())
+    );
     let _ = writeln!(out, "Report again    stoker report {path}");
     if report.outcomes.pending > 0 {
         let _ = writeln!(out, "Go on           stoker resume {path}");
@@ -308,7 +313,8 @@ pub(super) fn quoted(path: &Path) -> String {
 /// Replaces what could steer a terminal, or turn the direction of its text.
 pub(super) fn plain(text: &str) -> String {
     let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars()
         .map(|c| if steers(c) { '\u{fffd}' } else { c })

@@ -9,11 +9,7 @@ use super::{
     feed::Work,
     settle::{self, Attempted},
 };
-use crate::{
-    journal::Settlement,
-    record::Outcome,
-    target::fhir::accepted,
-};
+use crate::{journal::Settlement, record::Outcome, target::fhir::accepted};
 
 /// Returns the settlement of a record that the store already holds as it is; none where it has to be sent.
 ///
@@ -21,13 +17,22 @@ use crate::{
 pub(super) async fn unchanged(link: &Link, work: &Work) -> Option<Settlement> {
     let (step, body) = (work.steps.first()?, work.bodies.first()?);
     let id = step.id.as_deref()?;
-    let read = link.gate.look_up(|| link.requests.read(&step.kind, id)).await.ok()?;
+    let read = link
+        .gate
+        .look_up(|| link.requests.read(&step.kind, id))
+        .await
+        .ok()?;
     if read.status() != http::StatusCode::OK || !is_same(body, read.body()) {
         return None;
     }
     let note = "the store already holds this content";
-    let mut settled =
-        settle::told(step.number, Outcome::Unchanged, Some(200), Attempted::default(), note);
+    let mut settled = settle::told(
+        step.number,
+        Outcome::Unchanged,
+        Some(200),
+        Attempted::default(),
+        note,
+    );
     let place = accepted(read.headers(), read.body());
     settled.line.id = Some(id.to_owned());
     settled.line.version = place.version;
@@ -65,8 +70,14 @@ mod tests {
         let ours = br#"{"resourceType":"Patient","id":"a","n":1.00}"#;
         let theirs = br#"{"id":"a","meta":{"versionId":"1","lastUpdated":"x"},"n":1.00,"resourceType":"Patient"}"#;
         assert!(is_same(ours, theirs));
-        assert!(!is_same(ours, br#"{"resourceType":"Patient","id":"a","n":1.0}"#));
-        assert!(!is_same(ours, br#"{"resourceType":"Patient","id":"a","n":1.00,"meta":{"tag":[]}}"#));
+        assert!(!is_same(
+            ours,
+            br#"{"resourceType":"Patient","id":"a","n":1.0}"#
+        ));
+        assert!(!is_same(
+            ours,
+            br#"{"resourceType":"Patient","id":"a","n":1.00,"meta":{"tag":[]}}"#
+        ));
         assert!(!is_same(ours, b"<html>"));
     }
 }

@@ -65,7 +65,11 @@ impl Counts {
             .enumerate()
             .filter(|(_, count)| read(count) > 0)
             .map(|(status, count)| {
-                let name = if status == 0 { "none".to_owned() } else { status.to_string() };
+                let name = if status == 0 {
+                    "none".to_owned()
+                } else {
+                    status.to_string()
+                };
                 (name, read(count))
             })
             .collect();

@@ -21,8 +21,7 @@ use crate::{
     event::{Event, LoadId},
     fhir::{Scanner, bundle},
     gate::{
-        BuildError, BytePermit, Conclusion, Cost, Exchange, Fault, Moment, Safety, Verdict,
-        verdict,
+        BuildError, BytePermit, Conclusion, Cost, Exchange, Fault, Moment, Safety, Verdict, verdict,
     },
     journal::Settlement,
     manifest::LoadSettings,
@@ -60,7 +59,10 @@ struct Last {
 }
 
 impl<'a> Batch<'a> {
-    #[expect(clippy::too_many_arguments, reason = "what a request needs to know, each once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a request needs to know, each once"
+    )]
     pub(super) fn new(
         work: Work,
         load: LoadId,
@@ -70,7 +72,12 @@ impl<'a> Batch<'a> {
         on_wire: Arc<AtomicBool>,
         ready: Option<SemaphorePermit<'a>>,
     ) -> Self {
-        let Work { steps, bundle, bodies, permit } = work;
+        let Work {
+            steps,
+            bundle,
+            bodies,
+            permit,
+        } = work;
         Self {
             steps,
             bundle,
@@ -94,15 +101,21 @@ impl<'a> Batch<'a> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        let attempted =
-            Attempted { attempts: conclusion.attempts, latency: Some(conclusion.latency) };
+        let attempted = Attempted {
+            attempts: conclusion.attempts,
+            latency: Some(conclusion.latency),
+        };
         for settled in &mut self.settled {
             settled.line.latency_us.get_or_insert_with(|| {
                 u64::try_from(conclusion.latency.as_micros()).unwrap_or(u64::MAX)
             });
         }
         let left = std::mem::take(&mut self.steps);
-        let Last { status, body, fault } = std::mem::take(&mut self.last);
+        let Last {
+            status,
+            body,
+            fault,
+        } = std::mem::take(&mut self.last);
         let what = match (&fault, status) {
             (Some(fault), _) => fault.clone(),
             (None, Some(status)) => format!("the store answered {status}"),
@@ -122,7 +135,11 @@ impl<'a> Batch<'a> {
                 }
                 (Verdict::Stop(reason), _) => settle::told(
                     record,
-                    if self.may_have_been_sent(conclusion) { Outcome::Unknown } else { Outcome::Pending },
+                    if self.may_have_been_sent(conclusion) {
+                        Outcome::Unknown
+                    } else {
+                        Outcome::Pending
+                    },
                     status,
                     attempted,
                     reason.to_string(),
@@ -147,8 +164,14 @@ impl<'a> Batch<'a> {
     /// there was one, is known to have had no effect or may be repeated; so it counts as not tried.
     pub(super) fn abandon(self, intended: &[u64]) -> Vec<Settlement> {
         let mut settled = self.settled;
-        let attempted = Attempted { attempts: self.attempts, latency: None };
-        let left = self.steps.iter().filter(|step| intended.contains(&step.number));
+        let attempted = Attempted {
+            attempts: self.attempts,
+            latency: None,
+        };
+        let left = self
+            .steps
+            .iter()
+            .filter(|step| intended.contains(&step.number));
         settled.extend(left.map(|step| {
             let note = "interrupted before it was sent";
             settle::told(step.number, Outcome::Pending, None, attempted, note)
@@ -169,12 +192,21 @@ impl<'a> Batch<'a> {
                 return if self.safety() == Safety::Once {
                     Verdict::Unknown
                 } else {
-                    Verdict::Again { after: None, brake: false }
+                    Verdict::Again {
+                        after: None,
+                        brake: false,
+                    }
                 };
             }
         };
-        let attempted = Attempted { attempts: self.attempts, latency: None };
-        let (steps, bodies) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.bodies));
+        let attempted = Attempted {
+            attempts: self.attempts,
+            latency: None,
+        };
+        let (steps, bodies) = (
+            std::mem::take(&mut self.steps),
+            std::mem::take(&mut self.bodies),
+        );
         let (mut brake, mut is_again) = (false, false);
         for ((step, body), answer) in steps.into_iter().zip(bodies).zip(answers) {
             let interaction = step.action.interaction().unwrap_or(Interaction::Create);
@@ -192,7 +224,11 @@ impl<'a> Batch<'a> {
                 {
                     brake |= asked;
                     is_again = true;
-                    self.last = Last { status: Some(answer.status), body: outcome, fault: None };
+                    self.last = Last {
+                        status: Some(answer.status),
+                        body: outcome,
+                        fault: None,
+                    };
                     self.steps.push(step);
                     self.bodies.push(body);
                 }
@@ -201,7 +237,10 @@ impl<'a> Batch<'a> {
                     Outcome::Unknown,
                     Some(answer.status),
                     attempted,
-                    format!("the store answered {}; whether it took the record is not known", answer.status),
+                    format!(
+                        "the store answered {}; whether it took the record is not known",
+                        answer.status
+                    ),
                 )),
                 _ => self.settled.push(settle::rejected(
                     step.number,
@@ -212,22 +251,38 @@ impl<'a> Batch<'a> {
                 )),
             }
         }
-        if is_again { Verdict::Partial { after: None, brake } } else { Verdict::Done }
+        if is_again {
+            Verdict::Partial { after: None, brake }
+        } else {
+            Verdict::Done
+        }
     }
 }
 
 impl Exchange for Batch<'_> {
     fn safety(&self) -> Safety {
-        let idempotent = self
-            .steps
-            .iter()
-            .all(|step| step.action.interaction().is_some_and(Interaction::is_idempotent));
-        if idempotent { Safety::Idempotent } else { Safety::Once }
+        let idempotent = self.steps.iter().all(|step| {
+            step.action
+                .interaction()
+                .is_some_and(Interaction::is_idempotent)
+        });
+        if idempotent {
+            Safety::Idempotent
+        } else {
+            Safety::Once
+        }
     }
 
     fn cost(&self) -> Cost {
-        let bytes = self.steps.iter().map(|step| wire_span(step, self.bundle).length).sum();
-        Cost { operations: u32::try_from(self.steps.len()).unwrap_or(u32::MAX), bytes }
+        let bytes = self
+            .steps
+            .iter()
+            .map(|step| wire_span(step, self.bundle).length)
+            .sum();
+        Cost {
+            operations: u32::try_from(self.steps.len()).unwrap_or(u32::MAX),
+            bytes,
+        }
     }
 
     async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
@@ -248,27 +303,44 @@ impl Exchange for Batch<'_> {
                 Err(error) => return Err(BuildError::new(&error.to_string())),
             }
         }
-        make(&self.requests, &self.settings, self.bundle, &self.steps, &self.bodies)
+        make(
+            &self.requests,
+            &self.settings,
+            self.bundle,
+            &self.steps,
+            &self.bodies,
+        )
     }
 
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {
-        let verdict =
-            verdict::classify(self.safety(), answer.as_ref(), jiff::Timestamp::now());
+        let verdict = verdict::classify(self.safety(), answer.as_ref(), jiff::Timestamp::now());
         match answer {
             Err(fault) => {
                 self.setup.counts.answered(None, 0);
-                self.last = Last { status: None, body: Bytes::new(), fault: Some(fault.what) };
+                self.last = Last {
+                    status: None,
+                    body: Bytes::new(),
+                    fault: Some(fault.what),
+                };
                 verdict
             }
             Ok(response) => {
                 let status = response.status().as_u16();
-                self.setup.counts.answered(Some(status), response.body().len() as u64);
-                self.last =
-                    Last { status: Some(status), body: response.body().clone(), fault: None };
+                self.setup
+                    .counts
+                    .answered(Some(status), response.body().len() as u64);
+                self.last = Last {
+                    status: Some(status),
+                    body: response.body().clone(),
+                    fault: None,
+                };
                 match (&verdict, self.bundle) {
                     (Verdict::Done, Some(_)) => return self.read_bundle(&response),
                     (Verdict::Done, None) => {
-                        let attempted = Attempted { attempts: self.attempts, latency: None };
+                        let attempted = Attempted {
+                            attempts: self.attempts,
+                            latency: None,
+                        };
                         let place = accepted(response.headers(), response.body());
                         for step in self.steps.drain(..) {
                             let interaction =
@@ -306,7 +378,9 @@ impl Exchange for Batch<'_> {
             }
             Moment::Answered { status } => {
                 self.on_wire.store(false, Ordering::Release);
-                self.setup.observe.observe(&Event::Answered { load, status });
+                self.setup
+                    .observe
+                    .observe(&Event::Answered { load, status });
             }
             Moment::Retrying { after } => {
                 self.setup.counts.retried();
@@ -374,7 +448,11 @@ fn make_bundle(
 }
 
 fn safety_of(interaction: Interaction) -> Safety {
-    if interaction.is_idempotent() { Safety::Idempotent } else { Safety::Once }
+    if interaction.is_idempotent() {
+        Safety::Idempotent
+    } else {
+        Safety::Once
+    }
 }
 
 /// Returns the criteria that identify a resource, from its own bytes: they never stand in a plan (design §10).
@@ -382,19 +460,28 @@ fn conditions(settings: &LoadSettings, kind: &str, body: &[u8]) -> Option<String
     let mut scanner = Scanner::new();
     let scanned = scanner.scan(body).ok()?;
     let identifiers = scanned.identifiers_of(body);
-    criteria(&settings.identity, kind, identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref())))
+    criteria(
+        &settings.identity,
+        kind,
+        identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref())),
+    )
 }
 
 /// Makes an entry anew around its resource, with the request that the load asks for.
 fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>, BuildError> {
     let changed = || BuildError::new("an entry is no longer what it was when it was planned");
     let envelope = bundle::envelope(entry).map_err(|_| changed())?;
-    let resource = envelope.resource.map(|part| part.of(entry)).ok_or_else(changed)?;
+    let resource = envelope
+        .resource
+        .map(|part| part.of(entry))
+        .ok_or_else(changed)?;
     let kind = step.kind.as_str();
     let (method, url, if_none_exist) = match step.action.interaction() {
-        Some(Interaction::Update) => {
-            ("PUT", format!("{kind}/{}", step.id.as_deref().unwrap_or_default()), None)
-        }
+        Some(Interaction::Update) => (
+            "PUT",
+            format!("{kind}/{}", step.id.as_deref().unwrap_or_default()),
+            None,
+        ),
         Some(Interaction::ConditionalUpdate) => {
             let criteria = conditions(settings, kind, resource).ok_or_else(changed)?;
             ("PUT", format!("{kind}?{criteria}"), None)
@@ -415,7 +502,11 @@ fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>,
     out.push(b'{');
     if let Some(full_url) = &envelope.full_url {
         out.extend_from_slice(b"\"fullUrl\":");
-        out.extend_from_slice(serde_json::json!(full_url.text(entry)).to_string().as_bytes());
+        out.extend_from_slice(
+            serde_json::json!(full_url.text(entry))
+                .to_string()
+                .as_bytes(),
+        );
         out.push(b',');
     }
     out.extend_from_slice(b"\"resource\":");

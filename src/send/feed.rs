@@ -49,13 +49,17 @@ impl Feed {
         let (sender, receiver) = mpsc::channel(ahead);
         let runtime = tokio::runtime::Handle::current();
         let failed = sender.clone();
-        let spawned = std::thread::Builder::new().name("feed".to_owned()).spawn(move || {
-            if let Err(error) = self.read(&sender, &runtime) {
-                let _ = sender.blocking_send(Err(error));
-            }
-        });
+        let spawned = std::thread::Builder::new()
+            .name("feed".to_owned())
+            .spawn(move || {
+                if let Err(error) = self.read(&sender, &runtime) {
+                    let _ = sender.blocking_send(Err(error));
+                }
+            });
         if let Err(error) = spawned {
-            let _ = failed.try_send(Err(Error::Source(format!("cannot start a thread: {error}"))));
+            let _ = failed.try_send(Err(Error::Source(format!(
+                "cannot start a thread: {error}"
+            ))));
         }
         receiver
     }
@@ -76,7 +80,11 @@ impl Feed {
                         match entries.next() {
                             Some(Ok(Entry::Step(step))) => steps.push(step),
                             Some(Err(error)) => return Err(plan_failed(error)),
-                            _ => return Err(Error::Plan("a group of the plan is cut short".to_owned())),
+                            _ => {
+                                return Err(Error::Plan(
+                                    "a group of the plan is cut short".to_owned(),
+                                ));
+                            }
                         }
                     }
                     (Some(group.bundle), steps)
@@ -89,10 +97,21 @@ impl Feed {
             if self.stop.is_stopping() || sender.is_closed() {
                 return Ok(());
             }
-            let size = steps.iter().map(|step| wire_span(step, bundle).length).sum();
+            let size = steps
+                .iter()
+                .map(|step| wire_span(step, bundle).length)
+                .sum();
             let permit = runtime.block_on(self.budget.acquire(size));
             let bodies = read_bodies(&self.bodies, &self.plan, &steps, bundle)?;
-            if sender.blocking_send(Ok(Work { steps, bundle, bodies, permit })).is_err() {
+            if sender
+                .blocking_send(Ok(Work {
+                    steps,
+                    bundle,
+                    bodies,
+                    permit,
+                }))
+                .is_err()
+            {
                 return Ok(());
             }
         }
@@ -112,7 +131,11 @@ impl Feed {
 
 /// Returns the bytes of a record that go to the wire.
 pub(super) fn wire_span(step: &Step, bundle: Option<BundleType>) -> Span {
-    if bundle.is_some() { step.position.span } else { step.body }
+    if bundle.is_some() {
+        step.position.span
+    } else {
+        step.body
+    }
 }
 
 /// Reads what goes to the wire of each record.
@@ -126,10 +149,15 @@ pub(super) fn read_bodies(
         .iter()
         .map(|step| {
             let source = step.position.source;
-            bodies.read(source, wire_span(step, bundle)).map_err(|error| {
-                let file = plan.source_name(source);
-                Error::Source(format!("cannot read {}: {error}", step.position.display(file)))
-            })
+            bodies
+                .read(source, wire_span(step, bundle))
+                .map_err(|error| {
+                    let file = plan.source_name(source);
+                    Error::Source(format!(
+                        "cannot read {}: {error}",
+                        step.position.display(file)
+                    ))
+                })
         })
         .collect()
 }

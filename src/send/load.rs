@@ -40,7 +40,10 @@ const READY_PER_SLOT: usize = 2;
 pub(super) async fn run(setup: Setup, id: LoadId) -> Result<(), Error> {
     let settings = setup.plan.header.loads[id.0 as usize].clone();
     let Some(link) = setup.links.get(&settings.target) else {
-        return Err(Error::Plan(format!("there is no connection to target `{}`", settings.target)));
+        return Err(Error::Plan(format!(
+            "there is no connection to target `{}`",
+            settings.target
+        )));
     };
     let ready = link.slots as usize * READY_PER_SLOT;
     let mut feed = Feed {
@@ -110,18 +113,27 @@ struct Load {
 impl Load {
     /// Carries one request to its end and settles its records.
     async fn carry(self: Arc<Self>, work: Work) -> Result<(), Error> {
-        let sizes: HashMap<u64, u64> =
-            work.steps.iter().map(|step| (step.number, step.body.length)).collect();
+        let sizes: HashMap<u64, u64> = work
+            .steps
+            .iter()
+            .map(|step| (step.number, step.body.length))
+            .collect();
         let settlements = self.send(work).await?;
         self.count_failures(&settlements);
-        let outcomes: Vec<(u64, Outcome)> =
-            settlements.iter().map(|s| (s.line.record, s.line.outcome)).collect();
+        let outcomes: Vec<(u64, Outcome)> = settlements
+            .iter()
+            .map(|s| (s.line.record, s.line.outcome))
+            .collect();
         if !settlements.is_empty() {
             self.setup.ledger.settle(settlements).await?;
         }
         for (record, outcome) in outcomes {
             let bytes = sizes.get(&record).copied().unwrap_or_default();
-            self.setup.observe.observe(&Event::Settled { load: self.id, outcome, bytes });
+            self.setup.observe.observe(&Event::Settled {
+                load: self.id,
+                outcome,
+                bytes,
+            });
         }
         Ok(())
     }
@@ -132,7 +144,12 @@ impl Load {
         let doubtful: Vec<u64> = work
             .steps
             .iter()
-            .filter(|step| !step.action.interaction().is_some_and(Interaction::is_idempotent))
+            .filter(|step| {
+                !step
+                    .action
+                    .interaction()
+                    .is_some_and(Interaction::is_idempotent)
+            })
             .map(|step| step.number)
             .collect();
         if let Some(in_doubt) = self.in_doubt(&doubtful) {
@@ -174,10 +191,14 @@ impl Load {
     /// Records whose sending an earlier session had begun, and which must not be sent twice.
     fn in_doubt(&self, doubtful: &[u64]) -> Option<Vec<Settlement>> {
         let earlier = &self.setup.earlier;
-        if !doubtful.iter().any(|&record| earlier.is_interrupted(record)) {
+        if !doubtful
+            .iter()
+            .any(|&record| earlier.is_interrupted(record))
+        {
             return None;
         }
-        let note = "the run was cut off while it was being sent; whether the store took it is not known";
+        let note =
+            "the run was cut off while it was being sent; whether the store took it is not known";
         Some(
             doubtful
                 .iter()
@@ -196,14 +217,21 @@ impl Load {
         if !self.settings.compare || !is_update {
             return Err(work);
         }
-        compare::unchanged(&self.link, &work).await.map_or(Err(work), |settled| Ok(vec![settled]))
+        compare::unchanged(&self.link, &work)
+            .await
+            .map_or(Err(work), |settled| Ok(vec![settled]))
     }
 
     /// Ends the run when more records have failed than the manifest allows.
     fn count_failures(&self, settlements: &[Settlement]) {
         let failed = settlements
             .iter()
-            .filter(|s| matches!(s.line.outcome, Outcome::Rejected | Outcome::Blocked | Outcome::Unknown))
+            .filter(|s| {
+                matches!(
+                    s.line.outcome,
+                    Outcome::Rejected | Outcome::Blocked | Outcome::Unknown
+                )
+            })
             .count() as u64;
         if failed == 0 {
             return;

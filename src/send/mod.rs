@@ -78,11 +78,15 @@ pub struct Earlier {
 
 impl Earlier {
     fn is_settled(&self, record: u64) -> bool {
-        self.history.as_ref().is_some_and(|history| history.is_settled(record))
+        self.history
+            .as_ref()
+            .is_some_and(|history| history.is_settled(record))
     }
 
     fn is_interrupted(&self, record: u64) -> bool {
-        self.history.as_ref().is_some_and(|history| history.is_interrupted(record))
+        self.history
+            .as_ref()
+            .is_some_and(|history| history.is_interrupted(record))
     }
 }
 
@@ -118,17 +122,29 @@ pub struct Ended {
 /// When the journal, the plan or a source fails; the journal then still holds all that was settled.
 pub async fn run(setup: Setup) -> Result<Ended, Error> {
     let loads = setup.plan.header.loads.len();
-    setup.observe.observe(&Event::Started { loads: planned(&setup.plan) });
+    setup.observe.observe(&Event::Started {
+        loads: planned(&setup.plan),
+    });
     // A load waits for those that its `after` names, through one channel per load.
     let (over, waits): (Vec<_>, Vec<_>) = (0..loads).map(|_| watch::channel(false)).unzip();
-    let names: BTreeMap<&str, usize> =
-        setup.plan.header.loads.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
+    let names: BTreeMap<&str, usize> = setup
+        .plan
+        .header
+        .loads
+        .iter()
+        .enumerate()
+        .map(|(i, l)| (l.name.as_str(), i))
+        .collect();
     let mut running = JoinSet::new();
     for (index, over) in over.into_iter().enumerate() {
         let before: Vec<watch::Receiver<bool>> = setup.plan.header.loads[index]
             .after
             .iter()
-            .filter_map(|name| names.get(name.as_str()).map(|&before| waits[before].clone()))
+            .filter_map(|name| {
+                names
+                    .get(name.as_str())
+                    .map(|&before| waits[before].clone())
+            })
             .collect();
         let setup = setup.clone();
         running.spawn(async move {

@@ -27,7 +27,8 @@ pub struct Rehearsed {
 pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Error> {
     let mut rehearsed = Rehearsed::default();
     // Nothing is sent there; the names in the requests do not matter.
-    let base = url::Url::parse("https://dry-run.invalid/").map_err(|e| Error::Plan(e.to_string()))?;
+    let base =
+        url::Url::parse("https://dry-run.invalid/").map_err(|e| Error::Plan(e.to_string()))?;
     let requests = Requests::new(&base);
     let failed = |e: crate::plan::file::Error| Error::Plan(e.to_string());
     for (index, settings) in (0u32..).zip(&plan.header.loads) {

@@ -64,7 +64,10 @@ pub(super) fn rejected(
     line.code = problem.code;
     line.expression = problem.expression;
     let said = String::from_utf8_lossy(answer).into_owned();
-    Settlement { line, said: Some(said) }
+    Settlement {
+        line,
+        said: Some(said),
+    }
 }
 
 /// Settles a record in Stoker's own words.
@@ -117,13 +120,18 @@ mod tests {
             (Delete, 204, Outcome::Updated),
         ];
         for (interaction, status, outcome) in cases {
-            assert_eq!(accepted_outcome(interaction, status), outcome, "{interaction} {status}");
+            assert_eq!(
+                accepted_outcome(interaction, status),
+                outcome,
+                "{interaction} {status}"
+            );
         }
     }
 
     #[test]
     fn the_servers_words_stay_out_of_the_line() {
-        let answer = br#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"value",
+        let answer =
+            br#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"value",
             "diagnostics":"Anna Lindqvist is no date","expression":["Patient.birthDate"]}]}"#;
         let settled = rejected(7, 400, answer, Attempted::default(), None);
         let line = serde_json::to_string(&settled.line).unwrap();

@@ -29,7 +29,11 @@ impl Stop {
     /// Ends the run for a reason; the first reason holds.
     pub fn end(&self, how: Ending, reason: &str, hint: Option<String>) {
         if let Ok(mut why) = self.why.lock() {
-            why.get_or_insert_with(|| Ended { how, reason: Some(reason.to_owned()), hint });
+            why.get_or_insert_with(|| Ended {
+                how,
+                reason: Some(reason.to_owned()),
+                hint,
+            });
         }
         self.stopping.cancel();
     }
@@ -56,7 +60,15 @@ impl Stop {
 
     /// Returns how the run ended.
     pub fn ended(&self) -> Ended {
-        let complete = Ended { how: Ending::Complete, reason: None, hint: None };
-        self.why.lock().ok().and_then(|why| why.clone()).unwrap_or(complete)
+        let complete = Ended {
+            how: Ending::Complete,
+            reason: None,
+            hint: None,
+        };
+        self.why
+            .lock()
+            .ok()
+            .and_then(|why| why.clone())
+            .unwrap_or(complete)
     }
 }

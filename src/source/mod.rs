@@ -139,9 +139,10 @@ impl Found<'_> {
     pub fn body(&self) -> Span {
         match &self.entry {
             None => self.position.span,
-            Some(entry) => entry
-                .resource
-                .unwrap_or(Span { start: self.position.span.start, length: 0 }),
+            Some(entry) => entry.resource.unwrap_or(Span {
+                start: self.position.span.start,
+                length: 0,
+            }),
         }
     }
 }

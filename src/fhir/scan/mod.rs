@@ -50,7 +50,10 @@ impl Scanned {
         self.identifiers
             .iter()
             .filter_map(|identifier| {
-                Some((identifier.system?.text(bytes), identifier.value?.text(bytes)))
+                Some((
+                    identifier.system?.text(bytes),
+                    identifier.value?.text(bytes),
+                ))
             })
             .collect()
     }

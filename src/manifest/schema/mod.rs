@@ -338,11 +338,7 @@ impl JsonSchema for Identity {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let systems = generator.subschema_for::<OneOrMore<NonEmpty>>();
         let missing = generator.subschema_for::<OrVariable<Missing>>();
-        let names: Vec<&str> = RESOURCE_TYPES
-            .iter()
-            .copied()
-            .chain(["missing"])
-            .collect();
+        let names: Vec<&str> = RESOURCE_TYPES.iter().copied().chain(["missing"]).collect();
         json_schema!({
             "description": "Which identifier systems identify records, by resource type: the first that a \
                 record has counts. `missing` says what becomes of a record that has none.",

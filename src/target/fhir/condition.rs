@@ -15,8 +15,9 @@ pub fn criteria<'a>(
 ) -> Option<String> {
     let systems = identity.systems.get(kind)?;
     systems.iter().find_map(|system| {
-        let (_, value) =
-            identifiers.clone().find(|(found, value)| found == system && !value.is_empty())?;
+        let (_, value) = identifiers
+            .clone()
+            .find(|(found, value)| found == system && !value.is_empty())?;
         let mut criteria = "identifier=".to_owned();
         encode(system, &mut criteria);
         criteria.push('|');
@@ -67,7 +68,8 @@ mod tests {
     #[test]
     fn the_first_system_of_the_manifest_counts() {
         let found = [("urn:b", "2"), ("urn:a", "1")];
-        let criteria = |systems: &[&str]| criteria(&identity(systems), "Patient", found.into_iter());
+        let criteria =
+            |systems: &[&str]| criteria(&identity(systems), "Patient", found.into_iter());
         assert_eq!(criteria(&["urn:a", "urn:b"]).unwrap(), "identifier=urn:a|1");
         assert_eq!(criteria(&["urn:c"]), None);
     }
@@ -76,7 +78,12 @@ mod tests {
     fn values_are_encoded() {
         let found = [("https://a.example/mrn", "Ä 1&2|x")];
         assert_eq!(
-            criteria(&identity(&["https://a.example/mrn"]), "Patient", found.into_iter()).unwrap(),
+            criteria(
+                &identity(&["https://a.example/mrn"]),
+                "Patient",
+                found.into_iter()
+            )
+            .unwrap(),
             "identifier=https://a.example/mrn|%C3%84%201%262%5C%7Cx"
         );
     }

@@ -15,7 +15,9 @@ pub struct Requests {
 impl Requests {
     /// Takes the service base URL, with a trailing slash.
     pub fn new(base: &Url) -> Self {
-        Self { base: base.as_str().to_owned() }
+        Self {
+            base: base.as_str().to_owned(),
+        }
     }
 
     /// `POST [type]`, conditional where criteria are given (`If-None-Exist`).

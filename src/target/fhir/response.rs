@@ -37,8 +37,9 @@ pub fn accepted(headers: &HeaderMap, body: &[u8]) -> Accepted {
         let resource: Option<Resource> = serde_json::from_slice(body).ok();
         if let Some(resource) = resource {
             accepted.id = resource.id;
-            accepted.version =
-                accepted.version.or_else(|| resource.meta.and_then(|meta| meta.version_id));
+            accepted.version = accepted
+                .version
+                .or_else(|| resource.meta.and_then(|meta| meta.version_id));
         }
     }
     accepted
@@ -63,7 +64,10 @@ fn of_location(location: &str) -> Accepted {
         None => (location, None),
     };
     let id = resource.trim_end_matches('/').rsplit('/').next();
-    Accepted { id: id.filter(|id| !id.is_empty()).map(str::to_owned), version }
+    Accepted {
+        id: id.filter(|id| !id.is_empty()).map(str::to_owned),
+        version,
+    }
 }
 
 /// Reads the version from a weak or strong entity tag: `W/"3"` is version `3`.
@@ -77,8 +81,13 @@ fn of_etag(etag: &str) -> String {
 ///
 /// Why the body is not the answer to a Bundle of so many entries. What became of the entries is then unknown.
 pub fn entries(body: &[u8], expected: usize) -> Result<Vec<EntryAnswer>, String> {
-    let bundle: Bundle<'_> = serde_json::from_slice(body)
-        .map_err(|e| format!("the answer is not a Bundle (line {}, column {})", e.line(), e.column()))?;
+    let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|e| {
+        format!(
+            "the answer is not a Bundle (line {}, column {})",
+            e.line(),
+            e.column()
+        )
+    })?;
     if bundle.entry.len() != expected {
         return Err(format!(
             "the answer has {} entries, and {expected} were sent",
@@ -90,7 +99,9 @@ pub fn entries(body: &[u8], expected: usize) -> Result<Vec<EntryAnswer>, String>
         .into_iter()
         .enumerate()
         .map(|(index, entry)| {
-            let response = entry.response.ok_or_else(|| format!("entry {index} has no response"))?;
+            let response = entry
+                .response
+                .ok_or_else(|| format!("entry {index} has no response"))?;
             let status = response
                 .status
                 .split(' ')
@@ -98,7 +109,11 @@ pub fn entries(body: &[u8], expected: usize) -> Result<Vec<EntryAnswer>, String>
                 .and_then(|code| code.parse().ok())
                 .filter(|code| (100..1000).contains(code))
                 .ok_or_else(|| format!("entry {index} has no status code"))?;
-            let mut accepted = response.location.as_deref().map(of_location).unwrap_or_default();
+            let mut accepted = response
+                .location
+                .as_deref()
+                .map(of_location)
+                .unwrap_or_default();
             if let (None, Some(etag)) = (&accepted.version, &response.etag) {
                 accepted.version = Some(of_etag(etag));
             }
@@ -106,7 +121,11 @@ pub fn entries(body: &[u8], expected: usize) -> Result<Vec<EntryAnswer>, String>
                 accepted.id = resource.id;
             }
             let outcome = response.outcome.map(|outcome| outcome.get().to_owned());
-            Ok(EntryAnswer { status, accepted, outcome })
+            Ok(EntryAnswer {
+                status,
+                accepted,
+                outcome,
+            })
         })
         .collect()
 }
@@ -138,11 +157,17 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|&(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|&(n, v)| (n.parse().unwrap(), v.parse().unwrap()))
+            .collect()
     }
 
     fn place(id: &str, version: Option<&str>) -> Accepted {
-        Accepted { id: Some(id.to_owned()), version: version.map(str::to_owned) }
+        Accepted {
+            id: Some(id.to_owned()),
+            version: version.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -162,7 +187,10 @@ mod tests {
             {"response":{"status":"201 Created","location":"https://a.example/fhir/Patient/7/_history/2"}},
             {"response":{"status":"400 Bad Request","outcome":{"issue":[ 1.00 ]}}}]}"#;
         let read = entries(body, 2).unwrap();
-        assert_eq!((read[0].status, &read[0].accepted), (201, &place("7", Some("2"))));
+        assert_eq!(
+            (read[0].status, &read[0].accepted),
+            (201, &place("7", Some("2")))
+        );
         assert_eq!(
             (read[1].status, read[1].outcome.as_deref()),
             (400, Some(r#"{"issue":[ 1.00 ]}"#))
@@ -175,8 +203,15 @@ mod tests {
             entries(br#"{"entry":[]}"#, 1).unwrap_err(),
             "the answer has 0 entries, and 1 were sent"
         );
-        assert!(entries(b"{\"entry\":[{\"resp", 1).unwrap_err().contains("not a Bundle"));
+        assert!(
+            entries(b"{\"entry\":[{\"resp", 1)
+                .unwrap_err()
+                .contains("not a Bundle")
+        );
         let no_status = br#"{"entry":[{"response":{"status":"fine"}}]}"#;
-        assert_eq!(entries(no_status, 1).unwrap_err(), "entry 0 has no status code");
+        assert_eq!(
+            entries(no_status, 1).unwrap_err(),
+            "entry 0 has no status code"
+        );
     }
 }

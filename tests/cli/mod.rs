@@ -1,0 +1,6 @@
+//! The binary as a user runs it: real files, the embedded store, real sockets.
+
+mod bed;
+mod load;
+mod messages;
+mod quickstart;

@@ -1,0 +1,136 @@
+//! What the README promises, and every example manifest.
+
+use super::bed::Bed;
+
+#[test]
+fn quickstart_loads_the_clinic_and_a_second_run_changes_nothing() {
+    let bed = Bed::with_samples();
+    bed.run(&["load", "manifests/quickstart.yaml"]).exits(0);
+    assert_eq!(
+        (bed.count("created"), bed.report()["records"].as_u64()),
+        (69, Some(69))
+    );
+    let get = ["get", "Patient/anna-lindqvist", "--local", ".stoker/store"];
+    let before = bed.run(&get).exits(0).out;
+    assert!(before.contains("\"resourceType\": \"Patient\""), "{before}");
+
+    bed.run(&["load", "manifests/quickstart.yaml"]).exits(0);
+    assert_eq!(bed.count("unchanged"), 69);
+    // Version and time of the last change are part of it.
+    assert_eq!(bed.run(&get).exits(0).out, before);
+}
+
+#[test]
+fn every_example_manifest_loads() {
+    let bed = Bed::with_samples();
+    let listening = Emulator::start(&bed);
+    let google = format!("{}/", listening.url.trim_end_matches('/'));
+    let cases: [(&str, &[(&str, &str)], u64); 5] = [
+        (
+            "google",
+            &[
+                ("PROJECT", "clinic"),
+                ("ENDPOINT", &google),
+                ("AUTH", "none"),
+            ],
+            69 + 6 + 20,
+        ),
+        ("several-targets", &[], 69 + 69 + 20),
+        ("ndjson", &[], 69 + 25),
+        ("ci", &[], 69 + 20),
+        ("quickstart", &[], 69),
+    ];
+    for (manifest, variables, records) in cases {
+        let path = format!("manifests/{manifest}.yaml");
+        bed.run_with(variables, &["check", &path]).exits(0);
+        bed.run_with(variables, &["plan", "--offline", &path])
+            .exits(0);
+        let ran = bed.run_with(variables, &["load", &path]).exits(0);
+        assert!(
+            ran.out.contains(&format!("all {records} records loaded")),
+            "{manifest}: {}",
+            ran.out
+        );
+    }
+    // The store that google.yaml made is any FHIR server's equal.
+    let base = format!(
+        "{google}v1/projects/clinic/locations/us-central1/datasets/demo/fhirStores/r4/fhir"
+    );
+    let variables = [("FHIR_URL", base.as_str()), ("FHIR_TOKEN", "any")];
+    let ran = bed
+        .run_with(&variables, &["load", "manifests/fhir-server.yaml"])
+        .exits(0);
+    assert!(ran.out.contains("all 69 records loaded"), "{}", ran.out);
+}
+
+#[test]
+fn create_prints_the_id_and_get_finds_it() {
+    let bed = Bed::new();
+    bed.write("observation.json", r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":20.00}}"#);
+    let id = bed
+        .run(&["create", "observation.json", "--local", "store"])
+        .exits(0)
+        .out;
+    let resource = format!("Observation/{}", id.trim());
+    let got = bed
+        .run(&["get", &resource, "--local", "store"])
+        .exits(0)
+        .out;
+    assert!(got.contains("\"value\": 20.00"), "{got}");
+    let missing = bed
+        .run(&["get", "Observation/none", "--local", "store"])
+        .exits(1);
+    assert!(
+        missing.err.contains("Observation/none is not in the store"),
+        "{}",
+        missing.err
+    );
+}
+
+#[test]
+fn init_writes_a_manifest_that_loads() {
+    let bed = Bed::with_samples();
+    bed.run(&["init", "resources/clinic"]).exits(0);
+    bed.run(&["check", "stoker.yaml"]).exits(0);
+    bed.run(&["load", "stoker.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 69);
+    assert!(
+        bed.run(&["init", "resources/clinic"])
+            .exits(2)
+            .err
+            .contains("--force")
+    );
+}
+
+/// `stoker emulate` on a free port, ended with the test.
+struct Emulator {
+    child: std::process::Child,
+    url: String,
+}
+
+impl Emulator {
+    fn start(bed: &Bed) -> Self {
+        use std::io::{BufRead, BufReader};
+        let mut child = bed
+            .command(&["emulate", "--dir", "served", "--listen", "127.0.0.1:0"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut url)
+            .unwrap();
+        Self {
+            child,
+            url: url.trim().to_owned(),
+        }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
