@@ -11,7 +11,7 @@
 //! The modules, from the bottom up; a module uses only modules of lower layers (`tests/architecture.rs`
 //! lists the edges):
 //!
-//! - 0: [`record`] (what travels, and how it ends), [`unit`] (rates, sizes, durations), [`diagnostic`]
+//! - 0: [`record`] (what travels, and how it ends), [`mod@unit`] (rates, sizes, durations), [`diagnostic`]
 //!   (problems with a place), [`event`] (what watchers are told), [`fhir`] (pure knowledge of FHIR JSON).
 //! - 1: [`manifest`] (what the user wrote), [`source`] (files into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.

@@ -42,7 +42,7 @@ fn layer(module: &str) -> Option<u32> {
 }
 
 fn sources(dir: &Path, out: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
+    for entry in fs_err::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, out);
@@ -102,7 +102,7 @@ fn dependencies_point_down() {
             );
             continue;
         };
-        let text = std::fs::read_to_string(&file).unwrap();
+        let text = fs_err::read_to_string(&file).unwrap();
         for other in used(&text) {
             let below = layer(&other).unwrap() < own;
             let beside = BESIDE.contains(&(module.as_str(), other.as_str()));
@@ -128,13 +128,13 @@ fn the_modules_of_a_use_are_found() {
 #[test]
 fn no_file_of_the_tests_is_forgotten() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    for entry in std::fs::read_dir(&root).unwrap() {
+    for entry in fs_err::read_dir(&root).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         if name == "main" || name == "data" || name == "bench" {
             continue;
         }
-        let main = std::fs::read_to_string(root.join("main.rs")).unwrap();
+        let main = fs_err::read_to_string(root.join("main.rs")).unwrap();
         assert!(
             main.contains(&format!("mod {name}")),
             "tests/main.rs does not name `{name}`"

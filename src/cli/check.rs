@@ -6,7 +6,7 @@ use super::{Context, Error, Exit, plan as planning};
 use crate::{
     diagnostic::{Diagnostic, Place, Severity},
     event::{LoadId, Unobserved},
-    plan::{self, Action, Group, Header, PlannedSource, Step, Summary, file},
+    plan::{self, Action, Group, Header, PlannedSource, Step, Summary, file, text::plural},
 };
 
 /// Arguments of `stoker check`.
@@ -67,9 +67,14 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
             .printer
             .message(&format!("… and {more} more; --most shows more of them"));
     }
+    let checked = format!(
+        "checked {} in {}",
+        plural(records, "record"),
+        plural(files, "file")
+    );
     context.printer.result(&match unsupported {
-        0 if !is_wrong => format!("checked {records} records in {files} files: all can be loaded"),
-        _ => format!("checked {records} records in {files} files: {unsupported} cannot be loaded"),
+        0 if !is_wrong => format!("{checked}: all can be loaded"),
+        _ => format!("{checked}: {unsupported} cannot be loaded"),
     });
     Ok(match (is_wrong, unsupported) {
         (true, _) => Exit::Usage,

@@ -58,7 +58,7 @@ pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Err
     let gate = Gate::new(
         Arc::clone(&transport),
         Arc::clone(&credentials),
-        GateSettings::of(settings, 1),
+        &GateSettings::of(settings, 1),
         &endpoint.base,
     )
     .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
@@ -164,7 +164,7 @@ impl Connection {
         let gate = Gate::new(
             Arc::clone(&self.transport),
             Arc::clone(&self.credentials),
-            GateSettings::of(&self.settings, largest_request),
+            &GateSettings::of(&self.settings, largest_request),
             &self.endpoint.base,
         )
         .map_err(|error| self.at_target(Error::usage(error)))?;

@@ -77,12 +77,12 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
 
 fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> {
     let mut scanner = Scanner::new();
-    let scanned = scanner.scan(bytes).map_err(|error| {
+    let found = scanner.scan(bytes).map_err(|error| {
         let line =
             1 + memchr::memchr_iter(b'\n', bytes.get(..error.offset).unwrap_or(bytes)).count();
         Error::usage(format!("{}:{line}: {error}", path.display()))
     })?;
-    let kind = scanned
+    let kind = found
         .resource_type
         .map(|part| part.text(bytes))
         .ok_or_else(|| Error::usage(format!("{}: it has no resourceType", path.display())))?;

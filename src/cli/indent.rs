@@ -23,7 +23,7 @@ pub(super) fn indent(json: &str) -> String {
         match character {
             '{' | '[' => {
                 out.push(character);
-                while characters.peek().is_some_and(|c| c.is_ascii_whitespace()) {
+                while characters.peek().is_some_and(char::is_ascii_whitespace) {
                     characters.next();
                 }
                 if let Some(&end @ ('}' | ']')) = characters.peek() {

@@ -51,11 +51,13 @@ impl Printer {
         io::stderr().is_terminal()
     }
 
+    #[expect(clippy::unused_self, reason = "whoever may print holds a printer")]
     /// Writes a result. A reader that has gone away (`stoker plan … | head`) is no error.
     pub(super) fn result(self, text: &str) {
         write_all(&mut io::stdout().lock(), text);
     }
 
+    #[expect(clippy::unused_self, reason = "whoever may print holds a printer")]
     /// Writes a result byte by byte as it is.
     pub(super) fn result_bytes(self, bytes: &[u8]) {
         let mut out = io::stdout().lock();

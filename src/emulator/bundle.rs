@@ -76,7 +76,7 @@ async fn batch(db: &Database, place: Place, entries: Vec<Value>) -> Result<Reply
         .collect();
     db.write(move |db| {
         let store = place.find(db)?;
-        let answers = entries
+        let answers: Vec<Value> = entries
             .into_iter()
             .map(
                 |entry| match entry.and_then(|entry| isolated(db, || entry.run(db, &store))) {
@@ -85,7 +85,7 @@ async fn batch(db: &Database, place: Place, entries: Vec<Value>) -> Result<Reply
                 },
             )
             .collect();
-        Ok(response("batch-response", answers))
+        Ok(response("batch-response", &answers))
     })
     .await
 }
@@ -153,7 +153,7 @@ async fn transaction(db: &Database, place: Place, entries: Vec<Value>) -> Result
                 *answer = success(done, &store.base);
             }
         }
-        Ok(response("transaction-response", answers))
+        Ok(response("transaction-response", &answers))
     })
     .await
 }
@@ -375,7 +375,7 @@ fn failed(failure: &Failure) -> Value {
     json!({"response": {"status": format!("{} {reason}", status.as_u16()), "outcome": failure.outcome()}})
 }
 
-fn response(kind: &str, entries: Vec<Value>) -> Reply {
+fn response(kind: &str, entries: &[Value]) -> Reply {
     let bundle = json!({"resourceType": "Bundle", "type": kind, "entry": entries});
     Reply::fhir(StatusCode::OK, bundle.to_string())
 }

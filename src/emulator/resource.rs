@@ -656,21 +656,31 @@ pub(super) async fn delete(
     .await
 }
 
-/// Answers `GET Type/id`, `GET Type/id/_history` and `GET Type/id/_history/vid`; `version` is the part after `_history`.
+/// Which versions of a resource are asked for.
+pub(super) enum Asked {
+    /// `GET Type/id`
+    Current,
+    /// `GET Type/id/_history`
+    All,
+    /// `GET Type/id/_history/vid`
+    One(String),
+}
+
+/// Answers what is read by id.
 pub(super) async fn get(
     db: &Database,
     place: Place,
     kind: String,
     id: String,
-    version: Option<Option<String>>,
+    of: Asked,
     headers: Headers,
 ) -> Result<Reply, Failure> {
     db.read(move |db| {
         let store = place.find(db)?;
-        let done = match version {
-            None => read(db, &store, &kind, &id)?,
-            Some(None) => return history(db, &store, &kind, &id),
-            Some(Some(vid)) => version_read(db, &store, &kind, &id, &vid)?,
+        let done = match of {
+            Asked::Current => read(db, &store, &kind, &id)?,
+            Asked::All => return history(db, &store, &kind, &id),
+            Asked::One(vid) => version_read(db, &store, &kind, &id, &vid)?,
         };
         let known = headers.versions.if_none_match.as_deref();
         if let (Some(known), Some(version)) = (known, done.version)

@@ -212,7 +212,7 @@ async fn serve_fhir(
                 place,
                 (*kind).to_owned(),
                 (*id).to_owned(),
-                None,
+                resource::Asked::Current,
                 headers,
             )
             .await
@@ -223,13 +223,13 @@ async fn serve_fhir(
                 place,
                 (*kind).to_owned(),
                 (*id).to_owned(),
-                Some(None),
+                resource::Asked::All,
                 headers,
             )
             .await
         }
         (&Method::GET, [kind, id, "_history", version]) => {
-            let version = Some(Some((*version).to_owned()));
+            let version = resource::Asked::One((*version).to_owned());
             resource::get(
                 db,
                 place,

@@ -64,7 +64,7 @@ pub(super) fn resource(value: &Value, wanted: Option<&str>) -> Result<String, Fa
         Some(Value::String(found)) => found,
         Some(_) => return Err(Failure::unparseable("invalid resource type")),
     };
-    if !is_resource_type(&found) {
+    if !is_resource_type(found) {
         return Err(Failure::unparseable(format!(
             "unknown resource type: {found:?}"
         )));

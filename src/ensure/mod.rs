@@ -23,7 +23,7 @@ const POLLS: [Duration; 4] = [
 ];
 
 /// How long a new dataset may take: Terraform's provider waits 20 minutes.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
+const PATIENCE: Duration = Duration::from_mins(20);
 
 /// Why a store is not there after all.
 #[derive(Debug, thiserror::Error)]

@@ -168,7 +168,7 @@ impl Gate {
     pub fn new(
         transport: Arc<dyn Transport>,
         credentials: Arc<dyn Credentials>,
-        settings: GateSettings,
+        settings: &GateSettings,
         base: &Url,
     ) -> Result<Self, RateError> {
         let quota_project = settings

@@ -43,14 +43,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_target_is_given_up_after_its_time_and_not_before() {
-        let outage = Outage::new(Duration::from_secs(60));
+        let outage = Outage::new(Duration::from_mins(1));
         assert_eq!(outage.down(), None);
         tokio::time::advance(Duration::from_secs(59)).await;
         assert_eq!(outage.down(), None);
         outage.up();
         tokio::time::advance(Duration::from_secs(59)).await;
         assert_eq!(outage.down(), None);
-        tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(outage.down(), Some(Duration::from_secs(60)));
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(outage.down(), Some(Duration::from_mins(1)));
     }
 }

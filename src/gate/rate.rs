@@ -31,7 +31,7 @@ pub struct RateError {
 /// Lets through at most so much in any sliding window.
 #[derive(Debug)]
 pub struct Limiter {
-    limiter: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Elapsed>>,
+    buckets: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Elapsed>>,
     clock: TokioClock,
     burst: NonZeroU32,
 }
@@ -80,7 +80,7 @@ impl Limiter {
             .allow_burst(burst);
         let clock = TokioClock::default();
         Self {
-            limiter: RateLimiter::direct_with_clock(quota, clock.clone()),
+            buckets: RateLimiter::direct_with_clock(quota, clock.clone()),
             clock,
             burst,
         }
@@ -91,7 +91,7 @@ impl Limiter {
     pub async fn ready(&self, cost: u32) {
         let mut left = std::cmp::max(cost, 1);
         while let Some(piece) = NonZeroU32::new(std::cmp::min(left, self.burst.get())) {
-            match self.limiter.check_n(piece) {
+            match self.buckets.check_n(piece) {
                 Ok(Ok(())) => left -= piece.get(),
                 Ok(Err(not_until)) => {
                     let wait = not_until.wait_time_from(self.clock.now());

@@ -111,7 +111,7 @@ impl StopReason {
 
 /// No wait that a server asks for is obeyed beyond this: a run that sleeps a day for a typo of a server helps
 /// nobody, and after an hour it asks again.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// Judges an attempt. `now` is needed for a `Retry-After` that is a date.
 pub fn classify(
@@ -137,19 +137,14 @@ pub fn classify(
 /// Judges a status, of a response or of an entry in one.
 pub fn of_status(safety: Safety, status: u16) -> Verdict {
     match (status, safety) {
-        (200..=299, _) => Verdict::Done,
-        // `If-None-Exist` may be answered so (an older wording of the standard): the resource is there.
-        (304, _) => Verdict::Done,
+        // `If-None-Exist` may be answered by 304 (an older wording of the standard): the resource is there.
+        (200..=299 | 304, _) => Verdict::Done,
         (401, _) => Verdict::Renew,
         (429 | 503, _) => Verdict::Again {
             after: None,
             brake: true,
         },
-        (408 | 425, _) => Verdict::Again {
-            after: None,
-            brake: false,
-        },
-        (500 | 502 | 504, Safety::Idempotent) => Verdict::Again {
+        (408 | 425, _) | (500 | 502 | 504, Safety::Idempotent) => Verdict::Again {
             after: None,
             brake: false,
         },
@@ -159,26 +154,15 @@ pub fn of_status(safety: Safety, status: u16) -> Verdict {
 }
 
 fn of_fault(safety: Safety, fault: &Fault) -> Verdict {
+    let what = || fault.what.clone();
     match (fault.kind, safety) {
-        (FaultKind::Connect, _) => Verdict::Again {
+        (FaultKind::Tls, _) => Verdict::Stop(StopReason::Tls { what: what() }),
+        (FaultKind::Request, _) => Verdict::Stop(StopReason::Request { what: what() }),
+        (kind, Safety::Once) if kind.may_have_been_sent() => Verdict::Unknown,
+        _ => Verdict::Again {
             after: None,
             brake: false,
         },
-        (FaultKind::Tls, _) => Verdict::Stop(StopReason::Tls {
-            what: fault.what.clone(),
-        }),
-        (FaultKind::Request, _) => Verdict::Stop(StopReason::Request {
-            what: fault.what.clone(),
-        }),
-        (FaultKind::Timeout | FaultKind::Interrupted | FaultKind::Response, Safety::Idempotent) => {
-            Verdict::Again {
-                after: None,
-                brake: false,
-            }
-        }
-        (FaultKind::Timeout | FaultKind::Interrupted | FaultKind::Response, Safety::Once) => {
-            Verdict::Unknown
-        }
     }
 }
 

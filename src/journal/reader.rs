@@ -54,19 +54,27 @@ struct Marks {
 const PAGE: usize = 512;
 
 impl Marks {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the remainder is less than a page"
+    )]
+    fn place(record: u64) -> usize {
+        (record % PAGE as u64) as usize
+    }
+
     fn slot(&mut self, record: u64) -> &mut u64 {
         let page = self
             .pages
             .entry(record / PAGE as u64)
             .or_insert_with(|| Box::new([NOTHING; PAGE]));
         // The remainder is less than the page's length.
-        &mut page[(record % PAGE as u64) as usize]
+        &mut page[Self::place(record)]
     }
 
     fn get(&self, record: u64) -> u64 {
         self.pages
             .get(&(record / PAGE as u64))
-            .map_or(NOTHING, |page| page[(record % PAGE as u64) as usize])
+            .map_or(NOTHING, |page| page[Self::place(record)])
     }
 
     fn last(&self) -> Option<u64> {

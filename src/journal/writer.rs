@@ -251,17 +251,16 @@ impl Writer {
     }
 
     fn write_answers(&mut self, said: &[u8]) -> std::io::Result<()> {
-        let file = match &mut self.answers {
-            Some(file) => file,
-            None => {
-                private_directory(&self.rejected)?;
-                let mut file = private_append(&self.answers_path)?;
-                // A torn tail of an earlier session must not swallow the first line of this one.
-                if file.metadata()?.len() > 0 {
-                    file.write_all(b"\n")?;
-                }
-                self.answers.insert(file)
+        let file = if let Some(file) = &mut self.answers {
+            file
+        } else {
+            private_directory(&self.rejected)?;
+            let mut file = private_append(&self.answers_path)?;
+            // A torn tail of an earlier session must not swallow the first line of this one.
+            if file.metadata()?.len() > 0 {
+                file.write_all(b"\n")?;
             }
+            self.answers.insert(file)
         };
         file.write_all(said)?;
         if self.sync == Sync::None {

@@ -272,7 +272,7 @@ impl<'a> Planner<'a> {
             Interaction::ConditionalCreate | Interaction::ConditionalUpdate => {
                 let identifiers = found.scanned.identifiers_of(found.bytes);
                 let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
-                let has = target::fhir::criteria(&load.identity, &kind, pairs).is_some();
+                let has = target::fhir::criteria(&load.identity, &kind, &pairs).is_some();
                 match (has, load.identity.missing) {
                     (true, _) => Ok(interaction),
                     (false, Missing::Create) => Ok(Interaction::Create),

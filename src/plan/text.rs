@@ -215,7 +215,8 @@ fn types(out: &mut String, totals: &LoadSummary) {
     }
 }
 
-fn plural(count: u64, word: &str) -> String {
+/// Returns a number with its word, such as `1 record` or `3 records`.
+pub fn plural(count: u64, word: &str) -> String {
     if count == 1 {
         format!("1 {word}")
     } else {

@@ -52,9 +52,10 @@ impl Junit {
 
     pub(super) fn take(&mut self, plan: &Saved, record: &Record) {
         let step = &record.step;
-        let has_case = match record.outcome.is_well() {
-            true => !self.large,
-            false => self.left > 0,
+        let has_case = if record.outcome.is_well() {
+            !self.large
+        } else {
+            self.left > 0
         };
         if !has_case {
             let key = (step.load.0, step.kind.clone(), record.outcome);

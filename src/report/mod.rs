@@ -1,6 +1,6 @@
 //! What became of a run, computed from its directory alone: plan and journal in, documents out.
 //!
-//! [`of`] streams the plan's steps, joins each with what the journal says of it, and sums up; [`write`] does the
+//! [`of`] streams the plan's steps, joins each with what the journal says of it, and sums up; [`write()`] does the
 //! same pass once more for the documents that hold a line a record. Nothing is taken from events, so the end of
 //! `load` and `stoker report RUN` are the same code. What may stand where is design §10: content of records
 //! and server texts go to `rejected/` only.
@@ -65,10 +65,10 @@ impl Error {
     }
 }
 
-/// Reads bytes of a source again: the `bodies` of [`write`]. The error says why it cannot, without content.
+/// Reads bytes of a source again: the `bodies` of [`write()`]. The error says why it cannot, without content.
 pub type Bodies<'a> = dyn Fn(SourceId, Span) -> Result<Vec<u8>, String> + 'a;
 
-/// What [`write`] wrote.
+/// What [`write()`] wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Written {

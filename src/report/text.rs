@@ -149,6 +149,9 @@ fn row(out: &mut String, label: &str, unit: &str, value: &str) {
     let _ = writeln!(out, "{label:<LABEL$}   {value}", LABEL = LABEL + 6);
 }
 
+/// A column: its heading, the outcome it counts (for its colour), and the figure.
+type Column<'a> = (&'a str, Option<Outcome>, Box<dyn Fn(&Totals) -> u64>);
+
 fn table(out: &mut String, title: &str, rows: &[(&str, Totals)], most: usize, paint: Paint) {
     let seen: Vec<_> = Outcome::ALL
         .into_iter()
@@ -157,7 +160,6 @@ fn table(out: &mut String, title: &str, rows: &[(&str, Totals)], most: usize, pa
     if rows.is_empty() || seen.is_empty() {
         return;
     }
-    type Column<'a> = (&'a str, Option<Outcome>, Box<dyn Fn(&Totals) -> u64>);
     let records: Column<'_> = ("records", None, Box::new(Totals::sum));
     let mut columns: Vec<Column<'_>> = vec![records];
     let of = |outcome: Outcome| -> Column<'_> {

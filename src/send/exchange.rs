@@ -59,10 +59,6 @@ struct Last {
 }
 
 impl<'a> Batch<'a> {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a request needs to know, each once"
-    )]
     pub(super) fn new(
         work: Work,
         load: LoadId,
@@ -458,12 +454,12 @@ fn safety_of(interaction: Interaction) -> Safety {
 /// Returns the criteria that identify a resource, from its own bytes: they never stand in a plan (design §10).
 fn conditions(settings: &LoadSettings, kind: &str, body: &[u8]) -> Option<String> {
     let mut scanner = Scanner::new();
-    let scanned = scanner.scan(body).ok()?;
-    let identifiers = scanned.identifiers_of(body);
+    let found = scanner.scan(body).ok()?;
+    let identifiers = found.identifiers_of(body);
     criteria(
         &settings.identity,
         kind,
-        identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref())),
+        &identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref())),
     )
 }
 

@@ -27,9 +27,12 @@ pub(super) struct Attempted {
 /// (<https://hl7.org/fhir/R4/http.html#ccreate>).
 pub(super) fn accepted_outcome(interaction: Interaction, status: u16) -> Outcome {
     match (interaction, status) {
-        (Interaction::ConditionalCreate, 201) | (Interaction::Create, _) => Outcome::Created,
+        (Interaction::Create, _)
+        | (
+            Interaction::ConditionalCreate | Interaction::Update | Interaction::ConditionalUpdate,
+            201,
+        ) => Outcome::Created,
         (Interaction::ConditionalCreate, _) => Outcome::Matched,
-        (Interaction::Update | Interaction::ConditionalUpdate, 201) => Outcome::Created,
         _ => Outcome::Updated,
     }
 }

@@ -1,10 +1,11 @@
 //! A folder of its own for every test, with a copy of the samples, and the binary in a clean environment.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+
+use fs_err as fs;
 
 /// A folder in which the binary is run.
 pub(super) struct Bed {

@@ -1,6 +1,8 @@
 //! Loads with everything that can be wrong in a source, and what a run leaves behind.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
+
+use fs_err as fs;
 
 use super::bed::Bed;
 use crate::support::data;

@@ -54,7 +54,7 @@ fn every_example_manifest_loads() {
     }
     // The store that google.yaml made is any FHIR server's equal.
     let base = format!(
-        "{google}v1/projects/clinic/locations/us-central1/datasets/demo/fhirStores/r4/fhir"
+        "{google}v1/projects/clinic/locations/us-central1/datasets/clinic/fhirStores/r4/fhir"
     );
     let variables = [("FHIR_URL", base.as_str()), ("FHIR_TOKEN", "any")];
     let ran = bed

@@ -302,7 +302,7 @@ fn bytes_rate(rate: Rate) -> String {
     };
     let exact = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")]
         .into_iter()
-        .find(|(unit, _)| bytes % unit == 0);
+        .find(|(unit, _)| bytes.is_multiple_of(*unit));
     match exact {
         Some((unit, name)) => format!("{} {name}/{window}", bytes / unit),
         None => format!("{} B/{window}", ByteSize(bytes.into()).0),
@@ -323,7 +323,7 @@ fn object(fields: &BTreeMap<String, serde_json::Value>) -> Value {
     )
 }
 
-/// Turns JSON into YAML by hand: the numbers of serde_json, which keep their text, serialize as an object of
+/// Turns JSON into YAML by hand: the numbers of `serde_json`, which keep their text, serialize as an object of
 /// their own elsewhere.
 fn yaml(value: &serde_json::Value) -> Value {
     match value {

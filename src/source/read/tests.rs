@@ -360,7 +360,7 @@ fn cut_compressed_sources_keep_what_came_before() {
         assert!(
             error
                 .to_string()
-                .ends_with(&format!("after its first {} records", error.records))
+                .contains(&format!("after its first {} records: ", error.records))
         );
         assert!(lines.starts_with(std::str::from_utf8(&seen.spans[0].1).unwrap()));
     }

@@ -11,7 +11,7 @@ use crate::manifest::Identity;
 pub fn criteria<'a>(
     identity: &Identity,
     kind: &str,
-    identifiers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    identifiers: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
 ) -> Option<String> {
     let systems = identity.systems.get(kind)?;
     systems.iter().find_map(|system| {
@@ -69,7 +69,7 @@ mod tests {
     fn the_first_system_of_the_manifest_counts() {
         let found = [("urn:b", "2"), ("urn:a", "1")];
         let criteria =
-            |systems: &[&str]| criteria(&identity(systems), "Patient", found.into_iter());
+            |systems: &[&str]| criteria(&identity(systems), "Patient", &found.into_iter());
         assert_eq!(criteria(&["urn:a", "urn:b"]).unwrap(), "identifier=urn:a|1");
         assert_eq!(criteria(&["urn:c"]), None);
     }
@@ -81,7 +81,7 @@ mod tests {
             criteria(
                 &identity(&["https://a.example/mrn"]),
                 "Patient",
-                found.into_iter()
+                &found.into_iter()
             )
             .unwrap(),
             "identifier=https://a.example/mrn|%C3%84%201%262%5C%7Cx"

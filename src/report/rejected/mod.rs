@@ -144,7 +144,7 @@ impl<'a> Rejected<'a> {
             Some(group) if group.bundle == BundleType::Transaction => {
                 self.transaction(record, group)?
             }
-            _ if rejected && self.keeps_request(plan, record) => self.entry(plan, record)?,
+            _ if rejected && Self::keeps_request(plan, record) => self.entry(plan, record)?,
             _ if rejected => self.single(record)?,
             _ => (None, None),
         };
@@ -154,7 +154,7 @@ impl<'a> Rejected<'a> {
     /// Tells whether a record can only be repeated by what its Bundle entry says.
     ///
     /// A load's own `interaction` says the same of a bare resource, and without one a bare resource is created.
-    fn keeps_request(&self, plan: &Saved, record: &Record) -> bool {
+    fn keeps_request(plan: &Saved, record: &Record) -> bool {
         let load = plan.header.loads.get(record.step.load.0 as usize);
         match record.step.action {
             Action::Entry(_) => true,
