@@ -13,7 +13,6 @@ pub(super) struct Bed {
 }
 
 /// What a run of the binary left.
-#[must_use]
 pub(super) struct Ran {
     pub(super) code: i32,
     pub(super) out: String,
@@ -57,10 +56,12 @@ impl Bed {
         command
     }
 
+    #[must_use]
     pub(super) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).output().unwrap())
     }
 
+    #[must_use]
     pub(super) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());

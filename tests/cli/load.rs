@@ -248,7 +248,10 @@ fn naive_count(name: &str, bytes: &[u8]) -> Option<u64> {
         _ => Some(1),
     };
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    if name.ends_with(".json") {
+    if std::path::Path::new(name)
+        .extension()
+        .is_some_and(|e| e == "json")
+    {
         return one(bytes);
     }
     bytes
