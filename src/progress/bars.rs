@@ -66,12 +66,12 @@ impl Bars {
             let Some(bar) = self.drawn.get(i).filter(|bar| !bar.is_finished()) else {
                 continue;
             };
-            bar.set_position(std::cmp::min(load.done, load.planned));
             let message = message(load, widths, self.colour);
+            // Whatever is set is drawn: a bar shall not show without its words.
+            bar.set_message(message);
+            bar.set_position(std::cmp::min(load.done, load.planned));
             if load.is_over() && load.in_flight == 0 {
-                bar.abandon_with_message(message);
-            } else {
-                bar.set_message(message);
+                bar.abandon();
             }
         }
         if let (None, Some(reason)) = (&self.stopping, &view.stopping) {

@@ -102,6 +102,8 @@ impl LoadView {
 /// The speeds of all loads and of the total.
 #[derive(Debug, Default)]
 pub(super) struct Speeds {
+    /// When the last view was taken: nothing that is new began before.
+    viewed: Duration,
     loads: Vec<Speed>,
     total: Speed,
 }
@@ -161,8 +163,8 @@ impl Counters {
         let counted = self.loads.get();
         let loads = counted.map(Vec::as_slice).unwrap_or_default();
         if speeds.loads.len() != loads.len() {
-            speeds.loads = vec![Speed::default(); loads.len()];
-            speeds.total = Speed::default();
+            speeds.loads = vec![Speed::since(speeds.viewed); loads.len()];
+            speeds.total = Speed::since(speeds.viewed);
         }
         let loads: Vec<_> = loads
             .iter()
@@ -185,6 +187,7 @@ impl Counters {
         if counted.is_some() {
             total.foresee(elapsed, &mut speeds.total);
         }
+        speeds.viewed = elapsed;
         View {
             elapsed,
             phase: match (counted, self.finished.get()) {

@@ -16,7 +16,7 @@ const HORIZON: Duration = Duration::from_hours(100);
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Speed {
     /// When and how many at the last look.
-    last: Option<(Duration, u64)>,
+    last: (Duration, u64),
     /// When the first look was.
     first: Duration,
     rate: f64,
@@ -25,13 +25,18 @@ pub(super) struct Speed {
 }
 
 impl Speed {
+    /// Begins at a time, with nothing done.
+    pub(super) fn since(now: Duration) -> Self {
+        Self {
+            last: (now, 0),
+            first: now,
+            ..Self::default()
+        }
+    }
+
     /// Takes note of how many are done at a time.
     pub(super) fn look(&mut self, now: Duration, done: u64) {
-        let Some((then, before)) = self.last else {
-            // What was done before the first look was done since the beginning; the next look counts it.
-            self.wait(now);
-            return;
-        };
+        let (then, before) = self.last;
         let passed = now.saturating_sub(then).as_secs_f64();
         if passed <= 0.0 {
             return;
@@ -40,18 +45,18 @@ impl Speed {
         let rate = done.saturating_sub(before) as f64 / passed;
         self.rate += share * (rate - self.rate);
         self.weight += share * (1.0 - self.weight);
-        self.last = Some((now, done));
+        self.last = (now, done);
     }
 
     /// Takes note that nothing has begun: waiting for other loads does not make a load slow.
     pub(super) fn wait(&mut self, now: Duration) {
-        self.last = Some((now, 0));
+        self.last = (now, 0);
         self.first = now;
     }
 
     /// Tells whether so many were already done at the last look.
     pub(super) fn is_settled(&self, done: u64) -> bool {
-        self.last.is_some_and(|(_, before)| before >= done)
+        self.last.1 >= done
     }
 
     /// Returns how many a second, of late.
@@ -65,7 +70,7 @@ impl Speed {
 
     /// Returns how long the rest will take; none where that cannot be told.
     pub(super) fn remaining(&self, left: u64) -> Option<Duration> {
-        let (now, _) = self.last?;
+        let (now, _) = self.last;
         if left == 0 || now.saturating_sub(self.first) < WARM_UP {
             return None;
         }

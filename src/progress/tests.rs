@@ -107,16 +107,20 @@ impl<D: Draw> Run<D> {
 
     fn started(draw: D, loads: &[(&str, u64)]) -> Self {
         let run = Self::new(draw);
+        run.start(loads);
+        run
+    }
+
+    fn start(&self, loads: &[(&str, u64)]) {
         let loads = loads.iter().map(|(name, records)| LoadPlanned {
             name: (*name).to_owned(),
             target: "clinic".to_owned(),
             records: *records,
             bytes: records * 100,
         });
-        run.counters.observe(&Event::Started {
+        self.counters.observe(&Event::Started {
             loads: loads.collect(),
         });
-        run
     }
 
     fn sent(&self, load: u32, count: u64) {
@@ -165,8 +169,7 @@ fn lines_come_seldom_and_say_how_it_goes() {
         bytes: 5_000_000,
     });
     run.wait(5 * SECOND);
-    let mut run = Run::started(run.draw, &[("people", 300), ("results", 1)]);
-    run.now = 5 * SECOND;
+    run.start(&[("people", 300), ("results", 1)]);
     run.sent(0, 8);
     run.sent(1, 1);
     for _ in 0..7 {
@@ -187,10 +190,10 @@ fn lines_come_seldom_and_say_how_it_goes() {
     run.finish();
     insta::assert_snapshot!(paper.text(), @r##"
     reading the sources: 1,234 records, 5.0 MB
-    40 of 301 records, 13%, 8.1/s, 32.1 s left, 9 in flight
+    40 of 301 records, 13%, 8.0/s, 32.6 s left, 9 in flight
     results: 1 of 1 record, 1 rejected
     stopping: 1 record failed
-    71 of 301 records, 23%, 6.4/s, 36.0 s left, 8 in flight, 1 retry, 1 rejected
+    71 of 301 records, 23%, 6.3/s, 36.2 s left, 8 in flight, 1 retry, 1 rejected
     71 of 301 records in 15.0 s, 1 retry, 1 rejected
     "##);
 }
@@ -204,7 +207,7 @@ fn json_comes_every_second_with_the_same_members() {
         bytes: 99,
     });
     run.wait(SECOND / 10);
-    let mut run = Run::started(run.draw, &[("people", 4)]);
+    run.start(&[("people", 4)]);
     run.sent(0, 2);
     run.settled(0, Outcome::Created, 1);
     run.wait(2 * SECOND);
@@ -216,7 +219,8 @@ fn json_comes_every_second_with_the_same_members() {
     insta::assert_snapshot!(paper.text(), @r##"
     {"progress":1,"phase":"scanning","elapsed_ms":100,"scanned_records":3,"scanned_bytes":99,"records":0,"done":0,"bytes":0,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[]}
     {"progress":1,"phase":"loading","elapsed_ms":1100,"records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0}]}
-    {"progress":1,"phase":"finished","elapsed_ms":2000,"records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4164,"in_flight":0,"retries":0,"rejected":0,"failed":1,"stopping":"interrupted","loads":[{"name":"people","target":"clinic","records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4164,"in_flight":0,"retries":0,"rejected":0,"failed":1}]}
+    {"progress":1,"phase":"loading","elapsed_ms":2100,"records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0}]}
+    {"progress":1,"phase":"finished","elapsed_ms":2100,"records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1,"stopping":"interrupted","loads":[{"name":"people","target":"clinic","records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1}]}
     "##);
     for line in paper.text().lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
@@ -299,8 +303,8 @@ fn bars_show_a_line_a_load_and_a_total() {
     };
     insta::assert_snapshot!([last("people"), last("results"), last("total")].join("\n"), @r##"
     ████████████████ people    20/20   100%  2.2/s
-    █▋               results   41/400   10%  1 rejected  3.4/s  ETA 1m 44s  9 in flight
-    ██▍              total     61/420   14%  1 rejected  5.1/s  ETA 1m 10s  9 in flight
+    █▋               results   41/400   10%  1 rejected  3.4/s  ETA 1m 45s  9 in flight
+    ██▍              total     61/420   14%  1 rejected  5.1/s  ETA 1m 11s  9 in flight
     "##);
 }
 

@@ -687,13 +687,18 @@ async fn content_stands_in_rejected_only_and_nobody_else_may_read() {
     assert!(!text.contains(PATIENT));
     for entry in walkdir::WalkDir::new(made.run.path()) {
         let entry = entry.unwrap();
-        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        let permissions = entry.metadata().unwrap().permissions();
         let expected = if entry.file_type().is_dir() {
             0o700
         } else {
             0o600
         };
-        assert_eq!(mode, expected, "{}", entry.path().display());
+        assert_eq!(
+            permissions.mode() & 0o777,
+            expected,
+            "{}",
+            entry.path().display()
+        );
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) const SOURCES: [&str; 3] = [
 ];
 
 /// Reads the bytes of a record again.
+#[expect(clippy::unnecessary_wraps, reason = "reading a file can fail")]
 pub(super) fn bodies(source: SourceId, span: Span) -> Result<Vec<u8>, String> {
     let bytes = SOURCES[source.0 as usize].as_bytes();
     let start = usize::try_from(span.start).unwrap();
