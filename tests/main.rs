@@ -11,6 +11,8 @@ mod manifests;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod support {

@@ -44,3 +44,6 @@ pub struct Error {
     /// What the system said.
     pub why: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,6 +187,12 @@ impl History {
         self.marks.last()
     }
 
+    /// Returns how many bytes the marks of all records take.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.marks.pages.len() * size_of::<[u64; PAGE]>()
+    }
+
     /// Returns what the journal says of a record.
     pub fn fate(&mut self, record: u64) -> Result<Fate, Error> {
         let offset = match self.mark_of(record) {

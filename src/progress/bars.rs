@@ -1,141 +1,202 @@
-//! Bars on a terminal: a line a load, and a total where there are several.
+//! Bars on a terminal.
+//!
+//! A line is `bar message`, and the message is cut to what the terminal has room for, most important words first:
+//! lines do not wrap in a narrow window.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::time::Instant;
 
 use super::{
     Draw,
-    counters::{Counters, Moment},
-    speed::Speed,
+    counters::{LoadView, Phase, View},
+    words::{grouped, plain, speed},
 };
 use crate::unit::{ByteSize, display_duration};
 
-/// Draws bars on standard error.
+/// A name longer than this is cut in a bar's line.
+const NAME: usize = 24;
+
 pub(super) struct Bars {
-    screen: MultiProgress,
-    color: bool,
-    reading: ProgressBar,
-    loads: Vec<(ProgressBar, Speed)>,
-    total: Option<(ProgressBar, Speed)>,
+    all: MultiProgress,
+    colour: bool,
+    spinner: Option<ProgressBar>,
+    /// One for each load, then the total where there are several.
+    drawn: Vec<ProgressBar>,
+    stopping: Option<ProgressBar>,
 }
-
-/// At most so many loads have a line of their own; a terminal has few lines.
-const LOADS: usize = 16;
-
-/// indicatif draws no more often than this by itself; drawing is paced by whoever calls.
-const DRAWS_PER_SECOND: u8 = 10;
 
 impl Bars {
-    pub(super) fn new(color: bool) -> Self {
-        let screen =
-            MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND));
-        let reading = screen.add(ProgressBar::new_spinner());
+    pub(super) fn new(target: ProgressDrawTarget, colour: bool) -> Self {
         Self {
-            screen,
-            color,
-            reading,
-            loads: Vec::new(),
-            total: None,
+            all: MultiProgress::with_draw_target(target),
+            colour,
+            spinner: None,
+            drawn: Vec::new(),
+            stopping: None,
         }
     }
 
-    fn bar(&self, name: &str, width: usize, planned: u64) -> ProgressBar {
-        let bar = self.screen.add(ProgressBar::new(planned));
-        let paint = if self.color { ".cyan/blue" } else { "" };
-        let template = format!("{{prefix}} {{bar:24{paint}}} {{pos}}/{{len}} {{wide_msg}}");
-        if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style.progress_chars("━╸─"));
-        }
-        bar.set_prefix(format!("{name:<width$}"));
-        bar
-    }
-
-    fn begin(&mut self, counters: &Counters) {
-        self.reading.finish_and_clear();
-        let loads = counters.loads();
-        let names = loads.iter().map(|load| load.planned.name.chars().count());
-        let width = names.chain([5]).max().unwrap_or(5);
-        for load in loads.iter().take(LOADS) {
-            let bar = self.bar(&load.planned.name, width, load.planned.records);
-            self.loads.push((bar, Speed::default()));
-        }
-        if loads.len() > 1 {
-            let bar = self.bar("total", width, counters.total().planned);
-            self.total = Some((bar, Speed::default()));
-        }
-    }
-
-    fn show(&mut self, counters: &Counters) {
-        if counters.loads().is_empty() {
-            let (records, bytes) = counters.scanned();
-            self.reading
-                .set_message(format!("reading: {records} records, {}", ByteSize(bytes)));
-            self.reading.tick();
-            return;
-        }
-        if self.loads.is_empty() {
-            self.begin(counters);
-        }
-        let color = self.color;
-        for ((bar, speed), load) in self.loads.iter_mut().zip(counters.loads()) {
-            show(bar, speed, load.moment(), color, None);
-        }
-        if let Some((bar, speed)) = &mut self.total {
-            show(
-                bar,
-                speed,
-                counters.total(),
-                color,
-                counters.stopping().as_deref(),
-            );
-        } else if let Some((bar, speed)) = self.loads.first_mut() {
-            show(
-                bar,
-                speed,
-                counters.total(),
-                color,
-                counters.stopping().as_deref(),
-            );
-        }
-    }
-}
-
-fn show(bar: &ProgressBar, speed: &mut Speed, moment: Moment, color: bool, stopping: Option<&str>) {
-    let rate = speed.update(moment.done, Instant::now());
-    bar.set_position(moment.done);
-    let mut parts = vec![format!("{rate:.0}/s")];
-    let left = moment.planned.saturating_sub(moment.done);
-    if let (Some(time), true) = (speed.left(left), left > 0) {
-        parts.push(format!("{} left", display_duration(time)));
-    }
-    if moment.in_flight > 0 {
-        parts.push(format!("{} in flight", moment.in_flight));
-    }
-    if moment.retries > 0 {
-        parts.push(format!("{} retries", moment.retries));
-    }
-    if moment.rejected > 0 {
-        let text = format!("{} rejected", moment.rejected);
-        parts.push(if color {
-            format!("\x1b[31m{text}\x1b[0m")
-        } else {
-            text
+    fn scan(&mut self, view: &View) {
+        let spinner = self.spinner.get_or_insert_with(|| {
+            let spinner = self.all.add(ProgressBar::new_spinner());
+            spinner.set_style(style("{spinner} {wide_msg}").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
+            spinner
         });
+        spinner.set_message(format!(
+            "reading the sources: {} records, {}",
+            grouped(view.scanned_records),
+            ByteSize(view.scanned_bytes)
+        ));
+        spinner.tick();
     }
-    parts.extend(stopping.map(|why| format!("stopping: {why}")));
-    bar.set_message(parts.join(", "));
+
+    fn load(&mut self, view: &View) {
+        if let Some(spinner) = self.spinner.take() {
+            spinner.finish_and_clear();
+            self.all.remove(&spinner);
+        }
+        let total = (view.loads.len() > 1).then_some(&view.total);
+        let lines = view.loads.iter().chain(total);
+        let widths = Widths::of(lines.clone());
+        for (i, load) in lines.enumerate() {
+            if self.drawn.len() <= i {
+                let bar = self.all.add(ProgressBar::new(load.planned));
+                bar.set_style(self.bar_style());
+                self.drawn.push(bar);
+            }
+            let Some(bar) = self.drawn.get(i).filter(|bar| !bar.is_finished()) else {
+                continue;
+            };
+            let message = message(load, widths, self.colour);
+            // Whatever is set is drawn: a bar shall not show without its words.
+            bar.set_message(message);
+            bar.set_position(std::cmp::min(load.done, load.planned));
+            if load.is_over() && load.in_flight == 0 {
+                bar.abandon();
+            }
+        }
+        if let (None, Some(reason)) = (&self.stopping, &view.stopping) {
+            let line = self.all.add(ProgressBar::new_spinner());
+            line.set_style(style("{wide_msg}"));
+            line.set_message(paint(
+                "33",
+                &format!("stopping: {}", plain(reason)),
+                self.colour,
+            ));
+            line.tick();
+            self.stopping = Some(line);
+        }
+    }
+
+    fn bar_style(&self) -> ProgressStyle {
+        let template = if self.colour {
+            "{bar:16.cyan/blue} {wide_msg}"
+        } else {
+            "{bar:16} {wide_msg}"
+        };
+        style(template).progress_chars("█▉▊▋▌▍▎▏ ")
+    }
 }
 
 impl Draw for Bars {
-    fn draw(&mut self, counters: &Counters) {
-        self.show(counters);
+    fn draw(&mut self, view: &View) {
+        match view.phase {
+            Phase::Scanning => self.scan(view),
+            Phase::Loading | Phase::Finished => self.load(view),
+        }
     }
 
-    fn finish(&mut self, counters: &Counters) {
-        self.show(counters);
-        self.reading.finish_and_clear();
-        for (bar, _) in self.loads.iter().chain(&self.total) {
-            bar.abandon();
+    fn clear(&mut self) {
+        // A terminal that is gone needs no clearing.
+        let _ = self.all.clear();
+    }
+
+    fn finish(&mut self, view: &View) {
+        if view.loads.is_empty() {
+            if let Some(spinner) = self.spinner.take() {
+                spinner.finish_and_clear();
+            }
+            return;
         }
+        self.load(view);
+        for bar in self.drawn.iter().chain(&self.stopping) {
+            if !bar.is_finished() {
+                bar.abandon();
+            }
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are constants; a test draws all of them.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// What is common to the lines, so that their columns stand below each other.
+#[derive(Clone, Copy)]
+struct Widths {
+    name: usize,
+    records: usize,
+}
+
+impl Widths {
+    fn of<'a>(loads: impl Iterator<Item = &'a LoadView>) -> Self {
+        let mut widths = Self {
+            name: 0,
+            records: 0,
+        };
+        for load in loads {
+            let name = std::cmp::min(load.name.chars().count(), NAME);
+            widths.name = std::cmp::max(widths.name, name);
+            widths.records = std::cmp::max(widths.records, grouped(load.planned).len());
+        }
+        widths
+    }
+}
+
+/// `people  1,204/3,000  40%  1 rejected  520/s  ETA 3.4 s  8 in flight  2 retries`
+fn message(load: &LoadView, widths: Widths, colour: bool) -> String {
+    let name: String = plain(&load.name).chars().take(NAME).collect();
+    let mut words = vec![
+        format!("{name:<width$}", width = widths.name),
+        format!(
+            "{:>width$}/{:<width$}",
+            grouped(load.done),
+            grouped(load.planned),
+            width = widths.records
+        ),
+        format!("{:>3}%", load.percent()),
+    ];
+    if load.rejected > 0 {
+        words.push(paint(
+            "31",
+            &format!("{} rejected", grouped(load.rejected)),
+            colour,
+        ));
+    }
+    if load.failed > 0 {
+        let failed = format!("{} blocked or unknown", grouped(load.failed));
+        words.push(paint("31", &failed, colour));
+    }
+    words.push(format!("{}/s", speed(load.per_second)));
+    if !load.is_over() {
+        let left = load
+            .remaining
+            .map_or_else(|| "-".to_owned(), display_duration);
+        words.push(format!("ETA {left}"));
+        words.push(format!("{} in flight", grouped(load.in_flight)));
+    }
+    match load.retries {
+        0 => {}
+        1 => words.push("1 retry".to_owned()),
+        n => words.push(format!("{} retries", grouped(n))),
+    }
+    words.join("  ")
+}
+
+fn paint(code: &str, text: &str, colour: bool) -> String {
+    if colour {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
     }
 }

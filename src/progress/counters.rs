@@ -1,143 +1,254 @@
-//! What events add up to. Only atomics on the way of a record.
+//! What has been counted, and the view of it that is drawn.
+//!
+//! Taking an event is a handful of relaxed atomic additions: hundreds of thousands come in a second, from all tasks.
 
-use std::sync::{
-    OnceLock, RwLock,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
+use super::rate::Speed;
 use crate::{
-    event::{Event, LoadId, LoadPlanned, Observe},
+    event::{Event, LoadId, LoadPlanned},
     record::Outcome,
 };
 
-/// The counters of a run.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     scanned_records: AtomicU64,
     scanned_bytes: AtomicU64,
     loads: OnceLock<Vec<Load>>,
-    stopping: RwLock<Option<String>>,
-    finished: AtomicBool,
+    stopping: OnceLock<String>,
+    finished: OnceLock<()>,
 }
 
-/// The counters of a load.
 #[derive(Debug)]
-pub(super) struct Load {
-    pub(super) planned: LoadPlanned,
-    done: AtomicU64,
-    failed: AtomicU64,
+struct Load {
+    planned: LoadPlanned,
+    sent: AtomicU64,
+    answered: AtomicU64,
     retries: AtomicU64,
-    in_flight: AtomicI64,
+    done: AtomicU64,
+    bytes: AtomicU64,
+    rejected: AtomicU64,
+    failed: AtomicU64,
 }
 
-/// What the counters of a load, or of all, said at a moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Moment {
+/// What holds at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    /// Since the beginning.
+    pub(super) elapsed: Duration,
+    /// What is being done.
+    pub(super) phase: Phase,
+    /// Records found.
+    pub(super) scanned_records: u64,
+    /// Bytes read.
+    pub(super) scanned_bytes: u64,
+    /// Per load.
+    pub(super) loads: Vec<LoadView>,
+    /// All loads together.
+    pub(super) total: LoadView,
+    /// Why no new work is started.
+    pub(super) stopping: Option<String>,
+}
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The sources are being read.
+    Scanning,
+    /// Records are being sent.
+    Loading,
+    /// The run is over.
+    Finished,
+}
+
+/// What holds for a load at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LoadView {
+    pub(super) name: String,
+    pub(super) target: String,
     pub(super) planned: u64,
     pub(super) done: u64,
-    pub(super) rejected: u64,
-    pub(super) retries: u64,
+    pub(super) bytes: u64,
     pub(super) in_flight: u64,
+    pub(super) retries: u64,
+    pub(super) rejected: u64,
+    /// Blocked or unknown.
+    pub(super) failed: u64,
+    pub(super) per_second: f64,
+    pub(super) remaining: Option<Duration>,
+}
+
+impl LoadView {
+    /// Tells whether all records are done.
+    pub(super) fn is_over(&self) -> bool {
+        self.done >= self.planned
+    }
+
+    /// Returns how many records in a hundred are done; never 100 before all are.
+    pub(super) fn percent(&self) -> u64 {
+        match self.planned {
+            0 => 100,
+            planned => std::cmp::min(self.done, planned).saturating_mul(100) / planned,
+        }
+    }
+}
+
+/// The speeds of all loads and of the total.
+#[derive(Debug, Default)]
+pub(super) struct Speeds {
+    /// When the last view was taken: nothing that is new began before.
+    viewed: Duration,
+    loads: Vec<Speed>,
+    total: Speed,
 }
 
 impl Counters {
-    /// Returns records and bytes found so far, while the sources are being read.
-    pub(super) fn scanned(&self) -> (u64, u64) {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (read(&self.scanned_records), read(&self.scanned_bytes))
+    pub(super) fn take(&self, event: &Event) {
+        match event {
+            Event::Scanning { records, bytes } => {
+                self.scanned_records.fetch_max(*records, Relaxed);
+                self.scanned_bytes.fetch_max(*bytes, Relaxed);
+            }
+            Event::Started { loads } => {
+                let loads = loads.iter().map(|planned| Load::new(planned.clone()));
+                // Only the first beginning counts.
+                let _ = self.loads.set(loads.collect());
+            }
+            Event::Sent { load } => self.add(*load, |load| &load.sent, 1),
+            Event::Answered { load, .. } => self.add(*load, |load| &load.answered, 1),
+            Event::Retrying { load, .. } => self.add(*load, |load| &load.retries, 1),
+            Event::Settled {
+                load,
+                outcome,
+                bytes,
+            } => {
+                let Some(load) = self.load(*load) else { return };
+                match outcome {
+                    Outcome::Rejected => load.rejected.fetch_add(1, Relaxed),
+                    Outcome::Blocked | Outcome::Unknown => load.failed.fetch_add(1, Relaxed),
+                    // It was stopped before it was tried: nothing is done.
+                    Outcome::Pending => return,
+                    _ => 0,
+                };
+                load.bytes.fetch_add(*bytes, Relaxed);
+                load.done.fetch_add(1, Relaxed);
+            }
+            Event::Stopping { reason } => {
+                let _ = self.stopping.set(reason.clone());
+            }
+            Event::Finished => {
+                let _ = self.finished.set(());
+            }
+        }
     }
 
-    /// Returns the loads, once sending has begun.
-    pub(super) fn loads(&self) -> &[Load] {
-        self.loads.get().map(Vec::as_slice).unwrap_or_default()
+    fn load(&self, load: LoadId) -> Option<&Load> {
+        self.loads.get()?.get(load.0 as usize)
     }
 
-    /// Returns the sum over all loads.
-    pub(super) fn total(&self) -> Moment {
-        self.loads()
+    fn add(&self, load: LoadId, counter: impl Fn(&Load) -> &AtomicU64, count: u64) {
+        if let Some(load) = self.load(load) {
+            counter(load).fetch_add(count, Relaxed);
+        }
+    }
+
+    /// Reads all counters.
+    pub(super) fn view(&self, elapsed: Duration, speeds: &mut Speeds) -> View {
+        let counted = self.loads.get();
+        let loads = counted.map(Vec::as_slice).unwrap_or_default();
+        if speeds.loads.len() != loads.len() {
+            speeds.loads = vec![Speed::since(speeds.viewed); loads.len()];
+            speeds.total = Speed::since(speeds.viewed);
+        }
+        let loads: Vec<_> = loads
             .iter()
-            .map(Load::moment)
-            .fold(Moment::default(), |sum, next| Moment {
-                planned: sum.planned + next.planned,
-                done: sum.done + next.done,
-                rejected: sum.rejected + next.rejected,
-                retries: sum.retries + next.retries,
-                in_flight: sum.in_flight + next.in_flight,
-            })
-    }
-
-    /// Returns why no new work is started, if that is so.
-    pub(super) fn stopping(&self) -> Option<String> {
-        self.stopping.read().ok()?.clone()
-    }
-
-    fn load(&self, id: LoadId) -> Option<&Load> {
-        self.loads.get()?.get(id.0 as usize)
+            .zip(&mut speeds.loads)
+            .map(|(load, speed)| load.view(elapsed, speed))
+            .collect();
+        let mut total = LoadView {
+            name: "total".to_owned(),
+            ..LoadView::default()
+        };
+        for load in &loads {
+            total.planned += load.planned;
+            total.done += load.done;
+            total.bytes += load.bytes;
+            total.in_flight += load.in_flight;
+            total.retries += load.retries;
+            total.rejected += load.rejected;
+            total.failed += load.failed;
+        }
+        if counted.is_some() {
+            total.foresee(elapsed, &mut speeds.total);
+        }
+        speeds.viewed = elapsed;
+        View {
+            elapsed,
+            phase: match (counted, self.finished.get()) {
+                (_, Some(())) => Phase::Finished,
+                (Some(_), None) => Phase::Loading,
+                (None, None) => Phase::Scanning,
+            },
+            scanned_records: self.scanned_records.load(Relaxed),
+            scanned_bytes: self.scanned_bytes.load(Relaxed),
+            loads,
+            total,
+            stopping: self.stopping.get().cloned(),
+        }
     }
 }
 
 impl Load {
-    pub(super) fn moment(&self) -> Moment {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Moment {
-            planned: self.planned.records,
-            done: read(&self.done),
-            rejected: read(&self.failed),
-            retries: read(&self.retries),
-            in_flight: u64::try_from(self.in_flight.load(Ordering::Relaxed)).unwrap_or(0),
+    fn new(planned: LoadPlanned) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            planned,
+            sent: zero(),
+            answered: zero(),
+            retries: zero(),
+            done: zero(),
+            bytes: zero(),
+            rejected: zero(),
+            failed: zero(),
         }
+    }
+
+    fn view(&self, elapsed: Duration, speed: &mut Speed) -> LoadView {
+        // Answers are read first: read the other way round, an answer could come without its request.
+        let answered = self.answered.load(Relaxed);
+        let mut view = LoadView {
+            name: self.planned.name.clone(),
+            target: self.planned.target.clone(),
+            planned: self.planned.records,
+            done: self.done.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            in_flight: self.sent.load(Relaxed).saturating_sub(answered),
+            retries: self.retries.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            per_second: 0.0,
+            remaining: None,
+        };
+        view.foresee(elapsed, speed);
+        view
     }
 }
 
-impl Observe for Counters {
-    fn observe(&self, event: &Event) {
-        match event {
-            Event::Scanning { records, bytes } => {
-                self.scanned_records.store(*records, Ordering::Relaxed);
-                self.scanned_bytes.store(*bytes, Ordering::Relaxed);
-            }
-            Event::Started { loads } => {
-                self.loads.get_or_init(|| {
-                    let load = |planned: &LoadPlanned| Load {
-                        planned: planned.clone(),
-                        done: AtomicU64::new(0),
-                        failed: AtomicU64::new(0),
-                        retries: AtomicU64::new(0),
-                        in_flight: AtomicI64::new(0),
-                    };
-                    loads.iter().map(load).collect()
-                });
-            }
-            Event::Sent { load } => {
-                if let Some(load) = self.load(*load) {
-                    load.in_flight.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Event::Answered { load, .. } => {
-                if let Some(load) = self.load(*load) {
-                    load.in_flight.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-            Event::Retrying { load, .. } => {
-                if let Some(load) = self.load(*load) {
-                    load.retries.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Event::Settled { load, outcome, .. } => {
-                let Some(load) = self.load(*load) else { return };
-                if *outcome != Outcome::Pending {
-                    load.done.fetch_add(1, Ordering::Relaxed);
-                }
-                if !outcome.is_well() && *outcome != Outcome::Pending {
-                    load.failed.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Event::Stopping { reason } => {
-                if let Ok(mut stopping) = self.stopping.write() {
-                    *stopping = Some(reason.clone());
-                }
-            }
-            Event::Finished => self.finished.store(true, Ordering::Relaxed),
+impl LoadView {
+    fn foresee(&mut self, elapsed: Duration, speed: &mut Speed) {
+        if self.done == 0 && self.in_flight == 0 {
+            speed.wait(elapsed);
+        } else if !(self.is_over() && speed.is_settled(self.done)) {
+            // What is over keeps the speed it had.
+            speed.look(elapsed, self.done);
         }
+        self.per_second = speed.per_second();
+        self.remaining = speed.remaining(self.planned.saturating_sub(self.done));
     }
 }

@@ -1,126 +1,141 @@
-//! Progress where nobody watches: a plain line, or a JSON object, every few seconds.
+//! Plain lines for logs: no cursor movement, no colour.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
-use serde_json::json;
-use tokio::time::Instant;
-
-use super::{Draw, counters::Counters, speed::Speed};
+use super::{
+    Draw,
+    counters::{LoadView, Phase, View},
+    words::{grouped, plain, speed},
+};
 use crate::unit::{ByteSize, display_duration};
 
-/// Writes plain lines.
+/// Often enough to see that something moves, seldom enough that a log of an hour is still read.
+const EVERY: Duration = Duration::from_secs(5);
+
 pub(super) struct Lines {
     out: Box<dyn Write + Send>,
-    speed: Speed,
+    last: Duration,
+    over: Vec<bool>,
+    stopping: bool,
 }
 
 impl Lines {
     pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
         Self {
             out,
-            speed: Speed::default(),
+            last: Duration::ZERO,
+            over: Vec::new(),
+            stopping: false,
         }
     }
 
-    fn write(&mut self, counters: &Counters) {
-        let line = if counters.loads().is_empty() {
-            let (records, bytes) = counters.scanned();
-            if records == 0 {
-                return;
+    fn line(&mut self, line: &str) {
+        // Whoever closed the log does not want to read it; the load goes on.
+        let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+    }
+
+    fn news(&mut self, view: &View) {
+        if let (false, Some(reason)) = (self.stopping, &view.stopping) {
+            self.stopping = true;
+            self.line(&format!("stopping: {}", plain(reason)));
+        }
+        self.over.resize(view.loads.len(), false);
+        if view.loads.len() < 2 {
+            return;
+        }
+        for (i, load) in view.loads.iter().enumerate() {
+            if load.is_over() && self.over.get(i) == Some(&false) {
+                if let Some(over) = self.over.get_mut(i) {
+                    *over = true;
+                }
+                self.line(&format!(
+                    "{}: {}{}",
+                    plain(&load.name),
+                    done(load),
+                    troubles(load)
+                ));
             }
-            format!("reading: {records} records, {}", ByteSize(bytes))
-        } else {
-            let total = counters.total();
-            let rate = self.speed.update(total.done, Instant::now());
-            let left = self.speed.left(total.planned.saturating_sub(total.done));
-            let eta = left
-                .map(|left| format!(", {} left", display_duration(left)))
-                .unwrap_or_default();
-            let stopping = counters
-                .stopping()
-                .map(|why| format!(", stopping: {why}"))
-                .unwrap_or_default();
-            format!(
-                "loading: {}/{} records, {rate:.0}/s{eta}, {} in flight, {} retries, {} rejected{stopping}",
-                total.done, total.planned, total.in_flight, total.retries, total.rejected
-            )
-        };
-        // A log that is gone is no reason to stop a load.
-        let _ = writeln!(self.out, "{line}");
+        }
     }
 }
 
 impl Draw for Lines {
-    fn draw(&mut self, counters: &Counters) {
-        self.write(counters);
+    fn draw(&mut self, view: &View) {
+        self.news(view);
+        if view.elapsed.saturating_sub(self.last) < EVERY {
+            return;
+        }
+        self.last = view.elapsed;
+        match view.phase {
+            Phase::Scanning => {
+                let line = format!(
+                    "reading the sources: {} records, {}",
+                    grouped(view.scanned_records),
+                    ByteSize(view.scanned_bytes)
+                );
+                self.line(&line);
+            }
+            Phase::Loading => self.line(&moving(&view.total)),
+            Phase::Finished => {}
+        }
     }
 
-    fn finish(&mut self, counters: &Counters) {
-        if !counters.loads().is_empty() {
-            self.write(counters);
+    fn finish(&mut self, view: &View) {
+        self.news(view);
+        if !view.loads.is_empty() {
+            let elapsed = display_duration(view.elapsed);
+            let total = &view.total;
+            self.line(&format!("{} in {elapsed}{}", done(total), troubles(total)));
         }
     }
 }
 
-/// Writes JSON objects: `phase` is `reading` (with `records`, `bytes`) or `loading` (with `done`, `planned`,
-/// `per_second`, `seconds_left`, `in_flight`, `retries`, `rejected`, and the same per load under `loads`).
-pub(super) struct Json {
-    out: Box<dyn Write + Send>,
-    speed: Speed,
+/// `1,204 of 3,000 records`
+fn done(load: &LoadView) -> String {
+    let records = if load.planned == 1 {
+        "record"
+    } else {
+        "records"
+    };
+    format!(
+        "{} of {} {records}",
+        grouped(load.done),
+        grouped(load.planned)
+    )
 }
 
-impl Json {
-    pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
-        Self {
-            out,
-            speed: Speed::default(),
+/// `, 2 retries, 1 rejected`, or nothing
+fn troubles(load: &LoadView) -> String {
+    let retries = if load.retries == 1 {
+        "retry"
+    } else {
+        "retries"
+    };
+    let mut words = String::new();
+    for (count, what) in [
+        (load.retries, retries),
+        (load.rejected, "rejected"),
+        (load.failed, "blocked or unknown"),
+    ] {
+        if count > 0 {
+            words = format!("{words}, {} {what}", grouped(count));
         }
     }
+    words
 }
 
-impl Draw for Json {
-    fn draw(&mut self, counters: &Counters) {
-        let object = if counters.loads().is_empty() {
-            let (records, bytes) = counters.scanned();
-            json!({ "phase": "reading", "records": records, "bytes": bytes })
-        } else {
-            let total = counters.total();
-            let rate = self.speed.update(total.done, Instant::now());
-            let left = self.speed.left(total.planned.saturating_sub(total.done));
-            let loads: Vec<_> = counters
-                .loads()
-                .iter()
-                .map(|load| {
-                    let moment = load.moment();
-                    json!({
-                        "name": load.planned.name,
-                        "done": moment.done,
-                        "planned": moment.planned,
-                        "in_flight": moment.in_flight,
-                        "retries": moment.retries,
-                        "rejected": moment.rejected,
-                    })
-                })
-                .collect();
-            json!({
-                "phase": "loading",
-                "done": total.done,
-                "planned": total.planned,
-                "per_second": rate.round(),
-                "seconds_left": left.map(|left| left.as_secs()),
-                "in_flight": total.in_flight,
-                "retries": total.retries,
-                "rejected": total.rejected,
-                "stopping": counters.stopping(),
-                "loads": loads,
-            })
-        };
-        let _ = writeln!(self.out, "{object}");
-    }
-
-    fn finish(&mut self, counters: &Counters) {
-        if !counters.loads().is_empty() {
-            self.draw(counters);
-        }
-    }
+/// `1,204 of 3,000 records, 40%, 520/s, 3.4 s left, 8 in flight, 1 rejected`
+fn moving(load: &LoadView) -> String {
+    let left = load
+        .remaining
+        .map(|left| format!(", {} left", display_duration(left)))
+        .unwrap_or_default();
+    format!(
+        "{}, {}%, {}/s{left}, {} in flight{}",
+        done(load),
+        load.percent(),
+        speed(load.per_second),
+        grouped(load.in_flight),
+        troubles(load)
+    )
 }

@@ -149,7 +149,7 @@ fn row(out: &mut String, label: &str, unit: &str, value: &str) {
     let _ = writeln!(out, "{label:<LABEL$}   {value}", LABEL = LABEL + 6);
 }
 
-/// A column: its heading, the outcome it counts (for its colour), and the figure.
+/// A column: its title, the outcome that it counts if it is one, and its value.
 type Column<'a> = (&'a str, Option<Outcome>, Box<dyn Fn(&Totals) -> u64>);
 
 fn table(out: &mut String, title: &str, rows: &[(&str, Totals)], most: usize, paint: Paint) {
@@ -337,7 +337,7 @@ pub(super) fn records(count: u64) -> String {
 }
 
 /// Renders a number with its thousands apart.
-pub(crate) fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -350,7 +350,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// Renders a rate as exactly as it is of use.
-pub(crate) fn speed(rate: f64) -> String {
+pub(super) fn speed(rate: f64) -> String {
     if rate < 99.95 {
         format!("{rate:.1}")
     } else {

@@ -12,24 +12,22 @@
 //! Bytes are carried: only the line breaks of a pretty-printed record become spaces, which is exact, because JSON
 //! has no raw line break inside a string. This is the only module that handles content of records.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    io::{BufRead, BufReader, Read, Seek, SeekFrom},
-    path::PathBuf,
-};
-
-use serde::Serialize;
-use serde_json::value::RawValue;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{Bodies, Error, Written, records::PositionLine, staged::Staged, walk::Record};
 use crate::{
     event::LoadId,
-    journal::{RunDirectory, Said, private_directory},
+    journal::{RunDirectory, private_directory},
     plan::{Action, BundleType, Group, file::Saved},
     record::{Interaction, Outcome, Position},
 };
 
+mod answers;
+mod bundle;
 mod manifest;
+
+use answers::{AnswerLine, Answers, answer};
+use bundle::{Bundle, keep_or_finish};
 
 /// The entries of a batch Bundle of rejected entries, where the target names no limit: small enough for the
 /// servers that Stoker knows, large enough that a million entries are a thousand files.
@@ -65,52 +63,12 @@ struct Files {
     answers: Option<Staged>,
 }
 
-#[derive(Debug)]
-struct Bundle {
-    file: Staged,
-    entries: u32,
-    bytes: u64,
-    whole: bool,
-}
-
 /// A transaction whose steps are passing by.
 #[derive(Debug)]
 struct Travelling {
     group: Group,
     entries: Vec<Position>,
     rejected: bool,
-}
-
-#[derive(Serialize)]
-struct AnswerLine<'a> {
-    record: u64,
-    position: PositionLine<'a>,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    outcome: Outcome,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    /// Where the record stands in this directory: file, and line or entry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejected: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unreadable: Option<String>,
-    answer: Option<Answer<'a>>,
-}
-
-/// JSON stays JSON, so that `jq .answer.issue` works; anything else is a string.
-enum Answer<'a> {
-    Json(Box<RawValue>),
-    Text(&'a str),
-}
-
-impl Serialize for Answer<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Json(value) => value.serialize(serializer),
-            Self::Text(text) => serializer.serialize_str(text),
-        }
-    }
 }
 
 impl<'a> Rejected<'a> {
@@ -144,26 +102,11 @@ impl<'a> Rejected<'a> {
             Some(group) if group.bundle == BundleType::Transaction => {
                 self.transaction(record, group)?
             }
-            _ if rejected && Self::keeps_request(plan, record) => self.entry(plan, record)?,
+            _ if rejected && keeps_request(plan, record) => self.entry(plan, record)?,
             _ if rejected => self.single(record)?,
             _ => (None, None),
         };
         self.answer(plan, record, place, unreadable)
-    }
-
-    /// Tells whether a record can only be repeated by what its Bundle entry says.
-    ///
-    /// A load's own `interaction` says the same of a bare resource, and without one a bare resource is created.
-    fn keeps_request(plan: &Saved, record: &Record) -> bool {
-        let load = plan.header.loads.get(record.step.load.0 as usize);
-        match record.step.action {
-            Action::Entry(_) => true,
-            Action::Send(Interaction::Create) | Action::Unsupported(_) => false,
-            Action::Send(_) => {
-                record.step.position.entry.is_some()
-                    && load.is_some_and(|load| load.interaction.is_none())
-            }
-        }
     }
 
     /// Writes a record that travelled alone.
@@ -436,42 +379,19 @@ impl Files {
     }
 }
 
-impl Bundle {
-    fn create(path: &std::path::Path, kind: BundleType) -> Result<Self, Error> {
-        let mut file = Staged::create(path)?;
-        let kind = kind.as_str();
-        file.write(
-            format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\",\"entry\":[").as_bytes(),
-        )?;
-        Ok(Self {
-            file,
-            entries: 0,
-            bytes: 0,
-            whole: true,
-        })
+/// Tells whether a record can only be repeated by what its Bundle entry says.
+///
+/// A load's own `interaction` says the same of a bare resource, and without one a bare resource is created.
+fn keeps_request(plan: &Saved, record: &Record) -> bool {
+    let load = plan.header.loads.get(record.step.load.0 as usize);
+    match record.step.action {
+        Action::Entry(_) => true,
+        Action::Send(Interaction::Create) | Action::Unsupported(_) => false,
+        Action::Send(_) => {
+            record.step.position.entry.is_some()
+                && load.is_some_and(|load| load.interaction.is_none())
+        }
     }
-
-    fn push(&mut self, entry: &[u8]) -> Result<(), Error> {
-        self.file
-            .write(if self.entries == 0 { b"\n" } else { b",\n" })?;
-        self.file.write(entry)?;
-        self.entries += 1;
-        self.bytes += entry.len() as u64;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(), Error> {
-        self.file.write(b"\n]}\n")?;
-        keep_or_finish(self.file, self.whole)
-    }
-}
-
-/// Puts a file in its place, unless it lacks records that an earlier report may have read.
-fn keep_or_finish(file: Staged, whole: bool) -> Result<(), Error> {
-    if !whole && file.path().exists() {
-        return Ok(());
-    }
-    file.finish()
 }
 
 /// Replaces raw line breaks by spaces. Inside a JSON string a line break is always escaped.
@@ -480,14 +400,6 @@ fn one_line(body: &mut [u8]) {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';
         }
-    }
-}
-
-fn answer(text: &str) -> Answer<'_> {
-    let line = text.trim().replace(['\n', '\r'], " ");
-    match RawValue::from_string(line) {
-        Ok(value) if value.get().starts_with('{') => Answer::Json(value),
-        _ => Answer::Text(text),
     }
 }
 
@@ -516,68 +428,4 @@ fn stems<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
             stem
         })
         .collect()
-}
-
-/// What the server said, by record: the journal's `answers.ndjson`.
-struct Answers {
-    file: Option<fs_err::File>,
-    path: PathBuf,
-    /// Where the last line of each record begins, and how long it is.
-    places: HashMap<u64, (u64, usize)>,
-}
-
-impl Answers {
-    fn open(run: &RunDirectory) -> Result<Self, Error> {
-        let path = run.answers();
-        let mut answers = Self {
-            file: None,
-            path: path.clone(),
-            places: HashMap::new(),
-        };
-        let file = match fs_err::File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(answers),
-            Err(error) => return Err(answers.fail(&error)),
-        };
-        let mut lines = BufReader::with_capacity(1 << 18, &file);
-        let (mut line, mut start) = (Vec::new(), 0u64);
-        loop {
-            line.clear();
-            let length = lines
-                .read_until(b'\n', &mut line)
-                .map_err(|e| answers.fail(&e))?;
-            if length == 0 {
-                break;
-            }
-            // A line that was torn when the process was killed says nothing.
-            if let Ok(said) = serde_json::from_slice::<Said>(&line) {
-                answers.places.insert(said.record, (start, length));
-            }
-            start += length as u64;
-        }
-        answers.file = Some(file);
-        Ok(answers)
-    }
-
-    fn of(&mut self, record: u64) -> Result<Option<Said>, Error> {
-        let (Some((start, length)), Some(file)) =
-            (self.places.get(&record).copied(), self.file.as_mut())
-        else {
-            return Ok(None);
-        };
-        let mut line = vec![0; length];
-        let read = file
-            .seek(SeekFrom::Start(start))
-            .and_then(|_| file.read_exact(&mut line));
-        read.map_err(|e| self.fail(&e))?;
-        Ok(serde_json::from_slice(&line).ok())
-    }
-
-    fn fail(&self, error: &std::io::Error) -> Error {
-        Error::Journal(crate::journal::Error {
-            what: "cannot read",
-            path: self.path.clone(),
-            why: error.to_string(),
-        })
-    }
 }

@@ -459,3 +459,6 @@ impl StepLine<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

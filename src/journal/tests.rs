@@ -1,0 +1,267 @@
+use std::collections::BTreeMap;
+
+use super::{
+    Ending, Fate, Journal, Ledger as _, Line, RunDirectory, Said, SettleLine, Settlement, Tally,
+    format::{EndLine, SessionLine},
+    read,
+};
+use crate::{manifest::Sync, record::Outcome};
+
+fn session(number: u32) -> SessionLine {
+    SessionLine {
+        number,
+        started: "2026-11-23T07:00:00Z".parse().unwrap(),
+    }
+}
+
+fn end(session: u32, how: Ending) -> EndLine {
+    EndLine {
+        session,
+        at: "2026-11-23T07:00:09Z".parse().unwrap(),
+        how,
+        reason: None,
+    }
+}
+
+fn settled(record: u64, outcome: Outcome) -> Settlement {
+    Settlement {
+        line: SettleLine {
+            record,
+            outcome,
+            attempts: 2,
+            status: Some(201),
+            id: Some(format!("id-{record}")),
+            version: None,
+            latency_us: Some(7),
+            code: None,
+            expression: Vec::new(),
+            note: None,
+        },
+        said: None,
+    }
+}
+
+fn run() -> (tempfile::TempDir, RunDirectory) {
+    let folder = tempfile::tempdir().unwrap();
+    let now = "2026-11-23T07:00:00Z".parse().unwrap();
+    let run = RunDirectory::create(folder.path(), "a run/of mine", now).unwrap();
+    (folder, run)
+}
+
+async fn two_sessions() -> (tempfile::TempDir, RunDirectory) {
+    let (folder, run) = run();
+    let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
+    journal.intend(&[0, 1, 2, 3]).await.unwrap();
+    let first = vec![settled(0, Outcome::Created), settled(1, Outcome::Pending)];
+    journal.settle(first).await.unwrap();
+    let tally = |requests| Tally {
+        requests,
+        statuses: BTreeMap::from([("201".to_owned(), requests)]),
+        ..Tally::default()
+    };
+    journal.tally(tally(1)).await.unwrap();
+    journal.tally(tally(2)).await.unwrap();
+    journal.end(end(1, Ending::Interrupted)).await.unwrap();
+    drop(journal);
+    let whole = read(&run.journal()).unwrap().whole;
+    let journal = Journal::open(&run, Sync::Group, session(2), Some(whole)).unwrap();
+    let again = vec![settled(3, Outcome::Rejected), settled(3, Outcome::Unknown)];
+    journal.settle(again).await.unwrap();
+    journal.end(end(2, Ending::Complete)).await.unwrap();
+    (folder, run)
+}
+
+#[tokio::test]
+async fn the_last_word_on_every_record_is_read_back() {
+    let (_folder, run) = two_sessions().await;
+    let mut history = read(&run.journal()).unwrap();
+    assert_eq!(history.journal.run, run.name());
+    assert_eq!(history.sessions, [session(1), session(2)]);
+    assert_eq!(history.tallies[&1].requests, 2, "the last tally holds");
+    assert_eq!(history.end, Some(end(2, Ending::Complete)));
+    assert_eq!(history.last_record(), Some(3));
+    assert_eq!(
+        history.fate(0).unwrap(),
+        Fate::Settled(settled(0, Outcome::Created).line)
+    );
+    // It was not sent after all, so nothing is known to have happened.
+    assert_eq!(history.fate(1).unwrap(), Fate::Untouched);
+    assert_eq!(history.fate(2).unwrap(), Fate::Intended);
+    assert!(history.is_interrupted(2) && !history.is_settled(2));
+    assert_eq!(
+        history.fate(3).unwrap(),
+        Fate::Settled(settled(3, Outcome::Unknown).line)
+    );
+    assert_eq!(history.fate(u64::MAX).unwrap(), Fate::Untouched);
+}
+
+#[tokio::test]
+async fn cut_at_any_byte_it_reads_as_its_beginning() {
+    let (folder, run) = two_sessions().await;
+    let bytes = fs_err::read(run.journal()).unwrap();
+    let cut = folder.path().join("cut.ndjson");
+    let first = memchr::memchr(b'\n', &bytes).unwrap() + 1;
+    for length in 0..=bytes.len() {
+        fs_err::write(&cut, &bytes[..length]).unwrap();
+        let history = read(&cut);
+        if length < first {
+            assert!(history.is_err(), "{length}");
+            continue;
+        }
+        let mut history = history.unwrap();
+        let whole = memchr::memrchr(b'\n', &bytes[..length]).unwrap() + 1;
+        assert_eq!(history.whole, whole as u64);
+        let lines: Vec<Line> = bytes[..whole]
+            .split_inclusive(|b| *b == b'\n')
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        for record in 0..4 {
+            let settled = lines.iter().rev().find_map(|line| match line {
+                Line::Settle(settled) if settled.record == record => Some(settled.clone()),
+                _ => None,
+            });
+            let intended = lines.iter().any(|l| matches!(l, Line::Intend(_)));
+            let expected = match settled {
+                Some(settled) if settled.outcome == Outcome::Pending => Fate::Untouched,
+                Some(settled) => Fate::Settled(settled),
+                None if intended => Fate::Intended,
+                None => Fate::Untouched,
+            };
+            assert_eq!(history.fate(record).unwrap(), expected, "{length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_off_before_the_next_session() {
+    let (_folder, run) = two_sessions().await;
+    let bytes = fs_err::read(run.journal()).unwrap();
+    fs_err::write(run.journal(), &bytes[..bytes.len() - 5]).unwrap();
+    let whole = read(&run.journal()).unwrap().whole;
+    let journal = Journal::open(&run, Sync::Always, session(3), Some(whole)).unwrap();
+    journal
+        .settle(vec![settled(2, Outcome::Created)])
+        .await
+        .unwrap();
+    drop(journal);
+    let history = read(&run.journal()).unwrap();
+    assert_eq!(history.sessions.len(), 3);
+    assert!(history.is_settled(2));
+}
+
+#[tokio::test]
+async fn a_torn_answer_does_not_swallow_the_next_one() {
+    let (_folder, run) = run();
+    let said = |record, words: &str| Settlement {
+        said: Some(words.to_owned()),
+        ..settled(record, Outcome::Rejected)
+    };
+    let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
+    journal
+        .settle(vec![said(0, "no"), said(1, "never")])
+        .await
+        .unwrap();
+    drop(journal);
+    let bytes = fs_err::read(run.answers()).unwrap();
+    fs_err::write(run.answers(), &bytes[..bytes.len() - 3]).unwrap();
+    let whole = read(&run.journal()).unwrap().whole;
+    let journal = Journal::open(&run, Sync::None, session(2), Some(whole)).unwrap();
+    // Cut between characters.
+    let long = "ü".repeat(Said::LIMIT);
+    journal.settle(vec![said(2, &long)]).await.unwrap();
+    drop(journal);
+    let text = fs_err::read_to_string(run.answers()).unwrap();
+    let whole: Vec<Said> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let records: Vec<_> = whole.iter().map(|said| said.record).collect();
+    assert_eq!(records, [0, 2]);
+    assert_eq!(whole[1].answer.len(), Said::LIMIT);
+    let journal = fs_err::read_to_string(run.journal()).unwrap();
+    assert!(!journal.contains("never") && !journal.contains('ü'));
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_is_an_error_that_names_the_line() {
+    let (_folder, run) = two_sessions().await;
+    let text = fs_err::read_to_string(run.journal()).unwrap();
+    fs_err::write(run.journal(), text.replace("\"intend\"", "\"intern\"")).unwrap();
+    let error = read(&run.journal()).unwrap_err().to_string();
+    assert!(
+        error.contains("journal.ndjson`: line 3: unknown variant"),
+        "{error}"
+    );
+    fs_err::write(
+        run.journal(),
+        text.replace("\"version\":1", "\"version\":9"),
+    )
+    .unwrap();
+    let error = read(&run.journal()).unwrap_err().to_string();
+    assert!(
+        error.contains("it has version 9, and this Stoker reads version 1"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_line_longer_than_a_read_is_read_whole() {
+    let (_folder, run) = run();
+    let mut long = settled(0, Outcome::Rejected);
+    long.line.expression = (0..500).map(|i| format!("Patient.name[{i}]")).collect();
+    let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
+    journal.settle(vec![long.clone()]).await.unwrap();
+    let mut history = read(&run.journal()).unwrap();
+    assert_eq!(history.fate(0).unwrap(), Fate::Settled(long.line));
+}
+
+#[test]
+fn a_damaged_number_takes_no_memory() {
+    let (_folder, run) = run();
+    let lines = "{\"journal\":{\"version\":1,\"run\":\"r\",\"stoker\":\"0.1.0\"}}\n\
+                 {\"intend\":[18446744073709551615,0]}\n";
+    fs_err::write(run.journal(), lines).unwrap();
+    let history = read(&run.journal()).unwrap();
+    assert_eq!(history.last_record(), Some(u64::MAX));
+    assert_eq!(history.memory(), 2 * 512 * 8);
+}
+
+#[test]
+fn a_million_records_take_eight_bytes_each() {
+    let (_folder, run) = run();
+    let mut lines =
+        String::from("{\"journal\":{\"version\":1,\"run\":\"r\",\"stoker\":\"0.1.0\"}}\n");
+    let all: Vec<u64> = (0..1_000_000).collect();
+    for records in all.chunks(1_000) {
+        let line = Line::Intend(records.to_vec());
+        lines.push_str(&serde_json::to_string(&line).unwrap());
+        lines.push('\n');
+    }
+    fs_err::write(run.journal(), lines).unwrap();
+    let history = read(&run.journal()).unwrap();
+    assert!(
+        history.memory() <= 1_000_000 * 8 + 4_096,
+        "{}",
+        history.memory()
+    );
+    assert!(history.is_interrupted(999_999) && !history.is_interrupted(1_000_000));
+}
+
+#[test]
+fn runs_of_one_second_have_directories_of_their_own() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, first) = run();
+    let now = "2026-11-23T07:00:00Z".parse().unwrap();
+    let second = RunDirectory::create(folder.path(), "a run/of mine", now).unwrap();
+    assert_eq!(first.name(), "a-run-of-mine-20261123T070000Z");
+    assert_eq!(second.name(), "a-run-of-mine-20261123T070000Z-2");
+    let mode = fs_err::metadata(second.path())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+    assert!(
+        RunDirectory::open(second.path()).is_err(),
+        "it has no journal yet"
+    );
+}

@@ -1,0 +1,257 @@
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+
+use super::{Entry, Saved, Sink as _, Writer};
+use crate::{
+    event::LoadId,
+    manifest::{
+        Auth, FilePattern, Identity, LoadSettings, MaxErrors, Retry, RunSettings, SecretPlace,
+        Store, Sync, TargetSettings, Tls,
+    },
+    plan::{
+        Action, BundleType, Group, GroupId, Header, LoadSummary, PlannedSource, PlannedTarget,
+        Reason, Step, Summary, VERSION,
+    },
+    record::{Interaction, Position, SourceId, Span},
+    source::{Fingerprint, Form},
+    target::Facts,
+    unit::ByteSize,
+};
+
+/// A header with a value in every setting that has an unusual shape on disk.
+fn header() -> Header {
+    let settings = TargetSettings {
+        name: "try-out".to_owned(),
+        store: Store::Local {
+            dir: "store".into(),
+            store: BTreeMap::from([(
+                "validationConfig".to_owned(),
+                serde_json::json!({ "depth": 1, "ratio": 0.50 }),
+            )]),
+        },
+        auth: Auth::Bearer(SecretPlace::File("token".into())),
+        tls: Tls::default(),
+        proxy: Some("http://proxy.example:3128".parse().unwrap()),
+        headers: BTreeMap::new(),
+        quota_project: None,
+        rate: Some("30000/min".parse().unwrap()),
+        bytes_rate: None,
+        concurrency: 4,
+        timeout: Duration::from_millis(1_500),
+        retry: Retry {
+            attempts: 3,
+            base: Duration::from_millis(500),
+            max: Duration::from_secs(32),
+        },
+        give_up_after: Duration::from_mins(10),
+    };
+    let load = |name: &str| LoadSettings {
+        name: name.to_owned(),
+        target: "try-out".to_owned(),
+        after: Vec::new(),
+        files: vec![FilePattern {
+            pattern: "*.json".to_owned(),
+            exclude: false,
+            folder: "/data".into(),
+            place: ("clinic.yaml".into(), 3, 7),
+        }],
+        interaction: Some(Interaction::ConditionalCreate),
+        identity: Identity::default(),
+        compare: true,
+    };
+    Header {
+        version: VERSION,
+        stoker: "0.1.0".to_owned(),
+        name: "clinic".to_owned(),
+        manifest: "clinic.yaml".into(),
+        created: "2026-11-23T07:00:00Z".parse().unwrap(),
+        targets: vec![PlannedTarget {
+            facts: Facts::documented(&settings.store),
+            settings,
+        }],
+        loads: ["people", "nothing", "visits"].map(load).to_vec(),
+        run: RunSettings {
+            max_errors: Some(MaxErrors::Percent(2.5)),
+            state: None,
+            journal: Sync::Group,
+            memory: ByteSize(64_000_000),
+        },
+    }
+}
+
+fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
+    Step {
+        number,
+        load: LoadId(load),
+        position: Position {
+            source: SourceId(load / 2),
+            index: number,
+            line: number + 1,
+            entry: (load == 2).then_some(7),
+            span: Span {
+                start: u64::from(u32::MAX) + number,
+                length: 90,
+            },
+        },
+        body: Span {
+            start: 5,
+            length: 60,
+        },
+        kind: kind.to_owned(),
+        id: number
+            .is_multiple_of(2)
+            .then(|| "a \"quoted\" id\n".to_owned()),
+        action,
+    }
+}
+
+fn steps() -> [Vec<Entry>; 3] {
+    let group = Group {
+        id: GroupId(0),
+        bundle: BundleType::Transaction,
+        records: 2,
+        bytes: 180,
+    };
+    let unsupported = Action::Unsupported(Reason {
+        code: "malformed".to_owned(),
+        message: "a comma is missing".to_owned(),
+        path: None,
+    });
+    let create = Action::Send(Interaction::Create);
+    let entry = |number| step(number, 2, "Observation", Action::Entry(Interaction::Patch));
+    [
+        vec![
+            Entry::Step(step(0, 0, "Patient", create)),
+            Entry::Step(step(1, 0, "", unsupported)),
+        ],
+        vec![],
+        vec![
+            Entry::Group(group),
+            Entry::Step(entry(2)),
+            Entry::Step(entry(3)),
+        ],
+    ]
+}
+
+fn sources() -> Vec<PlannedSource> {
+    [0, 1]
+        .map(|id| PlannedSource {
+            id: SourceId(id),
+            load: LoadId(id * 2),
+            name: format!("übung-{id}.json"),
+            path: (id == 0).then(|| "/data/übung-0.json".into()),
+            form: Form::Json,
+            spooled: id == 1,
+            fingerprint: Fingerprint {
+                size: u64::MAX,
+                modified: -1,
+                sha256: "ab".repeat(32),
+            },
+        })
+        .to_vec()
+}
+
+fn summary() -> Summary {
+    let mut summary = Summary::default();
+    for entries in steps() {
+        let mut load = LoadSummary::default();
+        for entry in entries {
+            if let Entry::Step(step) = entry {
+                load.count(&step);
+            }
+        }
+        summary.loads.push(load);
+    }
+    summary.warnings.push("beware".to_owned());
+    summary
+}
+
+fn write(path: &Path) {
+    let mut writer = Writer::create(path).unwrap();
+    writer.header(&header()).unwrap();
+    for (load, entries) in (0..).zip(steps()) {
+        writer.load(LoadId(load)).unwrap();
+        for entry in entries {
+            match entry {
+                Entry::Group(group) => writer.group(&group).unwrap(),
+                Entry::Step(step) => writer.step(&step).unwrap(),
+            }
+        }
+    }
+    writer.end(&sources(), &summary()).unwrap();
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.ndjson");
+    write(&path);
+    let saved = Saved::open(&path).unwrap();
+    assert_eq!(saved.header, header());
+    assert_eq!(saved.summary, summary());
+    assert_eq!(saved.sources, sources());
+    assert_eq!(saved.source_name(SourceId(1)), "übung-1.json");
+    assert_eq!(saved.source_name(SourceId(9)), "?");
+    for (load, expected) in (0..).zip(steps()) {
+        let read: Result<Vec<_>, _> = saved.steps(LoadId(load)).unwrap().collect();
+        assert_eq!(read.unwrap(), expected, "load {load}");
+    }
+    assert_eq!(saved.steps(LoadId(3)).unwrap().count(), 0);
+    let mode = fs_err::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn cut_anywhere_it_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.ndjson");
+    write(&path);
+    let bytes = fs_err::read(&path).unwrap();
+    let cut = folder.path().join("cut.ndjson");
+    for length in 0..bytes.len() {
+        fs_err::write(&cut, &bytes[..length]).unwrap();
+        let error = Saved::open(&cut).unwrap_err().to_string();
+        assert!(
+            error.contains("it is not a whole plan"),
+            "{length}: {error}"
+        );
+    }
+}
+
+#[test]
+fn another_version_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.ndjson");
+    write(&path);
+    let text = fs_err::read_to_string(&path).unwrap();
+    let later = text.replacen("\"version\":1,", "\"version\":2,", 1);
+    fs_err::write(&path, later).unwrap();
+    let error = Saved::open(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("it has version 2, and this Stoker reads version 1; plan again"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_step_is_an_error_and_no_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.ndjson");
+    write(&path);
+    let text = fs_err::read_to_string(&path).unwrap();
+    fs_err::write(&path, text.replacen("\"Patient\"", "\"Patient?", 1)).unwrap();
+    let saved = Saved::open(&path).unwrap();
+    let mut steps = saved.steps(LoadId(0)).unwrap();
+    assert!(steps.next().unwrap().is_err());
+}
+
+#[test]
+fn a_last_line_longer_than_a_read_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.ndjson");
+    let mut summary = summary();
+    summary.warnings = vec!["w".repeat(1_000); 300];
+    let mut writer = Writer::create(&path).unwrap();
+    writer.header(&header()).unwrap();
+    writer.end(&[], &summary).unwrap();
+    assert_eq!(Saved::open(&path).unwrap().summary, summary);
+}

@@ -1,0 +1,136 @@
+//! One JSON object a second, for programs that watch a run.
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `progress` | the version of this format, 1 |
+//! | `phase` | `scanning`, `loading` or `finished` |
+//! | `elapsed_ms` | since the beginning |
+//! | `scanned_records`, `scanned_bytes` | while scanning: what has been read so far |
+//! | `records`, `done`, `bytes` | records planned, records that have an outcome, and their bytes |
+//! | `records_per_second` | of late |
+//! | `remaining_ms` | a forecast, or null |
+//! | `in_flight` | requests without an answer |
+//! | `retries`, `rejected`, `failed` | repeated attempts; records rejected; records blocked or unknown |
+//! | `stopping` | why no new work is started, or null |
+//! | `loads` | the same keys for every load, with its `name` and `target` |
+
+use std::{io::Write, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    Draw,
+    counters::{LoadView, Phase, View},
+};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(super) struct Json {
+    out: Box<dyn Write + Send>,
+    last: Option<Duration>,
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    progress: u32,
+    phase: &'static str,
+    elapsed_ms: u128,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scanned_records: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scanned_bytes: Option<u64>,
+    #[serde(flatten)]
+    total: Figures,
+    stopping: Option<&'a str>,
+    loads: Vec<Load<'a>>,
+}
+
+#[derive(Serialize)]
+struct Load<'a> {
+    name: &'a str,
+    target: &'a str,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+#[derive(Serialize)]
+struct Figures {
+    records: u64,
+    done: u64,
+    bytes: u64,
+    records_per_second: f64,
+    remaining_ms: Option<u128>,
+    in_flight: u64,
+    retries: u64,
+    rejected: u64,
+    failed: u64,
+}
+
+impl Figures {
+    fn of(load: &LoadView) -> Self {
+        Self {
+            records: load.planned,
+            done: load.done,
+            bytes: load.bytes,
+            records_per_second: (load.per_second * 10.0).round() / 10.0,
+            remaining_ms: load.remaining.map(|left| left.as_millis()),
+            in_flight: load.in_flight,
+            retries: load.retries,
+            rejected: load.rejected,
+            failed: load.failed,
+        }
+    }
+}
+
+impl Json {
+    pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out, last: None }
+    }
+
+    fn write(&mut self, view: &View, phase: Phase) {
+        let scanning = phase == Phase::Scanning;
+        let object = Object {
+            progress: 1,
+            phase: match phase {
+                Phase::Scanning => "scanning",
+                Phase::Loading => "loading",
+                Phase::Finished => "finished",
+            },
+            elapsed_ms: view.elapsed.as_millis(),
+            scanned_records: scanning.then_some(view.scanned_records),
+            scanned_bytes: scanning.then_some(view.scanned_bytes),
+            total: Figures::of(&view.total),
+            stopping: view.stopping.as_deref(),
+            loads: view
+                .loads
+                .iter()
+                .map(|load| Load {
+                    name: &load.name,
+                    target: &load.target,
+                    figures: Figures::of(load),
+                })
+                .collect(),
+        };
+        if let Ok(mut line) = serde_json::to_vec(&object) {
+            line.push(b'\n');
+            // Whoever closed the stream does not want to read it; the load goes on.
+            let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
+        }
+    }
+}
+
+impl Draw for Json {
+    fn draw(&mut self, view: &View) {
+        let due = self
+            .last
+            .is_none_or(|last| view.elapsed.saturating_sub(last) >= EVERY);
+        if due && view.phase != Phase::Finished {
+            self.last = Some(view.elapsed);
+            self.write(view, view.phase);
+        }
+    }
+
+    fn finish(&mut self, view: &View) {
+        self.write(view, Phase::Finished);
+    }
+}

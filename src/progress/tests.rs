@@ -1,0 +1,394 @@
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use indicatif::{ProgressDrawTarget, TermLike};
+
+use super::{
+    Draw, Watcher,
+    bars::Bars,
+    counters::{Counters, Speeds},
+    json::Json,
+    lines::Lines,
+    rate::Speed,
+};
+use crate::{
+    event::{Event, LoadId, LoadPlanned, Observe as _},
+    record::Outcome,
+};
+
+/// What was written, for those who gave the writer away.
+#[derive(Clone, Debug, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Paper {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A terminal that keeps every text that was written to it as a line, and moves nowhere.
+#[derive(Clone, Debug)]
+struct Terminal {
+    width: u16,
+    lines: Paper,
+}
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        self.width
+    }
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        writeln!(self.lines.clone(), "{line}")
+    }
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        // indicatif fills every line to the edge instead of breaking it; a bar is one call.
+        writeln!(self.lines.clone(), "{text}")
+    }
+    fn clear_line(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn terminal(width: u16) -> (Terminal, ProgressDrawTarget) {
+    let terminal = Terminal {
+        width,
+        lines: Paper::default(),
+    };
+    let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255);
+    (terminal, target)
+}
+
+/// A run that a test moves on, tick by tick.
+struct Run<D> {
+    counters: Counters,
+    speeds: Speeds,
+    now: Duration,
+    draw: D,
+}
+
+impl<D: Draw> Run<D> {
+    fn new(draw: D) -> Self {
+        Self {
+            counters: Counters::default(),
+            speeds: Speeds::default(),
+            now: Duration::ZERO,
+            draw,
+        }
+    }
+
+    fn started(draw: D, loads: &[(&str, u64)]) -> Self {
+        let run = Self::new(draw);
+        run.start(loads);
+        run
+    }
+
+    fn start(&self, loads: &[(&str, u64)]) {
+        let loads = loads.iter().map(|(name, records)| LoadPlanned {
+            name: (*name).to_owned(),
+            target: "clinic".to_owned(),
+            records: *records,
+            bytes: records * 100,
+        });
+        self.counters.observe(&Event::Started {
+            loads: loads.collect(),
+        });
+    }
+
+    fn sent(&self, load: u32, count: u64) {
+        for _ in 0..count {
+            self.counters.observe(&Event::Sent { load: LoadId(load) });
+        }
+    }
+
+    fn settled(&self, load: u32, outcome: Outcome, count: u64) {
+        for _ in 0..count {
+            self.counters.observe(&Event::Answered {
+                load: LoadId(load),
+                status: Some(201),
+            });
+            self.counters.observe(&Event::Settled {
+                load: LoadId(load),
+                outcome,
+                bytes: 100,
+            });
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += super::TICK;
+            let view = self.counters.view(self.now, &mut self.speeds);
+            self.draw.draw(&view);
+        }
+    }
+
+    fn finish(&mut self) {
+        let view = self.counters.view(self.now, &mut self.speeds);
+        self.draw.finish(&view);
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn lines_come_seldom_and_say_how_it_goes() {
+    let paper = Paper::default();
+    let mut run = Run::new(Lines::new(Box::new(paper.clone())));
+    run.counters.observe(&Event::Scanning {
+        records: 1_234,
+        bytes: 5_000_000,
+    });
+    run.wait(5 * SECOND);
+    run.start(&[("people", 300), ("results", 1)]);
+    run.sent(0, 8);
+    run.sent(1, 1);
+    for _ in 0..7 {
+        run.wait(SECOND);
+        run.sent(0, 10);
+        run.settled(0, Outcome::Created, 10);
+    }
+    run.settled(1, Outcome::Rejected, 1);
+    run.counters.observe(&Event::Retrying {
+        load: LoadId(0),
+        after: SECOND,
+    });
+    run.wait(SECOND);
+    run.counters.observe(&Event::Stopping {
+        reason: "1 record failed".to_owned(),
+    });
+    run.wait(2 * SECOND);
+    run.finish();
+    insta::assert_snapshot!(paper.text(), @r##"
+    reading the sources: 1,234 records, 5.0 MB
+    40 of 301 records, 13%, 8.0/s, 32.6 s left, 9 in flight
+    results: 1 of 1 record, 1 rejected
+    stopping: 1 record failed
+    71 of 301 records, 23%, 6.3/s, 36.2 s left, 8 in flight, 1 retry, 1 rejected
+    71 of 301 records in 15.0 s, 1 retry, 1 rejected
+    "##);
+}
+
+#[test]
+fn json_comes_every_second_with_the_same_members() {
+    let paper = Paper::default();
+    let mut run = Run::new(Json::new(Box::new(paper.clone())));
+    run.counters.observe(&Event::Scanning {
+        records: 3,
+        bytes: 99,
+    });
+    run.wait(SECOND / 10);
+    run.start(&[("people", 4)]);
+    run.sent(0, 2);
+    run.settled(0, Outcome::Created, 1);
+    run.wait(2 * SECOND);
+    run.settled(0, Outcome::Blocked, 1);
+    run.counters.observe(&Event::Stopping {
+        reason: "interrupted".to_owned(),
+    });
+    run.finish();
+    insta::assert_snapshot!(paper.text(), @r##"
+    {"progress":1,"phase":"scanning","elapsed_ms":100,"scanned_records":3,"scanned_bytes":99,"records":0,"done":0,"bytes":0,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[]}
+    {"progress":1,"phase":"loading","elapsed_ms":1100,"records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0}]}
+    {"progress":1,"phase":"loading","elapsed_ms":2100,"records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0}]}
+    {"progress":1,"phase":"finished","elapsed_ms":2100,"records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1,"stopping":"interrupted","loads":[{"name":"people","target":"clinic","records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1}]}
+    "##);
+    for line in paper.text().lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+}
+
+#[test]
+fn bars_never_wrap_however_narrow_the_terminal() {
+    for width in [20, 40, 80, 200] {
+        let (terminal, target) = terminal(width);
+        let mut run = Run::new(Bars::new(target, true));
+        run.counters.observe(&Event::Scanning {
+            records: 123_456_789,
+            bytes: u64::MAX / 2,
+        });
+        run.wait(SECOND);
+        let loads = [
+            ("people", 100_000),
+            ("a load with a very long name indeed", 5),
+        ];
+        let mut run = Run::started(run.draw, &loads);
+        run.sent(0, 500);
+        run.settled(0, Outcome::Rejected, 20);
+        run.settled(1, Outcome::Created, 5);
+        run.wait(SECOND);
+        run.counters.observe(&Event::Stopping {
+            reason: "more records failed than the manifest allows".to_owned(),
+        });
+        run.wait(SECOND);
+        run.finish();
+        let text = terminal.lines.text();
+        for line in text.lines() {
+            let plain = console_width(line);
+            assert!(plain <= usize::from(width), "{width}: {plain}: {line:?}");
+        }
+        if width == 200 {
+            assert!(text.contains("\x1b[31m20 rejected"), "{text}");
+            assert!(text.contains("stopping: more records failed"), "{text}");
+            assert!(text.contains("123,456,789 records"), "{text}");
+        }
+    }
+}
+
+/// The columns of a line without its colours.
+fn console_width(line: &str) -> usize {
+    let mut width = 0;
+    let mut rest = line.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\x1b' => while rest.next().is_some_and(|c| !c.is_ascii_alphabetic()) {},
+            '\r' => {}
+            _ => width += 1,
+        }
+    }
+    width
+}
+
+#[test]
+fn bars_show_a_line_a_load_and_a_total() {
+    let (terminal, target) = terminal(100);
+    let mut run = Run::started(
+        Bars::new(target, false),
+        &[("people", 20), ("results", 400)],
+    );
+    run.sent(0, 20);
+    run.sent(1, 50);
+    for _ in 0..10 {
+        run.settled(0, Outcome::Created, 2);
+        run.settled(1, Outcome::Updated, 4);
+        run.wait(SECOND);
+    }
+    run.settled(1, Outcome::Rejected, 1);
+    run.wait(SECOND);
+    run.finish();
+    let text = terminal.lines.text();
+    assert!(!text.contains('\x1b'), "colour was not asked for");
+    let last = |name: &str| {
+        let mut lines = text.lines().filter(|line| line.contains(name));
+        lines.next_back().unwrap_or_default().trim_end().to_owned()
+    };
+    insta::assert_snapshot!([last("people"), last("results"), last("total")].join("\n"), @r##"
+    ████████████████ people    20/20   100%  2.2/s
+    █▋               results   41/400   10%  1 rejected  3.4/s  ETA 1m 45s  9 in flight
+    ██▍              total     61/420   14%  1 rejected  5.1/s  ETA 1m 11s  9 in flight
+    "##);
+}
+
+#[test]
+fn what_was_not_tried_is_not_done() {
+    let mut run = Run::started(Lines::new(Box::new(io::sink())), &[("people", 3)]);
+    run.settled(0, Outcome::Created, 1);
+    run.settled(0, Outcome::Pending, 2);
+    let view = run.counters.view(run.now, &mut run.speeds);
+    assert_eq!((view.total.done, view.total.bytes), (1, 100));
+    // Nobody is told of loads that the plan does not have.
+    run.settled(7, Outcome::Created, 1);
+    let view = run.counters.view(run.now, &mut run.speeds);
+    assert_eq!(view.total.done, 1);
+}
+
+#[test]
+fn a_forecast_is_made_neither_too_soon_nor_while_nothing_moves() {
+    let mut speed = Speed::default();
+    let mut now = Duration::ZERO;
+    let mut done = 0;
+    speed.wait(now);
+    for tick in 1..=100 {
+        now += super::TICK;
+        done += 5;
+        speed.look(now, done);
+        if tick < 10 {
+            assert_eq!(speed.remaining(100), None, "tick {tick}");
+        }
+    }
+    // A steady speed is told without a bias from the beginning.
+    assert!(
+        (speed.per_second() - 50.0).abs() < 0.01,
+        "{}",
+        speed.per_second()
+    );
+    assert_eq!(
+        speed.remaining(100).map(|left| left.as_secs_f64().round()),
+        Some(2.0)
+    );
+    assert_eq!(speed.remaining(0), None);
+    let mut forecasts = Vec::new();
+    for _ in 0..6_000 {
+        now += super::TICK;
+        speed.look(now, done);
+        forecasts.extend(speed.remaining(100));
+    }
+    assert!(
+        forecasts.is_sorted(),
+        "a pause makes it longer, not shorter"
+    );
+    assert_eq!(speed.remaining(100), None, "after ten minutes nobody knows");
+}
+
+#[test]
+fn a_watcher_counts_from_many_threads_and_finishes_once() {
+    let paper = Paper::default();
+    let watcher = Watcher::lines(Box::new(paper.clone()));
+    let observer = watcher.observer();
+    observer.observe(&Event::Started {
+        loads: vec![LoadPlanned {
+            name: "people".to_owned(),
+            target: "clinic".to_owned(),
+            records: 4_000,
+            bytes: 0,
+        }],
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    observer.observe(&Event::Settled {
+                        load: LoadId(0),
+                        outcome: Outcome::Created,
+                        bytes: 1,
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(watcher.suspend(|| 7), 7);
+    watcher.finish();
+    watcher.finish();
+    let text = paper.text();
+    assert!(text.contains("4,000 of 4,000 records"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}

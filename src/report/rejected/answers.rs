@@ -1,0 +1,122 @@
+//! What the server said of rejected records: read from the journal's `answers.ndjson`, which grows as answers come, and
+//! written again in the order of the plan, with positions.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    path::PathBuf,
+};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::super::{Error, records::PositionLine};
+use crate::{
+    journal::{RunDirectory, Said},
+    record::Outcome,
+};
+
+/// A line of `<load>.answers.ndjson`.
+#[derive(Serialize)]
+pub(super) struct AnswerLine<'a> {
+    pub(super) record: u64,
+    pub(super) position: PositionLine<'a>,
+    #[serde(rename = "type")]
+    pub(super) kind: &'a str,
+    pub(super) outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<u16>,
+    /// Where the record stands in this directory: file, and line or entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rejected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unreadable: Option<String>,
+    pub(super) answer: Option<Answer<'a>>,
+}
+
+/// JSON stays JSON, so that `jq .answer.issue` works; anything else is a string.
+pub(super) enum Answer<'a> {
+    Json(Box<RawValue>),
+    Text(&'a str),
+}
+
+impl Serialize for Answer<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Json(value) => value.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+pub(super) fn answer(text: &str) -> Answer<'_> {
+    let line = text.trim().replace(['\n', '\r'], " ");
+    match RawValue::from_string(line) {
+        Ok(value) if value.get().starts_with('{') => Answer::Json(value),
+        _ => Answer::Text(text),
+    }
+}
+
+/// What the server said, by record: the journal's `answers.ndjson`.
+pub(super) struct Answers {
+    file: Option<fs_err::File>,
+    path: PathBuf,
+    /// Where the last line of each record begins, and how long it is.
+    places: HashMap<u64, (u64, usize)>,
+}
+
+impl Answers {
+    pub(super) fn open(run: &RunDirectory) -> Result<Self, Error> {
+        let path = run.answers();
+        let mut answers = Self {
+            file: None,
+            path: path.clone(),
+            places: HashMap::new(),
+        };
+        let file = match fs_err::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(answers),
+            Err(error) => return Err(answers.fail(&error)),
+        };
+        let mut lines = BufReader::with_capacity(1 << 18, &file);
+        let (mut line, mut start) = (Vec::new(), 0u64);
+        loop {
+            line.clear();
+            let length = lines
+                .read_until(b'\n', &mut line)
+                .map_err(|e| answers.fail(&e))?;
+            if length == 0 {
+                break;
+            }
+            // A line that was torn when the process was killed says nothing.
+            if let Ok(said) = serde_json::from_slice::<Said>(&line) {
+                answers.places.insert(said.record, (start, length));
+            }
+            start += length as u64;
+        }
+        answers.file = Some(file);
+        Ok(answers)
+    }
+
+    pub(super) fn of(&mut self, record: u64) -> Result<Option<Said>, Error> {
+        let (Some((start, length)), Some(file)) =
+            (self.places.get(&record).copied(), self.file.as_mut())
+        else {
+            return Ok(None);
+        };
+        let mut line = vec![0; length];
+        let read = file
+            .seek(SeekFrom::Start(start))
+            .and_then(|_| file.read_exact(&mut line));
+        read.map_err(|e| self.fail(&e))?;
+        Ok(serde_json::from_slice(&line).ok())
+    }
+
+    fn fail(&self, error: &std::io::Error) -> Error {
+        Error::Journal(crate::journal::Error {
+            what: "cannot read",
+            path: self.path.clone(),
+            why: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Bundles put together from the bytes of entries.
+
+use std::path::Path;
+
+use super::super::{Error, staged::Staged};
+use crate::plan::BundleType;
+
+/// A Bundle, being written.
+#[derive(Debug)]
+pub(super) struct Bundle {
+    file: Staged,
+    pub(super) entries: u32,
+    pub(super) bytes: u64,
+    pub(super) whole: bool,
+}
+
+impl Bundle {
+    pub(super) fn create(path: &Path, kind: BundleType) -> Result<Self, Error> {
+        let mut file = Staged::create(path)?;
+        let kind = kind.as_str();
+        file.write(
+            format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\",\"entry\":[").as_bytes(),
+        )?;
+        Ok(Self {
+            file,
+            entries: 0,
+            bytes: 0,
+            whole: true,
+        })
+    }
+
+    pub(super) fn push(&mut self, entry: &[u8]) -> Result<(), Error> {
+        self.file
+            .write(if self.entries == 0 { b"\n" } else { b",\n" })?;
+        self.file.write(entry)?;
+        self.entries += 1;
+        self.bytes += entry.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.file.write(b"\n]}\n")?;
+        keep_or_finish(self.file, self.whole)
+    }
+}
+
+/// Puts a file in its place, unless it lacks records that an earlier report may have read.
+pub(super) fn keep_or_finish(file: Staged, whole: bool) -> Result<(), Error> {
+    if !whole && file.path().exists() {
+        return Ok(());
+    }
+    file.finish()
+}

@@ -1,0 +1,833 @@
+//! Reports: what stands in the directory of a run after it, and what must not.
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path};
+
+use serde_json::Value;
+use stoker::{
+    journal::RunDirectory,
+    manifest,
+    record::Outcome,
+    report::{self, Report, Written},
+};
+
+mod run;
+
+use run::{Made, PATIENT, bodies, loads, make, targets};
+
+async fn written() -> (Made, Report, Written) {
+    let made = make().await;
+    let report = report::of(&made.run).unwrap();
+    let written = report::write(&made.run, &report, &bodies).unwrap();
+    (made, report, written)
+}
+
+fn read(run: &RunDirectory, name: &str) -> String {
+    fs_err::read_to_string(run.path().join(name)).unwrap()
+}
+
+/// Every file of a directory, by its path in it.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(directory) {
+        let entry = entry.unwrap();
+        if entry.file_type().is_file() {
+            let name = entry.path().strip_prefix(directory).unwrap();
+            let bytes = fs_err::read(entry.path()).unwrap();
+            files.insert(name.display().to_string(), bytes);
+        }
+    }
+    files
+}
+
+/// Replaces the temporary folder of a run.
+fn shown(run: &RunDirectory, text: &str) -> String {
+    text.replace(&run.path().display().to_string(), "RUN")
+}
+
+#[tokio::test]
+async fn every_record_has_one_outcome_and_the_sums_agree() {
+    let made = make().await;
+    let report = report::of(&made.run).unwrap();
+    assert_eq!((report.records, report.outcomes.sum()), (9, 9));
+    let expected = [
+        (Outcome::Created, 1),
+        (Outcome::Updated, 1),
+        (Outcome::Unsupported, 1),
+        (Outcome::Rejected, 4),
+        (Outcome::Unknown, 1),
+        (Outcome::Pending, 1),
+    ];
+    for (outcome, count) in expected {
+        assert_eq!(report.outcomes.of(outcome), count, "{outcome}");
+    }
+    let of_types: u64 = report.types.values().map(report::Totals::sum).sum();
+    let of_loads: u64 = report.loads.iter().map(|load| load.outcomes.sum()).sum();
+    assert_eq!((of_types, of_loads), (9, 9));
+    let lines = {
+        let _ = report::write(&made.run, &report, &bodies).unwrap();
+        read(&made.run, "records.ndjson")
+    };
+    for (outcome, count) in expected {
+        let word = format!("\"outcome\":\"{outcome}\"");
+        assert_eq!(
+            lines.lines().filter(|l| l.contains(&word)).count() as u64,
+            count
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_summary_fits_the_screen() {
+    let (made, report, _) = written().await;
+    let text = report::text::render(&report, &made.run, false);
+    let text = shown(&made.run, &text);
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+    insta::assert_snapshot!(text, @r##"
+    clinic: 2 of 9 records loaded, interrupted
+
+    Records       [total]                9
+                  [created]              1
+                  [updated]              1
+                  [unsupported]          1
+                  [rejected]             4
+                  [unknown]              1
+                  [pending]              1
+    Requests      [total, retries]       12, 2
+    Status codes  [code:count]           201:8, none:2
+    Bytes         [sent, received]       2.4 MB, 68.0 kB
+    Duration      [total]                2.0 s in 2 sessions
+    Speed         [records/s]            3.5
+    Latency       [p50, p95, p99, max]   6.0 ms, 9.0 ms, 9.0 ms, 9.0 ms
+
+    Load        records  created  updated  unsupported  rejected  unknown  pending
+    people all        5        1        -            1         1        1        1
+    visits            4        -        1            -         3        -        -
+
+    Type         records  created  updated  unsupported  rejected  unknown  pending
+    Patient            6        1        1            -         2        1        1
+    (no type)          1        -        -            1         -        -        -
+    Encounter          1        -        -            -         1        -        -
+    Observation        1        -        -            -         1        -        -
+
+    Problems
+      rejected 1 × Patient  422  structure
+        people.ndjson:2  at Patient.birthDate
+      rejected 1 × Encounter  422  invalid
+        visit|1.json:1 (entry 0)  at Patient.birthDate
+      rejected 1 × Observation  422  invalid
+        visit|1.json:1 (entry 1)  at Patient.birthDate
+      rejected 1 × Patient  422  conflict
+        batch�[2J.json:1 (entry 1)  at Patient.birthDate
+      unknown 1 × Patient
+        people.ndjson:4  the run was cut off while it was being sent
+      unsupported 1 × (no type)  malformed
+        people.ndjson:3  at $.name  the record ends in the middle of a string
+
+    Run             RUN
+    Report again    stoker report RUN
+    Go on           stoker resume RUN
+    Rejected        mend the records in RUN/rejected, then
+                    stoker load RUN/rejected/manifest.yaml
+    "##);
+    let painted = report::text::render(&report, &made.run, true);
+    assert!(painted.contains("\x1b[31mrejected\x1b[0m"), "{painted}");
+    let mut plain = painted;
+    for code in ["\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"] {
+        plain = plain.replace(code, "");
+    }
+    assert_eq!(shown(&made.run, &plain), text);
+}
+
+#[tokio::test]
+async fn a_report_can_be_pasted_into_a_pull_request() {
+    let (made, ..) = written().await;
+    insta::assert_snapshot!(read(&made.run, "report.md"), @r##"
+    ## clinic: 2 of 9 records loaded, interrupted
+
+    | | |
+    |---|---|
+    | Run | clinic-20261123T070000Z |
+    | Started | 2026-11-23T07:00:01Z |
+    | Duration | 2.0 s |
+    | Speed | 3.5 records/s |
+    | Requests | 12, 2 of them repeated |
+    | Status codes | 201 × 8, none × 2 |
+    | Bytes | 2.4 MB sent, 68.0 kB received |
+    | Latency | p50 6.0 ms, p95 9.0 ms, p99 9.0 ms, max 9.0 ms |
+
+    | Load | records | created | updated | unsupported | rejected | unknown | pending |
+    |---|---:|---:|---:|---:|---:|---:|---:|
+    | people all → clinic | 5 | 1 | 0 | 1 | 1 | 1 | 1 |
+    | visits → try-out | 4 | 0 | 1 | 0 | 3 | 0 | 0 |
+    | **total** | 9 | 1 | 1 | 1 | 4 | 1 | 1 |
+
+    | Type | records | created | updated | unsupported | rejected | unknown | pending |
+    |---|---:|---:|---:|---:|---:|---:|---:|
+    | (no type) | 1 | 0 | 0 | 1 | 0 | 0 | 0 |
+    | Encounter | 1 | 0 | 0 | 0 | 1 | 0 | 0 |
+    | Observation | 1 | 0 | 0 | 0 | 1 | 0 | 0 |
+    | Patient | 6 | 1 | 1 | 0 | 2 | 1 | 1 |
+    | **total** | 9 | 1 | 1 | 1 | 4 | 1 | 1 |
+
+    ### Problems
+
+    - rejected 1 × Patient  422  structure (load people all)
+      - people.ndjson:2 at Patient.birthDate
+    - rejected 1 × Encounter  422  invalid (load visits)
+      - visit\|1.json:1 (entry 0) at Patient.birthDate
+    - rejected 1 × Observation  422  invalid (load visits)
+      - visit\|1.json:1 (entry 1) at Patient.birthDate
+    - rejected 1 × Patient  422  conflict (load visits)
+      - batch�\[2J.json:1 (entry 1) at Patient.birthDate
+    - unknown 1 × Patient (load people all)
+      - people.ndjson:4: the run was cut off while it was being sent
+    - unsupported 1 × (no type)  malformed (load people all)
+      - people.ndjson:3 at $.name: the record ends in the middle of a string
+    "##);
+}
+
+#[tokio::test]
+async fn a_build_server_can_show_it() {
+    let (made, report, _) = written().await;
+    let junit = read(&made.run, "junit.xml");
+    assert_eq!(report::junit(&made.run, &report).unwrap(), junit);
+    insta::assert_snapshot!(junit, @r##"
+    <?xml version="1.0" encoding="UTF-8"?>
+    <testsuites name="clinic" tests="9" skipped="1" failures="4" errors="2" timestamp="2026-11-23T07:00:01.000+00:00" time="2.000">
+        <testsuite name="people all" tests="5" skipped="1" errors="2" failures="1">
+            <testcase name="people.ndjson:1 Patient" classname="Patient" time="0.001"/>
+            <testcase name="people.ndjson:2 Patient" classname="Patient" time="0.002">
+                <failure message="422 structure at Patient.birthDate" type="rejected"/>
+            </testcase>
+            <testcase name="people.ndjson:3 (no type)" classname="(no type)">
+                <skipped message="malformed at $.name the record ends in the middle of a string"/>
+            </testcase>
+            <testcase name="people.ndjson:4 Patient" classname="Patient">
+                <error message="the run was cut off while it was being sent" type="unknown"/>
+            </testcase>
+            <testcase name="people.ndjson:5 Patient" classname="Patient">
+                <error type="pending"/>
+            </testcase>
+        </testsuite>
+        <testsuite name="visits" tests="4" skipped="0" errors="0" failures="3">
+            <testcase name="visit|1.json:1 (entry 0) Encounter" classname="Encounter" time="0.006">
+                <failure message="422 invalid at Patient.birthDate" type="rejected"/>
+            </testcase>
+            <testcase name="visit|1.json:1 (entry 1) Observation" classname="Observation" time="0.007">
+                <failure message="422 invalid at Patient.birthDate" type="rejected"/>
+            </testcase>
+            <testcase name="batch.json:1 (entry 0) Patient" classname="Patient" time="0.008"/>
+            <testcase name="batch.json:1 (entry 1) Patient" classname="Patient" time="0.009">
+                <failure message="422 conflict at Patient.birthDate" type="rejected"/>
+            </testcase>
+        </testsuite>
+    </testsuites>
+    "##);
+}
+
+#[tokio::test]
+async fn the_json_is_what_its_schema_says() {
+    let (made, ..) = written().await;
+    let text = read(&made.run, "report.json");
+    let schema: Value = serde_json::from_str(&report::json::schema()).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let problems: Vec<_> = jsonschema::validator_for(&schema)
+        .unwrap()
+        .iter_errors(&value)
+        .map(|error| error.to_string())
+        .collect();
+    assert_eq!(problems, Vec::<String>::new());
+    assert_eq!(value["report"], 1);
+    insta::assert_snapshot!(text, @r##"
+    {
+      "report": 1,
+      "stoker": "0.1.0",
+      "run": "clinic-20261123T070000Z",
+      "name": "clinic",
+      "manifest": "/home/me/manifests/clinic.yaml",
+      "ended": "interrupted",
+      "reason": null,
+      "started": "2026-11-23T07:00:01Z",
+      "finished": "2026-11-23T08:00:01Z",
+      "sessions": 2,
+      "duration_ms": 2000,
+      "records": 9,
+      "bytes": 889,
+      "outcomes": {
+        "created": 1,
+        "updated": 1,
+        "unchanged": 0,
+        "matched": 0,
+        "duplicate": 0,
+        "unsupported": 1,
+        "rejected": 4,
+        "blocked": 0,
+        "unknown": 1,
+        "pending": 1
+      },
+      "records_per_second": 3.5,
+      "requests": {
+        "sent": 12,
+        "retries": 2,
+        "statuses": {
+          "201": 8,
+          "none": 2
+        },
+        "bytes_sent": 2400000,
+        "bytes_received": 68000
+      },
+      "latency": {
+        "records": 6,
+        "p50_us": 6003,
+        "p95_us": 9000,
+        "p99_us": 9000,
+        "max_us": 9000
+      },
+      "loads": [
+        {
+          "name": "people all",
+          "target": "clinic",
+          "files": 1,
+          "records": 5,
+          "bytes": 590,
+          "outcomes": {
+            "created": 1,
+            "updated": 0,
+            "unchanged": 0,
+            "matched": 0,
+            "duplicate": 0,
+            "unsupported": 1,
+            "rejected": 1,
+            "blocked": 0,
+            "unknown": 1,
+            "pending": 1
+          }
+        },
+        {
+          "name": "visits",
+          "target": "try-out",
+          "files": 1,
+          "records": 4,
+          "bytes": 299,
+          "outcomes": {
+            "created": 0,
+            "updated": 1,
+            "unchanged": 0,
+            "matched": 0,
+            "duplicate": 0,
+            "unsupported": 0,
+            "rejected": 3,
+            "blocked": 0,
+            "unknown": 0,
+            "pending": 0
+          }
+        }
+      ],
+      "types": {
+        "": {
+          "created": 0,
+          "updated": 0,
+          "unchanged": 0,
+          "matched": 0,
+          "duplicate": 0,
+          "unsupported": 1,
+          "rejected": 0,
+          "blocked": 0,
+          "unknown": 0,
+          "pending": 0
+        },
+        "Encounter": {
+          "created": 0,
+          "updated": 0,
+          "unchanged": 0,
+          "matched": 0,
+          "duplicate": 0,
+          "unsupported": 0,
+          "rejected": 1,
+          "blocked": 0,
+          "unknown": 0,
+          "pending": 0
+        },
+        "Observation": {
+          "created": 0,
+          "updated": 0,
+          "unchanged": 0,
+          "matched": 0,
+          "duplicate": 0,
+          "unsupported": 0,
+          "rejected": 1,
+          "blocked": 0,
+          "unknown": 0,
+          "pending": 0
+        },
+        "Patient": {
+          "created": 1,
+          "updated": 1,
+          "unchanged": 0,
+          "matched": 0,
+          "duplicate": 0,
+          "unsupported": 0,
+          "rejected": 2,
+          "blocked": 0,
+          "unknown": 1,
+          "pending": 1
+        }
+      },
+      "problems": [
+        {
+          "load": "people all",
+          "type": "Patient",
+          "outcome": "rejected",
+          "status": 422,
+          "code": "structure",
+          "records": 1,
+          "examples": [
+            {
+              "record": 1,
+              "file": "people.ndjson",
+              "line": 2,
+              "entry": null,
+              "expression": [
+                "Patient.birthDate"
+              ],
+              "note": null
+            }
+          ]
+        },
+        {
+          "load": "visits",
+          "type": "Encounter",
+          "outcome": "rejected",
+          "status": 422,
+          "code": "invalid",
+          "records": 1,
+          "examples": [
+            {
+              "record": 5,
+              "file": "visit|1.json",
+              "line": 1,
+              "entry": 0,
+              "expression": [
+                "Patient.birthDate"
+              ],
+              "note": null
+            }
+          ]
+        },
+        {
+          "load": "visits",
+          "type": "Observation",
+          "outcome": "rejected",
+          "status": 422,
+          "code": "invalid",
+          "records": 1,
+          "examples": [
+            {
+              "record": 6,
+              "file": "visit|1.json",
+              "line": 1,
+              "entry": 1,
+              "expression": [
+                "Patient.birthDate"
+              ],
+              "note": null
+            }
+          ]
+        },
+        {
+          "load": "visits",
+          "type": "Patient",
+          "outcome": "rejected",
+          "status": 422,
+          "code": "conflict",
+          "records": 1,
+          "examples": [
+            {
+              "record": 8,
+              "file": "batch\u001b[2J.json",
+              "line": 1,
+              "entry": 1,
+              "expression": [
+                "Patient.birthDate"
+              ],
+              "note": null
+            }
+          ]
+        },
+        {
+          "load": "people all",
+          "type": "Patient",
+          "outcome": "unknown",
+          "status": null,
+          "code": null,
+          "records": 1,
+          "examples": [
+            {
+              "record": 3,
+              "file": "people.ndjson",
+              "line": 4,
+              "entry": null,
+              "expression": [],
+              "note": "the run was cut off while it was being sent"
+            }
+          ]
+        },
+        {
+          "load": "people all",
+          "type": "",
+          "outcome": "unsupported",
+          "status": null,
+          "code": "malformed",
+          "records": 1,
+          "examples": [
+            {
+              "record": 2,
+              "file": "people.ndjson",
+              "line": 3,
+              "entry": null,
+              "expression": [
+                "$.name"
+              ],
+              "note": "the record ends in the middle of a string"
+            }
+          ]
+        }
+      ],
+      "unlisted_problems": 0
+    }
+    "##);
+}
+
+#[test]
+fn the_schema_in_resources_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("resources/report.schema.json");
+    let schema = report::json::schema();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how a developer asks for new files"
+    )]
+    let update = std::env::var_os("STOKER_UPDATE").is_some();
+    if update {
+        fs_err::write(&path, &schema).unwrap();
+    }
+    let kept = fs_err::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == schema,
+        "resources/report.schema.json is old; run the tests with STOKER_UPDATE=1"
+    );
+}
+
+#[tokio::test]
+async fn every_record_has_a_line_and_every_id_too() {
+    let (made, ..) = written().await;
+    insta::assert_snapshot!(read(&made.run, "records.ndjson"), @r##"
+    {"record":0,"load":"people all","target":"clinic","position":{"file":"people.ndjson","index":0,"line":1,"start":0,"length":118},"type":"Patient","interaction":"conditional-update","outcome":"created","attempts":1,"status":201,"id":"assigned-0","version":"MTY","latency_us":1000}
+    {"record":1,"load":"people all","target":"clinic","position":{"file":"people.ndjson","index":1,"line":2,"start":0,"length":118},"type":"Patient","interaction":"conditional-update","outcome":"rejected","attempts":1,"status":422,"latency_us":2000,"code":"structure","expression":["Patient.birthDate"]}
+    {"record":2,"load":"people all","target":"clinic","position":{"file":"people.ndjson","index":2,"line":3,"start":0,"length":118},"type":"","outcome":"unsupported","attempts":0,"code":"malformed","expression":["$.name"],"note":"the record ends in the middle of a string"}
+    {"record":3,"load":"people all","target":"clinic","position":{"file":"people.ndjson","index":3,"line":4,"start":0,"length":118},"type":"Patient","interaction":"conditional-update","outcome":"unknown","attempts":null,"note":"the run was cut off while it was being sent"}
+    {"record":4,"load":"people all","target":"clinic","position":{"file":"people.ndjson","index":4,"line":5,"start":0,"length":118},"type":"Patient","interaction":"conditional-update","outcome":"pending","attempts":0}
+    {"record":5,"load":"visits","target":"try-out","position":{"file":"visit|1.json","index":0,"line":1,"entry":0,"start":55,"length":110},"type":"Encounter","interaction":"create","outcome":"rejected","attempts":1,"status":422,"latency_us":6000,"code":"invalid","expression":["Patient.birthDate"]}
+    {"record":6,"load":"visits","target":"try-out","position":{"file":"visit|1.json","index":1,"line":1,"entry":1,"start":166,"length":91},"type":"Observation","interaction":"create","outcome":"rejected","attempts":1,"status":422,"latency_us":7000,"code":"invalid","expression":["Patient.birthDate"]}
+    {"record":7,"load":"visits","target":"try-out","position":{"file":"batch\u001b[2J.json","index":0,"line":1,"entry":0,"start":49,"length":49},"type":"Patient","interaction":"delete","outcome":"updated","attempts":1,"status":200,"latency_us":8000}
+    {"record":8,"load":"visits","target":"try-out","position":{"file":"batch\u001b[2J.json","index":1,"line":1,"entry":1,"start":99,"length":49},"type":"Patient","interaction":"delete","outcome":"rejected","attempts":1,"status":422,"latency_us":9000,"code":"conflict","expression":["Patient.birthDate"]}
+    "##);
+    // A deleted record has no id any more, whatever the server answered.
+    assert_eq!(
+        read(&made.run, "ids.ndjson"),
+        "{\"target\":\"clinic\",\"source\":\"Patient/p0\",\"assigned\":\"Patient/assigned-0\",\"record\":0}\n"
+    );
+}
+
+#[tokio::test]
+async fn rejected_records_are_kept_as_they_were() {
+    let (made, _, written) = written().await;
+    assert_eq!(written.unreadable, 0);
+    let rejected = files(&made.run.rejected());
+    let names: Vec<_> = rejected.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "answers.ndjson",
+            "manifest.yaml",
+            "people-all.answers.ndjson",
+            "people-all.ndjson",
+            "visits.answers.ndjson",
+            "visits.entries.json",
+            "visits.transaction-0.json",
+        ]
+    );
+    let text = |name: &str| String::from_utf8(rejected[name].clone()).unwrap();
+    // One line, and every byte but the line breaks as it was, `20.00` too.
+    let record = text("people-all.ndjson");
+    assert_eq!(
+        record,
+        run::SOURCES[0].trim_end().replace(['\r', '\n'], " ") + "\n"
+    );
+    let transaction: Value = serde_json::from_str(&text("visits.transaction-0.json")).unwrap();
+    let source: Value = serde_json::from_str(run::SOURCES[1]).unwrap();
+    assert_eq!(transaction, source);
+    insta::assert_snapshot!(text("visits.entries.json"), @r##"
+    {"resourceType":"Bundle","type":"batch","entry":[
+    {"request":{"method":"DELETE","url":"Patient/b"}}
+    ]}
+    "##);
+    insta::assert_snapshot!(text("people-all.answers.ndjson") + &text("visits.answers.ndjson"), @r##"
+    {"record":1,"position":{"file":"people.ndjson","index":1,"line":2,"start":0,"length":118},"type":"Patient","outcome":"rejected","status":422,"rejected":"people-all.ndjson:1","answer":{   "resourceType": "OperationOutcome",   "issue": [{"diagnostics": "Zebedee Quill has no birth date"}] }}
+    {"record":5,"position":{"file":"visit|1.json","index":0,"line":1,"entry":0,"start":55,"length":110},"type":"Encounter","outcome":"rejected","status":422,"rejected":"visits.transaction-0.json (entry 0)","answer":"<h1>no</h1>"}
+    {"record":6,"position":{"file":"visit|1.json","index":1,"line":1,"entry":1,"start":166,"length":91},"type":"Observation","outcome":"rejected","status":422,"rejected":"visits.transaction-0.json (entry 1)","answer":"<h1>no</h1>"}
+    {"record":8,"position":{"file":"batch\u001b[2J.json","index":1,"line":1,"entry":1,"start":99,"length":49},"type":"Patient","outcome":"rejected","status":422,"rejected":"visits.entries.json (entry 0)","answer":""}
+    "##);
+}
+
+#[tokio::test]
+async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
+    let (made, _, written) = written().await;
+    let path = written.rejected_manifest.unwrap();
+    insta::assert_snapshot!(shown(&made.run, &read(&made.run, "rejected/manifest.yaml")), @r##"
+    # Loads the records that were rejected: mend the files beside this one, then
+    #   stoker load RUN/rejected/manifest.yaml
+    # The answers of the server stand in the files named `*.answers.ndjson`.
+    version: 1
+    name: clinic-rejected
+    targets:
+      clinic:
+        google:
+          project: demo
+          location: us-central1
+          dataset: clinic
+          fhir_store: r4
+          endpoint: https://healthcare.googleapis.com/
+        ensure:
+          enableUpdateCreate: true
+          version: R4
+        auth:
+          basic:
+            user: loader
+            password:
+              env: CLINIC_PASSWORD
+        tls:
+          ca: /etc/clinic/ca.pem
+        proxy: http://proxy.example:3128/
+        headers:
+          x-purpose: costs $${nothing}
+        quota_project: billing
+        rate: 500/s
+        bytes_rate: 1500 kB/s
+        concurrency: 32
+        timeout: 1500ms
+        retry:
+          attempts: 8
+          base: 500ms
+          max: 32s
+        give_up_after: 600s
+      try-out:
+        local:
+          dir: /var/lib/stoker/store
+        concurrency: 32
+        timeout: 60s
+        retry:
+          attempts: 8
+          base: 500ms
+          max: 32s
+        give_up_after: 600s
+    loads:
+    - name: people all
+      target: clinic
+      files:
+      - people-all.ndjson
+      interaction: conditional-update
+      identity:
+        Patient:
+        - https://clinic.example/mrn
+      compare: true
+    - name: visits
+      target: try-out
+      after:
+      - people all
+      files:
+      - visits.entries*.json
+      - visits.transaction-*.json
+    "##);
+    let env = |name: &str| (name == "CLINIC_PASSWORD").then(|| "secret".to_owned());
+    let (manifest, warnings) = manifest::read(&path, &env).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(manifest.name, "clinic-rejected");
+    assert_eq!(manifest.targets, targets());
+    for (mut again, before) in manifest.loads.into_iter().zip(loads()) {
+        for pattern in std::mem::take(&mut again.files) {
+            assert_eq!(pattern.folder, made.run.rejected());
+            let glob = globset::Glob::new(&pattern.pattern)
+                .unwrap()
+                .compile_matcher();
+            let found = files(&made.run.rejected());
+            let found = found.keys().filter(|name| glob.is_match(name)).count();
+            assert_eq!(found, 1, "{}", pattern.pattern);
+        }
+        assert_eq!(again, before);
+    }
+}
+
+#[tokio::test]
+async fn content_stands_in_rejected_only_and_nobody_else_may_read() {
+    let (made, report, _) = written().await;
+    let mut seen = 0;
+    for (name, bytes) in files(made.run.path()) {
+        let holds = String::from_utf8_lossy(&bytes).contains(PATIENT);
+        assert!(!holds || name.starts_with("rejected/"), "{name}");
+        seen += usize::from(holds);
+    }
+    assert_eq!(
+        seen, 3,
+        "the record, the journal's answers and those by position"
+    );
+    let text = report::text::render(&report, &made.run, false);
+    assert!(!text.contains(PATIENT));
+    for entry in walkdir::WalkDir::new(made.run.path()) {
+        let entry = entry.unwrap();
+        let permissions = entry.metadata().unwrap().permissions();
+        let expected = if entry.file_type().is_dir() {
+            0o700
+        } else {
+            0o600
+        };
+        assert_eq!(
+            permissions.mode() & 0o777,
+            expected,
+            "{}",
+            entry.path().display()
+        );
+    }
+}
+
+#[tokio::test]
+async fn written_twice_it_is_the_same() {
+    let (made, ..) = written().await;
+    let before = files(made.run.path());
+    let report = report::of(&made.run).unwrap();
+    let _ = report::write(&made.run, &report, &bodies).unwrap();
+    assert_eq!(files(made.run.path()), before);
+}
+
+#[tokio::test]
+async fn sources_that_are_gone_take_nothing_away() {
+    let (made, report, _) = written().await;
+    let before = files(&made.run.rejected());
+    let gone = |_, _| Err("the file is gone".to_owned());
+    let again = report::write(&made.run, &report, &gone).unwrap();
+    assert_eq!(again.unreadable, 4);
+    assert_eq!(
+        again.unreadable_because.as_deref(),
+        Some("the file is gone")
+    );
+    let after = files(&made.run.rejected());
+    for name in [
+        "people-all.ndjson",
+        "visits.entries.json",
+        "visits.transaction-0.json",
+        "manifest.yaml",
+    ] {
+        assert_eq!(
+            after.get(name).map(|b| String::from_utf8_lossy(b)),
+            before.get(name).map(|b| String::from_utf8_lossy(b)),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_counts_otherwise_is_an_error() {
+    let made = make().await;
+    run::plan(&made.run, 1);
+    let error = report::of(&made.run).unwrap_err().to_string();
+    assert!(
+        error.ends_with("do not agree: the plan counts 10 records and holds 9"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_journal_of_another_plan_is_an_error() {
+    let made = make().await;
+    let mut journal = read(&made.run, "journal.ndjson");
+    journal.push_str("{\"intend\":[9007199254740991]}\n");
+    fs_err::write(made.run.journal(), journal).unwrap();
+    let error = report::of(&made.run).unwrap_err().to_string();
+    assert!(
+        error.contains("the journal speaks of record 9007199254740991"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_is_not_finished() {
+    let made = make().await;
+    let journal = read(&made.run, "journal.ndjson");
+    let end = journal.trim_end().rfind('\n').unwrap() + 1;
+    fs_err::write(made.run.journal(), &journal[..end]).unwrap();
+    let report = report::of(&made.run).unwrap();
+    assert_eq!(
+        (report.ended, report.finished),
+        (report::Ended::Unfinished, None)
+    );
+    assert_eq!(report.duration_ms, 2_000);
+    assert!(report::text::render(&report, &made.run, false).contains(", not finished"));
+}
+
+#[tokio::test]
+async fn a_large_run_keeps_its_documents_small() {
+    const RECORDS: u64 = 10_010;
+    let made = run::make_large(RECORDS, 7).await;
+    let report = report::of(&made.run).unwrap();
+    assert_eq!((report.records, report.outcomes.rejected), (RECORDS, 7));
+    let problem = &report.problems[0];
+    assert_eq!((problem.records, problem.examples.len()), (7, 3));
+    let _ = report::write(&made.run, &report, &bodies).unwrap();
+    let junit = read(&made.run, "junit.xml");
+    assert_eq!(
+        junit.matches("<testcase ").count(),
+        8,
+        "seven that failed and one for the rest"
+    );
+    assert!(
+        junit.contains("name=\"Patient: 10,003 records created\""),
+        "{junit}"
+    );
+    assert_eq!(
+        read(&made.run, "records.ndjson").lines().count() as u64,
+        RECORDS
+    );
+    assert_eq!(
+        read(&made.run, "rejected/people-all.ndjson")
+            .lines()
+            .count(),
+        7
+    );
+    let text = report::text::render(&report, &made.run, false);
+    assert!(
+        text.contains("rejected 7 × Patient  400  invalid"),
+        "{text}"
+    );
+    assert!(text.contains("    … and 4 more like it"), "{text}");
+    assert!(text.contains("10,003 of 10,010 records loaded"), "{text}");
+}
+
+#[tokio::test]
+async fn nothing_rejected_leaves_no_directory_of_rejected_records() {
+    let made = run::make_large(1, 0).await;
+    let report = report::of(&made.run).unwrap();
+    let written = report::write(&made.run, &report, &bodies).unwrap();
+    assert_eq!(written, Written::default());
+    assert!(!made.run.rejected().exists());
+    let text = report::text::render(&report, &made.run, false);
+    assert!(
+        text.starts_with("clinic: the one record is loaded\n"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("Rejected") && !text.contains("Go on"),
+        "{text}"
+    );
+}

@@ -1,0 +1,416 @@
+//! Runs made by hand: a plan and a journal, written by the code that writes real ones.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use stoker::{
+    event::LoadId,
+    journal::{
+        Ending, Journal, Ledger as _, RunDirectory, SettleLine, Settlement, Tally,
+        format::{EndLine, SessionLine},
+    },
+    manifest::{
+        Auth, GoogleFhir, Identity, LoadSettings, Retry, RunSettings, SecretPlace, Store, Sync,
+        TargetSettings, Tls,
+    },
+    plan::{
+        Action, BundleType, Group, GroupId, Header, LoadSummary, PlannedSource, PlannedTarget,
+        Reason, Step, Summary, VERSION,
+        file::{Sink as _, Writer},
+    },
+    record::{Interaction, Outcome, Position, SourceId, Span},
+    source::{Fingerprint, Form},
+    target::Facts,
+    unit::ByteSize,
+};
+
+/// A name that must stand nowhere but in `rejected/`.
+pub(super) const PATIENT: &str = "Zebedee Quill";
+
+/// The sources, by their number. The record that is rejected is pretty-printed and holds the patient's name.
+pub(super) const SOURCES: [&str; 3] = [
+    "{\n  \"resourceType\": \"Patient\",\r\n  \"id\": \"p1\",\n  \"name\": [{\"text\": \"Zebedee Quill\"}],\n  \"multipleBirthInteger\": 20.00\n}\n",
+    "{\"resourceType\":\"Bundle\",\"type\":\"transaction\",\"entry\":[\
+     {\"fullUrl\":\"urn:uuid:1\",\"resource\":{\"resourceType\":\"Encounter\"},\"request\":{\"method\":\"POST\",\"url\":\"Encounter\"}},\
+     {\"resource\":{\"resourceType\":\"Observation\"},\"request\":{\"method\":\"POST\",\"url\":\"Observation\"}}]}",
+    "{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":[\
+     {\"request\":{\"method\":\"DELETE\",\"url\":\"Patient/a\"}},\
+     {\"request\":{\"method\":\"DELETE\",\"url\":\"Patient/b\"}}]}",
+];
+
+/// Reads the bytes of a record again.
+#[expect(clippy::unnecessary_wraps, reason = "reading a file can fail")]
+pub(super) fn bodies(source: SourceId, span: Span) -> Result<Vec<u8>, String> {
+    let bytes = SOURCES[source.0 as usize].as_bytes();
+    let start = usize::try_from(span.start).unwrap();
+    let end = start + usize::try_from(span.length).unwrap();
+    Ok(bytes[start..end].to_vec())
+}
+
+/// A run directory, and the folder that goes away with it.
+pub(super) struct Made {
+    pub(super) run: RunDirectory,
+    _folder: tempfile::TempDir,
+}
+
+fn position(source: u32, line: u64, entry: Option<u32>, text: &str) -> Position {
+    let start = SOURCES[source as usize].find(text).unwrap();
+    Position {
+        source: SourceId(source),
+        index: entry.map_or(line - 1, u64::from),
+        line,
+        entry,
+        span: Span {
+            start: start as u64,
+            length: text.len() as u64,
+        },
+    }
+}
+
+fn target(name: &str, store: Store) -> TargetSettings {
+    TargetSettings {
+        name: name.to_owned(),
+        store,
+        auth: Auth::None,
+        tls: Tls::default(),
+        proxy: None,
+        headers: BTreeMap::new(),
+        quota_project: None,
+        rate: None,
+        bytes_rate: None,
+        concurrency: 32,
+        timeout: Duration::from_mins(1),
+        retry: Retry {
+            attempts: 8,
+            base: Duration::from_millis(500),
+            max: Duration::from_secs(32),
+        },
+        give_up_after: Duration::from_mins(10),
+    }
+}
+
+/// The targets of the run: one with as many settings as there are, one with as few.
+pub(super) fn targets() -> [TargetSettings; 2] {
+    let google = Store::GoogleFhir(GoogleFhir {
+        endpoint: "https://healthcare.googleapis.com/".parse().unwrap(),
+        project: "demo".to_owned(),
+        location: "us-central1".to_owned(),
+        dataset: "clinic".to_owned(),
+        fhir_store: "r4".to_owned(),
+        ensure: Some(BTreeMap::from([
+            ("version".to_owned(), "R4".into()),
+            ("enableUpdateCreate".to_owned(), true.into()),
+        ])),
+    });
+    let mut full = target("clinic", google);
+    full.auth = Auth::Basic {
+        user: "loader".to_owned(),
+        password: SecretPlace::Env("CLINIC_PASSWORD".to_owned()),
+    };
+    full.tls.ca = Some(PathBuf::from("/etc/clinic/ca.pem"));
+    full.proxy = Some("http://proxy.example:3128/".parse().unwrap());
+    full.headers = BTreeMap::from([("x-purpose".to_owned(), "costs ${nothing}".to_owned())]);
+    full.quota_project = Some("billing".to_owned());
+    full.rate = Some("500/s".parse().unwrap());
+    full.bytes_rate = Some(stoker::unit::parse_bytes_rate("1500 kB/s").unwrap());
+    full.timeout = Duration::from_millis(1_500);
+    let local = Store::Local {
+        dir: PathBuf::from("/var/lib/stoker/store"),
+        store: BTreeMap::new(),
+    };
+    [full, target("try-out", local)]
+}
+
+/// The loads of the run.
+pub(super) fn loads() -> [LoadSettings; 2] {
+    let load = |name: &str, target: &str| LoadSettings {
+        name: name.to_owned(),
+        target: target.to_owned(),
+        after: Vec::new(),
+        files: Vec::new(),
+        interaction: None,
+        identity: Identity::default(),
+        compare: false,
+    };
+    let mut people = load("people all", "clinic");
+    people.interaction = Some(Interaction::ConditionalUpdate);
+    people.identity.systems = BTreeMap::from([(
+        "Patient".to_owned(),
+        vec!["https://clinic.example/mrn".to_owned()],
+    )]);
+    people.compare = true;
+    let mut visits = load("visits", "try-out");
+    visits.after = vec!["people all".to_owned()];
+    [people, visits]
+}
+
+fn step(number: u64, load: u32, position: Position, kind: &str, action: Action) -> Step {
+    Step {
+        number,
+        load: LoadId(load),
+        position,
+        body: position.span,
+        kind: kind.to_owned(),
+        id: (kind == "Patient").then(|| format!("p{number}")),
+        action,
+    }
+}
+
+fn steps() -> Vec<(Option<Group>, Step)> {
+    let group = |id, bundle| {
+        Some(Group {
+            id: GroupId(id),
+            bundle,
+            records: 2,
+            bytes: 200,
+        })
+    };
+    let send = Action::Send(Interaction::ConditionalUpdate);
+    let entry = Action::Entry(Interaction::Create);
+    let delete = Action::Entry(Interaction::Delete);
+    let patient = SOURCES[0].trim_end();
+    let unsupported = Action::Unsupported(Reason {
+        code: "malformed".to_owned(),
+        message: "the record ends in the middle of a string".to_owned(),
+        path: Some("$.name".to_owned()),
+    });
+    let encounter = "{\"fullUrl\":\"urn:uuid:1\",\"resource\":{\"resourceType\":\"Encounter\"},\"request\":{\"method\":\"POST\",\"url\":\"Encounter\"}}";
+    let observation = "{\"resource\":{\"resourceType\":\"Observation\"},\"request\":{\"method\":\"POST\",\"url\":\"Observation\"}}";
+    let first = "{\"request\":{\"method\":\"DELETE\",\"url\":\"Patient/a\"}}";
+    let second = "{\"request\":{\"method\":\"DELETE\",\"url\":\"Patient/b\"}}";
+    let at = |line| position(0, line, None, patient);
+    vec![
+        (None, step(0, 0, at(1), "Patient", send.clone())),
+        (None, step(1, 0, at(2), "Patient", send.clone())),
+        (None, step(2, 0, at(3), "", unsupported)),
+        (None, step(3, 0, at(4), "Patient", send.clone())),
+        (None, step(4, 0, at(5), "Patient", send)),
+        (
+            group(0, BundleType::Transaction),
+            step(
+                5,
+                1,
+                position(1, 1, Some(0), encounter),
+                "Encounter",
+                entry.clone(),
+            ),
+        ),
+        (
+            None,
+            step(
+                6,
+                1,
+                position(1, 1, Some(1), observation),
+                "Observation",
+                entry,
+            ),
+        ),
+        (
+            group(1, BundleType::Batch),
+            step(
+                7,
+                1,
+                position(2, 1, Some(0), first),
+                "Patient",
+                delete.clone(),
+            ),
+        ),
+        (
+            None,
+            step(8, 1, position(2, 1, Some(1), second), "Patient", delete),
+        ),
+    ]
+}
+
+/// Writes the plan of the run; `counted` is added to what its summary counts.
+pub(super) fn plan(run: &RunDirectory, counted: u64) {
+    write_plan(run, steps(), counted);
+}
+
+fn write_plan(run: &RunDirectory, steps: Vec<(Option<Group>, Step)>, counted: u64) {
+    let mut writer = Writer::create(&run.plan()).unwrap();
+    let header = Header {
+        version: VERSION,
+        stoker: "0.1.0".to_owned(),
+        name: "clinic".to_owned(),
+        manifest: PathBuf::from("/home/me/manifests/clinic.yaml"),
+        created: "2026-11-23T07:00:00Z".parse().unwrap(),
+        targets: targets()
+            .into_iter()
+            .map(|settings| PlannedTarget {
+                facts: Facts::documented(&settings.store),
+                settings,
+            })
+            .collect(),
+        loads: loads().to_vec(),
+        run: RunSettings {
+            max_errors: None,
+            state: None,
+            journal: Sync::None,
+            memory: ByteSize(64_000_000),
+        },
+    };
+    writer.header(&header).unwrap();
+    let mut summary = Summary::default();
+    let mut load = None;
+    for (group, step) in steps {
+        if load != Some(step.load) {
+            load = Some(step.load);
+            writer.load(step.load).unwrap();
+            summary.loads.push(LoadSummary {
+                files: 1,
+                ..LoadSummary::default()
+            });
+        }
+        if let Some(group) = group {
+            writer.group(&group).unwrap();
+        }
+        writer.step(&step).unwrap();
+        summary.loads.last_mut().unwrap().count(&step);
+    }
+    summary.loads[0].records += counted;
+    let source = |id, name: &str, load| PlannedSource {
+        id: SourceId(id),
+        load: LoadId(load),
+        name: name.to_owned(),
+        path: None,
+        form: Form::Json,
+        spooled: false,
+        fingerprint: Fingerprint {
+            size: 1,
+            modified: 1_795_000_000_000_000_000,
+            sha256: "00".to_owned(),
+        },
+    };
+    let sources = [
+        source(0, "people.ndjson", 0),
+        source(1, "visit|1.json", 1),
+        source(2, "batch\u{1b}[2J.json", 1),
+    ];
+    writer.end(&sources, &summary).unwrap();
+}
+
+fn settled(record: u64, outcome: Outcome, status: u16) -> Settlement {
+    Settlement {
+        line: SettleLine {
+            record,
+            outcome,
+            attempts: 1,
+            status: Some(status),
+            id: None,
+            version: None,
+            latency_us: Some(1_000 * (record + 1)),
+            code: None,
+            expression: Vec::new(),
+            note: None,
+        },
+        said: None,
+    }
+}
+
+fn refused(record: u64, code: &str, said: &str) -> Settlement {
+    let mut settlement = settled(record, Outcome::Rejected, 422);
+    settlement.line.code = Some(code.to_owned());
+    settlement.line.expression = vec!["Patient.birthDate".to_owned()];
+    settlement.said = Some(said.to_owned());
+    settlement
+}
+
+/// Makes the run of [`plan`], interrupted after it was resumed once.
+pub(super) async fn make() -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    let now = "2026-11-23T07:00:00Z".parse().unwrap();
+    let run = RunDirectory::create(folder.path(), "clinic", now).unwrap();
+    plan(&run, 0);
+    let session = |number, started: &str| SessionLine {
+        number,
+        started: started.parse().unwrap(),
+    };
+    let tally = |elapsed_ms| Tally {
+        session: 0,
+        elapsed_ms,
+        requests: 6,
+        retries: 1,
+        statuses: BTreeMap::from([("201".to_owned(), 4), ("none".to_owned(), 1)]),
+        bytes_sent: 1_200_000,
+        bytes_received: 34_000,
+    };
+    let journal =
+        Journal::open(&run, Sync::None, session(1, "2026-11-23T07:00:01Z"), None).unwrap();
+    let mut created = settled(0, Outcome::Created, 201);
+    created.line.id = Some("assigned-0".to_owned());
+    created.line.version = Some("MTY".to_owned());
+    journal.settle(vec![created]).await.unwrap();
+    journal.tally(tally(500)).await.unwrap();
+    journal.tally(tally(1_500)).await.unwrap();
+    drop(journal);
+
+    let whole = stoker::journal::read(&run.journal()).unwrap().whole;
+    let second = session(2, "2026-11-23T08:00:00Z");
+    let journal = Journal::open(&run, Sync::None, second, Some(whole)).unwrap();
+    let diagnostics = format!(
+        "{{\n  \"resourceType\": \"OperationOutcome\",\n  \"issue\": [{{\"diagnostics\": \"{PATIENT} has no birth date\"}}]\n}}"
+    );
+    journal
+        .settle(vec![
+            refused(1, "structure", &diagnostics),
+            refused(5, "invalid", "<h1>no</h1>"),
+            refused(6, "invalid", "<h1>no</h1>"),
+            settled(7, Outcome::Updated, 200),
+            refused(8, "conflict", ""),
+        ])
+        .await
+        .unwrap();
+    journal.intend(&[3]).await.unwrap();
+    journal.tally(tally(500)).await.unwrap();
+    let end = EndLine {
+        session: 2,
+        at: "2026-11-23T08:00:01Z".parse().unwrap(),
+        how: Ending::Interrupted,
+        reason: None,
+    };
+    journal.end(end).await.unwrap();
+    Made {
+        run,
+        _folder: folder,
+    }
+}
+
+/// Makes a run of so many patients, of which the first few were rejected.
+pub(super) async fn make_large(records: u64, rejected: u64) -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    let now = "2026-11-23T07:00:00Z".parse().unwrap();
+    let run = RunDirectory::create(folder.path(), "clinic", now).unwrap();
+    let patient = SOURCES[0].trim_end();
+    let send = Action::Send(Interaction::ConditionalUpdate);
+    let steps = (0..records).map(|number| {
+        let at = position(0, number + 1, None, patient);
+        (None, step(number, 0, at, "Patient", send.clone()))
+    });
+    write_plan(&run, steps.collect(), 0);
+    let session = SessionLine {
+        number: 1,
+        started: now,
+    };
+    let journal = Journal::open(&run, Sync::None, session, None).unwrap();
+    let settlements = (0..records).map(|number| {
+        if number < rejected {
+            let mut settlement = settled(number, Outcome::Rejected, 400);
+            settlement.line.code = Some("invalid".to_owned());
+            settlement
+        } else {
+            settled(number, Outcome::Created, 201)
+        }
+    });
+    journal.settle(settlements.collect()).await.unwrap();
+    let end = EndLine {
+        session: 1,
+        at: now,
+        how: Ending::Complete,
+        reason: None,
+    };
+    journal.end(end).await.unwrap();
+    Made {
+        run,
+        _folder: folder,
+    }
+}
