@@ -145,7 +145,7 @@ pub struct Gate {
     transport: Arc<dyn Transport>,
     credentials: Arc<dyn Credentials>,
     /// Scheme, host and port that the credentials were made for.
-    origin: url::Origin,
+    origin: Origin,
     quota_project: Option<HeaderValue>,
     slots: Semaphore,
     /// Look-ups have slots of their own, so that they never wait behind a load's writes.
@@ -179,7 +179,7 @@ impl Gate {
         Ok(Self {
             transport,
             credentials,
-            origin: base.origin(),
+            origin: Origin::of_url(base),
             quota_project,
             slots: Semaphore::new(settings.slots as usize),
             look_ups: Semaphore::new(LOOK_UPS),
@@ -315,9 +315,7 @@ impl Gate {
 
     /// Adds the credentials, if the request goes to the host they were made for.
     async fn authorize(&self, request: &mut Request<Bytes>) -> Result<(), auth::Error> {
-        let is_home =
-            Url::parse(&request.uri().to_string()).is_ok_and(|url| url.origin() == self.origin);
-        if !is_home {
+        if Origin::of_uri(request.uri()).as_ref() != Some(&self.origin) {
             return Ok(());
         }
         if let Some(value) = self.credentials.header().await? {
@@ -329,6 +327,36 @@ impl Gate {
                 .insert("x-goog-user-project", project.clone());
         }
         Ok(())
+    }
+}
+
+/// Scheme, host and port: those for which credentials were made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    is_tls: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    fn of_url(url: &Url) -> Self {
+        let is_tls = url.scheme() == "https";
+        let port = url.port_or_known_default().unwrap_or_default();
+        Self {
+            is_tls,
+            host: url.host_str().unwrap_or_default().to_owned(),
+            port,
+        }
+    }
+
+    fn of_uri(uri: &::http::Uri) -> Option<Self> {
+        let is_tls = uri.scheme_str()? == "https";
+        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        Some(Self {
+            is_tls,
+            host: uri.host()?.to_owned(),
+            port,
+        })
     }
 }
 

@@ -41,9 +41,9 @@ pub(super) struct Batch<'a> {
     settled: Vec<Settlement>,
     attempts: u32,
     load: LoadId,
-    settings: LoadSettings,
-    requests: Requests,
-    setup: Setup,
+    settings: Arc<LoadSettings>,
+    requests: &'a Requests,
+    setup: Arc<Setup>,
     on_wire: Arc<AtomicBool>,
     ready: Option<SemaphorePermit<'a>>,
     /// What the last attempt brought, for records that are given up.
@@ -62,9 +62,9 @@ impl<'a> Batch<'a> {
     pub(super) fn new(
         work: Work,
         load: LoadId,
-        settings: LoadSettings,
-        requests: Requests,
-        setup: Setup,
+        settings: Arc<LoadSettings>,
+        requests: &'a Requests,
+        setup: Arc<Setup>,
         on_wire: Arc<AtomicBool>,
         ready: Option<SemaphorePermit<'a>>,
     ) -> Self {
@@ -300,7 +300,7 @@ impl Exchange for Batch<'_> {
             }
         }
         make(
-            &self.requests,
+            self.requests,
             &self.settings,
             self.bundle,
             &self.steps,

@@ -37,8 +37,8 @@ const WINDOW: usize = 8 * 1024;
 const READY_PER_SLOT: usize = 2;
 
 /// Carries one load to its end.
-pub(super) async fn run(setup: Setup, id: LoadId) -> Result<(), Error> {
-    let settings = setup.plan.header.loads[id.0 as usize].clone();
+pub(super) async fn run(setup: Arc<Setup>, id: LoadId) -> Result<(), Error> {
+    let settings = Arc::new(setup.plan.header.loads[id.0 as usize].clone());
     let Some(link) = setup.links.get(&settings.target) else {
         return Err(Error::Plan(format!(
             "there is no connection to target `{}`",
@@ -103,11 +103,11 @@ fn finished(joined: Result<Result<(), Error>, tokio::task::JoinError>) -> Result
 /// One load on its way.
 struct Load {
     id: LoadId,
-    settings: LoadSettings,
+    settings: Arc<LoadSettings>,
     link: super::Link,
     ready: Semaphore,
     records: u64,
-    setup: Setup,
+    setup: Arc<Setup>,
 }
 
 impl Load {
@@ -169,9 +169,9 @@ impl Load {
         let mut batch = Batch::new(
             work,
             self.id,
-            self.settings.clone(),
-            self.link.requests.clone(),
-            self.setup.clone(),
+            Arc::clone(&self.settings),
+            &self.link.requests,
+            Arc::clone(&self.setup),
             Arc::clone(&on_wire),
             ready,
         );

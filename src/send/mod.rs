@@ -47,7 +47,7 @@ pub struct Link {
 }
 
 /// Everything that a run needs.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Setup {
     /// What is carried out.
     pub plan: Arc<Saved>,
@@ -121,6 +121,7 @@ pub struct Ended {
 ///
 /// When the journal, the plan or a source fails; the journal then still holds all that was settled.
 pub async fn run(setup: Setup) -> Result<Ended, Error> {
+    let setup = Arc::new(setup);
     let loads = setup.plan.header.loads.len();
     setup.observe.observe(&Event::Started {
         loads: planned(&setup.plan),
@@ -146,7 +147,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
                     .map(|&before| waits[before].clone())
             })
             .collect();
-        let setup = setup.clone();
+        let setup = Arc::clone(&setup);
         running.spawn(async move {
             for mut wait in before {
                 // A closed channel is a load that failed; the run is stopping then.
