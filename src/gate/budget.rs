@@ -36,10 +36,25 @@ impl ByteBudget {
         }
     }
 
+    /// Takes so many bytes if they are free now.
+    pub fn try_acquire(&self, bytes: u64) -> Option<BytePermit> {
+        let blocks = self.blocks_of(bytes);
+        let permit = Arc::clone(&self.semaphore)
+            .try_acquire_many_owned(blocks)
+            .ok()?;
+        Some(BytePermit {
+            _permit: Some(permit),
+        })
+    }
+
+    fn blocks_of(&self, bytes: u64) -> u32 {
+        let blocks = u32::try_from(bytes / BLOCK + 1).unwrap_or(u32::MAX);
+        std::cmp::min(blocks, self.blocks)
+    }
+
     /// Waits until so many bytes are free, and takes them. One larger than the budget takes all of it.
     pub async fn acquire(&self, bytes: u64) -> BytePermit {
-        let blocks = u32::try_from(bytes / BLOCK + 1).unwrap_or(u32::MAX);
-        let blocks = std::cmp::min(blocks, self.blocks);
+        let blocks = self.blocks_of(bytes);
         // The semaphore is never closed.
         BytePermit {
             _permit: Arc::clone(&self.semaphore)

@@ -10,7 +10,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Error, Setup,
@@ -45,7 +45,7 @@ pub(super) struct Batch<'a> {
     requests: &'a Requests,
     setup: Arc<Setup>,
     on_wire: Arc<AtomicBool>,
-    ready: Option<SemaphorePermit<'a>>,
+    ready: Option<OwnedSemaphorePermit>,
     /// What the last attempt brought, for records that are given up.
     last: Last,
     failure: Option<Error>,
@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
         requests: &'a Requests,
         setup: Arc<Setup>,
         on_wire: Arc<AtomicBool>,
-        ready: Option<SemaphorePermit<'a>>,
+        ready: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let Work {
             steps,

@@ -44,15 +44,16 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Starts reading, at most `ahead` requests ahead.
-    pub(super) fn start(self, ahead: usize) -> mpsc::Receiver<Result<Work, Error>> {
-        let (sender, receiver) = mpsc::channel(ahead);
+    /// Starts reading. Requests come in chunks of at most so many, because handing each over by itself would cost
+    /// more than sending it.
+    pub(super) fn start(self, chunk: usize) -> mpsc::Receiver<Result<Vec<Work>, Error>> {
+        let (sender, receiver) = mpsc::channel(CHUNKS);
         let runtime = tokio::runtime::Handle::current();
         let failed = sender.clone();
         let spawned = std::thread::Builder::new()
             .name("feed".to_owned())
             .spawn(move || {
-                if let Err(error) = self.read(&sender, &runtime) {
+                if let Err(error) = self.read(&sender, &runtime, chunk) {
                     let _ = sender.blocking_send(Err(error));
                 }
             });
@@ -66,11 +67,13 @@ impl Feed {
 
     fn read(
         &self,
-        sender: &mpsc::Sender<Result<Work, Error>>,
+        sender: &mpsc::Sender<Result<Vec<Work>, Error>>,
         runtime: &tokio::runtime::Handle,
+        chunk: usize,
     ) -> Result<(), Error> {
         let plan_failed = |e: crate::plan::file::Error| Error::Plan(e.to_string());
         let mut entries = self.plan.steps(self.load).map_err(plan_failed)?;
+        let mut waiting: Vec<Work> = Vec::with_capacity(chunk);
         while let Some(entry) = entries.next() {
             let (bundle, steps) = match entry.map_err(plan_failed)? {
                 Entry::Step(step) => (None, vec![step]),
@@ -101,20 +104,28 @@ impl Feed {
                 .iter()
                 .map(|step| wire_span(step, bundle).length)
                 .sum();
-            let permit = runtime.block_on(self.budget.acquire(size));
+            let permit = match self.budget.try_acquire(size) {
+                Some(permit) => permit,
+                None => {
+                    // What waits here holds a part of the budget: it must go before more is waited for.
+                    if !hand_over(sender, &mut waiting) {
+                        return Ok(());
+                    }
+                    runtime.block_on(self.budget.acquire(size))
+                }
+            };
             let bodies = read_bodies(&self.bodies, &self.plan, &steps, bundle)?;
-            if sender
-                .blocking_send(Ok(Work {
-                    steps,
-                    bundle,
-                    bodies,
-                    permit,
-                }))
-                .is_err()
-            {
+            waiting.push(Work {
+                steps,
+                bundle,
+                bodies,
+                permit,
+            });
+            if waiting.len() >= chunk && !hand_over(sender, &mut waiting) {
                 return Ok(());
             }
         }
+        hand_over(sender, &mut waiting);
         Ok(())
     }
 
@@ -127,6 +138,14 @@ impl Feed {
             })
             .collect()
     }
+}
+
+/// How many chunks may wait to be sent.
+const CHUNKS: usize = 2;
+
+/// Hands a chunk over; tells whether anybody still wants more.
+fn hand_over(sender: &mpsc::Sender<Result<Vec<Work>, Error>>, waiting: &mut Vec<Work>) -> bool {
+    waiting.is_empty() || sender.blocking_send(Ok(std::mem::take(waiting))).is_ok()
 }
 
 /// Returns the bytes of a record that go to the wire.

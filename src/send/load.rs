@@ -10,7 +10,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+};
 
 use super::{
     Error, Setup, compare,
@@ -21,8 +28,10 @@ use super::{
 };
 use crate::{
     event::{Event, LoadId},
+    gate::Verdict,
     journal::{Ending, Settlement},
     manifest::LoadSettings,
+    plan::Step,
     record::{Interaction, Outcome},
 };
 
@@ -36,17 +45,18 @@ const WINDOW: usize = 8 * 1024;
 /// waits for the journal. Few, because what is intended and not settled is in doubt after a crash.
 const READY_PER_SLOT: usize = 2;
 
+/// How many settlements are written together at the most.
+const SETTLED_TOGETHER: usize = 256;
+
 /// Carries one load to its end.
 pub(super) async fn run(setup: Arc<Setup>, id: LoadId) -> Result<(), Error> {
     let settings = Arc::new(setup.plan.header.loads[id.0 as usize].clone());
     let Some(link) = setup.links.get(&settings.target) else {
-        return Err(Error::Plan(format!(
-            "there is no connection to target `{}`",
-            settings.target
-        )));
+        let message = format!("there is no connection to target `{}`", settings.target);
+        return Err(Error::Plan(message));
     };
-    let ready = link.slots as usize * READY_PER_SLOT;
-    let mut feed = Feed {
+    let slots = link.slots as usize;
+    let feed = Feed {
         plan: Arc::clone(&setup.plan),
         bodies: Arc::clone(&setup.bodies),
         budget: Arc::clone(&setup.budget),
@@ -54,31 +64,51 @@ pub(super) async fn run(setup: Arc<Setup>, id: LoadId) -> Result<(), Error> {
         stop: setup.stop.clone(),
         load: id,
     }
-    .start(ready);
+    .start(std::cmp::max(slots / 2, 1));
+    let (settler, settled) = mpsc::channel(WINDOW);
     let load = Arc::new(Load {
         id,
         settings,
         link: link.clone(),
-        ready: Semaphore::new(ready),
         records: setup.plan.summary.records(),
+        settler,
         setup,
     });
+    let settling = tokio::spawn(settle_all(Arc::clone(&load.setup), id, settled));
+    let sent = send_all(&load, feed, slots * READY_PER_SLOT).await;
+    // The last sender goes with the load; then the settler has written all that came.
+    drop(load);
+    let settled = finished(settling.await);
+    sent.and(settled)
+}
+
+/// Gives every request a task, until the feed or the run is over.
+async fn send_all(
+    load: &Arc<Load>,
+    mut feed: mpsc::Receiver<Result<Vec<Work>, Error>>,
+    ready: usize,
+) -> Result<(), Error> {
     let stop = load.setup.stop.clone();
+    let ready = Arc::new(Semaphore::new(ready));
     let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
+    let mut chunk: Vec<Work> = Vec::new();
     loop {
+        let wanted = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
             () = stop.stopping() => break,
             Some(joined) = tasks.join_next(), if !tasks.is_empty() => finished(joined)?,
-            work = feed.recv(), if tasks.len() < WINDOW => match work {
+            permit = Arc::clone(&ready).acquire_many_owned(wanted), if wanted > 0 => {
+                start(load, &mut tasks, std::mem::take(&mut chunk), permit.ok());
+            }
+            next = feed.recv(), if wanted == 0 && tasks.len() < WINDOW => match next {
                 None => break,
-                Some(work) => {
-                    tasks.spawn(Arc::clone(&load).carry(work?));
-                }
+                Some(next) => chunk = next?,
             },
         }
     }
     // What the feed still holds gives its bytes back, and its thread ends.
+    drop(chunk);
     feed.close();
     while feed.recv().await.is_some() {}
     loop {
@@ -96,6 +126,84 @@ pub(super) async fn run(setup: Arc<Setup>, id: LoadId) -> Result<(), Error> {
     }
 }
 
+/// Starts the requests of a chunk. Its records are intended together, by whichever task comes first.
+fn start(
+    load: &Arc<Load>,
+    tasks: &mut JoinSet<Result<(), Error>>,
+    chunk: Vec<Work>,
+    mut permits: Option<OwnedSemaphorePermit>,
+) {
+    let doubtful: Vec<u64> = chunk
+        .iter()
+        .flat_map(|work| doubtful(&work.steps))
+        .filter(|&record| !load.setup.earlier.is_interrupted(record))
+        .collect();
+    let ledger = Arc::clone(&load.setup.ledger);
+    let intended: Intended = async move {
+        if doubtful.is_empty() {
+            Ok(())
+        } else {
+            ledger.intend(&doubtful).await
+        }
+    }
+    .boxed()
+    .shared();
+    for work in chunk {
+        let permit = permits.as_mut().and_then(|permits| permits.split(1));
+        tasks.spawn(Arc::clone(load).carry(work, intended.clone(), permit));
+    }
+}
+
+/// The records of a chunk stand in the journal as about to be sent.
+type Intended = Shared<BoxFuture<'static, Result<(), crate::journal::Error>>>;
+
+/// Returns the records that must not be sent twice.
+fn doubtful(steps: &[Step]) -> impl Iterator<Item = u64> {
+    steps
+        .iter()
+        .filter(|step| {
+            !step
+                .action
+                .interaction()
+                .is_some_and(Interaction::is_idempotent)
+        })
+        .map(|step| step.number)
+}
+
+/// A settlement, and the size of its record.
+type Sized = (Settlement, u64);
+
+/// Writes down what became of records, as many together as have come, and tells those who watch.
+async fn settle_all(
+    setup: Arc<Setup>,
+    load: LoadId,
+    mut settled: mpsc::Receiver<Vec<Sized>>,
+) -> Result<(), Error> {
+    let mut batch = Vec::new();
+    while settled.recv_many(&mut batch, SETTLED_TOGETHER).await > 0 {
+        let (settlements, told): (Vec<Settlement>, Vec<(Outcome, u64)>) = batch
+            .drain(..)
+            .flatten()
+            .map(|(settlement, bytes)| {
+                let outcome = settlement.line.outcome;
+                (settlement, (outcome, bytes))
+            })
+            .unzip();
+        if let Err(error) = setup.ledger.settle(settlements).await {
+            setup.stop.fail();
+            return Err(error.into());
+        }
+        for (outcome, bytes) in told {
+            setup.observe.observe(&Event::Settled {
+                load,
+                outcome,
+                bytes,
+            });
+        }
+    }
+    Ok(())
+}
+
 fn finished(joined: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
     joined.unwrap_or_else(|error| Err(Error::Plan(format!("a task failed: {error}"))))
 }
@@ -105,66 +213,59 @@ struct Load {
     id: LoadId,
     settings: Arc<LoadSettings>,
     link: super::Link,
-    ready: Semaphore,
     records: u64,
+    settler: mpsc::Sender<Vec<Sized>>,
     setup: Arc<Setup>,
 }
 
 impl Load {
-    /// Carries one request to its end and settles its records.
-    async fn carry(self: Arc<Self>, work: Work) -> Result<(), Error> {
+    /// Carries one request to its end and hands over what became of its records.
+    async fn carry(
+        self: Arc<Self>,
+        work: Work,
+        intended: Intended,
+        ready: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
         let sizes: HashMap<u64, u64> = work
             .steps
             .iter()
             .map(|step| (step.number, step.body.length))
             .collect();
-        let settlements = self.send(work).await?;
+        let settlements = self.send(work, intended, ready).await?;
+        if settlements.is_empty() {
+            return Ok(());
+        }
         self.count_failures(&settlements);
-        let outcomes: Vec<(u64, Outcome)> = settlements
-            .iter()
-            .map(|s| (s.line.record, s.line.outcome))
+        let sized = settlements
+            .into_iter()
+            .map(|settlement| {
+                let bytes = sizes
+                    .get(&settlement.line.record)
+                    .copied()
+                    .unwrap_or_default();
+                (settlement, bytes)
+            })
             .collect();
-        if !settlements.is_empty() {
-            self.setup.ledger.settle(settlements).await?;
-        }
-        for (record, outcome) in outcomes {
-            let bytes = sizes.get(&record).copied().unwrap_or_default();
-            self.setup.observe.observe(&Event::Settled {
-                load: self.id,
-                outcome,
-                bytes,
-            });
-        }
+        // Nobody takes it only when the journal has failed, and that is reported where it happened.
+        let _ = self.settler.send(sized).await;
         Ok(())
     }
 
-    async fn send(self: &Arc<Self>, work: Work) -> Result<Vec<Settlement>, Error> {
-        // A closed semaphore does not happen: it lives as long as the load.
-        let ready = self.ready.acquire().await.ok();
-        let doubtful: Vec<u64> = work
-            .steps
-            .iter()
-            .filter(|step| {
-                !step
-                    .action
-                    .interaction()
-                    .is_some_and(Interaction::is_idempotent)
-            })
-            .map(|step| step.number)
-            .collect();
+    async fn send(
+        &self,
+        work: Work,
+        intended: Intended,
+        ready: Option<OwnedSemaphorePermit>,
+    ) -> Result<Vec<Settlement>, Error> {
+        let doubtful: Vec<u64> = doubtful(&work.steps).collect();
         if let Some(in_doubt) = self.in_doubt(&doubtful) {
             return Ok(in_doubt);
-        }
-        if self.setup.stop.is_stopping() {
-            return Ok(Vec::new());
         }
         let work = match self.compare(work).await {
             Ok(settled) => return Ok(settled),
             Err(work) => work,
         };
-        if !doubtful.is_empty() {
-            self.setup.ledger.intend(&doubtful).await?;
-        }
+        intended.await?;
         let on_wire = Arc::new(AtomicBool::new(false));
         let mut batch = Batch::new(
             work,
@@ -178,7 +279,7 @@ impl Load {
         tokio::select! {
             biased;
             conclusion = self.link.gate.carry(&mut batch) => {
-                if let crate::gate::Verdict::Stop(reason) = &conclusion.verdict {
+                if let Verdict::Stop(reason) = &conclusion.verdict {
                     let hint = reason.hint();
                     self.setup.stop.end(Ending::Target, &reason.to_string(), hint);
                 }
