@@ -15,6 +15,4 @@ mod reports;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
-mod support {
-    pub(crate) mod data;
-}
+mod support;

@@ -97,7 +97,9 @@ async fn serve(dir: &std::path::Path) -> Result<(Option<Server>, url::Url, Optio
             let (url, token) = (server.url().clone(), server.token().map(str::to_owned));
             Ok((Some(server), url, token))
         }
-        Ok(Opened::Running { url, token, .. }) => Ok((None, url, token)),
+        Ok(Opened::Running { url, token, .. }) => {
+            Ok((None, url, token.map(|token| token.expose().to_owned())))
+        }
         Err(error) => Err(Error::new(Exit::Target, error)),
     }
 }

@@ -1,412 +1,462 @@
-//! Datasets, operations, FHIR stores and their counts: the admin half of the API.
+//! Datasets, operations and FHIR stores: the administrative part of the API.
+//!
+//! One change at a time: it is written to the database, then to the [`Registry`](super::registry::Registry).
 
-use super::error::{Failure, Reply};
+use std::collections::BTreeMap;
+
 use http::{Method, StatusCode};
-use rusqlite::{Connection, OptionalExtension as _, params};
-use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use rusqlite::params;
 
-/// The fields of a `FhirStore` a client may set (discovery document v1 and v1beta1).
-const FIELDS: &[&str] = &[
-    "bulkExportGcsDestination",
-    "complexDataTypeReferenceParsing",
-    "consentConfig",
-    "defaultSearchHandlingStrict",
-    "disableReferentialIntegrity",
-    "disableResourceVersioning",
-    "enableHistoryModifications",
-    "enableUpdateCreate",
-    "labels",
-    "notificationConfig",
-    "notificationConfigs",
-    "searchConfig",
-    "streamConfigs",
-    "validationConfig",
-    "version",
-];
+use super::database::Session;
+use super::json::{Json, Object};
+use super::registry::Store;
+use super::reply::{Refusal, Reply};
+use super::route::Route;
+use super::serve::App;
+use super::settings::{DATASET, FHIR_STORE};
 
-/// The fields that cannot be changed after creation.
-const FIXED: &[&str] = &[
-    "disableReferentialIntegrity",
-    "disableResourceVersioning",
-    "version",
-    "name",
-];
+/// Default and greatest size of a page of a list (Healthcare API, `pageSize`).
+const PAGE: (usize, usize) = (100, 1000);
 
-/// One admin request: the segments after `projects/{p}/locations/{l}`, decoded.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    /// `projects/{p}/locations/{l}`.
-    pub(super) parent: String,
-    pub(super) path: Vec<String>,
-    pub(super) query: HashMap<String, String>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Request {
-    fn object(&self) -> Result<Map<String, Value>, Failure> {
-        if self.body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Map::new());
-        }
-        serde_json::from_slice(&self.body)
-            .map_err(|error| bad(format!("Invalid JSON payload received. {error}")))
-    }
-
-    fn id(&self, name: &str) -> Result<&str, Failure> {
-        let id = self.query.get(name).map_or("", String::as_str);
-        let fits = (1..=256).contains(&id.len())
-            && id
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if fits {
-            Ok(id)
-        } else {
-            Err(bad(format!(
-                "{name} must be 1 to 256 letters, digits, '_', '-' or '.'"
-            )))
-        }
-    }
-}
-
-fn bad(message: impl Into<String>) -> Failure {
-    Failure::google(StatusCode::BAD_REQUEST, message)
-}
-
-fn ok(body: &Value) -> Reply {
-    Reply::json(StatusCode::OK, body)
-}
-
-fn missing(what: &str, name: &str) -> Failure {
-    Failure::google(StatusCode::NOT_FOUND, format!("{what} not found: {name}"))
-}
-
-/// Answers an admin request.
-pub(super) fn answer(db: &Connection, request: &Request) -> Result<Reply, Failure> {
-    let parent = &request.parent;
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (&request.method, path.as_slice()) {
-        (&Method::POST, ["datasets"]) => create_dataset(db, request),
-        (&Method::GET, ["datasets"]) => list(
-            db,
-            request,
-            "datasets",
-            "SELECT name, body FROM datasets WHERE name >= ?1 || '/datasets/' AND name < ?1 || '/datasets0' AND name > ?2 ORDER BY name LIMIT ?3",
-            parent,
-        ),
-        (&Method::GET, ["datasets", d]) => one(
-            db,
-            "dataset",
-            "SELECT body FROM datasets WHERE name = ?",
-            &format!("{parent}/datasets/{d}"),
-        ),
-        (&Method::DELETE, ["datasets", d]) => delete_dataset(db, &format!("{parent}/datasets/{d}")),
-        (method, ["datasets", d, rest @ ..]) => {
-            let dataset = format!("{parent}/datasets/{d}");
-            match (method, rest) {
-                (&Method::GET, ["operations", o]) => one(
-                    db,
-                    "operation",
-                    "SELECT body FROM operations WHERE name = ?",
-                    &format!("{dataset}/operations/{o}"),
-                ),
-                (&Method::GET, ["operations"]) => list(
-                    db,
-                    request,
-                    "operations",
-                    "SELECT name, body FROM operations WHERE dataset = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
-                    &dataset,
-                ),
-                (&Method::POST, ["fhirStores"]) => create_store(db, request, &dataset),
-                (&Method::GET, ["fhirStores"]) => {
-                    one(
-                        db,
-                        "dataset",
-                        "SELECT body FROM datasets WHERE name = ?",
-                        &dataset,
-                    )?;
-                    list(
-                        db,
-                        request,
-                        "fhirStores",
-                        "SELECT name, body FROM stores WHERE dataset = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
-                        &dataset,
-                    )
-                }
-                (method, ["fhirStores", f]) => store(db, request, method, &dataset, f),
-                _ => Err(unknown(request)),
-            }
-        }
-        _ => Err(unknown(request)),
-    }
-}
-
-fn unknown(request: &Request) -> Failure {
-    Failure::google(
+fn not_found() -> Refusal {
+    Refusal::google(
         StatusCode::NOT_FOUND,
-        format!(
-            "the local store has no method {} {}/{}",
-            request.method,
-            request.parent,
-            request.path.join("/")
-        ),
+        "The requested URL was not found on this server.",
     )
 }
 
-fn body(db: &Connection, what: &str, sql: &str, name: &str) -> Result<Value, Failure> {
-    let found: Option<String> = db
-        .prepare_cached(sql)?
-        .query_row([name], |row| row.get(0))
-        .optional()?;
-    let found = found.ok_or_else(|| missing(what, name))?;
-    Ok(serde_json::from_str(&found).unwrap_or_default())
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::google(StatusCode::BAD_REQUEST, message)
 }
 
-fn one(db: &Connection, what: &str, sql: &str, name: &str) -> Result<Reply, Failure> {
-    Ok(ok(&body(db, what, sql, name)?))
+fn ok(body: &Json) -> Reply {
+    Reply::admin(StatusCode::OK, body)
 }
 
-/// Answers a list, paged by name; the token is the last name of the page before.
-fn list(
-    db: &Connection,
-    request: &Request,
-    field: &str,
-    sql: &str,
-    parent: &str,
-) -> Result<Reply, Failure> {
-    let size = match request
-        .query
-        .get("pageSize")
-        .map(|size| size.parse::<usize>())
-    {
-        None | Some(Ok(0)) => 100,
-        Some(Ok(size)) => size.min(1000),
-        Some(Err(_)) => return Err(bad("pageSize must be a number")),
-    };
-    let after = request.query.get("pageToken").map_or("", String::as_str);
-    let mut rows: Vec<(String, String)> = db
-        .prepare_cached(sql)?
-        .query_map(
-            params![parent, after, i64::try_from(size + 1).unwrap_or(i64::MAX)],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?
-        .collect::<Result<_, _>>()?;
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let mut answer = Map::new();
-    if let Some((name, _)) = rows.last().filter(|_| more) {
-        answer.insert("nextPageToken".into(), name.clone().into());
-    }
-    let all = rows
+fn parameter<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    query
         .iter()
-        .map(|(_, body)| serde_json::from_str(body).unwrap_or_default());
-    answer.insert(field.into(), Value::Array(all.collect()));
-    Ok(ok(&Value::Object(answer)))
+        .find(|(found, _)| found == name)
+        .map(|(_, value)| value.as_str())
 }
 
-fn exists(db: &Connection, sql: &str, name: &str) -> Result<bool, Failure> {
-    Ok(db.prepare_cached(sql)?.exists([name])?)
+/// Reads the id of a new dataset or store: `[\p{L}\p{N}_\-\.]{1,256}`.
+fn new_id<'a>(query: &'a [(String, String)], name: &str) -> Result<&'a str, Refusal> {
+    let id = parameter(query, name).unwrap_or_default();
+    let length = id.chars().count();
+    if !(1..=256).contains(&length)
+        || !id
+            .chars()
+            .all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.'))
+    {
+        return Err(invalid(format!(
+            "invalid {name} \"{id}\": it must match [\\p{{L}}\\p{{N}}_\\-\\.]{{1,256}}"
+        )));
+    }
+    Ok(id)
 }
 
-/// Creates a dataset. The answer is an operation still running, as the API's is; the next look finds it done.
-fn create_dataset(db: &Connection, request: &Request) -> Result<Reply, Failure> {
-    let name = format!("{}/datasets/{}", request.parent, request.id("datasetId")?);
-    if exists(db, "SELECT 1 FROM datasets WHERE name = ?", &name)? {
-        return Err(Failure::google(
+/// Cuts a page out of a list that is sorted by name.
+fn page(
+    key: &str,
+    items: impl Iterator<Item = (String, Json)>,
+    query: &[(String, String)],
+) -> Result<Reply, Refusal> {
+    let size = match parameter(query, "pageSize") {
+        None | Some("" | "0") => PAGE.0,
+        Some(text) => text
+            .parse::<usize>()
+            .map_err(|_| invalid("invalid pageSize"))?
+            .min(PAGE.1),
+    };
+    let after = parameter(query, "pageToken").unwrap_or_default();
+    let mut found: Vec<(String, Json)> = items
+        .filter(|(name, _)| name.as_str() > after)
+        .take(size + 1)
+        .collect();
+    let mut body = Object::new();
+    if found.len() > size {
+        found.truncate(size);
+        if let Some((name, _)) = found.last() {
+            body.insert("nextPageToken".to_owned(), Json::text(name.as_str()));
+        }
+    }
+    if !found.is_empty() {
+        body.insert(
+            key.to_owned(),
+            Json::List(found.into_iter().map(|(_, item)| item).collect()),
+        );
+    }
+    Ok(ok(&Json::Object(body)))
+}
+
+/// Those of the map whose name begins with the parent's.
+fn below<'a, T>(
+    map: &'a BTreeMap<String, T>,
+    parent: &str,
+) -> impl Iterator<Item = (&'a String, &'a T)> + use<'a, T> {
+    let prefix = parent.to_owned();
+    map.range(parent.to_owned()..)
+        .take_while(move |(name, _)| name.starts_with(&prefix))
+}
+
+/// Answers an administrative call.
+pub(super) async fn answer(
+    app: &App,
+    method: &Method,
+    route: Route,
+    query: &[(String, String)],
+    body: &[u8],
+) -> Result<Reply, Refusal> {
+    if *method != Method::GET {
+        // One change at a time, so that memory and database stay the same.
+        let _turn = app.administration.lock().await;
+        return change(app, method, route, query, body).await;
+    }
+    if let Route::Metrics { name } = &route {
+        return metrics(app, name).await;
+    }
+    let registry = app.registry();
+    match route {
+        Route::Datasets { location } => {
+            let items = below(&registry.datasets, &format!("{location}/datasets/"));
+            page(
+                "datasets",
+                items.map(|(name, fields)| (name.clone(), Json::Object(fields.clone()))),
+                query,
+            )
+        }
+        Route::Dataset { name } => Ok(ok(&Json::Object(registry.dataset(&name)?.clone()))),
+        Route::Operations { dataset } => {
+            registry.dataset(&dataset)?;
+            let items = below(&registry.operations, &format!("{dataset}/operations/"));
+            page(
+                "operations",
+                items.map(|(name, body)| (name.clone(), body.clone())),
+                query,
+            )
+        }
+        Route::Operation { name } => match registry.operations.get(&name) {
+            Some(operation) => Ok(ok(operation)),
+            None => Err(Refusal::google(
+                StatusCode::NOT_FOUND,
+                format!("operation not found: {name}"),
+            )),
+        },
+        Route::Stores { dataset } => {
+            registry.parent(&dataset)?;
+            let label = label_filter(parameter(query, "filter").unwrap_or_default())?;
+            let items =
+                below(&registry.stores, &format!("{dataset}/fhirStores/")).filter(|(_, store)| {
+                    label.as_ref().is_none_or(|(key, value)| {
+                        let labels = store.fields.get("labels").and_then(Json::as_object);
+                        labels
+                            .and_then(|labels| labels.get(key))
+                            .and_then(Json::as_text)
+                            == Some(value)
+                    })
+                });
+            page(
+                "fhirStores",
+                items.map(|(name, store)| (name.clone(), Json::Object(store.fields.clone()))),
+                query,
+            )
+        }
+        Route::Store { dataset, name } => {
+            registry.parent(&dataset)?;
+            Ok(ok(&Json::Object(registry.store(&name)?.fields.clone())))
+        }
+        _ => Err(not_found()),
+    }
+}
+
+/// Reads `labels.key=value`, the only form of filter that the API has for stores.
+fn label_filter(filter: &str) -> Result<Option<(String, String)>, Refusal> {
+    if filter.is_empty() {
+        return Ok(None);
+    }
+    let pair = filter
+        .strip_prefix("labels.")
+        .and_then(|rest| rest.split_once('='));
+    let (key, value) = pair.ok_or_else(|| invalid("invalid filter: expected labels.key=value"))?;
+    Ok(Some((key.to_owned(), value.trim_matches('"').to_owned())))
+}
+
+async fn change(
+    app: &App,
+    method: &Method,
+    route: Route,
+    query: &[(String, String)],
+    body: &[u8],
+) -> Result<Reply, Refusal> {
+    match (method, route) {
+        (&Method::POST, Route::Datasets { location }) => {
+            create_dataset(app, &location, query, body).await
+        }
+        (&Method::PATCH, Route::Dataset { name }) => {
+            let current = app.registry().dataset(&name)?.clone();
+            let fields = DATASET.patch(
+                &current,
+                &DATASET.read(body)?,
+                parameter(query, "updateMask"),
+            )?;
+            save(
+                app,
+                "UPDATE dataset SET body = ?2 WHERE name = ?1",
+                &name,
+                &fields,
+            )
+            .await?;
+            app.registry_mut().datasets.insert(name, fields.clone());
+            Ok(ok(&Json::Object(fields)))
+        }
+        (&Method::DELETE, Route::Dataset { name }) => delete_dataset(app, name).await,
+        (&Method::POST, Route::Stores { dataset }) => {
+            create_store(app, &dataset, query, body).await
+        }
+        (&Method::PATCH, Route::Store { dataset, name }) => {
+            app.registry().parent(&dataset)?;
+            let store = app.registry().store(&name)?;
+            let mask = parameter(query, "updateMask").filter(|mask| !mask.is_empty());
+            let mask = mask.ok_or_else(|| invalid("update_mask is required"))?;
+            let fields = FHIR_STORE.patch(&store.fields, &FHIR_STORE.read(body)?, Some(mask))?;
+            save(
+                app,
+                "UPDATE store SET body = ?2 WHERE name = ?1",
+                &name,
+                &fields,
+            )
+            .await?;
+            app.registry_mut()
+                .stores
+                .insert(name.clone(), Store::new(store.key, name, fields.clone()));
+            Ok(ok(&Json::Object(fields)))
+        }
+        (&Method::DELETE, Route::Store { dataset, name }) => {
+            app.registry().parent(&dataset)?;
+            let key = app.registry().store(&name)?.key;
+            app.database
+                .write(move |session| delete_rows(session, key))
+                .await?;
+            app.registry_mut().stores.remove(&name);
+            Ok(ok(&Json::Object(Object::new())))
+        }
+        _ => Err(not_found()),
+    }
+}
+
+/// Writes the fields of something that has a name; the statement takes the name and the body.
+async fn save(app: &App, sql: &'static str, name: &str, fields: &Object) -> Result<i64, Refusal> {
+    let (name, body) = (name.to_owned(), Json::Object(fields.clone()).to_string());
+    app.database
+        .write(move |session| {
+            session.connection.execute(sql, params![name, body])?;
+            Ok(session.connection.last_insert_rowid())
+        })
+        .await
+}
+
+async fn create_dataset(
+    app: &App,
+    location: &str,
+    query: &[(String, String)],
+    body: &[u8],
+) -> Result<Reply, Refusal> {
+    let name = format!("{location}/datasets/{}", new_id(query, "datasetId")?);
+    let mut fields = DATASET.read(body)?;
+    fields.insert("name".to_owned(), Json::text(name.as_str()));
+    if app.registry().datasets.contains_key(&name) {
+        return Err(Refusal::google(
             StatusCode::CONFLICT,
-            format!("already exists: {name}"),
+            format!("Dataset already exists: {name}"),
         ));
     }
-    let mut dataset = request.object()?;
-    dataset.retain(|field, _| matches!(field.as_str(), "timeZone" | "encryptionSpec"));
-    dataset.insert("name".into(), name.clone().into());
-    let now = jiff::Timestamp::now().to_string();
-    let operation = format!("{name}/operations/{}", uuid::Uuid::new_v4().as_u128() >> 65);
-    let metadata = json!({
-        "@type": "type.googleapis.com/google.cloud.healthcare.v1.OperationMetadata",
-        "apiMethodName": "google.cloud.healthcare.v1.dataset.DatasetService.CreateDataset",
-        "createTime": now,
-    });
-    let mut response = dataset.clone();
-    response.insert(
-        "@type".into(),
-        "type.googleapis.com/google.cloud.healthcare.v1.dataset.Dataset".into(),
-    );
-    let mut ended = metadata.clone();
-    ended["endTime"] = now.into();
-    let done = json!({"name": operation, "metadata": ended, "done": true, "response": response});
-    db.prepare_cached("INSERT INTO datasets (name, body) VALUES (?, ?)")?
-        .execute(params![name, Value::Object(dataset).to_string()])?;
-    db.prepare_cached("INSERT INTO operations (name, dataset, body) VALUES (?, ?, ?)")?
-        .execute(params![operation, name, done.to_string()])?;
-    Ok(ok(&json!({"name": operation, "metadata": metadata})))
+    let (dataset, body) = (name.clone(), Json::Object(fields.clone()));
+    let (operation, started, done) = app
+        .database
+        .write(move |session| {
+            let sql = "INSERT INTO dataset (name, body) VALUES (?1, ?2)";
+            session
+                .connection
+                .execute(sql, params![dataset, body.to_string()])?;
+            let (start, end) = (session.clock.tick(), session.clock.tick());
+            let operation = format!("{dataset}/operations/{}", start.0);
+            let metadata = |end: Option<Json>| {
+                let mut metadata = Object::from([
+                    (
+                        "@type".to_owned(),
+                        Json::text(
+                            "type.googleapis.com/google.cloud.healthcare.v1.OperationMetadata",
+                        ),
+                    ),
+                    (
+                        "apiMethodName".to_owned(),
+                        Json::text(
+                            "google.cloud.healthcare.v1.dataset.DatasetService.CreateDataset",
+                        ),
+                    ),
+                    ("createTime".to_owned(), Json::Text(start.rfc3339())),
+                ]);
+                if let Some(end) = end {
+                    metadata.insert("endTime".to_owned(), end);
+                }
+                Json::Object(metadata)
+            };
+            let started = Json::object([
+                ("metadata", metadata(None)),
+                ("name", Json::text(operation.as_str())),
+            ]);
+            let mut response = body.as_object().cloned().unwrap_or_default();
+            response.insert(
+                "@type".to_owned(),
+                Json::text("type.googleapis.com/google.cloud.healthcare.v1.dataset.Dataset"),
+            );
+            let done = Json::object([
+                ("done", Json::Bool(true)),
+                ("metadata", metadata(Some(Json::Text(end.rfc3339())))),
+                ("name", Json::text(operation.as_str())),
+                ("response", Json::Object(response)),
+            ]);
+            let sql = "INSERT INTO operation (name, body) VALUES (?1, ?2)";
+            session
+                .connection
+                .execute(sql, params![operation, done.to_string()])?;
+            Ok((operation, started, done))
+        })
+        .await?;
+    let mut registry = app.registry_mut();
+    registry.datasets.insert(name, fields);
+    registry.operations.insert(operation, done);
+    Ok(ok(&started))
 }
 
-fn delete_dataset(db: &Connection, name: &str) -> Result<Reply, Failure> {
-    body(
-        db,
-        "dataset",
-        "SELECT body FROM datasets WHERE name = ?",
-        name,
-    )?;
-    let keys: Vec<i64> = db
-        .prepare_cached("SELECT key FROM stores WHERE dataset = ?")?
-        .query_map([name], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for key in keys {
-        drop_store(db, key)?;
+async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
+    let prefix = format!("{name}/");
+    let (stores, operations) = {
+        let registry = app.registry();
+        registry.dataset(&name)?;
+        let stores: Vec<(String, i64)> = below(&registry.stores, &prefix)
+            .map(|(name, store)| (name.clone(), store.key))
+            .collect();
+        let operations: Vec<String> = below(&registry.operations, &prefix)
+            .map(|(name, _)| name.clone())
+            .collect();
+        (stores, operations)
+    };
+    let keys: Vec<i64> = stores.iter().map(|(_, key)| *key).collect();
+    let (dataset, gone) = (name.clone(), operations.clone());
+    app.database
+        .write(move |session| {
+            for key in keys {
+                delete_rows(session, key)?;
+            }
+            for operation in gone {
+                session
+                    .connection
+                    .execute("DELETE FROM operation WHERE name = ?1", params![operation])?;
+            }
+            session
+                .connection
+                .execute("DELETE FROM dataset WHERE name = ?1", params![dataset])?;
+            Ok(())
+        })
+        .await?;
+    let mut registry = app.registry_mut();
+    registry.datasets.remove(&name);
+    for (name, _) in stores {
+        registry.stores.remove(&name);
     }
-    db.prepare_cached("DELETE FROM operations WHERE dataset = ?")?
-        .execute([name])?;
-    db.prepare_cached("DELETE FROM datasets WHERE name = ?")?
-        .execute([name])?;
-    Ok(ok(&json!({})))
+    for name in operations {
+        registry.operations.remove(&name);
+    }
+    Ok(ok(&Json::Object(Object::new())))
 }
 
-fn drop_store(db: &Connection, key: i64) -> Result<(), Failure> {
-    for sql in [
-        "DELETE FROM resources WHERE store = ?",
-        "DELETE FROM history WHERE store = ?",
-        "DELETE FROM identifiers WHERE store = ?",
-        "DELETE FROM tags WHERE store = ?",
-        "DELETE FROM stores WHERE key = ?",
-    ] {
-        db.prepare_cached(sql)?.execute([key])?;
+async fn create_store(
+    app: &App,
+    dataset: &str,
+    query: &[(String, String)],
+    body: &[u8],
+) -> Result<Reply, Refusal> {
+    app.registry().parent(dataset)?;
+    let name = format!("{dataset}/fhirStores/{}", new_id(query, "fhirStoreId")?);
+    let mut fields = FHIR_STORE.read(body)?;
+    match fields.get("version").and_then(Json::as_text) {
+        Some("R4") => {}
+        None => {
+            return Err(invalid(
+                "the field version is required: one of DSTU2, STU3, R4, R5",
+            ));
+        }
+        Some(other) => {
+            return Err(invalid(format!(
+                "the local store supports FHIR version R4 only, found {other}"
+            )));
+        }
     }
+    fields.insert("name".to_owned(), Json::text(name.as_str()));
+    if app.registry().stores.contains_key(&name) {
+        return Err(Refusal::google(
+            StatusCode::CONFLICT,
+            format!("FHIR store already exists: {name}"),
+        ));
+    }
+    let key = save(
+        app,
+        "INSERT INTO store (name, body) VALUES (?1, ?2)",
+        &name,
+        &fields,
+    )
+    .await?;
+    app.registry_mut()
+        .stores
+        .insert(name.clone(), Store::new(key, name, fields.clone()));
+    Ok(ok(&Json::Object(fields)))
+}
+
+fn delete_rows(session: &mut Session, key: i64) -> Result<(), Refusal> {
+    for table in ["token", "history", "resource"] {
+        session.connection.execute(
+            &format!("DELETE FROM {table} WHERE store = ?1"),
+            params![key],
+        )?;
+    }
+    session
+        .connection
+        .execute("DELETE FROM store WHERE key = ?1", params![key])?;
     Ok(())
 }
 
-fn create_store(db: &Connection, request: &Request, dataset: &str) -> Result<Reply, Failure> {
-    let name = format!("{dataset}/fhirStores/{}", request.id("fhirStoreId")?);
-    if !exists(db, "SELECT 1 FROM datasets WHERE name = ?", dataset)? {
-        return Err(Failure::google(
-            StatusCode::FORBIDDEN,
-            format!("Permission denied on resource {dataset} (or it may not exist)."),
-        ));
-    }
-    if exists(db, "SELECT 1 FROM stores WHERE name = ?", &name)? {
-        return Err(Failure::google(
-            StatusCode::CONFLICT,
-            format!("already exists: {name}"),
-        ));
-    }
-    let mut store = request.object()?;
-    known(&store)?;
-    store.remove("name");
-    match store.get("version").and_then(Value::as_str) {
-        Some("R4") => {}
-        None => return Err(bad("FHIR version must be specified")),
-        Some(other @ ("DSTU2" | "STU3" | "R5")) => {
-            return Err(bad(format!(
-                "the local store keeps FHIR R4 only, not {other}; create the store with version R4"
-            )));
-        }
-        Some(_) => return Err(bad("version must be one of DSTU2, STU3, R4, R5")),
-    }
-    store.insert("name".into(), name.clone().into());
-    let body = Value::Object(store);
-    db.prepare_cached("INSERT INTO stores (name, dataset, body) VALUES (?, ?, ?)")?
-        .execute(params![name, dataset, body.to_string()])?;
-    Ok(ok(&body))
-}
-
-fn known(store: &Map<String, Value>) -> Result<(), Failure> {
-    match store
-        .keys()
-        .find(|field| *field != "name" && !FIELDS.contains(&field.as_str()))
-    {
-        Some(field) => Err(bad(format!(
-            "Invalid JSON payload received. Unknown name \"{field}\" at 'fhir_store': Cannot find field."
-        ))),
-        None => Ok(()),
-    }
-}
-
-fn store(
-    db: &Connection,
-    request: &Request,
-    method: &Method,
-    dataset: &str,
-    segment: &str,
-) -> Result<Reply, Failure> {
-    const FIND: &str = "SELECT body FROM stores WHERE name = ?";
-    let (id, verb) = segment
-        .split_once(':')
-        .map_or((segment, None), |(id, verb)| (id, Some(verb)));
-    let name = format!("{dataset}/fhirStores/{id}");
-    if *method == Method::DELETE && !exists(db, "SELECT 1 FROM datasets WHERE name = ?", dataset)? {
-        return Err(Failure::google(
-            StatusCode::FORBIDDEN,
-            format!("Permission denied on resource {dataset} (or it may not exist)."),
-        ));
-    }
-    let found = body(db, "FHIR store", FIND, &name)?;
-    let key: i64 = db
-        .prepare_cached("SELECT key FROM stores WHERE name = ?")?
-        .query_row([&name], |row| row.get(0))?;
-    match (method, verb) {
-        (&Method::GET, None) => Ok(ok(&found)),
-        (&Method::GET, Some("getFHIRStoreMetrics")) => metrics(db, key, &name),
-        (&Method::DELETE, None) => {
-            drop_store(db, key)?;
-            Ok(ok(&json!({})))
-        }
-        (&Method::PATCH, None) => patch(db, request, key, found),
-        _ => Err(Failure::google(
-            StatusCode::NOT_IMPLEMENTED,
-            format!("the local store does not do {method} {segment}"),
-        )),
-    }
-}
-
-fn patch(db: &Connection, request: &Request, key: i64, mut store: Value) -> Result<Reply, Failure> {
-    let change = request.object()?;
-    known(&change)?;
-    let mask = request.query.get("updateMask").map_or("", String::as_str);
-    if mask.is_empty() {
-        return Err(bad("updateMask is required"));
-    }
-    for field in mask.split(',').map(str::trim) {
-        // Masks may be written in either case; a path into a field replaces the whole field.
-        let field = camel(field.split('.').next().unwrap_or(field));
-        if FIXED.contains(&field.as_str()) || !FIELDS.contains(&field.as_str()) {
-            return Err(bad(format!(
-                "Invalid update mask: {field} cannot be changed"
-            )));
-        }
-        if let Value::Object(store) = &mut store {
-            match change.get(&field) {
-                Some(value) => store.insert(field, value.clone()),
-                None => store.remove(&field),
-            };
-        }
-    }
-    db.prepare_cached("UPDATE stores SET body = ? WHERE key = ?")?
-        .execute(params![store.to_string(), key])?;
-    Ok(ok(&store))
-}
-
-fn camel(name: &str) -> String {
-    let mut parts = name.split('_');
-    let mut camel = parts.next().unwrap_or("").to_owned();
-    for part in parts {
-        let mut letters = part.chars();
-        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-        camel.push_str(letters.as_str());
-    }
-    camel
-}
-
-/// Counts per type; numbers are strings, as 64-bit integers are in the API's JSON.
-fn metrics(db: &Connection, key: i64, name: &str) -> Result<Reply, Failure> {
-    let metrics: Vec<Value> = db
-        .prepare_cached(
-            "SELECT type, count(*) FROM resources WHERE store = ? GROUP BY type ORDER BY type",
-        )?
-        .query_map([key], |row| {
-            let (kind, count): (String, i64) = (row.get(0)?, row.get(1)?);
-            Ok(json!({"resourceType": kind, "count": count.to_string()}))
-        })?
-        .collect::<Result<_, _>>()?;
-    Ok(ok(&json!({"name": name, "metrics": metrics})))
+async fn metrics(app: &App, name: &str) -> Result<Reply, Refusal> {
+    let store = app.registry().store(name)?;
+    let key = store.key;
+    let rows = app
+        .database
+        .read(move |connection| {
+            let sql = "SELECT kind, sum(live), sum(bytes), sum(old) FROM (
+                    SELECT kind, count(*) AS live, sum(octet_length(text)) AS bytes, 0 AS old
+                        FROM resource WHERE store = ?1 GROUP BY kind
+                    UNION ALL SELECT kind, 0, 0, ifnull(sum(octet_length(text)), 0)
+                        FROM history WHERE store = ?1 GROUP BY kind)
+                GROUP BY kind ORDER BY kind";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![key], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
+            Ok(rows.collect::<Result<Vec<(String, i64, i64, i64)>, _>>()?)
+        })
+        .await?;
+    let metrics = rows.into_iter().map(|(kind, count, bytes, old)| {
+        Json::object([
+            ("count", Json::Text(count.to_string())),
+            ("resourceType", Json::Text(kind)),
+            ("structuredStorageSizeBytes", Json::Text(bytes.to_string())),
+            ("versionedStorageSizeBytes", Json::Text(old.to_string())),
+        ])
+    });
+    let metrics = Json::List(metrics.collect());
+    Ok(ok(&Json::object([
+        ("metrics", metrics),
+        ("name", Json::text(name)),
+    ])))
 }

@@ -1,206 +1,263 @@
-//! The database: its layout, and the two threads that use it.
+//! The tables of the store, and the one writer that all changes pass.
 //!
-//! All writes go through one thread with one connection. It takes every request that waits and commits them
-//! together, each in a savepoint of its own, so that one failure undoes one request and the cost of a commit is shared.
-//! Reads have a connection and thread of their own; a write is answered after its commit, so a read sees it.
+//! Writes queue up for one thread, which carries out all that wait in one SQLite transaction (a savepoint each) and
+//! answers them after the commit: the cost of a commit is shared, and what was answered survives the death of the
+//! process (write-ahead log, `synchronous=NORMAL`). Readers see committed data only.
 
-use super::error::{Error, Failure, Reply};
-use http::StatusCode;
-use rusqlite::Connection;
 use std::path::Path;
-use std::thread::JoinHandle;
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{mpsc, oneshot};
 
-/// The layout this version reads and writes (`PRAGMA user_version`).
+use super::instant::Clock;
+use super::lock::Lock;
+use super::reply::Refusal;
+
+/// How many writes may wait; above it requests wait at the socket.
+const QUEUE: usize = 1024;
+/// How many writes share a commit at most: enough to make its cost vanish, few enough that nobody waits long.
+const GROUP: usize = 256;
+/// Connections kept for reading.
+const READERS: usize = 4;
+/// The layout below; a database with another number is not opened.
 const LAYOUT: i64 = 1;
 
-/// How many requests may wait: beyond it senders wait, so memory stays bounded.
-const QUEUE: usize = 1024;
-
-/// How many requests share one commit at most: enough to make the commit's cost vanish, few enough to answer soon.
-const SHARED: usize = 256;
-
-/// `resources` holds what is current, `history` what was (and the deletions), so that a create writes once.
+/// Live resources are in `resource`; what they were before, and deletions (`text` is null), in `history`.
+/// `token` indexes identifiers (`parameter` 1) and tags (2); a missing system is the empty text.
 const SCHEMA: &str = "
-CREATE TABLE datasets (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE operations (name TEXT PRIMARY KEY, dataset TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE stores (key INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, dataset TEXT NOT NULL,
-  body TEXT NOT NULL);
-CREATE TABLE resources (store INTEGER NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
-  text TEXT NOT NULL, UNIQUE (store, type, id));
-CREATE TABLE history (store INTEGER NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
-  deleted INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE (store, type, id, version));
-CREATE TABLE identifiers (store INTEGER NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL, system TEXT NOT NULL,
-  id TEXT NOT NULL, PRIMARY KEY (store, type, value, system, id)) WITHOUT ROWID;
-CREATE TABLE tags (store INTEGER NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL, system TEXT NOT NULL,
-  id TEXT NOT NULL, PRIMARY KEY (store, type, value, system, id)) WITHOUT ROWID;
+CREATE TABLE clock (last INTEGER NOT NULL);
+INSERT INTO clock VALUES (0);
+CREATE TABLE dataset (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE operation (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE store (key INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
+CREATE TABLE resource (
+    key INTEGER PRIMARY KEY, store INTEGER NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+    version INTEGER NOT NULL, method TEXT NOT NULL, text TEXT NOT NULL);
+CREATE UNIQUE INDEX resource_id ON resource (store, kind, id);
+CREATE TABLE history (
+    store INTEGER NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+    version INTEGER NOT NULL, method TEXT NOT NULL, text TEXT);
+CREATE UNIQUE INDEX history_id ON history (store, kind, id, version);
+CREATE TABLE token (
+    store INTEGER NOT NULL, parameter INTEGER NOT NULL, kind TEXT NOT NULL,
+    value TEXT NOT NULL, system TEXT NOT NULL, resource INTEGER NOT NULL,
+    PRIMARY KEY (store, parameter, kind, value, system, resource)) WITHOUT ROWID;
 ";
 
-type Work = Box<dyn FnOnce(&Connection) -> Result<Reply, Failure> + Send>;
-
-struct Job {
-    work: Work,
-    answer: oneshot::Sender<Result<Reply, Failure>>,
-}
-
-/// The way to the database from any task.
-#[derive(Clone)]
-pub(super) struct Database {
-    writer: mpsc::Sender<Job>,
-    reader: mpsc::Sender<Job>,
-}
-
-/// The threads, to be waited for once every [`Database`] is dropped.
-pub(super) type Threads = Vec<JoinHandle<()>>;
-
-impl Database {
-    /// Opens or creates the database file.
-    pub(super) fn open(path: &Path) -> Result<(Self, Threads), Error> {
-        let failed = |source| Error::Database {
-            path: path.to_owned(),
-            source,
-        };
-        let write = connect(path).map_err(failed)?;
-        let found: i64 = write
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(failed)?;
-        match found {
-            LAYOUT => {}
-            0 => write
-                .execute_batch(&format!(
-                    "BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"
-                ))
-                .map_err(failed)?,
-            _ => {
-                return Err(Error::Layout {
-                    path: path.to_owned(),
-                    found,
-                    wanted: LAYOUT,
-                });
-            }
-        }
-        let read = connect(path).map_err(failed)?;
-        read.execute_batch("PRAGMA query_only = on")
-            .map_err(failed)?;
-        let (writer, write_jobs) = mpsc::channel(QUEUE);
-        let (reader, read_jobs) = mpsc::channel(QUEUE);
-        let threads = vec![
-            std::thread::Builder::new()
-                .name("store-writer".into())
-                .spawn(move || write_all(&write, write_jobs))?,
-            std::thread::Builder::new()
-                .name("store-reader".into())
-                .spawn(move || read_all(&read, read_jobs))?,
-        ];
-        Ok((Self { writer, reader }, threads))
-    }
-
-    /// Does `work` on the writing connection; what it wrote is undone if it fails, and committed before this returns.
-    pub(super) async fn write(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<Reply, Failure> + Send + 'static,
-    ) -> Result<Reply, Failure> {
-        ask(&self.writer, Box::new(work)).await
-    }
-
-    /// Does `work` on the reading connection.
-    pub(super) async fn read(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<Reply, Failure> + Send + 'static,
-    ) -> Result<Reply, Failure> {
-        ask(&self.reader, Box::new(work)).await
-    }
-}
-
-async fn ask(queue: &mpsc::Sender<Job>, work: Work) -> Result<Reply, Failure> {
-    let gone = || {
-        Failure::google(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the local store is stopping",
-        )
-    };
-    let (answer, answered) = oneshot::channel();
-    queue.send(Job { work, answer }).await.map_err(|_| gone())?;
-    answered.await.map_err(|_| gone())?
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens the database of the directory, making its tables when it is new.
+pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open(path)?;
-    connection.set_prepared_statement_cache_capacity(128);
-    // NORMAL with WAL: a crash of the process loses nothing, a power cut may lose the last commits but not the file.
+    // 8 KiB pages hold most resources without overflow; the log is folded in every 32 MiB, so that its fsync is
+    // rare; 16 MiB of cache keep the inner nodes of the indexes of some ten million resources.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 10000;
-         PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 8000;",
+        "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+         PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864;
+         PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;",
     )?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if layout == 0 {
+        connection.execute_batch(&format!(
+            "BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"
+        ))?;
+    } else if layout != LAYOUT {
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH),
+            Some(format!(
+                "its layout is {layout}, this version of stoker reads {LAYOUT}"
+            )),
+        ));
+    }
     Ok(connection)
 }
 
-fn read_all(connection: &Connection, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(job) = jobs.blocking_recv() {
-        // One snapshot for one request, so that a search's total and page agree.
-        let result = run(connection, "BEGIN")
-            .map_err(Failure::from)
-            .and_then(|()| {
-                let result = (job.work)(connection);
-                run(connection, "COMMIT")?;
-                result
-            });
-        let _ = job.answer.send(result);
+/// What a write works with: the connection inside a transaction, and the clock.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pub(super) clock: Clock,
+}
+
+impl Session {
+    /// Runs the work so that all of its changes happen, or none.
+    pub(super) fn atomically<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.connection
+            .prepare_cached("SAVEPOINT part")?
+            .execute([])?;
+        let result = work(self);
+        // A full disk may have ended the whole transaction; then there is nothing left to undo.
+        if !self.connection.is_autocommit() {
+            if result.is_err() {
+                self.connection
+                    .prepare_cached("ROLLBACK TO part")?
+                    .execute([])?;
+            }
+            self.connection
+                .prepare_cached("RELEASE part")?
+                .execute([])?;
+        }
+        result
     }
 }
 
-fn write_all(connection: &Connection, mut jobs: mpsc::Receiver<Job>) {
-    let mut waiting = Vec::with_capacity(SHARED);
-    loop {
-        if jobs.blocking_recv_many(&mut waiting, SHARED) == 0 {
-            return;
+/// Tells the one who waits; `false` when the commit failed.
+type Deliver = Box<dyn FnOnce(bool) + Send>;
+type Job = Box<dyn FnOnce(&mut Session) -> Deliver + Send>;
+
+/// Access to the database from any task.
+#[derive(Debug)]
+pub(super) struct Database {
+    jobs: mpsc::Sender<Job>,
+    readers: Mutex<Vec<Connection>>,
+    path: std::path::PathBuf,
+}
+
+fn unavailable() -> Refusal {
+    Refusal::google(
+        http::StatusCode::INTERNAL_SERVER_ERROR,
+        "the local store is not writing any more; see its log",
+    )
+}
+
+impl Database {
+    /// Starts the writer; the second value resolves when it has closed the database and let go of the lock.
+    pub(super) fn start(
+        path: &Path,
+        connection: Connection,
+        lock: Lock,
+    ) -> Result<(Self, oneshot::Receiver<()>), std::io::Error> {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (closed, until_closed) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("stoker-store".to_owned())
+            .spawn(move || {
+                write_all(connection, queue);
+                drop(lock);
+                // Nobody may be waiting any more.
+                let _ = closed.send(());
+            })?;
+        let database = Self {
+            jobs,
+            readers: Mutex::new(Vec::new()),
+            path: path.to_owned(),
+        };
+        Ok((database, until_closed))
+    }
+
+    /// Carries out a change; the answer comes when it is committed.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Session) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |session| {
+            let result = session.atomically(work);
+            Box::new(move |committed| {
+                // The client may have gone away.
+                let _ = answer.send(if committed || result.is_err() {
+                    result
+                } else {
+                    Err(unavailable())
+                });
+            })
+        });
+        self.jobs.send(job).await.map_err(|_| unavailable())?;
+        answered.await.unwrap_or_else(|_| Err(unavailable()))
+    }
+
+    /// Reads on a connection of its own, off the async threads; one consistent state for the whole of `work`.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &std::sync::Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let database = std::sync::Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let connection = database.reader()?;
+            connection.prepare_cached("BEGIN")?.execute([])?;
+            let result = work(&connection);
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            if let Ok(mut readers) = database.readers.lock()
+                && readers.len() < READERS
+            {
+                readers.push(connection);
+            }
+            result
+        })
+        .await
+        .unwrap_or_else(|_| Err(unavailable()))
+    }
+
+    fn reader(&self) -> Result<Connection, Refusal> {
+        if let Some(connection) = self
+            .readers
+            .lock()
+            .ok()
+            .and_then(|mut readers| readers.pop())
+        {
+            return Ok(connection);
         }
-        let begun = run(connection, "BEGIN IMMEDIATE");
-        let mut answers = Vec::with_capacity(waiting.len());
-        for job in waiting.drain(..) {
-            let result = match &begun {
-                Ok(()) => isolated(connection, || (job.work)(connection)),
-                Err(error) => Err(Failure::google(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!("the local store's database is busy: {error}"),
-                )),
-            };
-            answers.push((job.answer, result));
-        }
-        let committed = run(connection, "COMMIT");
-        if committed.is_err() && !connection.is_autocommit() {
-            let _ = run(connection, "ROLLBACK");
-        }
-        for (answer, result) in answers {
-            let result = match (&begun, &committed) {
-                (Ok(()), Err(error)) => result.and_then(|_| {
-                    Err(Failure::google(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        format!("the local store could not commit: {error}"),
-                    ))
-                }),
-                _ => result,
-            };
-            // Nobody waits when the client has gone; the work is done all the same.
-            let _ = answer.send(result);
-        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.execute_batch("PRAGMA cache_size = -4096;")?;
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(connection)
     }
 }
 
-/// Does `work` so that all it wrote is undone if it fails.
-pub(super) fn isolated<T>(
-    connection: &Connection,
-    work: impl FnOnce() -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    run(connection, "SAVEPOINT one")?;
-    let result = work();
-    if result.is_err() {
-        run(connection, "ROLLBACK TO one")?;
+/// The writer's thread: ends when nobody can send any more, and leaves the log folded into the database.
+fn write_all(connection: Connection, mut queue: mpsc::Receiver<Job>) {
+    let last = connection
+        .query_row("SELECT last FROM clock", [], |row| row.get(0))
+        .optional();
+    let last = last.ok().flatten().unwrap_or(0);
+    let mut session = Session {
+        connection,
+        clock: Clock::after(last),
+    };
+    while let Some(first) = queue.blocking_recv() {
+        if let Err(error) = session.connection.execute_batch("BEGIN IMMEDIATE") {
+            tracing::error!(code = ?error.sqlite_error_code(), "the local store could not begin to write");
+            // Dropping the job tells the one who waits.
+            continue;
+        }
+        let mut deliveries = Vec::new();
+        let mut committed = true;
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            deliveries.push(job(&mut session));
+            // A failing disk may have rolled the transaction back; what follows must not run outside of one.
+            committed &= !session.connection.is_autocommit();
+            if committed && deliveries.len() < GROUP {
+                next = queue.try_recv().ok();
+            }
+        }
+        committed = committed && commit(&session).is_ok();
+        if !committed && !session.connection.is_autocommit() {
+            tracing::error!("the local store could not commit; its changes are undone");
+            if session.connection.execute_batch("ROLLBACK").is_err() {
+                break;
+            }
+        }
+        for deliver in deliveries {
+            deliver(committed);
+        }
     }
-    run(connection, "RELEASE one")?;
-    result
+    if let Err(error) = session
+        .connection
+        .execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);")
+    {
+        tracing::warn!(code = ?error.sqlite_error_code(), "the local store's log stays beside its database until the next start");
+    }
 }
 
-fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.execute([]).map(|_| ())
+fn commit(session: &Session) -> Result<(), rusqlite::Error> {
+    session
+        .connection
+        .prepare_cached("UPDATE clock SET last = ?1")?
+        .execute(params![session.clock.last()])?;
+    session.connection.execute_batch("COMMIT")
 }

@@ -1,118 +1,159 @@
-//! One process per directory: the lock, and the note that says where its holder answers.
+//! One process per directory: an operating-system lock, and a note that says where its holder listens.
+//!
+//! The lock ends with its process however it dies, so a note beside a free lock is stale and ignored.
 
-use super::error::Error;
-use fs_err as fs;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
-use serde_json::{Value, json};
-use std::fs::{File, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use url::Url;
 
-/// How long the holder of a directory may take to accept a connection, or to write its note: it is on this machine.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a probe waits for the holder's answer.
+const PROBE: Duration = Duration::from_secs(2);
 
-/// The directory, held by this process until dropped.
-#[derive(Debug)]
-pub(super) struct Lock {
-    dir: PathBuf,
-    _file: File,
+/// What the holder of the lock writes down for others (`server.json`, readable by its user only).
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Note {
+    pub(super) pid: u32,
+    pub(super) url: Url,
+    pub(super) token: Option<String>,
+    /// When it was started (RFC 3339).
+    pub(super) started: String,
+    /// Names this start; the server answers it at `/`.
+    pub(super) instance: String,
 }
 
-/// Makes the directory if need be and tries to take it.
-pub(super) fn take(dir: &Path) -> Result<Option<Lock>, Error> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)?;
-    fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
-    let file = private(&dir.join("lock"), false)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(Lock {
-            dir: dir.to_owned(),
-            _file: file,
-        })),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error.into()),
+impl std::fmt::Debug for Note {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Note")
+            .field("pid", &self.pid)
+            .field("url", &self.url.as_str())
+            .finish_non_exhaustive()
     }
 }
 
-/// Opens a file that only its owner may read, creating it if need be.
-pub(super) fn private(path: &Path, truncate: bool) -> Result<File, Error> {
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(truncate)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    Ok(file.into_parts().0)
+/// The lock on a directory; held until dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: fs::File,
+    note: PathBuf,
 }
 
 impl Lock {
-    /// Notes where this process answers. Written aside and renamed, so a reader sees all or nothing.
-    pub(super) fn announce(&self, url: &Url, token: Option<&str>) -> Result<(), Error> {
-        let note = json!({"pid": std::process::id(), "url": url.as_str(), "token": token});
-        let aside = self.dir.join("server.json.new");
-        let mut file = private(&aside, true)?;
-        file.write_all(note.to_string().as_bytes())?;
-        fs::rename(&aside, self.dir.join("server.json"))?;
-        Ok(())
-    }
-
-    /// Takes the note back.
-    pub(super) fn withdraw(&self) {
-        let _ = fs::remove_file(self.dir.join("server.json"));
-    }
-}
-
-/// Where the process that holds `dir` answers.
-#[derive(Debug)]
-pub(super) struct Holder {
-    pub(super) url: Url,
-    pub(super) token: Option<String>,
-    pub(super) pid: u32,
-}
-
-/// Finds the holder of `dir`, or says why it cannot be used. It may just be starting, so it is asked for a while.
-pub(super) async fn holder(dir: &Path) -> Result<Holder, Error> {
-    let until = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let note = note(dir);
-        if let Some(holder) = &note
-            && let Some(address) = address(&holder.url)
-            && let Ok(Ok(_)) =
-                tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(address)).await
-            && let Some(holder) = note
-        {
-            return Ok(holder);
+    /// Takes the lock, or returns `None` when another has it. A stale note is removed.
+    pub(super) fn take(dir: &Path) -> std::io::Result<Option<Self>> {
+        let file = private()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(dir.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
         }
-        if tokio::time::Instant::now() >= until {
-            let pid = self::note(dir).map_or_else(|| "unknown".to_owned(), |h| h.pid.to_string());
-            return Err(Error::Held {
-                dir: dir.to_owned(),
-                pid,
-            });
+        let lock = Self {
+            _file: file,
+            note: note_path(dir),
+        };
+        lock.remove_note()?;
+        Ok(Some(lock))
+    }
+
+    /// Tells others where this process listens; whole or not at all.
+    pub(super) fn announce(&self, note: &Note) -> std::io::Result<()> {
+        let new = self.note.with_extension("json.new");
+        let mut file = private()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(&new)?;
+        file.write_all(serde_json::to_string_pretty(note)?.as_bytes())?;
+        fs::rename(&new, &self.note)
+    }
+
+    fn remove_note(&self) -> std::io::Result<()> {
+        match fs::remove_file(&self.note) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn address(url: &Url) -> Option<std::net::SocketAddr> {
-    url.socket_addrs(|| None)
-        .ok()?
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A note that stays is stale, which the next start knows by the free lock.
+        let _ = self.remove_note();
+    }
+}
+
+fn note_path(dir: &Path) -> PathBuf {
+    dir.join("server.json")
+}
+
+/// Options for a file that only its user may read.
+fn private() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use fs_err::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options
+}
+
+/// Makes the directory, for its user only, and an empty database in it, so that SQLite does not choose its mode.
+pub(super) fn prepare(dir: &Path, database: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(dir)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    }
+    private()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(database)?;
+    Ok(())
+}
+
+/// Reads the note, if there is a whole one.
+pub(super) fn note(dir: &Path) -> Option<Note> {
+    serde_json::from_str(&fs::read_to_string(note_path(dir)).ok()?).ok()
+}
+
+/// Tells whether the server of the note answers, and is the one that wrote it.
+pub(super) async fn answers(note: &Note) -> bool {
+    matches!(tokio::time::timeout(PROBE, ask(note)).await, Ok(Ok(true)))
+}
+
+async fn ask(note: &Note) -> std::io::Result<bool> {
+    let address: Option<SocketAddr> = note
+        .url
+        .socket_addrs(|| None)?
         .into_iter()
-        .find(|a| a.ip().is_loopback())
-}
-
-fn note(dir: &Path) -> Option<Holder> {
-    let note: Value = serde_json::from_slice(&fs::read(dir.join("server.json")).ok()?).ok()?;
-    Some(Holder {
-        url: Url::parse(note["url"].as_str()?).ok()?,
-        token: note["token"].as_str().map(str::to_owned),
-        pid: u32::try_from(note["pid"].as_u64()?).ok()?,
-    })
+        .find(|found| found.ip().is_loopback());
+    let Some(address) = address else {
+        return Ok(false);
+    };
+    let mut stream = TcpStream::connect(address).await?;
+    let token = note
+        .token
+        .as_ref()
+        .map(|token| format!("Authorization: Bearer {token}\r\n"))
+        .unwrap_or_default();
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n{token}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    // Our own answer is far shorter.
+    stream.take(16 * 1024).read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.starts_with("HTTP/1.1 200") && answer.contains(&note.instance))
 }

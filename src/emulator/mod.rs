@@ -1,180 +1,288 @@
 //! The embedded local store: a server on loopback that speaks the Healthcare API's FHIR paths.
 //!
-//! It keeps everything in one SQLite database and survives restarts. It knows JSON, resource types and ids, not
-//! profiles: what a real store refuses for a resource's content, it takes. One process holds a directory; a second
-//! [`open`] finds the first.
+//! It keeps datasets, FHIR stores and resources in SQLite in one directory and survives restarts. `stoker load`
+//! starts it in process for `local:` targets, `stoker emulate` as a server; both talk to it over HTTP like to any
+//! other store. It knows nothing of plans, gates or targets.
+//!
+//! Where the API's behaviour is published it is followed to the letter, otherwise the FHIR R4 specification is.
+//! What it leaves out: profile validation, referential integrity (one place is kept for it, see `rows`),
+//! search beyond `_id`, `_tag` and `identifier`, raw Binary bodies, versions other than R4 (creating such a store is
+//! refused).
 
 mod admin;
 mod bundle;
+mod capability;
 mod database;
-mod error;
+mod instant;
+mod interaction;
+mod json;
+mod kind;
 mod lock;
+mod pages;
+mod patch;
+mod registry;
+mod reply;
 mod resource;
+mod rewrite;
 mod route;
+mod rows;
 mod search;
-mod validate;
-mod version;
-
-pub use error::Error;
+mod serve;
+mod settings;
+mod single;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use url::Url;
 
-/// How long requests in flight may take to end once the store stops: beyond it they are cut.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long to wait for another process that has the lock but does not answer (yet).
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long requests in flight may take to end when the server is stopped.
+const FAREWELL: Duration = Duration::from_secs(10);
 
-/// What to open, and where to answer.
+/// How to open a local store.
 #[derive(Clone)]
 pub struct Options {
-    /// The directory the store keeps its files in; made if it is not there.
+    /// The directory; made when missing, for its user only.
     pub dir: PathBuf,
-    /// Where to listen: a loopback address; port 0 for any free port.
+    /// Where to listen; must be loopback. Port 0 takes any free port.
     pub bind: SocketAddr,
-    /// When set, every request needs `Authorization: Bearer <token>`.
+    /// When set, every request must carry `Authorization: Bearer <token>`.
     pub token: Option<String>,
 }
 
 impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Options")
             .field("dir", &self.dir)
             .field("bind", &self.bind)
-            .field("token", &self.token.as_ref().map(|_| "redacted"))
-            .finish()
-    }
-}
-
-/// What came of [`open`].
-#[derive(Debug)]
-pub enum Opened {
-    /// This process serves the store now.
-    Started(Server),
-    /// Another process serves it already.
-    Running {
-        /// Where it answers.
-        url: Url,
-        /// The token it wants.
-        token: Option<String>,
-        /// Its process id.
-        pid: u32,
-    },
-}
-
-/// The running store. Dropping it stops it too, without waiting.
-pub struct Server {
-    url: Url,
-    token: Option<String>,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
-}
-
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server")
-            .field("url", &self.url.as_str())
             .finish_non_exhaustive()
     }
 }
 
+/// Why a local store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address is reachable from other machines.
+    #[error("{0} is not a loopback address; the local store listens on 127.0.0.1 or [::1] only")]
+    NotLoopback(SocketAddr),
+    /// Another process has the lock and does not answer.
+    #[error(
+        "the local store in {} is held by {}, which does not answer; end that process, or use another directory",
+        dir.display(),
+        pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Held {
+        /// The directory.
+        dir: PathBuf,
+        /// The process, if it left a note.
+        pid: Option<u32>,
+    },
+    /// A file or directory could not be used.
+    #[error("cannot open the local store in {}", dir.display())]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// Which file, and why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database could not be opened.
+    #[error("cannot open the local store's database {}; if it is damaged, remove the directory and load again", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The address could not be bound.
+    #[error("cannot listen on {bind}")]
+    Bind {
+        /// The address.
+        bind: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A local store: started here, or found running.
+#[derive(Debug)]
+pub enum Opened {
+    /// This process serves it.
+    Started(Server),
+    /// Another server holds the directory, and answers.
+    Running {
+        /// Where it listens.
+        url: Url,
+        /// What its requests must carry.
+        token: Option<Token>,
+        /// Its process.
+        pid: u32,
+    },
+}
+
+/// A bearer token, which shows itself to nobody by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Returns the secret.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Token(…)")
+    }
+}
+
+/// A running server. Dropping it ends the server, too, but nobody waits for that.
+#[derive(Debug)]
+pub struct Server {
+    url: Url,
+    token: Option<Token>,
+    quit: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    closed: Option<oneshot::Receiver<()>>,
+}
+
 impl Server {
-    /// Where it answers, as `http://127.0.0.1:port/`.
+    /// Returns the root, `http://127.0.0.1:port/`; API paths begin with `v1/`.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The token every request needs.
+    /// Returns what requests must carry, if the store was opened with a token.
     pub fn token(&self) -> Option<&str> {
-        self.token.as_deref()
+        self.token.as_ref().map(Token::expose)
     }
 
-    /// Answers what is in flight, closes the database and gives the directory up.
+    /// Ends the server: lets requests in flight end (10 s at most), folds the log into the database, releases the lock.
     pub async fn stop(mut self) {
-        drop(self.stop.take());
-        let _ = (&mut self.task).await;
+        // The receivers may be gone already: then it has stopped by itself.
+        let _ = self.quit.send(true);
+        if tokio::time::timeout(FAREWELL, &mut self.serving)
+            .await
+            .is_err()
+        {
+            self.serving.abort();
+        }
+        if let Some(closed) = self.closed.take() {
+            // What still runs ends with its connection; the lock is released when the writer has ended.
+            let _ = tokio::time::timeout(FAREWELL, closed).await;
+        }
+    }
+
+    /// Waits until the server has ended by itself (its listener failed).
+    pub async fn stopped(&mut self) {
+        if !self.serving.is_finished() {
+            // An aborted or panicked task has stopped, too.
+            let _ = (&mut self.serving).await;
+        }
     }
 }
 
-/// Opens the store of a directory and serves it, or finds the process that does.
+/// Opens the store in the directory: starts a server, or finds the one that holds it.
+///
+/// # Errors
+///
+/// When the directory, the database or the address cannot be used, or when the lock's holder does not answer
+/// within five seconds.
 pub async fn open(options: Options) -> Result<Opened, Error> {
     if !options.bind.ip().is_loopback() {
         return Err(Error::NotLoopback(options.bind));
     }
-    let Some(lock) = lock::take(&options.dir)? else {
-        let lock::Holder { url, token, pid } = lock::holder(&options.dir).await?;
-        return Ok(Opened::Running { url, token, pid });
-    };
-    let path = options.dir.join("store.db");
-    // SQLite gives its other files the permissions of this one.
-    drop(lock::private(&path, false)?);
-    let bind = |source| Error::Bind {
-        address: options.bind,
+    let dir = options.dir.clone();
+    let io = |source| Error::Io {
+        dir: dir.clone(),
         source,
     };
-    let listener = tokio::net::TcpListener::bind(options.bind)
-        .await
-        .map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
-    let mut url = Url::parse("http://127.0.0.1/").map_err(|e| bind(std::io::Error::other(e)))?;
-    let _ = url.set_ip_host(address.ip());
-    let _ = url.set_port(Some(address.port()));
-    let (database, threads) = tokio::task::spawn_blocking(move || database::Database::open(&path))
-        .await
-        .map_err(std::io::Error::other)??;
-    lock.announce(&url, options.token.as_deref())?;
-    let app = route::app(Arc::new(route::App {
-        database,
-        base: url.as_str().trim_end_matches('/').to_owned(),
-        token: options.token.clone(),
-    }));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(async move {
-        serve(listener, app, stopped).await;
-        lock.withdraw();
-        // The threads end once the last request has dropped its way to them; only then is the directory free.
-        let _ = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                let _ = thread.join();
-            }
-            drop(lock);
-        })
-        .await;
-    });
-    Ok(Opened::Started(Server {
-        url,
-        token: options.token,
-        stop: Some(stop),
-        task,
-    }))
+    let path = dir.join("store.sqlite");
+    lock::prepare(&dir, &path).map_err(io)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(lock) = lock::Lock::take(&dir).map_err(io)? {
+            return start(options, &path, lock).await.map(Opened::Started);
+        }
+        let note = lock::note(&dir);
+        if let Some(note) = &note
+            && lock::answers(note).await
+        {
+            let token = note.token.clone().map(Token);
+            return Ok(Opened::Running {
+                url: note.url.clone(),
+                token,
+                pid: note.pid,
+            });
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Held {
+                dir,
+                pid: note.map(|note| note.pid),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
-async fn serve(
-    listener: tokio::net::TcpListener,
-    app: axum::Router,
-    stopped: oneshot::Receiver<()>,
-) {
-    use axum::serve::ListenerExt as _;
-    let listener = listener.tap_io(|stream| {
-        // Requests and answers are small: waiting to fill packets only delays them.
-        let _ = stream.set_nodelay(true);
-    });
-    let (late, ending) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
-        let _ = stopped.await;
-        drop(late);
-    });
-    let timeout = async move {
-        let _ = ending.await;
-        tokio::time::sleep(FAREWELL).await;
+async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server, Error> {
+    let Options { dir, bind, token } = options;
+    let io = |source| Error::Io {
+        dir: dir.clone(),
+        source,
     };
-    tokio::select! {
-        result = serving => if let Err(error) = result {
-            tracing::error!(%error, "the local store stopped listening");
-        },
-        () = timeout => {}
-    }
+    let database = |source| Error::Database {
+        path: path.to_owned(),
+        source,
+    };
+    let connection = database::open(path).map_err(database)?;
+    let registry = registry::Registry::load(&connection).map_err(database)?;
+    let listener = TcpListener::bind(bind)
+        .await
+        .map_err(|source| Error::Bind { bind, source })?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| Error::Bind { bind, source })?;
+    let url = Url::parse(&format!("http://{address}/"))
+        .map_err(|error| io(std::io::Error::other(error)))?;
+    let instance = uuid::Uuid::new_v4().to_string();
+    let started = jiff::Timestamp::now().to_string();
+    let note = lock::Note {
+        pid: std::process::id(),
+        url: url.clone(),
+        token: token.clone(),
+        started,
+        instance,
+    };
+    lock.announce(&note).map_err(io)?;
+    let (database, closed) = database::Database::start(path, connection, lock).map_err(io)?;
+    let app = Arc::new(serve::App::new(
+        &url,
+        token.clone(),
+        note.instance,
+        database,
+        registry,
+    ));
+    let (quit, until_quit) = watch::channel(false);
+    let serving = tokio::spawn(serve::serve(listener, app, until_quit));
+    Ok(Server {
+        url,
+        token: token.map(Token),
+        quit,
+        serving,
+        closed: Some(closed),
+    })
 }

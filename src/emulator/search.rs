@@ -1,234 +1,286 @@
-//! Search by `_id`, `_tag` and `identifier`, and what the store says it can do.
+//! Search by `_id`, `_tag` and `identifier`, and the same conditions for conditional interactions.
 
-use super::database::Database;
-use super::error::{Failure, Reply};
-use super::resource::{Condition, Place};
-use super::validate;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::StatusCode;
-use rusqlite::types::Value as Sql;
+use std::fmt::Write as _;
+
+use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use serde_json::{Value, json};
 
-/// How many matches a page has unless `_count` says otherwise, and at most (API page "Searching for FHIR resources").
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1000;
+use super::reply::Refusal;
+use super::resource::Parameter;
 
-/// A search, read from its parameters.
-#[derive(Debug)]
-struct Search {
-    count: usize,
-    after: String,
-    /// Conditions in SQL, and their values in order.
-    sql: String,
-    values: Vec<Sql>,
-    /// The parameters the local store does not know.
-    unknown: Vec<String>,
-    /// The parameters that count, for the links.
-    query: String,
+/// Values of a search: below the number of terms that SQLite takes in one compound select (500).
+const MAX_ALTERNATIVES: usize = 400;
+
+/// One form of a token parameter: `value`, `system|value`, `|value` (no system), `system|`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TokenTest {
+    system: Option<String>,
+    value: Option<String>,
 }
 
-impl Search {
-    fn read(query: &str) -> Result<Self, Failure> {
-        let mut search = Self {
-            count: PAGE,
-            after: String::new(),
-            sql: String::new(),
-            values: Vec::new(),
-            unknown: Vec::new(),
-            query: String::new(),
-        };
-        let mut links = url::form_urlencoded::Serializer::new(String::new());
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            match name.as_ref() {
-                "_count" => {
-                    let count: usize = value.parse().map_err(|_| {
-                        Failure::query("_count must be a number that is not negative")
-                    })?;
-                    search.count = count.min(PAGE_MAX);
-                }
-                "_page_token" => {
-                    search.after = URL_SAFE_NO_PAD
-                        .decode(value.as_bytes())
-                        .ok()
-                        .and_then(|bytes| String::from_utf8(bytes).ok())
-                        .ok_or_else(|| Failure::query("_page_token is not one this store gave"))?;
-                    continue;
-                }
-                "_id" => search.ids(&value),
-                "_tag" => search.tokens("tags", &value)?,
-                "identifier" => search.tokens("identifiers", &value)?,
-                // Shapes of the answer, not conditions: the whole matches are a correct answer.
-                "_format" | "_pretty" | "_total" => {}
-                other => search.unknown.push(other.to_owned()),
-            }
-            links.append_pair(&name, &value);
-        }
-        search.query = links.finish();
-        Ok(search)
-    }
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Test {
+    Id(Vec<String>),
+    /// The parameter's number in the index, and its alternatives.
+    Token(i64, Vec<TokenTest>),
+}
 
-    fn ids(&mut self, list: &str) {
-        let ids: Vec<&str> = list.split(',').collect();
-        self.sql.push_str(" AND id IN (");
-        self.sql.push_str(&vec!["?"; ids.len()].join(","));
-        self.sql.push(')');
-        self.values
-            .extend(ids.into_iter().map(|id| Sql::Text(id.to_owned())));
-    }
+/// What resources must meet: all of the tests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Criteria {
+    tests: Vec<Test>,
+    alternatives: usize,
+}
 
-    /// One parameter: any of its comma-separated tokens.
-    fn tokens(&mut self, table: &str, list: &str) -> Result<(), Failure> {
-        self.sql.push_str(" AND (");
-        for (at, token) in list.split(',').enumerate() {
-            let token = Condition::token(token)
-                .ok_or_else(|| Failure::query("a token to search by must not be empty"))?;
-            if at > 0 {
-                self.sql.push_str(" OR ");
-            }
-            self.sql.push_str("id IN (SELECT id FROM ");
-            self.sql.push_str(table);
-            self.sql.push_str(" WHERE store = ?1 AND type = ?2");
-            for (column, value) in [("value", token.value), ("system", token.system)] {
-                if let Some(value) = value {
-                    self.sql.push_str(" AND ");
-                    self.sql.push_str(column);
-                    self.sql.push_str(" = ?");
-                    self.values.push(Sql::Text(value));
-                }
-            }
-            self.sql.push(')');
-        }
-        self.sql.push(')');
-        Ok(())
-    }
+/// A resource that was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) id: String,
+    pub(super) version: i64,
+    pub(super) text: String,
+}
 
-    fn run(
-        &self,
-        db: &Connection,
-        place: &Place,
-        kind: &str,
-        strict: Option<bool>,
-    ) -> Result<Reply, Failure> {
-        let store = place.find(db)?;
-        if strict.unwrap_or(store.strict)
-            && let Some(unknown) = self.unknown.first()
-        {
-            return Err(Failure::query(format!(
-                "unsupported search parameter: {unknown}"
+impl Criteria {
+    /// Adds a parameter; `false` when it is none that can be searched by.
+    pub(super) fn add(&mut self, name: &str, value: &str) -> Result<bool, Refusal> {
+        let parts = split(value, ',');
+        self.alternatives += parts.len();
+        if self.alternatives > MAX_ALTERNATIVES {
+            return Err(Refusal::query(format!(
+                "a search has at most {MAX_ALTERNATIVES} values"
             )));
         }
-        let mut values = vec![Sql::Integer(store.key), Sql::Text(kind.to_owned())];
-        values.extend(self.values.iter().cloned());
-        let from = format!("FROM resources WHERE store = ?1 AND type = ?2{}", self.sql);
-        let total: i64 = db
-            .prepare_cached(&format!("SELECT count(*) {from}"))?
-            .query_row(params_from_iter(&values), |row| row.get(0))?;
-        values.push(Sql::Text(self.after.clone()));
-        values.push(Sql::Integer(
-            i64::try_from(self.count + 1).unwrap_or(i64::MAX),
-        ));
-        let mut rows: Vec<(String, String)> = db
-            .prepare_cached(&format!(
-                "SELECT id, text {from} AND id > ? ORDER BY id LIMIT ?"
-            ))?
-            .query_map(params_from_iter(&values), |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
-            .collect::<Result<_, _>>()?;
-        let more = rows.len() > self.count;
-        rows.truncate(self.count);
-        let base = &store.base;
-        let here = format!("{base}/{kind}/?{}", self.query);
-        let joint = if self.query.is_empty() { "" } else { "&" };
-        let mut links = vec![
-            json!({"relation": "search", "url": here}),
-            json!({"relation": "first", "url": here}),
-        ];
-        let this = if self.after.is_empty() {
-            here.clone()
-        } else {
-            format!(
-                "{here}{joint}_page_token={}",
-                URL_SAFE_NO_PAD.encode(&self.after)
-            )
+        let parameter = match name {
+            "_id" => {
+                self.tests
+                    .push(Test::Id(parts.iter().map(|part| unescape(part)).collect()));
+                return Ok(true);
+            }
+            "identifier" => Parameter::Identifier,
+            "_tag" => Parameter::Tag,
+            _ => return Ok(false),
         };
-        links.push(json!({"relation": "self", "url": this}));
-        if let Some((last, _)) = rows.last().filter(|_| more) {
-            let next = format!("{here}{joint}_page_token={}", URL_SAFE_NO_PAD.encode(last));
-            links.push(json!({"relation": "next", "url": next}));
+        let mut tests = Vec::new();
+        for part in parts {
+            let pieces = split(part, '|');
+            let test = match pieces.as_slice() {
+                [value] if !value.is_empty() => TokenTest {
+                    system: None,
+                    value: Some(unescape(value)),
+                },
+                [system, ""] if !system.is_empty() => TokenTest {
+                    system: Some(unescape(system)),
+                    value: None,
+                },
+                [system, value] if !value.is_empty() => TokenTest {
+                    system: Some(unescape(system)),
+                    value: Some(unescape(value)),
+                },
+                _ => {
+                    return Err(Refusal::query(format!(
+                        "invalid value of search parameter {name}: expected system|value"
+                    )));
+                }
+            };
+            tests.push(test);
         }
-        let entries: Vec<Value> = rows
+        self.tests.push(Test::Token(parameter as i64, tests));
+        Ok(true)
+    }
+
+    /// Reads the condition of a conditional interaction; v1 of the API allows `identifier` only.
+    pub(super) fn condition(parameters: &[(String, String)]) -> Result<Self, Refusal> {
+        let mut criteria = Self::default();
+        for (name, value) in parameters {
+            if name != "identifier" {
+                let text = format!(
+                    "conditional interactions support the search parameter identifier only, found: {name}"
+                );
+                return Err(Refusal::query(text));
+            }
+            criteria.add(name, value)?;
+        }
+        if criteria.tests.is_empty() {
+            return Err(Refusal::query(
+                "conditional interactions need a search parameter identifier",
+            ));
+        }
+        Ok(criteria)
+    }
+
+    /// Reads the text of `If-None-Exist`, `ifNoneExist` or a conditional reference (behind its `?`).
+    pub(super) fn condition_text(text: &str) -> Result<Self, Refusal> {
+        Self::condition(&super::route::query(text.strip_prefix('?').unwrap_or(text)))
+    }
+
+    /// Writes the `WHERE` clause (behind `WHERE`) and its values.
+    fn clause(&self, store: i64, kind: &str) -> (String, Vec<Value>) {
+        let mut sql = String::new();
+        let mut values = vec![Value::from(store), Value::from(kind.to_owned())];
+        // With a plus, SQLite does not choose the index on ids over the few keys that the tokens give.
+        let by_token = self
+            .tests
             .iter()
-            .map(|(id, text)| {
-                json!({
-                    "fullUrl": format!("{base}/{kind}/{id}"),
-                    "resource": serde_json::from_str::<Value>(text).unwrap_or_default(),
-                    "search": {"mode": "match"},
-                })
+            .any(|test| matches!(test, Test::Token(..)));
+        let plus = if by_token { "+" } else { "" };
+        let _ = write!(sql, "{plus}store = ?1 AND {plus}kind = ?2");
+        for test in &self.tests {
+            match test {
+                Test::Id(ids) => {
+                    let _ = write!(sql, " AND {plus}id IN (");
+                    for (index, id) in ids.iter().enumerate() {
+                        sql.push_str(if index == 0 { "?" } else { ",?" });
+                        values.push(Value::from(id.clone()));
+                    }
+                    sql.push(')');
+                }
+                Test::Token(parameter, tests) => {
+                    let _ = write!(sql, " AND key IN (");
+                    for (index, test) in tests.iter().enumerate() {
+                        if index > 0 {
+                            sql.push_str(" UNION ");
+                        }
+                        let _ = write!(
+                            sql,
+                            "SELECT resource FROM token WHERE store = ?1 AND parameter = {parameter} AND kind = ?2"
+                        );
+                        for (column, wanted) in [("value", &test.value), ("system", &test.system)] {
+                            if let Some(wanted) = wanted {
+                                let _ = write!(sql, " AND {column} = ?");
+                                values.push(Value::from(wanted.clone()));
+                            }
+                        }
+                    }
+                    sql.push(')');
+                }
+            }
+        }
+        (sql, values)
+    }
+
+    /// Returns the resources that meet the tests, in the order of their ids.
+    pub(super) fn find(
+        &self,
+        connection: &Connection,
+        store: i64,
+        kind: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Found>, Refusal> {
+        let (clause, mut values) = self.clause(store, kind);
+        values.push(Value::from(after.to_owned()));
+        let sql = format!(
+            "SELECT id, version, text FROM resource WHERE {clause} AND id > ? ORDER BY id LIMIT {limit}"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(values), |row| {
+            Ok(Found {
+                id: row.get(0)?,
+                version: row.get(1)?,
+                text: row.get(2)?,
             })
-            .collect();
-        let bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": total, "link": links, "entry": entries});
-        Ok(Reply::fhir(StatusCode::OK, bundle.to_string()))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Counts the resources that meet the tests.
+    pub(super) fn count(
+        &self,
+        connection: &Connection,
+        store: i64,
+        kind: &str,
+    ) -> Result<i64, Refusal> {
+        let (clause, values) = self.clause(store, kind);
+        let mut statement =
+            connection.prepare_cached(&format!("SELECT count(*) FROM resource WHERE {clause}"))?;
+        Ok(statement.query_row(params_from_iter(values), |row| row.get(0))?)
+    }
+
+    /// Returns the one resource that meets the tests, or none.
+    ///
+    /// # Errors
+    ///
+    /// 412 when there is more than one.
+    pub(super) fn only(
+        &self,
+        connection: &Connection,
+        store: i64,
+        kind: &str,
+        many: &str,
+    ) -> Result<Option<Found>, Refusal> {
+        let mut found = self.find(connection, store, kind, "", 2)?;
+        if found.len() > 1 {
+            return Err(Refusal::ambiguous(many));
+        }
+        Ok(found.pop())
     }
 }
 
-/// Answers a search; `strict` is what the request prefers.
-pub(super) async fn answer(
-    db: &Database,
-    place: Place,
-    kind: &str,
-    query: &str,
-    strict: Option<bool>,
-) -> Result<Reply, Failure> {
-    let search = Search::read(query)?;
-    let kind = kind.to_owned();
-    db.read(move |db| search.run(db, &place, &kind, strict))
-        .await
+/// Splits at a separator that no backslash escapes (FHIR R4, "Escaping Search Parameters").
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut escaped = false;
+    for (at, letter) in text.char_indices() {
+        if escaped {
+            escaped = false;
+        } else if letter == '\\' {
+            escaped = true;
+        } else if letter == separator {
+            parts.push(text.get(start..at).unwrap_or_default());
+            start = at + letter.len_utf8();
+        }
+    }
+    parts.push(text.get(start..).unwrap_or_default());
+    parts
 }
 
-/// Answers `/metadata`.
-pub(super) async fn capabilities(db: &Database, place: Place) -> Result<Reply, Failure> {
-    db.read(move |db| {
-        let store = place.find(db)?;
-        let mut interactions = vec!["read", "update", "delete", "create", "search-type"];
-        if store.versioning {
-            interactions.extend(["vread", "history-instance"]);
-        }
-        let codes = |codes: &[&str]| codes.iter().map(|code| json!({"code": code})).collect::<Vec<_>>();
-        let interactions = codes(&interactions);
-        let resources: Vec<Value> = validate::types()
-            .iter()
-            .map(|kind| {
-                json!({
-                    "type": kind,
-                    "interaction": interactions,
-                    "versioning": if store.versioning { "versioned-update" } else { "no-version" },
-                    "readHistory": store.versioning,
-                    "updateCreate": store.update_create,
-                    "conditionalCreate": true,
-                    "conditionalUpdate": true,
-                    "conditionalDelete": "single",
-                    "searchParam": [
-                        {"name": "_id", "type": "token"}, {"name": "_tag", "type": "token"}, {"name": "identifier", "type": "token"},
-                    ],
-                })
-            })
-            .collect();
-        let statement = json!({
-            "resourceType": "CapabilityStatement",
-            "status": "active",
-            "kind": "instance",
-            "date": jiff::Timestamp::now().to_string(),
-            "description": "FHIR capability statement for the FHIR store specified by the request.",
-            "software": {"name": "stoker local store", "version": env!("CARGO_PKG_VERSION")},
-            "implementation": {"description": "embedded local store", "url": store.base},
-            "fhirVersion": "4.0.1",
-            "format": ["json"],
-            "rest": [{"mode": "server", "resource": resources, "interaction": codes(&["transaction", "batch"])}],
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        out.push(if letter == '\\' {
+            letters.next().unwrap_or('\\')
+        } else {
+            letter
         });
-        Ok(Reply::fhir(StatusCode::OK, statement.to_string()))
-    })
-    .await
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(text: &str) -> Option<(Option<String>, Option<String>)> {
+        let mut criteria = Criteria::default();
+        criteria.add("identifier", text).ok()?;
+        match criteria.tests.pop()? {
+            Test::Token(1, mut tests) if tests.len() == 1 => {
+                tests.pop().map(|test| (test.system, test.value))
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn forms_of_tokens() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(token("v"), Some((None, some("v"))));
+        assert_eq!(token("s|v"), Some((some("s"), some("v"))));
+        assert_eq!(token("|v"), Some((some(""), some("v"))));
+        assert_eq!(token("s|"), Some((some("s"), None)));
+        assert_eq!(token(r"s\|t|v\,w"), Some((some("s|t"), some("v,w"))));
+        for bad in ["", "|", "a|b|c"] {
+            assert_eq!(token(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn conditions_allow_identifiers_only() {
+        assert!(Criteria::condition_text("identifier=a|b").is_ok());
+        assert!(Criteria::condition_text("?identifier=a").is_ok());
+        assert!(Criteria::condition_text("name=x").is_err());
+        assert!(Criteria::condition_text("").is_err());
+    }
 }

@@ -1,8 +1,9 @@
 //! Appends to the journal with group commit.
 //!
-//! One thread owns the file. It takes all lines that wait, writes them in one go, brings them to the disk as
-//! `journal: {sync}` asks, and then lets everyone who waited go on. The more that wait, the larger the group, so
-//! the cost of a slow disk is shared by all records in flight.
+//! One thread owns the file. It takes all lines that wait, hands them to the kernel in one go, and lets everyone who
+//! waited go on: from then on they survive `kill -9`. With `sync: group` a second thread brings what was written to the
+//! disk, group after group as fast as the disk can, so that a power cut costs the last group at most and a slow disk
+//! holds nobody up; with `sync: always` nobody goes on before that.
 
 use std::{
     io::Write,
@@ -33,6 +34,8 @@ pub struct Journal {
 struct Entry {
     lines: Vec<u8>,
     said: Vec<u8>,
+    /// Nothing goes on before it is on the disk.
+    now: bool,
     done: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -77,6 +80,12 @@ impl Journal {
         push(&mut first, &Line::Session(session));
         let failure = Arc::new(Mutex::new(None));
         let (queue, entries) = mpsc::sync_channel(QUEUE);
+        let (disk, groups) = mpsc::sync_channel(1);
+        let synced = file
+            .try_clone()
+            .map_err(|e| fail("cannot open the journal", &path, &e))?;
+        sync_groups(synced, groups, Arc::clone(&failure), path.clone())
+            .map_err(|e| fail("cannot start the journal's thread for", &path, &e))?;
         let mut writer = Writer {
             sync,
             file,
@@ -85,8 +94,9 @@ impl Journal {
             answers_path: run.answers(),
             answers: None,
             failure: Arc::clone(&failure),
+            disk,
         };
-        writer.write(&first, &[])?;
+        writer.write(&first, &[], true)?;
         std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&entries))
@@ -108,12 +118,17 @@ impl Journal {
     pub async fn end(&self, end: EndLine) -> Result<(), Error> {
         let mut lines = Vec::new();
         push(&mut lines, &Line::End(end));
-        self.append(lines, Vec::new()).await
+        self.append(lines, Vec::new(), true).await
     }
 
-    fn append(&self, lines: Vec<u8>, said: Vec<u8>) -> BoxFuture<'_, Result<(), Error>> {
+    fn append(&self, lines: Vec<u8>, said: Vec<u8>, now: bool) -> BoxFuture<'_, Result<(), Error>> {
         let (done, written) = oneshot::channel();
-        let queued = self.queue.send(Entry { lines, said, done });
+        let queued = self.queue.send(Entry {
+            lines,
+            said,
+            now,
+            done,
+        });
         Box::pin(async move {
             match queued {
                 Ok(()) => written.await.unwrap_or_else(|_| Err(self.failed())),
@@ -139,7 +154,7 @@ impl Ledger for Journal {
     fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
         let mut lines = Vec::with_capacity(32);
         push(&mut lines, &Line::Intend(records.to_vec()));
-        self.append(lines, Vec::new())
+        self.append(lines, Vec::new(), false)
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>> {
@@ -163,7 +178,7 @@ impl Ledger for Journal {
             }
             push(&mut lines, &Line::Settle(line));
         }
-        self.append(lines, said)
+        self.append(lines, said, false)
     }
 
     fn tally(&self, tally: Tally) -> BoxFuture<'_, Result<(), Error>> {
@@ -175,7 +190,7 @@ impl Ledger for Journal {
                 ..tally
             }),
         );
-        self.append(lines, Vec::new())
+        self.append(lines, Vec::new(), false)
     }
 }
 
@@ -190,6 +205,34 @@ fn push_json(lines: &mut Vec<u8>, value: &impl serde::Serialize) {
     }
 }
 
+/// Brings groups to the disk, each as soon as the one before it is there. A disk that fails ends the journal.
+fn sync_groups(
+    file: fs_err::File,
+    groups: mpsc::Receiver<()>,
+    failure: Arc<Mutex<Option<Error>>>,
+    path: PathBuf,
+) -> std::io::Result<()> {
+    let sync = move || {
+        while groups.recv().is_ok() {
+            if let Err(error) = file.sync_data() {
+                if let Ok(mut failure) = failure.lock() {
+                    let what = "cannot bring the journal to the disk";
+                    failure.get_or_insert(Error {
+                        what,
+                        path,
+                        why: error.to_string(),
+                    });
+                }
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("journal-disk".to_owned())
+        .spawn(sync)
+        .map(drop)
+}
+
 struct Writer {
     sync: Sync,
     file: fs_err::File,
@@ -198,6 +241,8 @@ struct Writer {
     answers_path: PathBuf,
     answers: Option<fs_err::File>,
     failure: Arc<Mutex<Option<Error>>>,
+    /// Wakes the thread that brings groups to the disk.
+    disk: mpsc::SyncSender<()>,
 }
 
 impl Writer {
@@ -207,6 +252,7 @@ impl Writer {
             let Entry {
                 mut lines,
                 mut said,
+                mut now,
                 done,
             } = first;
             waiting.push(done);
@@ -214,9 +260,11 @@ impl Writer {
                 let Ok(next) = entries.try_recv() else { break };
                 lines.extend_from_slice(&next.lines);
                 said.extend_from_slice(&next.said);
+                now |= next.now;
                 waiting.push(next.done);
             }
-            let written = self.write(&lines, &said);
+            let failed = self.failure.lock().ok().and_then(|failure| failure.clone());
+            let written = failed.map_or_else(|| self.write(&lines, &said, now), Err);
             if let (Err(error), Ok(mut failure)) = (&written, self.failure.lock()) {
                 failure.get_or_insert_with(|| error.clone());
             }
@@ -231,18 +279,26 @@ impl Writer {
     }
 
     /// Writes answers before lines: a record that the journal calls rejected has its answer on the disk.
-    fn write(&mut self, lines: &[u8], said: &[u8]) -> Result<(), Error> {
+    fn write(&mut self, lines: &[u8], said: &[u8], now: bool) -> Result<(), Error> {
         if !said.is_empty() {
-            self.write_answers(said).map_err(|error| Error {
+            self.write_answers(said, now).map_err(|error| Error {
                 what: "cannot write",
                 path: self.answers_path.clone(),
                 why: error.to_string(),
             })?;
         }
-        let written = self.file.write_all(lines).and_then(|()| match self.sync {
-            Sync::None => Ok(()),
-            Sync::Group | Sync::Always => self.file.sync_data(),
-        });
+        let written = self
+            .file
+            .write_all(lines)
+            .and_then(|()| match (self.sync, now) {
+                (Sync::None, _) => Ok(()),
+                (Sync::Group, false) => {
+                    // One that waits already stands for this group too.
+                    let _ = self.disk.try_send(());
+                    Ok(())
+                }
+                (Sync::Group, true) | (Sync::Always, _) => self.file.sync_data(),
+            });
         written.map_err(|error| Error {
             what: "cannot write to the journal",
             path: self.path.clone(),
@@ -250,7 +306,7 @@ impl Writer {
         })
     }
 
-    fn write_answers(&mut self, said: &[u8]) -> std::io::Result<()> {
+    fn write_answers(&mut self, said: &[u8], now: bool) -> std::io::Result<()> {
         let file = if let Some(file) = &mut self.answers {
             file
         } else {
@@ -263,10 +319,9 @@ impl Writer {
             self.answers.insert(file)
         };
         file.write_all(said)?;
-        if self.sync == Sync::None {
-            Ok(())
-        } else {
-            file.sync_data()
+        match (self.sync, now) {
+            (Sync::None, _) | (Sync::Group, false) => Ok(()),
+            (Sync::Group, true) | (Sync::Always, _) => file.sync_data(),
         }
     }
 }

@@ -84,10 +84,10 @@ pub enum MaxErrors {
 pub enum Sync {
     /// Handed to the kernel: survives `kill -9`.
     None,
-    /// Also on the disk, by group commit: survives a power cut.
+    /// Also brought to the disk by group commit, moments later: a power cut costs the last group at most.
     #[default]
     Group,
-    /// On the disk after every single write.
+    /// On the disk before anything goes on.
     Always,
 }
 

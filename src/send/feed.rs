@@ -104,15 +104,14 @@ impl Feed {
                 .iter()
                 .map(|step| wire_span(step, bundle).length)
                 .sum();
-            let permit = match self.budget.try_acquire(size) {
-                Some(permit) => permit,
-                None => {
-                    // What waits here holds a part of the budget: it must go before more is waited for.
-                    if !hand_over(sender, &mut waiting) {
-                        return Ok(());
-                    }
-                    runtime.block_on(self.budget.acquire(size))
+            let permit = if let Some(permit) = self.budget.try_acquire(size) {
+                permit
+            } else {
+                // What waits here holds a part of the budget: it must go before more is waited for.
+                if !hand_over(sender, &mut waiting) {
+                    return Ok(());
                 }
+                runtime.block_on(self.budget.acquire(size))
             };
             let bodies = read_bodies(&self.bodies, &self.plan, &steps, bundle)?;
             waiting.push(Work {

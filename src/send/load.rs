@@ -236,7 +236,7 @@ impl Load {
             return Ok(());
         }
         self.count_failures(&settlements);
-        let sized = settlements
+        let settled = settlements
             .into_iter()
             .map(|settlement| {
                 let bytes = sizes
@@ -247,7 +247,7 @@ impl Load {
             })
             .collect();
         // Nobody takes it only when the journal has failed, and that is reported where it happened.
-        let _ = self.settler.send(sized).await;
+        let _ = self.settler.send(settled).await;
         Ok(())
     }
 

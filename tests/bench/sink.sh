@@ -27,10 +27,12 @@ targets: { sink: { fhir: { url: "http://127.0.0.1:8099/fhir" }, concurrency: $co
 loads: [ { name: all, files: [all.ndjson], interaction: create } ]
 YAML
 cargo build --release --quiet
-bare=$(cargo bench --no-run --bench bare 2>&1 | sed -n 's/.*(\(.*\))$/\1/p')
+bare=$(cargo bench --no-run --bench bare 2>&1 | sed -n 's/.*Executable.* (\(.*\))$/\1/p')
+bare=${bare:-$(find target/release/deps -name 'bare-*' -executable | head -1)}
+stoker=$PWD/target/release/stoker
 for run in $(seq "$runs"); do
   echo "bare   $run: $("$bare" "$work/all.ndjson" http://127.0.0.1:8099/fhir "$concurrency")"
   (cd "$work" && rm -rf .stoker && /usr/bin/time -f 'wall %e s, user %U s, system %S s, peak %M kB' -o time.txt \
-    "$OLDPWD/target/release/stoker" load m.yaml --progress none > out.txt)
+    "$stoker" load m.yaml --progress none > out.txt)
   echo "stoker $run: $(grep -E '^(Duration|Speed)' "$work/out.txt" | tr -s ' ' | tr '\n' ' ') ($(cat "$work/time.txt"))"
 done

@@ -26,16 +26,13 @@ fn every_example_manifest_loads() {
     let listening = Emulator::start(&bed);
     let google = format!("{}/", listening.url.trim_end_matches('/'));
     let none: &[(&str, &str)] = &[];
+    let emulator = [
+        ("PROJECT", "clinic"),
+        ("ENDPOINT", google.as_str()),
+        ("AUTH", "none"),
+    ];
     let cases = [
-        (
-            "google",
-            &[
-                ("PROJECT", "clinic"),
-                ("ENDPOINT", &google),
-                ("AUTH", "none"),
-            ],
-            69 + 6 + 20,
-        ),
+        ("google", &emulator[..], 69 + 6 + 20),
         ("several-targets", none, 69 + 69 + 20),
         ("ndjson", none, 69 + 25),
         ("ci", none, 69 + 20),

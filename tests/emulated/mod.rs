@@ -1,3 +1,3 @@
-//! Tests against the embedded local store, over real sockets.
+//! Tests over real sockets against the embedded local store.
 
 mod store;

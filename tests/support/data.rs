@@ -1,52 +1,59 @@
-//! Real data for tests: sets that lie beside the repository as `<set>.tar.zst`, unpacked once.
+//! The sets of real data: archives beside the repository, unpacked once.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
-/// Returns the folder of a set of data, or none where the data is not at hand.
-///
-/// The sets are looked for in `STOKER_TEST_DATA`, else in `../shared/data`.
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use fs_err as fs;
+
+/// One unpacking at a time in this process.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Returns the directory of a set, unpacked below `target/test-data/`; `None`, said on the terminal, when its archive is
+/// not there. Archives are looked for in `STOKER_TEST_DATA`, or in `../shared/data` beside the manifest.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no `cli` that reads the environment for them"
+)]
 pub(crate) fn set(name: &str) -> Option<PathBuf> {
-    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    #[expect(clippy::disallowed_methods, reason = "tests have no `cli` above them")]
-    let folder = env::var_os("STOKER_TEST_DATA")
-        .map_or_else(|| crate_folder.join("../shared/data"), PathBuf::from);
-    let archive = folder.join(format!("{name}.tar.zst"));
-    let unpacked = crate_folder.join("target/test-data").join(name);
-    if unpacked.is_dir() {
-        return Some(unpacked);
-    }
-    if !archive.is_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let archives = std::env::var_os("STOKER_TEST_DATA")
+        .map_or_else(|| root.join("../shared/data"), PathBuf::from);
+    let archive = archives.join(format!("{name}.tar.zst"));
+    if !archive.exists() {
+        eprintln!(
+            "skipped: {} is not there (set STOKER_TEST_DATA)",
+            archive.display()
+        );
         return None;
     }
-    // Unpacked aside and moved into place, so that tests that do so at once do not see each other's halves.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a failure here fails the test anyway"
-    )]
-    fs::create_dir_all(unpacked.parent()?).expect("target/test-data can be made");
-    let aside = tempfile::tempdir_in(unpacked.parent()?).expect("a temporary folder can be made");
-    // tar of GNU and of BSD both run zstd by themselves.
-    let tar = Command::new("tar")
-        .args(["--zstd", "-xf"])
-        .arg(&archive)
-        .arg("-C")
-        .arg(aside.path())
-        .status()
-        .expect("tar runs");
-    assert!(tar.success(), "{name} cannot be unpacked");
-    // An archive may hold its set as a folder, or as it is.
-    let inner = aside.path().join(name);
-    let made = if inner.is_dir() {
-        inner
-    } else {
-        aside.path().to_owned()
-    };
-    if fs::rename(&made, &unpacked).is_err() {
-        assert!(unpacked.is_dir(), "{name} cannot be unpacked");
+    let all = root.join("target/test-data");
+    let dir = all.join(name);
+    let _turn = TURN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if dir.exists() {
+        return Some(dir);
     }
-    Some(unpacked)
+    // Unpacked beside its place and then moved, so that what is there is whole, also when two processes unpack at once.
+    let new = all.join(format!("{name}.{}", std::process::id()));
+    let file = fs::File::open(&archive).unwrap();
+    tar::Archive::new(zstd::Decoder::new(file).unwrap())
+        .unpack(&new)
+        .unwrap();
+    let inner = new.join(name);
+    let unpacked = if inner.is_dir() { inner } else { new.clone() };
+    if fs::rename(&unpacked, &dir).is_err() {
+        assert!(
+            dir.exists(),
+            "{} cannot be moved into its place",
+            unpacked.display()
+        );
+    }
+    if new.exists() {
+        fs::remove_dir_all(&new).unwrap();
+    }
+    Some(dir)
 }

@@ -1,0 +1,359 @@
+//! A transaction: everything happens inside one savepoint, in the order that FHIR R4 gives (http.html, "Transaction
+//! Processing Rules"): deletes, creates, updates and patches, reads; then conditional references.
+//!
+//! The entries are read twice, so that never more than one of their trees is in memory: first to learn the ids, so that
+//! references among them can be rewritten whatever their order, then to store them.
+
+use std::collections::{HashMap, HashSet};
+
+use http::StatusCode;
+
+use super::super::database::Session;
+use super::super::instant::Instant;
+use super::super::interaction::{
+    AMBIGUOUS, Done, Interaction, apply, check_update, new_id, resolve_update,
+};
+use super::super::registry::Store;
+use super::super::reply::Refusal;
+use super::super::resource::Resource;
+use super::super::rewrite::{Links, Rewriter, base as base_of};
+use super::super::route::FhirPath;
+use super::super::rows::{Current, complete, keep};
+use super::super::search::Criteria;
+use super::super::single::read;
+use super::entry::{Entry, Planned, Verb};
+use super::{Answer, expression};
+
+/// What an entry was found to be before anything is written.
+enum Step {
+    /// Carried out as it stands: deletes and patches.
+    Other(Interaction),
+    /// A resource that is new, or replaces another.
+    Store {
+        kind: &'static str,
+        id: String,
+        old: Option<Current>,
+        method: &'static str,
+    },
+    /// A conditional create that matched.
+    Matched(Done),
+    /// The same conditional create as an earlier entry.
+    Same(usize),
+    Read(FhirPath),
+}
+
+/// Carries out a transaction; a refusal of any entry is the refusal of all.
+pub(super) fn carry_out(
+    session: &mut Session,
+    store: &Store,
+    base: &str,
+    entries: &[Entry],
+) -> Result<Vec<Answer>, Refusal> {
+    let mut work = Work {
+        store,
+        links: Links::default(),
+        touched: HashSet::new(),
+        conditions: HashMap::new(),
+    };
+    let mut order: Vec<(usize, &Entry)> = entries.iter().enumerate().collect();
+    order.sort_by_key(|(_, entry)| entry.rank());
+    let mut answers: Vec<Option<Answer>> = entries.iter().map(|_| None).collect();
+    let mut steps: Vec<(usize, &Entry, Step)> = Vec::with_capacity(entries.len());
+    for (index, entry) in order {
+        let at = |refusal: Refusal| refusal.at(&expression(index));
+        match work.resolve(session, base, index, entry).map_err(at)? {
+            Step::Other(interaction) if entry.rank() == Verb::Delete => {
+                // Deletes come first, so that what follows does not find what they remove.
+                let done = apply(session, store, interaction).map_err(at)?;
+                if !done.id.is_empty() {
+                    work.touch(done.kind, &done.id).map_err(at)?;
+                }
+                put(&mut answers, index, Answer::Done(done));
+            }
+            step => steps.push((index, entry, step)),
+        }
+    }
+    let mut conditional = Vec::new();
+    let mut reads = Vec::new();
+    let mut same = Vec::new();
+    for (index, entry, step) in steps {
+        let at = |refusal: Refusal| refusal.at(&expression(index));
+        match step {
+            Step::Other(interaction) => {
+                let done = apply(session, store, interaction).map_err(at)?;
+                work.touch(done.kind, &done.id).map_err(at)?;
+                put(&mut answers, index, Answer::Done(done));
+            }
+            Step::Store {
+                kind,
+                id,
+                old,
+                method,
+            } => {
+                let status = if old.is_some() {
+                    StatusCode::OK
+                } else {
+                    StatusCode::CREATED
+                };
+                let version = session.clock.tick();
+                if work.store_one(session, entry, index, (kind, &id, version), old, method)? {
+                    conditional.push((index, entry, kind, id.clone(), version));
+                }
+                put(
+                    &mut answers,
+                    index,
+                    Answer::Done(Done {
+                        status,
+                        kind,
+                        id,
+                        version: Some(version),
+                        text: String::new(),
+                    }),
+                );
+            }
+            Step::Matched(done) => put(&mut answers, index, Answer::Done(done)),
+            Step::Same(first) => same.push((index, first)),
+            Step::Read(path) => reads.push((index, path)),
+        }
+    }
+    let mut resolved = HashMap::new();
+    for (index, entry, kind, id, version) in conditional {
+        work.complete_one(session, entry, index, (kind, &id, version), &mut resolved)?;
+    }
+    for (index, path) in reads {
+        let (version, text) = read(&session.connection, store, &path)
+            .map_err(|refusal| refusal.at(&expression(index)))?;
+        put(&mut answers, index, Answer::Read(version, text));
+    }
+    for (index, first) in same {
+        if let Some(Some(Answer::Done(done))) = answers.get(first) {
+            let copy = Done {
+                status: StatusCode::OK,
+                kind: done.kind,
+                id: done.id.clone(),
+                version: done.version,
+                text: String::new(),
+            };
+            put(&mut answers, index, Answer::Done(copy));
+        }
+    }
+    Ok(answers.into_iter().flatten().collect())
+}
+
+fn put(answers: &mut [Option<Answer>], index: usize, answer: Answer) {
+    if let Some(place) = answers.get_mut(index) {
+        *place = Some(answer);
+    }
+}
+
+fn conflict(what: impl Into<String>) -> Refusal {
+    Refusal::fhir(StatusCode::BAD_REQUEST, "invariant", "invalid_bundle", what)
+}
+
+/// What the entries of a transaction share.
+struct Work<'a> {
+    store: &'a Store,
+    links: Links,
+    /// Resources that are deleted or written: each at most once.
+    touched: HashSet<(&'static str, String)>,
+    /// Conditions of creates, and the entry that came with each first.
+    conditions: HashMap<(&'static str, Criteria), (usize, String)>,
+}
+
+impl Work<'_> {
+    fn touch(&mut self, kind: &'static str, id: &str) -> Result<(), Refusal> {
+        if self.touched.insert((kind, id.to_owned())) {
+            return Ok(());
+        }
+        Err(conflict(format!(
+            "the transaction changes {kind}/{id} more than once"
+        )))
+    }
+
+    fn link(&mut self, entry: &Entry, kind: &str, id: &str) -> Result<(), Refusal> {
+        match &entry.full_url {
+            Some(full_url) if !self.links.insert(full_url, format!("{kind}/{id}")) => Err(
+                conflict("two entries of the transaction have the same fullUrl"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds out what an entry will do, and to which id.
+    fn resolve(
+        &mut self,
+        session: &Session,
+        base: &str,
+        index: usize,
+        entry: &Entry,
+    ) -> Result<Step, Refusal> {
+        Ok(match entry.plan(base)? {
+            Planned::Read(path) => Step::Read(path),
+            Planned::Write(Interaction::Create {
+                resource,
+                condition,
+            }) => {
+                let kind = resource.kind;
+                if let Some(condition) = condition {
+                    if let Some((first, id)) =
+                        self.conditions.get(&(kind, condition.clone())).cloned()
+                    {
+                        self.link(entry, kind, &id)?;
+                        return Ok(Step::Same(first));
+                    }
+                    if let Some(found) =
+                        condition.only(&session.connection, self.store.key, kind, AMBIGUOUS)?
+                    {
+                        self.link(entry, kind, &found.id)?;
+                        let version = Some(Instant(found.version));
+                        let text = String::new();
+                        return Ok(Step::Matched(Done {
+                            status: StatusCode::OK,
+                            kind,
+                            id: found.id,
+                            version,
+                            text,
+                        }));
+                    }
+                    let id = new_id();
+                    self.conditions
+                        .insert((kind, condition), (index, id.clone()));
+                    self.link(entry, kind, &id)?;
+                    return Ok(Step::Store {
+                        kind,
+                        id,
+                        old: None,
+                        method: "POST",
+                    });
+                }
+                let id = new_id();
+                self.link(entry, kind, &id)?;
+                Step::Store {
+                    kind,
+                    id,
+                    old: None,
+                    method: "POST",
+                }
+            }
+            Planned::Write(Interaction::Update {
+                resource,
+                id,
+                guard,
+            }) => {
+                self.touch(resource.kind, &id)?;
+                self.link(entry, resource.kind, &id)?;
+                let old = check_update(session, self.store, &resource, &id, &guard)?;
+                Step::Store {
+                    kind: resource.kind,
+                    id,
+                    old,
+                    method: "PUT",
+                }
+            }
+            Planned::Write(Interaction::UpdateWhere {
+                resource,
+                criteria,
+                guard,
+            }) => {
+                let (id, create) = resolve_update(session, self.store, &resource, &criteria)?;
+                self.touch(resource.kind, &id)?;
+                self.link(entry, resource.kind, &id)?;
+                let old = if create {
+                    None
+                } else {
+                    check_update(session, self.store, &resource, &id, &guard)?
+                };
+                Step::Store {
+                    kind: resource.kind,
+                    id,
+                    old,
+                    method: "PUT",
+                }
+            }
+            Planned::Write(other) => Step::Other(other),
+        })
+    }
+
+    /// Stores a resource; `true` when it has conditional references, and its text has to be completed later.
+    fn store_one(
+        &self,
+        session: &Session,
+        entry: &Entry,
+        index: usize,
+        (kind, id, version): (&'static str, &str, Instant),
+        old: Option<Current>,
+        method: &str,
+    ) -> Result<bool, Refusal> {
+        let mut waits = false;
+        let resource = self.rewritten(entry, index, kind, &mut |_, _| {
+            waits = true;
+            Ok(None)
+        })?;
+        let tokens = resource.tokens();
+        let text = if waits {
+            String::new()
+        } else {
+            resource.seal(id, version)
+        };
+        keep(
+            session, self.store, kind, id, version, method, &text, &tokens, old,
+        )?;
+        Ok(waits)
+    }
+
+    /// Resolves the conditional references of a resource, now that everything is there, and stores its text.
+    fn complete_one(
+        &self,
+        session: &Session,
+        entry: &Entry,
+        index: usize,
+        (kind, id, version): (&'static str, &str, Instant),
+        resolved: &mut HashMap<(&'static str, String), String>,
+    ) -> Result<(), Refusal> {
+        let resource = self.rewritten(entry, index, kind, &mut |kind, query| {
+            if let Some(found) = resolved.get(&(kind, query.to_owned())) {
+                return Ok(Some(found.clone()));
+            }
+            let many = "resolving references: search criteria are not selective enough";
+            let criteria = Criteria::condition_text(query)?;
+            let Some(found) = criteria.only(&session.connection, self.store.key, kind, many)?
+            else {
+                let text = "resolving references: conditional reference has no matching resource";
+                return Err(Refusal::fhir(
+                    StatusCode::BAD_REQUEST,
+                    "value",
+                    "invalid_references",
+                    text,
+                ));
+            };
+            let target = format!("{kind}/{}", found.id);
+            resolved.insert((kind, query.to_owned()), target.clone());
+            Ok(Some(target))
+        })?;
+        complete(session, self.store, kind, id, &resource.seal(id, version))
+    }
+
+    fn rewritten<'r>(
+        &'r self,
+        entry: &'r Entry,
+        index: usize,
+        kind: &'static str,
+        resolve: &'r mut super::super::rewrite::Resolve<'r>,
+    ) -> Result<Resource, Refusal> {
+        let body = entry.resource.as_deref().unwrap_or_default();
+        let mut resource = Resource::parse(body, Some(kind))?;
+        let base = entry.full_url.as_deref().and_then(base_of);
+        let extensions = self.store.settings.complex_references;
+        let rewrite = Rewriter {
+            links: &self.links,
+            base,
+            extensions,
+            resolve,
+        }
+        .object(&mut resource.fields);
+        rewrite.map_err(|unresolved| {
+            unresolved.into_refusal(&format!("{}.resource", expression(index)))
+        })?;
+        Ok(resource)
+    }
+}

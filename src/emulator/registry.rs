@@ -1,0 +1,114 @@
+//! All datasets, operations and FHIR stores, in memory: they are few, and every request asks for one.
+//!
+//! The database is read when the server starts; `admin` keeps both the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use rusqlite::Connection;
+
+use super::json::{Json, Object};
+use super::reply::Refusal;
+use super::settings::Settings;
+
+/// A FHIR store.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// Names its rows; never used again.
+    pub(super) key: i64,
+    /// `projects/…/fhirStores/…`
+    pub(super) name: String,
+    pub(super) fields: Object,
+    pub(super) settings: Settings,
+}
+
+impl Store {
+    pub(super) fn new(key: i64, name: String, fields: Object) -> Arc<Self> {
+        let settings = Settings::of(&fields);
+        Arc::new(Self {
+            key,
+            name,
+            fields,
+            settings,
+        })
+    }
+
+    /// Says that the store does not exist.
+    pub(super) fn not_found(&self) -> Refusal {
+        store_not_found(&self.name)
+    }
+}
+
+fn store_not_found(name: &str) -> Refusal {
+    Refusal::google(
+        StatusCode::NOT_FOUND,
+        format!("FHIR store not found: {name}"),
+    )
+}
+
+/// All datasets, stores and operations, by name.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    pub(super) datasets: BTreeMap<String, Object>,
+    pub(super) stores: BTreeMap<String, Arc<Store>>,
+    pub(super) operations: BTreeMap<String, Json>,
+}
+
+impl Registry {
+    /// Reads what the database has.
+    pub(super) fn load(connection: &Connection) -> Result<Self, rusqlite::Error> {
+        let mut registry = Self::default();
+        let fields = |text: String| match Json::parse(text.as_bytes()) {
+            Ok(Json::Object(fields)) => fields,
+            _ => Object::new(),
+        };
+        for row in connection
+            .prepare("SELECT name, body FROM dataset")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        {
+            let (name, body): (String, String) = row?;
+            registry.datasets.insert(name, fields(body));
+        }
+        for row in connection
+            .prepare("SELECT key, name, body FROM store")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        {
+            let (key, name, body): (i64, String, String) = row?;
+            registry
+                .stores
+                .insert(name.clone(), Store::new(key, name, fields(body)));
+        }
+        for row in connection
+            .prepare("SELECT name, body FROM operation")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        {
+            let (name, body): (String, String) = row?;
+            registry.operations.insert(name, Json::Object(fields(body)));
+        }
+        Ok(registry)
+    }
+
+    /// Returns the store of that name.
+    pub(super) fn store(&self, name: &str) -> Result<Arc<Store>, Refusal> {
+        self.stores
+            .get(name)
+            .cloned()
+            .ok_or_else(|| store_not_found(name))
+    }
+
+    pub(super) fn dataset(&self, name: &str) -> Result<&Object, Refusal> {
+        self.datasets.get(name).ok_or_else(|| {
+            Refusal::google(StatusCode::NOT_FOUND, format!("Dataset not found: {name}"))
+        })
+    }
+
+    /// Google answers calls about stores of a missing dataset as forbidden.
+    pub(super) fn parent(&self, dataset: &str) -> Result<(), Refusal> {
+        if self.datasets.contains_key(dataset) {
+            return Ok(());
+        }
+        let message = format!("Permission denied on resource '{dataset}' (or it may not exist).");
+        Err(Refusal::google(StatusCode::FORBIDDEN, message))
+    }
+}

@@ -1,0 +1,341 @@
+//! Answers and refusals, in the API's two error shapes.
+//!
+//! A problem with a FHIR interaction is answered by an OperationOutcome; a request that does not reach one
+//! (administrative calls, unknown paths, missing stores, credentials) by Google's JSON error.
+
+use axum::body::Body;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::json::Json;
+
+/// The media type of FHIR answers.
+const FHIR_JSON: &str = "application/fhir+json;charset=utf-8";
+/// The media type of administrative answers.
+const JSON: &str = "application/json; charset=UTF-8";
+
+/// An answer on its way to the socket.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: StatusCode,
+    content_type: &'static str,
+    headers: Vec<(HeaderName, String)>,
+    body: String,
+}
+
+impl Reply {
+    /// An answer of the FHIR API.
+    pub(super) fn fhir(status: StatusCode, body: String) -> Self {
+        Self {
+            status,
+            content_type: FHIR_JSON,
+            headers: Vec::new(),
+            body,
+        }
+    }
+
+    /// An answer of the administrative API.
+    pub(super) fn admin(status: StatusCode, body: &Json) -> Self {
+        Self {
+            status,
+            content_type: JSON,
+            headers: Vec::new(),
+            body: body.to_string(),
+        }
+    }
+
+    /// Adds a header.
+    pub(super) fn header(mut self, name: HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Makes the response of it.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = self.status;
+        if self.status != StatusCode::NOT_MODIFIED {
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        }
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    /// The HTTP status.
+    pub(super) status: StatusCode,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone)]
+enum Shape {
+    Fhir {
+        code: &'static str,
+        text: &'static str,
+        diagnostics: String,
+        expression: Option<String>,
+    },
+    Google {
+        status: &'static str,
+        violation: bool,
+        message: String,
+    },
+}
+
+impl Refusal {
+    /// A refusal as an OperationOutcome: `issue.code`, `details.text`, `diagnostics`.
+    pub(super) fn fhir(
+        status: StatusCode,
+        code: &'static str,
+        text: &'static str,
+        diagnostics: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            shape: Shape::Fhir {
+                code,
+                text,
+                diagnostics: diagnostics.into(),
+                expression: None,
+            },
+        }
+    }
+
+    /// A resource that cannot be read as FHIR (400).
+    pub(super) fn unparseable(diagnostics: impl Into<String>) -> Self {
+        Self::fhir(
+            StatusCode::BAD_REQUEST,
+            "structure",
+            "unparseable_resource",
+            diagnostics,
+        )
+    }
+
+    /// A search or a condition that cannot be understood (400).
+    pub(super) fn query(diagnostics: impl Into<String>) -> Self {
+        Self::fhir(
+            StatusCode::BAD_REQUEST,
+            "value",
+            "invalid_query",
+            diagnostics,
+        )
+    }
+
+    /// A condition that more than one resource meets (412).
+    pub(super) fn ambiguous(diagnostics: impl Into<String>) -> Self {
+        Self::fhir(
+            StatusCode::PRECONDITION_FAILED,
+            "conflict",
+            "ambiguous_query",
+            diagnostics,
+        )
+    }
+
+    /// A version that is not the one expected (412).
+    pub(super) fn precondition(diagnostics: impl Into<String>) -> Self {
+        Self::fhir(
+            StatusCode::PRECONDITION_FAILED,
+            "conflict",
+            "precondition_failed",
+            diagnostics,
+        )
+    }
+
+    /// An id in the body that is not the one addressed (400).
+    pub(super) fn mismatch(addressed: &str, payload: &str) -> Self {
+        let text = format!(
+            "resource id mismatch, id of specified resource: {addressed}, id from payload: {payload}"
+        );
+        Self::fhir(
+            StatusCode::BAD_REQUEST,
+            "structure",
+            "resource_mismatch",
+            text,
+        )
+    }
+
+    /// A resource that never was (404).
+    pub(super) fn missing(what: &str) -> Self {
+        Self::fhir(
+            StatusCode::NOT_FOUND,
+            "no-store",
+            "storage_error",
+            format!("resource not found: {what}"),
+        )
+    }
+
+    /// A resource that was deleted (410).
+    pub(super) fn gone(what: &str) -> Self {
+        Self::fhir(
+            StatusCode::GONE,
+            "deleted",
+            "storage_error",
+            format!("resource was deleted: {what}"),
+        )
+    }
+
+    /// An interaction that this store does not offer.
+    pub(super) fn unsupported(status: StatusCode, diagnostics: impl Into<String>) -> Self {
+        Self::fhir(
+            status,
+            "not-supported",
+            "unsupported_operation",
+            diagnostics,
+        )
+    }
+
+    /// A path whose type is none of FHIR R4's (usual cause: a wrong base URL).
+    pub(super) fn bad_kind(name: &str) -> Self {
+        let text = format!("unsupported resource type: {name}");
+        Self::fhir(
+            StatusCode::BAD_REQUEST,
+            "not-supported",
+            "bad_resource_type",
+            text,
+        )
+    }
+
+    /// A refusal in Google's shape; the status' name follows from the number.
+    pub(super) fn google(status: StatusCode, message: impl Into<String>) -> Self {
+        let name = match status.as_u16() {
+            400 => "INVALID_ARGUMENT",
+            401 => "UNAUTHENTICATED",
+            403 => "PERMISSION_DENIED",
+            404 => "NOT_FOUND",
+            409 => "ALREADY_EXISTS",
+            413 => "OUT_OF_RANGE",
+            501 => "UNIMPLEMENTED",
+            _ => "INTERNAL",
+        };
+        Self {
+            status,
+            shape: Shape::Google {
+                status: name,
+                violation: false,
+                message: message.into(),
+            },
+        }
+    }
+
+    /// A field that the API does not know or cannot take (400, with a field violation).
+    pub(super) fn payload(what: &str) -> Self {
+        let message = format!("Invalid JSON payload received. {what}");
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            shape: Shape::Google {
+                status: "INVALID_ARGUMENT",
+                violation: true,
+                message,
+            },
+        }
+    }
+
+    /// Says at which element of the request the problem is (a FHIR path), unless that is said already.
+    pub(super) fn at(mut self, path: &str) -> Self {
+        if let Shape::Fhir {
+            expression: expression @ None,
+            ..
+        } = &mut self.shape
+        {
+            *expression = Some(path.to_owned());
+        }
+        self
+    }
+
+    /// Returns the body.
+    pub(super) fn body(&self) -> Json {
+        match &self.shape {
+            Shape::Fhir {
+                code,
+                text,
+                diagnostics,
+                expression,
+            } => {
+                let mut issue = super::json::Object::from([
+                    ("code".to_owned(), Json::text(*code)),
+                    (
+                        "details".to_owned(),
+                        Json::object([("text", Json::text(*text))]),
+                    ),
+                    ("diagnostics".to_owned(), Json::text(diagnostics.as_str())),
+                    ("severity".to_owned(), Json::text("error")),
+                ]);
+                if let Some(expression) = expression {
+                    issue.insert(
+                        "expression".to_owned(),
+                        Json::List(vec![Json::text(expression.as_str())]),
+                    );
+                }
+                Json::object([
+                    ("issue", Json::List(vec![Json::Object(issue)])),
+                    ("resourceType", Json::text("OperationOutcome")),
+                ])
+            }
+            Shape::Google {
+                status,
+                violation,
+                message,
+            } => {
+                let mut error = super::json::Object::from([
+                    (
+                        "code".to_owned(),
+                        Json::Number(self.status.as_u16().to_string()),
+                    ),
+                    ("message".to_owned(), Json::text(message.as_str())),
+                    ("status".to_owned(), Json::text(*status)),
+                ]);
+                if *violation {
+                    let detail = Json::object([
+                        (
+                            "@type",
+                            Json::text("type.googleapis.com/google.rpc.BadRequest"),
+                        ),
+                        (
+                            "fieldViolations",
+                            Json::List(vec![Json::object([(
+                                "description",
+                                Json::text(message.as_str()),
+                            )])]),
+                        ),
+                    ]);
+                    error.insert("details".to_owned(), Json::List(vec![detail]));
+                }
+                Json::object([("error", Json::Object(error))])
+            }
+        }
+    }
+
+    /// Makes the answer of it.
+    pub(super) fn into_reply(self) -> Reply {
+        match self.shape {
+            Shape::Fhir { .. } => Reply::fhir(self.status, self.body().to_string()),
+            Shape::Google { .. } => Reply::admin(self.status, &self.body()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Refusal {
+    /// The database failed: the request is answered 500, and the reason (never the data) goes to the log.
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error_code();
+        tracing::error!(?code, "the local store's database refused a statement");
+        let words = match code {
+            Some(rusqlite::ErrorCode::DiskFull) => "the local store's disk is full",
+            Some(rusqlite::ErrorCode::SystemIoFailure) => {
+                "the local store cannot read or write its database"
+            }
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => "the local store's database is damaged",
+            _ => "the local store's database refused a statement",
+        };
+        Self::google(StatusCode::INTERNAL_SERVER_ERROR, words)
+    }
+}

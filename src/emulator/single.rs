@@ -1,0 +1,280 @@
+//! One FHIR interaction in one HTTP request.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use http::header::{
+    CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
+};
+use http::{HeaderMap, Method, StatusCode};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::instant::Instant;
+use super::interaction::{Done, Guard, Interaction, apply, names};
+use super::json::Json;
+use super::pages::{history, search};
+use super::registry::Store;
+use super::reply::{Refusal, Reply};
+use super::resource::Resource;
+use super::route::FhirPath;
+use super::rows::{absent, current, ensure_present};
+use super::search::Criteria;
+use super::serve::App;
+
+/// A request to a FHIR store.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) store: Arc<Store>,
+    /// The absolute URL of the store's FHIR base, without a slash at the end.
+    pub(super) base: String,
+    pub(super) path: FhirPath,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Call {
+    pub(super) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn guard(&self) -> Guard {
+        Guard::new(self.header(IF_MATCH), self.header(IF_NONE_MATCH))
+    }
+
+    /// Refuses bodies that say they are no JSON; one that says nothing is taken as JSON.
+    pub(super) fn check_media_type(&self) -> Result<(), Refusal> {
+        let essence = self
+            .header(CONTENT_TYPE)
+            .and_then(|text| text.split(';').next())
+            .unwrap_or_default()
+            .trim();
+        let json = essence.is_empty()
+            || essence.eq_ignore_ascii_case("application/json")
+            || essence.to_ascii_lowercase().ends_with("+json");
+        if json {
+            return Ok(());
+        }
+        Err(Refusal::unsupported(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "bodies must be application/fhir+json",
+        ))
+    }
+}
+
+/// Carries out a request other than a bundle.
+pub(super) async fn answer(app: &App, call: Call) -> Result<Reply, Refusal> {
+    let interaction = match (&call.method, &call.path) {
+        (&Method::GET, FhirPath::Metadata) => {
+            return Ok(Reply::fhir(
+                StatusCode::OK,
+                super::capability::statement(&call.store, &call.base).to_string(),
+            ));
+        }
+        (&Method::GET, FhirPath::Kind(kind))
+        | (&Method::GET | &Method::POST, FhirPath::Search(kind)) => {
+            let kind = *kind;
+            return search(app, call, kind).await;
+        }
+        (&Method::GET, FhirPath::Instance(..) | FhirPath::Version(..)) => {
+            return read_one(app, call).await;
+        }
+        (&Method::GET, FhirPath::History(kind, id)) => {
+            let (kind, id) = (*kind, id.clone());
+            return history(app, call, kind, id).await;
+        }
+        (&Method::POST, FhirPath::Kind(kind)) => {
+            call.check_media_type()?;
+            let condition = call
+                .header("if-none-exist")
+                .map(Criteria::condition_text)
+                .transpose()?;
+            Interaction::Create {
+                resource: Resource::parse(&call.body, Some(kind))?,
+                condition,
+            }
+        }
+        (&Method::PUT, FhirPath::Instance(kind, id)) => {
+            call.check_media_type()?;
+            let resource = Resource::parse(&call.body, Some(kind))?;
+            if resource.id() != Some(id.as_str()) {
+                return Err(Refusal::mismatch(id, resource.id().unwrap_or_default()));
+            }
+            Interaction::Update {
+                resource,
+                id: id.clone(),
+                guard: call.guard(),
+            }
+        }
+        (&Method::PUT, FhirPath::Kind(kind)) => {
+            call.check_media_type()?;
+            let resource = Resource::parse(&call.body, Some(kind))?;
+            Interaction::UpdateWhere {
+                resource,
+                criteria: Criteria::condition(&call.query)?,
+                guard: call.guard(),
+            }
+        }
+        (&Method::PATCH, FhirPath::Instance(kind, id)) => Interaction::Patch {
+            kind,
+            id: id.clone(),
+            patch: read_patch(&call)?,
+            guard: call.guard(),
+        },
+        (&Method::PATCH, FhirPath::Kind(kind)) => {
+            let criteria = Criteria::condition(&call.query)?;
+            Interaction::PatchWhere {
+                kind,
+                criteria,
+                patch: read_patch(&call)?,
+                guard: call.guard(),
+            }
+        }
+        (&Method::DELETE, FhirPath::Instance(kind, id)) => Interaction::Delete {
+            kind,
+            id: id.clone(),
+        },
+        (&Method::DELETE, FhirPath::Kind(kind)) => Interaction::DeleteWhere {
+            kind,
+            criteria: Criteria::condition(&call.query)?,
+        },
+        (_, path) => return Err(refuse_path(path)),
+    };
+    let store = Arc::clone(&call.store);
+    let done = app
+        .database
+        .write(move |session| {
+            ensure_present(&session.connection, &store)?;
+            apply(session, &store, interaction)
+        })
+        .await?;
+    Ok(reply(&call.base, done))
+}
+
+/// Says why a path cannot be served.
+pub(super) fn refuse_path(path: &FhirPath) -> Refusal {
+    match path {
+        FhirPath::BadKind(name) => Refusal::bad_kind(name),
+        FhirPath::BadId(name) => Refusal::fhir(
+            StatusCode::BAD_REQUEST,
+            "value",
+            "invalid_id",
+            format!("invalid Id format: {name}"),
+        ),
+        FhirPath::Unsupported => Refusal::unsupported(
+            StatusCode::NOT_IMPLEMENTED,
+            "the local store does not offer this operation",
+        ),
+        _ => Refusal::google(
+            StatusCode::NOT_FOUND,
+            "The requested URL was not found on this server.",
+        ),
+    }
+}
+
+fn read_patch(call: &Call) -> Result<Json, Refusal> {
+    let media = call
+        .header(CONTENT_TYPE)
+        .and_then(|text| text.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    if !media.eq_ignore_ascii_case("application/json-patch+json") {
+        let text = "a patch must be application/json-patch+json";
+        return Err(Refusal::unsupported(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            text,
+        ));
+    }
+    Json::parse(&call.body).map_err(|error| Refusal::unparseable(format!("invalid JSON: {error}")))
+}
+
+/// Returns the URL of a version.
+pub(super) fn location(base: &str, kind: &str, id: &str, version: Instant) -> String {
+    format!("{base}/{kind}/{id}/_history/{}", version.version_id())
+}
+
+fn reply(base: &str, done: Done) -> Reply {
+    let Some(version) = done.version else {
+        return Reply::fhir(done.status, "{}".to_owned());
+    };
+    let location = location(base, done.kind, &done.id, version);
+    versioned(Reply::fhir(done.status, done.text), version).header(LOCATION, location)
+}
+
+fn versioned(reply: Reply, version: Instant) -> Reply {
+    reply
+        .header(ETAG, version.etag())
+        .header(LAST_MODIFIED, version.http_date())
+}
+
+/// Reads the resource, or the version, that a path names.
+pub(super) fn read(
+    connection: &Connection,
+    store: &Store,
+    path: &FhirPath,
+) -> Result<(Instant, String), Refusal> {
+    match path {
+        FhirPath::Instance(kind, id) => match current(connection, store, kind, id)? {
+            Some(current) => Ok((current.version, current.text)),
+            None => Err(absent(connection, store, kind, id)?),
+        },
+        FhirPath::Version(kind, id, version) => {
+            refuse_without_versions(store)?;
+            let name = format!("{kind}/{id}/_history/{version}");
+            let version =
+                Instant::from_version_id(version).ok_or_else(|| Refusal::missing(&name))?;
+            if let Some(current) = current(connection, store, kind, id)?
+                && current.version == version
+            {
+                return Ok((version, current.text));
+            }
+            let sql = "SELECT text FROM history WHERE store = ?1 AND kind = ?2 AND id = ?3 AND version = ?4";
+            let row = connection
+                .prepare_cached(sql)?
+                .query_row(params![store.key, kind, id, version.0], |row| {
+                    row.get::<_, Option<String>>(0)
+                });
+            match row.optional()? {
+                Some(Some(text)) => Ok((version, text)),
+                Some(None) => Err(Refusal::gone(&name)),
+                None => Err(Refusal::missing(&name)),
+            }
+        }
+        other => Err(refuse_path(other)),
+    }
+}
+
+pub(super) fn refuse_without_versions(store: &Store) -> Result<(), Refusal> {
+    if store.settings.disable_resource_versioning {
+        let text = "the store keeps no versions (disableResourceVersioning)";
+        return Err(Refusal::unsupported(StatusCode::BAD_REQUEST, text));
+    }
+    Ok(())
+}
+
+async fn read_one(app: &App, call: Call) -> Result<Reply, Refusal> {
+    let store = Arc::clone(&call.store);
+    let path = call.path.clone();
+    let (version, text) = app
+        .database
+        .read(move |connection| read(connection, &store, &path))
+        .await?;
+    let fresh = match call.header(IF_NONE_MATCH) {
+        Some(tags) => names(tags, version),
+        None => call
+            .header(IF_MODIFIED_SINCE)
+            .and_then(|text| httpdate::parse_http_date(text).ok())
+            .and_then(|since| since.duration_since(std::time::UNIX_EPOCH).ok())
+            .is_some_and(|since| {
+                version.seconds() <= i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            }),
+    };
+    if fresh {
+        return Ok(versioned(
+            Reply::fhir(StatusCode::NOT_MODIFIED, String::new()),
+            version,
+        ));
+    }
+    Ok(versioned(Reply::fhir(StatusCode::OK, text), version))
+}
