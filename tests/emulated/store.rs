@@ -1,6 +1,5 @@
 //! The embedded local store, driven over real sockets.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::needless_pass_by_value, reason = "`json!` makes values")]
 
 use std::path::Path;

@@ -4,8 +4,6 @@
 //!
 //! google-cloud-auth reads the proxies of the process: where `HTTP_PROXY` is set, set `NO_PROXY=127.0.0.1`.
 
-#![expect(clippy::unwrap_used, reason = "the servers and helpers are tests too")]
-
 mod fault;
 mod google;
 mod placed;

@@ -1,8 +1,5 @@
 //! The sets of real data: archives beside the repository, unpacked once.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
-
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
