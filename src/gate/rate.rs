@@ -36,6 +36,13 @@ pub struct Limiter {
     burst: NonZeroU32,
 }
 
+/// At least what comes in so long may go at once: tokio's timer counts in milliseconds, and a smaller burst would hold
+/// back a fast rate to one request a tick.
+const TICKS: Duration = Duration::from_millis(10);
+
+/// Of a rate, the burst for the timer's sake is at most this part, so that nearly all of it refills evenly.
+const BURST_PART: u32 = 10;
+
 /// Of a rate in bytes, this part may go at once. A smaller part would cut small bodies into many waits, a larger
 /// one leaves too little to refill.
 const BYTES_BURST: u32 = 10;
@@ -52,7 +59,10 @@ impl Limiter {
         if amount == 1 && largest <= 1 {
             return Ok(Self::with(rate, NonZeroU32::MIN, NonZeroU32::MIN));
         }
-        let burst = NonZeroU32::new(largest).unwrap_or(NonZeroU32::MIN);
+        let ticks = rate.window.duration().as_millis() / TICKS.as_millis();
+        let ticked = amount / u32::try_from(ticks).unwrap_or(u32::MAX);
+        let burst = std::cmp::max(largest, std::cmp::min(ticked, amount / BURST_PART));
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         match amount.checked_sub(burst.get()).and_then(NonZeroU32::new) {
             Some(refill) => Ok(Self::with(rate, burst, refill)),
             None => Err(RateError { largest, rate }),
@@ -138,5 +148,100 @@ impl std::ops::Add<Nanos> for Elapsed {
 
     fn add(self, duration: Nanos) -> Self {
         Self(self.0.saturating_add(duration.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, sync::Arc};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lets requests of the given costs through, with pauses between, and returns when each passed.
+    fn passed(rate: Rate, largest: u32, costs: &[(u32, u64)]) -> Vec<(Duration, u32)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(async {
+            let limiter = Arc::new(Limiter::new(rate, largest).unwrap());
+            let start = Instant::now();
+            let mut tasks = tokio::task::JoinSet::new();
+            for &(cost, pause) in costs {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let limiter = Arc::clone(&limiter);
+                tasks.spawn(async move {
+                    limiter.ready(cost).await;
+                    (start.elapsed(), cost)
+                });
+            }
+            tasks.join_all().await
+        })
+    }
+
+    /// Returns the most that passed in any window, wherever it begins.
+    fn worst_window(mut passed: Vec<(Duration, u32)>, window: Duration) -> u32 {
+        passed.sort_unstable();
+        let (mut inside, mut sum, mut worst) = (VecDeque::new(), 0, 0);
+        for (at, cost) in passed {
+            while inside
+                .front()
+                .is_some_and(|&(first, _)| first + window <= at)
+            {
+                let (_, gone): (Duration, u32) = inside.pop_front().unwrap();
+                sum -= gone;
+            }
+            inside.push_back((at, cost));
+            sum += cost;
+            worst = std::cmp::max(worst, sum);
+        }
+        worst
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn no_sliding_window_is_above_the_rate(
+            amount in 2u32..3000,
+            per_minute: bool,
+            share in 1u32..8,
+            pauses in proptest::collection::vec((any::<u32>(), prop_oneof![9 => Just(0u64), 1 => 0u64..5000]), 1..300),
+        ) {
+            let largest = std::cmp::max(amount / (share + 1), 1);
+            let window = if per_minute { crate::unit::Window::Minute } else { crate::unit::Window::Second };
+            let rate = Rate { amount: NonZeroU32::new(amount).unwrap(), window };
+            let costs: Vec<(u32, u64)> =
+                pauses.iter().map(|&(cost, pause)| (cost % largest + 1, pause)).collect();
+            let passed = passed(rate, largest, &costs);
+            prop_assert_eq!(passed.len(), costs.len());
+            prop_assert!(worst_window(passed, window.duration()) <= amount);
+        }
+    }
+
+    /// The rate is used, also where it is faster than the timer: 3,000 requests at 1,000/s take some 3 s.
+    #[test]
+    fn a_fast_rate_is_reached() {
+        let rate: Rate = "1000/s".parse().unwrap();
+        let last = passed(rate, 1, &vec![(1, 0); 3000])
+            .into_iter()
+            .map(|(at, _)| at)
+            .max()
+            .unwrap();
+        assert!((2.7..3.4).contains(&last.as_secs_f64()), "{last:?}");
+    }
+
+    #[test]
+    fn a_request_that_can_never_pass_is_an_error() {
+        let rate: Rate = "100/s".parse().unwrap();
+        assert!(Limiter::new(rate, 99).is_ok());
+        let error = Limiter::new(rate, 100).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("100 operations can never pass at 100/s"),
+            "{error}"
+        );
     }
 }

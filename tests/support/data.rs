@@ -1,5 +1,12 @@
 //! The sets of real data: archives beside the repository, unpacked once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::allow_attributes,
+    reason = "also part of a benchmark; a skipped test says so"
+)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
