@@ -20,7 +20,7 @@ use super::{
 use crate::{
     event::Observe,
     gate::ByteBudget,
-    journal::{Journal, Ledger, RunDirectory, format},
+    journal::{History, Journal, Ledger, RunDirectory, format},
     plan::{self, Header, PlannedSource, file::Saved},
     progress, report,
     send::{self, Counts, Earlier, Ended, Setup, Stop},
@@ -43,7 +43,7 @@ pub(super) struct LoadArgs {
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ProgressKind {
+pub(super) enum ProgressKind {
     /// Bars on a terminal, lines elsewhere
     Auto,
     /// Bars
@@ -110,7 +110,16 @@ async fn load_manifest(
             return Err(error);
         }
         watcher.suspend(|| planning::warn(&surveyed.summary, context.printer));
-        carry_out(args, context, stop, watcher, &run, &connections).await
+        carry_out(
+            args.dry_run,
+            context,
+            stop,
+            watcher,
+            &run,
+            &connections,
+            None,
+        )
+        .await
     }
     .await;
     connect::close_all(connections).await;
@@ -144,7 +153,16 @@ async fn load_saved(
             return Err(error);
         }
         fs_err::copy(&args.file, run.plan()).map_err(Error::disk)?;
-        carry_out(args, context, stop, watcher, &run, &connections).await
+        carry_out(
+            args.dry_run,
+            context,
+            stop,
+            watcher,
+            &run,
+            &connections,
+            None,
+        )
+        .await
     }
     .await;
     connect::close_all(connections).await;
@@ -177,7 +195,7 @@ async fn survey(
 }
 
 /// Reads the sources of a saved plan again: they must be what they were, and those that are compressed are spooled.
-async fn check_sources(saved: &Saved, run: &RunDirectory) -> Result<(), Error> {
+pub(super) async fn check_sources(saved: &Saved, run: &RunDirectory) -> Result<(), Error> {
     let (sources, spool) = (saved.sources.clone(), run.spool());
     let changed = tokio::task::spawn_blocking(move || {
         let spool = Spool::new(spool, SPOOL).map_err(Error::disk)?;
@@ -193,17 +211,18 @@ async fn check_sources(saved: &Saved, run: &RunDirectory) -> Result<(), Error> {
 }
 
 /// Sends what the plan of a run holds, and reports.
-async fn carry_out(
-    args: &LoadArgs,
+pub(super) async fn carry_out(
+    dry_run: bool,
     context: Context,
     stop: &Stop,
     watcher: &progress::Watcher,
     run: &RunDirectory,
     connections: &HashMap<String, Connection>,
+    earlier: Option<History>,
 ) -> Result<Exit, Error> {
     let saved = Arc::new(Saved::open(&run.plan()).map_err(Error::disk)?);
     let bodies = Arc::new(Bodies::new(readable(&saved.sources, run)));
-    if args.dry_run {
+    if dry_run {
         let ended = rehearse(&saved, &bodies, context);
         discard(run);
         return ended;
@@ -219,13 +238,17 @@ async fn carry_out(
     for (name, connection) in connections {
         links.insert(name.clone(), connection.link(saved.largest_request(name))?);
     }
+    let sessions = earlier.as_ref().map_or(0, |history| history.sessions.len());
+    let number = u32::try_from(sessions)
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
     let session = format::SessionLine {
-        number: 1,
+        number,
         started: jiff::Timestamp::now(),
     };
-    let number = session.number;
-    let journal =
-        Journal::open(run, saved.header.run.journal, session, None).map_err(Error::disk)?;
+    let whole = earlier.as_ref().map(|history| history.whole);
+    let sync = saved.header.run.journal;
+    let journal = Journal::open(run, sync, session, whole).map_err(Error::disk)?;
     let journal = Arc::new(journal);
     let counts = Arc::new(Counts::default());
     let began = tokio::time::Instant::now();
@@ -237,7 +260,7 @@ async fn carry_out(
         observe: watcher.observer(),
         stop: stop.clone(),
         budget: Arc::new(ByteBudget::new(saved.header.run.memory.0)),
-        earlier: Arc::new(Earlier::default()),
+        earlier: Arc::new(Earlier { history: earlier }),
         counts: Arc::clone(&counts),
     };
     let tally = || {
@@ -322,8 +345,10 @@ fn write_report(
         );
         printer.problems(&[crate::diagnostic::Diagnostic::warning(message)]);
     }
-    // Everything is settled or can be read again from its source, but for standard input.
-    let _ = fs_err::remove_dir_all(run.spool());
+    // A run that is not over may be resumed, and needs what its sources cannot give twice.
+    if reported.ended == report::Ended::Complete {
+        let _ = fs_err::remove_dir_all(run.spool());
+    }
     Ok(reported)
 }
 
@@ -398,7 +423,7 @@ fn is_plan(path: &Path) -> Result<bool, Error> {
     Ok(first == HEADER)
 }
 
-fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
+pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
     match kind {
         _ if printer.is_quiet() => progress::Watcher::none(),
         ProgressKind::Auto if Printer::is_watched() => {

@@ -21,6 +21,7 @@ mod plan;
 mod printer;
 pub mod render;
 mod report;
+mod resume;
 mod store;
 
 pub use exit::{Error, Exit};
@@ -84,6 +85,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Plan and load
     Load(load::LoadArgs),
+    /// Go on with a run that was cut off
+    Resume(resume::ResumeArgs),
     /// Show again what became of every record of a run
     Report(report::ReportArgs),
     /// Create one resource from a JSON file and print its new id
@@ -129,6 +132,7 @@ pub fn run() -> ExitCode {
             Verb::Check(args) => check::run(args, context).await,
             Verb::Plan(args) => plan::run(args, context).await,
             Verb::Load(args) => load::run(args, context).await,
+            Verb::Resume(args) => resume::run(args, context).await,
             Verb::Report(args) => report::run(&args, context),
             Verb::Create(args) => create::run(args, context).await,
             Verb::Get(args) => get::run(args, context).await,

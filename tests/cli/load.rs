@@ -104,6 +104,49 @@ fn a_saved_plan_loads_exactly_or_is_refused() {
 }
 
 #[test]
+fn an_interrupted_run_is_resumed_to_its_end() {
+    let bed = Bed::new();
+    let lines: Vec<String> = (0..60)
+        .map(|n| format!("{{\"resourceType\":\"Patient\",\"id\":\"p{n}\"}}"))
+        .collect();
+    bed.write("p.ndjson", &lines.join("\n"));
+    let slow = TARGET.replace("local: store", "local: store, rate: 20/s");
+    bed.write(
+        "m.yaml",
+        &format!("{slow}loads: [ {{ name: l, files: [p.ndjson] }} ]\n"),
+    );
+    let mut child = bed.command(&["load", "m.yaml"]).spawn().unwrap();
+    // Until something is settled; then it is killed without a chance to say so.
+    let settled = || {
+        let run = fs::read_dir(bed.path(".stoker/runs"))
+            .ok()?
+            .next()?
+            .ok()?
+            .path();
+        let journal = fs::read_to_string(run.join("journal.ndjson")).ok()?;
+        journal.contains("\"settle\"").then_some(run)
+    };
+    let run = loop {
+        if let Some(run) = settled() {
+            break run;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ran = bed.run(&["resume", run.to_str().unwrap()]);
+    assert!([0, 1].contains(&ran.code), "{}", ran.err);
+    // Each record has one outcome; none was created twice, and doubt is said.
+    let (created, unknown) = (bed.count("created"), bed.count("unknown"));
+    assert_eq!(created + unknown, 60);
+    assert!(
+        created > 0 && unknown < 60,
+        "{created} created, {unknown} unknown"
+    );
+    assert_eq!(bed.report()["sessions"], 2);
+}
+
+#[test]
 fn a_dry_run_leaves_nothing() {
     let bed = Bed::with_samples();
     let ran = bed
