@@ -1,8 +1,8 @@
 //! The CapabilityStatement of a store (`/metadata`).
 
 use super::json::Json;
-use super::kind::KINDS;
 use super::registry::Store;
+use crate::fhir::types::RESOURCE_TYPES;
 
 fn codes(names: &[&str]) -> Json {
     Json::List(
@@ -29,7 +29,7 @@ pub(super) fn statement(store: &Store, base: &str) -> Json {
         parameter("_tag"),
         parameter("identifier"),
     ]);
-    let resources = KINDS.iter().map(|kind| {
+    let resources = RESOURCE_TYPES.iter().map(|kind| {
         Json::object([
             ("conditionalCreate", Json::Bool(true)),
             ("conditionalDelete", Json::text("single")),

@@ -8,9 +8,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{
     Draw,
     counters::{LoadView, Phase, View},
-    words::{grouped, plain, speed},
+    words::plain,
 };
-use crate::unit::{ByteSize, display_duration};
+use crate::unit::{ByteSize, display_duration, grouped, speed};
 
 /// A name longer than this is cut in a bar's line.
 const NAME: usize = 24;

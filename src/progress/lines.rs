@@ -5,9 +5,9 @@ use std::{io::Write, time::Duration};
 use super::{
     Draw,
     counters::{LoadView, Phase, View},
-    words::{grouped, plain, speed},
+    words::plain,
 };
-use crate::unit::{ByteSize, display_duration};
+use crate::unit::{ByteSize, display_duration, grouped, speed};
 
 /// Often enough to see that something moves, seldom enough that a log of an hour is still read.
 const EVERY: Duration = Duration::from_secs(5);

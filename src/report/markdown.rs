@@ -4,11 +4,11 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::{
     Report, Totals,
-    text::{display_latency, grouped, headline, kind, plain, problem_line, speed},
+    text::{display_latency, headline, kind, plain, problem_line},
 };
 use crate::{
     record::Outcome,
-    unit::{ByteSize, display_duration},
+    unit::{ByteSize, display_duration, grouped, speed},
 };
 
 /// Renders a report as Markdown.

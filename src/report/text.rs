@@ -9,7 +9,7 @@ use super::{Ended, Problem, Report, Totals};
 use crate::{
     journal::RunDirectory,
     record::Outcome,
-    unit::{ByteSize, display_duration},
+    unit::{ByteSize, display_duration, grouped, speed},
 };
 
 /// Kinds of problems that are shown; the rest is in `report.md`.
@@ -333,33 +333,6 @@ pub(super) fn records(count: u64) -> String {
     match count {
         1 => "1 record".to_owned(),
         n => format!("{} records", grouped(n)),
-    }
-}
-
-/// Renders a number with its thousands apart.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Renders a rate as exactly as it is of use.
-pub(super) fn speed(rate: f64) -> String {
-    if rate < 99.95 {
-        format!("{rate:.1}")
-    } else {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rate is positive and far below 2^63"
-        )]
-        grouped(rate.round() as u64)
     }
 }
 
