@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    FilePattern, Identity, LoadSettings, Missing,
+    BundleSettings, Duplicates, FilePattern, Identity, LoadSettings, Missing, Transactions,
+    Versioned,
     document::{Entry, Node, Spot},
     read::over,
     reader::{Reader, Text, get, nearest},
@@ -125,6 +126,11 @@ pub(super) fn load(reader: &mut Reader<'_>, node: &Node, defaults: &[Entry]) -> 
             interaction: basics.interaction,
             identity: basics.identity,
             compare: basics.compare,
+            bundle: BundleSettings::default(),
+            transactions: Transactions::default(),
+            duplicates: Duplicates::default(),
+            versioned: Versioned::default(),
+            known: Vec::new(),
         },
         spot: name.as_ref().map_or(node.spot, |name| name.spot),
         name,

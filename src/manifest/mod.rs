@@ -230,6 +230,84 @@ pub struct LoadSettings {
     pub identity: Identity,
     /// Before an update, read what the store holds and leave equal content alone.
     pub compare: bool,
+    /// In which Bundles its records travel.
+    pub bundle: BundleSettings,
+    /// What becomes of a transaction that is too large for the target.
+    pub transactions: Transactions,
+    /// What becomes of records of the same identity with differing content.
+    pub duplicates: Duplicates,
+    /// What becomes of the version in a reference to a record of the run.
+    pub versioned: Versioned,
+    /// Runs (directories) or `ids.ndjson` files whose assigned ids references are rewritten to.
+    pub known: Vec<PathBuf>,
+}
+
+/// In which Bundles the records of a load travel; what is not set is chosen by the target's facts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleSettings {
+    /// Their type.
+    pub kind: Option<BundleChoice>,
+    /// Entries of one at the most.
+    pub max_entries: Option<std::num::NonZeroU32>,
+    /// Bytes of one at the most.
+    pub max_bytes: Option<ByteSize>,
+}
+
+/// The type of the Bundles that Stoker fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BundleChoice {
+    /// Each entry for itself.
+    Batch,
+    /// All or nothing.
+    Transaction,
+    /// Records travel by themselves.
+    None,
+}
+
+/// What becomes of a transaction of a source that is over the target's limits.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Transactions {
+    /// It is split into parts; it is no longer all or nothing.
+    #[default]
+    Split,
+    /// It is sent whole, and the target decides.
+    Keep,
+    /// It is not sent (`unsupported`).
+    Refuse,
+}
+
+/// What becomes of records of the same identity. An identical copy is a `duplicate` unless they are ignored.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicates {
+    /// The first is sent.
+    First,
+    /// The last is sent.
+    Last,
+    /// Nothing is sent before the conflict is mended.
+    #[default]
+    Error,
+    /// Each is sent, as if the others were not there.
+    Ignore,
+}
+
+/// What becomes of the version in a reference (`Patient/1/_history/2`) to a record of the run.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Versioned {
+    /// It is taken off: the versions in a file are never those that the store assigns.
+    #[default]
+    Strip,
+    /// It stays.
+    Keep,
 }
 
 /// One glob of a load, with the place where it was written (for messages).

@@ -130,6 +130,11 @@ pub(super) fn loads() -> [LoadSettings; 2] {
         interaction: None,
         identity: Identity::default(),
         compare: false,
+        bundle: Default::default(),
+        transactions: Default::default(),
+        duplicates: Default::default(),
+        versioned: Default::default(),
+        known: Vec::new(),
     };
     let mut people = load("people all", "clinic");
     people.interaction = Some(Interaction::ConditionalUpdate);

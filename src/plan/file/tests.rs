@@ -57,6 +57,11 @@ fn header() -> Header {
         interaction: Some(Interaction::ConditionalCreate),
         identity: Identity::default(),
         compare: true,
+        bundle: Default::default(),
+        transactions: Default::default(),
+        duplicates: Default::default(),
+        versioned: Default::default(),
+        known: Vec::new(),
     };
     Header {
         version: VERSION,
