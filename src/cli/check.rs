@@ -35,6 +35,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
             &header,
             &mut collect,
             None,
+            &std::env::temp_dir(),
             &Unobserved,
             &|| false,
             &mut |file, m| {

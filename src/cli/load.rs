@@ -184,6 +184,7 @@ async fn survey(
             &header,
             &mut writer,
             Some(&spool),
+            run.path(),
             &*observe,
             &|| stop.is_stopping(),
             &mut |_, _| {},

@@ -58,7 +58,15 @@ pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error>
                 }
                 None => &mut discard,
             };
-            plan::survey(&header, sink, None, &Unobserved, &|| false, &mut |_, _| {})
+            plan::survey(
+                &header,
+                sink,
+                None,
+                &std::env::temp_dir(),
+                &Unobserved,
+                &|| false,
+                &mut |_, _| {},
+            )
         }
     })
     .await
@@ -80,7 +88,7 @@ pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error>
             out.display()
         ));
     }
-    let work = surveyed.summary.records() > surveyed.summary.unsupported();
+    let work = surveyed.summary.sent() > 0;
     Ok(if args.detailed_exitcode && work {
         Exit::WorkToDo
     } else {

@@ -31,6 +31,17 @@ pub fn read(body: &[u8]) -> Problem {
     }
 }
 
+/// Returns which entry of the Bundle that was sent the problem is about, from 0.
+///
+/// Servers say it as `Bundle.entry[4]…`, in the expression or in their words.
+pub fn entry(problem: &Problem) -> Option<usize> {
+    let texts = problem.expression.iter().chain([&problem.text]);
+    texts.into_iter().find_map(|text| {
+        let (_, rest) = text.split_once("entry[")?;
+        rest.split_once(']')?.0.parse().ok()
+    })
+}
+
 /// Reads an answer that is already parsed; none if it has neither shape.
 pub fn of(value: &Value) -> Option<Problem> {
     if let Some(issues) = value.get("issue").and_then(Value::as_array) {

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    io::{BufRead, BufReader},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -194,7 +195,7 @@ impl History {
     }
 
     /// Returns what the journal says of a record.
-    pub fn fate(&mut self, record: u64) -> Result<Fate, Error> {
+    pub fn fate(&self, record: u64) -> Result<Fate, Error> {
         let offset = match self.mark_of(record) {
             NOTHING => return Ok(Fate::Untouched),
             INTENDED => return Ok(Fate::Intended),
@@ -211,15 +212,17 @@ impl History {
         }
     }
 
-    fn line_at(&mut self, offset: u64) -> Result<Line, String> {
+    fn line_at(&self, offset: u64) -> Result<Line, String> {
         // A settle line is some 150 bytes; longer ones (many expressions) are read on.
         let mut line = Vec::with_capacity(512);
-        self.file
-            .seek(SeekFrom::Start(offset))
-            .map_err(|e| e.to_string())?;
         let mut chunk = [0u8; 512];
         loop {
-            let length = self.file.read(&mut chunk).map_err(|e| e.to_string())?;
+            let at = offset + line.len() as u64;
+            let length = self
+                .file
+                .file()
+                .read_at(&mut chunk, at)
+                .map_err(|e| e.to_string())?;
             let read = chunk.get(..length).unwrap_or_default();
             match memchr::memchr(b'\n', read) {
                 Some(end) => line.extend_from_slice(read.get(..end).unwrap_or_default()),

@@ -74,7 +74,7 @@ async fn two_sessions() -> (tempfile::TempDir, RunDirectory) {
 #[tokio::test]
 async fn the_last_word_on_every_record_is_read_back() {
     let (_folder, run) = two_sessions().await;
-    let mut history = read(&run.journal()).unwrap();
+    let history = read(&run.journal()).unwrap();
     assert_eq!(history.journal.run, run.name());
     assert_eq!(history.sessions, [session(1), session(2)]);
     assert_eq!(history.tallies[&1].requests, 2, "the last tally holds");
@@ -108,7 +108,7 @@ async fn cut_at_any_byte_it_reads_as_its_beginning() {
             assert!(history.is_err(), "{length}");
             continue;
         }
-        let mut history = history.unwrap();
+        let history = history.unwrap();
         let whole = memchr::memrchr(b'\n', &bytes[..length]).unwrap() + 1;
         assert_eq!(history.whole, whole as u64);
         let lines: Vec<Line> = bytes[..whole]
@@ -211,7 +211,7 @@ async fn a_line_longer_than_a_read_is_read_whole() {
     long.line.expression = (0..500).map(|i| format!("Patient.name[{i}]")).collect();
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
     journal.settle(vec![long.clone()]).await.unwrap();
-    let mut history = read(&run.journal()).unwrap();
+    let history = read(&run.journal()).unwrap();
     assert_eq!(history.fate(0).unwrap(), Fate::Settled(long.line));
 }
 

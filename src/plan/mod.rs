@@ -13,20 +13,30 @@ use crate::{
     target::Facts,
 };
 
+mod arrange;
+mod batch;
+mod draft;
 pub mod file;
+mod graph;
+mod key;
+mod known;
+mod order;
 mod planner;
+mod references;
 mod summary;
 mod survey;
 pub mod text;
 mod unchanged;
 
+pub use batch::{Batching, batching};
 pub use planner::{Decision, Planner};
+pub use references::{Dangling, References};
 pub use summary::{LoadSummary, Summary};
 pub use survey::{Error, OnMalformed, Survey, survey};
 pub use unchanged::{changed_facts, changed_sources};
 
 /// The version of the plan's format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The beginning of a plan: everything that holds for all of its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,8 +150,42 @@ pub struct Step {
     pub kind: String,
     /// The id in the file, where it has one.
     pub id: Option<String>,
+    /// The `fullUrl` of its entry, where it has one.
+    pub full_url: Option<String>,
     /// What is done.
     pub action: Action,
+    /// Its references to records of the plan, or of earlier runs.
+    pub links: Vec<Link>,
+}
+
+/// A reference of a record, and what it refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its place among the references that a scan of the record finds, from 0.
+    pub reference: u32,
+    /// What it refers to.
+    pub to: To,
+}
+
+/// What a reference refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To {
+    /// The record of a step, which has to be there first, or travels in the same group.
+    Step(u64),
+    /// A resource of an earlier run, or one that was looked up: `Type/id` as the store has it.
+    Resource(String),
+    /// What the store finds when it is asked: it is a conditional reference to nothing that the plan knows of.
+    Search,
+}
+
+impl Step {
+    /// Returns the steps that it needs to be there.
+    pub fn needs(&self) -> impl Iterator<Item = u64> {
+        self.links.iter().filter_map(|link| match link.to {
+            To::Step(step) => Some(step),
+            To::Resource(_) | To::Search => None,
+        })
+    }
 }
 
 /// What is done with a record.
@@ -154,6 +198,19 @@ pub enum Action {
     Entry(Interaction),
     /// It is not sent: it cannot be loaded there.
     Unsupported(Reason),
+    /// It is not sent: another record has the same identity.
+    Duplicate(Other),
+    /// It is not sent: it needs a record that cannot be loaded.
+    Blocked(Other),
+}
+
+/// Another record of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Other {
+    /// Its step.
+    pub step: u64,
+    /// Its position, as `file:line`.
+    pub place: String,
 }
 
 impl Action {
@@ -161,7 +218,7 @@ impl Action {
     pub fn interaction(&self) -> Option<Interaction> {
         match self {
             Self::Send(interaction) | Self::Entry(interaction) => Some(*interaction),
-            Self::Unsupported(_) => None,
+            Self::Unsupported(_) | Self::Duplicate(_) | Self::Blocked(_) => None,
         }
     }
 }

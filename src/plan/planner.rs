@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use super::{
-    Action, BundleType, Group, GroupId, Header, Reason, Step, Summary, summary::LoadSummary,
+    Action, BundleType, Group, GroupId, Header, Reason, Step, Summary, batch, summary::LoadSummary,
 };
 use crate::{
     event::LoadId,
     fhir::{bundle::Request, reference::is_id, types},
-    manifest::{LoadSettings, Missing},
+    manifest::{LoadSettings, Missing, Transactions},
     record::{Interaction, Position, Span},
     source::{BundleKind, BundleStart, Entry, Found, Malformed, SourceFile},
     target::{self, Facts},
@@ -18,9 +18,19 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// The next steps travel together.
-    Group(Group),
+    Group {
+        /// How.
+        group: Group,
+        /// It is over the target's limits: the steps travel in parts.
+        split: bool,
+    },
     /// What is done with a record.
-    Step(Step),
+    Step {
+        /// What.
+        step: Step,
+        /// The record's number in the order in which records were found.
+        found: u32,
+    },
 }
 
 /// Decides what is done with every record of a plan.
@@ -28,10 +38,11 @@ pub enum Decision {
 pub struct Planner<'a> {
     header: &'a Header,
     load: LoadId,
-    next_step: u64,
     next_group: u32,
     summary: Summary,
     bundle: Option<Bundle>,
+    /// The number of the record that is being decided about.
+    found: u32,
     out: Vec<Decision>,
 }
 
@@ -39,19 +50,18 @@ pub struct Planner<'a> {
 #[derive(Debug)]
 struct Bundle {
     kind: BundleKind,
-    entries: u32,
     /// Entries that travel together, until their group is full or the Bundle is over.
-    waiting: Vec<Step>,
+    waiting: Vec<(Step, u32)>,
     waiting_bytes: u64,
+    /// It is over the target's limits, and travels in parts.
+    split: bool,
+    /// The target executes no transactions: its entries travel as if each stood alone.
+    loose: bool,
     /// Why nothing of a transaction can be sent.
     refused: Option<Reason>,
     /// In a history: resources of which a newer version has come.
     newer: HashSet<String>,
 }
-
-/// Under a rate, a Bundle of Stoker's own cutting has at most this part of what the rate allows, so that it does
-/// not use up the window at once (design §4).
-const RATE_PART: u32 = 10;
 
 impl<'a> Planner<'a> {
     /// Starts a plan.
@@ -59,15 +69,21 @@ impl<'a> Planner<'a> {
         Self {
             header,
             load: LoadId(0),
-            next_step: 0,
             next_group: 0,
             summary: Summary {
                 loads: vec![LoadSummary::default(); header.loads.len()],
                 warnings: Vec::new(),
+                references: std::collections::BTreeMap::new(),
             },
             bundle: None,
+            found: 0,
             out: Vec::new(),
         }
+    }
+
+    /// Takes note of the number of the record that comes next.
+    pub fn found(&mut self, found: u32) {
+        self.found = found;
     }
 
     /// Goes on to a load; the records that follow are its own.
@@ -90,11 +106,6 @@ impl<'a> Planner<'a> {
     /// Returns what has been decided since the last call.
     pub fn decided(&mut self) -> std::vec::Drain<'_, Decision> {
         self.out.drain(..)
-    }
-
-    /// Returns the totals so far.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
     }
 
     /// Ends the plan.
@@ -143,18 +154,29 @@ impl<'a> Planner<'a> {
     /// Begins a Bundle; the records that follow are its entries.
     pub fn bundle_start(&mut self, file: &SourceFile, start: &BundleStart) {
         let facts = self.facts();
-        let limit = facts.limits.transaction_entries.unwrap_or(u32::MAX);
+        let limits = facts.limits;
+        let most = limits.transaction_entries.unwrap_or(u32::MAX);
+        let room = limits.bundle_bytes.unwrap_or(u64::MAX);
+        let is_transaction = start.kind == BundleKind::Transaction;
+        let too_large = is_transaction && (start.entries > most || start.span.length > room);
+        let executes = facts.transaction != Some(false);
+        let rule = self.settings().transactions;
+        let splits = rule == Transactions::Split;
         let refused = match start.kind {
-            BundleKind::Transaction if start.entries > limit => Some(reason(
-                "transaction-too-large",
-                &format!(
-                    "the transaction has {} entries, and the target takes {limit}",
-                    start.entries
-                ),
-            )),
-            BundleKind::Transaction if facts.transaction == Some(false) => Some(reason(
+            BundleKind::Transaction if !executes && !splits => Some(reason(
                 "no-transaction",
                 "the target executes no transactions",
+            )),
+            BundleKind::Transaction if too_large && rule == Transactions::Refuse => Some(reason(
+                "transaction-too-large",
+                &format!(
+                    "the transaction has {} entries and {} bytes, and the target takes {most} and {room}",
+                    start.entries, start.span.length
+                ),
+            )),
+            BundleKind::Transaction if !executes && facts.batch == Some(false) => Some(reason(
+                "no-transaction",
+                "the target executes neither transactions nor batches",
             )),
             BundleKind::Batch if facts.batch == Some(false) => {
                 Some(reason("no-batch", "the target executes no batches"))
@@ -166,6 +188,17 @@ impl<'a> Planner<'a> {
             )),
             _ => None,
         };
+        if is_transaction && splits && refused.is_none() && (too_large || !executes) {
+            let why = if executes {
+                "is over the target's limits"
+            } else {
+                "goes to a target that executes none"
+            };
+            self.warn(format!(
+                "the transaction at {}:{} ({} entries) {why}: it is split, and no longer all or nothing",
+                file.origin, start.line, start.entries
+            ));
+        }
         if start.entries == 0 {
             self.warn(format!(
                 "the Bundle at {}:{} is empty: there is nothing to load",
@@ -174,9 +207,10 @@ impl<'a> Planner<'a> {
         }
         self.bundle = Some(Bundle {
             kind: start.kind,
-            entries: start.entries,
             waiting: Vec::new(),
             waiting_bytes: 0,
+            split: too_large && splits,
+            loose: is_transaction && !executes,
             refused,
             newer: HashSet::new(),
         });
@@ -249,7 +283,7 @@ impl<'a> Planner<'a> {
                     return self.refuse(found, reason("too-large", &message));
                 }
                 let step = self.step(found, Action::Send(interaction));
-                self.push(step);
+                self.push(step, self.found);
             }
             Err(reason) => self.refuse(found, reason),
         }
@@ -363,9 +397,9 @@ impl<'a> Planner<'a> {
             ),
         );
         bundle.refused = Some(refused.clone());
-        for mut step in std::mem::take(&mut bundle.waiting) {
+        for (mut step, found) in std::mem::take(&mut bundle.waiting) {
             step.action = Action::Unsupported(refused.clone());
-            self.push(step);
+            self.push(step, found);
         }
     }
 
@@ -381,7 +415,10 @@ impl<'a> Planner<'a> {
     /// Lets a step wait for the others of its group.
     fn wait(&mut self, step: Step) {
         let limits = self.facts().limits;
-        let rate_entries = self.rate_entries();
+        let rate_entries = self
+            .header
+            .target_of(self.load)
+            .map_or(u32::MAX, batch::rate_entries);
         let bytes_limit = limits.bundle_bytes.unwrap_or(u64::MAX);
         let Some(bundle) = &mut self.bundle else {
             return;
@@ -397,7 +434,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(bundle) = &mut self.bundle {
             bundle.waiting_bytes += bytes;
-            bundle.waiting.push(step);
+            bundle.waiting.push((step, self.found));
         }
     }
 
@@ -416,44 +453,33 @@ impl<'a> Planner<'a> {
             BundleKind::Transaction => BundleType::Transaction,
             _ => BundleType::Batch,
         };
-        let (kind, entries) = (bundle_type.as_str(), bundle.entries);
-        if let Some(limit) = limits.bundle_bytes.filter(|&limit| bytes + FRAME > limit) {
+        let (kind, loose, split) = (bundle_type.as_str(), bundle.loose, bundle.split);
+        let keeps = self.settings().transactions == Transactions::Keep;
+        let keeps = keeps && bundle_type == BundleType::Transaction;
+        let over = limits.bundle_bytes.filter(|&limit| bytes + FRAME > limit);
+        if let Some(limit) = over.filter(|_| !split && !loose && !keeps) {
             let message = format!("its {kind} has {bytes} bytes, and the target takes {limit}");
-            tracing::debug!(entries, bytes, "a Bundle is too large");
-            for mut step in steps {
+            for (mut step, found) in steps {
                 step.action = Action::Unsupported(reason("bundle-too-large", &message));
-                self.push(step);
+                self.push(step, found);
             }
             return;
         }
-        let records = u32::try_from(steps.len()).unwrap_or(u32::MAX);
-        let id = GroupId(self.next_group);
-        self.next_group += 1;
-        if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
-            load.groups += 1;
-            load.requests += 1;
-            load.largest_group = std::cmp::max(load.largest_group, records);
+        if !loose {
+            let records = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+            let id = GroupId(self.next_group);
+            self.next_group += 1;
+            let group = Group {
+                id,
+                bundle: bundle_type,
+                records,
+                bytes,
+            };
+            self.out.push(Decision::Group { group, split });
         }
-        self.out.push(Decision::Group(Group {
-            id,
-            bundle: bundle_type,
-            records,
-            bytes,
-        }));
-        for step in steps {
-            self.push(step);
+        for (step, found) in steps {
+            self.push(step, found);
         }
-    }
-
-    /// Returns how many entries a Bundle that Stoker cuts may have under the target's rate.
-    fn rate_entries(&self) -> u32 {
-        let rate = self
-            .header
-            .target_of(self.load)
-            .and_then(|target| target.settings.rate);
-        rate.map_or(u32::MAX, |rate| {
-            std::cmp::max(1, rate.amount.get() / RATE_PART)
-        })
     }
 
     fn step(&self, found: &Found<'_>, action: Action) -> Step {
@@ -461,6 +487,10 @@ impl<'a> Planner<'a> {
             let entry = found.entry.as_ref()?;
             let url = entry.envelope.request?.url?.text(entry.bytes);
             Some(url.split(['/', '?']).next().unwrap_or_default().to_owned())
+        };
+        let full_url = || {
+            let entry = found.entry.as_ref()?;
+            Some(entry.envelope.full_url?.text(entry.bytes).into_owned())
         };
         Step {
             number: 0,
@@ -477,13 +507,15 @@ impl<'a> Planner<'a> {
                 .id()
                 .filter(|id| is_id(id))
                 .map(std::borrow::Cow::into_owned),
+            full_url: full_url(),
             action,
+            links: Vec::new(),
         }
     }
 
     fn refuse(&mut self, found: &Found<'_>, reason: Reason) {
         let step = self.step(found, Action::Unsupported(reason));
-        self.push(step);
+        self.push(step, self.found);
     }
 
     fn unsupported(
@@ -495,25 +527,26 @@ impl<'a> Planner<'a> {
         reason: Reason,
     ) {
         let action = Action::Unsupported(reason);
-        self.push(Step {
+        let step = Step {
             number: 0,
             load: self.load,
             position,
             body,
             kind,
             id,
+            full_url: None,
             action,
-        });
+            links: Vec::new(),
+        };
+        self.push(step, self.found);
     }
 
-    /// Numbers a step and counts it.
-    fn push(&mut self, mut step: Step) {
-        step.number = self.next_step;
-        self.next_step += 1;
+    /// Counts a step.
+    fn push(&mut self, step: Step, found: u32) {
         if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
             load.count(&step);
         }
-        self.out.push(Decision::Step(step));
+        self.out.push(Decision::Step { step, found });
     }
 
     fn settings(&self) -> &'a LoadSettings {

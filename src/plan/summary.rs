@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Step};
+use super::{Action, References, Step};
 use crate::diagnostic;
 
 /// The totals of a plan.
@@ -14,6 +14,9 @@ pub struct Summary {
     pub loads: Vec<LoadSummary>,
     /// What the reader should know, in Stoker's words, at most [`Summary::WARNINGS`] of a kind.
     pub warnings: Vec<String>,
+    /// Per target that has any: what was found about its references.
+    #[serde(default)]
+    pub references: BTreeMap<String, References>,
 }
 
 /// The totals of a load.
@@ -37,6 +40,15 @@ pub struct LoadSummary {
     pub largest_group: u32,
     /// Records that cannot be loaded, by reason code.
     pub unsupported: BTreeMap<String, u64>,
+    /// Records that are not sent, because another has their identity.
+    #[serde(default)]
+    pub duplicates: u64,
+    /// Records that are not sent, because they need one that cannot be loaded.
+    #[serde(default)]
+    pub blocked: u64,
+    /// Groups that Stoker made of records that need each other.
+    #[serde(default)]
+    pub cycles: u64,
 }
 
 impl Summary {
@@ -48,12 +60,17 @@ impl Summary {
         self.loads.iter().map(|load| load.records).sum()
     }
 
-    /// Returns the number of records that are never sent.
+    /// Returns the number of records that cannot be loaded.
     pub fn unsupported(&self) -> u64 {
         self.loads
             .iter()
             .map(LoadSummary::unsupported_records)
             .sum()
+    }
+
+    /// Returns the number of records that are sent.
+    pub fn sent(&self) -> u64 {
+        self.loads.iter().map(LoadSummary::sent).sum()
     }
 
     /// Adds the warnings of a check.
@@ -63,9 +80,26 @@ impl Summary {
 }
 
 impl LoadSummary {
-    /// Returns the number of records that are never sent.
+    /// Returns the number of records that cannot be loaded.
     pub fn unsupported_records(&self) -> u64 {
         self.unsupported.values().sum()
+    }
+
+    /// Returns the number of records that are sent.
+    pub fn sent(&self) -> u64 {
+        self.records - self.unsupported_records() - self.duplicates - self.blocked
+    }
+
+    /// Takes note that a record that was counted is not sent after all.
+    pub(super) fn withdraw(&mut self, action: &Action) {
+        if let Some(word) = action.interaction().map(crate::record::Interaction::as_str)
+            && let Some(count) = self.interactions.get_mut(word)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.interactions.remove(word);
+            }
+        }
     }
 
     /// Counts a step.
@@ -79,12 +113,12 @@ impl LoadSummary {
         *records += 1;
         *bytes += step.body.length;
         match &step.action {
-            Action::Send(interaction) => {
-                self.requests += 1;
+            Action::Send(interaction) | Action::Entry(interaction) => {
                 count(&mut self.interactions, interaction.as_str());
             }
-            Action::Entry(interaction) => count(&mut self.interactions, interaction.as_str()),
             Action::Unsupported(reason) => count(&mut self.unsupported, &reason.code),
+            Action::Duplicate(_) => self.duplicates += 1,
+            Action::Blocked(_) => self.blocked += 1,
         }
     }
 }

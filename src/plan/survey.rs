@@ -2,11 +2,16 @@
 //!
 //! This is the part of planning that touches files; every decision is the planner's.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, path::Path};
 
 use super::{
     Header, PlannedSource, Planner, Summary,
+    arrange::Arrangement,
+    batch,
+    draft::Draft,
     file::{self, Sink},
+    graph::{Graph, NONE, SourceGroup},
+    known,
     planner::Decision,
 };
 use crate::{
@@ -14,7 +19,7 @@ use crate::{
     event::{Event, LoadId, Observe},
     manifest::FilePattern,
     record::SourceId,
-    source::{self, Fingerprint, Form, Item, Malformed, Origin, SourceFile, Spool},
+    source::{self, Bodies, Fingerprint, Form, Item, Malformed, Origin, SourceFile, Spool},
 };
 
 /// What a survey found.
@@ -47,11 +52,13 @@ const TELL_EVERY: u64 = 1_000;
 
 /// Reads all sources and writes the plan.
 ///
-/// Sources that cannot be read twice go through `spool`. `is_stopped` is asked between records.
+/// Sources that cannot be read twice go through `spool`; until their order is known, the steps stand in a nameless file
+/// in the directory `scratch`. `is_stopped` is asked between records.
 pub fn survey(
     header: &Header,
     sink: &mut dyn Sink,
     spool: Option<&Spool>,
+    scratch: &Path,
     observe: &dyn Observe,
     is_stopped: &dyn Fn() -> bool,
     malformed: OnMalformed<'_>,
@@ -59,7 +66,10 @@ pub fn survey(
     sink.header(header)?;
     let mut surveyor = Surveyor {
         planner: Planner::new(header),
-        sink,
+        graph: Graph::new(header),
+        draft: Draft::create(scratch).map_err(|e| file::Error::draft(&e))?,
+        load: LoadId(0),
+        left_in_group: 0,
         observe,
         is_stopped,
         malformed,
@@ -67,11 +77,15 @@ pub fn survey(
         bytes: 0,
     };
     let mut sources: Vec<PlannedSource> = Vec::new();
+    let mut plain = Vec::new();
     let mut problems = Vec::new();
     for (index, load) in header.loads.iter().enumerate() {
         let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
         surveyor.planner.load(id);
-        surveyor.sink.load(id)?;
+        surveyor.load = id;
+        problems.extend(known::read(&mut surveyor.graph, id, load));
+        let target = header.target_of(id);
+        problems.extend(target.and_then(|target| batch::refused(load, target)));
         let found = source::find(&load.files);
         problems.extend(found.problems);
         problems.extend(found.unmatched.iter().map(nothing_matches));
@@ -83,24 +97,51 @@ pub fn survey(
             };
             surveyor.planner.file();
             match surveyor.read(&file, spool)? {
-                Ok((fingerprint, spooled)) => sources.push(PlannedSource {
-                    id: file.id,
-                    load: id,
-                    name: path
-                        .as_ref()
-                        .map_or("-".to_owned(), |path| path.display().to_string()),
-                    path,
-                    form: file.form,
-                    spooled,
+                Ok(Read {
                     fingerprint,
-                }),
+                    spooled,
+                    bytes,
+                }) => {
+                    plain.extend(bytes.map(|bytes| (file.id, bytes)));
+                    sources.push(PlannedSource {
+                        id: file.id,
+                        load: id,
+                        name: path
+                            .as_ref()
+                            .map_or("-".to_owned(), |path| path.display().to_string()),
+                        path,
+                        form: file.form,
+                        spooled,
+                        fingerprint,
+                    });
+                }
                 Err(problem) => problems.push(problem),
             }
         }
     }
-    problems.extend(check_rates(header, surveyor.planner.summary()));
-    let summary = surveyor.planner.finish();
-    surveyor.sink.end(&sources, &summary)?;
+    let Surveyor {
+        planner,
+        graph,
+        draft,
+        ..
+    } = surveyor;
+    let mut summary = planner.finish();
+    let bodies = Bodies::new(plain);
+    let read = |source, span| bodies.read(source, span).ok().map(|bytes| bytes.to_vec());
+    let arrangement = Arrangement {
+        header,
+        graph,
+        draft: draft.finish().map_err(|e| file::Error::draft(&e))?,
+        sources: &sources,
+        read: &read,
+        summary: &mut summary,
+    };
+    problems.extend(arrangement.write(sink)?);
+    problems.extend(check_rates(header, &summary));
+    summary
+        .references
+        .retain(|_, references| !references.is_empty());
+    sink.end(&sources, &summary)?;
     Ok(Survey {
         summary,
         sources,
@@ -108,9 +149,21 @@ pub fn survey(
     })
 }
 
+/// What reading a file came to.
+struct Read {
+    fingerprint: Fingerprint,
+    spooled: bool,
+    /// Where its plain bytes can be read again.
+    bytes: Option<std::path::PathBuf>,
+}
+
 struct Surveyor<'a, 'h> {
     planner: Planner<'h>,
-    sink: &'a mut dyn Sink,
+    graph: Graph,
+    draft: Draft,
+    load: LoadId,
+    /// How many of the steps to come belong to the last group.
+    left_in_group: u32,
     observe: &'a dyn Observe,
     is_stopped: &'a dyn Fn() -> bool,
     malformed: OnMalformed<'a>,
@@ -124,7 +177,7 @@ impl Surveyor<'_, '_> {
         &mut self,
         file: &SourceFile,
         spool: Option<&Spool>,
-    ) -> Result<Result<(Fingerprint, bool), Diagnostic>, Error> {
+    ) -> Result<Result<Read, Diagnostic>, Error> {
         if file.form == Form::Unrecognized {
             return self.unrecognized(file);
         }
@@ -152,8 +205,11 @@ impl Surveyor<'_, '_> {
                     (Origin::File(path), Some(plain)) => path != plain,
                     _ => true,
                 };
-                let fingerprint = reading.fingerprint.unwrap_or_else(unread);
-                Ok((fingerprint, spooled))
+                Ok(Read {
+                    fingerprint: reading.fingerprint.unwrap_or_else(unread),
+                    spooled,
+                    bytes: reading.plain,
+                })
             }
             Err(error) => Err(Diagnostic::error(error.to_string()).hint(format!(
                 "mend the file, or leave it out with `!{}`",
@@ -163,32 +219,40 @@ impl Surveyor<'_, '_> {
     }
 
     /// A file in a form that is not read is one step, so that it is counted and seen.
-    fn unrecognized(
-        &mut self,
-        file: &SourceFile,
-    ) -> Result<Result<(Fingerprint, bool), Diagnostic>, Error> {
+    fn unrecognized(&mut self, file: &SourceFile) -> Result<Result<Read, Diagnostic>, Error> {
         let size = match &file.origin {
             Origin::File(path) => fs_err::metadata(path).map(|m| m.len()).unwrap_or_default(),
             Origin::Stdin => 0,
         };
+        self.planner.found(self.graph.blank(self.load));
         self.planner.unrecognized(file, size);
         self.write()?;
-        Ok(Ok((Fingerprint { size, ..unread() }, false)))
+        Ok(Ok(Read {
+            fingerprint: Fingerprint { size, ..unread() },
+            spooled: false,
+            bytes: None,
+        }))
     }
 
     fn take(&mut self, file: &SourceFile, item: &Item<'_>) -> Result<(), Error> {
         match item {
             Item::Record(found) => {
+                self.planner.found(self.graph.record(self.load, found));
                 self.planner.record(found);
                 self.bytes += found.body().length;
             }
             Item::BundleStart(start) => {
+                self.graph.bundle_start();
                 self.planner.bundle_start(file, start);
                 return Ok(());
             }
-            Item::BundleEnd => self.planner.bundle_end(),
+            Item::BundleEnd => {
+                self.graph.bundle_end();
+                self.planner.bundle_end();
+            }
             Item::Malformed(malformed) => {
                 (self.malformed)(file, malformed);
+                self.planner.found(self.graph.blank(self.load));
                 self.planner.malformed(malformed);
             }
         }
@@ -208,8 +272,28 @@ impl Surveyor<'_, '_> {
     fn write(&mut self) -> Result<(), Error> {
         for decision in self.planner.decided() {
             match decision {
-                Decision::Group(group) => self.sink.group(&group)?,
-                Decision::Step(step) => self.sink.step(&step)?,
+                Decision::Group { group, split } => {
+                    self.left_in_group = group.records;
+                    self.graph.groups.push(SourceGroup {
+                        group,
+                        first: NONE,
+                        end: 0,
+                        split,
+                    });
+                }
+                Decision::Step { step, found } => {
+                    let mut number = NONE;
+                    if self.left_in_group > 0
+                        && let Some(last) = self.graph.groups.last_mut()
+                    {
+                        self.left_in_group -= 1;
+                        last.first = std::cmp::min(last.first, found);
+                        last.end = std::cmp::max(last.end, found + 1);
+                        number = u32::try_from(self.graph.groups.len() - 1).unwrap_or(NONE);
+                    }
+                    let line = self.draft.push(&step).map_err(|e| file::Error::draft(&e))?;
+                    self.graph.decide(found, line, &step, number);
+                }
             }
         }
         Ok(())

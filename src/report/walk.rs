@@ -146,6 +146,19 @@ fn join(step: Step, group: Option<Group>, history: &mut History) -> Result<Recor
         record.note = Some(reason.message.clone());
         return Ok(record);
     }
+    match &record.step.action {
+        Action::Duplicate(of) => {
+            record.outcome = Outcome::Duplicate;
+            record.note = Some(format!("of {}", of.place));
+            return Ok(record);
+        }
+        Action::Blocked(by) => {
+            record.outcome = Outcome::Blocked;
+            record.note = Some(format!("it needs {}, which cannot be loaded", by.place));
+            return Ok(record);
+        }
+        Action::Send(_) | Action::Entry(_) | Action::Unsupported(_) => {}
+    }
     match history.fate(record.step.number)? {
         Fate::Untouched => {}
         Fate::Intended => {

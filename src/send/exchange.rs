@@ -14,12 +14,15 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Error, Setup,
-    feed::{Work, read_bodies, wire_span},
+    dress::{Dresser, wire_span},
+    feed::Work,
+    load::Load,
+    request::make,
     settle::{self, Attempted},
 };
 use crate::{
     event::{Event, LoadId},
-    fhir::{Scanner, bundle},
+    fhir::outcome,
     gate::{
         BuildError, BytePermit, Conclusion, Cost, Exchange, Fault, Moment, Safety, Verdict, verdict,
     },
@@ -27,7 +30,7 @@ use crate::{
     manifest::LoadSettings,
     plan::{BundleType, Step},
     record::{Interaction, Outcome},
-    target::fhir::{Requests, accepted, criteria, entries},
+    target::fhir::{Requests, accepted, entries},
 };
 
 /// A request and what has become of its records so far.
@@ -35,15 +38,18 @@ pub(super) struct Batch<'a> {
     /// The records that have no outcome yet.
     steps: Vec<Step>,
     bundle: Option<BundleType>,
+    /// They go together or not at all.
+    atomic: bool,
     /// What goes to the wire of each of `steps`; empty while parked.
     bodies: Vec<Bytes>,
-    permit: Option<BytePermit>,
+    permits: Vec<BytePermit>,
     settled: Vec<Settlement>,
     attempts: u32,
     load: LoadId,
     settings: Arc<LoadSettings>,
     requests: &'a Requests,
     setup: Arc<Setup>,
+    dresser: Arc<Dresser>,
     on_wire: Arc<AtomicBool>,
     ready: Option<OwnedSemaphorePermit>,
     /// What the last attempt brought, for records that are given up.
@@ -58,38 +64,68 @@ struct Last {
     fault: Option<String>,
 }
 
+/// A Bundle that was refused as a whole.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Its records.
+    pub(super) steps: Vec<Step>,
+    /// What went to the wire of each; empty where it has been let go.
+    pub(super) bodies: Vec<Bytes>,
+    /// The status.
+    pub(super) status: u16,
+    /// What the store said.
+    pub(super) answer: Bytes,
+    /// Attempts made.
+    pub(super) attempts: u32,
+}
+
 impl<'a> Batch<'a> {
-    pub(super) fn new(
-        work: Work,
-        load: LoadId,
-        settings: Arc<LoadSettings>,
-        requests: &'a Requests,
-        setup: Arc<Setup>,
-        on_wire: Arc<AtomicBool>,
-        ready: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(super) fn new(work: Work, load: &'a Load, on_wire: Arc<AtomicBool>) -> Self {
         let Work {
             steps,
             bundle,
+            atomic,
             bodies,
-            permit,
+            permits,
+            blocked: _,
         } = work;
         Self {
             steps,
             bundle,
+            atomic,
             bodies,
-            permit: Some(permit),
+            permits,
             settled: Vec::new(),
             attempts: 0,
-            load,
-            settings,
-            requests,
-            setup,
+            load: load.id,
+            settings: Arc::clone(&load.settings),
+            requests: &load.link.requests,
+            setup: Arc::clone(&load.setup),
+            dresser: Arc::clone(&load.dresser),
             on_wire,
-            ready,
+            ready: None,
             last: Last::default(),
             failure: None,
         }
+    }
+
+    /// Lets go of the permission to be made ready as soon as it waits for another attempt.
+    pub(super) fn hold(&mut self, ready: Option<OwnedSemaphorePermit>) {
+        self.ready = ready;
+    }
+
+    /// When a Bundle that need not stay together was refused as a whole: what is left of it, and what the store said.
+    pub(super) fn refused_whole(&mut self, conclusion: &Conclusion) -> Option<Refused> {
+        let is_bundle = self.bundle.is_some() && !self.atomic && self.steps.len() > 1;
+        let status = self.last.status?;
+        let is_refused = conclusion.verdict == Verdict::Rejected;
+        (is_bundle && is_refused && self.failure.is_none()).then(|| Refused {
+            steps: std::mem::take(&mut self.steps),
+            bodies: std::mem::take(&mut self.bodies),
+            status,
+            answer: std::mem::take(&mut self.last.body),
+            attempts: conclusion.attempts,
+        })
     }
 
     /// Settles what is left when the gate is done with it.
@@ -121,7 +157,18 @@ impl<'a> Batch<'a> {
             0 | 1 => what.to_owned(),
             attempts => format!("{what}; given up after {attempts} attempts"),
         };
-        for step in left {
+        let culprit = self
+            .atomic
+            .then(|| outcome::entry(&outcome::read(&body)))
+            .flatten()
+            .filter(|&at| at < left.len() && left.len() > 1);
+        let culprit = culprit.and_then(|at| Some((at, left.get(at)?.position)));
+        let culprit = culprit.map(|(at, position)| {
+            let file = self.setup.plan.source_name(position.source);
+            (at, position.display(file).to_string())
+        });
+        let is_together = self.atomic && left.len() > 1;
+        for (index, step) in left.into_iter().enumerate() {
             let record = step.number;
             self.settled.push(match (&conclusion.verdict, status) {
                 (Verdict::Done, Some(status)) => {
@@ -145,8 +192,24 @@ impl<'a> Batch<'a> {
                     settle::told(record, Outcome::Unknown, status, attempted, note)
                 }
                 (_, Some(status)) => {
-                    let note = (conclusion.attempts > 1).then(|| gave_up(&what));
-                    settle::rejected(record, status, &body, attempted, note)
+                    let note = match &culprit {
+                        Some((at, _)) if *at == index => {
+                            Some("its transaction was refused because of it".to_owned())
+                        }
+                        Some((_, place)) => {
+                            Some(format!("its transaction was refused because of {place}"))
+                        }
+                        None if is_together => {
+                            Some("its transaction was refused as a whole".to_owned())
+                        }
+                        None => (conclusion.attempts > 1).then(|| gave_up(&what)),
+                    };
+                    let mut settled = settle::rejected(record, status, &body, attempted, note);
+                    if culprit.as_ref().is_some_and(|(at, _)| *at != index) {
+                        // The element is one of the other's.
+                        settled.line.expression.clear();
+                    }
+                    settled
                 }
                 (_, None) => {
                     settle::told(record, Outcome::Rejected, None, attempted, gave_up(&what))
@@ -270,11 +333,7 @@ impl Exchange for Batch<'_> {
     }
 
     fn cost(&self) -> Cost {
-        let bytes = self
-            .steps
-            .iter()
-            .map(|step| wire_span(step, self.bundle).length)
-            .sum();
+        let bytes = self.steps.iter().map(|step| wire_span(step).length).sum();
         Cost {
             operations: u32::try_from(self.steps.len()).unwrap_or(u32::MAX),
             bytes,
@@ -284,11 +343,10 @@ impl Exchange for Batch<'_> {
     async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
         if self.bodies.is_empty() {
             let size = self.cost().bytes;
-            self.permit = Some(self.setup.budget.acquire(size).await);
-            let (bodies, plan) = (Arc::clone(&self.setup.bodies), Arc::clone(&self.setup.plan));
-            let (steps, bundle) = (self.steps.clone(), self.bundle);
-            let read =
-                tokio::task::spawn_blocking(move || read_bodies(&bodies, &plan, &steps, bundle));
+            self.permits = vec![self.setup.budget.acquire(size).await];
+            let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
+            let atomic = self.atomic;
+            let read = tokio::task::spawn_blocking(move || dresser.read(&steps, atomic));
             match read.await {
                 Ok(Ok(read)) => self.bodies = read,
                 Ok(Err(error)) => {
@@ -359,7 +417,7 @@ impl Exchange for Batch<'_> {
 
     fn park(&mut self) {
         self.bodies.clear();
-        self.permit = None;
+        self.permits.clear();
         self.ready = None;
     }
 
@@ -386,129 +444,10 @@ impl Exchange for Batch<'_> {
     }
 }
 
-/// Makes the request of one record, or of the records of a Bundle.
-pub(super) fn make(
-    requests: &Requests,
-    settings: &LoadSettings,
-    bundle: Option<BundleType>,
-    steps: &[Step],
-    bodies: &[Bytes],
-) -> Result<Request<Bytes>, BuildError> {
-    if let Some(bundle_type) = bundle {
-        return make_bundle(requests, settings, bundle_type, steps, bodies);
-    }
-    let (Some(step), Some(body)) = (steps.first(), bodies.first()) else {
-        return Err(BuildError::new("there is nothing to send"));
-    };
-    let (kind, body) = (step.kind.as_str(), body.clone());
-    let conditions = || {
-        conditions(settings, kind, &body).ok_or_else(|| {
-            BuildError::new("its identifier is no longer what it was when it was planned")
-        })
-    };
-    Ok(match step.action.interaction() {
-        Some(Interaction::Update) => {
-            requests.update(kind, step.id.as_deref().unwrap_or_default(), body)
-        }
-        Some(Interaction::ConditionalCreate) => {
-            let criteria = conditions()?;
-            requests.create(kind, body, Some(&criteria))
-        }
-        Some(Interaction::ConditionalUpdate) => {
-            let criteria = conditions()?;
-            requests.conditional_update(kind, &criteria, body)
-        }
-        _ => requests.create(kind, body, None),
-    })
-}
-
-/// The entries go out as they stand in the file, unless the load sets the interaction: then each gets a request of
-/// its own, around the same resource bytes.
-fn make_bundle(
-    requests: &Requests,
-    settings: &LoadSettings,
-    bundle_type: BundleType,
-    steps: &[Step],
-    bodies: &[Bytes],
-) -> Result<Request<Bytes>, BuildError> {
-    let kind = bundle_type.as_str();
-    if settings.interaction.is_none() {
-        return Ok(requests.bundle(kind, bodies.iter().map(AsRef::as_ref)));
-    }
-    let entries = steps
-        .iter()
-        .zip(bodies)
-        .map(|(step, entry)| remade(settings, step, entry))
-        .collect::<Result<Vec<Vec<u8>>, BuildError>>()?;
-    Ok(requests.bundle(kind, entries.iter().map(Vec::as_slice)))
-}
-
 fn safety_of(interaction: Interaction) -> Safety {
     if interaction.is_idempotent() {
         Safety::Idempotent
     } else {
         Safety::Once
     }
-}
-
-/// Returns the criteria that identify a resource, from its own bytes: they never stand in a plan (design §10).
-fn conditions(settings: &LoadSettings, kind: &str, body: &[u8]) -> Option<String> {
-    let mut scanner = Scanner::new();
-    let found = scanner.scan(body).ok()?;
-    let identifiers = found.identifiers_of(body);
-    criteria(
-        &settings.identity,
-        kind,
-        &identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref())),
-    )
-}
-
-/// Makes an entry anew around its resource, with the request that the load asks for.
-fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>, BuildError> {
-    let changed = || BuildError::new("an entry is no longer what it was when it was planned");
-    let envelope = bundle::envelope(entry).map_err(|_| changed())?;
-    let resource = envelope
-        .resource
-        .map(|part| part.of(entry))
-        .ok_or_else(changed)?;
-    let kind = step.kind.as_str();
-    let (method, url, if_none_exist) = match step.action.interaction() {
-        Some(Interaction::Update) => (
-            "PUT",
-            format!("{kind}/{}", step.id.as_deref().unwrap_or_default()),
-            None,
-        ),
-        Some(Interaction::ConditionalUpdate) => {
-            let criteria = conditions(settings, kind, resource).ok_or_else(changed)?;
-            ("PUT", format!("{kind}?{criteria}"), None)
-        }
-        Some(Interaction::ConditionalCreate) => {
-            let criteria = conditions(settings, kind, resource).ok_or_else(changed)?;
-            ("POST", kind.to_owned(), Some(criteria))
-        }
-        // A delete or patch has no resource to put under another request; it goes out as it is.
-        Some(Interaction::Delete | Interaction::Patch) => return Ok(entry.to_vec()),
-        _ => ("POST", kind.to_owned(), None),
-    };
-    let mut request = serde_json::json!({ "method": method, "url": url });
-    if let (Some(criteria), Some(members)) = (if_none_exist, request.as_object_mut()) {
-        members.insert("ifNoneExist".to_owned(), criteria.into());
-    }
-    let mut out = Vec::with_capacity(entry.len() + 64);
-    out.push(b'{');
-    if let Some(full_url) = &envelope.full_url {
-        out.extend_from_slice(b"\"fullUrl\":");
-        out.extend_from_slice(
-            serde_json::json!(full_url.text(entry))
-                .to_string()
-                .as_bytes(),
-        );
-        out.push(b',');
-    }
-    out.extend_from_slice(b"\"resource\":");
-    out.extend_from_slice(resource);
-    out.extend_from_slice(b",\"request\":");
-    out.extend_from_slice(request.to_string().as_bytes());
-    out.push(b'}');
-    Ok(out)
 }

@@ -1,47 +1,68 @@
-//! Reads the steps of a load and their bodies, ahead of what is sent.
+//! Reads the steps of a load and their bodies, ahead of what is sent, in an order in which they can arrive.
 //!
 //! Files are read on a thread of their own, so that a slow disk holds up nothing else. It waits for the byte
-//! budget before it reads a body, which is what keeps memory flat.
+//! budget before it reads a body, which is what keeps memory flat. What needs a record that is on its way is parked as
+//! a place in the plan, and taken up again when that record has arrived; Bundles are filled from what is ready.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Earlier, Error, Stop};
+use super::{
+    Earlier, Error, Stop,
+    dress::{Dresser, wire_span},
+    precedence::{Precedence, Readiness},
+};
 use crate::{
     event::LoadId,
     gate::{ByteBudget, BytePermit},
     plan::{
-        BundleType, Step,
-        file::{Entry, Saved},
+        Action, Batching, BundleType, Step,
+        file::{Entry, Saved, Steps},
     },
-    record::Span,
-    source::Bodies,
 };
 
 /// One request to be.
 #[derive(Debug)]
 pub(super) struct Work {
-    /// Its records: one, or those of a group.
+    /// Its records: one, or those of a Bundle.
     pub(super) steps: Vec<Step>,
     /// The Bundle in which they travel together.
     pub(super) bundle: Option<BundleType>,
-    /// What goes to the wire of each record: the resource, or the whole entry.
+    /// They go together or not at all.
+    pub(super) atomic: bool,
+    /// What goes to the wire of each record: the resource, or the whole entry. Empty: to be read when it is sent.
     pub(super) bodies: Vec<Bytes>,
     /// The part of the budget that the bodies hold.
-    pub(super) permit: BytePermit,
+    pub(super) permits: Vec<BytePermit>,
+    /// They are not sent: the record at this position, which they need, did not arrive.
+    pub(super) blocked: Option<Arc<str>>,
 }
 
 /// Reads a load in a thread; the channel ends with the load.
 pub(super) struct Feed {
     pub(super) plan: Arc<Saved>,
-    pub(super) bodies: Arc<Bodies>,
+    pub(super) dresser: Arc<Dresser>,
+    pub(super) precedence: Option<Arc<Precedence>>,
     pub(super) budget: Arc<ByteBudget>,
     pub(super) earlier: Arc<Earlier>,
     pub(super) stop: Stop,
     pub(super) load: LoadId,
+    pub(super) batching: Option<Batching>,
 }
+
+/// How many chunks may wait to be sent.
+const CHUNKS: usize = 2;
+
+/// How many records and groups of a load may wait for others. Beyond that the feed waits too: whoever is read first
+/// needs only what was read before (the plan is in order of depth), so something always goes on.
+const PARKED: usize = 64 * 1024;
+
+/// A Bundle that is not full goes after so many records in a row that had to wait.
+const PATIENCE: u32 = 256;
+
+type Sender = mpsc::Sender<Result<Vec<Work>, Error>>;
 
 impl Feed {
     /// Starts reading. Requests come in chunks of at most so many, because handing each over by itself would cost
@@ -53,7 +74,16 @@ impl Feed {
         let spawned = std::thread::Builder::new()
             .name("feed".to_owned())
             .spawn(move || {
-                if let Err(error) = self.read(&sender, &runtime, chunk) {
+                let mut feeding = Feeding {
+                    feed: &self,
+                    sender: &sender,
+                    runtime,
+                    chunk,
+                    waiting: Vec::with_capacity(chunk),
+                    filling: None,
+                    is_over: false,
+                };
+                if let Err(error) = feeding.run() {
                     let _ = sender.blocking_send(Err(error));
                 }
             });
@@ -64,118 +94,237 @@ impl Feed {
         }
         receiver
     }
+}
 
-    fn read(
-        &self,
-        sender: &mpsc::Sender<Result<Vec<Work>, Error>>,
-        runtime: &tokio::runtime::Handle,
-        chunk: usize,
-    ) -> Result<(), Error> {
-        let plan_failed = |e: crate::plan::file::Error| Error::Plan(e.to_string());
-        let mut entries = self.plan.steps(self.load).map_err(plan_failed)?;
-        let mut waiting: Vec<Work> = Vec::with_capacity(chunk);
-        while let Some(entry) = entries.next() {
-            let (bundle, steps) = match entry.map_err(plan_failed)? {
-                Entry::Step(step) => (None, vec![step]),
-                Entry::Group(group) => {
-                    let mut steps = Vec::with_capacity(group.records as usize);
-                    for _ in 0..group.records {
-                        match entries.next() {
-                            Some(Ok(Entry::Step(step))) => steps.push(step),
-                            Some(Err(error)) => return Err(plan_failed(error)),
-                            _ => {
-                                return Err(Error::Plan(
-                                    "a group of the plan is cut short".to_owned(),
-                                ));
-                            }
-                        }
-                    }
-                    (Some(group.bundle), steps)
+/// A step, or a group with its steps.
+struct Unit {
+    steps: Vec<Step>,
+    group: Option<BundleType>,
+}
+
+struct Feeding<'a> {
+    feed: &'a Feed,
+    sender: &'a Sender,
+    runtime: tokio::runtime::Handle,
+    chunk: usize,
+    waiting: Vec<Work>,
+    /// The Bundle that is being filled, and its bytes.
+    filling: Option<(Work, u64)>,
+    /// Nobody takes anything any more.
+    is_over: bool,
+}
+
+impl Feeding<'_> {
+    fn run(&mut self) -> Result<(), Error> {
+        let load = self.feed.load.0 as usize;
+        let mut stream = self.feed.plan.steps(self.feed.load).map_err(failed)?;
+        let mut is_read = false;
+        let mut in_a_row = 0;
+        let precedence = self.feed.precedence.clone();
+        while !self.is_over && !self.feed.stop.is_stopping() && !self.sender.is_closed() {
+            if let Some((parked, readiness)) = precedence.as_ref().and_then(|p| p.next(load)) {
+                let (offset, first) = parked.place;
+                let again = self.feed.plan.steps_at(self.feed.load, offset, first);
+                if let Some(unit) = unit(&mut again.map_err(failed)?)? {
+                    self.take(unit, readiness)?;
                 }
-            };
-            let steps = self.left_to_do(steps);
-            if steps.is_empty() {
                 continue;
             }
-            if self.stop.is_stopping() || sender.is_closed() {
-                return Ok(());
-            }
-            let size = steps
-                .iter()
-                .map(|step| wire_span(step, bundle).length)
-                .sum();
-            let permit = if let Some(permit) = self.budget.try_acquire(size) {
-                permit
-            } else {
-                // What waits here holds a part of the budget: it must go before more is waited for.
-                if !hand_over(sender, &mut waiting) {
-                    return Ok(());
+            let parked = precedence.as_ref().map_or(0, |p| p.parked(load));
+            if !is_read && parked < PARKED {
+                let place = stream.place();
+                let Some(unit) = unit(&mut stream)? else {
+                    is_read = true;
+                    continue;
+                };
+                let readiness = match &precedence {
+                    Some(precedence) => precedence.admit(load, self.needs(&unit), place),
+                    None => Readiness::Ready,
+                };
+                if readiness == Readiness::Parked {
+                    in_a_row += 1;
+                    if in_a_row == PATIENCE {
+                        self.flush();
+                    }
+                } else {
+                    in_a_row = 0;
+                    self.take(unit, readiness)?;
                 }
-                runtime.block_on(self.budget.acquire(size))
-            };
-            let bodies = read_bodies(&self.bodies, &self.plan, &steps, bundle)?;
-            waiting.push(Work {
-                steps,
-                bundle,
-                bodies,
-                permit,
-            });
-            if waiting.len() >= chunk && !hand_over(sender, &mut waiting) {
-                return Ok(());
+                continue;
+            }
+            // Nothing more is ready: what was collected must go, for the rest may wait for it.
+            self.flush();
+            match &precedence {
+                Some(precedence) if parked > 0 => precedence.wait(load),
+                _ => break,
             }
         }
-        hand_over(sender, &mut waiting);
+        self.flush();
         Ok(())
     }
 
-    /// Drops what is never sent, and what an earlier session settled.
-    fn left_to_do(&self, steps: Vec<Step>) -> Vec<Step> {
-        steps
+    /// Returns what a unit needs from outside of itself, among what is left to do.
+    fn needs(&self, unit: &Unit) -> Vec<u64> {
+        let own: Range<u64> = match (unit.steps.first(), unit.steps.last()) {
+            (Some(first), Some(last)) => first.number..last.number + 1,
+            _ => 0..0,
+        };
+        let mut needs: Vec<u64> = unit
+            .steps
+            .iter()
+            .flat_map(Step::needs)
+            .filter(|need| !own.contains(need))
+            .collect();
+        needs.sort_unstable();
+        needs.dedup();
+        needs
+    }
+
+    fn take(&mut self, unit: Unit, readiness: Readiness) -> Result<(), Error> {
+        let Unit { steps, group } = unit;
+        let steps: Vec<Step> = steps
             .into_iter()
             .filter(|step| {
-                step.action.interaction().is_some() && !self.earlier.is_settled(step.number)
+                step.action.interaction().is_some() && !self.feed.earlier.is_settled(step.number)
             })
-            .collect()
+            .collect();
+        if steps.is_empty() {
+            return Ok(());
+        }
+        if let Readiness::Blocked(by) = readiness {
+            self.push(Work {
+                steps,
+                bundle: None,
+                atomic: false,
+                bodies: Vec::new(),
+                permits: Vec::new(),
+                blocked: Some(by),
+            });
+            return Ok(());
+        }
+        let size = steps.iter().map(|step| wire_span(step).length).sum();
+        let permit = self.permit(size);
+        let atomic = group == Some(BundleType::Transaction);
+        let bodies = self.feed.dresser.read(&steps, atomic)?;
+        let work = Work {
+            steps,
+            bundle: group,
+            atomic,
+            bodies,
+            permits: vec![permit],
+            blocked: None,
+        };
+        if group.is_some() {
+            self.push(work);
+        } else {
+            self.fill(work);
+        }
+        Ok(())
+    }
+
+    fn permit(&mut self, size: u64) -> BytePermit {
+        if let Some(permit) = self.feed.budget.try_acquire(size) {
+            return permit;
+        }
+        // What waits here holds a part of the budget: it must go before more is waited for.
+        self.flush();
+        self.runtime.block_on(self.feed.budget.acquire(size))
+    }
+
+    /// Puts a record into the Bundle that is being filled, or lets it travel by itself.
+    fn fill(&mut self, mut work: Work) {
+        let is_entry = work
+            .steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Entry(_)));
+        let Some(batching) = self.feed.batching else {
+            // What came as an entry keeps its request, and that only a Bundle can carry.
+            work.bundle = is_entry.then_some(BundleType::Batch);
+            return self.push(work);
+        };
+        let size: u64 = work.bodies.iter().map(|body| body.len() as u64).sum();
+        // A made entry has its request and a fullUrl around it.
+        let size = size + if is_entry { 1 } else { 256 };
+        let fits = self.filling.as_ref().is_none_or(|(filling, bytes)| {
+            filling.steps.len() < batching.entries as usize && bytes + size <= batching.bytes
+        });
+        if !fits {
+            self.end_bundle();
+        }
+        match &mut self.filling {
+            Some((filling, bytes)) => {
+                filling.steps.append(&mut work.steps);
+                filling.bodies.append(&mut work.bodies);
+                filling.permits.append(&mut work.permits);
+                *bytes += size;
+            }
+            None => {
+                work.bundle = Some(batching.bundle);
+                self.filling = Some((work, size));
+            }
+        }
+    }
+
+    fn end_bundle(&mut self) {
+        if let Some((mut work, _)) = self.filling.take() {
+            // A single record needs no Bundle around it, unless it came as an entry.
+            let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
+            if work.steps.len() == 1 && !work.steps.iter().any(is_entry) {
+                work.bundle = None;
+            }
+            self.push(work);
+        }
+    }
+
+    fn push(&mut self, work: Work) {
+        self.waiting.push(work);
+        if self.waiting.len() >= self.chunk {
+            self.hand_over();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.end_bundle();
+        self.hand_over();
+    }
+
+    /// Hands a chunk over.
+    fn hand_over(&mut self) {
+        if !self.waiting.is_empty() {
+            let chunk = std::mem::take(&mut self.waiting);
+            self.is_over |= self.sender.blocking_send(Ok(chunk)).is_err();
+        }
     }
 }
 
-/// How many chunks may wait to be sent.
-const CHUNKS: usize = 2;
-
-/// Hands a chunk over; tells whether anybody still wants more.
-fn hand_over(sender: &mpsc::Sender<Result<Vec<Work>, Error>>, waiting: &mut Vec<Work>) -> bool {
-    waiting.is_empty() || sender.blocking_send(Ok(std::mem::take(waiting))).is_ok()
-}
-
-/// Returns the bytes of a record that go to the wire.
-pub(super) fn wire_span(step: &Step, bundle: Option<BundleType>) -> Span {
-    if bundle.is_some() {
-        step.position.span
-    } else {
-        step.body
+/// Reads the next step, or the next group with its steps.
+fn unit(entries: &mut Steps) -> Result<Option<Unit>, Error> {
+    let group = match entries.next() {
+        None => return Ok(None),
+        Some(entry) => match entry.map_err(failed)? {
+            Entry::Step(step) => {
+                return Ok(Some(Unit {
+                    steps: vec![step],
+                    group: None,
+                }));
+            }
+            Entry::Group(group) => group,
+        },
+    };
+    let mut steps = Vec::with_capacity(group.records as usize);
+    for _ in 0..group.records {
+        match entries.next() {
+            Some(Ok(Entry::Step(step))) => steps.push(step),
+            Some(Err(error)) => return Err(failed(error)),
+            _ => return Err(Error::Plan("a group of the plan is cut short".to_owned())),
+        }
     }
+    Ok(Some(Unit {
+        steps,
+        group: Some(group.bundle),
+    }))
 }
 
-/// Reads what goes to the wire of each record.
-pub(super) fn read_bodies(
-    bodies: &Bodies,
-    plan: &Saved,
-    steps: &[Step],
-    bundle: Option<BundleType>,
-) -> Result<Vec<Bytes>, Error> {
-    steps
-        .iter()
-        .map(|step| {
-            let source = step.position.source;
-            bodies
-                .read(source, wire_span(step, bundle))
-                .map_err(|error| {
-                    let file = plan.source_name(source);
-                    Error::Source(format!(
-                        "cannot read {}: {error}",
-                        step.position.display(file)
-                    ))
-                })
-        })
-        .collect()
+fn failed(error: crate::plan::file::Error) -> Error {
+    Error::Plan(error.to_string())
 }

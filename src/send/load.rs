@@ -21,17 +21,20 @@ use tokio::{
 
 use super::{
     Error, Setup, compare,
-    exchange::Batch,
+    dress::Dresser,
+    exchange::{Batch, Refused},
     feed::{Feed, Work},
     is_too_many,
+    precedence::Precedence,
     settle::{self, Attempted},
 };
 use crate::{
     event::{Event, LoadId},
+    fhir::outcome,
     gate::Verdict,
     journal::{Ending, Settlement},
     manifest::LoadSettings,
-    plan::Step,
+    plan::{self, Step},
     record::{Interaction, Outcome},
 };
 
@@ -49,7 +52,12 @@ const READY_PER_SLOT: usize = 2;
 const SETTLED_TOGETHER: usize = 256;
 
 /// Carries one load to its end.
-pub(super) async fn run(setup: Arc<Setup>, id: LoadId) -> Result<(), Error> {
+pub(super) async fn run(
+    setup: Arc<Setup>,
+    dresser: Arc<Dresser>,
+    precedence: Option<Arc<Precedence>>,
+    id: LoadId,
+) -> Result<(), Error> {
     let settings = Arc::new(setup.plan.header.loads[id.0 as usize].clone());
     let Some(link) = setup.links.get(&settings.target) else {
         let message = format!("there is no connection to target `{}`", settings.target);
@@ -58,11 +66,13 @@ pub(super) async fn run(setup: Arc<Setup>, id: LoadId) -> Result<(), Error> {
     let slots = link.slots as usize;
     let feed = Feed {
         plan: Arc::clone(&setup.plan),
-        bodies: Arc::clone(&setup.bodies),
+        dresser: Arc::clone(&dresser),
+        precedence: precedence.clone(),
         budget: Arc::clone(&setup.budget),
         earlier: Arc::clone(&setup.earlier),
         stop: setup.stop.clone(),
         load: id,
+        batching: plan::batching(&setup.plan.header, id),
     }
     .start(std::cmp::max(slots / 2, 1));
     let (settler, settled) = mpsc::channel(WINDOW);
@@ -72,9 +82,10 @@ pub(super) async fn run(setup: Arc<Setup>, id: LoadId) -> Result<(), Error> {
         link: link.clone(),
         records: setup.plan.summary.records(),
         settler,
+        dresser,
         setup,
     });
-    let settling = tokio::spawn(settle_all(Arc::clone(&load.setup), id, settled));
+    let settling = tokio::spawn(settle_all(Arc::clone(&load.setup), precedence, id, settled));
     let sent = send_all(&load, feed, slots * READY_PER_SLOT).await;
     // The last sender goes with the load; then the settler has written all that came.
     drop(load);
@@ -135,6 +146,7 @@ fn start(
 ) {
     let doubtful: Vec<u64> = chunk
         .iter()
+        .filter(|work| work.blocked.is_none())
         .flat_map(|work| doubtful(&work.steps))
         .filter(|&record| !load.setup.earlier.is_interrupted(record))
         .collect();
@@ -170,35 +182,59 @@ fn doubtful(steps: &[Step]) -> impl Iterator<Item = u64> {
         .map(|step| step.number)
 }
 
-/// A settlement, and the size of its record.
-type Sized = (Settlement, u64);
+/// What became of a record, and what others want to know of it.
+struct Told {
+    settlement: Settlement,
+    bytes: u64,
+    kind: String,
+    /// The id in the file, under which an update keeps it.
+    own_id: Option<String>,
+    /// Its position, or that of the record that kept it from arriving, where it did not.
+    cause: Option<Arc<str>>,
+}
 
-/// Writes down what became of records, as many together as have come, and tells those who watch.
+/// Writes down what became of records, as many together as have come, and tells those who watch and those who wait.
 async fn settle_all(
     setup: Arc<Setup>,
+    precedence: Option<Arc<Precedence>>,
     load: LoadId,
-    mut settled: mpsc::Receiver<Vec<Sized>>,
+    mut settled: mpsc::Receiver<Vec<Told>>,
 ) -> Result<(), Error> {
     let mut batch = Vec::new();
     while settled.recv_many(&mut batch, SETTLED_TOGETHER).await > 0 {
-        let (settlements, told): (Vec<Settlement>, Vec<(Outcome, u64)>) = batch
-            .drain(..)
-            .flatten()
-            .map(|(settlement, bytes)| {
-                let outcome = settlement.line.outcome;
-                (settlement, (outcome, bytes))
-            })
-            .unzip();
+        let mut settlements = Vec::with_capacity(batch.len());
+        let mut told = Vec::with_capacity(batch.len());
+        for told_of in batch.drain(..).flatten() {
+            let line = &told_of.settlement.line;
+            let id = line.id.clone();
+            told.push((
+                line.record,
+                line.outcome,
+                told_of.bytes,
+                id.or(told_of.own_id).map(|id| (told_of.kind, id)),
+                told_of.cause,
+            ));
+            settlements.push(told_of.settlement);
+        }
         if let Err(error) = setup.ledger.settle(settlements).await {
             setup.stop.fail();
             return Err(error.into());
         }
-        for (outcome, bytes) in told {
+        for (record, outcome, bytes, resource, cause) in told {
             setup.observe.observe(&Event::Settled {
                 load,
                 outcome,
                 bytes,
             });
+            let Some(precedence) = &precedence else {
+                continue;
+            };
+            match (resource, cause) {
+                (Some((kind, id)), None) => precedence.arrived(record, &kind, &id),
+                // Not tried: the run is stopping, and a later session goes on with those who wait.
+                _ if outcome == Outcome::Pending => {}
+                (_, cause) => precedence.failed(record, &cause.unwrap_or_else(|| "?".into())),
+            }
         }
     }
     Ok(())
@@ -209,13 +245,22 @@ fn finished(joined: Result<Result<(), Error>, tokio::task::JoinError>) -> Result
 }
 
 /// One load on its way.
-struct Load {
-    id: LoadId,
-    settings: Arc<LoadSettings>,
-    link: super::Link,
+pub(super) struct Load {
+    pub(super) id: LoadId,
+    pub(super) settings: Arc<LoadSettings>,
+    pub(super) link: super::Link,
     records: u64,
-    settler: mpsc::Sender<Vec<Sized>>,
-    setup: Arc<Setup>,
+    settler: mpsc::Sender<Vec<Told>>,
+    pub(super) dresser: Arc<Dresser>,
+    pub(super) setup: Arc<Setup>,
+}
+
+/// What is kept of a record while it is sent.
+struct Sent {
+    bytes: u64,
+    kind: String,
+    own_id: Option<String>,
+    place: String,
 }
 
 impl Load {
@@ -226,29 +271,46 @@ impl Load {
         intended: Intended,
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
-        let sizes: HashMap<u64, u64> = work
+        let blocked = work.blocked.clone();
+        let mut sent: HashMap<u64, Sent> = work
             .steps
             .iter()
-            .map(|step| (step.number, step.body.length))
+            .map(|step| (step.number, self.sent(step)))
             .collect();
         let settlements = self.send(work, intended, ready).await?;
         if settlements.is_empty() {
             return Ok(());
         }
         self.count_failures(&settlements);
-        let settled = settlements
+        let told = settlements
             .into_iter()
-            .map(|settlement| {
-                let bytes = sizes
-                    .get(&settlement.line.record)
-                    .copied()
-                    .unwrap_or_default();
-                (settlement, bytes)
+            .filter_map(|settlement| {
+                let sent = sent.remove(&settlement.line.record)?;
+                let cause = (!settlement.line.outcome.is_well())
+                    .then(|| blocked.clone().unwrap_or_else(|| sent.place.into()));
+                Some(Told {
+                    settlement,
+                    bytes: sent.bytes,
+                    kind: sent.kind,
+                    own_id: sent.own_id,
+                    cause,
+                })
             })
             .collect();
         // Nobody takes it only when the journal has failed, and that is reported where it happened.
-        let _ = self.settler.send(settled).await;
+        let _ = self.settler.send(told).await;
         Ok(())
+    }
+
+    fn sent(&self, step: &Step) -> Sent {
+        let file = self.setup.plan.source_name(step.position.source);
+        let keeps_id = step.action.interaction() == Some(Interaction::Update);
+        Sent {
+            bytes: step.body.length,
+            kind: step.kind.clone(),
+            own_id: step.id.clone().filter(|_| keeps_id),
+            place: step.position.display(file).to_string(),
+        }
     }
 
     async fn send(
@@ -257,6 +319,14 @@ impl Load {
         intended: Intended,
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<Vec<Settlement>, Error> {
+        if let Some(by) = &work.blocked {
+            let note = format!("it needs {by}, which did not arrive");
+            let blocked = |step: &Step| {
+                let attempted = Attempted::default();
+                settle::told(step.number, Outcome::Blocked, None, attempted, note.clone())
+            };
+            return Ok(work.steps.iter().map(blocked).collect());
+        }
         let doubtful: Vec<u64> = doubtful(&work.steps).collect();
         if let Some(in_doubt) = self.in_doubt(&doubtful) {
             return Ok(in_doubt);
@@ -266,27 +336,46 @@ impl Load {
             Err(work) => work,
         };
         intended.await?;
-        let on_wire = Arc::new(AtomicBool::new(false));
-        let mut batch = Batch::new(
-            work,
-            self.id,
-            Arc::clone(&self.settings),
-            &self.link.requests,
-            Arc::clone(&self.setup),
-            Arc::clone(&on_wire),
-            ready,
-        );
-        tokio::select! {
-            biased;
-            conclusion = self.link.gate.carry(&mut batch) => {
-                if let Verdict::Stop(reason) = &conclusion.verdict {
-                    let hint = reason.hint();
-                    self.setup.stop.end(Ending::Target, &reason.to_string(), hint);
-                }
-                batch.conclude(&conclusion)
+        self.carry_all(work, ready, &doubtful).await
+    }
+
+    /// Carries a request to its end. A Bundle that Stoker filled and the store refused as a whole is taken apart.
+    async fn carry_all(
+        &self,
+        work: Work,
+        mut ready: Option<OwnedSemaphorePermit>,
+        doubtful: &[u64],
+    ) -> Result<Vec<Settlement>, Error> {
+        let bundle = work.bundle;
+        let mut apart = Apart::of(work.steps.len());
+        let mut settled = Vec::new();
+        let mut queue = vec![work];
+        while let Some(work) = queue.pop() {
+            let on_wire = Arc::new(AtomicBool::new(false));
+            let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
+            batch.hold(ready.take());
+            if self.setup.stop.is_stopping() && !settled.is_empty() {
+                settled.extend(batch.abandon(doubtful));
+                continue;
             }
-            () = abandoned(&self.setup.stop, &on_wire) => Ok(batch.abandon(&doubtful)),
+            tokio::select! {
+                biased;
+                conclusion = self.link.gate.carry(&mut batch) => {
+                    if let Verdict::Stop(reason) = &conclusion.verdict {
+                        let hint = reason.hint();
+                        self.setup.stop.end(Ending::Target, &reason.to_string(), hint);
+                    }
+                    if let Some(refused) = batch.refused_whole(&conclusion) {
+                        settled.extend(apart.take(refused, bundle, &mut queue));
+                    }
+                    settled.extend(batch.conclude(&conclusion)?);
+                }
+                () = abandoned(&self.setup.stop, &on_wire) => {
+                    settled.extend(batch.abandon(doubtful));
+                }
+            }
         }
+        Ok(settled)
     }
 
     /// Records whose sending an earlier session had begun, and which must not be sent twice.
@@ -355,5 +444,83 @@ async fn abandoned(stop: &super::Stop, on_wire: &AtomicBool) {
     stop.stopping().await;
     while on_wire.load(Ordering::Acquire) {
         tokio::time::sleep(STEP).await;
+    }
+}
+
+/// Takes apart a Bundle that was refused as a whole: first the entry that the store names, else by halves, and when that
+/// has taken too many requests, one by one. The store's refusal of one record must not cost the others.
+struct Apart {
+    /// Requests that may still be spent on halves.
+    left: u32,
+}
+
+impl Apart {
+    /// A Bundle of n entries may cost 2·log2(n) + 8 requests before its records go one by one: enough to corner one bad
+    /// entry by halves, with room for some more that the store names.
+    fn of(entries: usize) -> Self {
+        let log = usize::BITS - entries.leading_zeros();
+        Self { left: 2 * log + 8 }
+    }
+
+    /// Returns what is settled by the refusal itself; the rest goes into the queue.
+    fn take(
+        &mut self,
+        refused: Refused,
+        bundle: Option<plan::BundleType>,
+        queue: &mut Vec<Work>,
+    ) -> Option<Settlement> {
+        let Refused {
+            mut steps,
+            mut bodies,
+            status,
+            answer,
+            attempts,
+        } = refused;
+        let mut again = |steps: Vec<Step>, bodies: Vec<bytes::Bytes>| {
+            if !steps.is_empty() {
+                queue.push(Work {
+                    steps,
+                    bundle,
+                    atomic: false,
+                    bodies,
+                    permits: Vec::new(),
+                    blocked: None,
+                });
+            }
+        };
+        let attempted = Attempted {
+            attempts,
+            latency: None,
+        };
+        let named = outcome::entry(&outcome::read(&answer)).filter(|&at| at < steps.len());
+        if let Some(at) = named.filter(|_| self.left >= 1) {
+            self.left -= 1;
+            let step = steps.remove(at);
+            if at < bodies.len() {
+                bodies.remove(at);
+            }
+            again(steps, bodies);
+            let note = Some("the store refused its Bundle because of it".to_owned());
+            return Some(settle::rejected(
+                step.number,
+                status,
+                &answer,
+                attempted,
+                note,
+            ));
+        }
+        if self.left >= 2 {
+            self.left -= 2;
+            let half = steps.len() / 2;
+            let later = bodies.split_off(std::cmp::min(half, bodies.len()));
+            again(steps.split_off(half), later);
+            again(steps, bodies);
+            return None;
+        }
+        let mut bodies = bodies.into_iter();
+        for step in steps {
+            again(vec![step], bodies.next().into_iter().collect());
+        }
+        None
     }
 }

@@ -15,19 +15,27 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     event::{Event, LoadId, LoadPlanned, Observe},
     gate::{ByteBudget, Gate},
-    journal::{self, Ending, Ledger},
+    journal::{self, Ending, Fate, Ledger},
     manifest::MaxErrors,
-    plan::{self, file::Saved},
+    plan::{
+        self,
+        file::{Entry, Saved},
+    },
     source::Bodies,
     target::fhir::Requests,
 };
+use dress::Dresser;
+use precedence::Precedence;
 
 mod compare;
 mod counts;
+mod dress;
 mod exchange;
 mod feed;
 mod load;
+mod precedence;
 mod rehearse;
+mod request;
 mod settle;
 mod stop;
 
@@ -126,6 +134,17 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
     setup.observe.observe(&Event::Started {
         loads: planned(&setup.plan),
     });
+    let precedence = precedence(&setup)?;
+    let bases = setup.plan.header.loads.iter().map(|load| {
+        let link = setup.links.get(&load.target);
+        link.map_or_else(String::new, |link| link.requests.base().to_owned())
+    });
+    let dresser = Arc::new(Dresser {
+        plan: Arc::clone(&setup.plan),
+        bodies: Arc::clone(&setup.bodies),
+        precedence: precedence.clone(),
+        bases: bases.collect(),
+    });
     // A load waits for those that its `after` names, through one channel per load.
     let (over, waits): (Vec<_>, Vec<_>) = (0..loads).map(|_| watch::channel(false)).unzip();
     let names: BTreeMap<&str, usize> = setup
@@ -147,14 +166,15 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
                     .map(|&before| waits[before].clone())
             })
             .collect();
-        let setup = Arc::clone(&setup);
+        let (setup, dresser) = (Arc::clone(&setup), Arc::clone(&dresser));
+        let precedence = precedence.clone();
         running.spawn(async move {
             for mut wait in before {
                 // A closed channel is a load that failed; the run is stopping then.
                 let _ = wait.wait_for(|over| *over).await;
             }
             let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
-            let ended = load::run(setup, id).await;
+            let ended = load::run(setup, dresser, precedence, id).await;
             let _ = over.send(true);
             ended
         });
@@ -172,6 +192,45 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         Some(error) => Err(error),
         None => Ok(setup.stop.ended()),
     }
+}
+
+/// Returns who waits for whom, with what earlier sessions settled; nobody does where no record refers to another.
+fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
+    let plan = &setup.plan;
+    if plan
+        .summary
+        .references
+        .values()
+        .all(|found| found.links == 0)
+    {
+        return Ok(None);
+    }
+    let precedence = Precedence::new(plan.header.loads.len(), plan.summary.records());
+    let Some(history) = &setup.earlier.history else {
+        return Ok(Some(Arc::new(precedence)));
+    };
+    for (index, _) in (0_u32..).zip(&plan.header.loads) {
+        let steps = plan
+            .steps(LoadId(index))
+            .map_err(|e| Error::Plan(e.to_string()))?;
+        for entry in steps {
+            let Entry::Step(step) = entry.map_err(|e| Error::Plan(e.to_string()))? else {
+                continue;
+            };
+            let Fate::Settled(line) = history.fate(step.number)? else {
+                continue;
+            };
+            match line.id.or(step.id).filter(|_| line.outcome.is_well()) {
+                Some(id) => precedence.arrived(step.number, &step.kind, &id),
+                None => {
+                    let file = plan.source_name(step.position.source);
+                    let place = step.position.display(file).to_string();
+                    precedence.failed(step.number, &place.into());
+                }
+            }
+        }
+    }
+    Ok(Some(Arc::new(precedence)))
 }
 
 /// Returns whether so many failures end a run of so many records.
@@ -192,7 +251,7 @@ fn planned(plan: &Saved) -> Vec<LoadPlanned> {
         .map(|(load, totals): (_, &plan::LoadSummary)| LoadPlanned {
             name: load.name.clone(),
             target: load.target.clone(),
-            records: totals.records - totals.unsupported_records(),
+            records: totals.sent(),
             bytes: totals.bytes,
         })
         .collect()

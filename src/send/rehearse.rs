@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Error, exchange::make, feed::read_bodies};
+use super::{Error, dress::Dresser, request::make};
 use crate::{
     event::LoadId,
-    plan::file::{Entry, Saved},
+    plan::{
+        Action, BundleType, Step,
+        file::{Entry, Saved},
+    },
     source::Bodies,
     target::fhir::Requests,
 };
@@ -26,6 +29,12 @@ pub struct Rehearsed {
 /// When the plan or a source cannot be read, or a request cannot be made of a record.
 pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Error> {
     let mut rehearsed = Rehearsed::default();
+    let dresser = Dresser {
+        plan: Arc::clone(plan),
+        bodies: Arc::clone(bodies),
+        precedence: None,
+        bases: Vec::new(),
+    };
     // Nothing is sent there; the names in the requests do not matter.
     let base =
         url::Url::parse("https://dry-run.invalid/").map_err(|e| Error::Plan(e.to_string()))?;
@@ -39,8 +48,16 @@ pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Er
                 Entry::Step(step) if step.action.interaction().is_none() => continue,
                 Entry::Step(step) => {
                     let steps = [step];
-                    let read = read_bodies(bodies, plan, &steps, None)?;
-                    rehearsed.count(make(&requests, settings, None, &steps, &read));
+                    let read = dresser.read(&steps, false)?;
+                    let is_entry = matches!(
+                        steps,
+                        [Step {
+                            action: Action::Entry(_),
+                            ..
+                        }]
+                    );
+                    let bundle = is_entry.then_some(BundleType::Batch);
+                    rehearsed.count(make(&requests, settings, bundle, &steps, &read));
                     continue;
                 }
             };
@@ -51,7 +68,7 @@ pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Er
                     _ => return Err(Error::Plan("a group of the plan is cut short".to_owned())),
                 }
             }
-            let read = read_bodies(bodies, plan, &steps, bundle)?;
+            let read = dresser.read(&steps, bundle == Some(BundleType::Transaction))?;
             rehearsed.count(make(&requests, settings, bundle, &steps, &read));
         }
     }

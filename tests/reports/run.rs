@@ -156,6 +156,8 @@ fn step(number: u64, load: u32, position: Position, kind: &str, action: Action) 
         body: position.span,
         kind: kind.to_owned(),
         id: (kind == "Patient").then(|| format!("p{number}")),
+        full_url: None,
+        links: Vec::new(),
         action,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"header":{…}}
-//! {"step":[source,index,line,entry,start,length,body start,body length,type,id,action]}
+//! {"step":[source,index,line,entry,start,length,body start,body length,type,id,fullUrl,action,links,known links]}
 //! {"group":{"id":0,"bundle":"transaction","records":146,"bytes":338112}}
 //! {"source":{…}}
 //! {"end":{"summary":{…},"loads":[[start,end,first step],…],"sources":[start,end]}}
@@ -19,7 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Group, Header, PlannedSource, Step, Summary, VERSION};
+use super::{Action, Group, Header, Link, PlannedSource, Step, Summary, To, VERSION};
 use crate::{
     event::LoadId,
     record::{Position, SourceId, Span},
@@ -46,6 +46,21 @@ pub trait Sink {
     fn step(&mut self, step: &Step) -> Result<(), Error>;
     /// Takes all sources and the summary. Called once, last.
     fn end(&mut self, sources: &[PlannedSource], summary: &Summary) -> Result<(), Error>;
+    /// Tells whether steps need not be made for it.
+    fn discards(&self) -> bool {
+        false
+    }
+}
+
+impl Error {
+    /// The draft of a plan could not be written or read.
+    pub(super) fn draft(error: &std::io::Error) -> Self {
+        Self {
+            what: "cannot keep the draft of the plan",
+            path: PathBuf::from("its scratch directory"),
+            why: error.to_string(),
+        }
+    }
 }
 
 /// Keeps nothing: for those who only want the summary.
@@ -53,6 +68,10 @@ pub trait Sink {
 pub struct Discard;
 
 impl Sink for Discard {
+    fn discards(&self) -> bool {
+        true
+    }
+
     fn header(&mut self, _: &Header) -> Result<(), Error> {
         Ok(())
     }
@@ -103,7 +122,12 @@ struct StepLine<'a>(
     u64,
     #[serde(borrow)] Cow<'a, str>,
     #[serde(borrow)] Option<Cow<'a, str>>,
+    #[serde(borrow)] Option<Cow<'a, str>>,
     Cow<'a, Action>,
+    /// Links to steps: reference, step, reference, step …
+    Vec<u64>,
+    /// Links to resources that are there already; those to be searched for have no name.
+    Vec<(u32, String)>,
 );
 
 #[derive(Serialize)]
@@ -197,26 +221,7 @@ impl Sink for Writer {
 
     fn step(&mut self, step: &Step) -> Result<(), Error> {
         self.steps += 1;
-        let Position {
-            source,
-            index,
-            line,
-            entry,
-            span,
-        } = step.position;
-        self.write(&WrittenLine::Step(StepLine(
-            source,
-            index,
-            line,
-            entry,
-            span.start,
-            span.length,
-            step.body.start,
-            step.body.length,
-            Cow::Borrowed(&step.kind),
-            step.id.as_deref().map(Cow::Borrowed),
-            Cow::Borrowed(&step.action),
-        )))
+        self.write(&WrittenLine::Step(StepLine::of(step)))
     }
 
     fn end(&mut self, sources: &[PlannedSource], summary: &Summary) -> Result<(), Error> {
@@ -326,6 +331,16 @@ impl Saved {
         })
     }
 
+    /// Reads steps of a load from a place that [`Steps::place`] told; the first has the number `first`.
+    pub fn steps_at(&self, load: LoadId, offset: u64, first: u64) -> Result<Steps, Error> {
+        let end = self.loads.get(load.0 as usize).map_or(0, |load| load.1);
+        Ok(Steps {
+            lines: self.lines((offset, end))?,
+            load,
+            next: first,
+        })
+    }
+
     /// Returns how many operations the largest request to a target has.
     pub fn largest_request(&self, target: &str) -> u32 {
         let loads = self.header.loads.iter().zip(&self.summary.loads);
@@ -355,6 +370,7 @@ impl Saved {
             file: BufReader::with_capacity(1 << 18, file.take(end.saturating_sub(start))),
             line: Vec::with_capacity(256),
             path: self.path.clone(),
+            offset: start,
         })
     }
 }
@@ -383,6 +399,8 @@ struct Lines {
     file: BufReader<std::io::Take<fs_err::File>>,
     line: Vec<u8>,
     path: PathBuf,
+    /// Where the next line begins.
+    offset: u64,
 }
 
 impl Lines {
@@ -392,6 +410,7 @@ impl Lines {
             .file
             .read_until(b'\n', &mut self.line)
             .map_err(|e| self.fail(&e))?;
+        self.offset += length as u64;
         Ok((length > 0).then_some(&self.line))
     }
 
@@ -410,6 +429,13 @@ pub struct Steps {
     lines: Lines,
     load: LoadId,
     next: u64,
+}
+
+impl Steps {
+    /// Returns where the next entry begins, and the number of the next step.
+    pub fn place(&self) -> (u64, u64) {
+        (self.lines.offset, self.next)
+    }
 }
 
 impl Iterator for Steps {
@@ -435,10 +461,83 @@ impl Iterator for Steps {
     }
 }
 
-impl StepLine<'_> {
+/// Writes a step as it stands in a plan, without its line break, load and number.
+pub(super) fn write_step(out: &mut Vec<u8>, step: &Step) -> std::io::Result<()> {
+    serde_json::to_writer(out, &StepLine::of(step)).map_err(std::io::Error::other)
+}
+
+/// Reads what [`write_step`] wrote.
+pub(super) fn read_step(line: &[u8]) -> std::io::Result<Step> {
+    let line: StepLine<'_> = serde_json::from_slice(line).map_err(std::io::Error::other)?;
+    Ok(line.owned(LoadId(0), 0))
+}
+
+impl<'a> StepLine<'a> {
+    fn of(step: &'a Step) -> Self {
+        let Position {
+            source,
+            index,
+            line,
+            entry,
+            span,
+        } = step.position;
+        let (mut links, mut known) = (Vec::new(), Vec::new());
+        for link in &step.links {
+            match &link.to {
+                To::Step(to) => links.extend([u64::from(link.reference), *to]),
+                To::Resource(to) => known.push((link.reference, to.clone())),
+                To::Search => known.push((link.reference, String::new())),
+            }
+        }
+        Self(
+            source,
+            index,
+            line,
+            entry,
+            span.start,
+            span.length,
+            step.body.start,
+            step.body.length,
+            Cow::Borrowed(&step.kind),
+            step.id.as_deref().map(Cow::Borrowed),
+            step.full_url.as_deref().map(Cow::Borrowed),
+            Cow::Borrowed(&step.action),
+            links,
+            known,
+        )
+    }
+
     fn owned(self, load: LoadId, number: u64) -> Step {
-        let Self(source, index, line, entry, start, length, body, body_length, kind, id, action) =
-            self;
+        let Self(
+            source,
+            index,
+            line,
+            entry,
+            start,
+            length,
+            body,
+            body_length,
+            kind,
+            id,
+            full_url,
+            action,
+            links,
+            known,
+        ) = self;
+        let to_steps = links.chunks_exact(2).filter_map(|pair| {
+            Some(Link {
+                reference: u32::try_from(*pair.first()?).ok()?,
+                to: To::Step(*pair.last()?),
+            })
+        });
+        let to_resources = known.into_iter().map(|(reference, to)| Link {
+            reference,
+            to: if to.is_empty() {
+                To::Search
+            } else {
+                To::Resource(to)
+            },
+        });
         Step {
             number,
             load,
@@ -455,7 +554,9 @@ impl StepLine<'_> {
             },
             kind: kind.into_owned(),
             id: id.map(Cow::into_owned),
+            full_url: full_url.map(Cow::into_owned),
             action: action.into_owned(),
+            links: to_steps.chain(to_resources).collect(),
         }
     }
 }

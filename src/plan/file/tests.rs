@@ -8,8 +8,8 @@ use crate::{
         Store, Sync, TargetSettings, Tls,
     },
     plan::{
-        Action, BundleType, Group, GroupId, Header, LoadSummary, PlannedSource, PlannedTarget,
-        Reason, Step, Summary, VERSION,
+        Action, BundleType, Group, GroupId, Header, Link, LoadSummary, PlannedSource,
+        PlannedTarget, Reason, Step, Summary, To, VERSION,
     },
     record::{Interaction, Position, SourceId, Span},
     source::{Fingerprint, Form},
@@ -105,6 +105,19 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
         id: number
             .is_multiple_of(2)
             .then(|| "a \"quoted\" id\n".to_owned()),
+        full_url: number
+            .is_multiple_of(3)
+            .then(|| format!("urn:uuid:{number}\"")),
+        links: (0..number % 4)
+            .map(|reference| Link {
+                reference: u32::try_from(reference).unwrap(),
+                to: match reference {
+                    0 => To::Step(number + 7),
+                    1 => To::Resource("Patient/\"p".to_owned()),
+                    _ => To::Search,
+                },
+            })
+            .collect(),
         action,
     }
 }

@@ -386,7 +386,10 @@ fn keeps_request(plan: &Saved, record: &Record) -> bool {
     let load = plan.header.loads.get(record.step.load.0 as usize);
     match record.step.action {
         Action::Entry(_) => true,
-        Action::Send(Interaction::Create) | Action::Unsupported(_) => false,
+        Action::Send(Interaction::Create)
+        | Action::Unsupported(_)
+        | Action::Duplicate(_)
+        | Action::Blocked(_) => false,
         Action::Send(_) => {
             record.step.position.entry.is_some()
                 && load.is_some_and(|load| load.interaction.is_none())

@@ -20,6 +20,11 @@ impl Requests {
         }
     }
 
+    /// Returns the service base URL, with a trailing slash.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// `POST [type]`, conditional where criteria are given (`If-None-Exist`).
     pub fn create(&self, kind: &str, body: Bytes, criteria: Option<&str>) -> Request<Bytes> {
         let mut request = self.request(Method::POST, kind, body);

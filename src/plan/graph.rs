@@ -1,0 +1,584 @@
+//! The reference graph of a plan: who is who, and who needs whom, over all files and loads of a target.
+//!
+//! Filled record by record in the order of the sources, then resolved at once, because a reference may name a record that
+//! comes later. Pure: what the arrangement does with it is `arrange`'s. A record costs 32 bytes, each of its keys 18 to 23
+//! while the graph is resolved, a reference 12, and 4 more while the order is found.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hashbrown::HashTable;
+
+use super::{
+    Header,
+    key::{Keys, Wanted, base_of},
+};
+use crate::{
+    event::LoadId, fhir::reference::is_id, manifest::Duplicates, record::Interaction,
+    source::Found, target::Endpoint,
+};
+
+/// A record of the graph, by the order in which it was found.
+pub(super) type Node = u32;
+
+/// No node, no group.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// What the graph keeps of a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    /// Where its step stands in the draft.
+    pub(super) line: u64,
+    /// The hash of its bytes.
+    content: u64,
+    /// Its first reference; the next record's first ends them.
+    references: u32,
+    /// What goes to the wire, in bytes; capped, for a larger one is never sent.
+    pub(super) bytes: u32,
+    /// The group in which it came.
+    pub(super) group: u32,
+    pub(super) load: u16,
+    /// It is sent.
+    pub(super) live: bool,
+    /// The store keeps it under the id of the file.
+    pub(super) keeps_id: bool,
+}
+
+/// What a reference came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    /// To a record of the plan. `native`: the target finds it by itself while both travel in the same Bundle.
+    Record { node: Node, native: bool },
+    /// To a record of an earlier run.
+    Known(u32),
+    /// To nothing that is known here. `here`: the target itself would have to hold it.
+    Dangling { here: bool },
+    /// To several records of the plan.
+    Ambiguous,
+    /// Only the store can tell.
+    Search,
+}
+
+/// A reference, resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edge {
+    /// Its place among the references of its record.
+    pub(super) ordinal: u32,
+    /// What it came to.
+    pub(super) came: Came,
+    /// It names a version.
+    pub(super) versioned: bool,
+}
+
+/// The same identity at two places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Copy {
+    /// The record that is not sent.
+    pub(super) node: Node,
+    /// The record that stands for both.
+    pub(super) of: Node,
+    /// Their contents differ.
+    pub(super) differs: bool,
+}
+
+/// A group as it came from its source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SourceGroup {
+    pub(super) group: super::Group,
+    pub(super) first: Node,
+    /// One after its last.
+    pub(super) end: Node,
+    /// It is over the target's limits, and its records travel in parts.
+    pub(super) split: bool,
+}
+
+/// Whether the records of a load are looked at for identities and references.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    target: u16,
+    identities: bool,
+    references: bool,
+    duplicates: Duplicates,
+}
+
+/// A list of keys and the records that have them.
+#[derive(Debug, Default)]
+struct Names {
+    keys: Vec<u64>,
+    nodes: Vec<Node>,
+}
+
+impl Names {
+    fn push(&mut self, key: u64, node: Node) {
+        self.keys.push(key);
+        self.nodes.push(node);
+    }
+}
+
+/// An index over names: which record answers to a key.
+struct Index {
+    table: HashTable<(u64, Node)>,
+}
+
+impl Index {
+    fn with_capacity(names: usize) -> Self {
+        Self {
+            table: HashTable::with_capacity(names),
+        }
+    }
+
+    fn get(&self, key: u64) -> Option<Node> {
+        self.table
+            .find(key, |&(found, _)| found == key)
+            .map(|&(_, node)| node)
+    }
+
+    fn slot(&mut self, key: u64) -> &mut Node {
+        let entry = self
+            .table
+            .entry(key, |&(found, _)| found == key, |&(found, _)| found)
+            .or_insert((key, NONE));
+        &mut entry.into_mut().1
+    }
+}
+
+/// Several records answer to a key, so it names none.
+const SEVERAL: Node = u32::MAX - 1;
+
+// How a reference is marked: the highest bits say what it is, the rest is its ordinal.
+const VERSIONED: u32 = 1 << 31;
+const HERE: u32 = 1 << 30;
+const NATIVE: u32 = 1 << 29;
+const STATE: u32 = 0b111 << 26;
+const STATE_GLOBAL: u32 = 0;
+const STATE_IDENTIFIER: u32 = 1 << 26;
+const STATE_SEARCH: u32 = 2 << 26;
+const STATE_NODE: u32 = 3 << 26;
+const STATE_KNOWN: u32 = 4 << 26;
+const STATE_DANGLING: u32 = 5 << 26;
+const STATE_AMBIGUOUS: u32 = 6 << 26;
+/// The most references of one record: what is left of the mark.
+const ORDINALS: u32 = (1 << 26) - 1;
+
+/// The Bundle whose entries are coming.
+#[derive(Debug, Default)]
+struct OpenBundle {
+    full_urls: HashMap<u64, Node>,
+    /// References that may be to one of its own: where, and by which key.
+    local: Vec<(u32, u64)>,
+}
+
+/// The graph, while records come.
+#[derive(Debug)]
+pub(super) struct Graph {
+    keys: Keys,
+    looks: Vec<Look>,
+    bases: Vec<Option<String>>,
+    pub(super) nodes: Vec<Kept>,
+    identities: Names,
+    aliases: Names,
+    identifiers: Names,
+    /// Of each reference the key that it asks for; once resolved, the record.
+    wanted: Vec<u64>,
+    marks: Vec<u32>,
+    bundle: Option<OpenBundle>,
+    pub(super) groups: Vec<SourceGroup>,
+    known: HashMap<u64, u32>,
+    known_names: Vec<Box<str>>,
+}
+
+impl Graph {
+    /// Starts the graph of a plan.
+    pub(super) fn new(header: &Header) -> Self {
+        let looks = header.loads.iter().map(|load| look(header, load)).collect();
+        let bases = header
+            .targets
+            .iter()
+            .map(|target| {
+                Endpoint::of(&target.settings, None)
+                    .ok()
+                    .map(|endpoint| endpoint.base.to_string())
+            })
+            .collect();
+        Self {
+            keys: Keys::default(),
+            looks,
+            bases,
+            nodes: Vec::new(),
+            identities: Names::default(),
+            aliases: Names::default(),
+            identifiers: Names::default(),
+            wanted: Vec::new(),
+            marks: Vec::new(),
+            bundle: None,
+            groups: Vec::new(),
+            known: HashMap::new(),
+            known_names: Vec::new(),
+        }
+    }
+
+    /// Takes a name under which an earlier run's record is held at a target: `Type/id` or a `fullUrl`, and what it
+    /// became.
+    pub(super) fn know(&mut self, load: LoadId, source: &str, assigned: &str) {
+        let Some(&Look { target, .. }) = self.looks.get(load.0 as usize) else {
+            return;
+        };
+        let key = match source.split_once('/') {
+            Some((kind, id)) if is_id(id) && !kind.contains(':') => {
+                self.keys.resource(target, kind, id)
+            }
+            _ => self.keys.url(target, source),
+        };
+        let number = u32::try_from(self.known_names.len()).unwrap_or(NONE);
+        // Two runs may know the same record; what the first of the list says holds.
+        if let std::collections::hash_map::Entry::Vacant(free) = self.known.entry(key) {
+            free.insert(number);
+            self.known_names.push(assigned.into());
+        }
+    }
+
+    /// Returns what a known record became, as `Type/id`.
+    pub(super) fn known(&self, known: u32) -> &str {
+        self.known_names
+            .get(known as usize)
+            .map_or("", AsRef::as_ref)
+    }
+
+    /// Takes something that is no record.
+    pub(super) fn blank(&mut self, load: LoadId) -> Node {
+        self.push(load, 0)
+    }
+
+    fn push(&mut self, load: LoadId, content: u64) -> Node {
+        let node = u32::try_from(self.nodes.len()).unwrap_or(NONE);
+        self.nodes.push(Kept {
+            line: 0,
+            content,
+            references: u32::try_from(self.wanted.len()).unwrap_or(NONE),
+            bytes: 0,
+            group: NONE,
+            load: u16::try_from(load.0).unwrap_or(u16::MAX),
+            live: false,
+            keeps_id: false,
+        });
+        node
+    }
+
+    /// Begins a Bundle; the records that follow stand in it.
+    pub(super) fn bundle_start(&mut self) {
+        self.bundle = Some(OpenBundle::default());
+    }
+
+    /// Ends a Bundle: references to its own entries are resolved.
+    pub(super) fn bundle_end(&mut self) {
+        let Some(bundle) = self.bundle.take() else {
+            return;
+        };
+        for (reference, key) in bundle.local {
+            if let (Some(&node), Some(wanted), Some(mark)) = (
+                bundle.full_urls.get(&key),
+                self.wanted.get_mut(reference as usize),
+                self.marks.get_mut(reference as usize),
+            ) {
+                *wanted = u64::from(node);
+                *mark = (*mark & !STATE) | STATE_NODE | NATIVE;
+            }
+        }
+    }
+
+    /// Takes a record.
+    pub(super) fn record(&mut self, load: LoadId, found: &Found<'_>) -> Node {
+        let Some(&look) = self.looks.get(load.0 as usize) else {
+            return self.blank(load);
+        };
+        if !look.identities {
+            return self.blank(load);
+        }
+        let content = self.keys.content(found.bytes);
+        let node = self.push(load, content);
+        let full_url = found
+            .entry
+            .as_ref()
+            .and_then(|entry| Some(entry.envelope.full_url?.text(entry.bytes)));
+        if let (Some(kind), Some(id)) = (found.resource_type(), found.id())
+            && is_id(&id)
+        {
+            self.identities
+                .push(self.keys.resource(look.target, &kind, &id), node);
+        }
+        if let Some(url) = &full_url {
+            let key = self.keys.url(look.target, url);
+            self.aliases.push(key, node);
+            if let Some(bundle) = &mut self.bundle {
+                bundle.full_urls.entry(key).or_insert(node);
+            }
+        }
+        if look.references {
+            if let Some(kind) = found.resource_type() {
+                for (system, value) in found.scanned.identifiers_of(found.bytes) {
+                    let key = self.keys.identifier(look.target, &kind, &system, &value);
+                    self.identifiers.push(key, node);
+                }
+            }
+            self.references(look.target, found, full_url.as_deref());
+        }
+        node
+    }
+
+    fn references(&mut self, target: u16, found: &Found<'_>, full_url: Option<&str>) {
+        let own = self.bases.get(target as usize).and_then(Option::as_deref);
+        let base = full_url.and_then(base_of);
+        for (ordinal, reference) in (0..ORDINALS).zip(&found.scanned.references) {
+            let text = reference.part.text(found.bytes);
+            let (key, mark) = match self.keys.wanted(target, &text, base, own) {
+                Wanted::Nothing => continue,
+                Wanted::Search => (0, STATE_SEARCH),
+                Wanted::Identifier(key) => (key, STATE_IDENTIFIER),
+                Wanted::Record {
+                    local,
+                    global,
+                    versioned,
+                    here,
+                } => {
+                    if let (Some(local), Some(bundle)) = (local, &mut self.bundle) {
+                        let at = u32::try_from(self.wanted.len()).unwrap_or(NONE);
+                        bundle.local.push((at, local));
+                    }
+                    let flag = |is: bool, bit: u32| if is { bit } else { 0 };
+                    let mark = STATE_GLOBAL | flag(versioned, VERSIONED) | flag(here, HERE);
+                    (global, mark)
+                }
+            };
+            self.wanted.push(key);
+            self.marks.push(mark | ordinal);
+        }
+    }
+
+    /// Takes what was decided about a record.
+    pub(super) fn decide(&mut self, node: Node, line: u64, step: &super::Step, group: u32) {
+        let Some(kept) = self.nodes.get_mut(node as usize) else {
+            return;
+        };
+        kept.line = line;
+        kept.group = group;
+        let interaction = step.action.interaction();
+        kept.live = interaction.is_some();
+        kept.keeps_id = interaction == Some(Interaction::Update);
+        let bytes = if group == NONE && !matches!(step.action, super::Action::Entry(_)) {
+            step.body.length
+        } else {
+            step.position.span.length
+        };
+        kept.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
+    /// Resolves identities: which records are copies of others, by the rules of their loads.
+    ///
+    /// Then resolves every reference. Returns the copies, and the pairs for which the manifest decides nothing.
+    pub(super) fn resolve(&mut self) -> (Vec<Copy>, Vec<Copy>) {
+        let (index, copies, conflicts) = self.identify();
+        let stands_for: HashMap<Node, Node> =
+            copies.iter().map(|copy| (copy.node, copy.of)).collect();
+        let follow = |mut node: Node| {
+            // With `last` a copy may itself have been replaced.
+            while let Some(&next) = stands_for.get(&node) {
+                node = next;
+            }
+            node
+        };
+        for copy in &copies {
+            if let Some(kept) = self.nodes.get_mut(copy.node as usize) {
+                kept.live = false;
+            }
+        }
+        let aliases = unique(std::mem::take(&mut self.aliases), &self.nodes, follow);
+        let identifiers = unique(std::mem::take(&mut self.identifiers), &self.nodes, follow);
+        for (wanted, mark) in self.wanted.iter_mut().zip(&mut self.marks) {
+            let (state, node) = match *mark & STATE {
+                STATE_NODE => {
+                    let found = Node::try_from(*wanted).unwrap_or(NONE);
+                    let node = follow(found);
+                    if node != found {
+                        *mark &= !NATIVE;
+                    }
+                    (STATE_NODE, u64::from(node))
+                }
+                STATE_GLOBAL => match (
+                    index.get(*wanted).or_else(|| aliases.get(*wanted)),
+                    self.known.get(wanted),
+                ) {
+                    (Some(SEVERAL), None) => (STATE_DANGLING, 0),
+                    (Some(node), _) if node != SEVERAL => (STATE_NODE, u64::from(follow(node))),
+                    (_, Some(&known)) => (STATE_KNOWN, u64::from(known)),
+                    _ => (STATE_DANGLING, 0),
+                },
+                STATE_IDENTIFIER => match identifiers.get(*wanted) {
+                    Some(SEVERAL) => (STATE_AMBIGUOUS, 0),
+                    Some(node) => (STATE_NODE, u64::from(node)),
+                    None => (STATE_SEARCH, 0),
+                },
+                other => (other, *wanted),
+            };
+            *wanted = node;
+            *mark = (*mark & !STATE) | state;
+        }
+        (copies, conflicts)
+    }
+
+    /// Finds for every identity the record that has it.
+    fn identify(&mut self) -> (Index, Vec<Copy>, Vec<Copy>) {
+        let names = std::mem::take(&mut self.identities);
+        let mut index = Index::with_capacity(names.keys.len());
+        let (mut copies, mut conflicts) = (Vec::new(), Vec::new());
+        for (key, node) in names.keys.into_iter().zip(names.nodes) {
+            let Some(&new) = self.nodes.get(node as usize) else {
+                continue;
+            };
+            let slot = index.slot(key);
+            let Some(&old) = self.nodes.get(*slot as usize).filter(|_| *slot != NONE) else {
+                *slot = node;
+                continue;
+            };
+            if !new.live {
+                continue;
+            }
+            if !old.live {
+                *slot = node;
+                continue;
+            }
+            let rule = self
+                .looks
+                .get(new.load as usize)
+                .map(|look| look.duplicates)
+                .unwrap_or_default();
+            let differs = old.content != new.content;
+            match rule {
+                Duplicates::Ignore => {}
+                Duplicates::Last if differs => {
+                    copies.push(Copy {
+                        node: *slot,
+                        of: node,
+                        differs,
+                    });
+                    *slot = node;
+                }
+                Duplicates::Error if differs => conflicts.push(Copy {
+                    node,
+                    of: *slot,
+                    differs,
+                }),
+                Duplicates::First | Duplicates::Last | Duplicates::Error => copies.push(Copy {
+                    node,
+                    of: *slot,
+                    differs,
+                }),
+            }
+        }
+        (index, copies, conflicts)
+    }
+
+    /// Returns the references of a record, as far as they ask for something.
+    pub(super) fn edges(&self, node: Node) -> impl Iterator<Item = Edge> {
+        let start = self
+            .nodes
+            .get(node as usize)
+            .map_or(0, |kept| kept.references) as usize;
+        let end = self
+            .nodes
+            .get(node as usize + 1)
+            .map_or(self.wanted.len(), |next| next.references as usize);
+        let wanted = self.wanted.get(start..end).unwrap_or_default();
+        let marks = self.marks.get(start..end).unwrap_or_default();
+        wanted.iter().zip(marks).map(|(&wanted, &mark)| {
+            let number = u32::try_from(wanted).unwrap_or(NONE);
+            Edge {
+                ordinal: mark & ORDINALS,
+                versioned: mark & VERSIONED != 0,
+                came: match mark & STATE {
+                    STATE_NODE => Came::Record {
+                        node: number,
+                        native: mark & NATIVE != 0,
+                    },
+                    STATE_KNOWN => Came::Known(number),
+                    STATE_AMBIGUOUS => Came::Ambiguous,
+                    STATE_SEARCH => Came::Search,
+                    _ => Came::Dangling {
+                        here: mark & HERE != 0,
+                    },
+                },
+            }
+        })
+    }
+
+    /// Returns the records that a record needs to be there before it.
+    pub(super) fn needs(&self, node: Node) -> impl Iterator<Item = Node> {
+        self.edges(node).filter_map(|edge| match edge.came {
+            Came::Record { node, .. } => Some(node),
+            _ => None,
+        })
+    }
+
+    /// Returns the unit in which a record travels, by its first record: its group's, or its own.
+    pub(super) fn unit(&self, node: Node) -> Node {
+        let group = self
+            .nodes
+            .get(node as usize)
+            .map_or(NONE, |kept| kept.group);
+        match self.groups.get(group as usize) {
+            Some(group) if !group.split => group.first,
+            _ => node,
+        }
+    }
+
+    /// Returns the target of a load, by its place in the plan.
+    pub(super) fn target(&self, load: u16) -> u16 {
+        self.looks.get(load as usize).map_or(0, |look| look.target)
+    }
+}
+
+/// Makes an index of names that counts only where one record has them. Copies of one record are one.
+fn unique(names: Names, nodes: &[Kept], follow: impl Fn(Node) -> Node) -> Index {
+    let mut index = Index::with_capacity(names.keys.len());
+    let is_live = |node: Node| nodes.get(node as usize).is_some_and(|kept| kept.live);
+    for (key, node) in names.keys.into_iter().zip(names.nodes) {
+        let node = follow(node);
+        let slot = index.slot(key);
+        if *slot == NONE || (!is_live(*slot) && *slot != SEVERAL && is_live(node)) {
+            *slot = node;
+        } else if *slot != node && is_live(node) {
+            *slot = SEVERAL;
+        }
+    }
+    index
+}
+
+/// Tells what has to be looked at: no identities where every copy is sent anyway, no references where the ids are the
+/// file's and the store checks none (design §3).
+fn look(header: &Header, load: &crate::manifest::LoadSettings) -> Look {
+    let place = header
+        .targets
+        .iter()
+        .position(|target| target.settings.name == load.target);
+    let target = u16::try_from(place.unwrap_or_default()).unwrap_or(u16::MAX);
+    let facts = place
+        .and_then(|place| header.targets.get(place))
+        .map(|target| &target.facts);
+    let checks = facts.is_none_or(|facts| facts.integrity != Some(false));
+    // What one load of a target does concerns the others: their records refer to each other.
+    let of_target = || {
+        header
+            .loads
+            .iter()
+            .filter(|other| other.target == load.target)
+    };
+    let assigns = of_target().any(|load| load.interaction != Some(Interaction::Update));
+    let ignores = of_target().all(|load| load.duplicates == Duplicates::Ignore);
+    Look {
+        target,
+        identities: assigns || checks || !ignores,
+        references: assigns || checks,
+        duplicates: load.duplicates,
+    }
+}
+
+/// For messages: how often something is, by the name of its target.
+pub(super) type ByTarget<T> = BTreeMap<u16, T>;

@@ -1,0 +1,61 @@
+//! What a plan says of the references of a target's records.
+
+use serde::{Deserialize, Serialize};
+
+/// The references of all records of a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct References {
+    /// References to records of the plan.
+    pub links: u64,
+    /// References to records of earlier runs (`known`).
+    pub known: u64,
+    /// Conditional references that only the store can resolve; they are looked up when their records are sent.
+    pub looked_up: u64,
+    /// References to nothing that the plan knows of.
+    pub dangling: u64,
+    /// Of those, the ones that the target refuses unless it holds the resource already.
+    pub refused: u64,
+    /// Conditional references that several records of the plan answer to.
+    pub ambiguous: u64,
+    /// References to a version of a record of the plan.
+    pub versioned: u64,
+    /// How many records stand one upon the other at the most: 1 where nobody refers to anybody.
+    pub longest_chain: u32,
+    /// Sets of records that need each other.
+    pub cycles: u64,
+    /// The records in them.
+    pub cycle_records: u64,
+    /// Records with the identity and the content of another.
+    pub identical: u64,
+    /// Records with the identity of another, and other content.
+    pub differing: u64,
+    /// The first dangling references, at most [`References::SAMPLES`].
+    pub samples: Vec<Dangling>,
+}
+
+/// A reference to nothing that the plan knows of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dangling {
+    /// What it refers to; of a conditional reference only the type.
+    pub to: String,
+    /// Where its record stands, as `file:line`.
+    pub from: String,
+    /// The element in the record.
+    pub path: String,
+    /// The target refuses it unless it holds the resource already.
+    pub refused: bool,
+}
+
+impl References {
+    /// How many dangling references are listed; beyond that they are counted.
+    pub const SAMPLES: usize = 100;
+
+    /// Tells whether there is anything to say.
+    pub fn is_empty(&self) -> bool {
+        *self
+            == Self {
+                longest_chain: self.longest_chain,
+                ..Self::default()
+            }
+    }
+}

@@ -1,0 +1,233 @@
+//! Makes the bytes of a record ready for the wire: its references get the ids that the store gave to what they refer to.
+//!
+//! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source (design
+//! §3). Where references lead is the plan's business, which ids came of it `precedence`'s.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{Error, precedence::Precedence};
+use crate::{
+    event::LoadId,
+    fhir::{
+        Part, Scanner, escape,
+        reference::{Form, classify},
+        splice::splice,
+    },
+    manifest::Versioned,
+    plan::{Action, Step, To, file::Saved},
+    record::{Interaction, Span},
+    source::Bodies,
+};
+
+/// Reads records and makes them ready.
+#[derive(Debug)]
+pub(super) struct Dresser {
+    pub(super) plan: Arc<Saved>,
+    pub(super) bodies: Arc<Bodies>,
+    pub(super) precedence: Option<Arc<Precedence>>,
+    /// Per load: the base under which its target is known to its own clients.
+    pub(super) bases: Vec<String>,
+}
+
+/// A conditional reference that only the store can resolve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Search {
+    /// Its place among the references of the record.
+    pub(super) reference: u32,
+    /// The type that is searched.
+    pub(super) kind: String,
+    /// What stands behind the question mark: content.
+    pub(super) query: String,
+}
+
+/// Returns the bytes of a record that go to the wire: the whole entry, or the resource.
+pub(super) fn wire_span(step: &Step) -> Span {
+    match step.action {
+        Action::Entry(_) => step.position.span,
+        _ => step.body,
+    }
+}
+
+/// Returns the `fullUrl` by which the other entries of a Bundle can refer to a record.
+pub(super) fn full_url(step: &Step) -> String {
+    step.full_url
+        .clone()
+        .filter(|url| !url.is_empty())
+        .unwrap_or_else(|| format!("urn:uuid:00000000-0000-4000-8000-{:012x}", step.number))
+}
+
+impl Dresser {
+    /// Reads what goes to the wire of each record. With `together`, the records travel in one transaction.
+    pub(super) fn read(&self, steps: &[Step], together: bool) -> Result<Vec<Bytes>, Error> {
+        let mut scanner = Scanner::new();
+        let own = match (steps.first(), steps.last(), together) {
+            (Some(first), Some(last), true) => first.number..last.number + 1,
+            _ => 0..0,
+        };
+        steps
+            .iter()
+            .map(|step| {
+                let bytes = self.bytes(step)?;
+                self.dress(&mut scanner, step, &own, steps, bytes)
+            })
+            .collect()
+    }
+
+    fn bytes(&self, step: &Step) -> Result<Bytes, Error> {
+        self.bodies
+            .read(step.position.source, wire_span(step))
+            .map_err(|error| self.failed(step, &error.to_string()))
+    }
+
+    fn failed(&self, step: &Step, why: &str) -> Error {
+        let file = self.plan.source_name(step.position.source);
+        Error::Source(format!(
+            "cannot read {}: {why}",
+            step.position.display(file)
+        ))
+    }
+
+    /// Returns the conditional references of a record that the store has to be asked about.
+    pub(super) fn searches(&self, step: &Step) -> Result<Vec<Search>, Error> {
+        let wanted = || step.links.iter().filter(|link| link.to == To::Search);
+        if wanted().next().is_none() {
+            return Ok(Vec::new());
+        }
+        let bytes = self.bytes(step)?;
+        let resource = resource_part(step);
+        let mut scanner = Scanner::new();
+        let found = scanner
+            .scan(resource.of(&bytes))
+            .map_err(|_| self.changed(step))?;
+        let searches = wanted().filter_map(|link| {
+            let part = found.references.get(link.reference as usize)?.part;
+            let text = part.text(resource.of(&bytes));
+            match classify(&text) {
+                Form::Conditional {
+                    resource_type,
+                    query,
+                } => Some(Search {
+                    reference: link.reference,
+                    kind: resource_type.to_owned(),
+                    query: query.to_owned(),
+                }),
+                _ => None,
+            }
+        });
+        Ok(searches.collect())
+    }
+
+    fn changed(&self, step: &Step) -> Error {
+        self.failed(
+            step,
+            "it is no longer what it was when it was planned; plan again",
+        )
+    }
+
+    fn dress(
+        &self,
+        scanner: &mut Scanner,
+        step: &Step,
+        own: &Range<u64>,
+        steps: &[Step],
+        bytes: Bytes,
+    ) -> Result<Bytes, Error> {
+        if step.links.iter().all(|link| link.to == To::Search) {
+            return Ok(bytes);
+        }
+        let resource = resource_part(step);
+        let body = resource.of(&bytes);
+        let found = scanner.scan(body).map_err(|_| self.changed(step))?;
+        let mut edits: Vec<(Part, String)> = Vec::new();
+        for link in &step.links {
+            let to = match &link.to {
+                To::Search => continue,
+                To::Resource(resource) => resource.clone(),
+                To::Step(to) if own.contains(to) => {
+                    // The steps of a transaction are numbered without a gap.
+                    let at = usize::try_from(to - own.start).unwrap_or(usize::MAX);
+                    match steps.get(at).filter(|step| step.number == *to) {
+                        Some(to) => inside(to),
+                        None => continue,
+                    }
+                }
+                To::Step(to) => match self.precedence.as_ref().and_then(|p| p.resource(*to)) {
+                    Some(resource) => resource,
+                    // What it needs is there before it is read; only a rehearsal has nobody to ask.
+                    None => continue,
+                },
+            };
+            let Some(reference) = found.references.get(link.reference as usize) else {
+                return Err(self.changed(step));
+            };
+            let old = reference.part.text(body);
+            let new = self.rewritten(step.load, &old, &to);
+            if new != old {
+                let part = Part {
+                    start: resource.start + reference.part.start,
+                    end: resource.start + reference.part.end,
+                };
+                edits.push((part, escape(&new).into_owned()));
+            }
+        }
+        if edits.is_empty() {
+            return Ok(bytes);
+        }
+        edits.sort_by_key(|(part, _)| part.start);
+        splice(&bytes, &edits)
+            .map(Bytes::from)
+            .map_err(|_| self.changed(step))
+    }
+
+    /// Returns a reference with the new resource in the place of the old one: base, version and fragment as they were,
+    /// as far as they can hold.
+    fn rewritten(&self, load: LoadId, old: &str, to: &str) -> String {
+        let settings = self.plan.header.loads.get(load.0 as usize);
+        let keeps = settings.is_some_and(|load| load.versioned == Versioned::Keep);
+        let base = self.bases.get(load.0 as usize);
+        let (base, version) = match classify(old) {
+            Form::Relative(target) => ("", target.version),
+            Form::Absolute {
+                base: given,
+                target,
+            } => (
+                base.filter(|base| *base == given && !to.contains(':'))
+                    .map_or("", String::as_str),
+                target.version,
+            ),
+            Form::Urn(urn) => {
+                let fragment = urn
+                    .find('#')
+                    .and_then(|at| urn.get(at..))
+                    .unwrap_or_default();
+                return format!("{to}{fragment}");
+            }
+            _ => ("", None),
+        };
+        match version {
+            Some(version) if keeps => format!("{base}{to}/_history/{version}"),
+            _ => format!("{base}{to}"),
+        }
+    }
+}
+
+/// How an entry of a transaction names another entry of it.
+fn inside(to: &Step) -> String {
+    match (to.action.interaction(), &to.id) {
+        (Some(Interaction::Update), Some(id)) => format!("{}/{id}", to.kind),
+        _ => full_url(to),
+    }
+}
+
+/// Returns the resource within what goes to the wire.
+fn resource_part(step: &Step) -> Part {
+    let span = wire_span(step);
+    let start = usize::try_from(step.body.start.saturating_sub(span.start)).unwrap_or_default();
+    let length = usize::try_from(step.body.length).unwrap_or_default();
+    Part {
+        start,
+        end: start + length,
+    }
+}

@@ -1,0 +1,299 @@
+//! Who may go: a record goes when all that it refers to has arrived, and gets the ids that those were given.
+//!
+//! Shared by the feeds, which ask before they send, and by those who settle. There are no barriers: what waits, waits for
+//! one record at a time, and is looked at again when that one is settled. A record costs 18 bytes here, its id with it;
+//! what waits is kept as a place in the plan.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::fhir::types::RESOURCE_TYPES;
+
+/// What became of the records of a run, as far as others depend on it.
+#[derive(Debug)]
+pub(super) struct Precedence {
+    state: Mutex<State>,
+    /// Per load: something may go, or need not be waited for any longer.
+    released: Vec<Condvar>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fates: Vec<Fate>,
+    /// The type of each record that arrived, as its place in the list of types.
+    kinds: Vec<u8>,
+    /// The id of each record that arrived, where it is a UUID in its usual form.
+    uuids: Vec<[u8; 16]>,
+    /// The ids that are none.
+    names: HashMap<u64, Box<str>>,
+    /// Which record kept another from arriving, by its position.
+    causes: HashMap<u64, Arc<str>>,
+    waiting: HashMap<u64, Vec<Parked>>,
+    loads: Vec<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    released: VecDeque<Parked>,
+    /// How many wait or are released.
+    parked: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Open,
+    Arrived,
+    Failed,
+}
+
+/// Records that wait: a step, or a group with its steps, by its place in the plan.
+#[derive(Debug)]
+pub(super) struct Parked {
+    /// The load that reads it.
+    pub(super) load: usize,
+    /// Where it stands, as `Steps::place` told.
+    pub(super) place: (u64, u64),
+    needs: Vec<u64>,
+}
+
+/// Whether records may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// All that they need is there.
+    Ready,
+    /// They are kept until it is.
+    Parked,
+    /// One that they need, at this position, did not arrive.
+    Blocked(Arc<str>),
+}
+
+/// How long a feed sleeps before it looks whether the run is being stopped.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl Precedence {
+    /// Knows of nothing that arrived.
+    pub(super) fn new(loads: usize, records: u64) -> Self {
+        let records = usize::try_from(records).unwrap_or(usize::MAX);
+        Self {
+            state: Mutex::new(State {
+                fates: vec![Fate::Open; records],
+                kinds: vec![0; records],
+                uuids: vec![[0; 16]; records],
+                loads: (0..loads).map(|_| Waiting::default()).collect(),
+                ..State::default()
+            }),
+            released: (0..loads).map(|_| Condvar::new()).collect(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks whether records that need others may go; those that may not are kept.
+    pub(super) fn admit(&self, load: usize, needs: Vec<u64>, place: (u64, u64)) -> Readiness {
+        if needs.is_empty() {
+            return Readiness::Ready;
+        }
+        let mut state = self.state();
+        let parked = Parked { load, place, needs };
+        match state.readiness(&parked.needs) {
+            Ok(readiness) => readiness,
+            Err(need) => {
+                if let Some(waiting) = state.loads.get_mut(load) {
+                    waiting.parked += 1;
+                }
+                state.waiting.entry(need).or_default().push(parked);
+                Readiness::Parked
+            }
+        }
+    }
+
+    /// Takes what may go now, or never will.
+    pub(super) fn next(&self, load: usize) -> Option<(Parked, Readiness)> {
+        let mut state = self.state();
+        let waiting = state.loads.get_mut(load)?;
+        let parked = waiting.released.pop_front()?;
+        waiting.parked -= 1;
+        let readiness = state.readiness(&parked.needs).unwrap_or(Readiness::Ready);
+        Some((parked, readiness))
+    }
+
+    /// Returns how many records or groups of a load are kept.
+    pub(super) fn parked(&self, load: usize) -> usize {
+        self.state()
+            .loads
+            .get(load)
+            .map_or(0, |waiting| waiting.parked)
+    }
+
+    /// Waits until something of a load may go; a short while at the most.
+    pub(super) fn wait(&self, load: usize) {
+        let state = self.state();
+        let is_free = state
+            .loads
+            .get(load)
+            .is_none_or(|waiting| !waiting.released.is_empty() || waiting.parked == 0);
+        if let (false, Some(released)) = (is_free, self.released.get(load)) {
+            drop(
+                released
+                    .wait_timeout(state, LOOK)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+    }
+
+    /// Takes note that a record arrived, under which id.
+    pub(super) fn arrived(&self, record: u64, kind: &str, id: &str) {
+        let mut state = self.state();
+        let Ok(at) = usize::try_from(record) else {
+            return;
+        };
+        let Some(fate) = state.fates.get_mut(at) else {
+            return;
+        };
+        *fate = Fate::Arrived;
+        let kind = RESOURCE_TYPES.binary_search(&kind).unwrap_or_default();
+        if let Some(place) = state.kinds.get_mut(at) {
+            *place = u8::try_from(kind).unwrap_or_default();
+        }
+        match uuid(id) {
+            Some(uuid) => {
+                if let Some(place) = state.uuids.get_mut(at) {
+                    *place = uuid;
+                }
+            }
+            None => {
+                state.names.insert(record, id.into());
+            }
+        }
+        self.release(state, record);
+    }
+
+    /// Takes note that a record did not arrive, because of the one at this position.
+    pub(super) fn failed(&self, record: u64, cause: &Arc<str>) {
+        let mut state = self.state();
+        if let Some(fate) = usize::try_from(record)
+            .ok()
+            .and_then(|at| state.fates.get_mut(at))
+        {
+            *fate = Fate::Failed;
+        }
+        state.causes.insert(record, Arc::clone(cause));
+        self.release(state, record);
+    }
+
+    fn release(&self, mut state: MutexGuard<'_, State>, record: u64) {
+        let mut woken = Vec::new();
+        for parked in state.waiting.remove(&record).unwrap_or_default() {
+            match state.readiness(&parked.needs) {
+                Ok(_) => {
+                    let load = parked.load;
+                    if let Some(waiting) = state.loads.get_mut(load) {
+                        waiting.released.push_back(parked);
+                    }
+                    if !woken.contains(&load) {
+                        woken.push(load);
+                    }
+                }
+                Err(need) => state.waiting.entry(need).or_default().push(parked),
+            }
+        }
+        drop(state);
+        for load in woken {
+            if let Some(released) = self.released.get(load) {
+                released.notify_all();
+            }
+        }
+    }
+
+    /// Returns what a record that arrived is called in the store: `Type/id`.
+    pub(super) fn resource(&self, record: u64) -> Option<String> {
+        let state = self.state();
+        let at = usize::try_from(record).ok()?;
+        (*state.fates.get(at)? == Fate::Arrived).then_some(())?;
+        let kind = RESOURCE_TYPES.get(usize::from(*state.kinds.get(at)?))?;
+        Some(match state.names.get(&record) {
+            Some(name) => format!("{kind}/{name}"),
+            None => format!("{kind}/{}", uuid::Uuid::from_bytes(*state.uuids.get(at)?)),
+        })
+    }
+}
+
+impl State {
+    /// Tells whether all of `needs` are settled; else which is not.
+    fn readiness(&self, needs: &[u64]) -> Result<Readiness, u64> {
+        let fate = |record: u64| {
+            let at = usize::try_from(record).ok();
+            at.and_then(|at| self.fates.get(at))
+                .copied()
+                .unwrap_or(Fate::Open)
+        };
+        if let Some(failed) = needs.iter().find(|&&need| fate(need) == Fate::Failed) {
+            let cause = self
+                .causes
+                .get(failed)
+                .map_or_else(|| "?".into(), Arc::clone);
+            return Ok(Readiness::Blocked(cause));
+        }
+        match needs.iter().find(|&&need| fate(need) == Fate::Open) {
+            Some(&open) => Err(open),
+            None => Ok(Readiness::Ready),
+        }
+    }
+}
+
+/// Reads a UUID that is written as most servers write it; any other way is a name of its own.
+fn uuid(id: &str) -> Option<[u8; 16]> {
+    let uuid = uuid::Uuid::try_parse(id).ok()?;
+    (uuid.as_hyphenated().to_string() == id).then(|| uuid.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_goes_when_the_last_has_arrived() {
+        let precedence = Precedence::new(1, 4);
+        assert_eq!(precedence.admit(0, vec![0, 1], (10, 2)), Readiness::Parked);
+        precedence.arrived(1, "Patient", "one");
+        assert!(precedence.next(0).is_none());
+        precedence.arrived(0, "Patient", "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b");
+        let (parked, readiness) = precedence.next(0).unwrap();
+        assert_eq!((parked.place, readiness), ((10, 2), Readiness::Ready));
+        assert_eq!(precedence.parked(0), 0);
+        assert_eq!(precedence.resource(1).unwrap(), "Patient/one");
+        assert_eq!(
+            precedence.resource(0).unwrap(),
+            "Patient/9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b"
+        );
+        assert_eq!(precedence.resource(2), None);
+    }
+
+    #[test]
+    fn one_failure_blocks_at_once_and_names_its_cause() {
+        let precedence = Precedence::new(1, 4);
+        assert_eq!(precedence.admit(0, vec![0, 1], (0, 2)), Readiness::Parked);
+        precedence.failed(1, &"a.ndjson:7".into());
+        // It waits for record 0 still; what it then finds is the failure.
+        precedence.arrived(0, "Patient", "x");
+        let (_, readiness) = precedence.next(0).unwrap();
+        assert_eq!(readiness, Readiness::Blocked("a.ndjson:7".into()));
+        assert_eq!(
+            precedence.admit(0, vec![1], (0, 3)),
+            Readiness::Blocked("a.ndjson:7".into())
+        );
+    }
+
+    #[test]
+    fn an_id_in_capitals_is_kept_as_it_is() {
+        let precedence = Precedence::new(0, 1);
+        let id = "9B8D6F3E-5F1A-4C0D-9D5E-0F6F4F3E2A1B";
+        precedence.arrived(0, "Patient", id);
+        assert_eq!(precedence.resource(0).unwrap(), format!("Patient/{id}"));
+    }
+}

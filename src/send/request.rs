@@ -1,0 +1,147 @@
+//! Makes the requests of records: one by itself, or several in a Bundle.
+//!
+//! An entry that came with its own request keeps it, unless the load sets the interaction; around everything else a
+//! request is made. The bytes of resources are not touched here.
+
+use bytes::Bytes;
+use http::Request;
+
+use super::dress::full_url;
+use crate::{
+    fhir::{Scanner, bundle},
+    gate::BuildError,
+    manifest::LoadSettings,
+    plan::{Action, BundleType, Step},
+    record::Interaction,
+    target::fhir::{Requests, criteria},
+};
+
+/// Makes the request of one record, or of the records of a Bundle.
+pub(super) fn make(
+    requests: &Requests,
+    settings: &LoadSettings,
+    bundle: Option<BundleType>,
+    steps: &[Step],
+    bodies: &[Bytes],
+) -> Result<Request<Bytes>, BuildError> {
+    if let Some(bundle_type) = bundle {
+        return make_bundle(requests, settings, bundle_type, steps, bodies);
+    }
+    let (Some(step), Some(body)) = (steps.first(), bodies.first()) else {
+        return Err(BuildError::new("there is nothing to send"));
+    };
+    let (kind, body) = (step.kind.as_str(), body.clone());
+    let conditions = || {
+        conditions(settings, kind, &body).ok_or_else(|| {
+            BuildError::new("its identifier is no longer what it was when it was planned")
+        })
+    };
+    Ok(match step.action.interaction() {
+        Some(Interaction::Update) => {
+            requests.update(kind, step.id.as_deref().unwrap_or_default(), body)
+        }
+        Some(Interaction::ConditionalCreate) => {
+            let criteria = conditions()?;
+            requests.create(kind, body, Some(&criteria))
+        }
+        Some(Interaction::ConditionalUpdate) => {
+            let criteria = conditions()?;
+            requests.conditional_update(kind, &criteria, body)
+        }
+        _ => requests.create(kind, body, None),
+    })
+}
+
+/// The entries go out as they stand in the file, unless the load sets the interaction: then each gets a request of
+/// its own, around the same resource bytes.
+fn make_bundle(
+    requests: &Requests,
+    settings: &LoadSettings,
+    bundle_type: BundleType,
+    steps: &[Step],
+    bodies: &[Bytes],
+) -> Result<Request<Bytes>, BuildError> {
+    let kind = bundle_type.as_str();
+    let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
+    if settings.interaction.is_none() && steps.iter().all(is_entry) {
+        return Ok(requests.bundle(kind, bodies.iter().map(AsRef::as_ref)));
+    }
+    let entries = steps
+        .iter()
+        .zip(bodies)
+        .map(|(step, body)| {
+            if !is_entry(step) {
+                let url = (bundle_type == BundleType::Transaction).then(|| full_url(step));
+                around(settings, step, url.as_deref(), body)
+            } else if settings.interaction.is_some() {
+                remade(settings, step, body)
+            } else {
+                Ok(body.to_vec())
+            }
+        })
+        .collect::<Result<Vec<Vec<u8>>, BuildError>>()?;
+    Ok(requests.bundle(kind, entries.iter().map(Vec::as_slice)))
+}
+
+/// Returns the criteria that identify a resource, from its own bytes: they never stand in a plan (design §10).
+fn conditions(settings: &LoadSettings, kind: &str, body: &[u8]) -> Option<String> {
+    let mut scanner = Scanner::new();
+    let found = scanner.scan(body).ok()?;
+    let identifiers = found.identifiers_of(body);
+    criteria(
+        &settings.identity,
+        kind,
+        &identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref())),
+    )
+}
+
+/// Makes an entry anew around its resource, with the request that the load asks for.
+fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>, BuildError> {
+    // A delete or patch has no resource to put under another request; it goes out as it is.
+    if let Some(Interaction::Delete | Interaction::Patch) = step.action.interaction() {
+        return Ok(entry.to_vec());
+    }
+    let changed = || BuildError::new("an entry is no longer what it was when it was planned");
+    let envelope = bundle::envelope(entry).map_err(|_| changed())?;
+    let resource = envelope.resource.ok_or_else(changed)?.of(entry);
+    around(settings, step, Some(&full_url(step)), resource)
+}
+
+/// Makes an entry around a resource.
+fn around(
+    settings: &LoadSettings,
+    step: &Step,
+    full_url: Option<&str>,
+    resource: &[u8],
+) -> Result<Vec<u8>, BuildError> {
+    let changed = || BuildError::new("a record is no longer what it was when it was planned");
+    let kind = step.kind.as_str();
+    let conditions = || conditions(settings, kind, resource).ok_or_else(changed);
+    let (method, url, if_none_exist) = match step.action.interaction() {
+        Some(Interaction::Update) => (
+            "PUT",
+            format!("{kind}/{}", step.id.as_deref().unwrap_or_default()),
+            None,
+        ),
+        Some(Interaction::ConditionalUpdate) => ("PUT", format!("{kind}?{}", conditions()?), None),
+        Some(Interaction::ConditionalCreate) => ("POST", kind.to_owned(), Some(conditions()?)),
+        _ => ("POST", kind.to_owned(), None),
+    };
+    let mut request = serde_json::json!({ "method": method, "url": url });
+    if let (Some(criteria), Some(members)) = (if_none_exist, request.as_object_mut()) {
+        members.insert("ifNoneExist".to_owned(), criteria.into());
+    }
+    let mut out = Vec::with_capacity(resource.len() + 192);
+    out.push(b'{');
+    if let Some(full_url) = full_url {
+        out.extend_from_slice(b"\"fullUrl\":");
+        out.extend_from_slice(serde_json::json!(full_url).to_string().as_bytes());
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"resource\":");
+    out.extend_from_slice(resource);
+    out.extend_from_slice(b",\"request\":");
+    out.extend_from_slice(request.to_string().as_bytes());
+    out.push(b'}');
+    Ok(out)
+}
