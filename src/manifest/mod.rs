@@ -286,12 +286,12 @@ pub enum Transactions {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Duplicates {
-    /// The first is sent.
+    /// The first is sent; the plan warns.
+    #[default]
     First,
     /// The last is sent.
     Last,
-    /// Nothing is sent before the conflict is mended.
-    #[default]
+    /// Nothing at all is sent before the conflict is mended.
     Error,
     /// Each is sent, as if the others were not there.
     Ignore,

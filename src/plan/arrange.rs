@@ -89,6 +89,17 @@ impl Arrangement<'_> {
                 conflicts.len() - NAMED
             )));
         }
+        let differing = copies.iter().filter(|copy| copy.differs).count();
+        if differing > 0 {
+            let example = copies.iter().find(|copy| copy.differs).copied();
+            let (one, other) = match example {
+                Some(copy) => (self.place(copy.of), self.place(copy.node)),
+                None => (String::new(), String::new()),
+            };
+            self.summary.warnings.push(format!(
+                "{differing} records have the identity of another record and differ from it; they are not sent (for example {other}: {one} is sent instead; `duplicates` decides)"
+            ));
+        }
         self.loosen();
         let order = self.order();
         problems.extend(self.broken_barriers());

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{Header, LoadSummary, Summary};
+use super::{Header, LoadSummary, References, Summary};
 use crate::{
     manifest::Store,
     unit::{ByteSize, display_duration},
@@ -73,6 +73,33 @@ pub fn text(header: &Header, summary: &Summary) -> String {
             );
         }
         types(&mut out, totals);
+        if totals.cycles > 0 {
+            line(
+                &mut out,
+                format_args!(
+                    "  cycles        {}: their records need each other, and travel as transactions",
+                    totals.cycles
+                ),
+            );
+        }
+        if totals.duplicates > 0 {
+            line(
+                &mut out,
+                format_args!(
+                    "  duplicate     {}: another record has the same identity",
+                    totals.duplicates
+                ),
+            );
+        }
+        if totals.blocked > 0 {
+            line(
+                &mut out,
+                format_args!(
+                    "  blocked       {}: they need records that cannot be loaded",
+                    totals.blocked
+                ),
+            );
+        }
         for (code, count) in &totals.unsupported {
             line(&mut out, format_args!("  unsupported   {count} ({code})"));
         }
@@ -92,20 +119,111 @@ pub fn text(header: &Header, summary: &Summary) -> String {
         }
         out.push('\n');
     }
+    for (target, found) in &summary.references {
+        references(&mut out, target, found);
+    }
     for warning in &summary.warnings {
         line(&mut out, format_args!("warning: {warning}"));
     }
     let unsupported = summary.unsupported();
-    let sent = summary.records() - unsupported;
+    let mut rest = format!("{} that cannot be loaded", plural(unsupported, "record"));
+    let counts = |count: fn(&LoadSummary) -> u64| summary.loads.iter().map(count).sum::<u64>();
+    for (count, word) in [
+        (counts(|load| load.duplicates), "duplicate"),
+        (counts(|load| load.blocked), "blocked"),
+    ] {
+        if count > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(rest, ", {count} {word}");
+        }
+    }
     line(
         &mut out,
-        format_args!(
-            "plan: {} to send, {} that cannot be loaded",
-            plural(sent, "record"),
-            plural(unsupported, "record")
-        ),
+        format_args!("plan: {} to send, {rest}", plural(summary.sent(), "record")),
     );
     out
+}
+
+/// How many dangling references people are shown; `--json` has more.
+const DANGLING: usize = 10;
+
+fn references(out: &mut String, target: &str, found: &References) {
+    line(out, format_args!("references at {target}"));
+    let lines = [
+        (found.links, "to records of this plan"),
+        (found.known, "to records of earlier runs"),
+        (
+            found.looked_up,
+            "conditional, looked up in the store when their records are sent",
+        ),
+        (
+            found.versioned,
+            "name a version, which the store assigns anew (`versioned`)",
+        ),
+        (
+            found.ambiguous,
+            "conditional, and several records of the plan answer to them",
+        ),
+        (found.dangling, "dangling: to nothing that is known here"),
+    ];
+    for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
+        line(out, format_args!("  {count:>9}  {what}"));
+    }
+    for dangling in found.samples.iter().take(DANGLING) {
+        let refused = if dangling.refused {
+            "; refused unless it is there already"
+        } else {
+            ""
+        };
+        line(
+            out,
+            format_args!(
+                "             {} from {} at {}{refused}",
+                dangling.to, dangling.from, dangling.path
+            ),
+        );
+    }
+    let more = found.dangling.saturating_sub(DANGLING as u64);
+    if more > 0 {
+        line(
+            out,
+            format_args!("             and {more} more (up to {} with --json)", References::SAMPLES),
+        );
+    }
+    if found.refused > 0 {
+        line(
+            out,
+            format_args!(
+                "  {:>9}  of these the target refuses, unless it holds the resource already",
+                found.refused
+            ),
+        );
+    }
+    line(
+        out,
+        format_args!(
+            "  longest chain {}{}",
+            plural(found.longest_chain.into(), "record"),
+            match found.cycles {
+                0 => String::new(),
+                cycles => format!(
+                    ", {} of {}",
+                    plural(cycles, "cycle"),
+                    plural(found.cycle_records, "record")
+                ),
+            }
+        ),
+    );
+    if found.identical + found.differing > 0 {
+        line(
+            out,
+            format_args!(
+                "  duplicates    {} identical, {} differing",
+                found.identical, found.differing
+            ),
+        );
+    }
+    out.push('\n');
 }
 
 /// Renders a plan for machines.
@@ -135,6 +253,10 @@ pub fn json(header: &Header, summary: &Summary) -> String {
                 "bundles": totals.groups,
                 "largest_bundle": totals.largest_group,
                 "unsupported": totals.unsupported,
+                "duplicates": totals.duplicates,
+                "blocked": totals.blocked,
+                "cycles": totals.cycles,
+                "sent": totals.sent(),
             })
         })
         .collect();
@@ -157,6 +279,8 @@ pub fn json(header: &Header, summary: &Summary) -> String {
         "loads": loads,
         "records": summary.records(),
         "unsupported": summary.unsupported(),
+        "sent": summary.sent(),
+        "references": summary.references,
         "warnings": summary.warnings,
     });
     format!("{plan:#}")
@@ -186,7 +310,7 @@ fn estimate(header: &Header, target: &str, totals: &LoadSummary) -> Option<Strin
         .find(|t| t.settings.name == target)?
         .settings
         .rate?;
-    let operations = totals.records - totals.unsupported_records();
+    let operations = totals.sent();
     let windows = operations as f64 / f64::from(rate.amount.get());
     Some(display_duration(rate.window.duration().mul_f64(windows)))
 }

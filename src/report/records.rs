@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"record":0,"load":"people","target":"clinic","position":{"file":"a.ndjson","index":0,"line":1,"start":0,"length":91},"type":"Patient","interaction":"create","outcome":"created","attempts":1,"status":201,"id":"…","version":"…","latency_us":1830}
-//! {"target":"clinic","source":"Patient/p1","assigned":"Patient/…","record":0}
+//! {"target":"clinic","source":"Patient/p1","url":"urn:uuid:…","assigned":"Patient/…","record":0}
 //! ```
 
 use std::path::Path;
@@ -73,6 +73,8 @@ impl<'a> PositionLine<'a> {
 struct IdLine<'a> {
     target: &'a str,
     source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
     assigned: String,
     record: u64,
 }
@@ -122,6 +124,7 @@ impl Records {
         {
             self.ids.line(&IdLine {
                 target,
+                url: step.full_url.as_deref(),
                 source: step.id.as_ref().map(|id| format!("{}/{id}", step.kind)),
                 assigned: format!("{}/{id}", step.kind),
                 record: step.number,

@@ -4,3 +4,4 @@ mod bed;
 mod load;
 mod messages;
 mod quickstart;
+mod references;

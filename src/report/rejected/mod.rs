@@ -97,9 +97,11 @@ impl<'a> Rejected<'a> {
             self.end_load()?;
             self.load = Some((load, Files::new()));
         }
-        let rejected = record.outcome == Outcome::Rejected;
+        let rejected = is_rejected(record);
         let (place, unreadable) = match record.group {
-            Some(group) if group.bundle == BundleType::Transaction => {
+            Some(group)
+                if group.bundle == BundleType::Transaction && keeps_request(plan, record) =>
+            {
                 self.transaction(record, group)?
             }
             _ if rejected && keeps_request(plan, record) => self.entry(plan, record)?,
@@ -202,27 +204,35 @@ impl<'a> Rejected<'a> {
 
     /// Remembers where an entry of a transaction is, and writes the transaction after its last one.
     fn transaction(&mut self, record: &Record, group: Group) -> Result<Placed, Error> {
-        let travelling = match &mut self.group {
-            Some(travelling) if travelling.group.id == group.id => travelling,
-            other => other.insert(Travelling {
-                group,
-                entries: Vec::new(),
-                rejected: false,
-            }),
-        };
+        if self.group.as_ref().is_none_or(|open| open.group.id != group.id) {
+            self.end_group()?;
+        }
+        let travelling = self.group.get_or_insert_with(|| Travelling {
+            group,
+            entries: Vec::new(),
+            rejected: false,
+        });
         let index = travelling.entries.len();
         travelling.entries.push(record.step.position);
-        let rejected = record.outcome == Outcome::Rejected;
+        let rejected = is_rejected(record);
         travelling.rejected |= rejected;
         let mut unreadable = None;
-        if travelling.entries.len() >= group.records as usize
-            && let Some(travelling) = self.group.take()
-            && travelling.rejected
-        {
-            unreadable = self.write_transaction(&travelling)?;
+        if travelling.entries.len() >= group.records as usize {
+            unreadable = self.end_group()?;
         }
         let place = rejected.then(|| format!("{} (entry {index})", self.transaction_name(group)));
         Ok((place, unreadable))
+    }
+
+    /// Writes the transaction that was passing by, where its records are wanted.
+    ///
+    /// Not all of a group's records may stand in it: those that came without a request travel alone when they are loaded
+    /// again, and find each other by themselves.
+    fn end_group(&mut self) -> Result<Option<String>, Error> {
+        match self.group.take() {
+            Some(travelling) if travelling.rejected => self.write_transaction(&travelling),
+            _ => Ok(None),
+        }
     }
 
     fn write_transaction(&mut self, travelling: &Travelling) -> Result<Option<String>, Error> {
@@ -297,7 +307,7 @@ impl<'a> Rejected<'a> {
     }
 
     fn end_load(&mut self) -> Result<(), Error> {
-        self.group = None;
+        self.end_group()?;
         let Some((load, files)) = self.load.take() else {
             return Ok(());
         };
@@ -376,6 +386,18 @@ impl Files {
             whole: true,
             ..Self::default()
         }
+    }
+}
+
+/// Tells whether a record was kept from the store by a refusal: its own, or that of one it needs.
+///
+/// Both are loaded again together, once the one has been mended.
+fn is_rejected(record: &Record) -> bool {
+    match record.outcome {
+        Outcome::Rejected => true,
+        // Blocked by the plan: what it needs cannot be loaded at all.
+        Outcome::Blocked => record.step.action.interaction().is_some(),
+        _ => false,
     }
 }
 

@@ -1,0 +1,275 @@
+//! References that hold: any order of files, ids of the server, and what stands in the store afterwards.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use fs_err as fs;
+use serde_json::Value;
+
+use super::bed::Bed;
+use crate::support::data;
+
+/// All resources of a source, and what each is called in it: `Type/id`, `fullUrl`, `Type?identifier=…`.
+#[derive(Default)]
+struct Source {
+    resources: Vec<Value>,
+    names: HashMap<String, usize>,
+}
+
+impl Source {
+    /// Reads NDJSON and Bundles with nothing but serde_json.
+    fn read(folders: &[std::path::PathBuf]) -> Self {
+        let mut source = Self::default();
+        for folder in folders {
+            let mut files: Vec<_> = fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
+            files.sort();
+            for file in files {
+                let text = fs::read_to_string(&file).unwrap();
+                if file.extension().is_some_and(|e| e == "ndjson") {
+                    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                        source.add(serde_json::from_str(line).unwrap(), None);
+                    }
+                } else {
+                    let bundle: Value = serde_json::from_str(&text).unwrap();
+                    for entry in bundle["entry"].as_array().unwrap() {
+                        source.add(entry["resource"].clone(), entry["fullUrl"].as_str());
+                    }
+                }
+            }
+        }
+        source
+    }
+
+    fn add(&mut self, resource: Value, full_url: Option<&str>) {
+        let kind = resource["resourceType"].as_str().unwrap().to_owned();
+        let at = self.resources.len();
+        if let Some(id) = resource["id"].as_str() {
+            let name = format!("{kind}/{id}");
+            if self.names.contains_key(&name) {
+                return;
+            }
+            self.names.insert(name, at);
+        }
+        if let Some(url) = full_url {
+            self.names.insert(url.to_owned(), at);
+        }
+        for identifier in resource["identifier"].as_array().into_iter().flatten() {
+            let (system, value) = (&identifier["system"], &identifier["value"]);
+            if let (Some(system), Some(value)) = (system.as_str(), value.as_str()) {
+                self.names
+                    .entry(format!("{kind}?identifier={system}|{value}"))
+                    .or_insert(at);
+            }
+        }
+        self.resources.push(resource);
+    }
+}
+
+/// Visits every literal reference.
+fn references(value: &mut Value, visit: &mut dyn FnMut(&mut String)) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(text) if name == "reference" => visit(text),
+                    other => references(other, visit),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| references(item, visit)),
+        _ => {}
+    }
+}
+
+/// Without what the store may set itself, and without narrative links.
+fn content(mut resource: Value) -> Value {
+    let members = resource.as_object_mut().unwrap();
+    members.remove("id");
+    if let Some(meta) = members.get_mut("meta").and_then(Value::as_object_mut) {
+        for own in ["versionId", "lastUpdated", "source"] {
+            meta.remove(own);
+        }
+        if meta.is_empty() {
+            members.remove("meta");
+        }
+    }
+    resource
+}
+
+/// Reads the whole store back by paging through searches.
+fn store(bed: &Bed, kinds: &[String]) -> BTreeMap<String, Value> {
+    let mut server = Server::start(bed);
+    let mut found = BTreeMap::new();
+    for kind in kinds {
+        let mut next = Some(format!("{}/{kind}?_count=500", server.base));
+        while let Some(url) = next {
+            let page: Value = server.get(&url);
+            for entry in page["entry"].as_array().into_iter().flatten() {
+                let resource = entry["resource"].clone();
+                let name = format!("{kind}/{}", resource["id"].as_str().unwrap());
+                assert!(found.insert(name, resource).is_none(), "a page repeats");
+            }
+            next = page["link"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|link| link["relation"] == "next")
+                .map(|link| link["url"].as_str().unwrap().to_owned());
+        }
+    }
+    server.stop();
+    found
+}
+
+/// `stoker emulate` over the store of a bed.
+struct Server {
+    child: std::process::Child,
+    base: String,
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    fn start(bed: &Bed) -> Self {
+        use std::io::BufRead as _;
+        let mut command = bed.command(&["emulate", "--dir", "store", "--listen", "127.0.0.1:0"]);
+        let mut child = command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .unwrap()
+            .trim_end_matches('/');
+        let base = format!(
+            "{address}/v1/projects/local/locations/local/datasets/stoker/fhirStores/fhir/fhir"
+        );
+        Self {
+            child,
+            base,
+            client: reqwest::Client::new(),
+            runtime: tokio::runtime::Runtime::new().unwrap(),
+        }
+    }
+
+    fn get(&mut self, url: &str) -> Value {
+        let text = self.runtime.block_on(async {
+            let response = self.client.get(url).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{url}");
+            response.text().await.unwrap()
+        });
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Expects the store to hold just what the source holds, with every reference leading to what it meant.
+fn expect_equal(bed: &Bed, source: &Source) {
+    let mut kinds: Vec<String> = source
+        .resources
+        .iter()
+        .map(|r| r["resourceType"].as_str().unwrap().to_owned())
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    let store = store(bed, &kinds);
+    assert_eq!(store.len(), source.resources.len());
+    let mut assigned: HashMap<usize, String> = HashMap::new();
+    let ids = fs::read_to_string(bed.newest_run().join("ids.ndjson")).unwrap();
+    for line in ids.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let name = line["source"].as_str().or(line["url"].as_str()).unwrap();
+        assigned.insert(source.names[name], line["assigned"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(assigned.len(), source.resources.len());
+    for (at, resource) in source.resources.iter().enumerate() {
+        let mut expected = resource.clone();
+        references(&mut expected, &mut |text| {
+            // Only what the source holds can be expected; the data has nothing else.
+            if let Some(to) = source.names.get(text.as_str()) {
+                *text = assigned[to].clone();
+            } else {
+                assert!(text.starts_with('#'), "{text} leads nowhere in the source");
+            }
+        });
+        let stored = store[&assigned[&at]].clone();
+        assert_eq!(content(stored), content(expected), "{}", assigned[&at]);
+    }
+}
+
+fn files(folder: &Path, names: &[&str]) -> String {
+    names
+        .iter()
+        .map(|name| format!("      - \"{}/{name}\"\n", folder.display()))
+        .collect()
+}
+
+const HEAD: &str = "version: 1\nname: t\ntargets: { t: { local: store } }\nloads:\n  - name: all\n    interaction: create\n    files:\n";
+
+/// Children first, ids of the server, integrity enforced.
+#[test]
+fn ndjson_in_the_worst_order_arrives_whole() {
+    let smoke = ["Prov*", "Obs*", "E*", "D*", "C*", "*"].as_slice();
+    let bulk = ["Proc*", "M*", "I*", "D*", "C*", "E*", "*"].as_slice();
+    for (set, first) in [
+        ("synthea-r4-2021-smoke", smoke),
+        ("synthea-bulk-ndjson-10", bulk),
+    ] {
+        let Some(folder) = data::set(set) else { return };
+        let folder = folder.join("ndjson");
+        let bed = Bed::new();
+        let names: Vec<String> = first.iter().map(|name| format!("{name}.ndjson")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut text = format!("{HEAD}{}", files(&folder, &names));
+        text.push_str(&format!("      - \"!{}/log.ndjson\"\n", folder.display()));
+        bed.write("m.yaml", &text);
+        let source = folder_without_log(&bed, &folder);
+        bed.run(&["load", "m.yaml"]).exits(0);
+        assert_eq!(bed.count("created"), source.resources.len() as u64);
+        expect_equal(&bed, &source);
+    }
+}
+
+/// A copy of the folder's files that are FHIR.
+fn folder_without_log(bed: &Bed, folder: &Path) -> Source {
+    let copy = bed.path("source");
+    fs::create_dir_all(&copy).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|name| name != "log.ndjson") {
+            fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    Source::read(&[copy])
+}
+
+/// Patients before the hospitals and practitioners to whom they refer by identifier.
+#[test]
+fn bundles_in_any_order_arrive_whole() {
+    let Some(folder) = data::set("synthea-r4-2021-smoke") else {
+        return;
+    };
+    let folder = folder.join("bundles");
+    let bed = Bed::new();
+    let names = ["08*.json", "[1-9a-f]*.json", "0-prac*.json", "0-hosp*.json"];
+    let text = format!("{HEAD}{}", files(&folder, &names)).replace("    interaction: create\n", "");
+    bed.write("m.yaml", &text);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    let source = Source::read(&[folder]);
+    expect_equal(&bed, &source);
+}
