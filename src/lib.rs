@@ -16,8 +16,8 @@
 //! - 1: [`manifest`] (what the user wrote), [`source`] (files into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
 //! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
-//! - 3: [`probe`] (facts of a target), [`ensure`] (creates stores), [`send`] (carries a plan out),
-//!   [`journal`] (the only truth of what happened).
+//! - 3: [`probe`] (facts of a target), [`ensure`] (creates stores), [`lookup`] (asks which resource a condition
+//!   means), [`send`] (carries a plan out), [`journal`] (the only truth of what happened).
 //! - 4: [`report`] (reads the journal), [`progress`] (draws events).
 //! - 5: [`emulator`] (the embedded local store).
 //! - 6: [`cli`] (reads arguments and the environment, writes to the terminal, chooses the exit code).
@@ -33,6 +33,7 @@ pub mod event;
 pub mod fhir;
 pub mod gate;
 pub mod journal;
+pub mod lookup;
 pub mod manifest;
 pub mod plan;
 pub mod probe;

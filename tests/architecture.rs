@@ -17,6 +17,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("gate", 2),
     ("probe", 3),
     ("ensure", 3),
+    ("lookup", 3),
     ("send", 3),
     ("journal", 3),
     ("report", 4),
@@ -27,6 +28,8 @@ const LAYERS: &[(&str, u32)] = &[
 
 /// Edges inside a layer. The manifest's settings are the vocabulary in which a user speaks to the others.
 const BESIDE: &[(&str, &str)] = &[
+    // Conditional references are looked up before their records are sent.
+    ("send", "lookup"),
     ("event", "record"),
     ("source", "manifest"),
     ("target", "manifest"),

@@ -262,6 +262,7 @@ pub(super) async fn carry_out(
         stop: stop.clone(),
         budget: Arc::new(ByteBudget::new(saved.header.run.memory.0)),
         earlier: Arc::new(Earlier { history: earlier }),
+        lookups: Arc::default(),
         counts: Arc::clone(&counts),
     };
     let tally = || {

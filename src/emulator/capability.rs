@@ -29,6 +29,11 @@ pub(super) fn statement(store: &Store, base: &str) -> Json {
         parameter("_tag"),
         parameter("identifier"),
     ]);
+    let mut policies = vec![Json::text("literal"), Json::text("logical")];
+    if settings.integrity {
+        policies.push(Json::text("enforced"));
+    }
+    let policies = Json::List(policies);
     let resources = RESOURCE_TYPES.iter().map(|kind| {
         Json::object([
             ("conditionalCreate", Json::Bool(true)),
@@ -40,11 +45,7 @@ pub(super) fn statement(store: &Store, base: &str) -> Json {
                 "readHistory",
                 Json::Bool(!settings.disable_resource_versioning),
             ),
-            // `enforced` belongs here, too, once references are checked (unless `disableReferentialIntegrity`).
-            (
-                "referencePolicy",
-                Json::List(vec![Json::text("literal"), Json::text("logical")]),
-            ),
+            ("referencePolicy", policies.clone()),
             ("searchParam", parameters.clone()),
             ("type", Json::text(*kind)),
             ("updateCreate", Json::Bool(settings.enable_update_create)),

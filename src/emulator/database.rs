@@ -21,7 +21,7 @@ const GROUP: usize = 256;
 /// Connections kept for reading.
 const READERS: usize = 4;
 /// The layout below; a database with another number is not opened.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// Live resources are in `resource`; what they were before, and deletions (`text` is null), in `history`.
 /// `token` indexes identifiers (`parameter` 1) and tags (2); a missing system is the empty text.
@@ -45,6 +45,14 @@ CREATE TABLE token (
     PRIMARY KEY (store, parameter, kind, value, system, resource)) WITHOUT ROWID;
 ";
 
+/// Who refers to whom, in stores that enforce referential integrity. Since layout 2.
+const LINKS: &str = "
+CREATE TABLE link (
+    source INTEGER NOT NULL, store INTEGER NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (source, kind, id)) WITHOUT ROWID;
+CREATE INDEX link_target ON link (store, kind, id);
+";
+
 /// Opens the database of the directory, making its tables when it is new.
 pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open(path)?;
@@ -59,8 +67,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if layout == 0 {
         connection.execute_batch(&format!(
-            "BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"
+            "BEGIN; {SCHEMA} {LINKS} PRAGMA user_version = {LAYOUT}; COMMIT;"
         ))?;
+    } else if layout == 1 {
+        connection.execute_batch(&format!("BEGIN; {LINKS}"))?;
+        super::integrity::note_all(&connection)?;
+        connection.execute_batch(&format!("PRAGMA user_version = {LAYOUT}; COMMIT;"))?;
     } else if layout != LAYOUT {
         return Err(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH),

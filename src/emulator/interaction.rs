@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::database::Session;
 use super::instant::Instant;
+use super::integrity;
 use super::json::Json;
 use super::patch;
 use super::registry::Store;
@@ -15,7 +16,7 @@ use super::search::Criteria;
 /// What Google says when a condition is met by more than one resource.
 pub(super) const AMBIGUOUS: &str = "search criteria are not selective enough";
 /// The same for a conditional delete.
-const AMBIGUOUS_DELETE: &str = "Condition not selective enough";
+pub(super) const AMBIGUOUS_DELETE: &str = "Condition not selective enough";
 
 /// A change that a client asks for.
 #[derive(Debug)]
@@ -273,11 +274,14 @@ fn put(
     } else {
         StatusCode::CREATED
     };
+    integrity::check_contained(kind, &resource.fields)?;
+    let links = integrity::links(store, kind, &resource.fields);
+    integrity::check(&session.connection, store, kind, &id, &links)?;
     let tokens = resource.tokens();
     let version = session.clock.tick();
     let text = resource.seal(&id, version);
     keep(
-        session, store, kind, &id, version, method, &text, &tokens, old,
+        session, store, kind, &id, version, method, &text, &tokens, &links, old,
     )?;
     Ok(Done {
         status,
@@ -317,6 +321,7 @@ fn delete(
     id: String,
 ) -> Result<Done, Refusal> {
     if let Some(old) = current(&session.connection, store, kind, &id)? {
+        integrity::check_unused(&session.connection, store, kind, &id)?;
         remove(session, store, kind, &id, &old)?;
     }
     Ok(Done {

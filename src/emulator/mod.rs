@@ -14,6 +14,7 @@ mod bundle;
 mod capability;
 mod database;
 mod instant;
+mod integrity;
 mod interaction;
 mod json;
 mod kind;

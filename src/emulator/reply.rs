@@ -251,6 +251,21 @@ impl Refusal {
         self
     }
 
+    /// Puts the path of an element that begins with its resource (`Patient.managingOrganization`) behind that of the
+    /// resource in a Bundle.
+    pub(super) fn inside(mut self, root: &str) -> Self {
+        if let Shape::Fhir {
+            expression: Some(expression),
+            ..
+        } = &mut self.shape
+        {
+            let rest = expression.find('.').and_then(|at| expression.get(at..));
+            *expression = format!("{root}{}", rest.unwrap_or_default());
+            return self;
+        }
+        self.at(root)
+    }
+
     /// Returns the body.
     pub(super) fn body(&self) -> Json {
         match &self.shape {

@@ -1,12 +1,13 @@
 //! The rows of resources: their current version, their history and their tokens.
 //!
 //! [`keep`] is the one place where a new version of a resource enters the store, and [`remove`] the one where a resource
-//! leaves it; a check of references against what is there (referential integrity) belongs in them, and is not made yet.
+//! leaves it. Whether its references hold is checked by those who call them, because a transaction holds only as a whole.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::database::Session;
 use super::instant::Instant;
+use super::integrity::{self, Link};
 use super::registry::Store;
 use super::reply::Refusal;
 use super::resource::{Resource, Token};
@@ -83,9 +84,11 @@ pub(super) fn keep(
     method: &str,
     text: &str,
     tokens: &[Token],
+    links: &[Link],
     old: Option<Current>,
 ) -> Result<(), Refusal> {
     let connection = &session.connection;
+    let is_new = old.is_none();
     let key = if let Some(old) = old {
         forget_tokens(connection, store, kind, &old)?;
         archive(connection, store, kind, id, &old)?;
@@ -112,23 +115,25 @@ pub(super) fn keep(
             key
         ])?;
     }
-    Ok(())
+    integrity::note(connection, store, key, is_new, links)
 }
 
-/// Replaces the text of the current version, whose tokens stay.
+/// Replaces the text of the current version, whose tokens stay; what it refers to is known only now.
 pub(super) fn complete(
     session: &Session,
     store: &Store,
     kind: &str,
     id: &str,
     text: &str,
+    links: &[Link],
 ) -> Result<(), Refusal> {
-    let sql = "UPDATE resource SET text = ?4 WHERE store = ?1 AND kind = ?2 AND id = ?3";
-    session
+    let sql =
+        "UPDATE resource SET text = ?4 WHERE store = ?1 AND kind = ?2 AND id = ?3 RETURNING key";
+    let key: i64 = session
         .connection
         .prepare_cached(sql)?
-        .execute(params![store.key, kind, id, text])?;
-    Ok(())
+        .query_row(params![store.key, kind, id, text], |row| row.get(0))?;
+    integrity::note(&session.connection, store, key, false, links)
 }
 
 /// Takes a resource away; a store without versioning keeps no trace of it.
@@ -142,6 +147,7 @@ pub(super) fn remove(
     let version = session.clock.tick();
     let connection = &session.connection;
     forget_tokens(connection, store, kind, old)?;
+    integrity::forget(connection, old.key)?;
     archive(connection, store, kind, id, old)?;
     connection
         .prepare_cached("DELETE FROM resource WHERE key = ?1")?

@@ -357,6 +357,10 @@ pub(super) struct Settings {
     pub(super) default_search_handling_strict: bool,
     /// References inside extensions take part in rewriting.
     pub(super) complex_references: bool,
+    /// References have to lead to what is there.
+    pub(super) integrity: bool,
+    /// Also those inside extensions.
+    pub(super) checks_extensions: bool,
 }
 
 impl Settings {
@@ -372,6 +376,8 @@ impl Settings {
             default_search_handling_strict: set("defaultSearchHandlingStrict"),
             // Sources disagree about the default; a reference that is not rewritten would be lost.
             complex_references: parsing != Some("DISABLED"),
+            integrity: !set("disableReferentialIntegrity"),
+            checks_extensions: parsing == Some("ENABLED"),
         }
     }
 }

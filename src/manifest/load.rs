@@ -3,16 +3,16 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    BundleSettings, Duplicates, FilePattern, Identity, LoadSettings, Missing, Transactions,
-    Versioned,
-    document::{Entry, Node, Spot},
+    BundleChoice, BundleSettings, Duplicates, FilePattern, Identity, LoadSettings, Missing,
+    Transactions, Versioned,
+    document::{Entry, Node, Spot, Value},
     read::over,
     reader::{Reader, Text, get, nearest},
     resolve::name,
     schema,
 };
 use crate::fhir::types::RESOURCE_TYPES;
-use crate::{diagnostic::Diagnostic, record::Interaction};
+use crate::{diagnostic::Diagnostic, record::Interaction, unit::ByteSize};
 
 const INTERACTIONS: [(&str, Interaction); 4] = [
     ("create", Interaction::Create),
@@ -36,6 +36,11 @@ pub(super) struct Basics {
     interaction: Option<Interaction>,
     identity: Identity,
     compare: bool,
+    bundle: BundleSettings,
+    transactions: Transactions,
+    duplicates: Duplicates,
+    versioned: Versioned,
+    known: Vec<PathBuf>,
 }
 
 /// Reads what a load and the defaults of loads share.
@@ -50,11 +55,106 @@ pub(super) fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics 
         compare: get(entries, "compare")
             .and_then(|node| reader.boolean("compare", node))
             .unwrap_or(false),
+        bundle: get(entries, "bundle")
+            .map(|node| bundle(reader, node))
+            .unwrap_or_default(),
+        transactions: get(entries, "transactions")
+            .and_then(|node| reader.word("transactions", node, &TRANSACTIONS))
+            .unwrap_or_default(),
+        duplicates: get(entries, "duplicates")
+            .and_then(|node| reader.word("duplicates", node, &DUPLICATES))
+            .unwrap_or_default(),
+        versioned: get(entries, "versioned")
+            .and_then(|node| reader.word("versioned", node, &VERSIONED))
+            .unwrap_or_default(),
+        known: get(entries, "known")
+            .map(|node| known(reader, node))
+            .unwrap_or_default(),
     }
 }
 
+const BUNDLES: [(&str, BundleChoice); 3] = [
+    ("batch", BundleChoice::Batch),
+    ("transaction", BundleChoice::Transaction),
+    ("none", BundleChoice::None),
+];
+
+const TRANSACTIONS: [(&str, Transactions); 3] = [
+    ("split", Transactions::Split),
+    ("keep", Transactions::Keep),
+    ("refuse", Transactions::Refuse),
+];
+
+const DUPLICATES: [(&str, Duplicates); 4] = [
+    ("first", Duplicates::First),
+    ("last", Duplicates::Last),
+    ("error", Duplicates::Error),
+    ("ignore", Duplicates::Ignore),
+];
+
+const VERSIONED: [(&str, Versioned); 2] = [("strip", Versioned::Strip), ("keep", Versioned::Keep)];
+
+/// Reads `bundle`: a word, or a map.
+fn bundle(reader: &mut Reader<'_>, node: &Node) -> BundleSettings {
+    if matches!(node.value, Value::Text(_)) {
+        return BundleSettings {
+            kind: reader.word("bundle", node, &BUNDLES),
+            ..BundleSettings::default()
+        };
+    }
+    let Some(entries) = reader.map("bundle", node, Some(schema::BundleSettings::KEYS)) else {
+        return BundleSettings::default();
+    };
+    let settings = BundleSettings {
+        kind: get(entries, "type").and_then(|node| reader.word("type", node, &BUNDLES)),
+        max_entries: get(entries, "max_entries")
+            .and_then(|node| reader.number("max_entries", node, &(1..=u64::from(u32::MAX))))
+            .and_then(|number| u32::try_from(number).ok()?.try_into().ok()),
+        max_bytes: get(entries, "max_bytes")
+            .and_then(|node| reader.unit("max_bytes", node, str::parse::<ByteSize>)),
+    };
+    let sized = settings.max_entries.is_some() || settings.max_bytes.is_some();
+    if settings.kind == Some(BundleChoice::None) && sized {
+        reader.report(
+            node.spot,
+            Diagnostic::warning("`max_entries` and `max_bytes` have no effect with `type: none`")
+                .hint("leave them out, or let records travel in a `batch`"),
+        );
+    }
+    settings
+}
+
+/// Reads `known`: paths of earlier runs, which have to be there.
+pub(super) fn known(reader: &mut Reader<'_>, node: &Node) -> Vec<PathBuf> {
+    let texts = reader.texts("known", node);
+    let mut paths = Vec::with_capacity(texts.len());
+    for text in texts {
+        reader.warn_of_tilde(&text);
+        let path = reader.folder(text.spot).join(&text.value);
+        let ids = if path.is_dir() {
+            path.join("ids.ndjson")
+        } else {
+            path.clone()
+        };
+        if !ids.is_file() {
+            let message = format!("`{}` is no run, and no file of ids", text.written);
+            let hint = "name the directory of a run (`.stoker/runs/…`) or its ids.ndjson; `stoker report RUN` writes it again";
+            reader.report(text.spot, Diagnostic::error(message).hint(hint));
+        }
+        paths.push(path);
+    }
+    paths
+}
+
 /// Reads a load.
-pub(super) fn load(reader: &mut Reader<'_>, node: &Node, defaults: &[Entry]) -> Option<Draft> {
+///
+/// `run_known` is what all loads know of earlier runs.
+pub(super) fn load(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    defaults: &[Entry],
+    run_known: &[PathBuf],
+) -> Option<Draft> {
     let own = reader.map("load", node, Some(schema::Load::KEYS))?;
     let entries = over(own, defaults);
     let name = if let Some(node) = get(own, "name") {
@@ -126,11 +226,11 @@ pub(super) fn load(reader: &mut Reader<'_>, node: &Node, defaults: &[Entry]) -> 
             interaction: basics.interaction,
             identity: basics.identity,
             compare: basics.compare,
-            bundle: BundleSettings::default(),
-            transactions: Transactions::default(),
-            duplicates: Duplicates::default(),
-            versioned: Versioned::default(),
-            known: Vec::new(),
+            bundle: basics.bundle,
+            transactions: basics.transactions,
+            duplicates: basics.duplicates,
+            versioned: basics.versioned,
+            known: basics.known.into_iter().chain(run_known.to_vec()).collect(),
         },
         spot: name.as_ref().map_or(node.spot, |name| name.spot),
         name,

@@ -194,7 +194,7 @@ fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Pat
         parts.root.clone_from(entries);
     } else {
         for entry in entries {
-            if ["max_errors", "state", "memory", "journal"].contains(&entry.key.as_str()) {
+            if ["max_errors", "state", "memory", "journal", "known"].contains(&entry.key.as_str()) {
                 reader.report(
                     entry.key_spot,
                     Diagnostic::warning(format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     Manifest, MaxErrors, RunSettings, Sync, check,
     document::{Entry, Node, Value},
-    load::{load, load_basics},
+    load::{known, load, load_basics},
     read::Parts,
     reader::{Reader, Text, get},
     schema, target,
@@ -32,10 +32,13 @@ pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> M
         .iter()
         .filter_map(|entry| target::settings(reader, entry, &parts.target_defaults))
         .collect();
+    let known = get(&parts.root, "known")
+        .map(|node| self::known(reader, node))
+        .unwrap_or_default();
     let drafts: Vec<_> = parts
         .loads
         .iter()
-        .filter_map(|node| load(reader, node, &parts.load_defaults))
+        .filter_map(|node| load(reader, node, &parts.load_defaults, &known))
         .collect();
     let loads = check::loads(reader, parts, drafts);
     Manifest {

@@ -64,8 +64,20 @@ pub(super) fn rate_entries(target: &PlannedTarget) -> u32 {
     })
 }
 
-/// Names a choice of Bundles that the target does not execute.
+/// Names a choice of Bundles that the target does not execute, or that its rate does not let through.
 pub(super) fn refused(settings: &LoadSettings, target: &PlannedTarget) -> Option<Diagnostic> {
+    let rate_entries = rate_entries(target);
+    if let (Some(wanted), Some(rate)) = (settings.bundle.max_entries, target.settings.rate)
+        && wanted.get() > rate_entries
+    {
+        return Some(
+            Diagnostic::error(format!(
+                "load `{}` wants Bundles of {wanted} entries, and at the rate of target `{}` ({rate}) they have at most {rate_entries}: a tenth of it",
+                settings.name, target.settings.name
+            ))
+            .hint("make `max_entries` smaller or raise the rate; a Bundle costs its entries"),
+        );
+    }
     let (word, executes) = match settings.bundle.kind? {
         BundleChoice::None => return None,
         BundleChoice::Batch => ("batch", target.facts.batch),

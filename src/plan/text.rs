@@ -187,7 +187,10 @@ fn references(out: &mut String, target: &str, found: &References) {
     if more > 0 {
         line(
             out,
-            format_args!("             and {more} more (up to {} with --json)", References::SAMPLES),
+            format_args!(
+                "             and {more} more (up to {} with --json)",
+                References::SAMPLES
+            ),
         );
     }
     if found.refused > 0 {

@@ -11,7 +11,7 @@ use super::{Error, precedence::Precedence};
 use crate::{
     event::LoadId,
     fhir::{
-        Part, Scanner, escape,
+        Part, Scanner, escape, path,
         reference::{Form, classify},
         splice::splice,
     },
@@ -40,6 +40,8 @@ pub(super) struct Search {
     pub(super) kind: String,
     /// What stands behind the question mark: content.
     pub(super) query: String,
+    /// The element in the record.
+    pub(super) path: String,
 }
 
 /// Returns the bytes of a record that go to the wire: the whole entry, or the resource.
@@ -112,6 +114,7 @@ impl Dresser {
                     reference: link.reference,
                     kind: resource_type.to_owned(),
                     query: query.to_owned(),
+                    path: path::of(resource.of(&bytes), part.start),
                 }),
                 _ => None,
             }

@@ -16,6 +16,7 @@ use crate::{
     event::{Event, LoadId, LoadPlanned, Observe},
     gate::{ByteBudget, Gate},
     journal::{self, Ending, Fate, Ledger},
+    lookup::Lookups,
     manifest::MaxErrors,
     plan::{
         self,
@@ -73,6 +74,8 @@ pub struct Setup {
     pub budget: Arc<ByteBudget>,
     /// Which records an earlier session settled, and which it had begun to send.
     pub earlier: Arc<Earlier>,
+    /// What the stores were asked about conditional references.
+    pub lookups: Arc<Lookups>,
     /// Figures that the tally and the stop rule read.
     pub counts: Arc<Counts>,
 }

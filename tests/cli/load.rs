@@ -26,7 +26,7 @@ fn every_record_has_an_outcome_and_content_stays_in_rejected() {
     bed.write("p.ndjson", &lines.join("\n"));
     let bundle = r#"{"resourceType":"Bundle","type":"batch","entry":[
         {"resource":{"resourceType":"Patient","id":"a"},"request":{"method":"PUT","url":"Patient/a"}},
-        {"resource":{"resourceType":"Patient","id":"a","name":[{"family":"Plantedname"}]},"request":{"method":"PUT","url":"Patient/other"}},
+        {"resource":{"resourceType":"Patient","id":"b","name":[{"family":"Plantedname"}]},"request":{"method":"PUT","url":"Patient/other"}},
         {"request":{"method":"GET","url":"Patient/a"}}]}"#;
     bed.write("b.json", bundle);
     bed.write(

@@ -194,7 +194,10 @@ fn expect_equal(bed: &Bed, source: &Source) {
     for line in ids.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         let name = line["source"].as_str().or(line["url"].as_str()).unwrap();
-        assigned.insert(source.names[name], line["assigned"].as_str().unwrap().to_owned());
+        assigned.insert(
+            source.names[name],
+            line["assigned"].as_str().unwrap().to_owned(),
+        );
     }
     assert_eq!(assigned.len(), source.resources.len());
     for (at, resource) in source.resources.iter().enumerate() {
@@ -272,4 +275,93 @@ fn bundles_in_any_order_arrive_whole() {
     bed.run(&["load", "m.yaml"]).exits(0);
     let source = Source::read(&[folder]);
     expect_equal(&bed, &source);
+}
+
+/// A clinic of a hundred patients in wards, of whom three cannot be taken as they are.
+#[test]
+fn mended_records_join_the_others() {
+    let bed = Bed::new();
+    let ward = |n: usize| format!(r#"{{"resourceType":"Location","id":"w{n}","name":"Ward {n}"}}"#);
+    let patient = |n: usize, gender: &str| {
+        format!(
+            r#"{{"resourceType":"Encounter","id":"e{n}","status":"finished","class":{{"code":"AMB"}},"meta":{gender},"location":[{{"location":{{"reference":"Location/w{}"}}}}],"partOf":{{"reference":"Encounter/e{}"}}}}"#,
+            n % 10,
+            if n == 0 { 1 } else { n - 1 }
+        )
+    };
+    let good = "{}";
+    let mut lines: Vec<String> = (0..90)
+        .map(|n| patient(n, if [20, 50, 70].contains(&n) { "7" } else { good }))
+        .collect();
+    lines.extend((0..10).map(ward));
+    bed.write("all.ndjson", &lines.join("\n"));
+    bed.write("m.yaml", &format!("{HEAD}      - all.ndjson\n"));
+    bed.run(&["load", "m.yaml"]).exits(1);
+    // Everything after the first that cannot be taken needs it.
+    assert_eq!((bed.count("rejected"), bed.count("blocked")), (1, 69));
+    assert_eq!(bed.count("created"), 30);
+    let run = bed.newest_run();
+    let rejected = run.join("rejected/all.ndjson");
+    let text = fs::read_to_string(&rejected).unwrap();
+    assert_eq!(text.lines().count(), 70);
+    assert!(text.contains("\"Encounter/e19\""), "references stand as they were");
+    fs::write(&rejected, text.replace(r#""meta":7"#, r#""meta":{}"#)).unwrap();
+    let manifest = run.join("rejected/manifest.yaml");
+    bed.run(&["load", manifest.to_str().unwrap()]).exits(0);
+    assert_eq!(bed.count("created"), 70);
+    let store = store(&bed, &["Encounter".to_owned(), "Location".to_owned()]);
+    assert_eq!(store.len(), 100);
+    // The chain of encounters is whole, and ends in the circle of the first two.
+    let part_of: HashMap<&String, String> = store
+        .iter()
+        .filter(|(name, _)| name.starts_with("Encounter/"))
+        .map(|(name, e)| (name, e["partOf"]["reference"].as_str().unwrap().to_owned()))
+        .collect();
+    let mut used: Vec<&String> = part_of.values().collect();
+    used.sort();
+    used.dedup();
+    assert_eq!(used.len(), 89);
+    assert!(part_of.values().all(|to| store.contains_key(to)));
+    for encounter in store.values().filter(|r| r["resourceType"] == "Encounter") {
+        let ward = encounter["location"][0]["location"]["reference"].as_str().unwrap();
+        assert!(store.contains_key(ward), "{ward}");
+    }
+}
+
+/// A load that knows an earlier run refers to what that created; one that does not asks the store.
+#[test]
+fn an_increment_refers_to_what_is_there() {
+    let bed = Bed::new();
+    bed.write(
+        "first.ndjson",
+        r#"{"resourceType":"Patient","id":"p","identifier":[{"system":"urn:mrn","value":"A 1"}]}"#,
+    );
+    bed.write("first.yaml", &format!("{HEAD}      - first.ndjson\n"));
+    bed.run(&["load", "first.yaml"]).exits(0);
+    let ids = fs::read_to_string(bed.newest_run().join("ids.ndjson")).unwrap();
+    let assigned: Value = serde_json::from_str(ids.lines().next().unwrap()).unwrap();
+    let assigned = assigned["assigned"].as_str().unwrap().to_owned();
+    let second = [
+        r#"{"resourceType":"Observation","id":"by-id","subject":{"reference":"Patient/p"}}"#,
+        r#"{"resourceType":"Observation","id":"by-version","subject":{"reference":"Patient/p/_history/4"}}"#,
+        r#"{"resourceType":"Observation","id":"by-condition","subject":{"reference":"Patient?identifier=urn:mrn|A 1"}}"#,
+        r#"{"resourceType":"Observation","id":"by-nobody","subject":{"reference":"Patient?identifier=urn:mrn|B"}}"#,
+        r#"{"resourceType":"Observation","id":"needs-nobody","hasMember":[{"reference":"Observation/by-nobody"}]}"#,
+    ];
+    bed.write("second.ndjson", &second.join("\n"));
+    let known = bed.newest_run();
+    bed.write(
+        "second.yaml",
+        &format!("known: \"{}\"\n{HEAD}      - second.ndjson\n", known.display()),
+    );
+    let ran = bed.run(&["plan", "second.yaml"]).exits(0);
+    assert!(ran.out.contains("2  to records of earlier runs"), "{}", ran.out);
+    assert!(ran.out.contains("2  conditional, looked up"), "{}", ran.out);
+    bed.run(&["load", "second.yaml"]).exits(1);
+    assert_eq!((bed.count("rejected"), bed.count("blocked")), (1, 1));
+    let store = store(&bed, &["Observation".to_owned()]);
+    assert_eq!(store.len(), 3);
+    for observation in store.values() {
+        assert_eq!(observation["subject"]["reference"], assigned.as_str());
+    }
 }

@@ -381,7 +381,18 @@ fn every_key_comes_to_what_it_means() {
             },
             "missing": "create"
           },
-          "compare": false
+          "compare": false,
+          "bundle": {
+            "kind": null,
+            "max_entries": null,
+            "max_bytes": null
+          },
+          "transactions": "split",
+          "duplicates": "first",
+          "versioned": "strip",
+          "known": [
+            "tests/data/valid/earlier"
+          ]
         },
         {
           "name": "people",
@@ -394,7 +405,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                68,
+                70,
                 13
               ]
             },
@@ -404,7 +415,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                68,
+                70,
                 39
               ]
             },
@@ -414,7 +425,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                68,
+                70,
                 54
               ]
             }
@@ -428,7 +439,18 @@ fn every_key_comes_to_what_it_means() {
             },
             "missing": "create"
           },
-          "compare": false
+          "compare": false,
+          "bundle": {
+            "kind": "none",
+            "max_entries": null,
+            "max_bytes": null
+          },
+          "transactions": "split",
+          "duplicates": "first",
+          "versioned": "strip",
+          "known": [
+            "tests/data/valid/earlier"
+          ]
         },
         {
           "name": "results",
@@ -444,7 +466,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                72,
+                74,
                 12
               ]
             }
@@ -458,7 +480,19 @@ fn every_key_comes_to_what_it_means() {
             },
             "missing": "create"
           },
-          "compare": true
+          "compare": true,
+          "bundle": {
+            "kind": "batch",
+            "max_entries": 100,
+            "max_bytes": 2000000
+          },
+          "transactions": "keep",
+          "duplicates": "last",
+          "versioned": "keep",
+          "known": [
+            "tests/data/valid/earlier/ids.ndjson",
+            "tests/data/valid/earlier"
+          ]
         }
       ],
       "run": {

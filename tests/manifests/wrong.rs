@@ -530,13 +530,11 @@ fn unknown_keys() {
     8 |     interacton: create
       |     ^^^^^^^^^^
 
-    error: unknown key "bundle"
+    error: unknown key "bundel", did you mean "bundle"?
      --> structure/unknown-keys.yaml:9:5
       |
-    9 |     bundle: whole
+    9 |     bundel: batch
       |     ^^^^^^
-      |
-      = hint: the keys here are `name`, `target`, `after`, `files`, `interaction`, `identity`, `compare`
     "#);
 }
 

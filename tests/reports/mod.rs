@@ -586,7 +586,7 @@ async fn rejected_records_are_kept_as_they_were() {
 async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
     let (made, _, written) = written().await;
     let path = written.rejected_manifest.unwrap();
-    insta::assert_snapshot!(shown(&made.run, &read(&made.run, "rejected/manifest.yaml")), @r##"
+    insta::assert_snapshot!(shown(&made.run, &read(&made.run, "rejected/manifest.yaml")), @"
     # Loads the records that were rejected: mend the files beside this one, then
     #   stoker load RUN/rejected/manifest.yaml
     # The answers of the server stand in the files named `*.answers.ndjson`.
@@ -643,6 +643,8 @@ async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
         Patient:
         - https://clinic.example/mrn
       compare: true
+      known:
+      - ..
     - name: visits
       target: try-out
       after:
@@ -650,7 +652,9 @@ async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
       files:
       - visits.entries*.json
       - visits.transaction-*.json
-    "##);
+      known:
+      - ..
+    ");
     let env = |name: &str| (name == "CLINIC_PASSWORD").then(|| "secret".to_owned());
     let (manifest, warnings) = manifest::read(&path, &env).unwrap();
     assert_eq!(warnings, []);
@@ -666,6 +670,9 @@ async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
             let found = found.keys().filter(|name| glob.is_match(name)).count();
             assert_eq!(found, 1, "{}", pattern.pattern);
         }
+        // What this run loaded is known to those who repeat its rest.
+        assert_eq!(again.known, [made.run.rejected().join("..")]);
+        again.known.clear();
         assert_eq!(again, before);
     }
 }

@@ -10,15 +10,16 @@ use http::StatusCode;
 
 use super::super::database::Session;
 use super::super::instant::Instant;
+use super::super::integrity::{self, Link};
 use super::super::interaction::{
-    AMBIGUOUS, Done, Interaction, apply, check_update, new_id, resolve_update,
+    AMBIGUOUS, AMBIGUOUS_DELETE, Done, Interaction, apply, check_update, new_id, resolve_update,
 };
 use super::super::registry::Store;
 use super::super::reply::Refusal;
 use super::super::resource::Resource;
 use super::super::rewrite::{Links, Rewriter, base as base_of};
 use super::super::route::FhirPath;
-use super::super::rows::{Current, complete, keep};
+use super::super::rows::{Current, complete, current, keep, remove};
 use super::super::search::Criteria;
 use super::super::single::read;
 use super::entry::{Entry, Planned, Verb};
@@ -53,6 +54,8 @@ pub(super) fn carry_out(
         store,
         links: Links::default(),
         touched: HashSet::new(),
+        links_of: Vec::new(),
+        deleted: Vec::new(),
         conditions: HashMap::new(),
     };
     let mut order: Vec<(usize, &Entry)> = entries.iter().enumerate().collect();
@@ -64,10 +67,7 @@ pub(super) fn carry_out(
         match work.resolve(session, base, index, entry).map_err(at)? {
             Step::Other(interaction) if entry.rank() == Verb::Delete => {
                 // Deletes come first, so that what follows does not find what they remove.
-                let done = apply(session, store, interaction).map_err(at)?;
-                if !done.id.is_empty() {
-                    work.touch(done.kind, &done.id).map_err(at)?;
-                }
+                let done = work.delete(session, index, interaction).map_err(at)?;
                 put(&mut answers, index, Answer::Done(done));
             }
             step => steps.push((index, entry, step)),
@@ -120,6 +120,7 @@ pub(super) fn carry_out(
     for (index, entry, kind, id, version) in conditional {
         work.complete_one(session, entry, index, (kind, &id, version), &mut resolved)?;
     }
+    work.check_links(session)?;
     for (index, path) in reads {
         let (version, text) = read(&session.connection, store, &path)
             .map_err(|refusal| refusal.at(&expression(index)))?;
@@ -156,11 +157,61 @@ struct Work<'a> {
     links: Links,
     /// Resources that are deleted or written: each at most once.
     touched: HashSet<(&'static str, String)>,
+    /// Of each entry that was stored, what it refers to: checked when everything is there.
+    links_of: Vec<(usize, &'static str, String, Vec<Link>)>,
+    /// What was deleted, and by which entry: nothing may refer to it in the end.
+    deleted: Vec<(usize, &'static str, String)>,
     /// Conditions of creates, and the entry that came with each first.
     conditions: HashMap<(&'static str, Criteria), (usize, String)>,
 }
 
 impl Work<'_> {
+    /// Takes a resource away; whether others still refer to it counts when all entries are carried out.
+    fn delete(
+        &mut self,
+        session: &mut Session,
+        index: usize,
+        interaction: Interaction,
+    ) -> Result<Done, Refusal> {
+        let (kind, id) = match interaction {
+            Interaction::Delete { kind, id } => (kind, Some(id)),
+            Interaction::DeleteWhere { kind, criteria } => {
+                let store = self.store.key;
+                let found = criteria.only(&session.connection, store, kind, AMBIGUOUS_DELETE)?;
+                (kind, found.map(|found| found.id))
+            }
+            other => return apply(session, self.store, other),
+        };
+        if let Some(id) = &id {
+            self.touch(kind, id)?;
+            if let Some(old) = current(&session.connection, self.store, kind, id)? {
+                remove(session, self.store, kind, id, &old)?;
+                self.deleted.push((index, kind, id.clone()));
+            }
+        }
+        Ok(Done {
+            status: StatusCode::OK,
+            kind,
+            id: id.unwrap_or_default(),
+            version: None,
+            text: String::new(),
+        })
+    }
+
+    /// Checks the references of all that was stored, and those to what was deleted.
+    fn check_links(&self, session: &Session) -> Result<(), Refusal> {
+        let connection = &session.connection;
+        for (index, kind, id, links) in &self.links_of {
+            integrity::check(connection, self.store, kind, id, links)
+                .map_err(|refusal| refusal.inside(&format!("{}.resource", expression(*index))))?;
+        }
+        for (index, kind, id) in &self.deleted {
+            integrity::check_unused(connection, self.store, kind, id)
+                .map_err(|refusal| refusal.at(&expression(*index)))?;
+        }
+        Ok(())
+    }
+
     fn touch(&mut self, kind: &'static str, id: &str) -> Result<(), Refusal> {
         if self.touched.insert((kind, id.to_owned())) {
             return Ok(());
@@ -276,7 +327,7 @@ impl Work<'_> {
 
     /// Stores a resource; `true` when it has conditional references, and its text has to be completed later.
     fn store_one(
-        &self,
+        &mut self,
         session: &Session,
         entry: &Entry,
         index: usize,
@@ -289,6 +340,13 @@ impl Work<'_> {
             waits = true;
             Ok(None)
         })?;
+        let root = format!("{}.resource", expression(index));
+        integrity::check_contained(kind, &resource.fields).map_err(|r| r.inside(&root))?;
+        let links = if waits {
+            Vec::new()
+        } else {
+            integrity::links(self.store, kind, &resource.fields)
+        };
         let tokens = resource.tokens();
         let text = if waits {
             String::new()
@@ -296,14 +354,17 @@ impl Work<'_> {
             resource.seal(id, version)
         };
         keep(
-            session, self.store, kind, id, version, method, &text, &tokens, old,
+            session, self.store, kind, id, version, method, &text, &tokens, &links, old,
         )?;
+        if !links.is_empty() {
+            self.links_of.push((index, kind, id.to_owned(), links));
+        }
         Ok(waits)
     }
 
     /// Resolves the conditional references of a resource, now that everything is there, and stores its text.
     fn complete_one(
-        &self,
+        &mut self,
         session: &Session,
         entry: &Entry,
         index: usize,
@@ -330,7 +391,13 @@ impl Work<'_> {
             resolved.insert((kind, query.to_owned()), target.clone());
             Ok(Some(target))
         })?;
-        complete(session, self.store, kind, id, &resource.seal(id, version))
+        let links = integrity::links(self.store, kind, &resource.fields);
+        let text = resource.seal(id, version);
+        complete(session, self.store, kind, id, &text, &links)?;
+        if !links.is_empty() {
+            self.links_of.push((index, kind, id.to_owned(), links));
+        }
+        Ok(())
     }
 
     fn rewritten<'r>(

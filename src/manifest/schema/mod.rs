@@ -16,8 +16,16 @@ use schemars::{
 };
 use serde_json::{Value, json};
 
-use super::{Missing, Sync};
+use super::{BundleChoice, Duplicates, Missing, Sync, Transactions, Versioned};
 use crate::fhir::types::RESOURCE_TYPES;
+
+/// Returns the key of a field: a field that is named like a word of Rust has a mark in front.
+pub(super) const fn key(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
 
 /// Defines a map of fixed keys, and lists its keys.
 macro_rules! map {
@@ -29,7 +37,7 @@ macro_rules! map {
 
         impl $name {
             /// The keys that exist.
-            pub const KEYS: &[&str] = &[$(stringify!($field)),*];
+            pub const KEYS: &[&str] = &[$($crate::manifest::schema::key(stringify!($field))),*];
         }
     };
 }
@@ -106,6 +114,9 @@ map! {
         state: Option<NonEmpty>,
         /// The budget of bodies in flight or waiting, 64 MB by default.
         memory: Option<Size>,
+        /// For all loads: earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
+        /// are rewritten to the ids that they got.
+        known: Option<OneOrMore<NonEmpty>>,
         /// How the journal is kept.
         journal: Option<Journal>,
     }
@@ -296,6 +307,20 @@ map! {
         identity: Option<Identity>,
         /// Before an update, read what the store holds and leave equal content alone.
         compare: Option<OrVariable<bool>>,
+        /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
+        bundle: Option<Bundle>,
+        /// What becomes of a transaction over the target's limits: `split` (the default, no longer all or nothing), `keep`
+        /// (sent whole all the same) or `refuse`.
+        transactions: Option<OrVariable<Transactions>>,
+        /// What becomes of records with the same identity and differing content: `first` (the default) or `last` is sent,
+        /// `error` sends nothing at all, `ignore` sends each. An identical copy is sent once, except with `ignore`.
+        duplicates: Option<OrVariable<Duplicates>>,
+        /// The version in a reference to a record of the run: `strip` (the default) takes it off, since the store
+        /// assigns versions anew; `keep` leaves it.
+        versioned: Option<OrVariable<Versioned>>,
+        /// Earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
+        /// are rewritten to the ids that they got.
+        known: Option<OneOrMore<NonEmpty>>,
     }
 }
 
@@ -310,6 +335,42 @@ map! {
         identity: Option<Identity>,
         /// Before an update, read what the store holds and leave equal content alone.
         compare: Option<OrVariable<bool>>,
+        /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
+        bundle: Option<Bundle>,
+        /// What becomes of a transaction over the target's limits: `split` (the default, no longer all or nothing), `keep`
+        /// (sent whole all the same) or `refuse`.
+        transactions: Option<OrVariable<Transactions>>,
+        /// What becomes of records with the same identity and differing content: `first` (the default) or `last` is sent,
+        /// `error` sends nothing at all, `ignore` sends each. An identical copy is sent once, except with `ignore`.
+        duplicates: Option<OrVariable<Duplicates>>,
+        /// The version in a reference to a record of the run: `strip` (the default) takes it off, since the store
+        /// assigns versions anew; `keep` leaves it.
+        versioned: Option<OrVariable<Versioned>>,
+        /// Earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
+        /// are rewritten to the ids that they got.
+        known: Option<OneOrMore<NonEmpty>>,
+    }
+}
+
+/// In which Bundles records travel.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Bundle {
+    /// Their type alone.
+    Word(OrVariable<BundleChoice>),
+    /// Their type and size.
+    Settings(BundleSettings),
+}
+
+map! {
+    /// The Bundles that Stoker fills.
+    BundleSettings {
+        /// Their type; by default the facts of the target decide.
+        r#type: Option<OrVariable<BundleChoice>>,
+        /// Entries of one at the most, 50 by default. Under a rate at most a tenth of it.
+        max_entries: Option<OrVariable<Entries>>,
+        /// Bytes of one at the most, 5 MB by default.
+        max_bytes: Option<Size>,
     }
 }
 

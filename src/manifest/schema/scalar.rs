@@ -50,6 +50,10 @@ pub struct Concurrency(#[schemars(range(min = 1, max = 1024))] pub u32);
 #[derive(JsonSchema)]
 pub struct Attempts(#[schemars(range(min = 1, max = 100))] pub u32);
 
+/// A number of entries.
+#[derive(JsonSchema)]
+pub struct Entries(#[schemars(range(min = 1))] pub u32);
+
 /// Defines a text of a certain form; a text with a variable passes.
 macro_rules! text {
     ($($(#[$meta:meta])* $name:ident = $pattern:literal, $example:literal;)*) => {$(

@@ -241,11 +241,11 @@ fn another_version_says_what_to_do() {
     let path = folder.path().join("plan.ndjson");
     write(&path);
     let text = fs_err::read_to_string(&path).unwrap();
-    let later = text.replacen("\"version\":1,", "\"version\":2,", 1);
+    let later = text.replacen("\"version\":2,", "\"version\":3,", 1);
     fs_err::write(&path, later).unwrap();
     let error = Saved::open(&path).unwrap_err().to_string();
     assert!(
-        error.contains("it has version 2, and this Stoker reads version 1; plan again"),
+        error.contains("it has version 3, and this Stoker reads version 2; plan again"),
         "{error}"
     );
 }

@@ -11,7 +11,10 @@ use serde_yaml::Value;
 use super::super::{Error, text};
 use crate::{
     event::LoadId,
-    manifest::{Auth, LoadSettings, Missing, SecretPlace, Store, TargetSettings},
+    manifest::{
+        Auth, BundleChoice, Duplicates, LoadSettings, Missing, SecretPlace, Store, TargetSettings,
+        Transactions, Versioned,
+    },
     plan::Header,
     record::Interaction,
     unit::{ByteSize, Rate, Window},
@@ -115,6 +118,30 @@ struct Load {
     identity: Option<Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     compare: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<BundleOf>,
+    #[serde(skip_serializing_if = "is_default")]
+    transactions: Transactions,
+    #[serde(skip_serializing_if = "is_default")]
+    duplicates: Duplicates,
+    #[serde(skip_serializing_if = "is_default")]
+    versioned: Versioned,
+    /// This run first: what it loaded is what the mended records refer to.
+    known: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct BundleOf {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<BundleChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_entries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Skeleton {
@@ -277,11 +304,24 @@ fn load(settings: &LoadSettings) -> Load {
         interaction: settings.interaction,
         identity: (!systems.is_empty()).then_some(Value::Mapping(systems)),
         compare: settings.compare,
+        bundle: (!is_default(&settings.bundle)).then(|| BundleOf {
+            kind: settings.bundle.kind,
+            max_entries: settings.bundle.max_entries.map(u32::from),
+            max_bytes: settings.bundle.max_bytes.map(|size| size.0),
+        }),
+        transactions: settings.transactions,
+        duplicates: settings.duplicates,
+        versioned: settings.versioned,
+        known: std::iter::once("..".to_owned())
+            .chain(settings.known.iter().map(|path| shown(path)))
+            .collect(),
     }
 }
 
+/// A path that holds from any folder: the manifest stands in another one than that which it repeats.
 fn shown(path: &Path) -> String {
-    path.display().to_string()
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.display().to_string()
 }
 
 /// Renders a duration exactly, as a manifest writes it.

@@ -204,7 +204,11 @@ impl<'a> Rejected<'a> {
 
     /// Remembers where an entry of a transaction is, and writes the transaction after its last one.
     fn transaction(&mut self, record: &Record, group: Group) -> Result<Placed, Error> {
-        if self.group.as_ref().is_none_or(|open| open.group.id != group.id) {
+        if self
+            .group
+            .as_ref()
+            .is_none_or(|open| open.group.id != group.id)
+        {
             self.end_group()?;
         }
         let travelling = self.group.get_or_insert_with(|| Travelling {

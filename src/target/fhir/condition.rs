@@ -26,6 +26,25 @@ pub fn criteria<'a>(
     })
 }
 
+/// Encodes what cannot stand in a URL, and leaves the rest of a query as it was written: escapes, separators.
+pub(super) fn as_query(query: &str) -> String {
+    let mut out = String::with_capacity(query.len());
+    for byte in query.bytes() {
+        if byte.is_ascii_graphic()
+            && !matches!(
+                byte,
+                b'"' | b'<' | b'>' | b'#' | b'`' | b'{' | b'}' | b'\\' | b'^' | b'|'
+            )
+        {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 /// Percent-encodes what a query parameter cannot hold as it is, or what would be read as FHIR's own separators
 /// (`|`, `,`, `$` and `\` are escaped by a backslash first: search.html#escaping).
 fn encode(text: &str, out: &mut String) {

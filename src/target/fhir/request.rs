@@ -4,6 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Uri, header};
 use url::Url;
 
+use super::condition;
+
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
 
 /// Builds the requests of one FHIR endpoint.
@@ -50,6 +52,18 @@ impl Requests {
     /// `GET [type]/[id]`.
     pub fn read(&self, kind: &str, id: &str) -> Request<Bytes> {
         self.request(Method::GET, &format!("{kind}/{id}"), Bytes::new())
+    }
+
+    /// `GET [type]?query`, for two results at the most: enough to tell one from several.
+    ///
+    /// The query is taken as it stands in a reference; what cannot stand in a URL is encoded.
+    pub fn search(&self, kind: &str, query: &str) -> Request<Bytes> {
+        let query = condition::as_query(query);
+        self.request(
+            Method::GET,
+            &format!("{kind}?{query}&_count=2"),
+            Bytes::new(),
+        )
     }
 
     /// `GET metadata`.
