@@ -47,6 +47,7 @@ struct Together {
     records: u32,
     bundle: BundleType,
     bytes: u64,
+    atomic: bool,
     /// As it came, so that the target resolves the references in it by itself.
     whole: bool,
 }
@@ -457,7 +458,12 @@ impl Arrangement<'_> {
                 match edge.came {
                     Came::Record { .. } => references.links += 1,
                     Came::Known(_) => references.known += 1,
-                    Came::Search => references.looked_up += 1,
+                    Came::Search => {
+                        references.looked_up += 1;
+                        if samples.len() < References::SAMPLES {
+                            samples.push((node, edge.ordinal, true));
+                        }
+                    }
                     Came::Ambiguous => references.ambiguous += 1,
                     Came::Dangling { here } => {
                         references.dangling += 1;
@@ -471,6 +477,12 @@ impl Arrangement<'_> {
                 if edge.versioned && matches!(edge.came, Came::Record { .. } | Came::Known(_)) {
                     references.versioned += 1;
                 }
+            }
+        }
+        for node in self.at_risk(order) {
+            if let Some(kept) = self.graph.nodes.get(node as usize) {
+                let references = counts.entry(self.graph.target(kept.load)).or_default();
+                references.at_risk += 1;
             }
         }
         for members in cycles.values() {
@@ -503,6 +515,45 @@ impl Arrangement<'_> {
                 self.references(node).samples.push(dangling);
             }
         }
+    }
+
+    /// Returns the records that do not arrive if the store holds nothing of what the plan does not know: those that refer
+    /// to it, those that travel with them or not at all, and those that need them.
+    fn at_risk(&self, order: &Order) -> Vec<Node> {
+        let mut lost = vec![false; order.level.len()];
+        let mut units: Vec<Node> = self.nodes().filter(|&node| self.live(node)).collect();
+        units.sort_by_key(|&node| self.component(order, node));
+        let mut at_risk = Vec::new();
+        let mut from = 0;
+        while let Some(&first) = units.get(from) {
+            let component = self.component(order, first);
+            let rest = units.get(from..).unwrap_or_default();
+            let same = |node: &&Node| self.component(order, **node) == component;
+            let members = rest.iter().take_while(same).count();
+            let members = rest.get(..members).unwrap_or_default();
+            from += members.len();
+            let is_lost = members.iter().any(|&node| {
+                let checks = self
+                    .facts(node)
+                    .is_none_or(|(_, facts)| facts.integrity == Some(true));
+                self.graph.edges(node).any(|edge| match edge.came {
+                    Came::Search => true,
+                    Came::Dangling { here } => here && checks,
+                    Came::Record { node: need, .. } => lost
+                        .get(self.component(order, need) as usize)
+                        .copied()
+                        .unwrap_or_default(),
+                    Came::Known(_) | Came::Ambiguous => false,
+                })
+            });
+            if is_lost {
+                if let Some(lost) = lost.get_mut(component as usize) {
+                    *lost = true;
+                }
+                at_risk.extend(members);
+            }
+        }
+        at_risk
     }
 
     fn sample(
@@ -585,17 +636,17 @@ impl Arrangement<'_> {
             let group = self.graph.groups.get(kept.group as usize).copied();
             let component = self.component(order, node);
             let start = sequence.len();
-            let (bundle, whole) = match (kept.live, cycles.get(&component), group) {
+            let (bundle, atomic, whole) = match (kept.live, cycles.get(&component), group) {
                 (true, Some(members), _) => {
                     sequence.extend(members.iter().filter(|&&node| self.live(node)));
-                    (BundleType::Transaction, false)
+                    (BundleType::Transaction, true, false)
                 }
                 (true, None, Some(group)) if !group.split => {
                     let members = group.first..group.end;
                     sequence.extend(members.filter(|&member| {
                         self.live(member) && self.graph.unit(member) == group.first
                     }));
-                    (group.group.bundle, true)
+                    (group.group.bundle, group.group.atomic, true)
                 }
                 (true, None, Some(group)) => {
                     // A part of a transaction that is over the limits: records of one depth never need each other.
@@ -618,7 +669,7 @@ impl Arrangement<'_> {
                         sequence.push(next);
                         at += 1;
                     }
-                    (group.group.bundle, false)
+                    (group.group.bundle, false, false)
                 }
                 _ => {
                     sequence.push(node);
@@ -630,6 +681,7 @@ impl Arrangement<'_> {
                 start,
                 records: u32::try_from(members.len()).unwrap_or(u32::MAX),
                 bundle,
+                atomic,
                 bytes: members.iter().map(|&node| self.bytes(node) + 1).sum(),
                 whole,
             });
@@ -770,6 +822,7 @@ impl Arrangement<'_> {
                     bundle: group.bundle,
                     records: group.records,
                     bytes: group.bytes,
+                    atomic: group.atomic,
                 })?;
             }
             let mut step = self

@@ -133,6 +133,9 @@ pub struct Group {
     pub records: u32,
     /// The bytes of its entries.
     pub bytes: u64,
+    /// Its records arrive together or not at all. A batch, and a part of a transaction that is over the limits, is only a
+    /// way to travel.
+    pub atomic: bool,
 }
 
 /// What will be done with one record. Steps are numbered by their order in the plan, from 0.

@@ -474,6 +474,7 @@ impl<'a> Planner<'a> {
                 bundle: bundle_type,
                 records,
                 bytes,
+                atomic: bundle_type == BundleType::Transaction && !split,
             };
             self.out.push(Decision::Group { group, split });
         }

@@ -15,6 +15,9 @@ pub struct References {
     pub dangling: u64,
     /// Of those, the ones that the target refuses unless it holds the resource already.
     pub refused: u64,
+    /// Records that are refused, or blocked by such, if the store holds nothing of what dangles or is looked up.
+    #[serde(default)]
+    pub at_risk: u64,
     /// Conditional references that several records of the plan answer to.
     pub ambiguous: u64,
     /// References to a version of a record of the plan.
@@ -29,7 +32,7 @@ pub struct References {
     pub identical: u64,
     /// Records with the identity of another, and other content.
     pub differing: u64,
-    /// The first dangling references, at most [`References::SAMPLES`].
+    /// The first references that dangle or are looked up, at most [`References::SAMPLES`].
     pub samples: Vec<Dangling>,
 }
 

@@ -154,7 +154,7 @@ fn references(out: &mut String, target: &str, found: &References) {
         (found.known, "to records of earlier runs"),
         (
             found.looked_up,
-            "conditional, looked up in the store when their records are sent",
+            "conditional, to nothing in this plan: the store is asked for it when their records are sent",
         ),
         (
             found.versioned,
@@ -183,7 +183,7 @@ fn references(out: &mut String, target: &str, found: &References) {
             ),
         );
     }
-    let more = found.dangling.saturating_sub(DANGLING as u64);
+    let more = (found.dangling + found.looked_up).saturating_sub(DANGLING as u64);
     if more > 0 {
         line(
             out,
@@ -199,6 +199,15 @@ fn references(out: &mut String, target: &str, found: &References) {
             format_args!(
                 "  {:>9}  of these the target refuses, unless it holds the resource already",
                 found.refused
+            ),
+        );
+    }
+    if found.at_risk > 0 {
+        line(
+            out,
+            format_args!(
+                "  {:>9}  records at the most are refused or blocked for it",
+                found.at_risk
             ),
         );
     }

@@ -18,7 +18,7 @@ use crate::{
     event::LoadId,
     gate::{ByteBudget, BytePermit},
     plan::{
-        Action, Batching, BundleType, Step,
+        Action, Batching, BundleType, Group, Step,
         file::{Entry, Saved, Steps},
     },
 };
@@ -99,7 +99,7 @@ impl Feed {
 /// A step, or a group with its steps.
 struct Unit {
     steps: Vec<Step>,
-    group: Option<BundleType>,
+    group: Option<Group>,
 }
 
 struct Feeding<'a> {
@@ -138,7 +138,10 @@ impl Feeding<'_> {
                     continue;
                 };
                 let readiness = match &precedence {
-                    Some(precedence) => precedence.admit(load, self.needs(&unit), place),
+                    Some(precedence) => {
+                        let patient = unit.group.is_some_and(|group| !group.atomic);
+                        precedence.admit(load, self.needs(&unit), patient, place)
+                    }
                     None => Readiness::Ready,
                 };
                 if readiness == Readiness::Parked {
@@ -191,24 +194,24 @@ impl Feeding<'_> {
         if steps.is_empty() {
             return Ok(());
         }
-        if let Readiness::Blocked(by) = readiness {
-            self.push(Work {
-                steps,
-                bundle: None,
-                atomic: false,
-                bodies: Vec::new(),
-                permits: Vec::new(),
-                blocked: Some(by),
-            });
+        let steps = match (readiness, group) {
+            (Readiness::Blocked(_), Some(group)) if !group.atomic => self.unblocked(steps),
+            (Readiness::Blocked(by), _) => {
+                self.block(steps, by);
+                Vec::new()
+            }
+            _ => steps,
+        };
+        if steps.is_empty() {
             return Ok(());
         }
         let size = steps.iter().map(|step| wire_span(step).length).sum();
         let permit = self.permit(size);
-        let atomic = group == Some(BundleType::Transaction);
+        let atomic = group.is_some_and(|group| group.atomic);
         let bodies = self.feed.dresser.read(&steps, atomic)?;
         let work = Work {
             steps,
-            bundle: group,
+            bundle: group.map(|group| group.bundle),
             atomic,
             bodies,
             permits: vec![permit],
@@ -220,6 +223,31 @@ impl Feeding<'_> {
             self.fill(work);
         }
         Ok(())
+    }
+
+    /// Settles those of a group whose needs did not arrive; returns the others.
+    fn unblocked(&mut self, steps: Vec<Step>) -> Vec<Step> {
+        let mut left = Vec::with_capacity(steps.len());
+        for step in steps {
+            let needs: Vec<u64> = step.needs().collect();
+            let blocks = self.feed.precedence.as_ref();
+            match blocks.and_then(|precedence| precedence.blocks(&needs)) {
+                Some(by) => self.block(vec![step], by),
+                None => left.push(step),
+            }
+        }
+        left
+    }
+
+    fn block(&mut self, steps: Vec<Step>, by: Arc<str>) {
+        self.push(Work {
+            steps,
+            bundle: None,
+            atomic: false,
+            bodies: Vec::new(),
+            permits: Vec::new(),
+            blocked: Some(by),
+        });
     }
 
     fn permit(&mut self, size: u64) -> BytePermit {
@@ -321,7 +349,7 @@ fn unit(entries: &mut Steps) -> Result<Option<Unit>, Error> {
     }
     Ok(Some(Unit {
         steps,
-        group: Some(group.bundle),
+        group: Some(group),
     }))
 }
 

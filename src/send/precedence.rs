@@ -57,6 +57,8 @@ pub(super) struct Parked {
     /// Where it stands, as `Steps::place` told.
     pub(super) place: (u64, u64),
     needs: Vec<u64>,
+    /// Looked at only when all that it needs is settled: what failed may concern only a part of it.
+    patient: bool,
 }
 
 /// Whether records may go.
@@ -94,13 +96,26 @@ impl Precedence {
     }
 
     /// Asks whether records that need others may go; those that may not are kept.
-    pub(super) fn admit(&self, load: usize, needs: Vec<u64>, place: (u64, u64)) -> Readiness {
+    ///
+    /// Those who need not arrive together are `patient`: all that they need is settled before they are looked at.
+    pub(super) fn admit(
+        &self,
+        load: usize,
+        needs: Vec<u64>,
+        patient: bool,
+        place: (u64, u64),
+    ) -> Readiness {
         if needs.is_empty() {
             return Readiness::Ready;
         }
         let mut state = self.state();
-        let parked = Parked { load, place, needs };
-        match state.readiness(&parked.needs) {
+        let parked = Parked {
+            load,
+            place,
+            needs,
+            patient,
+        };
+        match state.readiness(&parked.needs, patient) {
             Ok(readiness) => readiness,
             Err(need) => {
                 if let Some(waiting) = state.loads.get_mut(load) {
@@ -112,13 +127,23 @@ impl Precedence {
         }
     }
 
+    /// Returns which record that is needed did not arrive, of those that are settled.
+    pub(super) fn blocks(&self, needs: &[u64]) -> Option<Arc<str>> {
+        match self.state().readiness(needs, false) {
+            Ok(Readiness::Blocked(cause)) => Some(cause),
+            _ => None,
+        }
+    }
+
     /// Takes what may go now, or never will.
     pub(super) fn next(&self, load: usize) -> Option<(Parked, Readiness)> {
         let mut state = self.state();
         let waiting = state.loads.get_mut(load)?;
         let parked = waiting.released.pop_front()?;
         waiting.parked -= 1;
-        let readiness = state.readiness(&parked.needs).unwrap_or(Readiness::Ready);
+        let readiness = state
+            .readiness(&parked.needs, parked.patient)
+            .unwrap_or(Readiness::Ready);
         Some((parked, readiness))
     }
 
@@ -189,7 +214,7 @@ impl Precedence {
     fn release(&self, mut state: MutexGuard<'_, State>, record: u64) {
         let mut woken = Vec::new();
         for parked in state.waiting.remove(&record).unwrap_or_default() {
-            match state.readiness(&parked.needs) {
+            match state.readiness(&parked.needs, parked.patient) {
                 Ok(_) => {
                     let load = parked.load;
                     if let Some(waiting) = state.loads.get_mut(load) {
@@ -225,23 +250,24 @@ impl Precedence {
 
 impl State {
     /// Tells whether all of `needs` are settled; else which is not.
-    fn readiness(&self, needs: &[u64]) -> Result<Readiness, u64> {
+    fn readiness(&self, needs: &[u64], patient: bool) -> Result<Readiness, u64> {
         let fate = |record: u64| {
             let at = usize::try_from(record).ok();
             at.and_then(|at| self.fates.get(at))
                 .copied()
                 .unwrap_or(Fate::Open)
         };
-        if let Some(failed) = needs.iter().find(|&&need| fate(need) == Fate::Failed) {
-            let cause = self
-                .causes
-                .get(failed)
-                .map_or_else(|| "?".into(), Arc::clone);
-            return Ok(Readiness::Blocked(cause));
-        }
-        match needs.iter().find(|&&need| fate(need) == Fate::Open) {
-            Some(&open) => Err(open),
-            None => Ok(Readiness::Ready),
+        let open = needs.iter().find(|&&need| fate(need) == Fate::Open);
+        let failed = needs.iter().find(|&&need| fate(need) == Fate::Failed);
+        match (failed, open) {
+            (Some(failed), open) if open.is_none() || !patient => {
+                let cause = self.causes.get(failed);
+                Ok(Readiness::Blocked(
+                    cause.map_or_else(|| "?".into(), Arc::clone),
+                ))
+            }
+            (_, Some(&open)) => Err(open),
+            (_, None) => Ok(Readiness::Ready),
         }
     }
 }
@@ -259,7 +285,10 @@ mod tests {
     #[test]
     fn who_waits_goes_when_the_last_has_arrived() {
         let precedence = Precedence::new(1, 4);
-        assert_eq!(precedence.admit(0, vec![0, 1], (10, 2)), Readiness::Parked);
+        assert_eq!(
+            precedence.admit(0, vec![0, 1], false, (10, 2)),
+            Readiness::Parked
+        );
         precedence.arrived(1, "Patient", "one");
         assert!(precedence.next(0).is_none());
         precedence.arrived(0, "Patient", "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b");
@@ -277,14 +306,17 @@ mod tests {
     #[test]
     fn one_failure_blocks_at_once_and_names_its_cause() {
         let precedence = Precedence::new(1, 4);
-        assert_eq!(precedence.admit(0, vec![0, 1], (0, 2)), Readiness::Parked);
+        assert_eq!(
+            precedence.admit(0, vec![0, 1], false, (0, 2)),
+            Readiness::Parked
+        );
         precedence.failed(1, &"a.ndjson:7".into());
         // It waits for record 0 still; what it then finds is the failure.
         precedence.arrived(0, "Patient", "x");
         let (_, readiness) = precedence.next(0).unwrap();
         assert_eq!(readiness, Readiness::Blocked("a.ndjson:7".into()));
         assert_eq!(
-            precedence.admit(0, vec![1], (0, 3)),
+            precedence.admit(0, vec![1], false, (0, 3)),
             Readiness::Blocked("a.ndjson:7".into())
         );
     }

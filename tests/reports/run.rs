@@ -169,6 +169,7 @@ fn steps() -> Vec<(Option<Group>, Step)> {
             bundle,
             records: 2,
             bytes: 200,
+            atomic: true,
         })
     };
     let send = Action::Send(Interaction::ConditionalUpdate);

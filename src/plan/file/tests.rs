@@ -128,6 +128,7 @@ fn steps() -> [Vec<Entry>; 3] {
         bundle: BundleType::Transaction,
         records: 2,
         bytes: 180,
+        atomic: true,
     };
     let unsupported = Action::Unsupported(Reason {
         code: "malformed".to_owned(),
