@@ -28,7 +28,8 @@ pub(super) struct Link {
 /// Finds the references of a resource that a store checks; none where it does not check.
 pub(super) fn links(store: &Store, kind: &str, fields: &Object) -> Vec<Link> {
     let mut links = Vec::new();
-    if store.settings.integrity {
+    // A Bundle that is stored as it is holds its own resources, which refer to each other.
+    if store.settings.integrity && kind != "Bundle" {
         let own = format!("/{}/fhir/", store.name);
         let mut walk = Walk {
             own: &own,

@@ -319,7 +319,10 @@ impl Graph {
                     self.identifiers.push(key, node);
                 }
             }
-            self.references(look.target, found, full_url.as_deref());
+            // What stands in a Bundle that is stored as it is refers to its own entries first; it is left alone.
+            if !found.scanned.is(found.bytes, "Bundle") {
+                self.references(look.target, found, full_url.as_deref());
+            }
         }
         node
     }

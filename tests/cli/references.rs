@@ -207,7 +207,8 @@ fn expect_equal(bed: &Bed, source: &Source) {
             if let Some(to) = source.names.get(text.as_str()) {
                 *text = assigned[to].clone();
             } else {
-                assert!(text.starts_with('#'), "{text} leads nowhere in the source");
+                let elsewhere = text.starts_with('#') || text.starts_with("http");
+                assert!(elsewhere, "{text} leads nowhere in the source");
             }
         });
         let stored = store[&assigned[&at]].clone();
@@ -380,4 +381,134 @@ fn an_increment_refers_to_what_is_there() {
     for observation in store.values() {
         assert_eq!(observation["subject"]["reference"], assigned.as_str());
     }
+}
+
+/// The resources of a file: itself, or what a collection holds; each with its `fullUrl`.
+fn resources(file: &Path) -> Vec<(Value, Option<String>)> {
+    let value: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    match value["entry"].as_array() {
+        Some(entries) if value["type"] == "collection" => entries
+            .iter()
+            .map(|entry| {
+                let url = entry["fullUrl"].as_str().map(str::to_owned);
+                (entry["resource"].clone(), url)
+            })
+            .collect(),
+        _ => vec![(value, None)],
+    }
+}
+
+/// The files of the official examples that a set of resources leads to, read with nothing but serde_json.
+fn closure(package: &Path, roots: &[&str]) -> Vec<std::path::PathBuf> {
+    let mut where_it_is: HashMap<String, std::path::PathBuf> = HashMap::new();
+    let mut files: Vec<_> = fs::read_dir(package)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
+    // A file of its own goes before a collection.
+    files.sort_by_key(|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("Bundle-")
+    });
+    for file in files {
+        for (resource, _) in resources(&file) {
+            if let (Some(kind), Some(id)) =
+                (resource["resourceType"].as_str(), resource["id"].as_str())
+            {
+                where_it_is
+                    .entry(format!("{kind}/{id}"))
+                    .or_insert_with(|| file.clone());
+            }
+        }
+    }
+    let mut found: BTreeMap<std::path::PathBuf, ()> = BTreeMap::new();
+    let mut todo: Vec<String> = roots.iter().map(|&root| root.to_owned()).collect();
+    while let Some(name) = todo.pop() {
+        // What another server holds is not ours to load.
+        let Some(file) = where_it_is.get(&name) else {
+            assert!(name.starts_with("http"), "{name} is not among the examples");
+            continue;
+        };
+        if found.insert(file.clone(), ()).is_none() {
+            for (mut resource, _) in resources(file) {
+                references(&mut resource, &mut |text| {
+                    if !text.starts_with('#') {
+                        todo.push(text.clone());
+                    }
+                });
+            }
+        }
+    }
+    found.into_keys().collect()
+}
+
+/// Resources of the examples that refer to each other and are stored by one load, with the ids of the server.
+#[test]
+fn the_official_examples_keep_their_references() {
+    let Some(folder) = data::set("fhir-r4-official-examples") else {
+        return;
+    };
+    let package = folder.join("package");
+    let roots = [
+        "Claim/860150",
+        "Claim/960150",
+        "Coverage/9876B1",
+        "Organization/f001",
+        "Organization/f003",
+        "Patient/example",
+        "Practitioner/example",
+    ];
+    let files = closure(&package, &roots);
+    assert!(files.len() > roots.len());
+    let bed = Bed::new();
+    let mut source = Source::default();
+    let mut text = HEAD.to_owned();
+    for file in &files {
+        text.push_str(&format!("      - \"{}\"\n", file.display()));
+        for (resource, url) in resources(file) {
+            source.add(resource, url.as_deref());
+        }
+    }
+    bed.write("m.yaml", &text);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    expect_equal(&bed, &source);
+}
+
+/// What is refused or blocked of the clinical examples is what dangles, and the plan had said how many at the most.
+#[test]
+fn the_plan_says_what_the_store_refuses() {
+    let Some(folder) = data::set("fhir-r4-official-examples") else {
+        return;
+    };
+    let bed = Bed::new();
+    let list = fs::read_to_string(folder.join("CLINICAL-FILES.txt")).unwrap();
+    let mut text = HEAD.replace("    interaction: create\n", "");
+    // Bundles may be refused for many reasons; a resource by itself only for what it refers to.
+    for file in list
+        .lines()
+        .filter(|line| line.ends_with(".json") && !line.contains("/Bundle-"))
+    {
+        text.push_str(&format!("      - \"{}\"\n", folder.join(file).display()));
+    }
+    bed.write("m.yaml", &text);
+    let plan = bed.run(&["plan", "--json", "m.yaml"]).exits(0);
+    let plan: Value = serde_json::from_str(&plan.out).unwrap();
+    let found = &plan["references"]["t"];
+    assert!(found["cycles"].as_u64().unwrap() >= 5, "{found:#}");
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(
+        bed.count("rejected") + bed.count("blocked"),
+        found["at_risk"].as_u64().unwrap()
+    );
+    let outcomes = &bed.report()["outcomes"];
+    let total: u64 = outcomes
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|n| n.as_u64().unwrap())
+        .sum();
+    assert_eq!(total, plan["records"].as_u64().unwrap());
 }
