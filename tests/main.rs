@@ -13,6 +13,8 @@ mod network;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod support;

@@ -80,7 +80,10 @@ pub trait Exchange: Send {
     fn safety(&self) -> Safety;
     /// What the next attempt costs.
     fn cost(&self) -> Cost;
-    /// Makes the request of the next attempt. A slot is held meanwhile; a body that was parked is read again.
+    /// Takes up its body again, if it has let it go. No slot is held meanwhile: who waits for memory keeps nobody from
+    /// the wire.
+    fn unpark(&mut self) -> impl Future<Output = Result<(), BuildError>> + Send;
+    /// Makes the request of the next attempt. A slot is held meanwhile.
     fn build(&mut self) -> impl Future<Output = Result<Request<Bytes>, BuildError>> + Send;
     /// Judges what came of an attempt. An exchange of many records may settle some and keep the rest.
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict;
@@ -248,17 +251,21 @@ impl Gate {
         }
     }
 
-    /// Makes one attempt: slot, request, credentials, rate, wire, verdict. The slot is back when it returns.
+    /// Makes one attempt: memory, slot, request, credentials, rate, wire, verdict. The slot is back when it returns.
     async fn attempt<E: Exchange>(&self, exchange: &mut E) -> Attempt {
+        let cannot = |error: BuildError| {
+            Attempt::unsent(Verdict::Stop(StopReason::Request {
+                what: error.to_string(),
+            }))
+        };
+        if let Err(error) = exchange.unpark().await {
+            return cannot(error);
+        }
         // The semaphore lives as long as the gate and is never closed.
         let _slot = self.slots.acquire().await;
         let mut request = match exchange.build().await {
             Ok(request) => request,
-            Err(error) => {
-                return Attempt::unsent(Verdict::Stop(StopReason::Request {
-                    what: error.to_string(),
-                }));
-            }
+            Err(error) => return cannot(error),
         };
         if let Err(error) = self.authorize(&mut request).await {
             if error.transient && self.outage.down().is_none() {

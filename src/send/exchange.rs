@@ -340,7 +340,7 @@ impl Exchange for Batch<'_> {
         }
     }
 
-    async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
+    async fn unpark(&mut self) -> Result<(), BuildError> {
         if self.bodies.is_empty() {
             let size = self.cost().bytes;
             self.permits = vec![self.setup.budget.acquire(size).await];
@@ -357,6 +357,10 @@ impl Exchange for Batch<'_> {
                 Err(error) => return Err(BuildError::new(&error.to_string())),
             }
         }
+        Ok(())
+    }
+
+    async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
         make(
             self.requests,
             &self.settings,

@@ -1,0 +1,83 @@
+//! Whole layers in virtual time, against stores in memory, over many seeds.
+
+mod attempts;
+mod fhir_store;
+mod pacing;
+mod pipeline;
+mod store;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use stoker::{
+    auth::{self, Credentials},
+    gate::{ByteBudget, Conclusion, Gate, GateSettings},
+    manifest::Retry,
+};
+
+use self::{store::Store, work::Work};
+
+fn settings() -> GateSettings {
+    GateSettings {
+        slots: 8,
+        rate: None,
+        bytes_rate: None,
+        retry: Retry {
+            attempts: 5,
+            base: Duration::from_millis(500),
+            max: Duration::from_secs(32),
+        },
+        give_up_after: Duration::from_mins(10),
+        largest_request: 1,
+        quota_project: None,
+    }
+}
+
+/// Nobody asks who we are.
+#[derive(Debug)]
+struct Nobody;
+
+impl Credentials for Nobody {
+    fn header(
+        &self,
+    ) -> futures::future::BoxFuture<'_, Result<Option<http::HeaderValue>, auth::Error>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn refused(&self) -> bool {
+        false
+    }
+}
+
+fn gate(store: &Arc<Store>, settings: &GateSettings) -> Gate {
+    gate_with(store, Arc::new(Nobody), settings)
+}
+
+fn gate_with(
+    store: &Arc<Store>,
+    credentials: Arc<dyn Credentials>,
+    settings: &GateSettings,
+) -> Gate {
+    let base = "https://store.example/fhir/".parse().unwrap();
+    Gate::new(Arc::clone(store) as _, credentials, settings, &base).unwrap()
+}
+
+/// Carries so many pieces of work at once, each set up by `prepare`.
+async fn carry_all(
+    gate: &Gate,
+    budget: &Arc<ByteBudget>,
+    count: usize,
+    size: u64,
+    prepare: impl Fn(&mut Work),
+) -> Vec<(Work, Conclusion)> {
+    let prepare = &prepare;
+    join_all((0..count).map(|number| async move {
+        let mut work = Work::new(number, size, budget);
+        prepare(&mut work);
+        let conclusion = gate.carry(&mut work).await;
+        work.let_go();
+        (work, conclusion)
+    }))
+    .await
+}

@@ -1,0 +1,165 @@
+//! What the store sees: never more in flight than slots, never more in a window than the rate, nothing doubled.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use stoker::{
+    gate::{ByteBudget, FaultKind, Safety, Verdict},
+    unit::Rate,
+};
+use tokio::time::Instant;
+
+use super::{
+    carry_all, gate, settings,
+    store::{Reply, Seen, Store},
+};
+
+/// Answers with every kind of trouble, a third of the time.
+fn troubled(random: &mut SmallRng, _: &Seen) -> Reply {
+    let reply = match random.random_range(0..30) {
+        0 => Reply::status(429).header("retry-after", "5"),
+        1 => Reply::status(429),
+        2 => Reply::status(503).header("retry-after", "Thu, 01 Jan 1970 00:00:02 GMT"),
+        3 => Reply::status(500),
+        4 => Reply::status(502).takes_place(),
+        5 => Reply::fault(FaultKind::Timeout).takes_place(),
+        6 => Reply::fault(FaultKind::Interrupted),
+        7 => Reply::fault(FaultKind::Response).takes_place(),
+        8 => Reply::fault(FaultKind::Connect),
+        9 => Reply::status(422),
+        _ => Reply::status(201),
+    };
+    reply.after(Duration::from_millis(random.random_range(1..400)))
+}
+
+/// The most that a store saw in any window that is open at its end.
+fn peak(seen: &[Seen], window: Duration, units: impl Fn(&Seen) -> u64) -> u64 {
+    let mut inside = VecDeque::new();
+    let (mut sum, mut peak) = (0, 0);
+    for request in seen {
+        inside.push_back(request);
+        sum += units(request);
+        while let Some(first) = inside.front()
+            && request.at >= first.at + window
+        {
+            sum -= units(first);
+            inside.pop_front();
+        }
+        peak = peak.max(sum);
+    }
+    peak
+}
+
+/// How many bytes of bodies may be there at a time: two of them.
+const BODIES: u64 = 8 * 1024;
+
+#[tokio::test(start_paused = true)]
+async fn every_exchange_ends_once_truly_and_within_the_slots() {
+    for seed in 0..1000 {
+        let store = Store::new(seed, troubled);
+        let mut settings = settings();
+        settings.slots = SmallRng::seed_from_u64(seed).random_range(1..12);
+        let gate = gate(&store, &settings);
+        // Room for all, or for two at a time: then memory is what holds them back, and nobody waits for ever.
+        let budget = Arc::new(ByteBudget::new(if seed % 2 == 0 {
+            1 << 20
+        } else {
+            BODIES
+        }));
+        let ended = carry_all(&gate, &budget, 40, BODIES / 2 - 1, |work| {
+            if work.number.is_multiple_of(2) {
+                work.safety = Safety::Idempotent;
+            }
+        })
+        .await;
+        let most = store.most_in_flight();
+        assert!(most <= settings.slots as usize, "seed {seed}: {most}");
+        if seed % 2 == 0 {
+            assert_eq!(
+                most, settings.slots as usize,
+                "seed {seed}: all slots are used"
+            );
+        } else {
+            assert!(most <= 2, "seed {seed}: {most} bodies at a time");
+        }
+        let attempts: u32 = ended.iter().map(|(_, end)| end.attempts).sum();
+        assert_eq!(attempts as usize, store.seen().len(), "seed {seed}");
+        for (work, end) in &ended {
+            let context = format!("seed {seed}, work {}: {end:?}", work.number);
+            let effects = store.effects(work.number);
+            if work.safety == Safety::Once {
+                assert!(effects <= 1, "doubled: {context}");
+            }
+            match &end.verdict {
+                Verdict::Done => assert!(effects >= 1, "lost: {context}"),
+                Verdict::Rejected if work.safety == Safety::Once => {
+                    assert_eq!(effects, 0, "denied: {context}");
+                }
+                Verdict::Rejected | Verdict::Unknown | Verdict::Again { .. } => {}
+                other => panic!("{other:?}: {context}"),
+            }
+        }
+        assert!(
+            budget.try_acquire(BODIES - 1).is_some(),
+            "seed {seed}: memory is given back"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_window_at_the_store_is_above_the_rates() {
+    for (rate, bytes_rate, seed) in [
+        ("20/s", None, 1),
+        ("600/min", None, 2),
+        ("50/s", Some("40000/s"), 3),
+    ] {
+        let store = Store::new(seed, troubled);
+        let mut settings = settings();
+        settings.slots = 32;
+        settings.largest_request = 4;
+        let rate: Rate = rate.parse().unwrap();
+        settings.rate = Some(rate);
+        settings.bytes_rate = bytes_rate.map(|text| text.parse().unwrap());
+        let gate = gate(&store, &settings);
+        let budget = Arc::new(ByteBudget::new(1 << 20));
+        let start = Instant::now();
+        let ended = carry_all(&gate, &budget, 400, 1000, |work| {
+            work.operations = u32::try_from(work.number % 4).unwrap() + 1;
+        })
+        .await;
+        assert_eq!(ended.len(), 400);
+        let seen = store.seen();
+        let window = rate.window.duration();
+        let most = peak(&seen, window, |seen| seen.operations);
+        assert!(most <= u64::from(rate.amount.get()), "{rate}: {most}");
+        if let Some(bytes) = settings.bytes_rate {
+            let most = peak(&seen, bytes.window.duration(), |seen| seen.bytes);
+            assert!(most <= u64::from(bytes.amount.get()), "{bytes}: {most}");
+        }
+        // A thousand operations and the retries of some, no slower than twice the rate.
+        let operations: u64 = seen.iter().map(|seen| seen.operations).sum();
+        let least = window.mul_f64(operations as f64 / f64::from(rate.amount.get()));
+        assert!(
+            start.elapsed() < least * 2 + Duration::from_secs(200),
+            "{rate}: {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+/// A slot is given back before a wait: one slot serves the others while one waits a minute.
+#[tokio::test(start_paused = true)]
+async fn who_waits_holds_no_slot() {
+    let store = Store::new(0, |_, seen| match (seen.work, seen.attempt) {
+        (Some(0), 1) => Reply::status(429).header("retry-after", "60"),
+        _ => Reply::status(201),
+    });
+    let mut settings = settings();
+    settings.slots = 1;
+    let gate = gate(&store, &settings);
+    let budget = Arc::new(ByteBudget::new(1 << 20));
+    carry_all(&gate, &budget, 100, 10, |_| {}).await;
+    let last = store.seen().into_iter().filter(|seen| seen.work != Some(0));
+    assert!(last.map(|seen| seen.at).max().unwrap() < Duration::from_secs(10));
+    assert_eq!(store.most_in_flight(), 1);
+}
