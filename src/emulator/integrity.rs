@@ -5,7 +5,7 @@
 //! `complexDataTypeReferenceParsing: ENABLED`. What is referred to cannot be deleted. `disableReferentialIntegrity`
 //! switches this off. That a contained resource is there and referred to holds always.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use http::StatusCode;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -75,7 +75,8 @@ impl Walk<'_> {
             Json::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let length = self.path.len();
-                    self.path.push_str(&format!("[{index}]"));
+                    // Writing to a string cannot fail.
+                    let _ = write!(self.path, "[{index}]");
                     self.value(item);
                     self.path.truncate(length);
                 }
@@ -113,7 +114,8 @@ pub(super) fn check(
 ) -> Result<(), Refusal> {
     for link in links {
         let is_own = link.kind == kind && link.id == id;
-        if !(is_own && link.version.is_none()) && !is_there(connection, store, link)? {
+        let refers_to_itself = is_own && link.version.is_none();
+        if !refers_to_itself && !is_there(connection, store, link)? {
             // The service names the reference in its diagnostics; so does this.
             let version = link
                 .version

@@ -34,12 +34,11 @@ pub fn batching(header: &Header, load: LoadId) -> Option<Batching> {
     let settings = header.loads.get(load.0 as usize)?;
     let target = header.target_of(load)?;
     let bundle = match settings.bundle.kind {
-        Some(BundleChoice::None) => return None,
         Some(BundleChoice::Batch) => BundleType::Batch,
         Some(BundleChoice::Transaction) => BundleType::Transaction,
         // A record by itself settles by itself, so batches are filled only where they are known to work.
         None if target.facts.batch == Some(true) && !settings.compare => BundleType::Batch,
-        None => return None,
+        Some(BundleChoice::None) | None => return None,
     };
     let limits = target.facts.limits;
     let most = match bundle {

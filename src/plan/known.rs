@@ -27,11 +27,16 @@ struct IdLine {
 pub(super) fn read(graph: &mut Graph, id: LoadId, load: &LoadSettings) -> Vec<Diagnostic> {
     load.known
         .iter()
-        .filter_map(|path| file(graph, id, load, path).err())
+        .filter_map(|path| file(graph, id, load, path).err().map(|problem| *problem))
         .collect()
 }
 
-fn file(graph: &mut Graph, id: LoadId, load: &LoadSettings, path: &Path) -> Result<(), Diagnostic> {
+fn file(
+    graph: &mut Graph,
+    id: LoadId,
+    load: &LoadSettings,
+    path: &Path,
+) -> Result<(), Box<Diagnostic>> {
     let path = if path.is_dir() {
         path.join("ids.ndjson")
     } else {
@@ -45,6 +50,7 @@ fn file(graph: &mut Graph, id: LoadId, load: &LoadSettings, path: &Path) -> Resu
         ))
         .hint("`known` takes the directory of a run, or its ids.ndjson; `stoker report RUN` writes it again")
     };
+    let failed = |why| Box::new(failed(why));
     let file = fs_err::File::open(&path).map_err(|e| failed(e.to_string()))?;
     for (number, line) in (1_u64..).zip(BufReader::new(file).lines()) {
         let line = line.map_err(|e| failed(e.to_string()))?;

@@ -15,6 +15,10 @@ use crate::{
 };
 
 /// What the planner decided, in the order in which a plan holds it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are steps, and one is there at a time"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// The next steps travel together.

@@ -140,7 +140,7 @@ impl Feeding<'_> {
                 let readiness = match &precedence {
                     Some(precedence) => {
                         let patient = unit.group.is_some_and(|group| !group.atomic);
-                        precedence.admit(load, self.needs(&unit), patient, place)
+                        precedence.admit(load, needs(&unit), patient, place)
                     }
                     None => Readiness::Ready,
                 };
@@ -164,23 +164,6 @@ impl Feeding<'_> {
         }
         self.flush();
         Ok(())
-    }
-
-    /// Returns what a unit needs from outside of itself, among what is left to do.
-    fn needs(&self, unit: &Unit) -> Vec<u64> {
-        let own: Range<u64> = match (unit.steps.first(), unit.steps.last()) {
-            (Some(first), Some(last)) => first.number..last.number + 1,
-            _ => 0..0,
-        };
-        let mut needs: Vec<u64> = unit
-            .steps
-            .iter()
-            .flat_map(Step::needs)
-            .filter(|need| !own.contains(need))
-            .collect();
-        needs.sort_unstable();
-        needs.dedup();
-        needs
     }
 
     fn take(&mut self, unit: Unit, readiness: Readiness) -> Result<(), Error> {
@@ -279,17 +262,14 @@ impl Feeding<'_> {
         if !fits {
             self.end_bundle();
         }
-        match &mut self.filling {
-            Some((filling, bytes)) => {
-                filling.steps.append(&mut work.steps);
-                filling.bodies.append(&mut work.bodies);
-                filling.permits.append(&mut work.permits);
-                *bytes += size;
-            }
-            None => {
-                work.bundle = Some(batching.bundle);
-                self.filling = Some((work, size));
-            }
+        if let Some((filling, bytes)) = &mut self.filling {
+            filling.steps.append(&mut work.steps);
+            filling.bodies.append(&mut work.bodies);
+            filling.permits.append(&mut work.permits);
+            *bytes += size;
+        } else {
+            work.bundle = Some(batching.bundle);
+            self.filling = Some((work, size));
         }
     }
 
@@ -325,6 +305,23 @@ impl Feeding<'_> {
     }
 }
 
+/// Returns what a unit needs from outside of itself, among what is left to do.
+fn needs(unit: &Unit) -> Vec<u64> {
+    let own: Range<u64> = match (unit.steps.first(), unit.steps.last()) {
+        (Some(first), Some(last)) => first.number..last.number + 1,
+        _ => 0..0,
+    };
+    let mut needs: Vec<u64> = unit
+        .steps
+        .iter()
+        .flat_map(Step::needs)
+        .filter(|need| !own.contains(need))
+        .collect();
+    needs.sort_unstable();
+    needs.dedup();
+    needs
+}
+
 /// Reads the next step, or the next group with its steps.
 fn unit(entries: &mut Steps) -> Result<Option<Unit>, Error> {
     let group = match entries.next() {
@@ -353,6 +350,6 @@ fn unit(entries: &mut Steps) -> Result<Option<Unit>, Error> {
     }))
 }
 
-fn failed(error: crate::plan::file::Error) -> Error {
+fn failed(error: impl std::fmt::Display) -> Error {
     Error::Plan(error.to_string())
 }

@@ -223,13 +223,13 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
             let Fate::Settled(line) = history.fate(step.number)? else {
                 continue;
             };
-            match line.id.or(step.id).filter(|_| line.outcome.is_well()) {
-                Some(id) => precedence.arrived(step.number, &step.kind, &id),
-                None => {
-                    let file = plan.source_name(step.position.source);
-                    let place = step.position.display(file).to_string();
-                    precedence.failed(step.number, &place.into());
-                }
+            let id = line.id.or(step.id);
+            if let Some(id) = id.filter(|_| line.outcome.is_well()) {
+                precedence.arrived(step.number, &step.kind, &id);
+            } else {
+                let file = plan.source_name(step.position.source);
+                let place = step.position.display(file).to_string();
+                precedence.failed(step.number, &place.into());
             }
         }
     }

@@ -1,15 +1,12 @@
 #!/usr/bin/env bash
 # Stoker against a bare reqwest loop, interleaved, against a sink that answers 201 with a Location of a fresh id.
-# Needs nginx, and a directory of NDJSON in $1. Usage: tests/bench/sink.sh NDJSON-DIR [RUNS] [MEGABYTES] [CONCURRENCY]
+# Needs nginx, python3, and a directory of NDJSON in $1. Usage: tests/bench/sink.sh NDJSON-DIR [RUNS] [MEGABYTES] [CONCURRENCY]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 data=$1 runs=${2:-5} megabytes=${3:-200} concurrency=${4:-32}
 work=target/bench && rm -rf "$work" && mkdir -p "$work" && work=$(cd "$work" && pwd)
 
-cat "$data"/*.ndjson > "$work/once.ndjson"
-while [ "$(stat -c %s "$work/all.ndjson" 2>/dev/null || echo 0)" -lt $((megabytes * 1000000)) ]; do
-  cat "$work/once.ndjson" >> "$work/all.ndjson"
-done
+python3 tests/bench/fresh.py "$data" "$work/all.ndjson" "${megabytes}m"
 cat > "$work/nginx.conf" <<CONF
 worker_processes 1; pid $work/nginx.pid; error_log $work/error.log; events { worker_connections 1024; }
 http { access_log off; client_body_temp_path $work/body; client_max_body_size 64m; client_body_buffer_size 1m;

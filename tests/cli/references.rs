@@ -1,7 +1,8 @@
 //! References that hold: any order of files, ids of the server, and what stands in the store afterwards.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write as _,
     path::Path,
 };
 
@@ -19,7 +20,7 @@ struct Source {
 }
 
 impl Source {
-    /// Reads NDJSON and Bundles with nothing but serde_json.
+    /// Reads NDJSON and Bundles with nothing but `serde_json`.
     fn read(folders: &[std::path::PathBuf]) -> Self {
         let mut source = Self::default();
         for folder in folders {
@@ -216,11 +217,20 @@ fn expect_equal(bed: &Bed, source: &Source) {
     }
 }
 
+/// The lines of a manifest that name files.
+fn listed(files: impl IntoIterator<Item = String>) -> String {
+    files.into_iter().fold(String::new(), |mut text, file| {
+        writeln!(text, "      - \"{file}\"").unwrap();
+        text
+    })
+}
+
 fn files(folder: &Path, names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("      - \"{}/{name}\"\n", folder.display()))
-        .collect()
+    listed(
+        names
+            .iter()
+            .map(|name| format!("{}/{name}", folder.display())),
+    )
 }
 
 const HEAD: &str = "version: 1\nname: t\ntargets: { t: { local: store } }\nloads:\n  - name: all\n    interaction: create\n    files:\n";
@@ -240,7 +250,7 @@ fn ndjson_in_the_worst_order_arrives_whole() {
         let names: Vec<String> = first.iter().map(|name| format!("{name}.ndjson")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut text = format!("{HEAD}{}", files(&folder, &names));
-        text.push_str(&format!("      - \"!{}/log.ndjson\"\n", folder.display()));
+        text.push_str(&listed([format!("!{}/log.ndjson", folder.display())]));
         bed.write("m.yaml", &text);
         let source = folder_without_log(&bed, &folder);
         bed.run(&["load", "m.yaml"]).exits(0);
@@ -398,7 +408,7 @@ fn resources(file: &Path) -> Vec<(Value, Option<String>)> {
     }
 }
 
-/// The files of the official examples that a set of resources leads to, read with nothing but serde_json.
+/// The files of the official examples that a set of resources leads to, read with nothing but `serde_json`.
 fn closure(package: &Path, roots: &[&str]) -> Vec<std::path::PathBuf> {
     let mut where_it_is: HashMap<String, std::path::PathBuf> = HashMap::new();
     let mut files: Vec<_> = fs::read_dir(package)
@@ -424,7 +434,7 @@ fn closure(package: &Path, roots: &[&str]) -> Vec<std::path::PathBuf> {
             }
         }
     }
-    let mut found: BTreeMap<std::path::PathBuf, ()> = BTreeMap::new();
+    let mut found: BTreeSet<std::path::PathBuf> = BTreeSet::new();
     let mut todo: Vec<String> = roots.iter().map(|&root| root.to_owned()).collect();
     while let Some(name) = todo.pop() {
         // What another server holds is not ours to load.
@@ -432,7 +442,7 @@ fn closure(package: &Path, roots: &[&str]) -> Vec<std::path::PathBuf> {
             assert!(name.starts_with("http"), "{name} is not among the examples");
             continue;
         };
-        if found.insert(file.clone(), ()).is_none() {
+        if found.insert(file.clone()) {
             for (mut resource, _) in resources(file) {
                 references(&mut resource, &mut |text| {
                     if !text.starts_with('#') {
@@ -442,7 +452,7 @@ fn closure(package: &Path, roots: &[&str]) -> Vec<std::path::PathBuf> {
             }
         }
     }
-    found.into_keys().collect()
+    found.into_iter().collect()
 }
 
 /// Resources of the examples that refer to each other and are stored by one load, with the ids of the server.
@@ -467,7 +477,7 @@ fn the_official_examples_keep_their_references() {
     let mut source = Source::default();
     let mut text = HEAD.to_owned();
     for file in &files {
-        text.push_str(&format!("      - \"{}\"\n", file.display()));
+        text.push_str(&listed([file.display().to_string()]));
         for (resource, url) in resources(file) {
             source.add(resource, url.as_deref());
         }
@@ -489,9 +499,9 @@ fn the_plan_says_what_the_store_refuses() {
     // Bundles may be refused for many reasons; a resource by itself only for what it refers to.
     for file in list
         .lines()
-        .filter(|line| line.ends_with(".json") && !line.contains("/Bundle-"))
+        .filter(|line| line.starts_with("package/") && !line.contains("/Bundle-"))
     {
-        text.push_str(&format!("      - \"{}\"\n", folder.join(file).display()));
+        text.push_str(&listed([folder.join(file).display().to_string()]));
     }
     bed.write("m.yaml", &text);
     let plan = bed.run(&["plan", "--json", "m.yaml"]).exits(0);

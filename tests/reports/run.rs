@@ -130,10 +130,10 @@ pub(super) fn loads() -> [LoadSettings; 2] {
         interaction: None,
         identity: Identity::default(),
         compare: false,
-        bundle: Default::default(),
-        transactions: Default::default(),
-        duplicates: Default::default(),
-        versioned: Default::default(),
+        bundle: stoker::manifest::BundleSettings::default(),
+        transactions: stoker::manifest::Transactions::default(),
+        duplicates: stoker::manifest::Duplicates::default(),
+        versioned: stoker::manifest::Versioned::default(),
         known: Vec::new(),
     };
     let mut people = load("people all", "clinic");

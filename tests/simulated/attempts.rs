@@ -104,7 +104,7 @@ async fn retry_after_is_the_least_wait_in_both_its_forms() {
     let store = Store::new(0, |_, seen| match seen.attempt {
         1 => Reply::status(503).header("retry-after", "90"),
         2 => {
-            let date = std::time::SystemTime::now() + Duration::from_secs(120);
+            let date = std::time::SystemTime::now() + Duration::from_mins(2);
             Reply::status(429).header("retry-after", &httpdate::fmt_http_date(date))
         }
         3 => Reply::status(503).header("retry-after", "31536000"),

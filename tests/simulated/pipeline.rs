@@ -156,8 +156,8 @@ struct Ran {
 }
 
 async fn run(case: &Case, seed: u64, folder: &Path) -> Ran {
-    let text: String = case.lines.iter().map(|line| format!("{line}\n")).collect();
-    fs::write(folder.join("all.ndjson"), text).unwrap();
+    let lines: Vec<String> = case.lines.iter().map(Value::to_string).collect();
+    fs::write(folder.join("all.ndjson"), lines.join("\n")).unwrap();
     let yaml = format!(
         "version: 1\nname: sim\ntargets: {{ t: {{ fhir: {{ url: \"https://store.example/fhir\" }}, concurrency: 4, retry: {{ attempts: 100 }} }} }}\n\
          loads: [ {{ name: all, files: [all.ndjson], {} }} ]\n",

@@ -89,6 +89,10 @@ impl Sink for Discard {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are steps, and one is there at a time"
+)]
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum WrittenLine<'a> {
@@ -99,6 +103,10 @@ enum WrittenLine<'a> {
     End(EndRef<'a>),
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are steps, and one is there at a time"
+)]
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ReadLine<'a> {
@@ -259,6 +267,10 @@ pub struct Saved {
 }
 
 /// What the steps of a load are read as.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are steps, and one is there at a time"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// The next steps travel together.

@@ -4,8 +4,8 @@ use super::{Entry, Saved, Sink as _, Writer};
 use crate::{
     event::LoadId,
     manifest::{
-        Auth, FilePattern, Identity, LoadSettings, MaxErrors, Retry, RunSettings, SecretPlace,
-        Store, Sync, TargetSettings, Tls,
+        Auth, BundleSettings, Duplicates, FilePattern, Identity, LoadSettings, MaxErrors, Retry,
+        RunSettings, SecretPlace, Store, Sync, TargetSettings, Tls, Transactions, Versioned,
     },
     plan::{
         Action, BundleType, Group, GroupId, Header, Link, LoadSummary, PlannedSource,
@@ -57,10 +57,10 @@ fn header() -> Header {
         interaction: Some(Interaction::ConditionalCreate),
         identity: Identity::default(),
         compare: true,
-        bundle: Default::default(),
-        transactions: Default::default(),
-        duplicates: Default::default(),
-        versioned: Default::default(),
+        bundle: BundleSettings::default(),
+        transactions: Transactions::default(),
+        duplicates: Duplicates::default(),
+        versioned: Versioned::default(),
         known: Vec::new(),
     };
     Header {
