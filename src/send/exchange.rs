@@ -389,7 +389,9 @@ impl Exchange for Batch<'_> {
                     .answered(Some(status), response.body().len() as u64);
                 self.last = Last {
                     status: Some(status),
-                    body: response.body().clone(),
+                    // A copy: the answer itself holds on to a whole read buffer of its connection, and who waits for
+                    // the next attempt must not.
+                    body: Bytes::copy_from_slice(response.body()),
                     fault: None,
                 };
                 match (&verdict, self.bundle) {

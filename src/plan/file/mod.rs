@@ -347,7 +347,8 @@ impl Saved {
     pub fn steps_at(&self, load: LoadId, offset: u64, first: u64) -> Result<Steps, Error> {
         let end = self.loads.get(load.0 as usize).map_or(0, |load| load.1);
         Ok(Steps {
-            lines: self.lines((offset, end))?,
+            // One step is read, or a group; what is read ahead of it would be thrown away.
+            lines: self.lines_with(SMALL, (offset, end))?,
             load,
             next: first,
         })
@@ -370,7 +371,11 @@ impl Saved {
             .map_or("?", |source| &source.name)
     }
 
-    fn lines(&self, (start, end): (u64, u64)) -> Result<Lines, Error> {
+    fn lines(&self, stretch: (u64, u64)) -> Result<Lines, Error> {
+        self.lines_with(LARGE, stretch)
+    }
+
+    fn lines_with(&self, buffer: usize, (start, end): (u64, u64)) -> Result<Lines, Error> {
         let fail = |e: std::io::Error| Error {
             what: "cannot read the plan",
             path: self.path.clone(),
@@ -379,13 +384,19 @@ impl Saved {
         let mut file = fs_err::File::open(&self.path).map_err(fail)?;
         file.seek(SeekFrom::Start(start)).map_err(fail)?;
         Ok(Lines {
-            file: BufReader::with_capacity(1 << 18, file.take(end.saturating_sub(start))),
+            file: BufReader::with_capacity(buffer, file.take(end.saturating_sub(start))),
             line: Vec::with_capacity(256),
             path: self.path.clone(),
             offset: start,
         })
     }
 }
+
+/// What is read in one go of a whole load.
+const LARGE: usize = 1 << 18;
+
+/// What is read in one go of a single step: some 300 bytes.
+const SMALL: usize = 1 << 10;
 
 fn last_line(file: &mut fs_err::File) -> std::io::Result<Vec<u8>> {
     let length = file.seek(SeekFrom::End(0))?;
