@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use http::Response;
 
-use super::{Context, Error, Exit, plan, store::environment};
+use super::{Context, Error, Exit, store::environment};
 use crate::{
     auth::{self, Credentials},
     emulator::{self, Opened, Server},
@@ -15,7 +15,7 @@ use crate::{
         Failure, Gate, GateSettings, Transport,
         http::{HttpTransport, TransportOptions},
     },
-    manifest::{Auth, Manifest, Store, TargetSettings},
+    manifest::{Auth, Store, TargetSettings},
     plan::Header,
     probe,
     send::Link,
@@ -208,15 +208,6 @@ pub(super) async fn connect_all(header: &Header) -> Result<HashMap<String, Conne
         }
     }
     Ok(connections)
-}
-
-/// Asks every target that loads name for its facts, and makes a plan's header of them.
-pub(super) async fn facts(manifest: &Manifest) -> Result<Header, Error> {
-    let header = plan::header(manifest, plan::documented(manifest));
-    let connections = connect_all(&header).await?;
-    let header = with_facts(header, &connections).await;
-    close_all(connections).await;
-    header
 }
 
 /// Puts into a header what its targets say of themselves.

@@ -60,7 +60,7 @@ pub(super) enum ProgressKind {
 const STATE: &str = ".stoker";
 
 /// The most bytes of decompressed sources that a run keeps: a full disk is worse than a clear refusal.
-const SPOOL: u64 = 1 << 40;
+pub(super) const SPOOL: u64 = 1 << 40;
 
 /// How often the figures of a session are written down, should it be killed.
 const TALLY_EVERY: Duration = Duration::from_secs(5);
@@ -222,7 +222,7 @@ pub(super) async fn carry_out(
     earlier: Option<History>,
 ) -> Result<Exit, Error> {
     let saved = Arc::new(Saved::open(&run.plan()).map_err(Error::disk)?);
-    let bodies = Arc::new(Bodies::new(readable(&saved.sources, run)));
+    let bodies = Arc::new(Bodies::new(readable(&saved.sources, &run.spool())));
     if dry_run {
         let ended = rehearse(&saved, &bodies, context);
         discard(run);
@@ -391,14 +391,14 @@ fn rehearse(saved: &Arc<Saved>, bodies: &Arc<Bodies>, context: Context) -> Resul
 }
 
 /// Returns the file from which each source can be read at any place.
-fn readable(
+pub(super) fn readable(
     sources: &[PlannedSource],
-    run: &RunDirectory,
+    spool: &Path,
 ) -> Vec<(crate::record::SourceId, PathBuf)> {
     sources
         .iter()
         .map(|source| {
-            let spooled = run.spool().join(format!("{}.plain", source.id.0));
+            let spooled = spool.join(format!("{}.plain", source.id.0));
             let path = match &source.path {
                 Some(path) if !source.spooled => path.clone(),
                 _ => spooled,

@@ -1,13 +1,23 @@
 //! `stoker plan`: what a load would do.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
-use super::{Context, Error, Exit, connect, printer::Printer};
+use super::{
+    Context, Error, Exit,
+    connect::{self, Connection},
+    printer::Printer,
+};
 use crate::{
     diagnostic::Severity,
     event::Unobserved,
+    lookup::online::{self, Online},
     manifest::{self, Manifest},
     plan::{self, Header, PlannedTarget, Summary, file},
+    source::{Bodies, Spool},
     target::Facts,
 };
 
@@ -23,6 +33,9 @@ pub(super) struct PlanArgs {
     /// Ask no target; rely on the documented facts of its kind
     #[arg(long)]
     offline: bool,
+    /// Also ask the targets what they hold already
+    #[arg(long, conflicts_with = "offline")]
+    online: bool,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -34,26 +47,49 @@ pub(super) struct PlanArgs {
 /// Runs the verb.
 pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error> {
     let manifest = read_manifest(&args.manifest, context)?;
-    let header = if args.offline {
-        header(&manifest, documented(&manifest))
+    let connections = if args.offline {
+        HashMap::new()
     } else {
-        connect::facts(&manifest).await?
+        connect::connect_all(&header(&manifest, documented(&manifest))).await?
     };
-    if let (Some(out), true) = (&args.out, reads_stdin(&manifest)) {
+    let planned = make(&args, &manifest, &connections, context).await;
+    connect::close_all(connections).await;
+    planned
+}
+
+async fn make(
+    args: &PlanArgs,
+    manifest: &Manifest,
+    connections: &HashMap<String, Connection>,
+    context: Context,
+) -> Result<Exit, Error> {
+    let mut header = header(manifest, documented(manifest));
+    if !args.offline {
+        header = connect::with_facts(header, connections).await?;
+    }
+    if let (Some(out), true) = (&args.out, reads_stdin(manifest)) {
         return Err(Error::usage(format!(
             "a plan that reads standard input cannot be saved to `{}`",
             out.display()
         ))
         .hint("write standard input to a file and list that"));
     }
+    // What is asked about has to be read again, also where nothing of the plan is kept.
+    let scratch = args.online.then(Scratch::create).transpose()?;
     let surveyed = tokio::task::spawn_blocking({
         let (header, out) = (header.clone(), args.out.clone());
+        let scratch = scratch.as_ref().map(|scratch| scratch.0.clone());
         move || {
+            let out = out.or(scratch.as_ref().map(|scratch| scratch.join(PLAN)));
+            let spool = scratch.as_ref().map(|scratch| {
+                Spool::new(scratch.join("spool"), super::load::SPOOL).map_err(Error::disk)
+            });
+            let spool = spool.transpose()?;
             let mut discard = file::Discard;
             let mut writer;
             let sink: &mut dyn file::Sink = match &out {
                 Some(out) => {
-                    writer = file::Writer::create(out)?;
+                    writer = file::Writer::create(out).map_err(Error::disk)?;
                     &mut writer
                 }
                 None => &mut discard,
@@ -61,39 +97,120 @@ pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error>
             plan::survey(
                 &header,
                 sink,
-                None,
+                spool.as_ref(),
                 &std::env::temp_dir(),
                 &Unobserved,
                 &|| false,
                 &mut |_, _| {},
             )
+            .map_err(survey_failed)
         }
     })
     .await
-    .map_err(Error::disk)?
-    .map_err(survey_failed)?;
+    .map_err(Error::disk)??;
     refuse_problems(&surveyed.problems, context)?;
-    if args.json {
-        context
-            .printer
-            .result(&plan::text::json(&header, &surveyed.summary));
+    let online = match &scratch {
+        Some(scratch) => Some(ask(args, scratch, connections).await?),
+        None => None,
+    };
+    let online = online.as_deref();
+    let rendered = if args.json {
+        json(&header, &surveyed.summary, online)
     } else {
-        context
-            .printer
-            .result(&plan::text::text(&header, &surveyed.summary));
-    }
+        text(&header, &surveyed.summary, online)
+    };
+    context.printer.result(&rendered);
     if let Some(out) = &args.out {
         context.printer.message(&format!(
             "saved; load it with: stoker load {}",
             out.display()
         ));
     }
-    let work = surveyed.summary.sent() > 0;
+    let work = match online {
+        Some(online) => online.iter().any(|load| load.work() > 0),
+        None => surveyed.summary.sent() > 0,
+    };
     Ok(if args.detailed_exitcode && work {
         Exit::WorkToDo
     } else {
         Exit::Well
     })
+}
+
+fn text(header: &Header, summary: &Summary, online: Option<&[Online]>) -> String {
+    let mut text = plan::text::text(header, summary);
+    for (load, found) in header.loads.iter().zip(online.unwrap_or_default()) {
+        let mut counts = vec![
+            format!("{} to create", found.create),
+            format!("{} to update", found.update),
+            format!("{} to leave as they are", found.leave),
+        ];
+        for (count, what) in [
+            (found.refused, "whose condition several resources meet"),
+            (found.unknown, "of which the target does not say"),
+        ] {
+            if count > 0 {
+                counts.push(format!("{count} {what}"));
+            }
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\nonline: load {}: {}", load.name, counts.join(", "));
+    }
+    text
+}
+
+fn json(header: &Header, summary: &Summary, online: Option<&[Online]>) -> String {
+    let mut json = plan::text::json(header, summary);
+    let loads = json
+        .get_mut("loads")
+        .and_then(serde_json::Value::as_array_mut);
+    let found = online.unwrap_or_default();
+    for (load, found) in loads.into_iter().flatten().zip(found) {
+        if let Some(load) = load.as_object_mut() {
+            load.insert("online".to_owned(), serde_json::json!(found));
+        }
+    }
+    format!("{json:#}")
+}
+
+/// The plan's name in a scratch directory.
+const PLAN: &str = "plan.ndjson";
+
+/// A directory that only this user may read, gone when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create() -> Result<Self, Error> {
+        let name = format!("stoker-{}", uuid::Uuid::new_v4().simple());
+        let path = std::env::temp_dir().join(name);
+        crate::journal::private_directory(&path).map_err(Error::disk)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs_err::remove_dir_all(&self.0);
+    }
+}
+
+/// Asks the targets what they hold already.
+async fn ask(
+    args: &PlanArgs,
+    scratch: &Scratch,
+    connections: &HashMap<String, Connection>,
+) -> Result<Vec<Online>, Error> {
+    let path = args.out.clone().unwrap_or_else(|| scratch.0.join(PLAN));
+    let saved = file::Saved::open(&path).map_err(Error::disk)?;
+    let spool = scratch.0.join("spool");
+    let bodies = Bodies::new(super::load::readable(&saved.sources, &spool));
+    let gates = connections
+        .iter()
+        .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.requests)))
+        .collect();
+    online::ask(&saved, &bodies, &gates)
+        .await
+        .map_err(Error::disk)
 }
 
 /// Reads a manifest; warnings are shown, errors end the verb.

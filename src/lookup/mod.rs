@@ -1,4 +1,5 @@
-//! Asks a store which resource a conditional reference means, once for each.
+//! Asks a store which resource a conditional reference means, once for each; `online` asks what it holds of a whole plan,
+//! and `content` compares.
 //!
 //! A conditional reference (`Practitioner?identifier=system|value`) to nothing in the plan can only mean what the store
 //! holds already. The standard lets stores resolve it in transactions only (<https://hl7.org/fhir/R4/http.html#trules>), so
@@ -11,6 +12,9 @@ use std::{
 
 use serde::Deserialize;
 use tokio::sync::OnceCell;
+
+pub mod content;
+pub mod online;
 
 use crate::{
     gate::{Failure, Gate},

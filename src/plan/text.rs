@@ -239,7 +239,7 @@ fn references(out: &mut String, target: &str, found: &References) {
 }
 
 /// Renders a plan for machines.
-pub fn json(header: &Header, summary: &Summary) -> String {
+pub fn json(header: &Header, summary: &Summary) -> serde_json::Value {
     let loads: Vec<_> = header
         .loads
         .iter()
@@ -283,7 +283,7 @@ pub fn json(header: &Header, summary: &Summary) -> String {
             )
         })
         .collect();
-    let plan = json!({
+    json!({
         "plan": super::VERSION,
         "name": header.name,
         "created": header.created,
@@ -294,8 +294,7 @@ pub fn json(header: &Header, summary: &Summary) -> String {
         "sent": summary.sent(),
         "references": summary.references,
         "warnings": summary.warnings,
-    });
-    format!("{plan:#}")
+    })
 }
 
 /// Returns where a store is, for people; never a query.

@@ -3,5 +3,6 @@
 mod bed;
 mod load;
 mod messages;
+mod online;
 mod quickstart;
 mod references;
