@@ -8,29 +8,7 @@ use std::collections::HashMap;
 use super::json::{Json, Object};
 use super::kind::{is_id, kind};
 use super::reply::Refusal;
-
-/// Names of R4's elements of type uri, url, oid and uuid that can point at a resource. Without the definitions of all
-/// types a name stands for its type; only a value that equals an entry's `fullUrl` is touched, and a name that is
-/// a plain string or a canonical somewhere else is not in the list unless such a value makes no sense there.
-const LINKS: [&str; 17] = [
-    "address",
-    "authority",
-    "definition",
-    "endpoint",
-    "implicitRules",
-    "instantiatesUri",
-    "policy",
-    "reference",
-    "source",
-    "sourceUri",
-    "target",
-    "targetUri",
-    "uri",
-    "url",
-    "valueOid",
-    "valueUri",
-    "valueUuid",
-];
+use crate::fhir::reference::LINKS;
 
 /// What the entries of a transaction became.
 #[derive(Debug, Default)]

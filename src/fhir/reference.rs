@@ -7,6 +7,29 @@ use super::types::is_resource_type;
 /// The longest id (<https://hl7.org/fhir/R4/datatypes.html#id>).
 const LONGEST_ID: usize = 64;
 
+/// Names of R4's elements of type uri, url, oid and uuid that can point at a resource
+/// (<https://hl7.org/fhir/R4/http.html#trules>). Without the definitions of all types a name stands for its type; a name
+/// that is a plain string or a canonical somewhere else is in the list only where a resource makes no sense there.
+pub const LINKS: [&str; 17] = [
+    "address",
+    "authority",
+    "definition",
+    "endpoint",
+    "implicitRules",
+    "instantiatesUri",
+    "policy",
+    "reference",
+    "source",
+    "sourceUri",
+    "target",
+    "targetUri",
+    "uri",
+    "url",
+    "valueOid",
+    "valueUri",
+    "valueUuid",
+];
+
 /// How a reference names its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form<'a> {

@@ -575,7 +575,7 @@ impl Arrangement<'_> {
             return Some(unread);
         };
         let found = scanner.scan(&bytes).ok()?;
-        let part = found.references.get(ordinal as usize)?.part;
+        let part = found.place_of(&bytes, ordinal)?;
         let text = part.text(&bytes);
         let to = match reference::classify(&text) {
             // What is asked for is content (design §10).

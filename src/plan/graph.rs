@@ -13,8 +13,12 @@ use super::{
     key::{Keys, Wanted, base_of},
 };
 use crate::{
-    event::LoadId, fhir::reference::is_id, manifest::Duplicates, record::Interaction,
-    source::Found, target::Endpoint,
+    event::LoadId,
+    fhir::{reference::is_id, scan::LINK},
+    manifest::Duplicates,
+    record::Interaction,
+    source::Found,
+    target::Endpoint,
 };
 
 /// A record of the graph, by the order in which it was found.
@@ -181,7 +185,9 @@ const STATE_NODE: u32 = 3 << 26;
 const STATE_KNOWN: u32 = 4 << 26;
 const STATE_DANGLING: u32 = 5 << 26;
 const STATE_AMBIGUOUS: u32 = 6 << 26;
-/// The most references of one record: what is left of the mark.
+/// A link that leads nowhere: it was no reference.
+const STATE_NOTHING: u32 = 7 << 26;
+/// What is left of the mark: the place of a reference, as [`crate::fhir::Scanned::place_of`] has it.
 const ORDINALS: u32 = (1 << 26) - 1;
 
 /// The Bundle whose entries are coming.
@@ -355,10 +361,13 @@ impl Graph {
     fn references(&mut self, target: u16, found: &Found<'_>, full_url: Option<&str>) {
         let own = self.bases.get(target as usize).and_then(Option::as_deref);
         let base = full_url.and_then(base_of);
-        for (ordinal, reference) in (0..ORDINALS).zip(&found.scanned.references) {
-            let text = reference.part.text(found.bytes);
+        for (ordinal, part) in found.scanned.places(found.bytes) {
+            let is_reference = ordinal < LINK;
+            let text = part.text(found.bytes);
             let (key, mark) = match self.keys.wanted(target, &text, base, own) {
                 Wanted::Nothing => continue,
+                // What is no reference leads to a record, or is none of ours.
+                Wanted::Search | Wanted::Identifier(_) if !is_reference => continue,
                 Wanted::Search => (0, STATE_SEARCH),
                 Wanted::Identifier(key) => (key, STATE_IDENTIFIER),
                 Wanted::Record {
@@ -372,6 +381,7 @@ impl Graph {
                         bundle.local.push((at, local));
                     }
                     let flag = |is: bool, bit: u32| if is { bit } else { 0 };
+                    let here = here && is_reference;
                     let mark = STATE_GLOBAL | flag(versioned, VERSIONED) | flag(here, HERE);
                     (global, mark)
                 }
@@ -446,6 +456,9 @@ impl Graph {
                 },
                 other => (other, *wanted),
             };
+            // What leads nowhere was no link.
+            let is_lost = !matches!(state, STATE_NODE | STATE_KNOWN) && *mark & ORDINALS >= LINK;
+            let state = if is_lost { STATE_NOTHING } else { state };
             *wanted = node;
             *mark = (*mark & !STATE) | state;
         }
@@ -501,25 +514,30 @@ impl Graph {
             .map_or(self.wanted.len(), |next| next.references as usize);
         let wanted = self.wanted.get(start..end).unwrap_or_default();
         let marks = self.marks.get(start..end).unwrap_or_default();
-        wanted.iter().zip(marks).map(|(&wanted, &mark)| {
-            let number = u32::try_from(wanted).unwrap_or(NONE);
-            Edge {
-                ordinal: mark & ORDINALS,
-                versioned: mark & VERSIONED != 0,
-                came: match mark & STATE {
-                    STATE_NODE => Came::Record {
-                        node: number,
-                        native: mark & NATIVE != 0,
+        let is_edge = |(_, mark): &(&u64, &u32)| **mark & STATE != STATE_NOTHING;
+        wanted
+            .iter()
+            .zip(marks)
+            .filter(is_edge)
+            .map(|(&wanted, &mark)| {
+                let number = u32::try_from(wanted).unwrap_or(NONE);
+                Edge {
+                    ordinal: mark & ORDINALS,
+                    versioned: mark & VERSIONED != 0,
+                    came: match mark & STATE {
+                        STATE_NODE => Came::Record {
+                            node: number,
+                            native: mark & NATIVE != 0,
+                        },
+                        STATE_KNOWN => Came::Known(number),
+                        STATE_AMBIGUOUS => Came::Ambiguous,
+                        STATE_SEARCH => Came::Search,
+                        _ => Came::Dangling {
+                            here: mark & HERE != 0,
+                        },
                     },
-                    STATE_KNOWN => Came::Known(number),
-                    STATE_AMBIGUOUS => Came::Ambiguous,
-                    STATE_SEARCH => Came::Search,
-                    _ => Came::Dangling {
-                        here: mark & HERE != 0,
-                    },
-                },
-            }
-        })
+                }
+            })
     }
 
     /// Returns the records that a record needs to be there before it.

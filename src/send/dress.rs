@@ -104,7 +104,7 @@ impl Dresser {
             .scan(resource.of(&bytes))
             .map_err(|_| self.changed(step))?;
         let searches = wanted().filter_map(|link| {
-            let part = found.references.get(link.reference as usize)?.part;
+            let part = found.place_of(resource.of(&bytes), link.reference)?;
             let text = part.text(resource.of(&bytes));
             match classify(&text) {
                 Form::Conditional {
@@ -162,15 +162,15 @@ impl Dresser {
                     None => continue,
                 },
             };
-            let Some(reference) = found.references.get(link.reference as usize) else {
+            let Some(place) = found.place_of(body, link.reference) else {
                 return Err(self.changed(step));
             };
-            let old = reference.part.text(body);
+            let old = place.text(body);
             let new = self.rewritten(step.load, &old, &to);
             if new != old {
                 let part = Part {
-                    start: resource.start + reference.part.start,
-                    end: resource.start + reference.part.end,
+                    start: resource.start + place.start,
+                    end: resource.start + place.end,
                 };
                 edits.push((part, escape(&new).into_owned()));
             }

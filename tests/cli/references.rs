@@ -522,3 +522,73 @@ fn the_plan_says_what_the_store_refuses() {
         .sum();
     assert_eq!(total, plan["records"].as_u64().unwrap());
 }
+
+/// What FHIR's transaction rules rewrite besides references: URLs of attachments and links in the narrative.
+#[test]
+fn links_that_are_no_references_hold_too() {
+    let bed = Bed::new();
+    let lines = [
+        r#"{"resourceType":"DocumentReference","id":"d","status":"current","text":{"status":"generated","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">of <a href=\"Patient/p\">Patient/p</a>, <a href='https://elsewhere.example/Patient/p'>not</a></div>"},"subject":{"reference":"Patient/p"},"content":[{"attachment":{"url":"Binary/scan"}},{"attachment":{"url":"https://elsewhere.example/Binary/scan"}},{"attachment":{"url":"Binary/gone"}}]}"#,
+        r#"{"resourceType":"Binary","id":"scan","contentType":"text/plain","data":"aGk="}"#,
+        r#"{"resourceType":"Patient","id":"p"}"#,
+    ];
+    bed.write("l.ndjson", &lines.join("\n"));
+    bed.write("m.yaml", &format!("{HEAD}      - l.ndjson\n"));
+    bed.run(&["load", "m.yaml"]).exits(0);
+    let kinds = ["DocumentReference", "Binary", "Patient"].map(str::to_owned);
+    let store = store(&bed, &kinds);
+    let id = |kind: &str| store.keys().find(|name| name.starts_with(kind)).unwrap();
+    let document = &store[id("DocumentReference")];
+    assert_eq!(document["subject"]["reference"], id("Patient").as_str());
+    let url = |at: usize| {
+        document["content"][at]["attachment"]["url"]
+            .as_str()
+            .unwrap()
+    };
+    assert_eq!(url(0), id("Binary"));
+    assert_eq!(url(1), "https://elsewhere.example/Binary/scan");
+    assert_eq!(url(2), "Binary/gone");
+    let div = document["text"]["div"].as_str().unwrap();
+    let expected = format!(
+        "of <a href=\"{}\">Patient/p</a>, <a href='https://elsewhere.example/Patient/p'>not</a>",
+        id("Patient")
+    );
+    assert!(div.contains(&expected), "{div}");
+}
+
+/// A run that is cut short goes on with the ids that its records got before.
+#[test]
+fn a_resumed_run_knows_what_has_arrived() {
+    let Some(folder) = data::set("synthea-r4-2021-smoke") else {
+        return;
+    };
+    let folder = folder.join("ndjson");
+    let bed = Bed::new();
+    let text = format!("{HEAD}{}", files(&folder, &["Prov*", "Obs*", "*"]));
+    // Slow enough to be caught in the middle.
+    let text = text.replace(
+        "local: store }",
+        "local: store, rate: 900/s, concurrency: 4 }",
+    );
+    bed.write("m.yaml", &text);
+    let mut child = bed
+        .command(&["load", "m.yaml", "--progress", "none"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let before = bed.report();
+    let created = before["outcomes"]["created"].as_u64().unwrap();
+    assert!((1..3209).contains(&created), "{created}");
+    let run = bed.newest_run();
+    let _ = bed.run(&["resume", run.to_str().unwrap()]).exits(0);
+    assert_eq!(bed.count("created"), 3209);
+    expect_equal(&bed, &Source::read(&[folder]));
+}

@@ -11,8 +11,16 @@ use memchr::memmem;
 use super::{
     Part, SyntaxError,
     json::{Fault, MAX_DEPTH, Machine, Visit},
-    path,
+    narrative, path,
+    reference::LINKS,
 };
+
+/// From this number on, places are links that are no references.
+pub const LINK: u32 = 1 << 24;
+/// From this number on, places stand in the narrative.
+pub const NARRATIVE: u32 = 1 << 25;
+/// No place has this number.
+const END: u32 = 1 << 26;
 
 /// The text is valid JSON, but no object.
 pub const NOT_AN_OBJECT: &str = "not a JSON object";
@@ -32,6 +40,9 @@ pub struct Scanned {
     pub references: Vec<Reference>,
     /// The ids of the resources in `contained`, in order; those without an id are left out.
     pub contained: Vec<Part>,
+    /// String members that can lead to a record without being references (`Attachment.url`, `valueUri`, …): those
+    /// that begin like a URN or a type. In order.
+    pub links: Vec<Part>,
     /// The text of `text.div`.
     pub div: Option<Part>,
     /// Whether `text.div` holds `href=` or `src=`.
@@ -58,6 +69,39 @@ impl Scanned {
             .collect()
     }
 
+    /// Returns every place where a reference to a record can stand, with its number: the references, from 0; other
+    /// links, from [`LINK`]; those of the narrative, from [`NARRATIVE`].
+    pub fn places<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (u32, Part)> + 'a {
+        let references = self.references.iter().map(|reference| reference.part);
+        let narrative = self.div.filter(|_| self.div_links).into_iter();
+        let narrative = narrative.flat_map(move |div| {
+            let inside = move |part: Part| Part {
+                start: div.start + part.start,
+                end: div.start + part.end,
+            };
+            narrative::links(div.of(bytes)).into_iter().map(inside)
+        });
+        (0..LINK)
+            .zip(references)
+            .chain((LINK..NARRATIVE).zip(self.links.iter().copied()))
+            .chain((NARRATIVE..END).zip(narrative))
+    }
+
+    /// Returns the place of a number that [`Scanned::places`] gave.
+    pub fn place_of(&self, bytes: &[u8], number: u32) -> Option<Part> {
+        match number {
+            ..LINK => self
+                .references
+                .get(number as usize)
+                .map(|reference| reference.part),
+            LINK..NARRATIVE => self.links.get((number - LINK) as usize).copied(),
+            _ => self
+                .places(bytes)
+                .find(|(found, _)| *found == number)
+                .map(|(_, part)| part),
+        }
+    }
+
     fn clear(&mut self) {
         let Self {
             whole,
@@ -66,6 +110,7 @@ impl Scanned {
             identifiers,
             references,
             contained,
+            links,
             div,
             div_links,
         } = self;
@@ -75,6 +120,7 @@ impl Scanned {
         identifiers.clear();
         references.clear();
         contained.clear();
+        links.clear();
         *div = None;
         *div_links = false;
     }
@@ -185,6 +231,7 @@ enum Slot {
     ContainedId,
     Text,
     Div,
+    Link,
 }
 
 /// What an open object or array is.
@@ -230,6 +277,12 @@ impl Collector {
     }
 }
 
+/// Tells whether a member of this name is one of [`LINKS`]. Its length is looked at first: most members have another name.
+fn is_link(name: &[u8]) -> bool {
+    matches!(name.len(), 3 | 6..=9 | 10 | 13 | 15)
+        && LINKS.iter().any(|link| link.as_bytes() == name)
+}
+
 fn twice(slot: Slot) -> &'static str {
     match slot {
         Slot::Reference => "`reference` occurs twice",
@@ -241,7 +294,7 @@ fn twice(slot: Slot) -> &'static str {
         Slot::Contained => "`contained` occurs twice",
         Slot::Text => "`text` occurs twice",
         Slot::Div => "`div` occurs twice",
-        Slot::Root | Slot::Other | Slot::Extension => "a member occurs twice",
+        Slot::Root | Slot::Other | Slot::Extension | Slot::Link => "a member occurs twice",
     }
 }
 
@@ -272,10 +325,13 @@ impl Visit for Collector {
             (b"id", Role::Contained) => Slot::ContainedId,
             (b"system", Role::Identifier) => Slot::System,
             (b"value", Role::Identifier) => Slot::Value,
+            // The two that are frequent, and the rest by the list.
+            (b"url" | b"valueUri", _) => Slot::Link,
+            (name, _) if is_link(name) => Slot::Link,
             _ => Slot::Other,
         };
         self.slot = slot;
-        if !matches!(slot, Slot::Other | Slot::Extension) {
+        if !matches!(slot, Slot::Other | Slot::Extension | Slot::Link) {
             let bit = 1 << slot as u16;
             if frame.seen & bit != 0 {
                 return Err(twice(slot));
@@ -309,6 +365,11 @@ impl Visit for Collector {
                     identifier.value = Some(part);
                 }
             }
+            // URLs of the web are many (every extension has one) and lead to no record.
+            Slot::Link => match part.of(bytes).first() {
+                Some(b'u' | b'A'..=b'Z') => self.found.links.push(part),
+                _ => {}
+            },
             Slot::ContainedId => self.found.contained.push(part),
             Slot::Div => {
                 let div = part.of(bytes);
