@@ -1,3 +1,5 @@
 //! Tests over real sockets against the embedded local store.
 
+mod bed;
+mod integrity;
 mod store;
