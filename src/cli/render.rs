@@ -70,6 +70,17 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic) -> String {
         (None, _) => {}
     }
     let hint = Level::HELP.with_name("hint");
+    if diagnostic.place.is_none() {
+        // Without a place there is no margin that the hints could hang on.
+        let hints = diagnostic.hints.iter().map(|text| {
+            let title = hint.clone().primary_title(text.as_str());
+            renderer.render(&[Group::with_title(title)])
+        });
+        let lines: Vec<String> = std::iter::once(renderer.render(&[group]))
+            .chain(hints)
+            .collect();
+        return lines.join("\n");
+    }
     for text in &diagnostic.hints {
         group = group.element(hint.clone().message(text.as_str()));
     }
@@ -111,23 +122,22 @@ mod tests {
                 .hint("second"),
             Diagnostic::error("no place").hint("do it"),
         ];
-        insta::assert_snapshot!(render(&diagnostics, false), @r#"
-    error: no place
-     |
-     = hint: do it
+        insta::assert_snapshot!(render(&diagnostics, false), @"
+        error: no place
+        hint: do it
 
-    error: größe is wrong
-     --> m.yaml:2:9
-      |
-    2 | größe:  blau # x
-      |         ^^^^
-      |
-      = hint: first
-      = hint: second
+        error: größe is wrong
+         --> m.yaml:2:9
+          |
+        2 | größe:  blau # x
+          |         ^^^^
+          |
+          = hint: first
+          = hint: second
 
-    warning: later
-    --> m.yaml:12:3
-    "#);
+        warning: later
+        --> m.yaml:12:3
+        ");
         assert_eq!(count(&diagnostics).as_deref(), Some("2 errors, 1 warning"));
         assert_eq!(count(&[]), None);
         assert!(render(&diagnostics, true).contains("\u{1b}["));

@@ -113,6 +113,14 @@ async fn of_store(
             status,
         }),
         401 => Err(unauthorized()),
+        500.. => Err(Error::Refused {
+            what: format!(
+                "the server answered {status} when asked for {}",
+                name.display()
+            ),
+            hint: "the service has trouble of its own; try again in a while".to_owned(),
+            status,
+        }),
         _ => Err(not_a_store(status, name)),
     }
 }
@@ -192,6 +200,22 @@ async fn of_capabilities(gate: &Gate, requests: &Requests) -> Result<Facts, Erro
             return Err(Error::Refused {
                 what: "the server does not let these credentials in (403)".to_owned(),
                 hint: "check `auth`, and what the user may do there".to_owned(),
+                status,
+            });
+        }
+        300..400 => {
+            return Err(Error::Refused {
+                what: format!("the server sends elsewhere ({status}) when asked for its metadata"),
+                hint: "redirects are not followed; write the address that it leads to as `url`"
+                    .to_owned(),
+                status,
+            });
+        }
+        500.. => {
+            return Err(Error::Refused {
+                what: format!("the server answered {status} when asked for its metadata"),
+                hint: "the server has trouble of its own; try again when it is well, or ask who runs it"
+                    .to_owned(),
                 status,
             });
         }

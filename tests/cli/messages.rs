@@ -87,3 +87,148 @@ fn usage_is_clap_s() {
     bed.run(&["generate", "schema"]).exits(0);
     bed.run(&["generate", "completions", "bash"]).exits(0);
 }
+
+/// A server that answers every request with the same, as bytes of HTTP.
+struct Always {
+    address: std::net::SocketAddr,
+}
+
+impl Always {
+    fn says(status: &str, headers: &str, body: &str) -> Self {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}",
+            body.len()
+        );
+        // The thread ends with the process of the tests.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut buffer = [0; 16 * 1024];
+                let _ = stream.read(&mut buffer);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Self { address }
+    }
+
+    fn fhir(&self) -> String {
+        format!("{{ fhir: {{ url: \"http://{}/r4\" }} }}", self.address)
+    }
+
+    fn google(&self) -> String {
+        format!(
+            "{{ google: {{ endpoint: \"http://{}\", project: p, location: l, dataset: d, fhir_store: s }}, auth: none }}",
+            self.address
+        )
+    }
+}
+
+/// What a load at a target says, with the port left out.
+fn said(server: &Always, target: &str) -> String {
+    let ran = bed(target).run(&["load", "m.yaml"]).exits(4);
+    assert!(ran.out.is_empty(), "{}", ran.out);
+    ran.err.replace(&server.address.port().to_string(), "PORT")
+}
+
+#[test]
+fn a_forbidden_store_names_the_role_that_is_missing() {
+    let server = Always::says(
+        "403 Forbidden",
+        "",
+        r#"{"error":{"code":403,"message":"Anna Lindqvist","status":"PERMISSION_DENIED"}}"#,
+    );
+    insta::assert_snapshot!(said(&server, &server.google()), @"
+    error: target `t`: no access to the FHIR store projects/p/locations/l/datasets/d/fhirStores/s, or it does not exist
+    hint: the credentials need roles/healthcare.fhirResourceEditor on the dataset; check also that the names are right
+    ");
+    let server = Always::says("403 Forbidden", "", "<html>Anna Lindqvist</html>");
+    insta::assert_snapshot!(said(&server, &server.fhir()), @"
+    error: target `t`: the server does not let these credentials in (403)
+    hint: check `auth`, and what the user may do there
+    ");
+}
+
+#[test]
+fn a_store_that_is_not_there_says_how_it_comes_to_be() {
+    let server = Always::says(
+        "404 Not Found",
+        "",
+        r#"{"error":{"code":404,"message":"x","status":"NOT_FOUND"}}"#,
+    );
+    insta::assert_snapshot!(said(&server, &server.google()), @"
+    error: target `t`: there is no FHIR store projects/p/locations/l/datasets/d/fhirStores/s
+    hint: check project, location, dataset and store, or let `ensure: true` create it
+    ");
+    let server = Always::says("404 Not Found", "", "no such page");
+    insta::assert_snapshot!(said(&server, &server.fhir()), @"
+    error: target `t`: the server answered 404 when asked for its metadata
+    hint: check the URL: it is the service base, the one under which `metadata` is found
+    ");
+}
+
+#[test]
+fn an_expired_token_is_told_from_a_missing_one() {
+    let server = Always::says("401 Unauthorized", "www-authenticate: Bearer\r\n", "");
+    let target = format!(
+        "{{ fhir: {{ url: \"http://{}/r4\" }}, auth: {{ bearer: {{ env: TOKEN }} }} }}",
+        server.address
+    );
+    let bed = bed(&target);
+    let ran = bed
+        .run_with(&[("TOKEN", "planted-token")], &["load", "m.yaml"])
+        .exits(4);
+    assert!(!ran.err.contains("planted-token"));
+    insta::assert_snapshot!(ran.err.replace(&server.address.port().to_string(), "PORT"), @"
+    error: target `t`: the server does not accept the credentials (401)
+    hint: check `auth`; a token may have expired
+    ");
+    insta::assert_snapshot!(said(&server, &server.fhir()), @"
+    error: target `t`: the server does not accept the credentials (401)
+    hint: check `auth`; a token may have expired
+    ");
+}
+
+#[test]
+fn what_is_no_fhir_server_is_said() {
+    let server = Always::says(
+        "200 OK",
+        "content-type: text/html\r\n",
+        "<html>Welcome</html>",
+    );
+    insta::assert_snapshot!(said(&server, &server.fhir()), @"
+    error: target `t`: what the server calls metadata is no CapabilityStatement
+    hint: check the URL: it is the service base, the one under which `metadata` is found
+    ");
+    let server = Always::says(
+        "302 Found",
+        "location: http://elsewhere.example/login\r\n",
+        "",
+    );
+    insta::assert_snapshot!(said(&server, &server.fhir()), @"
+    error: target `t`: the server sends elsewhere (302) when asked for its metadata
+    hint: redirects are not followed; write the address that it leads to as `url`
+    ");
+    let server = Always::says(
+        "500 Internal Server Error",
+        "retry-after: 0\r\n",
+        "<html>Anna Lindqvist</html>",
+    );
+    insta::assert_snapshot!(said(&server, &server.fhir()), @"
+    error: target `t`: the server answered 500 when asked for its metadata
+    hint: the server has trouble of its own; try again when it is well, or ask who runs it
+    ");
+}
+
+#[test]
+fn a_host_that_is_none_is_said() {
+    let ran = bed("{ fhir: { url: \"http://no-such-host.invalid/r4\" } }")
+        .run(&["load", "m.yaml"])
+        .exits(4);
+    insta::assert_snapshot!(ran.err, @"
+    error: target `t`: the name of no-such-host.invalid:80 cannot be resolved
+    hint: check the address, and that the server is running and can be reached from here
+    ");
+}

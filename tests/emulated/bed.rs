@@ -8,7 +8,6 @@ use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use stoker::emulator::{Opened, Options, Server, open};
 
-
 pub(super) const DATASETS: &str = "v1/projects/p/locations/l/datasets";
 pub(super) const STORE: &str = "v1/projects/p/locations/l/datasets/d/fhirStores/f";
 
