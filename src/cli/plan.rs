@@ -22,6 +22,10 @@ use crate::{
 };
 
 /// Arguments of `stoker plan`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Debug, clap::Args)]
 pub(super) struct PlanArgs {
     /// The manifest

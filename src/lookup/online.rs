@@ -2,7 +2,7 @@
 //!
 //! Reads only. Nothing is kept but counts; how many records are asked about at a time is bounded by the gate's look-ups.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -74,7 +74,7 @@ const AT_A_TIME: usize = 64;
 pub async fn ask(
     plan: &Saved,
     bodies: &Bodies,
-    gates: &HashMap<String, (&Gate, &Requests)>,
+    gates: &BTreeMap<String, (&Gate, &Requests)>,
 ) -> Result<Vec<Online>, crate::plan::file::Error> {
     let lookups = Lookups::default();
     let mut loads = Vec::with_capacity(plan.header.loads.len());

@@ -203,7 +203,7 @@ async fn of_capabilities(gate: &Gate, requests: &Requests) -> Result<Facts, Erro
                 status,
             });
         }
-        300..400 => {
+        300..=399 => {
             return Err(Error::Refused {
                 what: format!("the server sends elsewhere ({status}) when asked for its metadata"),
                 hint: "redirects are not followed; write the address that it leads to as `url`"

@@ -366,10 +366,11 @@ impl Visit for Collector {
                 }
             }
             // URLs of the web are many (every extension has one) and lead to no record.
-            Slot::Link => match part.of(bytes).first() {
-                Some(b'u' | b'A'..=b'Z') => self.found.links.push(part),
-                _ => {}
-            },
+            Slot::Link => {
+                if let Some(b'u' | b'A'..=b'Z') = part.of(bytes).first() {
+                    self.found.links.push(part);
+                }
+            }
             Slot::ContainedId => self.found.contained.push(part),
             Slot::Div => {
                 let div = part.of(bytes);

@@ -1,0 +1,214 @@
+//! What the plan says and does about identities and references, through the binary.
+
+use serde_json::Value;
+
+use super::bed::Bed;
+
+const HEAD: &str = "version: 1\nname: t\ntargets: { t: { local: store } }\nloads:\n";
+
+fn plan(bed: &Bed) -> Value {
+    let ran = bed.run(&["plan", "--json", "m.yaml"]).exits(0);
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+#[test]
+fn a_reference_against_a_barrier_is_an_error() {
+    let bed = Bed::new();
+    bed.write(
+        "o.ndjson",
+        r#"{"resourceType":"Observation","id":"o","subject":{"reference":"Patient/p"}}"#,
+    );
+    bed.write("p.ndjson", r#"{"resourceType":"Patient","id":"p"}"#);
+    let loads = |after: &str| {
+        format!(
+            "{HEAD}  - {{ name: first, files: [o.ndjson] }}\n  - {{ name: second, files: [p.ndjson]{after} }}\n"
+        )
+    };
+    bed.write("m.yaml", &loads(", after: [first]"));
+    let ran = bed.run(&["load", "m.yaml"]).exits(2);
+    assert!(
+        ran.err.contains("o.ndjson:1 (load `first`) refers to")
+            && ran
+                .err
+                .contains("p.ndjson:1 (load `second`), which is loaded after it"),
+        "{}",
+        ran.err
+    );
+    // Without the barrier the order of the loads does not matter.
+    bed.write("m.yaml", &loads(""));
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 2);
+}
+
+#[test]
+fn the_manifest_decides_about_differing_copies() {
+    let bed = Bed::new();
+    let lines = [
+        r#"{"resourceType":"Patient","id":"p","active":true}"#,
+        r#"{"resourceType":"Patient","id":"p","active":false}"#,
+        r#"{"resourceType":"Patient","id":"p","active":true}"#,
+        r#"{"resourceType":"Observation","id":"o","subject":{"reference":"Patient/p"}}"#,
+    ];
+    bed.write("p.ndjson", &lines.join("\n"));
+    for (rule, created, duplicate) in [("first", 2, 2), ("last", 2, 2), ("ignore", 4, 0)] {
+        bed.write(
+            "m.yaml",
+            &format!("{HEAD}  - {{ name: l, files: [p.ndjson], interaction: create, duplicates: {rule} }}\n"),
+        );
+        let planned = plan(&bed);
+        assert_eq!(planned["loads"][0]["duplicates"], duplicate, "{rule}");
+        bed.run(&["load", "m.yaml"]).exits(0);
+        assert_eq!(
+            (bed.count("created"), bed.count("duplicate")),
+            (created, duplicate),
+            "{rule}"
+        );
+    }
+    bed.write(
+        "m.yaml",
+        &format!("{HEAD}  - {{ name: l, files: [p.ndjson], duplicates: error }}\n"),
+    );
+    let ran = bed.run(&["load", "m.yaml"]).exits(2);
+    assert!(
+        ran.err.contains("p.ndjson:1 and")
+            && ran
+                .err
+                .contains("p.ndjson:2 have the same identity, and differ"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn what_needs_the_unloadable_is_blocked_by_the_plan() {
+    let bed = Bed::new();
+    let lines = [
+        r#"{"resourceType":"Observation","id":"o","hasMember":[{"reference":"Observation/n"}]}"#,
+        r#"{"resourceType":"Observation","id":"n","subject":{"reference":"Patient/p"}}"#,
+        r#"{"resourceType":"Observation","id":"free"}"#,
+    ];
+    bed.write("o.ndjson", &lines.join("\n"));
+    bed.write("p.ndjson", r#"{"resourceType":"Patient","id":"p"}"#);
+    // It has no identifier of the system that identifies.
+    bed.write(
+        "m.yaml",
+        &format!("{HEAD}  - {{ name: o, files: [o.ndjson], interaction: create }}\n  - {{ name: p, files: [p.ndjson], interaction: conditional-create, identity: {{ Patient: [\"urn:mrn\"] }} }}\n"),
+    );
+    let planned = plan(&bed);
+    assert_eq!(
+        (&planned["unsupported"], &planned["sent"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(planned["loads"][0]["blocked"], 2);
+    let ran = bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(
+        (
+            bed.count("created"),
+            bed.count("blocked"),
+            bed.count("unsupported")
+        ),
+        (1, 2, 1)
+    );
+    assert!(
+        ran.out
+            .contains("it needs ./p.ndjson:1, which cannot be loaded"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_transaction_that_is_too_large_is_what_the_manifest_says() {
+    let bed = Bed::new();
+    let entries: Vec<String> = (0..4600)
+        .map(|n| {
+            let to = if n == 0 { 1 } else { 0 };
+            format!(
+                r#"{{"fullUrl":"urn:uuid:{n}","resource":{{"resourceType":"Patient","link":[{{"other":{{"reference":"urn:uuid:{to}"}},"type":"seealso"}}]}},"request":{{"method":"POST","url":"Patient"}}}}"#
+            )
+        })
+        .collect();
+    bed.write(
+        "b.json",
+        &format!(
+            r#"{{"resourceType":"Bundle","type":"transaction","entry":[{}]}}"#,
+            entries.join(",")
+        ),
+    );
+    let manifest =
+        |rule: &str| format!("{HEAD}  - {{ name: l, files: [b.json], transactions: {rule} }}\n");
+    bed.write("m.yaml", &manifest("refuse"));
+    assert_eq!(
+        plan(&bed)["loads"][0]["unsupported"]["transaction-too-large"],
+        4600
+    );
+    bed.write("m.yaml", &manifest("keep"));
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(bed.count("rejected"), 4600, "the store takes 4,500");
+    bed.write("m.yaml", &manifest("split"));
+    let planned = plan(&bed);
+    assert!(
+        planned["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("no longer all or nothing")
+    );
+    // The two that refer to each other go together, the rest in parts.
+    assert_eq!(planned["loads"][0]["cycles"], 1);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 4600);
+}
+
+#[test]
+fn a_saved_plan_holds_its_order_and_its_links() {
+    let bed = Bed::new();
+    let lines = [
+        r#"{"resourceType":"Observation","id":"o","subject":{"reference":"Patient/p"}}"#,
+        r#"{"resourceType":"Patient","id":"p"}"#,
+    ];
+    bed.write("p.ndjson", &lines.join("\n"));
+    bed.write(
+        "m.yaml",
+        &format!("{HEAD}  - {{ name: l, files: [p.ndjson], interaction: create }}\n"),
+    );
+    bed.run(&["plan", "m.yaml", "--out", "saved.plan"]).exits(0);
+    bed.run(&["load", "saved.plan"]).exits(0);
+    assert_eq!(bed.count("created"), 2);
+    bed.write("p.ndjson", &lines.join("\n").replace("\"o\"", "\"x\""));
+    let ran = bed.run(&["load", "saved.plan"]).exits(2);
+    assert!(
+        ran.err
+            .contains("p.ndjson has changed since the plan was made"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn versions_are_stripped_or_kept() {
+    let bed = Bed::new();
+    let lines = [
+        r#"{"resourceType":"Patient","id":"p"}"#,
+        r#"{"resourceType":"Observation","id":"o","subject":{"reference":"Patient/p/_history/3"}}"#,
+    ];
+    bed.write("p.ndjson", &lines.join("\n"));
+    let manifest = |rule: &str| {
+        format!(
+            "{HEAD}  - {{ name: l, files: [p.ndjson], interaction: create, versioned: {rule} }}\n"
+        )
+    };
+    bed.write("m.yaml", &manifest("keep"));
+    // The store has given it another version, so one that is kept leads nowhere.
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("created"), bed.count("rejected")), (1, 1));
+    bed.write("m.yaml", &manifest("strip"));
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(
+        ran.out
+            .contains("1  name a version, which the store assigns anew"),
+        "{}",
+        ran.out
+    );
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 2);
+}
