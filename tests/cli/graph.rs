@@ -122,7 +122,7 @@ fn a_transaction_that_is_too_large_is_what_the_manifest_says() {
     let bed = Bed::new();
     let entries: Vec<String> = (0..4600)
         .map(|n| {
-            let to = if n == 0 { 1 } else { 0 };
+            let to = i32::from(n == 0);
             format!(
                 r#"{{"fullUrl":"urn:uuid:{n}","resource":{{"resourceType":"Patient","link":[{{"other":{{"reference":"urn:uuid:{to}"}},"type":"seealso"}}]}},"request":{{"method":"POST","url":"Patient"}}}}"#
             )

@@ -40,9 +40,9 @@ async fn what_is_referred_to_must_be_there() {
         json!({"resourceType": "Observation", "id": id, "subject": {"reference": "Patient/gone"}});
     let path = format!("Observation/{id}");
     bed.fhir("PUT", &path, &changed.to_string()).await.is(400);
-    let patch = r#"[{"op":"add","path":"/subject","value":{"reference":"Patient/gone"}}]"#;
+    let change = r#"[{"op":"add","path":"/subject","value":{"reference":"Patient/gone"}}]"#;
     let header = ("content-type", "application/json-patch+json");
-    bed.fhir_with("PATCH", &path, header, patch).await.is(400);
+    bed.fhir_with("PATCH", &path, header, change).await.is(400);
     assert_eq!(bed.total("Observation").await, 3);
 }
 

@@ -1,7 +1,5 @@
 //! The embedded local store, driven over real sockets.
 
-#![expect(clippy::needless_pass_by_value, reason = "`json!` makes values")]
-
 use super::bed::{Answer, Bed, DATASETS, STORE, bundle, entry, options, started};
 use std::time::Duration;
 
