@@ -1,10 +1,11 @@
-//! The rules across loads: names are unique, targets and predecessors exist, and nothing waits for itself.
+//! The rules across loads: names are unique, targets and predecessors exist, nothing waits for itself, and no Bundle
+//! is larger than its target's rate allows.
 
 use super::{
-    LoadSettings,
-    document::Spot,
+    LoadSettings, TargetSettings,
+    document::{Spot, Value},
     load::Draft,
-    read::{Parts, already},
+    read::{Parts, already, over},
     reader::{Reader, Text, get, nearest},
 };
 use crate::diagnostic::Diagnostic;
@@ -13,6 +14,7 @@ use crate::diagnostic::Diagnostic;
 pub(super) fn loads(
     reader: &mut Reader<'_>,
     parts: &Parts,
+    settings: &[TargetSettings],
     mut drafts: Vec<Draft>,
 ) -> Vec<LoadSettings> {
     names(reader, &drafts);
@@ -23,6 +25,7 @@ pub(super) fn loads(
         predecessors(reader, &drafts);
     }
     cycles(reader, &drafts);
+    rates(reader, parts, settings, &drafts);
     drafts.into_iter().map(|draft| draft.settings).collect()
 }
 
@@ -104,6 +107,48 @@ fn targets(reader: &mut Reader<'_>, parts: &Parts, drafts: &mut [Draft]) {
             }
         }
     }
+}
+
+/// Holds the Bundles that loads ask for against the rates of their targets (design §4).
+fn rates(reader: &mut Reader<'_>, parts: &Parts, targets: &[TargetSettings], drafts: &[Draft]) {
+    for draft in drafts {
+        let name = &draft.settings.target;
+        let target = targets.iter().find(|target| target.name == *name);
+        let (Some(spot), Some(wanted), Some(target)) =
+            (draft.max_entries, draft.settings.bundle.max_entries, target)
+        else {
+            continue;
+        };
+        let Some(most) = target.rate_entries().filter(|most| wanted.get() > *most) else {
+            continue;
+        };
+        let message = format!(
+            "`max_entries` is above a tenth of the rate of the target `{name}`: at most {most}"
+        );
+        let mut diagnostic = Diagnostic::error(message);
+        if let Some(place) = rate_spot(parts, name) {
+            diagnostic = diagnostic.hint(format!(
+                "the rate is set at {}:{}:{}",
+                reader.file(place).display(),
+                place.line,
+                place.column
+            ));
+        }
+        reader.report(
+            spot,
+            diagnostic.hint(
+                "make `max_entries` smaller or raise the rate; a Bundle costs as much as its entries",
+            ),
+        );
+    }
+}
+
+/// Finds where the rate of a target is set: by itself, or by the defaults.
+fn rate_spot(parts: &Parts, target: &str) -> Option<Spot> {
+    let Value::Map(own) = get(&parts.targets, target).map(|node| &node.value)? else {
+        return None;
+    };
+    get(&over(own, &parts.target_defaults), "rate").map(|node| node.spot)
 }
 
 fn list(names: &[&str]) -> String {

@@ -28,6 +28,8 @@ pub(super) struct Draft {
     pub(super) spot: Spot,
     pub(super) target: Option<Text>,
     pub(super) after: Vec<Text>,
+    /// Where the entries of its Bundles are bounded.
+    pub(super) max_entries: Option<Spot>,
 }
 
 /// What a load and the defaults of loads share.
@@ -105,21 +107,34 @@ fn bundle(reader: &mut Reader<'_>, node: &Node) -> BundleSettings {
     let Some(entries) = reader.map("bundle", node, Some(schema::BundleSettings::KEYS)) else {
         return BundleSettings::default();
     };
-    let settings = BundleSettings {
+    let mut settings = BundleSettings {
         kind: get(entries, "type").and_then(|node| reader.word("type", node, &BUNDLES)),
         max_entries: get(entries, "max_entries")
             .and_then(|node| reader.number("max_entries", node, &(1..=u64::from(u32::MAX))))
             .and_then(|number| u32::try_from(number).ok()?.try_into().ok()),
-        max_bytes: get(entries, "max_bytes")
-            .and_then(|node| reader.unit("max_bytes", node, str::parse::<ByteSize>)),
+        max_bytes: get(entries, "max_bytes").and_then(|node| {
+            let size = reader.unit("max_bytes", node, str::parse::<ByteSize>)?;
+            if size.0 == 0 {
+                let message = "`max_bytes` must be more than nothing";
+                reader.report(node.spot, Diagnostic::error(message).hint("write `10 MB`"));
+            }
+            Some(size)
+        }),
     };
-    let sized = settings.max_entries.is_some() || settings.max_bytes.is_some();
-    if settings.kind == Some(BundleChoice::None) && sized {
-        reader.report(
-            node.spot,
-            Diagnostic::warning("`max_entries` and `max_bytes` have no effect with `type: none`")
-                .hint("leave them out, or let records travel in a `batch`"),
-        );
+    if settings.kind == Some(BundleChoice::None) {
+        let sizes = ["max_entries", "max_bytes"];
+        for entry in entries {
+            if sizes.contains(&entry.key.as_str()) {
+                reader.report(
+                    entry.key_spot,
+                    Diagnostic::warning(format!("`{}` has no effect with `type: none`", entry.key))
+                        .hint("leave it out, or let records travel in a `batch`"),
+                );
+            }
+        }
+        // What has no effect is not held against a limit later on either.
+        settings.max_entries = None;
+        settings.max_bytes = None;
     }
     settings
 }
@@ -230,12 +245,21 @@ pub(super) fn load(
             transactions: basics.transactions,
             duplicates: basics.duplicates,
             versioned: basics.versioned,
-            known: basics.known.into_iter().chain(run_known.to_vec()).collect(),
+            known: [basics.known.as_slice(), run_known].concat(),
         },
         spot: name.as_ref().map_or(node.spot, |name| name.spot),
         name,
         target: basics.target,
         after,
+        max_entries: basics
+            .bundle
+            .max_entries
+            .and(get(&entries, "bundle"))
+            .and_then(|node| match &node.value {
+                Value::Map(bundle) => get(bundle, "max_entries"),
+                _ => None,
+            })
+            .map(|node| node.spot),
     })
 }
 

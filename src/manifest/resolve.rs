@@ -40,7 +40,7 @@ pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> M
         .iter()
         .filter_map(|node| load(reader, node, &parts.load_defaults, &known))
         .collect();
-    let loads = check::loads(reader, parts, drafts);
+    let loads = check::loads(reader, parts, &targets, drafts);
     Manifest {
         name,
         path: path.to_owned(),

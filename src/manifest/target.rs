@@ -35,6 +35,10 @@ const DEFAULT_RETRY: Retry = Retry {
 /// Longer than a restart of a store takes, shorter than a person's patience with a run that stands still.
 const DEFAULT_GIVE_UP_AFTER: Duration = Duration::from_mins(10);
 
+/// The part of what a rate allows in its window that one Bundle may have, so that it does not use up the window at
+/// once (design §4).
+const RATE_PART: u32 = 10;
+
 /// Headers that are Stoker's, or the connection's, to set.
 const OWN_HEADERS: [&str; 8] = [
     "host",
@@ -107,6 +111,12 @@ pub(super) fn settings_of_defaults(reader: &mut Reader<'_>, defaults: &[Entry]) 
 }
 
 impl TargetSettings {
+    /// Returns how many entries a Bundle that Stoker fills may have under the rate; none where there is no rate.
+    pub fn rate_entries(&self) -> Option<u32> {
+        let rate = self.rate?;
+        Some((rate.amount.get() / RATE_PART).max(1))
+    }
+
     /// Returns the settings of a target of which only the store and the credentials are given.
     pub fn new(name: &str, store: Store, auth: Auth) -> Self {
         Self {

@@ -1,10 +1,13 @@
 //! Valid manifests, and what they come to.
 
-use std::{path::Path, time::Duration};
+use std::{num::NonZeroU32, path::Path, time::Duration};
 
 use stoker::{
     diagnostic::Severity,
-    manifest::{self, Auth, Manifest, Store},
+    manifest::{
+        self, Auth, BundleChoice, BundleSettings, Duplicates, Manifest, Store, Transactions,
+        Versioned,
+    },
     unit::ByteSize,
 };
 
@@ -570,6 +573,65 @@ fn a_byte_order_mark_and_foreign_line_ends_are_no_matter() {
     let (manifest, _) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
     let place = &manifest.loads[0].files[1].place;
     assert_eq!((place.1, place.2), (5, 27));
+}
+
+#[test]
+fn bundles_and_references_take_defaults_variables_and_merge_keys() {
+    let text = r#"
+version: 1
+known: "${RUN:-earlier}"
+targets: { a: { local: s } }
+defaults:
+  load:
+    bundle: { type: "${TYPE:-transaction}", max_entries: "${ENTRIES:-7}", max_bytes: "${BYTES:-1 MB}" }
+    duplicates: last
+    versioned: keep
+loads:
+  - { name: theirs, files: x }
+  - { name: own, files: y, bundle: { max_entries: 8 }, versioned: strip, known: earlier/ids.ndjson }
+  - &refusing { name: refusing, files: z, transactions: refuse, duplicates: "${TWICE:-error}" }
+  - { <<: *refusing, name: merged, bundle: "${SHORT:-none}" }
+"#;
+    let path = Path::new("tests/data/valid/m.yaml");
+    let (manifest, warnings) = manifest::read_text(text, path, &env).unwrap();
+    assert_eq!(warnings, []);
+    let [theirs, own, refusing, merged] = manifest.loads.as_slice() else {
+        panic!("{:?}", manifest.loads)
+    };
+    let bundle = |kind, entries, bytes: Option<u64>| BundleSettings {
+        kind,
+        max_entries: NonZeroU32::new(entries),
+        max_bytes: bytes.map(ByteSize),
+    };
+    let defaults = bundle(Some(BundleChoice::Transaction), 7, Some(1_000_000));
+    assert_eq!((theirs.bundle, refusing.bundle), (defaults, defaults));
+    // A key that a load sets itself wins whole.
+    assert_eq!(own.bundle, bundle(None, 8, None));
+    assert_eq!(merged.bundle, bundle(Some(BundleChoice::None), 0, None));
+    assert_eq!(
+        (theirs.transactions, merged.transactions),
+        (Transactions::Split, Transactions::Refuse)
+    );
+    assert_eq!(
+        (theirs.duplicates, merged.duplicates),
+        (Duplicates::Last, Duplicates::Error)
+    );
+    assert_eq!(
+        (theirs.versioned, own.versioned),
+        (Versioned::Keep, Versioned::Strip)
+    );
+    let run = Path::new("tests/data/valid/earlier");
+    assert_eq!(theirs.known, [run]);
+    assert_eq!(own.known, [run.join("ids.ndjson").as_path(), run]);
+}
+
+#[test]
+fn sizes_of_no_bundle_are_warned_of_and_dropped() {
+    let text = "version: 1\ntargets: { a: { local: s, rate: 10/s } }\nloads:\n  - name: a\n    files: x\n    bundle: { type: none, max_entries: 500, max_bytes: 1 MB }\n";
+    let (manifest, warnings) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
+    assert_eq!(manifest.loads[0].bundle.max_entries, None);
+    assert_eq!(manifest.loads[0].bundle.max_bytes, None);
+    insta::assert_snapshot!(stoker::cli::render::render(&warnings, false), @"");
 }
 
 #[test]

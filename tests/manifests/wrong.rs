@@ -85,6 +85,26 @@ fn fhir_store() {
 }
 
 #[test]
+fn bundle() {
+    insta::assert_snapshot!(wrong("structure/bundle.yaml"), @"");
+}
+
+#[test]
+fn references() {
+    insta::assert_snapshot!(wrong("structure/references.yaml"), @"");
+}
+
+#[test]
+fn known() {
+    insta::assert_snapshot!(wrong("rules/known.yaml"), @"");
+}
+
+#[test]
+fn entries_over_rate() {
+    insta::assert_snapshot!(wrong("rules/entries-over-rate.yaml"), @"");
+}
+
+#[test]
 fn identity_without_type() {
     insta::assert_snapshot!(wrong("rules/identity-without-type.yaml"), @r#"
     error: `identity` names no resource type
