@@ -486,7 +486,7 @@ fn every_key_comes_to_what_it_means() {
           "compare": true,
           "bundle": {
             "kind": "batch",
-            "max_entries": 100,
+            "max_entries": 50,
             "max_bytes": 2000000
           },
           "transactions": "keep",
@@ -631,7 +631,23 @@ fn sizes_of_no_bundle_are_warned_of_and_dropped() {
     let (manifest, warnings) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
     assert_eq!(manifest.loads[0].bundle.max_entries, None);
     assert_eq!(manifest.loads[0].bundle.max_bytes, None);
-    insta::assert_snapshot!(stoker::cli::render::render(&warnings, false), @"");
+    insta::assert_snapshot!(stoker::cli::render::render(&warnings, false), @r#"
+    warning: `max_entries` has no effect with `type: none`
+     --> m.yaml:6:27
+      |
+    6 |     bundle: { type: none, max_entries: 500, max_bytes: 1 MB }
+      |                           ^^^^^^^^^^^
+      |
+      = hint: leave it out, or let records travel in a `batch`
+
+    warning: `max_bytes` has no effect with `type: none`
+     --> m.yaml:6:45
+      |
+    6 |     bundle: { type: none, max_entries: 500, max_bytes: 1 MB }
+      |                                             ^^^^^^^^^
+      |
+      = hint: leave it out, or let records travel in a `batch`
+    "#);
 }
 
 #[test]

@@ -86,22 +86,171 @@ fn fhir_store() {
 
 #[test]
 fn bundle() {
-    insta::assert_snapshot!(wrong("structure/bundle.yaml"), @"");
+    insta::assert_snapshot!(wrong("structure/bundle.yaml"), @r#"
+    error: `transactions` is not a value of `bundle`
+     --> structure/bundle.yaml:4:39
+      |
+    4 |   - { name: a, files: a.json, bundle: transactions }
+      |                                       ^^^^^^^^^^^^
+      |
+      = hint: did you mean `transaction`?
+      = hint: it can be `batch`, `transaction`, `none`
+
+    error: `bundle` must be a map, not a list
+     --> structure/bundle.yaml:5:31
+      |
+    5 |   - { name: b, files: b.json, bundle: [batch] }
+      |                               ^^^^^^
+
+    error: unknown key "kind"
+     --> structure/bundle.yaml:8:15
+      |
+    8 |     bundle: { kind: batch, max_entries: 0, max_bytes: 0 }
+      |               ^^^^
+      |
+      = hint: the keys here are `type`, `max_entries`, `max_bytes`
+
+    error: `max_entries` must be a whole number from 1 to 4294967295
+     --> structure/bundle.yaml:8:41
+      |
+    8 |     bundle: { kind: batch, max_entries: 0, max_bytes: 0 }
+      |                                         ^
+
+    error: `max_bytes` must be more than nothing
+     --> structure/bundle.yaml:8:55
+      |
+    8 |     bundle: { kind: batch, max_entries: 0, max_bytes: 0 }
+      |                                                       ^
+      |
+      = hint: write `10 MB`
+
+    error: `max_entries` must be a number, not text
+     --> structure/bundle.yaml:9:54
+      |
+    9 |   - { name: d, files: d.json, bundle: { max_entries: many, max_bytes: 10 megs } }
+      |                                                      ^^^^
+
+    error: `10 megs` is not a size
+     --> structure/bundle.yaml:9:71
+      |
+    9 |   - { name: d, files: d.json, bundle: { max_entries: many, max_bytes: 10 megs } }
+      |                                                                       ^^^^^^^
+      |
+      = hint: write `64 MB`, `512 KiB` or a number of bytes
+    "#);
 }
 
 #[test]
 fn references() {
-    insta::assert_snapshot!(wrong("structure/references.yaml"), @"");
+    insta::assert_snapshot!(wrong("structure/references.yaml"), @r#"
+    error: `known` is empty
+     --> structure/references.yaml:2:1
+      |
+    2 | known: []
+      | ^^^^^
+      |
+      = hint: give it a value, or take the key out if it is not needed
+
+    error: `fist` is not a value of `duplicates`
+     --> structure/references.yaml:4:33
+      |
+    4 | defaults: { load: { duplicates: fist } }
+      |                                 ^^^^
+      |
+      = hint: did you mean `first`?
+      = hint: it can be `first`, `last`, `error`, `ignore`
+
+    error: `splitt` is not a value of `transactions`
+     --> structure/references.yaml:6:45
+      |
+    6 |   - { name: a, files: a.json, transactions: splitt, duplicates: all, versioned: true }
+      |                                             ^^^^^^
+      |
+      = hint: did you mean `split`?
+      = hint: it can be `split`, `keep`, `refuse`
+
+    error: `all` is not a value of `duplicates`
+     --> structure/references.yaml:6:65
+      |
+    6 |   - { name: a, files: a.json, transactions: splitt, duplicates: all, versioned: true }
+      |                                                                 ^^^
+      |
+      = hint: it can be `first`, `last`, `error`, `ignore`
+
+    error: `versioned` must be text, not true or false
+     --> structure/references.yaml:6:81
+      |
+    6 |   - { name: a, files: a.json, transactions: splitt, duplicates: all, versioned: true }
+      |                                                                                 ^^^^
+      |
+      = hint: put it in quotes
+
+    error: `known` must be text or a list of texts, not a number
+     --> structure/references.yaml:7:38
+      |
+    7 |   - { name: b, files: b.json, known: 7 }
+      |                                      ^
+    "#);
 }
 
 #[test]
 fn known() {
-    insta::assert_snapshot!(wrong("rules/known.yaml"), @"");
+    insta::assert_snapshot!(wrong("rules/known.yaml"), @r#"
+    error: `${DATA}/run` is no run, and no file of ids
+     --> rules/known.yaml:3:9
+      |
+    3 | known: ["${DATA}/run"]
+      |         ^^^^^^^^^^^^^
+      |
+      = hint: name the directory of a run (`.stoker/runs/…`) or its ids.ndjson; `stoker report RUN` writes it again
+
+    error: `included` is no run, and no file of ids
+     --> rules/known.yaml:6:39
+      |
+    6 |   - { name: a, files: a.json, known: [included, ../../valid/earlier] }
+      |                                       ^^^^^^^^
+      |
+      = hint: name the directory of a run (`.stoker/runs/…`) or its ids.ndjson; `stoker report RUN` writes it again
+
+    error: `included/none.ndjson` is no run, and no file of ids
+     --> rules/known.yaml:7:38
+      |
+    7 |   - { name: b, files: b.json, known: included/none.ndjson }
+      |                                      ^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: name the directory of a run (`.stoker/runs/…`) or its ids.ndjson; `stoker report RUN` writes it again
+    "#);
 }
 
 #[test]
 fn entries_over_rate() {
-    insta::assert_snapshot!(wrong("rules/entries-over-rate.yaml"), @"");
+    insta::assert_snapshot!(wrong("rules/entries-over-rate.yaml"), @r#"
+    error: `max_entries` is above a tenth of the rate of the target `calm`: at most 50
+     --> rules/entries-over-rate.yaml:4:34
+      |
+    4 |   load: { bundle: { max_entries: 51 } }
+      |                                  ^^
+      |
+      = hint: the rate is set at rules/entries-over-rate.yaml:3:19
+      = hint: make `max_entries` smaller or raise the rate; a Bundle costs as much as its entries
+
+    error: `max_entries` is above a tenth of the rate of the target `slow`: at most 1
+      --> rules/entries-over-rate.yaml:11:81
+       |
+    11 |   - { name: b, target: slow, files: b.json, bundle: { type: batch, max_entries: 2 } }
+       |                                                                                 ^
+       |
+       = hint: the rate is set at rules/entries-over-rate.yaml:7:30
+       = hint: make `max_entries` smaller or raise the rate; a Bundle costs as much as its entries
+
+    warning: `max_entries` has no effect with `type: none`
+      --> rules/entries-over-rate.yaml:13:70
+       |
+    13 |   - { name: none, target: slow, files: b.json, bundle: { type: none, max_entries: 2 } }
+       |                                                                      ^^^^^^^^^^^
+       |
+       = hint: leave it out, or let records travel in a `batch`
+    "#);
 }
 
 #[test]

@@ -400,3 +400,86 @@ fn escaped(value: Value) -> Value {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Skeleton;
+    use crate::{
+        event::LoadId,
+        manifest::{self, LoadSettings},
+        plan::{Header, VERSION},
+    };
+
+    /// Reads a manifest that stands in `folder`.
+    fn read(text: &str, folder: &Path) -> manifest::Manifest {
+        manifest::read_text(text, &folder.join("m.yaml"), &|_| None)
+            .unwrap()
+            .0
+    }
+
+    /// Renders the manifest of rejected records of a manifest's first load.
+    fn rejected(manifest: &manifest::Manifest, path: &Path) -> String {
+        let header = Header {
+            version: VERSION,
+            stoker: String::new(),
+            name: manifest.name.clone(),
+            manifest: manifest.path.clone(),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            targets: manifest
+                .targets
+                .iter()
+                .map(|settings| crate::plan::PlannedTarget {
+                    facts: crate::target::Facts::documented(&settings.store),
+                    settings: settings.clone(),
+                })
+                .collect(),
+            loads: manifest.loads.clone(),
+            run: manifest.run.clone(),
+        };
+        let files = vec!["people.ndjson".to_owned()];
+        Skeleton::of(&header)
+            .render(&[(LoadId(0), files)], path)
+            .unwrap()
+    }
+
+    #[test]
+    fn bundles_and_references_are_carried_over_and_the_run_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("runs/now");
+        let below = run.join("rejected");
+        fs_err::create_dir_all(&below).unwrap();
+        fs_err::create_dir_all(dir.path().join("earlier")).unwrap();
+        for ids in [
+            run.join("ids.ndjson"),
+            dir.path().join("earlier/ids.ndjson"),
+        ] {
+            fs_err::write(ids, "").unwrap();
+        }
+        for load in [
+            "known: [earlier, earlier/ids.ndjson]",
+            "bundle: none, duplicates: ignore, transactions: refuse",
+            "bundle: { type: transaction, max_entries: 7, max_bytes: 1500001 }, versioned: keep",
+            "transactions: keep, duplicates: error",
+            "bundle: { max_bytes: 2 MB }, duplicates: last, known: earlier",
+        ] {
+            let text = format!(
+                "version: 1\ntargets: {{ a: {{ local: s }} }}\nloads: [{{ name: a, files: x, {load} }}]\n"
+            );
+            let first = read(&text, dir.path());
+            let text = rejected(&first, &below.join("manifest.yaml"));
+            let again = read(&text, &below);
+            let (LoadSettings { known: before, .. }, LoadSettings { known: after, .. }) =
+                (&first.loads[0], &again.loads[0]);
+            assert_eq!(after[0], below.join(".."), "{text}");
+            assert_eq!(after[1..], before[..], "{text}");
+            let expected = LoadSettings {
+                files: again.loads[0].files.clone(),
+                known: after.clone(),
+                ..first.loads[0].clone()
+            };
+            assert_eq!(again.loads[0], expected, "{text}");
+        }
+    }
+}
