@@ -18,10 +18,6 @@ pub struct Batching {
     pub bytes: u64,
 }
 
-/// Under a rate, a Bundle of Stoker's own cutting has at most this part of what the rate allows, so that it does
-/// not use up the window at once (design §4).
-const RATE_PART: u32 = 10;
-
 /// Entries of a Bundle where the manifest names no number. Google's advice is "some batching" and against thousands
 /// (data throughput page); who measured found the best near 50 (mimic-fhir#9), and its own uploader takes 5.
 const ENTRIES: u32 = 50;
@@ -56,11 +52,9 @@ pub fn batching(header: &Header, load: LoadId) -> Option<Batching> {
     })
 }
 
-/// Returns how many entries a Bundle that Stoker cuts may have under the target's rate.
+/// Returns how many entries a Bundle that Stoker cuts may have under the target's rate, if it has one.
 pub(super) fn rate_entries(target: &PlannedTarget) -> u32 {
-    target.settings.rate.map_or(u32::MAX, |rate| {
-        std::cmp::max(1, rate.amount.get() / RATE_PART)
-    })
+    target.settings.rate_entries().unwrap_or(u32::MAX)
 }
 
 /// Names a choice of Bundles that the target does not execute, or that its rate does not let through.
