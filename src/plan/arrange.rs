@@ -101,6 +101,14 @@ impl Arrangement<'_> {
                 "{differing} records have the identity of another record and differ from it; they are not sent (for example {other}: {one} is sent instead; `duplicates` decides)"
             ));
         }
+        let shared = self.graph.shared();
+        if let Some(&(first, node)) = shared.first() {
+            let (one, other) = (self.place(first), self.place(node));
+            self.summary.warnings.push(format!(
+                "{} records differ from another one with the same identifier of those that `identity` names; whichever comes first counts in the store (for example {one} and {other})",
+                shared.len()
+            ));
+        }
         self.loosen();
         let order = self.order();
         problems.extend(self.broken_barriers());

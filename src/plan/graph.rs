@@ -208,6 +208,8 @@ pub(super) struct Graph {
     identities: Names,
     aliases: Names,
     identifiers: Names,
+    /// The identifiers that identify, where the manifest says so.
+    identifying: Names,
     /// Of each reference the key that it asks for; once resolved, the record.
     wanted: Vec<u64>,
     marks: Vec<u32>,
@@ -238,6 +240,7 @@ impl Graph {
             identities: Names::default(),
             aliases: Names::default(),
             identifiers: Names::default(),
+            identifying: Names::default(),
             wanted: Vec::new(),
             marks: Vec::new(),
             bundle: None,
@@ -389,6 +392,38 @@ impl Graph {
             self.wanted.push(key);
             self.marks.push(mark | ordinal);
         }
+    }
+
+    /// Takes the identifier by which the manifest identifies a record.
+    pub(super) fn identified(&mut self, node: Node, kind: &str, system: &str, value: &str) {
+        let Some(kept) = self.nodes.get(node as usize) else {
+            return;
+        };
+        let key = self
+            .keys
+            .identifier(self.target(kept.load), kind, system, value);
+        self.identifying.push(key, node);
+    }
+
+    /// Returns records that share an identifier by which they are identified, and differ: each with the first of them.
+    ///
+    /// They are not merged: real data share identifiers between different resources (design §9).
+    pub(super) fn shared(&mut self) -> Vec<(Node, Node)> {
+        let mut shared = Vec::new();
+        let names = std::mem::take(&mut self.identifying);
+        Index::of(names, |before, node| {
+            if let (Some(old), Some(new)) = (
+                self.nodes.get(before as usize),
+                self.nodes.get(node as usize),
+            ) {
+                if old.live && new.live && old.content != new.content {
+                    shared.push((before, node));
+                }
+                return before;
+            }
+            node
+        });
+        shared
     }
 
     /// Takes what was decided about a record.

@@ -17,6 +17,7 @@ mod arrange;
 mod batch;
 mod draft;
 pub mod file;
+mod fit;
 mod graph;
 mod key;
 mod known;

@@ -10,6 +10,7 @@ use super::{
     batch,
     draft::Draft,
     file::{self, Sink},
+    fit,
     graph::{Graph, NONE, SourceGroup},
     known,
     planner::Decision,
@@ -19,7 +20,7 @@ use crate::{
     event::{Event, LoadId, Observe},
     manifest::FilePattern,
     record::SourceId,
-    source::{self, Bodies, Fingerprint, Form, Item, Malformed, Origin, SourceFile, Spool},
+    source::{self, Bodies, Fingerprint, Form, Found, Item, Malformed, Origin, SourceFile, Spool},
 };
 
 /// What a survey found.
@@ -65,6 +66,7 @@ pub fn survey(
 ) -> Result<Survey, Error> {
     sink.header(header)?;
     let mut surveyor = Surveyor {
+        header,
         planner: Planner::new(header),
         graph: Graph::new(header),
         draft: Draft::create(scratch).map_err(|e| file::Error::draft(&e))?,
@@ -138,6 +140,7 @@ pub fn survey(
     };
     problems.extend(arrangement.write(sink)?);
     problems.extend(check_rates(header, &summary));
+    problems.extend(fit::check(header, &mut summary));
     summary
         .references
         .retain(|_, references| !references.is_empty());
@@ -158,6 +161,7 @@ struct Read {
 }
 
 struct Surveyor<'a, 'h> {
+    header: &'h Header,
     planner: Planner<'h>,
     graph: Graph,
     draft: Draft,
@@ -237,7 +241,9 @@ impl Surveyor<'_, '_> {
     fn take(&mut self, file: &SourceFile, item: &Item<'_>) -> Result<(), Error> {
         match item {
             Item::Record(found) => {
-                self.planner.found(self.graph.record(self.load, found));
+                let node = self.graph.record(self.load, found);
+                self.identify(node, found);
+                self.planner.found(node);
                 self.planner.record(found);
                 self.bytes += found.body().length;
             }
@@ -267,6 +273,27 @@ impl Surveyor<'_, '_> {
             }
         }
         self.write()
+    }
+
+    /// Takes note of the identifier by which a record is found in the store.
+    fn identify(&mut self, node: u32, found: &Found<'_>) {
+        let Some(load) = self.header.loads.get(self.load.0 as usize) else {
+            return;
+        };
+        let Some(kind) = found.resource_type() else {
+            return;
+        };
+        let Some(systems) = load.identity.systems.get(kind.as_ref()) else {
+            return;
+        };
+        let identifiers = found.scanned.identifiers_of(found.bytes);
+        let first = systems.iter().find_map(|system| {
+            let mut of_system = identifiers.iter().filter(|(found, _)| found == system);
+            of_system.find(|(_, value)| !value.is_empty())
+        });
+        if let Some((system, value)) = first {
+            self.graph.identified(node, &kind, system, value);
+        }
     }
 
     fn write(&mut self) -> Result<(), Error> {

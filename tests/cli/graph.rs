@@ -212,3 +212,30 @@ fn versions_are_stripped_or_kept() {
     bed.run(&["load", "m.yaml"]).exits(0);
     assert_eq!(bed.count("created"), 2);
 }
+
+#[test]
+fn an_identifier_on_two_differing_records_is_a_warning_and_no_merge() {
+    let bed = Bed::new();
+    let lines = [
+        r#"{"resourceType":"Patient","id":"a","identifier":[{"system":"urn:mrn","value":"1"}]}"#,
+        r#"{"resourceType":"Patient","id":"b","identifier":[{"system":"urn:mrn","value":"1"}]}"#,
+        r#"{"resourceType":"Patient","id":"c","identifier":[{"system":"urn:other","value":"1"}]}"#,
+        r#"{"resourceType":"Patient","id":"d","identifier":[{"system":"urn:other","value":"1"}]}"#,
+    ];
+    bed.write("p.ndjson", &lines.join("\n"));
+    bed.write(
+        "m.yaml",
+        &format!("{HEAD}  - {{ name: l, files: [p.ndjson], interaction: conditional-create, identity: {{ Patient: [\"urn:mrn\"], missing: create }} }}\n"),
+    );
+    let planned = plan(&bed);
+    let warnings = planned["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let warning = warnings[0].as_str().unwrap();
+    assert!(
+        warning.starts_with("1 records differ from another one with the same identifier")
+            && warning.contains("p.ndjson:1 and")
+            && warning.contains("p.ndjson:2"),
+        "{warning}"
+    );
+    assert_eq!(planned["sent"], 4);
+}

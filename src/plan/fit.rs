@@ -1,0 +1,62 @@
+//! What the facts of a target rule out for a load, or make doubtful.
+
+use super::{Header, Summary};
+use crate::{diagnostic::Diagnostic, record::Interaction};
+
+/// Looks at every load. Errors are returned, warnings go into the summary.
+pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    let mut warnings: Vec<String> = Vec::new();
+    for (load, totals) in header.loads.iter().zip(&summary.loads) {
+        let Some(target) = header
+            .targets
+            .iter()
+            .find(|target| target.settings.name == load.target)
+        else {
+            continue;
+        };
+        let facts = &target.facts;
+        let count = |interaction: Interaction| {
+            let count = totals.interactions.get(interaction.as_str());
+            count.copied().unwrap_or_default()
+        };
+        // A server that does not know the condition ignores it, and then a second run doubles everything.
+        for (interaction, honoured) in [
+            (Interaction::ConditionalCreate, facts.conditional_create),
+            (Interaction::ConditionalUpdate, facts.conditional_update),
+        ] {
+            let records = count(interaction);
+            if records > 0 && honoured == Some(false) {
+                errors.push(
+                    Diagnostic::error(format!(
+                        "load `{}` holds {records} records to be sent by {interaction}, and target `{}` says that it does not know it",
+                        load.name, load.target
+                    ))
+                    .hint("use `create`, or `update` where the files' ids may stay"),
+                );
+            }
+        }
+        let updates = count(Interaction::Update);
+        if updates > 0 && facts.update_create == Some(false) {
+            warnings.push(format!(
+                "load `{}` holds {updates} updates, and target `{}` creates nothing by PUT (updateCreate is off): a record whose id it does not hold is refused",
+                load.name, load.target
+            ));
+        }
+        if let Some(version) = facts
+            .fhir_version
+            .as_deref()
+            .filter(|v| !v.starts_with("4."))
+        {
+            let warning = format!(
+                "target `{}` speaks FHIR {version}, and records are read as R4: it may refuse what R4 has and it has not",
+                load.target
+            );
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+    }
+    summary.warnings.extend(warnings);
+    errors
+}
