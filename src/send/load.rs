@@ -20,20 +20,21 @@ use tokio::{
 };
 
 use super::{
-    Error, Setup, compare,
+    Error, Setup,
+    apart::Apart,
+    compare,
     dress::Dresser,
-    exchange::{Batch, Refused},
+    exchange::Batch,
     feed::{Feed, Work},
     is_too_many,
     precedence::Precedence,
     settle::{self, Attempted},
+    settler::{Told, settle_all},
 };
 use crate::{
-    event::{Event, LoadId},
-    fhir::outcome,
+    event::LoadId,
     gate::Verdict,
     journal::{Ending, Settlement},
-    lookup::Matches,
     manifest::LoadSettings,
     plan::{self, Step},
     record::{Interaction, Outcome},
@@ -48,9 +49,6 @@ const WINDOW: usize = 8 * 1024;
 /// For every slot, so many requests are made ready (intended in the journal, body in hand), so that a slot never
 /// waits for the journal. Few, because what is intended and not settled is in doubt after a crash.
 const READY_PER_SLOT: usize = 2;
-
-/// How many settlements are written together at the most.
-const SETTLED_TOGETHER: usize = 256;
 
 /// Carries one load to its end.
 pub(super) async fn run(
@@ -183,64 +181,6 @@ fn doubtful(steps: &[Step]) -> impl Iterator<Item = u64> {
         .map(|step| step.number)
 }
 
-/// What became of a record, and what others want to know of it.
-struct Told {
-    settlement: Settlement,
-    bytes: u64,
-    kind: String,
-    /// The id in the file, under which an update keeps it.
-    own_id: Option<String>,
-    /// Its position, or that of the record that kept it from arriving, where it did not.
-    cause: Option<Arc<str>>,
-}
-
-/// Writes down what became of records, as many together as have come, and tells those who watch and those who wait.
-async fn settle_all(
-    setup: Arc<Setup>,
-    precedence: Option<Arc<Precedence>>,
-    load: LoadId,
-    mut settled: mpsc::Receiver<Vec<Told>>,
-) -> Result<(), Error> {
-    let mut batch = Vec::new();
-    while settled.recv_many(&mut batch, SETTLED_TOGETHER).await > 0 {
-        let mut settlements = Vec::with_capacity(batch.len());
-        let mut told = Vec::with_capacity(batch.len());
-        for told_of in batch.drain(..).flatten() {
-            let line = &told_of.settlement.line;
-            let id = line.id.clone();
-            told.push((
-                line.record,
-                line.outcome,
-                told_of.bytes,
-                id.or(told_of.own_id).map(|id| (told_of.kind, id)),
-                told_of.cause,
-            ));
-            settlements.push(told_of.settlement);
-        }
-        if let Err(error) = setup.ledger.settle(settlements).await {
-            setup.stop.fail();
-            return Err(error.into());
-        }
-        for (record, outcome, bytes, resource, cause) in told {
-            setup.observe.observe(&Event::Settled {
-                load,
-                outcome,
-                bytes,
-            });
-            let Some(precedence) = &precedence else {
-                continue;
-            };
-            match (resource, cause) {
-                (Some((kind, id)), None) => precedence.arrived(record, &kind, &id),
-                // Not tried: the run is stopping, and a later session goes on with those who wait.
-                _ if outcome == Outcome::Pending => {}
-                (_, cause) => precedence.failed(record, &cause.unwrap_or_else(|| "?".into())),
-            }
-        }
-    }
-    Ok(())
-}
-
 fn finished(joined: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
     joined.unwrap_or_else(|error| Err(Error::Plan(format!("a task failed: {error}"))))
 }
@@ -257,11 +197,11 @@ pub(super) struct Load {
 }
 
 /// What is kept of a record while it is sent.
-struct Sent {
+pub(super) struct Sent {
     bytes: u64,
     kind: String,
     own_id: Option<String>,
-    place: String,
+    pub(super) place: String,
 }
 
 impl Load {
@@ -303,7 +243,7 @@ impl Load {
         Ok(())
     }
 
-    fn sent(&self, step: &Step) -> Sent {
+    pub(super) fn sent(&self, step: &Step) -> Sent {
         let file = self.setup.plan.source_name(step.position.source);
         let keeps_id = step.action.interaction() == Some(Interaction::Update);
         Sent {
@@ -343,84 +283,6 @@ impl Load {
         intended.await?;
         settled.extend(self.carry_all(work, ready, &doubtful).await?);
         Ok(settled)
-    }
-
-    /// Finds out what the conditional references of records mean that only the store can tell, before they are sent.
-    /// What refers to nothing, or to several, is rejected; of those who go together, all are.
-    async fn look_up(&self, mut work: Work) -> Result<(Work, Vec<Settlement>), Error> {
-        let mut settled = Vec::new();
-        let mut found_any = false;
-        let mut at = 0;
-        while let Some(step) = work.steps.get(at) {
-            if step.links.iter().all(|link| link.to != plan::To::Search) {
-                at += 1;
-                continue;
-            }
-            let searches = self.dresser.searches(step)?;
-            let mut wrong = None;
-            let mut links = Vec::with_capacity(searches.len());
-            for search in searches {
-                let (gate, requests) = (&self.link.gate, &self.link.requests);
-                let (kind, query) = (&search.kind, &search.query);
-                let answer = self.setup.lookups.one(gate, requests, kind, query).await;
-                let what = match answer {
-                    Ok(Matches::One(id)) => {
-                        links.push(plan::Link {
-                            reference: search.reference,
-                            to: plan::To::Resource(format!("{kind}/{id}")),
-                        });
-                        continue;
-                    }
-                    Ok(Matches::None) => "matches nothing in the store".to_owned(),
-                    Ok(Matches::Several) => "matches several resources in the store".to_owned(),
-                    Ok(Matches::Refused(status)) => {
-                        format!("cannot be looked up: the store answered {status}")
-                    }
-                    Err(failure) => format!("cannot be looked up: {failure}"),
-                };
-                wrong.get_or_insert((search, what));
-            }
-            let Some((search, what)) = wrong else {
-                if let Some(step) = work.steps.get_mut(at) {
-                    step.links.retain(|link| link.to != plan::To::Search);
-                    step.links.append(&mut links);
-                }
-                found_any = true;
-                at += 1;
-                continue;
-            };
-            let note = format!(
-                "its conditional reference to a {} {what}; it was not sent",
-                search.kind
-            );
-            let attempted = Attempted::default();
-            let reject = |step: &Step, note: String| {
-                let mut settled =
-                    settle::told(step.number, Outcome::Rejected, None, attempted, note);
-                settled.line.code = Some("unresolved-reference".to_owned());
-                settled
-            };
-            let culprit = work.steps.remove(at);
-            if at < work.bodies.len() {
-                work.bodies.remove(at);
-            }
-            if work.atomic {
-                let place = self.sent(&culprit).place;
-                let others = work.steps.drain(..);
-                settled.extend(others.map(|step| {
-                    let note = format!("its transaction was not sent because of {place}");
-                    reject(&step, note)
-                }));
-            }
-            let mut rejected = reject(&culprit, note);
-            rejected.line.expression = vec![search.path];
-            settled.push(rejected);
-        }
-        if found_any {
-            // With what was found they are made ready once more.
-            work.bodies = self.dresser.read(&work.steps, work.atomic)?;
-        }
-        Ok((work, settled))
     }
 
     /// Carries a request to its end. A Bundle that Stoker filled and the store refused as a whole is taken apart.
@@ -528,181 +390,5 @@ async fn abandoned(stop: &super::Stop, on_wire: &AtomicBool) {
     stop.stopping().await;
     while on_wire.load(Ordering::Acquire) {
         tokio::time::sleep(STEP).await;
-    }
-}
-
-/// Takes apart a Bundle that was refused as a whole: first the entry that the store names, else by halves, and when that
-/// has taken too many requests, one by one. The store's refusal of one record must not cost the others.
-struct Apart {
-    /// Requests that may still be spent on halves.
-    left: u32,
-}
-
-impl Apart {
-    /// A Bundle of n entries may cost 2·log2(n) + 8 requests before its records go one by one: enough to corner one bad
-    /// entry by halves, with room for some more that the store names.
-    fn of(entries: usize) -> Self {
-        let log = usize::BITS - entries.leading_zeros();
-        Self { left: 2 * log + 8 }
-    }
-
-    /// Returns what is settled by the refusal itself; the rest goes into the queue.
-    fn take(
-        &mut self,
-        refused: Refused,
-        bundle: Option<plan::BundleType>,
-        queue: &mut Vec<Work>,
-    ) -> Option<Settlement> {
-        let Refused {
-            mut steps,
-            mut bodies,
-            status,
-            answer,
-            attempts,
-        } = refused;
-        let mut again = |steps: Vec<Step>, bodies: Vec<bytes::Bytes>| {
-            if !steps.is_empty() {
-                queue.push(Work {
-                    steps,
-                    bundle,
-                    atomic: false,
-                    bodies,
-                    permits: Vec::new(),
-                    blocked: None,
-                });
-            }
-        };
-        let attempted = Attempted {
-            attempts,
-            latency: None,
-        };
-        let named = outcome::entry(&outcome::read(&answer)).filter(|&at| at < steps.len());
-        if let Some(at) = named.filter(|_| self.left >= 1) {
-            self.left -= 1;
-            let step = steps.remove(at);
-            if at < bodies.len() {
-                bodies.remove(at);
-            }
-            again(steps, bodies);
-            let note = Some("the store refused its Bundle because of it".to_owned());
-            return Some(settle::rejected(
-                step.number,
-                status,
-                &answer,
-                attempted,
-                note,
-            ));
-        }
-        if self.left >= 2 {
-            self.left -= 2;
-            let half = steps.len() / 2;
-            let later = bodies.split_off(std::cmp::min(half, bodies.len()));
-            again(steps.split_off(half), later);
-            again(steps, bodies);
-            return None;
-        }
-        let mut bodies = bodies.into_iter();
-        for step in steps {
-            again(vec![step], bodies.next().into_iter().collect());
-        }
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        plan::{Action, BundleType},
-        record::{Position, SourceId, Span},
-    };
-
-    fn step(number: u64) -> Step {
-        let span = Span {
-            start: 0,
-            length: 0,
-        };
-        Step {
-            number,
-            load: LoadId(0),
-            position: Position {
-                source: SourceId(0),
-                index: number,
-                line: number,
-                entry: None,
-                span,
-            },
-            body: span,
-            kind: "Patient".to_owned(),
-            id: None,
-            full_url: None,
-            action: Action::Send(Interaction::Create),
-            links: Vec::new(),
-        }
-    }
-
-    proptest! {
-        /// A store refuses every Bundle that holds a bad record, and names one, or none.
-        #[test]
-        fn what_is_taken_apart_is_conserved(
-            size in 2_u64..400,
-            bad in proptest::collection::btree_set(0_u64..400, 1..20),
-            names: bool,
-        ) {
-            let bad: BTreeSet<u64> = bad.into_iter().map(|at| at % size).collect();
-            let mut apart = Apart::of(usize::try_from(size).unwrap());
-            let most = apart.left;
-            let work = |steps| Work {
-                steps,
-                bundle: Some(BundleType::Batch),
-                atomic: false,
-                bodies: Vec::new(),
-                permits: Vec::new(),
-                blocked: None,
-            };
-            let mut queue = vec![work((0..size).map(step).collect())];
-            let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
-            let (mut bundles, mut singles) = (0_u32, 0_u64);
-            while let Some(work) = queue.pop() {
-                let numbers: Vec<u64> = work.steps.iter().map(|step| step.number).collect();
-                let culprit = numbers.iter().position(|number| bad.contains(number));
-                if let [number] = numbers.as_slice() {
-                    singles += 1;
-                    if culprit.is_some() { rejected.push(*number) } else { accepted.push(*number) }
-                    continue;
-                }
-                bundles += 1;
-                let Some(culprit) = culprit else {
-                    accepted.extend(numbers);
-                    continue;
-                };
-                let answer = if names {
-                    format!(r#"{{"issue":[{{"severity":"error","code":"value","expression":["Bundle.entry[{culprit}].resource"]}}]}}"#)
-                } else {
-                    r#"{"issue":[{"severity":"error","code":"value"}]}"#.to_owned()
-                };
-                let refused = Refused {
-                    steps: work.steps,
-                    bodies: Vec::new(),
-                    status: 400,
-                    answer: answer.into(),
-                    attempts: 1,
-                };
-                let settled = apart.take(refused, work.bundle, &mut queue);
-                rejected.extend(settled.map(|settled| settled.line.record));
-            }
-            accepted.sort_unstable();
-            rejected.sort_unstable();
-            let good: Vec<u64> = (0..size).filter(|number| !bad.contains(number)).collect();
-            prop_assert_eq!(accepted, good);
-            prop_assert_eq!(rejected, bad.into_iter().collect::<Vec<u64>>());
-            // The first is the Bundle itself; what comes after the halves goes one by one.
-            prop_assert!(bundles <= most + 1, "{} of {}", bundles, most);
-            prop_assert!(singles <= size);
-        }
     }
 }

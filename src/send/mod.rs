@@ -28,6 +28,7 @@ use crate::{
 use dress::Dresser;
 use precedence::Precedence;
 
+mod apart;
 mod compare;
 mod counts;
 mod dress;
@@ -37,7 +38,9 @@ mod load;
 mod precedence;
 mod rehearse;
 mod request;
+mod resolve;
 mod settle;
+mod settler;
 mod stop;
 
 pub use counts::Counts;

@@ -232,3 +232,44 @@ fn a_host_that_is_none_is_said() {
     hint: check the address, and that the server is running and can be reached from here
     ");
 }
+
+/// A server that would ignore a condition doubles records; the plan refuses to find out.
+#[test]
+fn what_the_facts_rule_out_is_said_before_anything_is_sent() {
+    let statement = r#"{"resourceType":"CapabilityStatement","fhirVersion":"5.0.0","rest":[{"mode":"server","resource":[
+        {"type":"Patient","conditionalCreate":false,"updateCreate":false,"interaction":[{"code":"create"},{"code":"update"}]}]}]}"#;
+    let server = Always::says(
+        "200 OK",
+        "content-type: application/fhir+json\r\n",
+        statement,
+    );
+    let bed = bed(&server.fhir());
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(
+        ran.out
+            .contains("creates nothing by PUT (updateCreate is off)"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out
+            .contains("speaks FHIR 5.0.0, and records are read as R4"),
+        "{}",
+        ran.out
+    );
+    let patient = r#"{"resourceType":"Patient","identifier":[{"system":"urn:mrn","value":"1"}]}"#;
+    bed.write("p.json", patient);
+    bed.write(
+        "m.yaml",
+        &manifest(&server.fhir()).replace(
+            "interaction: update",
+            "interaction: conditional-create, identity: { Patient: [\"urn:mrn\"] }",
+        ),
+    );
+    let ran = bed.run(&["load", "m.yaml"]).exits(2);
+    assert!(
+        ran.err.contains("1 records to be sent by conditional-create, and target `t` says that it does not know it"),
+        "{}",
+        ran.err
+    );
+}

@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use hashbrown::HashTable;
-
 use super::{
     Header,
     key::{Keys, Wanted, base_of},
@@ -20,6 +18,11 @@ use crate::{
     source::Found,
     target::Endpoint,
 };
+
+mod index;
+mod resolve;
+
+use index::Names;
 
 /// A record of the graph, by the order in which it was found.
 pub(super) type Node = u32;
@@ -102,72 +105,6 @@ struct Look {
     identities: bool,
     references: bool,
     duplicates: Duplicates,
-}
-
-/// A list of keys and the records that have them.
-#[derive(Debug, Default)]
-struct Names {
-    keys: Vec<u64>,
-    nodes: Vec<Node>,
-}
-
-impl Names {
-    fn push(&mut self, key: u64, node: Node) {
-        self.keys.push(key);
-        self.nodes.push(node);
-    }
-}
-
-/// An index over names: which record answers to a key. It holds places in the list, so that a name costs 18 bytes at
-/// the most, not 40.
-struct Index {
-    names: Names,
-    table: HashTable<u32>,
-}
-
-impl Index {
-    /// Indexes names; of those with the same key, `choose` takes the record so far and the next one, and says which
-    /// counts.
-    fn of(names: Names, mut choose: impl FnMut(Node, Node) -> Node) -> Self {
-        let mut index = Self {
-            table: HashTable::with_capacity(names.keys.len()),
-            names,
-        };
-        for at in 0..u32::try_from(index.names.keys.len()).unwrap_or(NONE) {
-            let Names { keys, nodes } = &mut index.names;
-            let key = |at: u32| keys.get(at as usize).copied().unwrap_or_default();
-            let node = nodes.get(at as usize).copied().unwrap_or(NONE);
-            let entry =
-                index
-                    .table
-                    .entry(key(at), |&other| key(other) == key(at), |&other| key(other));
-            let place = match &entry {
-                hashbrown::hash_table::Entry::Occupied(taken) => *taken.get(),
-                hashbrown::hash_table::Entry::Vacant(_) => at,
-            };
-            let before = match entry {
-                hashbrown::hash_table::Entry::Occupied(_) => {
-                    nodes.get(place as usize).copied().unwrap_or(NONE)
-                }
-                hashbrown::hash_table::Entry::Vacant(free) => {
-                    free.insert(at);
-                    NONE
-                }
-            };
-            let chosen = choose(before, node);
-            if let Some(slot) = nodes.get_mut(place as usize) {
-                *slot = chosen;
-            }
-        }
-        index
-    }
-
-    fn get(&self, key: u64) -> Option<Node> {
-        let Names { keys, nodes } = &self.names;
-        let is_it = |at: &u32| keys.get(*at as usize) == Some(&key);
-        let at = *self.table.find(key, is_it)?;
-        nodes.get(at as usize).copied()
-    }
 }
 
 /// Several records answer to a key, so it names none.
@@ -405,27 +342,6 @@ impl Graph {
         self.identifying.push(key, node);
     }
 
-    /// Returns records that share an identifier by which they are identified, and differ: each with the first of them.
-    ///
-    /// They are not merged: real data share identifiers between different resources (design §9).
-    pub(super) fn shared(&mut self) -> Vec<(Node, Node)> {
-        let mut shared = Vec::new();
-        let names = std::mem::take(&mut self.identifying);
-        Index::of(names, |before, node| {
-            if let (Some(old), Some(new)) = (
-                self.nodes.get(before as usize),
-                self.nodes.get(node as usize),
-            ) {
-                if old.live && new.live && old.content != new.content {
-                    shared.push((before, node));
-                }
-                return before;
-            }
-            node
-        });
-        shared
-    }
-
     /// Takes what was decided about a record.
     pub(super) fn decide(&mut self, node: Node, line: u64, step: &super::Step, group: u32) {
         let Some(kept) = self.nodes.get_mut(node as usize) else {
@@ -442,99 +358,6 @@ impl Graph {
             step.position.span.length
         };
         kept.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    }
-
-    /// Resolves identities: which records are copies of others, by the rules of their loads.
-    ///
-    /// Then resolves every reference. Returns the copies, and the pairs for which the manifest decides nothing.
-    pub(super) fn resolve(&mut self) -> (Vec<Copy>, Vec<Copy>) {
-        let (index, copies, conflicts) = self.identify();
-        let stands_for: HashMap<Node, Node> =
-            copies.iter().map(|copy| (copy.node, copy.of)).collect();
-        let follow = |mut node: Node| {
-            // With `last` a copy may itself have been replaced.
-            while let Some(&next) = stands_for.get(&node) {
-                node = next;
-            }
-            node
-        };
-        for copy in &copies {
-            if let Some(kept) = self.nodes.get_mut(copy.node as usize) {
-                kept.live = false;
-            }
-        }
-        let aliases = unique(std::mem::take(&mut self.aliases), &self.nodes, follow);
-        let identifiers = unique(std::mem::take(&mut self.identifiers), &self.nodes, follow);
-        for (wanted, mark) in self.wanted.iter_mut().zip(&mut self.marks) {
-            let (state, node) = match *mark & STATE {
-                STATE_NODE => {
-                    let found = Node::try_from(*wanted).unwrap_or(NONE);
-                    let node = follow(found);
-                    if node != found {
-                        *mark &= !NATIVE;
-                    }
-                    (STATE_NODE, u64::from(node))
-                }
-                STATE_GLOBAL => match (
-                    index.get(*wanted).or_else(|| aliases.get(*wanted)),
-                    self.known.get(wanted),
-                ) {
-                    (Some(SEVERAL), None) => (STATE_DANGLING, 0),
-                    (Some(node), _) if node != SEVERAL => (STATE_NODE, u64::from(follow(node))),
-                    (_, Some(&known)) => (STATE_KNOWN, u64::from(known)),
-                    _ => (STATE_DANGLING, 0),
-                },
-                STATE_IDENTIFIER => match identifiers.get(*wanted) {
-                    Some(SEVERAL) => (STATE_AMBIGUOUS, 0),
-                    Some(node) => (STATE_NODE, u64::from(node)),
-                    None => (STATE_SEARCH, 0),
-                },
-                other => (other, *wanted),
-            };
-            // What leads nowhere was no link.
-            let is_lost = !matches!(state, STATE_NODE | STATE_KNOWN) && *mark & ORDINALS >= LINK;
-            let state = if is_lost { STATE_NOTHING } else { state };
-            *wanted = node;
-            *mark = (*mark & !STATE) | state;
-        }
-        (copies, conflicts)
-    }
-
-    /// Finds for every identity the record that has it.
-    fn identify(&mut self) -> (Index, Vec<Copy>, Vec<Copy>) {
-        let names = std::mem::take(&mut self.identities);
-        let (mut copies, mut conflicts) = (Vec::new(), Vec::new());
-        let index = Index::of(names, |before, node| {
-            let (Some(old), Some(new)) = (
-                self.nodes.get(before as usize),
-                self.nodes.get(node as usize),
-            ) else {
-                return node;
-            };
-            if !new.live || !old.live {
-                return if new.live { node } else { before };
-            }
-            let rule = self
-                .looks
-                .get(new.load as usize)
-                .map(|look| look.duplicates)
-                .unwrap_or_default();
-            let differs = old.content != new.content;
-            let copy = |node, of| Copy { node, of, differs };
-            match rule {
-                Duplicates::Ignore => {}
-                Duplicates::Last if differs => {
-                    copies.push(copy(before, node));
-                    return node;
-                }
-                Duplicates::Error if differs => conflicts.push(copy(node, before)),
-                Duplicates::First | Duplicates::Last | Duplicates::Error => {
-                    copies.push(copy(node, before));
-                }
-            }
-            before
-        });
-        (index, copies, conflicts)
     }
 
     /// Returns the references of a record, as far as they ask for something.
@@ -599,21 +422,6 @@ impl Graph {
     pub(super) fn target(&self, load: u16) -> u16 {
         self.looks.get(load as usize).map_or(0, |look| look.target)
     }
-}
-
-/// Makes an index of names that counts only where one record has them. Copies of one record are one.
-fn unique(names: Names, nodes: &[Kept], follow: impl Fn(Node) -> Node) -> Index {
-    let is_live = |node: Node| nodes.get(node as usize).is_some_and(|kept| kept.live);
-    Index::of(names, |before, node| {
-        let node = follow(node);
-        match before {
-            NONE => node,
-            SEVERAL => SEVERAL,
-            before if before == node || !is_live(node) => before,
-            before if !is_live(before) => node,
-            _ => SEVERAL,
-        }
-    })
 }
 
 /// Tells what has to be looked at: no identities where every copy is sent anyway, no references where the ids are the

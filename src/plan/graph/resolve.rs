@@ -1,0 +1,142 @@
+//! Resolves a graph once all records are there: who is a copy of whom, and what every reference came to.
+
+use std::collections::HashMap;
+
+use super::{
+    Copy, Graph, Kept, LINK, NATIVE, NONE, Node, ORDINALS, SEVERAL, STATE, STATE_AMBIGUOUS,
+    STATE_DANGLING, STATE_GLOBAL, STATE_IDENTIFIER, STATE_KNOWN, STATE_NODE, STATE_NOTHING,
+    STATE_SEARCH,
+    index::{Index, Names},
+};
+use crate::manifest::Duplicates;
+
+impl Graph {
+    /// Resolves identities: which records are copies of others, by the rules of their loads.
+    ///
+    /// Then resolves every reference. Returns the copies, and the pairs for which the manifest decides nothing.
+    pub(in crate::plan) fn resolve(&mut self) -> (Vec<Copy>, Vec<Copy>) {
+        let (index, copies, conflicts) = self.identify();
+        let stands_for: HashMap<Node, Node> =
+            copies.iter().map(|copy| (copy.node, copy.of)).collect();
+        let follow = |mut node: Node| {
+            // With `last` a copy may itself have been replaced.
+            while let Some(&next) = stands_for.get(&node) {
+                node = next;
+            }
+            node
+        };
+        for copy in &copies {
+            if let Some(kept) = self.nodes.get_mut(copy.node as usize) {
+                kept.live = false;
+            }
+        }
+        let aliases = unique(std::mem::take(&mut self.aliases), &self.nodes, follow);
+        let identifiers = unique(std::mem::take(&mut self.identifiers), &self.nodes, follow);
+        for (wanted, mark) in self.wanted.iter_mut().zip(&mut self.marks) {
+            let (state, node) = match *mark & STATE {
+                STATE_NODE => {
+                    let found = Node::try_from(*wanted).unwrap_or(NONE);
+                    let node = follow(found);
+                    if node != found {
+                        *mark &= !NATIVE;
+                    }
+                    (STATE_NODE, u64::from(node))
+                }
+                STATE_GLOBAL => match (
+                    index.get(*wanted).or_else(|| aliases.get(*wanted)),
+                    self.known.get(wanted),
+                ) {
+                    (Some(SEVERAL), None) => (STATE_DANGLING, 0),
+                    (Some(node), _) if node != SEVERAL => (STATE_NODE, u64::from(follow(node))),
+                    (_, Some(&known)) => (STATE_KNOWN, u64::from(known)),
+                    _ => (STATE_DANGLING, 0),
+                },
+                STATE_IDENTIFIER => match identifiers.get(*wanted) {
+                    Some(SEVERAL) => (STATE_AMBIGUOUS, 0),
+                    Some(node) => (STATE_NODE, u64::from(node)),
+                    None => (STATE_SEARCH, 0),
+                },
+                other => (other, *wanted),
+            };
+            // What leads nowhere was no link.
+            let is_lost = !matches!(state, STATE_NODE | STATE_KNOWN) && *mark & ORDINALS >= LINK;
+            let state = if is_lost { STATE_NOTHING } else { state };
+            *wanted = node;
+            *mark = (*mark & !STATE) | state;
+        }
+        (copies, conflicts)
+    }
+
+    /// Finds for every identity the record that has it.
+    fn identify(&mut self) -> (Index, Vec<Copy>, Vec<Copy>) {
+        let names = std::mem::take(&mut self.identities);
+        let (mut copies, mut conflicts) = (Vec::new(), Vec::new());
+        let index = Index::of(names, |before, node| {
+            let (Some(old), Some(new)) = (
+                self.nodes.get(before as usize),
+                self.nodes.get(node as usize),
+            ) else {
+                return node;
+            };
+            if !new.live || !old.live {
+                return if new.live { node } else { before };
+            }
+            let rule = self
+                .looks
+                .get(new.load as usize)
+                .map(|look| look.duplicates)
+                .unwrap_or_default();
+            let differs = old.content != new.content;
+            let copy = |node, of| Copy { node, of, differs };
+            match rule {
+                Duplicates::Ignore => {}
+                Duplicates::Last if differs => {
+                    copies.push(copy(before, node));
+                    return node;
+                }
+                Duplicates::Error if differs => conflicts.push(copy(node, before)),
+                Duplicates::First | Duplicates::Last | Duplicates::Error => {
+                    copies.push(copy(node, before));
+                }
+            }
+            before
+        });
+        (index, copies, conflicts)
+    }
+
+    /// Returns records that share an identifier by which they are identified, and differ: each with the first of them.
+    ///
+    /// They are not merged: real data share identifiers between different resources (design §9).
+    pub(in crate::plan) fn shared(&mut self) -> Vec<(Node, Node)> {
+        let mut shared = Vec::new();
+        let names = std::mem::take(&mut self.identifying);
+        Index::of(names, |before, node| {
+            if let (Some(old), Some(new)) = (
+                self.nodes.get(before as usize),
+                self.nodes.get(node as usize),
+            ) {
+                if old.live && new.live && old.content != new.content {
+                    shared.push((before, node));
+                }
+                return before;
+            }
+            node
+        });
+        shared
+    }
+}
+
+/// Makes an index of names that counts only where one record has them. Copies of one record are one.
+fn unique(names: Names, nodes: &[Kept], follow: impl Fn(Node) -> Node) -> Index {
+    let is_live = |node: Node| nodes.get(node as usize).is_some_and(|kept| kept.live);
+    Index::of(names, |before, node| {
+        let node = follow(node);
+        match before {
+            NONE => node,
+            SEVERAL => SEVERAL,
+            before if before == node || !is_live(node) => before,
+            before if !is_live(before) => node,
+            _ => SEVERAL,
+        }
+    })
+}

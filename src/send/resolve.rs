@@ -1,0 +1,94 @@
+//! Conditional references that only the store can resolve: looked up before their records are sent.
+
+use super::{
+    Error,
+    feed::Work,
+    load::Load,
+    settle::{self, Attempted},
+};
+use crate::{
+    journal::Settlement,
+    lookup::Matches,
+    plan::{self, Step},
+    record::Outcome,
+};
+
+impl Load {
+    /// Finds out what the conditional references of records mean that only the store can tell, before they are sent.
+    /// What refers to nothing, or to several, is rejected; of those who go together, all are.
+    pub(super) async fn look_up(&self, mut work: Work) -> Result<(Work, Vec<Settlement>), Error> {
+        let mut settled = Vec::new();
+        let mut found_any = false;
+        let mut at = 0;
+        while let Some(step) = work.steps.get(at) {
+            if step.links.iter().all(|link| link.to != plan::To::Search) {
+                at += 1;
+                continue;
+            }
+            let searches = self.dresser.searches(step)?;
+            let mut wrong = None;
+            let mut links = Vec::with_capacity(searches.len());
+            for search in searches {
+                let (gate, requests) = (&self.link.gate, &self.link.requests);
+                let (kind, query) = (&search.kind, &search.query);
+                let answer = self.setup.lookups.one(gate, requests, kind, query).await;
+                let what = match answer {
+                    Ok(Matches::One(id)) => {
+                        links.push(plan::Link {
+                            reference: search.reference,
+                            to: plan::To::Resource(format!("{kind}/{id}")),
+                        });
+                        continue;
+                    }
+                    Ok(Matches::None) => "matches nothing in the store".to_owned(),
+                    Ok(Matches::Several) => "matches several resources in the store".to_owned(),
+                    Ok(Matches::Refused(status)) => {
+                        format!("cannot be looked up: the store answered {status}")
+                    }
+                    Err(failure) => format!("cannot be looked up: {failure}"),
+                };
+                wrong.get_or_insert((search, what));
+            }
+            let Some((search, what)) = wrong else {
+                if let Some(step) = work.steps.get_mut(at) {
+                    step.links.retain(|link| link.to != plan::To::Search);
+                    step.links.append(&mut links);
+                }
+                found_any = true;
+                at += 1;
+                continue;
+            };
+            let note = format!(
+                "its conditional reference to a {} {what}; it was not sent",
+                search.kind
+            );
+            let attempted = Attempted::default();
+            let reject = |step: &Step, note: String| {
+                let mut settled =
+                    settle::told(step.number, Outcome::Rejected, None, attempted, note);
+                settled.line.code = Some("unresolved-reference".to_owned());
+                settled
+            };
+            let culprit = work.steps.remove(at);
+            if at < work.bodies.len() {
+                work.bodies.remove(at);
+            }
+            if work.atomic {
+                let place = self.sent(&culprit).place;
+                let others = work.steps.drain(..);
+                settled.extend(others.map(|step| {
+                    let note = format!("its transaction was not sent because of {place}");
+                    reject(&step, note)
+                }));
+            }
+            let mut rejected = reject(&culprit, note);
+            rejected.line.expression = vec![search.path];
+            settled.push(rejected);
+        }
+        if found_any {
+            // With what was found they are made ready once more.
+            work.bodies = self.dresser.read(&work.steps, work.atomic)?;
+        }
+        Ok((work, settled))
+    }
+}

@@ -1,0 +1,73 @@
+//! Writes down what became of records, and then tells those who watch and those who wait: durable first (design §3).
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Error, Setup, precedence::Precedence};
+use crate::{
+    event::{Event, LoadId},
+    journal::Settlement,
+    record::Outcome,
+};
+
+/// How many settlements are written together at the most.
+const SETTLED_TOGETHER: usize = 256;
+
+/// What became of a record, and what others want to know of it.
+pub(super) struct Told {
+    pub(super) settlement: Settlement,
+    pub(super) bytes: u64,
+    pub(super) kind: String,
+    /// The id in the file, under which an update keeps it.
+    pub(super) own_id: Option<String>,
+    /// Its position, or that of the record that kept it from arriving, where it did not.
+    pub(super) cause: Option<Arc<str>>,
+}
+
+/// Writes down what became of records, as many together as have come, and tells those who watch and those who wait.
+pub(super) async fn settle_all(
+    setup: Arc<Setup>,
+    precedence: Option<Arc<Precedence>>,
+    load: LoadId,
+    mut settled: mpsc::Receiver<Vec<Told>>,
+) -> Result<(), Error> {
+    let mut batch = Vec::new();
+    while settled.recv_many(&mut batch, SETTLED_TOGETHER).await > 0 {
+        let mut settlements = Vec::with_capacity(batch.len());
+        let mut told = Vec::with_capacity(batch.len());
+        for told_of in batch.drain(..).flatten() {
+            let line = &told_of.settlement.line;
+            let id = line.id.clone();
+            told.push((
+                line.record,
+                line.outcome,
+                told_of.bytes,
+                id.or(told_of.own_id).map(|id| (told_of.kind, id)),
+                told_of.cause,
+            ));
+            settlements.push(told_of.settlement);
+        }
+        if let Err(error) = setup.ledger.settle(settlements).await {
+            setup.stop.fail();
+            return Err(error.into());
+        }
+        for (record, outcome, bytes, resource, cause) in told {
+            setup.observe.observe(&Event::Settled {
+                load,
+                outcome,
+                bytes,
+            });
+            let Some(precedence) = &precedence else {
+                continue;
+            };
+            match (resource, cause) {
+                (Some((kind, id)), None) => precedence.arrived(record, &kind, &id),
+                // Not tried: the run is stopping, and a later session goes on with those who wait.
+                _ if outcome == Outcome::Pending => {}
+                (_, cause) => precedence.failed(record, &cause.unwrap_or_else(|| "?".into())),
+            }
+        }
+    }
+    Ok(())
+}
