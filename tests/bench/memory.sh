@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Peak memory of a load in the cases that could fill it: 1 GB of NDJSON, Bundles of 50 MB each, and 30 % of the answers
+# Peak memory of a load in the cases that could fill it: 1 GB of NDJSON, Bundles of 49 MB each
+# (cut into batches, split, and sent whole), and 30 % of the answers
 # 429 with Retry-After: 5. Needs nginx, python3, GNU time, and a directory of NDJSON in $1. Usage: tests/bench/memory.sh NDJSON-DIR
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 data=$1
 work=target/bench-memory && mkdir -p "$work" && work=$(cd "$work" && pwd)
-cargo build --release --quiet
-stoker=$PWD/target/release/stoker
+# STOKER names a binary that is there already.
+if [ -z "${STOKER:-}" ]; then cargo build --release --quiet; STOKER=$PWD/target/release/stoker; fi
+stoker=$STOKER
 [ -e "$work/giga.ndjson" ] || python3 tests/bench/fresh.py "$data" "$work/giga.ndjson" 1000m
 [ -e "$work/collection-3.json" ] || python3 - "$work" <<'PY'
 import json, sys
@@ -26,6 +28,7 @@ for kind in ["batch", "collection"]:
                 size, first = size + len(entry) + 2, False
             out.write("\n]}\n")
 PY
+[ -e "$work/whole-7.json" ] || python3 tests/bench/bundles.py "$data/Observation.ndjson" "$work" 8
 cat > "$work/nginx.conf" <<CONF
 worker_processes 1; pid $work/nginx.pid; error_log $work/error.log; events { worker_connections 2048; }
 http { access_log off; client_body_temp_path $work/body; client_max_body_size 64m; client_body_buffer_size 1m; keepalive_requests 100000000;
@@ -54,4 +57,5 @@ store='{ google: { endpoint: "http://127.0.0.1:8098", project: p, location: l, d
 load ndjson "$sink" 'files: [giga.ndjson], interaction: create'
 load collections "$sink" 'files: ["collection-*.json"], interaction: create'
 load batches "$store" 'files: ["batch-*.json"]'
+load whole "$store" 'files: ["whole-*.json"]'
 load braked "$braked" 'files: [part.ndjson], interaction: create'
