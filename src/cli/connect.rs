@@ -258,7 +258,7 @@ pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) 
     };
     let message = format!("{what}: {status}{code}{at}{words}");
     let exit = match status.as_u16() {
-        401 | 403 => Exit::Target,
+        300..=399 | 401 | 403 | 500.. => Exit::Target,
         _ => Exit::SomeFailed,
     };
     let error = Error::new(exit, message);
@@ -269,7 +269,16 @@ pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) 
         (403, _) => {
             error.hint("the credentials may not do that there, or the store does not exist")
         }
-        (404 | 410, _) | (_, true) => error,
+        (300..=399, _) => error.hint(
+            "redirects are not followed; name the address that it leads to as the store's URL",
+        ),
+        (500.., _) => error.hint(
+            "the server has trouble of its own; try again when it is well, or ask who runs it",
+        ),
+        (404, _) => {
+            error.hint("check the store's name or URL too: a store that is missing answers so")
+        }
+        (410, _) | (_, true) => error,
         (_, false) => error
             .hint("--show-content also shows the server's words, which may hold patients' data"),
     }

@@ -1,9 +1,12 @@
 //! The binary as a user runs it: real files, the embedded store, real sockets.
 
 mod bed;
+mod examples;
 mod graph;
 mod load;
 mod messages;
 mod online;
 mod quickstart;
 mod references;
+mod refusals;
+mod responder;
