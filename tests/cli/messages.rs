@@ -1,6 +1,6 @@
 //! What a tired person reads when something is wrong, and the exit code that a pipeline sees.
 
-use super::bed::Bed;
+use super::{bed::Bed, responder};
 
 fn manifest(target: &str) -> String {
     format!(
@@ -88,40 +88,31 @@ fn usage_is_clap_s() {
     bed.run(&["generate", "completions", "bash"]).exits(0);
 }
 
-/// A server that answers every request with the same, as bytes of HTTP.
+/// A server that answers every request with the same.
 struct Always {
-    address: std::net::SocketAddr,
+    url: String,
 }
 
 impl Always {
-    fn says(status: &str, headers: &str, body: &str) -> Self {
-        use std::io::{Read as _, Write as _};
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let answer = format!(
-            "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}",
-            body.len()
-        );
-        // The thread ends with the process of the tests.
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut buffer = [0; 16 * 1024];
-                let _ = stream.read(&mut buffer);
-                let _ = stream.write_all(answer.as_bytes());
-            }
-        });
-        Self { address }
+    fn says(status: u16, headers: &'static str, body: &'static str) -> Self {
+        let (url, _) = responder::start(move |_| (status, headers, body));
+        Self { url }
+    }
+
+    /// Text with the port left out.
+    fn without_port(&self, text: &str) -> String {
+        let port = url::Url::parse(&self.url).unwrap().port().unwrap();
+        text.replace(&port.to_string(), "PORT")
     }
 
     fn fhir(&self) -> String {
-        format!("{{ fhir: {{ url: \"http://{}/r4\" }} }}", self.address)
+        format!("{{ fhir: {{ url: \"{}\" }} }}", self.url)
     }
 
     fn google(&self) -> String {
         format!(
-            "{{ google: {{ endpoint: \"http://{}\", project: p, location: l, dataset: d, fhir_store: s }}, auth: none }}",
-            self.address
+            "{{ google: {{ endpoint: \"{}\", project: p, location: l, dataset: d, fhir_store: s }}, auth: none }}",
+            self.url.trim_end_matches("/fhir")
         )
     }
 }
@@ -130,13 +121,13 @@ impl Always {
 fn said(server: &Always, target: &str) -> String {
     let ran = bed(target).run(&["load", "m.yaml"]).exits(4);
     assert!(ran.out.is_empty(), "{}", ran.out);
-    ran.err.replace(&server.address.port().to_string(), "PORT")
+    server.without_port(&ran.err)
 }
 
 #[test]
 fn a_forbidden_store_names_the_role_that_is_missing() {
     let server = Always::says(
-        "403 Forbidden",
+        403,
         "",
         r#"{"error":{"code":403,"message":"Anna Lindqvist","status":"PERMISSION_DENIED"}}"#,
     );
@@ -144,7 +135,7 @@ fn a_forbidden_store_names_the_role_that_is_missing() {
     error: target `t`: no access to the FHIR store projects/p/locations/l/datasets/d/fhirStores/s, or it does not exist
     hint: the credentials need roles/healthcare.fhirResourceEditor on the dataset; check also that the names are right
     ");
-    let server = Always::says("403 Forbidden", "", "<html>Anna Lindqvist</html>");
+    let server = Always::says(403, "", "<html>Anna Lindqvist</html>");
     insta::assert_snapshot!(said(&server, &server.fhir()), @"
     error: target `t`: the server does not let these credentials in (403)
     hint: check `auth`, and what the user may do there
@@ -154,7 +145,7 @@ fn a_forbidden_store_names_the_role_that_is_missing() {
 #[test]
 fn a_store_that_is_not_there_says_how_it_comes_to_be() {
     let server = Always::says(
-        "404 Not Found",
+        404,
         "",
         r#"{"error":{"code":404,"message":"x","status":"NOT_FOUND"}}"#,
     );
@@ -162,7 +153,7 @@ fn a_store_that_is_not_there_says_how_it_comes_to_be() {
     error: target `t`: there is no FHIR store projects/p/locations/l/datasets/d/fhirStores/s
     hint: check project, location, dataset and store, or let `ensure: true` create it
     ");
-    let server = Always::says("404 Not Found", "", "no such page");
+    let server = Always::says(404, "", "no such page");
     insta::assert_snapshot!(said(&server, &server.fhir()), @"
     error: target `t`: the server answered 404 when asked for its metadata
     hint: check the URL: it is the service base, the one under which `metadata` is found
@@ -171,17 +162,17 @@ fn a_store_that_is_not_there_says_how_it_comes_to_be() {
 
 #[test]
 fn an_expired_token_is_told_from_a_missing_one() {
-    let server = Always::says("401 Unauthorized", "www-authenticate: Bearer\r\n", "");
+    let server = Always::says(401, "www-authenticate: Bearer\r\n", "");
     let target = format!(
-        "{{ fhir: {{ url: \"http://{}/r4\" }}, auth: {{ bearer: {{ env: TOKEN }} }} }}",
-        server.address
+        "{{ fhir: {{ url: \"{}\" }}, auth: {{ bearer: {{ env: TOKEN }} }} }}",
+        server.url
     );
     let bed = bed(&target);
     let ran = bed
         .run_with(&[("TOKEN", "planted-token")], &["load", "m.yaml"])
         .exits(4);
     assert!(!ran.err.contains("planted-token"));
-    insta::assert_snapshot!(ran.err.replace(&server.address.port().to_string(), "PORT"), @"
+    insta::assert_snapshot!(server.without_port(&ran.err), @"
     error: target `t`: the server does not accept the credentials (401)
     hint: check `auth`; a token may have expired
     ");
@@ -193,29 +184,17 @@ fn an_expired_token_is_told_from_a_missing_one() {
 
 #[test]
 fn what_is_no_fhir_server_is_said() {
-    let server = Always::says(
-        "200 OK",
-        "content-type: text/html\r\n",
-        "<html>Welcome</html>",
-    );
+    let server = Always::says(200, "content-type: text/html\r\n", "<html>Welcome</html>");
     insta::assert_snapshot!(said(&server, &server.fhir()), @"
     error: target `t`: what the server calls metadata is no CapabilityStatement
     hint: check the URL: it is the service base, the one under which `metadata` is found
     ");
-    let server = Always::says(
-        "302 Found",
-        "location: http://elsewhere.example/login\r\n",
-        "",
-    );
+    let server = Always::says(302, "location: http://elsewhere.example/login\r\n", "");
     insta::assert_snapshot!(said(&server, &server.fhir()), @"
     error: target `t`: the server sends elsewhere (302) when asked for its metadata
     hint: redirects are not followed; write the address that it leads to as `url`
     ");
-    let server = Always::says(
-        "500 Internal Server Error",
-        "retry-after: 0\r\n",
-        "<html>Anna Lindqvist</html>",
-    );
+    let server = Always::says(500, "retry-after: 0\r\n", "<html>Anna Lindqvist</html>");
     insta::assert_snapshot!(said(&server, &server.fhir()), @"
     error: target `t`: the server answered 500 when asked for its metadata
     hint: the server has trouble of its own; try again when it is well, or ask who runs it
@@ -238,11 +217,7 @@ fn a_host_that_is_none_is_said() {
 fn what_the_facts_rule_out_is_said_before_anything_is_sent() {
     let statement = r#"{"resourceType":"CapabilityStatement","fhirVersion":"5.0.0","rest":[{"mode":"server","resource":[
         {"type":"Patient","conditionalCreate":false,"updateCreate":false,"interaction":[{"code":"create"},{"code":"update"}]}]}]}"#;
-    let server = Always::says(
-        "200 OK",
-        "content-type: application/fhir+json\r\n",
-        statement,
-    );
+    let server = Always::says(200, "content-type: application/fhir+json\r\n", statement);
     let bed = bed(&server.fhir());
     let ran = bed.run(&["plan", "m.yaml"]).exits(0);
     assert!(

@@ -79,22 +79,24 @@ fn serve(stream: impl Read + Write, answer: impl Fn(&str) -> Answer) {
     let is_handshake = stream
         .fill_buf()
         .is_ok_and(|start| start.first() == Some(&22));
-    while !is_handshake {
-        line.clear();
-        if stream.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        let line = line.trim_end();
-        if request.is_empty() {
-            line.clone_into(&mut request);
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().unwrap();
-        }
-        if line.is_empty() {
-            break;
+    if !is_handshake {
+        loop {
+            line.clear();
+            if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let line = line.trim_end();
+            if request.is_empty() {
+                line.clone_into(&mut request);
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
         }
     }
     let mut body = vec![0; length];
