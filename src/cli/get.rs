@@ -1,7 +1,7 @@
 //! `stoker get`: one resource out of a store, indented, with its decimals as they are.
 
 use super::{Context, Error, Exit, connect, indent::indent, store::StoreArgs};
-use crate::fhir::{reference::is_id, types};
+use crate::fhir::{Scanner, reference::is_id, types};
 
 /// Arguments of `stoker get`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,14 @@ pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> 
             _ => format!("the store refused to give {kind}/{id}"),
         };
         return Err(connect::refused(&what, &response, context));
+    }
+    if Scanner::new()
+        .scan(response.body())
+        .map_or(true, |found| found.resource_type.is_none())
+    {
+        let what = format!("what the server sent for {kind}/{id} is no FHIR resource");
+        return Err(Error::new(Exit::Target, what)
+            .hint("check the URL: a proxy or a login page may have come between"));
     }
     match std::str::from_utf8(response.body()) {
         Ok(json) => context.printer.result(&indent(json)),

@@ -27,6 +27,9 @@ pub(super) struct Steps {
 /// How much is read in one go: the order within a level is that of the sources, so what follows is often near.
 const BLOCK: usize = 256 << 10;
 
+/// What is read for a single step: most have some 250 bytes.
+const PEEK: usize = 1 << 10;
+
 impl Draft {
     /// Makes a draft in a directory. It is gone with the process, whatever ends that.
     pub(super) fn create(directory: &Path) -> io::Result<Self> {
@@ -72,12 +75,25 @@ impl Draft {
 }
 
 impl Steps {
+    /// Reads a single step somewhere else, and leaves what was read ahead.
+    pub(super) fn peek(&self, offset: u64) -> io::Result<Step> {
+        let mut elsewhere = Self {
+            file: self.file.try_clone()?,
+            block: Vec::new(),
+            start: 0,
+        };
+        elsewhere.at_least(offset, PEEK)
+    }
+
     /// Reads the step at a place.
     pub(super) fn at(&mut self, offset: u64) -> io::Result<Step> {
         if let Some(line) = self.line(offset) {
             return file::read_step(line);
         }
-        let mut size = BLOCK;
+        self.at_least(offset, BLOCK)
+    }
+
+    fn at_least(&mut self, offset: u64, mut size: usize) -> io::Result<Step> {
         loop {
             self.fill(offset, size)?;
             match self.line(offset) {

@@ -30,7 +30,7 @@ use crate::{
     manifest::LoadSettings,
     plan::{BundleType, Step},
     record::{Interaction, Outcome},
-    target::fhir::{Requests, accepted, entries},
+    target::fhir::{Requests, accepted, entries, is_fhirs},
 };
 
 /// A request and what has become of its records so far.
@@ -396,6 +396,12 @@ impl Exchange for Batch<'_> {
                 };
                 match (&verdict, self.bundle) {
                     (Verdict::Done, Some(_)) => return self.read_bundle(&response),
+                    (Verdict::Done, None) if !is_fhirs(&response) => {
+                        self.last.fault = Some(format!(
+                            "the answer ({status}) is none of FHIR's: a proxy or a login page may have come between"
+                        ));
+                        return Verdict::Unknown;
+                    }
                     (Verdict::Done, None) => {
                         let attempted = Attempted {
                             attempts: self.attempts,

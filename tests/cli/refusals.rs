@@ -123,3 +123,27 @@ fn a_certificate_that_is_not_trusted_names_the_setting() {
     says(&plan("").exits(4), words);
     plan(", tls: { ca: ca.pem }").exits(0);
 }
+
+/// A proxy or a login page that says 200 to everything has taken nothing.
+#[test]
+fn a_page_in_between_is_no_success() {
+    let (url, _) = responder::start(|line| {
+        if line.contains("/metadata") {
+            (200, "", CAPABILITIES)
+        } else {
+            (200, "", "<html>Plantedname</html>")
+        }
+    });
+    let bed = bed(&format!("{{ fhir: {{ url: \"{url}\" }} }}"));
+    let ran = bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(bed.count("unknown"), 1, "{}", ran.out);
+    assert!(
+        ran.out.contains("none of FHIR's") && !ran.out.contains("Plantedname"),
+        "{}",
+        ran.out
+    );
+    says(
+        &bed.run(&["get", "Patient/a", "--url", &url]).exits(4),
+        &["is no FHIR resource", "login page"],
+    );
+}

@@ -149,7 +149,7 @@ impl Arrangement<'_> {
 
     fn step(&mut self, node: Node) -> Option<Step> {
         let line = self.graph.nodes.get(node as usize)?.line;
-        self.draft.at(line).ok()
+        self.draft.peek(line).ok()
     }
 
     /// Returns the position of a record, as `file:line`.

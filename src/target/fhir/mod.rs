@@ -9,4 +9,4 @@ mod response;
 
 pub use condition::criteria;
 pub use request::Requests;
-pub use response::{Accepted, EntryAnswer, accepted, entries};
+pub use response::{Accepted, EntryAnswer, accepted, entries, is_fhirs};

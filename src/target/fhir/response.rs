@@ -45,6 +45,26 @@ pub fn accepted(headers: &HeaderMap, body: &[u8]) -> Accepted {
     accepted
 }
 
+/// Tells whether an answer that says that all is well is a FHIR server's, and not a page of something in between.
+///
+/// A server names what it wrote (`Location`, `ETag`) or sends it; one that does neither says at least 201 or 204.
+pub fn is_fhirs(response: &http::Response<bytes::Bytes>) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        #[serde(rename = "resourceType")]
+        _resource_type: String,
+    }
+    let names = |name| response.headers().contains_key(name);
+    if names(header::LOCATION) || names(header::ETAG) {
+        return true;
+    }
+    match response.body().trim_ascii() {
+        [] => matches!(response.status().as_u16(), 201 | 204 | 304),
+        body => serde_json::from_slice::<Typed>(body).is_ok(),
+    }
+}
+
 #[derive(Deserialize)]
 struct Resource {
     id: Option<String>,
