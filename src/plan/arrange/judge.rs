@@ -137,7 +137,7 @@ impl Arrangement<'_> {
         for members in cycles.values() {
             if let Some(reason) = self.obstacle(members) {
                 for &node in members {
-                    fates.insert(node, Fate::Unsupported(reason.clone()));
+                    fates.insert(node, Fate::Unsupported(Box::new(reason.clone())));
                 }
             }
         }
@@ -150,7 +150,7 @@ impl Arrangement<'_> {
                         .to_owned(),
                     path: None,
                 };
-                fates.insert(node, Fate::Unsupported(reason));
+                fates.insert(node, Fate::Unsupported(Box::new(reason)));
             }
         }
         for &node in fates.keys() {

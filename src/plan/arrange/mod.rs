@@ -37,7 +37,8 @@ pub(super) struct Arrangement<'a> {
 
 /// Why a record that was to be sent is not.
 enum Fate {
-    Unsupported(Reason),
+    /// Boxed, because nearly all are duplicates, and there may be as many as records.
+    Unsupported(Box<Reason>),
     Duplicate(Node),
     Blocked(Node),
 }

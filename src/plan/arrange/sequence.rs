@@ -263,7 +263,7 @@ impl Arrangement<'_> {
             match fates.get(&node) {
                 None => {}
                 Some(Fate::Unsupported(reason)) => {
-                    step.action = Action::Unsupported(reason.clone());
+                    step.action = Action::Unsupported((**reason).clone());
                 }
                 Some(Fate::Duplicate(of)) => step.action = Action::Duplicate(other(*of, self)),
                 Some(Fate::Blocked(by)) => step.action = Action::Blocked(other(*by, self)),
