@@ -54,6 +54,8 @@ pub(super) struct Batch<'a> {
     ready: Option<OwnedSemaphorePermit>,
     /// What the last attempt brought, for records that are given up.
     last: Last,
+    /// Some attempt may have had its effect without an answer that says so.
+    doubt: bool,
     failure: Option<Error>,
 }
 
@@ -105,6 +107,7 @@ impl<'a> Batch<'a> {
             on_wire,
             ready: None,
             last: Last::default(),
+            doubt: false,
             failure: None,
         }
     }
@@ -187,6 +190,11 @@ impl<'a> Batch<'a> {
                     attempted,
                     reason.to_string(),
                 ),
+                // Given up: if it is not known to be refused, it is not known at all.
+                (Verdict::Again { .. } | Verdict::Partial { .. }, _) if self.doubt => {
+                    let note = gave_up(&format!("{what}; whether it took the record is not known"));
+                    settle::told(record, Outcome::Unknown, status, attempted, note)
+                }
                 (Verdict::Unknown, _) => {
                     let note = gave_up(&format!("{what}; whether it took the record is not known"));
                     settle::told(record, Outcome::Unknown, status, attempted, note)
@@ -374,6 +382,7 @@ impl Exchange for Batch<'_> {
         let verdict = verdict::classify(self.safety(), answer.as_ref(), jiff::Timestamp::now());
         match answer {
             Err(fault) => {
+                self.doubt |= fault.kind.may_have_been_sent();
                 self.setup.counts.answered(None, 0);
                 self.last = Last {
                     status: None,
@@ -384,6 +393,8 @@ impl Exchange for Batch<'_> {
             }
             Ok(response) => {
                 let status = response.status().as_u16();
+                // These say nothing about what had been done before them.
+                self.doubt |= matches!(status, 500 | 502 | 504);
                 self.setup
                     .counts
                     .answered(Some(status), response.body().len() as u64);

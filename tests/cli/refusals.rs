@@ -147,3 +147,32 @@ fn a_page_in_between_is_no_success() {
         &["is no FHIR resource", "login page"],
     );
 }
+
+/// What may have arrived is not called refused, however often it was tried.
+#[test]
+fn what_is_given_up_in_doubt_is_unknown() {
+    let (url, seen) = responder::start(|line| {
+        if line.contains("/metadata") {
+            (200, "", CAPABILITIES)
+        } else {
+            (502, "", "Plantedname")
+        }
+    });
+    let bed = bed(&format!(
+        "{{ fhir: {{ url: \"{url}\" }}, retry: {{ attempts: 3, base: 1ms, max: 2ms }} }}"
+    ));
+    let ran = bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(
+        (bed.count("unknown"), bed.count("rejected")),
+        (1, 0),
+        "{}",
+        ran.out
+    );
+    let writes = seen().iter().filter(|line| line.starts_with("PUT")).count();
+    assert_eq!(writes, 3);
+    assert!(
+        ran.out.contains("whether it took the record is not known"),
+        "{}",
+        ran.out
+    );
+}
