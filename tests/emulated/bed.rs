@@ -84,6 +84,7 @@ pub(super) fn options(dir: &Path) -> Options {
         dir: dir.to_owned(),
         bind: ([127, 0, 0, 1], 0).into(),
         token: None,
+        faults: None,
     }
 }
 

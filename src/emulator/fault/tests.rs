@@ -1,0 +1,1 @@
+//! Tests of how scenarios are read and decided.
