@@ -124,17 +124,30 @@ enum Asked {
 #[derive(Debug, Clone)]
 enum Fault {
     Latency(Latency),
-    Capacity { limit: u32, answer: Answer },
-    Quota { rate: Rate, answer: Answer },
+    Capacity {
+        limit: u32,
+        answer: Answer,
+    },
+    Quota {
+        rate: Rate,
+        answer: Answer,
+    },
     Answer(Answer),
     Reset(Moment),
-    Entries { status: StatusCode, share: f64, echo: bool },
+    Entries {
+        status: StatusCode,
+        share: f64,
+        echo: bool,
+    },
     /// Bytes in a second.
     Slow(u32),
     /// The part of the body that is left.
     Truncate(f64),
     TokenExpired,
-    Vanish { time: Duration, how: Vanished },
+    Vanish {
+        time: Duration,
+        how: Vanished,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]

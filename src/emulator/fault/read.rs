@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
 use http::{Method, StatusCode};
-use serde::de::{Error as _, IntoDeserializer as _, SeqAccess, Visitor, value::SeqAccessDeserializer};
+use serde::de::{
+    Error as _, IntoDeserializer as _, SeqAccess, Visitor, value::SeqAccessDeserializer,
+};
 use serde::{Deserialize, Deserializer};
 
 use super::{
     Answer, AnswerBody, Asked, Fault, Latency, Moment, RetryAfterForm, Rule, Scenario,
     ScenarioError, Vanished, When,
 };
-use crate::unit::{Rate, parse_bytes_rate, parse_duration};
+use crate::unit::{ParseUnitError, Rate, parse_bytes_rate, parse_duration};
 
 impl Scenario {
     /// Reads a scenario from a file.
@@ -155,7 +157,7 @@ struct WrittenCapacity {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenQuota {
-    rate: Rate,
+    rate: Text<Rate>,
     #[serde(default = "too_many")]
     answer: Answer,
 }
@@ -204,7 +206,7 @@ impl<'de> Deserialize<'de> for Fault {
             answer: written.answer,
         };
         let quota = |written: WrittenQuota| Self::Quota {
-            rate: written.rate,
+            rate: written.rate.0,
             answer: written.answer,
         };
         let entries = |written: WrittenEntries| Self::Entries {
@@ -225,7 +227,9 @@ impl<'de> Deserialize<'de> for Fault {
             written.entries.map(entries),
             written.slow.map(|rate| Self::Slow(rate.0.0)),
             written.truncate.map(|share| Self::Truncate(share.0)),
-            written.token.map(|WrittenToken::Expired| Self::TokenExpired),
+            written
+                .token
+                .map(|WrittenToken::Expired| Self::TokenExpired),
             written.vanish.map(vanish),
         ]
         .into_iter()
@@ -335,18 +339,24 @@ impl Default for Share {
     }
 }
 
-impl<'de> Deserialize<'de> for Share {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let share = f64::deserialize(deserializer)?;
-        if (0.0..=1.0).contains(&share) {
-            Ok(Self(share))
-        } else {
-            Err(D::Error::custom("expected a number from 0 to 1"))
-        }
+impl Form for Share {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .ok()
+            .filter(|share| (0.0..=1.0).contains(share))
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no number from 0 to 1"))
     }
 }
 
-/// A value that is written as a text with a form of its own.
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Text::deserialize(deserializer).map(|share| share.0)
+    }
+}
+
+/// A value with a form of its own. It is read where it is visited: errors made there get its place, later ones that of
+/// the map around it.
 struct Text<T>(T);
 
 trait Form: Sized {
@@ -360,6 +370,13 @@ impl Form for BytesRate {
         let rate = parse_bytes_rate(text).map_err(|error| error.to_string())?;
         let seconds = u32::try_from(rate.window.duration().as_secs()).unwrap_or(1);
         Ok(Self(rate.amount.get().div_ceil(seconds)))
+    }
+}
+
+impl Form for Rate {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|error: ParseUnitError| error.to_string())
     }
 }
 
@@ -419,10 +436,11 @@ impl<'de, T: Form> Deserialize<'de> for Text<T> {
             fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
                 T::parse(&number.to_string()).map_err(E::custom)
             }
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
+                T::parse(&number.to_string()).map_err(E::custom)
+            }
         }
-        deserializer
-            .deserialize_any(Scalar(PhantomData))
-            .map(Self)
+        deserializer.deserialize_any(Scalar(PhantomData)).map(Self)
     }
 }
 

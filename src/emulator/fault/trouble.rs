@@ -150,9 +150,7 @@ pub(in crate::emulator) async fn answer(
             };
             answer.response(&echo)
         }
-        Some(Decision::Fault(fault)) => {
-            strike(app, faults, line, incoming, entries, fault).await?
-        }
+        Some(Decision::Fault(fault)) => strike(app, faults, line, incoming, entries, fault).await?,
     };
     // The request was in flight until here.
     drop(places);
