@@ -221,6 +221,27 @@ async fn connections_are_reset_at_every_moment() {
 }
 
 #[tokio::test]
+async fn over_http2_a_reset_ends_the_connection() {
+    let bed = Bed::troubled(
+        "rules: [{ when: { path: '**/Patient/lost' , method: PUT, until: 1 }, fault: { reset: after_write } }]",
+    )
+    .await;
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
+    let put = || {
+        let url = format!("{}{STORE}/fhir/Patient/lost", bed.server.url());
+        client.put(url).body(patient("lost")).send()
+    };
+    put().await.unwrap_err();
+    assert!(is_there(&bed, "lost").await);
+    let again = put().await.unwrap();
+    assert_eq!(again.version(), reqwest::Version::HTTP_2);
+    assert_eq!(again.status().as_u16(), 200);
+}
+
+#[tokio::test]
 async fn entries_fail_inside_a_batch_that_succeeds() {
     let bed = Bed::troubled(
         "rules: [{ when: { request: bundle }, fault: { entries: { status: 429, share: 0.5, echo: true } } }]",
@@ -358,4 +379,39 @@ async fn a_server_vanishes_and_comes_back() {
     }
     assert!(is_there(&bed, "a").await);
     bed.server.stop().await;
+}
+
+/// Asks until the answer is good, whatever becomes of the attempts; returns it, and counts them.
+async fn insist(bed: &Bed, method: &str, path: &str, body: &str, troubled: &mut u32) -> Value {
+    let path = format!("{STORE}/fhir/{path}");
+    loop {
+        // Each attempt has a token of its own, for one of them may have expired.
+        let token = format!("Bearer {troubled}");
+        let headers = [("authorization", token.as_str())];
+        if let Ok(answer) = bed.send(method, &path, &headers, body).await
+            && answer.status().is_success()
+            && let Ok(body) = answer.bytes().await
+            && let Ok(json) = serde_json::from_slice(&body)
+        {
+            return json;
+        }
+        *troubled += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn all_faults_together_leave_a_store_that_answers() {
+    let bed = Bed::troubled(include_str!("mixed.yaml")).await;
+    let mut troubled = 0;
+    for number in 0..400 {
+        let id = format!("p{number}");
+        // A put can be repeated, whatever became of it before.
+        let path = format!("Patient/{id}");
+        let stored = insist(&bed, "PUT", &path, &patient(&id), &mut troubled).await;
+        assert_eq!(stored["id"], id.as_str());
+    }
+    assert!(troubled >= 10, "{troubled}");
+    let found = insist(&bed, "GET", "Patient", "", &mut troubled).await;
+    assert_eq!(found["total"], 400);
 }

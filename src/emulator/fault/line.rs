@@ -145,15 +145,13 @@ impl axum::serve::Listener for Listener {
                 tokio::time::sleep_until(until).await;
                 continue;
             }
-            let socket = match &self.socket {
-                Some(socket) => socket,
-                None => match TcpListener::bind(self.address).await {
-                    Ok(socket) => self.socket.insert(socket),
-                    Err(_) => {
-                        tokio::time::sleep(AGAIN).await;
-                        continue;
-                    }
-                },
+            if self.socket.is_none() {
+                self.socket = TcpListener::bind(self.address).await.ok();
+            }
+            let Some(socket) = &self.socket else {
+                // Another has the port; it may let go of it.
+                tokio::time::sleep(AGAIN).await;
+                continue;
             };
             tokio::select! {
                 biased;

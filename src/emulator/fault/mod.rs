@@ -31,17 +31,18 @@
 //! `latency` waits and `entries` marks, and the rules below are looked at; `capacity` and `quota` let what they admit go
 //! on, too. Every other fault decides: the rules below it neither meet nor count the request.
 //!
-//! An `answer` is what the client gets in place of the store's: `status` (200 to 599); `retry_after: 2s`, rounded up to
-//! seconds, as a number or, with `retry_after_form: date`, as a date; `body: outcome` (the default; or `google`, `html`,
-//! `empty`); `echo: true` puts the URL and the body of the request into it; `after_write: true` carries the request
-//! out before. `capacity` and `quota` take the same map under `answer`.
+//! An `answer` is what the client gets in place of the store's: `status` (200 to 599; 429 when missing);
+//! `retry_after: 2s`, rounded up to seconds, as a number or, with `retry_after_form: date`, as a date; `body: outcome`
+//! (the default; or `google`, `html`, `empty`); `echo: true` puts the URL and the body of the request into it;
+//! `after_write: true` carries the request out before. `capacity` and `quota` take the same map under `answer`.
 //!
 //! A reset cuts the whole connection with RST: with HTTP/2 all that goes on over it. `after_body` cuts with the request
 //! read and not carried out, `after_write` with the work done and the answer lost.
 //!
-//! `line` is the connection that can be cut, `rules` decides, `trouble` does what was decided, `read` reads the file.
-//! What the store itself would answer is left to the other modules of the emulator.
+//! `line` is the connection that can be cut, `rules` decides, `trouble` does what was decided, `read` and `form` read the
+//! file. What the store itself would answer is left to the other modules of the emulator.
 
+mod form;
 mod line;
 mod read;
 mod rules;
@@ -73,8 +74,8 @@ pub struct Scenario {
 #[non_exhaustive]
 pub enum ScenarioError {
     /// The file cannot be read.
-    #[error("cannot read the fault scenario")]
-    Io(#[source] std::io::Error),
+    #[error("cannot read the fault scenario: {0}")]
+    Io(std::io::Error),
     /// The file is no scenario.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Content {
