@@ -415,3 +415,31 @@ async fn all_faults_together_leave_a_store_that_answers() {
     let found = insist(&bed, "GET", "Patient", "", &mut troubled).await;
     assert_eq!(found["total"], 400);
 }
+
+#[test]
+fn the_binary_names_the_place_of_a_mistake() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(
+        dir.path().join("faults.yaml"),
+        "rules:\n  - fault: { anwser: { status: 500 } }\n",
+    )
+    .unwrap();
+    let output = assert_cmd::Command::cargo_bin("stoker")
+        .unwrap()
+        .args([
+            "emulate",
+            "--listen",
+            "127.0.0.1:0",
+            "--faults",
+            "faults.yaml",
+        ])
+        .current_dir(dir.path())
+        .assert()
+        .code(2);
+    let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(
+        stderr.contains("faults.yaml:2:14: rules[0].fault: unknown field `anwser`"),
+        "{stderr}"
+    );
+    assert!(!dir.path().join(".stoker").exists(), "nothing was begun");
+}
