@@ -424,8 +424,7 @@ fn the_binary_names_the_place_of_a_mistake() {
         "rules:\n  - fault: { anwser: { status: 500 } }\n",
     )
     .unwrap();
-    let output = assert_cmd::Command::cargo_bin("stoker")
-        .unwrap()
+    let output = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("stoker"))
         .args([
             "emulate",
             "--listen",
