@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::line::Line;
-use super::rules::{Entries, Faults, Met};
+use super::rules::{Entries, Faults};
 use super::{Answer, AnswerBody, Asked, Fault, Moment, RetryAfterForm, Vanished};
 use crate::emulator::reply::Refusal;
 use crate::emulator::route::{Route, route};
@@ -112,7 +112,7 @@ pub(in crate::emulator) async fn answer(
             },
             Fault::Quota { rate, answer } => {
                 let cost = cost(&mut incoming, asked).await?;
-                if !Met::admit(met, *rate, cost) {
+                if !met.admit(*rate, cost) {
                     decision = Some(Decision::Answer(answer));
                 }
             }
@@ -245,6 +245,7 @@ async fn strike(
                 }
             }
         }
+        // These have been decided before.
         Fault::Latency(_)
         | Fault::Capacity { .. }
         | Fault::Quota { .. }
