@@ -91,6 +91,7 @@ async fn serve(dir: &std::path::Path) -> Result<(Option<Server>, url::Url, Optio
         bind: ([127, 0, 0, 1], 0).into(),
         // Other users of this machine can reach loopback, but not read the store's directory.
         token: Some(uuid::Uuid::new_v4().simple().to_string()),
+        faults: None,
     };
     match emulator::open(options).await {
         Ok(Opened::Started(server)) => {

@@ -4,9 +4,41 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use super::{Context, Error, Exit, interrupt};
 use crate::{
-    emulator::{self, Opened},
+    emulator::{self, Opened, Scenario},
     send::Stop,
 };
+
+/// The help of `--faults`: the shape of its file, as `emulator::fault` documents it.
+const FAULTS: &str = "\
+YAML file of faults to make on purpose
+
+Tries how a client bears a bad day: slowness, refusals, lost answers. The file holds a seed and rules:
+
+  seed: 7
+  rules:
+    - when: { request: [bundle, create], after: 100, until: 2000, probability: 0.1 }
+      fault: { answer: { status: 429, retry_after: 2s } }
+
+`when` holds method, path (a glob), request (bundle, create, read, search, update, patch, delete, metadata, admin), \
+after and until (numbers of requests) and probability (0 to 1). `fault` is one of:
+
+  latency: { fixed: 20ms }             or uniform: [10ms, 50ms], exponential: 30ms,
+                                       lognormal: { median: 30ms, sigma: 0.6 }
+  capacity: { limit: 8 }               429 above so many requests in flight
+  quota: { rate: 100/s }               429 above the rate; a Bundle costs its entries
+  answer: { status: 503 }              also retry_after: 2s, retry_after_form: date,
+                                       body: outcome|google|html|empty, echo: true,
+                                       after_write: true
+  reset: before_body                   or during_body, after_body, after_write,
+                                       during_answer
+  entries: { status: 500, share: 0.5 } entries of a batch fail inside a 200
+  slow: 10 kB/s                        the answer trickles
+  truncate: 0.5                        only this part of the answer comes
+  token: expired                       401 until another token is presented
+  vanish: { for: 2s, as: not_found }   the store is gone; or `as: refused`: the server is
+
+Rules are gone through from the top. Latency waits, entries are marked, and what `capacity` and `quota` admit goes on; \
+the first other fault decides. `capacity` and `quota` take an `answer` of their own.";
 
 /// Arguments of `stoker emulate`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +49,9 @@ pub(super) struct EmulateArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8085")]
     listen: SocketAddr,
+    /// YAML file of faults to make on purpose
+    #[arg(long, value_name = "FILE", long_help = FAULTS)]
+    faults: Option<PathBuf>,
 }
 
 /// Runs the verb: until it is interrupted.
@@ -27,10 +62,13 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
                 .hint("the local store knows no users; it listens on 127.0.0.1 or [::1] only"),
         );
     }
+    let faults = args.faults.as_deref().map(Scenario::read).transpose();
+    let faults = faults.map_err(|error| Error::new(Exit::Usage, error))?;
     let options = emulator::Options {
         dir: args.dir.clone(),
         bind: args.listen,
         token: None,
+        faults,
     };
     let server = match emulator::open(options).await {
         Ok(Opened::Started(server)) => server,

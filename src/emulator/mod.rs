@@ -5,14 +5,15 @@
 //! other store. It knows nothing of plans, gates or targets.
 //!
 //! Where the API's behaviour is published it is followed to the letter, otherwise the FHIR R4 specification is.
-//! What it leaves out: profile validation, referential integrity (one place is kept for it, see `rows`),
-//! search beyond `_id`, `_tag` and `identifier`, raw Binary bodies, versions other than R4 (creating such a store is
+//! With a [`Scenario`] it does wrong on purpose, so that clients can be tried.
+//! What it leaves out: profile validation, search beyond `_id`, `_tag` and `identifier`, raw Binary bodies, versions other than R4 (creating such a store is
 //! refused).
 
 mod admin;
 mod bundle;
 mod capability;
 mod database;
+pub mod fault;
 mod instant;
 mod integrity;
 mod interaction;
@@ -43,6 +44,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use url::Url;
 
+pub use self::fault::{Scenario, ScenarioError};
+
 /// How long to wait for another process that has the lock but does not answer (yet).
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long requests in flight may take to end when the server is stopped.
@@ -57,6 +60,8 @@ pub struct Options {
     pub bind: SocketAddr,
     /// When set, every request must carry `Authorization: Bearer <token>`.
     pub token: Option<String>,
+    /// What it shall do wrong.
+    pub faults: Option<Scenario>,
 }
 
 impl std::fmt::Debug for Options {
@@ -240,7 +245,12 @@ pub async fn open(options: Options) -> Result<Opened, Error> {
 }
 
 async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server, Error> {
-    let Options { dir, bind, token } = options;
+    let Options {
+        dir,
+        bind,
+        token,
+        faults,
+    } = options;
     let io = |source| Error::Io {
         dir: dir.clone(),
         source,
@@ -276,6 +286,7 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
         note.instance,
         database,
         registry,
+        faults.map(|scenario| Arc::new(fault::Faults::new(scenario))),
     ));
     let (quit, until_quit) = watch::channel(false);
     let serving = tokio::spawn(serve::serve(listener, app, until_quit));

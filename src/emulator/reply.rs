@@ -212,8 +212,12 @@ impl Refusal {
             403 => "PERMISSION_DENIED",
             404 => "NOT_FOUND",
             409 => "ALREADY_EXISTS",
+            412 => "FAILED_PRECONDITION",
             413 => "OUT_OF_RANGE",
+            429 => "RESOURCE_EXHAUSTED",
             501 => "UNIMPLEMENTED",
+            503 => "UNAVAILABLE",
+            504 => "DEADLINE_EXCEEDED",
             _ => "INTERNAL",
         };
         Self {

@@ -4,7 +4,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use futures::StreamExt as _;
 use http::header::{AUTHORIZATION, HOST};
 use http::{Method, Request, Response, StatusCode};
@@ -14,6 +14,7 @@ use url::Url;
 
 use super::admin;
 use super::database::Database;
+use super::fault::{self, Entries, Faults, Line};
 use super::json::Json;
 use super::registry::Registry;
 use super::reply::{Refusal, Reply};
@@ -22,7 +23,7 @@ use super::single::{self, Call};
 use super::{Token, bundle};
 
 /// Google's limit of an executeBundle request (50 MB).
-const MAX_BUNDLE: usize = 50 << 20;
+pub(super) const MAX_BUNDLE: usize = 50 << 20;
 /// Google's limit of any other FHIR request (10 MB).
 const MAX_BODY: usize = 10 << 20;
 /// How much of an oversize body is read and thrown away, so that the client gets to read the answer.
@@ -36,6 +37,7 @@ pub(super) struct App {
     instance: String,
     pub(super) database: Arc<Database>,
     registry: RwLock<Registry>,
+    faults: Option<Arc<Faults>>,
     pub(super) administration: tokio::sync::Mutex<()>,
 }
 
@@ -46,6 +48,7 @@ impl App {
         instance: String,
         database: Database,
         registry: Registry,
+        faults: Option<Arc<Faults>>,
     ) -> Self {
         Self {
             root: url.as_str().trim_end_matches('/').to_owned(),
@@ -53,6 +56,7 @@ impl App {
             instance,
             database: Arc::new(database),
             registry: RwLock::new(registry),
+            faults,
             administration: tokio::sync::Mutex::new(()),
         }
     }
@@ -73,7 +77,7 @@ impl App {
 
     /// Checks who asks: only this machine (a page in a browser that had its name bound to 127.0.0.1 names another
     /// host), and only with the token, if there is one.
-    fn admit(&self, request: &Request<Body>) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, request: &Request<Body>) -> Result<(), Refusal> {
         let header = |name| {
             request
                 .headers()
@@ -129,25 +133,62 @@ fn same(left: &str, right: &str) -> bool {
 
 /// Serves until told to quit, or until the one who could tell is gone.
 pub(super) async fn serve(listener: TcpListener, app: Arc<App>, mut quit: watch::Receiver<bool>) {
+    let faults = app.faults.clone();
     let router = Router::new().fallback(handle).with_state(app);
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let quit = async move {
         // An error means that the sender is gone.
         let _ = quit.wait_for(|quit| *quit).await;
-    });
-    if let Err(error) = served.await {
+    };
+    let served = match faults {
+        None => {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(quit)
+                .await
+        }
+        Some(faults) => match fault::Listener::new(listener, faults) {
+            Ok(listener) => {
+                let router = router.into_make_service_with_connect_info::<Line>();
+                axum::serve(listener, router)
+                    .with_graceful_shutdown(quit)
+                    .await
+            }
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = served {
         tracing::error!(%error, "the local store stopped listening");
     }
 }
 
 async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let reply = match answer(&app, request).await {
+    let line = request.extensions().get::<ConnectInfo<Line>>();
+    match (&app.faults, line.cloned()) {
+        (Some(faults), Some(ConnectInfo(line))) => {
+            let answered = fault::answer(&app, faults, &line, request).await;
+            answered.unwrap_or_else(|refusal| refusal.into_reply().into_response())
+        }
+        _ => plain(&app, request, None).await,
+    }
+}
+
+/// Answers a request as the store does when nothing is wrong, but for the entries of a batch that shall fail.
+pub(super) async fn plain(
+    app: &Arc<App>,
+    request: Request<Body>,
+    entries: Option<Entries>,
+) -> Response<Body> {
+    let reply = match answer(app, request, entries).await {
         Ok(reply) => reply,
         Err(refusal) => refusal.into_reply(),
     };
     reply.into_response()
 }
 
-async fn answer(app: &Arc<App>, request: Request<Body>) -> Result<Reply, Refusal> {
+async fn answer(
+    app: &Arc<App>,
+    request: Request<Body>,
+    entries: Option<Entries>,
+) -> Result<Reply, Refusal> {
     app.admit(&request)?;
     let (parts, body) = request.into_parts();
     let route = route(parts.uri.path())?;
@@ -179,6 +220,7 @@ async fn answer(app: &Arc<App>, request: Request<Body>) -> Result<Reply, Refusal
                 query,
                 headers: parts.headers,
                 body,
+                entries,
             };
             if is_bundle {
                 bundle::answer(app, call).await
@@ -194,7 +236,7 @@ async fn answer(app: &Arc<App>, request: Request<Body>) -> Result<Reply, Refusal
 }
 
 /// Reads a body of limited size.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let mut stream = body.into_data_stream();
     let mut first: Option<Bytes> = None;
     let mut rest: Vec<u8> = Vec::new();

@@ -9,6 +9,7 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::fault::Entries;
 use super::instant::Instant;
 use super::interaction::{Done, Guard, Interaction, apply, names};
 use super::json::Json;
@@ -32,6 +33,8 @@ pub(super) struct Call {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Which entries of a batch a fault scenario lets fail.
+    pub(super) entries: Option<Entries>,
 }
 
 impl Call {

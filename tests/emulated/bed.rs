@@ -6,7 +6,7 @@ use std::path::Path;
 
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use stoker::emulator::{Opened, Options, Server, open};
+use stoker::emulator::{Opened, Options, Scenario, Server, open};
 
 pub(super) const DATASETS: &str = "v1/projects/p/locations/l/datasets";
 pub(super) const STORE: &str = "v1/projects/p/locations/l/datasets/d/fhirStores/f";
@@ -84,6 +84,7 @@ pub(super) fn options(dir: &Path) -> Options {
         dir: dir.to_owned(),
         bind: ([127, 0, 0, 1], 0).into(),
         token: None,
+        faults: None,
     }
 }
 
@@ -96,8 +97,22 @@ pub(super) async fn started(options: Options) -> Server {
 
 impl Bed {
     pub(super) async fn with(settings: Value) -> Self {
+        Self::made(settings, None).await
+    }
+
+    /// A server with a fault scenario.
+    pub(super) async fn troubled(scenario: &str) -> Self {
+        let scenario = Scenario::parse(scenario, Path::new("faults.yaml")).unwrap();
+        Self::made(json!({"enableUpdateCreate": true}), Some(scenario)).await
+    }
+
+    async fn made(settings: Value, faults: Option<Scenario>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = started(options(dir.path())).await;
+        let options = Options {
+            faults,
+            ..options(dir.path())
+        };
+        let server = started(options).await;
         let bed = Self {
             server,
             client: Client::new(),
@@ -140,6 +155,18 @@ impl Bed {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
+        let sent = self.send(method, path, headers, body).await;
+        Answer::of(sent.unwrap()).await
+    }
+
+    /// Sends a request, and returns what came before the body of the answer.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> reqwest::Result<Response> {
         let url = format!("{}{path}", self.server.url());
         let mut request = self
             .client
@@ -148,7 +175,7 @@ impl Bed {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::of(request.send().await.unwrap()).await
+        request.send().await
     }
 
     pub(super) async fn call(&self, method: &str, path: &str, body: &str) -> Answer {

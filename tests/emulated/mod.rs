@@ -1,5 +1,6 @@
 //! Tests over real sockets against the embedded local store.
 
 mod bed;
+mod faults;
 mod integrity;
 mod store;

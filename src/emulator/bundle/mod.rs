@@ -33,12 +33,12 @@ enum Answer {
 }
 
 /// Carries out a bundle.
-pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Reply, Refusal> {
+pub(super) async fn answer(app: &Arc<App>, mut call: Call) -> Result<Reply, Refusal> {
     call.check_media_type()?;
     let body = call.body.clone();
     // Large bodies take a while to read; that is no work for the threads that wait on sockets.
     let parsed = tokio::task::spawn_blocking(move || entry::parse(&body)).await;
-    let (is_transaction, entries) = parsed.map_err(|_| {
+    let (is_transaction, mut entries) = parsed.map_err(|_| {
         Refusal::google(
             StatusCode::INTERNAL_SERVER_ERROR,
             "reading the bundle failed",
@@ -70,6 +70,13 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Reply, Refusal>
             })
             .await?
     } else {
+        if let Some(faults) = &mut call.entries {
+            for entry in &mut entries {
+                if let Some(refusal) = faults.next(entry.resource.as_deref()) {
+                    entry.verb = Err(refusal);
+                }
+            }
+        }
         batch(app, &call, entries).await?
     };
     Ok(Reply::fhir(
