@@ -80,7 +80,7 @@ fn transport_options(settings: &TargetSettings) -> TransportOptions {
         proxy: settings.proxy.clone(),
         timeout: settings.timeout,
         headers: settings.headers.clone(),
-        concurrency: settings.concurrency as usize,
+        concurrency: settings.concurrency.max as usize,
         ..TransportOptions::default()
     }
 }
@@ -174,7 +174,7 @@ impl Connection {
         Ok(Link {
             gate: Arc::new(gate),
             requests: self.requests.clone(),
-            slots: self.settings.concurrency,
+            slots: self.settings.concurrency.max,
         })
     }
 

@@ -27,14 +27,20 @@ impl Backoff {
         self.wait_at(rand::rng().random())
     }
 
-    /// Returns the next wait for a chance in `0.0..=1.0`.
-    fn wait_at(&mut self, chance: f64) -> Duration {
+    /// Returns the longest that the next wait can be.
+    pub(super) fn longest(&self) -> Duration {
         let doubled = self
             .retry
             .base
             .saturating_mul(1_u32.checked_shl(self.waits).unwrap_or(u32::MAX));
+        std::cmp::min(doubled, self.retry.max)
+    }
+
+    /// Returns the next wait for a chance in `0.0..=1.0`.
+    fn wait_at(&mut self, chance: f64) -> Duration {
+        let longest = self.longest();
         self.waits = self.waits.saturating_add(1);
-        std::cmp::min(doubled, self.retry.max).mul_f64(chance)
+        longest.mul_f64(chance)
     }
 }
 

@@ -7,7 +7,11 @@ use std::time::Duration;
 use ::http::{Request, Response};
 use bytes::Bytes;
 
-use super::{Backoff, Fault, FaultKind, Gate, Safety, StopReason, Verdict, verdict};
+use tokio::time::Instant;
+
+use super::{
+    Backoff, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict, flow::Failed, verdict,
+};
 
 /// Why a single request brought no answer that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +28,14 @@ impl Failure {
     /// Returns what to do about it.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    fn of_stop(reason: StopReason) -> Self {
+        Self {
+            hint: reason.hint(),
+            what: reason.to_string(),
+            may_have_been_sent: false,
+        }
     }
 
     fn of_fault(fault: &Fault) -> Self {
@@ -81,30 +93,18 @@ impl Gate {
     ) -> Result<Response<Bytes>, Failure> {
         let mut backoff = Backoff::new(self.retry);
         let mut renewed = false;
-        for attempt in 1.. {
-            let answer = {
-                // The semaphore is never closed.
-                let _slot = self.look_ups.acquire().await;
-                let mut request = make();
-                self.authorize(&mut request)
-                    .await
-                    .map_err(|error| Failure {
-                        what: error.what,
-                        may_have_been_sent: false,
-                        hint: error.hint,
-                    })?;
-                if let Some(rate) = &self.rate {
-                    rate.ready(1).await;
-                }
-                self.transport.call(request).await
-            };
+        let mut attempts = 0;
+        loop {
+            let answer = self.single_attempt(&make).await?;
+            // What a target that is down costs is not counted, as for exchanges.
+            attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down(_)));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {
                 Verdict::Renew if !renewed && self.credentials.refused() => {
                     renewed = true;
                     Duration::ZERO
                 }
-                Verdict::Again { after, .. } if attempt < ATTEMPTS => {
+                Verdict::Again { after, .. } if attempts < ATTEMPTS => {
                     after.unwrap_or_default() + backoff.wait()
                 }
                 Verdict::Stop(StopReason::Tls { what }) => {
@@ -118,11 +118,49 @@ impl Gate {
             };
             tokio::time::sleep(after).await;
         }
-        // The loop returns; attempts are not counted that far.
-        Err(Failure {
-            what: "no answer came".to_owned(),
-            may_have_been_sent: true,
-            hint: None,
-        })
+    }
+
+    /// Makes one attempt. It waits for the target like everything else, but only a lost or a new connection is told to
+    /// the others: reads and writes have quotas of their own.
+    async fn single_attempt(
+        &self,
+        make: &impl Fn() -> Request<Bytes>,
+    ) -> Result<Result<Response<Bytes>, Fault>, Failure> {
+        loop {
+            let pass = self.gatekeeper.admit().await.map_err(Failure::of_stop)?;
+            // The semaphore is never closed.
+            let _slot = self.look_ups.acquire().await;
+            let mut request = make();
+            self.authorize(&mut request)
+                .await
+                .map_err(|error| Failure {
+                    what: error.what,
+                    may_have_been_sent: false,
+                    hint: error.hint,
+                })?;
+            if let Some(rate) = &self.rate {
+                rate.ready(1).await;
+            }
+            if !self.gatekeeper.still_admits(&pass) {
+                continue;
+            }
+            let sent = Instant::now();
+            let answer = self.transport.call(request).await;
+            match &answer {
+                Ok(_) => self.gatekeeper.reached(),
+                Err(fault) if fault.kind == FaultKind::Connect => {
+                    let failed = Failed {
+                        level: 0,
+                        sent,
+                        after: None,
+                        is_unreachable: true,
+                        what: fault.what.clone(),
+                    };
+                    self.gatekeeper.failed(failed).map_err(Failure::of_stop)?;
+                }
+                Err(_) => {}
+            }
+            return Ok(answer);
+        }
     }
 }

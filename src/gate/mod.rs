@@ -8,20 +8,26 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use ::http::{HeaderValue, Request, Response, header};
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 use url::Url;
 
 mod backoff;
 mod budget;
+mod carry;
+mod climb;
+mod flow;
 pub mod http;
 mod look_up;
-mod outage;
+mod pace;
 mod rate;
+mod retry;
+mod slots;
 pub mod transport;
 pub mod verdict;
 
 pub use backoff::Backoff;
 pub use budget::{ByteBudget, BytePermit};
+pub use flow::Flow;
 pub use look_up::Failure;
 pub use rate::{Limiter, RateError};
 pub use transport::{Fault, FaultKind, Transport};
@@ -29,9 +35,12 @@ pub use verdict::{Safety, StopReason, Verdict};
 
 use crate::{
     auth::{self, Credentials},
-    manifest::{Retry, TargetSettings},
+    manifest::{Concurrency, Retry, TargetSettings},
 };
-use outage::Outage;
+use flow::Gatekeeper;
+use pace::Pace;
+use retry::RetryBudget;
+use slots::Slots;
 
 /// What a request costs: a Bundle costs its entries, as Google's quota counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +120,8 @@ pub struct Conclusion {
 /// How a gate is set up.
 #[derive(Debug, Clone)]
 pub struct GateSettings {
-    /// Requests in flight at the most.
-    pub slots: u32,
+    /// Requests in flight: as many as the store takes best, between two numbers.
+    pub slots: Concurrency,
     /// At most so many operations in any sliding window.
     pub rate: Option<crate::unit::Rate>,
     /// At most so many body bytes in any sliding window.
@@ -142,6 +151,19 @@ impl GateSettings {
     }
 }
 
+/// How sending to a target goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct State {
+    /// Whether anything goes out.
+    pub flow: Flow,
+    /// How many requests may be in flight now.
+    pub slots: u32,
+    /// How many are.
+    pub in_flight: u32,
+    /// Operations a second at the most, where that was learned from the target's refusals.
+    pub ceiling: Option<f64>,
+}
+
 /// The way to one target. Shared by all that is sent there.
 #[derive(Debug)]
 pub struct Gate {
@@ -150,13 +172,15 @@ pub struct Gate {
     /// Scheme, host and port that the credentials were made for.
     origin: Origin,
     quota_project: Option<HeaderValue>,
-    slots: Semaphore,
+    slots: Arc<Slots>,
     /// Look-ups have slots of their own, so that they never wait behind a load's writes.
     look_ups: Semaphore,
     rate: Option<Limiter>,
     bytes_rate: Option<Limiter>,
     retry: Retry,
-    outage: Outage,
+    retries: RetryBudget,
+    pace: Pace,
+    gatekeeper: Gatekeeper,
 }
 
 /// Look-ups at a time: they are rare, but `compare` makes one for every update.
@@ -184,7 +208,7 @@ impl Gate {
             credentials,
             origin: Origin::of_url(base),
             quota_project,
-            slots: Semaphore::new(settings.slots as usize),
+            slots: Slots::new(settings.slots),
             look_ups: Semaphore::new(LOOK_UPS),
             rate: settings
                 .rate
@@ -192,131 +216,20 @@ impl Gate {
                 .transpose()?,
             bytes_rate: settings.bytes_rate.map(Limiter::of_bytes),
             retry: settings.retry,
-            outage: Outage::new(settings.give_up_after),
+            retries: RetryBudget::new(),
+            pace: Pace::new(),
+            gatekeeper: Gatekeeper::new(settings.retry, settings.give_up_after),
         })
     }
 
-    /// Carries an exchange to its end.
-    pub async fn carry<E: Exchange>(&self, exchange: &mut E) -> Conclusion {
-        let mut backoff = Backoff::new(self.retry);
-        let mut attempts = 0;
-        let mut renewed = false;
-        loop {
-            let attempt = self.attempt(exchange).await;
-            attempts += u32::from(attempt.was_sent);
-            let conclude = |verdict| Conclusion {
-                verdict,
-                attempts,
-                status: attempt.status,
-                latency: attempt.latency,
-                may_have_been_sent: attempt.may_have_been_sent,
-            };
-            let after = match &attempt.verdict {
-                // A token is renewed once; a second refusal is one of the credentials.
-                Verdict::Renew if !renewed && self.credentials.refused() => {
-                    renewed = true;
-                    Duration::ZERO
-                }
-                Verdict::Renew => {
-                    let what = "the server does not accept the credentials (401)".to_owned();
-                    return conclude(Verdict::Stop(StopReason::Credentials { what, hint: None }));
-                }
-                // Nobody is there: that says nothing about the record, so it does not use up its attempts.
-                Verdict::Again { .. } if attempt.is_outage => match self.outage.down() {
-                    None => backoff.wait(),
-                    Some(down) => {
-                        let what = attempt.fault.clone().unwrap_or_default();
-                        return conclude(Verdict::Stop(StopReason::TargetDown { what, down }));
-                    }
-                },
-                Verdict::Again { .. } | Verdict::Partial { .. }
-                    if attempts >= self.retry.attempts =>
-                {
-                    return conclude(attempt.verdict);
-                }
-                Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
-                    // What the server asks for is the least; the jitter on top keeps the waiting apart.
-                    let jitter = backoff.wait();
-                    after.map_or(jitter, |asked| asked + std::cmp::min(jitter, asked / 4))
-                }
-                Verdict::Done | Verdict::Rejected | Verdict::Unknown | Verdict::Stop(_) => {
-                    return conclude(attempt.verdict);
-                }
-            };
-            exchange.observe(Moment::Retrying { after });
-            if !after.is_zero() {
-                exchange.park();
-                tokio::time::sleep(after).await;
-            }
-        }
-    }
-
-    /// Makes one attempt: memory, slot, request, credentials, rate, wire, verdict. The slot is back when it returns.
-    async fn attempt<E: Exchange>(&self, exchange: &mut E) -> Attempt {
-        let cannot = |error: BuildError| {
-            Attempt::unsent(Verdict::Stop(StopReason::Request {
-                what: error.to_string(),
-            }))
-        };
-        if let Err(error) = exchange.unpark().await {
-            return cannot(error);
-        }
-        // The semaphore lives as long as the gate and is never closed.
-        let _slot = self.slots.acquire().await;
-        let mut request = match exchange.build().await {
-            Ok(request) => request,
-            Err(error) => return cannot(error),
-        };
-        if let Err(error) = self.authorize(&mut request).await {
-            if error.transient && self.outage.down().is_none() {
-                let fault = error.to_string();
-                return Attempt {
-                    fault: Some(fault),
-                    is_outage: true,
-                    ..Attempt::unsent(Verdict::Again {
-                        after: None,
-                        brake: false,
-                    })
-                };
-            }
-            let what = error.what;
-            return Attempt::unsent(Verdict::Stop(StopReason::Credentials {
-                what,
-                hint: error.hint,
-            }));
-        }
-        let bytes = request.body().len() as u64;
-        if let Some(rate) = &self.bytes_rate {
-            rate.ready(u32::try_from(bytes).unwrap_or(u32::MAX)).await;
-        }
-        if let Some(rate) = &self.rate {
-            rate.ready(exchange.cost().operations).await;
-        }
-        exchange.observe(Moment::Sent { bytes });
-        let began = Instant::now();
-        let answer = self.transport.call(request).await;
-        let latency = began.elapsed();
-        let status = answer
-            .as_ref()
-            .ok()
-            .map(|response| response.status().as_u16());
-        exchange.observe(Moment::Answered { status });
-        let fault = answer.as_ref().err();
-        let attempt = Attempt {
-            verdict: Verdict::Done,
-            was_sent: true,
-            status,
-            latency,
-            is_outage: fault.is_some_and(|fault| fault.kind == FaultKind::Connect),
-            may_have_been_sent: fault.is_some_and(|fault| fault.kind.may_have_been_sent()),
-            fault: fault.map(|fault| fault.what.clone()),
-        };
-        if !attempt.is_outage {
-            self.outage.up();
-        }
-        Attempt {
-            verdict: exchange.read(answer),
-            ..attempt
+    /// Returns how sending goes, for those who watch.
+    pub fn state(&self) -> State {
+        let (slots, in_flight) = self.slots.figures();
+        State {
+            flow: self.gatekeeper.flow(),
+            slots,
+            in_flight,
+            ceiling: self.pace.ceiling(),
         }
     }
 
@@ -364,32 +277,5 @@ impl Origin {
             host: uri.host()?.to_owned(),
             port,
         })
-    }
-}
-
-/// What came of one attempt.
-#[derive(Debug)]
-struct Attempt {
-    verdict: Verdict,
-    was_sent: bool,
-    status: Option<u16>,
-    latency: Duration,
-    /// The target could not be reached at all.
-    is_outage: bool,
-    may_have_been_sent: bool,
-    fault: Option<String>,
-}
-
-impl Attempt {
-    fn unsent(verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            was_sent: false,
-            status: None,
-            latency: Duration::ZERO,
-            is_outage: false,
-            may_have_been_sent: false,
-            fault: None,
-        }
     }
 }

@@ -123,6 +123,11 @@ pub fn classify(
         Ok(response) => {
             let status = response.status().as_u16();
             match of_status(safety, status) {
+                // A transaction that was aborted has had no effect.
+                Verdict::Rejected if refusal(response).is_some() => Verdict::Again {
+                    after: retry_after(response.headers(), now),
+                    brake: true,
+                },
                 Verdict::Again { brake, .. } => Verdict::Again {
                     after: retry_after(response.headers(), now),
                     brake,
@@ -131,6 +136,50 @@ pub fn classify(
             }
         }
         Err(fault) => of_fault(safety, fault),
+    }
+}
+
+/// Why a target refuses for now, as far as it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// A quota is used up: however few requests are in flight, only fewer in a given time help.
+    Quota,
+    /// Too many requests at a time: contention for locks, or load that is shed.
+    Load,
+    /// It does not say.
+    Unsaid,
+}
+
+/// No more of an answer is searched for its reason: an error is short.
+const SEARCHED: usize = 16 * 1024;
+
+/// Tells whether a response refuses for now, and why.
+///
+/// Google answers 429 to both a quota that is used up (`RATE_LIMIT_EXCEEDED`, <https://google.aip.dev/194>) and to
+/// contention (`too-costly` in an `OperationOutcome`; FHIR data throughput page), and 409 with `ABORTED` to a transaction
+/// that lost against another.
+pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
+    let status = response.status().as_u16();
+    if !matches!(status, 409 | 429 | 503) {
+        return None;
+    }
+    let body = response.body();
+    let body = body.get(..SEARCHED).unwrap_or(body);
+    let says = |word: &str| memchr::memmem::find(body, word.as_bytes()).is_some();
+    if ["too-costly", "lock contention", "\"ABORTED\""]
+        .into_iter()
+        .any(says)
+    {
+        Some(Refusal::Load)
+    } else if status == 409 {
+        None
+    } else if ["RATE_LIMIT_EXCEEDED", "Quota exceeded"]
+        .into_iter()
+        .any(says)
+    {
+        Some(Refusal::Quota)
+    } else {
+        Some(Refusal::Unsaid)
     }
 }
 

@@ -112,14 +112,41 @@ pub struct TargetSettings {
     pub rate: Option<Rate>,
     /// At most so many bytes of request bodies.
     pub bytes_rate: Option<Rate>,
-    /// Requests in flight at the most.
-    pub concurrency: u32,
+    /// Requests in flight.
+    pub concurrency: Concurrency,
     /// How long one attempt may take.
     pub timeout: Duration,
     /// How attempts are repeated.
     pub retry: Retry,
     /// End the run when the target has been down for so long.
     pub give_up_after: Duration,
+}
+
+/// How many requests may be in flight: as many as the store takes best, between two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concurrency {
+    /// So many at the least, however little the store takes; at least one.
+    pub min: u32,
+    /// So many at the most. The same as `min` for a number that is fixed.
+    pub max: u32,
+}
+
+impl Default for Concurrency {
+    /// A store that takes one at a time is a store too. At the top, 256 requests of 100 ms are 2,560 a second, and as
+    /// many connections are within what a process may open on any system; a store that takes more is worth a setting.
+    fn default() -> Self {
+        Self { min: 1, max: 256 }
+    }
+}
+
+impl Concurrency {
+    /// Always so many.
+    pub fn fixed(number: u32) -> Self {
+        Self {
+            min: number,
+            max: number,
+        }
+    }
 }
 
 /// How attempts are repeated.

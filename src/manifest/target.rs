@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use url::{Host, Url};
 
 use super::{
-    Auth, Retry, Store, TargetSettings, Tls,
+    Auth, Concurrency, Retry, Store, TargetSettings, Tls,
     auth::auth,
-    document::{Entry, Node},
+    document::{Entry, Node, Value},
     read::over,
     reader::{Reader, get, speaks_of_secrets},
     resolve::unfit,
@@ -18,9 +18,6 @@ use crate::{
     diagnostic::Diagnostic,
     unit::{Rate, parse_bytes_rate, parse_duration},
 };
-
-/// Enough to keep a remote store busy over a slow line, few enough for a small server.
-const DEFAULT_CONCURRENCY: u32 = 32;
 
 /// Google's own samples wait so long for FHIR requests.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -129,7 +126,7 @@ impl TargetSettings {
             quota_project: None,
             rate: None,
             bytes_rate: None,
-            concurrency: DEFAULT_CONCURRENCY,
+            concurrency: Concurrency::default(),
             timeout: DEFAULT_TIMEOUT,
             retry: DEFAULT_RETRY,
             give_up_after: DEFAULT_GIVE_UP_AFTER,
@@ -159,9 +156,8 @@ fn common(reader: &mut Reader<'_>, entries: &[Entry]) -> TargetSettings {
         bytes_rate: get(entries, "bytes_rate")
             .and_then(|node| reader.unit("bytes_rate", node, parse_bytes_rate)),
         concurrency: get(entries, "concurrency")
-            .and_then(|node| reader.number("concurrency", node, &(1..=1024)))
-            .and_then(|number| u32::try_from(number).ok())
-            .unwrap_or(DEFAULT_CONCURRENCY),
+            .and_then(|node| concurrency(reader, node))
+            .unwrap_or_default(),
         timeout: get(entries, "timeout")
             .and_then(|node| duration(reader, "timeout", node))
             .unwrap_or(DEFAULT_TIMEOUT),
@@ -192,6 +188,32 @@ fn duration(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Duration>
         reader.report(node.spot, Diagnostic::error(message));
     }
     Some(duration)
+}
+
+/// Reads a number, or the two between which it is found.
+fn concurrency(reader: &mut Reader<'_>, node: &Node) -> Option<Concurrency> {
+    if !matches!(node.value, Value::Map(_)) {
+        let number = reader.number("concurrency", node, &(1..=1024))?;
+        return u32::try_from(number).ok().map(Concurrency::fixed);
+    }
+    let map = reader.map("concurrency", node, Some(schema::ConcurrencyRange::KEYS))?;
+    let mut number = |key: &str| {
+        let number = reader.number(key, get(map, key)?, &(1..=1024))?;
+        u32::try_from(number).ok()
+    };
+    let (min, max) = (number("min"), number("max"));
+    let default = Concurrency::default();
+    let concurrency = Concurrency {
+        min: min.unwrap_or(default.min),
+        max: max.unwrap_or(default.max),
+    };
+    if concurrency.min > concurrency.max {
+        let at = get(map, "min").or(get(map, "max")).unwrap_or(node);
+        let message = "`min` is more than `max`";
+        let hint = "the number is found between the two; they are 1 and 256 unless set";
+        reader.report(at.spot, Diagnostic::error(message).hint(hint));
+    }
+    Some(concurrency)
 }
 
 fn retry(reader: &mut Reader<'_>, node: &Node) -> Option<Retry> {

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, path::Path, time::Duration};
 
+use stoker::manifest::Concurrency;
 use stoker::{
     diagnostic::Severity,
     manifest::{
@@ -58,7 +59,10 @@ fn every_key_comes_to_what_it_means() {
           "quota_project": "payer",
           "rate": "500/s",
           "bytes_rate": "10000000/s",
-          "concurrency": 64,
+          "concurrency": {
+            "min": 64,
+            "max": 64
+          },
           "timeout": {
             "secs": 90,
             "nanos": 0
@@ -147,7 +151,10 @@ fn every_key_comes_to_what_it_means() {
           "quota_project": "payer",
           "rate": "500/s",
           "bytes_rate": "10000000/s",
-          "concurrency": 64,
+          "concurrency": {
+            "min": 64,
+            "max": 64
+          },
           "timeout": {
             "secs": 90,
             "nanos": 0
@@ -199,7 +206,10 @@ fn every_key_comes_to_what_it_means() {
           "quota_project": "payer",
           "rate": "500/s",
           "bytes_rate": "10000000/s",
-          "concurrency": 64,
+          "concurrency": {
+            "min": 64,
+            "max": 64
+          },
           "timeout": {
             "secs": 90,
             "nanos": 0
@@ -244,7 +254,10 @@ fn every_key_comes_to_what_it_means() {
           "quota_project": "payer",
           "rate": "30000/min",
           "bytes_rate": "10000000/s",
-          "concurrency": 64,
+          "concurrency": {
+            "min": 64,
+            "max": 64
+          },
           "timeout": {
             "secs": 90,
             "nanos": 0
@@ -292,7 +305,10 @@ fn every_key_comes_to_what_it_means() {
           "quota_project": "payer",
           "rate": "500/s",
           "bytes_rate": "10000000/s",
-          "concurrency": 64,
+          "concurrency": {
+            "min": 64,
+            "max": 64
+          },
           "timeout": {
             "secs": 90,
             "nanos": 0
@@ -336,7 +352,10 @@ fn every_key_comes_to_what_it_means() {
           "quota_project": "payer",
           "rate": "500/s",
           "bytes_rate": "10000000/s",
-          "concurrency": 64,
+          "concurrency": {
+            "min": 64,
+            "max": 64
+          },
           "timeout": {
             "secs": 90,
             "nanos": 0
@@ -527,7 +546,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(target.auth, Auth::None);
     assert_eq!(
         (target.concurrency, target.timeout),
-        (32, Duration::from_mins(1))
+        (Concurrency { min: 1, max: 256 }, Duration::from_mins(1))
     );
     assert_eq!(target.retry.attempts, 8);
     assert_eq!(target.retry.max, Duration::from_secs(32));

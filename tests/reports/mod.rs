@@ -616,7 +616,9 @@ async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
         quota_project: billing
         rate: 500/s
         bytes_rate: 1500 kB/s
-        concurrency: 32
+        concurrency:
+          min: 1
+          max: 256
         timeout: 1500ms
         retry:
           attempts: 8
@@ -626,7 +628,9 @@ async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
       try-out:
         local:
           dir: /var/lib/stoker/store
-        concurrency: 32
+        concurrency:
+          min: 1
+          max: 256
         timeout: 60s
         retry:
           attempts: 8

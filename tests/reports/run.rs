@@ -9,8 +9,8 @@ use stoker::{
         format::{EndLine, SessionLine},
     },
     manifest::{
-        Auth, GoogleFhir, Identity, LoadSettings, Retry, RunSettings, SecretPlace, Store, Sync,
-        TargetSettings, Tls,
+        Auth, Concurrency, GoogleFhir, Identity, LoadSettings, Retry, RunSettings, SecretPlace,
+        Store, Sync, TargetSettings, Tls,
     },
     plan::{
         Action, BundleType, Group, GroupId, Header, LoadSummary, PlannedSource, PlannedTarget,
@@ -77,7 +77,7 @@ fn target(name: &str, store: Store) -> TargetSettings {
         quota_project: None,
         rate: None,
         bytes_rate: None,
-        concurrency: 32,
+        concurrency: Concurrency { min: 1, max: 256 },
         timeout: Duration::from_mins(1),
         retry: Retry {
             attempts: 8,

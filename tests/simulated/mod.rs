@@ -4,6 +4,7 @@ mod attempts;
 mod fhir_store;
 mod pacing;
 mod pipeline;
+mod speed;
 mod store;
 mod work;
 
@@ -13,14 +14,14 @@ use futures::future::join_all;
 use stoker::{
     auth::{self, Credentials},
     gate::{ByteBudget, Conclusion, Gate, GateSettings},
-    manifest::Retry,
+    manifest::{Concurrency, Retry},
 };
 
 use self::{store::Store, work::Work};
 
 fn settings() -> GateSettings {
     GateSettings {
-        slots: 8,
+        slots: Concurrency::fixed(8),
         rate: None,
         bytes_rate: None,
         retry: Retry {

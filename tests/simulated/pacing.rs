@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use stoker::{
     gate::{ByteBudget, FaultKind, Safety, Verdict},
+    manifest::Concurrency,
     unit::Rate,
 };
 use tokio::time::Instant;
@@ -58,7 +59,8 @@ async fn every_exchange_ends_once_truly_and_within_the_slots() {
     for seed in 0..1000 {
         let store = Store::new(seed, troubled);
         let mut settings = settings();
-        settings.slots = SmallRng::seed_from_u64(seed).random_range(1..12);
+        let slots = SmallRng::seed_from_u64(seed).random_range(1..12);
+        settings.slots = Concurrency::fixed(slots);
         let gate = gate(&store, &settings);
         // Room for all, or for two at a time: then memory is what holds them back, and nobody waits for ever.
         let budget = Arc::new(ByteBudget::new(if seed % 2 == 0 {
@@ -73,12 +75,9 @@ async fn every_exchange_ends_once_truly_and_within_the_slots() {
         })
         .await;
         let most = store.most_in_flight();
-        assert!(most <= settings.slots as usize, "seed {seed}: {most}");
+        assert!(most <= slots as usize, "seed {seed}: {most}");
         if seed % 2 == 0 {
-            assert_eq!(
-                most, settings.slots as usize,
-                "seed {seed}: all slots are used"
-            );
+            assert_eq!(most, slots as usize, "seed {seed}: all slots are used");
         } else {
             assert!(most <= 2, "seed {seed}: {most} bodies at a time");
         }
@@ -115,7 +114,7 @@ async fn no_window_at_the_store_is_above_the_rates() {
     ] {
         let store = Store::new(seed, troubled);
         let mut settings = settings();
-        settings.slots = 32;
+        settings.slots = Concurrency::fixed(32);
         settings.largest_request = 4;
         let rate: Rate = rate.parse().unwrap();
         settings.rate = Some(rate);
@@ -155,7 +154,7 @@ async fn who_waits_holds_no_slot() {
         _ => Reply::status(201),
     });
     let mut settings = settings();
-    settings.slots = 1;
+    settings.slots = Concurrency::fixed(1);
     let gate = gate(&store, &settings);
     let budget = Arc::new(ByteBudget::new(1 << 20));
     carry_all(&gate, &budget, 100, 10, |_| {}).await;

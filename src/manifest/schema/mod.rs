@@ -161,8 +161,8 @@ macro_rules! target {
                 rate: Option<RateText>,
                 /// At most so many bytes of request bodies, in any second or minute.
                 bytes_rate: Option<BytesRate>,
-                /// Requests in flight at the most, 32 by default.
-                concurrency: Option<OrVariable<Concurrency>>,
+                /// Requests in flight: a number, or `{ min, max }` to find the best between them (the default, 1 and 256).
+                concurrency: Option<Concurrency>,
                 /// How long one attempt may take, 60s by default.
                 timeout: Option<DurationText>,
                 /// How attempts are repeated.
@@ -275,6 +275,16 @@ map! {
         certificate: Option<NonEmpty>,
         /// A PEM file with the client's private key.
         key: Option<NonEmpty>,
+    }
+}
+
+map! {
+    /// Requests in flight: as many as the store takes best, between two numbers.
+    ConcurrencyRange {
+        /// At the least, however little the store takes; 1 by default.
+        min: Option<OrVariable<Requests>>,
+        /// At the most; 256 by default.
+        max: Option<OrVariable<Requests>>,
     }
 }
 

@@ -42,9 +42,19 @@ pub enum Size {
     Text(SizeText),
 }
 
+/// A fixed number of requests in flight, or the two between which it is found.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Concurrency {
+    /// Always so many.
+    Fixed(OrVariable<Requests>),
+    /// As many as the store takes best.
+    Range(super::ConcurrencyRange),
+}
+
 /// Requests in flight.
 #[derive(JsonSchema)]
-pub struct Concurrency(#[schemars(range(min = 1, max = 1024))] pub u32);
+pub struct Requests(#[schemars(range(min = 1, max = 1024))] pub u32);
 
 /// A number of attempts.
 #[derive(JsonSchema)]

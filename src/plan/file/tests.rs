@@ -4,8 +4,9 @@ use super::{Entry, Saved, Sink as _, Writer};
 use crate::{
     event::LoadId,
     manifest::{
-        Auth, BundleSettings, Duplicates, FilePattern, Identity, LoadSettings, MaxErrors, Retry,
-        RunSettings, SecretPlace, Store, Sync, TargetSettings, Tls, Transactions, Versioned,
+        Auth, BundleSettings, Concurrency, Duplicates, FilePattern, Identity, LoadSettings,
+        MaxErrors, Retry, RunSettings, SecretPlace, Store, Sync, TargetSettings, Tls, Transactions,
+        Versioned,
     },
     plan::{
         Action, BundleType, Group, GroupId, Header, Link, LoadSummary, PlannedSource,
@@ -35,7 +36,7 @@ fn header() -> Header {
         quota_project: None,
         rate: Some("30000/min".parse().unwrap()),
         bytes_rate: None,
-        concurrency: 4,
+        concurrency: Concurrency::fixed(4),
         timeout: Duration::from_millis(1_500),
         retry: Retry {
             attempts: 3,

@@ -12,8 +12,8 @@ use super::super::{Error, text};
 use crate::{
     event::LoadId,
     manifest::{
-        Auth, BundleChoice, Duplicates, LoadSettings, Missing, SecretPlace, Store, TargetSettings,
-        Transactions, Versioned,
+        Auth, BundleChoice, Concurrency, Duplicates, LoadSettings, Missing, SecretPlace, Store,
+        TargetSettings, Transactions, Versioned,
     },
     plan::Header,
     record::Interaction,
@@ -61,7 +61,7 @@ struct Target {
     rate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_rate: Option<String>,
-    concurrency: u32,
+    concurrency: Concurrency,
     timeout: String,
     retry: Retry,
     give_up_after: String,

@@ -1,0 +1,299 @@
+//! Carries an exchange through its attempts: the loop that joins the layers.
+
+use std::time::Duration;
+
+use ::http::{Request, Response};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    Backoff, BuildError, Conclusion, Exchange, Fault, FaultKind, Gate, Moment, StopReason, Verdict,
+    climb::Answer,
+    flow::{Failed, Pass},
+    slots::Slot,
+    verdict::{self, Refusal},
+};
+
+/// What came of one attempt.
+#[derive(Debug)]
+struct Attempt {
+    verdict: Verdict,
+    was_sent: bool,
+    status: Option<u16>,
+    latency: Duration,
+    /// It says nothing about the record, because the target is down.
+    is_outage: bool,
+    may_have_been_sent: bool,
+}
+
+impl Attempt {
+    fn unsent(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            was_sent: false,
+            status: None,
+            latency: Duration::ZERO,
+            is_outage: false,
+            may_have_been_sent: false,
+        }
+    }
+}
+
+/// What an answer says about the target, whatever it means for the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// It does its work.
+    Well,
+    /// It refuses for now.
+    Refusing(Refusal),
+    /// It does not get to its work: it cannot be reached, or what stands before it answers for it.
+    Away,
+    /// It failed at this one.
+    Failing,
+}
+
+impl Sign {
+    fn of(answer: Result<&Response<Bytes>, &Fault>) -> Self {
+        match answer {
+            Ok(response) => match (verdict::refusal(response), response.status().as_u16()) {
+                (Some(refusal), _) => Self::Refusing(refusal),
+                (None, 502 | 504) => Self::Away,
+                (None, 408 | 425 | 500) => Self::Failing,
+                _ => Self::Well,
+            },
+            Err(fault) => match fault.kind {
+                FaultKind::Tls | FaultKind::Request => Self::Failing,
+                _ => Self::Away,
+            },
+        }
+    }
+}
+
+impl Gate {
+    /// Carries an exchange to its end.
+    pub async fn carry<E: Exchange>(&self, exchange: &mut E) -> Conclusion {
+        let mut backoff = Backoff::new(self.retry);
+        let mut attempts = 0;
+        // Those that a target which is down has cost.
+        let mut forgiven = 0;
+        let mut renewed = false;
+        loop {
+            let attempt = self.attempt(exchange).await;
+            attempts += u32::from(attempt.was_sent);
+            forgiven += u32::from(attempt.was_sent && attempt.is_outage);
+            let conclude = |verdict| Conclusion {
+                verdict,
+                attempts,
+                status: attempt.status,
+                latency: attempt.latency,
+                may_have_been_sent: attempt.may_have_been_sent,
+            };
+            let after = match &attempt.verdict {
+                // A token is renewed once; a second refusal is one of the credentials.
+                Verdict::Renew if !renewed && self.credentials.refused() => {
+                    renewed = true;
+                    Duration::ZERO
+                }
+                Verdict::Renew => {
+                    let what = "the server does not accept the credentials (401)".to_owned();
+                    return conclude(Verdict::Stop(StopReason::Credentials { what, hint: None }));
+                }
+                Verdict::Again { .. } | Verdict::Partial { .. }
+                    if !attempt.is_outage && attempts - forgiven >= self.retry.attempts =>
+                {
+                    return conclude(attempt.verdict);
+                }
+                Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
+                    // What the server asks for is the least; the jitter on top keeps the waiting apart.
+                    let jitter = backoff.wait();
+                    after.map_or(jitter, |asked| asked + std::cmp::min(jitter, asked / 4))
+                }
+                Verdict::Done | Verdict::Rejected | Verdict::Unknown | Verdict::Stop(_) => {
+                    return conclude(attempt.verdict);
+                }
+            };
+            exchange.observe(Moment::Retrying { after });
+            if !after.is_zero() {
+                exchange.park();
+                tokio::time::sleep(after).await;
+                self.retries.spend().await;
+            }
+        }
+    }
+
+    /// Makes one attempt: memory, permission, slot, request, credentials, rate, wire, verdict. The slot is back when it
+    /// returns, or after the rest that a refusal gives it.
+    async fn attempt<E: Exchange>(&self, exchange: &mut E) -> Attempt {
+        // Who waits for memory holds neither a slot nor others back.
+        if let Err(error) = exchange.unpark().await {
+            return Attempt::unsent(Verdict::Stop(error.into()));
+        }
+        let (pass, mut slot, request) = match self.prepare(exchange).await {
+            Ok(prepared) => prepared,
+            Err(attempt) => return attempt,
+        };
+        let bytes = request.body().len() as u64;
+        let operations = exchange.cost().operations;
+        exchange.observe(Moment::Sent { bytes });
+        slot.sent();
+        let began = Instant::now();
+        let answer = self.transport.call(request).await;
+        let latency = began.elapsed();
+        let sign = Sign::of(answer.as_ref());
+        let status = answer
+            .as_ref()
+            .ok()
+            .map(|response| response.status().as_u16());
+        exchange.observe(Moment::Answered { status });
+        let fault = answer.as_ref().err();
+        let may_have_been_sent = fault.is_some_and(|fault| fault.kind.may_have_been_sent());
+        let is_unreachable = fault.is_some_and(|fault| fault.kind == FaultKind::Connect);
+        let what = match (fault, status) {
+            (Some(fault), _) => fault.what.clone(),
+            (None, status) => format!("the server answered {}", status.unwrap_or_default()),
+        };
+        let mut verdict = exchange.read(answer);
+        let after = match &verdict {
+            Verdict::Again { after, .. } | Verdict::Partial { after, .. } => *after,
+            _ => None,
+        };
+        let sign = match &verdict {
+            // Of a Bundle that was taken, entries were refused.
+            Verdict::Partial { brake: true, .. } if sign == Sign::Well => {
+                Sign::Refusing(Refusal::Unsaid)
+            }
+            _ => sign,
+        };
+        let was_taken = sign == Sign::Well || exchange.cost().operations < operations;
+        let rest = slot.answered(self.weigh(sign));
+        let mut is_outage = false;
+        if was_taken {
+            self.took(operations, began);
+        } else if matches!(sign, Sign::Refusing(_) | Sign::Away) {
+            if let Sign::Refusing(refusal) = sign {
+                self.pace.answered(operations, true, began);
+                if refusal == Refusal::Quota && self.pace.ceiling().is_none() {
+                    self.pace.learn(Duration::ZERO);
+                }
+            }
+            let failed = Failed {
+                level: self.slots.figures().1,
+                sent: began,
+                after: after.filter(|_| matches!(sign, Sign::Refusing(_))),
+                is_unreachable,
+                what,
+            };
+            match self.gatekeeper.failed(failed) {
+                Ok(is_down) => is_outage = is_down,
+                Err(reason) if matches!(verdict, Verdict::Again { .. }) => {
+                    verdict = Verdict::Stop(reason);
+                }
+                // What has an outcome keeps it; the next that asks is told.
+                Err(_) => {}
+            }
+        }
+        drop(pass);
+        if let Some(until) = rest {
+            slot.rest_until(until);
+        }
+        Attempt {
+            verdict,
+            was_sent: true,
+            status,
+            latency,
+            is_outage,
+            may_have_been_sent,
+        }
+    }
+
+    /// What an answer says about the number of slots: a quota's refusal nothing, where a ceiling holds it off.
+    fn weigh(&self, sign: Sign) -> Answer {
+        match sign {
+            Sign::Well => Answer::Taken,
+            Sign::Refusing(Refusal::Quota) => Answer::Failed,
+            Sign::Refusing(Refusal::Unsaid) if self.pace.ceiling().is_some() => Answer::Failed,
+            Sign::Refusing(_) => Answer::Refused,
+            Sign::Away | Sign::Failing => Answer::Failed,
+        }
+    }
+
+    /// Takes note that a request was taken.
+    fn took(&self, operations: u32, sent: Instant) {
+        self.retries.earn();
+        self.pace.answered(operations, false, sent);
+        if let Some(back) = self.gatekeeper.taken(sent)
+            && back.was_refusing
+        {
+            // All or nothing is how a quota answers; a store that is overloaded goes on taking some.
+            self.pace.learn(back.after);
+            self.slots.restore();
+        }
+    }
+
+    /// Gets a request ready to leave at once: everything but the wire.
+    async fn prepare<E: Exchange>(
+        &self,
+        exchange: &mut E,
+    ) -> Result<(Pass, Slot, Request<Bytes>), Attempt> {
+        let stop = |reason| Attempt::unsent(Verdict::Stop(reason));
+        loop {
+            let pass = self.gatekeeper.admit().await.map_err(stop)?;
+            let slot = self.slots.acquire().await;
+            // What came meanwhile holds for this one too.
+            if !self.gatekeeper.still_admits(&pass) {
+                continue;
+            }
+            let mut request = exchange.build().await.map_err(|error| stop(error.into()))?;
+            if let Err(error) = self.authorize(&mut request).await {
+                return Err(self.without_credentials(error));
+            }
+            let operations = exchange.cost().operations;
+            if let Some(rate) = &self.bytes_rate {
+                let bytes = u32::try_from(request.body().len()).unwrap_or(u32::MAX);
+                rate.ready(bytes).await;
+            }
+            self.pace.ready(operations).await;
+            if let Some(rate) = &self.rate {
+                rate.ready(operations).await;
+            }
+            if self.gatekeeper.still_admits(&pass) {
+                return Ok((pass, slot, request));
+            }
+        }
+    }
+
+    /// A token server that cannot be reached is waited for like the target.
+    fn without_credentials(&self, error: crate::auth::Error) -> Attempt {
+        let reason = StopReason::Credentials {
+            what: error.what,
+            hint: error.hint,
+        };
+        if error.transient {
+            let failed = Failed {
+                level: 0,
+                sent: Instant::now(),
+                after: None,
+                is_unreachable: true,
+                what: reason.to_string(),
+            };
+            if self.gatekeeper.failed(failed).is_ok() {
+                return Attempt {
+                    is_outage: true,
+                    ..Attempt::unsent(Verdict::Again {
+                        after: None,
+                        brake: false,
+                    })
+                };
+            }
+        }
+        Attempt::unsent(Verdict::Stop(reason))
+    }
+}
+
+impl From<BuildError> for StopReason {
+    fn from(error: BuildError) -> Self {
+        Self::Request {
+            what: error.to_string(),
+        }
+    }
+}

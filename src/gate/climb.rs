@@ -1,0 +1,412 @@
+//! Finds how many requests at a time a store takes best: a pure climber, driven by what comes back.
+//!
+//! It compares rounds. A round is a number of requests sent under one limit; its figure is the throughput that they
+//! stand for (Little's law: requests at a time, over the time that each took on the wire). A higher limit is
+//! kept if the throughput grew with it, a lower one if it did not fall. So a store that queues is not given more than it
+//! works on, one that refuses is held where it does not, and one whose records merely became larger keeps its
+//! limit. Time spent waiting for a rate is not on the wire and does not count.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Where climbing begins: little enough for any store, and six doublings from the largest default.
+const START: u32 = 8;
+
+/// Requests of a round at the least, so that the mean of latencies that vary by half is true to some 6 %.
+const ROUND: u32 = 64;
+
+/// A doubling is to be told from nothing, which fewer show; the climb begins with them.
+const ROUND_OF_DOUBLING: u32 = 8;
+
+/// A round of which so many are refused is at too high a limit. Half of what a settled run may see at the most.
+const TOLERATED: f64 = 0.01;
+
+/// So many answers show at once that much is refused; the rest of the round is not waited for.
+const ENOUGH: u32 = 16;
+const MANY: f64 = 0.1;
+
+/// The first step of a trial: large enough to be seen over the noise of a round, and little is lost by it.
+const STEP: f64 = 1.25;
+const LARGEST_STEP: f64 = 2.0;
+
+/// What a lower limit may cost.
+const COSTS_NOTHING: f64 = 0.95;
+
+/// Rounds between trials at the most, and the time after which there is one all the same: a store that has recovered
+/// is found out within it.
+const LONGEST_PATIENCE: u32 = 64;
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A store that refuses a share whatever the limit has it borne for so long before the limit is tried again.
+const BEARING: Duration = Duration::from_mins(1);
+
+/// What an answer says about the load of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It did its work, also where it refused the record.
+    Taken,
+    /// It refuses for now.
+    Refused,
+    /// It, or the way to it, failed: says nothing about the load.
+    Failed,
+}
+
+/// A request on the wire.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    round: u64,
+    is_sampled: bool,
+    pub(super) sent: Instant,
+}
+
+/// What a round found.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    limit: u32,
+    throughput: f64,
+    latency: f64,
+    refused: f64,
+    /// The limit was what held it back.
+    is_full: bool,
+}
+
+/// The requests of a round.
+#[derive(Debug, Default)]
+struct Round {
+    size: u32,
+    sent: u32,
+    levels: u64,
+    taken: u32,
+    refused: u32,
+    failed: u32,
+    busy: Duration,
+    /// When it began.
+    began: Option<Instant>,
+    /// Of those sent, the times after it began.
+    offsets: Duration,
+}
+
+impl Round {
+    fn returned(&self) -> u32 {
+        self.taken + self.refused + self.failed
+    }
+
+    fn share_refused(&self) -> f64 {
+        f64::from(self.refused) / f64::from(std::cmp::max(self.returned(), 1))
+    }
+
+    /// All are back, or nearly all, and the rest takes unusually long.
+    fn is_over(&self, now: Instant) -> bool {
+        let returned = self.returned();
+        if self.sent < self.size || returned >= self.sent {
+            return returned >= self.size;
+        }
+        let Some(began) = self.began else {
+            return false;
+        };
+        let elapsed = now.saturating_duration_since(began);
+        returned * 10 >= self.size * 9 && elapsed * returned > self.busy * 4
+    }
+
+    fn figures(&self, limit: u32, now: Instant) -> Figures {
+        let level = self.levels as f64 / f64::from(std::cmp::max(self.sent, 1));
+        let elapsed = self.began.map_or(Duration::ZERO, |began| now - began);
+        let out = self.sent.saturating_sub(self.returned());
+        // Those still out count with the time that they have taken so far.
+        let busy = self.busy + (elapsed * out).saturating_sub(self.offsets);
+        let busy = busy.as_secs_f64().max(1e-9);
+        Figures {
+            limit,
+            throughput: level * f64::from(self.taken) / busy,
+            latency: busy / f64::from(std::cmp::max(self.sent, 1)),
+            refused: self.share_refused(),
+            is_full: level >= 0.8 * f64::from(limit),
+        }
+    }
+}
+
+/// What is being tried; the figures are those that it is compared with.
+#[derive(Debug, Clone, Copy)]
+enum Trial {
+    /// Nothing.
+    None,
+    /// More at a time.
+    Up(Figures),
+    /// Fewer at a time, to see whether as much comes back.
+    Down(Figures),
+    /// Fewer at a time, because of refusals.
+    Cut(Figures),
+}
+
+/// Finds the limit.
+#[derive(Debug)]
+pub(super) struct Climb {
+    min: u32,
+    max: u32,
+    limit: u32,
+    number: u64,
+    round: Round,
+    trial: Trial,
+    step: f64,
+    /// Rounds to let pass before the next trial.
+    patience: u32,
+    rounds: u32,
+    rested: Option<Instant>,
+    tries_up: bool,
+    /// The latency that the limit was chosen at.
+    usual: Option<f64>,
+    /// The limit before it was cut.
+    before_cut: Option<u32>,
+    bearing: Option<(f64, Instant)>,
+}
+
+impl Climb {
+    pub(super) fn new(min: u32, max: u32) -> Self {
+        let min = std::cmp::max(min, 1);
+        let max = std::cmp::max(max, min);
+        let limit = START.clamp(min, max);
+        Self {
+            min,
+            max,
+            limit,
+            number: 0,
+            round: Round {
+                size: std::cmp::max(ROUND_OF_DOUBLING, 2 * limit),
+                ..Round::default()
+            },
+            trial: Trial::None,
+            step: LARGEST_STEP,
+            patience: 1,
+            rounds: 0,
+            rested: None,
+            tries_up: true,
+            usual: None,
+            before_cut: None,
+            bearing: None,
+        }
+    }
+
+    /// Returns how many may be under way at a time.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Takes note that a request goes out, as one of so many at a time.
+    pub(super) fn sent(&mut self, level: u32, now: Instant) -> Ticket {
+        let round = &mut self.round;
+        let is_sampled = self.min < self.max && round.sent < round.size;
+        if is_sampled {
+            let began = *round.began.get_or_insert(now);
+            round.sent += 1;
+            round.levels += u64::from(level);
+            round.offsets += now - began;
+        }
+        Ticket {
+            round: self.number,
+            is_sampled,
+            sent: now,
+        }
+    }
+
+    /// Takes note that a request came to nothing: it was given up while on the wire.
+    pub(super) fn lost(&mut self, ticket: Ticket) {
+        if ticket.is_sampled && ticket.round == self.number {
+            self.back(ticket);
+            self.round.failed += 1;
+        }
+    }
+
+    /// Takes note of an answer, and of how long its slot was held for it.
+    pub(super) fn answered(
+        &mut self,
+        ticket: Ticket,
+        answer: Answer,
+        held: Duration,
+        now: Instant,
+    ) {
+        if !ticket.is_sampled || ticket.round != self.number {
+            return;
+        }
+        self.back(ticket);
+        let round = &mut self.round;
+        round.busy += held;
+        match answer {
+            Answer::Taken => round.taken += 1,
+            Answer::Refused => round.refused += 1,
+            Answer::Failed => round.failed += 1,
+        }
+        let share = round.share_refused();
+        let tolerated = self.tolerated(now);
+        let is_trial_refused = matches!(self.trial, Trial::Up(_))
+            && f64::from(self.round.refused) > tolerated * f64::from(self.round.size);
+        let is_much_refused = self.round.returned() >= ENOUGH && share > MANY + tolerated;
+        if is_trial_refused || is_much_refused || self.round.is_over(now) {
+            let figures = self.round.figures(self.limit, now);
+            self.judge(figures, now);
+        }
+    }
+
+    fn back(&mut self, ticket: Ticket) {
+        if let Some(began) = self.round.began {
+            self.round.offsets = self.round.offsets.saturating_sub(ticket.sent - began);
+        }
+    }
+
+    /// Takes back what was cut: the limit was not to blame.
+    pub(super) fn restore(&mut self, now: Instant) {
+        if let Some(limit) = self.before_cut.take() {
+            self.go_on(limit, Trial::None, now);
+        }
+    }
+
+    fn tolerated(&self, now: Instant) -> f64 {
+        match self.bearing {
+            Some((share, until)) if now < until => share,
+            _ => TOLERATED,
+        }
+    }
+
+    fn judge(&mut self, found: Figures, now: Instant) {
+        let is_refused = found.refused > self.tolerated(now);
+        match self.trial {
+            Trial::Up(base) => {
+                let growth = f64::from(found.limit) / f64::from(base.limit) - 1.0;
+                let has_grown = found.throughput >= base.throughput * (1.0 + growth / 2.0);
+                if !is_refused && found.is_full && has_grown {
+                    self.patience = 1;
+                    self.step = (self.step * STEP).min(LARGEST_STEP);
+                    self.usual = Some(found.latency);
+                    self.up(found, now);
+                } else {
+                    self.step = STEP;
+                    self.fail(base, now);
+                }
+            }
+            Trial::Down(base) => {
+                if !is_refused && found.throughput >= base.throughput * COSTS_NOTHING {
+                    self.patience = 1;
+                    self.usual = Some(found.latency);
+                    // The first figures stay the measure, so that many small losses do not add up.
+                    let measure = Figures {
+                        limit: found.limit,
+                        ..base
+                    };
+                    self.down(measure, 1.0 / STEP, now);
+                } else if is_refused {
+                    self.cut(found, now);
+                } else {
+                    // What is slower now is so whatever the limit.
+                    self.usual = Some(base.latency);
+                    self.fail(base, now);
+                }
+            }
+            Trial::Cut(base) if is_refused => {
+                let shrinking = 1.0 - f64::from(found.limit) / f64::from(base.limit);
+                let has_fallen = found.throughput < base.throughput * (1.0 - shrinking / 2.0);
+                if has_fallen && found.refused >= base.refused * 0.7 {
+                    // Fewer at a time are refused as often and bring less.
+                    self.bearing = Some((found.refused.max(base.refused) * 1.5, now + BEARING));
+                    let limit = self.before_cut.take().unwrap_or(base.limit);
+                    self.go_on(limit, Trial::None, now);
+                } else {
+                    self.cut(found, now);
+                }
+            }
+            Trial::None if is_refused => self.cut(found, now),
+            Trial::Cut(_) => {
+                self.before_cut = None;
+                self.patience = 4;
+                self.usual = Some(found.latency);
+                self.rest(now);
+            }
+            Trial::None => self.steady(found, now),
+        }
+    }
+
+    fn steady(&mut self, found: Figures, now: Instant) {
+        self.rounds += 1;
+        let usual = *self.usual.get_or_insert(found.latency);
+        let pause = now - *self.rested.get_or_insert(now);
+        let is_time = self.rounds >= self.patience
+            || pause >= LONGEST_PAUSE && self.rounds * self.round.size >= ROUND * 2;
+        if !found.is_full {
+            self.go_on(self.limit, Trial::None, now);
+        } else if found.latency > 2.0 * usual {
+            self.down(found, 0.5, now);
+        } else if !is_time {
+            self.go_on(self.limit, Trial::None, now);
+        } else if self.tries_up || self.limit == self.min {
+            self.tries_up = false;
+            self.up(found, now);
+        } else {
+            self.tries_up = true;
+            self.down(found, 1.0 / STEP, now);
+        }
+    }
+
+    fn up(&mut self, base: Figures, now: Instant) {
+        let limit = self.scaled(self.step).max(self.limit + 1).min(self.max);
+        if limit > self.limit {
+            self.go_on(limit, Trial::Up(base), now);
+        } else {
+            self.step = STEP;
+            self.rest(now);
+        }
+    }
+
+    fn down(&mut self, base: Figures, factor: f64, now: Instant) {
+        let limit = self.scaled(factor).min(self.limit - 1).max(self.min);
+        if limit < self.limit {
+            self.go_on(limit, Trial::Down(base), now);
+        } else {
+            self.rest(now);
+        }
+    }
+
+    fn cut(&mut self, found: Figures, now: Instant) {
+        self.before_cut.get_or_insert(self.limit);
+        self.step = STEP;
+        let factor = if found.refused > 0.5 { 0.5 } else { 0.8 };
+        let limit = self.scaled(factor).min(self.limit - 1).max(self.min);
+        self.go_on(limit, Trial::Cut(found), now);
+    }
+
+    /// A trial brought nothing: back to where it began, and longer until the next.
+    fn fail(&mut self, base: Figures, now: Instant) {
+        self.patience = std::cmp::min(self.patience * 2, LONGEST_PATIENCE);
+        self.limit = base.limit;
+        self.rest(now);
+    }
+
+    fn rest(&mut self, now: Instant) {
+        self.rounds = 0;
+        self.rested = Some(now);
+        self.go_on(self.limit, Trial::None, now);
+    }
+
+    /// Begins a round.
+    fn go_on(&mut self, limit: u32, trial: Trial, _now: Instant) {
+        let is_doubling = matches!(trial, Trial::Up(base) if limit >= base.limit * 2);
+        self.limit = limit;
+        self.trial = trial;
+        self.number += 1;
+        self.round = Round {
+            size: if is_doubling {
+                std::cmp::max(ROUND_OF_DOUBLING, 2 * limit)
+            } else {
+                std::cmp::max(ROUND, limit)
+            },
+            ..Round::default()
+        };
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "limits are small and positive"
+    )]
+    fn scaled(&self, factor: f64) -> u32 {
+        (f64::from(self.limit) * factor).round() as u32
+    }
+}

@@ -1,0 +1,289 @@
+//! Whether anything may go to a target at all: the brake that it asks for, and the circuit that opens when it is down.
+//!
+//! **Brake.** `Retry-After` holds for the whole target: nothing new is sent before it is over. A target that takes a
+//! request sent after the one that it refused shows that it did not mean all of them, and ends the brake.
+//!
+//! **Circuit.** When as many requests fail in a row as were under way, and not one is taken between them, the target
+//! is down (or lets nothing through, as when a quota is used up). Then one request at a time finds out whether it is
+//! back; the others wait, use up none of their attempts, and hold no slot. After `give_up_after` the run ends.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, OwnedMutexGuard},
+    time::Instant,
+};
+
+use super::{Backoff, StopReason};
+use crate::manifest::Retry;
+
+/// Failures in a row that open the circuit, at the least: with a third of the requests failing at random, one in six
+/// thousand begins such a row, and all that it costs is a short wait.
+const FAILURES: u32 = 8;
+
+/// How a target is, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Requests go out.
+    Open,
+    /// The target asked to wait; nothing is sent for so long.
+    Braked(Duration),
+    /// The target has been down for so long; one request at a time finds out whether it is back.
+    Down(Duration),
+}
+
+/// The permission to send. A probe's keeps the others back until it is dropped.
+#[derive(Debug)]
+pub(super) struct Pass {
+    probe: Option<OwnedMutexGuard<()>>,
+}
+
+impl Pass {
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+}
+
+/// How a request failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// Requests under way beside it.
+    pub(super) level: u32,
+    pub(super) sent: Instant,
+    /// What `Retry-After` asked for.
+    pub(super) after: Option<Duration>,
+    /// The target could not be reached, so that this says nothing about the record.
+    pub(super) is_unreachable: bool,
+    /// What happened, in words without content.
+    pub(super) what: String,
+}
+
+/// The target was down, or let nothing through, and is back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Back {
+    /// How long it was away.
+    pub(super) after: Duration,
+    /// It was there all the time, and refused.
+    pub(super) was_refusing: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Gatekeeper {
+    inner: Mutex<Inner>,
+    /// Those who wait, wait in a row; the first of them watches the time.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    changed: Notify,
+    retry: Retry,
+    give_up_after: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    brake: Option<Brake>,
+    row: Option<Row>,
+    open: Option<Open>,
+    given_up: Option<StopReason>,
+}
+
+#[derive(Debug)]
+struct Brake {
+    until: Instant,
+    /// When the request was sent that was answered so.
+    sent: Instant,
+}
+
+/// Failures in a row.
+#[derive(Debug)]
+struct Row {
+    since: Instant,
+    failures: u32,
+    level: u32,
+    /// All of them were answers.
+    is_refusing: bool,
+}
+
+/// The circuit is open.
+#[derive(Debug)]
+struct Open {
+    since: Instant,
+    next: Instant,
+    waits: Backoff,
+}
+
+enum Next {
+    Go,
+    Probe,
+    At(Instant),
+}
+
+impl Gatekeeper {
+    pub(super) fn new(retry: Retry, give_up_after: Duration) -> Self {
+        Self {
+            inner: Mutex::default(),
+            turn: Arc::default(),
+            changed: Notify::new(),
+            retry,
+            give_up_after,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a request may go out.
+    ///
+    /// # Errors
+    ///
+    /// When the target has been given up.
+    pub(super) async fn admit(&self) -> Result<Pass, StopReason> {
+        if matches!(self.next()?, Next::Go) {
+            return Ok(Pass { probe: None });
+        }
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.next()? {
+                Next::Go => return Ok(Pass { probe: None }),
+                Next::Probe => return Ok(Pass { probe: Some(turn) }),
+                Next::At(at) => tokio::select! {
+                    () = tokio::time::sleep_until(at) => {}
+                    () = changed => {}
+                },
+            }
+        }
+    }
+
+    /// Tells whether a request that was admitted may still go out.
+    pub(super) fn still_admits(&self, pass: &Pass) -> bool {
+        match self.next() {
+            Ok(Next::Go) => true,
+            Ok(Next::Probe) => pass.is_probe(),
+            Ok(Next::At(_)) | Err(_) => false,
+        }
+    }
+
+    fn next(&self) -> Result<Next, StopReason> {
+        let mut inner = self.lock();
+        if let Some(reason) = &inner.given_up {
+            return Err(reason.clone());
+        }
+        let now = Instant::now();
+        if inner.brake.as_ref().is_some_and(|brake| brake.until <= now) {
+            inner.brake = None;
+        }
+        let braked = inner.brake.as_ref().map(|brake| brake.until);
+        let probe = inner.open.as_ref().map(|open| open.next);
+        Ok(match (braked, probe) {
+            (None, None) => Next::Go,
+            (None, Some(at)) if at <= now => Next::Probe,
+            (Some(at), None) | (None, Some(at)) => Next::At(at),
+            (Some(braked), Some(probe)) => Next::At(std::cmp::max(braked, probe)),
+        })
+    }
+
+    /// Takes note that a request was taken.
+    pub(super) fn taken(&self, sent: Instant) -> Option<Back> {
+        let mut inner = self.lock();
+        let was_open = inner.open.is_some();
+        let row = inner.row.take();
+        let lifted = inner.brake.take_if(|brake| brake.sent < sent).is_some();
+        let open = inner.open.take();
+        drop(inner);
+        if was_open || lifted {
+            self.changed.notify_waiters();
+        }
+        let (open, row) = (open?, row?);
+        // One that was under way all the time shows nothing of what came between.
+        (sent >= open.since).then(|| Back {
+            after: row.since.elapsed(),
+            was_refusing: row.is_refusing,
+        })
+    }
+
+    /// Takes note that the target can be reached. One that was reached all the time and refused may go on refusing.
+    pub(super) fn reached(&self) {
+        let mut inner = self.lock();
+        if inner.row.take_if(|row| !row.is_refusing).is_some() && inner.open.take().is_some() {
+            drop(inner);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Takes note that a request failed. Returns whether that says nothing about the record, because the target is
+    /// down; and why the run ends, when it has been so for too long.
+    pub(super) fn failed(&self, failed: Failed) -> Result<bool, StopReason> {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        if let Some(after) = failed.after.filter(|after| !after.is_zero()) {
+            let until = now + after;
+            let brake = inner.brake.get_or_insert(Brake {
+                until,
+                sent: failed.sent,
+            });
+            brake.until = std::cmp::max(brake.until, until);
+            brake.sent = std::cmp::max(brake.sent, failed.sent);
+        }
+        let row = inner.row.get_or_insert(Row {
+            since: now,
+            failures: 0,
+            level: failed.level,
+            is_refusing: true,
+        });
+        row.failures += 1;
+        row.is_refusing &= !failed.is_unreachable;
+        let (since, is_long) = (
+            row.since,
+            row.failures >= std::cmp::max(FAILURES, row.level),
+        );
+        let is_down = inner.open.is_some();
+        match &mut inner.open {
+            Some(open) if failed.sent >= open.next => open.next = now + wait(&mut open.waits),
+            Some(_) => {}
+            None if is_long => {
+                let mut waits = Backoff::new(self.retry);
+                let next = now + wait(&mut waits);
+                inner.open = Some(Open {
+                    since: now,
+                    next,
+                    waits,
+                });
+            }
+            None => {}
+        }
+        let down = now - since;
+        if (is_down || failed.is_unreachable) && down >= self.give_up_after {
+            let reason = StopReason::TargetDown {
+                what: failed.what,
+                down,
+            };
+            inner.given_up = Some(reason.clone());
+            drop(inner);
+            self.changed.notify_waiters();
+            return Err(reason);
+        }
+        Ok(is_down || failed.is_unreachable)
+    }
+
+    /// Returns how the target is.
+    pub(super) fn flow(&self) -> Flow {
+        let inner = self.lock();
+        let now = Instant::now();
+        match (&inner.open, &inner.row, &inner.brake) {
+            (Some(_), Some(row), _) => Flow::Down(now - row.since),
+            (_, _, Some(brake)) if brake.until > now => Flow::Braked(brake.until - now),
+            _ => Flow::Open,
+        }
+    }
+}
+
+/// The prober is alone, so it needs no full jitter; half of the wait keeps it apart from other processes.
+fn wait(waits: &mut Backoff) -> Duration {
+    let (most, chance) = (waits.longest(), waits.wait());
+    most / 2 + chance / 2
+}
