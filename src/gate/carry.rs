@@ -78,7 +78,7 @@ impl Gate {
         let mut forgiven = 0;
         let mut renewed = false;
         loop {
-            let attempt = self.attempt(exchange).await;
+            let attempt = self.attempt(exchange, attempts == 0).await;
             attempts += u32::from(attempt.was_sent);
             forgiven += u32::from(attempt.was_sent && attempt.is_outage);
             let conclude = |verdict| Conclusion {
@@ -123,7 +123,7 @@ impl Gate {
 
     /// Makes one attempt: memory, permission, slot, request, credentials, rate, wire, verdict. The slot is back when it
     /// returns, or after the rest that a refusal gives it.
-    async fn attempt<E: Exchange>(&self, exchange: &mut E) -> Attempt {
+    async fn attempt<E: Exchange>(&self, exchange: &mut E, is_first: bool) -> Attempt {
         // Who waits for memory holds neither a slot nor others back.
         if let Err(error) = exchange.unpark().await {
             return Attempt::unsent(Verdict::Stop(error.into()));
@@ -180,6 +180,7 @@ impl Gate {
                 level: self.slots.figures().1,
                 sent: began,
                 after: after.filter(|_| matches!(sign, Sign::Refusing(_))),
+                is_first,
                 is_unreachable,
                 what,
             };
@@ -256,7 +257,8 @@ impl Gate {
             if let Some(rate) = &self.rate {
                 rate.ready(operations).await;
             }
-            if self.gatekeeper.still_admits(&pass) {
+            // A rate may have taken its time.
+            if self.gatekeeper.still_admits(&pass) && slot.is_kept() {
                 return Ok((pass, slot, request));
             }
         }
@@ -273,6 +275,7 @@ impl Gate {
                 level: 0,
                 sent: Instant::now(),
                 after: None,
+                is_first: true,
                 is_unreachable: true,
                 what: reason.to_string(),
             };

@@ -17,7 +17,7 @@ const START: u32 = 8;
 const ROUND: u32 = 64;
 
 /// A doubling is to be told from nothing, which fewer show; the climb begins with them.
-const ROUND_OF_DOUBLING: u32 = 8;
+const ROUND_OF_DOUBLING: u32 = 32;
 
 /// A round of which so many are refused is at too high a limit. Half of what a settled run may see at the most.
 const TOLERATED: f64 = 0.01;
@@ -33,10 +33,14 @@ const LARGEST_STEP: f64 = 2.0;
 /// What a lower limit may cost.
 const COSTS_NOTHING: f64 = 0.95;
 
-/// Rounds between trials at the most, and the time after which there is one all the same: a store that has recovered
-/// is found out within it.
+/// Rounds between trials at the most, and the time after which there is one all the same, if there were answers enough
+/// that a refusal or two are few: a store that has recovered is found out soon.
 const LONGEST_PATIENCE: u32 = 64;
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const ANSWERS_BETWEEN: u32 = 200;
+
+/// Rounds after a cut before more is tried again: enough to be sure that nothing is refused now.
+const AFTER_CUT: u32 = 4;
 
 /// A store that refuses a share whatever the limit has it borne for so long before the limit is tried again.
 const BEARING: Duration = Duration::from_mins(1);
@@ -76,15 +80,16 @@ struct Figures {
 struct Round {
     size: u32,
     sent: u32,
-    levels: u64,
     taken: u32,
     refused: u32,
     failed: u32,
     busy: Duration,
     /// When it began.
     began: Option<Instant>,
-    /// Of those sent, the times after it began.
+    /// Of those out, the times after it began at which they were sent.
     offsets: Duration,
+    /// What the load was when it began.
+    load: f64,
 }
 
 impl Round {
@@ -109,9 +114,9 @@ impl Round {
         returned * 10 >= self.size * 9 && elapsed * returned > self.busy * 4
     }
 
-    fn figures(&self, limit: u32, now: Instant) -> Figures {
-        let level = self.levels as f64 / f64::from(std::cmp::max(self.sent, 1));
+    fn figures(&self, limit: u32, load: f64, now: Instant) -> Figures {
         let elapsed = self.began.map_or(Duration::ZERO, |began| now - began);
+        let level = (load - self.load) / elapsed.as_secs_f64().max(1e-9);
         let out = self.sent.saturating_sub(self.returned());
         // Those still out count with the time that they have taken so far.
         let busy = self.busy + (elapsed * out).saturating_sub(self.offsets);
@@ -139,6 +144,48 @@ enum Trial {
     Cut(Figures),
 }
 
+/// When there is to be another trial in a direction.
+#[derive(Debug)]
+struct Pause {
+    /// Rounds to let pass.
+    patience: u32,
+    rounds: u32,
+    answers: u32,
+    since: Option<Instant>,
+}
+
+impl Pause {
+    fn new() -> Self {
+        Self {
+            patience: 1,
+            rounds: 0,
+            answers: 0,
+            since: None,
+        }
+    }
+
+    fn begin(&mut self, patience: u32, now: Instant) {
+        *self = Self {
+            patience: std::cmp::min(patience, LONGEST_PATIENCE),
+            rounds: 0,
+            answers: 0,
+            since: Some(now),
+        };
+    }
+
+    fn pass(&mut self, answers: u32, now: Instant) {
+        self.rounds += 1;
+        self.answers += answers;
+        self.since.get_or_insert(now);
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.rounds >= self.patience
+            || self.answers >= ANSWERS_BETWEEN
+                && self.since.is_some_and(|since| now - since >= LONGEST_PAUSE)
+    }
+}
+
 /// Finds the limit.
 #[derive(Debug)]
 pub(super) struct Climb {
@@ -149,16 +196,20 @@ pub(super) struct Climb {
     round: Round,
     trial: Trial,
     step: f64,
-    /// Rounds to let pass before the next trial.
-    patience: u32,
-    rounds: u32,
-    rested: Option<Instant>,
-    tries_up: bool,
+    until_up: Pause,
+    until_down: Pause,
     /// The latency that the limit was chosen at.
     usual: Option<f64>,
     /// The limit before it was cut.
     before_cut: Option<u32>,
+    /// The highest limit that was worth it.
+    best: u32,
     bearing: Option<(f64, Instant)>,
+    /// Requests under way, and since when so many.
+    level: u32,
+    at: Option<Instant>,
+    /// Requests under way times seconds, over all the time.
+    load: f64,
 }
 
 impl Climb {
@@ -177,13 +228,18 @@ impl Climb {
             },
             trial: Trial::None,
             step: LARGEST_STEP,
-            patience: 1,
-            rounds: 0,
-            rested: None,
-            tries_up: true,
+            until_up: Pause::new(),
+            until_down: Pause {
+                patience: 2,
+                ..Pause::new()
+            },
             usual: None,
             before_cut: None,
+            best: 0,
             bearing: None,
+            level: 0,
+            at: None,
+            load: 0.0,
         }
     }
 
@@ -192,14 +248,18 @@ impl Climb {
         self.limit
     }
 
-    /// Takes note that a request goes out, as one of so many at a time.
-    pub(super) fn sent(&mut self, level: u32, now: Instant) -> Ticket {
+    /// Takes note that a request goes out.
+    pub(super) fn sent(&mut self, now: Instant) -> Ticket {
+        self.pass_to(now);
+        self.level += 1;
         let round = &mut self.round;
         let is_sampled = self.min < self.max && round.sent < round.size;
         if is_sampled {
+            if round.began.is_none() {
+                round.load = self.load;
+            }
             let began = *round.began.get_or_insert(now);
             round.sent += 1;
-            round.levels += u64::from(level);
             round.offsets += now - began;
         }
         Ticket {
@@ -207,6 +267,17 @@ impl Climb {
             is_sampled,
             sent: now,
         }
+    }
+
+    /// Takes note that the slot of a request is free again.
+    pub(super) fn freed(&mut self, now: Instant) {
+        self.pass_to(now);
+        self.level = self.level.saturating_sub(1);
+    }
+
+    fn pass_to(&mut self, now: Instant) {
+        let passed = now - self.at.replace(now).unwrap_or(now);
+        self.load += passed.as_secs_f64() * f64::from(self.level);
     }
 
     /// Takes note that a request came to nothing: it was given up while on the wire.
@@ -242,7 +313,8 @@ impl Climb {
             && f64::from(self.round.refused) > tolerated * f64::from(self.round.size);
         let is_much_refused = self.round.returned() >= ENOUGH && share > MANY + tolerated;
         if is_trial_refused || is_much_refused || self.round.is_over(now) {
-            let figures = self.round.figures(self.limit, now);
+            self.pass_to(now);
+            let figures = self.round.figures(self.limit, self.load, now);
             self.judge(figures, now);
         }
     }
@@ -254,9 +326,9 @@ impl Climb {
     }
 
     /// Takes back what was cut: the limit was not to blame.
-    pub(super) fn restore(&mut self, now: Instant) {
+    pub(super) fn restore(&mut self) {
         if let Some(limit) = self.before_cut.take() {
-            self.go_on(limit, Trial::None, now);
+            self.go_on(limit, Trial::None);
         }
     }
 
@@ -274,31 +346,34 @@ impl Climb {
                 let growth = f64::from(found.limit) / f64::from(base.limit) - 1.0;
                 let has_grown = found.throughput >= base.throughput * (1.0 + growth / 2.0);
                 if !is_refused && found.is_full && has_grown {
-                    self.patience = 1;
-                    self.step = (self.step * STEP).min(LARGEST_STEP);
+                    self.until_up.patience = 1;
+                    self.step = (2.0 * self.step - 1.0).min(LARGEST_STEP);
+                    if found.limit * 2 <= self.best {
+                        self.step = LARGEST_STEP;
+                    }
+                    self.best = std::cmp::max(self.best, found.limit);
                     self.usual = Some(found.latency);
                     self.up(found, now);
                 } else {
                     self.step = STEP;
-                    self.fail(base, now);
+                    self.until_up.begin(self.until_up.patience * 2, now);
+                    self.go_on(base.limit, Trial::None);
                 }
             }
             Trial::Down(base) => {
-                if !is_refused && found.throughput >= base.throughput * COSTS_NOTHING {
-                    self.patience = 1;
+                if is_refused {
+                    self.cut(found);
+                } else if found.throughput >= base.throughput * COSTS_NOTHING {
+                    self.until_down.patience = 1;
                     self.usual = Some(found.latency);
                     // The first figures stay the measure, so that many small losses do not add up.
-                    let measure = Figures {
-                        limit: found.limit,
-                        ..base
-                    };
-                    self.down(measure, 1.0 / STEP, now);
-                } else if is_refused {
-                    self.cut(found, now);
+                    let limit = found.limit;
+                    self.down(Figures { limit, ..base }, 1.0 / STEP, now);
                 } else {
-                    // What is slower now is so whatever the limit.
+                    // If it is slower than usual, it is so whatever the limit.
                     self.usual = Some(base.latency);
-                    self.fail(base, now);
+                    self.until_down.begin(self.until_down.patience * 2, now);
+                    self.go_on(base.limit, Trial::None);
                 }
             }
             Trial::Cut(base) if is_refused => {
@@ -308,85 +383,71 @@ impl Climb {
                     // Fewer at a time are refused as often and bring less.
                     self.bearing = Some((found.refused.max(base.refused) * 1.5, now + BEARING));
                     let limit = self.before_cut.take().unwrap_or(base.limit);
-                    self.go_on(limit, Trial::None, now);
+                    self.go_on(limit, Trial::None);
                 } else {
-                    self.cut(found, now);
+                    self.cut(found);
                 }
             }
-            Trial::None if is_refused => self.cut(found, now),
+            Trial::None if is_refused => self.cut(found),
             Trial::Cut(_) => {
                 self.before_cut = None;
-                self.patience = 4;
                 self.usual = Some(found.latency);
-                self.rest(now);
+                self.until_up.begin(AFTER_CUT, now);
+                self.go_on(self.limit, Trial::None);
             }
             Trial::None => self.steady(found, now),
         }
     }
 
     fn steady(&mut self, found: Figures, now: Instant) {
-        self.rounds += 1;
         let usual = *self.usual.get_or_insert(found.latency);
-        let pause = now - *self.rested.get_or_insert(now);
-        let is_time = self.rounds >= self.patience
-            || pause >= LONGEST_PAUSE && self.rounds * self.round.size >= ROUND * 2;
+        let answers = self.round.returned();
+        self.until_up.pass(answers, now);
+        self.until_down.pass(answers, now);
         if !found.is_full {
-            self.go_on(self.limit, Trial::None, now);
+            self.go_on(self.limit, Trial::None);
         } else if found.latency > 2.0 * usual {
             self.down(found, 0.5, now);
-        } else if !is_time {
-            self.go_on(self.limit, Trial::None, now);
-        } else if self.tries_up || self.limit == self.min {
-            self.tries_up = false;
+        } else if self.until_up.is_over(now) {
             self.up(found, now);
-        } else {
-            self.tries_up = true;
+        } else if self.until_down.is_over(now) {
             self.down(found, 1.0 / STEP, now);
+        } else {
+            self.go_on(self.limit, Trial::None);
         }
     }
 
     fn up(&mut self, base: Figures, now: Instant) {
         let limit = self.scaled(self.step).max(self.limit + 1).min(self.max);
         if limit > self.limit {
-            self.go_on(limit, Trial::Up(base), now);
+            self.go_on(limit, Trial::Up(base));
         } else {
             self.step = STEP;
-            self.rest(now);
+            self.until_up.begin(LONGEST_PATIENCE, now);
+            self.go_on(self.limit, Trial::None);
         }
     }
 
     fn down(&mut self, base: Figures, factor: f64, now: Instant) {
         let limit = self.scaled(factor).min(self.limit - 1).max(self.min);
         if limit < self.limit {
-            self.go_on(limit, Trial::Down(base), now);
+            self.go_on(limit, Trial::Down(base));
         } else {
-            self.rest(now);
+            self.until_down.begin(LONGEST_PATIENCE, now);
+            self.go_on(self.limit, Trial::None);
         }
     }
 
-    fn cut(&mut self, found: Figures, now: Instant) {
+    fn cut(&mut self, found: Figures) {
         self.before_cut.get_or_insert(self.limit);
         self.step = STEP;
         let factor = if found.refused > 0.5 { 0.5 } else { 0.8 };
         let limit = self.scaled(factor).min(self.limit - 1).max(self.min);
-        self.go_on(limit, Trial::Cut(found), now);
-    }
-
-    /// A trial brought nothing: back to where it began, and longer until the next.
-    fn fail(&mut self, base: Figures, now: Instant) {
-        self.patience = std::cmp::min(self.patience * 2, LONGEST_PATIENCE);
-        self.limit = base.limit;
-        self.rest(now);
-    }
-
-    fn rest(&mut self, now: Instant) {
-        self.rounds = 0;
-        self.rested = Some(now);
-        self.go_on(self.limit, Trial::None, now);
+        self.go_on(limit, Trial::Cut(found));
     }
 
     /// Begins a round.
-    fn go_on(&mut self, limit: u32, trial: Trial, _now: Instant) {
+    fn go_on(&mut self, limit: u32, trial: Trial) {
         let is_doubling = matches!(trial, Trial::Up(base) if limit >= base.limit * 2);
         self.limit = limit;
         self.trial = trial;

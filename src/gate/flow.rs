@@ -3,7 +3,7 @@
 //! **Brake.** `Retry-After` holds for the whole target: nothing new is sent before it is over. A target that takes a
 //! request sent after the one that it refused shows that it did not mean all of them, and ends the brake.
 //!
-//! **Circuit.** When as many requests fail in a row as were under way, and not one is taken between them, the target
+//! **Circuit.** When as many records fail in a row as were under way, and not one is taken between them, the target
 //! is down (or lets nothing through, as when a quota is used up). Then one request at a time finds out whether it is
 //! back; the others wait, use up none of their attempts, and hold no slot. After `give_up_after` the run ends.
 
@@ -55,6 +55,9 @@ pub(super) struct Failed {
     pub(super) sent: Instant,
     /// What `Retry-After` asked for.
     pub(super) after: Option<Duration>,
+    /// It was the first attempt of its record. Later ones are no sign: at the end of a run only those are left that
+    /// the target cannot take.
+    pub(super) is_first: bool,
     /// The target could not be reached, so that this says nothing about the record.
     pub(super) is_unreachable: bool,
     /// What happened, in words without content.
@@ -235,7 +238,7 @@ impl Gatekeeper {
             level: failed.level,
             is_refusing: true,
         });
-        row.failures += 1;
+        row.failures += u32::from(failed.is_first || failed.is_unreachable);
         row.is_refusing &= !failed.is_unreachable;
         let (since, is_long) = (
             row.since,

@@ -153,6 +153,7 @@ impl Gate {
                         level: 0,
                         sent,
                         after: None,
+                        is_first: true,
                         is_unreachable: true,
                         what: fault.what.clone(),
                     };

@@ -33,8 +33,6 @@ struct Inner {
     count: u32,
     /// Slots that go as soon as they come back.
     debt: u32,
-    /// Requests on the wire, and slots at rest after one.
-    busy: u32,
     on_wire: u32,
     usual: Option<f64>,
 }
@@ -45,7 +43,7 @@ pub(super) struct Slot {
     slots: Arc<Slots>,
     permit: Option<OwnedSemaphorePermit>,
     ticket: Option<Ticket>,
-    /// It counts as busy.
+    /// A request was sent with it.
     is_busy: bool,
 }
 
@@ -59,7 +57,6 @@ impl Slots {
                 climb,
                 count,
                 debt: 0,
-                busy: 0,
                 on_wire: 0,
                 usual: None,
             }),
@@ -97,7 +94,7 @@ impl Slots {
     /// Takes back what refusals have cost: concurrency was not their cause.
     pub(super) fn restore(&self) {
         let mut inner = self.lock();
-        inner.climb.restore(Instant::now());
+        inner.climb.restore();
         self.adjust(&mut inner);
     }
 
@@ -120,13 +117,16 @@ impl Slots {
 }
 
 impl Slot {
+    /// Tells whether the slot is still one of those there are: their number may shrink while it is held.
+    pub(super) fn is_kept(&self) -> bool {
+        self.slots.lock().debt == 0
+    }
+
     /// Takes note that the request goes on the wire.
     pub(super) fn sent(&mut self) {
         let mut inner = self.slots.lock();
-        inner.busy += 1;
         inner.on_wire += 1;
-        let level = inner.busy;
-        self.ticket = Some(inner.climb.sent(level, Instant::now()));
+        self.ticket = Some(inner.climb.sent(Instant::now()));
         self.is_busy = true;
     }
 
@@ -169,7 +169,7 @@ impl Drop for Slot {
             inner.climb.lost(ticket);
         }
         if self.is_busy {
-            inner.busy -= 1;
+            inner.climb.freed(Instant::now());
         }
         if inner.debt > 0
             && let Some(permit) = self.permit.take()

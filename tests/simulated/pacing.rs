@@ -150,7 +150,8 @@ async fn no_window_at_the_store_is_above_the_rates() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_holds_no_slot() {
     let store = Store::new(0, |_, seen| match (seen.work, seen.attempt) {
-        (Some(0), 1) => Reply::status(429).header("retry-after", "60"),
+        // What asks one request to wait, and not the whole target.
+        (Some(0), 1) => Reply::status(408).header("retry-after", "60"),
         _ => Reply::status(201),
     });
     let mut settings = settings();
