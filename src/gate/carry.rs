@@ -135,7 +135,7 @@ impl Gate {
         let bytes = request.body().len() as u64;
         let operations = exchange.cost().operations;
         exchange.observe(Moment::Sent { bytes });
-        slot.sent();
+        let level = slot.sent();
         let began = Instant::now();
         let answer = self.transport.call(request).await;
         let latency = began.elapsed();
@@ -177,11 +177,12 @@ impl Gate {
                 }
             }
             let failed = Failed {
-                level: self.slots.figures().1,
+                level,
                 sent: began,
                 after: after.filter(|_| matches!(sign, Sign::Refusing(_))),
                 is_first,
                 is_unreachable,
+                may_be_quota: matches!(sign, Sign::Refusing(Refusal::Quota | Refusal::Unsaid)),
                 what,
             };
             match self.gatekeeper.failed(failed) {
@@ -223,7 +224,7 @@ impl Gate {
         self.retries.earn();
         self.pace.answered(operations, false, sent);
         if let Some(back) = self.gatekeeper.taken(sent)
-            && back.was_refusing
+            && back.may_be_quota
         {
             // All or nothing is how a quota answers; a store that is overloaded goes on taking some.
             self.pace.learn(back.after);
@@ -277,6 +278,7 @@ impl Gate {
                 after: None,
                 is_first: true,
                 is_unreachable: true,
+                may_be_quota: false,
                 what: reason.to_string(),
             };
             if self.gatekeeper.failed(failed).is_ok() {

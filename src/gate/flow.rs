@@ -60,6 +60,8 @@ pub(super) struct Failed {
     pub(super) is_first: bool,
     /// The target could not be reached, so that this says nothing about the record.
     pub(super) is_unreachable: bool,
+    /// It refused, and did not say that it was for another reason than a quota.
+    pub(super) may_be_quota: bool,
     /// What happened, in words without content.
     pub(super) what: String,
 }
@@ -69,8 +71,8 @@ pub(super) struct Failed {
 pub(super) struct Back {
     /// How long it was away.
     pub(super) after: Duration,
-    /// It was there all the time, and refused.
-    pub(super) was_refusing: bool,
+    /// It was there all the time, and refused as for a quota.
+    pub(super) may_be_quota: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,8 @@ pub(super) struct Gatekeeper {
 #[derive(Debug, Default)]
 struct Inner {
     brake: Option<Brake>,
+    /// When the latest request was sent that was taken.
+    taken: Option<Instant>,
     row: Option<Row>,
     open: Option<Open>,
     given_up: Option<StopReason>,
@@ -104,8 +108,10 @@ struct Row {
     since: Instant,
     failures: u32,
     level: u32,
-    /// All of them were answers.
-    is_refusing: bool,
+    /// In one of them the target could not be reached.
+    is_unreachable: bool,
+    /// All of them may have been refusals for a quota.
+    may_be_quota: bool,
 }
 
 /// The circuit is open.
@@ -193,9 +199,10 @@ impl Gatekeeper {
     /// Takes note that a request was taken.
     pub(super) fn taken(&self, sent: Instant) -> Option<Back> {
         let mut inner = self.lock();
+        inner.taken = std::cmp::max(inner.taken, Some(sent));
         let was_open = inner.open.is_some();
         let row = inner.row.take();
-        let lifted = inner.brake.take_if(|brake| brake.sent < sent).is_some();
+        let lifted = inner.brake.take_if(|brake| brake.sent <= sent).is_some();
         let open = inner.open.take();
         drop(inner);
         if was_open || lifted {
@@ -205,14 +212,14 @@ impl Gatekeeper {
         // One that was under way all the time shows nothing of what came between.
         (sent >= open.since).then(|| Back {
             after: row.since.elapsed(),
-            was_refusing: row.is_refusing,
+            may_be_quota: row.may_be_quota,
         })
     }
 
     /// Takes note that the target can be reached. One that was reached all the time and refused may go on refusing.
     pub(super) fn reached(&self) {
         let mut inner = self.lock();
-        if inner.row.take_if(|row| !row.is_refusing).is_some() && inner.open.take().is_some() {
+        if inner.row.take_if(|row| row.is_unreachable).is_some() && inner.open.take().is_some() {
             drop(inner);
             self.changed.notify_waiters();
         }
@@ -223,7 +230,8 @@ impl Gatekeeper {
     pub(super) fn failed(&self, failed: Failed) -> Result<bool, StopReason> {
         let mut inner = self.lock();
         let now = Instant::now();
-        if let Some(after) = failed.after.filter(|after| !after.is_zero()) {
+        let meant_all = inner.taken.is_none_or(|taken| taken < failed.sent);
+        if let Some(after) = failed.after.filter(|after| meant_all && !after.is_zero()) {
             let until = now + after;
             let brake = inner.brake.get_or_insert(Brake {
                 until,
@@ -236,10 +244,12 @@ impl Gatekeeper {
             since: now,
             failures: 0,
             level: failed.level,
-            is_refusing: true,
+            is_unreachable: false,
+            may_be_quota: true,
         });
         row.failures += u32::from(failed.is_first || failed.is_unreachable);
-        row.is_refusing &= !failed.is_unreachable;
+        row.is_unreachable |= failed.is_unreachable;
+        row.may_be_quota &= failed.may_be_quota;
         let (since, is_long) = (
             row.since,
             row.failures >= std::cmp::max(FAILURES, row.level),
@@ -277,9 +287,9 @@ impl Gatekeeper {
     pub(super) fn flow(&self) -> Flow {
         let inner = self.lock();
         let now = Instant::now();
-        match (&inner.open, &inner.row, &inner.brake) {
-            (Some(_), Some(row), _) => Flow::Down(now - row.since),
-            (_, _, Some(brake)) if brake.until > now => Flow::Braked(brake.until - now),
+        match (&inner.brake, &inner.open, &inner.row) {
+            (Some(brake), ..) if brake.until > now => Flow::Braked(brake.until - now),
+            (_, Some(_), Some(row)) => Flow::Down(now - row.since),
             _ => Flow::Open,
         }
     }

@@ -155,6 +155,7 @@ impl Gate {
                         after: None,
                         is_first: true,
                         is_unreachable: true,
+                        may_be_quota: false,
                         what: fault.what.clone(),
                     };
                     self.gatekeeper.failed(failed).map_err(Failure::of_stop)?;

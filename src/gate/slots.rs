@@ -122,12 +122,13 @@ impl Slot {
         self.slots.lock().debt == 0
     }
 
-    /// Takes note that the request goes on the wire.
-    pub(super) fn sent(&mut self) {
+    /// Takes note that the request goes on the wire; returns how many are there with it.
+    pub(super) fn sent(&mut self) -> u32 {
         let mut inner = self.slots.lock();
         inner.on_wire += 1;
         self.ticket = Some(inner.climb.sent(Instant::now()));
         self.is_busy = true;
+        inner.on_wire
     }
 
     /// Takes note of the answer. After a refusal the slot rests until a request that is taken would have come back:

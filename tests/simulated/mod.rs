@@ -6,6 +6,7 @@ mod pacing;
 mod pipeline;
 mod speed;
 mod store;
+mod trouble;
 mod work;
 
 use std::{sync::Arc, time::Duration};

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock, Weak},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use rand::{SeedableRng, rngs::SmallRng};
-use stoker::gate::{Fault, FaultKind, Transport};
+use stoker::gate::{Fault, FaultKind, Gate, Transport};
 use tokio::time::Instant;
 
 /// Tells the store which piece of work a request belongs to, and how many operations it holds.
@@ -27,6 +27,8 @@ pub(super) struct Seen {
     pub(super) attempt: u32,
     pub(super) operations: u64,
     pub(super) bytes: u64,
+    /// Requests in flight, this one included.
+    pub(super) in_flight: usize,
     pub(super) authorization: Option<String>,
 }
 
@@ -67,6 +69,11 @@ impl Reply {
         self
     }
 
+    pub(super) fn body(mut self, body: &'static str) -> Self {
+        *self.answer.as_mut().unwrap().body_mut() = Bytes::from_static(body.as_bytes());
+        self
+    }
+
     pub(super) fn after(mut self, after: Duration) -> Self {
         self.after = after;
         self
@@ -84,6 +91,8 @@ pub(super) struct Store {
     start: Instant,
     behaviour: Box<Behaviour>,
     state: Mutex<State>,
+    /// Whose slots are watched.
+    pub(super) gate: OnceLock<Weak<Gate>>,
 }
 
 struct State {
@@ -115,6 +124,7 @@ impl Store {
                 in_flight: 0,
                 most_in_flight: 0,
             }),
+            gate: OnceLock::new(),
         })
     }
 
@@ -147,12 +157,17 @@ impl Store {
             attempt: before.map_or(1, |seen| seen.attempt + 1),
             operations: text(OPERATIONS).map_or(1, |count| count.parse().unwrap()),
             bytes: request.body().len() as u64,
+            in_flight: state.in_flight + 1,
             authorization: text("authorization"),
         };
-        let reply = (self.behaviour)(&mut state.random, &seen);
-        state.seen.push(seen);
         state.in_flight += 1;
         state.most_in_flight = state.most_in_flight.max(state.in_flight);
+        if let Some(gate) = self.gate.get().and_then(Weak::upgrade) {
+            let slots = gate.state().slots as usize;
+            assert!(state.in_flight <= slots, "{} of {slots}", state.in_flight);
+        }
+        let reply = (self.behaviour)(&mut state.random, &seen);
+        state.seen.push(seen);
         (work, reply)
     }
 }
