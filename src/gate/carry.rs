@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Backoff, BuildError, Conclusion, Exchange, Fault, FaultKind, Gate, Moment, StopReason, Verdict,
+    Backoff, BuildError, Conclusion, Cost, Exchange, Fault, FaultKind, Gate, Moment, StopReason,
+    Verdict,
     climb::Answer,
     flow::{Failed, Pass},
     slots::Slot,
@@ -212,10 +213,9 @@ impl Gate {
     fn weigh(&self, sign: Sign) -> Answer {
         match sign {
             Sign::Well => Answer::Taken,
-            Sign::Refusing(Refusal::Quota) => Answer::Failed,
-            Sign::Refusing(Refusal::Unsaid) if self.pace.ceiling().is_some() => Answer::Failed,
-            Sign::Refusing(_) => Answer::Refused,
-            Sign::Away | Sign::Failing => Answer::Failed,
+            Sign::Refusing(Refusal::Load) => Answer::Refused,
+            Sign::Refusing(Refusal::Unsaid) if self.pace.ceiling().is_none() => Answer::Refused,
+            Sign::Refusing(_) | Sign::Away | Sign::Failing => Answer::Failed,
         }
     }
 
@@ -249,15 +249,12 @@ impl Gate {
             if let Err(error) = self.authorize(&mut request).await {
                 return Err(self.without_credentials(error));
             }
-            let operations = exchange.cost().operations;
-            if let Some(rate) = &self.bytes_rate {
-                let bytes = u32::try_from(request.body().len()).unwrap_or(u32::MAX);
-                rate.ready(bytes).await;
-            }
-            self.pace.ready(operations).await;
-            if let Some(rate) = &self.rate {
-                rate.ready(operations).await;
-            }
+            let cost = Cost {
+                bytes: request.body().len() as u64,
+                ..exchange.cost()
+            };
+            self.pace.ready(cost.operations).await;
+            self.rates.ready(cost).await;
             // A rate may have taken its time.
             if self.gatekeeper.still_admits(&pass) && slot.is_kept() {
                 return Ok((pass, slot, request));

@@ -257,7 +257,6 @@ impl Gatekeeper {
         let is_down = inner.open.is_some();
         match &mut inner.open {
             Some(open) if failed.sent >= open.next => open.next = now + wait(&mut open.waits),
-            Some(_) => {}
             None if is_long => {
                 let mut waits = Backoff::new(self.retry);
                 let next = now + wait(&mut waits);
@@ -267,7 +266,7 @@ impl Gatekeeper {
                     waits,
                 });
             }
-            None => {}
+            _ => {}
         }
         let down = now - since;
         if (is_down || failed.is_unreachable) && down >= self.give_up_after {

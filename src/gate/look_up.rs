@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Backoff, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict, flow::Failed, verdict,
+    Backoff, Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict, flow::Failed, verdict,
 };
 
 /// Why a single request brought no answer that can be used.
@@ -30,7 +30,7 @@ impl Failure {
         self.hint.as_deref()
     }
 
-    fn of_stop(reason: StopReason) -> Self {
+    fn of_stop(reason: &StopReason) -> Self {
         Self {
             hint: reason.hint(),
             what: reason.to_string(),
@@ -127,7 +127,11 @@ impl Gate {
         make: &impl Fn() -> Request<Bytes>,
     ) -> Result<Result<Response<Bytes>, Fault>, Failure> {
         loop {
-            let pass = self.gatekeeper.admit().await.map_err(Failure::of_stop)?;
+            let pass = self
+                .gatekeeper
+                .admit()
+                .await
+                .map_err(|reason| Failure::of_stop(&reason))?;
             // The semaphore is never closed.
             let _slot = self.look_ups.acquire().await;
             let mut request = make();
@@ -138,9 +142,12 @@ impl Gate {
                     may_have_been_sent: false,
                     hint: error.hint,
                 })?;
-            if let Some(rate) = &self.rate {
-                rate.ready(1).await;
-            }
+            let bytes = request.body().len() as u64;
+            let cost = Cost {
+                operations: 1,
+                bytes,
+            };
+            self.look_up_rates.ready(cost).await;
             if !self.gatekeeper.still_admits(&pass) {
                 continue;
             }
@@ -158,7 +165,9 @@ impl Gate {
                         may_be_quota: false,
                         what: fault.what.clone(),
                     };
-                    self.gatekeeper.failed(failed).map_err(Failure::of_stop)?;
+                    self.gatekeeper
+                        .failed(failed)
+                        .map_err(|reason| Failure::of_stop(&reason))?;
                 }
                 Err(_) => {}
             }

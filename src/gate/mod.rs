@@ -29,7 +29,7 @@ pub use backoff::Backoff;
 pub use budget::{ByteBudget, BytePermit};
 pub use flow::Flow;
 pub use look_up::Failure;
-pub use rate::{Limiter, RateError};
+pub use rate::RateError;
 pub use transport::{Fault, FaultKind, Transport};
 pub use verdict::{Safety, StopReason, Verdict};
 
@@ -39,6 +39,7 @@ use crate::{
 };
 use flow::Gatekeeper;
 use pace::Pace;
+use rate::Rates;
 use retry::RetryBudget;
 use slots::Slots;
 
@@ -175,8 +176,9 @@ pub struct Gate {
     slots: Arc<Slots>,
     /// Look-ups have slots of their own, so that they never wait behind a load's writes.
     look_ups: Semaphore,
-    rate: Option<Limiter>,
-    bytes_rate: Option<Limiter>,
+    rates: Rates,
+    /// Reads have as much again, of their own: so have they in Google's quotas.
+    look_up_rates: Rates,
     retry: Retry,
     retries: RetryBudget,
     pace: Pace,
@@ -210,11 +212,8 @@ impl Gate {
             quota_project,
             slots: Slots::new(settings.slots),
             look_ups: Semaphore::new(LOOK_UPS),
-            rate: settings
-                .rate
-                .map(|rate| Limiter::new(rate, settings.largest_request))
-                .transpose()?,
-            bytes_rate: settings.bytes_rate.map(Limiter::of_bytes),
+            rates: Rates::new(settings.rate, settings.bytes_rate, settings.largest_request)?,
+            look_up_rates: Rates::new(settings.rate, None, 1)?,
             retry: settings.retry,
             retries: RetryBudget::new(),
             pace: Pace::new(),

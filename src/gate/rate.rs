@@ -3,8 +3,15 @@
 //! GCRA by governor, on a clock over tokio's, waiting with tokio's sleep. A bucket of burst b that refills at r per
 //! window lets b + r through in the worst window; so for a rate of N the burst is the largest request and the refill
 //! N − b, and b + (N − b) ≤ N in every window, wherever it begins (design §4).
+//!
+//! Tokens are handed out to one request at a time, in order, so that small requests do not overtake a large one for
+//! ever: bytes first, operations last. One that has paid its bytes may thus leave later than it paid; the rate of
+//! bytes keeps another burst in reserve for that. A body larger than the burst pays in pieces. A window that begins
+//! while it pays sees the whole body, but only part of the payment; so what it has beyond the burst is owed once
+//! more, and who comes next pays that first. A body of more bytes than a window may hold leaves alone; then that one
+//! window is above the rate, and the mean is not.
 
-use std::{num::NonZeroU32, sync::OnceLock, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
@@ -15,6 +22,7 @@ use governor::{
 };
 use tokio::time::Instant;
 
+use super::Cost;
 use crate::unit::Rate;
 
 /// The largest request can never pass under the rate.
@@ -30,7 +38,7 @@ pub struct RateError {
 
 /// Lets through at most so much in any sliding window.
 #[derive(Debug)]
-pub struct Limiter {
+struct Limiter {
     buckets: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Elapsed>>,
     clock: TokioClock,
     burst: NonZeroU32,
@@ -43,9 +51,48 @@ const TICKS: Duration = Duration::from_millis(10);
 /// Of a rate, the burst for the timer's sake is at most this part, so that nearly all of it refills evenly.
 const BURST_PART: u32 = 10;
 
-/// Of a rate in bytes, this part may go at once. A smaller part would cut small bodies into many waits, a larger
-/// one leaves too little to refill.
-const BYTES_BURST: u32 = 10;
+/// Of a rate in bytes, this part may go at once, and is kept in reserve. A smaller part would cut small bodies into
+/// many waits, a larger one leaves too little to refill.
+const BYTES_BURST: u32 = 20;
+
+/// The rates of a target.
+#[derive(Debug)]
+pub(super) struct Rates {
+    operations: Option<Limiter>,
+    bytes: Option<Limiter>,
+    /// Held by the one request that is being served; tokio's mutex is fair. It holds the bytes that are owed.
+    turn: tokio::sync::Mutex<u64>,
+}
+
+impl Rates {
+    /// Makes the rates for requests of `largest` operations at the most.
+    pub(super) fn new(
+        rate: Option<Rate>,
+        bytes_rate: Option<Rate>,
+        largest: u32,
+    ) -> Result<Self, RateError> {
+        Ok(Self {
+            operations: rate.map(|rate| Limiter::new(rate, largest)).transpose()?,
+            bytes: bytes_rate.map(Limiter::of_bytes),
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Waits until a request of this cost may leave. It is to leave at once then.
+    pub(super) async fn ready(&self, cost: Cost) {
+        if self.operations.is_none() && self.bytes.is_none() {
+            return;
+        }
+        let mut owed = self.turn.lock().await;
+        if let Some(limiter) = &self.bytes {
+            limiter.ready(owed.saturating_add(cost.bytes)).await;
+            *owed = cost.bytes.saturating_sub(limiter.burst.get().into());
+        }
+        if let Some(limiter) = &self.operations {
+            limiter.ready(cost.operations.into()).await;
+        }
+    }
+}
 
 impl Limiter {
     /// Makes a limiter for requests that cost `largest` at the most.
@@ -53,7 +100,7 @@ impl Limiter {
     /// # Errors
     ///
     /// When such a request would use up the whole window, so that nothing could refill.
-    pub fn new(rate: Rate, largest: u32) -> Result<Self, RateError> {
+    fn new(rate: Rate, largest: u32) -> Result<Self, RateError> {
         let amount = rate.amount.get();
         // At a rate of 1 the burst is the whole of it: then the next goes one window later.
         if amount == 1 && largest <= 1 {
@@ -70,11 +117,15 @@ impl Limiter {
     }
 
     /// Makes a limiter for bytes. A body of any size passes, in pieces of the burst.
-    pub fn of_bytes(rate: Rate) -> Self {
+    fn of_bytes(rate: Rate) -> Self {
         let amount = rate.amount.get();
         let burst = NonZeroU32::new(amount / BYTES_BURST).unwrap_or(NonZeroU32::MIN);
-        let refill = NonZeroU32::new(amount.saturating_sub(burst.get())).unwrap_or(NonZeroU32::MIN);
-        Self::with(rate, burst, refill)
+        let refill = amount.saturating_sub(2 * burst.get());
+        Self::with(
+            rate,
+            burst,
+            NonZeroU32::new(refill).unwrap_or(NonZeroU32::MIN),
+        )
     }
 
     fn with(rate: Rate, burst: NonZeroU32, refill: NonZeroU32) -> Self {
@@ -88,40 +139,43 @@ impl Limiter {
         let quota = Quota::with_period(std::cmp::max(period, Duration::from_nanos(1)))
             .unwrap_or_else(|| Quota::per_second(refill))
             .allow_burst(burst);
-        let clock = TokioClock::default();
+        let clock = TokioClock {
+            start: Instant::now(),
+        };
         Self {
-            buckets: RateLimiter::direct_with_clock(quota, clock.clone()),
+            buckets: RateLimiter::direct_with_clock(quota, clock),
             clock,
             burst,
         }
     }
 
-    /// Waits until so much may pass. More than the burst passes in pieces, and the last of them is waited for: a body
-    /// of many windows is sent when all of it has been paid for.
-    pub async fn ready(&self, cost: u32) {
-        let mut left = std::cmp::max(cost, 1);
-        while let Some(piece) = NonZeroU32::new(std::cmp::min(left, self.burst.get())) {
-            match self.buckets.check_n(piece) {
-                Ok(Ok(())) => left -= piece.get(),
-                Ok(Err(not_until)) => {
-                    let wait = not_until.wait_time_from(self.clock.now());
-                    // tokio's timer counts in milliseconds; one that wakes early would only turn once more.
-                    tokio::time::sleep(wait).await;
-                }
-                // A piece is never larger than the burst.
-                Err(_) => return,
-            }
+    /// Waits until so much may pass. More than the burst passes in pieces, the full bursts last.
+    async fn ready(&self, cost: u64) {
+        let (cost, burst) = (std::cmp::max(cost, 1), u64::from(self.burst.get()));
+        let rest = u32::try_from(cost % burst).ok().and_then(NonZeroU32::new);
+        if let Some(rest) = rest {
+            self.wait_for(rest).await;
+        }
+        for _ in 0..cost / burst {
+            self.wait_for(self.burst).await;
+        }
+    }
+
+    async fn wait_for(&self, piece: NonZeroU32) {
+        // A piece is never larger than the burst, which is the only error there is.
+        while let Ok(Err(not_until)) = self.buckets.check_n(piece) {
+            tokio::time::sleep(not_until.wait_time_from(self.clock.now())).await;
         }
     }
 }
 
 /// governor's clock over tokio's, so that paused time drives it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy)]
 struct TokioClock {
-    start: OnceLock<Instant>,
+    start: Instant,
 }
 
-/// Time since the clock was first asked.
+/// Time since the limiter was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Elapsed(Duration);
 
@@ -129,7 +183,7 @@ impl Clock for TokioClock {
     type Instant = Elapsed;
 
     fn now(&self) -> Elapsed {
-        Elapsed(self.start.get_or_init(Instant::now).elapsed())
+        Elapsed(self.start.elapsed())
     }
 }
 
@@ -173,7 +227,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 let limiter = Arc::clone(&limiter);
                 tasks.spawn(async move {
-                    limiter.ready(cost).await;
+                    limiter.ready(cost.into()).await;
                     (start.elapsed(), cost)
                 });
             }
@@ -230,6 +284,20 @@ mod tests {
             .max()
             .unwrap();
         assert!((2.7..3.4).contains(&last.as_secs_f64()), "{last:?}");
+    }
+
+    /// What is first held back after a long time waits no longer than what is held back at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_late_wait_is_as_short_as_an_early_one() {
+        let limiter = Limiter::new("100/s".parse().unwrap(), 10).unwrap();
+        limiter.ready(1).await;
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        let start = Instant::now();
+        for _ in 0..5 {
+            limiter.ready(10).await;
+        }
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
     }
 
     #[test]

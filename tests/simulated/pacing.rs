@@ -133,6 +133,9 @@ async fn no_window_at_the_store_is_above_the_rates() {
         let start = Instant::now();
         let ended = carry_all(&gate, &budget, 120, 1000, |work| {
             work.operations = 1 + u32::try_from(work.number).unwrap() % largest;
+            if work.number % 10 == 3 {
+                work.size = 15_000;
+            }
         })
         .await;
         assert_eq!(ended.len(), 120);
@@ -194,4 +197,24 @@ async fn who_waits_holds_no_slot() {
     let last = store.seen().into_iter().filter(|seen| seen.work != Some(0));
     assert!(last.map(|seen| seen.at).max().unwrap() < Duration::from_secs(10));
     assert_eq!(store.most_in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_is_not_overtaken_for_ever() {
+    let store = Store::new(0, |_, _| Reply::status(201));
+    let mut settings = settings();
+    settings.rate = Some("100/s".parse().unwrap());
+    settings.slots = Concurrency::fixed(64);
+    settings.largest_request = 50;
+    let gate = gate(&store, &settings);
+    let budget = Arc::new(ByteBudget::new(1 << 20));
+    carry_all(&gate, &budget, 1000, 10, |work| {
+        if work.number == 70 {
+            work.operations = 50;
+        }
+    })
+    .await;
+    let seen = store.seen();
+    let place = seen.iter().position(|seen| seen.work == Some(70)).unwrap();
+    assert!(place < 500, "not after all the others: {place}");
 }

@@ -33,7 +33,10 @@ const fn seconds(from: u64, to: u64) -> std::ops::Range<Duration> {
 /// The longest time in which nothing came.
 fn longest_silence(seen: &[Seen]) -> Duration {
     let pairs = seen.iter().zip(seen.iter().skip(1));
-    pairs.map(|(one, next)| next.at - one.at).max().unwrap()
+    pairs
+        .map(|(one, next)| next.at.saturating_sub(one.at))
+        .max()
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
