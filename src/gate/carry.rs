@@ -214,7 +214,7 @@ impl Gate {
         match sign {
             Sign::Well => Answer::Taken,
             Sign::Refusing(Refusal::Load) => Answer::Refused,
-            Sign::Refusing(Refusal::Unsaid) if self.pace.ceiling().is_none() => Answer::Refused,
+            Sign::Refusing(Refusal::Unsaid) if !self.pace.is_holding() => Answer::Refused,
             Sign::Refusing(_) | Sign::Away | Sign::Failing => Answer::Failed,
         }
     }
@@ -223,6 +223,10 @@ impl Gate {
     fn took(&self, operations: u32, sent: Instant) {
         self.retries.earn();
         self.pace.answered(operations, false, sent);
+        if self.slots.take_quota() {
+            self.pace.learn(Duration::ZERO);
+            self.slots.restore();
+        }
         if let Some(back) = self.gatekeeper.taken(sent)
             && back.may_be_quota
         {

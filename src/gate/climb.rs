@@ -24,11 +24,22 @@ const TOLERATED: f64 = 0.01;
 
 /// So many answers show at once that much is refused; the rest of the round is not waited for.
 const ENOUGH: u32 = 16;
-const MANY: f64 = 0.1;
+const MANY: f64 = 0.5;
+
+/// A few refusals are chance, where their share is small; so many are not. With a share that is plain, fewer do.
+const REFUSALS: u32 = 8;
+const PLAIN: f64 = 0.05;
+const PLAIN_REFUSALS: u32 = 3;
+
+/// The longest round, of a trial against a small share.
+const LONGEST_ROUND: u32 = 1024;
 
 /// The first step of a trial: large enough to be seen over the noise of a round, and little is lost by it.
 const STEP: f64 = 1.25;
 const LARGEST_STEP: f64 = 2.0;
+
+/// The smallest step, where larger ones were refused: what is refused is seen without any noise.
+const SMALLEST_STEP: f64 = 1.06;
 
 /// What a lower limit may cost.
 const COSTS_NOTHING: f64 = 0.95;
@@ -38,6 +49,12 @@ const COSTS_NOTHING: f64 = 0.95;
 const LONGEST_PATIENCE: u32 = 64;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 const ANSWERS_BETWEEN: u32 = 200;
+
+/// For every request that a trial has more at a time, and that may be refused.
+const ANSWERS_A_RISK: f64 = 150.0;
+
+/// A lower limit is tried more seldom, because a trial costs: what is too high only makes a store's queue longer.
+const ANSWERS_BETWEEN_LOWER: u32 = 2000;
 
 /// Rounds after a cut before more is tried again: enough to be sure that nothing is refused now.
 const AFTER_CUT: u32 = 4;
@@ -142,6 +159,8 @@ enum Trial {
     Down(Figures),
     /// Fewer at a time, because of refusals.
     Cut(Figures),
+    /// As many as before, because fewer did not help.
+    Again(Figures),
 }
 
 /// When there is to be another trial in a direction.
@@ -152,24 +171,26 @@ struct Pause {
     rounds: u32,
     answers: u32,
     since: Option<Instant>,
+    /// Answers to let pass, when time is to count.
+    least: u32,
 }
 
 impl Pause {
-    fn new() -> Self {
+    fn new(patience: u32, least: u32) -> Self {
         Self {
-            patience: 1,
+            patience,
             rounds: 0,
             answers: 0,
             since: None,
+            least,
         }
     }
 
     fn begin(&mut self, patience: u32, now: Instant) {
         *self = Self {
             patience: std::cmp::min(patience, LONGEST_PATIENCE),
-            rounds: 0,
-            answers: 0,
             since: Some(now),
+            ..Self::new(0, self.least)
         };
     }
 
@@ -179,10 +200,12 @@ impl Pause {
         self.since.get_or_insert(now);
     }
 
-    fn is_over(&self, now: Instant) -> bool {
+    fn is_over(&self, now: Instant, part: u32) -> bool {
         self.rounds >= self.patience
-            || self.answers >= ANSWERS_BETWEEN
-                && self.since.is_some_and(|since| now - since >= LONGEST_PAUSE)
+            || self.answers >= self.least / part
+                && self
+                    .since
+                    .is_some_and(|since| now - since >= LONGEST_PAUSE / part)
     }
 }
 
@@ -204,7 +227,17 @@ pub(super) struct Climb {
     before_cut: Option<u32>,
     /// The highest limit that was worth it.
     best: u32,
+    /// The highest limit at which all was taken lately.
+    good: u32,
+    /// The lowest limit since then at which much less was refused all the same.
+    bad: Option<u32>,
+    /// How often refusals have come and gone since, whatever the limit.
+    turns: u32,
+    is_quota: bool,
     bearing: Option<(f64, Instant)>,
+    /// Answers and refusals since the limit was changed.
+    answers: u32,
+    refused: u32,
     /// Requests under way, and since when so many.
     level: u32,
     at: Option<Instant>,
@@ -228,15 +261,18 @@ impl Climb {
             },
             trial: Trial::None,
             step: LARGEST_STEP,
-            until_up: Pause::new(),
-            until_down: Pause {
-                patience: 2,
-                ..Pause::new()
-            },
+            until_up: Pause::new(1, ANSWERS_BETWEEN),
+            until_down: Pause::new(4, ANSWERS_BETWEEN_LOWER),
             usual: None,
             before_cut: None,
             best: 0,
+            good: 0,
+            bad: None,
+            turns: 0,
+            is_quota: false,
             bearing: None,
+            answers: 0,
+            refused: 0,
             level: 0,
             at: None,
             load: 0.0,
@@ -310,6 +346,7 @@ impl Climb {
         let share = round.share_refused();
         let tolerated = self.tolerated(now);
         let is_trial_refused = matches!(self.trial, Trial::Up(_))
+            && self.round.refused >= PLAIN_REFUSALS
             && f64::from(self.round.refused) > tolerated * f64::from(self.round.size);
         let is_much_refused = self.round.returned() >= ENOUGH && share > MANY + tolerated;
         if is_trial_refused || is_much_refused || self.round.is_over(now) {
@@ -339,8 +376,52 @@ impl Climb {
         }
     }
 
+    /// Tells, once, that refusals come and go whatever the limit, as those of a quota do.
+    pub(super) fn take_quota(&mut self) -> bool {
+        std::mem::take(&mut self.is_quota)
+    }
+
+    /// Compares limits at which all is taken with limits at which not. A store that has too much to do takes what
+    /// is little; after a quota was used up, as much is taken as was refused before.
+    fn compare(&mut self, found: Figures) {
+        if found.refused > 4.0 * PLAIN {
+            if f64::from(found.limit) <= 0.7 * f64::from(self.good) {
+                self.bad = Some(self.bad.map_or(found.limit, |bad| bad.min(found.limit)));
+            }
+        } else if found.is_full && found.refused <= TOLERATED {
+            match self.bad {
+                None => self.good = std::cmp::max(self.good, found.limit),
+                Some(bad) if found.limit >= bad * 3 / 2 => {
+                    self.turns += 1;
+                    // A store that has recovered has done so once.
+                    if self.turns == 2 {
+                        self.turns = 0;
+                        self.is_quota = true;
+                        self.before_cut = Some(self.good);
+                    }
+                    self.bad = None;
+                    self.good = found.limit;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
     fn judge(&mut self, found: Figures, now: Instant) {
-        let is_refused = found.refused > self.tolerated(now);
+        self.answers += self.round.returned();
+        self.refused += self.round.refused;
+        let share = f64::from(self.refused) / f64::from(std::cmp::max(self.answers, 1));
+        let found = Figures {
+            refused: share,
+            ..found
+        };
+        let least = if share > PLAIN {
+            PLAIN_REFUSALS
+        } else {
+            REFUSALS
+        };
+        let is_refused = self.refused >= least && share > self.tolerated(now);
+        self.compare(found);
         match self.trial {
             Trial::Up(base) => {
                 let growth = f64::from(found.limit) / f64::from(base.limit) - 1.0;
@@ -355,14 +436,18 @@ impl Climb {
                     self.usual = Some(found.latency);
                     self.up(found, now);
                 } else {
-                    self.step = STEP;
+                    self.step = if is_refused {
+                        (f64::midpoint(1.0, self.step)).clamp(SMALLEST_STEP, STEP)
+                    } else {
+                        STEP
+                    };
                     self.until_up.begin(self.until_up.patience * 2, now);
                     self.go_on(base.limit, Trial::None);
                 }
             }
             Trial::Down(base) => {
                 if is_refused {
-                    self.cut(found);
+                    self.cut(found, found, now);
                 } else if found.throughput >= base.throughput * COSTS_NOTHING {
                     self.until_down.patience = 1;
                     self.usual = Some(found.latency);
@@ -377,18 +462,29 @@ impl Climb {
                 }
             }
             Trial::Cut(base) if is_refused => {
-                let shrinking = 1.0 - f64::from(found.limit) / f64::from(base.limit);
-                let has_fallen = found.throughput < base.throughput * (1.0 - shrinking / 2.0);
-                if has_fallen && found.refused >= base.refused * 0.7 {
-                    // Fewer at a time are refused as often and bring less.
-                    self.bearing = Some((found.refused.max(base.refused) * 1.5, now + BEARING));
-                    let limit = self.before_cut.take().unwrap_or(base.limit);
-                    self.go_on(limit, Trial::None);
+                // If fewer are refused as often and bring less in proportion, the limit is not to blame.
+                let part = f64::from(found.limit) / f64::from(base.limit);
+                let brings = found.throughput / base.throughput.max(1e-9) / part;
+                let is_in_vain = part < 0.8 && (0.8..1.2).contains(&brings);
+                if is_in_vain && found.refused >= base.refused * 0.5 {
+                    let limit = self.before_cut.unwrap_or(base.limit);
+                    self.go_on(limit, Trial::Again(Figures { limit, ..base }));
                 } else {
-                    self.cut(found);
+                    self.cut(found, base, now);
                 }
             }
-            Trial::None if is_refused => self.cut(found),
+            Trial::Again(base) => {
+                if is_refused && found.throughput >= base.throughput * 0.8 {
+                    self.bearing = Some((found.refused.max(base.refused) * 1.5, now + BEARING));
+                    self.before_cut = None;
+                    self.go_on(self.limit, Trial::None);
+                } else if is_refused {
+                    self.cut(found, found, now);
+                } else {
+                    self.go_on(self.limit, Trial::None);
+                }
+            }
+            Trial::None if is_refused => self.cut(found, found, now),
             Trial::Cut(_) => {
                 self.before_cut = None;
                 self.usual = Some(found.latency);
@@ -408,17 +504,28 @@ impl Climb {
             self.go_on(self.limit, Trial::None);
         } else if found.latency > 2.0 * usual {
             self.down(found, 0.5, now);
-        } else if self.until_up.is_over(now) {
+        } else if self
+            .until_up
+            .is_over(now, if self.limit * 2 <= self.best { 2 } else { 1 })
+        {
+            // What once was may come back soon.
             self.up(found, now);
-        } else if self.until_down.is_over(now) {
+        } else if self.until_down.is_over(now, 1) {
             self.down(found, 1.0 / STEP, now);
         } else {
             self.go_on(self.limit, Trial::None);
         }
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "limits are small and positive"
+    )]
     fn up(&mut self, base: Figures, now: Instant) {
         let limit = self.scaled(self.step).max(self.limit + 1).min(self.max);
+        let risk = f64::from(limit.saturating_sub(self.limit));
+        self.until_up.least = std::cmp::max(ANSWERS_BETWEEN, (risk * ANSWERS_A_RISK) as u32);
         if limit > self.limit {
             self.go_on(limit, Trial::Up(base));
         } else {
@@ -438,26 +545,48 @@ impl Climb {
         }
     }
 
-    fn cut(&mut self, found: Figures) {
-        self.before_cut.get_or_insert(self.limit);
-        self.step = STEP;
-        let factor = if found.refused > 0.5 { 0.5 } else { 0.8 };
-        let limit = self.scaled(factor).min(self.limit - 1).max(self.min);
-        self.go_on(limit, Trial::Cut(found));
+    /// Lowers the limit by what was refused, and a little more.
+    fn cut(&mut self, found: Figures, base: Figures, now: Instant) {
+        let limit = self.scaled((1.0 - 1.25 * found.refused).clamp(0.5, 0.95));
+        let limit = limit.min(self.limit - 1).max(self.min);
+        if limit < self.limit {
+            self.before_cut.get_or_insert(self.limit);
+            self.step = STEP;
+            self.go_on(limit, Trial::Cut(base));
+        } else {
+            // There is nothing to lower. Then it is borne for a while, so that more may be tried.
+            self.bearing = Some((found.refused * 1.5, now + BEARING / 6));
+            self.before_cut = None;
+            self.go_on(limit, Trial::None);
+        }
     }
 
     /// Begins a round.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounds are small and positive"
+    )]
     fn go_on(&mut self, limit: u32, trial: Trial) {
-        let is_doubling = matches!(trial, Trial::Up(base) if limit >= base.limit * 2);
+        let size = match trial {
+            Trial::Up(base) if limit >= base.limit * 2 => {
+                std::cmp::max(ROUND_OF_DOUBLING, 2 * limit)
+            }
+            Trial::Cut(base) | Trial::Again(base) => {
+                let refusals = f64::from(REFUSALS) / base.refused.max(0.001);
+                let refusals = std::cmp::min(refusals as u32, LONGEST_ROUND);
+                std::cmp::max(std::cmp::max(ROUND, limit), refusals)
+            }
+            _ => std::cmp::max(ROUND, limit),
+        };
+        if limit != self.limit {
+            (self.answers, self.refused) = (0, 0);
+        }
         self.limit = limit;
         self.trial = trial;
         self.number += 1;
         self.round = Round {
-            size: if is_doubling {
-                std::cmp::max(ROUND_OF_DOUBLING, 2 * limit)
-            } else {
-                std::cmp::max(ROUND, limit)
-            },
+            size,
             ..Round::default()
         };
     }

@@ -37,8 +37,9 @@ const LEAST: f64 = 0.2;
 /// How often the ceiling is judged.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A quota that let nothing through for longer than this is counted by the minute.
-const BRIEF: Duration = Duration::from_secs(2);
+/// A quota that let nothing through for longer than this is counted by the minute. One that is counted by the second is
+/// found to be free again by the third probe at the latest.
+const BRIEF: Duration = Duration::from_secs(4);
 
 /// What was taken is counted in parts of a second, for as long as a minute's quota looks back.
 const BUCKET: Duration = Duration::from_millis(100);
@@ -66,6 +67,8 @@ struct Inner {
     /// Operations taken, in buckets; the last is the current one.
     buckets: VecDeque<(Instant, u64)>,
     ceiling: Option<Ceiling>,
+    /// No ceiling helped; until then none is tried again.
+    in_vain: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,8 @@ struct Ceiling {
     /// When it last held anybody back.
     held: Instant,
     interval: Interval,
+    /// The rate, and the share that was refused, when it began to be cut.
+    first: Option<(f64, f64)>,
 }
 
 #[derive(Debug)]
@@ -108,6 +113,7 @@ impl Pace {
             inner: Mutex::new(Inner {
                 buckets: VecDeque::new(),
                 ceiling: None,
+                in_vain: None,
             }),
             row: tokio::sync::Mutex::default(),
         }
@@ -120,6 +126,13 @@ impl Pace {
     /// Returns the ceiling, in operations a second, where there is one.
     pub(super) fn ceiling(&self) -> Option<f64> {
         self.lock().ceiling.as_ref().map(|ceiling| ceiling.rate)
+    }
+
+    /// Tells whether the ceiling is what holds requests back now.
+    pub(super) fn is_holding(&self) -> bool {
+        let inner = self.lock();
+        let held = inner.ceiling.as_ref().map(|ceiling| ceiling.held);
+        held.is_some_and(|held| held.elapsed() <= INTERVAL)
     }
 
     /// Waits until a request of so many operations may go.
@@ -171,10 +184,14 @@ impl Pace {
                 interval.taken += u64::from(operations);
             }
         }
+        let mut helps = true;
         if ceiling.interval.began + INTERVAL <= now {
-            ceiling.judge(second, now);
+            helps = ceiling.judge(second, now);
         }
-        if ceiling.held + FORGOTTEN < now {
+        if !helps {
+            inner.in_vain = Some(now + FORGOTTEN);
+        }
+        if !helps || ceiling_is_idle(&inner.ceiling, now) {
             inner.ceiling = None;
         }
     }
@@ -190,7 +207,7 @@ impl Pace {
             let taken = inner.taken_in(Duration::from_mins(1), now);
             (taken, taken as f64 / 60.0)
         };
-        if taken < ENOUGH {
+        if taken < ENOUGH || inner.in_vain.is_some_and(|until| now < until) {
             return;
         }
         let rate = match &inner.ceiling {
@@ -204,6 +221,7 @@ impl Pace {
             cut: now,
             held: now,
             interval: Interval::new(now),
+            first: None,
         });
     }
 }
@@ -246,14 +264,26 @@ impl Inner {
     }
 }
 
+/// Tells whether a ceiling has held nobody back for long.
+fn ceiling_is_idle(ceiling: &Option<Ceiling>, now: Instant) -> bool {
+    ceiling
+        .as_ref()
+        .is_some_and(|ceiling| ceiling.held + FORGOTTEN < now)
+}
+
 impl Ceiling {
-    /// Cuts or raises the ceiling by what came back in an interval.
-    fn judge(&mut self, taken_in_a_second: f64, now: Instant) {
+    /// Cuts or raises the ceiling by what came back in an interval. Returns whether that helps: where as large a share
+    /// is refused of a quarter, it is no quota.
+    fn judge(&mut self, taken_in_a_second: f64, now: Instant) -> bool {
         let interval = std::mem::replace(&mut self.interval, Interval::new(now));
         let seconds = (now - interval.began).as_secs_f64();
         let refused = f64::from(interval.refused) / f64::from(std::cmp::max(interval.answers, 1));
         let before = self.rate;
         if refused > TOLERATED {
+            let (rate, share) = *self.first.get_or_insert((self.rate, refused));
+            if self.rate < rate / 4.0 && (0.7 * share..0.9).contains(&refused) {
+                return false;
+            }
             let taken = taken_in_a_second.min(self.rate);
             self.rate = if taken > self.rate / 2.0 {
                 taken * CUT
@@ -263,6 +293,7 @@ impl Ceiling {
             self.known = taken;
             self.cut = now;
         } else if self.held >= interval.began {
+            self.first = None;
             let clean = (now - self.cut).as_secs_f64();
             let growth = if self.rate < self.known * CUT {
                 GROWTH_BACK
@@ -275,5 +306,6 @@ impl Ceiling {
         // Who waits has been promised a time at the old rate.
         let left = self.next.saturating_duration_since(now);
         self.next = now + left.mul_f64((before / self.rate).min(10.0));
+        true
     }
 }

@@ -91,6 +91,11 @@ impl Slots {
         (inner.climb.limit(), inner.on_wire)
     }
 
+    /// Tells, once, that refusals come and go whatever the number of slots.
+    pub(super) fn take_quota(&self) -> bool {
+        self.lock().climb.take_quota()
+    }
+
     /// Takes back what refusals have cost: concurrency was not their cause.
     pub(super) fn restore(&self) {
         let mut inner = self.lock();
