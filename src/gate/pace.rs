@@ -185,13 +185,14 @@ impl Pace {
             }
         }
         let mut helps = true;
+        let is_idle = ceiling.held + FORGOTTEN < now;
         if ceiling.interval.began + INTERVAL <= now {
             helps = ceiling.judge(second, now);
         }
         if !helps {
             inner.in_vain = Some(now + FORGOTTEN);
         }
-        if !helps || ceiling_is_idle(&inner.ceiling, now) {
+        if !helps || is_idle {
             inner.ceiling = None;
         }
     }
@@ -262,13 +263,6 @@ impl Inner {
         }
         most
     }
-}
-
-/// Tells whether a ceiling has held nobody back for long.
-fn ceiling_is_idle(ceiling: &Option<Ceiling>, now: Instant) -> bool {
-    ceiling
-        .as_ref()
-        .is_some_and(|ceiling| ceiling.held + FORGOTTEN < now)
 }
 
 impl Ceiling {

@@ -61,7 +61,7 @@ fn every_key_comes_to_what_it_means() {
           "bytes_rate": "10000000/s",
           "concurrency": {
             "min": 64,
-            "max": 64
+            "max": 128
           },
           "timeout": {
             "secs": 90,
@@ -153,7 +153,7 @@ fn every_key_comes_to_what_it_means() {
           "bytes_rate": "10000000/s",
           "concurrency": {
             "min": 64,
-            "max": 64
+            "max": 128
           },
           "timeout": {
             "secs": 90,
@@ -208,7 +208,7 @@ fn every_key_comes_to_what_it_means() {
           "bytes_rate": "10000000/s",
           "concurrency": {
             "min": 64,
-            "max": 64
+            "max": 128
           },
           "timeout": {
             "secs": 90,
@@ -256,7 +256,7 @@ fn every_key_comes_to_what_it_means() {
           "bytes_rate": "10000000/s",
           "concurrency": {
             "min": 64,
-            "max": 64
+            "max": 128
           },
           "timeout": {
             "secs": 90,
@@ -307,7 +307,7 @@ fn every_key_comes_to_what_it_means() {
           "bytes_rate": "10000000/s",
           "concurrency": {
             "min": 64,
-            "max": 64
+            "max": 128
           },
           "timeout": {
             "secs": 90,
@@ -354,7 +354,7 @@ fn every_key_comes_to_what_it_means() {
           "bytes_rate": "10000000/s",
           "concurrency": {
             "min": 64,
-            "max": 64
+            "max": 128
           },
           "timeout": {
             "secs": 90,
@@ -555,6 +555,19 @@ fn what_is_left_out_has_a_default() {
         panic!("{target:?}")
     };
     assert_eq!(dir, Path::new("tests/data/valid/store"));
+}
+
+#[test]
+fn a_number_of_requests_in_flight_is_fixed_or_found() {
+    for (text, found) in [
+        ("7", Concurrency::fixed(7)),
+        ("{ max: 9 }", Concurrency { min: 1, max: 9 }),
+        ("{ min: 4 }", Concurrency { min: 4, max: 256 }),
+    ] {
+        let text = format!("version: 1\ntargets: {{ a: {{ local: s, concurrency: {text} }} }}\n");
+        let (manifest, _) = manifest::read_text(&text, Path::new("m.yaml"), &env).unwrap();
+        assert_eq!(manifest.targets[0].concurrency, found);
+    }
 }
 
 #[test]

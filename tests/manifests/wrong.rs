@@ -1062,10 +1062,18 @@ fn retry_and_tls() {
       |
       = hint: waits double from `base` to `max`; they are 500ms and 32s unless set
 
-    error: `tls` has `certificate` but it has no `key`
-     --> rules/retry-and-tls.yaml:7:5
+    error: `min` is more than `max`
+     --> rules/retry-and-tls.yaml:7:25
       |
-    7 |     tls: { certificate: c.pem }
+    7 |     concurrency: { min: 300 }
+      |                         ^^^
+      |
+      = hint: the number is found between the two; they are 1 and 256 unless set
+
+    error: `tls` has `certificate` but it has no `key`
+     --> rules/retry-and-tls.yaml:8:5
+      |
+    8 |     tls: { certificate: c.pem }
       |     ^^^
       |
       = hint: add `key: …`

@@ -10,6 +10,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+mod pause;
+mod round;
+mod turns;
+
+pub(super) use round::{Answer, Ticket};
+
+use pause::{LONGEST_PATIENCE, Pause};
+use round::{Figures, Meter, Round};
+use turns::Turns;
+
 /// Where climbing begins: little enough for any store, and six doublings from the largest default.
 const START: u32 = 8;
 
@@ -44,10 +54,7 @@ const SMALLEST_STEP: f64 = 1.06;
 /// What a lower limit may cost.
 const COSTS_NOTHING: f64 = 0.95;
 
-/// Rounds between trials at the most, and the time after which there is one all the same, if there were answers enough
-/// that a refusal or two are few: a store that has recovered is found out soon.
-const LONGEST_PATIENCE: u32 = 64;
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// Answers between trials at the least, so that a refusal or two among them are few.
 const ANSWERS_BETWEEN: u32 = 200;
 
 /// For every request that a trial has more at a time, and that may be refused.
@@ -62,92 +69,6 @@ const AFTER_CUT: u32 = 4;
 /// A store that refuses a share whatever the limit has it borne for so long before the limit is tried again.
 const BEARING: Duration = Duration::from_mins(1);
 
-/// What an answer says about the load of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// It did its work, also where it refused the record.
-    Taken,
-    /// It refuses for now.
-    Refused,
-    /// It, or the way to it, failed: says nothing about the load.
-    Failed,
-}
-
-/// A request on the wire.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ticket {
-    round: u64,
-    is_sampled: bool,
-    pub(super) sent: Instant,
-}
-
-/// What a round found.
-#[derive(Debug, Clone, Copy)]
-struct Figures {
-    limit: u32,
-    throughput: f64,
-    latency: f64,
-    refused: f64,
-    /// The limit was what held it back.
-    is_full: bool,
-}
-
-/// The requests of a round.
-#[derive(Debug, Default)]
-struct Round {
-    size: u32,
-    sent: u32,
-    taken: u32,
-    refused: u32,
-    failed: u32,
-    busy: Duration,
-    /// When it began.
-    began: Option<Instant>,
-    /// Of those out, the times after it began at which they were sent.
-    offsets: Duration,
-    /// What the load was when it began.
-    load: f64,
-}
-
-impl Round {
-    fn returned(&self) -> u32 {
-        self.taken + self.refused + self.failed
-    }
-
-    fn share_refused(&self) -> f64 {
-        f64::from(self.refused) / f64::from(std::cmp::max(self.returned(), 1))
-    }
-
-    /// All are back, or nearly all, and the rest takes unusually long.
-    fn is_over(&self, now: Instant) -> bool {
-        let returned = self.returned();
-        if self.sent < self.size || returned >= self.sent {
-            return returned >= self.size;
-        }
-        let Some(began) = self.began else {
-            return false;
-        };
-        let elapsed = now.saturating_duration_since(began);
-        returned * 10 >= self.size * 9 && elapsed * returned > self.busy * 4
-    }
-
-    fn figures(&self, limit: u32, load: f64, now: Instant) -> Figures {
-        let elapsed = self.began.map_or(Duration::ZERO, |began| now - began);
-        let level = (load - self.load) / elapsed.as_secs_f64().max(1e-9);
-        let out = self.sent.saturating_sub(self.returned());
-        // Those still out count with the time that they have taken so far.
-        let busy = self.busy + (elapsed * out).saturating_sub(self.offsets);
-        let busy = busy.as_secs_f64().max(1e-9);
-        Figures {
-            limit,
-            throughput: level * f64::from(self.taken) / busy,
-            latency: busy / f64::from(std::cmp::max(self.sent, 1)),
-            refused: self.share_refused(),
-            is_full: level >= 0.8 * f64::from(limit),
-        }
-    }
-}
-
 /// What is being tried; the figures are those that it is compared with.
 #[derive(Debug, Clone, Copy)]
 enum Trial {
@@ -161,52 +82,6 @@ enum Trial {
     Cut(Figures),
     /// As many as before, because fewer did not help.
     Again(Figures),
-}
-
-/// When there is to be another trial in a direction.
-#[derive(Debug)]
-struct Pause {
-    /// Rounds to let pass.
-    patience: u32,
-    rounds: u32,
-    answers: u32,
-    since: Option<Instant>,
-    /// Answers to let pass, when time is to count.
-    least: u32,
-}
-
-impl Pause {
-    fn new(patience: u32, least: u32) -> Self {
-        Self {
-            patience,
-            rounds: 0,
-            answers: 0,
-            since: None,
-            least,
-        }
-    }
-
-    fn begin(&mut self, patience: u32, now: Instant) {
-        *self = Self {
-            patience: std::cmp::min(patience, LONGEST_PATIENCE),
-            since: Some(now),
-            ..Self::new(0, self.least)
-        };
-    }
-
-    fn pass(&mut self, answers: u32, now: Instant) {
-        self.rounds += 1;
-        self.answers += answers;
-        self.since.get_or_insert(now);
-    }
-
-    fn is_over(&self, now: Instant, part: u32) -> bool {
-        self.rounds >= self.patience
-            || self.answers >= self.least / part
-                && self
-                    .since
-                    .is_some_and(|since| now - since >= LONGEST_PAUSE / part)
-    }
 }
 
 /// Finds the limit.
@@ -227,22 +102,14 @@ pub(super) struct Climb {
     before_cut: Option<u32>,
     /// The highest limit that was worth it.
     best: u32,
-    /// The highest limit at which all was taken lately.
-    good: u32,
-    /// The lowest limit since then at which much less was refused all the same.
-    bad: Option<u32>,
-    /// How often refusals have come and gone since, whatever the limit.
-    turns: u32,
+    turns: Turns,
+    /// Refusals come and go whatever the limit.
     is_quota: bool,
     bearing: Option<(f64, Instant)>,
     /// Answers and refusals since the limit was changed.
     answers: u32,
     refused: u32,
-    /// Requests under way, and since when so many.
-    level: u32,
-    at: Option<Instant>,
-    /// Requests under way times seconds, over all the time.
-    load: f64,
+    meter: Meter,
 }
 
 impl Climb {
@@ -266,16 +133,12 @@ impl Climb {
             usual: None,
             before_cut: None,
             best: 0,
-            good: 0,
-            bad: None,
-            turns: 0,
+            turns: Turns::default(),
             is_quota: false,
             bearing: None,
             answers: 0,
             refused: 0,
-            level: 0,
-            at: None,
-            load: 0.0,
+            meter: Meter::default(),
         }
     }
 
@@ -286,13 +149,13 @@ impl Climb {
 
     /// Takes note that a request goes out.
     pub(super) fn sent(&mut self, now: Instant) -> Ticket {
-        self.pass_to(now);
-        self.level += 1;
+        self.meter.pass_to(now);
+        self.meter.level += 1;
         let round = &mut self.round;
         let is_sampled = self.min < self.max && round.sent < round.size;
         if is_sampled {
             if round.began.is_none() {
-                round.load = self.load;
+                round.load = self.meter.load;
             }
             let began = *round.began.get_or_insert(now);
             round.sent += 1;
@@ -307,19 +170,13 @@ impl Climb {
 
     /// Takes note that the slot of a request is free again.
     pub(super) fn freed(&mut self, now: Instant) {
-        self.pass_to(now);
-        self.level = self.level.saturating_sub(1);
-    }
-
-    fn pass_to(&mut self, now: Instant) {
-        let passed = now - self.at.replace(now).unwrap_or(now);
-        self.load += passed.as_secs_f64() * f64::from(self.level);
+        self.meter.pass_to(now);
+        self.meter.level = self.meter.level.saturating_sub(1);
     }
 
     /// Takes note that a request came to nothing: it was given up while on the wire.
     pub(super) fn lost(&mut self, ticket: Ticket) {
-        if ticket.is_sampled && ticket.round == self.number {
-            self.back(ticket);
+        if self.take_back(ticket) {
             self.round.failed += 1;
         }
     }
@@ -332,34 +189,36 @@ impl Climb {
         held: Duration,
         now: Instant,
     ) {
-        if !ticket.is_sampled || ticket.round != self.number {
-            return;
+        if self.take_back(ticket) {
+            self.round.busy += held;
+            match answer {
+                Answer::Taken => self.round.taken += 1,
+                Answer::Refused => self.round.refused += 1,
+                Answer::Failed => self.round.failed += 1,
+            }
         }
-        self.back(ticket);
-        let round = &mut self.round;
-        round.busy += held;
-        match answer {
-            Answer::Taken => round.taken += 1,
-            Answer::Refused => round.refused += 1,
-            Answer::Failed => round.failed += 1,
-        }
-        let share = round.share_refused();
         let tolerated = self.tolerated(now);
+        let round = &self.round;
         let is_trial_refused = matches!(self.trial, Trial::Up(_))
-            && self.round.refused >= PLAIN_REFUSALS
-            && f64::from(self.round.refused) > tolerated * f64::from(self.round.size);
-        let is_much_refused = self.round.returned() >= ENOUGH && share > MANY + tolerated;
-        if is_trial_refused || is_much_refused || self.round.is_over(now) {
-            self.pass_to(now);
-            let figures = self.round.figures(self.limit, self.load, now);
+            && round.refused >= PLAIN_REFUSALS
+            && f64::from(round.refused) > tolerated * f64::from(round.size);
+        let is_much_refused =
+            round.returned() >= ENOUGH && round.share_refused() > MANY + tolerated;
+        if is_trial_refused || is_much_refused || round.is_over(now) {
+            self.meter.pass_to(now);
+            let figures = self.round.figures(self.limit, self.meter.load, now);
             self.judge(figures, now);
         }
     }
 
-    fn back(&mut self, ticket: Ticket) {
-        if let Some(began) = self.round.began {
-            self.round.offsets = self.round.offsets.saturating_sub(ticket.sent - began);
+    /// Takes a request out of those that are out. Returns whether it counts for the round.
+    fn take_back(&mut self, ticket: Ticket) -> bool {
+        let counts = ticket.is_sampled && ticket.round == self.number;
+        if let Some(began) = self.round.began.filter(|_| counts) {
+            let offset = ticket.sent.saturating_duration_since(began);
+            self.round.offsets = self.round.offsets.saturating_sub(offset);
         }
+        counts
     }
 
     /// Takes back what was cut: the limit was not to blame.
@@ -381,32 +240,6 @@ impl Climb {
         std::mem::take(&mut self.is_quota)
     }
 
-    /// Compares limits at which all is taken with limits at which not. A store that has too much to do takes what
-    /// is little; after a quota was used up, as much is taken as was refused before.
-    fn compare(&mut self, found: Figures) {
-        if found.refused > 4.0 * PLAIN {
-            if f64::from(found.limit) <= 0.7 * f64::from(self.good) {
-                self.bad = Some(self.bad.map_or(found.limit, |bad| bad.min(found.limit)));
-            }
-        } else if found.is_full && found.refused <= TOLERATED {
-            match self.bad {
-                None => self.good = std::cmp::max(self.good, found.limit),
-                Some(bad) if found.limit >= bad * 3 / 2 => {
-                    self.turns += 1;
-                    // A store that has recovered has done so once.
-                    if self.turns == 2 {
-                        self.turns = 0;
-                        self.is_quota = true;
-                        self.before_cut = Some(self.good);
-                    }
-                    self.bad = None;
-                    self.good = found.limit;
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
     fn judge(&mut self, found: Figures, now: Instant) {
         self.answers += self.round.returned();
         self.refused += self.round.refused;
@@ -421,7 +254,10 @@ impl Climb {
             REFUSALS
         };
         let is_refused = self.refused >= least && share > self.tolerated(now);
-        self.compare(found);
+        if self.turns.see(found) {
+            self.is_quota = true;
+            self.before_cut = Some(self.turns.good());
+        }
         match self.trial {
             Trial::Up(base) => {
                 let growth = f64::from(found.limit) / f64::from(base.limit) - 1.0;
