@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use crate::manifest::Retry;
 
@@ -14,17 +14,23 @@ use crate::manifest::Retry;
 pub struct Backoff {
     retry: Retry,
     waits: u32,
+    random: SmallRng,
 }
 
 impl Backoff {
-    /// Starts with the first wait.
-    pub fn new(retry: Retry) -> Self {
-        Self { retry, waits: 0 }
+    /// Starts with the first wait. The seed makes the chances repeatable.
+    pub fn new(retry: Retry, seed: u64) -> Self {
+        Self {
+            retry,
+            waits: 0,
+            random: SmallRng::seed_from_u64(seed),
+        }
     }
 
     /// Returns the next wait, drawn by chance.
     pub fn wait(&mut self) -> Duration {
-        self.wait_at(rand::rng().random())
+        let chance = self.random.random();
+        self.wait_at(chance)
     }
 
     /// Returns the longest that the next wait can be.
@@ -55,7 +61,7 @@ mod tests {
             base: Duration::from_millis(500),
             max: Duration::from_secs(4),
         };
-        let mut backoff = Backoff::new(retry);
+        let mut backoff = Backoff::new(retry, 0);
         let longest: Vec<u128> = (0..6).map(|_| backoff.wait_at(1.0).as_millis()).collect();
         assert_eq!(longest, [500, 1000, 2000, 4000, 4000, 4000]);
         assert_eq!(backoff.wait_at(0.0), Duration::ZERO);

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Backoff, BuildError, Conclusion, Cost, Exchange, Fault, FaultKind, Gate, Moment, StopReason,
-    Verdict,
+    BuildError, Conclusion, Cost, Exchange, Fault, FaultKind, Gate, Moment, StopReason, Verdict,
     climb::Answer,
     flow::{Failed, Pass},
     slots::Slot,
@@ -73,7 +72,7 @@ impl Sign {
 impl Gate {
     /// Carries an exchange to its end.
     pub async fn carry<E: Exchange>(&self, exchange: &mut E) -> Conclusion {
-        let mut backoff = Backoff::new(self.retry);
+        let mut backoff = self.backoff();
         let mut attempts = 0;
         // Those that a target which is down has cost.
         let mut forgiven = 0;

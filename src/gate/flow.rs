@@ -83,6 +83,7 @@ pub(super) struct Gatekeeper {
     changed: Notify,
     retry: Retry,
     give_up_after: Duration,
+    seed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -129,13 +130,14 @@ enum Next {
 }
 
 impl Gatekeeper {
-    pub(super) fn new(retry: Retry, give_up_after: Duration) -> Self {
+    pub(super) fn new(retry: Retry, give_up_after: Duration, seed: u64) -> Self {
         Self {
             inner: Mutex::default(),
             turn: Arc::default(),
             changed: Notify::new(),
             retry,
             give_up_after,
+            seed,
         }
     }
 
@@ -258,7 +260,7 @@ impl Gatekeeper {
         match &mut inner.open {
             Some(open) if failed.sent >= open.next => open.next = now + wait(&mut open.waits),
             None if is_long => {
-                let mut waits = Backoff::new(self.retry);
+                let mut waits = Backoff::new(self.retry, self.seed);
                 let next = now + wait(&mut waits);
                 inner.open = Some(Open {
                     since: now,

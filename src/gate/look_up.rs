@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Backoff, Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict, flow::Failed, verdict,
+    Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict, flow::Failed, verdict,
 };
 
 /// Why a single request brought no answer that can be used.
@@ -91,7 +91,7 @@ impl Gate {
         make: impl Fn() -> Request<Bytes>,
         safety: Safety,
     ) -> Result<Response<Bytes>, Failure> {
-        let mut backoff = Backoff::new(self.retry);
+        let mut backoff = self.backoff();
         let mut renewed = false;
         let mut attempts = 0;
         loop {

@@ -4,10 +4,15 @@
 //! back before a wait; the rate token is taken last, right before the wire (design §4). What is sent, and what its
 //! answer means for records, is the business of the [`Exchange`] that the gate carries.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use ::http::{HeaderValue, Request, Response, header};
 use bytes::Bytes;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -135,6 +140,8 @@ pub struct GateSettings {
     pub give_up_after: Duration,
     /// The project that pays for the quota, where the manifest names one.
     pub quota_project: Option<String>,
+    /// Makes what is left to chance repeatable.
+    pub seed: Option<u64>,
 }
 
 impl GateSettings {
@@ -148,6 +155,7 @@ impl GateSettings {
             retry: settings.retry,
             give_up_after: settings.give_up_after,
             quota_project: settings.quota_project.clone(),
+            seed: None,
         }
     }
 }
@@ -180,6 +188,8 @@ pub struct Gate {
     /// Reads have as much again, of their own: so have they in Google's quotas.
     look_up_rates: Rates,
     retry: Retry,
+    /// Seeds for all that is left to chance.
+    seeds: Mutex<SmallRng>,
     retries: RetryBudget,
     pace: Pace,
     gatekeeper: Gatekeeper,
@@ -205,6 +215,8 @@ impl Gate {
             .as_deref()
             .or(credentials.quota_project())
             .and_then(|project| HeaderValue::from_str(project).ok());
+        let mut seeds = SmallRng::seed_from_u64(settings.seed.unwrap_or_else(rand::random));
+        let gatekeeper = Gatekeeper::new(settings.retry, settings.give_up_after, seeds.random());
         Ok(Self {
             transport,
             credentials,
@@ -217,8 +229,14 @@ impl Gate {
             retry: settings.retry,
             retries: RetryBudget::new(),
             pace: Pace::new(),
-            gatekeeper: Gatekeeper::new(settings.retry, settings.give_up_after),
+            gatekeeper,
+            seeds: Mutex::new(seeds),
         })
+    }
+
+    fn backoff(&self) -> Backoff {
+        let mut seeds = self.seeds.lock().unwrap_or_else(PoisonError::into_inner);
+        Backoff::new(self.retry, seeds.random())
     }
 
     /// Returns how sending goes, for those who watch.

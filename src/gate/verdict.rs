@@ -312,6 +312,31 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_known_by_what_it_says() {
+        const QUOTA: &str = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"reason":"RATE_LIMIT_EXCEEDED"}]}}"#;
+        const CONTENTION: &str = r#"{"resourceType":"OperationOutcome","issue":[{"code":"too-costly",
+            "diagnostics":"aborted due to lock contention while executing transactional bundle."}]}"#;
+        const ABORTED: &str = r#"{"error":{"code":409,"status":"ABORTED"}}"#;
+        const CONFLICT: &str = r#"{"error":{"code":409,"status":"ALREADY_EXISTS"}}"#;
+        for (status, body, found, verdict) in [
+            (429, QUOTA, Some(Refusal::Quota), "again, slower"),
+            (429, CONTENTION, Some(Refusal::Load), "again, slower"),
+            (429, "", Some(Refusal::Unsaid), "again, slower"),
+            (503, "<html>", Some(Refusal::Unsaid), "again, slower"),
+            (409, ABORTED, Some(Refusal::Load), "again, slower"),
+            (409, CONFLICT, None, "rejected"),
+            (400, CONTENTION, None, "rejected"),
+            (201, QUOTA, None, "done"),
+        ] {
+            let response = Response::builder().status(status);
+            let response = response.body(Bytes::from_static(body.as_bytes())).unwrap();
+            assert_eq!(refusal(&response), found, "{status} {body}");
+            let judged = classify(Safety::Once, Ok(&response), Timestamp::UNIX_EPOCH);
+            assert_eq!(word(&judged), verdict, "{status} {body}");
+        }
+    }
+
+    #[test]
     fn retry_after_is_read_in_both_forms() {
         let now: Timestamp = "2026-11-23T07:00:00Z".parse().unwrap();
         let read = |value: &'static str| {

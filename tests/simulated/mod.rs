@@ -33,6 +33,7 @@ fn settings() -> GateSettings {
         give_up_after: Duration::from_mins(10),
         largest_request: 1,
         quota_project: None,
+        seed: Some(0),
     }
 }
 

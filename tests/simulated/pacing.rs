@@ -218,3 +218,26 @@ async fn a_large_request_is_not_overtaken_for_ever() {
     let place = seen.iter().position(|seen| seen.work == Some(70)).unwrap();
     assert!(place < 500, "not after all the others: {place}");
 }
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    // A clock of its own for each: tokio's timers tick in whole milliseconds of it.
+    let runs = [(); 2].map(|()| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let store = Store::new(7, troubled);
+            let mut settings = settings();
+            settings.slots = Concurrency { min: 1, max: 32 };
+            let gate = gate(&store, &settings);
+            let budget = Arc::new(ByteBudget::new(1 << 20));
+            carry_all(&gate, &budget, 200, 10, |_| {}).await;
+            store.seen()
+        })
+    });
+    assert!(runs[0].len() > 200);
+    assert_eq!(runs[0], runs[1]);
+}

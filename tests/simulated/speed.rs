@@ -183,6 +183,7 @@ fn run(seed: u64, course: Course, slots: Concurrency, time: Duration, settled: u
         let store = LimitedStore::new(seed, course);
         let settings = GateSettings {
             slots,
+            seed: Some(seed),
             ..settings()
         };
         let base = "https://store.example/fhir/".parse().unwrap();

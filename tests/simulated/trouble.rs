@@ -334,3 +334,42 @@ async fn memory_slots_brakes_and_outages_cannot_deadlock() {
         assert_eq!((state.flow, state.in_flight), (Flow::Open, 0));
     }
 }
+
+/// Every kind of trouble at once, at a tenth of the requests and whatever the load: a run is held up by it, but goes on.
+#[tokio::test(start_paused = true)]
+async fn a_tenth_of_all_in_trouble_is_no_reason_to_crawl() {
+    for seed in 0..5 {
+        let store = Store::new(seed, |random: &mut SmallRng, _| {
+            let reply = match random.random_range(0..100) {
+                0 => Reply::status(429).header("retry-after", "1"),
+                1 => Reply::status(429),
+                2 => Reply::status(503).header("retry-after", "1"),
+                3 => Reply::status(500),
+                4 => Reply::status(502),
+                5 => Reply::status(504),
+                6 => Reply::fault(FaultKind::Timeout).takes_place(),
+                7 => Reply::fault(FaultKind::Interrupted),
+                8 => Reply::fault(FaultKind::Connect),
+                9 => Reply::fault(FaultKind::Response),
+                _ => Reply::status(201),
+            };
+            reply.after(Duration::from_millis(random.random_range(5..20)))
+        });
+        let mut settings = settings();
+        settings.slots = Concurrency { min: 1, max: 256 };
+        settings.retry.attempts = 12;
+        let gate = gate(&store, &settings);
+        let start = Instant::now();
+        let ended = carry_all(&gate, &budget(), 5000, 10, |work| {
+            work.safety = Safety::Idempotent;
+        })
+        .await;
+        assert!(ended.iter().all(|(_, end)| end.verdict == Verdict::Done));
+        // One at a time would take a minute without any trouble.
+        assert!(
+            start.elapsed() < Duration::from_mins(1),
+            "seed {seed}: {:?}",
+            start.elapsed()
+        );
+    }
+}

@@ -390,9 +390,10 @@ impl Climb {
             self.step = STEP;
             self.go_on(limit, Trial::Cut(base));
         } else {
-            // There is nothing to lower. Then it is borne for a while, so that more may be tried.
-            self.bearing = Some((found.refused * 1.5, now + BEARING / 6));
+            // There is nothing to lower. Then it is borne for a while, and more is tried.
+            self.bearing = Some((found.refused * 1.5, now + BEARING));
             self.before_cut = None;
+            self.until_up.begin(1, now);
             self.go_on(limit, Trial::None);
         }
     }
