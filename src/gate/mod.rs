@@ -1,8 +1,13 @@
 //! Sends any request to a target, at the speed the target can take.
 //!
-//! Layers, outermost first: retry → slots → build → auth → rate → transport → verdict. The slot is given
-//! back before a wait; the rate token is taken last, right before the wire (design §4). What is sent, and what its
-//! answer means for records, is the business of the [`Exchange`] that the gate carries.
+//! Layers, outermost first: retry (within a budget) → memory → brake and circuit → slots → build → auth → rate → transport →
+//! verdict. The slot is given back before a wait; the rate token is taken last, right before the wire (design §4).
+//! What is sent, and what its answer means for records, is the business of the [`Exchange`] that the gate
+//! carries.
+//!
+//! Four things adapt to the target, each to another sign: the slots (`climb`) to throughput and to refusals that come with
+//! load, a ceiling on the rate (`pace`) to refusals that come with time, the brake and the circuit (`flow`) to
+//! `Retry-After` and to a target that is down, the retries (`retry`) to how much is taken at all.
 
 use std::{
     future::Future,

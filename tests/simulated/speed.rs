@@ -296,7 +296,7 @@ fn capacity_512_at_2_ms() {
         |_| Powers::of(512, 2),
         Duration::from_secs(1),
         1,
-        &[256, 512, 1024],
+        &[512, 1024],
     );
 }
 

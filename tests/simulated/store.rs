@@ -27,6 +27,8 @@ pub(super) struct Seen {
     pub(super) attempt: u32,
     pub(super) operations: u64,
     pub(super) bytes: u64,
+    /// Writes that have taken place before.
+    pub(super) taken: u64,
     /// Requests in flight, this one included.
     pub(super) in_flight: usize,
     pub(super) authorization: Option<String>,
@@ -99,6 +101,7 @@ struct State {
     random: SmallRng,
     seen: Vec<Seen>,
     effects: HashMap<usize, u32>,
+    taken: u64,
     in_flight: usize,
     most_in_flight: usize,
 }
@@ -121,6 +124,7 @@ impl Store {
                 random: SmallRng::seed_from_u64(seed),
                 seen: Vec::new(),
                 effects: HashMap::new(),
+                taken: 0,
                 in_flight: 0,
                 most_in_flight: 0,
             }),
@@ -157,6 +161,7 @@ impl Store {
             attempt: before.map_or(1, |seen| seen.attempt + 1),
             operations: text(OPERATIONS).map_or(1, |count| count.parse().unwrap()),
             bytes: request.body().len() as u64,
+            taken: state.taken,
             in_flight: state.in_flight + 1,
             authorization: text("authorization"),
         };
@@ -183,6 +188,7 @@ impl Transport for Store {
                 && reply.takes_place
             {
                 *state.effects.entry(work).or_default() += 1;
+                state.taken += 1;
             }
             reply.answer
         })
