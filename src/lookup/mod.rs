@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Deserialize;
@@ -65,15 +65,15 @@ pub struct Lookups {
 }
 
 /// What was found, once it was.
-type Answer = Arc<OnceCell<Matches>>;
+type Answer = Arc<OnceCell<Result<Matches, Failure>>>;
 
 impl Lookups {
     /// Returns what the store has for `kind?query`, as [`one`] does.
     ///
     /// # Errors
     ///
-    /// When the store cannot be asked. After that, and after an answer that may be another in a moment, the next who
-    /// wants to know asks again.
+    /// When the store cannot be asked. All who waited are told so; whoever comes later asks again, as after a refusal
+    /// that speaks of the moment only.
     pub async fn one(
         &self,
         gate: &Gate,
@@ -82,27 +82,32 @@ impl Lookups {
         query: &str,
     ) -> Result<Matches, Failure> {
         let key = (format!("{}{kind}", requests.base()), query.to_owned());
-        let cell = {
-            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(found.entry(key).or_default())
-        };
-        let lasting = cell.get_or_try_init(|| async {
-            match one(gate, requests, kind, query).await {
-                Ok(Matches::Refused(status)) if passes(status) => Err(Ok(Matches::Refused(status))),
-                Ok(matches) => Ok(matches),
-                Err(failure) => Err(Err(failure)),
+        let cell = Arc::clone(self.found().entry(key.clone()).or_default());
+        let answer = cell
+            .get_or_init(|| one(gate, requests, kind, query))
+            .await
+            .clone();
+        if passes(&answer) {
+            let mut found = self.found();
+            // Somebody may be asking anew already.
+            if found.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, &cell)) {
+                found.remove(&key);
             }
-        });
-        match lasting.await {
-            Ok(matches) => Ok(matches.clone()),
-            Err(passing) => passing,
         }
+        answer
+    }
+
+    fn found(&self) -> MutexGuard<'_, HashMap<(String, String), Answer>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tells whether a refusal speaks of the moment (load, an outage, a token that expired) and not of the search.
-fn passes(status: u16) -> bool {
-    matches!(status, 401 | 408 | 425 | 429 | 500..)
+/// Tells whether an answer speaks of the moment (load, an outage, a token that expired) and not of the search.
+fn passes(answer: &Result<Matches, Failure>) -> bool {
+    matches!(
+        answer,
+        Err(_) | Ok(Matches::Refused(401 | 408 | 425 | 429 | 500..))
+    )
 }
 
 #[derive(Deserialize)]
