@@ -1,21 +1,22 @@
 //! What a target holds already of a plan's records: for `stoker plan --online`.
 //!
-//! Reads only. Nothing is kept but counts; how many records are asked about at a time is bounded by the gate's look-ups.
+//! Reads only. Nothing is kept but counts: also what a condition found is not, for a plan names each record once. How many
+//! records are asked about at a time is bounded by the gate's look-ups.
 
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
-use super::{Lookups, Matches, content};
+use super::{Matches, content, one};
 use crate::{
     event::LoadId,
     fhir::{Scanner, bundle},
-    gate::Gate,
+    gate::{Failure, Gate},
     manifest::LoadSettings,
     plan::{
         Action, LoadSummary, Step,
-        file::{Entry, Saved},
+        file::{self, Entry, Saved},
     },
     record::Interaction,
     source::Bodies,
@@ -27,7 +28,7 @@ use crate::{
 pub struct Online {
     /// Records that the target does not hold.
     pub create: u64,
-    /// Records that would get a new version.
+    /// Records that would get a new version: their content differs, be it only in a reference that `load` rewrites.
     pub update: u64,
     /// Records that the target holds as they are, or whose condition is met already.
     pub leave: u64,
@@ -54,6 +55,31 @@ impl Online {
     }
 }
 
+/// Why the targets could not be asked about a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan cannot be read.
+    #[error(transparent)]
+    Plan(#[from] file::Error),
+    /// A target gave no answer: it is down, or the credentials failed.
+    #[error("target `{target}`: {failure}")]
+    Target {
+        /// Its name in the manifest.
+        target: String,
+        /// What went wrong.
+        failure: Failure,
+    },
+    /// A target no longer takes the credentials.
+    #[error("target `{target}` does not accept the credentials (401)")]
+    Credentials {
+        /// Its name in the manifest.
+        target: String,
+    },
+}
+
+/// What is known of one record, or why no other record needs to be asked about.
+type Answer = Result<Found, Error>;
+
 #[derive(Debug, Clone, Copy)]
 enum Found {
     Create,
@@ -66,17 +92,19 @@ enum Found {
 /// How many records are asked about at a time; the gate lets no more look-ups through either.
 const AT_A_TIME: usize = 64;
 
-/// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target.
+/// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target;
+/// `told` is told how many records more are known of.
 ///
 /// # Errors
 ///
-/// When the plan cannot be read. A record of which the target does not say is counted, not an error.
+/// When the plan cannot be read, or a target gives no answers any more. A record of which an answer does not say is
+/// counted, not an error.
 pub async fn ask(
     plan: &Saved,
     bodies: &Bodies,
     gates: &BTreeMap<String, (&Gate, &Requests)>,
-) -> Result<Vec<Online>, crate::plan::file::Error> {
-    let lookups = Lookups::default();
+    told: &dyn Fn(u64),
+) -> Result<Vec<Online>, Error> {
     let mut loads = Vec::with_capacity(plan.header.loads.len());
     for (index, settings) in (0_u32..).zip(&plan.header.loads) {
         let mut counts = Online::default();
@@ -88,7 +116,6 @@ pub async fn ask(
             gate,
             requests,
             bodies,
-            lookups: &lookups,
             settings,
         };
         let missing = plan
@@ -99,6 +126,7 @@ pub async fn ask(
             // Where there is no store yet, everything is new.
             let totals = plan.summary.loads.get(index as usize);
             counts.create = totals.map_or(0, LoadSummary::sent);
+            told(counts.create);
             loads.push(counts);
             continue;
         }
@@ -108,15 +136,11 @@ pub async fn ask(
             Err(error) => Some(Err(error)),
         });
         let mut found = stream::iter(steps)
-            .map(|step| async {
-                match step {
-                    Ok(step) => Ok(asker.one(&step).await),
-                    Err(error) => Err(error),
-                }
-            })
+            .map(|step| async { asker.one(&step?).await })
             .buffer_unordered(AT_A_TIME);
         while let Some(found) = found.next().await {
             counts.count(found?);
+            told(1);
         }
         loads.push(counts);
     }
@@ -127,53 +151,63 @@ struct Asker<'a> {
     gate: &'a Gate,
     requests: &'a Requests,
     bodies: &'a Bodies,
-    lookups: &'a Lookups,
     settings: &'a LoadSettings,
 }
 
 impl Asker<'_> {
-    async fn one(&self, step: &Step) -> Found {
+    async fn one(&self, step: &Step) -> Answer {
         match step.action.interaction() {
             Some(Interaction::Update) => self.update(step).await,
             Some(Interaction::ConditionalCreate) => self.condition(step, Found::Leave).await,
             Some(Interaction::ConditionalUpdate) => self.condition(step, Found::Update).await,
-            Some(Interaction::Create) => Found::Create,
-            _ => Found::Update,
+            Some(Interaction::Create) => Ok(Found::Create),
+            _ => Ok(Found::Update),
         }
     }
 
-    async fn update(&self, step: &Step) -> Found {
+    async fn update(&self, step: &Step) -> Answer {
         let id = step.id.as_deref().unwrap_or_default();
         let read = self
             .gate
             .look_up(|| self.requests.read(&step.kind, id))
             .await;
-        let Ok(response) = read else {
-            return Found::Unknown;
-        };
-        match response.status().as_u16() {
+        let response = read.map_err(|failure| self.no_answer(failure))?;
+        Ok(match response.status().as_u16() {
             200 => match self.bodies.read(step.position.source, step.body) {
                 Ok(body) if content::is_same(&body, response.body()) => Found::Leave,
                 Ok(_) => Found::Update,
                 Err(_) => Found::Unknown,
             },
             404 | 410 => Found::Create,
+            401 => return Err(self.refused()),
             _ => Found::Unknown,
+        })
+    }
+
+    async fn condition(&self, step: &Step, hit: Found) -> Answer {
+        let Some(query) = self.query(step) else {
+            return Ok(Found::Unknown);
+        };
+        let asked = one(self.gate, self.requests, &step.kind, &query).await;
+        Ok(match asked.map_err(|failure| self.no_answer(failure))? {
+            Matches::None => Found::Create,
+            Matches::One(_) => hit,
+            Matches::Several => Found::Refused,
+            Matches::Refused(401) => return Err(self.refused()),
+            Matches::Refused(_) => Found::Unknown,
+        })
+    }
+
+    fn no_answer(&self, failure: Failure) -> Error {
+        Error::Target {
+            target: self.settings.target.clone(),
+            failure,
         }
     }
 
-    async fn condition(&self, step: &Step, hit: Found) -> Found {
-        let Some(query) = self.query(step) else {
-            return Found::Unknown;
-        };
-        let asked = self
-            .lookups
-            .one(self.gate, self.requests, &step.kind, &query);
-        match asked.await {
-            Ok(Matches::None) => Found::Create,
-            Ok(Matches::One(_)) => hit,
-            Ok(Matches::Several) => Found::Refused,
-            Ok(Matches::Refused(_)) | Err(_) => Found::Unknown,
+    fn refused(&self) -> Error {
+        Error::Credentials {
+            target: self.settings.target.clone(),
         }
     }
 
