@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,8 +15,8 @@ use super::{
     printer::Printer,
 };
 use crate::{
-    lookup::online::{self, Online},
     plan::file::Saved,
+    send::online::{self, Online},
     source::Bodies,
 };
 
@@ -54,8 +55,11 @@ pub(super) async fn ask(
     connections: &HashMap<String, Connection>,
     printer: Printer,
 ) -> Result<Vec<Online>, Error> {
-    let saved = Saved::open(plan).map_err(Error::disk)?;
-    let bodies = Bodies::new(load::readable(&saved.sources, &scratch.spool()));
+    let saved = Arc::new(Saved::open(plan).map_err(Error::disk)?);
+    let bodies = Arc::new(Bodies::new(load::readable(
+        &saved.sources,
+        &scratch.spool(),
+    )));
     let gates = connections
         .iter()
         .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.requests)))
@@ -63,7 +67,7 @@ pub(super) async fn ask(
     let bar = Line(bar(saved.summary.sent(), printer));
     let asked = online::ask(&saved, &bodies, &gates, &|records| bar.0.inc(records)).await;
     asked.map_err(|error| match error {
-        online::Error::Plan(error) => Error::disk(error),
+        online::Error::Unreadable(error) => Error::disk(error),
         online::Error::Target {
             ref target,
             ref failure,

@@ -16,10 +16,9 @@ use super::{
 };
 use crate::{
     diagnostic::Severity,
-    lookup::online::Online,
     manifest::{self, Manifest},
     plan::{self, Header, PlannedTarget, Summary, Survey, file},
-    send::Stop,
+    send::{Stop, online::Online},
     source::Spool,
     target::Facts,
 };

@@ -1,5 +1,4 @@
-//! Asks a store which resource a conditional reference means, once for each; `online` asks what it holds of a whole plan,
-//! and `content` compares.
+//! Asks a store which resource a conditional reference means, once for each; `content` compares what it holds with a record.
 //!
 //! A conditional reference (`Practitioner?identifier=system|value`) to nothing in the plan can only mean what the store
 //! holds already. The standard lets stores resolve it in transactions only (<https://hl7.org/fhir/R4/http.html#trules>), so
@@ -14,7 +13,6 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 pub mod content;
-pub mod online;
 
 use crate::{
     fhir::reference::is_id,
@@ -176,11 +174,10 @@ fn read(kind: &str, body: &[u8]) -> Matches {
     let total = set.total.unwrap_or_default();
     match (found.next(), found.next()) {
         (None, _) if total == 0 && !goes_on => Matches::None,
-        (None, _) => DOES_NOT_SAY,
         (Some(_), Some(_)) => Matches::Several,
         (Some(_), None) if total > 1 || goes_on => Matches::Several,
         (Some(Some(id)), None) if is_id(&id) => Matches::One(id),
-        (Some(_), None) => DOES_NOT_SAY,
+        (None, _) | (Some(_), None) => DOES_NOT_SAY,
     }
 }
 

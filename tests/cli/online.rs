@@ -149,6 +149,47 @@ fn entries_are_asked_about_by_their_own_conditions() {
 }
 
 #[test]
+fn references_are_compared_as_the_store_would_have_them() {
+    // In a transaction the store itself rewrites what its entries call each other.
+    for kind in ["collection", "transaction"] {
+        let bed = Bed::new();
+        let doctor = r#"{"resourceType":"Practitioner","id":"d","identifier":[{"system":"urn:npi","value":"7"}]}"#;
+        bed.write("b.json", doctor);
+        bed.write("m.yaml", &manifest("files: [b.json], interaction: update"));
+        let _ = bed.run(&["load", "m.yaml"]).exits(0);
+        let entry = |uuid: u8, url: &str, members: &str| {
+            let (kind, id) = url.split_once('/').unwrap();
+            format!(
+                r#"{{"fullUrl":"urn:uuid:00000000-0000-4000-8000-00000000000{uuid}","request":{{"method":"PUT","url":"{url}"}},
+                    "resource":{{"resourceType":"{kind}","id":"{id}",{members}}}}}"#
+            )
+        };
+        let bundle = |patient: &str, npi: u8| {
+            let doctor = format!(
+                r#""generalPractitioner":[{{"reference":"Practitioner?identifier=urn:npi|{npi}"}}]"#
+            );
+            let subject = r#""status":"final","code":{"text":"x"},"subject":{"reference":"urn:uuid:00000000-0000-4000-8000-000000000001"}"#;
+            let entries = [
+                entry(1, patient, &doctor),
+                entry(2, "Observation/o", subject),
+            ];
+            let entries = entries.join(",");
+            format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{entries}]}}"#)
+        };
+        bed.write("b.json", &bundle("Patient/a", 7));
+        assert_eq!(counts(&online(&bed, 10)), [2, 0, 0], "{kind}");
+        let _ = bed.run(&["load", "m.yaml"]).exits(0);
+        assert_eq!(counts(&online(&bed, 0)), [0, 0, 2], "{kind}");
+        // A doctor who is nobody.
+        bed.write("b.json", &bundle("Patient/a", 8));
+        assert_eq!(counts(&online(&bed, 10)), [0, 1, 1], "{kind}");
+        // The observation is of another patient.
+        bed.write("b.json", &bundle("Patient/z", 7));
+        assert_eq!(counts(&online(&bed, 10)), [1, 1, 0], "{kind}");
+    }
+}
+
+#[test]
 fn sources_that_cannot_be_read_twice_are_kept_and_removed() {
     let bed = Bed::new();
     fs::create_dir(bed.path("scratch")).unwrap();
@@ -235,7 +276,7 @@ fn an_interrupt_ends_the_asking_and_leaves_nothing_behind() {
     let (url, asked) = responder::start(|line| {
         if !line.contains("/metadata") {
             // For as long as anybody waits.
-            std::thread::sleep(Duration::from_secs(600));
+            std::thread::sleep(Duration::from_mins(10));
         }
         (200, "", CAPABILITIES)
     });
