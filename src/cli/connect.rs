@@ -191,11 +191,8 @@ impl Connection {
         }
     }
 
-    fn at_target(&self, mut error: Error) -> Error {
-        for problem in &mut error.problems {
-            problem.message = format!("target `{}`: {}", self.settings.name, problem.message);
-        }
-        error
+    fn at_target(&self, error: Error) -> Error {
+        at_target(&self.settings.name, error)
     }
 }
 
@@ -229,6 +226,14 @@ pub(super) async fn close_all(connections: HashMap<String, Connection>) {
     for connection in connections.into_values() {
         connection.close().await;
     }
+}
+
+/// Names the target of a problem.
+pub(super) fn at_target(name: &str, mut error: Error) -> Error {
+    for problem in &mut error.problems {
+        problem.message = format!("target `{name}`: {}", problem.message);
+    }
+    error
 }
 
 /// Turns the failure of a request into what the user is told.

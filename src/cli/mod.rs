@@ -17,6 +17,7 @@ mod indent;
 mod init;
 mod interrupt;
 mod load;
+mod online;
 mod plan;
 mod printer;
 pub mod render;

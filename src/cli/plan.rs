@@ -9,15 +9,17 @@ use std::{
 use super::{
     Context, Error, Exit,
     connect::{self, Connection},
+    interrupt,
+    load::{self, ProgressKind},
+    online::{self, Scratch},
     printer::Printer,
 };
 use crate::{
     diagnostic::Severity,
-    event::Unobserved,
-    lookup::online::{self, Online},
     manifest::{self, Manifest},
-    plan::{self, Header, PlannedTarget, Summary, file},
-    source::{Bodies, Spool},
+    plan::{self, Header, PlannedTarget, Summary, Survey, file},
+    send::{Stop, online::Online},
+    source::Spool,
     target::Facts,
 };
 
@@ -50,13 +52,16 @@ pub(super) struct PlanArgs {
 
 /// Runs the verb.
 pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error> {
+    let stop = Stop::default();
+    interrupt::listen(stop.clone());
     let manifest = read_manifest(&args.manifest, context)?;
     let connections = if args.offline {
         HashMap::new()
     } else {
-        connect::connect_all(&header(&manifest, documented(&manifest))).await?
+        let header = header(&manifest, documented(&manifest));
+        unless_interrupted(&stop, connect::connect_all(&header)).await?
     };
-    let planned = make(&args, &manifest, &connections, context).await;
+    let planned = make(&args, &manifest, &connections, &stop, context).await;
     connect::close_all(connections).await;
     planned
 }
@@ -65,11 +70,12 @@ async fn make(
     args: &PlanArgs,
     manifest: &Manifest,
     connections: &HashMap<String, Connection>,
+    stop: &Stop,
     context: Context,
 ) -> Result<Exit, Error> {
     let mut header = header(manifest, documented(manifest));
     if !args.offline {
-        header = connect::with_facts(header, connections).await?;
+        header = unless_interrupted(stop, connect::with_facts(header, connections)).await?;
     }
     if let (Some(out), true) = (&args.out, reads_stdin(manifest)) {
         return Err(Error::usage(format!(
@@ -80,41 +86,14 @@ async fn make(
     }
     // What is asked about has to be read again, also where nothing of the plan is kept.
     let scratch = args.online.then(Scratch::create).transpose()?;
-    let surveyed = tokio::task::spawn_blocking({
-        let (header, out) = (header.clone(), args.out.clone());
-        let scratch = scratch.as_ref().map(|scratch| scratch.0.clone());
-        move || {
-            let out = out.or(scratch.as_ref().map(|scratch| scratch.join(PLAN)));
-            let spool = scratch.as_ref().map(|scratch| {
-                Spool::new(scratch.join("spool"), super::load::SPOOL).map_err(Error::disk)
-            });
-            let spool = spool.transpose()?;
-            let mut discard = file::Discard;
-            let mut writer;
-            let sink: &mut dyn file::Sink = match &out {
-                Some(out) => {
-                    writer = file::Writer::create(out).map_err(Error::disk)?;
-                    &mut writer
-                }
-                None => &mut discard,
-            };
-            plan::survey(
-                &header,
-                sink,
-                spool.as_ref(),
-                &std::env::temp_dir(),
-                &Unobserved,
-                &|| false,
-                &mut |_, _| {},
-            )
-            .map_err(survey_failed)
-        }
-    })
-    .await
-    .map_err(Error::disk)??;
+    let surveyed = survey(args, &header, scratch.as_ref(), stop, context).await?;
     refuse_problems(&surveyed.problems, context)?;
     let online = match &scratch {
-        Some(scratch) => Some(ask(args, scratch, connections).await?),
+        Some(scratch) => {
+            let plan = args.out.clone().unwrap_or_else(|| scratch.plan());
+            let asked = online::ask(&plan, scratch, connections, context.printer);
+            Some(unless_interrupted(stop, asked).await?)
+        }
         None => None,
     };
     let online = online.as_deref();
@@ -141,24 +120,86 @@ async fn make(
     })
 }
 
+/// Reads all sources into the plan that is saved, that is asked about, or that is thrown away.
+async fn survey(
+    args: &PlanArgs,
+    header: &Header,
+    scratch: Option<&Scratch>,
+    stop: &Stop,
+    context: Context,
+) -> Result<Survey, Error> {
+    // Only people are shown how far the reading is: it ends with the plan, which says everything.
+    let how = if Printer::is_watched() {
+        ProgressKind::Auto
+    } else {
+        ProgressKind::None
+    };
+    let watcher = load::watcher(how, context.printer);
+    let surveying = tokio::task::spawn_blocking({
+        let (header, stop, observe) = (header.clone(), stop.clone(), watcher.observer());
+        let out = args.out.clone().or(scratch.map(Scratch::plan));
+        let spool = scratch.map(Scratch::spool);
+        move || {
+            let spool = spool.map(|spool| Spool::new(spool, load::SPOOL).map_err(Error::disk));
+            let spool = spool.transpose()?;
+            let mut discard = file::Discard;
+            let mut writer;
+            let sink: &mut dyn file::Sink = match &out {
+                Some(out) => {
+                    writer = file::Writer::create(out).map_err(Error::disk)?;
+                    &mut writer
+                }
+                None => &mut discard,
+            };
+            plan::survey(
+                &header,
+                sink,
+                spool.as_ref(),
+                &std::env::temp_dir(),
+                &*observe,
+                &|| stop.is_stopping(),
+                &mut |_, _| {},
+            )
+            .map_err(survey_failed)
+        }
+    });
+    let surveyed = tokio::select! {
+        surveyed = surveying => surveyed.map_err(Error::disk)?,
+        // It looks up between records only, and standard input may bring none.
+        () = stop.dropping() => Err(interrupted()),
+    };
+    watcher.finish();
+    surveyed
+}
+
+/// Gives work up at the first signal.
+async fn unless_interrupted<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        done = work => done,
+        () = stop.stopping() => Err(interrupted()),
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(
+        Exit::Interrupted,
+        "interrupted while planning; nothing was sent",
+    )
+}
+
 fn text(header: &Header, summary: &Summary, online: Option<&[Online]>) -> String {
     let mut text = plan::text::text(header, summary);
     for (load, found) in header.loads.iter().zip(online.unwrap_or_default()) {
-        let mut counts = vec![
-            format!("{} to create", found.create),
-            format!("{} to update", found.update),
-            format!("{} to leave as they are", found.leave),
-        ];
-        for (count, what) in [
-            (found.refused, "whose condition several resources meet"),
-            (found.unknown, "of which the target does not say"),
-        ] {
-            if count > 0 {
-                counts.push(format!("{count} {what}"));
-            }
-        }
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "\nonline: load {}: {}", load.name, counts.join(", "));
+        let _ = writeln!(
+            text,
+            "\nonline: load {}: {}",
+            load.name,
+            online::words(found)
+        );
     }
     text
 }
@@ -175,46 +216,6 @@ fn json(header: &Header, summary: &Summary, online: Option<&[Online]>) -> String
         }
     }
     format!("{json:#}")
-}
-
-/// The plan's name in a scratch directory.
-const PLAN: &str = "plan.ndjson";
-
-/// A directory that only this user may read, gone when it is dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn create() -> Result<Self, Error> {
-        let name = format!("stoker-{}", uuid::Uuid::new_v4().simple());
-        let path = std::env::temp_dir().join(name);
-        crate::journal::private_directory(&path).map_err(Error::disk)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs_err::remove_dir_all(&self.0);
-    }
-}
-
-/// Asks the targets what they hold already.
-async fn ask(
-    args: &PlanArgs,
-    scratch: &Scratch,
-    connections: &HashMap<String, Connection>,
-) -> Result<Vec<Online>, Error> {
-    let path = args.out.clone().unwrap_or_else(|| scratch.0.join(PLAN));
-    let saved = file::Saved::open(&path).map_err(Error::disk)?;
-    let spool = scratch.0.join("spool");
-    let bodies = Bodies::new(super::load::readable(&saved.sources, &spool));
-    let gates = connections
-        .iter()
-        .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.requests)))
-        .collect();
-    online::ask(&saved, &bodies, &gates)
-        .await
-        .map_err(Error::disk)
 }
 
 /// Reads a manifest; warnings are shown, errors end the verb.

@@ -1,5 +1,4 @@
-//! Asks a store which resource a conditional reference means, once for each; `online` asks what it holds of a whole plan,
-//! and `content` compares.
+//! Asks a store which resource a conditional reference means, once for each; `content` compares what it holds with a record.
 //!
 //! A conditional reference (`Practitioner?identifier=system|value`) to nothing in the plan can only mean what the store
 //! holds already. The standard lets stores resolve it in transactions only (<https://hl7.org/fhir/R4/http.html#trules>), so
@@ -7,16 +6,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 pub mod content;
-pub mod online;
 
 use crate::{
+    fhir::reference::is_id,
     gate::{Failure, Gate},
     target::fhir::Requests,
 };
@@ -30,8 +29,31 @@ pub enum Matches {
     One(String),
     /// More than one.
     Several,
-    /// The store does not answer such a search; with this status.
+    /// The store does not answer such a search; with this status. 200 stands for an answer that does not say.
     Refused(u16),
+}
+
+/// Asks a store what it has for `kind?query`; the query as it stands in a record, without its question mark.
+///
+/// Nobody is asked about an empty query: it leaves all resources of the type.
+///
+/// # Errors
+///
+/// When no answer came, or the credentials failed.
+pub async fn one(
+    gate: &Gate,
+    requests: &Requests,
+    kind: &str,
+    query: &str,
+) -> Result<Matches, Failure> {
+    if query.trim_matches('&').is_empty() {
+        return Ok(Matches::Several);
+    }
+    let response = gate.look_up(|| requests.search(kind, query)).await?;
+    Ok(match response.status().as_u16() {
+        200 => read(kind, response.body()),
+        status => Matches::Refused(status),
+    })
 }
 
 /// The look-ups of a run: each is made once, however many ask for it.
@@ -41,14 +63,15 @@ pub struct Lookups {
 }
 
 /// What was found, once it was.
-type Answer = Arc<OnceCell<Matches>>;
+type Answer = Arc<OnceCell<Result<Matches, Failure>>>;
 
 impl Lookups {
-    /// Returns what the store has for `kind?query`.
+    /// Returns what the store has for `kind?query`, as [`one`] does.
     ///
     /// # Errors
     ///
-    /// When the store cannot be asked; the next who wants to know asks again.
+    /// When the store cannot be asked. All who waited are told so; whoever comes later asks again, as after a refusal
+    /// that speaks of the moment only.
     pub async fn one(
         &self,
         gate: &Gate,
@@ -57,25 +80,41 @@ impl Lookups {
         query: &str,
     ) -> Result<Matches, Failure> {
         let key = (format!("{}{kind}", requests.base()), query.to_owned());
-        let cell = {
-            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(found.entry(key).or_default())
-        };
-        let matches = cell
-            .get_or_try_init(|| async {
-                let response = gate.look_up(|| requests.search(kind, query)).await?;
-                Ok(match response.status().as_u16() {
-                    200 => read(kind, response.body()),
-                    status => Matches::Refused(status),
-                })
-            })
-            .await?;
-        Ok(matches.clone())
+        let cell = Arc::clone(self.found().entry(key.clone()).or_default());
+        let answer = cell
+            .get_or_init(|| one(gate, requests, kind, query))
+            .await
+            .clone();
+        if passes(&answer) {
+            let mut found = self.found();
+            // Somebody may be asking anew already.
+            if found.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, &cell)) {
+                found.remove(&key);
+            }
+        }
+        answer
+    }
+
+    fn found(&self) -> MutexGuard<'_, HashMap<(String, String), Answer>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Tells whether an answer speaks of the moment (load, an outage, a token that expired) and not of the search.
+fn passes(answer: &Result<Matches, Failure>) -> bool {
+    matches!(
+        answer,
+        Err(_) | Ok(Matches::Refused(401 | 408 | 425 | 429 | 500..))
+    )
+}
+
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Searchset {
+    resource_type: String,
+    #[serde(rename = "type")]
+    bundle_type: String,
+    total: Option<u64>,
     #[serde(default)]
     entry: Vec<Entry>,
     #[serde(default)]
@@ -106,10 +145,17 @@ struct Resource {
 }
 
 /// Reads a searchset: only matches of the type count, not what comes along (`include`, `outcome`).
+///
+/// A record is going to hold what this returns, so an answer in doubt is taken for none: another Bundle, an id that is
+/// none, a total without its entries.
 fn read(kind: &str, body: &[u8]) -> Matches {
+    const DOES_NOT_SAY: Matches = Matches::Refused(200);
     let Ok(set) = serde_json::from_slice::<Searchset>(body) else {
-        return Matches::Refused(200);
+        return DOES_NOT_SAY;
     };
+    if set.resource_type != "Bundle" || set.bundle_type != "searchset" {
+        return DOES_NOT_SAY;
+    }
     let is_match = |entry: &Entry| {
         let mode = entry
             .search
@@ -117,18 +163,21 @@ fn read(kind: &str, body: &[u8]) -> Matches {
             .and_then(|search| search.mode.as_deref());
         mode.is_none_or(|mode| mode == "match")
     };
-    let mut ids = set
+    let mut found = set
         .entry
         .into_iter()
         .filter(is_match)
         .filter_map(|entry| entry.resource)
         .filter(|resource| resource.resource_type == kind)
-        .filter_map(|resource| resource.id);
+        .map(|resource| resource.id);
     let goes_on = set.link.iter().any(|link| link.relation == "next");
-    match (ids.next(), ids.next()) {
-        (None, _) => Matches::None,
-        (Some(id), None) if !goes_on => Matches::One(id),
-        _ => Matches::Several,
+    let total = set.total.unwrap_or_default();
+    match (found.next(), found.next()) {
+        (None, _) if total == 0 && !goes_on => Matches::None,
+        (Some(_), Some(_)) => Matches::Several,
+        (Some(_), None) if total > 1 || goes_on => Matches::Several,
+        (Some(Some(id)), None) if is_id(&id) => Matches::One(id),
+        (None, _) | (Some(_), None) => DOES_NOT_SAY,
     }
 }
 
@@ -136,29 +185,64 @@ fn read(kind: &str, body: &[u8]) -> Matches {
 mod tests {
     use super::*;
 
-    fn matches(body: &str) -> Matches {
-        read("Patient", body.as_bytes())
+    const ONE: &str =
+        r#"{"resource":{"resourceType":"Patient","id":"a"},"search":{"mode":"match"}}"#;
+
+    /// A searchset with these members, read.
+    fn matches(members: &str) -> Matches {
+        let set = format!(r#"{{"resourceType":"Bundle","type":"searchset",{members}}}"#);
+        read("Patient", set.as_bytes())
     }
 
     #[test]
     fn only_matches_of_the_type_count() {
-        let one = r#"{"resource":{"resourceType":"Patient","id":"a"},"search":{"mode":"match"}}"#;
         let come_along = r#"{"resource":{"resourceType":"Patient","id":"b"},"search":{"mode":"include"}},
-            {"resource":{"resourceType":"OperationOutcome","id":"c"},"search":{"mode":"outcome"}}"#;
+            {"resource":{"resourceType":"OperationOutcome","id":"c"},"search":{"mode":"outcome"}},
+            {"resource":{"resourceType":"OperationOutcome"}}, {"fullUrl":"x"}"#;
+        let one = Matches::One("a".to_owned());
         assert_eq!(
-            matches(&format!(r#"{{"total":1,"entry":[{one},{come_along}]}}"#)),
-            Matches::One("a".to_owned())
+            matches(&format!(r#""total":1,"entry":[{ONE},{come_along}]"#)),
+            one
         );
+        let no_mode = r#"{"resource":{"resourceType":"Patient","id":"a"}}"#;
+        assert_eq!(matches(&format!(r#""entry":[{no_mode}]"#)), one);
+        assert_eq!(matches(r#""total":0"#), Matches::None);
         assert_eq!(
-            matches(&format!(r#"{{"entry":[{one},{one}]}}"#)),
-            Matches::Several
+            matches(&format!(r#""entry":[{come_along}]"#)),
+            Matches::None
         );
-        assert_eq!(matches(r#"{"total":0}"#), Matches::None);
-        assert_eq!(matches("<html>"), Matches::Refused(200));
-        let next = r#""link":[{"relation":"next","url":"x"}]"#;
-        assert_eq!(
-            matches(&format!(r#"{{{next},"entry":[{one}]}}"#)),
-            Matches::Several
-        );
+    }
+
+    #[test]
+    fn several_are_never_taken_for_one() {
+        let other = ONE.replace("\"a\"", "\"b\"");
+        for members in [
+            format!(r#""entry":[{ONE},{other}]"#),
+            format!(r#""total":2,"entry":[{ONE}]"#),
+            format!(r#""entry":[{ONE}],"link":[{{"relation":"next","url":"x"}}]"#),
+        ] {
+            assert_eq!(matches(&members), Matches::Several, "{members}");
+        }
+    }
+
+    #[test]
+    fn an_answer_in_doubt_says_nothing() {
+        let silent = Matches::Refused(200);
+        for members in [
+            r#""total":1"#,
+            r#""link":[{"relation":"next","url":"x"}]"#,
+            r#""entry":[{"resource":{"resourceType":"Patient"}}]"#,
+            r#""entry":[{"resource":{"resourceType":"Patient","id":"a\"b/c"}}]"#,
+        ] {
+            assert_eq!(matches(members), silent, "{members}");
+        }
+        for body in [
+            "<html>",
+            "{}",
+            r#"{"resourceType":"OperationOutcome","issue":[]}"#,
+            r#"{"resourceType":"Bundle","type":"batch-response"}"#,
+        ] {
+            assert_eq!(read("Patient", body.as_bytes()), silent, "{body}");
+        }
     }
 }

@@ -35,6 +35,7 @@ mod dress;
 mod exchange;
 mod feed;
 mod load;
+pub mod online;
 mod precedence;
 mod rehearse;
 mod request;

@@ -1,8 +1,15 @@
 //! `stoker plan --online`: what a load would change, before it changes anything.
 
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use fs_err as fs;
 use serde_json::Value;
 
-use super::bed::Bed;
+use super::{bed::Bed, responder};
 
 const PATIENTS: &str = r#"{"resourceType":"Patient","id":"a","identifier":[{"system":"urn:mrn","value":"1"}]}
 {"resourceType":"Patient","id":"b","identifier":[{"system":"urn:mrn","value":"2"}],"active":true}"#;
@@ -27,6 +34,17 @@ fn online(bed: &Bed, code: i32) -> Value {
     plan["loads"][0]["online"].clone()
 }
 
+/// What would be created, updated, left; the rest must be none.
+fn counts(found: &Value) -> [u64; 3] {
+    let [create, update, leave, refused, unknown] = all(found);
+    assert_eq!([refused, unknown], [0, 0]);
+    [create, update, leave]
+}
+
+fn all(found: &Value) -> [u64; 5] {
+    ["create", "update", "leave", "refused", "unknown"].map(|word| found[word].as_u64().unwrap())
+}
+
 #[test]
 fn updates_are_compared_with_what_is_there() {
     let bed = Bed::new();
@@ -35,8 +53,6 @@ fn updates_are_compared_with_what_is_there() {
         "m.yaml",
         &manifest("files: [p.ndjson], interaction: update"),
     );
-    let counts =
-        |found: &Value| ["create", "update", "leave"].map(|word| found[word].as_u64().unwrap());
     assert_eq!(counts(&online(&bed, 10)), [2, 0, 0], "no store yet");
     bed.run(&["load", "m.yaml"]).exits(0);
     assert_eq!(counts(&online(&bed, 0)), [0, 0, 2]);
@@ -73,9 +89,219 @@ fn conditions_are_searched_for() {
         + "\n"
         + r#"{"resourceType":"Patient","identifier":[{"system":"urn:mrn","value":"3"}]}"#;
     bed.write("p.ndjson", &third);
-    let found = online(&bed, 10);
-    assert_eq!(
-        (found["create"].as_u64(), found["leave"].as_u64()),
-        (Some(1), Some(2))
+    assert_eq!(counts(&online(&bed, 10)), [1, 0, 2]);
+
+    let conditional = |interaction: &str| {
+        let load = format!("files: [p.ndjson], interaction: {interaction}, {identity}");
+        bed.write("m.yaml", &manifest(&load));
+    };
+    conditional("conditional-update");
+    assert_eq!(counts(&online(&bed, 10)), [1, 2, 0]);
+
+    // A second resource with the identifier of the first.
+    let second = r#"{"resourceType":"Patient","identifier":[{"system":"urn:mrn","value":"1"}]}"#;
+    bed.write("second.json", second);
+    let _ = bed
+        .run(&["create", "second.json", "--local", "store"])
+        .exits(0);
+    for (interaction, found) in [
+        ("conditional-create", [1, 0, 1, 1, 0]),
+        ("conditional-update", [1, 1, 0, 1, 0]),
+        ("create", [3, 0, 0, 0, 0]),
+    ] {
+        conditional(interaction);
+        assert_eq!(all(&online(&bed, 10)), found, "{interaction}");
+    }
+    let ran = bed.run(&["plan", "--online", "m.yaml"]).exits(0);
+    assert!(
+        ran.out.contains("3 to create, 0 to update, 0 to leave"),
+        "{}",
+        ran.out
     );
+}
+
+#[test]
+fn entries_are_asked_about_by_their_own_conditions() {
+    let bed = Bed::new();
+    let entry = |value: &str| {
+        format!(
+            r#"{{"resource":{{"resourceType":"Patient"}},"request":{{"method":"POST","url":"Patient","ifNoneExist":"identifier=urn:mrn|{value}"}}}}"#
+        )
+    };
+    bed.write(
+        "b.json",
+        &format!(
+            r#"{{"resourceType":"Bundle","type":"batch","entry":[{},{},
+                {{"resource":{{"resourceType":"Patient","id":"b","active":true}},"request":{{"method":"PUT","url":"Patient/b"}}}},
+                {{"resource":{{"resourceType":"Patient"}},"request":{{"method":"PUT","url":"Patient?identifier=urn:mrn%7C1"}}}}]}}"#,
+            entry("1"),
+            entry("9")
+        ),
+    );
+    bed.write("p.ndjson", PATIENTS);
+    bed.write(
+        "m.yaml",
+        &manifest("files: [p.ndjson], interaction: update"),
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    bed.write("m.yaml", &manifest("files: [b.json]"));
+    assert_eq!(counts(&online(&bed, 10)), [1, 2, 1]);
+}
+
+#[test]
+fn references_are_compared_as_the_store_would_have_them() {
+    // In a transaction the store itself rewrites what its entries call each other.
+    for kind in ["collection", "transaction"] {
+        let bed = Bed::new();
+        let doctor = r#"{"resourceType":"Practitioner","id":"d","identifier":[{"system":"urn:npi","value":"7"}]}"#;
+        bed.write("b.json", doctor);
+        bed.write("m.yaml", &manifest("files: [b.json], interaction: update"));
+        let _ = bed.run(&["load", "m.yaml"]).exits(0);
+        let entry = |uuid: u8, url: &str, members: &str| {
+            let (kind, id) = url.split_once('/').unwrap();
+            format!(
+                r#"{{"fullUrl":"urn:uuid:00000000-0000-4000-8000-00000000000{uuid}","request":{{"method":"PUT","url":"{url}"}},
+                    "resource":{{"resourceType":"{kind}","id":"{id}",{members}}}}}"#
+            )
+        };
+        let bundle = |patient: &str, npi: u8| {
+            let doctor = format!(
+                r#""generalPractitioner":[{{"reference":"Practitioner?identifier=urn:npi|{npi}"}}]"#
+            );
+            let subject = r#""status":"final","code":{"text":"x"},"subject":{"reference":"urn:uuid:00000000-0000-4000-8000-000000000001"}"#;
+            let entries = [
+                entry(1, patient, &doctor),
+                entry(2, "Observation/o", subject),
+            ];
+            let entries = entries.join(",");
+            format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{entries}]}}"#)
+        };
+        bed.write("b.json", &bundle("Patient/a", 7));
+        assert_eq!(counts(&online(&bed, 10)), [2, 0, 0], "{kind}");
+        let _ = bed.run(&["load", "m.yaml"]).exits(0);
+        assert_eq!(counts(&online(&bed, 0)), [0, 0, 2], "{kind}");
+        // A doctor who is nobody.
+        bed.write("b.json", &bundle("Patient/a", 8));
+        assert_eq!(counts(&online(&bed, 10)), [0, 1, 1], "{kind}");
+        // The observation is of another patient.
+        bed.write("b.json", &bundle("Patient/z", 7));
+        assert_eq!(counts(&online(&bed, 10)), [1, 1, 0], "{kind}");
+    }
+}
+
+#[test]
+fn sources_that_cannot_be_read_twice_are_kept_and_removed() {
+    let bed = Bed::new();
+    fs::create_dir(bed.path("scratch")).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(PATIENTS.as_bytes()).unwrap();
+    fs::write(bed.path("p.ndjson.gz"), packed.finish().unwrap()).unwrap();
+    bed.write(
+        "m.yaml",
+        &manifest("files: [p.ndjson.gz], interaction: update"),
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let scratch = bed.path("scratch");
+    let ran = bed.run_with(
+        &[("TMPDIR", scratch.to_str().unwrap())],
+        &["plan", "--online", "m.yaml"],
+    );
+    let ran = ran.exits(0);
+    assert!(ran.out.contains("2 to leave as they are"), "{}", ran.out);
+    assert_eq!(fs::read_dir(scratch).unwrap().count(), 0);
+}
+
+const CAPABILITIES: &str = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#;
+
+/// A bed with a load of [`PATIENTS`] into a server elsewhere.
+fn elsewhere(url: &str, load: &str) -> Bed {
+    let bed = Bed::new();
+    bed.write("p.ndjson", PATIENTS);
+    let local = manifest(&format!("files: [p.ndjson], {load}"));
+    let remote = local.replace("local: store", &format!("fhir: {{ url: \"{url}\" }}"));
+    bed.write("m.yaml", &remote);
+    bed
+}
+
+#[test]
+fn what_a_target_does_not_say_is_unknown_and_what_was_asked_is_not_told() {
+    let (url, _) = responder::start(|line| match line {
+        line if line.contains("/metadata") => (200, "", CAPABILITIES),
+        // Another Bundle than was asked for, and a refusal.
+        line if line.contains("mrn%7C1") || line.contains("mrn|1") => (
+            200,
+            "",
+            r#"{"resourceType":"Bundle","type":"history","total":0}"#,
+        ),
+        _ => (403, "", "Plantedname"),
+    });
+    let load = "interaction: conditional-create, identity: { Patient: [\"urn:mrn\"] }";
+    let bed = elsewhere(&url, load);
+    assert_eq!(all(&online(&bed, 10)), [0, 0, 0, 0, 2]);
+    let ran = bed.run(&["plan", "--online", "-vvv", "m.yaml"]).exits(0);
+    assert!(
+        ran.out.contains("2 of which the target does not say"),
+        "{}",
+        ran.out
+    );
+    for content in ["Plantedname", "urn:mrn|", "urn:mrn%7C"] {
+        assert!(!ran.err.contains(content), "{content}:\n{}", ran.err);
+        assert!(!ran.out.contains(content), "{content}:\n{}", ran.out);
+    }
+}
+
+#[test]
+fn credentials_that_are_refused_end_the_asking() {
+    let (url, asked) = responder::start(|line| match line {
+        line if line.contains("/metadata") => (200, "", CAPABILITIES),
+        _ => (401, "", "Plantedname"),
+    });
+    let bed = elsewhere(&url, "interaction: update");
+    let ran = bed.run(&["plan", "--online", "m.yaml"]).exits(4);
+    assert!(
+        ran.err.contains("target `t`") && ran.err.contains("(401)"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("check `auth`"), "{}", ran.err);
+    assert!(
+        asked()
+            .iter()
+            .any(|line| line.starts_with("GET /fhir/Patient/"))
+    );
+}
+
+#[test]
+fn an_interrupt_ends_the_asking_and_leaves_nothing_behind() {
+    let (url, asked) = responder::start(|line| {
+        if !line.contains("/metadata") {
+            // For as long as anybody waits.
+            std::thread::sleep(Duration::from_mins(10));
+        }
+        (200, "", CAPABILITIES)
+    });
+    let bed = elsewhere(&url, "interaction: update");
+    let scratch = bed.path("scratch");
+    fs::create_dir(&scratch).unwrap();
+    let mut child = bed
+        .command(&["plan", "--online", "m.yaml"])
+        .env("TMPDIR", &scratch)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !asked().iter().any(|line| line.contains("/Patient/")) {
+        assert!(child.try_wait().unwrap().is_none(), "it asked nothing");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 1);
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("interrupted while planning"), "{said}");
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
 }

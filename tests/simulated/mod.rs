@@ -2,6 +2,7 @@
 
 mod attempts;
 mod fhir_store;
+mod lookups;
 mod pacing;
 mod pipeline;
 mod speed;

@@ -29,13 +29,17 @@ pub fn criteria<'a>(
 /// Encodes what cannot stand in a URL, and leaves the rest of a query as it was written: escapes, separators.
 pub(super) fn as_query(query: &str) -> String {
     let mut out = String::with_capacity(query.len());
-    for byte in query.bytes() {
-        if byte.is_ascii_graphic()
-            && !matches!(
-                byte,
-                b'"' | b'<' | b'>' | b'#' | b'`' | b'{' | b'}' | b'\\' | b'^' | b'|'
-            )
-        {
+    let bytes = query.as_bytes();
+    for (at, &byte) in bytes.iter().enumerate() {
+        let stands = match byte {
+            b'"' | b'<' | b'>' | b'#' | b'`' | b'{' | b'}' | b'\\' | b'^' | b'|' => false,
+            b'%' => {
+                let escaped = bytes.get(at + 1..at + 3);
+                escaped.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+            }
+            other => other.is_ascii_graphic(),
+        };
+        if stands {
             out.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.

@@ -56,14 +56,16 @@ impl Requests {
 
     /// `GET [type]?query`, for two results at the most: enough to tell one from several.
     ///
-    /// The query is taken as it stands in a reference; what cannot stand in a URL is encoded.
+    /// The query is taken as it stands in a reference; what cannot stand in a URL is encoded. A server that does not know
+    /// a parameter shall say so: one that left it out would answer with resources that nobody meant
+    /// (<https://hl7.org/fhir/R4/search.html#errors>).
     pub fn search(&self, kind: &str, query: &str) -> Request<Bytes> {
         let query = condition::as_query(query);
-        self.request(
-            Method::GET,
-            &format!("{kind}?{query}&_count=2"),
-            Bytes::new(),
-        )
+        let path = format!("{kind}?{query}&_count=2");
+        let mut request = self.request(Method::GET, &path, Bytes::new());
+        let headers = request.headers_mut();
+        headers.insert("prefer", HeaderValue::from_static("handling=strict"));
+        request
     }
 
     /// `GET metadata`.
@@ -131,6 +133,23 @@ mod tests {
         assert_eq!(request.uri(), "https://fhir.example/r4/Patient");
         assert_eq!(request.headers()["if-none-exist"], "identifier=a|b");
         assert!(!format!("{request:?}").contains("a|b"));
+    }
+
+    #[test]
+    fn a_search_takes_the_query_as_it_was_written() {
+        let uri = |query: &str| requests().search("Patient", query).uri().to_string();
+        let base = "https://fhir.example/r4/Patient?";
+        for (query, sent) in [
+            ("identifier=urn:a|1", "identifier=urn:a%7C1"),
+            ("identifier=urn%3Aa%7c1&x=y", "identifier=urn%3Aa%7c1&x=y"),
+            ("name=Ä #1", "name=%C3%84%20%231"),
+            ("name=100%", "name=100%25"),
+            ("name=5%zz%2", "name=5%25zz%252"),
+        ] {
+            assert_eq!(uri(query), format!("{base}{sent}&_count=2"), "{query}");
+        }
+        let request = requests().search("Patient", "identifier=1");
+        assert_eq!(request.headers()["prefer"], "handling=strict");
     }
 
     #[test]

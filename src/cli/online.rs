@@ -1,0 +1,120 @@
+//! What `stoker plan --online` asks the targets, and where it keeps what it needs meanwhile.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{
+    Error, Exit,
+    connect::{self, Connection},
+    load,
+    printer::Printer,
+};
+use crate::{
+    plan::file::Saved,
+    send::online::{self, Online},
+    source::Bodies,
+};
+
+/// A directory that only this user may read, gone when it is dropped: the plan and the spool hold patients' data.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn create() -> Result<Self, Error> {
+        let name = format!("stoker-{}", uuid::Uuid::new_v4().simple());
+        let path = std::env::temp_dir().join(name);
+        crate::journal::private_directory(&path).map_err(Error::disk)?;
+        Ok(Self(path))
+    }
+
+    /// Returns where the plan stands, unless it is saved elsewhere.
+    pub(super) fn plan(&self) -> PathBuf {
+        self.0.join("plan.ndjson")
+    }
+
+    /// Returns where sources stand that cannot be read twice.
+    pub(super) fn spool(&self) -> PathBuf {
+        self.0.join("spool")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs_err::remove_dir_all(&self.0);
+    }
+}
+
+/// Asks the targets what they hold already of a plan's records; a line for each load.
+pub(super) async fn ask(
+    plan: &Path,
+    scratch: &Scratch,
+    connections: &HashMap<String, Connection>,
+    printer: Printer,
+) -> Result<Vec<Online>, Error> {
+    let saved = Arc::new(Saved::open(plan).map_err(Error::disk)?);
+    let bodies = Arc::new(Bodies::new(load::readable(
+        &saved.sources,
+        &scratch.spool(),
+    )));
+    let gates = connections
+        .iter()
+        .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.requests)))
+        .collect();
+    let bar = Line(bar(saved.summary.sent(), printer));
+    let asked = online::ask(&saved, &bodies, &gates, &|records| bar.0.inc(records)).await;
+    asked.map_err(|error| match error {
+        online::Error::Unreadable(error) => Error::disk(error),
+        online::Error::Target {
+            ref target,
+            ref failure,
+        } => connect::at_target(target, connect::failed(failure)),
+        online::Error::Credentials { .. } => Error::new(Exit::Target, error)
+            .hint("check `auth`; a token may have expired or lack rights"),
+    })
+}
+
+/// A line on the terminal that is gone when it is dropped: also when the asking is given up.
+struct Line(ProgressBar);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn bar(records: u64, printer: Printer) -> ProgressBar {
+    let target = if Printer::is_watched() && !printer.is_quiet() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    // The template is a constant; a wrong one would only look plain.
+    let style = ProgressStyle::with_template(
+        "{bar:16} asking the targets: {human_pos}/{human_len} records",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
+    .progress_chars("█▉▊▋▌▍▎▏ ");
+    ProgressBar::with_draw_target(Some(records), target).with_style(style)
+}
+
+/// Says what a load would do, given what its target holds.
+pub(super) fn words(found: &Online) -> String {
+    let mut counts = vec![
+        format!("{} to create", found.create),
+        format!("{} to update", found.update),
+        format!("{} to leave as they are", found.leave),
+    ];
+    for (count, what) in [
+        (found.refused, "whose condition several resources meet"),
+        (found.unknown, "of which the target does not say"),
+    ] {
+        if count > 0 {
+            counts.push(format!("{count} {what}"));
+        }
+    }
+    counts.join(", ")
+}

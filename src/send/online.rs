@@ -1,0 +1,391 @@
+//! What a target holds already of a plan's records: for `stoker plan --online`.
+//!
+//! Reads only. What is kept are counts, the ids that the records of the plan will have where they refer to each other, and
+//! what conditional references mean; what the condition of a record found is not, for a plan names each record once. How
+//! many records are asked about at a time is bounded by the gate's look-ups.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use serde::Serialize;
+
+use super::{dress::Dresser, precedence::Precedence};
+use crate::{
+    event::LoadId,
+    fhir::{
+        Scanner, bundle,
+        reference::{Form, classify},
+    },
+    gate::{Failure, Gate},
+    lookup::{self, Lookups, Matches, content},
+    manifest::LoadSettings,
+    plan::{
+        Action, BundleType, Link, LoadSummary, Step, To,
+        file::{self, Entry, Saved},
+    },
+    record::Interaction,
+    source::Bodies,
+    target::fhir::{Requests, criteria},
+};
+
+/// What a load would do, given what its target holds now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Online {
+    /// Records that the target does not hold.
+    pub create: u64,
+    /// Records that would get a new version: their content differs, or they refer to a record whose id is not known yet.
+    pub update: u64,
+    /// Records that the target holds as they are, or whose condition is met already.
+    pub leave: u64,
+    /// Records whose condition several resources meet.
+    pub refused: u64,
+    /// Records of which the target does not say.
+    pub unknown: u64,
+}
+
+impl Online {
+    /// Returns the number of records that are not left as they are.
+    pub fn work(&self) -> u64 {
+        self.create + self.update + self.refused + self.unknown
+    }
+
+    fn count(&mut self, found: Found) {
+        *match found {
+            Found::Create => &mut self.create,
+            Found::Update => &mut self.update,
+            Found::Leave => &mut self.leave,
+            Found::Refused => &mut self.refused,
+            Found::Unknown => &mut self.unknown,
+        } += 1;
+    }
+}
+
+/// Why the targets could not be asked about a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan cannot be read, or a source.
+    #[error(transparent)]
+    Unreadable(#[from] super::Error),
+    /// A target gave no answer: it is down, or the credentials failed.
+    #[error("target `{target}`: {failure}")]
+    Target {
+        /// Its name in the manifest.
+        target: String,
+        /// What went wrong.
+        failure: Failure,
+    },
+    /// A target no longer takes the credentials.
+    #[error("target `{target}` does not accept the credentials (401)")]
+    Credentials {
+        /// Its name in the manifest.
+        target: String,
+    },
+}
+
+/// What is known of one record, or why no other record needs to be asked about.
+type Answer = Result<Found, Error>;
+
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    Create,
+    Update,
+    Leave,
+    Refused,
+    Unknown,
+}
+
+/// How many records are asked about at a time; the gate lets no more look-ups through either.
+const AT_A_TIME: usize = 64;
+
+/// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target;
+/// `told` is told how many records more are known of.
+///
+/// # Errors
+///
+/// When the plan or a source cannot be read, or a target gives no answers any more. A record of which an answer does not say is
+/// counted, not an error.
+pub async fn ask(
+    plan: &Arc<Saved>,
+    bodies: &Arc<Bodies>,
+    gates: &BTreeMap<String, (&Gate, &Requests)>,
+    told: &dyn Fn(u64),
+) -> Result<Vec<Online>, Error> {
+    let bases = plan.header.loads.iter().map(|load| {
+        let base = gates.get(&load.target).map(|(_, requests)| requests.base());
+        base.unwrap_or_default().to_owned()
+    });
+    let dresser = Dresser {
+        plan: Arc::clone(plan),
+        bodies: Arc::clone(bodies),
+        precedence: updated(plan)?.map(Arc::new),
+        bases: bases.collect(),
+    };
+    let lookups = Lookups::default();
+    let mut loads = Vec::with_capacity(plan.header.loads.len());
+    for (index, settings) in (0_u32..).zip(&plan.header.loads) {
+        let mut counts = Online::default();
+        let Some(&(gate, requests)) = gates.get(&settings.target) else {
+            loads.push(counts);
+            continue;
+        };
+        let asker = Asker {
+            gate,
+            requests,
+            dresser: &dresser,
+            lookups: &lookups,
+            settings,
+        };
+        let missing = plan
+            .header
+            .target_of(LoadId(index))
+            .is_some_and(|target| target.facts.missing);
+        if missing {
+            // Where there is no store yet, everything is new.
+            let totals = plan.summary.loads.get(index as usize);
+            counts.create = totals.map_or(0, LoadSummary::sent);
+            told(counts.create);
+            loads.push(counts);
+            continue;
+        }
+        let mut found = stream::iter(sent(plan, LoadId(index))?)
+            .map(|sent| async { asker.one(&sent?).await })
+            .buffer_unordered(AT_A_TIME);
+        while let Some(found) = found.next().await {
+            counts.count(found?);
+            told(1);
+        }
+        loads.push(counts);
+    }
+    Ok(loads)
+}
+
+/// A record that would be sent, with what the others of its transaction are called: by their `fullUrl`, `Type/id`.
+struct Sent {
+    step: Step,
+    beside: Arc<HashMap<String, String>>,
+}
+
+/// Returns the records of a load that would be sent.
+///
+/// A transaction is read whole: what its records call each other by, the store rewrites itself, and no link of the plan
+/// tells.
+fn sent(
+    plan: &Saved,
+    load: LoadId,
+) -> Result<impl Iterator<Item = Result<Sent, super::Error>>, super::Error> {
+    let failed = |error: file::Error| super::Error::Plan(error.to_string());
+    let mut entries = plan.steps(load).map_err(failed)?;
+    let mut read = VecDeque::new();
+    let mut beside = Arc::default();
+    Ok(std::iter::from_fn(move || {
+        loop {
+            let step = match read.pop_front() {
+                Some(step) => step,
+                None => match entries.next()?.map_err(failed) {
+                    Ok(Entry::Step(step)) => {
+                        beside = Arc::default();
+                        step
+                    }
+                    Ok(Entry::Group(group)) if group.bundle == BundleType::Transaction => {
+                        for entry in entries.by_ref().take(group.records as usize) {
+                            match entry.map_err(failed) {
+                                Ok(Entry::Step(step)) => read.push_back(step),
+                                Ok(Entry::Group(_)) => {}
+                                Err(error) => return Some(Err(error)),
+                            }
+                        }
+                        beside = Arc::new(names(read.iter()));
+                        continue;
+                    }
+                    Ok(Entry::Group(_)) => continue,
+                    Err(error) => return Some(Err(error)),
+                },
+            };
+            if step.action.interaction().is_some() {
+                let beside = Arc::clone(&beside);
+                return Some(Ok(Sent { step, beside }));
+            }
+        }
+    }))
+}
+
+/// Returns what those records of a transaction are called whose id the file decides.
+fn names<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<String, String> {
+    steps
+        .filter(|step| step.action.interaction() == Some(Interaction::Update))
+        .filter_map(|step| {
+            let (url, id) = (step.full_url.as_ref()?, step.id.as_ref()?);
+            url.starts_with("urn:")
+                .then(|| (url.clone(), format!("{}/{id}", step.kind)))
+        })
+        .collect()
+}
+
+/// Returns what the records are called whose id the file decides, for the references to them; none where no record
+/// refers to another.
+fn updated(plan: &Saved) -> Result<Option<Precedence>, super::Error> {
+    let mut found = plan.summary.references.values();
+    if found.all(|found| found.links == 0) {
+        return Ok(None);
+    }
+    let names = Precedence::new(plan.header.loads.len(), plan.summary.records());
+    for (index, _) in (0_u32..).zip(&plan.header.loads) {
+        for step in sent(plan, LoadId(index))? {
+            let Sent { step, .. } = step?;
+            if let (Some(Interaction::Update), Some(id)) = (step.action.interaction(), &step.id) {
+                names.arrived(step.number, &step.kind, id);
+            }
+        }
+    }
+    Ok(Some(names))
+}
+
+struct Asker<'a> {
+    gate: &'a Gate,
+    requests: &'a Requests,
+    dresser: &'a Dresser,
+    lookups: &'a Lookups,
+    settings: &'a LoadSettings,
+}
+
+impl Asker<'_> {
+    async fn one(&self, Sent { step, beside }: &Sent) -> Answer {
+        match step.action.interaction() {
+            Some(Interaction::Update) => self.update(step, beside).await,
+            Some(Interaction::ConditionalCreate) => self.condition(step, Found::Leave).await,
+            Some(Interaction::ConditionalUpdate) => self.condition(step, Found::Update).await,
+            Some(Interaction::Create) => Ok(Found::Create),
+            _ => Ok(Found::Update),
+        }
+    }
+
+    async fn update(&self, step: &Step, beside: &HashMap<String, String>) -> Answer {
+        let id = step.id.as_deref().unwrap_or_default();
+        let read = self
+            .gate
+            .look_up(|| self.requests.read(&step.kind, id))
+            .await;
+        let response = read.map_err(|failure| self.no_answer(failure))?;
+        Ok(match response.status().as_u16() {
+            200 => match self.body(step, beside).await? {
+                Some(body) if content::is_same(&body, response.body()) => Found::Leave,
+                _ => Found::Update,
+            },
+            404 | 410 => Found::Create,
+            401 => return Err(self.refused()),
+            _ => Found::Unknown,
+        })
+    }
+
+    /// Returns a resource as the store would have it, its references rewritten; none where one of them leads nowhere yet.
+    async fn body(
+        &self,
+        step: &Step,
+        beside: &HashMap<String, String>,
+    ) -> Result<Option<Bytes>, Error> {
+        let mut step = step.clone();
+        for search in self.dresser.searches(&step)? {
+            let (kind, query) = (&search.kind, &search.query);
+            let asked = self.lookups.one(self.gate, self.requests, kind, query);
+            match asked.await.map_err(|failure| self.no_answer(failure))? {
+                Matches::One(id) => step.links.push(Link {
+                    reference: search.reference,
+                    to: To::Resource(format!("{kind}/{id}")),
+                }),
+                Matches::Refused(401) => return Err(self.refused()),
+                _ => return Ok(None),
+            }
+        }
+        step.links.retain(|link| link.to != To::Search);
+        if let Action::Entry(interaction) = step.action {
+            // The resource is compared, not the entry around it.
+            step.action = Action::Send(interaction);
+        }
+        if !beside.is_empty() {
+            let body = self.dresser.bodies.read(step.position.source, step.body);
+            // What cannot be read here cannot be read below either, and is said there.
+            link_beside(&mut step, &body.unwrap_or_default(), beside);
+        }
+        Ok(self.dresser.read(&[step], false)?.pop())
+    }
+
+    async fn condition(&self, step: &Step, hit: Found) -> Answer {
+        let Some(query) = self.query(step) else {
+            return Ok(Found::Unknown);
+        };
+        let asked = lookup::one(self.gate, self.requests, &step.kind, &query).await;
+        Ok(match asked.map_err(|failure| self.no_answer(failure))? {
+            Matches::None => Found::Create,
+            Matches::One(_) => hit,
+            Matches::Several => Found::Refused,
+            Matches::Refused(401) => return Err(self.refused()),
+            Matches::Refused(_) => Found::Unknown,
+        })
+    }
+
+    fn no_answer(&self, failure: Failure) -> Error {
+        Error::Target {
+            target: self.settings.target.clone(),
+            failure,
+        }
+    }
+
+    fn refused(&self) -> Error {
+        Error::Credentials {
+            target: self.settings.target.clone(),
+        }
+    }
+
+    /// Returns the condition of a record: its entry's own, or that of the load.
+    fn query(&self, step: &Step) -> Option<String> {
+        if matches!(step.action, Action::Entry(_)) && self.settings.interaction.is_none() {
+            let source = step.position.source;
+            let entry = self.dresser.bodies.read(source, step.position.span).ok()?;
+            let request = bundle::envelope(&entry).ok()?.request?;
+            if let Some(condition) = request.if_none_exist {
+                let text = condition.text(&entry);
+                return Some(text.trim_start_matches('?').to_owned());
+            }
+            let url = request.url?.text(&entry).into_owned();
+            return Some(url.split_once('?')?.1.to_owned());
+        }
+        let body = self
+            .dresser
+            .bodies
+            .read(step.position.source, step.body)
+            .ok()?;
+        let mut scanner = Scanner::new();
+        let identifiers = scanner.scan(&body).ok()?.identifiers_of(&body);
+        let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
+        criteria(&self.settings.identity, &step.kind, &pairs)
+    }
+}
+
+/// Links a record with those of its transaction that it refers to by their `fullUrl`.
+fn link_beside(step: &mut Step, body: &[u8], beside: &HashMap<String, String>) {
+    let mut scanner = Scanner::new();
+    // What cannot be read is compared as it is, and is not equal.
+    let Ok(found) = scanner.scan(body) else {
+        return;
+    };
+    for (reference, part) in found.places(body) {
+        if step.links.iter().any(|link| link.reference == reference) {
+            continue;
+        }
+        let text = part.text(body);
+        let Form::Urn(urn) = classify(&text) else {
+            continue;
+        };
+        let url = urn.split('#').next().unwrap_or_default();
+        if let Some(resource) = beside.get(url) {
+            step.links.push(Link {
+                reference,
+                to: To::Resource(resource.clone()),
+            });
+        }
+    }
+}
