@@ -15,7 +15,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     event::{Event, LoadId, LoadPlanned, Observe},
     gate::{ByteBudget, Gate},
-    journal::{self, Ending, Fate, Ledger},
+    journal::{self, Ending, Fate, JournalLine, Ledger},
     lookup::Lookups,
     manifest::MaxErrors,
     plan::{
@@ -31,9 +31,12 @@ use precedence::Precedence;
 mod apart;
 mod compare;
 mod counts;
+mod doubt;
 mod dress;
+mod earlier;
 mod exchange;
 mod feed;
+mod held;
 mod load;
 pub mod online;
 mod precedence;
@@ -45,6 +48,8 @@ mod settler;
 mod stop;
 
 pub use counts::Counts;
+pub use earlier::{Earlier, Replay};
+pub use held::{Held, HeldError, note_held};
 pub use rehearse::{Rehearsed, rehearse};
 pub use stop::Stop;
 
@@ -70,6 +75,8 @@ pub struct Setup {
     pub bodies: Arc<Bodies>,
     /// Takes what became of records.
     pub ledger: Arc<dyn Ledger>,
+    /// Names the run, also in the tags of its records.
+    pub journal: JournalLine,
     /// Watches.
     pub observe: Arc<dyn Observe>,
     /// Ends the run early.
@@ -82,27 +89,6 @@ pub struct Setup {
     pub lookups: Arc<Lookups>,
     /// Figures that the tally and the stop rule read.
     pub counts: Arc<Counts>,
-}
-
-/// What earlier sessions of a run left behind.
-#[derive(Debug, Default)]
-pub struct Earlier {
-    /// The journal so far; none for a new run.
-    pub history: Option<journal::History>,
-}
-
-impl Earlier {
-    fn is_settled(&self, record: u64) -> bool {
-        self.history
-            .as_ref()
-            .is_some_and(|history| history.is_settled(record))
-    }
-
-    fn is_interrupted(&self, record: u64) -> bool {
-        self.history
-            .as_ref()
-            .is_some_and(|history| history.is_interrupted(record))
-    }
 }
 
 /// Why a run cannot go on. A rejected record is no such reason.
@@ -151,6 +137,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         bodies: Arc::clone(&setup.bodies),
         precedence: precedence.clone(),
         bases: bases.collect(),
+        journal: Some(setup.journal.clone()),
     });
     // A load waits for those that its `after` names, through one channel per load.
     let (over, waits): (Vec<_>, Vec<_>) = (0..loads).map(|_| watch::channel(false)).unzip();
