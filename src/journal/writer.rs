@@ -73,7 +73,11 @@ impl Journal {
             path: path.to_owned(),
             why: error.to_string(),
         };
-        let file = private_append(&path).map_err(|e| fail("cannot open the journal", &path, &e))?;
+        // A new journal gets its name when its first lines are in it: whatever is killed when, no journal is empty.
+        let unnamed = path.with_extension("new");
+        let opened = if history.is_some() { &path } else { &unnamed };
+        let file =
+            private_append(opened).map_err(|e| fail("cannot open the journal", opened, &e))?;
         file.file().try_lock().map_err(|error| {
             let error = match error {
                 TryLockError::Error(error) => error,
@@ -85,8 +89,7 @@ impl Journal {
         })?;
         let mut first = Vec::new();
         let line = if let Some(history) = history {
-            // A torn tail would join the first new line; it was never durable, so it goes.
-            file.set_len(history.whole)
+            cut_torn_tail(&file, &path, history.whole)
                 .map_err(|e| fail("cannot mend the journal", &path, &e))?;
             history.journal.clone()
         } else {
@@ -121,6 +124,10 @@ impl Journal {
             disk: disk.clone(),
         };
         writer.write(&first, &[], true)?;
+        if history.is_none() {
+            fs_err::rename(&unnamed, &path)
+                .map_err(|e| fail("cannot name the journal", &path, &e))?;
+        }
         std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&entries))
@@ -308,6 +315,21 @@ fn push_json(lines: &mut Vec<u8>, value: &impl serde::Serialize) {
     if serde_json::to_writer(&mut *lines, value).is_ok() {
         lines.push(b'\n');
     }
+}
+
+/// A torn tail would join the first new line; it was never durable, so it goes. Whole lines that came since the journal was
+/// read are another session's, and stay.
+fn cut_torn_tail(file: &fs_err::File, path: &Path, whole: u64) -> std::io::Result<()> {
+    use std::io::{Read as _, Seek as _};
+    let mut tail = Vec::new();
+    let mut read = fs_err::File::open(path)?;
+    read.seek(std::io::SeekFrom::Start(whole))?;
+    read.read_to_end(&mut tail)?;
+    if tail.contains(&b'\n') {
+        let message = "another Stoker has gone on with this run meanwhile; try again";
+        return Err(std::io::Error::other(message));
+    }
+    file.set_len(whole)
 }
 
 /// How long a group gathers before it goes to the disk. A disk that is kept busy with small writes slows the kernel's
