@@ -71,7 +71,18 @@ impl Gate {
         &self,
         make: impl Fn() -> Request<Bytes>,
     ) -> Result<Response<Bytes>, Failure> {
-        self.single(make, Safety::Idempotent).await
+        self.single(make, Safety::Idempotent, ATTEMPTS).await
+    }
+
+    /// Sends a request on whose answer the outcome of a record depends: as [`Gate::look_up`] does, as often as a record
+    /// would be tried.
+    ///
+    /// # Errors
+    ///
+    /// When no answer came, or the credentials failed.
+    pub async fn ask(&self, make: impl Fn() -> Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+        let attempts = std::cmp::max(self.retry.attempts, ATTEMPTS);
+        self.single(make, Safety::Idempotent, attempts).await
     }
 
     /// Sends a request that must not have its effect twice, and returns the last answer.
@@ -83,13 +94,14 @@ impl Gate {
         &self,
         make: impl Fn() -> Request<Bytes>,
     ) -> Result<Response<Bytes>, Failure> {
-        self.single(make, Safety::Once).await
+        self.single(make, Safety::Once, ATTEMPTS).await
     }
 
     async fn single(
         &self,
         make: impl Fn() -> Request<Bytes>,
         safety: Safety,
+        most: u32,
     ) -> Result<Response<Bytes>, Failure> {
         let mut backoff = self.backoff();
         let mut renewed = false;
@@ -104,7 +116,7 @@ impl Gate {
                     renewed = true;
                     Duration::ZERO
                 }
-                Verdict::Again { after, .. } if attempts < ATTEMPTS => {
+                Verdict::Again { after, .. } if attempts < most => {
                     after.unwrap_or_default() + backoff.wait()
                 }
                 Verdict::Stop(StopReason::Tls { what }) => {

@@ -3,6 +3,7 @@
 mod bed;
 mod examples;
 mod graph;
+mod history;
 mod load;
 mod messages;
 mod online;
