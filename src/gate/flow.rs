@@ -18,22 +18,11 @@ use tokio::{
 };
 
 use super::{Backoff, StopReason};
-use crate::manifest::Retry;
+use crate::{event::Flow, manifest::Retry};
 
 /// Failures in a row that open the circuit, at the least: with a third of the requests failing at random, one in six
 /// thousand begins such a row, and all that it costs is a short wait.
 const FAILURES: u32 = 8;
-
-/// How a target is, for those who watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// Requests go out.
-    Open,
-    /// The target asked to wait; nothing is sent for so long.
-    Braked(Duration),
-    /// The target has been down for so long; one request at a time finds out whether it is back.
-    Down(Duration),
-}
 
 /// The permission to send. A probe's keeps the others back until it is dropped.
 #[derive(Debug)]
@@ -113,6 +102,8 @@ struct Row {
     is_unreachable: bool,
     /// All of them may have been refusals for a quota.
     may_be_quota: bool,
+    /// What the last of them met.
+    what: String,
 }
 
 /// The circuit is open.
@@ -248,10 +239,12 @@ impl Gatekeeper {
             level: failed.level,
             is_unreachable: false,
             may_be_quota: true,
+            what: String::new(),
         });
         row.failures += u32::from(failed.is_first || failed.is_unreachable);
         row.is_unreachable |= failed.is_unreachable;
         row.may_be_quota &= failed.may_be_quota;
+        row.what.clone_from(&failed.what);
         let (since, is_long) = (
             row.since,
             row.failures >= std::cmp::max(FAILURES, row.level),
@@ -290,7 +283,14 @@ impl Gatekeeper {
         let now = Instant::now();
         match (&inner.brake, &inner.open, &inner.row) {
             (Some(brake), ..) if brake.until > now => Flow::Braked(brake.until - now),
-            (_, Some(_), Some(row)) => Flow::Down(now - row.since),
+            (_, Some(_), Some(row)) => {
+                let since = now - row.since;
+                Flow::Down {
+                    since,
+                    left: self.give_up_after.saturating_sub(since),
+                    what: row.what.clone(),
+                }
+            }
             _ => Flow::Open,
         }
     }

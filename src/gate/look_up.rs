@@ -97,7 +97,7 @@ impl Gate {
         loop {
             let answer = self.single_attempt(&make).await?;
             // What a target that is down costs is not counted, as for exchanges.
-            attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down(_)));
+            attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {
                 Verdict::Renew if !renewed && self.credentials.refused() => {

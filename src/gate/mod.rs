@@ -37,11 +37,12 @@ pub mod verdict;
 
 pub use backoff::Backoff;
 pub use budget::{ByteBudget, BytePermit};
-pub use flow::Flow;
 pub use look_up::Failure;
 pub use rate::RateError;
 pub use transport::{Fault, FaultKind, Transport};
 pub use verdict::{Safety, StopReason, Verdict};
+
+pub use crate::event::{Flow, TargetState};
 
 use crate::{
     auth::{self, Credentials},
@@ -165,19 +166,6 @@ impl GateSettings {
     }
 }
 
-/// How sending to a target goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct State {
-    /// Whether anything goes out.
-    pub flow: Flow,
-    /// How many requests may be in flight now.
-    pub slots: u32,
-    /// How many are.
-    pub in_flight: u32,
-    /// Operations a second at the most, where that was learned from the target's refusals.
-    pub ceiling: Option<f64>,
-}
-
 /// The way to one target. Shared by all that is sent there.
 #[derive(Debug)]
 pub struct Gate {
@@ -245,9 +233,9 @@ impl Gate {
     }
 
     /// Returns how sending goes, for those who watch.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> TargetState {
         let (slots, in_flight) = self.slots.figures();
-        State {
+        TargetState {
             flow: self.gatekeeper.flow(),
             slots,
             in_flight,
