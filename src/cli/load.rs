@@ -230,9 +230,8 @@ pub(super) async fn carry_out(
     }
     for (name, connection) in connections {
         if connection.ensure().await? {
-            context
-                .printer
-                .message(&format!("created the store of target `{name}`"));
+            let message = format!("created the store of target `{name}`");
+            watcher.suspend(|| context.printer.message(&message));
         }
     }
     let mut links = HashMap::new();

@@ -7,7 +7,7 @@
 //!
 //! Four things adapt to the target, each to another sign: the slots (`climb`) to throughput and to refusals that come with
 //! load, a ceiling on the rate (`pace`) to refusals that come with time, the brake and the circuit (`flow`) to
-//! `Retry-After` and to a target that is down, the retries (`retry`) to how much is taken at all.
+//! `Retry-After` and to a target that is down or whose store is gone (`witness`), the retries (`retry`) to how much is taken at all.
 
 use std::{
     future::Future,
@@ -34,6 +34,7 @@ mod retry;
 mod slots;
 pub mod transport;
 pub mod verdict;
+mod witness;
 
 pub use backoff::Backoff;
 pub use budget::{ByteBudget, BytePermit};
@@ -53,6 +54,7 @@ use pace::Pace;
 use rate::Rates;
 use retry::RetryBudget;
 use slots::Slots;
+use witness::Witness;
 
 /// What a request costs: a Bundle costs its entries, as Google's quota counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +188,8 @@ pub struct Gate {
     retries: RetryBudget,
     pace: Pace,
     gatekeeper: Gatekeeper,
+    /// Who is asked whether the store is there.
+    witness: Option<Witness>,
 }
 
 /// Look-ups at a time: they are rare, but `compare` makes one for every update.
@@ -223,8 +227,17 @@ impl Gate {
             retries: RetryBudget::new(),
             pace: Pace::new(),
             gatekeeper,
+            witness: None,
             seeds: Mutex::new(seeds),
         })
+    }
+
+    /// Names the read that tells whether the store is there: the one with which it was probed. It is made where a record
+    /// is refused for what may be no fault of its own.
+    #[must_use]
+    pub fn with_witness(mut self, read: Request<Bytes>) -> Self {
+        self.witness = Some(Witness::new(read));
+        self
     }
 
     fn backoff(&self) -> Backoff {

@@ -29,7 +29,7 @@ pub(super) fn hindrance(flow: &Flow) -> Option<String> {
         Flow::Braked(left) => Some(format!("asked us to wait {}", seconds(*left))),
         Flow::Down { since, left, .. } => Some(format!(
             "down for {}, trying again; {}",
-            seconds(*since),
+            seconds(Duration::from_secs(since.as_secs())),
             gives_up(*left)
         )),
     }

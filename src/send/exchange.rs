@@ -250,20 +250,26 @@ impl<'a> Batch<'a> {
         conclusion.may_have_been_sent && self.safety() == Safety::Once
     }
 
+    /// What was sent may have been taken, and nobody can tell.
+    fn not_understood(&mut self) -> Verdict {
+        self.doubt = true;
+        if self.safety() == Safety::Once {
+            Verdict::Unknown
+        } else {
+            Verdict::Again {
+                after: None,
+                brake: false,
+            }
+        }
+    }
+
     /// Reads the answer to a Bundle that was taken as a whole.
     fn read_bundle(&mut self, response: &Response<Bytes>) -> Verdict {
         let answers = match entries(response.body(), self.steps.len()) {
             Ok(answers) => answers,
             Err(why) => {
                 self.last.fault = Some(why);
-                return if self.safety() == Safety::Once {
-                    Verdict::Unknown
-                } else {
-                    Verdict::Again {
-                        after: None,
-                        brake: false,
-                    }
-                };
+                return self.not_understood();
             }
         };
         let attempted = Attempted {
@@ -411,7 +417,7 @@ impl Exchange for Batch<'_> {
                         self.last.fault = Some(format!(
                             "the answer ({status}) is none of FHIR's: a proxy or a login page may have come between"
                         ));
-                        return Verdict::Unknown;
+                        return self.not_understood();
                     }
                     (Verdict::Done, None) => {
                         let attempted = Attempted {

@@ -7,6 +7,7 @@ use super::{
     settle::{self, Attempted},
 };
 use crate::{
+    gate::Failure,
     journal::Settlement,
     lookup::Matches,
     plan::{self, Step},
@@ -14,6 +15,18 @@ use crate::{
 };
 
 impl Load {
+    /// Ends the run because the target cannot be asked; what was to be sent has not been tried.
+    fn give_up(&self, steps: impl Iterator<Item = Step>, failure: &Failure) -> Vec<Settlement> {
+        self.end(&failure.to_string(), failure.hint().map(str::to_owned));
+        let attempted = Attempted::default();
+        steps
+            .map(|step| {
+                let note = failure.to_string();
+                settle::told(step.number, Outcome::Pending, None, attempted, note)
+            })
+            .collect()
+    }
+
     /// Finds out what the conditional references of records mean that only the store can tell, before they are sent.
     /// What refers to nothing, or to several, is rejected; of those who go together, all are.
     pub(super) async fn look_up(&self, mut work: Work) -> Result<(Work, Vec<Settlement>), Error> {
@@ -44,6 +57,10 @@ impl Load {
                     Ok(Matches::Several) => "matches several resources in the store".to_owned(),
                     Ok(Matches::Refused(status)) => {
                         format!("cannot be looked up: the store answered {status}")
+                    }
+                    Err(failure) if failure.ends_run => {
+                        settled.extend(self.give_up(work.steps.drain(..), &failure));
+                        return Ok((work, settled));
                     }
                     Err(failure) => format!("cannot be looked up: {failure}"),
                 };

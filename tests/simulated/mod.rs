@@ -2,6 +2,7 @@
 
 mod attempts;
 mod fhir_store;
+mod gone;
 mod lookups;
 mod pacing;
 mod pipeline;
