@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Context, Error, Exit,
+    Context, Error, Exit, carry,
     connect::{self, Connection},
     interrupt,
     load::{self, ProgressKind},
@@ -140,7 +140,7 @@ async fn survey(
         let out = args.out.clone().or(scratch.map(Scratch::plan));
         let spool = scratch.map(Scratch::spool);
         move || {
-            let spool = spool.map(|spool| Spool::new(spool, load::SPOOL).map_err(Error::disk));
+            let spool = spool.map(|spool| Spool::new(spool, carry::SPOOL).map_err(Error::disk));
             let spool = spool.transpose()?;
             let mut discard = file::Discard;
             let mut writer;

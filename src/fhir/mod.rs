@@ -15,6 +15,7 @@ pub mod path;
 pub mod reference;
 pub mod scan;
 pub mod splice;
+pub mod tag;
 pub mod types;
 
 pub use scan::{Scanned, Scanner};

@@ -284,6 +284,8 @@ impl Gate {
             self.rates.ready(cost).await;
             // A rate may have taken its time.
             if self.gatekeeper.still_admits(&pass) && slot.is_kept() {
+                let intended = exchange.intend().await;
+                intended.map_err(|error| stop(error.into()))?;
                 return Ok((pass, slot, request));
             }
         }

@@ -108,6 +108,11 @@ pub trait Exchange: Send {
     fn unpark(&mut self) -> impl Future<Output = Result<(), BuildError>> + Send;
     /// Makes the request of the next attempt. A slot is held meanwhile.
     fn build(&mut self) -> impl Future<Output = Result<Request<Bytes>, BuildError>> + Send;
+    /// Takes note that the next thing to happen is the wire: slot and rate are held meanwhile, so it takes no time to
+    /// speak of.
+    fn intend(&mut self) -> impl Future<Output = Result<(), BuildError>> + Send {
+        std::future::ready(Ok(()))
+    }
     /// Judges what came of an attempt. An exchange of many records may settle some and keep the rest.
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict;
     /// Lets go of its body before a wait: what is parked keeps its position only.

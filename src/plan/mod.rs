@@ -160,6 +160,15 @@ pub struct Step {
     pub action: Action,
     /// Its references to records of the plan, or of earlier runs.
     pub links: Vec<Link>,
+    /// Of the bytes that go to the wire, as they stand in the source ([`hash`]); 0 where nothing is sent, or only a
+    /// part of it.
+    pub hash: u128,
+}
+
+/// Returns by what the bytes of a record are known again. XXH3 is no cryptographic hash: it tells files that were changed,
+/// and records that were loaded before, not files that were made to deceive.
+pub fn hash(bytes: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(bytes)
 }
 
 /// A reference of a record, and what it refers to.

@@ -332,6 +332,7 @@ fn unread() -> Fingerprint {
     Fingerprint {
         size: 0,
         modified: 0,
+        inode: 0,
         sha256: String::new(),
     }
 }

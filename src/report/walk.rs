@@ -161,7 +161,7 @@ fn join(step: Step, group: Option<Group>, history: &mut History) -> Result<Recor
     }
     match history.fate(record.step.number)? {
         Fate::Untouched => {}
-        Fate::Intended => {
+        Fate::Intended(_) => {
             record.outcome = Outcome::Unknown;
             record.attempts = None;
             record.note = Some("the run was cut off while it was being sent".to_owned());

@@ -123,6 +123,7 @@ mod tests {
             full_url: None,
             action: Action::Send(Interaction::Create),
             links: Vec::new(),
+            hash: 0,
         }
     }
 

@@ -3,7 +3,7 @@
 //! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source (design
 //! §3). Where references lead is the plan's business, which ids came of it `precedence`'s.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -14,11 +14,14 @@ use crate::{
         Part, Scanner, escape, path,
         reference::{Form, classify},
         splice::splice,
+        tag,
     },
-    manifest::Versioned,
-    plan::{Action, Step, To, file::Saved},
+    journal::JournalLine,
+    manifest::{Settle, Versioned},
+    plan::{self, Action, Step, To, file::Saved},
     record::{Interaction, Span},
     source::Bodies,
+    target::fhir::TAG_SYSTEM,
 };
 
 /// Reads records and makes them ready.
@@ -29,6 +32,8 @@ pub(super) struct Dresser {
     pub(super) precedence: Option<Arc<Precedence>>,
     /// Per load: the base under which its target is known to its own clients.
     pub(super) bases: Vec<String>,
+    /// Names the run in the tags of its records.
+    pub(super) journal: Option<JournalLine>,
 }
 
 /// A conditional reference that only the store can resolve.
@@ -72,15 +77,45 @@ impl Dresser {
             .iter()
             .map(|step| {
                 let bytes = self.bytes(step)?;
-                self.dress(&mut scanner, step, &own, steps, bytes)
+                let inside = |to: u64| {
+                    let is_own = own.contains(&to);
+                    let at = steps.binary_search_by_key(&to, |step| step.number);
+                    let to = is_own.then_some(at.ok()?)?;
+                    steps.get(to).map(inside)
+                };
+                self.dress(&mut scanner, step, &inside, self.tag(step), bytes)
+            })
+            .collect()
+    }
+
+    /// Reads records as a store has them that took them with these tags, those of one transaction as these resources.
+    pub(super) fn read_as_stored(
+        &self,
+        steps: &[Step],
+        resources: &HashMap<u64, String>,
+        tags: &HashMap<u64, String>,
+    ) -> Result<Vec<Bytes>, Error> {
+        let mut scanner = Scanner::new();
+        let stored = |to: u64| resources.get(&to).cloned();
+        steps
+            .iter()
+            .map(|step| {
+                let tag = tags.get(&step.number).cloned();
+                self.dress(&mut scanner, step, &stored, tag, self.bytes(step)?)
             })
             .collect()
     }
 
     fn bytes(&self, step: &Step) -> Result<Bytes, Error> {
-        self.bodies
+        let bytes = self
+            .bodies
             .read(step.position.source, wire_span(step))
-            .map_err(|error| self.failed(step, &error.to_string()))
+            .map_err(|error| self.failed(step, &error.to_string()))?;
+        if step.hash == 0 || plan::hash(&bytes) == step.hash {
+            Ok(bytes)
+        } else {
+            Err(self.changed(step))
+        }
     }
 
     fn failed(&self, step: &Step, why: &str) -> Error {
@@ -133,11 +168,11 @@ impl Dresser {
         &self,
         scanner: &mut Scanner,
         step: &Step,
-        own: &Range<u64>,
-        steps: &[Step],
+        inside: &dyn Fn(u64) -> Option<String>,
+        tag: Option<String>,
         bytes: Bytes,
     ) -> Result<Bytes, Error> {
-        if step.links.iter().all(|link| link.to == To::Search) {
+        if step.links.iter().all(|link| link.to == To::Search) && tag.is_none() {
             return Ok(bytes);
         }
         let resource = resource_part(step);
@@ -148,19 +183,14 @@ impl Dresser {
             let to = match &link.to {
                 To::Search => continue,
                 To::Resource(resource) => resource.clone(),
-                To::Step(to) if own.contains(to) => {
-                    // The steps of a transaction are numbered without a gap.
-                    let at = usize::try_from(to - own.start).unwrap_or(usize::MAX);
-                    match steps.get(at).filter(|step| step.number == *to) {
-                        Some(to) => inside(to),
+                To::Step(to) => {
+                    let arrived = || self.precedence.as_ref().and_then(|p| p.resource(*to));
+                    match inside(*to).or_else(arrived) {
+                        Some(resource) => resource,
+                        // What it needs is there before it is read; only a rehearsal has nobody to ask.
                         None => continue,
                     }
                 }
-                To::Step(to) => match self.precedence.as_ref().and_then(|p| p.resource(*to)) {
-                    Some(resource) => resource,
-                    // What it needs is there before it is read; only a rehearsal has nobody to ask.
-                    None => continue,
-                },
             };
             let Some(place) = found.place_of(body, link.reference) else {
                 return Err(self.changed(step));
@@ -175,6 +205,15 @@ impl Dresser {
                 edits.push((part, escape(&new).into_owned()));
             }
         }
+        if let Some(code) = tag {
+            let (place, text) =
+                tag::insertion(body, TAG_SYSTEM, &code).map_err(|_| self.changed(step))?;
+            let part = Part {
+                start: resource.start + place.start,
+                end: resource.start + place.end,
+            };
+            edits.push((part, text));
+        }
         if edits.is_empty() {
             return Ok(bytes);
         }
@@ -182,6 +221,15 @@ impl Dresser {
         splice(&bytes, &edits)
             .map(Bytes::from)
             .map_err(|_| self.changed(step))
+    }
+
+    /// Returns what marks a record as this run's: only a create can be doubled, and only where the load asks for it.
+    pub(super) fn tag(&self, step: &Step) -> Option<String> {
+        let load = self.plan.header.loads.get(step.load.0 as usize)?;
+        let is_tagged = load.settles_by() == Settle::Tag
+            && step.action.interaction() == Some(Interaction::Create);
+        let journal = self.journal.as_ref()?;
+        is_tagged.then(|| journal.tag(step.number))
     }
 
     /// Returns a reference with the new resource in the place of the old one: base, version and fragment as they were,
@@ -225,7 +273,7 @@ fn inside(to: &Step) -> String {
 }
 
 /// Returns the resource within what goes to the wire.
-fn resource_part(step: &Step) -> Part {
+pub(super) fn resource_part(step: &Step) -> Part {
     let span = wire_span(step);
     let start = usize::try_from(step.body.start.saturating_sub(span.start)).unwrap_or_default();
     let length = usize::try_from(step.body.length).unwrap_or_default();

@@ -10,10 +10,6 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -23,6 +19,7 @@ use super::{
     Error, Setup,
     apart::Apart,
     compare,
+    doubt::ROUNDS,
     dress::Dresser,
     exchange::Batch,
     feed::{Feed, Work},
@@ -46,8 +43,8 @@ use crate::{
 /// at 4,000 requests a second, so this is where memory and speed meet.
 const WINDOW: usize = 8 * 1024;
 
-/// For every slot, so many requests are made ready (intended in the journal, body in hand), so that a slot never
-/// waits for the journal. Few, because what is intended and not settled is in doubt after a crash.
+/// For every slot, so many requests are made ready (body in hand), so that a slot never waits for a file. Few, because
+/// the bodies of what is ready are kept from those that are to be tried again.
 const READY_PER_SLOT: usize = 2;
 
 /// Carries one load to its end.
@@ -136,49 +133,17 @@ async fn send_all(
     }
 }
 
-/// Starts the requests of a chunk. Its records are intended together, by whichever task comes first.
+/// Starts the requests of a chunk.
 fn start(
     load: &Arc<Load>,
     tasks: &mut JoinSet<Result<(), Error>>,
     chunk: Vec<Work>,
     mut permits: Option<OwnedSemaphorePermit>,
 ) {
-    let doubtful: Vec<u64> = chunk
-        .iter()
-        .filter(|work| work.blocked.is_none())
-        .flat_map(|work| doubtful(&work.steps))
-        .filter(|&record| !load.setup.earlier.is_interrupted(record))
-        .collect();
-    let ledger = Arc::clone(&load.setup.ledger);
-    let intended: Intended = async move {
-        if doubtful.is_empty() {
-            Ok(())
-        } else {
-            ledger.intend(&doubtful).await
-        }
-    }
-    .boxed()
-    .shared();
     for work in chunk {
         let permit = permits.as_mut().and_then(|permits| permits.split(1));
-        tasks.spawn(Arc::clone(load).carry(work, intended.clone(), permit));
+        tasks.spawn(Arc::clone(load).carry(work, permit));
     }
-}
-
-/// The records of a chunk stand in the journal as about to be sent.
-type Intended = Shared<BoxFuture<'static, Result<(), crate::journal::Error>>>;
-
-/// Returns the records that must not be sent twice.
-fn doubtful(steps: &[Step]) -> impl Iterator<Item = u64> {
-    steps
-        .iter()
-        .filter(|step| {
-            !step
-                .action
-                .interaction()
-                .is_some_and(Interaction::is_idempotent)
-        })
-        .map(|step| step.number)
 }
 
 fn finished(joined: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
@@ -209,7 +174,6 @@ impl Load {
     async fn carry(
         self: Arc<Self>,
         work: Work,
-        intended: Intended,
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
         let blocked = work.blocked.clone();
@@ -218,7 +182,7 @@ impl Load {
             .iter()
             .map(|step| (step.number, self.sent(step)))
             .collect();
-        let settlements = self.send(work, intended, ready).await?;
+        let settlements = self.send(work, ready).await?;
         if settlements.is_empty() {
             return Ok(());
         }
@@ -257,7 +221,6 @@ impl Load {
     async fn send(
         &self,
         work: Work,
-        intended: Intended,
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<Vec<Settlement>, Error> {
         if let Some(by) = &work.blocked {
@@ -268,10 +231,6 @@ impl Load {
             };
             return Ok(work.steps.iter().map(blocked).collect());
         }
-        let doubtful: Vec<u64> = doubtful(&work.steps).collect();
-        if let Some(in_doubt) = self.in_doubt(&doubtful) {
-            return Ok(in_doubt);
-        }
         let work = match self.compare(work).await {
             Ok(settled) => return Ok(settled),
             Err(work) => work,
@@ -280,8 +239,11 @@ impl Load {
         if work.steps.is_empty() {
             return Ok(settled);
         }
-        intended.await?;
-        settled.extend(self.carry_all(work, ready, &doubtful).await?);
+        let (work, known) = self.settle_earlier(work).await?;
+        settled.extend(known);
+        if !work.steps.is_empty() {
+            settled.extend(self.carry_all(work, ready).await?);
+        }
         Ok(settled)
     }
 
@@ -290,18 +252,18 @@ impl Load {
         &self,
         work: Work,
         mut ready: Option<OwnedSemaphorePermit>,
-        doubtful: &[u64],
     ) -> Result<Vec<Settlement>, Error> {
         let bundle = work.bundle;
         let mut apart = Apart::of(work.steps.len());
         let mut settled = Vec::new();
         let mut queue = vec![work];
+        let mut rounds = 0;
         while let Some(work) = queue.pop() {
             let on_wire = Arc::new(AtomicBool::new(false));
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
             if self.setup.stop.is_stopping() && !settled.is_empty() {
-                settled.extend(batch.abandon(doubtful));
+                settled.extend(batch.abandon());
                 continue;
             }
             tokio::select! {
@@ -313,33 +275,21 @@ impl Load {
                     if let Some(refused) = batch.refused_whole(&conclusion) {
                         settled.extend(apart.take(refused, bundle, &mut queue));
                     }
-                    settled.extend(batch.conclude(&conclusion)?);
+                    let concluded = batch.conclude(&conclusion)?;
+                    settled.extend(concluded.settled);
+                    if let Some(doubtful) = concluded.doubtful {
+                        let (known, again) = self.clear_up(doubtful, rounds < ROUNDS).await?;
+                        settled.extend(known);
+                        queue.extend(again);
+                        rounds += 1;
+                    }
                 }
                 () = abandoned(&self.setup.stop, &on_wire) => {
-                    settled.extend(batch.abandon(doubtful));
+                    settled.extend(batch.abandon());
                 }
             }
         }
         Ok(settled)
-    }
-
-    /// Records whose sending an earlier session had begun, and which must not be sent twice.
-    fn in_doubt(&self, doubtful: &[u64]) -> Option<Vec<Settlement>> {
-        let earlier = &self.setup.earlier;
-        if !doubtful
-            .iter()
-            .any(|&record| earlier.is_interrupted(record))
-        {
-            return None;
-        }
-        let note =
-            "the run was cut off while it was being sent; whether the store took it is not known";
-        Some(
-            doubtful
-                .iter()
-                .map(|&r| settle::told(r, Outcome::Unknown, None, Attempted::default(), note))
-                .collect(),
-        )
     }
 
     /// Leaves alone what the store already holds, where the load asks for it.

@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     event::{Event, LoadId, LoadPlanned, Observe},
     gate::{ByteBudget, Gate},
-    journal::{self, Ending, Fate, Ledger},
+    journal::{self, Ending, Fate, JournalLine, Ledger},
     lookup::Lookups,
     manifest::MaxErrors,
     plan::{
@@ -32,9 +32,12 @@ use precedence::Precedence;
 mod apart;
 mod compare;
 mod counts;
+mod doubt;
 mod dress;
+mod earlier;
 mod exchange;
 mod feed;
+mod held;
 mod load;
 pub mod online;
 mod precedence;
@@ -46,6 +49,8 @@ mod settler;
 mod stop;
 
 pub use counts::Counts;
+pub use earlier::{Earlier, Replay};
+pub use held::{Held, HeldError, note_held};
 pub use rehearse::{Rehearsed, rehearse};
 pub use stop::Stop;
 
@@ -71,6 +76,8 @@ pub struct Setup {
     pub bodies: Arc<Bodies>,
     /// Takes what became of records.
     pub ledger: Arc<dyn Ledger>,
+    /// Names the run, also in the tags of its records.
+    pub journal: JournalLine,
     /// Watches.
     pub observe: Arc<dyn Observe>,
     /// Ends the run early.
@@ -102,27 +109,6 @@ impl Setup {
 
 /// How often it is looked how sending goes: as smooth as a person can read.
 const SAMPLE: Duration = Duration::from_millis(250);
-
-/// What earlier sessions of a run left behind.
-#[derive(Debug, Default)]
-pub struct Earlier {
-    /// The journal so far; none for a new run.
-    pub history: Option<journal::History>,
-}
-
-impl Earlier {
-    fn is_settled(&self, record: u64) -> bool {
-        self.history
-            .as_ref()
-            .is_some_and(|history| history.is_settled(record))
-    }
-
-    fn is_interrupted(&self, record: u64) -> bool {
-        self.history
-            .as_ref()
-            .is_some_and(|history| history.is_interrupted(record))
-    }
-}
 
 /// Why a run cannot go on. A rejected record is no such reason.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -170,6 +156,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         bodies: Arc::clone(&setup.bodies),
         precedence: precedence.clone(),
         bases: bases.collect(),
+        journal: Some(setup.journal.clone()),
     });
     // A load waits for those that its `after` names, through one channel per load.
     let (over, waits): (Vec<_>, Vec<_>) = (0..loads).map(|_| watch::channel(false)).unzip();

@@ -123,6 +123,7 @@ pub async fn ask(
         bodies: Arc::clone(bodies),
         precedence: updated(plan)?.map(Arc::new),
         bases: bases.collect(),
+        journal: None,
     };
     let lookups = Lookups::default();
     let mut loads = Vec::with_capacity(plan.header.loads.len());
@@ -303,6 +304,8 @@ impl Asker<'_> {
         step.links.retain(|link| link.to != To::Search);
         if let Action::Entry(interaction) = step.action {
             // The resource is compared, not the entry around it.
+            // The hash is that of the whole entry.
+            step.hash = 0;
             step.action = Action::Send(interaction);
         }
         if !beside.is_empty() {

@@ -34,6 +34,7 @@ pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Er
         bodies: Arc::clone(bodies),
         precedence: None,
         bases: Vec::new(),
+        journal: None,
     };
     // Nothing is sent there; the names in the requests do not matter.
     let base =

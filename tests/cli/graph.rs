@@ -57,7 +57,7 @@ fn the_manifest_decides_about_differing_copies() {
         );
         let planned = plan(&bed);
         assert_eq!(planned["loads"][0]["duplicates"], duplicate, "{rule}");
-        bed.run(&["load", "m.yaml"]).exits(0);
+        bed.run(&["load", "--fresh", "m.yaml"]).exits(0);
         assert_eq!(
             (bed.count("created"), bed.count("duplicate")),
             (created, duplicate),
@@ -209,7 +209,7 @@ fn versions_are_stripped_or_kept() {
         "{}",
         ran.out
     );
-    bed.run(&["load", "m.yaml"]).exits(0);
+    bed.run(&["load", "--fresh", "m.yaml"]).exits(0);
     assert_eq!(bed.count("created"), 2);
 }
 

@@ -412,6 +412,7 @@ fn every_key_comes_to_what_it_means() {
           "transactions": "split",
           "duplicates": "first",
           "versioned": "strip",
+          "settle": null,
           "known": [
             "tests/data/valid/earlier"
           ]
@@ -470,6 +471,7 @@ fn every_key_comes_to_what_it_means() {
           "transactions": "split",
           "duplicates": "first",
           "versioned": "strip",
+          "settle": null,
           "known": [
             "tests/data/valid/earlier"
           ]
@@ -511,6 +513,7 @@ fn every_key_comes_to_what_it_means() {
           "transactions": "keep",
           "duplicates": "last",
           "versioned": "keep",
+          "settle": "tag",
           "known": [
             "tests/data/valid/earlier/ids.ndjson",
             "tests/data/valid/earlier"

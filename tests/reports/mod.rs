@@ -763,7 +763,9 @@ async fn a_plan_that_counts_otherwise_is_an_error() {
 async fn a_journal_of_another_plan_is_an_error() {
     let made = make().await;
     let mut journal = read(&made.run, "journal.ndjson");
-    journal.push_str("{\"intend\":[9007199254740991]}\n");
+    journal.push_str(
+        "{\"intend\":{\"at\":\"2026-11-23T07:00:00Z\",\"records\":[9007199254740991]}}\n",
+    );
     fs_err::write(made.run.journal(), journal).unwrap();
     let error = report::of(&made.run).unwrap_err().to_string();
     assert!(

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use stoker::{
     event::Unobserved,
     gate::{ByteBudget, Gate, GateSettings},
-    journal::{self, Ledger, SettleLine, Settlement, format::Tally},
+    journal::{self, JournalLine, Ledger, SettleLine, Settlement, format::Tally},
     manifest,
     plan::{self, Action, Header, PlannedTarget, file},
     record::Outcome,
@@ -40,6 +40,8 @@ impl Ledger for Settled {
     fn intend(&self, _: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
         Box::pin(async { Ok(()) })
     }
+
+    fn withdraw(&self, _: &[u64]) {}
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), journal::Error>> {
         let lines = settlements.into_iter().map(|settlement| settlement.line);
@@ -224,6 +226,12 @@ async fn run(case: &Case, seed: u64, folder: &Path) -> Ran {
         )]),
         bodies: Arc::new(Bodies::new(sources.collect())),
         ledger: Arc::clone(&ledger) as _,
+        journal: JournalLine {
+            version: 2,
+            run: "sim".to_owned(),
+            mark: "0".to_owned(),
+            stoker: "test".to_owned(),
+        },
         observe: Arc::new(Unobserved),
         stop: send::Stop::default(),
         budget: Arc::new(ByteBudget::new(1 << 20)),

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"header":{…}}
-//! {"step":[source,index,line,entry,start,length,body start,body length,type,id,fullUrl,action,links,known links]}
+//! {"step":[source,index,line,entry,start,length,body start,body length,type,id,fullUrl,action,links,known links,[hash]]}
 //! {"group":{"id":0,"bundle":"transaction","records":146,"bytes":338112}}
 //! {"source":{…}}
 //! {"end":{"summary":{…},"loads":[[start,end,first step],…],"sources":[start,end]}}
@@ -136,6 +136,8 @@ struct StepLine<'a>(
     Vec<u64>,
     /// Links to resources that are there already; those to be searched for have no name.
     Vec<(u32, String)>,
+    /// The two halves of the hash.
+    (u64, u64),
 );
 
 #[derive(Serialize)]
@@ -495,6 +497,11 @@ pub(super) fn read_step(line: &[u8]) -> std::io::Result<Step> {
     Ok(line.owned(LoadId(0), 0))
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+fn halves(hash: u128) -> (u64, u64) {
+    ((hash >> 64) as u64, hash as u64)
+}
+
 impl<'a> StepLine<'a> {
     fn of(step: &'a Step) -> Self {
         let Position {
@@ -527,6 +534,7 @@ impl<'a> StepLine<'a> {
             Cow::Borrowed(&step.action),
             links,
             known,
+            halves(step.hash),
         )
     }
 
@@ -546,6 +554,7 @@ impl<'a> StepLine<'a> {
             action,
             links,
             known,
+            (high, low),
         ) = self;
         let to_steps = links.chunks_exact(2).filter_map(|pair| {
             Some(Link {
@@ -580,6 +589,7 @@ impl<'a> StepLine<'a> {
             full_url: full_url.map(Cow::into_owned),
             action: action.into_owned(),
             links: to_steps.chain(to_resources).collect(),
+            hash: u128::from(high) << 64 | u128::from(low),
         }
     }
 }

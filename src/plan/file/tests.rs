@@ -61,6 +61,7 @@ fn header() -> Header {
         bundle: BundleSettings::default(),
         transactions: Transactions::default(),
         duplicates: Duplicates::default(),
+        settle: None,
         versioned: Versioned::default(),
         known: Vec::new(),
     };
@@ -109,6 +110,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
         full_url: number
             .is_multiple_of(3)
             .then(|| format!("urn:uuid:{number}\"")),
+        hash: 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210 + u128::from(number),
         links: (0..number % 4)
             .map(|reference| Link {
                 reference: u32::try_from(reference).unwrap(),
@@ -164,6 +166,7 @@ fn sources() -> Vec<PlannedSource> {
             fingerprint: Fingerprint {
                 size: u64::MAX,
                 modified: -1,
+                inode: 1,
                 sha256: "ab".repeat(32),
             },
         })
@@ -243,11 +246,11 @@ fn another_version_says_what_to_do() {
     let path = folder.path().join("plan.ndjson");
     write(&path);
     let text = fs_err::read_to_string(&path).unwrap();
-    let later = text.replacen("\"version\":2,", "\"version\":3,", 1);
+    let later = text.replacen("\"version\":3,", "\"version\":9,", 1);
     fs_err::write(&path, later).unwrap();
     let error = Saved::open(&path).unwrap_err().to_string();
     assert!(
-        error.contains("it has version 3, and this Stoker reads version 2; plan again"),
+        error.contains("it has version 9, and this Stoker reads version 3; plan again"),
         "{error}"
     );
 }

@@ -12,8 +12,8 @@ use super::super::{Error, text};
 use crate::{
     event::LoadId,
     manifest::{
-        Auth, BundleChoice, Concurrency, Duplicates, LoadSettings, Missing, SecretPlace, Store,
-        TargetSettings, Transactions, Versioned,
+        Auth, BundleChoice, Concurrency, Duplicates, LoadSettings, Missing, SecretPlace, Settle,
+        Store, TargetSettings, Transactions, Versioned,
     },
     plan::Header,
     record::Interaction,
@@ -126,6 +126,8 @@ struct Load {
     duplicates: Duplicates,
     #[serde(skip_serializing_if = "is_default")]
     versioned: Versioned,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settle: Option<Settle>,
     /// This run first: what it loaded is what the mended records refer to.
     known: Vec<String>,
 }
@@ -312,6 +314,7 @@ fn load(settings: &LoadSettings) -> Load {
         transactions: settings.transactions,
         duplicates: settings.duplicates,
         versioned: settings.versioned,
+        settle: settings.settle,
         known: std::iter::once("..".to_owned())
             .chain(settings.known.iter().map(|path| shown(path)))
             .collect(),
