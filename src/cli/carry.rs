@@ -97,7 +97,8 @@ impl Carry<'_> {
         let printer = self.context.printer;
         for (name, connection) in self.connections {
             if connection.ensure().await? {
-                printer.message(&format!("created the store of target `{name}`"));
+                let message = format!("created the store of target `{name}`");
+                self.watcher.suspend(|| printer.message(&message));
             }
         }
         let mut links = HashMap::new();

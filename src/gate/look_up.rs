@@ -10,7 +10,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict, flow::Failed, verdict,
+    Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict,
+    flow::{Away, Failed},
+    verdict,
+    witness::{self, Testimony},
 };
 
 /// Why a single request brought no answer that can be used.
@@ -21,6 +24,8 @@ pub struct Failure {
     pub what: String,
     /// The request may have reached the store all the same.
     pub may_have_been_sent: bool,
+    /// It says nothing about what was asked for: no other request to the target will fare better.
+    pub ends_run: bool,
     hint: Option<String>,
 }
 
@@ -35,6 +40,7 @@ impl Failure {
             hint: reason.hint(),
             what: reason.to_string(),
             may_have_been_sent: false,
+            ends_run: true,
         }
     }
 
@@ -53,9 +59,19 @@ impl Failure {
         Self {
             what: fault.what.clone(),
             may_have_been_sent: fault.kind.may_have_been_sent(),
+            ends_run: fault.kind == FaultKind::Tls,
             hint: Some(hint.to_owned()),
         }
     }
+}
+
+/// What it means that a server does not find what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// That it is not there.
+    Means,
+    /// Nothing of it can be missing, but the store.
+    Strange,
 }
 
 /// A person waits for these, so a server that cannot be reached is given up soon.
@@ -71,7 +87,8 @@ impl Gate {
         &self,
         make: impl Fn() -> Request<Bytes>,
     ) -> Result<Response<Bytes>, Failure> {
-        self.single(make, Safety::Idempotent, ATTEMPTS).await
+        self.single(make, Safety::Idempotent, Missing::Means, ATTEMPTS)
+            .await
     }
 
     /// Sends a request on whose answer the outcome of a record depends: as [`Gate::look_up`] does, as often as a record
@@ -82,7 +99,23 @@ impl Gate {
     /// When no answer came, or the credentials failed.
     pub async fn ask(&self, make: impl Fn() -> Request<Bytes>) -> Result<Response<Bytes>, Failure> {
         let attempts = std::cmp::max(self.retry.attempts, ATTEMPTS);
-        self.single(make, Safety::Idempotent, attempts).await
+        self.single(make, Safety::Idempotent, Missing::Means, attempts)
+            .await
+    }
+
+    /// Searches, as [`ask`](Self::ask) does. A store that is there has an answer to a search, so one that says that
+    /// it is not found is waited for.
+    ///
+    /// # Errors
+    ///
+    /// When no answer came, or the credentials failed.
+    pub async fn search(
+        &self,
+        make: impl Fn() -> Request<Bytes>,
+    ) -> Result<Response<Bytes>, Failure> {
+        let attempts = std::cmp::max(self.retry.attempts, ATTEMPTS);
+        self.single(make, Safety::Idempotent, Missing::Strange, attempts)
+            .await
     }
 
     /// Sends a request that must not have its effect twice, and returns the last answer.
@@ -94,13 +127,15 @@ impl Gate {
         &self,
         make: impl Fn() -> Request<Bytes>,
     ) -> Result<Response<Bytes>, Failure> {
-        self.single(make, Safety::Once, ATTEMPTS).await
+        self.single(make, Safety::Once, Missing::Means, ATTEMPTS)
+            .await
     }
 
     async fn single(
         &self,
         make: impl Fn() -> Request<Bytes>,
         safety: Safety,
+        missing: Missing,
         most: u32,
     ) -> Result<Response<Bytes>, Failure> {
         let mut backoff = self.backoff();
@@ -109,7 +144,7 @@ impl Gate {
         loop {
             let answer = self.single_attempt(&make).await?;
             // What a target that is down costs is not counted, as for exchanges.
-            attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down(_)));
+            attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {
                 Verdict::Renew if !renewed && self.credentials.refused() => {
@@ -126,10 +161,38 @@ impl Gate {
                     };
                     return Err(Failure::of_fault(&fault));
                 }
+                Verdict::Renew if missing == Missing::Strange => {
+                    return Err(Failure::of_stop(&self.unauthorized().await));
+                }
+                _ if missing == Missing::Strange && self.is_gone(&answer).await? => backoff.wait(),
                 _ => return answer.map_err(|fault| Failure::of_fault(&fault)),
             };
             tokio::time::sleep(after).await;
         }
+    }
+
+    /// Tells whether an answer came from where the store was, and is not any more.
+    async fn is_gone(&self, answer: &Result<Response<Bytes>, Fault>) -> Result<bool, Failure> {
+        let sent = Instant::now();
+        match answer {
+            Ok(response) if witness::is_in_question(response.status().as_u16()) => {}
+            _ => return Ok(false),
+        }
+        let Testimony::Gone(what) = self.testimony(sent).await else {
+            return Ok(false);
+        };
+        let failed = Failed {
+            level: 0,
+            sent,
+            after: None,
+            is_first: true,
+            away: Some(Away::Store),
+            may_be_quota: false,
+            what,
+        };
+        self.gatekeeper
+            .failed(failed)
+            .map_err(|reason| Failure::of_stop(&reason))
     }
 
     /// Makes one attempt. It waits for the target like everything else, but only a lost or a new connection is told to
@@ -152,6 +215,7 @@ impl Gate {
                 .map_err(|error| Failure {
                     what: error.what,
                     may_have_been_sent: false,
+                    ends_run: true,
                     hint: error.hint,
                 })?;
             let bytes = request.body().len() as u64;
@@ -166,14 +230,14 @@ impl Gate {
             let sent = Instant::now();
             let answer = self.transport.call(request).await;
             match &answer {
-                Ok(_) => self.gatekeeper.reached(),
+                Ok(response) => self.gatekeeper.reached(response.status().is_success()),
                 Err(fault) if fault.kind == FaultKind::Connect => {
                     let failed = Failed {
                         level: 0,
                         sent,
                         after: None,
                         is_first: true,
-                        is_unreachable: true,
+                        away: Some(Away::Target),
                         may_be_quota: false,
                         what: fault.what.clone(),
                     };

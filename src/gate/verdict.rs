@@ -70,12 +70,22 @@ pub enum StopReason {
         what: String,
     },
     /// The target cannot be reached.
-    #[error("the target has been down for {}: {what}", display_duration(*down))]
+    #[error("down for {}: {what}", display_duration(*down))]
     TargetDown {
         /// What the last attempt met.
         what: String,
         /// For how long.
         down: Duration,
+    },
+    /// Everything is refused for who sends it, or sent elsewhere.
+    #[error(
+        "the server refused {requests} requests in a row with {status}, and let none through between them"
+    )]
+    ShutOut {
+        /// The status.
+        status: u16,
+        /// How many requests.
+        requests: u32,
     },
     /// The request cannot be made.
     #[error("{what}")]
@@ -99,7 +109,18 @@ impl StopReason {
                 "check the server's certificate; `tls: { ca: FILE }` trusts a private authority"
             }
             Self::TargetDown { .. } => {
-                "check the address and that the server runs, then load again; `give_up_after` waits longer"
+                "check the address, that the server runs, and that the store is there for these credentials; then \
+                 `stoker resume` goes on. `give_up_after` waits longer"
+            }
+            Self::ShutOut {
+                status: 300..=399, ..
+            } => {
+                "redirects are not followed: see that no login page or proxy stands before the server, or write the \
+                 address that it leads to as the target's address; then `stoker resume` goes on"
+            }
+            Self::ShutOut { .. } => {
+                "the credentials may lack the right to write, or have lost it; on Google Cloud it is that of \
+                 roles/healthcare.fhirResourceEditor. Then `stoker resume` goes on; the records that were refused are in rejected/"
             }
             Self::Request { .. } => {
                 "check that the files have not changed since they were planned, then load again"

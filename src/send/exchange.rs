@@ -295,6 +295,19 @@ impl<'a> Batch<'a> {
         conclusion.may_have_been_sent && self.safety() == Safety::Once
     }
 
+    /// What was sent may have been taken, and nobody can tell.
+    fn not_understood(&mut self) -> Verdict {
+        self.doubt = true;
+        if self.safety() == Safety::Once {
+            Verdict::Unknown
+        } else {
+            Verdict::Again {
+                after: None,
+                brake: false,
+            }
+        }
+    }
+
     /// Returns which records must not be sent twice. Those that go together share their fate.
     fn doubtful_records(&self) -> Vec<u64> {
         let is_once = |step: &&Step| {
@@ -318,14 +331,7 @@ impl<'a> Batch<'a> {
             Ok(answers) => answers,
             Err(why) => {
                 self.last.fault = Some(why);
-                return if self.safety() == Safety::Once {
-                    Verdict::Unknown
-                } else {
-                    Verdict::Again {
-                        after: None,
-                        brake: false,
-                    }
-                };
+                return self.not_understood();
             }
         };
         let attempted = Attempted {
@@ -488,7 +494,7 @@ impl Exchange for Batch<'_> {
                         self.last.fault = Some(format!(
                             "the answer ({status}) is none of FHIR's: a proxy or a login page may have come between"
                         ));
-                        return Verdict::Unknown;
+                        return self.not_understood();
                     }
                     (Verdict::Done, None) => {
                         let attempted = Attempted {

@@ -283,8 +283,7 @@ impl Load {
                 biased;
                 conclusion = self.link.gate.carry(&mut batch) => {
                     if let Verdict::Stop(reason) = &conclusion.verdict {
-                        let hint = reason.hint();
-                        self.setup.stop.end(Ending::Target, &reason.to_string(), hint);
+                        self.end(&reason.to_string(), reason.hint());
                     }
                     if let Some(refused) = batch.refused_whole(&conclusion) {
                         settled.extend(apart.take(refused, bundle, &mut queue));
@@ -319,6 +318,12 @@ impl Load {
         compare::unchanged(&self.link, &work)
             .await
             .map_or(Err(work), |settled| Ok(vec![settled]))
+    }
+
+    /// Ends the run because of its target.
+    pub(super) fn end(&self, reason: &str, hint: Option<String>) {
+        let reason = format!("target `{}`: {reason}", self.settings.target);
+        self.setup.stop.end(Ending::Target, &reason, hint);
     }
 
     /// Ends the run when more records have failed than the manifest allows.

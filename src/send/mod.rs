@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{sync::watch, task::JoinSet};
@@ -90,6 +91,24 @@ pub struct Setup {
     /// Figures that the tally and the stop rule read.
     pub counts: Arc<Counts>,
 }
+
+impl Setup {
+    /// Tells those who watch how sending goes, target by target in the order of the plan.
+    fn observe_targets(&self) {
+        for target in &self.plan.header.targets {
+            let name = &target.settings.name;
+            if let Some(link) = self.links.get(name) {
+                self.observe.observe(&Event::Target {
+                    name: name.clone(),
+                    state: link.gate.state(),
+                });
+            }
+        }
+    }
+}
+
+/// How often it is looked how sending goes: as smooth as a person can read.
+const SAMPLE: Duration = Duration::from_millis(250);
 
 /// Why a run cannot go on. A rejected record is no such reason.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -174,13 +193,28 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         });
     }
     let mut first_error = None;
-    while let Some(joined) = running.join_next().await {
-        let ended = joined.unwrap_or_else(|e| Err(Error::Plan(format!("a task failed: {e}"))));
-        if let Err(error) = ended {
-            setup.stop.fail();
-            first_error.get_or_insert(error);
+    let mut is_stopping = false;
+    let mut sample = tokio::time::interval(SAMPLE);
+    loop {
+        tokio::select! {
+            joined = running.join_next() => {
+                let Some(joined) = joined else { break };
+                let ended =
+                    joined.unwrap_or_else(|e| Err(Error::Plan(format!("a task failed: {e}"))));
+                if let Err(error) = ended {
+                    setup.stop.fail();
+                    first_error.get_or_insert(error);
+                }
+            }
+            _ = sample.tick() => setup.observe_targets(),
+            () = setup.stop.stopping(), if !is_stopping => {
+                is_stopping = true;
+                let reason = setup.stop.ended().reason.unwrap_or_else(|| "an error".to_owned());
+                setup.observe.observe(&Event::Stopping { reason });
+            }
         }
     }
+    setup.observe_targets();
     setup.observe.observe(&Event::Finished);
     match first_error {
         Some(error) => Err(error),

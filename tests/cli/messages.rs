@@ -177,8 +177,8 @@ fn an_expired_token_is_told_from_a_missing_one() {
     hint: check `auth`; a token may have expired
     ");
     insta::assert_snapshot!(said(&server, &server.fhir()), @"
-    error: target `t`: the server does not accept the credentials (401)
-    hint: check `auth`; a token may have expired
+    error: target `t`: the server asks for credentials (401)
+    hint: the target names no credentials; give it some, as with `auth: { bearer: { env: TOKEN } }`
     ");
 }
 

@@ -2,6 +2,7 @@
 
 mod bed;
 mod examples;
+mod gone;
 mod graph;
 mod history;
 mod load;

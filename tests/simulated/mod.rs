@@ -3,6 +3,7 @@
 mod attempts;
 mod crash;
 mod fhir_store;
+mod gone;
 mod lookups;
 mod pacing;
 mod pipeline;
