@@ -40,6 +40,7 @@ mod feed;
 mod held;
 mod load;
 pub mod online;
+mod outbox;
 mod precedence;
 mod rehearse;
 mod request;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Error, Setup, precedence::Precedence};
 use crate::{
@@ -23,6 +23,8 @@ pub(super) struct Told {
     pub(super) own_id: Option<String>,
     /// Its position, or that of the record that kept it from arriving, where it did not.
     pub(super) cause: Option<Arc<str>>,
+    /// Held until it is written down.
+    pub(super) intent: Option<OwnedSemaphorePermit>,
 }
 
 /// Writes down what became of records, as many together as have come, and tells those who watch and those who wait.
@@ -36,7 +38,9 @@ pub(super) async fn settle_all(
     while settled.recv_many(&mut batch, SETTLED_TOGETHER).await > 0 {
         let mut settlements = Vec::with_capacity(batch.len());
         let mut told = Vec::with_capacity(batch.len());
+        let mut intents = Vec::new();
         for told_of in batch.drain(..).flatten() {
+            intents.extend(told_of.intent);
             let line = &told_of.settlement.line;
             let id = line.id.clone();
             told.push((
@@ -52,6 +56,7 @@ pub(super) async fn settle_all(
             setup.stop.fail();
             return Err(error.into());
         }
+        drop(intents);
         for (record, outcome, bytes, resource, cause) in told {
             setup.observe.observe(&Event::Settled {
                 load,
