@@ -36,6 +36,10 @@ const HARMLESS: &[&str] = &["a little slow", "capacity", "quota"];
 /// The server that goes away cuts what is in flight, as many as its capacity lets in.
 const CUT_AT_ONCE: u64 = 64;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no `cli` that reads the environment for them"
+)]
 fn records() -> u64 {
     let set = std::env::var("STOKER_MIXED_RECORDS").ok();
     set.map_or(300, |text| text.parse().unwrap())
