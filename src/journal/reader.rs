@@ -38,11 +38,14 @@ pub enum Fate {
     Untouched,
     /// It was about to be sent, and no more is known.
     Intended,
+    /// The store holds it without the references that close its cycle; they are still to come.
+    Standing(SettleLine),
     /// It was settled.
     Settled(SettleLine),
 }
 
-/// Per record: 0 nothing, 1 intended, otherwise 2 + the offset of its last `settle` line.
+/// Per record: 0 nothing, 1 intended, otherwise 2 + twice the offset of its last `settle` line, and 1 more where that
+/// says that the record stands in the store and is not whole yet.
 ///
 /// Kept in pages, so that neither growing nor a damaged line that names a record far beyond the plan takes more
 /// memory than the records that were named: 8 bytes each where they are dense.
@@ -88,6 +91,11 @@ impl Marks {
 const NOTHING: u64 = 0;
 const INTENDED: u64 = 1;
 const FIRST_OFFSET: u64 = 2;
+const STANDING: u64 = 1;
+
+fn is_standing(mark: u64) -> bool {
+    mark >= FIRST_OFFSET && (mark - FIRST_OFFSET) % 2 == STANDING
+}
 
 /// Reads a journal. A torn tail is ignored; any other line that cannot be read is an error.
 pub fn read(path: &Path) -> Result<History, Error> {
@@ -156,11 +164,14 @@ impl History {
                 }
             }
             Line::Settle(settled) => {
-                *self.marks.slot(settled.record) = if settled.outcome == Outcome::Pending {
-                    NOTHING
-                } else {
-                    FIRST_OFFSET + offset
-                };
+                let mark = self.marks.slot(settled.record);
+                match (settled.outcome, settled.id) {
+                    (Outcome::Pending, Some(_)) => *mark = FIRST_OFFSET + offset * 2 + STANDING,
+                    // Its second request was not made; its first has been all the same.
+                    (Outcome::Pending, None) if is_standing(*mark) => {}
+                    (Outcome::Pending, None) => *mark = NOTHING,
+                    _ => *mark = FIRST_OFFSET + offset * 2,
+                }
             }
             Line::Tally(tally) => {
                 self.tallies.insert(tally.session, tally);
@@ -171,7 +182,13 @@ impl History {
 
     /// Tells whether a record has been settled.
     pub fn is_settled(&self, record: u64) -> bool {
-        self.mark_of(record) >= FIRST_OFFSET
+        let mark = self.mark_of(record);
+        mark >= FIRST_OFFSET && !is_standing(mark)
+    }
+
+    /// Tells whether the store holds a record without the references that close its cycle.
+    pub fn is_standing(&self, record: u64) -> bool {
+        is_standing(self.mark_of(record))
     }
 
     /// Tells whether a record was about to be sent and no more is known.
@@ -196,10 +213,11 @@ impl History {
 
     /// Returns what the journal says of a record.
     pub fn fate(&self, record: u64) -> Result<Fate, Error> {
-        let offset = match self.mark_of(record) {
+        let mark = self.mark_of(record);
+        let offset = match mark {
             NOTHING => return Ok(Fate::Untouched),
             INTENDED => return Ok(Fate::Intended),
-            mark => mark - FIRST_OFFSET,
+            mark => (mark - FIRST_OFFSET) / 2,
         };
         let line = self.line_at(offset).map_err(|why| Error {
             what: "cannot read the journal",
@@ -207,6 +225,7 @@ impl History {
             why,
         })?;
         match line {
+            Line::Settle(settled) if is_standing(mark) => Ok(Fate::Standing(settled)),
             Line::Settle(settled) => Ok(Fate::Settled(settled)),
             _ => Ok(Fate::Untouched),
         }

@@ -90,6 +90,7 @@ impl<'a> Batch<'a> {
             bodies,
             permits,
             blocked: _,
+            stands: _,
         } = work;
         Self {
             steps,

@@ -30,6 +30,7 @@ use super::{
     precedence::Precedence,
     settle::{self, Attempted},
     settler::{Told, settle_all},
+    two_steps::{self, TwoSteps},
 };
 use crate::{
     event::LoadId,
@@ -213,12 +214,16 @@ impl Load {
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
         let blocked = work.blocked.clone();
+        let two = TwoSteps::of(&work);
         let mut sent: HashMap<u64, Sent> = work
             .steps
             .iter()
             .map(|step| (step.number, self.sent(step)))
             .collect();
-        let settlements = self.send(work, intended, ready).await?;
+        let mut settlements = self.send(work, intended, ready).await?;
+        for settlement in &mut settlements {
+            two.adjust(&mut settlement.line);
+        }
         if settlements.is_empty() {
             return Ok(());
         }
@@ -353,7 +358,8 @@ impl Load {
         if !self.settings.compare || !is_update {
             return Err(work);
         }
-        compare::unchanged(&self.link, &work)
+        let whole = two_steps::whole(&self.dresser, &work);
+        compare::unchanged(&self.link, &work, whole.as_deref())
             .await
             .map_or(Err(work), |settled| Ok(vec![settled]))
     }

@@ -26,7 +26,7 @@ use crate::{
     target::fhir::Requests,
 };
 use dress::Dresser;
-use precedence::Precedence;
+use precedence::{Precedence, Stood};
 
 mod apart;
 mod compare;
@@ -43,6 +43,7 @@ mod resolve;
 mod settle;
 mod settler;
 mod stop;
+mod two_steps;
 
 pub use counts::Counts;
 pub use rehearse::{Rehearsed, rehearse};
@@ -96,6 +97,12 @@ impl Earlier {
         self.history
             .as_ref()
             .is_some_and(|history| history.is_settled(record))
+    }
+
+    fn is_standing(&self, record: u64) -> bool {
+        self.history
+            .as_ref()
+            .is_some_and(|history| history.is_standing(record))
     }
 
     fn is_interrupted(&self, record: u64) -> bool {
@@ -224,11 +231,17 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
             let Entry::Step(step) = entry.map_err(|e| Error::Plan(e.to_string()))? else {
                 continue;
             };
-            let Fate::Settled(line) = history.fate(step.number)? else {
-                continue;
+            let line = match history.fate(step.number)? {
+                Fate::Settled(line) => line,
+                Fate::Standing(line) => {
+                    let stood = Stood::of(&line);
+                    precedence.stands(step.number, &step.kind, &line.id.unwrap_or_default(), stood);
+                    continue;
+                }
+                Fate::Untouched | Fate::Intended => continue,
             };
-            let id = line.id.or(step.id);
-            if let Some(id) = id.filter(|_| line.outcome.is_well()) {
+            // What has an id is there, even if its second request was refused.
+            if let Some(id) = line.id.or(step.id.filter(|_| line.outcome.is_well())) {
                 precedence.arrived(step.number, &step.kind, &id);
             } else {
                 let file = plan.source_name(step.position.source);

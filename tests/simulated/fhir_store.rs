@@ -24,6 +24,8 @@ pub(super) struct Manners {
     pub(super) names: bool,
     /// How many of a hundred requests meet trouble that has no effect.
     pub(super) trouble: u32,
+    /// It executes transactions.
+    pub(super) transactions: bool,
 }
 
 #[derive(Debug)]
@@ -250,7 +252,9 @@ impl FhirStore {
             );
         }
         let entries = body["entry"].as_array().unwrap();
-        let done = if body["type"] == "transaction" {
+        let done = if body["type"] == "transaction" && !self.manners.transactions {
+            return Ok(answer(400, &json!({})));
+        } else if body["type"] == "transaction" {
             match held.all(entries, &self.manners) {
                 Err((at, refused)) => {
                     let at = self.manners.names.then_some(at);

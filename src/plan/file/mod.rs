@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"header":{…}}
-//! {"step":[source,index,line,entry,start,length,body start,body length,type,id,fullUrl,action,links,known links]}
+//! {"step":[source,index,line,entry,start,length,body start,body length,type,id,fullUrl,action,links,known links,late]}
 //! {"group":{"id":0,"bundle":"transaction","records":146,"bytes":338112}}
 //! {"source":{…}}
 //! {"end":{"summary":{…},"loads":[[start,end,first step],…],"sources":[start,end]}}
@@ -136,6 +136,8 @@ struct StepLine<'a>(
     Vec<u64>,
     /// Links to resources that are there already; those to be searched for have no name.
     Vec<(u32, String)>,
+    /// The references, of those to steps, that come with a second request.
+    Vec<u32>,
 );
 
 #[derive(Serialize)]
@@ -504,8 +506,9 @@ impl<'a> StepLine<'a> {
             entry,
             span,
         } = step.position;
-        let (mut links, mut known) = (Vec::new(), Vec::new());
+        let (mut links, mut known, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for link in &step.links {
+            late.extend(link.late.then_some(link.reference));
             match &link.to {
                 To::Step(to) => links.extend([u64::from(link.reference), *to]),
                 To::Resource(to) => known.push((link.reference, to.clone())),
@@ -527,6 +530,7 @@ impl<'a> StepLine<'a> {
             Cow::Borrowed(&step.action),
             links,
             known,
+            late,
         )
     }
 
@@ -546,11 +550,14 @@ impl<'a> StepLine<'a> {
             action,
             links,
             known,
+            late,
         ) = self;
         let to_steps = links.chunks_exact(2).filter_map(|pair| {
+            let reference = u32::try_from(*pair.first()?).ok()?;
             Some(Link {
-                reference: u32::try_from(*pair.first()?).ok()?,
+                reference,
                 to: To::Step(*pair.last()?),
+                late: late.contains(&reference),
             })
         });
         let to_resources = known.into_iter().map(|(reference, to)| Link {
@@ -560,6 +567,7 @@ impl<'a> StepLine<'a> {
             } else {
                 To::Resource(to)
             },
+            late: false,
         });
         Step {
             number,

@@ -117,6 +117,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
                     1 => To::Resource("Patient/\"p".to_owned()),
                     _ => To::Search,
                 },
+                late: reference == 0 && number.is_multiple_of(3),
             })
             .collect(),
         action,
