@@ -352,6 +352,7 @@ fn whatever_the_graph_a_target_without_transactions_gets_it() {
 }
 
 fn every_graph(transactions: bool) {
+    let mut in_two_steps = 0;
     for seed in 0..400 {
         let mut random = SmallRng::seed_from_u64(seed);
         let case = case(&mut random, transactions);
@@ -364,10 +365,15 @@ fn every_graph(transactions: bool) {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let ran = runtime.block_on(run(&case, seed, folder.path()));
             check(&case, &ran);
+            ran.saved.summary.loads[0].two_steps
         }));
-        if let Err(panic) = result {
-            eprintln!("seed {seed}: {case:#?}");
-            std::panic::resume_unwind(panic);
+        match result {
+            Ok(two_steps) => in_two_steps += two_steps,
+            Err(panic) => {
+                eprintln!("seed {seed}: {case:#?}");
+                std::panic::resume_unwind(panic);
+            }
         }
     }
+    assert_eq!(in_two_steps > 0, !transactions);
 }
