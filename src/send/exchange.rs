@@ -111,6 +111,7 @@ impl<'a> Batch<'a> {
             bodies,
             permits,
             blocked: _,
+            stands: _,
         } = work;
         Self {
             steps,

@@ -27,6 +27,7 @@ use super::{
     precedence::Precedence,
     settle::{self, Attempted},
     settler::{Told, settle_all},
+    two_steps,
 };
 use crate::{
     event::LoadId,
@@ -269,7 +270,8 @@ impl Load {
         if !self.settings.compare || !is_update {
             return Err(work);
         }
-        compare::unchanged(&self.link, &work)
+        let whole = two_steps::whole(&self.dresser, &work);
+        compare::unchanged(&self.link, &work, whole.as_deref())
             .await
             .map_or(Err(work), |settled| Ok(vec![settled]))
     }

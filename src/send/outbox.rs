@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{feed::Work, load::Load, settler::Told};
+use super::{feed::Work, load::Load, settler::Told, two_steps::TwoSteps};
 use crate::{journal::Settlement, plan::Step, record::Interaction};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -20,6 +20,7 @@ pub(super) struct Outbox<'a> {
     sent: HashMap<u64, Sent>,
     /// What kept them from being sent, by its position.
     blocked: Option<Arc<str>>,
+    two: TwoSteps,
 }
 
 impl<'a> Outbox<'a> {
@@ -29,17 +30,21 @@ impl<'a> Outbox<'a> {
             load,
             sent: sent.map(|step| (step.number, load.sent(step))).collect(),
             blocked: work.blocked.clone(),
+            two: TwoSteps::of(work),
         }
     }
 
     /// Hands settlements over; the intent is let go when they are written down.
     pub(super) async fn tell(
         &mut self,
-        settlements: Vec<Settlement>,
+        mut settlements: Vec<Settlement>,
         intent: Option<OwnedSemaphorePermit>,
     ) {
         if settlements.is_empty() {
             return;
+        }
+        for settlement in &mut settlements {
+            self.two.adjust(&mut settlement.line);
         }
         self.load.count_failures(&settlements);
         let told = settlements.into_iter().filter_map(|settlement| {

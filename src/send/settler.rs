@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Error, Setup, precedence::Precedence};
+use super::{
+    Error, Setup,
+    precedence::{Precedence, Stood},
+};
 use crate::{
     event::{Event, LoadId},
     journal::Settlement,
@@ -43,8 +46,10 @@ pub(super) async fn settle_all(
             intents.extend(told_of.intent);
             let line = &told_of.settlement.line;
             let id = line.id.clone();
+            let stood = (line.outcome == Outcome::Pending && id.is_some()).then(|| Stood::of(line));
             told.push((
                 line.record,
+                stood,
                 line.outcome,
                 told_of.bytes,
                 id.or(told_of.own_id).map(|id| (told_of.kind, id)),
@@ -57,7 +62,13 @@ pub(super) async fn settle_all(
             return Err(error.into());
         }
         drop(intents);
-        for (record, outcome, bytes, resource, cause) in told {
+        for (record, stood, outcome, bytes, resource, cause) in told {
+            if let (Some(stood), Some((kind, id)), Some(precedence)) =
+                (stood, &resource, &precedence)
+            {
+                precedence.stands(record, kind, id, stood);
+                continue;
+            }
             setup.observe.observe(&Event::Settled {
                 load,
                 outcome,
