@@ -315,7 +315,7 @@ fn before(
             tag: others.or(tag),
         }),
         // It is there, and not whole: found by its tag, it is made so.
-        Fate::Standing(_) => once.then(|| Before::Doubtful {
+        Fate::Standing(_) => once.then_some(Before::Doubtful {
             since: Timestamp::UNIX_EPOCH,
             tag,
         }),

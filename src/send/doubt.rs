@@ -77,7 +77,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often an index that lags is asked again, and after which pause: Google's usually needs seconds.
 const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
 
-/// How often records that were proved not to have arrived are sent anew, each time losing their answer.
+/// How often records that were proved not to have arrived are sent anew, losing their answer each time in a row.
 pub(super) const ROUNDS: u32 = 8;
 
 impl Load {
@@ -163,7 +163,8 @@ impl Load {
                     settled.push(*settlement);
                     continue;
                 }
-                Some(Proof::Absent) | None if may_send => {
+                // What may be repeated has been, as often as it may.
+                Some(Proof::Absent) | None if may_send && !is_repeatable(&step) => {
                     again.push(step);
                     continue;
                 }
@@ -417,6 +418,11 @@ fn together(steps: &[Step], proofs: &mut [Option<Proof>]) {
             _ => {}
         }
     }
+}
+
+fn is_repeatable(step: &Step) -> bool {
+    let interaction = step.action.interaction();
+    interaction.is_some_and(Interaction::is_idempotent)
 }
 
 fn unasked(failure: &Failure) -> Proof {

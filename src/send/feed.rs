@@ -231,7 +231,7 @@ impl Feeding<'_> {
             blocked: None,
             stands: None,
         };
-        if group.is_some() || self.goes_alone(&mut work) {
+        if group.is_some() || Self::goes_alone(&mut work) {
             self.push(work);
         } else {
             self.fill(work);
@@ -249,7 +249,7 @@ impl Feeding<'_> {
     }
 
     /// Tells whether a record travels by itself: what comes in two steps does.
-    fn goes_alone(&self, work: &mut Work) -> bool {
+    fn goes_alone(work: &mut Work) -> bool {
         let goes_alone = work.steps.iter().any(Step::is_in_two_steps);
         if goes_alone {
             let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));

@@ -250,6 +250,8 @@ impl Load {
                         outbox.tell(known, then).await;
                         queue.extend(again);
                         rounds += 1;
+                    } else {
+                        rounds = 0;
                     }
                 }
                 () = abandoned(&self.setup.stop, &on_wire) => {

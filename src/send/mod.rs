@@ -249,14 +249,13 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
             };
             let line = match history.fate(step.number)? {
                 Fate::Settled(line) if setup.earlier.is_settled(step.number) => line,
-                // It is tried once more.
-                Fate::Settled(_) => continue,
                 Fate::Standing(line) => {
                     let stood = Stood::of(&line);
                     precedence.stands(step.number, &step.kind, &line.id.unwrap_or_default(), stood);
                     continue;
                 }
-                Fate::Untouched | Fate::Intended(_) => continue,
+                // The last is one that is tried once more.
+                Fate::Untouched | Fate::Intended(_) | Fate::Settled(_) => continue,
             };
             // What has an id is there, even if its second request was refused.
             if let Some(id) = line.id.or(step.id.filter(|_| line.outcome.is_well())) {
