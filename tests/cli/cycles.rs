@@ -52,7 +52,7 @@ impl Door {
         assert!(!String::from_utf8_lossy(&body).contains(r#""type":"transaction""#));
         self.seen.lock().unwrap().push(request.clone());
         if request.starts_with("PUT") && self.holds_updates.load(Ordering::Acquire) {
-            thread::sleep(Duration::from_secs(60));
+            thread::sleep(Duration::from_mins(1));
             return None;
         }
         if request.starts_with("PUT") && self.refuses_updates.load(Ordering::Acquire) {
@@ -103,7 +103,7 @@ fn message(stream: &mut BufReader<TcpStream>) -> Option<(String, String, Vec<u8>
     if first.starts_with("HTTP") {
         head = head.replace("content-length", "x-length");
     } else if length > 0 {
-        head.push_str(&format!("Content-Length: {length}\r\n"));
+        head += &format!("Content-Length: {length}\r\n");
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
