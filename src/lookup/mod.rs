@@ -49,7 +49,7 @@ pub async fn one(
     if query.trim_matches('&').is_empty() {
         return Ok(Matches::Several);
     }
-    let response = gate.search(|| requests.search(kind, query)).await?;
+    let response = gate.ask(|| requests.search(kind, query)).await?;
     Ok(match response.status().as_u16() {
         200 => read(kind, response.body()),
         status => Matches::Refused(status),

@@ -319,12 +319,7 @@ impl Load {
     /// Tells whether a resource is a record of ours.
     async fn compare_found(&self, step: &Step, doubt: &Doubt, body: &Bytes, id: &str) -> Proof {
         let requests = &self.link.requests;
-        let read = match self
-            .link
-            .gate
-            .look_up(|| requests.read(&step.kind, id))
-            .await
-        {
+        let read = match self.link.gate.ask(|| requests.read(&step.kind, id)).await {
             Ok(read) => read,
             Err(failure) => return unasked(&failure),
         };

@@ -48,6 +48,7 @@ pub(super) struct Batch<'a> {
     permits: Vec<BytePermit>,
     settled: Vec<Settlement>,
     attempts: u32,
+    origin: &'a Load,
     load: LoadId,
     settings: Arc<LoadSettings>,
     requests: &'a Requests,
@@ -117,6 +118,7 @@ impl<'a> Batch<'a> {
             permits,
             settled: Vec::new(),
             attempts: 0,
+            origin: load,
             load: load.id,
             settings: Arc::clone(&load.settings),
             requests: &load.link.requests,
@@ -341,17 +343,17 @@ impl<'a> Batch<'a> {
             std::mem::take(&mut self.bodies),
         );
         let (mut brake, mut is_again) = (false, false);
+        let mut done = Vec::new();
         for ((step, body), answer) in steps.into_iter().zip(bodies).zip(answers) {
             let interaction = step.action.interaction().unwrap_or(Interaction::Create);
             let outcome = Bytes::from(answer.outcome.unwrap_or_default());
             match verdict::of_status(safety_of(interaction), answer.status) {
-                Verdict::Done => self.settled.push(settle::accepted(
-                    step.number,
-                    interaction,
-                    answer.status,
-                    answer.accepted,
-                    attempted,
-                )),
+                Verdict::Done => {
+                    let (status, accepted) = (answer.status, answer.accepted);
+                    let settled =
+                        settle::accepted(step.number, interaction, status, accepted, attempted);
+                    done.push((settled, step));
+                }
                 Verdict::Again { brake: asked, .. } | Verdict::Partial { brake: asked, .. }
                     if self.bundle == Some(BundleType::Batch) =>
                 {
@@ -369,15 +371,18 @@ impl<'a> Batch<'a> {
                     self.last.status = Some(answer.status);
                     self.doubtful.push(step);
                 }
-                _ => self.settled.push(settle::rejected(
-                    step.number,
-                    answer.status,
-                    &outcome,
-                    attempted,
-                    None,
-                )),
+                _ => {
+                    let status = answer.status;
+                    let settled = settle::rejected(step.number, status, &outcome, attempted, None);
+                    done.push((settled, step));
+                }
             }
         }
+        if is_again {
+            done = self.origin.hand_over(done);
+        }
+        self.settled
+            .extend(done.into_iter().map(|(settled, _)| settled));
         if is_again {
             Verdict::Partial { after: None, brake }
         } else {

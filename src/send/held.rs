@@ -325,7 +325,7 @@ impl Asked<'_> {
             failure,
         };
         let (gate, requests) = (&self.link.gate, &self.link.requests);
-        let read = gate.look_up(|| requests.read(&loaded.kind, &loaded.id));
+        let read = gate.ask(|| requests.read(&loaded.kind, &loaded.id));
         let read = read.await.map_err(fail)?;
         if read.status() != http::StatusCode::OK {
             return Ok(false);

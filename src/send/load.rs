@@ -191,20 +191,33 @@ impl Load {
             .into_iter()
             .filter_map(|settlement| {
                 let sent = sent.remove(&settlement.line.record)?;
-                let cause = (!settlement.line.outcome.is_well())
-                    .then(|| blocked.clone().unwrap_or_else(|| sent.place.into()));
-                Some(Told {
-                    settlement,
-                    bytes: sent.bytes,
-                    kind: sent.kind,
-                    own_id: sent.own_id,
-                    cause,
-                })
+                Some(told(settlement, sent, blocked.as_ref()))
             })
             .collect();
         // Nobody takes it only when the journal has failed, and that is reported where it happened.
         let _ = self.settler.send(told).await;
         Ok(())
+    }
+
+    /// Hands over what became of the records of a Bundle of which others are still to be tried: what is done is written
+    /// down, and others need not wait for it. Returns what has to wait, because there is too much at the moment.
+    pub(super) fn hand_over(&self, done: Vec<(Settlement, Step)>) -> Vec<(Settlement, Step)> {
+        if done.is_empty() {
+            return done;
+        }
+        let Ok(permit) = self.settler.try_reserve() else {
+            return done;
+        };
+        let (settlements, told) = done
+            .into_iter()
+            .map(|(settlement, step)| {
+                let sent = self.sent(&step);
+                (settlement.clone(), told(settlement, sent, None))
+            })
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        self.count_failures(&settlements);
+        permit.send(told);
+        Vec::new()
     }
 
     pub(super) fn sent(&self, step: &Step) -> Sent {
@@ -334,6 +347,18 @@ impl Load {
             let hint = "mend the records in rejected/, or raise `max_errors`".to_owned();
             self.setup.stop.end(Ending::MaxErrors, &reason, Some(hint));
         }
+    }
+}
+
+fn told(settlement: Settlement, sent: Sent, blocked: Option<&Arc<str>>) -> Told {
+    let cause = (!settlement.line.outcome.is_well())
+        .then(|| blocked.cloned().unwrap_or_else(|| sent.place.into()));
+    Told {
+        settlement,
+        bytes: sent.bytes,
+        kind: sent.kind,
+        own_id: sent.own_id,
+        cause,
     }
 }
 

@@ -4,6 +4,7 @@ mod bed;
 mod examples;
 mod gone;
 mod graph;
+mod history;
 mod load;
 mod messages;
 mod online;

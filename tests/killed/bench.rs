@@ -149,41 +149,33 @@ pub(super) fn load(records: &Records, load: &str, when: Option<When>) -> Left {
         .stderr(fs::File::create(folder.join("stderr")).unwrap().into_file())
         .spawn()
         .unwrap();
-    match when {
-        Some(when) => kill(&mut child, folder, &proxy, when),
-        None => {
-            let ended = child.wait().unwrap();
-            let said = fs::read_to_string(folder.join("stderr")).unwrap();
-            assert!(matches!(ended.code(), Some(0 | 1)), "{ended}: {said}");
-        }
+    if let Some(when) = when {
+        kill(&mut child, folder, &proxy, when);
+    } else {
+        let ended = child.wait().unwrap();
+        let said = fs::read_to_string(folder.join("stderr")).unwrap();
+        assert!(matches!(ended.code(), Some(0 | 1)), "{ended}: {said}");
     }
     proxy.let_pass();
     for _ in 0..10 {
-        let report = match journal(folder) {
-            Some(run) => {
-                let run = run.to_str().unwrap();
-                let resume = ["resume", run, "--progress", "none"];
-                let arguments: &[&str] = if when.is_some() {
-                    &resume
-                } else {
-                    &["report", run]
-                };
-                let ran = stoker(folder, arguments).output().unwrap();
-                let code = ran.status.code();
-                assert!(
-                    matches!(code, Some(0 | 1)),
-                    "{code:?}: {}",
-                    String::from_utf8_lossy(&ran.stderr)
-                );
-                fs::read_to_string(Path::new(run).join("report.json")).ok()
-            }
+        let Some(run) = journal(folder) else {
             // Killed before there was a run.
-            None => {
-                let ran = stoker(folder, &arguments).output().unwrap();
-                assert!(ran.status.success());
-                None
-            }
+            let ran = stoker(folder, &arguments).output().unwrap();
+            assert!(matches!(ran.status.code(), Some(0 | 1)));
+            continue;
         };
+        let run = run.to_str().unwrap();
+        let resume = ["resume", run, "--progress", "none"];
+        let arguments: &[&str] = if when.is_some() {
+            &resume
+        } else {
+            &["report", run]
+        };
+        let ran = stoker(folder, arguments).output().unwrap();
+        let code = ran.status.code();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(matches!(code, Some(0 | 1)), "{code:?}: {said}");
+        let report = fs::read_to_string(Path::new(run).join("report.json")).ok();
         let Some(report) = report else { continue };
         let report: Value = serde_json::from_str(&report).unwrap();
         if report["outcomes"]["pending"] == 0 {

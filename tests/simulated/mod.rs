@@ -1,6 +1,7 @@
 //! Whole layers in virtual time, against stores in memory, over many seeds.
 
 mod attempts;
+mod crash;
 mod fhir_store;
 mod gone;
 mod lookups;
