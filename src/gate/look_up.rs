@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict,
+    carry::Renewals,
     flow::{Away, Failed},
     verdict,
     witness::{self, Testimony},
@@ -115,7 +116,7 @@ impl Gate {
         weight: Weight,
     ) -> Result<Response<Bytes>, Failure> {
         let mut backoff = self.backoff();
-        let mut renewed = false;
+        let mut renewals = Renewals::default();
         let mut attempts = 0;
         let most = match weight {
             Weight::Person => ATTEMPTS,
@@ -127,9 +128,12 @@ impl Gate {
             attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {
-                Verdict::Renew if !renewed && self.credentials.refused() => {
-                    renewed = true;
-                    Duration::ZERO
+                Verdict::Renew if self.may_renew(&mut renewals) => {
+                    if renewals.count == 1 {
+                        Duration::ZERO
+                    } else {
+                        backoff.wait()
+                    }
                 }
                 Verdict::Again { after, .. } if attempts < most => {
                     after.unwrap_or_default() + backoff.wait()
