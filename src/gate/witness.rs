@@ -72,13 +72,13 @@ impl Gate {
             return found.clone();
         }
         let asked = Instant::now();
-        let found = self.question(witness.read.clone()).await;
+        let found = self.testify(witness.read.clone()).await;
         *last = Some((asked, found.clone()));
         found
     }
 
     /// Neither slot nor circuit stand before it: whoever asks holds the one and may be the probe of the other.
-    async fn question(&self, mut read: Request<Bytes>) -> Testimony {
+    async fn testify(&self, mut read: Request<Bytes>) -> Testimony {
         if self.authorize(&mut read).await.is_err() {
             // The next attempt meets the same, and knows what to do.
             return Testimony::Silent;

@@ -314,6 +314,11 @@ fn before(
             since,
             tag: others.or(tag),
         }),
+        // It is there, and not whole: found by its tag, it is made so.
+        Fate::Standing(_) => once.then(|| Before::Doubtful {
+            since: Timestamp::UNIX_EPOCH,
+            tag,
+        }),
         Fate::Settled(line) if line.outcome.is_well() => Some(Before::Loaded {
             id: line.id.or_else(|| step.id.clone())?,
             version: line.version,

@@ -11,6 +11,9 @@
 //! {"end":{"session":1,"at":"2026-11-23T07:00:09Z","how":"complete"}}
 //! ```
 //!
+//! A record that travels in two steps (created without the references that close a cycle, then updated) has a `settle`
+//! line with the outcome `pending` and its id when the store holds it, and another with its outcome when it is whole.
+//!
 //! Records are named by their step number in the plan. A line that has no line break at its end is a torn tail
 //! and is ignored. No content of records and no server text stands here (design §10).
 

@@ -42,6 +42,8 @@ pub enum Fate {
     Untouched,
     /// It was about to be sent, and no more is known.
     Intended(IntendLine),
+    /// The store holds it without the references that close its cycle; they are still to come.
+    Standing(SettleLine),
     /// It was settled.
     Settled(SettleLine),
 }
@@ -49,7 +51,7 @@ pub enum Fate {
 /// Per record: what kind of line its last one was, and where that line stands.
 ///
 /// The low four bits are 0 for nothing, 1 for an `intend`, otherwise 2 and the place of the outcome among all; the
-/// others the offset of the line.
+/// others the offset of the line. `pending` among these says that the record stands in the store and is not whole yet.
 ///
 /// Kept in pages, so that neither growing nor a damaged line that names a record far beyond the plan takes more
 /// memory than the records that were named: 8 bytes each where they are dense.
@@ -107,6 +109,10 @@ fn settled_mark(outcome: Outcome, offset: u64) -> u64 {
 fn outcome_of(mark: u64) -> Option<Outcome> {
     let place = (mark % (1 << BITS)).checked_sub(SETTLED)?;
     Outcome::ALL.get(usize::try_from(place).ok()?).copied()
+}
+
+fn is_standing(mark: u64) -> bool {
+    outcome_of(mark) == Some(Outcome::Pending)
 }
 
 /// Reads a journal. A torn tail is ignored; any other line that cannot be read is an error.
@@ -186,10 +192,12 @@ impl History {
                 }
             }
             Line::Settle(settled) => {
-                *self.marks.slot(settled.record) = if settled.outcome == Outcome::Pending {
-                    NOTHING
-                } else {
-                    settled_mark(settled.outcome, offset)
+                let mark = self.marks.slot(settled.record);
+                *mark = match (settled.outcome, settled.id) {
+                    // Its second request was not made; its first has been all the same.
+                    (Outcome::Pending, None) if is_standing(*mark) => *mark,
+                    (Outcome::Pending, None) => NOTHING,
+                    (outcome, _) => settled_mark(outcome, offset),
                 };
             }
             Line::Tally(tally) => {
@@ -201,7 +209,12 @@ impl History {
 
     /// Tells how a record was settled, if it was.
     pub fn outcome(&self, record: u64) -> Option<Outcome> {
-        outcome_of(self.mark_of(record))
+        outcome_of(self.mark_of(record)).filter(|outcome| *outcome != Outcome::Pending)
+    }
+
+    /// Tells whether the store holds a record without the references that close its cycle.
+    pub fn is_standing(&self, record: u64) -> bool {
+        is_standing(self.mark_of(record))
     }
 
     /// Tells whether a record was about to be sent and no more is known.
@@ -250,6 +263,7 @@ impl History {
             why,
         })?;
         match line {
+            Line::Settle(settled) if is_standing(mark) => Ok(Fate::Standing(settled)),
             Line::Settle(settled) => Ok(Fate::Settled(settled)),
             Line::Intend(intend) => Ok(Fate::Intended(intend)),
             _ => Ok(Fate::Untouched),

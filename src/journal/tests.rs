@@ -30,7 +30,7 @@ fn settled(record: u64, outcome: Outcome) -> Settlement {
             outcome,
             attempts: 2,
             status: Some(201),
-            id: Some(format!("id-{record}")),
+            id: (outcome != Outcome::Pending).then(|| format!("id-{record}")),
             version: None,
             latency_us: Some(7),
             code: None,
@@ -104,6 +104,32 @@ async fn the_last_word_on_every_record_is_read_back() {
         Fate::Settled(settled(3, Outcome::Unknown).line)
     );
     assert_eq!(history.fate(u64::MAX).unwrap(), Fate::Untouched);
+}
+
+/// What stands in the store is not whole before it is settled, whatever is said of its second request.
+#[tokio::test]
+async fn what_stands_is_remembered_until_it_is_settled() {
+    let (_folder, run) = run();
+    let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
+    let mut standing = settled(0, Outcome::Pending);
+    standing.line.id = Some("server".to_owned());
+    journal.intend(&[0]).await.unwrap();
+    journal.settle(vec![standing.clone()]).await.unwrap();
+    let history = || read(&run.journal()).unwrap();
+    assert_eq!(
+        history().fate(0).unwrap(),
+        Fate::Standing(standing.line.clone())
+    );
+    // Interrupted before its second request.
+    let pending = settled(0, Outcome::Pending);
+    journal.settle(vec![pending]).await.unwrap();
+    let found = history();
+    assert_eq!(found.fate(0).unwrap(), Fate::Standing(standing.line));
+    assert!(found.is_standing(0) && found.outcome(0).is_none() && !found.is_interrupted(0));
+    let whole = settled(0, Outcome::Created);
+    journal.settle(vec![whole.clone()]).await.unwrap();
+    assert_eq!(history().fate(0).unwrap(), Fate::Settled(whole.line));
+    assert!(!history().is_standing(0));
 }
 
 #[tokio::test]

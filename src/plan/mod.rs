@@ -37,7 +37,7 @@ pub use survey::{Error, OnMalformed, Survey, survey};
 pub use unchanged::{changed_facts, changed_sources};
 
 /// The version of the plan's format.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The beginning of a plan: everything that holds for all of its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -178,6 +178,9 @@ pub struct Link {
     pub reference: u32,
     /// What it refers to.
     pub to: To,
+    /// The record is created without it, and updated when what it refers to is there: it closes a cycle that no
+    /// transaction can hold.
+    pub late: bool,
 }
 
 /// What a reference refers to.
@@ -192,12 +195,27 @@ pub enum To {
 }
 
 impl Step {
-    /// Returns the steps that it needs to be there.
+    /// Returns the steps that it needs to be there before it is sent.
     pub fn needs(&self) -> impl Iterator<Item = u64> {
-        self.links.iter().filter_map(|link| match link.to {
+        self.steps_of(false)
+    }
+
+    /// Returns the steps that its second request needs to be there; none where it has no second.
+    pub fn late_needs(&self) -> impl Iterator<Item = u64> {
+        self.steps_of(true)
+    }
+
+    fn steps_of(&self, late: bool) -> impl Iterator<Item = u64> {
+        let links = self.links.iter().filter(move |link| link.late == late);
+        links.filter_map(|link| match link.to {
             To::Step(step) => Some(step),
             To::Resource(_) | To::Search => None,
         })
+    }
+
+    /// Tells whether it travels in two steps: created without some of its references, and then updated.
+    pub fn is_in_two_steps(&self) -> bool {
+        self.links.iter().any(|link| link.late)
     }
 }
 

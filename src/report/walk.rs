@@ -166,7 +166,7 @@ fn join(step: Step, group: Option<Group>, history: &mut History) -> Result<Recor
             record.attempts = None;
             record.note = Some("the run was cut off while it was being sent".to_owned());
         }
-        Fate::Settled(line) => {
+        Fate::Standing(line) | Fate::Settled(line) => {
             record.outcome = line.outcome;
             record.attempts = Some(line.attempts);
             record.status = line.status;

@@ -190,6 +190,7 @@ impl Load {
             bodies: Vec::new(),
             permits: Vec::new(),
             blocked: None,
+            stands: None,
         });
         Ok((settled, again))
     }

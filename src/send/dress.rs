@@ -11,8 +11,11 @@ use super::{Error, precedence::Precedence};
 use crate::{
     event::LoadId,
     fhir::{
-        Part, Scanner, escape, path,
+        Part, Scanned, Scanner,
+        cut::cut,
+        escape, path,
         reference::{Form, classify},
+        scan::LINK,
         splice::splice,
         tag,
     },
@@ -178,8 +181,12 @@ impl Dresser {
         let resource = resource_part(step);
         let body = resource.of(&bytes);
         let found = scanner.scan(body).map_err(|_| self.changed(step))?;
-        let mut edits: Vec<(Part, String)> = Vec::new();
-        for link in &step.links {
+        let mut edits: Vec<(Part, String)> = self.late(step, found, body)?;
+        // Under an id of the store's a record is updated as what it is there.
+        if step.action == Action::Send(Interaction::Update) {
+            edits.extend(step.id.as_deref().and_then(|id| renamed(found, body, id)));
+        }
+        for link in step.links.iter().filter(|link| !link.late) {
             let to = match &link.to {
                 To::Search => continue,
                 To::Resource(resource) => resource.clone(),
@@ -197,12 +204,10 @@ impl Dresser {
             };
             let old = place.text(body);
             let new = self.rewritten(step.load, &old, &to);
-            if new != old {
-                let part = Part {
-                    start: resource.start + place.start,
-                    end: resource.start + place.end,
-                };
-                edits.push((part, escape(&new).into_owned()));
+            // What is cut out, with what holds it, needs nothing any more.
+            let is_cut = |(part, _): &(Part, String)| (part.start..part.end).contains(&place.start);
+            if new != old && !edits.iter().any(is_cut) {
+                edits.push((place, escape(&new).into_owned()));
             }
         }
         if let Some(code) = tag {
@@ -218,6 +223,10 @@ impl Dresser {
             return Ok(bytes);
         }
         edits.sort_by_key(|(part, _)| part.start);
+        for (part, _) in &mut edits {
+            part.start += resource.start;
+            part.end += resource.start;
+        }
         splice(&bytes, &edits)
             .map(Bytes::from)
             .map_err(|_| self.changed(step))
@@ -230,6 +239,31 @@ impl Dresser {
             && step.action.interaction() == Some(Interaction::Create);
         let journal = self.journal.as_ref()?;
         is_tagged.then(|| journal.tag(step.number))
+    }
+
+    /// Returns what has to go so that a record can be created before what some of its references are to.
+    fn late(
+        &self,
+        step: &Step,
+        found: &Scanned,
+        body: &[u8],
+    ) -> Result<Vec<(Part, String)>, Error> {
+        // Only references are checked by stores; other links may lead nowhere for a while.
+        let late = step
+            .links
+            .iter()
+            .filter(|link| link.late && link.reference < LINK);
+        let places = late.map(|link| found.place_of(body, link.reference));
+        let places: Option<Vec<Part>> = places.collect();
+        let places = places.ok_or_else(|| self.changed(step))?;
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parts = cut(body, &places).map_err(|_| self.changed(step))?;
+        Ok(parts
+            .into_iter()
+            .map(|part| (part, String::new()))
+            .collect())
     }
 
     /// Returns a reference with the new resource in the place of the old one: base, version and fragment as they were,
@@ -260,6 +294,19 @@ impl Dresser {
         match version {
             Some(version) if keeps => format!("{base}{to}/_history/{version}"),
             _ => format!("{base}{to}"),
+        }
+    }
+}
+
+/// Returns how a record gets another id; none where it has that already.
+fn renamed(found: &Scanned, body: &[u8], id: &str) -> Option<(Part, String)> {
+    match found.id {
+        Some(old) if old.text(body) == id => None,
+        Some(old) => Some((old, escape(id).into_owned())),
+        None => {
+            let at = found.whole.start + 1;
+            let part = Part { start: at, end: at };
+            Some((part, format!("\"id\":\"{}\",", escape(id))))
         }
     }
 }

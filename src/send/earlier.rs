@@ -60,6 +60,12 @@ impl Earlier {
         (!self.replay.is_of(outcome)).then_some(outcome)
     }
 
+    /// Tells whether the store holds a record without the references that close its cycle.
+    pub(super) fn is_standing(&self, record: u64) -> bool {
+        let history = self.history.as_ref();
+        history.is_some_and(|history| history.is_standing(record))
+    }
+
     /// Tells whether a record may have arrived without anybody's knowing.
     pub(super) fn is_in_doubt(&self, record: u64) -> bool {
         self.history.as_ref().is_some_and(|history| {
@@ -79,7 +85,7 @@ impl Earlier {
             return Ok(None);
         };
         let doubt = match history.fate(record)? {
-            Fate::Untouched => return Ok(None),
+            Fate::Untouched | Fate::Standing(_) => return Ok(None),
             Fate::Intended(intend) => Doubt {
                 since: Some(intend.at),
                 tag: intend.tag.or(own),

@@ -66,6 +66,8 @@ pub(super) struct Batch<'a> {
     since: Option<Timestamp>,
     /// The journal holds them as about to be sent.
     is_intended: bool,
+    /// One of those that may be about to be sent.
+    pub(super) intent: Option<OwnedSemaphorePermit>,
     failure: Option<Error>,
 }
 
@@ -109,6 +111,7 @@ impl<'a> Batch<'a> {
             bodies,
             permits,
             blocked: _,
+            stands: _,
         } = work;
         Self {
             steps,
@@ -131,6 +134,7 @@ impl<'a> Batch<'a> {
             doubtful: Vec::new(),
             since: None,
             is_intended: false,
+            intent: None,
             failure: None,
         }
     }
@@ -320,6 +324,7 @@ impl<'a> Batch<'a> {
 
     /// Notes that none of it arrived, and that it is tried again.
     fn withdraw(&mut self) {
+        self.intent = None;
         if std::mem::take(&mut self.is_intended) {
             self.setup.ledger.withdraw(&self.doubtful_records());
         }
@@ -434,6 +439,10 @@ impl Exchange for Batch<'_> {
     }
 
     async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
+        if self.safety() == Safety::Once && self.intent.is_none() {
+            // It is never closed.
+            self.intent = Arc::clone(&self.origin.intents).acquire_owned().await.ok();
+        }
         if self.setup.ledger.waits_for_disk() {
             // The rate counts what leaves, and what waits for a disk after it was counted would leave in a burst.
             self.intend().await?;

@@ -2,7 +2,6 @@
 //! of records about to be sent, and of bytes in bounds.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,15 +23,17 @@ use super::{
     exchange::Batch,
     feed::{Feed, Work},
     is_too_many,
+    outbox::Outbox,
     precedence::Precedence,
     settle::{self, Attempted},
     settler::{Told, settle_all},
+    two_steps,
 };
 use crate::{
     event::LoadId,
     gate::Verdict,
     journal::{Ending, Settlement},
-    manifest::LoadSettings,
+    manifest::{LoadSettings, Settle},
     plan::{self, Step},
     record::{Interaction, Outcome},
 };
@@ -78,6 +79,7 @@ pub(super) async fn run(
         link: link.clone(),
         records: setup.plan.summary.records(),
         settler,
+        intents: Arc::new(Semaphore::new(slots)),
         dresser,
         setup,
     });
@@ -156,17 +158,12 @@ pub(super) struct Load {
     pub(super) settings: Arc<LoadSettings>,
     pub(super) link: super::Link,
     records: u64,
-    settler: mpsc::Sender<Vec<Told>>,
+    pub(super) settler: mpsc::Sender<Vec<Told>>,
+    /// A request that must not be sent twice holds one from before it leaves until what became of it is written down: so
+    /// many are in doubt after a crash, and no more.
+    pub(super) intents: Arc<Semaphore>,
     pub(super) dresser: Arc<Dresser>,
     pub(super) setup: Arc<Setup>,
-}
-
-/// What is kept of a record while it is sent.
-pub(super) struct Sent {
-    bytes: u64,
-    kind: String,
-    own_id: Option<String>,
-    pub(super) place: String,
 }
 
 impl Load {
@@ -176,65 +173,17 @@ impl Load {
         work: Work,
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
-        let blocked = work.blocked.clone();
-        let mut sent: HashMap<u64, Sent> = work
-            .steps
-            .iter()
-            .map(|step| (step.number, self.sent(step)))
-            .collect();
-        let settlements = self.send(work, ready).await?;
-        if settlements.is_empty() {
-            return Ok(());
-        }
-        self.count_failures(&settlements);
-        let told = settlements
-            .into_iter()
-            .filter_map(|settlement| {
-                let sent = sent.remove(&settlement.line.record)?;
-                Some(told(settlement, sent, blocked.as_ref()))
-            })
-            .collect();
-        // Nobody takes it only when the journal has failed, and that is reported where it happened.
-        let _ = self.settler.send(told).await;
+        let mut outbox = Outbox::new(&self, &work);
+        let settlements = self.send(work, ready, &mut outbox).await?;
+        outbox.tell(settlements, None).await;
         Ok(())
-    }
-
-    /// Hands over what became of the records of a Bundle of which others are still to be tried: what is done is written
-    /// down, and others need not wait for it. Returns what has to wait, because there is too much at the moment.
-    pub(super) fn hand_over(&self, done: Vec<(Settlement, Step)>) -> Vec<(Settlement, Step)> {
-        if done.is_empty() {
-            return done;
-        }
-        let Ok(permit) = self.settler.try_reserve() else {
-            return done;
-        };
-        let (settlements, told) = done
-            .into_iter()
-            .map(|(settlement, step)| {
-                let sent = self.sent(&step);
-                (settlement.clone(), told(settlement, sent, None))
-            })
-            .unzip::<_, _, Vec<_>, Vec<_>>();
-        self.count_failures(&settlements);
-        permit.send(told);
-        Vec::new()
-    }
-
-    pub(super) fn sent(&self, step: &Step) -> Sent {
-        let file = self.setup.plan.source_name(step.position.source);
-        let keeps_id = step.action.interaction() == Some(Interaction::Update);
-        Sent {
-            bytes: step.body.length,
-            kind: step.kind.clone(),
-            own_id: step.id.clone().filter(|_| keeps_id),
-            place: step.position.display(file).to_string(),
-        }
     }
 
     async fn send(
         &self,
         work: Work,
         ready: Option<OwnedSemaphorePermit>,
+        outbox: &mut Outbox<'_>,
     ) -> Result<Vec<Settlement>, Error> {
         if let Some(by) = &work.blocked {
             let note = format!("it needs {by}, which did not arrive");
@@ -248,61 +197,67 @@ impl Load {
             Ok(settled) => return Ok(settled),
             Err(work) => work,
         };
-        let (work, mut settled) = self.look_up(work).await?;
-        if work.steps.is_empty() {
-            return Ok(settled);
-        }
-        let (work, known) = self.settle_earlier(work).await?;
-        settled.extend(known);
+        let (work, settled) = self.look_up(work).await?;
+        outbox.tell(settled, None).await;
+        let (work, settled) = self.settle_earlier(work).await?;
+        outbox.tell(settled, None).await;
         if !work.steps.is_empty() {
-            settled.extend(self.carry_all(work, ready).await?);
+            self.carry_all(work, ready, outbox).await?;
         }
-        Ok(settled)
+        Ok(Vec::new())
     }
 
-    /// Carries a request to its end. A Bundle that Stoker filled and the store refused as a whole is taken apart.
+    /// Carries a request to its end. A Bundle that Stoker filled and the store refused as a whole is taken apart. What is
+    /// settled is handed over at once.
     async fn carry_all(
         &self,
         work: Work,
         mut ready: Option<OwnedSemaphorePermit>,
-    ) -> Result<Vec<Settlement>, Error> {
+        outbox: &mut Outbox<'_>,
+    ) -> Result<(), Error> {
         let bundle = work.bundle;
         let mut apart = Apart::of(work.steps.len());
-        let mut settled = Vec::new();
         let mut queue = vec![work];
-        let mut rounds = 0;
+        let (mut rounds, mut has_begun) = (0, false);
         while let Some(work) = queue.pop() {
             let on_wire = Arc::new(AtomicBool::new(false));
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
-            if self.setup.stop.is_stopping() && !settled.is_empty() {
-                settled.extend(batch.abandon());
+            if self.setup.stop.is_stopping() && has_begun {
+                outbox.tell(batch.abandon(), None).await;
                 continue;
             }
+            has_begun = true;
             tokio::select! {
                 biased;
                 conclusion = self.link.gate.carry(&mut batch) => {
                     if let Verdict::Stop(reason) = &conclusion.verdict {
                         self.end(&reason.to_string(), reason.hint());
                     }
+                    let intent = batch.intent.take();
                     if let Some(refused) = batch.refused_whole(&conclusion) {
-                        settled.extend(apart.take(refused, bundle, &mut queue));
+                        let settled = apart.take(refused, bundle, &mut queue);
+                        outbox.tell(settled.into_iter().collect(), None).await;
                     }
                     let concluded = batch.conclude(&conclusion)?;
-                    settled.extend(concluded.settled);
+                    // Who asks the store need not keep others from being sent: after a crash it is asked again.
+                    let asks = self.settings.settles_by() != Settle::None;
+                    let is_unknown = concluded.doubtful.is_some() && !asks;
+                    let (now, then) = if is_unknown { (None, intent) } else { (intent, None) };
+                    outbox.tell(concluded.settled, now).await;
                     if let Some(doubtful) = concluded.doubtful {
                         let (known, again) = self.clear_up(doubtful, rounds < ROUNDS).await?;
-                        settled.extend(known);
+                        outbox.tell(known, then).await;
                         queue.extend(again);
                         rounds += 1;
                     }
                 }
                 () = abandoned(&self.setup.stop, &on_wire) => {
-                    settled.extend(batch.abandon());
+                    outbox.tell(batch.abandon(), None).await;
                 }
             }
         }
-        Ok(settled)
+        Ok(())
     }
 
     /// Leaves alone what the store already holds, where the load asks for it.
@@ -315,7 +270,8 @@ impl Load {
         if !self.settings.compare || !is_update {
             return Err(work);
         }
-        compare::unchanged(&self.link, &work)
+        let whole = two_steps::whole(&self.dresser, &work);
+        compare::unchanged(&self.link, &work, whole.as_deref())
             .await
             .map_or(Err(work), |settled| Ok(vec![settled]))
     }
@@ -327,7 +283,7 @@ impl Load {
     }
 
     /// Ends the run when more records have failed than the manifest allows.
-    fn count_failures(&self, settlements: &[Settlement]) {
+    pub(super) fn count_failures(&self, settlements: &[Settlement]) {
         let failed = settlements
             .iter()
             .filter(|s| {
@@ -347,18 +303,6 @@ impl Load {
             let hint = "mend the records in rejected/, or raise `max_errors`".to_owned();
             self.setup.stop.end(Ending::MaxErrors, &reason, Some(hint));
         }
-    }
-}
-
-fn told(settlement: Settlement, sent: Sent, blocked: Option<&Arc<str>>) -> Told {
-    let cause = (!settlement.line.outcome.is_well())
-        .then(|| blocked.cloned().unwrap_or_else(|| sent.place.into()));
-    Told {
-        settlement,
-        bytes: sent.bytes,
-        kind: sent.kind,
-        own_id: sent.own_id,
-        cause,
     }
 }
 

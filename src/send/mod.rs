@@ -27,7 +27,7 @@ use crate::{
     target::fhir::Requests,
 };
 use dress::Dresser;
-use precedence::Precedence;
+use precedence::{Precedence, Stood};
 
 mod apart;
 mod compare;
@@ -40,6 +40,7 @@ mod feed;
 mod held;
 mod load;
 pub mod online;
+mod outbox;
 mod precedence;
 mod rehearse;
 mod request;
@@ -47,6 +48,7 @@ mod resolve;
 mod settle;
 mod settler;
 mod stop;
+mod two_steps;
 
 pub use counts::Counts;
 pub use earlier::{Earlier, Replay};
@@ -245,11 +247,19 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
             let Entry::Step(step) = entry.map_err(|e| Error::Plan(e.to_string()))? else {
                 continue;
             };
-            let Fate::Settled(line) = history.fate(step.number)? else {
-                continue;
+            let line = match history.fate(step.number)? {
+                Fate::Settled(line) if setup.earlier.is_settled(step.number) => line,
+                // It is tried once more.
+                Fate::Settled(_) => continue,
+                Fate::Standing(line) => {
+                    let stood = Stood::of(&line);
+                    precedence.stands(step.number, &step.kind, &line.id.unwrap_or_default(), stood);
+                    continue;
+                }
+                Fate::Untouched | Fate::Intended(_) => continue,
             };
-            let id = line.id.or(step.id);
-            if let Some(id) = id.filter(|_| line.outcome.is_well()) {
+            // What has an id is there, even if its second request was refused.
+            if let Some(id) = line.id.or(step.id.filter(|_| line.outcome.is_well())) {
                 precedence.arrived(step.number, &step.kind, &id);
             } else {
                 let file = plan.source_name(step.position.source);

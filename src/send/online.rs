@@ -289,6 +289,9 @@ impl Asker<'_> {
         beside: &HashMap<String, String>,
     ) -> Result<Option<Bytes>, Error> {
         let mut step = step.clone();
+        for link in &mut step.links {
+            link.late = false;
+        }
         for search in self.dresser.searches(&step)? {
             let (kind, query) = (&search.kind, &search.query);
             let asked = self.lookups.one(self.gate, self.requests, kind, query);
@@ -296,6 +299,7 @@ impl Asker<'_> {
                 Matches::One(id) => step.links.push(Link {
                     reference: search.reference,
                     to: To::Resource(format!("{kind}/{id}")),
+                    late: false,
                 }),
                 Matches::Refused(401) => return Err(self.refused()),
                 _ => return Ok(None),
@@ -388,6 +392,7 @@ fn link_beside(step: &mut Step, body: &[u8], beside: &HashMap<String, String>) {
             step.links.push(Link {
                 reference,
                 to: To::Resource(resource.clone()),
+                late: false,
             });
         }
     }

@@ -39,6 +39,7 @@ impl Load {
                         links.push(plan::Link {
                             reference: search.reference,
                             to: plan::To::Resource(format!("{kind}/{id}")),
+                            late: false,
                         });
                         continue;
                     }

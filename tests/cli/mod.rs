@@ -1,6 +1,7 @@
 //! The binary as a user runs it: real files, the embedded store, real sockets.
 
 mod bed;
+mod cycles;
 mod examples;
 mod gone;
 mod graph;

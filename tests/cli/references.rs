@@ -130,7 +130,7 @@ fn store(bed: &Bed, kinds: &[String]) -> BTreeMap<String, Value> {
 /// `stoker emulate` over the store of a bed.
 pub(super) struct Server {
     child: std::process::Child,
-    base: String,
+    pub(super) base: String,
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
 }

@@ -205,7 +205,8 @@ fn seeds() -> u64 {
 fn whatever_is_cut_off_when_each_record_arrives_once() {
     for seed in 0..seeds() {
         let mut random = SmallRng::seed_from_u64(seed);
-        let mut case = case(&mut random);
+        let transactions = random.random_range(0..3) > 0;
+        let mut case = case(&mut random, transactions);
         case.load += ", settle: tag";
         case.manners.lost = [0, 20][random.random_range(0..2)];
         let folder = tempfile::tempdir().unwrap();

@@ -26,6 +26,8 @@ pub(super) struct Manners {
     pub(super) trouble: u32,
     /// How many of a hundred answers are lost, after the request has had its effect.
     pub(super) lost: u32,
+    /// It executes transactions.
+    pub(super) transactions: bool,
 }
 
 #[derive(Debug)]
@@ -268,7 +270,9 @@ impl FhirStore {
             );
         }
         let entries = body["entry"].as_array().unwrap();
-        let done = if body["type"] == "transaction" {
+        let done = if body["type"] == "transaction" && !self.manners.transactions {
+            return Ok(answer(400, &json!({})));
+        } else if body["type"] == "transaction" {
             match held.all(entries, &self.manners) {
                 Err((at, refused)) => {
                     let at = self.manners.names.then_some(at);

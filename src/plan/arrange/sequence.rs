@@ -170,8 +170,16 @@ impl Arrangement<'_> {
             }
         }
         let mut alone: Vec<u64> = vec![0; self.summary.loads.len()];
-        for &node in sequence.iter().filter(|&&node| self.live(node)) {
-            if let Some(count) = alone.get_mut(load_of(node) as usize) {
+        let nodes = &self.graph.nodes;
+        let is_live = |node: Node| nodes.get(node as usize).is_some_and(|kept| kept.live);
+        for &node in sequence.iter().filter(|&&node| is_live(node)) {
+            let load = load_of(node) as usize;
+            if self.graph.late.contains_key(&node)
+                && let Some(load) = self.summary.loads.get_mut(load)
+            {
+                load.two_steps += 1;
+                load.requests += 2;
+            } else if let Some(count) = alone.get_mut(load) {
                 *count += 1;
             }
         }
@@ -287,6 +295,7 @@ impl Arrangement<'_> {
                     step.links.push(Link {
                         reference: edge.ordinal,
                         to,
+                        late: edge.late,
                     });
                 }
             }

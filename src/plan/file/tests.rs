@@ -119,6 +119,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
                     1 => To::Resource("Patient/\"p".to_owned()),
                     _ => To::Search,
                 },
+                late: reference == 0 && number.is_multiple_of(3),
             })
             .collect(),
         action,
@@ -246,13 +247,14 @@ fn another_version_says_what_to_do() {
     let path = folder.path().join("plan.ndjson");
     write(&path);
     let text = fs_err::read_to_string(&path).unwrap();
-    let later = text.replacen("\"version\":3,", "\"version\":9,", 1);
+    let next = VERSION + 1;
+    let version = |number| format!("\"version\":{number},");
+    let later = text.replacen(&version(VERSION), &version(next), 1);
     fs_err::write(&path, later).unwrap();
     let error = Saved::open(&path).unwrap_err().to_string();
-    assert!(
-        error.contains("it has version 9, and this Stoker reads version 3; plan again"),
-        "{error}"
-    );
+    let expected =
+        format!("it has version {next}, and this Stoker reads version {VERSION}; plan again");
+    assert!(error.contains(&expected), "{error}");
 }
 
 #[test]
