@@ -71,6 +71,17 @@ impl Sign {
     }
 }
 
+/// Tokens in a row that are refused before anybody was let in with one of them, at the most: a server may need a moment
+/// before it knows a new one.
+const RENEWALS: u32 = 3;
+
+/// The tokens that an exchange has had renewed.
+#[derive(Debug, Default)]
+pub(super) struct Renewals {
+    pub(super) count: u32,
+    last: Option<Instant>,
+}
+
 impl Gate {
     /// Carries an exchange to its end.
     pub async fn carry<E: Exchange>(&self, exchange: &mut E) -> Conclusion {
@@ -78,7 +89,7 @@ impl Gate {
         let mut attempts = 0;
         // Those that a target which is down has cost.
         let mut forgiven = 0;
-        let mut renewed = false;
+        let mut renewals = Renewals::default();
         loop {
             let attempt = self.attempt(exchange, attempts == 0).await;
             attempts += u32::from(attempt.was_sent);
@@ -91,10 +102,12 @@ impl Gate {
                 may_have_been_sent: attempt.may_have_been_sent,
             };
             let after = match &attempt.verdict {
-                // A token is renewed once; a second refusal is one of the credentials.
-                Verdict::Renew if !renewed && self.credentials.refused() => {
-                    renewed = true;
-                    Duration::ZERO
+                Verdict::Renew if self.may_renew(&mut renewals) => {
+                    if renewals.count == 1 {
+                        Duration::ZERO
+                    } else {
+                        backoff.wait()
+                    }
                 }
                 Verdict::Renew => {
                     return conclude(Verdict::Stop(self.unauthorized().await));
@@ -189,8 +202,8 @@ impl Gate {
         let mut is_outage = false;
         if was_taken {
             self.took(operations, began);
-            let shut_out = status.filter(|&status| witness::is_about_the_sender(status));
-            if let Err(reason) = self.gatekeeper.judged(shut_out) {
+            let judged = status.map(|status| self.gatekeeper.judged(status, began));
+            if let Some(Err(reason)) = judged {
                 verdict = Verdict::Stop(reason);
             }
         } else if matches!(sign, Sign::Refusing(_) | Sign::Away) {
@@ -289,6 +302,23 @@ impl Gate {
                 return Ok((pass, slot, request));
             }
         }
+    }
+
+    /// Renews a token that was refused, if there is any point in it. New ones that are refused as well speak against the
+    /// credentials, unless one of them was good for somebody: then it has expired, too.
+    pub(super) fn may_renew(&self, renewals: &mut Renewals) -> bool {
+        let was_good = renewals
+            .last
+            .is_some_and(|last| self.gatekeeper.let_in_since(last));
+        if was_good {
+            renewals.count = 0;
+        }
+        renewals.count += 1;
+        if renewals.count > RENEWALS || !self.credentials.refused() {
+            return false;
+        }
+        renewals.last = Some(Instant::now());
+        true
     }
 
     /// Why the run ends when the server goes on answering 401.

@@ -21,7 +21,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Backoff, StopReason};
+use super::{Backoff, StopReason, witness::is_about_the_sender};
 use crate::{event::Flow, manifest::Retry};
 
 /// Failures in a row that open the circuit, at the least: with a third of the requests failing at random, one in six
@@ -101,6 +101,8 @@ struct Inner {
     open: Option<Open>,
     /// Requests in a row that were refused for who sends them.
     shut_out: u32,
+    /// When the latest request was sent that was refused for nothing of the kind.
+    let_in: Option<Instant>,
     given_up: Option<StopReason>,
 }
 
@@ -309,18 +311,21 @@ impl Gatekeeper {
         Ok(is_down || is_away)
     }
 
-    /// Takes note that a request got through to where records are judged, or that it was refused, with this status, for who
-    /// sent it.
+    /// Takes note whether a request got through to where records are judged, or was refused for who sent it.
     ///
     /// # Errors
     ///
     /// Why the run ends, when all are refused so.
-    pub(super) fn judged(&self, shut_out: Option<u16>) -> Result<(), StopReason> {
+    pub(super) fn judged(&self, status: u16, sent: Instant) -> Result<(), StopReason> {
         let mut inner = self.lock();
-        let Some(status) = shut_out else {
-            inner.shut_out = 0;
+        if status == 401 {
             return Ok(());
-        };
+        }
+        if !is_about_the_sender(status) {
+            inner.shut_out = 0;
+            inner.let_in = std::cmp::max(inner.let_in, Some(sent));
+            return Ok(());
+        }
         inner.shut_out += 1;
         if inner.shut_out < SHUT_OUT {
             return Ok(());
@@ -333,6 +338,11 @@ impl Gatekeeper {
         drop(inner);
         self.changed.notify_waiters();
         Err(reason)
+    }
+
+    /// Tells whether a request that was sent after this moment got through to where records are judged.
+    pub(super) fn let_in_since(&self, moment: Instant) -> bool {
+        self.lock().let_in.is_some_and(|sent| sent >= moment)
     }
 
     /// Returns how the target is.

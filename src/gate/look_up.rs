@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict,
+    carry::Renewals,
     flow::{Away, Failed},
     verdict,
     witness::{self, Testimony},
@@ -24,8 +25,6 @@ pub struct Failure {
     pub what: String,
     /// The request may have reached the store all the same.
     pub may_have_been_sent: bool,
-    /// It says nothing about what was asked for: no other request to the target will fare better.
-    pub ends_run: bool,
     hint: Option<String>,
 }
 
@@ -40,7 +39,6 @@ impl Failure {
             hint: reason.hint(),
             what: reason.to_string(),
             may_have_been_sent: false,
-            ends_run: true,
         }
     }
 
@@ -59,19 +57,18 @@ impl Failure {
         Self {
             what: fault.what.clone(),
             may_have_been_sent: fault.kind.may_have_been_sent(),
-            ends_run: fault.kind == FaultKind::Tls,
             hint: Some(hint.to_owned()),
         }
     }
 }
 
-/// What it means that a server does not find what was asked for.
+/// What hangs on an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// That it is not there.
-    Means,
-    /// Nothing of it can be missing, but the store.
-    Strange,
+enum Weight {
+    /// A person waits for it.
+    Person,
+    /// The outcome of a record depends on it.
+    Record,
 }
 
 /// A person waits for these, so a server that cannot be reached is given up soon.
@@ -87,35 +84,17 @@ impl Gate {
         &self,
         make: impl Fn() -> Request<Bytes>,
     ) -> Result<Response<Bytes>, Failure> {
-        self.single(make, Safety::Idempotent, Missing::Means, ATTEMPTS)
-            .await
+        self.single(make, Safety::Idempotent, Weight::Person).await
     }
 
     /// Sends a request on whose answer the outcome of a record depends: as [`Gate::look_up`] does, as often as a record
-    /// would be tried.
+    /// would be tried. That something is not found, or not allowed, is believed only where the store itself is there.
     ///
     /// # Errors
     ///
     /// When no answer came, or the credentials failed.
     pub async fn ask(&self, make: impl Fn() -> Request<Bytes>) -> Result<Response<Bytes>, Failure> {
-        let attempts = std::cmp::max(self.retry.attempts, ATTEMPTS);
-        self.single(make, Safety::Idempotent, Missing::Means, attempts)
-            .await
-    }
-
-    /// Searches, as [`ask`](Self::ask) does. A store that is there has an answer to a search, so one that says that
-    /// it is not found is waited for.
-    ///
-    /// # Errors
-    ///
-    /// When no answer came, or the credentials failed.
-    pub async fn search(
-        &self,
-        make: impl Fn() -> Request<Bytes>,
-    ) -> Result<Response<Bytes>, Failure> {
-        let attempts = std::cmp::max(self.retry.attempts, ATTEMPTS);
-        self.single(make, Safety::Idempotent, Missing::Strange, attempts)
-            .await
+        self.single(make, Safety::Idempotent, Weight::Record).await
     }
 
     /// Sends a request that must not have its effect twice, and returns the last answer.
@@ -127,29 +106,34 @@ impl Gate {
         &self,
         make: impl Fn() -> Request<Bytes>,
     ) -> Result<Response<Bytes>, Failure> {
-        self.single(make, Safety::Once, Missing::Means, ATTEMPTS)
-            .await
+        self.single(make, Safety::Once, Weight::Person).await
     }
 
     async fn single(
         &self,
         make: impl Fn() -> Request<Bytes>,
         safety: Safety,
-        missing: Missing,
-        most: u32,
+        weight: Weight,
     ) -> Result<Response<Bytes>, Failure> {
         let mut backoff = self.backoff();
-        let mut renewed = false;
+        let mut renewals = Renewals::default();
         let mut attempts = 0;
+        let most = match weight {
+            Weight::Person => ATTEMPTS,
+            Weight::Record => std::cmp::max(self.retry.attempts, ATTEMPTS),
+        };
         loop {
             let answer = self.single_attempt(&make).await?;
             // What a target that is down costs is not counted, as for exchanges.
             attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {
-                Verdict::Renew if !renewed && self.credentials.refused() => {
-                    renewed = true;
-                    Duration::ZERO
+                Verdict::Renew if self.may_renew(&mut renewals) => {
+                    if renewals.count == 1 {
+                        Duration::ZERO
+                    } else {
+                        backoff.wait()
+                    }
                 }
                 Verdict::Again { after, .. } if attempts < most => {
                     after.unwrap_or_default() + backoff.wait()
@@ -161,25 +145,35 @@ impl Gate {
                     };
                     return Err(Failure::of_fault(&fault));
                 }
-                Verdict::Renew if missing == Missing::Strange => {
+                Verdict::Renew if weight == Weight::Record => {
                     return Err(Failure::of_stop(&self.unauthorized().await));
                 }
-                _ if missing == Missing::Strange && self.is_gone(&answer).await? => backoff.wait(),
+                _ if weight == Weight::Record
+                    && self.is_in_doubt(&answer, attempts < most).await? =>
+                {
+                    backoff.wait()
+                }
                 _ => return answer.map_err(|fault| Failure::of_fault(&fault)),
             };
             tokio::time::sleep(after).await;
         }
     }
 
-    /// Tells whether an answer came from where the store was, and is not any more.
-    async fn is_gone(&self, answer: &Result<Response<Bytes>, Fault>) -> Result<bool, Failure> {
+    /// Tells whether an answer may have come from where the store was, and is not any more: so that it is asked for again.
+    async fn is_in_doubt(
+        &self,
+        answer: &Result<Response<Bytes>, Fault>,
+        may_ask_again: bool,
+    ) -> Result<bool, Failure> {
         let sent = Instant::now();
         match answer {
             Ok(response) if witness::is_in_question(response.status().as_u16()) => {}
             _ => return Ok(false),
         }
-        let Testimony::Gone(what) = self.testimony(sent).await else {
-            return Ok(false);
+        let what = match self.testimony(sent).await {
+            Testimony::There => return Ok(false),
+            Testimony::Silent => return Ok(may_ask_again),
+            Testimony::Gone(what) => what,
         };
         let failed = Failed {
             level: 0,
@@ -215,7 +209,6 @@ impl Gate {
                 .map_err(|error| Failure {
                     what: error.what,
                     may_have_been_sent: false,
-                    ends_run: true,
                     hint: error.hint,
                 })?;
             let bytes = request.body().len() as u64;

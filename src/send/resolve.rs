@@ -16,23 +16,6 @@ use crate::{
 };
 
 impl Load {
-    /// Ends the run because the target cannot be asked; what was to be sent has not been tried.
-    fn give_up(&self, steps: impl Iterator<Item = Step>, failure: &Failure) -> Vec<Settlement> {
-        self.end(&failure.to_string(), failure.hint().map(str::to_owned));
-        let attempted = Attempted::default();
-        steps
-            .map(|step| {
-                let note = failure.to_string();
-                if self.setup.earlier.is_in_doubt(step.number) {
-                    let doubt = Doubt::none();
-                    settle::unknown(step.number, None, attempted, note, &doubt)
-                } else {
-                    settle::told(step.number, Outcome::Pending, None, attempted, note)
-                }
-            })
-            .collect()
-    }
-
     /// Finds out what the conditional references of records mean that only the store can tell, before they are sent.
     /// What refers to nothing, or to several, is rejected; of those who go together, all are.
     pub(super) async fn look_up(&self, mut work: Work) -> Result<(Work, Vec<Settlement>), Error> {
@@ -65,11 +48,13 @@ impl Load {
                     Ok(Matches::Refused(status)) => {
                         format!("cannot be looked up: the store answered {status}")
                     }
-                    Err(failure) if failure.ends_run => {
-                        settled.extend(self.give_up(work.steps.drain(..), &failure));
+                    Err(failure) => {
+                        // Nobody refused the records: whoever goes on with the run asks again.
+                        self.end(&failure.to_string(), failure.hint().map(str::to_owned));
+                        let left = work.steps.drain(..);
+                        settled.extend(left.map(|step| self.untried(&step, &failure)));
                         return Ok((work, settled));
                     }
-                    Err(failure) => format!("cannot be looked up: {failure}"),
                 };
                 wrong.get_or_insert((search, what));
             }
@@ -119,5 +104,17 @@ impl Load {
             work.bodies = self.dresser.read(&work.steps, work.atomic)?;
         }
         Ok((work, settled))
+    }
+
+    /// A record that was not sent because the target could not be asked.
+    fn untried(&self, step: &Step, failure: &Failure) -> Settlement {
+        let attempted = Attempted::default();
+        let record = step.number;
+        let note = format!("its conditional reference could not be looked up: {failure}");
+        if self.setup.earlier.is_in_doubt(record) {
+            settle::unknown(record, None, attempted, note, &Doubt::none())
+        } else {
+            settle::told(record, Outcome::Pending, None, attempted, note)
+        }
     }
 }

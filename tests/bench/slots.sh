@@ -22,7 +22,7 @@ rules:
 YAML
 echo "capacity $capacity, $latency, $records records"
 for concurrency in "$@" "{ min: 1, max: 256 }"; do
-  rm -rf store .stoker
+  rm -rf store .stoker url.txt
   "$stoker" emulate --dir store --listen 127.0.0.1:0 --faults faults.yaml > url.txt 2> struck.txt &
   server=$!
   until [ -s url.txt ]; do sleep 0.1; done
