@@ -231,7 +231,7 @@ impl Feeding<'_> {
             blocked: None,
             stands: None,
         };
-        if group.is_some() || self.goes_alone(&mut work) {
+        if group.is_some() || goes_alone(&mut work) {
             self.push(work);
         } else {
             self.fill(work);
@@ -246,18 +246,6 @@ impl Feeding<'_> {
         (!needs.is_empty())
             .then(|| precedence.blocks(&needs))
             .flatten()
-    }
-
-    /// Tells whether a record travels by itself: what comes in two steps does.
-    fn goes_alone(&self, work: &mut Work) -> bool {
-        let goes_alone = work.steps.iter().any(Step::is_in_two_steps);
-        if goes_alone {
-            let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
-            let is_entry = work.steps.iter().any(is_entry);
-            // What came as an entry keeps its request, and that only a Bundle can carry.
-            work.bundle = is_entry.then_some(BundleType::Batch);
-        }
-        goes_alone
     }
 
     /// Returns what the second request of a record needs; none where it has no second, or is settled.
@@ -407,6 +395,18 @@ impl Feeding<'_> {
             self.is_over |= self.sender.blocking_send(Ok(chunk)).is_err();
         }
     }
+}
+
+/// Tells whether a record travels by itself: what comes in two steps does.
+fn goes_alone(work: &mut Work) -> bool {
+    let goes_alone = work.steps.iter().any(Step::is_in_two_steps);
+    if goes_alone {
+        let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
+        let is_entry = work.steps.iter().any(is_entry);
+        // What came as an entry keeps its request, and that only a Bundle can carry.
+        work.bundle = is_entry.then_some(BundleType::Batch);
+    }
+    goes_alone
 }
 
 /// Returns the second step of a record that stands in the store under an id: an update with all that it has.
