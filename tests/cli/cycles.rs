@@ -103,7 +103,8 @@ fn message(stream: &mut BufReader<TcpStream>) -> Option<(String, String, Vec<u8>
     if first.starts_with("HTTP") {
         head = head.replace("content-length", "x-length");
     } else if length > 0 {
-        head += &format!("Content-Length: {length}\r\n");
+        let line = format!("Content-Length: {length}\r\n");
+        head.push_str(&line);
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
