@@ -22,6 +22,7 @@ mod graph;
 mod key;
 mod known;
 mod order;
+mod plain;
 mod planner;
 mod references;
 mod summary;

@@ -16,7 +16,7 @@ use crate::{
         escape, path,
         reference::{Form, classify},
         scan::LINK,
-        splice::splice,
+        splice::{renamed, splice},
         tag,
     },
     journal::JournalLine,
@@ -294,19 +294,6 @@ impl Dresser {
         match version {
             Some(version) if keeps => format!("{base}{to}/_history/{version}"),
             _ => format!("{base}{to}"),
-        }
-    }
-}
-
-/// Returns how a record gets another id; none where it has that already.
-fn renamed(found: &Scanned, body: &[u8], id: &str) -> Option<(Part, String)> {
-    match found.id {
-        Some(old) if old.text(body) == id => None,
-        Some(old) => Some((old, escape(id).into_owned())),
-        None => {
-            let at = found.whole.start + 1;
-            let part = Part { start: at, end: at };
-            Some((part, format!("\"id\":\"{}\",", escape(id))))
         }
     }
 }

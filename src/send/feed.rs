@@ -14,6 +14,7 @@ use super::{
     dress::{Dresser, wire_span},
     precedence::{Precedence, Readiness},
     settle::accepted_outcome,
+    two_steps::{Stands, goes_alone, second},
 };
 use crate::{
     event::LoadId,
@@ -22,7 +23,7 @@ use crate::{
         Action, Batching, BundleType, Group, Step,
         file::{Entry, Saved, Steps},
     },
-    record::{Interaction, Outcome},
+    record::Interaction,
 };
 
 /// One request to be.
@@ -42,15 +43,6 @@ pub(super) struct Work {
     pub(super) blocked: Option<Arc<str>>,
     /// It is the second request of a record that stands in the store: what came of the first.
     pub(super) stands: Option<Stands>,
-}
-
-/// What the first request of a record brought that travels in two steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stands {
-    /// The outcome of the record, if the second succeeds.
-    pub(super) outcome: Outcome,
-    /// How often the first was sent.
-    pub(super) attempts: u32,
 }
 
 /// Reads a load in a thread; the channel ends with the load.
@@ -231,7 +223,7 @@ impl Feeding<'_> {
             blocked: None,
             stands: None,
         };
-        if group.is_some() || Self::goes_alone(&mut work) {
+        if group.is_some() || goes_alone(&mut work) {
             self.push(work);
         } else {
             self.fill(work);
@@ -246,18 +238,6 @@ impl Feeding<'_> {
         (!needs.is_empty())
             .then(|| precedence.blocks(&needs))
             .flatten()
-    }
-
-    /// Tells whether a record travels by itself: what comes in two steps does.
-    fn goes_alone(work: &mut Work) -> bool {
-        let goes_alone = work.steps.iter().any(Step::is_in_two_steps);
-        if goes_alone {
-            let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
-            let is_entry = work.steps.iter().any(is_entry);
-            // What came as an entry keeps its request, and that only a Bundle can carry.
-            work.bundle = is_entry.then_some(BundleType::Batch);
-        }
-        goes_alone
     }
 
     /// Returns what the second request of a record needs; none where it has no second, or is settled.
@@ -407,16 +387,6 @@ impl Feeding<'_> {
             self.is_over |= self.sender.blocking_send(Ok(chunk)).is_err();
         }
     }
-}
-
-/// Returns the second step of a record that stands in the store under an id: an update with all that it has.
-pub(super) fn second(mut step: Step, id: String) -> Step {
-    for link in &mut step.links {
-        link.late = false;
-    }
-    step.action = Action::Send(Interaction::Update);
-    step.id = Some(id);
-    step
 }
 
 /// Returns what a unit needs from outside of itself, among what is left to do.

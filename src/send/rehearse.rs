@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, dress::Dresser, feed::second, request::make};
+use super::{Error, dress::Dresser, request::make, two_steps::second};
 use crate::{
     event::LoadId,
     plan::{

@@ -5,15 +5,43 @@
 
 use bytes::Bytes;
 
-use super::{
-    dress::Dresser,
-    feed::{Stands, Work},
-};
+use super::{dress::Dresser, feed::Work};
 use crate::{
     journal::SettleLine,
-    plan::Step,
+    plan::{Action, BundleType, Step},
     record::{Interaction, Outcome},
 };
+
+/// What the first request of a record brought that travels in two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stands {
+    /// The outcome of the record, if the second succeeds.
+    pub(super) outcome: Outcome,
+    /// How often the first was sent.
+    pub(super) attempts: u32,
+}
+
+/// Tells whether a record travels by itself: what comes in two steps does.
+pub(super) fn goes_alone(work: &mut Work) -> bool {
+    let goes_alone = work.steps.iter().any(Step::is_in_two_steps);
+    if goes_alone {
+        let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
+        let is_entry = work.steps.iter().any(is_entry);
+        // What came as an entry keeps its request, and that only a Bundle can carry.
+        work.bundle = is_entry.then_some(BundleType::Batch);
+    }
+    goes_alone
+}
+
+/// Returns the second step of a record that stands in the store under an id: an update with all that it has.
+pub(super) fn second(mut step: Step, id: String) -> Step {
+    for link in &mut step.links {
+        link.late = false;
+    }
+    step.action = Action::Send(Interaction::Update);
+    step.id = Some(id);
+    step
+}
 
 /// What a request is to such a record.
 pub(super) enum TwoSteps {

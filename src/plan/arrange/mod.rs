@@ -7,10 +7,13 @@
 use std::collections::HashMap;
 
 use super::{
-    BundleType, Header, PlannedSource, Reason, References, Step, Summary, draft,
+    BundleType, Header, PlannedSource, Reason, References, Step, Summary,
+    batch::ENVELOPE,
+    draft,
     file::{self, Sink},
     graph::{Graph, NONE, Node},
     order::{Needs, Order, order},
+    plain::Plain,
 };
 use crate::{
     diagnostic::Diagnostic,
@@ -32,6 +35,8 @@ pub(super) struct Arrangement<'a> {
     pub(super) header: &'a Header,
     pub(super) graph: Graph,
     pub(super) draft: draft::Steps,
+    /// Of each load that needs no graph, its steps.
+    pub(super) plain: Vec<Option<Plain>>,
     pub(super) sources: &'a [PlannedSource],
     pub(super) read: Read<'a>,
     pub(super) summary: &'a mut Summary,
@@ -58,9 +63,6 @@ struct Together {
 
 /// How many conflicts and broken barriers are named before the rest is counted.
 const NAMED: usize = 20;
-
-/// The bytes of an entry that Stoker makes, around its resource.
-const ENVELOPE: u64 = 256;
 
 impl Arrangement<'_> {
     /// Writes the plan's steps to the sink. Returns what stands in the way of a load.

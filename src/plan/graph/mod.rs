@@ -219,6 +219,12 @@ impl Graph {
             .map_or("", AsRef::as_ref)
     }
 
+    /// Tells whether nothing has to be known of the records of a load: no step of the graph is made of them.
+    pub(super) fn is_needless(&self, load: LoadId) -> bool {
+        let look = self.looks.get(load.0 as usize);
+        look.is_some_and(|look| !look.identities)
+    }
+
     /// Takes something that is no record.
     pub(super) fn blank(&mut self, load: LoadId) -> Node {
         self.push(load, 0)
@@ -266,9 +272,6 @@ impl Graph {
         let Some(&look) = self.looks.get(load.0 as usize) else {
             return self.blank(load);
         };
-        if !look.identities {
-            return self.blank(load);
-        }
         let content = self.keys.content(found.bytes);
         let node = self.push(load, content);
         let full_url = found

@@ -8,9 +8,11 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use serde::Serialize;
 use serde_yaml::Value;
 
-use super::super::{Error, text};
+use super::{
+    super::{Error, text},
+    Again,
+};
 use crate::{
-    event::LoadId,
     manifest::{
         Auth, BundleChoice, Concurrency, Duplicates, LoadSettings, Missing, SecretPlace, Settle,
         Store, TargetSettings, Transactions, Versioned,
@@ -154,16 +156,15 @@ impl Skeleton {
     }
 
     /// Renders the manifest for the loads that have rejected records, each with the globs of its files.
-    pub(super) fn render(
-        &self,
-        loads: &[(LoadId, Vec<String>)],
-        path: &Path,
-    ) -> Result<String, Error> {
+    pub(super) fn render(&self, loads: &[Again], path: &Path) -> Result<String, Error> {
         let chosen: Vec<_> = loads
             .iter()
-            .filter_map(|(id, files)| Some((self.header.loads.get(id.0 as usize)?, files)))
+            .filter_map(|again| Some((self.header.loads.get(again.load.0 as usize)?, again)))
             .collect();
-        let is_chosen = |name: &String| chosen.iter().any(|(load, _)| load.name == *name);
+        let is_chosen = |name: &String| {
+            let mut chosen = chosen.iter();
+            chosen.any(|(load, again)| load.name == *name && !again.standing)
+        };
         let targets = self.header.targets.iter().map(|target| &target.settings);
         let manifest = Manifest {
             version: 1,
@@ -175,10 +176,14 @@ impl Skeleton {
                 .collect(),
             loads: chosen
                 .iter()
-                .map(|(settings, files)| {
+                .map(|(settings, again)| {
                     let mut load = load(settings);
                     load.after.retain(is_chosen);
-                    load.files.extend(files.iter().cloned());
+                    load.files.extend(again.files.iter().cloned());
+                    if again.standing {
+                        load.name.push_str("-standing");
+                        load.interaction = Some(Interaction::Update);
+                    }
                     load
                 })
                 .collect(),
@@ -413,6 +418,7 @@ mod tests {
         event::LoadId,
         manifest::{self, LoadSettings},
         plan::{Header, VERSION},
+        report::rejected::Again,
     };
 
     /// Reads a manifest that stands in `folder`.
@@ -443,7 +449,14 @@ mod tests {
         };
         let files = vec!["people.ndjson".to_owned()];
         Skeleton::of(&header)
-            .render(&[(LoadId(0), files)], path)
+            .render(
+                &[Again {
+                    load: LoadId(0),
+                    files,
+                    standing: false,
+                }],
+                path,
+            )
             .unwrap()
     }
 
