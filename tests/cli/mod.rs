@@ -3,6 +3,7 @@
 mod bed;
 mod examples;
 mod graph;
+mod leaks;
 mod load;
 mod messages;
 mod online;
