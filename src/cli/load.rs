@@ -152,7 +152,7 @@ async fn load_saved(
             discard(&run);
             return Err(error);
         }
-        fs_err::copy(&args.file, run.plan()).map_err(Error::disk)?;
+        copy(&args.file, &run.plan()).map_err(Error::disk)?;
         carry_out(
             args.dry_run,
             context,
@@ -167,6 +167,13 @@ async fn load_saved(
     .await;
     connect::close_all(connections).await;
     ended
+}
+
+/// Copies a saved plan into its run, where it is its owner's alone, whoever may read the saved one.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut plan = crate::journal::private_file(to)?;
+    std::io::copy(&mut fs_err::File::open(from)?, &mut plan)?;
+    Ok(())
 }
 
 /// Reads all sources into the plan of a run.

@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod path;
 pub mod reference;
 pub mod scan;
+mod shape;
 pub mod splice;
 pub mod types;
 
