@@ -52,7 +52,7 @@ pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Err
     })?;
     let credentials = credentials(settings, token).await?;
     let transport: Arc<dyn Transport> = Arc::new(
-        HttpTransport::new(&transport_options(settings))
+        HttpTransport::new(&transport_options(settings)?)
             .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?,
     );
     let gate = Gate::new(
@@ -74,15 +74,18 @@ pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Err
     })
 }
 
-fn transport_options(settings: &TargetSettings) -> TransportOptions {
-    TransportOptions {
+fn transport_options(settings: &TargetSettings) -> Result<TransportOptions, Error> {
+    let headers = settings
+        .completed_headers(&super::variable)
+        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
+    Ok(TransportOptions {
         tls: settings.tls.clone(),
         proxy: settings.proxy.clone(),
         timeout: settings.timeout,
-        headers: settings.headers.clone(),
+        headers,
         concurrency: settings.concurrency.max as usize,
         ..TransportOptions::default()
-    }
+    })
 }
 
 async fn serve(dir: &std::path::Path) -> Result<(Option<Server>, url::Url, Option<String>), Error> {

@@ -123,10 +123,7 @@ async fn begin(
             Given::Manifest(_) => survey(&now, &run, context, stop, watcher).await,
             Given::Plan(saved) => {
                 let checked = check_sources(saved, &run, args.verify_sources).await;
-                checked.and_then(|()| {
-                    fs_err::copy(&args.file, run.plan()).map_err(Error::disk)?;
-                    Ok(())
-                })
+                checked.and_then(|()| copy(&args.file, &run.plan()).map_err(Error::disk))
             }
         };
         if let Err(error) = planned {
@@ -166,6 +163,13 @@ pub(super) fn refuse_changed_facts(planned: &Header, now: &Header) -> Result<(),
     } else {
         Err(Error::all(Exit::Usage, changed))
     }
+}
+
+/// Copies a saved plan into its run, where it is its owner's alone, whoever may read the saved one.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut plan = crate::journal::private_file(to)?;
+    std::io::copy(&mut fs_err::File::open(from)?, &mut plan)?;
+    Ok(())
 }
 
 /// Reads all sources into the plan of a run.

@@ -17,6 +17,7 @@ pub mod path;
 pub mod reference;
 pub mod required;
 pub mod scan;
+mod shape;
 pub mod splice;
 pub mod tag;
 pub mod types;

@@ -7,11 +7,9 @@ use std::fmt::Write as _;
 
 use super::{
     json::{BUNDLE_DEPTH, Machine, Visit},
+    shape::is_element,
     text, types,
 };
-
-/// The longest name that is believed to be an element's: FHIR's own stay below 50 characters.
-const LONGEST_NAME: usize = 64;
 
 /// Returns the path of the element at `offset`; of ill-formed text, as far as it could be read.
 pub fn of(bytes: &[u8], offset: usize) -> String {
@@ -107,17 +105,11 @@ impl Steps {
     }
 }
 
-fn is_element_name(name: &str) -> bool {
-    name.len() <= LONGEST_NAME
-        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
 impl Visit for Steps {
     fn key(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str> {
         if let Some(Frame::Object(member)) = self.frames.last_mut() {
             let name = text(bytes.get(start..end).unwrap_or_default());
-            *member = Some(if is_element_name(&name) {
+            *member = Some(if is_element(&name) {
                 name.into_owned()
             } else {
                 "?".to_owned()
@@ -163,7 +155,7 @@ mod tests {
 
     #[test]
     fn paths_name_the_element_at_an_offset() {
-        let text = br#"{"resourceType":"Patient","name":[{"given":["A","B"]},{"family":"C"}],"x y":{"a":1}}"#;
+        let text = br#"{"resourceType":"Patient","name":[{"given":["A","B"]},{"family":"C"}],"x y":{"a":1},"Smith":2,"p4711":3}"#;
         let at = |needle: &str| {
             let offset = memchr::memmem::find(text, needle.as_bytes()).unwrap();
             of(text, offset)
@@ -172,6 +164,8 @@ mod tests {
         assert_eq!(at("B\""), "Patient.name[0].given[1]");
         assert_eq!(at("C\""), "Patient.name[1].family");
         assert_eq!(at("1}"), "Patient.?.a");
+        assert_eq!(at("2,"), "Patient.?");
+        assert_eq!(at("3}"), "Patient.?");
         assert_eq!(of(text, 0), "Resource");
         assert_eq!(of(br#"{"resourceType":"Secret","id":5}"#, 99), "Resource");
     }

@@ -106,6 +106,35 @@ pub fn classify(reference: &str) -> Form<'_> {
     }
 }
 
+/// Returns a reference as it may be shown: what is searched for is content (design §10), and so are words where an
+/// address belongs; an ellipsis stands for them.
+pub fn shown(reference: &str) -> String {
+    match classify(reference) {
+        Form::Relative(_) => reference.to_owned(),
+        Form::Absolute { base, target } => {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]".contains(&byte);
+            if base.bytes().all(is_plain) {
+                reference.to_owned()
+            } else {
+                format!("…/{}/{}", target.resource_type, target.id)
+            }
+        }
+        Form::Urn(urn) => {
+            let is_number = |rest: &str| {
+                rest.bytes()
+                    .all(|byte| byte.is_ascii_hexdigit() || b"-.".contains(&byte))
+            };
+            match (urn.strip_prefix("urn:uuid:"), urn.strip_prefix("urn:oid:")) {
+                (Some(rest), _) | (_, Some(rest)) if is_number(rest) => urn.to_owned(),
+                _ => "urn:…".to_owned(),
+            }
+        }
+        Form::Contained(_) => "#…".to_owned(),
+        Form::Conditional { resource_type, .. } => format!("{resource_type}?…"),
+        Form::Other => "…".to_owned(),
+    }
+}
+
 /// Reads `Type/id` or `Type/id/_history/version` from the end; returns what stands before it, too.
 fn target(reference: &str) -> Option<(&str, Target<'_>)> {
     let mut segments = reference.rsplit('/');
@@ -143,6 +172,30 @@ pub fn is_id(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_not_shown() {
+        for same in [
+            "Patient/1",
+            "https://a.example/r4/Patient/1/_history/2",
+            "urn:uuid:0f2b",
+            "urn:oid:1.2.3",
+        ] {
+            assert_eq!(shown(same), same);
+        }
+        for (reference, expected) in [
+            ("https://u:p@a.example/Patient/1", "…/Patient/1"),
+            ("https://a.example/Anna Smith/Patient/1", "…/Patient/1"),
+            ("urn:oid:Smith", "urn:…"),
+            ("urn:name:1", "urn:…"),
+            ("#smith", "#…"),
+            ("Patient?name=Smith", "Patient?…"),
+            ("Anna Smith", "…"),
+            ("https://a.example/?name=Smith", "…"),
+        ] {
+            assert_eq!(shown(reference), expected);
+        }
+    }
 
     fn patient<'a>(id: &'a str, version: Option<&'a str>) -> Target<'a> {
         Target {

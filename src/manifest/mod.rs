@@ -34,6 +34,7 @@ pub use self::store::GOOGLE_ENDPOINT;
 pub use self::{
     read::{Outcome, read, read_text},
     schema::schema,
+    target::HeaderError,
 };
 
 /// A manifest with everything resolved: variables substituted, includes merged, defaults filled in.
@@ -104,7 +105,8 @@ pub struct TargetSettings {
     pub tls: Tls,
     /// A proxy for this target; without it the environment's proxies hold.
     pub proxy: Option<Url>,
-    /// Headers added to every request.
+    /// Headers added to every request, as they are written: variables are filled in by
+    /// [`completed_headers`](Self::completed_headers), so that no plan holds what they hold.
     pub headers: BTreeMap<String, String>,
     /// The project that pays for the quota (`x-goog-user-project`).
     pub quota_project: Option<String>,

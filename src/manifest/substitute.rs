@@ -74,6 +74,11 @@ pub(super) fn complete<'t>(
     }
 }
 
+/// Tells whether no variable stands in a text.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.replace("$${", "").contains("${")
+}
+
 /// Tells whether a text can be the name of an environment variable.
 pub(super) fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

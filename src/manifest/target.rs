@@ -13,6 +13,7 @@ use super::{
     resolve::unfit,
     schema,
     store::{segment, store, web_url},
+    substitute,
 };
 use crate::{
     diagnostic::Diagnostic,
@@ -107,11 +108,43 @@ pub(super) fn settings_of_defaults(reader: &mut Reader<'_>, defaults: &[Entry]) 
     common(reader, defaults);
 }
 
+/// A header whose value cannot be completed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("header `{name}` {why}")]
+pub struct HeaderError {
+    name: String,
+    why: String,
+}
+
 impl TargetSettings {
     /// Returns how many entries a Bundle that Stoker fills may have under the rate; none where there is no rate.
     pub fn rate_entries(&self) -> Option<u32> {
         let rate = self.rate?;
         Some((rate.amount.get() / RATE_PART).max(1))
+    }
+
+    /// Returns the headers with their variables filled in.
+    ///
+    /// # Errors
+    ///
+    /// When a variable is not set, or the value is not a header's; names the header, and never a value.
+    pub fn completed_headers(
+        &self,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<BTreeMap<String, String>, HeaderError> {
+        let complete = |(name, written): (&String, &String)| {
+            let completed = substitute::complete(written, env).map_err(|problems| HeaderError {
+                name: name.clone(),
+                why: match problems.first() {
+                    Some(substitute::Problem::Unset { name, .. }) => {
+                        format!("needs the variable {name}, which is not set")
+                    }
+                    _ => "has a `${` that no variable follows".to_owned(),
+                },
+            })?;
+            Ok((name.clone(), completed.text))
+        };
+        self.headers.iter().map(complete).collect()
     }
 
     /// Returns the settings of a target of which only the store and the credentials are given.
@@ -266,12 +299,6 @@ fn headers(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
         }
         if speaks_of_secrets(&name) {
             reader.hide(&entry.node);
-            let message = format!(
-                "the value of `{}` is kept in plans and runs as it is",
-                entry.key
-            );
-            let hint = "if it is a secret, use `auth` instead";
-            reader.report(entry.key_spot, Diagnostic::warning(message).hint(hint));
         }
         if OWN_HEADERS.contains(&name.as_str()) {
             let message = format!("`{}` is set by Stoker", entry.key);
@@ -292,7 +319,20 @@ fn headers(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
             let hint = "it holds a line break or another control character";
             reader.report(text.spot, Diagnostic::error(message).hint(hint));
         }
-        headers.insert(entry.key.clone(), text.value);
+        // Kept as it is written: plans and runs hold the names of variables, never what stands in them.
+        let Value::Text(written) = &entry.node.value else {
+            continue;
+        };
+        if speaks_of_secrets(&name) && substitute::is_plain(written) {
+            let message = format!(
+                "the value of `{}` is kept in plans and runs as it is",
+                entry.key
+            );
+            let hint =
+                "if it is a secret, put it into a variable and write `${NAME}`, or use `auth`";
+            reader.report(entry.key_spot, Diagnostic::warning(message).hint(hint));
+        }
+        headers.insert(entry.key.clone(), written.clone());
     }
     headers
 }

@@ -6,6 +6,7 @@ mod examples;
 mod gone;
 mod graph;
 mod history;
+mod leaks;
 mod load;
 mod messages;
 mod online;

@@ -71,10 +71,37 @@ pub(super) fn start_tls(body: &'static str) -> (String, String) {
     (url, pem)
 }
 
-/// Reads one request, answers it, closes. A client that goes away in between is not this server's concern.
+/// Starts a server that answers byte by byte what it is told to; `answer` is given the head and the body of a request.
+pub(super) fn start_raw(answer: impl Fn(&str, &str) -> String + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/fhir", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            exchange(stream.unwrap(), |head, body| answer(head, body));
+        }
+    });
+    url
+}
+
+/// Puts a response together.
+pub(super) fn response(status: &str, head: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/fhir+json\r\nContent-Length: {}\r\nConnection: close\r\n{head}\r\n{body}",
+        body.len()
+    )
+}
+
 fn serve(stream: impl Read + Write, answer: impl Fn(&str) -> Answer) {
+    exchange(stream, |head, _| {
+        let (status, further, body) = answer(head.lines().next().unwrap_or_default());
+        response(&format!("{status} Any"), further, body)
+    });
+}
+
+/// Reads one request, answers it, closes. A client that goes away in between is not this server's concern.
+fn exchange(stream: impl Read + Write, answer: impl Fn(&str, &str) -> String) {
     let mut stream = BufReader::new(stream);
-    let (mut request, mut line, mut length) = (String::new(), String::new(), 0);
+    let (mut head, mut line, mut length) = (String::new(), String::new(), 0);
     // The first byte of a TLS handshake (RFC 8446 §5.1), which has no lines: answered in plain text, as web servers do.
     let is_handshake = stream
         .fill_buf()
@@ -86,9 +113,6 @@ fn serve(stream: impl Read + Write, answer: impl Fn(&str) -> Answer) {
                 return;
             }
             let line = line.trim_end();
-            if request.is_empty() {
-                line.clone_into(&mut request);
-            }
             if let Some((name, value)) = line.split_once(':')
                 && name.eq_ignore_ascii_case("content-length")
             {
@@ -97,16 +121,14 @@ fn serve(stream: impl Read + Write, answer: impl Fn(&str) -> Answer) {
             if line.is_empty() {
                 break;
             }
+            head.push_str(line);
+            head.push('\n');
         }
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok();
-    let (status, head, body) = answer(&request);
-    let head = format!(
-        "HTTP/1.1 {status} Any\r\nContent-Type: application/fhir+json\r\nContent-Length: {}\r\nConnection: close\r\n{head}\r\n",
-        body.len()
-    );
+    let answer = answer(&head, &String::from_utf8_lossy(&body));
     let stream = stream.get_mut();
-    stream.write_all((head + body).as_bytes()).ok();
+    stream.write_all(answer.as_bytes()).ok();
     stream.flush().ok();
 }

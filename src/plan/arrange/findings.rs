@@ -170,11 +170,7 @@ impl Arrangement<'_> {
         let found = scanner.scan(&bytes).ok()?;
         let part = found.place_of(&bytes, ordinal)?;
         let text = part.text(&bytes);
-        let to = match reference::classify(&text) {
-            // What is asked for is content (design §10).
-            reference::Form::Conditional { resource_type, .. } => format!("{resource_type}?…"),
-            _ => text.into_owned(),
-        };
+        let to = reference::shown(&text);
         Some(Dangling {
             to,
             path: path::of(&bytes, part.start),

@@ -189,7 +189,7 @@ impl Skeleton {
                 .collect(),
         };
         let text = serde_yaml::to_value(&manifest)
-            .map(escaped)
+            .map(|value| self.with_headers(escaped(value)))
             .and_then(|manifest| serde_yaml::to_string(&manifest))
             .map_err(|e| Error::write(path, &e))?;
         Ok(format!(
@@ -197,6 +197,26 @@ impl Skeleton {
              # The answers of the server stand in the files named `*.answers.ndjson`.\n{text}",
             text::quoted(path)
         ))
+    }
+}
+
+impl Skeleton {
+    /// Puts the headers in again as they are written: their variables have not been filled in.
+    fn with_headers(&self, mut manifest: Value) -> Value {
+        for settings in self.header.targets.iter().map(|target| &target.settings) {
+            let mut target = manifest
+                .get_mut("targets")
+                .and_then(|targets| targets.get_mut(settings.name.as_str()));
+            for (name, written) in &settings.headers {
+                if let Some(value) = target
+                    .as_deref_mut()
+                    .and_then(|target| target.get_mut("headers")?.get_mut(name.as_str()))
+                {
+                    *value = Value::from(written.as_str());
+                }
+            }
+        }
+        manifest
     }
 }
 

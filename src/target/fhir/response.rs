@@ -31,15 +31,15 @@ pub fn accepted(headers: &HeaderMap, body: &[u8]) -> Accepted {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let mut accepted = text(header::LOCATION).map(of_location).unwrap_or_default();
     if accepted.version.is_none() {
-        accepted.version = text(header::ETAG).map(of_etag);
+        accepted.version = text(header::ETAG).and_then(of_etag);
     }
     if accepted.id.is_none() {
         let resource: Option<Resource> = serde_json::from_slice(body).ok();
         if let Some(resource) = resource {
-            accepted.id = resource.id;
+            accepted.id = resource.id.as_deref().and_then(believed);
             accepted.version = accepted
                 .version
-                .or_else(|| resource.meta.and_then(|meta| meta.version_id));
+                .or_else(|| believed(resource.meta?.version_id?.as_str()));
         }
     }
     accepted
@@ -88,19 +88,31 @@ pub fn last_updated(body: &[u8]) -> Option<jiff::Timestamp> {
 /// Reads `[base]/[type]/[id]/_history/[version]`, with or without base and version.
 fn of_location(location: &str) -> Accepted {
     let (resource, version) = match location.split_once("/_history/") {
-        Some((resource, version)) => (resource, Some(version.to_owned())),
+        Some((resource, version)) => (resource, Some(version)),
         None => (location, None),
     };
     let id = resource.trim_end_matches('/').rsplit('/').next();
     Accepted {
-        id: id.filter(|id| !id.is_empty()).map(str::to_owned),
-        version,
+        id: id.and_then(believed),
+        version: version.and_then(believed),
     }
 }
 
 /// Reads the version from a weak or strong entity tag: `W/"3"` is version `3`.
-fn of_etag(etag: &str) -> String {
-    etag.trim_start_matches("W/").trim_matches('"').to_owned()
+fn of_etag(etag: &str) -> Option<String> {
+    believed(etag.trim_start_matches("W/").trim_matches('"'))
+}
+
+/// The longest id that is believed: FHIR's have 64 characters, those of some servers a few more.
+const LONGEST_ID: usize = 128;
+
+/// Takes an id or a version that could stand in a URL. Anything else may be words, which stand nowhere but in `rejected/`.
+fn believed(id: &str) -> Option<String> {
+    let is_id = (1..=LONGEST_ID).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    is_id.then(|| id.to_owned())
 }
 
 /// Reads the answers to the entries of a Bundle, in the order of the request.
@@ -143,10 +155,10 @@ pub fn entries(body: &[u8], expected: usize) -> Result<Vec<EntryAnswer>, String>
                 .map(of_location)
                 .unwrap_or_default();
             if let (None, Some(etag)) = (&accepted.version, &response.etag) {
-                accepted.version = Some(of_etag(etag));
+                accepted.version = of_etag(etag);
             }
             if let (None, Some(resource)) = (&accepted.id, entry.resource) {
-                accepted.id = resource.id;
+                accepted.id = resource.id.as_deref().and_then(believed);
             }
             let outcome = response.outcome.map(|outcome| outcome.get().to_owned());
             Ok(EntryAnswer {

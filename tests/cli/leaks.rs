@@ -1,0 +1,292 @@
+//! Patients' data and secrets: planted everywhere that they can come from, looked for everywhere that a run writes.
+//!
+//! The store echoes what it is sent, credentials included, in every place of an answer that has room for words.
+
+use std::{
+    os::unix::fs::PermissionsExt, path::Path, sync::atomic::AtomicUsize, sync::atomic::Ordering,
+};
+
+use fs_err as fs;
+use serde_json::{Value, json};
+
+use super::{
+    bed::{Bed, Ran},
+    responder::{response, start_raw},
+};
+
+/// Names and identifiers of patients. Nowhere but in `rejected/`.
+const NAMES: [&str; 3] = ["lindqvist", "19440113", "zebedee"];
+
+/// Nowhere at all: bearer tokens, passwords, API keys, and the password of the basic pair as it goes to the wire.
+const TOKENS: [&str; 8] = [
+    "sesame-bearer",
+    "sesame-filed",
+    "sesame-password",
+    "sesame-key",
+    "sesame-trace",
+    "sesame-proxy",
+    "sesame-url",
+    "bG9hZGVyOnNlc2FtZS1wYXNzd29yZA",
+];
+
+const SECRETS: [(&str, &str); 4] = [
+    ("TOKEN", "sesame-bearer"),
+    ("KEY", "sesame-key"),
+    ("TRACE", "sesame-trace"),
+    ("RUST_LOG", "trace"),
+];
+
+const CAPABILITIES: &str = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#;
+
+fn holds(text: &str, words: &[&str]) -> Option<String> {
+    let text = text.to_lowercase();
+    words
+        .iter()
+        .map(|word| word.to_lowercase())
+        .find(|word| text.contains(word))
+}
+
+/// Expects nothing planted in what was printed.
+fn printed(what: &str, ran: &Ran) {
+    for text in [&ran.out, &ran.err] {
+        for words in [&NAMES[..], &TOKENS[..]] {
+            if let Some(word) = holds(text, words) {
+                let lines: Vec<_> = text
+                    .lines()
+                    .filter(|line| holds(line, &[&word]).is_some())
+                    .collect();
+                panic!("{what} prints {word}:\n{}", lines.join("\n"));
+            }
+        }
+    }
+}
+
+/// Expects what a run wrote to be its owner's alone, free of tokens, and of names outside of `rejected/`. Returns how
+/// many files hold names.
+fn written(path: &Path, in_rejected: bool) -> usize {
+    let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    if path.is_dir() {
+        assert_eq!(mode, 0o700, "{}", path.display());
+        let below = in_rejected || path.ends_with("rejected");
+        return fs::read_dir(path)
+            .unwrap()
+            .map(|entry| written(&entry.unwrap().path(), below))
+            .sum();
+    }
+    assert_eq!(mode, 0o600, "{}", path.display());
+    let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    if let Some(word) = holds(&text, &TOKENS) {
+        panic!("{} holds {word}", path.display());
+    }
+    let found = holds(&text, &NAMES);
+    if let (Some(word), false) = (&found, in_rejected) {
+        let line = text.lines().find(|line| holds(line, &[word]).is_some());
+        panic!("{} holds {word}: {}", path.display(), line.unwrap());
+    }
+    usize::from(found.is_some())
+}
+
+/// Says all that it was sent, in words; never the secrets, which no file under `rejected/` may repeat either.
+fn outcome(echo: &str) -> Value {
+    json!({"resourceType": "OperationOutcome", "issue": [{
+        "severity": "error", "code": "value",
+        "details": {"text": format!("Lindqvist in {echo}"), "coding": [{"display": "Zebedee"}]},
+        "diagnostics": format!("19440113 in {echo}"),
+        "expression": ["Lindqvist", "Patient.Lindqvist", "Patient.name.where(family='Lindqvist')", "Patient.name[0]"],
+        "location": ["/f:Patient/f:Lindqvist"],
+    }, {"severity": "error", "code": "Lindqvist", "diagnostics": "Zebedee"}]})
+}
+
+/// Answers to a record that travels alone, in turn.
+fn single(turn: usize, echo: &str) -> String {
+    let said = outcome(echo).to_string();
+    let page = format!("<html><title>Lindqvist</title>{echo}</html>");
+    let odd = "Location: http://a.example/Patient/Anna%20Lindqvist?name=Lindqvist\r\nETag: W/\"Anna Lindqvist\"\r\n";
+    match turn % 14 {
+        0 => response("201 Lindqvist", odd, ""),
+        1 => response("422 Lindqvist", "", &said),
+        2 => response("400 Bad", "", &said.replace("\"value\"", "\"Lindqvist\"")),
+        3 => response("400 Bad", "Content-Type: text/html\r\n", &page),
+        4 => response("412 Lindqvist", odd, &said),
+        5 => response(
+            "400 Bad",
+            "",
+            &json!({"error": {"code": 400, "status": "LINDQVIST", "message": echo, "details": [
+                {"fieldViolations": [{"field": "Lindqvist", "description": "Zebedee"}]}]}})
+            .to_string(),
+        ),
+        6 => response("500 Lindqvist", "", &page),
+        7 => response("200 Lindqvist", "", &page),
+        8 => response("409 Lindqvist", odd, &said[..said.len() / 2]),
+        9 => response("400 Bad", "", &said).replace("Content-Length: ", "Content-Length: 9"),
+        10 => format!("Lindqvist {echo}\r\n\r\n"),
+        11 => format!(
+            "HTTP/1.1 201 Created\r\nLindqvist {}\r\n\r\n",
+            echo.lines().next().unwrap()
+        ),
+        12 => response(
+            "201 Created",
+            "",
+            r#"{"resourceType":"Patient","id":"Anna Lindqvist","meta":{"versionId":"Lindqvist 1"}}"#,
+        ),
+        _ => response("429 Lindqvist", "Retry-After: Lindqvist\r\n", &page),
+    }
+}
+
+/// Answers to the entries of a Bundle.
+fn bundle(sent: &Value, echo: &str) -> String {
+    let entries = sent["entry"].as_array().unwrap();
+    let entries = entries.iter().enumerate().map(|(number, _)| {
+        let location = "http://a.example/Patient/Anna Lindqvist/_history/Lindqvist 1";
+        let status = ["400 Lindqvist", "201 Lindqvist", "Lindqvist", "412", "404 Zebedee"][number % 5];
+        json!({"response": {"status": status, "location": location, "etag": "W/\"Anna Lindqvist\"", "outcome": outcome(echo)}})
+    });
+    let entries: Vec<_> = entries.collect();
+    let kind = format!("{}-response", sent["type"].as_str().unwrap());
+    let body = json!({"resourceType": "Bundle", "type": kind, "entry": entries}).to_string();
+    response("200 Lindqvist", "", &body)
+}
+
+fn echoing() -> String {
+    let turn = AtomicUsize::new(0);
+    start_raw(move |head, body| {
+        if head.contains("/metadata") {
+            return response("200 OK", "", CAPABILITIES);
+        }
+        // The path and the condition are part of what is echoed. Credentials are a server's own to keep back: their echo
+        // is looked at by `a_server_that_tells_credentials`.
+        let echo: Vec<_> = head
+            .lines()
+            .filter(|line| {
+                !line.to_lowercase().contains("sesame") && holds(line, &TOKENS).is_none()
+            })
+            .collect();
+        let echo = format!("{}\n{body}", echo.join("\n"));
+        match serde_json::from_str::<Value>(body) {
+            Ok(sent) if sent["resourceType"] == "Bundle" => bundle(&sent, &echo),
+            _ => single(turn.fetch_add(1, Ordering::Relaxed), &echo),
+        }
+    })
+}
+
+fn patient(id: &str) -> String {
+    format!(
+        r#"{{"resourceType":"Patient","id":"{id}","identifier":[{{"system":"urn:mrn","value":"19440113-{id}"}}],"name":[{{"family":"Lindqvist","given":["Zebedee"]}}]}}"#
+    )
+}
+
+/// A folder with everything that can be wrong in a source, each with a name in the middle of it.
+fn bed(target: &str) -> Bed {
+    let bed = Bed::new();
+    let mut lines: Vec<String> = (0..28).map(|n| patient(&format!("p{n}"))).collect();
+    lines.extend(
+        [
+            r#"{"resourceType":"Patient","id":"cut","name":[{"family":"Lindqvist"#,
+            r#"{"resourceType":"Patient","id":"Anna Lindqvist"}"#,
+            r#"{"resourceType":"Anna Lindqvist","id":"kind"}"#,
+            r#"{"resourceType":"Lindqvist","id":"kind"}"#,
+            r#"{"resourceType":"Patient","id":"two","id":"Lindqvist 2"}"#,
+            r#"{"resourceType":"Patient","id":["Lindqvist"]}"#,
+            r#"{"resourceType":"Patient","id":"esc","name":"\qLindqvist"}"#,
+            r#"{"resourceType":"Patient","id":"key","Lindqvist" 19440113}"#,
+            r#"{"Lindqvist":"19440113"}"#,
+            r#""Lindqvist""#,
+            r"Lindqvist;Zebedee;19440113",
+            r#"{"resourceType":"Patient","id":"p0","name":[{"family":"Another Lindqvist"}]}"#,
+            r#"{"resourceType":"Observation","id":"o1","subject":{"reference":"Patient?family=Lindqvist"}}"#,
+            r#"{"resourceType":"Observation","id":"o2","subject":{"reference":"Anna Lindqvist"}}"#,
+            r#"{"resourceType":"Observation","id":"o3","subject":{"reference":"Patient/Anna Lindqvist"}}"#,
+            r#"{"resourceType":"Observation","id":"o4","subject":{"reference":"urn:oid:Lindqvist"}}"#,
+            r#"{"resourceType":"Observation","id":"o5","subject":{"reference":"https://a.example/Patient/1?name=Lindqvist"}}"#,
+            r##"{"resourceType":"Observation","id":"o6","subject":{"reference":"#Lindqvist"}}"##,
+        ]
+        .map(str::to_owned),
+    );
+    bed.write("p.ndjson", &lines.join("\n"));
+    bed.write(
+        "cut.json",
+        "{\"resourceType\":\"Patient\",\n\"name\":[{\"family\":\"Lindqvist\"",
+    );
+    bed.write("trailing.json", &format!("{}\nLindqvist", patient("t")));
+    bed.write("not.json", "Lindqvist,Zebedee\n19440113");
+    let entries = json!([
+        {"fullUrl": "https://a.example/Lindqvist 1", "resource": {"resourceType": "Patient", "name": [{"family": "Lindqvist"}]},
+         "request": {"method": "POST", "url": "Patient", "ifNoneExist": "family=Lindqvist"}},
+        {"fullUrl": "Anna Lindqvist", "resource": {"resourceType": "Patient", "id": "b1", "name": [{"family": "Lindqvist"}]},
+         "request": {"method": "PUT", "url": "Patient/b1"}},
+        {"resource": {"resourceType": "Patient", "id": "b2"}, "request": {"method": "PUT", "url": "Patient/Anna Lindqvist"}},
+        {"resource": {"resourceType": "Patient"}, "request": {"method": "PUT", "url": "Patient?family=Lindqvist"}},
+        {"resource": {"resourceType": "Patient"}, "request": {"method": "Lindqvist", "url": "Patient"}},
+        {"resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Lindqvist"}},
+        {"resource": "Lindqvist", "request": {"method": "POST", "url": "Patient"}},
+        {"resource": {"resourceType": "Observation", "subject": {"reference": "Patient?family=Lindqvist"}},
+         "request": {"method": "POST", "url": "Observation"}},
+        {"request": {"method": "DELETE", "url": "Patient?family=Lindqvist"}},
+        {"request": {"method": "GET", "url": "Patient?family=Lindqvist"}},
+        {"resource": {"resourceType": "Patient", "id": "b3"}, "request": {"method": "PUT", "url": "Patient/b3", "ifMatch": "Lindqvist"}},
+        {"resource": {"resourceType": "Patient", "id": "b4", "name": [{"text": "Zebedee"}]},
+         "request": {"method": "PUT", "url": "Patient/b4"}},
+        {"resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Patient", "ifNoneExist": "Lindqvist & \u{1}"}},
+    ]);
+    for kind in ["batch", "transaction", "Lindqvist"] {
+        let text = json!({"resourceType": "Bundle", "type": kind, "entry": entries}).to_string();
+        bed.write(
+            &format!("bundle-{kind}.json")
+                .to_lowercase()
+                .replace("lindqvist", "odd"),
+            &text,
+        );
+    }
+    bed.write("token", "sesame-filed\n");
+    bed.write("m.yaml", &format!(r#"version: 1
+name: t
+targets:
+  t: {{ {target}, retry: {{ attempts: 2, base: 1ms, max: 2ms }}, concurrency: 1 }}
+loads:
+  - {{ name: people, target: t, files: [p.ndjson, cut.json, not.json, trailing.json], interaction: update, bundle: {{ type: none }} }}
+  - {{ name: bundles, target: t, files: ["bundle-*.json"] }}
+  - {{ name: identified, target: t, files: [p.ndjson], interaction: conditional-create, identity: {{ Patient: ["urn:mrn"] }}, duplicates: ignore, bundle: {{ type: none }} }}
+"#));
+    bed
+}
+
+/// Runs a verb with the secrets at hand.
+fn run(bed: &Bed, arguments: &[&str]) -> Ran {
+    let ran = bed.run_with(&SECRETS, arguments);
+    printed(&format!("stoker {}", arguments.join(" ")), &ran);
+    ran
+}
+
+#[test]
+fn names_stand_in_rejected_alone_and_tokens_nowhere() {
+    let targets = [
+        r#"auth: { bearer: { env: TOKEN } }, headers: { X-Api-Key: "${KEY}", X-Trace: "a ${TRACE}", X-Plain: "$${KEY}" }"#,
+        "auth: { bearer: { file: token } }",
+        "auth: { basic: { user: loader, password: { file: password } } }",
+    ];
+    for (number, target) in targets.iter().enumerate() {
+        let bed = bed(&format!("fhir: {{ url: \"{}\" }}, {target}", echoing()));
+        bed.write("password", "sesame-password");
+        run(&bed, &["-vvv", "check", "m.yaml"]).exits(1);
+        run(&bed, &["-vvv", "plan", "m.yaml", "--json"]);
+        run(&bed, &["-vvv", "plan", "m.yaml", "--out", "saved"]);
+        let saved = fs::read_to_string(bed.path("saved")).unwrap();
+        assert_eq!(holds(&saved, &TOKENS), None);
+        let (progress, level) = [("bars", "-vv"), ("lines", "-v"), ("json", "-vvv")][number];
+        let ran = run(&bed, &[level, "load", "m.yaml", "--progress", progress]).exits(1);
+        assert!(ran.out.contains("rejected"), "{}", ran.out);
+        let directory = bed.newest_run();
+        let name = directory.to_str().unwrap();
+        for format in ["text", "json", "markdown", "junit"] {
+            run(&bed, &["-vvv", "report", name, "--format", format]);
+        }
+        run(&bed, &["-vvv", "resume", name, "--progress", progress]);
+        run(&bed, &["-vvv", "load", "saved", "--progress", progress]);
+        let found = written(&bed.path(".stoker"), false);
+        assert!(found >= 3, "the names were not planted well: {found}");
+        // The manifest of what was rejected loads with the same secrets.
+        let again = directory.join("rejected/manifest.yaml");
+        run(&bed, &["-vvv", "check", again.to_str().unwrap()]);
+        run(&bed, &["-vvv", "load", again.to_str().unwrap()]);
+    }
+}
