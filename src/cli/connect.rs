@@ -12,7 +12,7 @@ use crate::{
     ensure,
     fhir::outcome,
     gate::{
-        Failure, Gate, GateSettings, Transport,
+        Failure, Gate, GateSettings, Masked, Transport,
         http::{HttpTransport, TransportOptions},
     },
     manifest::{Auth, Store, TargetSettings},
@@ -51,10 +51,11 @@ pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Err
         ))
     })?;
     let credentials = credentials(settings, token).await?;
-    let transport: Arc<dyn Transport> = Arc::new(
-        HttpTransport::new(&transport_options(settings)?)
-            .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?,
-    );
+    let options = transport_options(settings)?;
+    let transport = HttpTransport::new(&options)
+        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
+    let transport: Arc<dyn Transport> =
+        Arc::new(Masked::new(Arc::new(transport), &options.headers));
     let gate = Gate::new(
         Arc::clone(&transport),
         Arc::clone(&credentials),

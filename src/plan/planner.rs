@@ -7,7 +7,11 @@ use super::{
 };
 use crate::{
     event::LoadId,
-    fhir::{bundle::Request, reference::is_id, types},
+    fhir::{
+        bundle::Request,
+        reference::{Form, classify, is_id},
+        types,
+    },
     manifest::{LoadSettings, Missing, Transactions},
     record::{Interaction, Position, Span},
     source::{BundleKind, BundleStart, Entry, Found, Malformed, SourceFile},
@@ -495,7 +499,13 @@ impl<'a> Planner<'a> {
         };
         let full_url = || {
             let entry = found.entry.as_ref()?;
-            Some(entry.envelope.full_url?.text(entry.bytes).into_owned())
+            let url = entry.envelope.full_url?.text(entry.bytes).into_owned();
+            // What no reference can name identifies nothing, and may be words (design §10).
+            let is_named = matches!(
+                classify(&url),
+                Form::Relative(_) | Form::Absolute { .. } | Form::Urn(_)
+            );
+            is_named.then_some(url)
         };
         Step {
             number: 0,
