@@ -612,7 +612,7 @@ async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
           ca: /etc/clinic/ca.pem
         proxy: http://proxy.example:3128/
         headers:
-          x-purpose: costs ${nothing}
+          x-purpose: costs $${nothing}
         quota_project: billing
         rate: 500/s
         bytes_rate: 1500 kB/s
