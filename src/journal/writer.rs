@@ -1,10 +1,9 @@
 //! Appends to the journal with group commit.
 //!
-//! A thread takes all lines that wait, hands them to the kernel in one go, and lets everyone who waited go on: from then on
-//! they survive `kill -9`. What is about to be sent is handed over by whoever sends it: that takes some microseconds, and
-//! waking a thread takes more. With `sync: group` a second thread brings what was written to the
-//! disk, group after group as fast as the disk can, so that a power cut costs the last group at most and a slow disk
-//! holds nobody up; with `sync: always` nobody goes on before that.
+//! Lines are handed to the kernel by whoever brings them: that takes some microseconds, and waking a thread takes more.
+//! From then on they survive `kill -9`. With `sync: group` a thread brings what was written to the disk, group after group
+//! as fast as the disk can, so that a power cut costs the last group at most and a slow disk holds nobody up; with
+//! `sync: always` another one writes all lines that wait and brings them to the disk before anybody goes on.
 
 use std::{
     fs::TryLockError,
@@ -29,15 +28,18 @@ use crate::manifest::Sync;
 /// A journal open for writing; one session of its run.
 #[derive(Debug)]
 pub struct Journal {
+    /// To the thread that waits for the disk.
     queue: mpsc::SyncSender<Entry>,
     session: u32,
     line: JournalLine,
     path: PathBuf,
     sync: Sync,
-    file: Arc<Mutex<fs_err::File>>,
-    failure: Arc<Mutex<Option<Error>>>,
-    disk: mpsc::SyncSender<()>,
+    files: Arc<Mutex<Files>>,
+    failure: Failure,
 }
+
+/// The first thing that went wrong; after it nothing is written any more.
+type Failure = Arc<Mutex<Option<Error>>>;
 
 #[derive(Debug)]
 struct Entry {
@@ -112,25 +114,28 @@ impl Journal {
             .map_err(|e| fail("cannot open the journal", &path, &e))?;
         sync_groups(synced, groups, Arc::clone(&failure), path.clone())
             .map_err(|e| fail("cannot start the journal's thread for", &path, &e))?;
-        let file = Arc::new(Mutex::new(file));
-        let mut writer = Writer {
+        let mut files = Files {
             sync,
-            file: Arc::clone(&file),
+            file,
             path: path.clone(),
             rejected: run.rejected(),
             answers_path: run.answers(),
             answers: None,
             failure: Arc::clone(&failure),
-            disk: disk.clone(),
+            disk,
         };
-        writer.write(&first, &[], true)?;
+        files.write(&first, &[], true)?;
         if history.is_none() {
             fs_err::rename(&unnamed, &path)
                 .map_err(|e| fail("cannot name the journal", &path, &e))?;
         }
+        let files = Arc::new(Mutex::new(files));
         std::thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer.run(&entries))
+            .spawn({
+                let files = Arc::clone(&files);
+                move || write_and_wait(&files, &entries)
+            })
             .map_err(|e| fail("cannot start the journal's thread for", &path, &e))?;
         Ok(Self {
             queue,
@@ -138,9 +143,8 @@ impl Journal {
             line,
             path,
             sync,
-            file,
+            files,
             failure,
-            disk,
         })
     }
 
@@ -182,6 +186,10 @@ impl Journal {
     }
 
     fn append(&self, lines: Vec<u8>, said: Vec<u8>, now: bool) -> BoxFuture<'_, Result<(), Error>> {
+        if self.sync != Sync::Always && !now {
+            let written = locked(&self.files).write(&lines, &said, false);
+            return Box::pin(std::future::ready(written));
+        }
         let (done, written) = oneshot::channel();
         let queued = self.queue.send(Entry {
             lines,
@@ -195,30 +203,6 @@ impl Journal {
                 Err(_) => Err(self.failed()),
             }
         })
-    }
-
-    /// Hands lines to the kernel at once.
-    fn write_now(&self, lines: &[u8]) -> Result<(), Error> {
-        if let Some(error) = self.failure.lock().ok().and_then(|failure| failure.clone()) {
-            return Err(error);
-        }
-        let written = locked(&self.file).write_all(lines);
-        if let Err(error) = written {
-            let error = Error {
-                what: "cannot write to the journal",
-                path: self.path.clone(),
-                why: error.to_string(),
-            };
-            if let Ok(mut failure) = self.failure.lock() {
-                failure.get_or_insert_with(|| error.clone());
-            }
-            return Err(error);
-        }
-        if self.sync == Sync::Group {
-            // One that waits already stands for these lines too.
-            let _ = self.disk.try_send(());
-        }
-        Ok(())
     }
 
     fn failed(&self) -> Error {
@@ -237,7 +221,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         // The threads end soon after; the next session need not wait for them. What cannot be unlocked is so when they do.
-        let _ = locked(&self.file).file().unlock();
+        let _ = locked(&self.files).file.file().unlock();
     }
 }
 
@@ -252,10 +236,7 @@ impl Ledger for Journal {
                 tag: None,
             }),
         );
-        match self.sync {
-            Sync::Always => self.append(lines, Vec::new(), false),
-            Sync::Group | Sync::None => Box::pin(std::future::ready(self.write_now(&lines))),
-        }
+        self.append(lines, Vec::new(), false)
     }
 
     fn waits_for_disk(&self) -> bool {
@@ -266,7 +247,7 @@ impl Ledger for Journal {
         let mut lines = Vec::with_capacity(32);
         push(&mut lines, &Line::Withdraw(records.to_vec()));
         // A journal that cannot be written ends the run through the next settlement.
-        let _ = self.write_now(&lines);
+        let _ = locked(&self.files).write(&lines, &[], false);
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>> {
@@ -365,57 +346,69 @@ fn sync_groups(
         .map(drop)
 }
 
-fn locked(file: &Mutex<fs_err::File>) -> MutexGuard<'_, fs_err::File> {
-    file.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Writer {
+/// Writes what is to be on the disk before anybody goes on, as much together as waits.
+fn write_and_wait(files: &Mutex<Files>, entries: &mpsc::Receiver<Entry>) {
+    let mut waiting = Vec::new();
+    while let Ok(first) = entries.recv() {
+        let Entry {
+            mut lines,
+            mut said,
+            mut now,
+            done,
+        } = first;
+        waiting.push(done);
+        while lines.len() < GROUP_BYTES {
+            let Ok(next) = entries.try_recv() else { break };
+            lines.extend_from_slice(&next.lines);
+            said.extend_from_slice(&next.said);
+            now |= next.now;
+            waiting.push(next.done);
+        }
+        let written = locked(files).write(&lines, &said, now);
+        for done in waiting.drain(..) {
+            // Whoever no longer waits has been interrupted; the line is durable all the same.
+            let _ = done.send(written.clone());
+        }
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+/// The journal's files. One at a time writes, so that lines stay whole.
+#[derive(Debug)]
+struct Files {
     sync: Sync,
-    file: Arc<Mutex<fs_err::File>>,
+    file: fs_err::File,
     path: PathBuf,
     rejected: PathBuf,
     answers_path: PathBuf,
     answers: Option<fs_err::File>,
-    failure: Arc<Mutex<Option<Error>>>,
+    failure: Failure,
     /// Wakes the thread that brings groups to the disk.
     disk: mpsc::SyncSender<()>,
 }
 
-impl Writer {
-    fn run(mut self, entries: &mpsc::Receiver<Entry>) {
-        let mut waiting = Vec::new();
-        while let Ok(first) = entries.recv() {
-            let Entry {
-                mut lines,
-                mut said,
-                mut now,
-                done,
-            } = first;
-            waiting.push(done);
-            while self.sync != Sync::Always && lines.len() < GROUP_BYTES {
-                let Ok(next) = entries.try_recv() else { break };
-                lines.extend_from_slice(&next.lines);
-                said.extend_from_slice(&next.said);
-                now |= next.now;
-                waiting.push(next.done);
-            }
-            let failed = self.failure.lock().ok().and_then(|failure| failure.clone());
-            let written = failed.map_or_else(|| self.write(&lines, &said, now), Err);
-            if let (Err(error), Ok(mut failure)) = (&written, self.failure.lock()) {
-                failure.get_or_insert_with(|| error.clone());
-            }
-            for done in waiting.drain(..) {
-                // Whoever no longer waits has been interrupted; the line is durable all the same.
-                let _ = done.send(written.clone());
-            }
-            if written.is_err() {
-                return;
-            }
+impl Files {
+    /// Writes answers before lines: a record that the journal calls rejected has its answer on the disk.
+    ///
+    /// What has failed once may have left half a line, so nothing is written after it.
+    fn write(&mut self, lines: &[u8], said: &[u8], now: bool) -> Result<(), Error> {
+        if let Some(error) = self.failure.lock().ok().and_then(|f| f.clone()) {
+            return Err(error);
         }
+        let written = self.write_both(lines, said, now);
+        if let (Err(error), Ok(mut failure)) = (&written, self.failure.lock()) {
+            failure.get_or_insert_with(|| error.clone());
+        }
+        written
     }
 
-    /// Writes answers before lines: a record that the journal calls rejected has its answer on the disk.
-    fn write(&mut self, lines: &[u8], said: &[u8], now: bool) -> Result<(), Error> {
+    fn write_both(&mut self, lines: &[u8], said: &[u8], now: bool) -> Result<(), Error> {
         if !said.is_empty() {
             self.write_answers(said, now).map_err(|error| Error {
                 what: "cannot write",
@@ -423,17 +416,18 @@ impl Writer {
                 why: error.to_string(),
             })?;
         }
-        let mut file = locked(&self.file);
-        let written = file.write_all(lines).and_then(|()| match (self.sync, now) {
-            (Sync::None, _) => Ok(()),
-            (Sync::Group, false) => {
-                // One that waits already stands for this group too.
-                let _ = self.disk.try_send(());
-                Ok(())
-            }
-            (Sync::Group, true) | (Sync::Always, _) => file.sync_data(),
-        });
-        drop(file);
+        let written = self
+            .file
+            .write_all(lines)
+            .and_then(|()| match (self.sync, now) {
+                (Sync::None, _) => Ok(()),
+                (Sync::Group, false) => {
+                    // One that waits already stands for these lines too.
+                    let _ = self.disk.try_send(());
+                    Ok(())
+                }
+                (Sync::Group, true) | (Sync::Always, _) => self.file.sync_data(),
+            });
         written.map_err(|error| Error {
             what: "cannot write to the journal",
             path: self.path.clone(),
