@@ -117,9 +117,11 @@ fn google(error: &Value) -> Problem {
         let violations = detail.get("fieldViolations").and_then(Value::as_array);
         for violation in violations.into_iter().flatten() {
             let field = violation.get("field").and_then(Value::as_str);
-            problem
-                .expression
-                .extend(field.filter(|field| is_path(field) || is_field(field)).map(str::to_owned));
+            problem.expression.extend(
+                field
+                    .filter(|field| is_path(field) || is_field(field))
+                    .map(str::to_owned),
+            );
             if let Some(description) = violation.get("description").and_then(Value::as_str) {
                 line(&mut problem.text, description);
             }

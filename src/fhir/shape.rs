@@ -188,15 +188,16 @@ const DATA_TYPES: [&str; 51] = [
 
 /// Takes `[0]`, `[x]` or nothing off the end of a step.
 fn without_index(step: &str) -> &str {
-    let Some((name, index)) = step
-        .strip_suffix(']')
-        .and_then(|step| step.split_once('['))
-    else {
+    let Some((name, index)) = step.strip_suffix(']').and_then(|step| step.split_once('[')) else {
         return step;
     };
     // A Bundle has at most some ten thousand entries; more digits may be an identifier.
     let is_number = (1..=5).contains(&index.len()) && index.bytes().all(|b| b.is_ascii_digit());
-    if is_number || index == "x" { name } else { step }
+    if is_number || index == "x" {
+        name
+    } else {
+        step
+    }
 }
 
 #[cfg(test)]

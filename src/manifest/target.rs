@@ -328,7 +328,8 @@ fn headers(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
                 "the value of `{}` is kept in plans and runs as it is",
                 entry.key
             );
-            let hint = "if it is a secret, put it into a variable and write `${NAME}`, or use `auth`";
+            let hint =
+                "if it is a secret, put it into a variable and write `${NAME}`, or use `auth`";
             reader.report(entry.key_spot, Diagnostic::warning(message).hint(hint));
         }
         headers.insert(entry.key.clone(), written.clone());

@@ -80,7 +80,7 @@ impl Dresser {
     fn bytes(&self, step: &Step) -> Result<Bytes, Error> {
         self.bodies
             .read(step.position.source, wire_span(step))
-            .map_err(|error| self.failed(step, &error.to_string()))
+            .map_err(|error| self.failed(step, &error.kind.to_string()))
     }
 
     fn failed(&self, step: &Step, why: &str) -> Error {

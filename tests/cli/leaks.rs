@@ -2,7 +2,9 @@
 //!
 //! The store echoes what it is sent, credentials included, in every place of an answer that has room for words.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::atomic::AtomicUsize, sync::atomic::Ordering};
+use std::{
+    os::unix::fs::PermissionsExt, path::Path, sync::atomic::AtomicUsize, sync::atomic::Ordering,
+};
 
 use fs_err as fs;
 use serde_json::{Value, json};
@@ -118,8 +120,15 @@ fn single(turn: usize, echo: &str) -> String {
         8 => response("409 Lindqvist", odd, &said[..said.len() / 2]),
         9 => response("400 Bad", "", &said).replace("Content-Length: ", "Content-Length: 9"),
         10 => format!("Lindqvist {echo}\r\n\r\n"),
-        11 => format!("HTTP/1.1 201 Created\r\nLindqvist {}\r\n\r\n", echo.lines().next().unwrap()),
-        12 => response("201 Created", "", r#"{"resourceType":"Patient","id":"Anna Lindqvist","meta":{"versionId":"Lindqvist 1"}}"#),
+        11 => format!(
+            "HTTP/1.1 201 Created\r\nLindqvist {}\r\n\r\n",
+            echo.lines().next().unwrap()
+        ),
+        12 => response(
+            "201 Created",
+            "",
+            r#"{"resourceType":"Patient","id":"Anna Lindqvist","meta":{"versionId":"Lindqvist 1"}}"#,
+        ),
         _ => response("429 Lindqvist", "Retry-After: Lindqvist\r\n", &page),
     }
 }
@@ -186,7 +195,10 @@ fn bed(target: &str) -> Bed {
         .map(str::to_owned),
     );
     bed.write("p.ndjson", &lines.join("\n"));
-    bed.write("cut.json", "{\"resourceType\":\"Patient\",\n\"name\":[{\"family\":\"Lindqvist\"");
+    bed.write(
+        "cut.json",
+        "{\"resourceType\":\"Patient\",\n\"name\":[{\"family\":\"Lindqvist\"",
+    );
     bed.write("trailing.json", &format!("{}\nLindqvist", patient("t")));
     bed.write("not.json", "Lindqvist,Zebedee\n19440113");
     let entries = json!([
@@ -210,7 +222,12 @@ fn bed(target: &str) -> Bed {
     ]);
     for kind in ["batch", "transaction", "Lindqvist"] {
         let text = json!({"resourceType": "Bundle", "type": kind, "entry": entries}).to_string();
-        bed.write(&format!("bundle-{kind}.json").to_lowercase().replace("lindqvist", "odd"), &text);
+        bed.write(
+            &format!("bundle-{kind}.json")
+                .to_lowercase()
+                .replace("lindqvist", "odd"),
+            &text,
+        );
     }
     bed.write("token", "sesame-filed\n");
     bed.write("m.yaml", &format!(r#"version: 1
@@ -252,7 +269,7 @@ fn names_stand_in_rejected_alone_and_tokens_nowhere() {
         assert!(ran.out.contains("rejected"), "{}", ran.out);
         let directory = bed.newest_run();
         let name = directory.to_str().unwrap();
-        for format in ["text", "json", "markdown", "junit"] {
+        for format in ["text", "json", "markdown", "html", "junit"] {
             run(&bed, &["-vvv", "report", name, "--format", format]);
         }
         run(&bed, &["-vvv", "resume", name, "--progress", progress]);
@@ -286,7 +303,13 @@ fn the_words_of_a_server_are_shown_on_demand_and_its_secrets_never() {
         }
         let ran = bed.run_with(
             &SECRETS,
-            &["--show-content", "create", "one.json", "--manifest", "m.yaml"],
+            &[
+                "--show-content",
+                "create",
+                "one.json",
+                "--manifest",
+                "m.yaml",
+            ],
         );
         assert_eq!(holds(&(ran.out + &ran.err), &TOKENS), None);
     }
@@ -296,13 +319,20 @@ fn the_words_of_a_server_are_shown_on_demand_and_its_secrets_never() {
 fn secrets_in_the_wrong_place_are_not_repeated() {
     let proxy = start_raw(|head, _| {
         let page = format!("<html>Lindqvist {head}</html>");
-        response("407 Lindqvist", "Proxy-Authenticate: Basic realm=\"Lindqvist\"\r\n", &page)
+        response(
+            "407 Lindqvist",
+            "Proxy-Authenticate: Basic realm=\"Lindqvist\"\r\n",
+            &page,
+        )
     });
     let with_password = proxy.replace("http://", "http://loader:sesame-proxy@");
     let bed = Bed::new();
     bed.write("one.json", &patient("p1"));
     bed.write("key.json", r#"{"type":"service_account","client_email":"a@b.example","private_key":"sesame-key","token_uri":"https://a.example/sesame-url"}"#);
-    bed.write("cut.json.key", r#"{"type":"service_account","private_key":"sesame-key"#);
+    bed.write(
+        "cut.json.key",
+        r#"{"type":"service_account","private_key":"sesame-key"#,
+    );
     bed.write("spaced", "sesame-filed and more\n");
     let google = "google: { project: p, location: l, dataset: d, fhir_store: f }";
     for (target, exit) in [
@@ -341,6 +371,11 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
             }
         }
     }
-    let ran = bed.run(&["create", "one.json", "--url", "http://a:sesame-url@127.0.0.1:1/?key=sesame-key"]);
+    let ran = bed.run(&[
+        "create",
+        "one.json",
+        "--url",
+        "http://a:sesame-url@127.0.0.1:1/?key=sesame-key",
+    ]);
     printed("--url", &ran);
 }

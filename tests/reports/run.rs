@@ -108,7 +108,10 @@ pub(super) fn targets() -> [TargetSettings; 2] {
     };
     full.tls.ca = Some(PathBuf::from("/etc/clinic/ca.pem"));
     full.proxy = Some("http://proxy.example:3128/".parse().unwrap());
-    full.headers = BTreeMap::from([("x-purpose".to_owned(), "costs ${nothing}".to_owned())]);
+    full.headers = BTreeMap::from([(
+        "x-purpose".to_owned(),
+        "costs $${nothing} ${PURPOSE:-or more}".to_owned(),
+    )]);
     full.quota_project = Some("billing".to_owned());
     full.rate = Some("500/s".parse().unwrap());
     full.bytes_rate = Some(stoker::unit::parse_bytes_rate("1500 kB/s").unwrap());
