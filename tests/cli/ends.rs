@@ -276,7 +276,7 @@ fn nohup_keeps_a_run_alive() {
 
 #[test]
 fn a_second_signal_drops_what_is_in_flight() {
-    let store = Store::new(|| thread::sleep(Duration::from_secs(5)));
+    let store = Store::new(|| thread::sleep(Duration::from_secs(2)));
     let bed = bed(&store.url);
     let child = start(&bed);
     until(&store, MIDWAY);
