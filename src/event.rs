@@ -27,6 +27,37 @@ pub struct LoadPlanned {
     pub bytes: u64,
 }
 
+/// How sending to a target goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetState {
+    /// Whether anything goes out.
+    pub flow: Flow,
+    /// How many requests may be in flight now.
+    pub slots: u32,
+    /// How many are.
+    pub in_flight: u32,
+    /// Operations a second at the most, where that was learned from the target's refusals.
+    pub ceiling: Option<f64>,
+}
+
+/// Whether requests go out to a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flow {
+    /// They do.
+    Open,
+    /// The target asked to wait; nothing is sent for so long.
+    Braked(Duration),
+    /// The target is down; one request at a time finds out whether it is back.
+    Down {
+        /// For how long it has been down.
+        since: Duration,
+        /// How long it will still be waited for.
+        left: Duration,
+        /// What the last attempt met, in words without content.
+        what: String,
+    },
+}
+
 /// Something that happened in a run.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -69,6 +100,13 @@ pub enum Event {
         outcome: Outcome,
         /// Its size in bytes.
         bytes: u64,
+    },
+    /// How sending to a target goes just now; sampled a few times a second.
+    Target {
+        /// The target's name.
+        name: String,
+        /// How it goes.
+        state: TargetState,
     },
     /// No new work is started; what is in flight is being finished.
     Stopping {

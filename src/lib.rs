@@ -17,7 +17,8 @@
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
 //! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
 //! - 3: [`probe`] (facts of a target), [`ensure`] (creates stores), [`lookup`] (asks which resource a condition
-//!   means), [`send`] (carries a plan out, or asks what it would change), [`journal`] (the only truth of what happened).
+//!   means), [`send`] (carries a plan out, or asks what it would change), [`journal`] (the only truth of what happened),
+//!   [`history`] (what earlier runs have loaded).
 //! - 4: [`report`] (reads the journal), [`progress`] (draws events).
 //! - 5: [`emulator`] (the embedded local store).
 //! - 6: [`cli`] (reads arguments and the environment, writes to the terminal, chooses the exit code).
@@ -32,6 +33,7 @@ pub mod ensure;
 pub mod event;
 pub mod fhir;
 pub mod gate;
+pub mod history;
 pub mod journal;
 pub mod lookup;
 pub mod manifest;

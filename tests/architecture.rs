@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("lookup", 3),
     ("send", 3),
     ("journal", 3),
+    ("history", 3),
     ("report", 4),
     ("progress", 4),
     ("emulator", 5),
@@ -35,6 +36,9 @@ const BESIDE: &[(&str, &str)] = &[
     ("target", "manifest"),
     ("auth", "manifest"),
     ("send", "journal"),
+    // What earlier runs loaded is read from their journals, and noted before anything is sent.
+    ("history", "journal"),
+    ("send", "history"),
 ];
 
 fn layer(module: &str) -> Option<u32> {

@@ -7,6 +7,8 @@ mod cli;
 #[cfg(test)]
 mod emulated;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod network;

@@ -113,6 +113,10 @@ impl Credentials for Given {
     }
 }
 
+/// What to do when a server asks who one is, and the manifest does not say.
+pub const MISSING: &str =
+    "the target names no credentials; give it some, as with `auth: { bearer: { env: TOKEN } }`";
+
 /// No credentials: nothing is sent.
 #[derive(Debug)]
 struct Nobody;

@@ -160,7 +160,14 @@ impl Connection {
             .map_err(|error| {
                 let failed = match error {
                     ensure::Error::Failure(failure) => failed(&failure),
-                    other => Error::new(Exit::Target, other),
+                    other => {
+                        let hint = other.hint();
+                        let error = Error::new(Exit::Target, other);
+                        match hint {
+                            Some(hint) => error.hint(hint),
+                            None => error,
+                        }
+                    }
                 };
                 self.at_target(failed)
             })
@@ -175,6 +182,8 @@ impl Connection {
             &self.endpoint.base,
         )
         .map_err(|error| self.at_target(Error::usage(error)))?;
+        let witness = probe::read(&self.endpoint, &self.requests).map_err(Error::usage)?;
+        let gate = gate.with_witness(witness);
         Ok(Link {
             gate: Arc::new(gate),
             requests: self.requests.clone(),

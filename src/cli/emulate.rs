@@ -93,6 +93,9 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
     let stop = Stop::default();
     interrupt::listen(stop.clone());
     stop.stopping().await;
+    for (rule, requests) in server.struck() {
+        context.printer.message(&format!("{requests:>8}  {rule}"));
+    }
     server.stop().await;
     Ok(Exit::Well)
 }

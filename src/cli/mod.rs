@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod carry;
 mod check;
 mod connect;
 mod create;
@@ -18,6 +19,7 @@ mod init;
 mod interrupt;
 mod load;
 mod online;
+mod past;
 mod plan;
 mod printer;
 pub mod render;

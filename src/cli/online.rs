@@ -9,9 +9,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    Error, Exit,
+    Error, Exit, carry,
     connect::{self, Connection},
-    load,
     printer::Printer,
 };
 use crate::{
@@ -56,7 +55,7 @@ pub(super) async fn ask(
     printer: Printer,
 ) -> Result<Vec<Online>, Error> {
     let saved = Arc::new(Saved::open(plan).map_err(Error::disk)?);
-    let bodies = Arc::new(Bodies::new(load::readable(
+    let bodies = Arc::new(Bodies::new(carry::readable(
         &saved.sources,
         &scratch.spool(),
     )));

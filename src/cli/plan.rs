@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Context, Error, Exit,
+    Context, Error, Exit, carry,
     connect::{self, Connection},
     interrupt,
     load::{self, ProgressKind},
@@ -84,17 +84,20 @@ async fn make(
         ))
         .hint("write standard input to a file and list that"));
     }
-    // What is asked about has to be read again, also where nothing of the plan is kept.
-    let scratch = args.online.then(Scratch::create).transpose()?;
+    // What is asked about has to be read again, also where nothing of the plan is kept; and so do records of cycles that
+    // no transaction can hold.
+    let reads_again = |target: &PlannedTarget| target.facts.transaction == Some(false);
+    let scratch = args.online || header.targets.iter().any(reads_again);
+    let scratch = scratch.then(Scratch::create).transpose()?;
     let surveyed = survey(args, &header, scratch.as_ref(), stop, context).await?;
     refuse_problems(&surveyed.problems, context)?;
     let online = match &scratch {
-        Some(scratch) => {
+        Some(scratch) if args.online => {
             let plan = args.out.clone().unwrap_or_else(|| scratch.plan());
             let asked = online::ask(&plan, scratch, connections, context.printer);
             Some(unless_interrupted(stop, asked).await?)
         }
-        None => None,
+        _ => None,
     };
     let online = online.as_deref();
     let rendered = if args.json {
@@ -140,7 +143,7 @@ async fn survey(
         let out = args.out.clone().or(scratch.map(Scratch::plan));
         let spool = scratch.map(Scratch::spool);
         move || {
-            let spool = spool.map(|spool| Spool::new(spool, load::SPOOL).map_err(Error::disk));
+            let spool = spool.map(|spool| Spool::new(spool, carry::SPOOL).map_err(Error::disk));
             let spool = spool.transpose()?;
             let mut discard = file::Discard;
             let mut writer;

@@ -62,7 +62,7 @@ pub(super) fn exit_of(report: &Report) -> Exit {
         Ended::Target => return Exit::Target,
         Ended::Source => return Exit::Disk,
         Ended::Interrupted => return Exit::Interrupted,
-        Ended::Complete | Ended::Unfinished => {}
+        Ended::Complete | Ended::Superseded | Ended::Unfinished => {}
     }
     let failed = Outcome::ALL
         .into_iter()

@@ -1,18 +1,24 @@
 //! `stoker resume`: carries a run that was cut off to its end, in its own directory.
 //!
-//! What the journal says is settled is not sent again. A record whose creation had begun and of which no more is known
-//! is reported as `unknown`, never sent twice.
+//! What the journal says is settled is not sent again, unless `--replay` asks for it. A record whose creation had begun
+//! and of which no more is known is asked for, as the load's `settle` says; it is never sent twice by guessing.
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
 use super::{
-    Context, Error, Exit, connect, interrupt,
+    Context, Error, Exit,
+    carry::{Carry, check_sources},
+    connect, interrupt,
     load::{self, ProgressKind},
 };
 use crate::{
-    journal::{self, RunDirectory},
-    plan::{self, file::Saved},
-    send::Stop,
+    journal::{self, Ending, RunDirectory},
+    manifest::Settle,
+    plan::file::Saved,
+    progress,
+    send::{Earlier, Replay, Stop},
 };
 
 /// Arguments of `stoker resume`.
@@ -21,9 +27,35 @@ pub(super) struct ResumeArgs {
     /// The run's directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
+    #[command(flatten)]
+    replay: ReplayArgs,
+    /// Read sources again that look unchanged
+    #[arg(long)]
+    verify_sources: bool,
     /// How to show progress
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
     progress: ProgressKind,
+}
+
+/// Which records are tried once more.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(super) struct ReplayArgs {
+    /// Which records to send
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
+    replay: Which,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// Those that were not tried, or whose sending was cut off
+    #[default]
+    Interrupted,
+    /// Also those that were rejected, or blocked
+    Rejected,
+    /// Also those of which nobody knows whether they arrived: this may double them where asking proves nothing
+    Unknown,
+    /// All that is not in the store, or may not be
+    All,
 }
 
 /// Runs the verb.
@@ -34,30 +66,65 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
         Error::usage(format!("`{}` is no run: {error}", args.run.display()))
             .hint("runs stand in .stoker/runs/, and every load prints the path of its own")
     })?;
+    let watcher = load::watcher(args.progress, context.printer);
+    let ended = go_on(
+        &run,
+        args.replay,
+        args.verify_sources,
+        context,
+        &stop,
+        &watcher,
+    );
+    let ended = ended.await;
+    watcher.finish();
+    ended
+}
+
+/// Goes on with a run.
+pub(super) async fn go_on(
+    run: &RunDirectory,
+    replay: ReplayArgs,
+    verify_sources: bool,
+    context: Context,
+    stop: &Stop,
+    watcher: &progress::Watcher,
+) -> Result<Exit, Error> {
     let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
     let history = journal::read(&run.journal()).map_err(Error::disk)?;
-    load::check_sources(&saved, &run).await?;
+    if let Some(end) = &history.end
+        && end.how == Ending::Superseded
+    {
+        let by = end.reason.as_deref().unwrap_or("a later load");
+        let message = format!("{} was taken over by {by}", run.path().display());
+        return Err(Error::usage(message).hint("go on with that one, or load the manifest again"));
+    }
+    check_sources(&saved, run, verify_sources).await?;
     let connections = connect::connect_all(&saved.header).await?;
-    let watcher = load::watcher(args.progress, context.printer);
     let ended = async {
         let now = connect::with_facts(saved.header.clone(), &connections).await?;
-        let changed = plan::changed_facts(&saved.header, &now);
-        if !changed.is_empty() {
-            return Err(Error::all(Exit::Usage, changed));
-        }
-        load::carry_out(
-            false,
+        load::refuse_changed_facts(&saved.header, &now)?;
+        // What could not be asked about before is asked about now.
+        let asks = (saved.header.loads.iter()).any(|load| load.settles_by() != Settle::None);
+        let which = replay.replay;
+        let replay = Replay {
+            rejected: matches!(which, Which::Rejected | Which::All),
+            unknown: matches!(which, Which::Unknown | Which::All),
+            asks,
+        };
+        let earlier = Earlier {
+            history: Some(history),
+            replay,
+        };
+        let carry = Carry {
             context,
-            &stop,
-            &watcher,
-            &run,
-            &connections,
-            Some(history),
-        )
-        .await
+            stop,
+            watcher,
+            run,
+            connections: &connections,
+        };
+        carry.go_on(earlier, &load::state_of(&saved.header)).await
     }
     .await;
-    watcher.finish();
     connect::close_all(connections).await;
     ended
 }

@@ -163,6 +163,7 @@ pub struct Server {
     quit: watch::Sender<bool>,
     serving: JoinHandle<()>,
     closed: Option<oneshot::Receiver<()>>,
+    faults: Option<Arc<fault::Faults>>,
 }
 
 impl Server {
@@ -174,6 +175,13 @@ impl Server {
     /// Returns what requests must carry, if the store was opened with a token.
     pub fn token(&self) -> Option<&str> {
         self.token.as_ref().map(Token::expose)
+    }
+
+    /// Returns how many requests each rule of the fault scenario has struck so far: its name, or its number.
+    pub fn struck(&self) -> Vec<(String, u64)> {
+        self.faults
+            .as_ref()
+            .map_or_else(Vec::new, |faults| faults.struck())
     }
 
     /// Ends the server: lets requests in flight end (10 s at most), folds the log into the database, releases the lock.
@@ -279,6 +287,7 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
         instance,
     };
     lock.announce(&note).map_err(io)?;
+    let faults = faults.map(|scenario| Arc::new(fault::Faults::new(scenario)));
     let (database, closed) = database::Database::start(path, connection, lock).map_err(io)?;
     let app = Arc::new(serve::App::new(
         &url,
@@ -286,7 +295,7 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
         note.instance,
         database,
         registry,
-        faults.map(|scenario| Arc::new(fault::Faults::new(scenario))),
+        faults.clone(),
     ));
     let (quit, until_quit) = watch::channel(false);
     let serving = tokio::spawn(serve::serve(listener, app, until_quit));
@@ -296,5 +305,6 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
         quit,
         serving,
         closed: Some(closed),
+        faults,
     })
 }

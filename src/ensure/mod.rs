@@ -60,6 +60,28 @@ pub enum Error {
     Name(#[from] url::ParseError),
 }
 
+impl Error {
+    /// Returns what to do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { status: 401, .. } => Some("check `auth`; a token may have expired"),
+            Self::Refused { status: 403, .. } => Some(
+                "creating takes more rights than loading: roles/healthcare.fhirStoreAdmin for a store and \
+                 roles/healthcare.datasetAdmin for a dataset, on the project. Or let somebody who has them create both, and \
+                 leave `ensure` out. Check also that the project is right and its Cloud Healthcare API is enabled",
+            ),
+            Self::Refused { status: 404, .. } => Some("check that project and location are right"),
+            Self::Refused { status: 400, .. } => Some(
+                "check the fields under `ensure`: they are FhirStore's own, in its own spelling",
+            ),
+            Self::Slow { .. } => {
+                Some("load again in a while: what exists by then is taken as it is")
+            }
+            _ => None,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Operation {
     name: Option<String>,

@@ -1,6 +1,6 @@
 //! Putting new texts into the bytes of a record, where a scan found the old ones; the rest stays as it is.
 
-use super::Part;
+use super::{Part, Scanned, escape};
 
 /// Why nothing was spliced: a bug of the caller, told instead of sending a spoilt record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +43,19 @@ pub fn splice<T: AsRef<[u8]>>(bytes: &[u8], edits: &[(Part, T)]) -> Result<Vec<u
     Ok(spliced)
 }
 
+/// Returns the edit by which a record gets another id; none where it has that already.
+pub fn renamed(found: &Scanned, bytes: &[u8], id: &str) -> Option<(Part, String)> {
+    match found.id {
+        Some(old) if old.text(bytes) == id => None,
+        Some(old) => Some((old, escape(id).into_owned())),
+        None => {
+            let at = found.whole.start + 1;
+            let part = Part { start: at, end: at };
+            Some((part, format!("\"id\":\"{}\",", escape(id))))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -59,6 +72,22 @@ mod tests {
         ];
         assert_eq!(splice(b"abcdef", &edits).unwrap(), b"<aXYZef>");
         assert_eq!(splice::<&str>(b"abc", &[]).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_record_gets_another_id() {
+        let rename = |text: &str| {
+            let mut scanner = crate::fhir::Scanner::new();
+            let found = scanner.scan(text.as_bytes()).unwrap();
+            let edits: Vec<_> = renamed(found, text.as_bytes(), "new").into_iter().collect();
+            String::from_utf8(splice(text.as_bytes(), &edits).unwrap()).unwrap()
+        };
+        assert_eq!(
+            rename(r#" {"a":1.0,"id":"old"}"#),
+            r#" {"a":1.0,"id":"new"}"#
+        );
+        assert_eq!(rename(r#"{ "a":1.0}"#), r#"{"id":"new", "a":1.0}"#);
+        assert_eq!(rename(r#"{"id":"new"}"#), r#"{"id":"new"}"#);
     }
 
     #[test]

@@ -9,10 +9,12 @@ use tokio::time::Instant;
 use super::{
     BuildError, Conclusion, Cost, Exchange, Fault, FaultKind, Gate, Moment, StopReason, Verdict,
     climb::Answer,
-    flow::{Failed, Pass},
+    flow::{Away, Failed, Pass},
     slots::Slot,
     verdict::{self, Refusal},
+    witness::{self, Testimony},
 };
+use crate::auth;
 
 /// What came of one attempt.
 #[derive(Debug)]
@@ -69,6 +71,17 @@ impl Sign {
     }
 }
 
+/// Tokens in a row that are refused before anybody was let in with one of them, at the most: a server may need a moment
+/// before it knows a new one.
+const RENEWALS: u32 = 3;
+
+/// The tokens that an exchange has had renewed.
+#[derive(Debug, Default)]
+pub(super) struct Renewals {
+    pub(super) count: u32,
+    last: Option<Instant>,
+}
+
 impl Gate {
     /// Carries an exchange to its end.
     pub async fn carry<E: Exchange>(&self, exchange: &mut E) -> Conclusion {
@@ -76,7 +89,7 @@ impl Gate {
         let mut attempts = 0;
         // Those that a target which is down has cost.
         let mut forgiven = 0;
-        let mut renewed = false;
+        let mut renewals = Renewals::default();
         loop {
             let attempt = self.attempt(exchange, attempts == 0).await;
             attempts += u32::from(attempt.was_sent);
@@ -89,14 +102,15 @@ impl Gate {
                 may_have_been_sent: attempt.may_have_been_sent,
             };
             let after = match &attempt.verdict {
-                // A token is renewed once; a second refusal is one of the credentials.
-                Verdict::Renew if !renewed && self.credentials.refused() => {
-                    renewed = true;
-                    Duration::ZERO
+                Verdict::Renew if self.may_renew(&mut renewals) => {
+                    if renewals.count == 1 {
+                        Duration::ZERO
+                    } else {
+                        backoff.wait()
+                    }
                 }
                 Verdict::Renew => {
-                    let what = "the server does not accept the credentials (401)".to_owned();
-                    return conclude(Verdict::Stop(StopReason::Credentials { what, hint: None }));
+                    return conclude(Verdict::Stop(self.unauthorized().await));
                 }
                 Verdict::Again { .. } | Verdict::Partial { .. }
                     if !attempt.is_outage && attempts - forgiven >= self.retry.attempts =>
@@ -139,7 +153,7 @@ impl Gate {
         let began = Instant::now();
         let answer = self.transport.call(request).await;
         let latency = began.elapsed();
-        let sign = Sign::of(answer.as_ref());
+        let mut sign = Sign::of(answer.as_ref());
         let status = answer
             .as_ref()
             .ok()
@@ -147,28 +161,51 @@ impl Gate {
         exchange.observe(Moment::Answered { status });
         let fault = answer.as_ref().err();
         let may_have_been_sent = fault.is_some_and(|fault| fault.kind.may_have_been_sent());
-        let is_unreachable = fault.is_some_and(|fault| fault.kind == FaultKind::Connect);
-        let what = match (fault, status) {
+        let mut away = fault
+            .filter(|fault| fault.kind == FaultKind::Connect)
+            .map(|_| Away::Target);
+        let mut what = match (fault, status) {
             (Some(fault), _) => fault.what.clone(),
             (None, status) => format!("the server answered {}", status.unwrap_or_default()),
         };
         let mut verdict = exchange.read(answer);
+        if let Some(status) = status
+            && witness::may_be_about_the_target(&verdict, status)
+        {
+            let again = Verdict::Again {
+                after: None,
+                brake: false,
+            };
+            match self.testimony(Instant::now()).await {
+                Testimony::Silent if verdict == Verdict::Rejected => {
+                    (verdict, sign) = (again, Sign::Failing);
+                }
+                Testimony::There | Testimony::Silent => {}
+                Testimony::Gone(words) => {
+                    (what, sign, away) = (words, Sign::Away, Some(Away::Store));
+                    if verdict == Verdict::Rejected {
+                        verdict = again;
+                    }
+                }
+            }
+        }
         let after = match &verdict {
             Verdict::Again { after, .. } | Verdict::Partial { after, .. } => *after,
             _ => None,
         };
-        let sign = match &verdict {
+        if sign == Sign::Well && matches!(verdict, Verdict::Partial { brake: true, .. }) {
             // Of a Bundle that was taken, entries were refused.
-            Verdict::Partial { brake: true, .. } if sign == Sign::Well => {
-                Sign::Refusing(Refusal::Unsaid)
-            }
-            _ => sign,
-        };
+            sign = Sign::Refusing(Refusal::Unsaid);
+        }
         let was_taken = sign == Sign::Well || exchange.cost().operations < operations;
         let rest = slot.answered(self.weigh(sign));
         let mut is_outage = false;
         if was_taken {
             self.took(operations, began);
+            let judged = status.map(|status| self.gatekeeper.judged(status, began));
+            if let Some(Err(reason)) = judged {
+                verdict = Verdict::Stop(reason);
+            }
         } else if matches!(sign, Sign::Refusing(_) | Sign::Away) {
             if let Sign::Refusing(refusal) = sign {
                 self.pace.answered(operations, true, began);
@@ -181,7 +218,7 @@ impl Gate {
                 sent: began,
                 after: after.filter(|_| matches!(sign, Sign::Refusing(_))),
                 is_first,
-                is_unreachable,
+                away,
                 may_be_quota: matches!(sign, Sign::Refusing(Refusal::Quota | Refusal::Unsaid)),
                 what,
             };
@@ -260,13 +297,44 @@ impl Gate {
             self.rates.ready(cost).await;
             // A rate may have taken its time.
             if self.gatekeeper.still_admits(&pass) && slot.is_kept() {
+                let intended = exchange.intend().await;
+                intended.map_err(|error| stop(error.into()))?;
                 return Ok((pass, slot, request));
             }
         }
     }
 
+    /// Renews a token that was refused, if there is any point in it. New ones that are refused as well speak against the
+    /// credentials, unless one of them was good for somebody: then it has expired, too.
+    pub(super) fn may_renew(&self, renewals: &mut Renewals) -> bool {
+        let was_good = renewals
+            .last
+            .is_some_and(|last| self.gatekeeper.let_in_since(last));
+        if was_good {
+            renewals.count = 0;
+        }
+        renewals.count += 1;
+        if renewals.count > RENEWALS || !self.credentials.refused() {
+            return false;
+        }
+        renewals.last = Some(Instant::now());
+        true
+    }
+
+    /// Why the run ends when the server goes on answering 401.
+    pub(super) async fn unauthorized(&self) -> StopReason {
+        let (what, hint) = match self.credentials.header().await {
+            Ok(None) => ("the server asks for credentials (401)", Some(auth::MISSING)),
+            _ => ("the server does not accept the credentials (401)", None),
+        };
+        StopReason::Credentials {
+            what: what.to_owned(),
+            hint: hint.map(str::to_owned),
+        }
+    }
+
     /// A token server that cannot be reached is waited for like the target.
-    fn without_credentials(&self, error: crate::auth::Error) -> Attempt {
+    fn without_credentials(&self, error: auth::Error) -> Attempt {
         let reason = StopReason::Credentials {
             what: error.what,
             hint: error.hint,
@@ -277,7 +345,7 @@ impl Gate {
                 sent: Instant::now(),
                 after: None,
                 is_first: true,
-                is_unreachable: true,
+                away: Some(Away::Target),
                 may_be_quota: false,
                 what: reason.to_string(),
             };

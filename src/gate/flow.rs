@@ -5,7 +5,11 @@
 //!
 //! **Circuit.** When as many records fail in a row as were under way, and not one is taken between them, the target
 //! is down (or lets nothing through, as when a quota is used up). Then one request at a time finds out whether it is
-//! back; the others wait, use up none of their attempts, and hold no slot. After `give_up_after` the run ends.
+//! back; the others wait, use up none of their attempts, and hold no slot. After `give_up_after` the run ends. A target that
+//! answers, and whose store is gone, is down too.
+//!
+//! **Shut out.** A target that is there, and answers one request after the other that whoever sends them may not, or shall
+//! go elsewhere, will not take the next million either: the run ends at once.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,23 +21,16 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Backoff, StopReason};
-use crate::manifest::Retry;
+use super::{Backoff, StopReason, witness::is_about_the_sender};
+use crate::{event::Flow, manifest::Retry};
 
 /// Failures in a row that open the circuit, at the least: with a third of the requests failing at random, one in six
 /// thousand begins such a row, and all that it costs is a short wait.
 const FAILURES: u32 = 8;
 
-/// How a target is, for those who watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// Requests go out.
-    Open,
-    /// The target asked to wait; nothing is sent for so long.
-    Braked(Duration),
-    /// The target has been down for so long; one request at a time finds out whether it is back.
-    Down(Duration),
-}
+/// So many requests that are refused for who sends them, with none between that got through, stand for all: many times
+/// what a policy about one type meets where the types are mixed, and few to mend.
+const SHUT_OUT: u32 = 50;
 
 /// The permission to send. A probe's keeps the others back until it is dropped.
 #[derive(Debug)]
@@ -58,12 +55,21 @@ pub(super) struct Failed {
     /// It was the first attempt of its record. Later ones are no sign: at the end of a run only those are left that
     /// the target cannot take.
     pub(super) is_first: bool,
-    /// The target could not be reached, so that this says nothing about the record.
-    pub(super) is_unreachable: bool,
+    /// It says nothing about the record, because there is nothing that could take it.
+    pub(super) away: Option<Away>,
     /// It refused, and did not say that it was for another reason than a quota.
     pub(super) may_be_quota: bool,
     /// What happened, in words without content.
     pub(super) what: String,
+}
+
+/// What is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Away {
+    /// The target: it could not be reached.
+    Target,
+    /// The store: the target answers, but not for it.
+    Store,
 }
 
 /// The target was down, or let nothing through, and is back.
@@ -93,6 +99,10 @@ struct Inner {
     taken: Option<Instant>,
     row: Option<Row>,
     open: Option<Open>,
+    /// Requests in a row that were refused for who sends them.
+    shut_out: u32,
+    /// When the latest request was sent that was refused for nothing of the kind.
+    let_in: Option<Instant>,
     given_up: Option<StopReason>,
 }
 
@@ -111,8 +121,12 @@ struct Row {
     level: u32,
     /// In one of them the target could not be reached.
     is_unreachable: bool,
+    /// In one of them the store was gone.
+    is_gone: bool,
     /// All of them may have been refusals for a quota.
     may_be_quota: bool,
+    /// What the last of them met.
+    what: String,
 }
 
 /// The circuit is open.
@@ -218,10 +232,18 @@ impl Gatekeeper {
         })
     }
 
-    /// Takes note that the target can be reached. One that was reached all the time and refused may go on refusing.
-    pub(super) fn reached(&self) {
+    /// Takes note that the target can be reached, and whether its store was found there. One that was reached all the time
+    /// and refused may go on refusing.
+    pub(super) fn reached(&self, is_found: bool) {
         let mut inner = self.lock();
-        if inner.row.take_if(|row| row.is_unreachable).is_some() && inner.open.take().is_some() {
+        let is_over = |row: &mut Row| {
+            if row.is_gone {
+                is_found
+            } else {
+                row.is_unreachable
+            }
+        };
+        if inner.row.take_if(is_over).is_some() && inner.open.take().is_some() {
             drop(inner);
             self.changed.notify_waiters();
         }
@@ -247,11 +269,16 @@ impl Gatekeeper {
             failures: 0,
             level: failed.level,
             is_unreachable: false,
+            is_gone: false,
             may_be_quota: true,
+            what: String::new(),
         });
-        row.failures += u32::from(failed.is_first || failed.is_unreachable);
-        row.is_unreachable |= failed.is_unreachable;
+        let is_away = failed.away.is_some();
+        row.failures += u32::from(failed.is_first || is_away);
+        row.is_unreachable |= failed.away == Some(Away::Target);
+        row.is_gone |= failed.away == Some(Away::Store);
         row.may_be_quota &= failed.may_be_quota;
+        row.what.clone_from(&failed.what);
         let (since, is_long) = (
             row.since,
             row.failures >= std::cmp::max(FAILURES, row.level),
@@ -271,7 +298,7 @@ impl Gatekeeper {
             _ => {}
         }
         let down = now - since;
-        if (is_down || failed.is_unreachable) && down >= self.give_up_after {
+        if (is_down || is_away) && down >= self.give_up_after {
             let reason = StopReason::TargetDown {
                 what: failed.what,
                 down,
@@ -281,7 +308,41 @@ impl Gatekeeper {
             self.changed.notify_waiters();
             return Err(reason);
         }
-        Ok(is_down || failed.is_unreachable)
+        Ok(is_down || is_away)
+    }
+
+    /// Takes note whether a request got through to where records are judged, or was refused for who sent it.
+    ///
+    /// # Errors
+    ///
+    /// Why the run ends, when all are refused so.
+    pub(super) fn judged(&self, status: u16, sent: Instant) -> Result<(), StopReason> {
+        let mut inner = self.lock();
+        if status == 401 {
+            return Ok(());
+        }
+        if !is_about_the_sender(status) {
+            inner.shut_out = 0;
+            inner.let_in = std::cmp::max(inner.let_in, Some(sent));
+            return Ok(());
+        }
+        inner.shut_out += 1;
+        if inner.shut_out < SHUT_OUT {
+            return Ok(());
+        }
+        let reason = StopReason::ShutOut {
+            status,
+            requests: inner.shut_out,
+        };
+        inner.given_up = Some(reason.clone());
+        drop(inner);
+        self.changed.notify_waiters();
+        Err(reason)
+    }
+
+    /// Tells whether a request that was sent after this moment got through to where records are judged.
+    pub(super) fn let_in_since(&self, moment: Instant) -> bool {
+        self.lock().let_in.is_some_and(|sent| sent >= moment)
     }
 
     /// Returns how the target is.
@@ -290,7 +351,14 @@ impl Gatekeeper {
         let now = Instant::now();
         match (&inner.brake, &inner.open, &inner.row) {
             (Some(brake), ..) if brake.until > now => Flow::Braked(brake.until - now),
-            (_, Some(_), Some(row)) => Flow::Down(now - row.since),
+            (_, Some(_), Some(row)) => {
+                let since = now - row.since;
+                Flow::Down {
+                    since,
+                    left: self.give_up_after.saturating_sub(since),
+                    what: row.what.clone(),
+                }
+            }
             _ => Flow::Open,
         }
     }

@@ -10,7 +10,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict, flow::Failed, verdict,
+    Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict,
+    carry::Renewals,
+    flow::{Away, Failed},
+    verdict,
+    witness::{self, Testimony},
 };
 
 /// Why a single request brought no answer that can be used.
@@ -58,6 +62,15 @@ impl Failure {
     }
 }
 
+/// What hangs on an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// A person waits for it.
+    Person,
+    /// The outcome of a record depends on it.
+    Record,
+}
+
 /// A person waits for these, so a server that cannot be reached is given up soon.
 const ATTEMPTS: u32 = 4;
 
@@ -71,7 +84,17 @@ impl Gate {
         &self,
         make: impl Fn() -> Request<Bytes>,
     ) -> Result<Response<Bytes>, Failure> {
-        self.single(make, Safety::Idempotent).await
+        self.single(make, Safety::Idempotent, Weight::Person).await
+    }
+
+    /// Sends a request on whose answer the outcome of a record depends: as [`Gate::look_up`] does, as often as a record
+    /// would be tried. That something is not found, or not allowed, is believed only where the store itself is there.
+    ///
+    /// # Errors
+    ///
+    /// When no answer came, or the credentials failed.
+    pub async fn ask(&self, make: impl Fn() -> Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+        self.single(make, Safety::Idempotent, Weight::Record).await
     }
 
     /// Sends a request that must not have its effect twice, and returns the last answer.
@@ -83,28 +106,36 @@ impl Gate {
         &self,
         make: impl Fn() -> Request<Bytes>,
     ) -> Result<Response<Bytes>, Failure> {
-        self.single(make, Safety::Once).await
+        self.single(make, Safety::Once, Weight::Person).await
     }
 
     async fn single(
         &self,
         make: impl Fn() -> Request<Bytes>,
         safety: Safety,
+        weight: Weight,
     ) -> Result<Response<Bytes>, Failure> {
         let mut backoff = self.backoff();
-        let mut renewed = false;
+        let mut renewals = Renewals::default();
         let mut attempts = 0;
+        let most = match weight {
+            Weight::Person => ATTEMPTS,
+            Weight::Record => std::cmp::max(self.retry.attempts, ATTEMPTS),
+        };
         loop {
             let answer = self.single_attempt(&make).await?;
             // What a target that is down costs is not counted, as for exchanges.
-            attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down(_)));
+            attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {
-                Verdict::Renew if !renewed && self.credentials.refused() => {
-                    renewed = true;
-                    Duration::ZERO
+                Verdict::Renew if self.may_renew(&mut renewals) => {
+                    if renewals.count == 1 {
+                        Duration::ZERO
+                    } else {
+                        backoff.wait()
+                    }
                 }
-                Verdict::Again { after, .. } if attempts < ATTEMPTS => {
+                Verdict::Again { after, .. } if attempts < most => {
                     after.unwrap_or_default() + backoff.wait()
                 }
                 Verdict::Stop(StopReason::Tls { what }) => {
@@ -114,10 +145,48 @@ impl Gate {
                     };
                     return Err(Failure::of_fault(&fault));
                 }
+                Verdict::Renew if weight == Weight::Record => {
+                    return Err(Failure::of_stop(&self.unauthorized().await));
+                }
+                _ if weight == Weight::Record
+                    && self.is_in_doubt(&answer, attempts < most).await? =>
+                {
+                    backoff.wait()
+                }
                 _ => return answer.map_err(|fault| Failure::of_fault(&fault)),
             };
             tokio::time::sleep(after).await;
         }
+    }
+
+    /// Tells whether an answer may have come from where the store was, and is not any more: so that it is asked for again.
+    async fn is_in_doubt(
+        &self,
+        answer: &Result<Response<Bytes>, Fault>,
+        may_ask_again: bool,
+    ) -> Result<bool, Failure> {
+        let sent = Instant::now();
+        match answer {
+            Ok(response) if witness::is_in_question(response.status().as_u16()) => {}
+            _ => return Ok(false),
+        }
+        let what = match self.testimony(sent).await {
+            Testimony::There => return Ok(false),
+            Testimony::Silent => return Ok(may_ask_again),
+            Testimony::Gone(what) => what,
+        };
+        let failed = Failed {
+            level: 0,
+            sent,
+            after: None,
+            is_first: true,
+            away: Some(Away::Store),
+            may_be_quota: false,
+            what,
+        };
+        self.gatekeeper
+            .failed(failed)
+            .map_err(|reason| Failure::of_stop(&reason))
     }
 
     /// Makes one attempt. It waits for the target like everything else, but only a lost or a new connection is told to
@@ -154,14 +223,14 @@ impl Gate {
             let sent = Instant::now();
             let answer = self.transport.call(request).await;
             match &answer {
-                Ok(_) => self.gatekeeper.reached(),
+                Ok(response) => self.gatekeeper.reached(response.status().is_success()),
                 Err(fault) if fault.kind == FaultKind::Connect => {
                     let failed = Failed {
                         level: 0,
                         sent,
                         after: None,
                         is_first: true,
-                        is_unreachable: true,
+                        away: Some(Away::Target),
                         may_be_quota: false,
                         what: fault.what.clone(),
                     };

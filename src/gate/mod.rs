@@ -7,7 +7,7 @@
 //!
 //! Four things adapt to the target, each to another sign: the slots (`climb`) to throughput and to refusals that come with
 //! load, a ceiling on the rate (`pace`) to refusals that come with time, the brake and the circuit (`flow`) to
-//! `Retry-After` and to a target that is down, the retries (`retry`) to how much is taken at all.
+//! `Retry-After` and to a target that is down or whose store is gone (`witness`), the retries (`retry`) to how much is taken at all.
 
 use std::{
     future::Future,
@@ -35,15 +35,17 @@ mod retry;
 mod slots;
 pub mod transport;
 pub mod verdict;
+mod witness;
 
 pub use backoff::Backoff;
 pub use budget::{ByteBudget, BytePermit};
-pub use flow::Flow;
 pub use look_up::Failure;
 pub use mask::Masked;
 pub use rate::RateError;
 pub use transport::{Fault, FaultKind, Transport};
 pub use verdict::{Safety, StopReason, Verdict};
+
+pub use crate::event::{Flow, TargetState};
 
 use crate::{
     auth::{self, Credentials},
@@ -54,6 +56,7 @@ use pace::Pace;
 use rate::Rates;
 use retry::RetryBudget;
 use slots::Slots;
+use witness::Witness;
 
 /// What a request costs: a Bundle costs its entries, as Google's quota counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +110,11 @@ pub trait Exchange: Send {
     fn unpark(&mut self) -> impl Future<Output = Result<(), BuildError>> + Send;
     /// Makes the request of the next attempt. A slot is held meanwhile.
     fn build(&mut self) -> impl Future<Output = Result<Request<Bytes>, BuildError>> + Send;
+    /// Takes note that the next thing to happen is the wire: slot and rate are held meanwhile, so it takes no time to
+    /// speak of.
+    fn intend(&mut self) -> impl Future<Output = Result<(), BuildError>> + Send {
+        std::future::ready(Ok(()))
+    }
     /// Judges what came of an attempt. An exchange of many records may settle some and keep the rest.
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict;
     /// Lets go of its body before a wait: what is parked keeps its position only.
@@ -167,19 +175,6 @@ impl GateSettings {
     }
 }
 
-/// How sending to a target goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct State {
-    /// Whether anything goes out.
-    pub flow: Flow,
-    /// How many requests may be in flight now.
-    pub slots: u32,
-    /// How many are.
-    pub in_flight: u32,
-    /// Operations a second at the most, where that was learned from the target's refusals.
-    pub ceiling: Option<f64>,
-}
-
 /// The way to one target. Shared by all that is sent there.
 #[derive(Debug)]
 pub struct Gate {
@@ -200,6 +195,8 @@ pub struct Gate {
     retries: RetryBudget,
     pace: Pace,
     gatekeeper: Gatekeeper,
+    /// Who is asked whether the store is there.
+    witness: Option<Witness>,
 }
 
 /// Look-ups at a time: they are rare, but `compare` makes one for every update.
@@ -237,8 +234,17 @@ impl Gate {
             retries: RetryBudget::new(),
             pace: Pace::new(),
             gatekeeper,
+            witness: None,
             seeds: Mutex::new(seeds),
         })
+    }
+
+    /// Names the read that tells whether the store is there: the one with which it was probed. It is made where a record
+    /// is refused for what may be no fault of its own.
+    #[must_use]
+    pub fn with_witness(mut self, read: Request<Bytes>) -> Self {
+        self.witness = Some(Witness::new(read));
+        self
     }
 
     fn backoff(&self) -> Backoff {
@@ -247,9 +253,9 @@ impl Gate {
     }
 
     /// Returns how sending goes, for those who watch.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> TargetState {
         let (slots, in_flight) = self.slots.figures();
-        State {
+        TargetState {
             flow: self.gatekeeper.flow(),
             slots,
             in_flight,

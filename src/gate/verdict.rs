@@ -70,12 +70,22 @@ pub enum StopReason {
         what: String,
     },
     /// The target cannot be reached.
-    #[error("the target has been down for {}: {what}", display_duration(*down))]
+    #[error("down for {}: {what}", display_duration(*down))]
     TargetDown {
         /// What the last attempt met.
         what: String,
         /// For how long.
         down: Duration,
+    },
+    /// Everything is refused for who sends it, or sent elsewhere.
+    #[error(
+        "the server refused {requests} requests in a row with {status}, and let none through between them"
+    )]
+    ShutOut {
+        /// The status.
+        status: u16,
+        /// How many requests.
+        requests: u32,
     },
     /// The request cannot be made.
     #[error("{what}")]
@@ -99,7 +109,18 @@ impl StopReason {
                 "check the server's certificate; `tls: { ca: FILE }` trusts a private authority"
             }
             Self::TargetDown { .. } => {
-                "check the address and that the server runs, then load again; `give_up_after` waits longer"
+                "check the address, that the server runs, and that the store is there for these credentials; then \
+                 `stoker resume` goes on. `give_up_after` waits longer"
+            }
+            Self::ShutOut {
+                status: 300..=399, ..
+            } => {
+                "redirects are not followed: see that no login page or proxy stands before the server, or write the \
+                 address that it leads to as the target's address; then `stoker resume` goes on"
+            }
+            Self::ShutOut { .. } => {
+                "the credentials may lack the right to write, or have lost it; on Google Cloud it is that of \
+                 roles/healthcare.fhirResourceEditor. Then `stoker resume` goes on; the records that were refused are in rejected/"
             }
             Self::Request { .. } => {
                 "check that the files have not changed since they were planned, then load again"
@@ -283,6 +304,116 @@ mod tests {
         503..=503    again, slower    again, slower
         504..=504    again            unknown
         505..=999    rejected         rejected
+        ");
+    }
+
+    /// The forms in which servers say why they refuse (healthcare-api, error catalogue; FHIR R4, OperationOutcome).
+    const FORMS: [(&str, &str); 9] = [
+        ("no body", ""),
+        (
+            "a page",
+            "<!DOCTYPE html><html><body><h1>Sorry</h1></body></html>",
+        ),
+        ("not a text", "\u{0}\u{1}{{{"),
+        (
+            "Google, quota",
+            r#"{"error":{"code":429,"message":"Quota exceeded for quota metric 'FHIR write ops'","status":"RESOURCE_EXHAUSTED",
+                "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"RATE_LIMIT_EXCEEDED"}]}}"#,
+        ),
+        (
+            "Google, aborted",
+            r#"{"error":{"code":409,"message":"aborted","status":"ABORTED"}}"#,
+        ),
+        (
+            "Google, other",
+            r#"{"error":{"code":409,"message":"already exists","status":"ALREADY_EXISTS"}}"#,
+        ),
+        (
+            "Google, contention",
+            r#"{"issue":[{"code":"too-costly","details":{"text":"operation_too_costly"},"diagnostics":"aborted due to lock contention while executing transactional bundle. Resource type: PATIENT","severity":"error"}],"resourceType":"OperationOutcome"}"#,
+        ),
+        (
+            "FHIR",
+            r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"HAPI-0389"}]}"#,
+        ),
+        // An operation that ended in an error, which comes with 200: whoever asked for it reads it.
+        (
+            "Google, operation",
+            r#"{"name":"projects/p/operations/1","done":true,"error":{"code":8,"message":"exhausted"}}"#,
+        ),
+    ];
+
+    /// Whatever the body says: the status decides, but for what Google calls contention and aborted with 409. Nobody's words
+    /// make a success of a failure, or a second sending of what may have had its effect.
+    #[test]
+    fn every_status_in_every_form_has_its_verdict() {
+        use crate::record::Interaction;
+        let all = [
+            Interaction::Create,
+            Interaction::ConditionalCreate,
+            Interaction::Update,
+            Interaction::ConditionalUpdate,
+            Interaction::Patch,
+            Interaction::Delete,
+        ];
+        for (status, (form, body), interaction) in (100..=599)
+            .flat_map(|status| FORMS.map(|form| (status, form)))
+            .flat_map(|(status, form)| all.map(|interaction| (status, form, interaction)))
+        {
+            let safety = if interaction.is_idempotent() {
+                Safety::Idempotent
+            } else {
+                Safety::Once
+            };
+            let response = Response::builder().status(status);
+            let response = response.body(Bytes::from_static(body.as_bytes())).unwrap();
+            let judged = classify(safety, Ok(&response), Timestamp::UNIX_EPOCH);
+            let case = format!("{interaction} {status} {form}: {judged:?}");
+            let is_lost_race =
+                status == 409 && ["Google, aborted", "Google, contention"].contains(&form);
+            let expected = if is_lost_race {
+                "again, slower"
+            } else {
+                word(&of_status(safety, status))
+            };
+            assert_eq!(word(&judged), expected, "{case}");
+            if matches!(status, 500 | 502 | 504) && !interaction.is_idempotent() {
+                assert_eq!(judged, Verdict::Unknown, "{case}");
+            }
+        }
+    }
+
+    /// Why a target refuses, by what it says and with which status; nothing else is a refusal for now.
+    #[test]
+    fn every_refusal_has_its_reason() {
+        let reason = |status: u16, body: &'static str| {
+            let response = Response::builder().status(status);
+            refusal(&response.body(Bytes::from_static(body.as_bytes())).unwrap())
+        };
+        let mut table = String::new();
+        for (form, body) in FORMS {
+            let [conflict, throttled, unavailable] = [409, 429, 503].map(|status| {
+                reason(status, body).map_or("-".to_owned(), |refusal| format!("{refusal:?}"))
+            });
+            writeln!(
+                table,
+                "{form:<18} {conflict:<8} {throttled:<8} {unavailable}"
+            )
+            .unwrap();
+            for status in (100..=599).filter(|status| ![409, 429, 503].contains(status)) {
+                assert_eq!(reason(status, body), None, "{status} {form}");
+            }
+        }
+        insta::assert_snapshot!(table, @"
+        no body            -        Unsaid   Unsaid
+        a page             -        Unsaid   Unsaid
+        not a text         -        Unsaid   Unsaid
+        Google, quota      -        Quota    Quota
+        Google, aborted    Load     Load     Load
+        Google, other      -        Unsaid   Unsaid
+        Google, contention Load     Load     Load
+        FHIR               -        Unsaid   Unsaid
+        Google, operation  -        Unsaid   Unsaid
         ");
     }
 

@@ -1,13 +1,18 @@
 //! The journal's lines: newline-delimited JSON, one object with a single member that names the kind of line.
 //!
 //! ```json
-//! {"journal":{"version":1,"run":"clinic-20261123T070000Z","stoker":"0.1.0"}}
+//! {"journal":{"version":2,"run":"clinic-20261123T070000Z","mark":"5f0c21aa","stoker":"0.1.0"}}
 //! {"session":{"number":1,"started":"2026-11-23T07:00:00Z"}}
-//! {"intend":[12,13]}
+//! {"intend":{"at":"2026-11-23T07:00:01.204Z","records":[12,13]}}
+//! {"withdraw":[13]}
+//! {"consulted":{"loaded":0}}
 //! {"settle":{"record":12,"outcome":"created","attempts":1,"status":201,"id":"…","version":"…","latency_us":1830}}
 //! {"tally":{"session":1,"elapsed_ms":1200,"requests":40,"retries":2,"statuses":{"201":38,"429":2},…}}
 //! {"end":{"session":1,"at":"2026-11-23T07:00:09Z","how":"complete"}}
 //! ```
+//!
+//! A record that travels in two steps (created without the references that close a cycle, then updated) has a `settle`
+//! line with the outcome `pending` and its id when the store holds it, and another with its outcome when it is whole.
 //!
 //! Records are named by their step number in the plan. A line that has no line break at its end is a torn tail
 //! and is ignored. No content of records and no server text stands here (design §10).
@@ -20,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::Outcome;
 
 /// The version of the journal's format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +36,11 @@ pub enum Line {
     /// A session begins: a run is carried to its end over one or more of them.
     Session(SessionLine),
     /// Records are about to be sent in a way that must not happen twice.
-    Intend(Vec<u64>),
+    Intend(IntendLine),
+    /// Records that were about to be sent are known not to have arrived; they wait for their next attempt.
+    Withdraw(Vec<u64>),
+    /// What earlier runs had loaded has been looked up, and stands above.
+    Consulted(ConsultedLine),
     /// What became of a record. The last line of a record holds.
     Settle(SettleLine),
     /// The figures of a session so far. The last line of a session holds.
@@ -47,8 +56,36 @@ pub struct JournalLine {
     pub version: u32,
     /// The name of the run, which is the name of its directory.
     pub run: String,
+    /// Tells it from another run of the same name, made elsewhere in the same second.
+    pub mark: String,
     /// The Stoker that began it.
     pub stoker: String,
+}
+
+impl JournalLine {
+    /// Returns what marks a record of this run in a store, as the code of a `meta.tag`.
+    pub fn tag(&self, record: u64) -> String {
+        format!("{}.{}.{record}", self.run, self.mark)
+    }
+}
+
+/// Records about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntendLine {
+    /// When: nothing that a store had before then is theirs.
+    pub at: Timestamp,
+    /// The records.
+    pub records: Vec<u64>,
+    /// Another run was about to send them, and this is what it marked them with (one record a line then).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// Earlier runs have been asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsultedLine {
+    /// How many records they had loaded.
+    pub loaded: u64,
 }
 
 /// The beginning of a session.
@@ -90,6 +127,12 @@ pub struct SettleLine {
     /// Stoker's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Where nobody knows what became of it: when it was first about to be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Where nobody knows, and another run sent it: what that run marked it with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
 }
 
 /// What became of a record, with what the server said of it.
@@ -148,4 +191,6 @@ pub enum Ending {
     Target,
     /// Reading a source failed.
     Source,
+    /// A later load of the same manifest has taken over what was left.
+    Superseded,
 }

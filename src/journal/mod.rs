@@ -14,10 +14,33 @@ mod reader;
 mod run;
 mod writer;
 
-pub use format::{Ending, Line, SettleLine, Settlement, Tally};
+pub use format::{Ending, JournalLine, Line, SettleLine, Settlement, Tally};
 pub use reader::{Fate, History, read};
 pub use run::{RunDirectory, Said, private_append, private_directory, private_file};
 pub use writer::Journal;
+
+/// Ends a run that is not over, because another one has taken over what was left. A run that is being carried out is left
+/// alone.
+///
+/// # Errors
+///
+/// When its journal cannot be written.
+pub async fn supersede(run: &RunDirectory, history: &History, by: &str) -> Result<(), Error> {
+    let number = history.sessions.last().map_or(1, |session| session.number);
+    let at = jiff::Timestamp::now();
+    let session = format::SessionLine {
+        number: number + 1,
+        started: at,
+    };
+    let end = format::EndLine {
+        session: number + 1,
+        at,
+        how: Ending::Superseded,
+        reason: Some(by.to_owned()),
+    };
+    let journal = Journal::open(run, crate::manifest::Sync::None, session, Some(history))?;
+    journal.end(end).await
+}
 
 /// Where `send` writes what it is about to do and what became of it.
 ///
@@ -25,6 +48,13 @@ pub use writer::Journal;
 pub trait Ledger: Send + Sync + fmt::Debug {
     /// Notes that records are about to be sent in a way that must not happen twice.
     fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>>;
+    /// Notes that records which were about to be sent did not arrive. It need not be durable: what it says matters
+    /// only to whoever reads the journal after a crash, and whoever misses it is more careful than need be.
+    fn withdraw(&self, records: &[u64]);
+    /// Tells whether [`Ledger::intend`] waits for a disk, rather than some microseconds.
+    fn waits_for_disk(&self) -> bool {
+        false
+    }
 
     /// Notes what became of records.
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>>;

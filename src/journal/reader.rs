@@ -9,7 +9,9 @@ use std::{
 
 use super::{
     Error,
-    format::{EndLine, JournalLine, Line, SessionLine, SettleLine, Tally, VERSION},
+    format::{
+        EndLine, Ending, IntendLine, JournalLine, Line, SessionLine, SettleLine, Tally, VERSION,
+    },
 };
 use crate::record::Outcome;
 
@@ -22,8 +24,10 @@ pub struct History {
     pub sessions: Vec<SessionLine>,
     /// The last tally of each session.
     pub tallies: BTreeMap<u32, Tally>,
-    /// How the last session that ended in order ended.
+    /// How the last session ended, if it ended in order.
     pub end: Option<EndLine>,
+    /// What earlier runs had loaded has been looked up.
+    pub is_consulted: bool,
     marks: Marks,
     path: PathBuf,
     file: fs_err::File,
@@ -37,12 +41,17 @@ pub enum Fate {
     /// Nothing.
     Untouched,
     /// It was about to be sent, and no more is known.
-    Intended,
+    Intended(IntendLine),
+    /// The store holds it without the references that close its cycle; they are still to come.
+    Standing(SettleLine),
     /// It was settled.
     Settled(SettleLine),
 }
 
-/// Per record: 0 nothing, 1 intended, otherwise 2 + the offset of its last `settle` line.
+/// Per record: what kind of line its last one was, and where that line stands.
+///
+/// The low four bits are 0 for nothing, 1 for an `intend`, otherwise 2 and the place of the outcome among all; the
+/// others the offset of the line. `pending` among these says that the record stands in the store and is not whole yet.
 ///
 /// Kept in pages, so that neither growing nor a damaged line that names a record far beyond the plan takes more
 /// memory than the records that were named: 8 bytes each where they are dense.
@@ -87,7 +96,24 @@ impl Marks {
 
 const NOTHING: u64 = 0;
 const INTENDED: u64 = 1;
-const FIRST_OFFSET: u64 = 2;
+const SETTLED: u64 = 2;
+const BITS: u32 = 4;
+
+/// The mark of a settled record.
+fn settled_mark(outcome: Outcome, offset: u64) -> u64 {
+    let place = Outcome::ALL.iter().position(|o| *o == outcome);
+    (offset << BITS) | (SETTLED + place.unwrap_or_default() as u64)
+}
+
+/// The outcome that a mark tells.
+fn outcome_of(mark: u64) -> Option<Outcome> {
+    let place = (mark % (1 << BITS)).checked_sub(SETTLED)?;
+    Outcome::ALL.get(usize::try_from(place).ok()?).copied()
+}
+
+fn is_standing(mark: u64) -> bool {
+    outcome_of(mark) == Some(Outcome::Pending)
+}
 
 /// Reads a journal. A torn tail is ignored; any other line that cannot be read is an error.
 pub fn read(path: &Path) -> Result<History, Error> {
@@ -119,6 +145,7 @@ pub fn read(path: &Path) -> Result<History, Error> {
                     sessions: Vec::new(),
                     tallies: BTreeMap::new(),
                     end: None,
+                    is_consulted: false,
                     marks: Marks::default(),
                     path: path.to_owned(),
                     file: fs_err::File::open(path).map_err(|e| fail(e.to_string()))?,
@@ -146,20 +173,31 @@ impl History {
     fn take(&mut self, line: Line, offset: u64) {
         match line {
             Line::Journal(_) => {}
-            Line::Session(session) => self.sessions.push(session),
-            Line::Intend(records) => {
+            Line::Session(session) => {
+                self.sessions.push(session);
+                self.end = None;
+            }
+            Line::Intend(intend) => {
+                for record in intend.records {
+                    *self.marks.slot(record) = (offset << BITS) | INTENDED;
+                }
+            }
+            Line::Consulted(_) => self.is_consulted = true,
+            Line::Withdraw(records) => {
                 for record in records {
                     let mark = self.marks.slot(record);
-                    if *mark == NOTHING {
-                        *mark = INTENDED;
+                    if *mark % (1 << BITS) == INTENDED {
+                        *mark = NOTHING;
                     }
                 }
             }
             Line::Settle(settled) => {
-                *self.marks.slot(settled.record) = if settled.outcome == Outcome::Pending {
-                    NOTHING
-                } else {
-                    FIRST_OFFSET + offset
+                let mark = self.marks.slot(settled.record);
+                *mark = match (settled.outcome, settled.id) {
+                    // Its second request was not made; its first has been all the same.
+                    (Outcome::Pending, None) if is_standing(*mark) => *mark,
+                    (Outcome::Pending, None) => NOTHING,
+                    (outcome, _) => settled_mark(outcome, offset),
                 };
             }
             Line::Tally(tally) => {
@@ -169,14 +207,33 @@ impl History {
         }
     }
 
-    /// Tells whether a record has been settled.
-    pub fn is_settled(&self, record: u64) -> bool {
-        self.mark_of(record) >= FIRST_OFFSET
+    /// Tells how a record was settled, if it was.
+    pub fn outcome(&self, record: u64) -> Option<Outcome> {
+        outcome_of(self.mark_of(record)).filter(|outcome| *outcome != Outcome::Pending)
+    }
+
+    /// Tells whether the store holds a record without the references that close its cycle.
+    pub fn is_standing(&self, record: u64) -> bool {
+        is_standing(self.mark_of(record))
     }
 
     /// Tells whether a record was about to be sent and no more is known.
     pub fn is_interrupted(&self, record: u64) -> bool {
-        self.mark_of(record) == INTENDED
+        self.mark_of(record) % (1 << BITS) == INTENDED
+    }
+
+    /// Tells whether nothing of the run is left to do: it ended in order, and of no record is it open what became of it.
+    pub fn is_over(&self) -> bool {
+        let over = |end: &EndLine| matches!(end.how, Ending::Complete | Ending::Superseded);
+        self.end.as_ref().is_some_and(over) && self.counts().1 == 0
+    }
+
+    /// Counts the records that were settled, and those that were about to be sent and of which no more is known.
+    pub fn counts(&self) -> (u64, u64) {
+        let marks = || self.marks.pages.values().flat_map(|page| page.iter());
+        let interrupted = marks().filter(|mark| **mark % (1 << BITS) == INTENDED);
+        let settled = marks().filter(|mark| outcome_of(**mark).is_some());
+        (settled.count() as u64, interrupted.count() as u64)
     }
 
     fn mark_of(&self, record: u64) -> u64 {
@@ -196,18 +253,19 @@ impl History {
 
     /// Returns what the journal says of a record.
     pub fn fate(&self, record: u64) -> Result<Fate, Error> {
-        let offset = match self.mark_of(record) {
-            NOTHING => return Ok(Fate::Untouched),
-            INTENDED => return Ok(Fate::Intended),
-            mark => mark - FIRST_OFFSET,
-        };
-        let line = self.line_at(offset).map_err(|why| Error {
+        let mark = self.mark_of(record);
+        if mark == NOTHING {
+            return Ok(Fate::Untouched);
+        }
+        let line = self.line_at(mark >> BITS).map_err(|why| Error {
             what: "cannot read the journal",
             path: self.path.clone(),
             why,
         })?;
         match line {
+            Line::Settle(settled) if is_standing(mark) => Ok(Fate::Standing(settled)),
             Line::Settle(settled) => Ok(Fate::Settled(settled)),
+            Line::Intend(intend) => Ok(Fate::Intended(intend)),
             _ => Ok(Fate::Untouched),
         }
     }

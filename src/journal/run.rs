@@ -72,6 +72,29 @@ impl RunDirectory {
         )))
     }
 
+    /// Returns the runs of a state directory that have begun, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub fn all(state: &Path) -> io::Result<Vec<Self>> {
+        let entries = match fs_err::read_dir(state.join("runs")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut runs = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            let begun = fs_err::metadata(path.join("journal.ndjson")).and_then(|m| m.created());
+            if let Ok(begun) = begun {
+                runs.push((begun, Self { path }));
+            }
+        }
+        runs.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
+        Ok(runs.into_iter().map(|(_, run)| run).collect())
+    }
+
     /// Opens the directory of a run that exists.
     pub fn open(path: &Path) -> io::Result<Self> {
         let run = Self {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Ending, Fate, Journal, Ledger as _, Line, RunDirectory, Said, SettleLine, Settlement, Tally,
-    format::{EndLine, SessionLine},
+    format::{EndLine, IntendLine, SessionLine},
     read,
 };
 use crate::{manifest::Sync, record::Outcome};
@@ -30,15 +30,25 @@ fn settled(record: u64, outcome: Outcome) -> Settlement {
             outcome,
             attempts: 2,
             status: Some(201),
-            id: Some(format!("id-{record}")),
+            id: (outcome != Outcome::Pending).then(|| format!("id-{record}")),
             version: None,
             latency_us: Some(7),
             code: None,
             expression: Vec::new(),
             note: None,
+            since: None,
+            tag: None,
         },
         said: None,
     }
+}
+
+fn intended_at(lines: &[Line]) -> jiff::Timestamp {
+    let at = lines.iter().find_map(|line| match line {
+        Line::Intend(intend) => Some(intend.at),
+        _ => None,
+    });
+    at.unwrap()
 }
 
 fn run() -> (tempfile::TempDir, RunDirectory) {
@@ -63,8 +73,8 @@ async fn two_sessions() -> (tempfile::TempDir, RunDirectory) {
     journal.tally(tally(2)).await.unwrap();
     journal.end(end(1, Ending::Interrupted)).await.unwrap();
     drop(journal);
-    let whole = read(&run.journal()).unwrap().whole;
-    let journal = Journal::open(&run, Sync::Group, session(2), Some(whole)).unwrap();
+    let history = read(&run.journal()).unwrap();
+    let journal = Journal::open(&run, Sync::Group, session(2), Some(&history)).unwrap();
     let again = vec![settled(3, Outcome::Rejected), settled(3, Outcome::Unknown)];
     journal.settle(again).await.unwrap();
     journal.end(end(2, Ending::Complete)).await.unwrap();
@@ -86,13 +96,40 @@ async fn the_last_word_on_every_record_is_read_back() {
     );
     // It was not sent after all, so nothing is known to have happened.
     assert_eq!(history.fate(1).unwrap(), Fate::Untouched);
-    assert_eq!(history.fate(2).unwrap(), Fate::Intended);
-    assert!(history.is_interrupted(2) && !history.is_settled(2));
+    assert!(matches!(history.fate(2).unwrap(), Fate::Intended(_)));
+    assert!(history.is_interrupted(2) && history.outcome(2).is_none());
+    assert_eq!(history.outcome(3), Some(Outcome::Unknown));
     assert_eq!(
         history.fate(3).unwrap(),
         Fate::Settled(settled(3, Outcome::Unknown).line)
     );
     assert_eq!(history.fate(u64::MAX).unwrap(), Fate::Untouched);
+}
+
+/// What stands in the store is not whole before it is settled, whatever is said of its second request.
+#[tokio::test]
+async fn what_stands_is_remembered_until_it_is_settled() {
+    let (_folder, run) = run();
+    let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
+    let mut standing = settled(0, Outcome::Pending);
+    standing.line.id = Some("server".to_owned());
+    journal.intend(&[0]).await.unwrap();
+    journal.settle(vec![standing.clone()]).await.unwrap();
+    let history = || read(&run.journal()).unwrap();
+    assert_eq!(
+        history().fate(0).unwrap(),
+        Fate::Standing(standing.line.clone())
+    );
+    // Interrupted before its second request.
+    let pending = settled(0, Outcome::Pending);
+    journal.settle(vec![pending]).await.unwrap();
+    let found = history();
+    assert_eq!(found.fate(0).unwrap(), Fate::Standing(standing.line));
+    assert!(found.is_standing(0) && found.outcome(0).is_none() && !found.is_interrupted(0));
+    let whole = settled(0, Outcome::Created);
+    journal.settle(vec![whole.clone()]).await.unwrap();
+    assert_eq!(history().fate(0).unwrap(), Fate::Settled(whole.line));
+    assert!(!history().is_standing(0));
 }
 
 #[tokio::test]
@@ -124,7 +161,11 @@ async fn cut_at_any_byte_it_reads_as_its_beginning() {
             let expected = match settled {
                 Some(settled) if settled.outcome == Outcome::Pending => Fate::Untouched,
                 Some(settled) => Fate::Settled(settled),
-                None if intended => Fate::Intended,
+                None if intended => Fate::Intended(IntendLine {
+                    at: intended_at(&lines),
+                    records: vec![0, 1, 2, 3],
+                    tag: None,
+                }),
                 None => Fate::Untouched,
             };
             assert_eq!(history.fate(record).unwrap(), expected, "{length}");
@@ -137,8 +178,8 @@ async fn a_torn_tail_is_cut_off_before_the_next_session() {
     let (_folder, run) = two_sessions().await;
     let bytes = fs_err::read(run.journal()).unwrap();
     fs_err::write(run.journal(), &bytes[..bytes.len() - 5]).unwrap();
-    let whole = read(&run.journal()).unwrap().whole;
-    let journal = Journal::open(&run, Sync::Always, session(3), Some(whole)).unwrap();
+    let history = read(&run.journal()).unwrap();
+    let journal = Journal::open(&run, Sync::Always, session(3), Some(&history)).unwrap();
     journal
         .settle(vec![settled(2, Outcome::Created)])
         .await
@@ -146,7 +187,7 @@ async fn a_torn_tail_is_cut_off_before_the_next_session() {
     drop(journal);
     let history = read(&run.journal()).unwrap();
     assert_eq!(history.sessions.len(), 3);
-    assert!(history.is_settled(2));
+    assert_eq!(history.outcome(2), Some(Outcome::Created));
 }
 
 #[tokio::test]
@@ -164,8 +205,8 @@ async fn a_torn_answer_does_not_swallow_the_next_one() {
     drop(journal);
     let bytes = fs_err::read(run.answers()).unwrap();
     fs_err::write(run.answers(), &bytes[..bytes.len() - 3]).unwrap();
-    let whole = read(&run.journal()).unwrap().whole;
-    let journal = Journal::open(&run, Sync::None, session(2), Some(whole)).unwrap();
+    let history = read(&run.journal()).unwrap();
+    let journal = Journal::open(&run, Sync::None, session(2), Some(&history)).unwrap();
     // Cut between characters.
     let long = "ü".repeat(Said::LIMIT);
     journal.settle(vec![said(2, &long)]).await.unwrap();
@@ -194,12 +235,12 @@ async fn damage_in_the_middle_is_an_error_that_names_the_line() {
     );
     fs_err::write(
         run.journal(),
-        text.replace("\"version\":1", "\"version\":9"),
+        text.replace("\"version\":2", "\"version\":9"),
     )
     .unwrap();
     let error = read(&run.journal()).unwrap_err().to_string();
     assert!(
-        error.contains("it has version 9, and this Stoker reads version 1"),
+        error.contains("it has version 9, and this Stoker reads version 2"),
         "{error}"
     );
 }
@@ -218,8 +259,8 @@ async fn a_line_longer_than_a_read_is_read_whole() {
 #[test]
 fn a_damaged_number_takes_no_memory() {
     let (_folder, run) = run();
-    let lines = "{\"journal\":{\"version\":1,\"run\":\"r\",\"stoker\":\"0.1.0\"}}\n\
-                 {\"intend\":[18446744073709551615,0]}\n";
+    let lines = "{\"journal\":{\"version\":2,\"run\":\"r\",\"mark\":\"m\",\"stoker\":\"0.1.0\"}}\n\
+                 {\"intend\":{\"at\":\"2026-11-23T07:00:00Z\",\"records\":[18446744073709551615,0]}}\n";
     fs_err::write(run.journal(), lines).unwrap();
     let history = read(&run.journal()).unwrap();
     assert_eq!(history.last_record(), Some(u64::MAX));
@@ -229,11 +270,16 @@ fn a_damaged_number_takes_no_memory() {
 #[test]
 fn a_million_records_take_eight_bytes_each() {
     let (_folder, run) = run();
-    let mut lines =
-        String::from("{\"journal\":{\"version\":1,\"run\":\"r\",\"stoker\":\"0.1.0\"}}\n");
+    let mut lines = String::from(
+        "{\"journal\":{\"version\":2,\"run\":\"r\",\"mark\":\"m\",\"stoker\":\"0.1.0\"}}\n",
+    );
     let all: Vec<u64> = (0..1_000_000).collect();
     for records in all.chunks(1_000) {
-        let line = Line::Intend(records.to_vec());
+        let line = Line::Intend(IntendLine {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            records: records.to_vec(),
+            tag: None,
+        });
         lines.push_str(&serde_json::to_string(&line).unwrap());
         lines.push('\n');
     }
@@ -264,4 +310,36 @@ fn runs_of_one_second_have_directories_of_their_own() {
         RunDirectory::open(second.path()).is_err(),
         "it has no journal yet"
     );
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_is_untouched_again() {
+    let (_folder, run) = run();
+    let journal = Journal::open(&run, Sync::Group, session(1), None).unwrap();
+    journal.intend(&[0, 1, 2]).await.unwrap();
+    journal
+        .settle(vec![settled(0, Outcome::Rejected)])
+        .await
+        .unwrap();
+    journal.withdraw(&[0, 1]);
+    let history = read(&run.journal()).unwrap();
+    assert_eq!(history.outcome(0), Some(Outcome::Rejected));
+    assert_eq!(history.fate(1).unwrap(), Fate::Untouched);
+    assert!(history.is_interrupted(2) && !history.is_over());
+    assert_eq!(history.counts(), (1, 1));
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_writes_a_journal() {
+    let (_folder, run) = run();
+    let first = Journal::open(&run, Sync::None, session(1), None).unwrap();
+    let history = read(&run.journal()).unwrap();
+    let second = Journal::open(&run, Sync::None, session(2), Some(&history));
+    let error = second.unwrap_err().to_string();
+    assert!(
+        error.ends_with("another Stoker is at work on this run"),
+        "{error}"
+    );
+    drop(first);
+    Journal::open(&run, Sync::None, session(2), Some(&history)).unwrap();
 }

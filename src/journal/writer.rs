@@ -1,22 +1,27 @@
 //! Appends to the journal with group commit.
 //!
-//! One thread owns the file. It takes all lines that wait, hands them to the kernel in one go, and lets everyone who
-//! waited go on: from then on they survive `kill -9`. With `sync: group` a second thread brings what was written to the
+//! A thread takes all lines that wait, hands them to the kernel in one go, and lets everyone who waited go on: from then on
+//! they survive `kill -9`. What is about to be sent is handed over by whoever sends it: that takes some microseconds, and
+//! waking a thread takes more. With `sync: group` a second thread brings what was written to the
 //! disk, group after group as fast as the disk can, so that a power cut costs the last group at most and a slow disk
 //! holds nobody up; with `sync: always` nobody goes on before that.
 
 use std::{
+    fs::TryLockError,
     io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{
-    Error, Ledger, RunDirectory, Said,
-    format::{EndLine, JournalLine, Line, SessionLine, Settlement, Tally, VERSION},
+    Error, History, Ledger, RunDirectory, Said,
+    format::{
+        ConsultedLine, EndLine, IntendLine, JournalLine, Line, SessionLine, Settlement, Tally,
+        VERSION,
+    },
     run::{private_append, private_directory},
 };
 use crate::manifest::Sync;
@@ -26,8 +31,12 @@ use crate::manifest::Sync;
 pub struct Journal {
     queue: mpsc::SyncSender<Entry>,
     session: u32,
+    line: JournalLine,
     path: PathBuf,
+    sync: Sync,
+    file: Arc<Mutex<fs_err::File>>,
     failure: Arc<Mutex<Option<Error>>>,
+    disk: mpsc::SyncSender<()>,
 }
 
 #[derive(Debug)]
@@ -47,12 +56,16 @@ const QUEUE: usize = 64 * 1024;
 const GROUP_BYTES: usize = 1 << 20;
 
 impl Journal {
-    /// Begins the journal of a new run, or a further session of one whose lines up to `whole` bytes are whole.
+    /// Begins the journal of a new run, or a further session of one whose journal has been read.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or another process writes it.
     pub fn open(
         run: &RunDirectory,
         sync: Sync,
         session: SessionLine,
-        whole: Option<u64>,
+        history: Option<&History>,
     ) -> Result<Self, Error> {
         let path = run.journal();
         let fail = |what: &'static str, path: &Path, error: &std::io::Error| Error {
@@ -60,22 +73,35 @@ impl Journal {
             path: path.to_owned(),
             why: error.to_string(),
         };
-        let file = private_append(&path).map_err(|e| fail("cannot open the journal", &path, &e))?;
+        // A new journal gets its name when its first lines are in it: whatever is killed when, no journal is empty.
+        let unnamed = path.with_extension("new");
+        let opened = if history.is_some() { &path } else { &unnamed };
+        let file =
+            private_append(opened).map_err(|e| fail("cannot open the journal", opened, &e))?;
+        file.file().try_lock().map_err(|error| {
+            let error = match error {
+                TryLockError::Error(error) => error,
+                TryLockError::WouldBlock => {
+                    std::io::Error::other("another Stoker is at work on this run")
+                }
+            };
+            fail("cannot open the journal", &path, &error)
+        })?;
         let mut first = Vec::new();
-        match whole {
-            // A torn tail would join the first new line; it was never durable, so it goes.
-            Some(whole) => file
-                .set_len(whole)
-                .map_err(|e| fail("cannot mend the journal", &path, &e))?,
-            None => push(
-                &mut first,
-                &Line::Journal(JournalLine {
-                    version: VERSION,
-                    run: run.name(),
-                    stoker: env!("CARGO_PKG_VERSION").to_owned(),
-                }),
-            ),
-        }
+        let line = if let Some(history) = history {
+            cut_torn_tail(&file, &path, history.whole)
+                .map_err(|e| fail("cannot mend the journal", &path, &e))?;
+            history.journal.clone()
+        } else {
+            let line = JournalLine {
+                version: VERSION,
+                run: run.name(),
+                mark: format!("{:08x}", rand::random::<u32>()),
+                stoker: env!("CARGO_PKG_VERSION").to_owned(),
+            };
+            push(&mut first, &Line::Journal(line.clone()));
+            line
+        };
         let number = session.number;
         push(&mut first, &Line::Session(session));
         let failure = Arc::new(Mutex::new(None));
@@ -86,17 +112,22 @@ impl Journal {
             .map_err(|e| fail("cannot open the journal", &path, &e))?;
         sync_groups(synced, groups, Arc::clone(&failure), path.clone())
             .map_err(|e| fail("cannot start the journal's thread for", &path, &e))?;
+        let file = Arc::new(Mutex::new(file));
         let mut writer = Writer {
             sync,
-            file,
+            file: Arc::clone(&file),
             path: path.clone(),
             rejected: run.rejected(),
             answers_path: run.answers(),
             answers: None,
             failure: Arc::clone(&failure),
-            disk,
+            disk: disk.clone(),
         };
         writer.write(&first, &[], true)?;
+        if history.is_none() {
+            fs_err::rename(&unnamed, &path)
+                .map_err(|e| fail("cannot name the journal", &path, &e))?;
+        }
         std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&entries))
@@ -104,14 +135,43 @@ impl Journal {
         Ok(Self {
             queue,
             session: number,
+            line,
             path,
+            sync,
+            file,
             failure,
+            disk,
         })
     }
 
     /// Returns the number of the session that this journal writes.
     pub fn session(&self) -> u32 {
         self.session
+    }
+
+    /// Returns its first line: what names the run.
+    pub fn line(&self) -> &JournalLine {
+        &self.line
+    }
+
+    /// Notes that another run was about to send a record, and what it marked it with.
+    pub async fn inherit(
+        &self,
+        record: u64,
+        at: jiff::Timestamp,
+        tag: Option<String>,
+    ) -> Result<(), Error> {
+        let mut lines = Vec::new();
+        let records = vec![record];
+        push(&mut lines, &Line::Intend(IntendLine { at, records, tag }));
+        self.append(lines, Vec::new(), false).await
+    }
+
+    /// Notes that earlier runs have been asked what they had loaded, and that all they said has been noted.
+    pub async fn consulted(&self, loaded: u64) -> Result<(), Error> {
+        let mut lines = Vec::new();
+        push(&mut lines, &Line::Consulted(ConsultedLine { loaded }));
+        self.append(lines, Vec::new(), false).await
     }
 
     /// Ends the session in order: once it returns, all lines are as durable as `journal: {sync}` asks.
@@ -137,6 +197,30 @@ impl Journal {
         })
     }
 
+    /// Hands lines to the kernel at once.
+    fn write_now(&self, lines: &[u8]) -> Result<(), Error> {
+        if let Some(error) = self.failure.lock().ok().and_then(|failure| failure.clone()) {
+            return Err(error);
+        }
+        let written = locked(&self.file).write_all(lines);
+        if let Err(error) = written {
+            let error = Error {
+                what: "cannot write to the journal",
+                path: self.path.clone(),
+                why: error.to_string(),
+            };
+            if let Ok(mut failure) = self.failure.lock() {
+                failure.get_or_insert_with(|| error.clone());
+            }
+            return Err(error);
+        }
+        if self.sync == Sync::Group {
+            // One that waits already stands for these lines too.
+            let _ = self.disk.try_send(());
+        }
+        Ok(())
+    }
+
     fn failed(&self) -> Error {
         self.failure
             .lock()
@@ -150,11 +234,39 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // The threads end soon after; the next session need not wait for them. What cannot be unlocked is so when they do.
+        let _ = locked(&self.file).file().unlock();
+    }
+}
+
 impl Ledger for Journal {
     fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
+        let mut lines = Vec::with_capacity(64);
+        push(
+            &mut lines,
+            &Line::Intend(IntendLine {
+                at: jiff::Timestamp::now(),
+                records: records.to_vec(),
+                tag: None,
+            }),
+        );
+        match self.sync {
+            Sync::Always => self.append(lines, Vec::new(), false),
+            Sync::Group | Sync::None => Box::pin(std::future::ready(self.write_now(&lines))),
+        }
+    }
+
+    fn waits_for_disk(&self) -> bool {
+        self.sync == Sync::Always
+    }
+
+    fn withdraw(&self, records: &[u64]) {
         let mut lines = Vec::with_capacity(32);
-        push(&mut lines, &Line::Intend(records.to_vec()));
-        self.append(lines, Vec::new(), false)
+        push(&mut lines, &Line::Withdraw(records.to_vec()));
+        // A journal that cannot be written ends the run through the next settlement.
+        let _ = self.write_now(&lines);
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>> {
@@ -205,6 +317,21 @@ fn push_json(lines: &mut Vec<u8>, value: &impl serde::Serialize) {
     }
 }
 
+/// A torn tail would join the first new line; it was never durable, so it goes. Whole lines that came since the journal was
+/// read are another session's, and stay.
+fn cut_torn_tail(file: &fs_err::File, path: &Path, whole: u64) -> std::io::Result<()> {
+    use std::io::{Read as _, Seek as _};
+    let mut tail = Vec::new();
+    let mut read = fs_err::File::open(path)?;
+    read.seek(std::io::SeekFrom::Start(whole))?;
+    read.read_to_end(&mut tail)?;
+    if tail.contains(&b'\n') {
+        let message = "another Stoker has gone on with this run meanwhile; try again";
+        return Err(std::io::Error::other(message));
+    }
+    file.set_len(whole)
+}
+
 /// How long a group gathers before it goes to the disk. A disk that is kept busy with small writes slows the kernel's
 /// own writing of the journal down; 20 ms is far below what a power cut takes anyway.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(20);
@@ -238,9 +365,13 @@ fn sync_groups(
         .map(drop)
 }
 
+fn locked(file: &Mutex<fs_err::File>) -> MutexGuard<'_, fs_err::File> {
+    file.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Writer {
     sync: Sync,
-    file: fs_err::File,
+    file: Arc<Mutex<fs_err::File>>,
     path: PathBuf,
     rejected: PathBuf,
     answers_path: PathBuf,
@@ -292,18 +423,17 @@ impl Writer {
                 why: error.to_string(),
             })?;
         }
-        let written = self
-            .file
-            .write_all(lines)
-            .and_then(|()| match (self.sync, now) {
-                (Sync::None, _) => Ok(()),
-                (Sync::Group, false) => {
-                    // One that waits already stands for this group too.
-                    let _ = self.disk.try_send(());
-                    Ok(())
-                }
-                (Sync::Group, true) | (Sync::Always, _) => self.file.sync_data(),
-            });
+        let mut file = locked(&self.file);
+        let written = file.write_all(lines).and_then(|()| match (self.sync, now) {
+            (Sync::None, _) => Ok(()),
+            (Sync::Group, false) => {
+                // One that waits already stands for this group too.
+                let _ = self.disk.try_send(());
+                Ok(())
+            }
+            (Sync::Group, true) | (Sync::Always, _) => file.sync_data(),
+        });
+        drop(file);
         written.map_err(|error| Error {
             what: "cannot write to the journal",
             path: self.path.clone(),

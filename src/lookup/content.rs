@@ -13,6 +13,19 @@ pub fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     }
 }
 
+/// Compares a record with the resource that a store made of it, under an id of its own: as [`is_same`] does, but for `id`.
+pub fn is_same_but_id(ours: &[u8], theirs: &[u8]) -> bool {
+    let without_id = |json| {
+        let mut content = content(json)?;
+        content.remove("id");
+        Some(content)
+    };
+    match (without_id(ours), without_id(theirs)) {
+        (Some(ours), Some(theirs)) => ours == theirs,
+        _ => false,
+    }
+}
+
 fn content(json: &[u8]) -> Option<BTreeMap<String, Value>> {
     let mut resource: BTreeMap<String, Value> = serde_json::from_slice(json).ok()?;
     if let Some(meta) = resource.get_mut("meta").and_then(Value::as_object_mut) {

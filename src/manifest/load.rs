@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    BundleChoice, BundleSettings, Duplicates, FilePattern, Identity, LoadSettings, Missing,
+    BundleChoice, BundleSettings, Duplicates, FilePattern, Identity, LoadSettings, Missing, Settle,
     Transactions, Versioned,
     document::{Entry, Node, Spot, Value},
     read::over,
@@ -42,6 +42,7 @@ pub(super) struct Basics {
     transactions: Transactions,
     duplicates: Duplicates,
     versioned: Versioned,
+    settle: Option<Settle>,
     known: Vec<PathBuf>,
 }
 
@@ -69,6 +70,7 @@ pub(super) fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics 
         versioned: get(entries, "versioned")
             .and_then(|node| reader.word("versioned", node, &VERSIONED))
             .unwrap_or_default(),
+        settle: get(entries, "settle").and_then(|node| reader.word("settle", node, &SETTLE)),
         known: get(entries, "known")
             .map(|node| known(reader, node))
             .unwrap_or_default(),
@@ -92,6 +94,12 @@ const DUPLICATES: [(&str, Duplicates); 4] = [
     ("last", Duplicates::Last),
     ("error", Duplicates::Error),
     ("ignore", Duplicates::Ignore),
+];
+
+const SETTLE: [(&str, Settle); 3] = [
+    ("tag", Settle::Tag),
+    ("identifier", Settle::Identifier),
+    ("none", Settle::None),
 ];
 
 const VERSIONED: [(&str, Versioned); 2] = [("strip", Versioned::Strip), ("keep", Versioned::Keep)];
@@ -208,6 +216,7 @@ pub(super) fn load(
         if let Some(identity) = own
             .iter()
             .find(|entry| entry.key == "identity" && !conditional)
+            && interaction != Interaction::Create
         {
             reader.report(
                 identity.key_spot,
@@ -230,6 +239,15 @@ pub(super) fn load(
             );
         }
     }
+    if basics.settle == Some(Settle::Identifier) && basics.identity.systems.is_empty() {
+        let spot = get(&entries, "settle").map_or(node.spot, |node| node.spot);
+        reader.report(
+            spot,
+            Diagnostic::error("`settle: identifier` needs `identity`").hint(
+                "name the identifier systems: `identity: { Patient: [\"https://clinic.example/mrn\"] }`, or settle by `tag`",
+            ),
+        );
+    }
     Some(Draft {
         settings: LoadSettings {
             name: name
@@ -245,6 +263,7 @@ pub(super) fn load(
             transactions: basics.transactions,
             duplicates: basics.duplicates,
             versioned: basics.versioned,
+            settle: basics.settle,
             known: [basics.known.as_slice(), run_known].concat(),
         },
         spot: name.as_ref().map_or(node.spot, |name| name.spot),

@@ -182,6 +182,25 @@ pub enum Store {
     },
 }
 
+impl Store {
+    /// Returns what names the store among all stores, from one run to the next.
+    pub fn place(&self) -> String {
+        match self {
+            Self::GoogleFhir(store) => format!(
+                "{}projects/{}/locations/{}/datasets/{}/fhirStores/{}",
+                store.endpoint, store.project, store.location, store.dataset, store.fhir_store
+            ),
+            Self::Fhir { url } => url.to_string(),
+            Self::Local { dir, .. } => {
+                let dir = fs_err::canonicalize(dir)
+                    .or_else(|_| std::path::absolute(dir))
+                    .unwrap_or_else(|_| dir.clone());
+                format!("local:{}", dir.display())
+            }
+        }
+    }
+}
+
 /// A FHIR store of the Google Cloud Healthcare API, by its resource name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GoogleFhir {
@@ -267,8 +286,21 @@ pub struct LoadSettings {
     pub duplicates: Duplicates,
     /// What becomes of the version in a reference to a record of the run.
     pub versioned: Versioned,
+    /// How the fate of a create is found out whose answer was lost; none leaves it to what `identity` allows.
+    pub settle: Option<Settle>,
     /// Runs (directories) or `ids.ndjson` files whose assigned ids references are rewritten to.
     pub known: Vec<PathBuf>,
+}
+
+impl LoadSettings {
+    /// Returns how the fate of a create is found out: by identifier where the load names any, unless it says otherwise.
+    pub fn settles_by(&self) -> Settle {
+        self.settle.unwrap_or(if self.identity.systems.is_empty() {
+            Settle::None
+        } else {
+            Settle::Identifier
+        })
+    }
 }
 
 /// In which Bundles the records of a load travel; what is not set is chosen by the target's facts.
@@ -337,6 +369,18 @@ pub enum Versioned {
     Strip,
     /// It stays.
     Keep,
+}
+
+/// How the fate of a create is found out whose answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Settle {
+    /// Every created resource gets a `meta.tag` that names run and record, and the store is asked for it.
+    Tag,
+    /// The store is asked for the identifier that `identity` names.
+    Identifier,
+    /// Nobody is asked: it is `unknown`.
+    None,
 }
 
 /// One glob of a load, with the place where it was written (for messages).

@@ -57,6 +57,18 @@ pub(super) fn rate_entries(target: &PlannedTarget) -> u32 {
     target.settings.rate_entries().unwrap_or(u32::MAX)
 }
 
+/// Returns how many entries and bytes a part of a transaction may have that is over a target's limits.
+pub(super) fn part(target: &PlannedTarget) -> (usize, u64) {
+    let limits = target.facts.limits;
+    let entries = limits.transaction_entries.unwrap_or(u32::MAX);
+    let entries = entries.min(rate_entries(target));
+    let room = limits.bundle_bytes.unwrap_or(u64::MAX);
+    (entries as usize, room.saturating_sub(ENVELOPE))
+}
+
+/// The bytes of an entry that Stoker makes, around its resource; the frame of a Bundle has less.
+pub(super) const ENVELOPE: u64 = 256;
+
 /// Names a choice of Bundles that the target does not execute, or that its rate does not let through.
 pub(super) fn refused(settings: &LoadSettings, target: &PlannedTarget) -> Option<Diagnostic> {
     let rate_entries = rate_entries(target);

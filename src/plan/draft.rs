@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use super::{Step, file};
+use super::{
+    Group, Step,
+    file::{self, Entry},
+};
 
 /// Steps, one after the other.
 #[derive(Debug)]
@@ -60,6 +63,21 @@ impl Draft {
         Ok(at)
     }
 
+    /// Announces that the next steps travel together.
+    pub(super) fn push_group(&mut self, group: &Group) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, group).map_err(io::Error::other)?;
+        self.line.push(b'\n');
+        self.file.write_all(&self.line)?;
+        self.offset += self.line.len() as u64;
+        Ok(())
+    }
+
+    /// Returns where the next step will stand.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Ends the draft.
     pub(super) fn finish(self) -> io::Result<Steps> {
         let file = self
@@ -82,27 +100,48 @@ impl Steps {
             block: Vec::new(),
             start: 0,
         };
-        elsewhere.at_least(offset, PEEK)
+        file::read_step(elsewhere.at_least(offset, PEEK)?)
     }
 
     /// Reads the step at a place.
     pub(super) fn at(&mut self, offset: u64) -> io::Result<Step> {
-        if let Some(line) = self.line(offset) {
-            return file::read_step(line);
-        }
-        self.at_least(offset, BLOCK)
+        file::read_step(self.line_at(offset)?)
     }
 
-    fn at_least(&mut self, offset: u64, mut size: usize) -> io::Result<Step> {
+    /// Reads the group or step at a place; returns also where the next one stands.
+    pub(super) fn entry(&mut self, offset: u64) -> io::Result<(Entry, u64)> {
+        let line = self.line_at(offset)?;
+        let next = offset + line.len() as u64 + 1;
+        // A step is a list, a group an object.
+        let entry = if line.first() == Some(&b'{') {
+            Entry::Group(serde_json::from_slice(line).map_err(io::Error::other)?)
+        } else {
+            Entry::Step(file::read_step(line)?)
+        };
+        Ok((entry, next))
+    }
+
+    fn line_at(&mut self, offset: u64) -> io::Result<&[u8]> {
+        if self.line(offset).is_none() {
+            self.at_least(offset, BLOCK)?;
+        }
+        self.line(offset)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Reads the line at a place, and what comes after it.
+    fn at_least(&mut self, offset: u64, mut size: usize) -> io::Result<&[u8]> {
         loop {
             self.fill(offset, size)?;
             match self.line(offset) {
-                Some(line) => return file::read_step(line),
+                Some(_) => break,
                 None if self.block.len() < size => return Err(io::ErrorKind::UnexpectedEof.into()),
                 // A step longer than a block: its ids or links are many.
                 None => size *= 4,
             }
         }
+        self.line(offset)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     fn line(&self, offset: u64) -> Option<&[u8]> {

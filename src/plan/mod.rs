@@ -22,6 +22,7 @@ mod graph;
 mod key;
 mod known;
 mod order;
+mod plain;
 mod planner;
 mod references;
 mod summary;
@@ -37,7 +38,7 @@ pub use survey::{Error, OnMalformed, Survey, survey};
 pub use unchanged::{changed_facts, changed_sources};
 
 /// The version of the plan's format.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The beginning of a plan: everything that holds for all of its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -160,6 +161,15 @@ pub struct Step {
     pub action: Action,
     /// Its references to records of the plan, or of earlier runs.
     pub links: Vec<Link>,
+    /// Of the bytes that go to the wire, as they stand in the source ([`hash`]); 0 where nothing is sent, or only a
+    /// part of it.
+    pub hash: u128,
+}
+
+/// Returns by what the bytes of a record are known again. XXH3 is no cryptographic hash: it tells files that were changed,
+/// and records that were loaded before, not files that were made to deceive.
+pub fn hash(bytes: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(bytes)
 }
 
 /// A reference of a record, and what it refers to.
@@ -169,6 +179,9 @@ pub struct Link {
     pub reference: u32,
     /// What it refers to.
     pub to: To,
+    /// The record is created without it, and updated when what it refers to is there: it closes a cycle that no
+    /// transaction can hold.
+    pub late: bool,
 }
 
 /// What a reference refers to.
@@ -183,12 +196,27 @@ pub enum To {
 }
 
 impl Step {
-    /// Returns the steps that it needs to be there.
+    /// Returns the steps that it needs to be there before it is sent.
     pub fn needs(&self) -> impl Iterator<Item = u64> {
-        self.links.iter().filter_map(|link| match link.to {
+        self.steps_of(false)
+    }
+
+    /// Returns the steps that its second request needs to be there; none where it has no second.
+    pub fn late_needs(&self) -> impl Iterator<Item = u64> {
+        self.steps_of(true)
+    }
+
+    fn steps_of(&self, late: bool) -> impl Iterator<Item = u64> {
+        let links = self.links.iter().filter(move |link| link.late == late);
+        links.filter_map(|link| match link.to {
             To::Step(step) => Some(step),
             To::Resource(_) | To::Search => None,
         })
+    }
+
+    /// Tells whether it travels in two steps: created without some of its references, and then updated.
+    pub fn is_in_two_steps(&self) -> bool {
+        self.links.iter().any(|link| link.late)
     }
 }
 

@@ -523,6 +523,11 @@ impl<'a> Planner<'a> {
                 .filter(|id| is_id(id))
                 .map(std::borrow::Cow::into_owned),
             full_url: full_url(),
+            hash: match (&action, &found.entry) {
+                (Action::Entry(_), Some(entry)) => super::hash(entry.bytes),
+                (Action::Send(_), _) | (Action::Entry(_), None) => super::hash(found.bytes),
+                _ => 0,
+            },
             action,
             links: Vec::new(),
         }
@@ -552,6 +557,7 @@ impl<'a> Planner<'a> {
             full_url: None,
             action,
             links: Vec::new(),
+            hash: 0,
         };
         self.push(step, self.found);
     }

@@ -49,6 +49,9 @@ pub struct LoadSummary {
     /// Groups that Stoker made of records that need each other.
     #[serde(default)]
     pub cycles: u64,
+    /// Records that are created without the references that close a cycle, and then updated.
+    #[serde(default)]
+    pub two_steps: u64,
 }
 
 impl Summary {

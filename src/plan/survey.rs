@@ -5,7 +5,7 @@
 use std::{ops::ControlFlow, path::Path};
 
 use super::{
-    Header, PlannedSource, Planner, Summary,
+    Header, PlannedSource, Planner, Step, Summary,
     arrange::Arrangement,
     batch,
     draft::Draft,
@@ -13,6 +13,7 @@ use super::{
     fit,
     graph::{Graph, NONE, SourceGroup},
     known,
+    plain::Plain,
     planner::Decision,
 };
 use crate::{
@@ -72,6 +73,7 @@ pub fn survey(
         draft: Draft::create(scratch).map_err(|e| file::Error::draft(&e))?,
         load: LoadId(0),
         left_in_group: 0,
+        plain: Vec::new(),
         observe,
         is_stopped,
         malformed,
@@ -85,6 +87,9 @@ pub fn survey(
         let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
         surveyor.planner.load(id);
         surveyor.load = id;
+        let start = surveyor.draft.offset();
+        let is_plain = surveyor.graph.is_needless(id);
+        surveyor.plain.push(is_plain.then(|| Plain::at(start)));
         problems.extend(known::read(&mut surveyor.graph, id, load));
         let target = header.target_of(id);
         problems.extend(target.and_then(|target| batch::refused(load, target)));
@@ -125,6 +130,7 @@ pub fn survey(
         planner,
         graph,
         draft,
+        plain: plain_loads,
         ..
     } = surveyor;
     let mut summary = planner.finish();
@@ -134,6 +140,7 @@ pub fn survey(
         header,
         graph,
         draft: draft.finish().map_err(|e| file::Error::draft(&e))?,
+        plain: plain_loads,
         sources: &sources,
         read: &read,
         summary: &mut summary,
@@ -168,6 +175,8 @@ struct Surveyor<'a, 'h> {
     load: LoadId,
     /// How many of the steps to come belong to the last group.
     left_in_group: u32,
+    /// Of each load that needs no graph, its steps.
+    plain: Vec<Option<Plain>>,
     observe: &'a dyn Observe,
     is_stopped: &'a dyn Fn() -> bool,
     malformed: OnMalformed<'a>,
@@ -228,7 +237,8 @@ impl Surveyor<'_, '_> {
             Origin::File(path) => fs_err::metadata(path).map(|m| m.len()).unwrap_or_default(),
             Origin::Stdin => 0,
         };
-        self.planner.found(self.graph.blank(self.load));
+        let node = self.blank();
+        self.planner.found(node);
         self.planner.unrecognized(file, size);
         self.write()?;
         Ok(Ok(Read {
@@ -241,7 +251,11 @@ impl Surveyor<'_, '_> {
     fn take(&mut self, file: &SourceFile, item: &Item<'_>) -> Result<(), Error> {
         match item {
             Item::Record(found) => {
-                let node = self.graph.record(self.load, found);
+                let node = if self.is_plain() {
+                    NONE
+                } else {
+                    self.graph.record(self.load, found)
+                };
                 self.identify(node, found);
                 self.planner.found(node);
                 self.planner.record(found);
@@ -258,7 +272,8 @@ impl Surveyor<'_, '_> {
             }
             Item::Malformed(malformed) => {
                 (self.malformed)(file, malformed);
-                self.planner.found(self.graph.blank(self.load));
+                let node = self.blank();
+                self.planner.found(node);
                 self.planner.malformed(malformed);
             }
         }
@@ -273,6 +288,20 @@ impl Surveyor<'_, '_> {
             }
         }
         self.write()
+    }
+
+    /// Tells whether the records of this load need no graph.
+    fn is_plain(&self) -> bool {
+        matches!(self.plain.last(), Some(Some(_)))
+    }
+
+    /// Takes something that is no record into the graph.
+    fn blank(&mut self) -> u32 {
+        if self.is_plain() {
+            NONE
+        } else {
+            self.graph.blank(self.load)
+        }
     }
 
     /// Takes note of the identifier by which a record is found in the store.
@@ -296,7 +325,43 @@ impl Surveyor<'_, '_> {
         }
     }
 
+    /// Writes down what has been decided of a load that needs no graph.
+    fn write_plain(&mut self) -> Result<(), Error> {
+        let failed = |e: std::io::Error| file::Error::draft(&e);
+        let parts = self.header.target_of(self.load).map(batch::part);
+        let Some(Some(plain)) = self.plain.last_mut() else {
+            return Ok(());
+        };
+        let mut decided = self.planner.decided();
+        while let Some(decision) = decided.next() {
+            match decision {
+                // The steps of a group follow it without a gap.
+                Decision::Group { group, split } => {
+                    let steps: Vec<Step> = decided
+                        .by_ref()
+                        .take(group.records as usize)
+                        .filter_map(|decision| match decision {
+                            Decision::Step { step, .. } => Some(step),
+                            Decision::Group { .. } => None,
+                        })
+                        .collect();
+                    let parts = parts.filter(|_| split);
+                    plain
+                        .group(&mut self.draft, group, parts, &steps)
+                        .map_err(failed)?;
+                }
+                Decision::Step { step, .. } => {
+                    plain.step(&mut self.draft, &step).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn write(&mut self) -> Result<(), Error> {
+        if self.is_plain() {
+            return self.write_plain();
+        }
         for decision in self.planner.decided() {
             match decision {
                 Decision::Group { group, split } => {
@@ -332,6 +397,7 @@ fn unread() -> Fingerprint {
     Fingerprint {
         size: 0,
         modified: 0,
+        inode: 0,
         sha256: String::new(),
     }
 }

@@ -82,6 +82,15 @@ pub fn text(header: &Header, summary: &Summary) -> String {
                 ),
             );
         }
+        if totals.two_steps > 0 {
+            line(
+                &mut out,
+                format_args!(
+                    "  in two steps  {}: created without the references that close a cycle, then updated with them",
+                    totals.two_steps
+                ),
+            );
+        }
         if totals.duplicates > 0 {
             line(
                 &mut out,
@@ -268,6 +277,7 @@ pub fn json(header: &Header, summary: &Summary) -> serde_json::Value {
                 "duplicates": totals.duplicates,
                 "blocked": totals.blocked,
                 "cycles": totals.cycles,
+                "two_steps": totals.two_steps,
                 "sent": totals.sent(),
             })
         })

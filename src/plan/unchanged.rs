@@ -8,15 +8,28 @@ use crate::{
     source::{self, Form, Origin, SourceFile, Spool},
 };
 
-/// Reads every source again and names those that are no longer what they were.
+/// Names the sources that are no longer what they were.
 ///
-/// Their content counts, not their time: a file that was copied is the same file. Compressed ones go into the spool on
-/// the way, for the load that follows.
-pub fn changed_sources(sources: &[PlannedSource], spool: &Spool) -> Vec<Diagnostic> {
+/// Their content counts, not their time: a file that was copied is the same file. It is read again only where size, time
+/// or inode differ, or if `verify` asks for it: each record has a hash of its own, which is checked when it is read.
+/// Compressed ones go into the spool on the way, unless they lie there already.
+pub fn changed_sources(sources: &[PlannedSource], spool: &Spool, verify: bool) -> Vec<Diagnostic> {
     sources
         .iter()
+        .filter(|source| verify || !looks_unchanged(source, spool))
         .filter_map(|source| changed(source, spool))
         .collect()
+}
+
+fn looks_unchanged(source: &PlannedSource, spool: &Spool) -> bool {
+    let now = source
+        .path
+        .as_ref()
+        .and_then(|path| source::look(path).ok());
+    now.is_some_and(|(size, modified, inode)| {
+        let then = &source.fingerprint;
+        (size, modified, inode) == (then.size, then.modified, then.inode)
+    }) && (!source.spooled || spool.path(source.id).is_file())
 }
 
 fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {

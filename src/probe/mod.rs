@@ -3,11 +3,14 @@
 //! What a server does not say stays unknown. Google's store settings say more than its CapabilityStatement, so they
 //! are what is asked for there.
 
+use bytes::Bytes;
+use http::Request;
 use serde::Deserialize;
 
 use crate::{
+    auth,
     gate::{Failure, Gate},
-    manifest::{Store, TargetSettings},
+    manifest::{Auth, Store, TargetSettings},
     target::{Endpoint, Facts, fhir::Requests},
 };
 
@@ -41,7 +44,19 @@ pub async fn facts(
 ) -> Result<Facts, Error> {
     match &endpoint.google {
         Some(name) => of_store(gate, name, settings).await,
-        None => of_capabilities(gate, requests).await,
+        None => of_capabilities(gate, requests, settings).await,
+    }
+}
+
+/// Returns the read with which a target is asked, cheap enough to be made again when there is doubt about it.
+///
+/// # Errors
+///
+/// When a name cannot be part of a URL.
+pub fn read(endpoint: &Endpoint, requests: &Requests) -> Result<Request<Bytes>, url::ParseError> {
+    match &endpoint.google {
+        Some(name) => name.get_store(),
+        None => Ok(requests.capabilities()),
     }
 }
 
@@ -112,7 +127,7 @@ async fn of_store(
                 .to_owned(),
             status,
         }),
-        401 => Err(unauthorized()),
+        401 => Err(unauthorized(settings)),
         500.. => Err(Error::Refused {
             what: format!(
                 "the server answered {status} when asked for {}",
@@ -136,10 +151,17 @@ fn not_a_store(status: u16, name: &crate::target::google::StoreName) -> Error {
     }
 }
 
-fn unauthorized() -> Error {
+fn unauthorized(settings: &TargetSettings) -> Error {
+    let (what, hint) = match settings.auth {
+        Auth::None => ("the server asks for credentials (401)", auth::MISSING),
+        _ => (
+            "the server does not accept the credentials (401)",
+            "check `auth`; a token may have expired",
+        ),
+    };
     Error::Refused {
-        what: "the server does not accept the credentials (401)".to_owned(),
-        hint: "check `auth`; a token may have expired".to_owned(),
+        what: what.to_owned(),
+        hint: hint.to_owned(),
         status: 401,
     }
 }
@@ -184,7 +206,11 @@ struct Code {
     code: String,
 }
 
-async fn of_capabilities(gate: &Gate, requests: &Requests) -> Result<Facts, Error> {
+async fn of_capabilities(
+    gate: &Gate,
+    requests: &Requests,
+    settings: &TargetSettings,
+) -> Result<Facts, Error> {
     let response = gate.look_up(|| requests.capabilities()).await?;
     let status = response.status().as_u16();
     let not_fhir = |what: String| Error::Refused {
@@ -195,7 +221,7 @@ async fn of_capabilities(gate: &Gate, requests: &Requests) -> Result<Facts, Erro
     };
     match status {
         200 => {}
-        401 => return Err(unauthorized()),
+        401 => return Err(unauthorized(settings)),
         403 => {
             return Err(Error::Refused {
                 what: "the server does not let these credentials in (403)".to_owned(),

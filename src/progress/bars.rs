@@ -7,10 +7,13 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     Draw,
-    counters::{LoadView, Phase, View},
-    words::plain,
+    counters::{LoadView, Phase, TargetView, View},
+    words::{hindrance, load_of, plain},
 };
-use crate::unit::{ByteSize, display_duration, grouped, speed};
+use crate::{
+    event::Flow,
+    unit::{ByteSize, display_duration, grouped, speed},
+};
 
 /// A name longer than this is cut in a bar's line.
 const NAME: usize = 24;
@@ -21,6 +24,8 @@ pub(super) struct Bars {
     spinner: Option<ProgressBar>,
     /// One for each load, then the total where there are several.
     drawn: Vec<ProgressBar>,
+    /// One for each target.
+    targets: Vec<ProgressBar>,
     stopping: Option<ProgressBar>,
 }
 
@@ -31,6 +36,7 @@ impl Bars {
             colour,
             spinner: None,
             drawn: Vec::new(),
+            targets: Vec::new(),
             stopping: None,
         }
     }
@@ -74,9 +80,18 @@ impl Bars {
                 bar.abandon();
             }
         }
+        for (i, target) in view.targets.iter().enumerate() {
+            if self.targets.len() <= i {
+                let line = self.words_only();
+                self.targets.push(line);
+            }
+            if let Some(line) = self.targets.get(i).filter(|line| !line.is_finished()) {
+                line.set_message(state(target, self.colour));
+                line.tick();
+            }
+        }
         if let (None, Some(reason)) = (&self.stopping, &view.stopping) {
-            let line = self.all.add(ProgressBar::new_spinner());
-            line.set_style(style("{wide_msg}"));
+            let line = self.words_only();
             line.set_message(paint(
                 "33",
                 &format!("stopping: {}", plain(reason)),
@@ -85,6 +100,12 @@ impl Bars {
             line.tick();
             self.stopping = Some(line);
         }
+    }
+
+    fn words_only(&self) -> ProgressBar {
+        let line = self.all.add(ProgressBar::new_spinner());
+        line.set_style(style("{wide_msg}"));
+        line
     }
 
     fn bar_style(&self) -> ProgressStyle {
@@ -118,6 +139,10 @@ impl Draw for Bars {
             return;
         }
         self.load(view);
+        // How sending goes is of no interest any more.
+        for line in &self.targets {
+            line.finish_and_clear();
+        }
         for bar in self.drawn.iter().chain(&self.stopping) {
             if !bar.is_finished() {
                 bar.abandon();
@@ -153,7 +178,23 @@ impl Widths {
     }
 }
 
-/// `people  1,204/3,000  40%  1 rejected  520/s  ETA 3.4 s  8 in flight  2 retries`
+/// `to clinic: 8 of 32 in flight` · `to clinic: down for 12 s, trying again; gives up in 4m 48s (connection refused)`
+fn state(target: &TargetView, colour: bool) -> String {
+    let name: String = plain(&target.name).chars().take(NAME).collect();
+    let flow = &target.state.flow;
+    let words = match (hindrance(flow), flow) {
+        (Some(hindrance), Flow::Down { what, .. }) => {
+            paint("31", &format!("{hindrance} ({})", plain(what)), colour)
+        }
+        (Some(hindrance), _) => {
+            format!("{}  {}", paint("33", &hindrance, colour), load_of(target))
+        }
+        (None, _) => load_of(target),
+    };
+    format!("to {name}: {words}")
+}
+
+/// `people  1,204/3,000  40%  1 rejected  520/s  ETA 3.4 s  2 retries`
 fn message(load: &LoadView, widths: Widths, colour: bool) -> String {
     let name: String = plain(&load.name).chars().take(NAME).collect();
     let mut words = vec![
@@ -183,7 +224,6 @@ fn message(load: &LoadView, widths: Widths, colour: bool) -> String {
             .remaining
             .map_or_else(|| "-".to_owned(), display_duration);
         words.push(format!("ETA {left}"));
-        words.push(format!("{} in flight", grouped(load.in_flight)));
     }
     match load.retries {
         0 => {}

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 
 use super::rate::Speed;
 use crate::{
-    event::{Event, LoadId, LoadPlanned},
+    event::{Event, LoadId, LoadPlanned, TargetState},
     record::Outcome,
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Counters {
     scanned_records: AtomicU64,
     scanned_bytes: AtomicU64,
     loads: OnceLock<Vec<Load>>,
+    /// In the order in which they were first heard of. Behind a lock, because they come a few times a second only.
+    targets: Mutex<Vec<TargetView>>,
     stopping: OnceLock<String>,
     finished: OnceLock<()>,
 }
@@ -52,8 +54,17 @@ pub(super) struct View {
     pub(super) loads: Vec<LoadView>,
     /// All loads together.
     pub(super) total: LoadView,
+    /// How sending goes, per target.
+    pub(super) targets: Vec<TargetView>,
     /// Why no new work is started.
     pub(super) stopping: Option<String>,
+}
+
+/// How sending to a target goes.
+#[derive(Debug, Clone)]
+pub(super) struct TargetView {
+    pub(super) name: String,
+    pub(super) state: TargetState,
 }
 
 /// What is being done.
@@ -139,6 +150,16 @@ impl Counters {
                 load.bytes.fetch_add(*bytes, Relaxed);
                 load.done.fetch_add(1, Relaxed);
             }
+            Event::Target { name, state } => {
+                let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+                match targets.iter_mut().find(|target| target.name == *name) {
+                    Some(target) => target.state = state.clone(),
+                    None => targets.push(TargetView {
+                        name: name.clone(),
+                        state: state.clone(),
+                    }),
+                }
+            }
             Event::Stopping { reason } => {
                 let _ = self.stopping.set(reason.clone());
             }
@@ -199,6 +220,11 @@ impl Counters {
             scanned_bytes: self.scanned_bytes.load(Relaxed),
             loads,
             total,
+            targets: self
+                .targets
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             stopping: self.stopping.get().cloned(),
         }
     }

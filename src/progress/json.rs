@@ -13,6 +13,7 @@
 //! | `retries`, `rejected`, `failed` | repeated attempts; records rejected; records blocked or unknown |
 //! | `stopping` | why no new work is started, or null |
 //! | `loads` | the same keys for every load, with its `name` and `target` |
+//! | `targets` | for every target: `name`; `flow`, `open`, `braked` (it asked to wait) or `down`; `slots`, how many requests may be in flight, and `in_flight`, how many are; `ceiling`, operations a second at the most, learned from its refusals, or null; while it brakes `wait_ms`; while it is down `down_ms`, `gives_up_in_ms` and `because` |
 
 use std::{io::Write, time::Duration};
 
@@ -20,8 +21,9 @@ use serde::Serialize;
 
 use super::{
     Draw,
-    counters::{LoadView, Phase, View},
+    counters::{LoadView, Phase, TargetView, View},
 };
+use crate::event::Flow;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,7 @@ struct Object<'a> {
     total: Figures,
     stopping: Option<&'a str>,
     loads: Vec<Load<'a>>,
+    targets: Vec<Target<'a>>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +54,59 @@ struct Load<'a> {
     target: &'a str,
     #[serde(flatten)]
     figures: Figures,
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    name: &'a str,
+    flow: &'static str,
+    slots: u32,
+    in_flight: u32,
+    ceiling: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait_ms: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    down_ms: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gives_up_in_ms: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    fn of(view: &'a TargetView) -> Self {
+        let state = &view.state;
+        let open = Self {
+            name: &view.name,
+            flow: "open",
+            slots: state.slots,
+            in_flight: state.in_flight,
+            ceiling: state.ceiling.map(tenths),
+            wait_ms: None,
+            down_ms: None,
+            gives_up_in_ms: None,
+            because: None,
+        };
+        match &state.flow {
+            Flow::Open => open,
+            Flow::Braked(left) => Self {
+                flow: "braked",
+                wait_ms: Some(left.as_millis()),
+                ..open
+            },
+            Flow::Down { since, left, what } => Self {
+                flow: "down",
+                down_ms: Some(since.as_millis()),
+                gives_up_in_ms: Some(left.as_millis()),
+                because: Some(what),
+                ..open
+            },
+        }
+    }
+}
+
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }
 
 #[derive(Serialize)]
@@ -72,7 +128,7 @@ impl Figures {
             records: load.planned,
             done: load.done,
             bytes: load.bytes,
-            records_per_second: (load.per_second * 10.0).round() / 10.0,
+            records_per_second: tenths(load.per_second),
             remaining_ms: load.remaining.map(|left| left.as_millis()),
             in_flight: load.in_flight,
             retries: load.retries,
@@ -110,6 +166,7 @@ impl Json {
                     figures: Figures::of(load),
                 })
                 .collect(),
+            targets: view.targets.iter().map(Target::of).collect(),
         };
         if let Ok(mut line) = serde_json::to_vec(&object) {
             line.push(b'\n');

@@ -4,10 +4,13 @@ use std::{io::Write, time::Duration};
 
 use super::{
     Draw,
-    counters::{LoadView, Phase, View},
-    words::plain,
+    counters::{LoadView, Phase, TargetView, View},
+    words::{gives_up, hindrance, plain, seconds},
 };
-use crate::unit::{ByteSize, display_duration, grouped, speed};
+use crate::{
+    event::Flow,
+    unit::{ByteSize, display_duration, grouped, speed},
+};
 
 /// Often enough to see that something moves, seldom enough that a log of an hour is still read.
 const EVERY: Duration = Duration::from_secs(5);
@@ -16,7 +19,17 @@ pub(super) struct Lines {
     out: Box<dyn Write + Send>,
     last: Duration,
     over: Vec<bool>,
+    targets: Vec<Told>,
     stopping: bool,
+}
+
+/// What has been said of a target.
+#[derive(Clone, Default)]
+struct Told {
+    /// For how long it has been down.
+    down: Option<Duration>,
+    /// When it was last said that it asked to wait.
+    braked: Option<Duration>,
 }
 
 impl Lines {
@@ -25,6 +38,7 @@ impl Lines {
             out,
             last: Duration::ZERO,
             over: Vec::new(),
+            targets: Vec::new(),
             stopping: false,
         }
     }
@@ -38,6 +52,9 @@ impl Lines {
         if let (false, Some(reason)) = (self.stopping, &view.stopping) {
             self.stopping = true;
             self.line(&format!("stopping: {}", plain(reason)));
+        }
+        for (i, target) in view.targets.iter().enumerate() {
+            self.target(i, target, view.elapsed);
         }
         self.over.resize(view.loads.len(), false);
         if view.loads.len() < 2 {
@@ -59,6 +76,45 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// Says that a target went down, or came back, once; and that it asks to wait no more often than anything else.
+    fn target(&mut self, index: usize, target: &TargetView, now: Duration) {
+        if self.targets.len() <= index {
+            self.targets.resize(index + 1, Told::default());
+        }
+        let Some(told) = self.targets.get_mut(index) else {
+            return;
+        };
+        let flow = &target.state.flow;
+        let words = match (told.down, flow) {
+            (None, Flow::Down { left, what, .. }) => Some(format!(
+                "down ({}), trying again; {}",
+                plain(what),
+                gives_up(*left)
+            )),
+            (Some(down), Flow::Open | Flow::Braked(_)) => {
+                Some(format!("back after {}", seconds(down)))
+            }
+            (None, Flow::Braked(_))
+                if told
+                    .braked
+                    .is_none_or(|last| now.saturating_sub(last) >= EVERY) =>
+            {
+                told.braked = Some(now);
+                hindrance(flow)
+            }
+            _ => None,
+        };
+        told.down = match flow {
+            Flow::Down { since, .. } => Some(*since),
+            _ => None,
+        };
+        if let Some(words) = words {
+            self.line(&format!("{}: {words}", plain(&target.name)));
+        }
+    }
+}
+
 impl Draw for Lines {
     fn draw(&mut self, view: &View) {
         self.news(view);
@@ -75,7 +131,7 @@ impl Draw for Lines {
                 );
                 self.line(&line);
             }
-            Phase::Loading => self.line(&moving(&view.total)),
+            Phase::Loading => self.line(&moving(&view.total, &view.targets)),
             Phase::Finished => {}
         }
     }
@@ -124,14 +180,19 @@ fn troubles(load: &LoadView) -> String {
     words
 }
 
-/// `1,204 of 3,000 records, 40%, 520/s, 3.4 s left, 8 in flight, 1 rejected`
-fn moving(load: &LoadView) -> String {
+/// `1,204 of 3,000 records, 40%, 520/s, 3.4 s left, 8 of 32 in flight, 1 rejected`
+fn moving(load: &LoadView, targets: &[TargetView]) -> String {
+    let slots: u64 = targets.iter().map(|t| u64::from(t.state.slots)).sum();
+    let slots = match slots {
+        0 => String::new(),
+        slots => format!(" of {}", grouped(slots)),
+    };
     let left = load
         .remaining
         .map(|left| format!(", {} left", display_duration(left)))
         .unwrap_or_default();
     format!(
-        "{}, {}%, {}/s{left}, {} in flight{}",
+        "{}, {}%, {}/s{left}, {}{slots} in flight{}",
         done(load),
         load.percent(),
         speed(load.per_second),

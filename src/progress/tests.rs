@@ -15,7 +15,7 @@ use super::{
     rate::Speed,
 };
 use crate::{
-    event::{Event, LoadId, LoadPlanned, Observe as _},
+    event::{Event, Flow, LoadId, LoadPlanned, Observe as _, TargetState},
     record::Outcome,
 };
 
@@ -143,6 +143,27 @@ impl<D: Draw> Run<D> {
         }
     }
 
+    fn target(&self, flow: Flow, in_flight: u32, ceiling: Option<f64>) {
+        self.counters.observe(&Event::Target {
+            name: "clinic".to_owned(),
+            state: TargetState {
+                flow,
+                slots: 32,
+                in_flight,
+                ceiling,
+            },
+        });
+    }
+
+    /// The target is down for so long, seen every second.
+    fn outage(&mut self, seconds: u32) {
+        for passed in 0..seconds {
+            self.target(down(passed), 1, None);
+            self.wait(SECOND);
+        }
+        self.target(Flow::Open, 8, None);
+    }
+
     fn wait(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
@@ -159,6 +180,14 @@ impl<D: Draw> Run<D> {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+fn down(seconds: u32) -> Flow {
+    Flow::Down {
+        since: seconds * SECOND,
+        left: (300 - seconds) * SECOND,
+        what: "store.example:443: connection refused".to_owned(),
+    }
+}
 
 #[test]
 fn lines_come_seldom_and_say_how_it_goes() {
@@ -199,6 +228,71 @@ fn lines_come_seldom_and_say_how_it_goes() {
 }
 
 #[test]
+fn lines_say_once_that_a_target_is_down_and_once_that_it_is_back() {
+    let paper = Paper::default();
+    let mut run = Run::started(Lines::new(Box::new(paper.clone())), &[("people", 300)]);
+    run.target(Flow::Open, 8, None);
+    run.sent(0, 8);
+    run.wait(SECOND);
+    run.outage(12);
+    run.wait(SECOND);
+    // It asks to wait again and again.
+    for asked in 0..20 {
+        run.target(Flow::Braked(SECOND * 3 / 4), 2, None);
+        run.wait(SECOND / 4);
+        run.target(Flow::Open, asked, Some(95.26));
+        run.wait(SECOND / 4);
+    }
+    run.finish();
+    insta::assert_snapshot!(paper.text(), @r##"
+    clinic: down (store.example:443: connection refused), trying again; gives up in 5m 00s
+    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight
+    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight
+    clinic: back after 11 s
+    clinic: asked us to wait 1 s
+    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight
+    clinic: asked us to wait 1 s
+    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight
+    clinic: asked us to wait 1 s
+    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight
+    0 of 300 records in 26.0 s
+    "##);
+}
+
+#[test]
+fn bars_say_how_sending_goes() {
+    let mut lines = Vec::new();
+    let states = [
+        (Flow::Open, 8, None),
+        (Flow::Open, 1_024, Some(95.26)),
+        (Flow::Braked(SECOND * 31 / 10), 2, None),
+        (Flow::Braked(90 * SECOND), 0, Some(1234.5)),
+        (down(12), 1, None),
+        (down(299), 1, None),
+        (down(300), 1, None),
+    ];
+    for (flow, in_flight, ceiling) in states {
+        // indicatif leaves out what comes too soon after the last, so each has a terminal of its own.
+        let (terminal, target) = terminal(120);
+        let mut run = Run::started(Bars::new(target, false), &[("people", 300)]);
+        run.target(flow, in_flight, ceiling);
+        run.wait(SECOND / 10);
+        let text = terminal.lines.text();
+        let last = text.lines().rfind(|line| line.contains("to clinic"));
+        lines.push(last.unwrap_or_default().trim_end().to_owned());
+    }
+    insta::assert_snapshot!(lines.join("\n"), @r##"
+    to clinic: 8 of 32 in flight
+    to clinic: 1,024 of 32 in flight, at most 95.3/s
+    to clinic: asked us to wait 4 s  2 of 32 in flight
+    to clinic: asked us to wait 1m 30s  0 of 32 in flight, at most 1,235/s
+    to clinic: down for 12 s, trying again; gives up in 4m 48s (store.example:443: connection refused)
+    to clinic: down for 4m 59s, trying again; gives up in 1 s (store.example:443: connection refused)
+    to clinic: down for 5m 00s, trying again; gives up if it fails (store.example:443: connection refused)
+    "##);
+}
+
+#[test]
 fn json_comes_every_second_with_the_same_members() {
     let paper = Paper::default();
     let mut run = Run::new(Json::new(Box::new(paper.clone())));
@@ -208,19 +302,23 @@ fn json_comes_every_second_with_the_same_members() {
     });
     run.wait(SECOND / 10);
     run.start(&[("people", 4)]);
+    run.target(Flow::Open, 2, Some(95.26));
     run.sent(0, 2);
     run.settled(0, Outcome::Created, 1);
-    run.wait(2 * SECOND);
+    run.wait(SECOND);
+    run.target(Flow::Braked(3 * SECOND), 1, None);
+    run.wait(SECOND);
+    run.target(down(12), 1, None);
     run.settled(0, Outcome::Blocked, 1);
     run.counters.observe(&Event::Stopping {
         reason: "interrupted".to_owned(),
     });
     run.finish();
     insta::assert_snapshot!(paper.text(), @r##"
-    {"progress":1,"phase":"scanning","elapsed_ms":100,"scanned_records":3,"scanned_bytes":99,"records":0,"done":0,"bytes":0,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[]}
-    {"progress":1,"phase":"loading","elapsed_ms":1100,"records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0}]}
-    {"progress":1,"phase":"loading","elapsed_ms":2100,"records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0}]}
-    {"progress":1,"phase":"finished","elapsed_ms":2100,"records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1,"stopping":"interrupted","loads":[{"name":"people","target":"clinic","records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1}]}
+    {"progress":1,"phase":"scanning","elapsed_ms":100,"scanned_records":3,"scanned_bytes":99,"records":0,"done":0,"bytes":0,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[],"targets":[]}
+    {"progress":1,"phase":"loading","elapsed_ms":1100,"records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0}],"targets":[{"name":"clinic","flow":"open","slots":32,"in_flight":2,"ceiling":95.3}]}
+    {"progress":1,"phase":"loading","elapsed_ms":2100,"records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0}],"targets":[{"name":"clinic","flow":"braked","slots":32,"in_flight":1,"ceiling":null,"wait_ms":3000}]}
+    {"progress":1,"phase":"finished","elapsed_ms":2100,"records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1,"stopping":"interrupted","loads":[{"name":"people","target":"clinic","records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1}],"targets":[{"name":"clinic","flow":"down","slots":32,"in_flight":1,"ceiling":null,"down_ms":12000,"gives_up_in_ms":288000,"because":"store.example:443: connection refused"}]}
     "##);
     for line in paper.text().lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
@@ -243,6 +341,7 @@ fn bars_never_wrap_however_narrow_the_terminal() {
         ];
         let mut run = Run::started(run.draw, &loads);
         run.sent(0, 500);
+        run.target(down(100), 1, None);
         run.settled(0, Outcome::Rejected, 20);
         run.settled(1, Outcome::Created, 5);
         run.wait(SECOND);
@@ -303,8 +402,8 @@ fn bars_show_a_line_a_load_and_a_total() {
     };
     insta::assert_snapshot!([last("people"), last("results"), last("total")].join("\n"), @r##"
     ████████████████ people    20/20   100%  2.2/s
-    █▋               results   41/400   10%  1 rejected  3.4/s  ETA 1m 45s  9 in flight
-    ██▍              total     61/420   14%  1 rejected  5.1/s  ETA 1m 11s  9 in flight
+    █▋               results   41/400   10%  1 rejected  3.4/s  ETA 1m 45s
+    ██▍              total     61/420   14%  1 rejected  5.1/s  ETA 1m 11s
     "##);
 }
 

@@ -78,6 +78,8 @@ pub enum Ended {
     Target,
     /// Reading a source failed.
     Source,
+    /// A later load of the same manifest has taken over what was left.
+    Superseded,
     /// Its end is not in the journal: it was killed, or is still going on.
     Unfinished,
 }

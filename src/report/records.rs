@@ -115,9 +115,9 @@ impl Records {
             expression: &record.expression,
             note: record.note.as_deref(),
         })?;
-        // What the store holds under an id; after a delete it holds nothing.
-        let held =
-            record.outcome.is_well() && step.action.interaction() != Some(Interaction::Delete);
+        // What the store holds under an id, be it without the references that close its cycle; after a delete it holds
+        // nothing.
+        let held = step.action.interaction() != Some(Interaction::Delete);
         if let Some(id) = &record.id
             && held
             && !step.kind.is_empty()

@@ -244,6 +244,7 @@ impl From<Ending> for Ended {
             Ending::MaxErrors => Self::MaxErrors,
             Ending::Target => Self::Target,
             Ending::Source => Self::Source,
+            Ending::Superseded => Self::Superseded,
         }
     }
 }

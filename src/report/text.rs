@@ -76,6 +76,7 @@ pub(super) fn headline(report: &Report) -> String {
         Ended::MaxErrors => ", stopped: too many records failed",
         Ended::Target => ", stopped: the target failed",
         Ended::Source => ", stopped: a source could not be read",
+        Ended::Superseded => ", taken over by a later load",
         Ended::Unfinished => ", not finished",
     };
     format!("{name}: {loaded}{ended}")

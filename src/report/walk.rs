@@ -161,12 +161,12 @@ fn join(step: Step, group: Option<Group>, history: &mut History) -> Result<Recor
     }
     match history.fate(record.step.number)? {
         Fate::Untouched => {}
-        Fate::Intended => {
+        Fate::Intended(_) => {
             record.outcome = Outcome::Unknown;
             record.attempts = None;
             record.note = Some("the run was cut off while it was being sent".to_owned());
         }
-        Fate::Settled(line) => {
+        Fate::Standing(line) | Fate::Settled(line) => {
             record.outcome = line.outcome;
             record.attempts = Some(line.attempts);
             record.status = line.status;

@@ -49,6 +49,7 @@ impl Apart {
                     bodies,
                     permits: Vec::new(),
                     blocked: None,
+                    stands: None,
                 });
             }
         };
@@ -123,6 +124,7 @@ mod tests {
             full_url: None,
             action: Action::Send(Interaction::Create),
             links: Vec::new(),
+            hash: 0,
         }
     }
 
@@ -144,6 +146,7 @@ mod tests {
                 bodies: Vec::new(),
                 permits: Vec::new(),
                 blocked: None,
+                stands: None,
             };
             let mut queue = vec![work((0..size).map(step).collect())];
             let (mut accepted, mut rejected) = (Vec::new(), Vec::new());

@@ -11,9 +11,14 @@ use crate::{
 
 /// Returns the settlement of a record that the store already holds as it is; none where it has to be sent.
 ///
-/// Whatever goes wrong with the reading, the update itself will tell.
-pub(super) async fn unchanged(link: &Link, work: &Work) -> Option<Settlement> {
+/// `whole` is the record with all its references, where it is first sent without some. Whatever goes wrong with the reading, the update itself will tell.
+pub(super) async fn unchanged(
+    link: &Link,
+    work: &Work,
+    whole: Option<&[u8]>,
+) -> Option<Settlement> {
     let (step, body) = (work.steps.first()?, work.bodies.first()?);
+    let body = whole.unwrap_or(body);
     let id = step.id.as_deref()?;
     let read = link
         .gate

@@ -3,7 +3,7 @@
 //! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source (design
 //! §3). Where references lead is the plan's business, which ids came of it `precedence`'s.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -11,14 +11,20 @@ use super::{Error, precedence::Precedence};
 use crate::{
     event::LoadId,
     fhir::{
-        Part, Scanner, escape, path,
+        Part, Scanned, Scanner,
+        cut::cut,
+        escape, path,
         reference::{Form, classify},
-        splice::splice,
+        scan::LINK,
+        splice::{renamed, splice},
+        tag,
     },
-    manifest::Versioned,
-    plan::{Action, Step, To, file::Saved},
+    journal::JournalLine,
+    manifest::{Settle, Versioned},
+    plan::{self, Action, Step, To, file::Saved},
     record::{Interaction, Span},
     source::Bodies,
+    target::fhir::TAG_SYSTEM,
 };
 
 /// Reads records and makes them ready.
@@ -29,6 +35,8 @@ pub(super) struct Dresser {
     pub(super) precedence: Option<Arc<Precedence>>,
     /// Per load: the base under which its target is known to its own clients.
     pub(super) bases: Vec<String>,
+    /// Names the run in the tags of its records.
+    pub(super) journal: Option<JournalLine>,
 }
 
 /// A conditional reference that only the store can resolve.
@@ -72,15 +80,45 @@ impl Dresser {
             .iter()
             .map(|step| {
                 let bytes = self.bytes(step)?;
-                self.dress(&mut scanner, step, &own, steps, bytes)
+                let inside = |to: u64| {
+                    let is_own = own.contains(&to);
+                    let at = steps.binary_search_by_key(&to, |step| step.number);
+                    let to = is_own.then_some(at.ok()?)?;
+                    steps.get(to).map(inside)
+                };
+                self.dress(&mut scanner, step, &inside, self.tag(step), bytes)
+            })
+            .collect()
+    }
+
+    /// Reads records as a store has them that took them with these tags, those of one transaction as these resources.
+    pub(super) fn read_as_stored(
+        &self,
+        steps: &[Step],
+        resources: &HashMap<u64, String>,
+        tags: &HashMap<u64, String>,
+    ) -> Result<Vec<Bytes>, Error> {
+        let mut scanner = Scanner::new();
+        let stored = |to: u64| resources.get(&to).cloned();
+        steps
+            .iter()
+            .map(|step| {
+                let tag = tags.get(&step.number).cloned();
+                self.dress(&mut scanner, step, &stored, tag, self.bytes(step)?)
             })
             .collect()
     }
 
     fn bytes(&self, step: &Step) -> Result<Bytes, Error> {
-        self.bodies
+        let bytes = self
+            .bodies
             .read(step.position.source, wire_span(step))
-            .map_err(|error| self.failed(step, &error.kind.to_string()))
+            .map_err(|error| self.failed(step, &error.kind.to_string()))?;
+        if step.hash == 0 || plan::hash(&bytes) == step.hash {
+            Ok(bytes)
+        } else {
+            Err(self.changed(step))
+        }
     }
 
     fn failed(&self, step: &Step, why: &str) -> Error {
@@ -133,55 +171,99 @@ impl Dresser {
         &self,
         scanner: &mut Scanner,
         step: &Step,
-        own: &Range<u64>,
-        steps: &[Step],
+        inside: &dyn Fn(u64) -> Option<String>,
+        tag: Option<String>,
         bytes: Bytes,
     ) -> Result<Bytes, Error> {
-        if step.links.iter().all(|link| link.to == To::Search) {
+        if step.links.iter().all(|link| link.to == To::Search) && tag.is_none() {
             return Ok(bytes);
         }
         let resource = resource_part(step);
         let body = resource.of(&bytes);
         let found = scanner.scan(body).map_err(|_| self.changed(step))?;
-        let mut edits: Vec<(Part, String)> = Vec::new();
-        for link in &step.links {
+        let mut edits: Vec<(Part, String)> = self.late(step, found, body)?;
+        // Under an id of the store's a record is updated as what it is there.
+        if step.action == Action::Send(Interaction::Update) {
+            edits.extend(step.id.as_deref().and_then(|id| renamed(found, body, id)));
+        }
+        for link in step.links.iter().filter(|link| !link.late) {
             let to = match &link.to {
                 To::Search => continue,
                 To::Resource(resource) => resource.clone(),
-                To::Step(to) if own.contains(to) => {
-                    // The steps of a transaction are numbered without a gap.
-                    let at = usize::try_from(to - own.start).unwrap_or(usize::MAX);
-                    match steps.get(at).filter(|step| step.number == *to) {
-                        Some(to) => inside(to),
+                To::Step(to) => {
+                    let arrived = || self.precedence.as_ref().and_then(|p| p.resource(*to));
+                    match inside(*to).or_else(arrived) {
+                        Some(resource) => resource,
+                        // What it needs is there before it is read; only a rehearsal has nobody to ask.
                         None => continue,
                     }
                 }
-                To::Step(to) => match self.precedence.as_ref().and_then(|p| p.resource(*to)) {
-                    Some(resource) => resource,
-                    // What it needs is there before it is read; only a rehearsal has nobody to ask.
-                    None => continue,
-                },
             };
             let Some(place) = found.place_of(body, link.reference) else {
                 return Err(self.changed(step));
             };
             let old = place.text(body);
             let new = self.rewritten(step.load, &old, &to);
-            if new != old {
-                let part = Part {
-                    start: resource.start + place.start,
-                    end: resource.start + place.end,
-                };
-                edits.push((part, escape(&new).into_owned()));
+            // What is cut out, with what holds it, needs nothing any more.
+            let is_cut = |(part, _): &(Part, String)| (part.start..part.end).contains(&place.start);
+            if new != old && !edits.iter().any(is_cut) {
+                edits.push((place, escape(&new).into_owned()));
             }
+        }
+        if let Some(code) = tag {
+            let (place, text) =
+                tag::insertion(body, TAG_SYSTEM, &code).map_err(|_| self.changed(step))?;
+            let part = Part {
+                start: resource.start + place.start,
+                end: resource.start + place.end,
+            };
+            edits.push((part, text));
         }
         if edits.is_empty() {
             return Ok(bytes);
         }
         edits.sort_by_key(|(part, _)| part.start);
+        for (part, _) in &mut edits {
+            part.start += resource.start;
+            part.end += resource.start;
+        }
         splice(&bytes, &edits)
             .map(Bytes::from)
             .map_err(|_| self.changed(step))
+    }
+
+    /// Returns what marks a record as this run's: only a create can be doubled, and only where the load asks for it.
+    pub(super) fn tag(&self, step: &Step) -> Option<String> {
+        let load = self.plan.header.loads.get(step.load.0 as usize)?;
+        let is_tagged = load.settles_by() == Settle::Tag
+            && step.action.interaction() == Some(Interaction::Create);
+        let journal = self.journal.as_ref()?;
+        is_tagged.then(|| journal.tag(step.number))
+    }
+
+    /// Returns what has to go so that a record can be created before what some of its references are to.
+    fn late(
+        &self,
+        step: &Step,
+        found: &Scanned,
+        body: &[u8],
+    ) -> Result<Vec<(Part, String)>, Error> {
+        // Only references are checked by stores; other links may lead nowhere for a while.
+        let late = step
+            .links
+            .iter()
+            .filter(|link| link.late && link.reference < LINK);
+        let places = late.map(|link| found.place_of(body, link.reference));
+        let places: Option<Vec<Part>> = places.collect();
+        let places = places.ok_or_else(|| self.changed(step))?;
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parts = cut(body, &places).map_err(|_| self.changed(step))?;
+        Ok(parts
+            .into_iter()
+            .map(|part| (part, String::new()))
+            .collect())
     }
 
     /// Returns a reference with the new resource in the place of the old one: base, version and fragment as they were,
@@ -225,7 +307,7 @@ fn inside(to: &Step) -> String {
 }
 
 /// Returns the resource within what goes to the wire.
-fn resource_part(step: &Step) -> Part {
+pub(super) fn resource_part(step: &Step) -> Part {
     let span = wire_span(step);
     let start = usize::try_from(step.body.start.saturating_sub(span.start)).unwrap_or_default();
     let length = usize::try_from(step.body.length).unwrap_or_default();

@@ -10,11 +10,14 @@ use std::sync::{
 
 use bytes::Bytes;
 use http::{Request, Response};
+use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Error, Setup,
+    doubt::Doubtful,
     dress::{Dresser, wire_span},
+    earlier::Doubt,
     feed::Work,
     load::Load,
     request::make,
@@ -45,6 +48,7 @@ pub(super) struct Batch<'a> {
     permits: Vec<BytePermit>,
     settled: Vec<Settlement>,
     attempts: u32,
+    origin: &'a Load,
     load: LoadId,
     settings: Arc<LoadSettings>,
     requests: &'a Requests,
@@ -56,6 +60,14 @@ pub(super) struct Batch<'a> {
     last: Last,
     /// Some attempt may have had its effect without an answer that says so.
     doubt: bool,
+    /// Entries of a Bundle that was taken, of which the answer does not tell.
+    doubtful: Vec<Step>,
+    /// When its records were first about to be sent, where they must not be sent twice.
+    since: Option<Timestamp>,
+    /// The journal holds them as about to be sent.
+    is_intended: bool,
+    /// One of those that may be about to be sent.
+    pub(super) intent: Option<OwnedSemaphorePermit>,
     failure: Option<Error>,
 }
 
@@ -64,6 +76,15 @@ struct Last {
     status: Option<u16>,
     body: Bytes,
     fault: Option<String>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) struct Concluded {
+    /// What became of its records.
+    pub(super) settled: Vec<Settlement>,
+    /// Those of which nobody can tell without asking.
+    pub(super) doubtful: Option<Doubtful>,
 }
 
 /// A Bundle that was refused as a whole.
@@ -90,6 +111,7 @@ impl<'a> Batch<'a> {
             bodies,
             permits,
             blocked: _,
+            stands: _,
         } = work;
         Self {
             steps,
@@ -99,6 +121,7 @@ impl<'a> Batch<'a> {
             permits,
             settled: Vec::new(),
             attempts: 0,
+            origin: load,
             load: load.id,
             settings: Arc::clone(&load.settings),
             requests: &load.link.requests,
@@ -108,6 +131,10 @@ impl<'a> Batch<'a> {
             ready: None,
             last: Last::default(),
             doubt: false,
+            doubtful: Vec::new(),
+            since: None,
+            is_intended: false,
+            intent: None,
             failure: None,
         }
     }
@@ -122,7 +149,11 @@ impl<'a> Batch<'a> {
         let is_bundle = self.bundle.is_some() && !self.atomic && self.steps.len() > 1;
         let status = self.last.status?;
         let is_refused = conclusion.verdict == Verdict::Rejected;
-        (is_bundle && is_refused && self.failure.is_none()).then(|| Refused {
+        if !is_bundle || !is_refused || self.failure.is_some() {
+            return None;
+        }
+        self.withdraw();
+        Some(Refused {
             steps: std::mem::take(&mut self.steps),
             bodies: std::mem::take(&mut self.bodies),
             status,
@@ -131,8 +162,8 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Settles what is left when the gate is done with it.
-    pub(super) fn conclude(mut self, conclusion: &Conclusion) -> Result<Vec<Settlement>, Error> {
+    /// Settles what is left when the gate is done with it, but for what may have arrived without anybody's knowing.
+    pub(super) fn conclude(mut self, conclusion: &Conclusion) -> Result<Concluded, Error> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
@@ -173,31 +204,32 @@ impl<'a> Batch<'a> {
         let is_together = self.atomic && left.len() > 1;
         for (index, step) in left.into_iter().enumerate() {
             let record = step.number;
+            // Given up: if it is not known to be refused, it is not known at all.
+            let is_doubtful = match &conclusion.verdict {
+                Verdict::Again { .. } | Verdict::Partial { .. } => self.doubt,
+                verdict => *verdict == Verdict::Unknown,
+            };
+            if is_doubtful {
+                self.doubtful.push(step);
+                continue;
+            }
             self.settled.push(match (&conclusion.verdict, status) {
                 (Verdict::Done, Some(status)) => {
                     let interaction = step.action.interaction().unwrap_or(Interaction::Create);
                     let place = crate::target::fhir::Accepted::default();
                     settle::accepted(record, interaction, status, place, attempted)
                 }
-                (Verdict::Stop(reason), _) => settle::told(
-                    record,
-                    if self.may_have_been_sent(conclusion) {
-                        Outcome::Unknown
-                    } else {
-                        Outcome::Pending
-                    },
-                    status,
-                    attempted,
-                    reason.to_string(),
-                ),
-                // Given up: if it is not known to be refused, it is not known at all.
-                (Verdict::Again { .. } | Verdict::Partial { .. }, _) if self.doubt => {
-                    let note = gave_up(&format!("{what}; whether it took the record is not known"));
-                    settle::told(record, Outcome::Unknown, status, attempted, note)
+                (Verdict::Stop(reason), _) if self.may_have_been_sent(conclusion) => {
+                    let doubt = Doubt {
+                        since: self.since,
+                        tag: self.dresser.tag(&step),
+                        is_replayed: false,
+                    };
+                    settle::unknown(record, status, attempted, reason.to_string(), &doubt)
                 }
-                (Verdict::Unknown, _) => {
-                    let note = gave_up(&format!("{what}; whether it took the record is not known"));
-                    settle::told(record, Outcome::Unknown, status, attempted, note)
+                (Verdict::Stop(reason), _) => {
+                    let reason = reason.to_string();
+                    settle::told(record, Outcome::Pending, status, attempted, reason)
                 }
                 (_, Some(status)) => {
                     let note = match &culprit {
@@ -224,12 +256,29 @@ impl<'a> Batch<'a> {
                 }
             });
         }
-        Ok(self.settled)
+        let doubtful = (!self.doubtful.is_empty()).then(|| Doubtful {
+            steps: self.doubtful,
+            bundle: self.bundle,
+            atomic: self.atomic,
+            since: self.since,
+            status,
+            attempted,
+            what: gave_up(&what),
+        });
+        Ok(Concluded {
+            settled: self.settled,
+            doubtful,
+        })
     }
 
     /// Lets go of what is left because the run is stopping. Nothing of it is on the wire, and its last attempt, if
     /// there was one, is known to have had no effect or may be repeated; so it counts as not tried.
-    pub(super) fn abandon(self, intended: &[u64]) -> Vec<Settlement> {
+    pub(super) fn abandon(self) -> Vec<Settlement> {
+        let intended = if self.is_intended {
+            self.doubtful_records()
+        } else {
+            Vec::new()
+        };
         let mut settled = self.settled;
         let attempted = Attempted {
             attempts: self.attempts,
@@ -250,20 +299,44 @@ impl<'a> Batch<'a> {
         conclusion.may_have_been_sent && self.safety() == Safety::Once
     }
 
+    /// What was sent may have been taken, and nobody can tell.
+    fn not_understood(&mut self) -> Verdict {
+        self.doubt = true;
+        if self.safety() == Safety::Once {
+            Verdict::Unknown
+        } else {
+            Verdict::Again {
+                after: None,
+                brake: false,
+            }
+        }
+    }
+
+    /// Returns which records must not be sent twice. Those that go together share their fate.
+    fn doubtful_records(&self) -> Vec<u64> {
+        let is_once = |step: &&Step| {
+            let interaction = step.action.interaction();
+            self.atomic || !interaction.is_some_and(Interaction::is_idempotent)
+        };
+        let steps = self.steps.iter().filter(is_once);
+        steps.map(|step| step.number).collect()
+    }
+
+    /// Notes that none of it arrived, and that it is tried again.
+    fn withdraw(&mut self) {
+        self.intent = None;
+        if std::mem::take(&mut self.is_intended) {
+            self.setup.ledger.withdraw(&self.doubtful_records());
+        }
+    }
+
     /// Reads the answer to a Bundle that was taken as a whole.
     fn read_bundle(&mut self, response: &Response<Bytes>) -> Verdict {
         let answers = match entries(response.body(), self.steps.len()) {
             Ok(answers) => answers,
             Err(why) => {
                 self.last.fault = Some(why);
-                return if self.safety() == Safety::Once {
-                    Verdict::Unknown
-                } else {
-                    Verdict::Again {
-                        after: None,
-                        brake: false,
-                    }
-                };
+                return self.not_understood();
             }
         };
         let attempted = Attempted {
@@ -275,17 +348,17 @@ impl<'a> Batch<'a> {
             std::mem::take(&mut self.bodies),
         );
         let (mut brake, mut is_again) = (false, false);
+        let mut done = Vec::new();
         for ((step, body), answer) in steps.into_iter().zip(bodies).zip(answers) {
             let interaction = step.action.interaction().unwrap_or(Interaction::Create);
             let outcome = Bytes::from(answer.outcome.unwrap_or_default());
             match verdict::of_status(safety_of(interaction), answer.status) {
-                Verdict::Done => self.settled.push(settle::accepted(
-                    step.number,
-                    interaction,
-                    answer.status,
-                    answer.accepted,
-                    attempted,
-                )),
+                Verdict::Done => {
+                    let (status, accepted) = (answer.status, answer.accepted);
+                    let settled =
+                        settle::accepted(step.number, interaction, status, accepted, attempted);
+                    done.push((settled, step));
+                }
                 Verdict::Again { brake: asked, .. } | Verdict::Partial { brake: asked, .. }
                     if self.bundle == Some(BundleType::Batch) =>
                 {
@@ -299,25 +372,22 @@ impl<'a> Batch<'a> {
                     self.steps.push(step);
                     self.bodies.push(body);
                 }
-                Verdict::Unknown => self.settled.push(settle::told(
-                    step.number,
-                    Outcome::Unknown,
-                    Some(answer.status),
-                    attempted,
-                    format!(
-                        "the store answered {}; whether it took the record is not known",
-                        answer.status
-                    ),
-                )),
-                _ => self.settled.push(settle::rejected(
-                    step.number,
-                    answer.status,
-                    &outcome,
-                    attempted,
-                    None,
-                )),
+                Verdict::Unknown => {
+                    self.last.status = Some(answer.status);
+                    self.doubtful.push(step);
+                }
+                _ => {
+                    let status = answer.status;
+                    let settled = settle::rejected(step.number, status, &outcome, attempted, None);
+                    done.push((settled, step));
+                }
             }
         }
+        if is_again {
+            done = self.origin.hand_over(done);
+        }
+        self.settled
+            .extend(done.into_iter().map(|(settled, _)| settled));
         if is_again {
             Verdict::Partial { after: None, brake }
         } else {
@@ -369,6 +439,14 @@ impl Exchange for Batch<'_> {
     }
 
     async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
+        if self.safety() == Safety::Once && self.intent.is_none() {
+            // It is never closed.
+            self.intent = Arc::clone(&self.origin.intents).acquire_owned().await.ok();
+        }
+        if self.setup.ledger.waits_for_disk() {
+            // The rate counts what leaves, and what waits for a disk after it was counted would leave in a burst.
+            self.intend().await?;
+        }
         make(
             self.requests,
             &self.settings,
@@ -376,6 +454,20 @@ impl Exchange for Batch<'_> {
             &self.steps,
             &self.bodies,
         )
+    }
+
+    async fn intend(&mut self) -> Result<(), BuildError> {
+        if self.is_intended || self.safety() == Safety::Idempotent {
+            return Ok(());
+        }
+        self.since.get_or_insert_with(Timestamp::now);
+        let intended = self.setup.ledger.intend(&self.doubtful_records()).await;
+        self.is_intended = true;
+        intended.map_err(|error| {
+            let build_error = BuildError::new(&error.to_string());
+            self.failure = Some(error.into());
+            build_error
+        })
     }
 
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {
@@ -411,7 +503,7 @@ impl Exchange for Batch<'_> {
                         self.last.fault = Some(format!(
                             "the answer ({status}) is none of FHIR's: a proxy or a login page may have come between"
                         ));
-                        return Verdict::Unknown;
+                        return self.not_understood();
                     }
                     (Verdict::Done, None) => {
                         let attempted = Attempted {
@@ -460,6 +552,8 @@ impl Exchange for Batch<'_> {
                     .observe(&Event::Answered { load, status });
             }
             Moment::Retrying { after } => {
+                // What must not be sent twice is tried again only where the store is known not to have taken it.
+                self.withdraw();
                 self.setup.counts.retried();
                 self.setup.observe.observe(&Event::Retrying { load, after });
             }

@@ -13,6 +13,8 @@ use super::{
     Earlier, Error, Stop,
     dress::{Dresser, wire_span},
     precedence::{Precedence, Readiness},
+    settle::accepted_outcome,
+    two_steps::{Stands, goes_alone, second},
 };
 use crate::{
     event::LoadId,
@@ -21,6 +23,7 @@ use crate::{
         Action, Batching, BundleType, Group, Step,
         file::{Entry, Saved, Steps},
     },
+    record::Interaction,
 };
 
 /// One request to be.
@@ -38,6 +41,8 @@ pub(super) struct Work {
     pub(super) permits: Vec<BytePermit>,
     /// They are not sent: the record at this position, which they need, did not arrive.
     pub(super) blocked: Option<Arc<str>>,
+    /// It is the second request of a record that stands in the store: what came of the first.
+    pub(super) stands: Option<Stands>,
 }
 
 /// Reads a load in a thread; the channel ends with the load.
@@ -125,18 +130,28 @@ impl Feeding<'_> {
             if let Some((parked, readiness)) = precedence.as_ref().and_then(|p| p.next(load)) {
                 let (offset, first) = parked.place;
                 let again = self.feed.plan.steps_at(self.feed.load, offset, first);
-                if let Some(unit) = unit(&mut again.map_err(failed)?)? {
-                    self.take(unit, readiness)?;
+                match unit(&mut again.map_err(failed)?)? {
+                    Some(unit) if parked.late => self.take_second(unit, readiness)?,
+                    Some(unit) => self.take(unit, readiness)?,
+                    None => {}
                 }
                 continue;
             }
-            let parked = precedence.as_ref().map_or(0, |p| p.parked(load));
+            let (parked, late) = precedence.as_ref().map_or((0, 0), |p| p.parked(load));
             if !is_read && parked < PARKED {
                 let place = stream.place();
                 let Some(unit) = unit(&mut stream)? else {
                     is_read = true;
                     continue;
                 };
+                if let (Some(precedence), Some(needs)) = (&precedence, self.second_needs(&unit)) {
+                    let readiness = precedence.admit_late(load, needs, place);
+                    // Only what an earlier session left standing need not wait for its first request.
+                    if readiness != Readiness::Parked {
+                        self.take_second(unit, readiness)?;
+                        continue;
+                    }
+                }
                 let readiness = match &precedence {
                     Some(precedence) => {
                         let patient = unit.group.is_some_and(|group| !group.atomic);
@@ -158,7 +173,7 @@ impl Feeding<'_> {
             // Nothing more is ready: what was collected must go, for the rest may wait for it.
             self.flush();
             match &precedence {
-                Some(precedence) if parked > 0 => precedence.wait(load),
+                Some(precedence) if parked + late > 0 => precedence.wait(load),
                 _ => break,
             }
         }
@@ -171,12 +186,19 @@ impl Feeding<'_> {
         let steps: Vec<Step> = steps
             .into_iter()
             .filter(|step| {
-                step.action.interaction().is_some() && !self.feed.earlier.is_settled(step.number)
+                let earlier = &self.feed.earlier;
+                step.action.interaction().is_some()
+                    && !earlier.is_settled(step.number)
+                    && !earlier.is_standing(step.number)
             })
             .collect();
         if steps.is_empty() {
             return Ok(());
         }
+        let readiness = match self.blocked_later(&steps) {
+            Some(by) => Readiness::Blocked(by),
+            None => readiness,
+        };
         let steps = match (readiness, group) {
             (Readiness::Blocked(_), Some(group)) if !group.atomic => self.unblocked(steps),
             (Readiness::Blocked(by), _) => {
@@ -192,19 +214,80 @@ impl Feeding<'_> {
         let permit = self.permit(size);
         let atomic = group.is_some_and(|group| group.atomic);
         let bodies = self.feed.dresser.read(&steps, atomic)?;
-        let work = Work {
+        let mut work = Work {
             steps,
             bundle: group.map(|group| group.bundle),
             atomic,
             bodies,
             permits: vec![permit],
             blocked: None,
+            stands: None,
         };
-        if group.is_some() {
+        if group.is_some() || goes_alone(&mut work) {
             self.push(work);
         } else {
             self.fill(work);
         }
+        Ok(())
+    }
+
+    /// Returns what will keep a record from becoming whole, if that is known before it is sent.
+    fn blocked_later(&self, steps: &[Step]) -> Option<Arc<str>> {
+        let precedence = self.feed.precedence.as_ref()?;
+        let needs: Vec<u64> = steps.iter().flat_map(Step::late_needs).collect();
+        (!needs.is_empty())
+            .then(|| precedence.blocks(&needs))
+            .flatten()
+    }
+
+    /// Returns what the second request of a record needs; none where it has no second, or is settled.
+    fn second_needs(&self, unit: &Unit) -> Option<Vec<u64>> {
+        let [step] = unit.steps.as_slice() else {
+            return None;
+        };
+        if !step.is_in_two_steps() || self.feed.earlier.is_settled(step.number) {
+            return None;
+        }
+        let mut needs: Vec<u64> = step.late_needs().collect();
+        needs.push(step.number);
+        needs.sort_unstable();
+        needs.dedup();
+        Some(needs)
+    }
+
+    /// Puts in what a record was created without.
+    fn take_second(&mut self, unit: Unit, readiness: Readiness) -> Result<(), Error> {
+        let precedence = self.feed.precedence.as_ref();
+        let Some((step, (stood, id))) = unit.steps.into_iter().next().and_then(|step| {
+            // One that does not stand was settled by its first request.
+            let stands = precedence?.standing(step.number)?;
+            Some((step, stands))
+        }) else {
+            return Ok(());
+        };
+        let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+        let stands = Stands {
+            outcome: accepted_outcome(interaction, stood.status),
+            attempts: stood.attempts,
+        };
+        let steps = vec![second(step, id)];
+        let mut work = Work {
+            steps,
+            bundle: None,
+            atomic: false,
+            bodies: Vec::new(),
+            permits: Vec::new(),
+            blocked: None,
+            stands: Some(stands),
+        };
+        if let Readiness::Blocked(by) = readiness {
+            work.blocked = Some(by);
+        } else {
+            let size = work.steps.iter().map(|step| wire_span(step).length).sum();
+            work.permits = vec![self.permit(size)];
+            work.bodies = self.feed.dresser.read(&work.steps, false)?;
+        }
+        self.push(work);
         Ok(())
     }
 
@@ -230,6 +313,7 @@ impl Feeding<'_> {
             bodies: Vec::new(),
             permits: Vec::new(),
             blocked: Some(by),
+            stands: None,
         });
     }
 

@@ -2,7 +2,6 @@
 //! of records about to be sent, and of bytes in bounds.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,10 +9,6 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -23,19 +18,22 @@ use super::{
     Error, Setup,
     apart::Apart,
     compare,
+    doubt::ROUNDS,
     dress::Dresser,
     exchange::Batch,
     feed::{Feed, Work},
     is_too_many,
+    outbox::Outbox,
     precedence::Precedence,
     settle::{self, Attempted},
     settler::{Told, settle_all},
+    two_steps,
 };
 use crate::{
     event::LoadId,
     gate::Verdict,
     journal::{Ending, Settlement},
-    manifest::LoadSettings,
+    manifest::{LoadSettings, Settle},
     plan::{self, Step},
     record::{Interaction, Outcome},
 };
@@ -46,8 +44,8 @@ use crate::{
 /// at 4,000 requests a second, so this is where memory and speed meet.
 const WINDOW: usize = 8 * 1024;
 
-/// For every slot, so many requests are made ready (intended in the journal, body in hand), so that a slot never
-/// waits for the journal. Few, because what is intended and not settled is in doubt after a crash.
+/// For every slot, so many requests are made ready (body in hand), so that a slot never waits for a file. Few, because
+/// the bodies of what is ready are kept from those that are to be tried again.
 const READY_PER_SLOT: usize = 2;
 
 /// Carries one load to its end.
@@ -81,6 +79,7 @@ pub(super) async fn run(
         link: link.clone(),
         records: setup.plan.summary.records(),
         settler,
+        intents: Arc::new(Semaphore::new(slots)),
         dresser,
         setup,
     });
@@ -142,49 +141,17 @@ async fn send_all(
     }
 }
 
-/// Starts the requests of a chunk. Its records are intended together, by whichever task comes first.
+/// Starts the requests of a chunk.
 fn start(
     load: &Arc<Load>,
     tasks: &mut JoinSet<Result<(), Error>>,
     chunk: Vec<Work>,
     mut permits: Option<OwnedSemaphorePermit>,
 ) {
-    let doubtful: Vec<u64> = chunk
-        .iter()
-        .filter(|work| work.blocked.is_none())
-        .flat_map(|work| doubtful(&work.steps))
-        .filter(|&record| !load.setup.earlier.is_interrupted(record))
-        .collect();
-    let ledger = Arc::clone(&load.setup.ledger);
-    let intended: Intended = async move {
-        if doubtful.is_empty() {
-            Ok(())
-        } else {
-            ledger.intend(&doubtful).await
-        }
-    }
-    .boxed()
-    .shared();
     for work in chunk {
         let permit = permits.as_mut().and_then(|permits| permits.split(1));
-        tasks.spawn(Arc::clone(load).carry(work, intended.clone(), permit));
+        tasks.spawn(Arc::clone(load).carry(work, permit));
     }
-}
-
-/// The records of a chunk stand in the journal as about to be sent.
-type Intended = Shared<BoxFuture<'static, Result<(), crate::journal::Error>>>;
-
-/// Returns the records that must not be sent twice.
-fn doubtful(steps: &[Step]) -> impl Iterator<Item = u64> {
-    steps
-        .iter()
-        .filter(|step| {
-            !step
-                .action
-                .interaction()
-                .is_some_and(Interaction::is_idempotent)
-        })
-        .map(|step| step.number)
 }
 
 fn finished(joined: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
@@ -197,17 +164,12 @@ pub(super) struct Load {
     pub(super) settings: Arc<LoadSettings>,
     pub(super) link: super::Link,
     records: u64,
-    settler: mpsc::Sender<Vec<Told>>,
+    pub(super) settler: mpsc::Sender<Vec<Told>>,
+    /// A request that must not be sent twice holds one from before it leaves until what became of it is written down: so
+    /// many are in doubt after a crash, and no more.
+    pub(super) intents: Arc<Semaphore>,
     pub(super) dresser: Arc<Dresser>,
     pub(super) setup: Arc<Setup>,
-}
-
-/// What is kept of a record while it is sent.
-pub(super) struct Sent {
-    bytes: u64,
-    kind: String,
-    own_id: Option<String>,
-    pub(super) place: String,
 }
 
 impl Load {
@@ -215,56 +177,19 @@ impl Load {
     async fn carry(
         self: Arc<Self>,
         work: Work,
-        intended: Intended,
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
-        let blocked = work.blocked.clone();
-        let mut sent: HashMap<u64, Sent> = work
-            .steps
-            .iter()
-            .map(|step| (step.number, self.sent(step)))
-            .collect();
-        let settlements = self.send(work, intended, ready).await?;
-        if settlements.is_empty() {
-            return Ok(());
-        }
-        self.count_failures(&settlements);
-        let told = settlements
-            .into_iter()
-            .filter_map(|settlement| {
-                let sent = sent.remove(&settlement.line.record)?;
-                let cause = (!settlement.line.outcome.is_well())
-                    .then(|| blocked.clone().unwrap_or_else(|| sent.place.into()));
-                Some(Told {
-                    settlement,
-                    bytes: sent.bytes,
-                    kind: sent.kind,
-                    own_id: sent.own_id,
-                    cause,
-                })
-            })
-            .collect();
-        // Nobody takes it only when the journal has failed, and that is reported where it happened.
-        let _ = self.settler.send(told).await;
+        let mut outbox = Outbox::new(&self, &work);
+        let settlements = self.send(work, ready, &mut outbox).await?;
+        outbox.tell(settlements, None).await;
         Ok(())
-    }
-
-    pub(super) fn sent(&self, step: &Step) -> Sent {
-        let file = self.setup.plan.source_name(step.position.source);
-        let keeps_id = step.action.interaction() == Some(Interaction::Update);
-        Sent {
-            bytes: step.body.length,
-            kind: step.kind.clone(),
-            own_id: step.id.clone().filter(|_| keeps_id),
-            place: step.position.display(file).to_string(),
-        }
     }
 
     async fn send(
         &self,
         work: Work,
-        intended: Intended,
         ready: Option<OwnedSemaphorePermit>,
+        outbox: &mut Outbox<'_>,
     ) -> Result<Vec<Settlement>, Error> {
         if let Some(by) = &work.blocked {
             let note = format!("it needs {by}, which did not arrive");
@@ -274,79 +199,73 @@ impl Load {
             };
             return Ok(work.steps.iter().map(blocked).collect());
         }
-        let doubtful: Vec<u64> = doubtful(&work.steps).collect();
-        if let Some(in_doubt) = self.in_doubt(&doubtful) {
-            return Ok(in_doubt);
-        }
         let work = match self.compare(work).await {
             Ok(settled) => return Ok(settled),
             Err(work) => work,
         };
-        let (work, mut settled) = self.look_up(work).await?;
-        if work.steps.is_empty() {
-            return Ok(settled);
+        let (work, settled) = self.look_up(work).await?;
+        outbox.tell(settled, None).await;
+        let (work, settled) = self.settle_earlier(work).await?;
+        outbox.tell(settled, None).await;
+        if !work.steps.is_empty() {
+            self.carry_all(work, ready, outbox).await?;
         }
-        intended.await?;
-        settled.extend(self.carry_all(work, ready, &doubtful).await?);
-        Ok(settled)
+        Ok(Vec::new())
     }
 
-    /// Carries a request to its end. A Bundle that Stoker filled and the store refused as a whole is taken apart.
+    /// Carries a request to its end. A Bundle that Stoker filled and the store refused as a whole is taken apart. What is
+    /// settled is handed over at once.
     async fn carry_all(
         &self,
         work: Work,
         mut ready: Option<OwnedSemaphorePermit>,
-        doubtful: &[u64],
-    ) -> Result<Vec<Settlement>, Error> {
+        outbox: &mut Outbox<'_>,
+    ) -> Result<(), Error> {
         let bundle = work.bundle;
         let mut apart = Apart::of(work.steps.len());
-        let mut settled = Vec::new();
         let mut queue = vec![work];
+        let (mut rounds, mut has_begun) = (0, false);
         while let Some(work) = queue.pop() {
             let on_wire = Arc::new(AtomicBool::new(false));
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
-            if self.setup.stop.is_stopping() && !settled.is_empty() {
-                settled.extend(batch.abandon(doubtful));
+            if self.setup.stop.is_stopping() && has_begun {
+                outbox.tell(batch.abandon(), None).await;
                 continue;
             }
+            has_begun = true;
             tokio::select! {
                 biased;
                 conclusion = self.link.gate.carry(&mut batch) => {
                     if let Verdict::Stop(reason) = &conclusion.verdict {
-                        let hint = reason.hint();
-                        self.setup.stop.end(Ending::Target, &reason.to_string(), hint);
+                        self.end(&reason.to_string(), reason.hint());
                     }
+                    let intent = batch.intent.take();
                     if let Some(refused) = batch.refused_whole(&conclusion) {
-                        settled.extend(apart.take(refused, bundle, &mut queue));
+                        let settled = apart.take(refused, bundle, &mut queue);
+                        outbox.tell(settled.into_iter().collect(), None).await;
                     }
-                    settled.extend(batch.conclude(&conclusion)?);
+                    let concluded = batch.conclude(&conclusion)?;
+                    // Who asks the store need not keep others from being sent: after a crash it is asked again.
+                    let asks = self.settings.settles_by() != Settle::None;
+                    let is_unknown = concluded.doubtful.is_some() && !asks;
+                    let (now, then) = if is_unknown { (None, intent) } else { (intent, None) };
+                    outbox.tell(concluded.settled, now).await;
+                    if let Some(doubtful) = concluded.doubtful {
+                        let (known, again) = self.clear_up(doubtful, rounds < ROUNDS).await?;
+                        outbox.tell(known, then).await;
+                        queue.extend(again);
+                        rounds += 1;
+                    } else {
+                        rounds = 0;
+                    }
                 }
                 () = abandoned(&self.setup.stop, &on_wire) => {
-                    settled.extend(batch.abandon(doubtful));
+                    outbox.tell(batch.abandon(), None).await;
                 }
             }
         }
-        Ok(settled)
-    }
-
-    /// Records whose sending an earlier session had begun, and which must not be sent twice.
-    fn in_doubt(&self, doubtful: &[u64]) -> Option<Vec<Settlement>> {
-        let earlier = &self.setup.earlier;
-        if !doubtful
-            .iter()
-            .any(|&record| earlier.is_interrupted(record))
-        {
-            return None;
-        }
-        let note =
-            "the run was cut off while it was being sent; whether the store took it is not known";
-        Some(
-            doubtful
-                .iter()
-                .map(|&r| settle::told(r, Outcome::Unknown, None, Attempted::default(), note))
-                .collect(),
-        )
+        Ok(())
     }
 
     /// Leaves alone what the store already holds, where the load asks for it.
@@ -359,13 +278,20 @@ impl Load {
         if !self.settings.compare || !is_update {
             return Err(work);
         }
-        compare::unchanged(&self.link, &work)
+        let whole = two_steps::whole(&self.dresser, &work);
+        compare::unchanged(&self.link, &work, whole.as_deref())
             .await
             .map_or(Err(work), |settled| Ok(vec![settled]))
     }
 
+    /// Ends the run because of its target.
+    pub(super) fn end(&self, reason: &str, hint: Option<String>) {
+        let reason = format!("target `{}`: {reason}", self.settings.target);
+        self.setup.stop.end(Ending::Target, &reason, hint);
+    }
+
     /// Ends the run when more records have failed than the manifest allows.
-    fn count_failures(&self, settlements: &[Settlement]) {
+    pub(super) fn count_failures(&self, settlements: &[Settlement]) {
         let failed = settlements
             .iter()
             .filter(|s| {

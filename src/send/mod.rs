@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{sync::watch, task::JoinSet};
@@ -15,7 +16,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     event::{Event, LoadId, LoadPlanned, Observe},
     gate::{ByteBudget, Gate},
-    journal::{self, Ending, Fate, Ledger},
+    journal::{self, Ending, Fate, JournalLine, Ledger},
     lookup::Lookups,
     manifest::MaxErrors,
     plan::{
@@ -26,16 +27,20 @@ use crate::{
     target::fhir::Requests,
 };
 use dress::Dresser;
-use precedence::Precedence;
+use precedence::{Precedence, Stood};
 
 mod apart;
 mod compare;
 mod counts;
+mod doubt;
 mod dress;
+mod earlier;
 mod exchange;
 mod feed;
+mod held;
 mod load;
 pub mod online;
+mod outbox;
 mod precedence;
 mod rehearse;
 mod request;
@@ -43,8 +48,11 @@ mod resolve;
 mod settle;
 mod settler;
 mod stop;
+mod two_steps;
 
 pub use counts::Counts;
+pub use earlier::{Earlier, Replay};
+pub use held::{Held, HeldError, note_held};
 pub use rehearse::{Rehearsed, rehearse};
 pub use stop::Stop;
 
@@ -70,6 +78,8 @@ pub struct Setup {
     pub bodies: Arc<Bodies>,
     /// Takes what became of records.
     pub ledger: Arc<dyn Ledger>,
+    /// Names the run, also in the tags of its records.
+    pub journal: JournalLine,
     /// Watches.
     pub observe: Arc<dyn Observe>,
     /// Ends the run early.
@@ -84,26 +94,23 @@ pub struct Setup {
     pub counts: Arc<Counts>,
 }
 
-/// What earlier sessions of a run left behind.
-#[derive(Debug, Default)]
-pub struct Earlier {
-    /// The journal so far; none for a new run.
-    pub history: Option<journal::History>,
-}
-
-impl Earlier {
-    fn is_settled(&self, record: u64) -> bool {
-        self.history
-            .as_ref()
-            .is_some_and(|history| history.is_settled(record))
-    }
-
-    fn is_interrupted(&self, record: u64) -> bool {
-        self.history
-            .as_ref()
-            .is_some_and(|history| history.is_interrupted(record))
+impl Setup {
+    /// Tells those who watch how sending goes, target by target in the order of the plan.
+    fn observe_targets(&self) {
+        for target in &self.plan.header.targets {
+            let name = &target.settings.name;
+            if let Some(link) = self.links.get(name) {
+                self.observe.observe(&Event::Target {
+                    name: name.clone(),
+                    state: link.gate.state(),
+                });
+            }
+        }
     }
 }
+
+/// How often it is looked how sending goes: as smooth as a person can read.
+const SAMPLE: Duration = Duration::from_millis(250);
 
 /// Why a run cannot go on. A rejected record is no such reason.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -151,6 +158,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         bodies: Arc::clone(&setup.bodies),
         precedence: precedence.clone(),
         bases: bases.collect(),
+        journal: Some(setup.journal.clone()),
     });
     // A load waits for those that its `after` names, through one channel per load.
     let (over, waits): (Vec<_>, Vec<_>) = (0..loads).map(|_| watch::channel(false)).unzip();
@@ -187,13 +195,28 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         });
     }
     let mut first_error = None;
-    while let Some(joined) = running.join_next().await {
-        let ended = joined.unwrap_or_else(|e| Err(Error::Plan(format!("a task failed: {e}"))));
-        if let Err(error) = ended {
-            setup.stop.fail();
-            first_error.get_or_insert(error);
+    let mut is_stopping = false;
+    let mut sample = tokio::time::interval(SAMPLE);
+    loop {
+        tokio::select! {
+            joined = running.join_next() => {
+                let Some(joined) = joined else { break };
+                let ended =
+                    joined.unwrap_or_else(|e| Err(Error::Plan(format!("a task failed: {e}"))));
+                if let Err(error) = ended {
+                    setup.stop.fail();
+                    first_error.get_or_insert(error);
+                }
+            }
+            _ = sample.tick() => setup.observe_targets(),
+            () = setup.stop.stopping(), if !is_stopping => {
+                is_stopping = true;
+                let reason = setup.stop.ended().reason.unwrap_or_else(|| "an error".to_owned());
+                setup.observe.observe(&Event::Stopping { reason });
+            }
         }
     }
+    setup.observe_targets();
     setup.observe.observe(&Event::Finished);
     match first_error {
         Some(error) => Err(error),
@@ -224,11 +247,18 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
             let Entry::Step(step) = entry.map_err(|e| Error::Plan(e.to_string()))? else {
                 continue;
             };
-            let Fate::Settled(line) = history.fate(step.number)? else {
-                continue;
+            let line = match history.fate(step.number)? {
+                Fate::Settled(line) if setup.earlier.is_settled(step.number) => line,
+                Fate::Standing(line) => {
+                    let stood = Stood::of(&line);
+                    precedence.stands(step.number, &step.kind, &line.id.unwrap_or_default(), stood);
+                    continue;
+                }
+                // The last is one that is tried once more.
+                Fate::Untouched | Fate::Intended(_) | Fate::Settled(_) => continue,
             };
-            let id = line.id.or(step.id);
-            if let Some(id) = id.filter(|_| line.outcome.is_well()) {
+            // What has an id is there, even if its second request was refused.
+            if let Some(id) = line.id.or(step.id.filter(|_| line.outcome.is_well())) {
                 precedence.arrived(step.number, &step.kind, &id);
             } else {
                 let file = plan.source_name(step.position.source);

@@ -123,6 +123,7 @@ pub async fn ask(
         bodies: Arc::clone(bodies),
         precedence: updated(plan)?.map(Arc::new),
         bases: bases.collect(),
+        journal: None,
     };
     let lookups = Lookups::default();
     let mut loads = Vec::with_capacity(plan.header.loads.len());
@@ -288,6 +289,9 @@ impl Asker<'_> {
         beside: &HashMap<String, String>,
     ) -> Result<Option<Bytes>, Error> {
         let mut step = step.clone();
+        for link in &mut step.links {
+            link.late = false;
+        }
         for search in self.dresser.searches(&step)? {
             let (kind, query) = (&search.kind, &search.query);
             let asked = self.lookups.one(self.gate, self.requests, kind, query);
@@ -295,6 +299,7 @@ impl Asker<'_> {
                 Matches::One(id) => step.links.push(Link {
                     reference: search.reference,
                     to: To::Resource(format!("{kind}/{id}")),
+                    late: false,
                 }),
                 Matches::Refused(401) => return Err(self.refused()),
                 _ => return Ok(None),
@@ -303,6 +308,8 @@ impl Asker<'_> {
         step.links.retain(|link| link.to != To::Search);
         if let Action::Entry(interaction) = step.action {
             // The resource is compared, not the entry around it.
+            // The hash is that of the whole entry.
+            step.hash = 0;
             step.action = Action::Send(interaction);
         }
         if !beside.is_empty() {
@@ -385,6 +392,7 @@ fn link_beside(step: &mut Step, body: &[u8], beside: &HashMap<String, String>) {
             step.links.push(Link {
                 reference,
                 to: To::Resource(resource.clone()),
+                late: false,
             });
         }
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::fhir::types::RESOURCE_TYPES;
+use crate::{fhir::types::RESOURCE_TYPES, journal::SettleLine};
 
 /// What became of the records of a run, as far as others depend on it.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ struct State {
     names: HashMap<u64, Box<str>>,
     /// Which record kept another from arriving, by its position.
     causes: HashMap<u64, Arc<str>>,
+    /// The records that stand in the store and are not whole yet.
+    standing: HashMap<u64, Stood>,
     waiting: HashMap<u64, Vec<Parked>>,
     loads: Vec<Waiting>,
 }
@@ -40,6 +42,26 @@ struct Waiting {
     released: VecDeque<Parked>,
     /// How many wait or are released.
     parked: usize,
+    /// How many second requests do.
+    late: usize,
+}
+
+/// What the first of two requests brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stood {
+    /// Its status.
+    pub(super) status: u16,
+    /// How often it was sent.
+    pub(super) attempts: u32,
+}
+
+impl Stood {
+    pub(super) fn of(line: &SettleLine) -> Self {
+        Self {
+            status: line.status.unwrap_or_default(),
+            attempts: line.attempts,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +81,8 @@ pub(super) struct Parked {
     needs: Vec<u64>,
     /// Looked at only when all that it needs is settled: what failed may concern only a part of it.
     patient: bool,
+    /// It is the second request of a record.
+    pub(super) late: bool,
 }
 
 /// Whether records may go.
@@ -108,18 +132,34 @@ impl Precedence {
         if needs.is_empty() {
             return Readiness::Ready;
         }
-        let mut state = self.state();
-        let parked = Parked {
+        self.park(Parked {
             load,
             place,
             needs,
             patient,
-        };
-        match state.readiness(&parked.needs, patient) {
+            late: false,
+        })
+    }
+
+    /// Asks whether the second request of a record may go: when the record stands, and all that it still needs is there.
+    /// It is not looked at before all of them are settled, the record's first request among them.
+    pub(super) fn admit_late(&self, load: usize, needs: Vec<u64>, place: (u64, u64)) -> Readiness {
+        self.park(Parked {
+            load,
+            place,
+            needs,
+            patient: true,
+            late: true,
+        })
+    }
+
+    fn park(&self, parked: Parked) -> Readiness {
+        let mut state = self.state();
+        match state.readiness(&parked.needs, parked.patient) {
             Ok(readiness) => readiness,
             Err(need) => {
-                if let Some(waiting) = state.loads.get_mut(load) {
-                    waiting.parked += 1;
+                if let Some(waiting) = state.loads.get_mut(parked.load) {
+                    *waiting.count(parked.late) += 1;
                 }
                 state.waiting.entry(need).or_default().push(parked);
                 Readiness::Parked
@@ -140,28 +180,27 @@ impl Precedence {
         let mut state = self.state();
         let waiting = state.loads.get_mut(load)?;
         let parked = waiting.released.pop_front()?;
-        waiting.parked -= 1;
+        *waiting.count(parked.late) -= 1;
         let readiness = state
             .readiness(&parked.needs, parked.patient)
             .unwrap_or(Readiness::Ready);
         Some((parked, readiness))
     }
 
-    /// Returns how many records or groups of a load are kept.
-    pub(super) fn parked(&self, load: usize) -> usize {
+    /// Returns how many records or groups of a load are kept, and how many second requests.
+    pub(super) fn parked(&self, load: usize) -> (usize, usize) {
         self.state()
             .loads
             .get(load)
-            .map_or(0, |waiting| waiting.parked)
+            .map_or((0, 0), |waiting| (waiting.parked, waiting.late))
     }
 
     /// Waits until something of a load may go; a short while at the most.
     pub(super) fn wait(&self, load: usize) {
         let state = self.state();
-        let is_free = state
-            .loads
-            .get(load)
-            .is_none_or(|waiting| !waiting.released.is_empty() || waiting.parked == 0);
+        let is_free = state.loads.get(load).is_none_or(|waiting| {
+            !waiting.released.is_empty() || waiting.parked + waiting.late == 0
+        });
         if let (false, Some(released)) = (is_free, self.released.get(load)) {
             drop(
                 released
@@ -171,9 +210,27 @@ impl Precedence {
         }
     }
 
+    /// Takes note that a record stands in the store under an id, and is not whole yet. Those who need it may go.
+    pub(super) fn stands(&self, record: u64, kind: &str, id: &str, stood: Stood) {
+        let mut state = self.state();
+        state.standing.insert(record, stood);
+        self.arrive(state, record, kind, id);
+    }
+
+    /// Returns what is known of a record that stands, and the id that it has.
+    pub(super) fn standing(&self, record: u64) -> Option<(Stood, String)> {
+        let stood = *self.state().standing.get(&record)?;
+        let resource = self.resource(record)?;
+        let (_, id) = resource.split_once('/')?;
+        Some((stood, id.to_owned()))
+    }
+
     /// Takes note that a record arrived, under which id.
     pub(super) fn arrived(&self, record: u64, kind: &str, id: &str) {
-        let mut state = self.state();
+        self.arrive(self.state(), record, kind, id);
+    }
+
+    fn arrive(&self, mut state: MutexGuard<'_, State>, record: u64, kind: &str, id: &str) {
         let Ok(at) = usize::try_from(record) else {
             return;
         };
@@ -198,9 +255,12 @@ impl Precedence {
         self.release(state, record);
     }
 
-    /// Takes note that a record did not arrive, because of the one at this position.
+    /// Takes note that a record did not arrive, because of the one at this position. One that stands has arrived.
     pub(super) fn failed(&self, record: u64, cause: &Arc<str>) {
         let mut state = self.state();
+        if state.standing.contains_key(&record) {
+            return;
+        }
         if let Some(fate) = usize::try_from(record)
             .ok()
             .and_then(|at| state.fates.get_mut(at))
@@ -245,6 +305,16 @@ impl Precedence {
             Some(name) => format!("{kind}/{name}"),
             None => format!("{kind}/{}", uuid::Uuid::from_bytes(*state.uuids.get(at)?)),
         })
+    }
+}
+
+impl Waiting {
+    fn count(&mut self, late: bool) -> &mut usize {
+        if late {
+            &mut self.late
+        } else {
+            &mut self.parked
+        }
     }
 }
 
@@ -294,7 +364,7 @@ mod tests {
         precedence.arrived(0, "Patient", "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b");
         let (parked, readiness) = precedence.next(0).unwrap();
         assert_eq!((parked.place, readiness), ((10, 2), Readiness::Ready));
-        assert_eq!(precedence.parked(0), 0);
+        assert_eq!(precedence.parked(0), (0, 0));
         assert_eq!(precedence.resource(1).unwrap(), "Patient/one");
         assert_eq!(
             precedence.resource(0).unwrap(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, dress::Dresser, request::make};
+use super::{Error, dress::Dresser, request::make, two_steps::second};
 use crate::{
     event::LoadId,
     plan::{
@@ -34,6 +34,7 @@ pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Er
         bodies: Arc::clone(bodies),
         precedence: None,
         bases: Vec::new(),
+        journal: None,
     };
     // Nothing is sent there; the names in the requests do not matter.
     let base =
@@ -58,6 +59,14 @@ pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Er
                     );
                     let bundle = is_entry.then_some(BundleType::Batch);
                     rehearsed.count(make(&requests, settings, bundle, &steps, &read));
+                    if let [step] = steps
+                        && step.is_in_two_steps()
+                    {
+                        let id = step.id.clone().unwrap_or_default();
+                        let steps = [second(step, id)];
+                        let read = dresser.read(&steps, false)?;
+                        rehearsed.count(make(&requests, settings, None, &steps, &read));
+                    }
                     continue;
                 }
             };

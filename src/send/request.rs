@@ -8,12 +8,12 @@ use http::Request;
 
 use super::dress::full_url;
 use crate::{
-    fhir::{Scanner, bundle},
+    fhir::bundle,
     gate::BuildError,
     manifest::LoadSettings,
     plan::{Action, BundleType, Step},
     record::Interaction,
-    target::fhir::{Requests, criteria},
+    target::fhir::{Requests, criteria_of},
 };
 
 /// Makes the request of one record, or of the records of a Bundle.
@@ -32,7 +32,7 @@ pub(super) fn make(
     };
     let (kind, body) = (step.kind.as_str(), body.clone());
     let conditions = || {
-        conditions(settings, kind, &body).ok_or_else(|| {
+        criteria_of(&settings.identity, kind, &body).ok_or_else(|| {
             BuildError::new("its identifier is no longer what it was when it was planned")
         })
     };
@@ -83,18 +83,6 @@ fn make_bundle(
     Ok(requests.bundle(kind, entries.iter().map(Vec::as_slice)))
 }
 
-/// Returns the criteria that identify a resource, from its own bytes: they never stand in a plan (design §10).
-fn conditions(settings: &LoadSettings, kind: &str, body: &[u8]) -> Option<String> {
-    let mut scanner = Scanner::new();
-    let found = scanner.scan(body).ok()?;
-    let identifiers = found.identifiers_of(body);
-    criteria(
-        &settings.identity,
-        kind,
-        &identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref())),
-    )
-}
-
 /// Makes an entry anew around its resource, with the request that the load asks for.
 fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>, BuildError> {
     // A delete or patch has no resource to put under another request; it goes out as it is.
@@ -116,7 +104,7 @@ fn around(
 ) -> Result<Vec<u8>, BuildError> {
     let changed = || BuildError::new("a record is no longer what it was when it was planned");
     let kind = step.kind.as_str();
-    let conditions = || conditions(settings, kind, resource).ok_or_else(changed);
+    let conditions = || criteria_of(&settings.identity, kind, resource).ok_or_else(changed);
     let (method, url, if_none_exist) = match step.action.interaction() {
         Some(Interaction::Update) => (
             "PUT",

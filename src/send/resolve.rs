@@ -2,11 +2,13 @@
 
 use super::{
     Error,
+    earlier::Doubt,
     feed::Work,
     load::Load,
     settle::{self, Attempted},
 };
 use crate::{
+    gate::Failure,
     journal::Settlement,
     lookup::Matches,
     plan::{self, Step},
@@ -37,6 +39,7 @@ impl Load {
                         links.push(plan::Link {
                             reference: search.reference,
                             to: plan::To::Resource(format!("{kind}/{id}")),
+                            late: false,
                         });
                         continue;
                     }
@@ -45,7 +48,13 @@ impl Load {
                     Ok(Matches::Refused(status)) => {
                         format!("cannot be looked up: the store answered {status}")
                     }
-                    Err(failure) => format!("cannot be looked up: {failure}"),
+                    Err(failure) => {
+                        // Nobody refused the records: whoever goes on with the run asks again.
+                        self.end(&failure.to_string(), failure.hint().map(str::to_owned));
+                        let left = work.steps.drain(..);
+                        settled.extend(left.map(|step| self.untried(&step, &failure)));
+                        return Ok((work, settled));
+                    }
                 };
                 wrong.get_or_insert((search, what));
             }
@@ -64,6 +73,11 @@ impl Load {
             );
             let attempted = Attempted::default();
             let reject = |step: &Step, note: String| {
+                if self.setup.earlier.is_in_doubt(step.number) {
+                    // It may have arrived before.
+                    let doubt = Doubt::none();
+                    return settle::unknown(step.number, None, attempted, note, &doubt);
+                }
                 let mut settled =
                     settle::told(step.number, Outcome::Rejected, None, attempted, note);
                 settled.line.code = Some("unresolved-reference".to_owned());
@@ -90,5 +104,17 @@ impl Load {
             work.bodies = self.dresser.read(&work.steps, work.atomic)?;
         }
         Ok((work, settled))
+    }
+
+    /// A record that was not sent because the target could not be asked.
+    fn untried(&self, step: &Step, failure: &Failure) -> Settlement {
+        let attempted = Attempted::default();
+        let record = step.number;
+        let note = format!("its conditional reference could not be looked up: {failure}");
+        if self.setup.earlier.is_in_doubt(record) {
+            settle::unknown(record, None, attempted, note, &Doubt::none())
+        } else {
+            settle::told(record, Outcome::Pending, None, attempted, note)
+        }
     }
 }

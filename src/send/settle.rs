@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::earlier::Doubt;
 use crate::{
     fhir::outcome,
     journal::{SettleLine, Settlement},
@@ -87,6 +88,20 @@ pub(super) fn told(
     Settlement { line, said: None }
 }
 
+/// Settles a record of which nobody can tell whether it arrived.
+pub(super) fn unknown(
+    record: u64,
+    status: Option<u16>,
+    attempted: Attempted,
+    note: impl Into<String>,
+    doubt: &Doubt,
+) -> Settlement {
+    let mut settled = told(record, Outcome::Unknown, status, attempted, note);
+    settled.line.since = doubt.since;
+    settled.line.tag.clone_from(&doubt.tag);
+    settled
+}
+
 fn blank(record: u64, outcome: Outcome, attempted: Attempted) -> SettleLine {
     SettleLine {
         record,
@@ -101,6 +116,8 @@ fn blank(record: u64, outcome: Outcome, attempted: Attempted) -> SettleLine {
         code: None,
         expression: Vec::new(),
         note: None,
+        since: None,
+        tag: None,
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Error, Setup, precedence::Precedence};
+use super::{
+    Error, Setup,
+    precedence::{Precedence, Stood},
+};
 use crate::{
     event::{Event, LoadId},
     journal::Settlement,
@@ -23,6 +26,8 @@ pub(super) struct Told {
     pub(super) own_id: Option<String>,
     /// Its position, or that of the record that kept it from arriving, where it did not.
     pub(super) cause: Option<Arc<str>>,
+    /// Held until it is written down.
+    pub(super) intent: Option<OwnedSemaphorePermit>,
 }
 
 /// Writes down what became of records, as many together as have come, and tells those who watch and those who wait.
@@ -36,11 +41,15 @@ pub(super) async fn settle_all(
     while settled.recv_many(&mut batch, SETTLED_TOGETHER).await > 0 {
         let mut settlements = Vec::with_capacity(batch.len());
         let mut told = Vec::with_capacity(batch.len());
+        let mut intents = Vec::new();
         for told_of in batch.drain(..).flatten() {
+            intents.extend(told_of.intent);
             let line = &told_of.settlement.line;
             let id = line.id.clone();
+            let stood = (line.outcome == Outcome::Pending && id.is_some()).then(|| Stood::of(line));
             told.push((
                 line.record,
+                stood,
                 line.outcome,
                 told_of.bytes,
                 id.or(told_of.own_id).map(|id| (told_of.kind, id)),
@@ -52,7 +61,14 @@ pub(super) async fn settle_all(
             setup.stop.fail();
             return Err(error.into());
         }
-        for (record, outcome, bytes, resource, cause) in told {
+        drop(intents);
+        for (record, stood, outcome, bytes, resource, cause) in told {
+            if let (Some(stood), Some((kind, id)), Some(precedence)) =
+                (stood, &resource, &precedence)
+            {
+                precedence.stands(record, kind, id, stood);
+                continue;
+            }
             setup.observe.observe(&Event::Settled {
                 load,
                 outcome,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::FileExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -26,7 +26,7 @@ const GAP: u64 = 4 << 10;
 /// Reads spans of plain sources: files, or their spools. May be shared by threads.
 #[derive(Debug)]
 pub struct Bodies {
-    paths: HashMap<SourceId, (PathBuf, Option<Stamp>)>,
+    paths: HashMap<SourceId, PathBuf>,
     open: Mutex<OpenFiles>,
 }
 
@@ -39,31 +39,7 @@ struct OpenFiles {
 #[derive(Debug)]
 struct OpenFile {
     file: fs_err::File,
-    /// What it was when the run began; none where that could not be told.
-    stamp: Option<Stamp>,
     ahead: Mutex<Ahead>,
-}
-
-/// By what it is seen that somebody has written to a file: its inode, its size, and when it was modified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp(u64, u64, i64, i64);
-
-impl Stamp {
-    fn of(data: &std::fs::Metadata) -> Self {
-        Self(data.ino(), data.size(), data.mtime(), data.mtime_nsec())
-    }
-}
-
-impl OpenFile {
-    /// Tells whether what was just read is what was there when the run began. A file that has been removed still is.
-    fn check(&self) -> io::Result<()> {
-        let now = Stamp::of(&self.file.file().metadata()?);
-        if self.stamp.is_none_or(|stamp| stamp == now) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
-    }
 }
 
 /// What was read last, and what with it.
@@ -76,16 +52,10 @@ struct Ahead {
 }
 
 impl Bodies {
-    /// Takes the plain file of every source. Whoever writes to one from now on is noticed.
+    /// Takes the plain file of every source.
     pub fn new(sources: Vec<(SourceId, PathBuf)>) -> Self {
         Self {
-            paths: sources
-                .into_iter()
-                .map(|(source, path)| {
-                    let stamp = fs_err::metadata(&path).ok();
-                    (source, (path, stamp.as_ref().map(Stamp::of)))
-                })
-                .collect(),
+            paths: sources.into_iter().collect(),
             open: Mutex::default(),
         }
     }
@@ -94,11 +64,11 @@ impl Bodies {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or has changed since the run began.
+    /// The file cannot be read, or ends before the span does: it has changed since it was scanned.
     pub fn read(&self, source: SourceId, span: Span) -> Result<Bytes, Error> {
         let path = self.paths.get(&source);
         self.read_span(source, span).map_err(|error| Error {
-            origin: Origin::File(path.map(|(path, _)| path.clone()).unwrap_or_default()),
+            origin: Origin::File(path.cloned().unwrap_or_default()),
             records: 0,
             kind: match error.kind() {
                 io::ErrorKind::UnexpectedEof => Kind::Changed,
@@ -122,10 +92,8 @@ impl Bodies {
             let Ahead { start, block, .. } = &mut *ahead;
             *start = span.start;
             block.resize(BLOCK, 0);
-            let read = read_up_to(&file.file, block, span.start);
-            let checked = read.and_then(|filled| file.check().map(|()| filled));
-            block.truncate(*checked.as_ref().unwrap_or(&0));
-            checked?;
+            let filled = read_up_to(&file.file, block, span.start)?;
+            block.truncate(filled);
             return match ahead.get(span.start, length) {
                 Some(bytes) => Ok(Bytes::copy_from_slice(bytes)),
                 None => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -134,7 +102,6 @@ impl Bodies {
         drop(ahead);
         let mut bytes = vec![0; length];
         file.file.file().read_exact_at(&mut bytes, span.start)?;
-        file.check()?;
         Ok(bytes.into())
     }
 
@@ -146,13 +113,12 @@ impl Bodies {
             *used = clock;
             return Ok(Arc::clone(file));
         }
-        let (path, stamp) = self
+        let path = self
             .paths
             .get(&source)
             .ok_or_else(|| io::Error::other("the plan does not know this source"))?;
         let file = Arc::new(OpenFile {
             file: fs_err::File::open(path)?,
-            stamp: *stamp,
             ahead: Mutex::default(),
         });
         if open.files.len() >= OPEN {
@@ -227,21 +193,5 @@ mod tests {
             assert!(matches!(error.kind, Kind::Changed), "{error:?}");
         }
         assert!(read(81, 0, 1).is_err());
-        // Of the same length, but not the same file.
-        let path = folder.path().join("7");
-        let other: Vec<u8> = fs_err::read(&path).unwrap().iter().rev().copied().collect();
-        fs_err::write(&path, other).unwrap();
-        fs_err::File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .into_parts()
-            .0
-            .set_modified(std::time::UNIX_EPOCH)
-            .unwrap();
-        for length in [10, 500_000] {
-            let error = read(7, 600_000, length).unwrap_err();
-            assert!(matches!(error.kind, Kind::Changed), "{error:?}");
-        }
     }
 }

@@ -30,7 +30,7 @@ mod spool;
 
 pub use bodies::Bodies;
 pub use glob::{Listing, find};
-pub use read::read;
+pub use read::{look, read};
 pub use spool::Spool;
 
 pub use crate::fhir::bundle::BundleKind;
@@ -208,6 +208,8 @@ pub struct Fingerprint {
     pub size: u64,
     /// When it was last modified, in nanoseconds since 1970; 0 for standard input.
     pub modified: i128,
+    /// Its number on its disk; 0 for standard input.
+    pub inode: u64,
     /// SHA-256 of the stored bytes, in hexadecimal digits.
     pub sha256: String,
 }

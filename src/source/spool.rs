@@ -53,15 +53,19 @@ impl Spool {
     /// Writes the plain bytes of a source and returns how many came, and why not all of them if so.
     pub(super) fn fill(&self, source: SourceId, reader: &mut dyn Read) -> (u64, Result<(), Kind>) {
         let mut written = 0;
-        let result = self.copy(source, reader, &mut written);
+        // Under its name only when the filling is over: what a killed process left half done is not taken for it.
+        let part = self.path(source).with_extension("part");
+        let copied = self.copy(&part, reader, &mut written);
+        let named = fs_err::rename(&part, self.path(source)).map_err(Kind::from);
+        let result = copied.and(named);
         (written, result)
     }
 
-    fn copy(&self, source: SourceId, reader: &mut dyn Read, written: &mut u64) -> Result<(), Kind> {
+    fn copy(&self, part: &Path, reader: &mut dyn Read, written: &mut u64) -> Result<(), Kind> {
         let mut options = fs_err::OpenOptions::new();
         options.write(true).create(true).truncate(true);
         options.mode(0o600);
-        let mut file = options.open(self.path(source))?;
+        let mut file = options.open(part)?;
         let mut buffer = vec![0; PIECE];
         loop {
             let read = match reader.read(&mut buffer) {

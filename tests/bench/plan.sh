@@ -12,7 +12,7 @@ if [ ! -e "$work/all.ndjson" ]; then
 fi
 bytes=$(stat -c %s "$work/all.ndjson")
 : > "$work/empty.ndjson"
-plan() { # name, file, interaction, store settings
+plan() { # name, file, interaction and more of the load, store settings
   cat > "$work/$1.yaml" <<YAML
 version: 1
 name: $1
@@ -25,6 +25,7 @@ echo "$bytes bytes, $(wc -l < "$work/all.ndjson") records"
 plan nothing empty.ndjson create "version: R4"
 for run in 1 2 3; do
   plan "graph-$run" all.ndjson create "version: R4"
-  plan "no-graph-$run" all.ndjson update "version: R4, enableUpdateCreate: true, disableReferentialIntegrity: true"
+  plan "identities-$run" all.ndjson update "version: R4, enableUpdateCreate: true, disableReferentialIntegrity: true"
+  plan "no-graph-$run" all.ndjson "update, duplicates: ignore" "version: R4, enableUpdateCreate: true, disableReferentialIntegrity: true"
 done
 grep -E "to records of this plan|longest chain|^plan:" "$work/graph-1.txt"

@@ -57,7 +57,7 @@ fn the_manifest_decides_about_differing_copies() {
         );
         let planned = plan(&bed);
         assert_eq!(planned["loads"][0]["duplicates"], duplicate, "{rule}");
-        bed.run(&["load", "m.yaml"]).exits(0);
+        bed.run(&["load", "--fresh", "m.yaml"]).exits(0);
         assert_eq!(
             (bed.count("created"), bed.count("duplicate")),
             (created, duplicate),
@@ -209,7 +209,7 @@ fn versions_are_stripped_or_kept() {
         "{}",
         ran.out
     );
-    bed.run(&["load", "m.yaml"]).exits(0);
+    bed.run(&["load", "--fresh", "m.yaml"]).exits(0);
     assert_eq!(bed.count("created"), 2);
 }
 
@@ -238,4 +238,94 @@ fn an_identifier_on_two_differing_records_is_a_warning_and_no_merge() {
         "{warning}"
     );
     assert_eq!(planned["sent"], 4);
+}
+
+/// Loads that need no graph stand beside one that does: every step has its number, every link leads to what it means.
+#[test]
+fn loads_without_a_graph_keep_their_order_and_the_others_their_links() {
+    use stoker::{event::LoadId, plan::To, plan::file};
+
+    let bed = Bed::new();
+    let line = |kind: &str, id: &str, more: &str| {
+        format!(r#"{{"resourceType":"{kind}","id":"{id}"{more}}}"#)
+    };
+    let first: Vec<String> = (0..5)
+        .map(|n| line("Patient", &format!("p{n}"), ""))
+        .collect();
+    bed.write("first.ndjson", &first.join("\n"));
+    let entries: Vec<String> = (0..3)
+        .map(|n| {
+            format!(
+                r#"{{"resource":{},"request":{{"method":"PUT","url":"Basic/b{n}"}}}}"#,
+                line("Basic", &format!("b{n}"), "")
+            )
+        })
+        .collect();
+    let bundle = |kind: &str| {
+        let entries = entries.join(",");
+        format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{entries}]}}"#)
+    };
+    bed.write("bundles/1.json", &bundle("transaction"));
+    bed.write("bundles/2.json", &bundle("batch"));
+    bed.write("bundles/3.json", r#"{"resourceType":"Nothing","id":"x"}"#);
+    bed.write(
+        "linked.ndjson",
+        &[
+            line(
+                "Observation",
+                "o",
+                r#","subject":{"reference":"Patient/p"}"#,
+            ),
+            line("Patient", "p", ""),
+        ]
+        .join("\n"),
+    );
+    bed.write(
+        "m.yaml",
+        "version: 1
+name: mixed
+targets:
+  plain: { google: { project: p, location: l, dataset: d, fhir_store: s }, ensure: { version: R4, enableUpdateCreate: true, disableReferentialIntegrity: true } }
+  linked: { google: { project: p, location: l, dataset: d, fhir_store: t }, ensure: { version: R4 } }
+loads:
+  - { name: first, target: plain, files: [first.ndjson], interaction: update, duplicates: ignore }
+  - { name: linked, target: linked, files: [linked.ndjson], interaction: create }
+  - { name: bundles, target: plain, files: ['bundles/*'], interaction: update, duplicates: ignore }
+",
+    );
+    let planned = bed.run(&["plan", "--offline", "m.yaml", "--out", "plan", "--json"]);
+    let planned: Value = serde_json::from_str(&planned.exits(0).out).unwrap();
+    assert_eq!(planned["records"], 14);
+    assert_eq!(planned["loads"][2]["bundles"], 2);
+    assert_eq!(planned["loads"][2]["largest_bundle"], 3);
+    let saved = file::Saved::open(&bed.path("plan")).unwrap();
+    let (mut ids, mut groups) = (Vec::new(), Vec::new());
+    for load in 0..3 {
+        for entry in saved.steps(LoadId(load)).unwrap() {
+            match entry.unwrap() {
+                file::Entry::Group(group) => groups.push((group.id.0, group.records, ids.len())),
+                file::Entry::Step(step) => {
+                    assert_eq!(step.number, ids.len() as u64);
+                    assert_eq!(step.load, LoadId(load));
+                    let to: Vec<To> = step.links.iter().map(|link| link.to.clone()).collect();
+                    if step.id.as_deref() == Some("o") {
+                        assert_eq!(
+                            to,
+                            [To::Step(ids.iter().position(|id| id == "p").unwrap() as u64)]
+                        );
+                    } else {
+                        assert_eq!(to, []);
+                    }
+                    ids.push(step.id.unwrap());
+                }
+            }
+        }
+    }
+    assert_eq!(
+        ids,
+        [
+            "p0", "p1", "p2", "p3", "p4", "p", "o", "b0", "b1", "b2", "b0", "b1", "b2", "x"
+        ]
+    );
+    assert_eq!(groups, [(0, 3, 7), (1, 3, 10)]);
 }

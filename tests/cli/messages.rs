@@ -143,6 +143,22 @@ fn a_forbidden_store_names_the_role_that_is_missing() {
 }
 
 #[test]
+fn who_may_not_create_a_store_is_told_what_it_takes() {
+    let denied =
+        r#"{"error":{"code":403,"message":"Anna Lindqvist","status":"PERMISSION_DENIED"}}"#;
+    let server = Always::says(403, "", denied);
+    let target = server.google();
+    let target = target.replace(
+        "auth: none }",
+        "auth: none, ensure: { enableUpdateCreate: true } }",
+    );
+    insta::assert_snapshot!(said(&server, &target), @"
+    error: target `t`: cannot create dataset d: the server answered 403 (PERMISSION_DENIED)
+    hint: creating takes more rights than loading: roles/healthcare.fhirStoreAdmin for a store and roles/healthcare.datasetAdmin for a dataset, on the project. Or let somebody who has them create both, and leave `ensure` out. Check also that the project is right and its Cloud Healthcare API is enabled
+    ");
+}
+
+#[test]
 fn a_store_that_is_not_there_says_how_it_comes_to_be() {
     let server = Always::says(
         404,
@@ -177,8 +193,8 @@ fn an_expired_token_is_told_from_a_missing_one() {
     hint: check `auth`; a token may have expired
     ");
     insta::assert_snapshot!(said(&server, &server.fhir()), @"
-    error: target `t`: the server does not accept the credentials (401)
-    hint: check `auth`; a token may have expired
+    error: target `t`: the server asks for credentials (401)
+    hint: the target names no credentials; give it some, as with `auth: { bearer: { env: TOKEN } }`
     ");
 }
 

@@ -1,9 +1,12 @@
 //! The binary as a user runs it: real files, the embedded store, real sockets.
 
 mod bed;
+mod cycles;
 mod ends;
 mod examples;
+mod gone;
 mod graph;
+mod history;
 mod leaks;
 mod load;
 mod messages;

@@ -128,15 +128,15 @@ fn store(bed: &Bed, kinds: &[String]) -> BTreeMap<String, Value> {
 }
 
 /// `stoker emulate` over the store of a bed.
-struct Server {
+pub(super) struct Server {
     child: std::process::Child,
-    base: String,
+    pub(super) base: String,
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Server {
-    fn start(bed: &Bed) -> Self {
+    pub(super) fn start(bed: &Bed) -> Self {
         use std::io::BufRead as _;
         let mut command = bed.command(&["emulate", "--dir", "store", "--listen", "127.0.0.1:0"]);
         let mut child = command
@@ -164,7 +164,17 @@ impl Server {
         }
     }
 
-    fn get(&mut self, url: &str) -> Value {
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(super) fn delete(&mut self, url: &str) {
+        let sent = self.client.delete(url).send();
+        let response = self.runtime.block_on(sent).unwrap();
+        assert!(response.status().is_success(), "{url}");
+    }
+
+    pub(super) fn get(&mut self, url: &str) -> Value {
         let text = self.runtime.block_on(async {
             let response = self.client.get(url).send().await.unwrap();
             assert_eq!(response.status(), 200, "{url}");
@@ -173,7 +183,7 @@ impl Server {
         serde_json::from_str(&text).unwrap()
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -134,7 +134,9 @@ fn a_page_in_between_is_no_success() {
             (200, "", "<html>Plantedname</html>")
         }
     });
-    let bed = bed(&format!("{{ fhir: {{ url: \"{url}\" }} }}"));
+    let bed = bed(&format!(
+        "{{ fhir: {{ url: \"{url}\" }}, retry: {{ attempts: 2, base: 10ms }} }}"
+    ));
     let ran = bed.run(&["load", "m.yaml"]).exits(1);
     assert_eq!(bed.count("unknown"), 1, "{}", ran.out);
     assert!(

@@ -3,4 +3,5 @@
 mod bed;
 mod faults;
 mod integrity;
+mod mixed;
 mod store;

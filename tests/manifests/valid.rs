@@ -54,7 +54,7 @@ fn every_key_comes_to_what_it_means() {
           },
           "proxy": "http://proxy.example:3128/",
           "headers": {
-            "X-Site": "north: {1} ${raw}"
+            "X-Site": "${SITE} $${raw}"
           },
           "quota_project": "payer",
           "rate": "500/s",
@@ -146,7 +146,7 @@ fn every_key_comes_to_what_it_means() {
           },
           "proxy": "http://proxy.example:3128/",
           "headers": {
-            "X-Site": "north: {1} ${raw}"
+            "X-Site": "${SITE} $${raw}"
           },
           "quota_project": "payer",
           "rate": "500/s",
@@ -201,7 +201,7 @@ fn every_key_comes_to_what_it_means() {
           },
           "proxy": "http://proxy.example:3128/",
           "headers": {
-            "X-Site": "north: {1} ${raw}"
+            "X-Site": "${SITE} $${raw}"
           },
           "quota_project": "payer",
           "rate": "500/s",
@@ -249,7 +249,7 @@ fn every_key_comes_to_what_it_means() {
           },
           "proxy": "http://proxy.example:3128/",
           "headers": {
-            "X-Site": "north: {1} ${raw}"
+            "X-Site": "${SITE} $${raw}"
           },
           "quota_project": "payer",
           "rate": "30000/min",
@@ -300,7 +300,7 @@ fn every_key_comes_to_what_it_means() {
           },
           "proxy": "http://proxy.example:3128/",
           "headers": {
-            "X-Site": "north: {1} ${raw}"
+            "X-Site": "${SITE} $${raw}"
           },
           "quota_project": "payer",
           "rate": "500/s",
@@ -347,7 +347,7 @@ fn every_key_comes_to_what_it_means() {
           },
           "proxy": "http://proxy.example:3128/",
           "headers": {
-            "X-Site": "north: {1} ${raw}"
+            "X-Site": "${SITE} $${raw}"
           },
           "quota_project": "payer",
           "rate": "500/s",
@@ -412,6 +412,7 @@ fn every_key_comes_to_what_it_means() {
           "transactions": "split",
           "duplicates": "first",
           "versioned": "strip",
+          "settle": null,
           "known": [
             "tests/data/valid/earlier"
           ]
@@ -470,6 +471,7 @@ fn every_key_comes_to_what_it_means() {
           "transactions": "split",
           "duplicates": "first",
           "versioned": "strip",
+          "settle": null,
           "known": [
             "tests/data/valid/earlier"
           ]
@@ -511,6 +513,7 @@ fn every_key_comes_to_what_it_means() {
           "transactions": "keep",
           "duplicates": "last",
           "versioned": "keep",
+          "settle": "tag",
           "known": [
             "tests/data/valid/earlier/ids.ndjson",
             "tests/data/valid/earlier"

@@ -1096,7 +1096,7 @@ fn secret_headers() {
 
     warning: the value of `X-Token` is kept in plans and runs as it is
     --> rules/secret-headers.yaml:5:74
-     = hint: if it is a secret, use `auth` instead
+     = hint: if it is a secret, put it into a variable and write `${NAME}`, or use `auth`
     "#);
 }
 

@@ -7,6 +7,6 @@
 mod fault;
 mod google;
 mod placed;
-mod server;
+pub(crate) mod server;
 mod setup;
 mod tls;

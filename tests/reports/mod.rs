@@ -668,7 +668,7 @@ async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
           ca: /etc/clinic/ca.pem
         proxy: http://proxy.example:3128/
         headers:
-          x-purpose: costs $${nothing} ${PURPOSE:-or more}
+          x-purpose: costs $${nothing}
         quota_project: billing
         rate: 500/s
         bytes_rate: 1500 kB/s
@@ -819,7 +819,9 @@ async fn a_plan_that_counts_otherwise_is_an_error() {
 async fn a_journal_of_another_plan_is_an_error() {
     let made = make().await;
     let mut journal = read(&made.run, "journal.ndjson");
-    journal.push_str("{\"intend\":[9007199254740991]}\n");
+    journal.push_str(
+        "{\"intend\":{\"at\":\"2026-11-23T07:00:00Z\",\"records\":[9007199254740991]}}\n",
+    );
     fs_err::write(made.run.journal(), journal).unwrap();
     let error = report::of(&made.run).unwrap_err().to_string();
     assert!(

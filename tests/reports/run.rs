@@ -108,10 +108,7 @@ pub(super) fn targets() -> [TargetSettings; 2] {
     };
     full.tls.ca = Some(PathBuf::from("/etc/clinic/ca.pem"));
     full.proxy = Some("http://proxy.example:3128/".parse().unwrap());
-    full.headers = BTreeMap::from([(
-        "x-purpose".to_owned(),
-        "costs $${nothing} ${PURPOSE:-or more}".to_owned(),
-    )]);
+    full.headers = BTreeMap::from([("x-purpose".to_owned(), "costs $${nothing}".to_owned())]);
     full.quota_project = Some("billing".to_owned());
     full.rate = Some("500/s".parse().unwrap());
     full.bytes_rate = Some(stoker::unit::parse_bytes_rate("1500 kB/s").unwrap());
@@ -137,6 +134,7 @@ pub(super) fn loads() -> [LoadSettings; 2] {
         transactions: stoker::manifest::Transactions::default(),
         duplicates: stoker::manifest::Duplicates::default(),
         versioned: stoker::manifest::Versioned::default(),
+        settle: None,
         known: Vec::new(),
     };
     let mut people = load("people all", "clinic");
@@ -161,6 +159,7 @@ fn step(number: u64, load: u32, position: Position, kind: &str, action: Action) 
         id: (kind == "Patient").then(|| format!("p{number}")),
         full_url: None,
         links: Vec::new(),
+        hash: 0,
         action,
     }
 }
@@ -289,6 +288,7 @@ fn write_plan(run: &RunDirectory, steps: Vec<(Option<Group>, Step)>, counted: u6
         fingerprint: Fingerprint {
             size: 1,
             modified: 1_795_000_000_000_000_000,
+            inode: 1,
             sha256: "00".to_owned(),
         },
     };
@@ -313,6 +313,8 @@ fn settled(record: u64, outcome: Outcome, status: u16) -> Settlement {
             code: None,
             expression: Vec::new(),
             note: None,
+            since: None,
+            tag: None,
         },
         said: None,
     }
@@ -355,9 +357,9 @@ pub(super) async fn make() -> Made {
     journal.tally(tally(1_500)).await.unwrap();
     drop(journal);
 
-    let whole = stoker::journal::read(&run.journal()).unwrap().whole;
+    let history = stoker::journal::read(&run.journal()).unwrap();
     let second = session(2, "2026-11-23T08:00:00Z");
-    let journal = Journal::open(&run, Sync::None, second, Some(whole)).unwrap();
+    let journal = Journal::open(&run, Sync::None, second, Some(&history)).unwrap();
     let diagnostics = format!(
         "{{\n  \"resourceType\": \"OperationOutcome\",\n  \"issue\": [{{\"diagnostics\": \"{PATIENT} has no birth date\"}}]\n}}"
     );

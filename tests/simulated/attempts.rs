@@ -1,13 +1,15 @@
 //! When the gate tries again, when it gives up, and what it then says.
 
 use std::{
+    collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
+use rand::{RngExt, rngs::SmallRng};
 use stoker::{
     auth::{self, Credentials},
     gate::{ByteBudget, Conclusion, FaultKind, Moment, Safety, StopReason, Verdict},
@@ -208,8 +210,29 @@ async fn an_expired_token_is_renewed_and_a_refused_one_ends_the_run() {
         matches!(end.verdict, Verdict::Stop(StopReason::Credentials { .. })),
         "{end:?}"
     );
-    assert_eq!(end.attempts, 2);
+    assert_eq!(end.attempts, 4);
     assert_eq!(store.effects(0), 0);
+}
+
+/// Tokens that expire one after the other have each been good for somebody.
+#[tokio::test(start_paused = true)]
+async fn tokens_that_expire_soon_are_renewed_for_ever() {
+    let expired = Mutex::new(BTreeSet::new());
+    let store = Store::new(0, move |random: &mut SmallRng, seen| {
+        let token = seen.authorization.clone().unwrap();
+        let mut expired = expired.lock().unwrap();
+        if random.random_bool(0.02) {
+            expired.insert(token.clone());
+        }
+        Reply::status(if expired.contains(&token) { 401 } else { 201 })
+    });
+    let tokens = Arc::new(Tokens {
+        number: AtomicU32::new(0),
+        renewals: u32::MAX,
+    });
+    let gate = gate_with(&store, tokens, &settings());
+    let ended = carry_all(&gate, &budget(), 2000, 10, |_| {}).await;
+    assert!(ended.iter().all(|(_, end)| end.verdict == Verdict::Done));
 }
 
 /// Another host gets none of what was made for this one.

@@ -24,6 +24,10 @@ pub(super) struct Manners {
     pub(super) names: bool,
     /// How many of a hundred requests meet trouble that has no effect.
     pub(super) trouble: u32,
+    /// How many of a hundred answers are lost, after the request has had its effect.
+    pub(super) lost: u32,
+    /// It executes transactions.
+    pub(super) transactions: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +75,19 @@ enum Refused {
 }
 
 impl Held {
+    fn tagged(&self, query: &str) -> Vec<Value> {
+        let Some((_, code)) = query
+            .split('&')
+            .find(|part| part.starts_with("_tag="))
+            .and_then(|part| part.split_once("%7C"))
+        else {
+            return Vec::new();
+        };
+        let has_tag = |resource: &&Value| resource["meta"]["tag"][0]["code"] == code;
+        let found = self.resources.values().filter(has_tag);
+        found.map(|found| json!({"resource": found})).collect()
+    }
+
     /// An id: a UUID, or another form, so that both are seen.
     fn new_id(&mut self) -> String {
         self.next += 1;
@@ -87,6 +104,7 @@ impl Held {
         }
         let name = format!("{}/{id}", resource["resourceType"].as_str().unwrap());
         resource["id"] = json!(id);
+        resource["meta"]["lastUpdated"] = json!(jiff::Timestamp::now().to_string());
         *self.accepted.entry(marker(&resource)).or_default() += 1;
         self.resources.insert(name, resource);
         Ok(())
@@ -227,11 +245,13 @@ impl FhirStore {
             .trim_start_matches("/fhir")
             .trim_start_matches('/');
         if *request.method() == Method::GET {
-            // Of nothing that is searched for there is anything.
-            return Ok(answer(
-                200,
-                &json!({"resourceType": "Bundle", "type": "searchset", "total": 0}),
-            ));
+            if let Some(resource) = held.resources.get(path) {
+                return Ok(answer(200, resource));
+            }
+            // What is searched for is there only if it is a tag.
+            let found: Vec<Value> = held.tagged(request.uri().query().unwrap_or_default());
+            let set = json!({"resourceType": "Bundle", "type": "searchset", "total": found.len(), "entry": found});
+            return Ok(answer(200, &set));
         }
         let body: Value = serde_json::from_slice(request.body()).unwrap();
         if !path.is_empty() {
@@ -250,7 +270,9 @@ impl FhirStore {
             );
         }
         let entries = body["entry"].as_array().unwrap();
-        let done = if body["type"] == "transaction" {
+        let done = if body["type"] == "transaction" && !self.manners.transactions {
+            return Ok(answer(400, &json!({})));
+        } else if body["type"] == "transaction" {
             match held.all(entries, &self.manners) {
                 Err((at, refused)) => {
                     let at = self.manners.names.then_some(at);
@@ -297,7 +319,15 @@ impl Transport for FhirStore {
         Box::pin(async move {
             let wait = self.state.lock().unwrap().random.random_range(0..30);
             tokio::time::sleep(Duration::from_millis(wait)).await;
-            self.take(&request)
+            let answer = self.take(&request);
+            let lost = self.state.lock().unwrap().random.random_range(0..100) < self.manners.lost;
+            if lost && *request.method() != Method::GET {
+                return Err(Fault {
+                    kind: FaultKind::Interrupted,
+                    what: "lost".to_owned(),
+                });
+            }
+            answer
         })
     }
 }

@@ -1,7 +1,9 @@
 //! Whole layers in virtual time, against stores in memory, over many seeds.
 
 mod attempts;
+mod crash;
 mod fhir_store;
+mod gone;
 mod lookups;
 mod pacing;
 mod pipeline;

@@ -120,7 +120,7 @@ async fn a_target_that_is_down_is_probed_by_one_request_at_a_time() {
         });
         let (ended, state) = tokio::join!(all, watch);
         assert!(ended.iter().all(|(_, end)| end.verdict == Verdict::Done));
-        assert!(matches!(state.flow, Flow::Down(_)), "{state:?}");
+        assert!(matches!(state.flow, Flow::Down { .. }), "{state:?}");
         assert!(state.in_flight <= 1, "{state:?}");
         assert_eq!(gate.state().flow, Flow::Open);
         let seen = store.seen();

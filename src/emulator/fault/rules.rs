@@ -33,6 +33,8 @@ pub(in crate::emulator) struct Faults {
 #[derive(Debug, Default)]
 pub(super) struct Met {
     requests: AtomicU64,
+    /// How many of them were struck.
+    struck: AtomicU64,
     in_flight: Arc<AtomicU32>,
     admitted: Mutex<VecDeque<(Instant, u32)>>,
 }
@@ -84,10 +86,23 @@ impl Faults {
                     && number <= rule.when.until
                     && chance.random::<f64>() < rule.when.probability;
                 if strikes {
+                    met.struck.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(rule = rule.name, number, "a fault strikes");
                 }
                 strikes.then_some((&rule.fault, met, chance))
             })
+    }
+
+    /// Returns how many requests each rule has struck, in the order of the scenario; one without a name by its number.
+    pub(in crate::emulator) fn struck(&self) -> Vec<(String, u64)> {
+        let rules = self.rules.iter().enumerate();
+        rules
+            .map(|(index, (rule, met))| {
+                let name = rule.name.clone();
+                let name = name.unwrap_or_else(|| format!("rules[{index}]"));
+                (name, met.struck.load(Ordering::Relaxed))
+            })
+            .collect()
     }
 
     /// The n-th request that a rule meets has the same luck in every run, whatever the others do.

@@ -16,7 +16,7 @@ use schemars::{
 };
 use serde_json::{Value, json};
 
-use super::{BundleChoice, Duplicates, Missing, Sync, Transactions, Versioned};
+use super::{BundleChoice, Duplicates, Missing, Settle, Sync, Transactions, Versioned};
 use crate::fhir::types::RESOURCE_TYPES;
 
 /// Returns the key of a field: a field that is named like a word of Rust has a mark in front.
@@ -328,6 +328,9 @@ map! {
         /// The version in a reference to a record of the run: `strip` (the default) takes it off, since the store
         /// assigns versions anew; `keep` leaves it.
         versioned: Option<OrVariable<Versioned>>,
+        /// How to find out what became of a create whose answer was lost: `tag` adds a `meta.tag` that names run and record and
+        /// asks the store for it, `identifier` asks by `identity` (the default where that is set), `none` reports it as `unknown`.
+        settle: Option<OrVariable<Settle>>,
         /// Earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
         known: Option<OneOrMore<NonEmpty>>,
@@ -356,6 +359,9 @@ map! {
         /// The version in a reference to a record of the run: `strip` (the default) takes it off, since the store
         /// assigns versions anew; `keep` leaves it.
         versioned: Option<OrVariable<Versioned>>,
+        /// How to find out what became of a create whose answer was lost: `tag` adds a `meta.tag` that names run and record and
+        /// asks the store for it, `identifier` asks by `identity` (the default where that is set), `none` reports it as `unknown`.
+        settle: Option<OrVariable<Settle>>,
         /// Earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
         known: Option<OneOrMore<NonEmpty>>,

@@ -1,8 +1,8 @@
-//! Which records cannot go, and why: broken barriers, cycles that no transaction can hold, and all that need such.
+//! Which records cannot go, and why: broken barriers, cycles that nothing opens, and all that need such.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Arrangement, ENVELOPE, Fate, NAMED};
+use super::{Arrangement, Fate, NAMED};
 use crate::{
     diagnostic::Diagnostic,
     plan::{
@@ -95,50 +95,17 @@ impl Arrangement<'_> {
         cycles
     }
 
-    /// Why a cycle cannot travel as one transaction.
-    pub(super) fn obstacle(&self, members: &[Node]) -> Option<Reason> {
-        let (target, facts) = self.facts(*members.first()?)?;
-        let bytes: u64 = members
-            .iter()
-            .map(|&node| self.bytes(node) + ENVELOPE)
-            .sum();
-        let most = facts.limits.transaction_entries.unwrap_or(u32::MAX);
-        let most = target
-            .settings
-            .rate
-            .map_or(most, |rate| most.min(rate.amount.get() - 1));
-        let room = facts.limits.bundle_bytes.unwrap_or(u64::MAX);
-        let count = members.len();
-        let message = if facts.transaction == Some(false) {
-            format!(
-                "it refers to itself through {count} records, and the target executes no transactions"
-            )
-        } else if count as u64 > u64::from(most) || bytes > room {
-            format!(
-                "it refers to itself through {count} records of {bytes} bytes, and the target takes {most} and {room} in a transaction"
-            )
-        } else {
-            return None;
-        };
-        Some(Reason {
-            code: "cycle".to_owned(),
-            message,
-            path: None,
-        })
-    }
-
     /// Finds the records that cannot be loaded because of their references, and those that need them.
     pub(super) fn judge(
         &mut self,
         order: &Order,
         cycles: &BTreeMap<u32, Vec<Node>>,
+        refused: &BTreeMap<u32, Reason>,
         fates: &mut HashMap<Node, Fate>,
     ) {
-        for members in cycles.values() {
-            if let Some(reason) = self.obstacle(members) {
-                for &node in members {
-                    fates.insert(node, Fate::Unsupported(Box::new(reason.clone())));
-                }
+        for (component, reason) in refused {
+            for &node in cycles.get(component).into_iter().flatten() {
+                fates.insert(node, Fate::Unsupported(Box::new(reason.clone())));
             }
         }
         for node in self.nodes().filter(|&node| self.live(node)) {

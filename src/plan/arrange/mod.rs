@@ -1,15 +1,19 @@
 //! Puts the records of a plan in order: what is needed before what needs it, what needs each other together.
 //!
-//! Pure but for the draft that it reads and the sink that it writes. `judge` finds what cannot go, `findings` what there is
+//! Pure but for the draft that it reads and the sink that it writes. `open` opens cycles that no transaction
+//! can hold, `judge` finds what cannot go, `findings` what there is
 //! to say, `sequence` the final order; whoever sends it holds to the links, not to the order.
 
 use std::collections::HashMap;
 
 use super::{
-    BundleType, Header, PlannedSource, Reason, References, Step, Summary, draft,
+    BundleType, Header, PlannedSource, Reason, References, Step, Summary,
+    batch::ENVELOPE,
+    draft,
     file::{self, Sink},
     graph::{Graph, NONE, Node},
     order::{Needs, Order, order},
+    plain::Plain,
 };
 use crate::{
     diagnostic::Diagnostic,
@@ -20,6 +24,7 @@ use crate::{
 
 mod findings;
 mod judge;
+mod open;
 mod sequence;
 
 /// Reads the bytes of a record again; none where they cannot be read twice.
@@ -30,6 +35,8 @@ pub(super) struct Arrangement<'a> {
     pub(super) header: &'a Header,
     pub(super) graph: Graph,
     pub(super) draft: draft::Steps,
+    /// Of each load that needs no graph, its steps.
+    pub(super) plain: Vec<Option<Plain>>,
     pub(super) sources: &'a [PlannedSource],
     pub(super) read: Read<'a>,
     pub(super) summary: &'a mut Summary,
@@ -56,9 +63,6 @@ struct Together {
 
 /// How many conflicts and broken barriers are named before the rest is counted.
 const NAMED: usize = 20;
-
-/// The bytes of an entry that Stoker makes, around its resource.
-const ENVELOPE: u64 = 256;
 
 impl Arrangement<'_> {
     /// Writes the plan's steps to the sink. Returns what stands in the way of a load.
@@ -115,8 +119,17 @@ impl Arrangement<'_> {
         let order = self.order();
         problems.extend(self.broken_barriers());
         let cycles = self.cycles(&order);
-        self.judge(&order, &cycles, &mut fates);
+        let refused = self.open_cycles(&cycles);
+        self.judge(&order, &cycles, &refused, &mut fates);
         self.count(&order, &cycles, &fates);
+        // What is left of the cycles travels as transactions; the records of the others have an order now.
+        let (order, cycles) = if self.graph.late.is_empty() {
+            (order, cycles)
+        } else {
+            let order = self.order();
+            let cycles = self.cycles(&order);
+            (order, cycles)
+        };
         let (sequence, groups) = self.sequence(&order, &cycles, &fates);
         self.emit(sink, &sequence, &groups, &fates)?;
         Ok(problems)
@@ -200,7 +213,7 @@ impl Arrangement<'_> {
         let needs = Needs::collect(graph.nodes.len(), |edge| {
             for node in self.nodes().filter(|&node| self.live(node)) {
                 let from = graph.unit(node);
-                for need in graph.needs(node).filter(|&need| self.live(need)) {
+                for need in graph.first_needs(node).filter(|&need| self.live(need)) {
                     let to = graph.unit(need);
                     if from != to || (node == need && self.closes(node)) {
                         edge(from, to);

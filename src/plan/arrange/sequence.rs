@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Arrangement, ENVELOPE, Fate, Together};
+use super::{Arrangement, Fate, Together};
 use crate::{
     event::LoadId,
     plan::{
-        Action, BundleType, Group, GroupId, Link, Other, To, batch, batching,
-        file::{self, Sink},
+        Action, BundleType, Group, GroupId, Link, Other, To, batch,
+        batch::ENVELOPE,
+        batching,
+        file::{self, Entry, Sink},
         graph::{Came, NONE, Node},
         order::Order,
     },
@@ -117,13 +119,8 @@ impl Arrangement<'_> {
 
     /// Returns how many entries and bytes a part of a transaction may have.
     pub(super) fn part(&self, node: Node) -> (usize, u64) {
-        let Some((target, facts)) = self.facts(node) else {
-            return (1, u64::MAX);
-        };
-        let entries = facts.limits.transaction_entries.unwrap_or(u32::MAX);
-        let entries = entries.min(batch::rate_entries(target));
-        let room = facts.limits.bundle_bytes.unwrap_or(u64::MAX);
-        (entries as usize, room.saturating_sub(ENVELOPE))
+        self.facts(node)
+            .map_or((1, u64::MAX), |(target, _)| batch::part(target))
     }
 
     /// Brings the totals up to what was arranged.
@@ -170,8 +167,24 @@ impl Arrangement<'_> {
             }
         }
         let mut alone: Vec<u64> = vec![0; self.summary.loads.len()];
-        for &node in sequence.iter().filter(|&&node| self.live(node)) {
-            if let Some(count) = alone.get_mut(load_of(node) as usize) {
+        for ((plain, load), alone) in self
+            .plain
+            .iter()
+            .zip(&mut self.summary.loads)
+            .zip(&mut alone)
+        {
+            *alone = plain.map_or(0, |plain| plain.total(load));
+        }
+        let nodes = &self.graph.nodes;
+        let is_live = |node: Node| nodes.get(node as usize).is_some_and(|kept| kept.live);
+        for &node in sequence.iter().filter(|&&node| is_live(node)) {
+            let load = load_of(node) as usize;
+            if self.graph.late.contains_key(&node)
+                && let Some(load) = self.summary.loads.get_mut(load)
+            {
+                load.two_steps += 1;
+                load.requests += 2;
+            } else if let Some(count) = alone.get_mut(load) {
                 *count += 1;
             }
         }
@@ -213,17 +226,13 @@ impl Arrangement<'_> {
         if sink.discards() {
             return Ok(());
         }
-        let mut number: Vec<u32> = vec![NONE; self.graph.nodes.len()];
-        for (step, &node) in (0_u32..).zip(sequence) {
-            if let Some(place) = number.get_mut(node as usize) {
-                *place = step;
-            }
-        }
+        let number = self.numbers(sequence, groups);
         let number = |node: Node| u64::from(number.get(node as usize).copied().unwrap_or(NONE));
-        let mut groups = (0_u32..).zip(groups).peekable();
+        let mut groups = groups.iter().peekable();
         // The steps of the current group, and whether the target resolves what is in it.
         let mut current = (0..0, false);
-        let mut begun = 0_usize;
+        let mut begun = 0_u32;
+        let mut next_group = 0;
         for (at, &node) in sequence.iter().enumerate() {
             let Some(&kept) = self.graph.nodes.get(node as usize) else {
                 continue;
@@ -232,18 +241,19 @@ impl Arrangement<'_> {
             let load = if current.0.contains(&at) {
                 None
             } else {
-                Some(kept.load as usize)
+                Some(u32::from(kept.load))
             };
             while let Some(load) = load
                 && begun <= load
             {
-                sink.load(LoadId(u32::try_from(begun).unwrap_or(u32::MAX)))?;
+                self.begin(sink, LoadId(begun), &mut next_group)?;
                 begun += 1;
             }
-            if let Some((id, group)) = groups.next_if(|(_, group)| group.start == at) {
+            if let Some(group) = groups.next_if(|group| group.start == at) {
                 current = (at..at + group.records as usize, group.whole);
+                next_group += 1;
                 sink.group(&Group {
-                    id: GroupId(id),
+                    id: GroupId(next_group - 1),
                     bundle: group.bundle,
                     records: group.records,
                     bytes: group.bytes,
@@ -254,7 +264,7 @@ impl Arrangement<'_> {
                 .draft
                 .at(kept.line)
                 .map_err(|e| file::Error::draft(&e))?;
-            step.number = at as u64;
+            step.number = number(node);
             step.load = LoadId(u32::from(kept.load));
             let other = |to: Node, this: &mut Self| Other {
                 step: number(to),
@@ -269,13 +279,15 @@ impl Arrangement<'_> {
                 Some(Fate::Blocked(by)) => step.action = Action::Blocked(other(*by, self)),
             }
             if kept.live {
-                let (together, whole) = (&current.0, current.1);
+                // Those of a group are numbered without a gap.
+                let shift = number(node).saturating_sub(at as u64);
+                let together = current.0.start as u64 + shift..current.0.end as u64 + shift;
+                let whole = current.1;
                 for edge in self.graph.edges(node) {
                     let to = match edge.came {
                         Came::Record { node: to, native } => {
                             let step = number(to);
-                            let inside = usize::try_from(step).is_ok_and(|s| together.contains(&s));
-                            if inside && native && whole {
+                            if together.contains(&step) && native && whole {
                                 continue;
                             }
                             To::Step(step)
@@ -287,15 +299,84 @@ impl Arrangement<'_> {
                     step.links.push(Link {
                         reference: edge.ordinal,
                         to,
+                        late: edge.late,
                     });
                 }
             }
             sink.step(&step)?;
         }
-        while begun < self.header.loads.len() {
-            sink.load(LoadId(u32::try_from(begun).unwrap_or(u32::MAX)))?;
-            begun += 1;
+        let loads = u32::try_from(self.header.loads.len()).unwrap_or(u32::MAX);
+        for load in begun..loads {
+            self.begin(sink, LoadId(load), &mut next_group)?;
         }
         Ok(())
+    }
+
+    /// Begins a load; where it needs no graph, its steps go as they were found.
+    fn begin(
+        &mut self,
+        sink: &mut dyn Sink,
+        load: LoadId,
+        next_group: &mut u32,
+    ) -> Result<(), file::Error> {
+        sink.load(load)?;
+        let Some(Some(plain)) = self.plain.get(load.0 as usize).copied() else {
+            return Ok(());
+        };
+        let mut number = self.before(load);
+        let mut offset = plain.start;
+        while offset < plain.end {
+            let (entry, next) = self
+                .draft
+                .entry(offset)
+                .map_err(|e| file::Error::draft(&e))?;
+            offset = next;
+            match entry {
+                Entry::Group(group) => {
+                    *next_group += 1;
+                    let id = GroupId(*next_group - 1);
+                    sink.group(&Group { id, ..group })?;
+                }
+                Entry::Step(mut step) => {
+                    step.number = number;
+                    step.load = load;
+                    number += 1;
+                    sink.step(&step)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how many steps of loads without a graph come before a load.
+    fn before(&self, load: LoadId) -> u64 {
+        let before = self.plain.iter().take(load.0 as usize);
+        before.flatten().map(|plain| plain.steps).sum()
+    }
+
+    /// Returns the number of each record of the graph in the plan.
+    fn numbers(&self, sequence: &[Node], groups: &[Together]) -> Vec<u32> {
+        let before: Vec<u64> = (0..)
+            .zip(&self.header.loads)
+            .map(|(load, _)| self.before(LoadId(load)))
+            .collect();
+        let mut numbers = vec![NONE; self.graph.nodes.len()];
+        let mut groups = groups.iter().peekable();
+        let (mut shift, mut until) = (0, 0);
+        for (at, &node) in sequence.iter().enumerate() {
+            // A group that spans loads belongs to that of its first record.
+            if at >= until {
+                let load = self.graph.nodes.get(node as usize);
+                let load = load.map_or(0, |kept| usize::from(kept.load));
+                shift = before.get(load).copied().unwrap_or_default();
+            }
+            if let Some(group) = groups.next_if(|group| group.start == at) {
+                until = at + group.records as usize;
+            }
+            if let Some(place) = numbers.get_mut(node as usize) {
+                *place = u32::try_from(at as u64 + shift).unwrap_or(NONE);
+            }
+        }
+        numbers
     }
 }

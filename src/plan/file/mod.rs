@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"header":{…}}
-//! {"step":[source,index,line,entry,start,length,body start,body length,type,id,fullUrl,action,links,known links]}
+//! {"step":[source,index,line,entry,start,length,body start,body length,type,id,fullUrl,action,links,known links,late,[hash]]}
 //! {"group":{"id":0,"bundle":"transaction","records":146,"bytes":338112}}
 //! {"source":{…}}
 //! {"end":{"summary":{…},"loads":[[start,end,first step],…],"sources":[start,end]}}
@@ -136,6 +136,10 @@ struct StepLine<'a>(
     Vec<u64>,
     /// Links to resources that are there already; those to be searched for have no name.
     Vec<(u32, String)>,
+    /// The references, of those to steps, that come with a second request.
+    Vec<u32>,
+    /// The two halves of the hash.
+    (u64, u64),
 );
 
 #[derive(Serialize)]
@@ -495,6 +499,11 @@ pub(super) fn read_step(line: &[u8]) -> std::io::Result<Step> {
     Ok(line.owned(LoadId(0), 0))
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+fn halves(hash: u128) -> (u64, u64) {
+    ((hash >> 64) as u64, hash as u64)
+}
+
 impl<'a> StepLine<'a> {
     fn of(step: &'a Step) -> Self {
         let Position {
@@ -504,8 +513,9 @@ impl<'a> StepLine<'a> {
             entry,
             span,
         } = step.position;
-        let (mut links, mut known) = (Vec::new(), Vec::new());
+        let (mut links, mut known, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for link in &step.links {
+            late.extend(link.late.then_some(link.reference));
             match &link.to {
                 To::Step(to) => links.extend([u64::from(link.reference), *to]),
                 To::Resource(to) => known.push((link.reference, to.clone())),
@@ -527,6 +537,8 @@ impl<'a> StepLine<'a> {
             Cow::Borrowed(&step.action),
             links,
             known,
+            late,
+            halves(step.hash),
         )
     }
 
@@ -546,11 +558,15 @@ impl<'a> StepLine<'a> {
             action,
             links,
             known,
+            late,
+            (high, low),
         ) = self;
         let to_steps = links.chunks_exact(2).filter_map(|pair| {
+            let reference = u32::try_from(*pair.first()?).ok()?;
             Some(Link {
-                reference: u32::try_from(*pair.first()?).ok()?,
+                reference,
                 to: To::Step(*pair.last()?),
+                late: late.contains(&reference),
             })
         });
         let to_resources = known.into_iter().map(|(reference, to)| Link {
@@ -560,6 +576,7 @@ impl<'a> StepLine<'a> {
             } else {
                 To::Resource(to)
             },
+            late: false,
         });
         Step {
             number,
@@ -580,6 +597,7 @@ impl<'a> StepLine<'a> {
             full_url: full_url.map(Cow::into_owned),
             action: action.into_owned(),
             links: to_steps.chain(to_resources).collect(),
+            hash: u128::from(high) << 64 | u128::from(low),
         }
     }
 }

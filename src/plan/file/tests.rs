@@ -61,6 +61,7 @@ fn header() -> Header {
         bundle: BundleSettings::default(),
         transactions: Transactions::default(),
         duplicates: Duplicates::default(),
+        settle: None,
         versioned: Versioned::default(),
         known: Vec::new(),
     };
@@ -109,6 +110,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
         full_url: number
             .is_multiple_of(3)
             .then(|| format!("urn:uuid:{number}\"")),
+        hash: 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210 + u128::from(number),
         links: (0..number % 4)
             .map(|reference| Link {
                 reference: u32::try_from(reference).unwrap(),
@@ -117,6 +119,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
                     1 => To::Resource("Patient/\"p".to_owned()),
                     _ => To::Search,
                 },
+                late: reference == 0 && number.is_multiple_of(3),
             })
             .collect(),
         action,
@@ -164,6 +167,7 @@ fn sources() -> Vec<PlannedSource> {
             fingerprint: Fingerprint {
                 size: u64::MAX,
                 modified: -1,
+                inode: 1,
                 sha256: "ab".repeat(32),
             },
         })
@@ -243,13 +247,14 @@ fn another_version_says_what_to_do() {
     let path = folder.path().join("plan.ndjson");
     write(&path);
     let text = fs_err::read_to_string(&path).unwrap();
-    let later = text.replacen("\"version\":2,", "\"version\":3,", 1);
+    let next = VERSION + 1;
+    let version = |number| format!("\"version\":{number},");
+    let later = text.replacen(&version(VERSION), &version(next), 1);
     fs_err::write(&path, later).unwrap();
     let error = Saved::open(&path).unwrap_err().to_string();
-    assert!(
-        error.contains("it has version 3, and this Stoker reads version 2; plan again"),
-        "{error}"
-    );
+    let expected =
+        format!("it has version {next}, and this Stoker reads version {VERSION}; plan again");
+    assert!(error.contains(&expected), "{error}");
 }
 
 #[test]

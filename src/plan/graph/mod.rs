@@ -74,6 +74,8 @@ pub(super) struct Edge {
     pub(super) came: Came,
     /// It names a version.
     pub(super) versioned: bool,
+    /// Its record is created without it, and then updated.
+    pub(super) late: bool,
 }
 
 /// The same identity at two places.
@@ -154,6 +156,8 @@ pub(super) struct Graph {
     pub(super) groups: Vec<SourceGroup>,
     known: HashMap<u64, u32>,
     known_names: Vec<Box<str>>,
+    /// Of each record that travels in two steps: the references that come with the second.
+    pub(super) late: HashMap<Node, Vec<u32>>,
 }
 
 impl Graph {
@@ -184,6 +188,7 @@ impl Graph {
             groups: Vec::new(),
             known: HashMap::new(),
             known_names: Vec::new(),
+            late: HashMap::new(),
         }
     }
 
@@ -212,6 +217,12 @@ impl Graph {
         self.known_names
             .get(known as usize)
             .map_or("", AsRef::as_ref)
+    }
+
+    /// Tells whether nothing has to be known of the records of a load: no step of the graph is made of them.
+    pub(super) fn is_needless(&self, load: LoadId) -> bool {
+        let look = self.looks.get(load.0 as usize);
+        look.is_some_and(|look| !look.identities)
     }
 
     /// Takes something that is no record.
@@ -261,9 +272,6 @@ impl Graph {
         let Some(&look) = self.looks.get(load.0 as usize) else {
             return self.blank(load);
         };
-        if !look.identities {
-            return self.blank(load);
-        }
         let content = self.keys.content(found.bytes);
         let node = self.push(load, content);
         let full_url = found
@@ -372,16 +380,18 @@ impl Graph {
             .map_or(self.wanted.len(), |next| next.references as usize);
         let wanted = self.wanted.get(start..end).unwrap_or_default();
         let marks = self.marks.get(start..end).unwrap_or_default();
+        let late = self.late.get(&node).map_or(&[][..], Vec::as_slice);
         let is_edge = |(_, mark): &(&u64, &u32)| **mark & STATE != STATE_NOTHING;
         wanted
             .iter()
             .zip(marks)
             .filter(is_edge)
-            .map(|(&wanted, &mark)| {
+            .map(move |(&wanted, &mark)| {
                 let number = u32::try_from(wanted).unwrap_or(NONE);
                 Edge {
                     ordinal: mark & ORDINALS,
                     versioned: mark & VERSIONED != 0,
+                    late: late.contains(&(mark & ORDINALS)),
                     came: match mark & STATE {
                         STATE_NODE => Came::Record {
                             node: number,
@@ -402,6 +412,14 @@ impl Graph {
     pub(super) fn needs(&self, node: Node) -> impl Iterator<Item = Node> {
         self.edges(node).filter_map(|edge| match edge.came {
             Came::Record { node, .. } => Some(node),
+            _ => None,
+        })
+    }
+
+    /// Returns the records that a record needs to be there before it is sent at all.
+    pub(super) fn first_needs(&self, node: Node) -> impl Iterator<Item = Node> {
+        self.edges(node).filter_map(|edge| match edge.came {
+            Came::Record { node, .. } if !edge.late => Some(node),
             _ => None,
         })
     }

@@ -8,12 +8,14 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use serde::Serialize;
 use serde_yaml::Value;
 
-use super::super::{Error, text};
+use super::{
+    super::{Error, text},
+    Again,
+};
 use crate::{
-    event::LoadId,
     manifest::{
-        Auth, BundleChoice, Concurrency, Duplicates, LoadSettings, Missing, SecretPlace, Store,
-        TargetSettings, Transactions, Versioned,
+        Auth, BundleChoice, Concurrency, Duplicates, LoadSettings, Missing, SecretPlace, Settle,
+        Store, TargetSettings, Transactions, Versioned,
     },
     plan::Header,
     record::Interaction,
@@ -126,6 +128,8 @@ struct Load {
     duplicates: Duplicates,
     #[serde(skip_serializing_if = "is_default")]
     versioned: Versioned,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settle: Option<Settle>,
     /// This run first: what it loaded is what the mended records refer to.
     known: Vec<String>,
 }
@@ -152,16 +156,15 @@ impl Skeleton {
     }
 
     /// Renders the manifest for the loads that have rejected records, each with the globs of its files.
-    pub(super) fn render(
-        &self,
-        loads: &[(LoadId, Vec<String>)],
-        path: &Path,
-    ) -> Result<String, Error> {
+    pub(super) fn render(&self, loads: &[Again], path: &Path) -> Result<String, Error> {
         let chosen: Vec<_> = loads
             .iter()
-            .filter_map(|(id, files)| Some((self.header.loads.get(id.0 as usize)?, files)))
+            .filter_map(|again| Some((self.header.loads.get(again.load.0 as usize)?, again)))
             .collect();
-        let is_chosen = |name: &String| chosen.iter().any(|(load, _)| load.name == *name);
+        let is_chosen = |name: &String| {
+            let mut chosen = chosen.iter();
+            chosen.any(|(load, again)| load.name == *name && !again.standing)
+        };
         let targets = self.header.targets.iter().map(|target| &target.settings);
         let manifest = Manifest {
             version: 1,
@@ -173,10 +176,14 @@ impl Skeleton {
                 .collect(),
             loads: chosen
                 .iter()
-                .map(|(settings, files)| {
+                .map(|(settings, again)| {
                     let mut load = load(settings);
                     load.after.retain(is_chosen);
-                    load.files.extend(files.iter().cloned());
+                    load.files.extend(again.files.iter().cloned());
+                    if again.standing {
+                        load.name.push_str("-standing");
+                        load.interaction = Some(Interaction::Update);
+                    }
                     load
                 })
                 .collect(),
@@ -332,6 +339,7 @@ fn load(settings: &LoadSettings) -> Load {
         transactions: settings.transactions,
         duplicates: settings.duplicates,
         versioned: settings.versioned,
+        settle: settings.settle,
         known: std::iter::once("..".to_owned())
             .chain(settings.known.iter().map(|path| shown(path)))
             .collect(),
@@ -430,6 +438,7 @@ mod tests {
         event::LoadId,
         manifest::{self, LoadSettings},
         plan::{Header, VERSION},
+        report::rejected::Again,
     };
 
     /// Reads a manifest that stands in `folder`.
@@ -460,7 +469,14 @@ mod tests {
         };
         let files = vec!["people.ndjson".to_owned()];
         Skeleton::of(&header)
-            .render(&[(LoadId(0), files)], path)
+            .render(
+                &[Again {
+                    load: LoadId(0),
+                    files,
+                    standing: false,
+                }],
+                path,
+            )
             .unwrap()
     }
 

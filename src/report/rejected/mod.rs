@@ -3,6 +3,8 @@
 //! For a load `people`:
 //!
 //! - `people.ndjson`: the rejected records that travelled alone, one a line;
+//! - `people.standing.ndjson`: those that were created without the references that close a cycle and could not be
+//!   updated with them, under the ids that the store gave them;
 //! - `people.entries.json` (`people.entries-2.json` …): a batch Bundle of the rejected entries that were sent as
 //!   their own `request` said;
 //! - `people.transaction-7.json`: a rejected transaction, whole, as group 7 of the plan;
@@ -17,6 +19,10 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Bodies, Error, Written, records::PositionLine, staged::Staged, walk::Record};
 use crate::{
     event::LoadId,
+    fhir::{
+        Scanner,
+        splice::{renamed, splice},
+    },
     journal::{RunDirectory, private_directory},
     plan::{Action, BundleType, Group, file::Saved},
     record::{Interaction, Outcome, Position},
@@ -44,16 +50,27 @@ pub(super) struct Rejected<'a> {
     answers: Option<Answers>,
     load: Option<(LoadId, Files)>,
     /// Per load that has rejected records: the globs of its files.
-    loads: Vec<(LoadId, Vec<String>)>,
+    loads: Vec<Again>,
     group: Option<Travelling>,
     written: Written,
     manifest: manifest::Skeleton,
+}
+
+/// What is loaded again of a load.
+#[derive(Debug)]
+struct Again {
+    load: LoadId,
+    files: Vec<String>,
+    /// The store holds them already, and they are updated.
+    standing: bool,
 }
 
 /// The files of one load.
 #[derive(Debug, Default)]
 struct Files {
     records: Option<Staged>,
+    standing: Option<Staged>,
+    standing_lines: u64,
     /// Whether all of its records could be read.
     whole: bool,
     lines: u64,
@@ -104,11 +121,46 @@ impl<'a> Rejected<'a> {
             {
                 self.transaction(record, group)?
             }
+            _ if rejected && record.id.is_some() => self.standing(record)?,
             _ if rejected && keeps_request(plan, record) => self.entry(plan, record)?,
             _ if rejected => self.single(record)?,
             _ => (None, None),
         };
         self.answer(plan, record, place, unreadable)
+    }
+
+    /// Writes a record that stands in the store and is not whole, under the id that it has there.
+    fn standing(&mut self, record: &Record) -> Result<Placed, Error> {
+        let step = &record.step;
+        let id = record.id.as_deref().unwrap_or_default();
+        let body = (self.bodies)(step.position.source, step.body).and_then(|body| {
+            let mut scanner = Scanner::new();
+            let found = scanner.scan(&body).map_err(|error| error.to_string())?;
+            let edits: Vec<_> = renamed(found, &body, id).into_iter().collect();
+            splice(&body, &edits).map_err(|error| error.to_string())
+        });
+        let name = self.name(".standing.ndjson");
+        let path = self.path(&name)?;
+        let Some((_, files)) = &mut self.load else {
+            return Ok((None, None));
+        };
+        match body {
+            Ok(mut body) => {
+                let file = match &mut files.standing {
+                    Some(file) => file,
+                    None => files.standing.insert(Staged::create(&path)?),
+                };
+                one_line(&mut body);
+                file.write(&body)?;
+                file.write(b"\n")?;
+                files.standing_lines += 1;
+                Ok((Some(format!("{name}:{}", files.standing_lines)), None))
+            }
+            Err(why) => {
+                files.whole = false;
+                Ok((None, Some(self.unreadable(why))))
+            }
+        }
     }
 
     /// Writes a record that travelled alone.
@@ -334,7 +386,19 @@ impl<'a> Rejected<'a> {
             file.finish()?;
         }
         if !globs.is_empty() {
-            self.loads.push((load, globs));
+            self.loads.push(Again {
+                load,
+                files: globs,
+                standing: false,
+            });
+        }
+        if let Some(file) = files.standing {
+            keep_or_finish(file, files.whole)?;
+            self.loads.push(Again {
+                load,
+                files: vec![format!("{stem}.standing.ndjson")],
+                standing: true,
+            });
         }
         Ok(())
     }

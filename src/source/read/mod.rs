@@ -107,7 +107,7 @@ fn from_file(
             if stamp(&opened)? != before || stored.count != before.0 {
                 return Err(Kind::Changed);
             }
-            Some(stored.fingerprint(before.1))
+            Some(stored.fingerprint(before.1, before.2))
         }
         Err(Stop::Visitor) => None,
         Err(Stop::Failed(kind)) => return Err(kind),
@@ -136,7 +136,7 @@ fn from_stream(
     let fingerprint = match from_spool(form, &spooled, bytes, filled, sink) {
         Ok(()) => {
             io::copy(&mut stored, &mut io::sink())?;
-            Some(stored.fingerprint(0))
+            Some(stored.fingerprint(0, 0))
         }
         Err(Stop::Visitor) => None,
         Err(Stop::Failed(kind)) => return Err(kind),
@@ -402,14 +402,27 @@ fn shorten<'v, 'a: 'v>(visit: &'v mut Visit<'a>) -> &'v mut Visit<'v> {
     visit
 }
 
-/// Size and time of the last change.
-fn stamp(file: &fs_err::File) -> io::Result<(u64, i128)> {
-    let metadata = file.metadata()?;
+/// Returns size, time of the last change, and inode of a file, without reading it.
+///
+/// # Errors
+///
+/// When it is not there.
+pub fn look(path: &Path) -> io::Result<(u64, i128, u64)> {
+    of_metadata(&fs_err::metadata(path)?)
+}
+
+/// Size, time of the last change, and inode.
+fn stamp(file: &fs_err::File) -> io::Result<(u64, i128, u64)> {
+    of_metadata(&file.metadata()?)
+}
+
+fn of_metadata(metadata: &std::fs::Metadata) -> io::Result<(u64, i128, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
     let modified = match metadata.modified()?.duration_since(UNIX_EPOCH) {
         Ok(after) => i128::try_from(after.as_nanos()).unwrap_or(i128::MAX),
         Err(before) => -i128::try_from(before.duration().as_nanos()).unwrap_or(i128::MAX),
     };
-    Ok((metadata.len(), modified))
+    Ok((metadata.len(), modified, metadata.ino()))
 }
 
 /// Hashes and counts what is read through it.
@@ -428,7 +441,7 @@ impl<R> Tap<R> {
         }
     }
 
-    fn fingerprint(self, modified: i128) -> Fingerprint {
+    fn fingerprint(self, modified: i128, inode: u64) -> Fingerprint {
         use std::fmt::Write as _;
         let mut sha256 = String::with_capacity(64);
         for byte in self.hash.finalize() {
@@ -438,6 +451,7 @@ impl<R> Tap<R> {
         Fingerprint {
             size: self.count,
             modified,
+            inode,
             sha256,
         }
     }

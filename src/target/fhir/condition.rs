@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::manifest::Identity;
+use crate::{fhir::Scanner, manifest::Identity};
 
 /// Returns the criteria `identifier=system|value` that identify a record, encoded for a query.
 ///
@@ -24,6 +24,27 @@ pub fn criteria<'a>(
         encode(value, &mut criteria);
         Some(criteria)
     })
+}
+
+/// Returns the criteria that identify a resource, from its own bytes: they never stand in a plan (design §10).
+pub fn criteria_of(identity: &Identity, kind: &str, resource: &[u8]) -> Option<String> {
+    let mut scanner = Scanner::new();
+    let found = scanner.scan(resource).ok()?;
+    let identifiers = found.identifiers_of(resource);
+    let identifiers = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
+    criteria(identity, kind, &identifiers)
+}
+
+/// The system of the tags by which Stoker knows its own resources again.
+pub const TAG_SYSTEM: &str = "urn:x-stoker:record";
+
+/// Returns the query that finds what has a tag, encoded (<https://hl7.org/fhir/R4/search.html#tag>).
+pub fn tag_query(system: &str, code: &str) -> String {
+    let mut query = "_tag=".to_owned();
+    encode(system, &mut query);
+    query.push('|');
+    encode(code, &mut query);
+    query
 }
 
 /// Encodes what cannot stand in a URL, and leaves the rest of a query as it was written: escapes, separators.

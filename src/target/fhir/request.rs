@@ -65,6 +65,8 @@ impl Requests {
         let mut request = self.request(Method::GET, &path, Bytes::new());
         let headers = request.headers_mut();
         headers.insert("prefer", HeaderValue::from_static("handling=strict"));
+        // HAPI answers the same search for a minute with what it found first.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         request
     }
 

@@ -75,6 +75,14 @@ struct Resource {
 struct Meta {
     #[serde(rename = "versionId")]
     version_id: Option<String>,
+    #[serde(rename = "lastUpdated")]
+    last_updated: Option<String>,
+}
+
+/// Reads when a resource was last written, by the clock of its store.
+pub fn last_updated(body: &[u8]) -> Option<jiff::Timestamp> {
+    let resource: Resource = serde_json::from_slice(body).ok()?;
+    resource.meta?.last_updated?.parse().ok()
 }
 
 /// Reads `[base]/[type]/[id]/_history/[version]`, with or without base and version.

@@ -1,0 +1,317 @@
+//! Carries a run to its end, whether it is new or goes on: the sources, the journal, the sending, the report.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Context, Error, Exit,
+    connect::Connection,
+    load,
+    past::{Consulted, remember},
+    printer::Printer,
+    report::exit_of,
+};
+use crate::{
+    gate::ByteBudget,
+    journal::{Journal, Ledger, RunDirectory, format},
+    plan::{self, PlannedSource, file::Saved},
+    progress, report,
+    send::{self, Counts, Earlier, Ended, Setup, Stop},
+    source::{Bodies, Spool},
+};
+
+/// The most bytes of decompressed sources that a run keeps: a full disk is worse than a clear refusal.
+pub(super) const SPOOL: u64 = 1 << 40;
+
+/// How often the figures of a session are written down, should it be killed.
+const TALLY_EVERY: Duration = Duration::from_secs(5);
+
+/// Reads the sources of a saved plan again: they must be what they were, and those that are compressed are spooled.
+///
+/// Those that look unchanged (size, time, inode) are taken for it, unless `verify` asks for more.
+pub(super) async fn check_sources(
+    saved: &Saved,
+    run: &RunDirectory,
+    verify: bool,
+) -> Result<(), Error> {
+    let (sources, spool) = (saved.sources.clone(), run.spool());
+    let changed = tokio::task::spawn_blocking(move || {
+        let spool = Spool::new(spool, SPOOL).map_err(Error::disk)?;
+        Ok(plan::changed_sources(&sources, &spool, verify))
+    })
+    .await
+    .map_err(Error::disk)??;
+    if changed.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::all(Exit::Usage, changed))
+    }
+}
+
+/// A run that is carried to its end.
+pub(super) struct Carry<'a> {
+    pub(super) context: Context,
+    pub(super) stop: &'a Stop,
+    pub(super) watcher: &'a progress::Watcher,
+    pub(super) run: &'a RunDirectory,
+    pub(super) connections: &'a HashMap<String, Connection>,
+}
+
+/// A plan and its bodies.
+struct Opened {
+    saved: Arc<Saved>,
+    bodies: Arc<Bodies>,
+}
+
+impl Carry<'_> {
+    fn open(&self) -> Result<Opened, Error> {
+        let saved = Arc::new(Saved::open(&self.run.plan()).map_err(Error::disk)?);
+        let sources = readable(&saved.sources, &self.run.spool());
+        let bodies = Arc::new(Bodies::new(sources));
+        Ok(Opened { saved, bodies })
+    }
+
+    /// Begins a new run: sends what its plan holds, but for what earlier runs have loaded, and reports.
+    pub(super) async fn begin(&self, state: &Path, fresh: bool) -> Result<Exit, Error> {
+        self.carry_out(Earlier::default(), Some(state), fresh).await
+    }
+
+    /// Goes on with a run.
+    pub(super) async fn go_on(&self, earlier: Earlier, state: &Path) -> Result<Exit, Error> {
+        let is_consulted = earlier.history.as_ref().is_some_and(|h| h.is_consulted);
+        let state = (!is_consulted).then_some(state);
+        self.carry_out(earlier, state, false).await
+    }
+
+    async fn carry_out(
+        &self,
+        earlier: Earlier,
+        consult: Option<&Path>,
+        fresh: bool,
+    ) -> Result<Exit, Error> {
+        let Opened { saved, bodies } = self.open()?;
+        let printer = self.context.printer;
+        for (name, connection) in self.connections {
+            if connection.ensure().await? {
+                let message = format!("created the store of target `{name}`");
+                self.watcher.suspend(|| printer.message(&message));
+            }
+        }
+        let mut links = HashMap::new();
+        for (name, connection) in self.connections {
+            links.insert(name.clone(), connection.link(saved.largest_request(name))?);
+        }
+        let history = earlier.history.as_ref();
+        let sessions = history.map_or(0, |history| history.sessions.len());
+        let number = u32::try_from(sessions)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        let session = format::SessionLine {
+            number,
+            started: jiff::Timestamp::now(),
+        };
+        let sync = saved.header.run.journal;
+        let journal = Journal::open(self.run, sync, session, history).map_err(Error::disk)?;
+        let journal = Arc::new(journal);
+        let earlier = match consult {
+            Some(state) => {
+                let asked = Consulted {
+                    state,
+                    saved: &saved,
+                    links: &links,
+                    journal: &journal,
+                    run: self.run,
+                };
+                asked.consult(earlier, fresh, printer).await?
+            }
+            None => earlier,
+        };
+        let counts = Arc::new(Counts::default());
+        let began = tokio::time::Instant::now();
+        let setup = Setup {
+            plan: Arc::clone(&saved),
+            links,
+            bodies: Arc::clone(&bodies),
+            ledger: Arc::clone(&journal) as Arc<dyn Ledger>,
+            journal: journal.line().clone(),
+            observe: self.watcher.observer(),
+            stop: self.stop.clone(),
+            budget: Arc::new(ByteBudget::new(saved.header.run.memory.0)),
+            earlier: Arc::new(earlier),
+            lookups: Arc::default(),
+            counts: Arc::clone(&counts),
+        };
+        let tally = || {
+            let elapsed = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            counts.tally(elapsed)
+        };
+        let mut sending = std::pin::pin!(send::run(setup));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut sending => break ended,
+                () = tokio::time::sleep(TALLY_EVERY) => {
+                    // A journal that cannot be written ends the run through the next settlement.
+                    let _ = journal.tally(tally()).await;
+                }
+            }
+        };
+        let ended = close(&journal, number, tally(), ended)
+            .await
+            .map_err(|error| error.hint(go_on(self.run)));
+        self.watcher.finish();
+        let reported = match (write_report(printer, self.run, &bodies), &ended) {
+            (Ok(reported), _) => reported,
+            // What stopped the run goes before what its report met for the same reason.
+            (Err(_), Err(_)) => return ended.map(|_| Exit::Disk),
+            (Err(error), Ok(_)) => return Err(error.hint(go_on(self.run))),
+        };
+        printer.result(&report::text::render(
+            &reported,
+            self.run,
+            printer.colors_output(),
+        ));
+        remember(self.run, &load::state_of(&saved.header), printer);
+        finish(printer, self.run, &reported, ended)
+    }
+
+    /// Builds every request and sends none.
+    pub(super) fn rehearse(&self) -> Result<Exit, Error> {
+        let Opened { saved, bodies } = self.open()?;
+        rehearse(&saved, &bodies, self.context)
+    }
+}
+
+/// Writes the last lines of a session.
+async fn close(
+    journal: &Arc<Journal>,
+    session: u32,
+    tally: format::Tally,
+    ended: Result<Ended, send::Error>,
+) -> Result<Ended, Error> {
+    let end = |how, reason| format::EndLine {
+        session,
+        at: jiff::Timestamp::now(),
+        how,
+        reason,
+    };
+    match ended {
+        Ok(ended) => {
+            journal.tally(tally).await.map_err(unwritten)?;
+            journal
+                .end(end(ended.how, ended.reason.clone()))
+                .await
+                .map_err(unwritten)?;
+            Ok(ended)
+        }
+        Err(error @ (send::Error::Source(_) | send::Error::Plan(_))) => {
+            let _ = journal.tally(tally).await;
+            let _ = journal
+                .end(end(format::Ending::Source, Some(error.to_string())))
+                .await;
+            Err(Error::disk(error))
+        }
+        Err(error @ send::Error::Journal(_)) => Err(unwritten(error)),
+    }
+}
+
+fn unwritten(error: impl std::fmt::Display) -> Error {
+    Error::disk(error).hint("what was settled before stands in the journal; make room")
+}
+
+/// Says how to go on with a run.
+fn go_on(run: &RunDirectory) -> String {
+    format!(
+        "then go on with `stoker resume {}`",
+        report::text::quoted(run.path())
+    )
+}
+
+fn write_report(
+    printer: Printer,
+    run: &RunDirectory,
+    bodies: &Arc<Bodies>,
+) -> Result<report::Report, Error> {
+    let reported = report::of(run).map_err(Error::disk)?;
+    let read = |source, span| {
+        bodies
+            .read(source, span)
+            .map(|bytes| bytes.to_vec())
+            .map_err(|e| e.to_string())
+    };
+    let written = report::write(run, &reported, &read).map_err(Error::disk)?;
+    if let Some(why) = written.unreadable_because {
+        let message = format!(
+            "{} rejected records are missing in rejected/: {why}",
+            written.unreadable
+        );
+        printer.problems(&[crate::diagnostic::Diagnostic::warning(message)]);
+    }
+    // A run that is not over may be resumed, and needs what its sources cannot give twice.
+    if reported.ended == report::Ended::Complete {
+        let _ = fs_err::remove_dir_all(run.spool());
+    }
+    Ok(reported)
+}
+
+/// Says how a run ended, and what can be done about it.
+fn finish(
+    printer: Printer,
+    run: &RunDirectory,
+    reported: &report::Report,
+    ended: Result<Ended, Error>,
+) -> Result<Exit, Error> {
+    let ended = ended?;
+    if let Some(reason) = &ended.reason {
+        let mut problem = crate::diagnostic::Diagnostic::error(reason);
+        problem.hints.extend(ended.hint.clone());
+        printer.problems(&[problem]);
+    }
+    tracing::info!(run = %run.path().display(), "the run is over");
+    Ok(exit_of(reported))
+}
+
+/// Builds every request and sends none.
+fn rehearse(saved: &Arc<Saved>, bodies: &Arc<Bodies>, context: Context) -> Result<Exit, Error> {
+    let rehearsed = send::rehearse(saved, bodies)
+        .map_err(|error| Error::disk(error).hint("nothing was sent"))?;
+    context
+        .printer
+        .result(&plan::text::text(&saved.header, &saved.summary));
+    context.printer.result(&format!(
+        "dry run: {} requests with {} built, none sent",
+        rehearsed.requests,
+        crate::unit::ByteSize(rehearsed.bytes)
+    ));
+    Ok(if saved.summary.unsupported() > 0 {
+        Exit::SomeFailed
+    } else {
+        Exit::Well
+    })
+}
+
+/// Returns the file from which each source can be read at any place.
+pub(super) fn readable(
+    sources: &[PlannedSource],
+    spool: &Path,
+) -> Vec<(crate::record::SourceId, PathBuf)> {
+    sources
+        .iter()
+        .map(|source| {
+            let spooled = spool.join(format!("{}.plain", source.id.0));
+            let path = match &source.path {
+                Some(path) if !source.spooled => path.clone(),
+                _ => spooled,
+            };
+            (source.id, path)
+        })
+        .collect()
+}
+
+/// Removes the directory of a run that never began.
+pub(super) fn discard(run: &RunDirectory) {
+    let _ = fs_err::remove_dir_all(run.path());
+}

@@ -1,0 +1,140 @@
+//! What earlier runs of a state directory mean for the one at hand: what they loaded is left alone, and those that were
+//! cut off are taken over.
+
+use std::{collections::HashMap, path::Path};
+
+use super::{Error, Exit, printer::Printer};
+use crate::{
+    diagnostic::Diagnostic,
+    history::History,
+    journal::{self, Journal, RunDirectory},
+    plan::file::Saved,
+    send::{self, Earlier, Held, HeldError, Link},
+};
+
+/// A run that asks the earlier ones.
+pub(super) struct Consulted<'a> {
+    pub(super) state: &'a Path,
+    pub(super) saved: &'a Saved,
+    pub(super) links: &'a HashMap<String, Link>,
+    pub(super) journal: &'a Journal,
+    pub(super) run: &'a RunDirectory,
+}
+
+impl Consulted<'_> {
+    /// Asks the earlier runs, and returns what this one knows then. With `fresh` nobody is asked.
+    pub(super) async fn consult(
+        &self,
+        earlier: Earlier,
+        fresh: bool,
+        printer: Printer,
+    ) -> Result<Earlier, Error> {
+        let mut loaded = 0;
+        if !fresh {
+            let mut history = History::open(self.state).map_err(Error::disk)?;
+            self.take_in(&mut history, printer).await?;
+            let noted = send::note_held(
+                self.saved,
+                self.links,
+                &history,
+                self.journal,
+                earlier.history.as_ref(),
+            );
+            for held in noted.await.map_err(failed)? {
+                loaded += held.kept;
+                printer.message(&words(&held));
+            }
+        }
+        self.journal.consulted(loaded).await.map_err(Error::disk)?;
+        if fresh {
+            return Ok(earlier);
+        }
+        let history = journal::read(&self.run.journal()).map_err(Error::disk)?;
+        Ok(Earlier {
+            history: Some(history),
+            replay: earlier.replay,
+        })
+    }
+
+    /// Takes in what the runs of the state directory say; those of the same manifest that were cut off are taken over.
+    async fn take_in(&self, history: &mut History, printer: Printer) -> Result<(), Error> {
+        for run in RunDirectory::all(self.state).map_err(Error::disk)? {
+            if run.name() == self.run.name() {
+                continue;
+            }
+            if let Err(error) = history.take_in(&run) {
+                let what = format!("{}: {error}", run.path().display());
+                let hint = "what it loaded is not known to this run";
+                printer.problems(&[Diagnostic::warning(what).hint(hint)]);
+                continue;
+            }
+            let (Ok(saved), Ok(told)) = (Saved::open(&run.plan()), journal::read(&run.journal()))
+            else {
+                continue;
+            };
+            let is_same = saved.header.manifest == self.saved.header.manifest
+                && saved.header.name == self.saved.header.name;
+            if !is_same || told.is_over() {
+                continue;
+            }
+            let by = self.run.path().display().to_string();
+            if journal::supersede(&run, &told, &by).await.is_ok() {
+                printer.message(&format!(
+                    "{} was cut off; this run takes over what it left",
+                    run.path().display()
+                ));
+            } else {
+                let what = format!("{} is being carried out", run.path().display());
+                let hint = "what it has yet to load is loaded by this run as well";
+                printer.problems(&[Diagnostic::warning(what).hint(hint)]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn words(held: &Held) -> String {
+    let Held {
+        target,
+        loaded,
+        kept,
+        sampled,
+        missing,
+    } = held;
+    match (*missing, *kept) {
+        (0, _) => format!(
+            "target `{target}`: earlier runs have loaded {loaded} of the records; they are left alone (`--fresh` loads them again)"
+        ),
+        (missing, _) if missing == *sampled => format!(
+            "target `{target}` holds none of the {sampled} resources that were sampled of what earlier runs have loaded: everything is loaded again"
+        ),
+        (missing, kept) => format!(
+            "target `{target}` no longer holds {missing} of {sampled} sampled resources as earlier runs have loaded them; of {loaded} records {kept} are still there, the others are loaded again"
+        ),
+    }
+}
+
+fn failed(error: HeldError) -> Error {
+    match error {
+        HeldError::History(error) => Error::disk(error)
+            .hint("`--fresh` loads without it; the file may be removed, it is only a hint"),
+        HeldError::Run(error) => Error::disk(error),
+        HeldError::Target { ref failure, .. } => {
+            let hint = failure.hint().map(str::to_owned);
+            let error = Error::new(Exit::Target, &error);
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
+    }
+}
+
+/// Keeps what a run has loaded for later ones. A history that cannot be written costs a later load its time only.
+pub(super) fn remember(run: &RunDirectory, state: &Path, printer: Printer) {
+    let remembered = History::open(state).and_then(|mut history| history.take_in(run));
+    if let Err(error) = remembered {
+        let hint = "a later load reads it from the run itself";
+        printer.problems(&[Diagnostic::warning(error.to_string()).hint(hint)]);
+    }
+}

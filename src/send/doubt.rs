@@ -1,0 +1,484 @@
+//! Finds out what became of records that may have arrived without anybody's knowing: by asking the store, where that can
+//! prove anything (`settle`), and never by guessing.
+//!
+//! A hit is ours if its content is what was sent and it is not older than the moment when it was about to be sent. A
+//! miss proves that the record did not arrive only where the index of the store keeps up with its writes, and once a
+//! request that was on its way when its connection broke is over.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    Error,
+    dress::resource_part,
+    earlier::Doubt,
+    feed::Work,
+    load::Load,
+    settle::{self, Attempted},
+};
+use crate::{
+    gate::Failure,
+    journal::Settlement,
+    lookup::{self, Matches, content},
+    manifest::{Settle, Store},
+    plan::{Action, BundleType, Step},
+    record::{Interaction, Outcome},
+    target::{
+        fhir::{TAG_SYSTEM, accepted, criteria_of, last_updated, tag_query},
+        miss_proves,
+    },
+};
+
+/// Records whose last attempt may have had its effect.
+#[derive(Debug)]
+pub(super) struct Doubtful {
+    pub(super) steps: Vec<Step>,
+    pub(super) bundle: Option<BundleType>,
+    pub(super) atomic: bool,
+    /// When they were first about to be sent.
+    pub(super) since: Option<Timestamp>,
+    pub(super) status: Option<u16>,
+    pub(super) attempted: Attempted,
+    /// What happened, in words without content.
+    pub(super) what: String,
+}
+
+/// What asking the store proves of a record.
+enum Proof {
+    /// It is there.
+    There(Box<Settlement>),
+    /// It is not there.
+    Absent,
+    /// Nothing, and asking again would prove nothing either.
+    Nothing(String),
+    /// Nobody could be asked.
+    Unasked(String),
+}
+
+/// What the store has that may be a record of ours.
+enum Found {
+    Resource { id: String },
+    Proof(Proof),
+}
+
+/// How many questions are asked at once, beside the gate's own bound.
+const QUESTIONS: usize = 16;
+
+/// A request whose connection broke may still be at work in the server. The local store commits within milliseconds;
+/// other servers seldom take longer than this for a request whose client is gone.
+const LOCAL_GRACE: Duration = Duration::from_millis(500);
+/// See [`LOCAL_GRACE`].
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often an index that lags is asked again, and after which pause: Google's usually needs seconds.
+const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
+
+/// How often records that were proved not to have arrived are sent anew, losing their answer each time in a row.
+pub(super) const ROUNDS: u32 = 8;
+
+impl Load {
+    /// Settles those of a request that an earlier session left in doubt, as far as asking proves anything. What is left is
+    /// to be sent.
+    pub(super) async fn settle_earlier(
+        &self,
+        mut work: Work,
+    ) -> Result<(Work, Vec<Settlement>), Error> {
+        let earlier = &self.setup.earlier;
+        let in_doubt = |step: &Step| earlier.is_in_doubt(step.number);
+        if !work.steps.iter().any(in_doubt) {
+            return Ok((work, Vec::new()));
+        }
+        let mut doubts = HashMap::new();
+        for step in &work.steps {
+            if let Some(doubt) = earlier.doubt(step.number, self.dresser.tag(step))? {
+                doubts.insert(step.number, doubt);
+            }
+        }
+        let what = "the run was cut off while it was being sent";
+        let attempted = Attempted::default();
+        let proofs = self.prove(&work.steps, work.atomic, &doubts).await?;
+        let mut settled = Vec::new();
+        let (mut steps, mut bodies) = (Vec::new(), Vec::new());
+        let mut all_bodies = work.bodies.into_iter();
+        for (step, proof) in work.steps.into_iter().zip(proofs) {
+            let body = all_bodies.next();
+            let doubt = doubts.get(&step.number);
+            let (why, doubt) = match (proof, doubt) {
+                (Some(Proof::There(settlement)), _) => {
+                    settled.push(*settlement);
+                    continue;
+                }
+                (Some(Proof::Nothing(why)), Some(doubt)) if !doubt.is_replayed => (why, doubt),
+                (Some(Proof::Unasked(why)), Some(doubt)) => (why, doubt),
+                _ => {
+                    steps.push(step);
+                    bodies.extend(body);
+                    continue;
+                }
+            };
+            let note = format!("{what}, and {why}");
+            settled.push(settle::unknown(step.number, None, attempted, note, doubt));
+        }
+        (work.steps, work.bodies) = (steps, bodies);
+        Ok((work, settled))
+    }
+
+    /// Finds out what became of records whose last attempt may have had its effect; returns what is to be sent anew.
+    pub(super) async fn clear_up(
+        &self,
+        doubtful: Doubtful,
+        may_send: bool,
+    ) -> Result<(Vec<Settlement>, Option<Work>), Error> {
+        let mut doubts = HashMap::new();
+        for step in &doubtful.steps {
+            // What an earlier session, or another run, knew of it came first.
+            let earlier = self
+                .setup
+                .earlier
+                .doubt(step.number, self.dresser.tag(step))?;
+            let doubt = earlier.unwrap_or_else(|| Doubt {
+                since: doubtful.since,
+                tag: self.dresser.tag(step),
+                is_replayed: false,
+            });
+            doubts.insert(step.number, doubt);
+        }
+        let proofs = if self.setup.stop.is_stopping() {
+            // The next session asks.
+            let unasked = |_| Some(Proof::Unasked("the run was stopping".to_owned()));
+            doubtful.steps.iter().map(unasked).collect()
+        } else {
+            self.prove(&doubtful.steps, doubtful.atomic, &doubts)
+                .await?
+        };
+        let (mut settled, mut again) = (Vec::new(), Vec::new());
+        for (step, proof) in doubtful.steps.into_iter().zip(proofs) {
+            let why = match proof {
+                Some(Proof::There(mut settlement)) => {
+                    settlement.line.attempts = doubtful.attempted.attempts;
+                    settled.push(*settlement);
+                    continue;
+                }
+                // What may be repeated has been, as often as it may.
+                Some(Proof::Absent) | None if may_send && !is_repeatable(&step) => {
+                    again.push(step);
+                    continue;
+                }
+                Some(Proof::Absent) | None => "it was not there when the store was asked",
+                Some(Proof::Nothing(ref why) | Proof::Unasked(ref why)) => why.as_str(),
+            };
+            let note = format!(
+                "{}; whether it took the record is not known: {why}",
+                doubtful.what
+            );
+            let nothing = Doubt::none();
+            settled.push(settle::unknown(
+                step.number,
+                doubtful.status,
+                doubtful.attempted,
+                note,
+                doubts.get(&step.number).unwrap_or(&nothing),
+            ));
+        }
+        let again = (!again.is_empty()).then_some(Work {
+            steps: again,
+            bundle: doubtful.bundle,
+            atomic: doubtful.atomic,
+            bodies: Vec::new(),
+            permits: Vec::new(),
+            blocked: None,
+            stands: None,
+        });
+        Ok((settled, again))
+    }
+
+    /// Asks about every record in doubt; the others get no proof. Of those that go together or not at all, one that is
+    /// there proves the others.
+    async fn prove(
+        &self,
+        steps: &[Step],
+        atomic: bool,
+        doubts: &HashMap<u64, Doubt>,
+    ) -> Result<Vec<Option<Proof>>, Error> {
+        let over = Instant::now() + self.grace();
+        let (dresser, read) = (self.dresser.clone(), steps.to_vec());
+        let read = tokio::task::spawn_blocking(move || dresser.read(&read, false));
+        let bodies = read.await.map_err(|e| Error::Source(e.to_string()))??;
+        let questions = steps.iter().zip(&bodies).map(|(step, body)| {
+            let doubt = doubts.get(&step.number);
+            async move {
+                match doubt {
+                    Some(doubt) => Some(self.find(step, doubt, body, over).await),
+                    None => None,
+                }
+            }
+        });
+        // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
+        let questions: Vec<futures::future::BoxFuture<'_, Option<Found>>> = questions
+            .map(|question| Box::pin(question) as futures::future::BoxFuture<'_, _>)
+            .collect();
+        let found: Vec<Option<Found>> = stream::iter(questions).buffered(QUESTIONS).collect().await;
+        // What is found in one transaction refers to what else is found in it.
+        let ids = if atomic { &found[..] } else { &[] };
+        let ids: HashMap<u64, String> = steps
+            .iter()
+            .zip(ids)
+            .filter_map(|(step, found)| match found {
+                Some(Found::Resource { id }) => Some((step.number, format!("{}/{id}", step.kind))),
+                _ => None,
+            })
+            .collect();
+        let tags = doubts
+            .iter()
+            .filter_map(|(record, doubt)| Some((*record, doubt.tag.clone()?)))
+            .collect();
+        let (dresser, stored) = (self.dresser.clone(), steps.to_vec());
+        let read = move || dresser.read_as_stored(&stored, &ids, &tags);
+        let read = tokio::task::spawn_blocking(read);
+        let bodies = read.await.map_err(|e| Error::Source(e.to_string()))??;
+        let mut proofs = Vec::with_capacity(steps.len());
+        for ((step, body), found) in steps.iter().zip(&bodies).zip(found) {
+            let proof = match (found, doubts.get(&step.number)) {
+                (Some(Found::Resource { id }), Some(doubt)) => {
+                    Some(self.compare_found(step, doubt, body, &id).await)
+                }
+                (Some(Found::Proof(proof)), _) => Some(proof),
+                _ => None,
+            };
+            proofs.push(proof);
+        }
+        if atomic {
+            together(steps, &mut proofs);
+        }
+        Ok(proofs)
+    }
+
+    fn store(&self) -> Option<&Store> {
+        let target = self.setup.plan.header.target_of(self.id)?;
+        Some(&target.settings.store)
+    }
+
+    fn grace(&self) -> Duration {
+        match self.store() {
+            Some(Store::Local { .. }) => LOCAL_GRACE,
+            _ => GRACE,
+        }
+    }
+
+    /// Looks for what may be a record, once what was on its way is over.
+    async fn find(&self, step: &Step, doubt: &Doubt, body: &Bytes, over: Instant) -> Found {
+        let nothing = |why: &str| Found::Proof(Proof::Nothing(why.to_owned()));
+        let resource = resource_part_of(step, body);
+        match step.action.interaction() {
+            Some(Interaction::Create) => {}
+            Some(Interaction::Update) => {
+                return Found::Resource {
+                    id: step.id.clone().unwrap_or_default(),
+                };
+            }
+            _ => return nothing("asking the store cannot tell"),
+        }
+        let (query, by_identifier) = match (&doubt.tag, self.settings.settles_by()) {
+            (Some(tag), _) => (tag_query(TAG_SYSTEM, tag), false),
+            (None, Settle::Identifier) => {
+                match criteria_of(&self.settings.identity, &step.kind, resource) {
+                    Some(criteria) => (criteria, true),
+                    None => return nothing("it has no identifier that `identity` names"),
+                }
+            }
+            (None, Settle::Tag) => return nothing("it was sent without a tag"),
+            (None, Settle::None) => {
+                return nothing("`settle: tag` or `identifier` would let the store be asked");
+            }
+        };
+        let proves = self
+            .store()
+            .is_some_and(|store| miss_proves(store, by_identifier));
+        tokio::time::sleep_until(over).await;
+        let (rounds, pause) = if proves { (1, Duration::ZERO) } else { LAGGING };
+        for round in 1.. {
+            let (gate, requests) = (&self.link.gate, &self.link.requests);
+            match lookup::one(gate, requests, &step.kind, &query).await {
+                Ok(Matches::One(id)) => return Found::Resource { id },
+                Ok(Matches::None) if proves => return Found::Proof(Proof::Absent),
+                Ok(Matches::None) if round >= rounds => break,
+                Ok(Matches::None) => tokio::time::sleep(pause).await,
+                Ok(Matches::Several) => return nothing("several resources could be it"),
+                Ok(Matches::Refused(status)) => {
+                    let why = format!("the store answered {status} when it was asked");
+                    return Found::Proof(Proof::Unasked(why));
+                }
+                Err(failure) => return Found::Proof(unasked(&failure)),
+            }
+        }
+        nothing("the store's index may lag behind, so that finding nothing proves nothing")
+    }
+
+    /// Tells whether a resource is a record of ours.
+    async fn compare_found(&self, step: &Step, doubt: &Doubt, body: &Bytes, id: &str) -> Proof {
+        let requests = &self.link.requests;
+        let read = match self.link.gate.ask(|| requests.read(&step.kind, id)).await {
+            Ok(read) => read,
+            Err(failure) => return unasked(&failure),
+        };
+        let is_update = step.action.interaction() == Some(Interaction::Update);
+        if read.status() != http::StatusCode::OK {
+            let status = read.status().as_u16();
+            return match status {
+                // Sent once more, it tells itself.
+                404 | 410 if is_update => Proof::Absent,
+                _ => Proof::Unasked(format!("the store answered {status} when it was asked")),
+            };
+        }
+        let theirs = read.body();
+        let is_old = !is_update
+            && match (doubt.since, last_updated(theirs)) {
+                (Some(since), Some(updated)) => is_before(updated, since, read.headers()),
+                // A tag is this run's alone.
+                _ => doubt.tag.is_none(),
+            };
+        if is_old {
+            return Proof::Nothing("what the store has is older".to_owned());
+        }
+        let ours = resource_part_of(step, body);
+        let is_same = if is_update {
+            content::is_same(ours, theirs)
+        } else {
+            content::is_same_but_id(ours, theirs)
+        };
+        if !is_same {
+            return if is_update {
+                // Sending it again does no harm.
+                Proof::Absent
+            } else {
+                Proof::Nothing("what the store has differs from what was sent".to_owned())
+            };
+        }
+        let outcome = if is_update {
+            Outcome::Updated
+        } else {
+            Outcome::Created
+        };
+        let note = "its answer was lost; the store has it";
+        let mut settled = settle::told(step.number, outcome, None, Attempted::default(), note);
+        settled.line.id = Some(id.to_owned());
+        settled.line.version = accepted(read.headers(), theirs).version;
+        Proof::There(Box::new(settled))
+    }
+}
+
+/// Of a transaction, what is there proves the rest.
+fn together(steps: &[Step], proofs: &mut [Option<Proof>]) {
+    let is_create = |step: &Step| step.action.interaction() == Some(Interaction::Create);
+    if !steps.iter().any(is_create) {
+        return;
+    }
+    // What an update would write may have been there before; only what was created tells.
+    let any = |is: fn(&Proof) -> bool| {
+        let creates = steps
+            .iter()
+            .zip(&*proofs)
+            .filter(|(step, _)| is_create(step));
+        creates.filter_map(|(_, proof)| proof.as_ref()).any(is)
+    };
+    let is_there = any(|proof| matches!(proof, Proof::There(_)));
+    let is_absent = any(|proof| matches!(proof, Proof::Absent));
+    for (step, proof) in steps.iter().zip(proofs) {
+        let is_create = is_create(step);
+        match proof {
+            Some(Proof::There(_)) if is_create || is_there => {}
+            // Its transaction took place, so this is what was sent; which id a create got is not known.
+            _ if is_there && !is_create => {
+                let note = "the answer to its transaction was lost; the store has it";
+                let mut settled = settle::told(
+                    step.number,
+                    Outcome::Updated,
+                    None,
+                    Attempted::default(),
+                    note,
+                );
+                settled.line.id.clone_from(&step.id);
+                *proof = Some(Proof::There(Box::new(settled)));
+            }
+            Some(Proof::Absent) if is_there => {
+                *proof = Some(Proof::Nothing(
+                    "others of its transaction are there".to_owned(),
+                ));
+            }
+            // Whatever cannot be proved by itself, its transaction did not take place.
+            Some(Proof::Nothing(_) | Proof::There(_)) if is_absent => *proof = Some(Proof::Absent),
+            Some(Proof::There(_) | Proof::Absent) if !is_create => {
+                let why = "whether its transaction took place is not known";
+                *proof = Some(Proof::Nothing(why.to_owned()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_repeatable(step: &Step) -> bool {
+    let interaction = step.action.interaction();
+    interaction.is_some_and(Interaction::is_idempotent)
+}
+
+fn unasked(failure: &Failure) -> Proof {
+    Proof::Unasked(format!("the store could not be asked: {failure}"))
+}
+
+fn resource_part_of<'a>(step: &Step, body: &'a Bytes) -> &'a [u8] {
+    // What was put in stands within the resource, so that it ends as far from the end as in the file.
+    match step.action {
+        Action::Entry(_) => {
+            let part = resource_part(step);
+            let after = usize::try_from(step.position.span.length)
+                .unwrap_or_default()
+                .saturating_sub(part.end);
+            body.get(part.start..body.len().saturating_sub(after))
+                .unwrap_or_default()
+        }
+        _ => body,
+    }
+}
+
+/// Tells whether a store wrote something before a time of ours. Its clock may differ from ours: `Date` tells by how much, in
+/// whole seconds (RFC 9110 §6.6.1), and a second more is granted for each of the two.
+fn is_before(updated: Timestamp, since: Timestamp, headers: &http::HeaderMap) -> bool {
+    const GRANTED: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+    let date = headers
+        .get(http::header::DATE)
+        .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok())
+        .and_then(|date| Timestamp::try_from(date).ok());
+    let ahead = date.map_or(jiff::SignedDuration::ZERO, |date| {
+        date.duration_since(Timestamp::now())
+    });
+    updated.duration_since(since) + GRANTED < ahead
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_the_store_is_reckoned_with() {
+        let now = Timestamp::now();
+        let second = jiff::SignedDuration::from_secs(1);
+        let headers = |ahead: i64| {
+            let date = std::time::SystemTime::from(now + second * i32::try_from(ahead).unwrap());
+            let mut headers = http::HeaderMap::new();
+            headers.insert("date", httpdate::fmt_http_date(date).parse().unwrap());
+            headers
+        };
+        assert!(is_before(now - 5 * second, now, &http::HeaderMap::new()));
+        assert!(!is_before(now, now, &http::HeaderMap::new()));
+        // The store is a minute ahead: what it wrote half a minute after our time came before it.
+        assert!(is_before(now + 30 * second, now, &headers(60)));
+        assert!(!is_before(now + 60 * second, now, &headers(60)));
+        // It is a minute behind.
+        assert!(!is_before(now - 60 * second, now, &headers(-60)));
+        assert!(is_before(now - 65 * second, now, &headers(-60)));
+    }
+}

@@ -1,0 +1,112 @@
+//! What earlier sessions of a run left behind: what is settled, and what was being sent when one was cut off.
+
+use jiff::Timestamp;
+
+use crate::{
+    journal::{self, Fate, History},
+    record::Outcome,
+};
+
+/// What earlier sessions of a run left behind.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// The journal so far; none for a new run.
+    pub history: Option<History>,
+    /// Which settled records are tried once more.
+    pub replay: Replay,
+}
+
+/// Which records of a run are tried once more, besides those that were not tried, or whose sending was cut off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// Those that the store refused, and those that were blocked by such.
+    pub rejected: bool,
+    /// Those of which nobody knows. Where asking the store proves nothing, they are sent all the same.
+    pub unknown: bool,
+    /// Some load lets the store be asked: then those of which nobody knows are asked about once more.
+    pub asks: bool,
+}
+
+/// A record that may have arrived without anybody's knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// When it was first about to be sent: what the store had before is not it.
+    pub(super) since: Option<Timestamp>,
+    /// The code of the tag with which it was sent, if it had one.
+    pub(super) tag: Option<String>,
+    /// Where asking proves nothing, it is sent once more.
+    pub(super) is_replayed: bool,
+}
+
+impl Doubt {
+    pub(super) fn none() -> Self {
+        Self {
+            since: None,
+            tag: None,
+            is_replayed: false,
+        }
+    }
+}
+
+impl Earlier {
+    /// Tells whether a record has an outcome that stands.
+    pub(super) fn is_settled(&self, record: u64) -> bool {
+        self.outcome(record).is_some()
+    }
+
+    /// Tells which outcome of a record stands.
+    pub(super) fn outcome(&self, record: u64) -> Option<Outcome> {
+        let outcome = self.history.as_ref()?.outcome(record)?;
+        (!self.replay.is_of(outcome)).then_some(outcome)
+    }
+
+    /// Tells whether the store holds a record without the references that close its cycle.
+    pub(super) fn is_standing(&self, record: u64) -> bool {
+        let history = self.history.as_ref();
+        history.is_some_and(|history| history.is_standing(record))
+    }
+
+    /// Tells whether a record may have arrived without anybody's knowing.
+    pub(super) fn is_in_doubt(&self, record: u64) -> bool {
+        self.history.as_ref().is_some_and(|history| {
+            history.is_interrupted(record)
+                || self.replay.is_of(Outcome::Unknown)
+                    && history.outcome(record) == Some(Outcome::Unknown)
+        })
+    }
+
+    /// Returns what is known of a record that may have arrived; `own` is the tag with which this run sends it.
+    pub(super) fn doubt(
+        &self,
+        record: u64,
+        own: Option<String>,
+    ) -> Result<Option<Doubt>, journal::Error> {
+        let Some(history) = self.history.as_ref().filter(|_| self.is_in_doubt(record)) else {
+            return Ok(None);
+        };
+        let doubt = match history.fate(record)? {
+            Fate::Untouched | Fate::Standing(_) => return Ok(None),
+            Fate::Intended(intend) => Doubt {
+                since: Some(intend.at),
+                tag: intend.tag.or(own),
+                is_replayed: self.replay.unknown,
+            },
+            Fate::Settled(line) => Doubt {
+                since: line.since,
+                tag: line.tag.or(own),
+                is_replayed: self.replay.unknown,
+            },
+        };
+        Ok(Some(doubt))
+    }
+}
+
+impl Replay {
+    fn is_of(self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Rejected | Outcome::Blocked => self.rejected,
+            Outcome::Unknown => self.unknown || self.asks,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Notes what earlier runs have loaded, before anything is sent, after making sure that the store still holds it.
+//!
+//! What the history says is a hint. A sample of it is read first: where all of it is there, the rest is believed; where
+//! none is, the store is another one, and all is loaded; otherwise every single one is looked at. What is noted stands in
+//! the journal like any other outcome, so that a resumed run goes by the same.
+
+use std::collections::HashMap;
+
+use futures::{StreamExt, stream};
+use rand::RngExt as _;
+
+use super::{
+    Error, Link,
+    settle::{self, Attempted},
+};
+use crate::{
+    event::LoadId,
+    gate::Failure,
+    history::{self, Before, Counter, History},
+    journal::{self, Journal, Ledger as _, Settlement},
+    plan::{
+        Step,
+        file::{Entry, Saved, Steps},
+    },
+    record::{Interaction, Outcome},
+    target::fhir::accepted,
+};
+
+/// What earlier runs had loaded into a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The target's name.
+    pub target: String,
+    /// Records of the plan that earlier runs had loaded.
+    pub loaded: u64,
+    /// How many of these are left alone.
+    pub kept: u64,
+    /// How many of them were read to make sure.
+    pub sampled: u64,
+    /// How many of the sample are no longer as they were loaded.
+    pub missing: u64,
+}
+
+/// Why it could not be found out what earlier runs have loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum HeldError {
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(#[from] history::Error),
+    /// The plan cannot be read, or the journal not be written.
+    #[error(transparent)]
+    Run(#[from] Error),
+    /// The store cannot be asked.
+    #[error("target `{target}` cannot be asked whether it still holds what was loaded: {failure}")]
+    Target {
+        /// The target.
+        target: String,
+        /// What it said.
+        failure: Failure,
+    },
+}
+
+impl From<journal::Error> for HeldError {
+    fn from(error: journal::Error) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// How many resources are read to make sure: if a tenth of a store is gone, 30 find it out in 96 of 100 cases, half of it
+/// in all but one of 10^9.
+const SAMPLE: usize = 30;
+
+/// How many are settled, or read, together.
+const TOGETHER: usize = 512;
+
+/// Reads under way at once; the gate has a bound of its own.
+const READS: usize = 64;
+
+/// A target and what to believe of it.
+struct Asked<'a> {
+    link: &'a Link,
+    place: String,
+    sample: Vec<Loaded>,
+    trust: Trust,
+    held: Held,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    All,
+    Each,
+    Nothing,
+}
+
+/// A resource that an earlier run loaded.
+#[derive(Debug, Clone)]
+struct Loaded {
+    record: u64,
+    kind: String,
+    id: String,
+    version: Option<String>,
+    interaction: Interaction,
+}
+
+/// Notes in the journal what earlier runs have loaded of a plan, and what they left in doubt.
+///
+/// `earlier` is the journal so far, should a session have been cut off while it did the same.
+///
+/// # Errors
+///
+/// When history, plan, journal or a store fails; nothing was sent then.
+pub async fn note_held(
+    plan: &Saved,
+    links: &HashMap<String, Link, impl std::hash::BuildHasher>,
+    history: &History,
+    journal: &Journal,
+    earlier: Option<&journal::History>,
+) -> Result<Vec<Held>, HeldError> {
+    let mut asked: HashMap<&str, Asked<'_>> = HashMap::new();
+    for target in &plan.header.targets {
+        let (name, place) = (&target.settings.name, target.settings.store.place());
+        let Some(link) = links.get(name) else {
+            continue;
+        };
+        if history.knows(&place)? {
+            let held = Held {
+                target: name.clone(),
+                loaded: 0,
+                kept: 0,
+                sampled: 0,
+                missing: 0,
+            };
+            let asking = Asked {
+                link,
+                place,
+                sample: Vec::new(),
+                trust: Trust::All,
+                held,
+            };
+            asked.insert(name.as_str(), asking);
+        }
+    }
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let walk = || Walk {
+        plan,
+        history,
+        places: (asked.iter())
+            .map(|(name, asked)| (*name, asked.place.clone()))
+            .collect(),
+        counter: Counter::default(),
+        load: 0,
+        steps: None,
+    };
+    let (mut first, mut second) = (walk(), walk());
+    while let Some((target, step, before)) = first.next()? {
+        if let (Some(asked), Before::Loaded { id, version }) = (asked.get_mut(target), before) {
+            asked.held.loaded += 1;
+            asked.draw(Loaded::of(&step, id, version));
+        }
+    }
+    for asked in asked.values_mut() {
+        asked.make_sure().await?;
+    }
+    let mut notes = Notes {
+        journal,
+        earlier,
+        waiting: Vec::new(),
+    };
+    let mut chunk: Vec<(&str, Loaded)> = Vec::with_capacity(TOGETHER);
+    loop {
+        let known = second.next()?;
+        let is_over = known.is_none();
+        if let Some((target, step, before)) = known
+            && let Some(asked) = asked.get(target)
+            && asked.trust != Trust::Nothing
+        {
+            match before {
+                Before::Loaded { id, version } => {
+                    chunk.push((target, Loaded::of(&step, id, version)));
+                }
+                Before::Doubtful { since, tag } => notes.doubt(step.number, since, tag).await?,
+            }
+        }
+        if chunk.len() < TOGETHER && !is_over {
+            continue;
+        }
+        let reads = chunk.iter().map(|(target, loaded)| {
+            let asked = asked.get(target);
+            let read = async move {
+                match asked {
+                    Some(asked) if asked.trust == Trust::Each => asked.is_there(loaded).await,
+                    _ => Ok(true),
+                }
+            };
+            Box::pin(read) as futures::future::LocalBoxFuture<'_, _>
+        });
+        let reads: Vec<_> = reads.collect();
+        let kept: Vec<_> = stream::iter(reads).buffered(READS).collect().await;
+        for ((target, loaded), kept) in chunk.drain(..).zip(kept) {
+            if kept? {
+                if let Some(asked) = asked.get_mut(target) {
+                    asked.held.kept += 1;
+                }
+                notes.keep(&loaded).await?;
+            }
+        }
+        if is_over {
+            break;
+        }
+    }
+    notes.flush().await?;
+    let mut held: Vec<Held> = asked.into_values().map(|asked| asked.held).collect();
+    held.retain(|held| held.loaded > 0);
+    held.sort_by(|a, b| a.target.cmp(&b.target));
+    Ok(held)
+}
+
+/// The records of a plan of which the history knows something, in order.
+struct Walk<'a> {
+    plan: &'a Saved,
+    history: &'a History,
+    /// The place of each target, where anything is known of it.
+    places: HashMap<&'a str, String>,
+    counter: Counter,
+    load: u32,
+    steps: Option<Steps>,
+}
+
+/// A record, the target that it is bound for, and what is known of it.
+type Known<'a> = (&'a str, Step, Before);
+
+impl<'a> Walk<'a> {
+    fn next(&mut self) -> Result<Option<Known<'a>>, HeldError> {
+        let failed = |e: crate::plan::file::Error| Error::Plan(e.to_string());
+        let plan = self.plan;
+        while let Some(load) = plan.header.loads.get(self.load as usize) {
+            let Some(place) = self.places.get(load.target.as_str()) else {
+                self.load += 1;
+                continue;
+            };
+            let steps = match &mut self.steps {
+                Some(steps) => steps,
+                none => none.insert(plan.steps(LoadId(self.load)).map_err(failed)?),
+            };
+            for entry in steps {
+                let Entry::Step(step) = entry.map_err(failed)? else {
+                    continue;
+                };
+                let Some(interaction) = step.action.interaction() else {
+                    continue;
+                };
+                // Also what is compared counts, so that the n-th stays the n-th.
+                let nth = self.counter.count(place, interaction, step.hash);
+                let is_compared = load.compare && interaction == Interaction::Update;
+                let changes = matches!(interaction, Interaction::Delete | Interaction::Patch);
+                if is_compared || changes {
+                    continue;
+                }
+                if let Some(before) = self.history.before(place, interaction, step.hash, nth)? {
+                    return Ok(Some((&load.target, step, before)));
+                }
+            }
+            self.steps = None;
+            self.load += 1;
+        }
+        Ok(None)
+    }
+}
+
+impl Loaded {
+    fn of(step: &Step, id: String, version: Option<String>) -> Self {
+        Self {
+            record: step.number,
+            kind: step.kind.clone(),
+            id,
+            version,
+            interaction: step.action.interaction().unwrap_or(Interaction::Create),
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// Takes a record into the sample, each with the same chance.
+    fn draw(&mut self, loaded: Loaded) {
+        if self.sample.len() < SAMPLE {
+            self.sample.push(loaded);
+            return;
+        }
+        let at = rand::rng().random_range(0..self.held.loaded);
+        let place = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.sample.get_mut(at));
+        if let Some(place) = place {
+            *place = loaded;
+        }
+    }
+
+    /// Reads the sample.
+    async fn make_sure(&mut self) -> Result<(), HeldError> {
+        let sample = std::mem::take(&mut self.sample);
+        self.held.sampled = sample.len() as u64;
+        let read: Vec<_> = stream::iter(sample.iter().map(|loaded| self.is_there(loaded)))
+            .buffer_unordered(READS)
+            .collect()
+            .await;
+        let mut there = 0;
+        for is_there in read {
+            there += u64::from(is_there?);
+        }
+        self.held.missing = self.held.sampled - there;
+        self.trust = match (self.held.missing, there) {
+            (0, _) => Trust::All,
+            (_, 0) => Trust::Nothing,
+            _ => Trust::Each,
+        };
+        Ok(())
+    }
+
+    /// Tells whether the store has what was loaded. What was created counts also when it was changed since: it is there.
+    async fn is_there(&self, loaded: &Loaded) -> Result<bool, HeldError> {
+        let fail = |failure| HeldError::Target {
+            target: self.held.target.clone(),
+            failure,
+        };
+        let (gate, requests) = (&self.link.gate, &self.link.requests);
+        let read = gate.ask(|| requests.read(&loaded.kind, &loaded.id));
+        let read = read.await.map_err(fail)?;
+        if read.status() != http::StatusCode::OK {
+            return Ok(false);
+        }
+        let now = accepted(read.headers(), read.body()).version;
+        Ok(match (loaded.interaction, now, &loaded.version) {
+            (Interaction::Update | Interaction::ConditionalUpdate, Some(now), Some(then)) => {
+                now == *then
+            }
+            _ => true,
+        })
+    }
+}
+
+/// What is about to stand in the journal.
+struct Notes<'a> {
+    journal: &'a Journal,
+    earlier: Option<&'a journal::History>,
+    waiting: Vec<Settlement>,
+}
+
+impl Notes<'_> {
+    fn is_noted(&self, record: u64) -> bool {
+        self.earlier.is_some_and(|earlier| {
+            earlier.outcome(record).is_some() || earlier.is_interrupted(record)
+        })
+    }
+
+    async fn keep(&mut self, loaded: &Loaded) -> Result<(), HeldError> {
+        if self.is_noted(loaded.record) {
+            return Ok(());
+        }
+        let note = "an earlier run loaded it";
+        let attempted = Attempted::default();
+        let mut settled = settle::told(loaded.record, Outcome::Unchanged, None, attempted, note);
+        settled.line.id = Some(loaded.id.clone());
+        settled.line.version.clone_from(&loaded.version);
+        self.waiting.push(settled);
+        if self.waiting.len() >= TOGETHER {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn doubt(
+        &mut self,
+        record: u64,
+        since: jiff::Timestamp,
+        tag: Option<String>,
+    ) -> Result<(), HeldError> {
+        if !self.is_noted(record) {
+            self.journal.inherit(record, since, tag).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), HeldError> {
+        if !self.waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.waiting);
+            self.journal.settle(waiting).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! Hands over what became of the records of a request, as soon as it is known.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{feed::Work, load::Load, settler::Told, two_steps::TwoSteps};
+use crate::{journal::Settlement, plan::Step, record::Interaction};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// What is kept of a record while it is sent.
+pub(super) struct Sent {
+    bytes: u64,
+    kind: String,
+    own_id: Option<String>,
+    pub(super) place: String,
+}
+
+/// Hands over what became of the records of one request.
+pub(super) struct Outbox<'a> {
+    load: &'a Load,
+    sent: HashMap<u64, Sent>,
+    /// What kept them from being sent, by its position.
+    blocked: Option<Arc<str>>,
+    two: TwoSteps,
+}
+
+impl<'a> Outbox<'a> {
+    pub(super) fn new(load: &'a Load, work: &Work) -> Self {
+        let sent = work.steps.iter();
+        Self {
+            load,
+            sent: sent.map(|step| (step.number, load.sent(step))).collect(),
+            blocked: work.blocked.clone(),
+            two: TwoSteps::of(work),
+        }
+    }
+
+    /// Hands settlements over; the intent is let go when they are written down.
+    pub(super) async fn tell(
+        &mut self,
+        mut settlements: Vec<Settlement>,
+        intent: Option<OwnedSemaphorePermit>,
+    ) {
+        if settlements.is_empty() {
+            return;
+        }
+        for settlement in &mut settlements {
+            self.two.adjust(&mut settlement.line);
+        }
+        self.load.count_failures(&settlements);
+        let told = settlements.into_iter().filter_map(|settlement| {
+            let sent = self.sent.remove(&settlement.line.record)?;
+            Some(told(settlement, sent, self.blocked.as_ref()))
+        });
+        let mut told: Vec<Told> = told.collect();
+        if let Some(last) = told.last_mut() {
+            last.intent = intent;
+        }
+        // Nobody takes it only when the journal has failed, and that is reported where it happened.
+        let _ = self.load.settler.send(told).await;
+    }
+}
+
+impl Load {
+    /// Hands over what became of the records of a Bundle of which others are still to be tried: what is done is written
+    /// down, and others need not wait for it. Returns what has to wait, because there is too much at the moment.
+    pub(super) fn hand_over(&self, done: Vec<(Settlement, Step)>) -> Vec<(Settlement, Step)> {
+        if done.is_empty() {
+            return done;
+        }
+        let Ok(permit) = self.settler.try_reserve() else {
+            return done;
+        };
+        let mut all = Vec::with_capacity(done.len());
+        let mut settlements = Vec::with_capacity(done.len());
+        for (settlement, step) in done {
+            settlements.push(settlement.clone());
+            all.push(told(settlement, self.sent(&step), None));
+        }
+        self.count_failures(&settlements);
+        permit.send(all);
+        Vec::new()
+    }
+
+    pub(super) fn sent(&self, step: &Step) -> Sent {
+        let file = self.setup.plan.source_name(step.position.source);
+        let keeps_id = step.action.interaction() == Some(Interaction::Update);
+        Sent {
+            bytes: step.body.length,
+            kind: step.kind.clone(),
+            own_id: step.id.clone().filter(|_| keeps_id),
+            place: step.position.display(file).to_string(),
+        }
+    }
+}
+
+fn told(settlement: Settlement, sent: Sent, blocked: Option<&Arc<str>>) -> Told {
+    let cause = (!settlement.line.outcome.is_well())
+        .then(|| blocked.cloned().unwrap_or_else(|| sent.place.into()));
+    Told {
+        settlement,
+        bytes: sent.bytes,
+        kind: sent.kind,
+        own_id: sent.own_id,
+        cause,
+        intent: None,
+    }
+}

@@ -1,0 +1,124 @@
+//! Records that travel in two steps: created without the references that close a cycle, then updated with them.
+//!
+//! Each has one outcome in the end. In between the journal says that it is pending, and under which id the store holds
+//! it, so that a later session goes on with the second request and never repeats the first.
+
+use bytes::Bytes;
+
+use super::{dress::Dresser, feed::Work};
+use crate::{
+    journal::SettleLine,
+    plan::{Action, BundleType, Step},
+    record::{Interaction, Outcome},
+};
+
+/// What the first request of a record brought that travels in two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stands {
+    /// The outcome of the record, if the second succeeds.
+    pub(super) outcome: Outcome,
+    /// How often the first was sent.
+    pub(super) attempts: u32,
+}
+
+/// Tells whether a record travels by itself: what comes in two steps does.
+pub(super) fn goes_alone(work: &mut Work) -> bool {
+    let goes_alone = work.steps.iter().any(Step::is_in_two_steps);
+    if goes_alone {
+        let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
+        let is_entry = work.steps.iter().any(is_entry);
+        // What came as an entry keeps its request, and that only a Bundle can carry.
+        work.bundle = is_entry.then_some(BundleType::Batch);
+    }
+    goes_alone
+}
+
+/// Returns the second step of a record that stands in the store under an id: an update with all that it has.
+pub(super) fn second(mut step: Step, id: String) -> Step {
+    for link in &mut step.links {
+        link.late = false;
+    }
+    step.action = Action::Send(Interaction::Update);
+    step.id = Some(id);
+    step
+}
+
+/// What a request is to such a record.
+pub(super) enum TwoSteps {
+    /// Nothing: it travels in one.
+    No,
+    /// The first. An update keeps the id of the file.
+    First { own_id: Option<String> },
+    /// The second, of a record that stands under an id.
+    Second { stands: Stands, id: Option<String> },
+}
+
+impl TwoSteps {
+    pub(super) fn of(work: &Work) -> Self {
+        let [step] = work.steps.as_slice() else {
+            return Self::No;
+        };
+        match work.stands {
+            Some(stands) => Self::Second {
+                stands,
+                id: step.id.clone(),
+            },
+            None if step.is_in_two_steps() => {
+                let keeps_id = step.action.interaction() == Some(Interaction::Update);
+                Self::First {
+                    own_id: step.id.clone().filter(|_| keeps_id),
+                }
+            }
+            None => Self::No,
+        }
+    }
+
+    /// Makes of what became of a request what became of the record.
+    pub(super) fn adjust(&self, line: &mut SettleLine) {
+        let is_taken = matches!(line.outcome, Outcome::Created | Outcome::Updated);
+        match self {
+            Self::No => {}
+            // A condition that hit, or a refusal, is the end of it.
+            Self::First { .. } if !is_taken => {}
+            Self::First { own_id } => {
+                line.id = line.id.take().or_else(|| own_id.clone());
+                if line.id.is_some() {
+                    line.outcome = Outcome::Pending;
+                    line.note = Some(format!("{WITHOUT}; they come with a second request"));
+                } else {
+                    line.outcome = Outcome::Unknown;
+                    line.note = Some(format!(
+                        "{WITHOUT}, and the store did not say under which id"
+                    ));
+                }
+            }
+            Self::Second { stands, id } => {
+                line.attempts += stands.attempts;
+                if is_taken {
+                    line.outcome = stands.outcome;
+                    line.id = line.id.take().or_else(|| id.clone());
+                } else if line.outcome != Outcome::Pending {
+                    line.id.clone_from(id);
+                    let note = line
+                        .note
+                        .take()
+                        .map(|note| format!("{note}; "))
+                        .unwrap_or_default();
+                    line.note = Some(format!("{note}{WITHOUT}"));
+                }
+            }
+        }
+    }
+}
+
+const WITHOUT: &str = "it stands in the store without the references that close its cycle";
+
+/// Returns the whole of a record whose first request leaves something out: what the store may hold already.
+pub(super) fn whole(dresser: &Dresser, work: &Work) -> Option<Bytes> {
+    let step = work.steps.first().filter(|step| step.is_in_two_steps())?;
+    let mut step: Step = step.clone();
+    for link in &mut step.links {
+        link.late = false;
+    }
+    dresser.read(&[step], false).ok()?.pop()
+}

@@ -1,0 +1,114 @@
+//! Targets that refuse everything after they had been found to be well: no record is burnt, and the run can go on.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{
+    bed::{Bed, Ran},
+    responder,
+};
+
+const METADATA: &str =
+    r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server"}]}"#;
+const TAKEN: &str = r#"{"resourceType":"Patient","id":"a"}"#;
+const LOGIN: &str = "<html>Please log in</html>";
+
+type Answer = (u16, &'static str, &'static str);
+
+/// Loads 200 records into a server that takes 20 of them and then answers as told, reads and writes.
+fn load(interaction: &str, read: Answer, write: Answer) -> (Bed, Ran) {
+    let writes = AtomicU32::new(0);
+    let (url, _) = responder::start(move |line| {
+        let is_read = line.starts_with("GET");
+        let before = if is_read {
+            writes.load(Ordering::SeqCst)
+        } else {
+            writes.fetch_add(1, Ordering::SeqCst)
+        };
+        match (before < 20, is_read) {
+            (true, true) => (200, "", METADATA),
+            (true, false) => (201, "", TAKEN),
+            (false, true) => read,
+            (false, false) => write,
+        }
+    });
+    let bed = Bed::new();
+    let records = (0..200).map(|n| format!(r#"{{"resourceType":"Patient","id":"p{n}"}}"#));
+    bed.write("p.ndjson", &records.collect::<Vec<_>>().join("\n"));
+    bed.write(
+        "m.yaml",
+        &format!(
+            "version: 1\nname: t\ntargets:\n  t: {{ fhir: {{ url: \"{url}\" }}, give_up_after: 2s }}\n\
+             loads:\n  - {{ name: l, files: [p.ndjson], interaction: {interaction} }}\n"
+        ),
+    );
+    let ran = bed.run(&["load", "m.yaml", "--progress", "none"]);
+    assert!(
+        ran.out.contains("Go on           stoker resume"),
+        "{}",
+        ran.out
+    );
+    (bed, ran.exits(4))
+}
+
+fn without_times(text: &str) -> String {
+    let mut words: Vec<&str> = text.split(' ').collect();
+    if let Some(at) = words.iter().position(|word| *word == "for") {
+        words[at + 1] = "…";
+    }
+    words.join(" ")
+}
+
+#[test]
+fn a_store_that_is_deleted_costs_no_record() {
+    let gone = (404, "", r#"{"error":{"code":404,"status":"NOT_FOUND"}}"#);
+    let (bed, ran) = load("create", gone, gone);
+    assert_eq!((bed.count("created"), bed.count("pending")), (20, 180));
+    insta::assert_snapshot!(without_times(&ran.err), @r##"
+    error: target `t`: down for … s: the store is not there (404)
+    hint: check the address, that the server runs, and that the store is there for these credentials; then `stoker resume` goes on. `give_up_after` waits longer
+    "##);
+}
+
+#[test]
+fn a_login_page_that_comes_between_costs_no_record() {
+    let login = (200, "", LOGIN);
+    let (bed, ran) = load("update", login, login);
+    assert_eq!((bed.count("created"), bed.count("pending")), (20, 180));
+    insta::assert_snapshot!(without_times(&ran.err), @r##"
+    error: target `t`: down for … s: what answers is no FHIR server
+    hint: check the address, that the server runs, and that the store is there for these credentials; then `stoker resume` goes on. `give_up_after` waits longer
+    "##);
+    // What must not be sent twice may have been taken, for all anybody knows; but that is little.
+    let (bed, _) = load("create", login, login);
+    let unknown = bed.count("unknown");
+    assert!((1..40).contains(&unknown), "{unknown}");
+    assert_eq!(bed.count("pending"), 180 - unknown);
+}
+
+#[test]
+fn rights_that_are_taken_away_end_the_run() {
+    let forbidden = (
+        403,
+        "",
+        r#"{"error":{"code":403,"status":"PERMISSION_DENIED"}}"#,
+    );
+    let (bed, ran) = load("create", (200, "", METADATA), forbidden);
+    let rejected = bed.count("rejected");
+    assert!((49..60).contains(&rejected), "{rejected}");
+    assert_eq!(bed.count("pending"), 180 - rejected);
+    insta::assert_snapshot!(ran.err, @r##"
+    error: target `t`: the server refused 50 requests in a row with 403, and let none through between them
+    hint: the credentials may lack the right to write, or have lost it; on Google Cloud it is that of roles/healthcare.fhirResourceEditor. Then `stoker resume` goes on; the records that were refused are in rejected/
+    "##);
+}
+
+#[test]
+fn a_server_that_asks_who_one_is_ends_the_run() {
+    let unauthorized = (401, "", "");
+    let (bed, ran) = load("create", (200, "", METADATA), unauthorized);
+    assert_eq!((bed.count("created"), bed.count("pending")), (20, 180));
+    insta::assert_snapshot!(ran.err, @r##"
+    error: target `t`: the server asks for credentials (401)
+    hint: the target names no credentials; give it some, as with `auth: { bearer: { env: TOKEN } }`
+    "##);
+}

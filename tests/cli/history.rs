@@ -1,0 +1,206 @@
+//! Loading again: what earlier runs have loaded is left alone, as long as the store still holds it.
+
+use serde_json::Value;
+
+use super::{bed::Bed, references::Server};
+
+const BASE: &str = "version: 1\nname: again\ntargets: { t: { local: store } }\nloads:\n";
+
+/// Patients p0, p1, … with an observation each.
+fn write(bed: &Bed, name: &str, numbers: std::ops::Range<u32>) {
+    let lines: Vec<String> = numbers
+        .flat_map(|n| {
+            [
+                format!(r#"{{"resourceType":"Patient","id":"p{n}","active":true}}"#),
+                format!(
+                    r#"{{"resourceType":"Observation","id":"o{n}","status":"final","code":{{}},"subject":{{"reference":"Patient/p{n}"}}}}"#
+                ),
+            ]
+        })
+        .collect();
+    bed.write(name, &lines.join("\n"));
+}
+
+fn bed(load: &str) -> Bed {
+    let bed = Bed::new();
+    write(&bed, "a.ndjson", 0..100);
+    bed.write(
+        "m.yaml",
+        &format!("{BASE}  - {{ name: all, files: [\"*.ndjson\"], {load} }}\n"),
+    );
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 200);
+    bed
+}
+
+/// How many requests the newest run made that write.
+fn requests(bed: &Bed) -> u64 {
+    bed.report()["requests"]["sent"].as_u64().unwrap()
+}
+
+fn resources(bed: &Bed, kind: &str) -> Vec<String> {
+    let mut server = Server::start(bed);
+    let page: Value = server.get(&format!("{}/{kind}?_count=1000", server.base()));
+    server.stop();
+    let entries = page["entry"].as_array().into_iter().flatten();
+    entries
+        .map(|entry| entry["resource"]["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_second_load_sends_only_what_is_new() {
+    for load in ["interaction: create", "interaction: update"] {
+        let bed = bed(load);
+        let ran = bed.run(&["load", "m.yaml"]).exits(0);
+        assert!(
+            ran.err
+                .contains("earlier runs have loaded 200 of the records"),
+            "{}",
+            ran.err
+        );
+        assert_eq!((bed.count("unchanged"), requests(&bed)), (200, 0), "{load}");
+        write(&bed, "b.ndjson", 100..101);
+        bed.run(&["load", "m.yaml"]).exits(0);
+        assert_eq!((bed.count("unchanged"), bed.count("created")), (200, 2));
+        assert_eq!(resources(&bed, "Patient").len(), 101, "{load}");
+        // A dry run is no history, and `--fresh` asks for none.
+        bed.run(&["load", "--dry-run", "m.yaml"]).exits(0);
+        bed.run(&["load", "--fresh", "m.yaml"]).exits(0);
+        assert_eq!(bed.count("unchanged"), 0);
+    }
+}
+
+#[test]
+fn a_record_that_refers_to_what_was_loaded_before_finds_it() {
+    let bed = bed("interaction: create");
+    bed.write(
+        "b.ndjson",
+        r#"{"resourceType":"Observation","id":"new","status":"final","code":{},"subject":{"reference":"Patient/p7"}}"#,
+    );
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("created"), bed.count("rejected")), (1, 0));
+}
+
+#[test]
+fn another_store_is_loaded_whole() {
+    let bed = bed("interaction: create");
+    fs_err::remove_dir_all(bed.path("store")).unwrap();
+    let ran = bed.run(&["load", "m.yaml"]).exits(0);
+    assert!(
+        ran.err.contains(
+            "holds none of the 30 resources that were sampled of what earlier runs have loaded"
+        ),
+        "{}",
+        ran.err
+    );
+    assert_eq!(bed.count("created"), 200);
+}
+
+#[test]
+fn what_was_deleted_is_noticed_and_loaded_again() {
+    for load in ["interaction: create", "interaction: update"] {
+        let bed = bed(load);
+        let mut server = Server::start(&bed);
+        let observations: Value = server.get(&format!("{}/Observation?_count=1000", server.base()));
+        for entry in observations["entry"].as_array().unwrap() {
+            let id = entry["resource"]["id"].as_str().unwrap();
+            server.delete(&format!("{}/Observation/{id}", server.base()));
+        }
+        server.stop();
+        let ran = bed.run(&["load", "m.yaml"]).exits(0);
+        assert!(
+            ran.err.contains("of 30 sampled resources as earlier runs have loaded them; of 200 records 100 are still there"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(bed.count("unchanged"), 100, "{load}");
+        assert_eq!(resources(&bed, "Observation").len(), 100, "{load}");
+        assert_eq!(resources(&bed, "Patient").len(), 100, "{load}");
+    }
+}
+
+#[test]
+fn equal_records_are_counted() {
+    let bed = Bed::new();
+    let line = r#"{"resourceType":"Basic","code":{"text":"the same"}}"#;
+    bed.write("a.ndjson", &format!("{line}\n{line}"));
+    bed.write(
+        "m.yaml",
+        &format!("{BASE}  - {{ name: all, files: [a.ndjson], interaction: create }}\n"),
+    );
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 2);
+    bed.write("a.ndjson", &format!("{line}\n{line}\n{line}"));
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("unchanged"), bed.count("created")), (2, 1));
+}
+
+/// A run that was cut off is taken over by the next load: what it loaded is known, and it cannot be resumed any more.
+#[test]
+fn a_run_that_was_cut_off_is_taken_over() {
+    let bed = bed("interaction: create, settle: tag");
+    let run = bed.newest_run();
+    let journal = fs_err::read_to_string(run.join("journal.ndjson")).unwrap();
+    let mut kept: Vec<&str> = Vec::new();
+    let mut settled = 0;
+    for line in journal.lines() {
+        settled += u32::from(line.starts_with("{\"settle\""));
+        if settled > 150 || line.starts_with("{\"end\"") {
+            break;
+        }
+        kept.push(line);
+    }
+    fs_err::write(run.join("journal.ndjson"), kept.join("\n") + "\n").unwrap();
+    fs_err::remove_file(bed.path(".stoker/history.sqlite")).unwrap();
+    let ran = bed.run(&["load", "m.yaml"]).exits(0);
+    assert!(
+        ran.err.contains("was cut off; this run takes over"),
+        "{}",
+        ran.err
+    );
+    // Fifty were in the store, and only their tags told.
+    assert_eq!(bed.count("unknown"), 0);
+    assert_eq!(resources(&bed, "Patient").len(), 100);
+    assert_eq!(resources(&bed, "Observation").len(), 100);
+    let ran = bed.run(&["resume", run.to_str().unwrap()]).exits(2);
+    assert!(ran.err.contains("was taken over by"), "{}", ran.err);
+}
+
+#[test]
+fn load_resume_goes_on_with_the_latest_run() {
+    let bed = bed("interaction: create, settle: tag");
+    let run = bed.newest_run();
+    let text = fs_err::read_to_string(run.join("journal.ndjson")).unwrap();
+    let kept: Vec<&str> = text.lines().take(3).collect();
+    fs_err::write(run.join("journal.ndjson"), kept.join("\n") + "\n").unwrap();
+    // Nothing of the run's own is left but the store's tags.
+    let ran = bed.run(&["load", "--resume", "m.yaml"]).exits(0);
+    assert!(ran.err.contains("going on with"), "{}", ran.err);
+    assert_eq!(bed.newest_run(), run);
+    // It is over: the next one is a new run.
+    bed.run(&["load", "--resume", "m.yaml"]).exits(0);
+    assert_ne!(bed.newest_run(), run);
+    // Another manifest by then cannot go on with it.
+    let text = fs_err::read_to_string(bed.newest_run().join("journal.ndjson")).unwrap();
+    let without_end: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.starts_with("{\"end\""))
+        .collect();
+    fs_err::write(
+        bed.newest_run().join("journal.ndjson"),
+        without_end.join("\n") + "\n",
+    )
+    .unwrap();
+    bed.write(
+        "m.yaml",
+        &format!("{BASE}  - {{ name: all, files: [\"*.ndjson\"], interaction: update }}\n"),
+    );
+    let ran = bed.run(&["load", "--resume", "m.yaml"]).exits(2);
+    assert!(
+        ran.err
+            .contains("has changed since the run that was cut off was planned"),
+        "{}",
+        ran.err
+    );
+}

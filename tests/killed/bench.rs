@@ -1,0 +1,220 @@
+//! A folder with records, a manifest and a store; a load in it is killed, and resumed until it is done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use fs_err as fs;
+use serde_json::Value;
+
+use super::{proxy::Proxy, store::Store};
+
+/// How records travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Each by itself, with ids of the server.
+    Create,
+    /// Each by itself, with their own ids.
+    Update,
+    /// In batches that Stoker fills, with ids of the server.
+    Batch,
+    /// In transactions that Stoker fills.
+    Transaction,
+}
+
+impl Mode {
+    pub(super) fn load(self) -> &'static str {
+        match self {
+            Self::Create => "interaction: create, bundle: none, settle: tag",
+            Self::Update => "interaction: update, bundle: none",
+            Self::Batch => {
+                "interaction: create, bundle: { type: batch, max_entries: 10 }, settle: tag"
+            }
+            Self::Transaction => {
+                "interaction: create, bundle: { type: transaction, max_entries: 10 }, settle: tag"
+            }
+        }
+    }
+}
+
+/// When a load is killed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum When {
+    /// Its journal is there, and nothing is intended.
+    BeforeIntent,
+    /// The n-th write has left, and the store has not seen it.
+    AfterIntent(usize),
+    /// The store has taken the n-th write, and has not answered.
+    AfterCommit(usize),
+    /// The answer to the n-th write is there, and has not been read.
+    AfterAnswer(usize),
+    /// The journal has grown to so many bytes.
+    Journal(u64),
+}
+
+pub(super) fn stoker(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("stoker"));
+    command
+        .env_clear()
+        .env("PATH", "/nowhere")
+        .current_dir(folder)
+        .args(arguments);
+    command
+}
+
+/// The records that are loaded.
+pub(super) struct Records {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) kinds: Vec<String>,
+    pub(super) count: u64,
+}
+
+impl Records {
+    /// The records of files with a resource in each line.
+    pub(super) fn of(files: Vec<PathBuf>) -> Self {
+        let (mut kinds, mut count) = (BTreeSet::new(), 0);
+        for file in &files {
+            for line in fs::read_to_string(file).unwrap().lines() {
+                let resource: Value = serde_json::from_str(line).unwrap();
+                kinds.insert(resource["resourceType"].as_str().unwrap().to_owned());
+                count += 1;
+            }
+        }
+        Self {
+            files,
+            kinds: kinds.into_iter().collect(),
+            count,
+        }
+    }
+}
+
+/// What a load left.
+pub(super) struct Left {
+    pub(super) contents: BTreeMap<u128, u32>,
+    pub(super) outcomes: Value,
+    /// The bytes of its journal.
+    pub(super) journal: u64,
+    /// How many writes there were.
+    pub(super) writes: usize,
+    /// Sessions that it took.
+    pub(super) sessions: u64,
+}
+
+impl Left {
+    /// How many records the report says are in the store.
+    pub(super) fn arrived(&self) -> u64 {
+        let outcomes = ["created", "updated", "unchanged"].iter();
+        outcomes
+            .map(|outcome| self.outcomes[outcome].as_u64().unwrap())
+            .sum()
+    }
+
+    /// How many are there.
+    pub(super) fn held(&self) -> u64 {
+        self.contents.values().map(|&count| u64::from(count)).sum()
+    }
+}
+
+/// Requests in flight at the most.
+pub(super) const SLOTS: u64 = 4;
+
+/// Loads the records, killing it once; resumes it until it is over.
+pub(super) fn load(records: &Records, load: &str, when: Option<When>) -> Left {
+    let bed = tempfile::tempdir().unwrap();
+    let folder = bed.path();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = Store::start(folder);
+    let proxy = runtime.block_on(Proxy::start(&store.url));
+    // Whoever finds the store by its directory finds the proxy.
+    let note = folder.join("store/server.json");
+    let told = fs::read_to_string(&note).unwrap();
+    fs::write(&note, told.replace(&store.url, &proxy.url)).unwrap();
+    let files: Vec<String> = records
+        .files
+        .iter()
+        .map(|file| format!("\"{}\"", file.display()))
+        .collect();
+    let manifest = format!(
+        "version: 1\nname: killed\ntargets: {{ t: {{ local: store, concurrency: {SLOTS} }} }}\n\
+         loads:\n  - {{ name: all, files: [{}], {load} }}\n",
+        files.join(", ")
+    );
+    fs::write(folder.join("m.yaml"), manifest).unwrap();
+    let arguments = ["load", "m.yaml", "--progress", "none"];
+    let mut child = stoker(folder, &arguments)
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(folder.join("stderr")).unwrap().into_file())
+        .spawn()
+        .unwrap();
+    if let Some(when) = when {
+        kill(&mut child, folder, &proxy, when);
+    } else {
+        let ended = child.wait().unwrap();
+        let said = fs::read_to_string(folder.join("stderr")).unwrap();
+        assert!(matches!(ended.code(), Some(0 | 1)), "{ended}: {said}");
+    }
+    proxy.let_pass();
+    for _ in 0..10 {
+        let Some(run) = journal(folder) else {
+            // Killed before there was a run.
+            let ran = stoker(folder, &arguments).output().unwrap();
+            assert!(matches!(ran.status.code(), Some(0 | 1)));
+            continue;
+        };
+        let run = run.to_str().unwrap();
+        let resume = ["resume", run, "--progress", "none"];
+        let arguments: &[&str] = if when.is_some() {
+            &resume
+        } else {
+            &["report", run]
+        };
+        let ran = stoker(folder, arguments).output().unwrap();
+        let code = ran.status.code();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(matches!(code, Some(0 | 1)), "{code:?}: {said}");
+        let report = fs::read_to_string(Path::new(run).join("report.json")).ok();
+        let Some(report) = report else { continue };
+        let report: Value = serde_json::from_str(&report).unwrap();
+        if report["outcomes"]["pending"] == 0 {
+            return Left {
+                contents: runtime.block_on(store.contents(&records.kinds)),
+                outcomes: report["outcomes"].clone(),
+                journal: fs::metadata(journal(folder).unwrap().join("journal.ndjson"))
+                    .unwrap()
+                    .len(),
+                writes: proxy.writes(),
+                sessions: report["sessions"].as_u64().unwrap(),
+            };
+        }
+    }
+    panic!("it does not come to an end");
+}
+
+/// The directory of the run, once its journal is there.
+fn journal(folder: &Path) -> Option<PathBuf> {
+    let runs = fs::read_dir(folder.join(".stoker/runs")).ok()?;
+    let mut runs = runs.map(|run| run.unwrap().path());
+    runs.find(|run| run.join("journal.ndjson").exists())
+}
+
+fn kill(child: &mut Child, folder: &Path, proxy: &Proxy, when: When) {
+    proxy.expect(child.id(), when);
+    let is_time = || match when {
+        When::AfterIntent(_) | When::AfterCommit(_) | When::AfterAnswer(_) => proxy.is_time(),
+        When::BeforeIntent => journal(folder).is_some(),
+        When::Journal(size) => journal(folder)
+            .and_then(|run| fs::metadata(run.join("journal.ndjson")).ok())
+            .is_some_and(|journal| journal.len() >= size),
+    };
+    while !is_time() {
+        if child.try_wait().unwrap().is_some() {
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

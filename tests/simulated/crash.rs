@@ -1,0 +1,226 @@
+//! Crashes at any event, in virtual time: before and after each line of the journal, before a request reaches the store,
+//! after it has had its effect. Resumed, every record ends as if nothing had happened, and is settled once.
+//!
+//! `STOKER_SEEDS` chooses how many random cases are tried.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use fs_err as fs;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use stoker::{
+    gate::{Fault, Transport},
+    journal::{
+        self, Ledger, Line, SettleLine, Settlement,
+        format::{IntendLine, Tally},
+    },
+    record::Outcome,
+    send::{self, Earlier, Replay},
+};
+use tokio::sync::Notify;
+
+use super::{
+    fhir_store::FhirStore,
+    pipeline::{Case, case, expect, journal_line, plan},
+};
+
+/// A process that ends after so many events.
+#[derive(Debug)]
+struct Life {
+    left: AtomicI64,
+    died: Notify,
+}
+
+impl Life {
+    fn new(events: i64) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicI64::new(events),
+            died: Notify::new(),
+        })
+    }
+
+    /// Lives through an event, or is no more.
+    async fn pass(&self) {
+        if self.is_over() {
+            self.died.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.left.fetch_sub(1, Ordering::AcqRel) <= 0
+    }
+}
+
+/// What the journals of all sessions hold.
+type Lines = Arc<Mutex<Vec<Line>>>;
+
+#[derive(Debug)]
+struct Journal {
+    life: Arc<Life>,
+    lines: Lines,
+}
+
+impl Journal {
+    fn push(&self, line: Line) {
+        self.lines.lock().unwrap().push(line);
+    }
+}
+
+impl Ledger for Journal {
+    fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
+        let line = Line::Intend(IntendLine {
+            at: jiff::Timestamp::now(),
+            records: records.to_vec(),
+            tag: None,
+        });
+        Box::pin(async {
+            self.life.pass().await;
+            self.push(line);
+            self.life.pass().await;
+            Ok(())
+        })
+    }
+
+    fn withdraw(&self, records: &[u64]) {
+        // It may get lost.
+        if !self.life.is_over() {
+            self.push(Line::Withdraw(records.to_vec()));
+        }
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), journal::Error>> {
+        Box::pin(async {
+            for settlement in settlements {
+                self.life.pass().await;
+                self.push(Line::Settle(settlement.line));
+            }
+            self.life.pass().await;
+            Ok(())
+        })
+    }
+
+    fn tally(&self, _: Tally) -> BoxFuture<'_, Result<(), journal::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// The way to the store, as long as the process lives.
+#[derive(Debug)]
+struct Wire {
+    life: Arc<Life>,
+    store: Arc<FhirStore>,
+}
+
+impl Transport for Wire {
+    fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>> {
+        Box::pin(async {
+            self.life.pass().await;
+            let answer = self.store.call(request).await;
+            self.life.pass().await;
+            answer
+        })
+    }
+}
+
+/// Returns the journal as a session finds it.
+fn earlier(lines: &Lines, folder: &Path) -> Earlier {
+    let path = folder.join("journal.ndjson");
+    let mut text = serde_json::to_string(&Line::Journal(journal_line())).unwrap() + "\n";
+    for line in lines.lock().unwrap().iter() {
+        text += &serde_json::to_string(line).unwrap();
+        text.push('\n');
+    }
+    fs::write(&path, text).unwrap();
+    Earlier {
+        history: Some(journal::read(&path).unwrap()),
+        replay: Replay {
+            asks: true,
+            ..Replay::default()
+        },
+    }
+}
+
+async fn run(case: &Case, seed: u64, folder: &Path, random: &mut SmallRng) {
+    let planned = plan(case, folder);
+    let store = Arc::new(FhirStore::new(seed, case.manners.clone()));
+    let lines = Lines::default();
+    let crashes = random.random_range(1..4);
+    for session in 0..=crashes {
+        let events = if session < crashes {
+            random.random_range(0..80)
+        } else {
+            i64::MAX
+        };
+        let life = Life::new(events);
+        let ledger = Journal {
+            life: Arc::clone(&life),
+            lines: Arc::clone(&lines),
+        };
+        let wire = Wire {
+            life: Arc::clone(&life),
+            store: Arc::clone(&store),
+        };
+        let setup = planned.setup(Arc::new(wire), Arc::new(ledger), earlier(&lines, folder));
+        tokio::select! {
+            ended = send::run(setup) => {
+                let ended = ended.unwrap();
+                assert_eq!(ended.how, journal::Ending::Complete, "{ended:?}");
+                break;
+            }
+            () = life.died.notified() => {}
+        }
+    }
+    let lines = std::mem::take(&mut *lines.lock().unwrap());
+    let settled: Vec<SettleLine> = lines
+        .into_iter()
+        .filter_map(|line| match line {
+            Line::Settle(line) => Some(line),
+            _ => None,
+        })
+        .collect();
+    let unknown = settled.iter().find(|line| line.outcome == Outcome::Unknown);
+    assert_eq!(unknown, None);
+    expect(case, &planned.saved, &settled, &store);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no `cli` that reads the environment for them"
+)]
+fn seeds() -> u64 {
+    let seeds = std::env::var("STOKER_SEEDS").ok();
+    seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(300)
+}
+
+#[test]
+fn whatever_is_cut_off_when_each_record_arrives_once() {
+    for seed in 0..seeds() {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let transactions = random.random_range(0..3) > 0;
+        let mut case = case(&mut random, transactions);
+        case.load += ", settle: tag";
+        case.manners.lost = [0, 20][random.random_range(0..2)];
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            runtime.block_on(run(&case, seed, folder.path(), &mut random));
+        }));
+        if let Err(panic) = result {
+            eprintln!("seed {seed}: {case:#?}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
