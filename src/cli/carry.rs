@@ -159,9 +159,16 @@ impl Carry<'_> {
                 }
             }
         };
-        let ended = close(&journal, number, tally(), ended).await;
+        let ended = close(&journal, number, tally(), ended)
+            .await
+            .map_err(|error| error.hint(go_on(self.run)));
         self.watcher.finish();
-        let reported = write_report(printer, self.run, &bodies)?;
+        let reported = match (write_report(printer, self.run, &bodies), &ended) {
+            (Ok(reported), _) => reported,
+            // What stopped the run goes before what its report met for the same reason.
+            (Err(_), Err(_)) => return ended.map(|_| Exit::Disk),
+            (Err(error), Ok(_)) => return Err(error.hint(go_on(self.run))),
+        };
         printer.result(&report::text::render(
             &reported,
             self.run,
@@ -193,26 +200,34 @@ async fn close(
     };
     match ended {
         Ok(ended) => {
-            journal.tally(tally).await.map_err(Error::disk)?;
+            journal.tally(tally).await.map_err(unwritten)?;
             journal
                 .end(end(ended.how, ended.reason.clone()))
                 .await
-                .map_err(Error::disk)?;
+                .map_err(unwritten)?;
             Ok(ended)
         }
         Err(error @ (send::Error::Source(_) | send::Error::Plan(_))) => {
             let _ = journal.tally(tally).await;
             let _ = journal
-                .end(end(
-                    format::Ending::Source,
-                    Some("a source failed".to_owned()),
-                ))
+                .end(end(format::Ending::Source, Some(error.to_string())))
                 .await;
             Err(Error::disk(error))
         }
-        Err(error @ send::Error::Journal(_)) => Err(Error::disk(error)
-            .hint("what was settled before stands in the journal; make room and load again")),
+        Err(error @ send::Error::Journal(_)) => Err(unwritten(error)),
     }
+}
+
+fn unwritten(error: impl std::fmt::Display) -> Error {
+    Error::disk(error).hint("what was settled before stands in the journal; make room")
+}
+
+/// Says how to go on with a run.
+fn go_on(run: &RunDirectory) -> String {
+    format!(
+        "then go on with `stoker resume {}`",
+        report::text::quoted(run.path())
+    )
 }
 
 fn write_report(

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: once, no new work is started; twice, what is in flight is dropped.
+//! Ctrl-C, SIGTERM, and a terminal that is closed: once, no new work is started; twice, what is in flight is dropped.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,12 +13,33 @@ pub(super) fn listen(stop: Stop) {
         ) else {
             return;
         };
+        let mut hangup = takes_hangups()
+            .then(|| signal(SignalKind::hangup()).ok())
+            .flatten();
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                Some(()) = async { hangup.as_mut()?.recv().await } => {}
             }
             stop.interrupt();
         }
     });
+}
+
+/// Tells whether a terminal that is closed ends this process.
+///
+/// `nohup` starts it with SIGHUP ignored, and listening would undo that. Where the system does not tell, the signal keeps
+/// its meaning: the process ends at once, and the journal is such that `stoker resume` goes on.
+fn takes_hangups() -> bool {
+    fs_err::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        })
+        // SIGHUP is signal 1, the lowest bit.
+        .is_some_and(|ignored| ignored & 1 == 0)
 }

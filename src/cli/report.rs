@@ -31,6 +31,8 @@ enum Format {
     Json,
     /// As `report.md` has it.
     Markdown,
+    /// As `report.html` has it.
+    Html,
     /// As `junit.xml` has it.
     Junit,
 }
@@ -46,6 +48,7 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
         Format::Text => report::text::render(&report, &run, context.printer.colors_output()),
         Format::Json => report::json::render(&report),
         Format::Markdown => report::markdown::render(&report),
+        Format::Html => report::html::render(&report),
         Format::Junit => report::junit(&run, &report).map_err(Error::disk)?,
     };
     context.printer.result(&text);

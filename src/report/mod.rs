@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod document;
+pub mod html;
 pub mod json;
 mod junit;
 pub mod markdown;
@@ -96,8 +97,8 @@ pub fn junit(run: &RunDirectory, report: &Report) -> Result<String, Error> {
     junit.render()
 }
 
-/// Writes all documents of a run into its directory: `report.json`, `report.md`, `junit.xml`, `records.ndjson`,
-/// `ids.ndjson`, and `rejected/`.
+/// Writes all documents of a run into its directory: `report.json`, `report.md`, `report.html`, `junit.xml`,
+/// `records.ndjson`, `ids.ndjson`, and `rejected/`.
 ///
 /// Every document appears whole or not at all, readable by its owner only; writing twice gives the same bytes.
 ///
@@ -122,6 +123,10 @@ pub fn write(run: &RunDirectory, report: &Report, bodies: &Bodies<'_>) -> Result
     staged::write(
         &directory.join("report.md"),
         markdown::render(report).as_bytes(),
+    )?;
+    staged::write(
+        &directory.join("report.html"),
+        html::render(report).as_bytes(),
     )?;
     staged::write(
         &directory.join("report.json"),

@@ -303,7 +303,7 @@ fn closing(out: &mut String, report: &Report, run: &RunDirectory) {
 }
 
 /// Quotes a path for a shell where it needs it.
-pub(super) fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let path = plain(&path.display().to_string());
     let safe = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
     if !path.is_empty() && path.chars().all(safe) {

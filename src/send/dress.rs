@@ -113,7 +113,7 @@ impl Dresser {
         let bytes = self
             .bodies
             .read(step.position.source, wire_span(step))
-            .map_err(|error| self.failed(step, &error.to_string()))?;
+            .map_err(|error| self.failed(step, &error.kind.to_string()))?;
         if step.hash == 0 || plan::hash(&bytes) == step.hash {
             Ok(bytes)
         } else {

@@ -101,20 +101,26 @@ async fn send_all(
     let ready = Arc::new(Semaphore::new(ready));
     let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
     let mut chunk: Vec<Work> = Vec::new();
-    loop {
+    let mut failed = Ok(());
+    while failed.is_ok() {
         let wanted = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
             () = stop.stopping() => break,
-            Some(joined) = tasks.join_next(), if !tasks.is_empty() => finished(joined)?,
+            Some(joined) = tasks.join_next(), if !tasks.is_empty() => failed = finished(joined),
             permit = Arc::clone(&ready).acquire_many_owned(wanted), if wanted > 0 => {
                 start(load, &mut tasks, std::mem::take(&mut chunk), permit.ok());
             }
             next = feed.recv(), if wanted == 0 && tasks.len() < WINDOW => match next {
                 None => break,
-                Some(next) => chunk = next?,
+                Some(Ok(next)) => chunk = next,
+                Some(Err(error)) => failed = Err(error),
             },
         }
+    }
+    if failed.is_err() {
+        // No new work in other loads either; what is on its way is waited for in all of them.
+        stop.fail();
     }
     // What the feed still holds gives its bytes back, and its thread ends.
     drop(chunk);
@@ -124,12 +130,12 @@ async fn send_all(
         tokio::select! {
             biased;
             joined = tasks.join_next() => match joined {
-                None => return Ok(()),
-                Some(joined) => finished(joined)?,
+                None => return failed,
+                Some(joined) => failed = failed.and(finished(joined)),
             },
             () = stop.dropping() => {
                 tasks.shutdown().await;
-                return Ok(());
+                return failed;
             }
         }
     }

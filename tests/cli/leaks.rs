@@ -269,7 +269,7 @@ fn names_stand_in_rejected_alone_and_tokens_nowhere() {
         assert!(ran.out.contains("rejected"), "{}", ran.out);
         let directory = bed.newest_run();
         let name = directory.to_str().unwrap();
-        for format in ["text", "json", "markdown", "junit"] {
+        for format in ["text", "json", "markdown", "html", "junit"] {
             run(&bed, &["-vvv", "report", name, "--format", format]);
         }
         run(&bed, &["-vvv", "resume", name, "--progress", progress]);

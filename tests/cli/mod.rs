@@ -2,6 +2,7 @@
 
 mod bed;
 mod cycles;
+mod ends;
 mod examples;
 mod gone;
 mod graph;

@@ -190,6 +190,62 @@ async fn a_report_can_be_pasted_into_a_pull_request() {
 }
 
 #[tokio::test]
+async fn a_browser_can_show_it_without_asking_anyone_else() {
+    let (made, mut report, _) = written().await;
+    let page = read(&made.run, "report.html");
+    assert_eq!(
+        page,
+        report::html::render(&report).replace(&report.run, "clinic-20261123T070000Z")
+    );
+    for part in [
+        "<title>clinic: 2 of 9 records loaded, interrupted</title>",
+        "name=\"viewport\"",
+        "prefers-color-scheme:dark",
+        "<tr><td>visits → try-out</td><td class=\"n\">4</td><td class=\"n\">0</td><td class=\"n\">1</td><td class=\"n\">0</td><td class=\"n bad\">3</td>",
+        "<li><code>people.ndjson:2</code> at Patient.birthDate</li>",
+        "the run was cut off while it was being sent",
+    ] {
+        assert!(page.contains(part), "{part} is missing in\n{page}");
+    }
+    assert!(!page.contains(run::PATIENT) && !page.contains('\u{1b}'));
+    // Nothing is fetched, nothing runs.
+    for alien in [
+        "<script", "<img", "<link", "src=", "http://", "https://", "@import", "url(",
+    ] {
+        assert!(!page.contains(alien), "{alien}");
+    }
+    // Every open element is closed.
+    for element in [
+        "div", "table", "tbody", "tr", "td", "th", "ul", "li", "code", "body", "html",
+    ] {
+        let open = page.matches(&format!("<{element}>")).count()
+            + page.matches(&format!("<{element} ")).count();
+        assert_eq!(
+            open,
+            page.matches(&format!("</{element}>")).count(),
+            "{element}"
+        );
+    }
+    let evil = "<script>alert('x')</script>&\"";
+    evil.clone_into(&mut report.name);
+    evil.clone_into(&mut report.run);
+    report.reason = Some(evil.to_owned());
+    evil.clone_into(&mut report.loads[0].name);
+    evil.clone_into(&mut report.loads[0].target);
+    let problem = &mut report.problems[0];
+    evil.clone_into(&mut problem.load);
+    evil.clone_into(&mut problem.kind);
+    problem.code = Some(evil.to_owned());
+    let example = &mut problem.examples[0];
+    evil.clone_into(&mut example.file);
+    example.expression = vec![evil.to_owned()];
+    example.note = Some(evil.to_owned());
+    let page = report::html::render(&report);
+    assert!(!page.contains("<script") && !page.contains("'x'") && !page.contains("&\""));
+    assert!(page.matches("&lt;script&gt;").count() >= 10, "{page}");
+}
+
+#[tokio::test]
 async fn a_build_server_can_show_it() {
     let (made, report, _) = written().await;
     let junit = read(&made.run, "junit.xml");
