@@ -75,7 +75,7 @@ impl Load {
             let reject = |step: &Step, note: String| {
                 if self.setup.earlier.is_in_doubt(step.number) {
                     // It may have arrived before.
-                    let doubt = Doubt::none();
+                    let doubt = self.known_doubt(step);
                     return settle::unknown(step.number, None, attempted, note, &doubt);
                 }
                 let mut settled =
@@ -112,9 +112,17 @@ impl Load {
         let record = step.number;
         let note = format!("its conditional reference could not be looked up: {failure}");
         if self.setup.earlier.is_in_doubt(record) {
-            settle::unknown(record, None, attempted, note, &Doubt::none())
+            settle::unknown(record, None, attempted, note, &self.known_doubt(step))
         } else {
             settle::told(record, Outcome::Pending, None, attempted, note)
         }
+    }
+
+    /// What is known of a record that may have arrived before: it is kept, so that a later session can ask.
+    fn known_doubt(&self, step: &Step) -> Doubt {
+        let earlier = &self.setup.earlier;
+        let known = earlier.doubt(step.number, self.dresser.tag(step));
+        // A journal that cannot be read any more ends the run where it is written.
+        known.ok().flatten().unwrap_or_else(Doubt::none)
     }
 }

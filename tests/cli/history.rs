@@ -204,3 +204,41 @@ fn load_resume_goes_on_with_the_latest_run() {
         ran.err
     );
 }
+
+/// What was refused is tried once more on demand; what nobody knows of is too, and nothing else is touched.
+#[test]
+fn what_to_replay_is_a_choice() {
+    let bed = Bed::new();
+    let lines = [
+        r#"{"resourceType":"Patient","id":"p","active":true}"#,
+        r#"{"resourceType":"Observation","id":"o","status":"final","code":{},"subject":{"reference":"Patient/gone"}}"#,
+    ];
+    bed.write("a.ndjson", &lines.join("\n"));
+    let load = "  - { name: all, files: [a.ndjson], interaction: create }\n";
+    bed.write("m.yaml", &format!("{BASE}{load}"));
+    let _ = bed.run(&["load", "m.yaml"]).exits(1);
+    let run = bed.newest_run();
+    let journal = run.join("journal.ndjson");
+    let resume = |which: &str| {
+        let _ = bed
+            .run(&["resume", run.to_str().unwrap(), "--replay", which])
+            .exits(1);
+        let text = fs_err::read_to_string(&journal).unwrap();
+        text.matches("{\"settle\"").count()
+    };
+    let settled: Vec<usize> = ["interrupted", "unknown", "rejected", "all"]
+        .map(resume)
+        .into();
+    assert_eq!(settled, [2, 2, 3, 4]);
+    // The answer to the first is lost with its line: it is unknown, and sent only when that is asked for.
+    let text = fs_err::read_to_string(&journal).unwrap();
+    let kept = text
+        .lines()
+        .filter(|line| !line.starts_with("{\"settle\":{\"record\":0,"));
+    fs_err::write(&journal, kept.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    resume("interrupted");
+    assert_eq!((bed.count("unknown"), bed.count("created")), (1, 0));
+    resume("unknown");
+    assert_eq!((bed.count("unknown"), bed.count("created")), (0, 1));
+    assert_eq!(resources(&bed, "Patient").len(), 2);
+}
