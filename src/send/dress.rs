@@ -71,24 +71,30 @@ pub(super) fn full_url(step: &Step) -> String {
 impl Dresser {
     /// Reads what goes to the wire of each record. With `together`, the records travel in one transaction.
     pub(super) fn read(&self, steps: &[Step], together: bool) -> Result<Vec<Bytes>, Error> {
+        self.each(steps, together).collect()
+    }
+
+    /// As [`Dresser::read`], one by one.
+    pub(super) fn each<'s>(
+        &'s self,
+        steps: &'s [Step],
+        together: bool,
+    ) -> impl Iterator<Item = Result<Bytes, Error>> + 's {
         let mut scanner = Scanner::new();
         let own = match (steps.first(), steps.last(), together) {
             (Some(first), Some(last), true) => first.number..last.number + 1,
             _ => 0..0,
         };
-        steps
-            .iter()
-            .map(|step| {
-                let bytes = self.bytes(step)?;
-                let inside = |to: u64| {
-                    let is_own = own.contains(&to);
-                    let at = steps.binary_search_by_key(&to, |step| step.number);
-                    let to = is_own.then_some(at.ok()?)?;
-                    steps.get(to).map(inside)
-                };
-                self.dress(&mut scanner, step, &inside, self.tag(step), bytes)
-            })
-            .collect()
+        steps.iter().map(move |step| {
+            let bytes = self.bytes(step)?;
+            let inside = |to: u64| {
+                let is_own = own.contains(&to);
+                let at = steps.binary_search_by_key(&to, |step| step.number);
+                let to = is_own.then_some(at.ok()?)?;
+                steps.get(to).map(inside)
+            };
+            self.dress(&mut scanner, step, &inside, self.tag(step), bytes)
+        })
     }
 
     /// Reads records as a store has them that took them with these tags, those of one transaction as these resources.

@@ -18,9 +18,9 @@ use super::{
     doubt::Doubtful,
     dress::{Dresser, wire_span},
     earlier::Doubt,
-    feed::Work,
+    feed::{READ_LATE, Work},
     load::Load,
-    request::make,
+    request::{bundle_text, make},
     settle::{self, Attempted},
 };
 use crate::{
@@ -76,6 +76,18 @@ struct Last {
     status: Option<u16>,
     body: Bytes,
     fault: Option<String>,
+}
+
+/// Why the text of a large Bundle could not be made.
+enum Unmade {
+    Read(Error),
+    Made(BuildError),
+}
+
+impl From<BuildError> for Unmade {
+    fn from(error: BuildError) -> Self {
+        Self::Made(error)
+    }
 }
 
 /// What became of a request.
@@ -295,6 +307,32 @@ impl<'a> Batch<'a> {
         settled
     }
 
+    /// Tells whether its bodies are read only when its text is made.
+    fn is_read_late(&self) -> bool {
+        self.bundle.is_some() && self.cost().bytes > READ_LATE
+    }
+
+    /// Makes the text of a large Bundle while its bodies are read.
+    async fn build_large(&mut self, bundle: BundleType) -> Result<Request<Bytes>, BuildError> {
+        let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
+        let (settings, atomic) = (Arc::clone(&self.settings), self.atomic);
+        let made = tokio::task::spawn_blocking(move || {
+            let bodies = dresser.each(&steps, atomic);
+            let bodies = bodies.map(|body| body.map_err(Unmade::Read));
+            bundle_text(&settings, bundle, &steps, bodies)
+        });
+        match made.await {
+            Ok(Ok(text)) => Ok(self.requests.bundle(text)),
+            Ok(Err(Unmade::Read(error))) => {
+                let build_error = BuildError::new(&error.to_string());
+                self.failure = Some(error);
+                Err(build_error)
+            }
+            Ok(Err(Unmade::Made(error))) => Err(error),
+            Err(error) => Err(BuildError::new(&error.to_string())),
+        }
+    }
+
     fn may_have_been_sent(&self, conclusion: &Conclusion) -> bool {
         conclusion.may_have_been_sent && self.safety() == Safety::Once
     }
@@ -349,7 +387,9 @@ impl<'a> Batch<'a> {
         );
         let (mut brake, mut is_again) = (false, false);
         let mut done = Vec::new();
-        for ((step, body), answer) in steps.into_iter().zip(bodies).zip(answers) {
+        let mut bodies = bodies.into_iter();
+        for (step, answer) in steps.into_iter().zip(answers) {
+            let body = bodies.next();
             let interaction = step.action.interaction().unwrap_or(Interaction::Create);
             let outcome = Bytes::from(answer.outcome.unwrap_or_default());
             match verdict::of_status(safety_of(interaction), answer.status) {
@@ -370,7 +410,7 @@ impl<'a> Batch<'a> {
                         fault: None,
                     };
                     self.steps.push(step);
-                    self.bodies.push(body);
+                    self.bodies.extend(body);
                 }
                 Verdict::Unknown => {
                     self.last.status = Some(answer.status);
@@ -420,8 +460,13 @@ impl Exchange for Batch<'_> {
 
     async fn unpark(&mut self) -> Result<(), BuildError> {
         if self.bodies.is_empty() {
-            let size = self.cost().bytes;
-            self.permits = vec![self.setup.budget.acquire(size).await];
+            if self.permits.is_empty() {
+                let size = self.cost().bytes;
+                self.permits = vec![self.setup.budget.acquire(size).await];
+            }
+            if self.is_read_late() {
+                return Ok(());
+            }
             let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
             let atomic = self.atomic;
             let read = tokio::task::spawn_blocking(move || dresser.read(&steps, atomic));
@@ -446,6 +491,11 @@ impl Exchange for Batch<'_> {
         if self.setup.ledger.waits_for_disk() {
             // The rate counts what leaves, and what waits for a disk after it was counted would leave in a burst.
             self.intend().await?;
+        }
+        if let (Some(bundle), true, true) =
+            (self.bundle, self.bodies.is_empty(), self.is_read_late())
+        {
+            return self.build_large(bundle).await;
         }
         make(
             self.requests,

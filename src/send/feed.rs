@@ -67,6 +67,10 @@ const PARKED: usize = 64 * 1024;
 /// A Bundle that is not full goes after so many records in a row that had to wait.
 const PATIENCE: u32 = 256;
 
+/// The bodies of a Bundle that is larger than this are read when its text is made, one by one: all of them and the text
+/// would be twice as much in memory.
+pub(super) const READ_LATE: u64 = 1 << 20;
+
 type Sender = mpsc::Sender<Result<Vec<Work>, Error>>;
 
 impl Feed {
@@ -213,7 +217,11 @@ impl Feeding<'_> {
         let size = steps.iter().map(|step| wire_span(step).length).sum();
         let permit = self.permit(size);
         let atomic = group.is_some_and(|group| group.atomic);
-        let bodies = self.feed.dresser.read(&steps, atomic)?;
+        let bodies = if group.is_some() && size > READ_LATE {
+            Vec::new()
+        } else {
+            self.feed.dresser.read(&steps, atomic)?
+        };
         let mut work = Work {
             steps,
             bundle: group.map(|group| group.bundle),

@@ -6,15 +6,18 @@
 use bytes::Bytes;
 use http::Request;
 
-use super::dress::full_url;
+use super::dress::{full_url, wire_span};
 use crate::{
     fhir::bundle,
     gate::BuildError,
     manifest::LoadSettings,
     plan::{Action, BundleType, Step},
     record::Interaction,
-    target::fhir::{Requests, criteria_of},
+    target::fhir::{BundleText, Requests, criteria_of},
 };
+
+/// What a made entry has around its resource, most of the time: its request, a `fullUrl`, longer references.
+const AROUND: u64 = 256;
 
 /// Makes the request of one record, or of the records of a Bundle.
 pub(super) fn make(
@@ -25,7 +28,9 @@ pub(super) fn make(
     bodies: &[Bytes],
 ) -> Result<Request<Bytes>, BuildError> {
     if let Some(bundle_type) = bundle {
-        return make_bundle(requests, settings, bundle_type, steps, bodies);
+        let bodies = bodies.iter().cloned().map(Ok::<_, BuildError>);
+        let text = bundle_text(settings, bundle_type, steps, bodies)?;
+        return Ok(requests.bundle(text));
     }
     let (Some(step), Some(body)) = (steps.first(), bodies.first()) else {
         return Err(BuildError::new("there is nothing to send"));
@@ -52,35 +57,38 @@ pub(super) fn make(
     })
 }
 
+/// Makes the text of a Bundle of bodies that come one by one.
+///
 /// The entries go out as they stand in the file, unless the load sets the interaction: then each gets a request of
 /// its own, around the same resource bytes.
-fn make_bundle(
-    requests: &Requests,
+pub(super) fn bundle_text<E: From<BuildError>>(
     settings: &LoadSettings,
     bundle_type: BundleType,
     steps: &[Step],
-    bodies: &[Bytes],
-) -> Result<Request<Bytes>, BuildError> {
-    let kind = bundle_type.as_str();
+    bodies: impl Iterator<Item = Result<Bytes, E>>,
+) -> Result<Bytes, E> {
     let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
-    if settings.interaction.is_none() && steps.iter().all(is_entry) {
-        return Ok(requests.bundle(kind, bodies.iter().map(AsRef::as_ref)));
-    }
-    let entries = steps
+    let as_they_are = settings.interaction.is_none() && steps.iter().all(is_entry);
+    let bytes: u64 = steps
         .iter()
-        .zip(bodies)
-        .map(|(step, body)| {
-            if !is_entry(step) {
-                let url = (bundle_type == BundleType::Transaction).then(|| full_url(step));
-                around(settings, step, url.as_deref(), body)
-            } else if settings.interaction.is_some() {
-                remade(settings, step, body)
-            } else {
-                Ok(body.to_vec())
-            }
-        })
-        .collect::<Result<Vec<Vec<u8>>, BuildError>>()?;
-    Ok(requests.bundle(kind, entries.iter().map(Vec::as_slice)))
+        .map(|step| wire_span(step).length + if as_they_are { 1 } else { AROUND })
+        .sum();
+    let bytes = usize::try_from(bytes).unwrap_or_default();
+    let mut text = BundleText::new(bundle_type.as_str(), bytes);
+    for (step, body) in steps.iter().zip(bodies) {
+        let body = body?;
+        if as_they_are {
+            text.entry(&body);
+        } else if !is_entry(step) {
+            let url = (bundle_type == BundleType::Transaction).then(|| full_url(step));
+            text.entry(&around(settings, step, url.as_deref(), &body)?);
+        } else if settings.interaction.is_some() {
+            text.entry(&remade(settings, step, &body)?);
+        } else {
+            text.entry(&body);
+        }
+    }
+    Ok(text.end())
 }
 
 /// Makes an entry anew around its resource, with the request that the load asks for.

@@ -8,5 +8,5 @@ mod request;
 mod response;
 
 pub use condition::{TAG_SYSTEM, criteria, criteria_of, tag_query};
-pub use request::Requests;
+pub use request::{BundleText, Requests};
 pub use response::{Accepted, EntryAnswer, accepted, entries, is_fhirs, last_updated};

@@ -75,29 +75,9 @@ impl Requests {
         self.request(Method::GET, "metadata", Bytes::new())
     }
 
-    /// `POST` of a batch or transaction to the base. The entries go out as they are given.
-    pub fn bundle<'a>(
-        &self,
-        bundle_type: &str,
-        entries: impl Iterator<Item = &'a [u8]> + Clone,
-    ) -> Request<Bytes> {
-        const HEAD: &str = "{\"resourceType\":\"Bundle\",\"type\":\"";
-        const ENTRIES: &str = "\",\"entry\":[";
-        const END: &str = "]}";
-        let length = entries.clone().map(|entry| entry.len() + 1).sum::<usize>();
-        let frame = HEAD.len() + bundle_type.len() + ENTRIES.len() + END.len();
-        let mut body = BytesMut::with_capacity(length + frame);
-        for part in [HEAD, bundle_type, ENTRIES] {
-            body.put_slice(part.as_bytes());
-        }
-        for (index, entry) in entries.enumerate() {
-            if index > 0 {
-                body.put_u8(b',');
-            }
-            body.put_slice(entry);
-        }
-        body.put_slice(END.as_bytes());
-        self.request(Method::POST, "", body.freeze())
+    /// `POST` of a batch or transaction to the base.
+    pub fn bundle(&self, text: Bytes) -> Request<Bytes> {
+        self.request(Method::POST, "", text)
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
@@ -117,6 +97,43 @@ impl Requests {
             headers.insert(header::CONTENT_TYPE, FHIR_JSON);
         }
         request
+    }
+}
+
+/// The text of a batch or transaction. The entries go out as they are given.
+#[derive(Debug)]
+pub struct BundleText {
+    text: BytesMut,
+    is_empty: bool,
+}
+
+impl BundleText {
+    /// Begins a Bundle of a type, with room for entries of so many bytes.
+    pub fn new(bundle_type: &str, bytes: usize) -> Self {
+        const FRAME: usize = 64;
+        let mut text = BytesMut::with_capacity(bytes + FRAME);
+        for part in ["{\"resourceType\":\"Bundle\",\"type\":\"", bundle_type] {
+            text.put_slice(part.as_bytes());
+        }
+        text.put_slice(b"\",\"entry\":[");
+        Self {
+            text,
+            is_empty: true,
+        }
+    }
+
+    /// Adds an entry.
+    pub fn entry(&mut self, entry: &[u8]) {
+        if !std::mem::take(&mut self.is_empty) {
+            self.text.put_u8(b',');
+        }
+        self.text.put_slice(entry);
+    }
+
+    /// Ends the Bundle.
+    pub fn end(mut self) -> Bytes {
+        self.text.put_slice(b"]}");
+        self.text.freeze()
     }
 }
 
@@ -157,7 +174,11 @@ mod tests {
     #[test]
     fn a_bundle_holds_its_entries_as_they_were() {
         let entries: [&[u8]; 2] = [b"{\"a\": 1.00}", b"{ }"];
-        let request = requests().bundle("batch", entries.into_iter());
+        let mut text = BundleText::new("batch", 0);
+        for entry in entries {
+            text.entry(entry);
+        }
+        let request = requests().bundle(text.end());
         assert_eq!(request.uri(), "https://fhir.example/r4");
         assert_eq!(
             request.body(),
