@@ -1,7 +1,10 @@
 //! Whether anything may go to a target at all: the brake that it asks for, and the circuit that opens when it is down.
 //!
-//! **Brake.** `Retry-After` holds for the whole target: nothing new is sent before it is over. A target that takes a
-//! request sent after the one that it refused shows that it did not mean all of them, and ends the brake.
+//! **Brake.** `Retry-After` holds for the whole target: nothing new is sent before it is over. A target that took another
+//! request while the refused one was under way shows that it does not mean all of them, and there is no brake; one that takes a
+//! request sent after the refused one ends the brake. Each time that happens the target is believed less: twice as many
+//! refusals in a row make the next brake. A brake that nothing contradicts makes it half as many once more. What a quota
+//! refuses brakes all the same: once it is used up, nothing is taken any more.
 //!
 //! **Circuit.** When as many records fail in a row as were under way, and not one is taken between them, the target
 //! is down (or lets nothing through, as when a quota is used up). Then one request at a time finds out whether it is
@@ -27,6 +30,10 @@ use crate::{event::Flow, manifest::Retry};
 /// Failures in a row that open the circuit, at the least: with a third of the requests failing at random, one in six
 /// thousand begins such a row, and all that it costs is a short wait.
 const FAILURES: u32 = 8;
+
+/// So many refusals in a row make a brake at the most, however often the target has been contradicted: with a third of the
+/// requests refused at random they come once in 10^15.
+const DISBELIEF: u32 = 32;
 
 /// So many requests that are refused for who sends them, with none between that got through, stand for all: many times
 /// what a policy about one type meets where the types are mixed, and few to mend.
@@ -95,7 +102,11 @@ pub(super) struct Gatekeeper {
 #[derive(Debug, Default)]
 struct Inner {
     brake: Option<Brake>,
-    /// When the latest request was sent that was taken.
+    /// So many refusals in a row make a brake; grows when brakes are contradicted.
+    disbelief: u32,
+    /// Refusals in a row that ask to wait.
+    refusals: u32,
+    /// When the latest request was taken.
     taken: Option<Instant>,
     row: Option<Row>,
     open: Option<Open>,
@@ -201,6 +212,7 @@ impl Gatekeeper {
         let now = Instant::now();
         if inner.brake.as_ref().is_some_and(|brake| brake.until <= now) {
             inner.brake = None;
+            inner.disbelief /= 2;
         }
         let braked = inner.brake.as_ref().map(|brake| brake.until);
         let probe = inner.open.as_ref().map(|open| open.next);
@@ -215,10 +227,14 @@ impl Gatekeeper {
     /// Takes note that a request was taken.
     pub(super) fn taken(&self, sent: Instant) -> Option<Back> {
         let mut inner = self.lock();
-        inner.taken = std::cmp::max(inner.taken, Some(sent));
+        inner.taken = Some(Instant::now());
+        inner.refusals = 0;
         let was_open = inner.open.is_some();
         let row = inner.row.take();
         let lifted = inner.brake.take_if(|brake| brake.sent <= sent).is_some();
+        if lifted {
+            inner.disbelief = (inner.disbelief * 2).clamp(2, DISBELIEF);
+        }
         let open = inner.open.take();
         drop(inner);
         if was_open || lifted {
@@ -254,7 +270,9 @@ impl Gatekeeper {
     pub(super) fn failed(&self, failed: Failed) -> Result<bool, StopReason> {
         let mut inner = self.lock();
         let now = Instant::now();
-        let meant_all = inner.taken.is_none_or(|taken| taken < failed.sent);
+        inner.refusals += u32::from(failed.after.is_some());
+        let meant_all = inner.taken.is_none_or(|taken| taken <= failed.sent)
+            && inner.refusals >= inner.disbelief;
         if let Some(after) = failed.after.filter(|after| meant_all && !after.is_zero()) {
             let until = now + after;
             let brake = inner.brake.get_or_insert(Brake {
@@ -368,4 +386,55 @@ impl Gatekeeper {
 fn wait(waits: &mut Backoff) -> Duration {
     let (most, chance) = (waits.longest(), waits.wait());
     most / 2 + chance / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(sent: Instant) -> Failed {
+        Failed {
+            level: 4,
+            sent,
+            after: Some(Duration::from_secs(5)),
+            is_first: true,
+            away: None,
+            may_be_quota: true,
+            what: String::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_is_contradicted_is_believed_less() {
+        let retry = Retry {
+            attempts: 8,
+            base: Duration::from_millis(500),
+            max: Duration::from_secs(32),
+        };
+        let keeper = Gatekeeper::new(retry, Duration::from_mins(10), 1);
+        let is_braked = || matches!(keeper.flow(), Flow::Braked(_));
+        let pass = || tokio::time::advance(Duration::from_millis(1));
+        let start = Instant::now();
+        keeper.failed(refused(start)).unwrap();
+        assert!(is_braked());
+        // It took one that was sent later.
+        pass().await;
+        keeper.taken(Instant::now());
+        assert!(!is_braked());
+        // Now two in a row are needed, and none that was under way while another was taken counts.
+        keeper.failed(refused(start)).unwrap();
+        keeper.failed(refused(start)).unwrap();
+        assert!(!is_braked());
+        keeper.taken(Instant::now());
+        pass().await;
+        keeper.failed(refused(Instant::now())).unwrap();
+        assert!(!is_braked());
+        keeper.failed(refused(Instant::now())).unwrap();
+        assert!(is_braked());
+        // A brake that nothing contradicts restores the belief.
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(keeper.admit().await.is_ok() && !is_braked());
+        keeper.failed(refused(Instant::now())).unwrap();
+        assert!(is_braked());
+    }
 }
