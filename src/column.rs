@@ -333,7 +333,8 @@ mod tests {
         assert_eq!(large.len(), 2_000_000);
         assert!((0..).zip(large.iter()).all(|(n, v)| *v == [n, n ^ 7, !n]));
         large.sort_unstable_by_key(|v| v[2]);
-        assert_eq!(large[0], [1_999_999, 1_999_999 ^ 7, !1_999_999]);
+        let last = 1_999_999_u32;
+        assert_eq!(large[0], [last, last ^ 7, !last]);
         large.truncate(3);
         large.extend([[1, 2, 3]]);
         assert_eq!(large.last(), Some(&[1, 2, 3]));
