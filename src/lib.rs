@@ -12,7 +12,8 @@
 //! lists the edges):
 //!
 //! - 0: [`record`] (what travels, and how it ends), [`mod@unit`] (rates, sizes, durations), [`diagnostic`]
-//!   (problems with a place), [`event`] (what watchers are told), [`fhir`] (pure knowledge of FHIR JSON).
+//!   (problems with a place), [`event`] (what watchers are told), [`column`]
+//!   (long lists of numbers, on the disk beyond a limit), [`fhir`] (pure knowledge of FHIR JSON).
 //! - 1: [`manifest`] (what the user wrote), [`source`] (files into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
 //! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
@@ -27,6 +28,7 @@
 
 pub mod auth;
 pub mod cli;
+pub mod column;
 pub mod diagnostic;
 pub mod emulator;
 pub mod ensure;

@@ -9,6 +9,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("record", 0),
     ("event", 0),
     ("fhir", 0),
+    ("column", 0),
     ("manifest", 1),
     ("source", 1),
     ("target", 1),

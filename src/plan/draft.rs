@@ -10,6 +10,7 @@ use super::{
     Group, Step,
     file::{self, Entry},
 };
+use crate::column::nameless_file;
 
 /// Steps, one after the other.
 #[derive(Debug)]
@@ -36,17 +37,8 @@ const PEEK: usize = 1 << 10;
 impl Draft {
     /// Makes a draft in a directory. It is gone with the process, whatever ends that.
     pub(super) fn create(directory: &Path) -> io::Result<Self> {
-        use fs_err::os::unix::fs::OpenOptionsExt as _;
-        let path = directory.join(format!(".draft-{}", uuid::Uuid::new_v4().simple()));
-        let file = fs_err::OpenOptions::new()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)?;
-        fs_err::remove_file(&path)?;
         Ok(Self {
-            file: BufWriter::with_capacity(1 << 18, file),
+            file: BufWriter::with_capacity(1 << 18, nameless_file(directory)?),
             offset: 0,
             line: Vec::with_capacity(256),
         })

@@ -3,29 +3,39 @@
 //! Pure, over any graph of numbered units. Tarjan's algorithm, with a stack of its own instead of the thread's, because
 //! a chain may be as long as the plan.
 
+use std::sync::Arc;
+
+use crate::column::{Column, Room};
+
 /// Who needs whom: of each unit, the units that it needs, one list after the other.
 #[derive(Debug)]
 pub(super) struct Needs {
-    starts: Vec<u32>,
-    needed: Vec<u32>,
+    starts: Column<u32>,
+    needed: Column<u32>,
+    room: Arc<Room>,
 }
 
 impl Needs {
     /// Collects edges, each from a unit to one that it needs. `edges` is walked twice and must say the same.
-    pub(super) fn collect(units: usize, edges: impl Fn(&mut dyn FnMut(u32, u32))) -> Self {
-        let mut starts = vec![0_u32; units + 1];
+    pub(super) fn collect(
+        room: &Arc<Room>,
+        units: usize,
+        edges: impl Fn(&mut dyn FnMut(u32, u32)),
+    ) -> Self {
+        let mut starts = Column::filled(room, 0_u32, units + 1);
         edges(&mut |from, _| {
             if let Some(count) = starts.get_mut(from as usize + 1) {
                 *count += 1;
             }
         });
         let mut sum = 0;
-        for start in &mut starts {
+        for start in starts.iter_mut() {
             sum += *start;
             *start = sum;
         }
-        let mut needed = vec![0; sum as usize];
-        let mut next = starts.clone();
+        let mut needed = Column::filled(room, 0_u32, sum as usize);
+        let mut next = Column::filled(room, 0_u32, starts.len());
+        next.copy_from_slice(&starts);
         edges(&mut |from, to| {
             if let Some(at) = next.get_mut(from as usize) {
                 if let Some(place) = needed.get_mut(*at as usize) {
@@ -34,7 +44,11 @@ impl Needs {
                 *at += 1;
             }
         });
-        Self { starts, needed }
+        Self {
+            starts,
+            needed,
+            room: Arc::clone(room),
+        }
     }
 
     /// Returns the units that a unit needs.
@@ -52,9 +66,9 @@ impl Needs {
 #[derive(Debug)]
 pub(super) struct Order {
     /// Of each unit, its component. A component is numbered after all that it needs.
-    pub(super) component: Vec<u32>,
+    pub(super) component: Column<u32>,
     /// Of each component, how long the longest chain below it is; 0 where it needs nobody.
-    pub(super) level: Vec<u32>,
+    pub(super) level: Column<u32>,
     /// The components of several units, or of one that needs itself.
     pub(super) cycles: Vec<u32>,
 }
@@ -66,12 +80,12 @@ pub(super) fn order(needs: &Needs) -> Order {
     let units = needs.units();
     let mut search = Search {
         needs,
-        seen: vec![UNSEEN; units as usize],
-        low: vec![0; units as usize],
-        component: vec![UNSEEN; units as usize],
-        level: Vec::new(),
+        seen: Column::filled(&needs.room, UNSEEN, units as usize),
+        low: Column::filled(&needs.room, 0, units as usize),
+        component: Column::filled(&needs.room, UNSEEN, units as usize),
+        level: Column::new(&needs.room),
         cycles: Vec::new(),
-        open: Vec::new(),
+        open: Column::new(&needs.room),
         next: 0,
     };
     for unit in 0..units {
@@ -89,14 +103,14 @@ pub(super) fn order(needs: &Needs) -> Order {
 struct Search<'a> {
     needs: &'a Needs,
     /// When a unit was reached.
-    seen: Vec<u32>,
+    seen: Column<u32>,
     /// The earliest open unit that can be reached from it.
-    low: Vec<u32>,
-    component: Vec<u32>,
-    level: Vec<u32>,
+    low: Column<u32>,
+    component: Column<u32>,
+    level: Column<u32>,
     cycles: Vec<u32>,
     /// Units that have been reached and have no component yet.
-    open: Vec<u32>,
+    open: Column<u32>,
     next: u32,
 }
 
@@ -148,7 +162,8 @@ impl Search<'_> {
             .iter()
             .rposition(|&unit| unit == root)
             .unwrap_or_default();
-        let members = self.open.split_off(from);
+        let members = self.open.get(from..).unwrap_or_default().to_vec();
+        self.open.truncate(from);
         for &unit in &members {
             set(&mut self.component, unit, component);
         }
@@ -190,7 +205,7 @@ mod tests {
     use super::*;
 
     fn order_of(units: usize, edges: &[(u32, u32)]) -> Order {
-        let needs = Needs::collect(units, |edge| {
+        let needs = Needs::collect(&Room::endless(), units, |edge| {
             for &(from, to) in edges {
                 edge(from, to);
             }

@@ -2,7 +2,7 @@
 //!
 //! This is the part of planning that touches files; every decision is the planner's.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use super::{
     Header, PlannedSource, Planner, Step, Summary,
@@ -17,6 +17,7 @@ use super::{
     planner::Decision,
 };
 use crate::{
+    column::Room,
     diagnostic::{Diagnostic, Place},
     event::{Event, LoadId, Observe},
     manifest::FilePattern,
@@ -66,12 +67,14 @@ pub fn survey(
     malformed: OnMalformed<'_>,
 ) -> Result<Survey, Error> {
     sink.header(header)?;
+    let room = Room::new(header.run.memory.0, scratch);
     let mut surveyor = Surveyor {
         header,
         planner: Planner::new(header),
-        graph: Graph::new(header),
+        graph: Graph::new(header, Arc::clone(&room)),
         draft: Draft::create(scratch).map_err(|e| file::Error::draft(&e))?,
         load: LoadId(0),
+        room: Arc::clone(&room),
         left_in_group: 0,
         plain: Vec::new(),
         observe,
@@ -146,6 +149,7 @@ pub fn survey(
         summary: &mut summary,
     };
     problems.extend(arrangement.write(sink)?);
+    room.check().map_err(|e| file::Error::draft(&e))?;
     problems.extend(check_rates(header, &summary));
     problems.extend(fit::check(header, &mut summary));
     summary
@@ -171,6 +175,7 @@ struct Surveyor<'a, 'h> {
     header: &'h Header,
     planner: Planner<'h>,
     graph: Graph,
+    room: Arc<Room>,
     draft: Draft,
     load: LoadId,
     /// How many of the steps to come belong to the last group.
@@ -283,6 +288,7 @@ impl Surveyor<'_, '_> {
                 records: self.records,
                 bytes: self.bytes,
             });
+            self.room.check().map_err(|e| file::Error::draft(&e))?;
             if (self.is_stopped)() {
                 return Err(Error::Interrupted);
             }

@@ -235,7 +235,7 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
     {
         return Ok(None);
     }
-    let precedence = Precedence::new(plan.header.loads.len(), plan.summary.records());
+    let precedence = Precedence::of(plan)?;
     let Some(history) = &setup.earlier.history else {
         return Ok(Some(Arc::new(precedence)));
     };

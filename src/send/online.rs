@@ -233,7 +233,7 @@ fn updated(plan: &Saved) -> Result<Option<Precedence>, super::Error> {
     if found.all(|found| found.links == 0) {
         return Ok(None);
     }
-    let names = Precedence::new(plan.header.loads.len(), plan.summary.records());
+    let names = Precedence::of(plan)?;
     for (index, _) in (0_u32..).zip(&plan.header.loads) {
         for step in sent(plan, LoadId(index))? {
             let Sent { step, .. } = step?;

@@ -10,7 +10,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{fhir::types::RESOURCE_TYPES, journal::SettleLine};
+use super::Error;
+use crate::{
+    column::{Column, Room},
+    fhir::types::RESOURCE_TYPES,
+    journal::SettleLine,
+    plan::file::Saved,
+};
 
 /// What became of the records of a run, as far as others depend on it.
 #[derive(Debug)]
@@ -20,13 +26,14 @@ pub(super) struct Precedence {
     released: Vec<Condvar>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    fates: Vec<Fate>,
+    /// Of each record its fate, as a byte.
+    fates: Column<u8>,
     /// The type of each record that arrived, as its place in the list of types.
-    kinds: Vec<u8>,
+    kinds: Column<u8>,
     /// The id of each record that arrived, where it is a UUID in its usual form.
-    uuids: Vec<[u8; 16]>,
+    uuids: Column<[u8; 16]>,
     /// The ids that are none.
     names: HashMap<u64, Box<str>>,
     /// Which record kept another from arriving, by its position.
@@ -66,9 +73,19 @@ impl Stood {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    Open,
-    Arrived,
-    Failed,
+    Open = 0,
+    Arrived = 1,
+    Failed = 2,
+}
+
+impl Fate {
+    fn of(byte: u8) -> Self {
+        match byte {
+            1 => Self::Arrived,
+            2 => Self::Failed,
+            _ => Self::Open,
+        }
+    }
 }
 
 /// Records that wait: a step, or a group with its steps, by its place in the plan.
@@ -101,15 +118,18 @@ const LOOK: Duration = Duration::from_millis(50);
 
 impl Precedence {
     /// Knows of nothing that arrived.
-    pub(super) fn new(loads: usize, records: u64) -> Self {
+    pub(super) fn new(loads: usize, records: u64, room: &Arc<Room>) -> Self {
         let records = usize::try_from(records).unwrap_or(usize::MAX);
         Self {
             state: Mutex::new(State {
-                fates: vec![Fate::Open; records],
-                kinds: vec![0; records],
-                uuids: vec![[0; 16]; records],
+                fates: Column::filled(room, Fate::Open as u8, records),
+                kinds: Column::filled(room, 0, records),
+                uuids: Column::filled(room, [0; 16], records),
+                names: HashMap::new(),
+                causes: HashMap::new(),
+                standing: HashMap::new(),
+                waiting: HashMap::new(),
                 loads: (0..loads).map(|_| Waiting::default()).collect(),
-                ..State::default()
             }),
             released: (0..loads).map(|_| Condvar::new()).collect(),
         }
@@ -237,7 +257,7 @@ impl Precedence {
         let Some(fate) = state.fates.get_mut(at) else {
             return;
         };
-        *fate = Fate::Arrived;
+        *fate = Fate::Arrived as u8;
         let kind = RESOURCE_TYPES.binary_search(&kind).unwrap_or_default();
         if let Some(place) = state.kinds.get_mut(at) {
             *place = u8::try_from(kind).unwrap_or_default();
@@ -265,7 +285,7 @@ impl Precedence {
             .ok()
             .and_then(|at| state.fates.get_mut(at))
         {
-            *fate = Fate::Failed;
+            *fate = Fate::Failed as u8;
         }
         state.causes.insert(record, Arc::clone(cause));
         self.release(state, record);
@@ -295,11 +315,23 @@ impl Precedence {
         }
     }
 
+    /// Of the records of a plan. What is more than `memory` allows is kept beside it on the disk.
+    pub(super) fn of(plan: &Saved) -> Result<Self, Error> {
+        let room = Room::new(plan.header.run.memory.0, plan.folder());
+        let precedence = Self::new(plan.header.loads.len(), plan.summary.records(), &room);
+        match room.check() {
+            Ok(()) => Ok(precedence),
+            Err(error) => Err(Error::Plan(format!(
+                "cannot keep the ids that records get: {error}"
+            ))),
+        }
+    }
+
     /// Returns what a record that arrived is called in the store: `Type/id`.
     pub(super) fn resource(&self, record: u64) -> Option<String> {
         let state = self.state();
         let at = usize::try_from(record).ok()?;
-        (*state.fates.get(at)? == Fate::Arrived).then_some(())?;
+        (Fate::of(*state.fates.get(at)?) == Fate::Arrived).then_some(())?;
         let kind = RESOURCE_TYPES.get(usize::from(*state.kinds.get(at)?))?;
         Some(match state.names.get(&record) {
             Some(name) => format!("{kind}/{name}"),
@@ -324,8 +356,7 @@ impl State {
         let fate = |record: u64| {
             let at = usize::try_from(record).ok();
             at.and_then(|at| self.fates.get(at))
-                .copied()
-                .unwrap_or(Fate::Open)
+                .map_or(Fate::Open, |&fate| Fate::of(fate))
         };
         let open = needs.iter().find(|&&need| fate(need) == Fate::Open);
         let failed = needs.iter().find(|&&need| fate(need) == Fate::Failed);
@@ -354,7 +385,7 @@ mod tests {
 
     #[test]
     fn who_waits_goes_when_the_last_has_arrived() {
-        let precedence = Precedence::new(1, 4);
+        let precedence = Precedence::new(1, 4, &Room::endless());
         assert_eq!(
             precedence.admit(0, vec![0, 1], false, (10, 2)),
             Readiness::Parked
@@ -375,7 +406,7 @@ mod tests {
 
     #[test]
     fn one_failure_blocks_at_once_and_names_its_cause() {
-        let precedence = Precedence::new(1, 4);
+        let precedence = Precedence::new(1, 4, &Room::endless());
         assert_eq!(
             precedence.admit(0, vec![0, 1], false, (0, 2)),
             Readiness::Parked
@@ -393,7 +424,7 @@ mod tests {
 
     #[test]
     fn an_id_in_capitals_is_kept_as_it_is() {
-        let precedence = Precedence::new(0, 1);
+        let precedence = Precedence::new(0, 1, &Room::endless());
         let id = "9B8D6F3E-5F1A-4C0D-9D5E-0F6F4F3E2A1B";
         precedence.arrived(0, "Patient", id);
         assert_eq!(precedence.resource(0).unwrap(), format!("Patient/{id}"));

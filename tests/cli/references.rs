@@ -602,3 +602,43 @@ fn a_resumed_run_knows_what_has_arrived() {
     assert_eq!(bed.count("created"), 3209);
     expect_equal(&bed, &Source::read(&[folder]));
 }
+
+/// A graph that `memory` does not hold is kept on the disk, and comes to the same: chains of observations before the
+/// patients whom they need, and these in circles of three.
+#[test]
+fn a_graph_beyond_the_memory_holds_as_well() {
+    let bed = Bed::new();
+    let observations = (0..7_000).map(|n| {
+        let member = format!(r#","hasMember":[{{"reference":"Observation/o{}"}}]"#, n + 1);
+        format!(
+            r#"{{"resourceType":"Observation","id":"o{n}","status":"final","code":{{"text":"{n}"}},"subject":{{"reference":"Patient/p{}"}}{}}}"#,
+            n * 7 % 3_000,
+            if n % 4 == 3 { "" } else { &member }
+        )
+    });
+    let patients = (0..3_000).map(|n| {
+        let other = if n % 3 == 2 { n - 2 } else { n + 1 };
+        format!(
+            r#"{{"resourceType":"Patient","id":"p{n}","link":[{{"other":{{"reference":"Patient/p{other}"}},"type":"seealso"}}]}}"#
+        )
+    });
+    let lines: Vec<String> = observations.chain(patients).collect();
+    bed.write("source/all.ndjson", &lines.join("\n"));
+    let manifest = format!("{HEAD}      - source/all.ndjson\n");
+    let plan = |manifest: &str| {
+        bed.write("m.yaml", manifest);
+        let ran = bed.run(&["plan", "--json", "m.yaml"]).exits(0);
+        serde_json::from_str::<Value>(&ran.out).unwrap()
+    };
+    let in_memory = plan(&manifest);
+    let on_disk = plan(&manifest.replacen("name: t\n", "name: t\nmemory: 64kB\n", 1));
+    for part in ["records", "loads", "references"] {
+        assert!(
+            in_memory[part] != Value::Null && in_memory[part] == on_disk[part],
+            "{part}"
+        );
+    }
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 10_000);
+    expect_equal(&bed, &Source::read(&[bed.path("source")]));
+}

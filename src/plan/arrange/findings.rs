@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Arrangement, Fate};
 use crate::{
+    column::Column,
     fhir::{Scanner, path, reference},
     plan::{
         References,
@@ -72,7 +73,7 @@ impl Arrangement<'_> {
                 }
             }
         }
-        for node in self.at_risk(order) {
+        for &node in self.at_risk(order).iter() {
             if let Some(kept) = self.graph.nodes.get(node as usize) {
                 let references = counts.entry(self.graph.target(kept.load)).or_default();
                 references.at_risk += 1;
@@ -112,11 +113,12 @@ impl Arrangement<'_> {
 
     /// Returns the records that do not arrive if the store holds nothing of what the plan does not know: those that refer
     /// to it, those that travel with them or not at all, and those that need them.
-    pub(super) fn at_risk(&self, order: &Order) -> Vec<Node> {
-        let mut lost = vec![false; order.level.len()];
-        let mut units: Vec<Node> = self.nodes().filter(|&node| self.live(node)).collect();
-        units.sort_by_key(|&node| self.component(order, node));
-        let mut at_risk = Vec::new();
+    pub(super) fn at_risk(&self, order: &Order) -> Column<Node> {
+        let mut lost = Column::filled(&self.graph.room, 0_u8, order.level.len());
+        let mut units: Column<Node> = Column::new(&self.graph.room);
+        units.extend(self.nodes().filter(|&node| self.live(node)));
+        units.sort_unstable_by_key(|&node| (self.component(order, node), node));
+        let mut at_risk = Column::new(&self.graph.room);
         let mut from = 0;
         while let Some(&first) = units.get(from) {
             let component = self.component(order, first);
@@ -134,16 +136,15 @@ impl Arrangement<'_> {
                     Came::Dangling { here } => here && checks,
                     Came::Record { node: need, .. } => lost
                         .get(self.component(order, need) as usize)
-                        .copied()
-                        .unwrap_or_default(),
+                        .is_some_and(|&lost| lost != 0),
                     Came::Known(_) | Came::Ambiguous => false,
                 })
             });
             if is_lost {
                 if let Some(lost) = lost.get_mut(component as usize) {
-                    *lost = true;
+                    *lost = 1;
                 }
-                at_risk.extend(members);
+                at_risk.extend(members.iter().copied());
             }
         }
         at_risk

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Arrangement, Fate, NAMED};
 use crate::{
+    column::Column,
     diagnostic::Diagnostic,
     plan::{
         Reason,
@@ -122,12 +123,13 @@ impl Arrangement<'_> {
         }
         for &node in fates.keys() {
             if let Some(kept) = self.graph.nodes.get_mut(node as usize) {
-                kept.live = false;
+                kept.withdraw();
             }
         }
         // Components are numbered after what they need, so one pass in that order sees the whole chain.
-        let mut units: Vec<Node> = self.nodes().collect();
-        units.sort_by_key(|&node| (self.component(order, node), node));
+        let mut units: Column<Node> = Column::new(&self.graph.room);
+        units.extend(self.nodes());
+        units.sort_unstable_by_key(|&node| (self.component(order, node), node));
         let mut from = 0;
         while let Some(&first) = units.get(from) {
             let component = self.component(order, first);
@@ -160,7 +162,7 @@ impl Arrangement<'_> {
                 if self.live(node) {
                     fates.insert(node, Fate::Blocked(root));
                     if let Some(kept) = self.graph.nodes.get_mut(node as usize) {
-                        kept.live = false;
+                        kept.withdraw();
                     }
                 }
             }

@@ -11,7 +11,7 @@ use super::{
     batch::ENVELOPE,
     draft,
     file::{self, Sink},
-    graph::{Graph, NONE, Node},
+    graph::{self, Graph, NONE, Node},
     order::{Needs, Order, order},
     plain::Plain,
 };
@@ -158,7 +158,7 @@ impl Arrangement<'_> {
         self.graph
             .nodes
             .get(node as usize)
-            .is_some_and(|kept| kept.live)
+            .is_some_and(graph::Kept::is_live)
     }
 
     fn step(&mut self, node: Node) -> Option<Step> {
@@ -210,7 +210,7 @@ impl Arrangement<'_> {
 
     fn order(&self) -> Order {
         let graph = &self.graph;
-        let needs = Needs::collect(graph.nodes.len(), |edge| {
+        let needs = Needs::collect(&graph.room, graph.nodes.len(), |edge| {
             for node in self.nodes().filter(|&node| self.live(node)) {
                 let from = graph.unit(node);
                 for need in graph.first_needs(node).filter(|&need| self.live(need)) {
@@ -231,7 +231,7 @@ impl Arrangement<'_> {
             .graph
             .nodes
             .get(node as usize)
-            .is_some_and(|kept| kept.keeps_id);
+            .is_some_and(graph::Kept::keeps_id);
         let checks = self
             .facts(node)
             .is_none_or(|(_, facts)| facts.integrity != Some(false));

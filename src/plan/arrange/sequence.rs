@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Arrangement, Fate, Together};
 use crate::{
+    column::Column,
     event::LoadId,
     plan::{
         Action, BundleType, Group, GroupId, Link, Other, To, batch,
         batch::ENVELOPE,
         batching,
         file::{self, Entry, Sink},
-        graph::{Came, NONE, Node},
+        graph::{Came, Kept, NONE, Node},
         order::Order,
     },
 };
@@ -22,7 +23,7 @@ impl Arrangement<'_> {
         order: &Order,
         cycles: &BTreeMap<u32, Vec<Node>>,
         fates: &HashMap<Node, Fate>,
-    ) -> (Vec<Node>, Vec<Together>) {
+    ) -> (Column<Node>, Vec<Together>) {
         let level = |node: Node| {
             let component = self.component(order, node);
             order
@@ -31,14 +32,15 @@ impl Arrangement<'_> {
                 .copied()
                 .unwrap_or_default()
         };
-        let mut leads: Vec<(u16, u32, Node)> = Vec::with_capacity(self.graph.nodes.len());
+        // Load, depth, record.
+        let mut leads: Column<[u32; 3]> = Column::new(&self.graph.room);
         let mut led: BTreeSet<u32> = BTreeSet::new();
         for node in self.nodes() {
             let Some(kept) = self.graph.nodes.get(node as usize) else {
                 continue;
             };
-            if !kept.live {
-                leads.push((kept.load, 0, node));
+            if !kept.is_live() {
+                leads.push([kept.load.into(), 0, node]);
                 continue;
             }
             let component = self.component(order, node);
@@ -48,14 +50,14 @@ impl Arrangement<'_> {
             };
             // Of those who travel together the first one stands for all.
             if !together || led.insert(component) {
-                leads.push((kept.load, level(node), node));
+                leads.push([kept.load.into(), level(node), node]);
             }
         }
         leads.sort_unstable();
-        let mut sequence = Vec::with_capacity(self.graph.nodes.len());
+        let mut sequence: Column<Node> = Column::new(&self.graph.room);
         let mut groups: Vec<Together> = Vec::new();
         let mut at = 0;
-        while let Some(&(load, level, node)) = leads.get(at) {
+        while let Some(&[load, level, node]) = leads.get(at) {
             at += 1;
             let Some(&kept) = self.graph.nodes.get(node as usize) else {
                 continue;
@@ -63,9 +65,9 @@ impl Arrangement<'_> {
             let group = self.graph.groups.get(kept.group as usize).copied();
             let component = self.component(order, node);
             let start = sequence.len();
-            let (bundle, atomic, whole) = match (kept.live, cycles.get(&component), group) {
+            let (bundle, atomic, whole) = match (kept.is_live(), cycles.get(&component), group) {
                 (true, Some(members), _) => {
-                    sequence.extend(members.iter().filter(|&&node| self.live(node)));
+                    sequence.extend(members.iter().copied().filter(|&node| self.live(node)));
                     (BundleType::Transaction, true, false)
                 }
                 (true, None, Some(group)) if !group.split => {
@@ -80,7 +82,7 @@ impl Arrangement<'_> {
                     let (entries, room) = self.part(node);
                     let mut bytes = self.bytes(node);
                     sequence.push(node);
-                    while let Some(&(next_load, next_level, next)) = leads.get(at)
+                    while let Some(&[next_load, next_level, next]) = leads.get(at)
                         && (next_load, next_level) == (load, level)
                         && sequence.len() - start < entries
                         && bytes + self.bytes(next) + ENVELOPE <= room
@@ -176,7 +178,7 @@ impl Arrangement<'_> {
             *alone = plain.map_or(0, |plain| plain.total(load));
         }
         let nodes = &self.graph.nodes;
-        let is_live = |node: Node| nodes.get(node as usize).is_some_and(|kept| kept.live);
+        let is_live = |node: Node| nodes.get(node as usize).is_some_and(Kept::is_live);
         for &node in sequence.iter().filter(|&&node| is_live(node)) {
             let load = load_of(node) as usize;
             if self.graph.late.contains_key(&node)
@@ -278,7 +280,7 @@ impl Arrangement<'_> {
                 Some(Fate::Duplicate(of)) => step.action = Action::Duplicate(other(*of, self)),
                 Some(Fate::Blocked(by)) => step.action = Action::Blocked(other(*by, self)),
             }
-            if kept.live {
+            if kept.is_live() {
                 // Those of a group are numbered without a gap.
                 let shift = number(node).saturating_sub(at as u64);
                 let together = current.0.start as u64 + shift..current.0.end as u64 + shift;
@@ -355,12 +357,12 @@ impl Arrangement<'_> {
     }
 
     /// Returns the number of each record of the graph in the plan.
-    fn numbers(&self, sequence: &[Node], groups: &[Together]) -> Vec<u32> {
+    fn numbers(&self, sequence: &[Node], groups: &[Together]) -> Column<u32> {
         let before: Vec<u64> = (0..)
             .zip(&self.header.loads)
             .map(|(load, _)| self.before(LoadId(load)))
             .collect();
-        let mut numbers = vec![NONE; self.graph.nodes.len()];
+        let mut numbers = Column::filled(&self.graph.room, NONE, self.graph.nodes.len());
         let mut groups = groups.iter().peekable();
         let (mut shift, mut until) = (0, 0);
         for (at, &node) in sequence.iter().enumerate() {

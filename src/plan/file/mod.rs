@@ -284,6 +284,11 @@ pub enum Entry {
 }
 
 impl Saved {
+    /// Returns the folder in which it stands.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
     /// Opens a plan.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let fail = |why: String| Error {

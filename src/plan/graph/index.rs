@@ -1,61 +1,71 @@
 //! Which record answers to a key.
 
-use hashbrown::HashTable;
+use std::sync::Arc;
 
 use super::{NONE, Node};
+use crate::column::{Column, Room};
 
 /// A list of keys and the records that have them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names {
-    pub(super) keys: Vec<u64>,
-    pub(super) nodes: Vec<Node>,
+    keys: Column<u64>,
+    nodes: Column<Node>,
 }
 
 impl Names {
+    pub(super) fn new(room: &Arc<Room>) -> Self {
+        Self {
+            keys: Column::new(room),
+            nodes: Column::new(room),
+        }
+    }
+
     pub(super) fn push(&mut self, key: u64, node: Node) {
         self.keys.push(key);
         self.nodes.push(node);
     }
 }
 
-/// An index over names: which record answers to a key. It holds places in the list, so that a name costs 18 bytes at
-/// the most, not 40.
+/// An index over names: which record answers to a key. It holds places in the list, three for two names, so that a name
+/// costs 18 bytes.
 pub(super) struct Index {
     names: Names,
-    table: HashTable<u32>,
+    /// Of each key the first name that has it, at the first free place from where the key points; `NONE` where free.
+    places: Column<u32>,
 }
 
 impl Index {
     /// Indexes names; of those with the same key, `choose` takes the record so far and the next one, and says which
     /// counts.
-    pub(super) fn of(names: Names, mut choose: impl FnMut(Node, Node) -> Node) -> Self {
+    pub(super) fn of(
+        room: &Arc<Room>,
+        names: Names,
+        mut choose: impl FnMut(Node, Node) -> Node,
+    ) -> Self {
+        let length = names.keys.len();
         let mut index = Self {
-            table: HashTable::with_capacity(names.keys.len()),
+            places: Column::filled(room, NONE, length + length / 2 + 1),
             names,
         };
-        for at in 0..u32::try_from(index.names.keys.len()).unwrap_or(NONE) {
-            let Names { keys, nodes } = &mut index.names;
-            let key = |at: u32| keys.get(at as usize).copied().unwrap_or_default();
-            let node = nodes.get(at as usize).copied().unwrap_or(NONE);
-            let entry =
-                index
-                    .table
-                    .entry(key(at), |&other| key(other) == key(at), |&other| key(other));
-            let place = match &entry {
-                hashbrown::hash_table::Entry::Occupied(taken) => *taken.get(),
-                hashbrown::hash_table::Entry::Vacant(_) => at,
+        for at in 0..u32::try_from(length).unwrap_or(NONE) {
+            let (Some(&key), Some(&node)) = (
+                index.names.keys.get(at as usize),
+                index.names.nodes.get(at as usize),
+            ) else {
+                break;
             };
-            let before = match entry {
-                hashbrown::hash_table::Entry::Occupied(_) => {
-                    nodes.get(place as usize).copied().unwrap_or(NONE)
-                }
-                hashbrown::hash_table::Entry::Vacant(free) => {
-                    free.insert(at);
-                    NONE
-                }
+            let slot = index.slot(key);
+            let taken = index.places.get(slot).copied().filter(|&at| at != NONE);
+            let place = taken.unwrap_or(at);
+            let before = match taken {
+                Some(place) => index.names.nodes.get(place as usize).copied(),
+                None => None,
             };
-            let chosen = choose(before, node);
-            if let Some(slot) = nodes.get_mut(place as usize) {
+            if let Some(free) = index.places.get_mut(slot) {
+                *free = place;
+            }
+            let chosen = choose(before.unwrap_or(NONE), node);
+            if let Some(slot) = index.names.nodes.get_mut(place as usize) {
                 *slot = chosen;
             }
         }
@@ -63,9 +73,24 @@ impl Index {
     }
 
     pub(super) fn get(&self, key: u64) -> Option<Node> {
-        let Names { keys, nodes } = &self.names;
-        let is_it = |at: &u32| keys.get(*at as usize) == Some(&key);
-        let at = *self.table.find(key, is_it)?;
-        nodes.get(at as usize).copied()
+        let at = *self.places.get(self.slot(key))?;
+        self.names.nodes.get(at as usize).copied()
+    }
+
+    /// Returns where the place of a key is, or would be.
+    fn slot(&self, key: u64) -> usize {
+        let size = self.places.len();
+        // Keys are hashes, so their highest bits spread them evenly.
+        let scaled = (u128::from(key) * size as u128) >> 64;
+        let mut slot = usize::try_from(scaled).unwrap_or_default();
+        // A third of all places is free, so this ends.
+        loop {
+            match self.places.get(slot).copied() {
+                Some(NONE) => return slot,
+                Some(at) if self.names.keys.get(at as usize) == Some(&key) => return slot,
+                Some(_) => slot += 1,
+                None => slot = 0,
+            }
+        }
     }
 }

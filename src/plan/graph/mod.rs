@@ -4,13 +4,19 @@
 //! comes later. Pure: what the arrangement does with it is `arrange`'s. A record costs 32 bytes, each of its keys 18
 //! while the graph is resolved, a reference 12, and 4 more while the order is found.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{
     Header,
     key::{Keys, Wanted, base_of},
 };
 use crate::{
+    column::{Column, Room},
     event::LoadId,
     fhir::{reference::is_id, scan::LINK},
     manifest::Duplicates,
@@ -31,7 +37,8 @@ pub(super) type Node = u32;
 pub(super) const NONE: u32 = u32::MAX;
 
 /// What the graph keeps of a record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
 pub(super) struct Kept {
     /// Where its step stands in the draft.
     pub(super) line: u64,
@@ -44,10 +51,27 @@ pub(super) struct Kept {
     /// The group in which it came.
     pub(super) group: u32,
     pub(super) load: u16,
+    /// It is sent; a truth in one byte.
+    live: u8,
+    /// The store keeps it under the id of the file; a truth in one byte.
+    keeps_id: u8,
+}
+
+impl Kept {
     /// It is sent.
-    pub(super) live: bool,
+    pub(super) fn is_live(&self) -> bool {
+        self.live != 0
+    }
+
+    /// It is not sent after all.
+    pub(super) fn withdraw(&mut self) {
+        self.live = 0;
+    }
+
     /// The store keeps it under the id of the file.
-    pub(super) keeps_id: bool,
+    pub(super) fn keeps_id(&self) -> bool {
+        self.keeps_id != 0
+    }
 }
 
 /// What a reference came to.
@@ -140,18 +164,20 @@ struct OpenBundle {
 /// The graph, while records come.
 #[derive(Debug)]
 pub(super) struct Graph {
+    /// Where its columns are, and those of who arranges it.
+    pub(super) room: Arc<Room>,
     keys: Keys,
     looks: Vec<Look>,
     bases: Vec<Option<String>>,
-    pub(super) nodes: Vec<Kept>,
+    pub(super) nodes: Column<Kept>,
     identities: Names,
     aliases: Names,
     identifiers: Names,
     /// The identifiers that identify, where the manifest says so.
     identifying: Names,
     /// Of each reference the key that it asks for; once resolved, the record.
-    wanted: Vec<u64>,
-    marks: Vec<u32>,
+    wanted: Column<u64>,
+    marks: Column<u32>,
     bundle: Option<OpenBundle>,
     pub(super) groups: Vec<SourceGroup>,
     known: HashMap<u64, u32>,
@@ -162,7 +188,7 @@ pub(super) struct Graph {
 
 impl Graph {
     /// Starts the graph of a plan.
-    pub(super) fn new(header: &Header) -> Self {
+    pub(super) fn new(header: &Header, room: Arc<Room>) -> Self {
         let looks = header.loads.iter().map(|load| look(header, load)).collect();
         let bases = header
             .targets
@@ -177,13 +203,14 @@ impl Graph {
             keys: Keys::default(),
             looks,
             bases,
-            nodes: Vec::new(),
-            identities: Names::default(),
-            aliases: Names::default(),
-            identifiers: Names::default(),
-            identifying: Names::default(),
-            wanted: Vec::new(),
-            marks: Vec::new(),
+            nodes: Column::new(&room),
+            identities: Names::new(&room),
+            aliases: Names::new(&room),
+            identifiers: Names::new(&room),
+            identifying: Names::new(&room),
+            wanted: Column::new(&room),
+            marks: Column::new(&room),
+            room,
             bundle: None,
             groups: Vec::new(),
             known: HashMap::new(),
@@ -239,8 +266,8 @@ impl Graph {
             bytes: 0,
             group: NONE,
             load: u16::try_from(load.0).unwrap_or(u16::MAX),
-            live: false,
-            keeps_id: false,
+            live: 0,
+            keeps_id: 0,
         });
         node
     }
@@ -358,8 +385,8 @@ impl Graph {
         kept.line = line;
         kept.group = group;
         let interaction = step.action.interaction();
-        kept.live = interaction.is_some();
-        kept.keeps_id = interaction == Some(Interaction::Update);
+        kept.live = u8::from(interaction.is_some());
+        kept.keeps_id = u8::from(interaction == Some(Interaction::Update));
         let bytes = if group == NONE && !matches!(step.action, super::Action::Entry(_)) {
             step.body.length
         } else {

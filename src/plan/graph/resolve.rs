@@ -1,6 +1,6 @@
 //! Resolves a graph once all records are there: who is a copy of whom, and what every reference came to.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Copy, Graph, Kept, LINK, NATIVE, NONE, Node, ORDINALS, SEVERAL, STATE, STATE_AMBIGUOUS,
@@ -8,7 +8,7 @@ use super::{
     STATE_SEARCH,
     index::{Index, Names},
 };
-use crate::manifest::Duplicates;
+use crate::{column::Room, manifest::Duplicates};
 
 impl Graph {
     /// Resolves identities: which records are copies of others, by the rules of their loads.
@@ -27,12 +27,14 @@ impl Graph {
         };
         for copy in &copies {
             if let Some(kept) = self.nodes.get_mut(copy.node as usize) {
-                kept.live = false;
+                kept.withdraw();
             }
         }
-        let aliases = unique(std::mem::take(&mut self.aliases), &self.nodes, follow);
-        let identifiers = unique(std::mem::take(&mut self.identifiers), &self.nodes, follow);
-        for (wanted, mark) in self.wanted.iter_mut().zip(&mut self.marks) {
+        let room = Arc::clone(&self.room);
+        let taken = |names: &mut Names| std::mem::replace(names, Names::new(&room));
+        let aliases = unique(&room, taken(&mut self.aliases), &self.nodes, follow);
+        let identifiers = unique(&room, taken(&mut self.identifiers), &self.nodes, follow);
+        for (wanted, mark) in self.wanted.iter_mut().zip(self.marks.iter_mut()) {
             let (state, node) = match *mark & STATE {
                 STATE_NODE => {
                     let found = Node::try_from(*wanted).unwrap_or(NONE);
@@ -69,17 +71,18 @@ impl Graph {
 
     /// Finds for every identity the record that has it.
     fn identify(&mut self) -> (Index, Vec<Copy>, Vec<Copy>) {
-        let names = std::mem::take(&mut self.identities);
+        let room = Arc::clone(&self.room);
+        let names = std::mem::replace(&mut self.identities, Names::new(&room));
         let (mut copies, mut conflicts) = (Vec::new(), Vec::new());
-        let index = Index::of(names, |before, node| {
+        let index = Index::of(&room, names, |before, node| {
             let (Some(old), Some(new)) = (
                 self.nodes.get(before as usize),
                 self.nodes.get(node as usize),
             ) else {
                 return node;
             };
-            if !new.live || !old.live {
-                return if new.live { node } else { before };
+            if !new.is_live() || !old.is_live() {
+                return if new.is_live() { node } else { before };
             }
             let rule = self
                 .looks
@@ -109,13 +112,14 @@ impl Graph {
     /// They are not merged: real data share identifiers between different resources (design §9).
     pub(in crate::plan) fn shared(&mut self) -> Vec<(Node, Node)> {
         let mut shared = Vec::new();
-        let names = std::mem::take(&mut self.identifying);
-        Index::of(names, |before, node| {
+        let room = Arc::clone(&self.room);
+        let names = std::mem::replace(&mut self.identifying, Names::new(&room));
+        Index::of(&room, names, |before, node| {
             if let (Some(old), Some(new)) = (
                 self.nodes.get(before as usize),
                 self.nodes.get(node as usize),
             ) {
-                if old.live && new.live && old.content != new.content {
+                if old.is_live() && new.is_live() && old.content != new.content {
                     shared.push((before, node));
                 }
                 return before;
@@ -127,9 +131,9 @@ impl Graph {
 }
 
 /// Makes an index of names that counts only where one record has them. Copies of one record are one.
-fn unique(names: Names, nodes: &[Kept], follow: impl Fn(Node) -> Node) -> Index {
-    let is_live = |node: Node| nodes.get(node as usize).is_some_and(|kept| kept.live);
-    Index::of(names, |before, node| {
+fn unique(room: &Arc<Room>, names: Names, nodes: &[Kept], follow: impl Fn(Node) -> Node) -> Index {
+    let is_live = |node: Node| nodes.get(node as usize).is_some_and(Kept::is_live);
+    Index::of(room, names, |before, node| {
         let node = follow(node);
         match before {
             NONE => node,
