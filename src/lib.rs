@@ -12,7 +12,7 @@
 //! lists the edges):
 //!
 //! - 0: [`record`] (what travels, and how it ends), [`mod@unit`] (rates, sizes, durations), [`diagnostic`]
-//!   (problems with a place), [`event`] (what watchers are told), [`column`]
+//!   (problems with a place), [`event`] (what watchers are told), [`mod@column`]
 //!   (long lists of numbers, on the disk beyond a limit), [`fhir`] (pure knowledge of FHIR JSON).
 //! - 1: [`manifest`] (what the user wrote), [`source`] (files into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.

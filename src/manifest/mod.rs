@@ -63,7 +63,7 @@ pub struct RunSettings {
     pub state: Option<PathBuf>,
     /// How far the journal goes before a write counts as done.
     pub journal: Sync,
-    /// The budget of bodies in flight or waiting.
+    /// What bodies in flight or waiting may take; as much again, what is known of records and references.
     pub memory: ByteSize,
 }
 

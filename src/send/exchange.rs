@@ -63,7 +63,7 @@ pub(super) struct Batch<'a> {
     /// Entries of a Bundle that was taken, of which the answer does not tell.
     doubtful: Vec<Step>,
     /// When its records were first about to be sent, where they must not be sent twice.
-    since: Option<Timestamp>,
+    pub(super) since: Option<Timestamp>,
     /// The journal holds them as about to be sent.
     is_intended: bool,
     /// One of those that may be about to be sent.

@@ -112,7 +112,7 @@ map! {
         max_errors: Option<MaxErrors>,
         /// The directory, relative to the manifest, in which runs and history are kept.
         state: Option<NonEmpty>,
-        /// The budget of bodies in flight or waiting, 64 MB by default.
+        /// What bodies in flight or waiting may take, 64 MB by default. Of a plan's graph as much stays in memory, the rest on the disk.
         memory: Option<Size>,
         /// For all loads: earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
