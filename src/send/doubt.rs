@@ -321,9 +321,20 @@ impl Load {
     /// Tells whether a resource is a record of ours.
     async fn compare_found(&self, step: &Step, doubt: &Doubt, body: &Bytes, id: &str) -> Proof {
         let requests = &self.link.requests;
-        let read = match self.link.gate.ask(|| requests.read(&step.kind, id)).await {
-            Ok(read) => read,
-            Err(failure) => return unasked(&failure),
+        let mut reads = 0;
+        let read = loop {
+            reads += 1;
+            match self.link.gate.ask(|| requests.read(&step.kind, id)).await {
+                // An answer that was cut off, or is none of the store's, says nothing about what the store has.
+                Ok(read) if read.status() == http::StatusCode::OK && !is_whole(read.body()) => {
+                    if reads == READS {
+                        let why = "the store's answer could not be read when it was asked";
+                        return Proof::Unasked(why.to_owned());
+                    }
+                }
+                Ok(read) => break read,
+                Err(failure) => return unasked(&failure),
+            }
         };
         let is_update = step.action.interaction() == Some(Interaction::Update);
         if read.status() != http::StatusCode::OK {
@@ -442,6 +453,14 @@ fn resource_part_of<'a>(step: &Step, body: &'a Bytes) -> &'a [u8] {
         }
         _ => body,
     }
+}
+
+/// How often a resource is read whose answer cannot be understood.
+const READS: u32 = 3;
+
+/// Tells whether an answer is JSON to its end.
+fn is_whole(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 /// Tells whether a store wrote something before a time of ours. Its clock may differ from ours: `Date` tells by how much, in
