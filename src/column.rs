@@ -52,7 +52,8 @@ impl Room {
     }
 
     /// Gives room without a limit.
-    pub fn endless() -> Arc<Self> {
+    #[cfg(test)]
+    pub(crate) fn endless() -> Arc<Self> {
         Self::new(u64::MAX, Path::new(""))
     }
 
