@@ -263,6 +263,16 @@ impl Gate {
         }
     }
 
+    /// Returns how often a record is sent at the most.
+    pub fn attempts(&self) -> u32 {
+        self.retry.attempts
+    }
+
+    /// Waits until the target's budget of retries has one for a record that is sent anew by way of another exchange.
+    pub async fn spend_retry(&self) {
+        self.retries.spend().await;
+    }
+
     /// Adds the credentials, if the request goes to the host they were made for.
     async fn authorize(&self, request: &mut Request<Bytes>) -> Result<(), auth::Error> {
         if Origin::of_uri(request.uri()).as_ref() != Some(&self.origin) {

@@ -53,6 +53,8 @@ enum Proof {
     There(Box<Settlement>),
     /// It is not there.
     Absent,
+    /// Something else is there in its place; sending it does no harm.
+    Other,
     /// Nothing, and asking again would prove nothing either.
     Nothing(String),
     /// Nobody could be asked.
@@ -77,8 +79,30 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often an index that lags is asked again, and after which pause: Google's usually needs seconds.
 const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
 
-/// How often records that were proved not to have arrived are sent anew, losing their answer each time in a row.
-pub(super) const ROUNDS: u32 = 8;
+/// How often in a row the answer to a request was lost, so that the store had to be asked.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// So often.
+    pub(super) times: u32,
+    /// Attempts made meanwhile.
+    pub(super) attempts: u32,
+    /// When what was in doubt first left. The store may take it after it has been asked: it is ours all the same.
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Lost {
+    /// An answer was lost once more.
+    pub(super) fn add(&mut self, doubtful: &Doubtful) {
+        self.times += 1;
+        self.attempts = doubtful.attempted.attempts;
+        self.since = self.since.or(doubtful.since);
+    }
+
+    /// One came.
+    pub(super) fn end(&mut self) {
+        (self.times, self.attempts) = (0, 0);
+    }
+}
 
 impl Load {
     /// Settles those of a request that an earlier session left in doubt, as far as asking proves anything. What is left is
@@ -164,11 +188,21 @@ impl Load {
                     continue;
                 }
                 // What may be repeated has been, as often as it may.
-                Some(Proof::Absent) | None if may_send && !is_repeatable(&step) => {
+                Some(Proof::Absent | Proof::Other) | None if may_send && !is_repeatable(&step) => {
                     again.push(step);
                     continue;
                 }
-                Some(Proof::Absent) | None => "it was not there when the store was asked",
+                Some(Proof::Absent) => {
+                    settled.push(settle::told(
+                        step.number,
+                        Outcome::Rejected,
+                        doubtful.status,
+                        doubtful.attempted,
+                        format!("{}; the store has not taken it", doubtful.what),
+                    ));
+                    continue;
+                }
+                Some(Proof::Other) | None => "what the store has differs from what was sent",
                 Some(Proof::Nothing(ref why) | Proof::Unasked(ref why)) => why.as_str(),
             };
             let note = format!(
@@ -276,6 +310,7 @@ impl Load {
         match step.action.interaction() {
             Some(Interaction::Create) => {}
             Some(Interaction::Update) => {
+                tokio::time::sleep_until(over).await;
                 return Found::Resource {
                     id: step.id.clone().unwrap_or_default(),
                 };
@@ -363,8 +398,7 @@ impl Load {
         };
         if !is_same {
             return if is_update {
-                // Sending it again does no harm.
-                Proof::Absent
+                Proof::Other
             } else {
                 Proof::Nothing("what the store has differs from what was sent".to_owned())
             };
@@ -421,8 +455,10 @@ fn together(steps: &[Step], proofs: &mut [Option<Proof>]) {
                 ));
             }
             // Whatever cannot be proved by itself, its transaction did not take place.
-            Some(Proof::Nothing(_) | Proof::There(_)) if is_absent => *proof = Some(Proof::Absent),
-            Some(Proof::There(_) | Proof::Absent) if !is_create => {
+            Some(Proof::Nothing(_) | Proof::There(_) | Proof::Other) if is_absent => {
+                *proof = Some(Proof::Absent);
+            }
+            Some(Proof::There(_) | Proof::Absent | Proof::Other) if !is_create => {
                 let why = "whether its transaction took place is not known";
                 *proof = Some(Proof::Nothing(why.to_owned()));
             }

@@ -47,7 +47,8 @@ pub(super) struct Batch<'a> {
     bodies: Vec<Bytes>,
     permits: Vec<BytePermit>,
     settled: Vec<Settlement>,
-    attempts: u32,
+    /// Attempts made, those of before its answer was lost among them.
+    pub(super) attempts: u32,
     origin: &'a Load,
     load: LoadId,
     settings: Arc<LoadSettings>,
@@ -170,7 +171,7 @@ impl<'a> Batch<'a> {
             bodies: std::mem::take(&mut self.bodies),
             status,
             answer: std::mem::take(&mut self.last.body),
-            attempts: conclusion.attempts,
+            attempts: self.attempts,
         })
     }
 
@@ -180,7 +181,7 @@ impl<'a> Batch<'a> {
             return Err(failure);
         }
         let attempted = Attempted {
-            attempts: conclusion.attempts,
+            attempts: self.attempts,
             latency: Some(conclusion.latency),
         };
         for settled in &mut self.settled {
@@ -199,7 +200,7 @@ impl<'a> Batch<'a> {
             (None, Some(status)) => format!("the store answered {status}"),
             (None, None) => "no answer came".to_owned(),
         };
-        let gave_up = |what: &str| match conclusion.attempts {
+        let gave_up = |what: &str| match attempted.attempts {
             0 | 1 => what.to_owned(),
             attempts => format!("{what}; given up after {attempts} attempts"),
         };
@@ -254,7 +255,7 @@ impl<'a> Batch<'a> {
                         None if is_together => {
                             Some("its transaction was refused as a whole".to_owned())
                         }
-                        None => (conclusion.attempts > 1).then(|| gave_up(&what)),
+                        None => (attempted.attempts > 1).then(|| gave_up(&what)),
                     };
                     let mut settled = settle::rejected(record, status, &body, attempted, note);
                     if culprit.as_ref().is_some_and(|(at, _)| *at != index) {

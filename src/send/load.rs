@@ -18,7 +18,7 @@ use super::{
     Error, Setup,
     apart::Apart,
     compare,
-    doubt::ROUNDS,
+    doubt::Lost,
     dress::Dresser,
     exchange::Batch,
     feed::{Feed, Work},
@@ -224,14 +224,13 @@ impl Load {
         let bundle = work.bundle;
         let mut apart = Apart::of(work.steps.len());
         let mut queue = vec![work];
-        let (mut rounds, mut has_begun) = (0, false);
-        // When what was in doubt first left. The store may take it after it has been asked: it is ours all the same.
-        let mut since = None;
+        let (mut lost, mut has_begun) = (Lost::default(), false);
         while let Some(work) = queue.pop() {
             let on_wire = Arc::new(AtomicBool::new(false));
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
-            batch.since = since;
+            batch.since = lost.since;
+            batch.attempts = lost.attempts;
             if self.setup.stop.is_stopping() && has_begun {
                 outbox.tell(batch.abandon(), None).await;
                 continue;
@@ -255,13 +254,17 @@ impl Load {
                     let (now, then) = if is_unknown { (None, intent) } else { (intent, None) };
                     outbox.tell(concluded.settled, now).await;
                     if let Some(doubtful) = concluded.doubtful {
-                        since = since.or(doubtful.since);
-                        let (known, again) = self.clear_up(doubtful, rounds < ROUNDS).await?;
+                        lost.add(&doubtful);
+                        let may_send = lost.times < self.link.gate.attempts();
+                        let (known, again) = self.clear_up(doubtful, may_send).await?;
                         outbox.tell(known, then).await;
+                        if again.is_some() {
+                            self.setup.counts.retried();
+                            self.link.gate.spend_retry().await;
+                        }
                         queue.extend(again);
-                        rounds += 1;
                     } else {
-                        rounds = 0;
+                        lost.end();
                     }
                 }
                 () = abandoned(&self.setup.stop, &on_wire) => {

@@ -248,6 +248,9 @@ impl FhirStore {
             if let Some(resource) = held.resources.get(path) {
                 return Ok(answer(200, resource));
             }
+            if path.contains('/') {
+                return Ok(answer(404, &json!({})));
+            }
             // What is searched for is there only if it is a tag.
             let found: Vec<Value> = held.tagged(request.uri().query().unwrap_or_default());
             let set = json!({"resourceType": "Bundle", "type": "searchset", "total": found.len(), "entry": found});

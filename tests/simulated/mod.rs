@@ -2,6 +2,7 @@
 
 mod attempts;
 mod crash;
+mod doubt;
 mod fhir_store;
 mod gone;
 mod lookups;

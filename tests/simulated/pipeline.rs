@@ -65,6 +65,8 @@ pub(super) struct Case {
     /// Lines that repeat an identity.
     pub(super) copies: u64,
     pub(super) load: String,
+    /// How often a record is sent at the most.
+    pub(super) attempts: u32,
     /// The target executes transactions.
     pub(super) transactions: bool,
 }
@@ -134,6 +136,7 @@ pub(super) fn case(random: &mut SmallRng, transactions: bool) -> Case {
             "interaction: {}, bundle: {bundle}",
             if updates { "update" } else { "create" }
         ),
+        attempts: 100,
         transactions,
     }
 }
@@ -157,10 +160,10 @@ pub(super) fn arriving(case: &Case) -> BTreeSet<u64> {
         .collect()
 }
 
-struct Ran {
+pub(super) struct Ran {
     saved: Arc<file::Saved>,
-    settled: Vec<SettleLine>,
-    store: Arc<FhirStore>,
+    pub(super) settled: Vec<SettleLine>,
+    pub(super) store: Arc<FhirStore>,
 }
 
 /// A case that has been planned.
@@ -176,9 +179,9 @@ pub(super) fn plan(case: &Case, folder: &Path) -> Planned {
     let lines: Vec<String> = case.lines.iter().map(Value::to_string).collect();
     fs::write(folder.join("all.ndjson"), lines.join("\n")).unwrap();
     let yaml = format!(
-        "version: 1\nname: sim\ntargets: {{ t: {{ fhir: {{ url: \"https://store.example/fhir\" }}, concurrency: 4, retry: {{ attempts: 100 }} }} }}\n\
+        "version: 1\nname: sim\ntargets: {{ t: {{ fhir: {{ url: \"https://store.example/fhir\" }}, concurrency: 4, retry: {{ attempts: {} }} }} }}\n\
          loads: [ {{ name: all, files: [all.ndjson], {} }} ]\n",
-        case.load
+        case.attempts, case.load
     );
     let (manifest, _) = manifest::read_text(&yaml, &folder.join("m.yaml"), &|_| None).unwrap();
     let facts = Facts {
@@ -268,7 +271,7 @@ pub(super) fn journal_line() -> JournalLine {
     }
 }
 
-async fn run(case: &Case, seed: u64, folder: &Path) -> Ran {
+pub(super) async fn run(case: &Case, seed: u64, folder: &Path) -> Ran {
     let planned = plan(case, folder);
     let store = Arc::new(FhirStore::new(seed, case.manners.clone()));
     let ledger = Arc::new(Settled::default());
