@@ -1,7 +1,5 @@
 //! Crashes at any event, in virtual time: before and after each line of the journal, before a request reaches the store,
 //! after it has had its effect. Resumed, every record ends as if nothing had happened, and is settled once.
-//!
-//! `STOKER_SEEDS` chooses how many random cases are tried.
 
 use std::{
     path::Path,
@@ -15,7 +13,7 @@ use bytes::Bytes;
 use fs_err as fs;
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use rand::{RngExt, rngs::SmallRng};
 use stoker::{
     gate::{Fault, Transport},
     journal::{
@@ -29,7 +27,7 @@ use tokio::sync::Notify;
 
 use super::{
     fhir_store::FhirStore,
-    pipeline::{Case, case, expect, journal_line, plan},
+    pipeline::{Case, case, each_case, expect, journal_line, plan},
 };
 
 /// A process that ends after so many events.
@@ -192,35 +190,14 @@ async fn run(case: &Case, seed: u64, folder: &Path, random: &mut SmallRng) {
     expect(case, &planned.saved, &settled, &store);
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no `cli` that reads the environment for them"
-)]
-fn seeds() -> u64 {
-    let seeds = std::env::var("STOKER_SEEDS").ok();
-    seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(300)
-}
-
 #[test]
 fn whatever_is_cut_off_when_each_record_arrives_once() {
-    for seed in 0..seeds() {
-        let mut random = SmallRng::seed_from_u64(seed);
+    let make = |random: &mut SmallRng| {
         let transactions = random.random_range(0..3) > 0;
-        let mut case = case(&mut random, transactions);
+        let mut case = case(random, transactions);
         case.load += ", settle: tag";
         case.manners.lost = [0, 20][random.random_range(0..2)];
-        let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            runtime.block_on(run(&case, seed, folder.path(), &mut random));
-        }));
-        if let Err(panic) = result {
-            eprintln!("seed {seed}: {case:#?}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+        case
+    };
+    each_case(300, make, &run);
 }

@@ -1,4 +1,10 @@
 //! Whole layers in virtual time, against stores in memory, over many seeds.
+//!
+//! `STOKER_SEEDS` chooses how many instead of the usual number, which is one that takes seconds:
+//!
+//! ```text
+//! STOKER_SEEDS=20000 cargo test --release --test tests simulated
+//! ```
 
 mod attempts;
 mod crash;
@@ -55,6 +61,18 @@ impl Credentials for Nobody {
     fn refused(&self) -> bool {
         false
     }
+}
+
+/// The seeds with which a simulation is repeated.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no `cli` that reads the environment for them"
+)]
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let seeds = std::env::var("STOKER_SEEDS").ok();
+    0..seeds
+        .map_or(Ok(usual), |seeds| seeds.parse())
+        .expect("STOKER_SEEDS is a number")
 }
 
 fn gate(store: &Arc<Store>, settings: &GateSettings) -> Gate {

@@ -11,7 +11,7 @@ use stoker::{
 use tokio::time::Instant;
 
 use super::{
-    carry_all, gate, settings,
+    carry_all, gate, seeds, settings,
     store::{Reply, Seen, Store},
 };
 
@@ -56,7 +56,7 @@ const BODIES: u64 = 8 * 1024;
 
 #[tokio::test(start_paused = true)]
 async fn every_exchange_ends_once_truly_and_within_the_slots() {
-    for seed in 0..3000 {
+    for seed in seeds(3000) {
         let store = Store::new(seed, troubled);
         let mut settings = settings();
         let slots = SmallRng::seed_from_u64(seed).random_range(1..12);
@@ -115,7 +115,7 @@ async fn every_exchange_ends_once_truly_and_within_the_slots() {
 
 #[tokio::test(start_paused = true)]
 async fn no_window_at_the_store_is_above_the_rates() {
-    for seed in 0..300 {
+    for seed in seeds(300) {
         let mut random = SmallRng::seed_from_u64(seed);
         let store = Store::new(seed, troubled);
         let mut settings = settings();

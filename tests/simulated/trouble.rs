@@ -18,7 +18,7 @@ use stoker::{
 use tokio::time::Instant;
 
 use super::{
-    carry_all, gate, gate_with, settings,
+    carry_all, gate, gate_with, seeds, settings,
     store::{Reply, Seen, Store},
 };
 
@@ -187,7 +187,7 @@ async fn records_that_are_never_taken_do_not_look_like_an_outage() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_stay_within_their_budget() {
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let share = SmallRng::seed_from_u64(seed).random_range(0.0..0.97);
         let store = Store::new(seed, move |random: &mut SmallRng, _| {
             let is_ill = random.random_bool(share);
@@ -295,7 +295,7 @@ async fn a_token_server_that_is_away_is_waited_for() {
 /// Memory is short, slots are few, the target brakes, goes away and comes back: still all of it ends.
 #[tokio::test(start_paused = true)]
 async fn memory_slots_brakes_and_outages_cannot_deadlock() {
-    for seed in 0..300 {
+    for seed in seeds(300) {
         let store = Store::new(seed, |random: &mut SmallRng, seen| {
             let is_away = seen.at.as_secs() % 60 > 45;
             let reply = match random.random_range(0..10) {
