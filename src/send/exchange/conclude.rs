@@ -1,0 +1,178 @@
+//! What becomes of a request's records when the gate is done with it.
+
+use bytes::Bytes;
+
+use super::{
+    super::{
+        Error,
+        doubt::Doubtful,
+        earlier::Doubt,
+        settle::{self, Attempted},
+    },
+    Batch, Last,
+};
+use crate::{
+    fhir::outcome,
+    gate::{Conclusion, Exchange, Safety, Verdict},
+    journal::Settlement,
+    plan::Step,
+    record::{Interaction, Outcome},
+    target::fhir::Accepted,
+};
+
+/// What became of a request.
+#[derive(Debug)]
+pub(in crate::send) struct Concluded {
+    /// What became of its records.
+    pub(in crate::send) settled: Vec<Settlement>,
+    /// Those of which nobody can tell without asking.
+    pub(in crate::send) doubtful: Option<Doubtful>,
+}
+
+/// A Bundle that was refused as a whole.
+#[derive(Debug)]
+pub(in crate::send) struct Refused {
+    /// Its records.
+    pub(in crate::send) steps: Vec<Step>,
+    /// What went to the wire of each; empty where it has been let go.
+    pub(in crate::send) bodies: Vec<Bytes>,
+    /// The status.
+    pub(in crate::send) status: u16,
+    /// What the store said.
+    pub(in crate::send) answer: Bytes,
+    /// Attempts made.
+    pub(in crate::send) attempts: u32,
+}
+
+impl Batch<'_> {
+    /// When a Bundle that need not stay together was refused as a whole: what is left of it, and what the store said.
+    pub(in crate::send) fn refused_whole(&mut self, conclusion: &Conclusion) -> Option<Refused> {
+        let is_bundle = self.bundle.is_some() && !self.atomic && self.steps.len() > 1;
+        let status = self.last.status?;
+        let is_refused = conclusion.verdict == Verdict::Rejected;
+        if !is_bundle || !is_refused || self.failure.is_some() {
+            return None;
+        }
+        self.withdraw();
+        Some(Refused {
+            steps: std::mem::take(&mut self.steps),
+            bodies: std::mem::take(&mut self.bodies),
+            status,
+            answer: std::mem::take(&mut self.last.body),
+            attempts: self.attempts,
+        })
+    }
+
+    /// Settles what is left when the gate is done with it, but for what may have arrived without anybody's knowing.
+    pub(in crate::send) fn conclude(mut self, conclusion: &Conclusion) -> Result<Concluded, Error> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        let attempted = Attempted {
+            attempts: self.attempts,
+            latency: Some(conclusion.latency),
+        };
+        for settled in &mut self.settled {
+            settled.line.latency_us.get_or_insert_with(|| {
+                u64::try_from(conclusion.latency.as_micros()).unwrap_or(u64::MAX)
+            });
+        }
+        let left = std::mem::take(&mut self.steps);
+        let Last {
+            status,
+            body,
+            fault,
+        } = std::mem::take(&mut self.last);
+        let what = match (&fault, status) {
+            (Some(fault), _) => fault.clone(),
+            (None, Some(status)) => format!("the store answered {status}"),
+            (None, None) => "no answer came".to_owned(),
+        };
+        let gave_up = |what: &str| match attempted.attempts {
+            0 | 1 => what.to_owned(),
+            attempts => format!("{what}; given up after {attempts} attempts"),
+        };
+        let culprit = self
+            .atomic
+            .then(|| outcome::entry(&outcome::read(&body)))
+            .flatten()
+            .filter(|&at| at < left.len() && left.len() > 1);
+        let culprit = culprit.and_then(|at| Some((at, left.get(at)?.position)));
+        let culprit = culprit.map(|(at, position)| {
+            let file = self.setup.plan.source_name(position.source);
+            (at, position.display(file).to_string())
+        });
+        let is_together = self.atomic && left.len() > 1;
+        for (index, step) in left.into_iter().enumerate() {
+            let record = step.number;
+            // Given up: if it is not known to be refused, it is not known at all.
+            let is_doubtful = match &conclusion.verdict {
+                Verdict::Again { .. } | Verdict::Partial { .. } => self.doubt,
+                verdict => *verdict == Verdict::Unknown,
+            };
+            if is_doubtful {
+                self.doubtful.push(step);
+                continue;
+            }
+            self.settled.push(match (&conclusion.verdict, status) {
+                (Verdict::Done, Some(status)) => {
+                    let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+                    let place = Accepted::default();
+                    settle::accepted(record, interaction, status, place, attempted)
+                }
+                (Verdict::Stop(reason), _) if self.may_have_been_sent(conclusion) => {
+                    let doubt = Doubt {
+                        since: self.since,
+                        tag: self.dresser.tag(&step),
+                        is_replayed: false,
+                    };
+                    settle::unknown(record, status, attempted, reason.to_string(), &doubt)
+                }
+                (Verdict::Stop(reason), _) => {
+                    let reason = reason.to_string();
+                    settle::told(record, Outcome::Pending, status, attempted, reason)
+                }
+                (_, Some(status)) => {
+                    let note = match &culprit {
+                        Some((at, _)) if *at == index => {
+                            Some("its transaction was refused because of it".to_owned())
+                        }
+                        Some((_, place)) => {
+                            Some(format!("its transaction was refused because of {place}"))
+                        }
+                        None if is_together => {
+                            Some("its transaction was refused as a whole".to_owned())
+                        }
+                        None => (attempted.attempts > 1).then(|| gave_up(&what)),
+                    };
+                    let mut settled = settle::rejected(record, status, &body, attempted, note);
+                    if culprit.as_ref().is_some_and(|(at, _)| *at != index) {
+                        // The element is one of the other's.
+                        settled.line.expression.clear();
+                    }
+                    settled
+                }
+                (_, None) => {
+                    settle::told(record, Outcome::Rejected, None, attempted, gave_up(&what))
+                }
+            });
+        }
+        let doubtful = (!self.doubtful.is_empty()).then(|| Doubtful {
+            steps: self.doubtful,
+            bundle: self.bundle,
+            atomic: self.atomic,
+            since: self.since,
+            status,
+            attempted,
+            what: gave_up(&what),
+        });
+        Ok(Concluded {
+            settled: self.settled,
+            doubtful,
+        })
+    }
+
+    fn may_have_been_sent(&self, conclusion: &Conclusion) -> bool {
+        conclusion.may_have_been_sent && self.safety() == Safety::Once
+    }
+}

@@ -1,0 +1,322 @@
+//! One request on its way: a record by itself, or a Bundle with its entries.
+//!
+//! The gate asks for a request at every attempt and hands back what came of it. A Bundle's answer is read entry
+//! by entry: what was taken is settled and never sent again, what may be tried again stays, the rest is rejected.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Error, Setup,
+    dress::{Dresser, wire_span},
+    feed::{READ_LATE, Work},
+    load::Load,
+    request::{bundle_text, make},
+    settle::{self, Attempted},
+};
+pub(super) use conclude::Refused;
+
+mod answer;
+mod conclude;
+
+use crate::{
+    event::{Event, LoadId},
+    gate::{BuildError, BytePermit, Cost, Exchange, Fault, Moment, Safety, Verdict},
+    journal::Settlement,
+    manifest::LoadSettings,
+    plan::{BundleType, Step},
+    record::{Interaction, Outcome},
+    target::fhir::Requests,
+};
+
+/// A request and what has become of its records so far.
+pub(in crate::send) struct Batch<'a> {
+    /// The records that have no outcome yet.
+    steps: Vec<Step>,
+    bundle: Option<BundleType>,
+    /// They go together or not at all.
+    atomic: bool,
+    /// What goes to the wire of each of `steps`; empty while parked.
+    bodies: Vec<Bytes>,
+    permits: Vec<BytePermit>,
+    settled: Vec<Settlement>,
+    /// Attempts made, those of before its answer was lost among them.
+    pub(in crate::send) attempts: u32,
+    origin: &'a Load,
+    load: LoadId,
+    settings: Arc<LoadSettings>,
+    requests: &'a Requests,
+    setup: Arc<Setup>,
+    dresser: Arc<Dresser>,
+    on_wire: Arc<AtomicBool>,
+    ready: Option<OwnedSemaphorePermit>,
+    /// What the last attempt brought, for records that are given up.
+    last: Last,
+    /// Some attempt may have had its effect without an answer that says so.
+    doubt: bool,
+    /// Entries of a Bundle that was taken, of which the answer does not tell.
+    doubtful: Vec<Step>,
+    /// When its records were first about to be sent, where they must not be sent twice.
+    pub(in crate::send) since: Option<Timestamp>,
+    /// The journal holds them as about to be sent.
+    is_intended: bool,
+    /// One of those that may be about to be sent.
+    pub(in crate::send) intent: Option<OwnedSemaphorePermit>,
+    failure: Option<Error>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    status: Option<u16>,
+    body: Bytes,
+    fault: Option<String>,
+}
+
+/// Why the text of a large Bundle could not be made.
+enum Unmade {
+    Read(Error),
+    Made(BuildError),
+}
+
+impl From<BuildError> for Unmade {
+    fn from(error: BuildError) -> Self {
+        Self::Made(error)
+    }
+}
+
+impl<'a> Batch<'a> {
+    pub(in crate::send) fn new(work: Work, load: &'a Load, on_wire: Arc<AtomicBool>) -> Self {
+        let Work {
+            steps,
+            bundle,
+            atomic,
+            bodies,
+            permits,
+            blocked: _,
+            stands: _,
+        } = work;
+        Self {
+            steps,
+            bundle,
+            atomic,
+            bodies,
+            permits,
+            settled: Vec::new(),
+            attempts: 0,
+            origin: load,
+            load: load.id,
+            settings: Arc::clone(&load.settings),
+            requests: &load.link.requests,
+            setup: Arc::clone(&load.setup),
+            dresser: Arc::clone(&load.dresser),
+            on_wire,
+            ready: None,
+            last: Last::default(),
+            doubt: false,
+            doubtful: Vec::new(),
+            since: None,
+            is_intended: false,
+            intent: None,
+            failure: None,
+        }
+    }
+
+    /// Lets go of the permission to be made ready as soon as it waits for another attempt.
+    pub(in crate::send) fn hold(&mut self, ready: Option<OwnedSemaphorePermit>) {
+        self.ready = ready;
+    }
+
+    /// Lets go of what is left because the run is stopping. Nothing of it is on the wire, and its last attempt, if
+    /// there was one, is known to have had no effect or may be repeated; so it counts as not tried.
+    pub(in crate::send) fn abandon(self) -> Vec<Settlement> {
+        let intended = if self.is_intended {
+            self.doubtful_records()
+        } else {
+            Vec::new()
+        };
+        let mut settled = self.settled;
+        let attempted = Attempted {
+            attempts: self.attempts,
+            latency: None,
+        };
+        let left = self
+            .steps
+            .iter()
+            .filter(|step| intended.contains(&step.number));
+        settled.extend(left.map(|step| {
+            let note = "interrupted before it was sent";
+            settle::told(step.number, Outcome::Pending, None, attempted, note)
+        }));
+        settled
+    }
+
+    /// Tells whether its bodies are read only when its text is made.
+    fn is_read_late(&self) -> bool {
+        self.bundle.is_some() && self.cost().bytes > READ_LATE
+    }
+
+    /// Makes the text of a large Bundle while its bodies are read.
+    async fn build_large(&mut self, bundle: BundleType) -> Result<Request<Bytes>, BuildError> {
+        let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
+        let (settings, atomic) = (Arc::clone(&self.settings), self.atomic);
+        let made = tokio::task::spawn_blocking(move || {
+            let bodies = dresser.each(&steps, atomic);
+            let bodies = bodies.map(|body| body.map_err(Unmade::Read));
+            bundle_text(&settings, bundle, &steps, bodies)
+        });
+        match made.await {
+            Ok(Ok(text)) => Ok(self.requests.bundle(text)),
+            Ok(Err(Unmade::Read(error))) => {
+                let build_error = BuildError::new(&error.to_string());
+                self.failure = Some(error);
+                Err(build_error)
+            }
+            Ok(Err(Unmade::Made(error))) => Err(error),
+            Err(error) => Err(BuildError::new(&error.to_string())),
+        }
+    }
+
+    /// Returns which records must not be sent twice. Those that go together share their fate.
+    fn doubtful_records(&self) -> Vec<u64> {
+        let is_once = |step: &&Step| {
+            let interaction = step.action.interaction();
+            self.atomic || !interaction.is_some_and(Interaction::is_idempotent)
+        };
+        let steps = self.steps.iter().filter(is_once);
+        steps.map(|step| step.number).collect()
+    }
+
+    /// Notes that none of it arrived, and that it is tried again.
+    fn withdraw(&mut self) {
+        self.intent = None;
+        if std::mem::take(&mut self.is_intended) {
+            self.setup.ledger.withdraw(&self.doubtful_records());
+        }
+    }
+}
+
+impl Exchange for Batch<'_> {
+    fn safety(&self) -> Safety {
+        let idempotent = self.steps.iter().all(|step| {
+            step.action
+                .interaction()
+                .is_some_and(Interaction::is_idempotent)
+        });
+        if idempotent {
+            Safety::Idempotent
+        } else {
+            Safety::Once
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        let bytes = self.steps.iter().map(|step| wire_span(step).length).sum();
+        Cost {
+            operations: u32::try_from(self.steps.len()).unwrap_or(u32::MAX),
+            bytes,
+        }
+    }
+
+    async fn unpark(&mut self) -> Result<(), BuildError> {
+        if self.bodies.is_empty() {
+            if self.permits.is_empty() {
+                let size = self.cost().bytes;
+                self.permits = vec![self.setup.budget.acquire(size).await];
+            }
+            if self.is_read_late() {
+                return Ok(());
+            }
+            let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
+            let atomic = self.atomic;
+            let read = tokio::task::spawn_blocking(move || dresser.read(&steps, atomic));
+            match read.await {
+                Ok(Ok(read)) => self.bodies = read,
+                Ok(Err(error)) => {
+                    let build_error = BuildError::new(&error.to_string());
+                    self.failure = Some(error);
+                    return Err(build_error);
+                }
+                Err(error) => return Err(BuildError::new(&error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
+        if self.safety() == Safety::Once && self.intent.is_none() {
+            // It is never closed.
+            self.intent = Arc::clone(&self.origin.intents).acquire_owned().await.ok();
+        }
+        if self.setup.ledger.waits_for_disk() {
+            // The rate counts what leaves, and what waits for a disk after it was counted would leave in a burst.
+            self.intend().await?;
+        }
+        if let (Some(bundle), true, true) =
+            (self.bundle, self.bodies.is_empty(), self.is_read_late())
+        {
+            return self.build_large(bundle).await;
+        }
+        make(
+            self.requests,
+            &self.settings,
+            self.bundle,
+            &self.steps,
+            &self.bodies,
+        )
+    }
+
+    async fn intend(&mut self) -> Result<(), BuildError> {
+        if self.is_intended || self.safety() == Safety::Idempotent {
+            return Ok(());
+        }
+        self.since.get_or_insert_with(Timestamp::now);
+        let intended = self.setup.ledger.intend(&self.doubtful_records()).await;
+        self.is_intended = true;
+        intended.map_err(|error| {
+            let build_error = BuildError::new(&error.to_string());
+            self.failure = Some(error.into());
+            build_error
+        })
+    }
+
+    fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {
+        self.read_answer(answer)
+    }
+
+    fn park(&mut self) {
+        self.bodies.clear();
+        self.permits.clear();
+        self.ready = None;
+    }
+
+    fn observe(&mut self, moment: Moment) {
+        let load = self.load;
+        match moment {
+            Moment::Sent { bytes } => {
+                self.attempts += 1;
+                self.on_wire.store(true, Ordering::Release);
+                self.setup.counts.sent(bytes);
+                self.setup.observe.observe(&Event::Sent { load });
+            }
+            Moment::Answered { status } => {
+                self.on_wire.store(false, Ordering::Release);
+                self.setup
+                    .observe
+                    .observe(&Event::Answered { load, status });
+            }
+            Moment::Retrying { after } => {
+                // What must not be sent twice is tried again only where the store is known not to have taken it.
+                self.withdraw();
+                self.setup.counts.retried();
+                self.setup.observe.observe(&Event::Retrying { load, after });
+            }
+        }
+    }
+}
