@@ -1,62 +1,19 @@
-//! Decides about records one by one. Pure: it is given records and gives steps back, and touches nothing else.
+//! Decides about a Bundle and its entries: what of it travels together, what alone, and what not at all.
 
 use std::collections::HashSet;
 
-use super::{
-    Action, BundleType, Group, GroupId, Header, Reason, Step, Summary, batch, summary::LoadSummary,
-};
+use super::{Decision, Planner, reason};
 use crate::{
-    event::LoadId,
-    fhir::{
-        bundle::Request,
-        reference::{Form, classify, is_id},
-        types,
-    },
-    manifest::{LoadSettings, Missing, Transactions},
-    record::{Interaction, Position, Span},
-    source::{BundleKind, BundleStart, Entry, Found, Malformed, SourceFile},
-    target::{self, Facts},
+    fhir::{Part, bundle::Request},
+    manifest::Transactions,
+    plan::{Action, BundleType, Group, GroupId, Reason, Step, batch},
+    record::Interaction,
+    source::{BundleKind, BundleStart, Entry, Found, SourceFile},
 };
-
-/// What the planner decided, in the order in which a plan holds it.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are steps, and one is there at a time"
-)]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// The next steps travel together.
-    Group {
-        /// How.
-        group: Group,
-        /// It is over the target's limits: the steps travel in parts.
-        split: bool,
-    },
-    /// What is done with a record.
-    Step {
-        /// What.
-        step: Step,
-        /// The record's number in the order in which records were found.
-        found: u32,
-    },
-}
-
-/// Decides what is done with every record of a plan.
-#[derive(Debug)]
-pub struct Planner<'a> {
-    header: &'a Header,
-    load: LoadId,
-    next_group: u32,
-    summary: Summary,
-    bundle: Option<Bundle>,
-    /// The number of the record that is being decided about.
-    found: u32,
-    out: Vec<Decision>,
-}
 
 /// The Bundle whose entries are coming.
 #[derive(Debug)]
-struct Bundle {
+pub(super) struct Bundle {
     kind: BundleKind,
     /// Entries that travel together, until their group is full or the Bundle is over.
     waiting: Vec<(Step, u32)>,
@@ -71,94 +28,7 @@ struct Bundle {
     newer: HashSet<String>,
 }
 
-impl<'a> Planner<'a> {
-    /// Starts a plan.
-    pub fn new(header: &'a Header) -> Self {
-        Self {
-            header,
-            load: LoadId(0),
-            next_group: 0,
-            summary: Summary {
-                loads: vec![LoadSummary::default(); header.loads.len()],
-                warnings: Vec::new(),
-                references: std::collections::BTreeMap::new(),
-            },
-            bundle: None,
-            found: 0,
-            out: Vec::new(),
-        }
-    }
-
-    /// Takes note of the number of the record that comes next.
-    pub fn found(&mut self, found: u32) {
-        self.found = found;
-    }
-
-    /// Goes on to a load; the records that follow are its own.
-    pub fn load(&mut self, load: LoadId) {
-        self.load = load;
-    }
-
-    /// Takes note of a file of the load.
-    pub fn file(&mut self) {
-        if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
-            load.files += 1;
-        }
-    }
-
-    /// Adds a warning, in words that hold no content of records.
-    pub fn warn(&mut self, warning: String) {
-        self.summary.warnings.push(warning);
-    }
-
-    /// Returns what has been decided since the last call.
-    pub fn decided(&mut self) -> std::vec::Drain<'_, Decision> {
-        self.out.drain(..)
-    }
-
-    /// Ends the plan.
-    pub fn finish(self) -> Summary {
-        self.summary
-    }
-
-    /// Decides about a file in a form that is not read: one step, so that it is counted and seen.
-    pub fn unrecognized(&mut self, file: &SourceFile, size: u64) {
-        let span = Span {
-            start: 0,
-            length: size,
-        };
-        let position = Position {
-            source: file.id,
-            index: 0,
-            line: 1,
-            entry: None,
-            span,
-        };
-        let message = "not a form that is read: .json, .ndjson or .jsonl, also with .gz or .zst";
-        self.unsupported(
-            position,
-            span,
-            String::new(),
-            None,
-            reason("unrecognized-form", message),
-        );
-    }
-
-    /// Decides about bytes that are no record.
-    pub fn malformed(&mut self, malformed: &Malformed) {
-        let reason = Reason {
-            code: "malformed".to_owned(),
-            message: format!(
-                "{} (line {}, column {})",
-                malformed.problem.what, malformed.line, malformed.column
-            ),
-            path: Some(malformed.problem.path.clone()).filter(|path| !path.is_empty()),
-        };
-        let position = malformed.position;
-        self.refuse_transaction(position.entry, &reason);
-        self.unsupported(position, position.span, String::new(), None, reason);
-    }
-
+impl Planner<'_> {
     /// Begins a Bundle; the records that follow are its entries.
     pub fn bundle_start(&mut self, file: &SourceFile, start: &BundleStart) {
         let facts = self.facts();
@@ -230,42 +100,21 @@ impl<'a> Planner<'a> {
         self.bundle = None;
     }
 
-    /// Decides about a record.
-    pub fn record(&mut self, found: &Found<'_>) {
-        match &found.entry {
-            Some(entry) if self.is_executed() => self.entry(found, entry),
-            Some(entry) => {
-                let superseded = self.is_superseded(found, entry);
-                if let Some(refused) = superseded.or_else(|| self.refused()) {
-                    self.refuse(found, refused);
-                } else if entry.resource.is_none() {
-                    self.refuse(found, reason("no-resource", "the entry holds no resource"));
-                } else if self.is_search_outcome(found) {
-                    let message = "it tells how a search went, and is no part of what was found";
-                    self.refuse(found, reason("search-outcome", message));
-                } else {
-                    self.single(found);
-                }
-            }
-            None => self.single(found),
-        }
-    }
-
     /// Tells whether the current Bundle is executed as a whole, not split into its resources.
-    fn is_executed(&self) -> bool {
+    pub(super) fn is_executed(&self) -> bool {
         self.bundle
             .as_ref()
             .is_some_and(|b| matches!(b.kind, BundleKind::Transaction | BundleKind::Batch))
     }
 
-    fn refused(&self) -> Option<Reason> {
+    pub(super) fn refused(&self) -> Option<Reason> {
         self.bundle
             .as_ref()
             .and_then(|bundle| bundle.refused.clone())
     }
 
     /// A history has the newest version of a resource first, and only that one is loaded.
-    fn is_superseded(&mut self, found: &Found<'_>, entry: &Entry<'_>) -> Option<Reason> {
+    pub(super) fn is_superseded(&mut self, found: &Found<'_>, entry: &Entry<'_>) -> Option<Reason> {
         let bundle = self
             .bundle
             .as_mut()
@@ -278,73 +127,8 @@ impl<'a> Planner<'a> {
         superseded.then(|| reason("older-version", "the history holds a newer version of it"))
     }
 
-    /// Decides about a record that travels by itself.
-    fn single(&mut self, found: &Found<'_>) {
-        match self.judge(found) {
-            Ok(interaction) => {
-                let limit = self.facts().limits.resource_bytes.unwrap_or(u64::MAX);
-                if found.body().length > limit {
-                    let message = format!(
-                        "it has {} bytes, and the target takes {limit}",
-                        found.body().length
-                    );
-                    return self.refuse(found, reason("too-large", &message));
-                }
-                let step = self.step(found, Action::Send(interaction));
-                self.push(step, self.found);
-            }
-            Err(reason) => self.refuse(found, reason),
-        }
-    }
-
-    /// Returns what is done with a resource on its own, or why nothing can be.
-    fn judge(&self, found: &Found<'_>) -> Result<Interaction, Reason> {
-        let kind = found
-            .resource_type()
-            .ok_or_else(|| reason("no-type", "it has no resourceType"))?;
-        self.check_type(&kind)?;
-        let load = self.settings();
-        let interaction = load.interaction.unwrap_or(Interaction::Create);
-        match interaction {
-            Interaction::Update => match found.id() {
-                Some(id) if is_id(&id) => Ok(interaction),
-                Some(_) => Err(reason("bad-id", "its id is not one that FHIR allows")),
-                None => Err(reason("no-id", "an update needs an id, and it has none")),
-            },
-            Interaction::ConditionalCreate | Interaction::ConditionalUpdate => {
-                let identifiers = found.scanned.identifiers_of(found.bytes);
-                let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
-                let has = target::fhir::criteria(&load.identity, &kind, &pairs).is_some();
-                match (has, load.identity.missing) {
-                    (true, _) => Ok(interaction),
-                    (false, Missing::Create) => Ok(Interaction::Create),
-                    (false, Missing::Refuse) => Err(reason(
-                        "no-identifier",
-                        "it has no identifier of a system that `identity` names for its type",
-                    )),
-                }
-            }
-            other => Ok(other),
-        }
-    }
-
-    fn check_type(&self, kind: &str) -> Result<(), Reason> {
-        let facts = self.facts();
-        let known = match &facts.types {
-            Some(types) => types.binary_search_by(|t| t.as_str().cmp(kind)).is_ok(),
-            None => types::is_resource_type(kind),
-        };
-        if known {
-            return Ok(());
-        }
-        Err(match (types::is_resource_type(kind), &facts.types) {
-            (true, Some(_)) => reason("type-not-taken", "the target does not take its type"),
-            _ => reason("unknown-type", "its resourceType is not one of FHIR R4's"),
-        })
-    }
-
     /// Decides about an entry of a Bundle that is executed.
-    fn entry(&mut self, found: &Found<'_>, entry: &Entry<'_>) {
+    pub(super) fn entry(&mut self, found: &Found<'_>, entry: &Entry<'_>) {
         let decided = self.judge_entry(found, entry);
         match (decided, self.refused()) {
             (Err(EntryProblem::Read), _) => {
@@ -390,7 +174,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Refuses the whole transaction for one of its entries. Outside transactions it does nothing.
-    fn refuse_transaction(&mut self, entry: Option<u32>, problem: &Reason) {
+    pub(super) fn refuse_transaction(&mut self, entry: Option<u32>, problem: &Reason) {
         let (Some(entry), Some(bundle)) = (entry, &mut self.bundle) else {
             return;
         };
@@ -413,7 +197,7 @@ impl<'a> Planner<'a> {
 
     /// Search results carry the server's remarks on the search as an OperationOutcome
     /// (<https://hl7.org/fhir/R4/http.html#search>).
-    fn is_search_outcome(&self, found: &Found<'_>) -> bool {
+    pub(super) fn is_search_outcome(&self, found: &Found<'_>) -> bool {
         self.bundle
             .as_ref()
             .is_some_and(|b| b.kind == BundleKind::Searchset)
@@ -490,96 +274,6 @@ impl<'a> Planner<'a> {
             self.push(step, found);
         }
     }
-
-    fn step(&self, found: &Found<'_>, action: Action) -> Step {
-        let of_url = || {
-            let entry = found.entry.as_ref()?;
-            let url = entry.envelope.request?.url?.text(entry.bytes);
-            Some(url.split(['/', '?']).next().unwrap_or_default().to_owned())
-        };
-        let full_url = || {
-            let entry = found.entry.as_ref()?;
-            let url = entry.envelope.full_url?.text(entry.bytes).into_owned();
-            // What no reference can name identifies nothing, and may be words (design §10).
-            let is_named = matches!(
-                classify(&url),
-                Form::Relative(_) | Form::Absolute { .. } | Form::Urn(_)
-            );
-            is_named.then_some(url)
-        };
-        Step {
-            number: 0,
-            load: self.load,
-            position: found.position,
-            body: found.body(),
-            kind: found
-                .resource_type()
-                .map(std::borrow::Cow::into_owned)
-                .or_else(of_url)
-                .filter(|kind| types::is_resource_type(kind) || self.check_type(kind).is_ok())
-                .unwrap_or_default(),
-            id: found
-                .id()
-                .filter(|id| is_id(id))
-                .map(std::borrow::Cow::into_owned),
-            full_url: full_url(),
-            hash: match (&action, &found.entry) {
-                (Action::Entry(_), Some(entry)) => super::hash(entry.bytes),
-                (Action::Send(_), _) | (Action::Entry(_), None) => super::hash(found.bytes),
-                _ => 0,
-            },
-            action,
-            links: Vec::new(),
-        }
-    }
-
-    fn refuse(&mut self, found: &Found<'_>, reason: Reason) {
-        let step = self.step(found, Action::Unsupported(reason));
-        self.push(step, self.found);
-    }
-
-    fn unsupported(
-        &mut self,
-        position: Position,
-        body: Span,
-        kind: String,
-        id: Option<String>,
-        reason: Reason,
-    ) {
-        let action = Action::Unsupported(reason);
-        let step = Step {
-            number: 0,
-            load: self.load,
-            position,
-            body,
-            kind,
-            id,
-            full_url: None,
-            action,
-            links: Vec::new(),
-            hash: 0,
-        };
-        self.push(step, self.found);
-    }
-
-    /// Counts a step.
-    fn push(&mut self, step: Step, found: u32) {
-        if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
-            load.count(&step);
-        }
-        self.out.push(Decision::Step { step, found });
-    }
-
-    fn settings(&self) -> &'a LoadSettings {
-        &self.header.loads[self.load.0 as usize]
-    }
-
-    fn facts(&self) -> &'a Facts {
-        const NOTHING_KNOWN: &Facts = &Facts::UNKNOWN;
-        self.header
-            .target_of(self.load)
-            .map_or(NOTHING_KNOWN, |target| &target.facts)
-    }
 }
 
 /// The bytes around the entries of a Bundle: `{"resourceType":"Bundle","type":"transaction","entry":[]}`.
@@ -596,8 +290,7 @@ enum EntryProblem {
 /// Returns the interaction that an entry's own request asks for.
 fn of_request(request: &Request, entry: &[u8]) -> Result<Interaction, EntryProblem> {
     let refused = |code: &str, message: &str| Err(EntryProblem::Refused(reason(code, message)));
-    let text =
-        |part: Option<crate::fhir::Part>| part.map(|part| part.text(entry)).unwrap_or_default();
+    let text = |part: Option<Part>| part.map(|part| part.text(entry)).unwrap_or_default();
     let (method, url) = (text(request.method), text(request.url));
     let (path, query) = match url.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -625,13 +318,5 @@ fn of_request(request: &Request, entry: &[u8]) -> Result<Interaction, EntryProbl
             "bad-method",
             "the entry's request.method is not one of FHIR's",
         ),
-    }
-}
-
-fn reason(code: &str, message: &str) -> Reason {
-    Reason {
-        code: code.to_owned(),
-        message: message.to_owned(),
-        path: None,
     }
 }

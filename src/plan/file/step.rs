@@ -1,0 +1,149 @@
+//! A step as one line of a plan.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::LoadId,
+    plan::{Action, Link, Step, To},
+    record::{Position, SourceId, Span},
+};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StepLine<'a>(
+    SourceId,
+    u64,
+    u64,
+    Option<u32>,
+    u64,
+    u64,
+    u64,
+    u64,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Option<Cow<'a, str>>,
+    #[serde(borrow)] Option<Cow<'a, str>>,
+    Cow<'a, Action>,
+    /// Links to steps: reference, step, reference, step …
+    Vec<u64>,
+    /// Links to resources that are there already; those to be searched for have no name.
+    Vec<(u32, String)>,
+    /// The references, of those to steps, that come with a second request.
+    Vec<u32>,
+    /// The two halves of the hash.
+    (u64, u64),
+);
+
+/// Writes a step as it stands in a plan, without its line break, load and number.
+pub(in crate::plan) fn write_step(out: &mut Vec<u8>, step: &Step) -> std::io::Result<()> {
+    serde_json::to_writer(out, &StepLine::of(step)).map_err(std::io::Error::other)
+}
+
+/// Reads what [`write_step`] wrote.
+pub(in crate::plan) fn read_step(line: &[u8]) -> std::io::Result<Step> {
+    let line: StepLine<'_> = serde_json::from_slice(line).map_err(std::io::Error::other)?;
+    Ok(line.owned(LoadId(0), 0))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+fn halves(hash: u128) -> (u64, u64) {
+    ((hash >> 64) as u64, hash as u64)
+}
+
+impl<'a> StepLine<'a> {
+    pub(super) fn of(step: &'a Step) -> Self {
+        let Position {
+            source,
+            index,
+            line,
+            entry,
+            span,
+        } = step.position;
+        let (mut links, mut known, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        for link in &step.links {
+            late.extend(link.late.then_some(link.reference));
+            match &link.to {
+                To::Step(to) => links.extend([u64::from(link.reference), *to]),
+                To::Resource(to) => known.push((link.reference, to.clone())),
+                To::Search => known.push((link.reference, String::new())),
+            }
+        }
+        Self(
+            source,
+            index,
+            line,
+            entry,
+            span.start,
+            span.length,
+            step.body.start,
+            step.body.length,
+            Cow::Borrowed(&step.kind),
+            step.id.as_deref().map(Cow::Borrowed),
+            step.full_url.as_deref().map(Cow::Borrowed),
+            Cow::Borrowed(&step.action),
+            links,
+            known,
+            late,
+            halves(step.hash),
+        )
+    }
+
+    pub(super) fn owned(self, load: LoadId, number: u64) -> Step {
+        let Self(
+            source,
+            index,
+            line,
+            entry,
+            start,
+            length,
+            body,
+            body_length,
+            kind,
+            id,
+            full_url,
+            action,
+            links,
+            known,
+            late,
+            (high, low),
+        ) = self;
+        let to_steps = links.chunks_exact(2).filter_map(|pair| {
+            let reference = u32::try_from(*pair.first()?).ok()?;
+            Some(Link {
+                reference,
+                to: To::Step(*pair.last()?),
+                late: late.contains(&reference),
+            })
+        });
+        let to_resources = known.into_iter().map(|(reference, to)| Link {
+            reference,
+            to: if to.is_empty() {
+                To::Search
+            } else {
+                To::Resource(to)
+            },
+            late: false,
+        });
+        Step {
+            number,
+            load,
+            position: Position {
+                source,
+                index,
+                line,
+                entry,
+                span: Span { start, length },
+            },
+            body: Span {
+                start: body,
+                length: body_length,
+            },
+            kind: kind.into_owned(),
+            id: id.map(Cow::into_owned),
+            full_url: full_url.map(Cow::into_owned),
+            action: action.into_owned(),
+            links: to_steps.chain(to_resources).collect(),
+            hash: u128::from(high) << 64 | u128::from(low),
+        }
+    }
+}

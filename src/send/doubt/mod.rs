@@ -1,0 +1,197 @@
+//! Finds out what became of records that may have arrived without anybody's knowing: by asking the store, where that can
+//! prove anything (`settle`), and never by guessing.
+//!
+//! A hit is ours if its content is what was sent and it is not older than the moment when it was about to be sent. A
+//! miss proves that the record did not arrive only where the index of the store keeps up with its writes, and once a
+//! request that was on its way when its connection broke is over.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::{
+    Error,
+    earlier::Doubt,
+    feed::Work,
+    load::Load,
+    settle::{self, Attempted},
+};
+use crate::{
+    journal::Settlement,
+    plan::{BundleType, Step},
+    record::{Interaction, Outcome},
+};
+use proof::Proof;
+
+mod proof;
+
+/// Records whose last attempt may have had its effect.
+#[derive(Debug)]
+pub(super) struct Doubtful {
+    pub(super) steps: Vec<Step>,
+    pub(super) bundle: Option<BundleType>,
+    pub(super) atomic: bool,
+    /// When they were first about to be sent.
+    pub(super) since: Option<Timestamp>,
+    pub(super) status: Option<u16>,
+    pub(super) attempted: Attempted,
+    /// What happened, in words without content.
+    pub(super) what: String,
+}
+
+/// How often in a row the answer to a request was lost, so that the store had to be asked.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// So often.
+    pub(super) times: u32,
+    /// Attempts made meanwhile.
+    pub(super) attempts: u32,
+    /// When what was in doubt first left. The store may take it after it has been asked: it is ours all the same.
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Lost {
+    /// An answer was lost once more.
+    pub(super) fn add(&mut self, doubtful: &Doubtful) {
+        self.times += 1;
+        self.attempts = doubtful.attempted.attempts;
+        self.since = self.since.or(doubtful.since);
+    }
+
+    /// One came.
+    pub(super) fn end(&mut self) {
+        (self.times, self.attempts) = (0, 0);
+    }
+}
+
+impl Load {
+    /// Settles those of a request that an earlier session left in doubt, as far as asking proves anything. What is left is
+    /// to be sent.
+    pub(super) async fn settle_earlier(
+        &self,
+        mut work: Work,
+    ) -> Result<(Work, Vec<Settlement>), Error> {
+        let earlier = &self.setup.earlier;
+        let in_doubt = |step: &Step| earlier.is_in_doubt(step.number);
+        if !work.steps.iter().any(in_doubt) {
+            return Ok((work, Vec::new()));
+        }
+        let mut doubts = HashMap::new();
+        for step in &work.steps {
+            if let Some(doubt) = earlier.doubt(step.number, self.dresser.tag(step))? {
+                doubts.insert(step.number, doubt);
+            }
+        }
+        let what = "the run was cut off while it was being sent";
+        let attempted = Attempted::default();
+        let proofs = self.prove(&work.steps, work.atomic, &doubts).await?;
+        let mut settled = Vec::new();
+        let (mut steps, mut bodies) = (Vec::new(), Vec::new());
+        let mut all_bodies = work.bodies.into_iter();
+        for (step, proof) in work.steps.into_iter().zip(proofs) {
+            let body = all_bodies.next();
+            let doubt = doubts.get(&step.number);
+            let (why, doubt) = match (proof, doubt) {
+                (Some(Proof::There(settlement)), _) => {
+                    settled.push(*settlement);
+                    continue;
+                }
+                (Some(Proof::Nothing(why)), Some(doubt)) if !doubt.is_replayed => (why, doubt),
+                (Some(Proof::Unasked(why)), Some(doubt)) => (why, doubt),
+                _ => {
+                    steps.push(step);
+                    bodies.extend(body);
+                    continue;
+                }
+            };
+            let note = format!("{what}, and {why}");
+            settled.push(settle::unknown(step.number, None, attempted, note, doubt));
+        }
+        (work.steps, work.bodies) = (steps, bodies);
+        Ok((work, settled))
+    }
+
+    /// Finds out what became of records whose last attempt may have had its effect; returns what is to be sent anew.
+    pub(super) async fn clear_up(
+        &self,
+        doubtful: Doubtful,
+        may_send: bool,
+    ) -> Result<(Vec<Settlement>, Option<Work>), Error> {
+        let mut doubts = HashMap::new();
+        for step in &doubtful.steps {
+            // What an earlier session, or another run, knew of it came first.
+            let earlier = self
+                .setup
+                .earlier
+                .doubt(step.number, self.dresser.tag(step))?;
+            let doubt = earlier.unwrap_or_else(|| Doubt {
+                since: doubtful.since,
+                tag: self.dresser.tag(step),
+                is_replayed: false,
+            });
+            doubts.insert(step.number, doubt);
+        }
+        let proofs = if self.setup.stop.is_stopping() {
+            // The next session asks.
+            let unasked = |_| Some(Proof::Unasked("the run was stopping".to_owned()));
+            doubtful.steps.iter().map(unasked).collect()
+        } else {
+            self.prove(&doubtful.steps, doubtful.atomic, &doubts)
+                .await?
+        };
+        let (mut settled, mut again) = (Vec::new(), Vec::new());
+        for (step, proof) in doubtful.steps.into_iter().zip(proofs) {
+            let why = match proof {
+                Some(Proof::There(mut settlement)) => {
+                    settlement.line.attempts = doubtful.attempted.attempts;
+                    settled.push(*settlement);
+                    continue;
+                }
+                // What may be repeated has been, as often as it may.
+                Some(Proof::Absent | Proof::Other) | None if may_send && !is_repeatable(&step) => {
+                    again.push(step);
+                    continue;
+                }
+                Some(Proof::Absent) => {
+                    settled.push(settle::told(
+                        step.number,
+                        Outcome::Rejected,
+                        doubtful.status,
+                        doubtful.attempted,
+                        format!("{}; the store has not taken it", doubtful.what),
+                    ));
+                    continue;
+                }
+                Some(Proof::Other) | None => "what the store has differs from what was sent",
+                Some(Proof::Nothing(ref why) | Proof::Unasked(ref why)) => why.as_str(),
+            };
+            let note = format!(
+                "{}; whether it took the record is not known: {why}",
+                doubtful.what
+            );
+            let nothing = Doubt::none();
+            settled.push(settle::unknown(
+                step.number,
+                doubtful.status,
+                doubtful.attempted,
+                note,
+                doubts.get(&step.number).unwrap_or(&nothing),
+            ));
+        }
+        let again = (!again.is_empty()).then_some(Work {
+            steps: again,
+            bundle: doubtful.bundle,
+            atomic: doubtful.atomic,
+            bodies: Vec::new(),
+            permits: Vec::new(),
+            blocked: None,
+            stands: None,
+        });
+        Ok((settled, again))
+    }
+}
+
+fn is_repeatable(step: &Step) -> bool {
+    let interaction = step.action.interaction();
+    interaction.is_some_and(Interaction::is_idempotent)
+}
