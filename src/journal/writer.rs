@@ -89,6 +89,8 @@ impl Journal {
             };
             fail("cannot open the journal", &path, &error)
         })?;
+        // What goes wrong with it is told under the name that it will have.
+        let file = fs_err::File::from_parts(file.into_parts().0, &path);
         let mut first = Vec::new();
         let line = if let Some(history) = history {
             cut_torn_tail(&file, &path, history.whole)

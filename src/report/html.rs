@@ -2,16 +2,14 @@
 //!
 //! Like all reports it holds positions, types, codes and Stoker's own words, and no content of records (design §10).
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use super::{
     Report, Totals,
-    text::{display_latency, headline, kind, plain, problem_line},
+    figures::{Table, present, tables},
+    text::{headline, plain, problem_line},
 };
-use crate::{
-    record::Outcome,
-    unit::{ByteSize, display_duration, grouped, speed},
-};
+use crate::{record::Outcome, unit::grouped};
 
 /// Light and dark as the system is, in its own fonts; tables scroll by themselves where the screen is narrow.
 const STYLE: &str = "\
@@ -44,16 +42,9 @@ pub fn render(report: &Report) -> String {
         let _ = writeln!(out, "<p>{}</p>", escaped(reason));
     }
     figures(out, report);
-    let loads = report.loads.iter().map(|load| {
-        let name = format!("{} → {}", escaped(&load.name), escaped(&load.target));
-        (name, load.outcomes)
-    });
-    table(out, "Load", loads, report.outcomes);
-    let types = report
-        .types
-        .iter()
-        .map(|(name, totals)| (escaped(kind(name)), *totals));
-    table(out, "Type", types, report.outcomes);
+    for table in tables(report) {
+        write_table(out, &table, report.outcomes);
+    }
     problems(out, report);
     out.push_str("</body>\n</html>\n");
     page
@@ -61,68 +52,18 @@ pub fn render(report: &Report) -> String {
 
 fn figures(out: &mut String, report: &Report) {
     let _ = writeln!(out, "<div><table>\n<tbody>");
-    let mut row = |name: &str, value: &str| {
-        let _ = writeln!(out, "<tr><th>{name}</th><td>{value}</td></tr>");
-    };
-    row("Run", &escaped(&report.run));
-    if let Some(started) = report.started {
-        row("Started", &started.to_string());
-    }
-    row(
-        "Duration",
-        &display_duration(Duration::from_millis(report.duration_ms)),
-    );
-    if let Some(rate) = report.records_per_second {
-        row("Speed", &format!("{} records/s", speed(rate)));
-    }
-    let requests = &report.requests;
-    row(
-        "Requests",
-        &format!(
-            "{}, {} of them repeated",
-            grouped(requests.sent),
-            grouped(requests.retries)
-        ),
-    );
-    if !requests.statuses.is_empty() {
-        let statuses: Vec<_> = requests
-            .statuses
-            .iter()
-            .map(|(status, count)| format!("{} × {}", escaped(status), grouped(*count)))
-            .collect();
-        row("Status codes", &statuses.join(", "));
-    }
-    row(
-        "Bytes",
-        &format!(
-            "{} sent, {} received",
-            ByteSize(requests.bytes_sent),
-            ByteSize(requests.bytes_received)
-        ),
-    );
-    if let Some(latency) = report.latency {
-        row(
-            "Latency",
-            &format!(
-                "p50 {}, p95 {}, p99 {}, max {}",
-                display_latency(latency.p50_us),
-                display_latency(latency.p95_us),
-                display_latency(latency.p99_us),
-                display_latency(latency.max_us)
-            ),
-        );
+    for (name, value) in super::figures::figures(report) {
+        let _ = writeln!(out, "<tr><th>{name}</th><td>{}</td></tr>", escaped(&value));
     }
     let _ = writeln!(out, "</tbody>\n</table></div>");
 }
 
-fn table(out: &mut String, title: &str, rows: impl Iterator<Item = (String, Totals)>, all: Totals) {
-    let outcomes: Vec<_> = Outcome::ALL
-        .into_iter()
-        .filter(|outcome| all.of(*outcome) > 0)
-        .collect();
+fn write_table(out: &mut String, table: &Table, all: Totals) {
+    let outcomes = present(all);
     let _ = write!(
         out,
-        "<div><table>\n<thead><tr><th>{title}</th><th class=\"n\">records</th>"
+        "<div><table>\n<thead><tr><th>{}</th><th class=\"n\">records</th>",
+        table.title
     );
     for outcome in &outcomes {
         let _ = write!(out, "<th class=\"n\">{outcome}</th>");
@@ -145,8 +86,8 @@ fn table(out: &mut String, title: &str, rows: impl Iterator<Item = (String, Tota
         }
         let _ = writeln!(out, "</tr>");
     };
-    for (name, totals) in rows {
-        row(&name, totals);
+    for (name, totals) in &table.rows {
+        row(&escaped(name), *totals);
     }
     row("<strong>total</strong>", all);
     let _ = writeln!(out, "</tbody>\n</table></div>");

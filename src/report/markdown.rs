@@ -1,15 +1,13 @@
 //! `report.md`: what people paste into a pull request.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use super::{
     Report, Totals,
-    text::{display_latency, headline, kind, plain, problem_line},
+    figures::{Table, figures, present, tables},
+    text::{headline, plain, problem_line},
 };
-use crate::{
-    record::Outcome,
-    unit::{ByteSize, display_duration, grouped, speed},
-};
+use crate::unit::grouped;
 
 /// Renders a report as Markdown.
 pub fn render(report: &Report) -> String {
@@ -20,81 +18,27 @@ pub fn render(report: &Report) -> String {
         let _ = writeln!(out, "{}\n", escaped(reason));
     }
     let _ = writeln!(out, "| | |\n|---|---|");
-    let mut row = |name: &str, value: &str| {
-        let _ = writeln!(out, "| {name} | {value} |");
-    };
-    row("Run", &escaped(&report.run));
-    if let Some(started) = report.started {
-        row("Started", &started.to_string());
+    for (name, value) in figures(report) {
+        let _ = writeln!(out, "| {name} | {} |", escaped(&value));
     }
-    row(
-        "Duration",
-        &display_duration(Duration::from_millis(report.duration_ms)),
-    );
-    if let Some(rate) = report.records_per_second {
-        row("Speed", &format!("{} records/s", speed(rate)));
+    for table in tables(report) {
+        write_table(out, &table, report.outcomes);
     }
-    let requests = &report.requests;
-    row(
-        "Requests",
-        &format!(
-            "{}, {} of them repeated",
-            grouped(requests.sent),
-            grouped(requests.retries)
-        ),
-    );
-    if !requests.statuses.is_empty() {
-        let statuses: Vec<_> = requests
-            .statuses
-            .iter()
-            .map(|(status, count)| format!("{} × {}", escaped(status), grouped(*count)))
-            .collect();
-        row("Status codes", &statuses.join(", "));
-    }
-    row(
-        "Bytes",
-        &format!(
-            "{} sent, {} received",
-            ByteSize(requests.bytes_sent),
-            ByteSize(requests.bytes_received)
-        ),
-    );
-    if let Some(latency) = report.latency {
-        row(
-            "Latency",
-            &format!(
-                "p50 {}, p95 {}, p99 {}, max {}",
-                display_latency(latency.p50_us),
-                display_latency(latency.p95_us),
-                display_latency(latency.p99_us),
-                display_latency(latency.max_us)
-            ),
-        );
-    }
-    let loads = report.loads.iter().map(|load| {
-        let name = format!("{} → {}", escaped(&load.name), escaped(&load.target));
-        (name, load.outcomes)
-    });
-    table(out, "Load", loads, report.outcomes);
-    let types = report
-        .types
-        .iter()
-        .map(|(name, totals)| (escaped(kind(name)), *totals));
-    table(out, "Type", types, report.outcomes);
     problems(out, report);
     text
 }
 
-fn table(out: &mut String, title: &str, rows: impl Iterator<Item = (String, Totals)>, all: Totals) {
-    let outcomes: Vec<_> = Outcome::ALL
-        .into_iter()
-        .filter(|outcome| all.of(*outcome) > 0)
-        .collect();
-    let _ = write!(out, "\n| {title} | records |");
+fn write_table(out: &mut String, table: &Table, all: Totals) {
+    let outcomes = present(all);
+    let _ = write!(out, "\n| {} | records |", table.title);
     for outcome in &outcomes {
         let _ = write!(out, " {outcome} |");
     }
     let _ = writeln!(out, "\n|---|---:|{}", "---:|".repeat(outcomes.len()));
+    let rows = table
+        .rows
+        .iter()
+        .map(|(name, totals)| (escaped(name), *totals));
     for (name, totals) in rows.chain([("**total**".to_owned(), all)]) {
         let _ = write!(out, "| {name} | {} |", grouped(totals.sum()));
         for outcome in &outcomes {

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod document;
+mod figures;
 pub mod html;
 pub mod json;
 mod junit;

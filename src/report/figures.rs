@@ -1,0 +1,87 @@
+//! What reports for people to read say of a run, in whatever form they are written: its figures, and its outcomes by load
+//! and by type. Escaping is left to the form.
+
+use std::time::Duration;
+
+use super::{
+    Report, Totals,
+    text::{display_latency, kind},
+};
+use crate::{
+    record::Outcome,
+    unit::{ByteSize, display_duration, grouped, speed},
+};
+
+/// Outcomes, in rows of one kind.
+pub(super) struct Table {
+    /// What a row is.
+    pub(super) title: &'static str,
+    /// Its name, and what became of its records.
+    pub(super) rows: Vec<(String, Totals)>,
+}
+
+/// Returns the figures of a run, each with its name.
+pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("Run", report.run.clone())];
+    if let Some(started) = report.started {
+        rows.push(("Started", started.to_string()));
+    }
+    let duration = Duration::from_millis(report.duration_ms);
+    rows.push(("Duration", display_duration(duration)));
+    if let Some(rate) = report.records_per_second {
+        rows.push(("Speed", format!("{} records/s", speed(rate))));
+    }
+    let requests = &report.requests;
+    let (sent, retries) = (grouped(requests.sent), grouped(requests.retries));
+    rows.push(("Requests", format!("{sent}, {retries} of them repeated")));
+    if !requests.statuses.is_empty() {
+        let statuses: Vec<_> = requests
+            .statuses
+            .iter()
+            .map(|(status, count)| format!("{status} × {}", grouped(*count)))
+            .collect();
+        rows.push(("Status codes", statuses.join(", ")));
+    }
+    let (sent, received) = (
+        ByteSize(requests.bytes_sent),
+        ByteSize(requests.bytes_received),
+    );
+    rows.push(("Bytes", format!("{sent} sent, {received} received")));
+    if let Some(latency) = report.latency {
+        let text = format!(
+            "p50 {}, p95 {}, p99 {}, max {}",
+            display_latency(latency.p50_us),
+            display_latency(latency.p95_us),
+            display_latency(latency.p99_us),
+            display_latency(latency.max_us)
+        );
+        rows.push(("Latency", text));
+    }
+    rows
+}
+
+/// Returns the outcomes by load, and by type.
+pub(super) fn tables(report: &Report) -> [Table; 2] {
+    let loads = report.loads.iter();
+    let types = report.types.iter();
+    [
+        Table {
+            title: "Load",
+            rows: loads
+                .map(|load| (format!("{} → {}", load.name, load.target), load.outcomes))
+                .collect(),
+        },
+        Table {
+            title: "Type",
+            rows: types
+                .map(|(name, totals)| (kind(name).to_owned(), *totals))
+                .collect(),
+        },
+    ]
+}
+
+/// Returns the outcomes that there are: the columns of a table.
+pub(super) fn present(all: Totals) -> Vec<Outcome> {
+    let outcomes = Outcome::ALL.into_iter();
+    outcomes.filter(|outcome| all.of(*outcome) > 0).collect()
+}
