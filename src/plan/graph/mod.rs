@@ -9,8 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
 use super::{
     Header,
     key::{Keys, Wanted, base_of},
@@ -25,9 +23,15 @@ use crate::{
     target::Endpoint,
 };
 
+mod edge;
 mod index;
 mod resolve;
 
+pub(super) use edge::{Came, Copy, Edge, Kept, SourceGroup};
+use edge::{
+    HERE, NATIVE, ORDINALS, STATE, STATE_AMBIGUOUS, STATE_DANGLING, STATE_GLOBAL, STATE_IDENTIFIER,
+    STATE_KNOWN, STATE_NODE, STATE_NOTHING, STATE_SEARCH, VERSIONED,
+};
 use index::Names;
 
 /// A record of the graph, by the order in which it was found.
@@ -35,94 +39,6 @@ pub(super) type Node = u32;
 
 /// No node, no group.
 pub(super) const NONE: u32 = u32::MAX;
-
-/// What the graph keeps of a record.
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub(super) struct Kept {
-    /// Where its step stands in the draft.
-    pub(super) line: u64,
-    /// The hash of its bytes.
-    content: u64,
-    /// Its first reference; the next record's first ends them.
-    references: u32,
-    /// What goes to the wire, in bytes; capped, for a larger one is never sent.
-    pub(super) bytes: u32,
-    /// The group in which it came.
-    pub(super) group: u32,
-    pub(super) load: u16,
-    /// It is sent; a truth in one byte.
-    live: u8,
-    /// The store keeps it under the id of the file; a truth in one byte.
-    keeps_id: u8,
-}
-
-impl Kept {
-    /// It is sent.
-    pub(super) fn is_live(&self) -> bool {
-        self.live != 0
-    }
-
-    /// It is not sent after all.
-    pub(super) fn withdraw(&mut self) {
-        self.live = 0;
-    }
-
-    /// The store keeps it under the id of the file.
-    pub(super) fn keeps_id(&self) -> bool {
-        self.keeps_id != 0
-    }
-}
-
-/// What a reference came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Came {
-    /// To a record of the plan. `native`: the target finds it by itself while both travel in the same Bundle.
-    Record { node: Node, native: bool },
-    /// To a record of an earlier run.
-    Known(u32),
-    /// To nothing that is known here. `here`: the target itself would have to hold it.
-    Dangling { here: bool },
-    /// To several records of the plan.
-    Ambiguous,
-    /// Only the store can tell.
-    Search,
-}
-
-/// A reference, resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Edge {
-    /// Its place among the references of its record.
-    pub(super) ordinal: u32,
-    /// What it came to.
-    pub(super) came: Came,
-    /// It names a version.
-    pub(super) versioned: bool,
-    /// Its record is created without it, and then updated.
-    pub(super) late: bool,
-}
-
-/// The same identity at two places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Copy {
-    /// The record that is not sent.
-    pub(super) node: Node,
-    /// The record that stands for both.
-    pub(super) of: Node,
-    /// Their contents differ.
-    pub(super) differs: bool,
-}
-
-/// A group as it came from its source.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SourceGroup {
-    pub(super) group: super::Group,
-    pub(super) first: Node,
-    /// One after its last.
-    pub(super) end: Node,
-    /// It is over the target's limits, and its records travel in parts.
-    pub(super) split: bool,
-}
 
 /// Whether the records of a load are looked at for identities and references.
 #[derive(Debug, Clone, Copy)]
@@ -135,23 +51,6 @@ struct Look {
 
 /// Several records answer to a key, so it names none.
 const SEVERAL: Node = u32::MAX - 1;
-
-// How a reference is marked: the highest bits say what it is, the rest is its ordinal.
-const VERSIONED: u32 = 1 << 31;
-const HERE: u32 = 1 << 30;
-const NATIVE: u32 = 1 << 29;
-const STATE: u32 = 0b111 << 26;
-const STATE_GLOBAL: u32 = 0;
-const STATE_IDENTIFIER: u32 = 1 << 26;
-const STATE_SEARCH: u32 = 2 << 26;
-const STATE_NODE: u32 = 3 << 26;
-const STATE_KNOWN: u32 = 4 << 26;
-const STATE_DANGLING: u32 = 5 << 26;
-const STATE_AMBIGUOUS: u32 = 6 << 26;
-/// A link that leads nowhere: it was no reference.
-const STATE_NOTHING: u32 = 7 << 26;
-/// What is left of the mark: the place of a reference, as [`crate::fhir::Scanned::place_of`] has it.
-const ORDINALS: u32 = (1 << 26) - 1;
 
 /// The Bundle whose entries are coming.
 #[derive(Debug, Default)]
@@ -393,62 +292,6 @@ impl Graph {
             step.position.span.length
         };
         kept.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    }
-
-    /// Returns the references of a record, as far as they ask for something.
-    pub(super) fn edges(&self, node: Node) -> impl Iterator<Item = Edge> {
-        let start = self
-            .nodes
-            .get(node as usize)
-            .map_or(0, |kept| kept.references) as usize;
-        let end = self
-            .nodes
-            .get(node as usize + 1)
-            .map_or(self.wanted.len(), |next| next.references as usize);
-        let wanted = self.wanted.get(start..end).unwrap_or_default();
-        let marks = self.marks.get(start..end).unwrap_or_default();
-        let late = self.late.get(&node).map_or(&[][..], Vec::as_slice);
-        let is_edge = |(_, mark): &(&u64, &u32)| **mark & STATE != STATE_NOTHING;
-        wanted
-            .iter()
-            .zip(marks)
-            .filter(is_edge)
-            .map(move |(&wanted, &mark)| {
-                let number = u32::try_from(wanted).unwrap_or(NONE);
-                Edge {
-                    ordinal: mark & ORDINALS,
-                    versioned: mark & VERSIONED != 0,
-                    late: late.contains(&(mark & ORDINALS)),
-                    came: match mark & STATE {
-                        STATE_NODE => Came::Record {
-                            node: number,
-                            native: mark & NATIVE != 0,
-                        },
-                        STATE_KNOWN => Came::Known(number),
-                        STATE_AMBIGUOUS => Came::Ambiguous,
-                        STATE_SEARCH => Came::Search,
-                        _ => Came::Dangling {
-                            here: mark & HERE != 0,
-                        },
-                    },
-                }
-            })
-    }
-
-    /// Returns the records that a record needs to be there before it.
-    pub(super) fn needs(&self, node: Node) -> impl Iterator<Item = Node> {
-        self.edges(node).filter_map(|edge| match edge.came {
-            Came::Record { node, .. } => Some(node),
-            _ => None,
-        })
-    }
-
-    /// Returns the records that a record needs to be there before it is sent at all.
-    pub(super) fn first_needs(&self, node: Node) -> impl Iterator<Item = Node> {
-        self.edges(node).filter_map(|edge| match edge.came {
-            Came::Record { node, .. } if !edge.late => Some(node),
-            _ => None,
-        })
     }
 
     /// Returns the unit in which a record travels, by its first record: its group's, or its own.

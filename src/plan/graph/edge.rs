@@ -1,0 +1,168 @@
+//! What the graph keeps of a record and of a reference, and what it says of them.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{Graph, NONE, Node};
+
+/// What the graph keeps of a record.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(in crate::plan) struct Kept {
+    /// Where its step stands in the draft.
+    pub(in crate::plan) line: u64,
+    /// The hash of its bytes.
+    pub(super) content: u64,
+    /// Its first reference; the next record's first ends them.
+    pub(super) references: u32,
+    /// What goes to the wire, in bytes; capped, for a larger one is never sent.
+    pub(in crate::plan) bytes: u32,
+    /// The group in which it came.
+    pub(in crate::plan) group: u32,
+    pub(in crate::plan) load: u16,
+    /// It is sent; a truth in one byte.
+    pub(super) live: u8,
+    /// The store keeps it under the id of the file; a truth in one byte.
+    pub(super) keeps_id: u8,
+}
+
+impl Kept {
+    /// It is sent.
+    pub(in crate::plan) fn is_live(&self) -> bool {
+        self.live != 0
+    }
+
+    /// It is not sent after all.
+    pub(in crate::plan) fn withdraw(&mut self) {
+        self.live = 0;
+    }
+
+    /// The store keeps it under the id of the file.
+    pub(in crate::plan) fn keeps_id(&self) -> bool {
+        self.keeps_id != 0
+    }
+}
+
+/// What a reference came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plan) enum Came {
+    /// To a record of the plan. `native`: the target finds it by itself while both travel in the same Bundle.
+    Record { node: Node, native: bool },
+    /// To a record of an earlier run.
+    Known(u32),
+    /// To nothing that is known here. `here`: the target itself would have to hold it.
+    Dangling { here: bool },
+    /// To several records of the plan.
+    Ambiguous,
+    /// Only the store can tell.
+    Search,
+}
+
+/// A reference, resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plan) struct Edge {
+    /// Its place among the references of its record.
+    pub(in crate::plan) ordinal: u32,
+    /// What it came to.
+    pub(in crate::plan) came: Came,
+    /// It names a version.
+    pub(in crate::plan) versioned: bool,
+    /// Its record is created without it, and then updated.
+    pub(in crate::plan) late: bool,
+}
+
+/// The same identity at two places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plan) struct Copy {
+    /// The record that is not sent.
+    pub(in crate::plan) node: Node,
+    /// The record that stands for both.
+    pub(in crate::plan) of: Node,
+    /// Their contents differ.
+    pub(in crate::plan) differs: bool,
+}
+
+/// A group as it came from its source.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::plan) struct SourceGroup {
+    pub(in crate::plan) group: crate::plan::Group,
+    pub(in crate::plan) first: Node,
+    /// One after its last.
+    pub(in crate::plan) end: Node,
+    /// It is over the target's limits, and its records travel in parts.
+    pub(in crate::plan) split: bool,
+}
+
+// How a reference is marked: the highest bits say what it is, the rest is its ordinal.
+pub(super) const VERSIONED: u32 = 1 << 31;
+pub(super) const HERE: u32 = 1 << 30;
+pub(super) const NATIVE: u32 = 1 << 29;
+pub(super) const STATE: u32 = 0b111 << 26;
+pub(super) const STATE_GLOBAL: u32 = 0;
+pub(super) const STATE_IDENTIFIER: u32 = 1 << 26;
+pub(super) const STATE_SEARCH: u32 = 2 << 26;
+pub(super) const STATE_NODE: u32 = 3 << 26;
+pub(super) const STATE_KNOWN: u32 = 4 << 26;
+pub(super) const STATE_DANGLING: u32 = 5 << 26;
+pub(super) const STATE_AMBIGUOUS: u32 = 6 << 26;
+/// A link that leads nowhere: it was no reference.
+pub(super) const STATE_NOTHING: u32 = 7 << 26;
+/// What is left of the mark: the place of a reference, as [`crate::fhir::Scanned::place_of`] has it.
+pub(super) const ORDINALS: u32 = (1 << 26) - 1;
+
+impl Graph {
+    /// Returns the references of a record, as far as they ask for something.
+    pub(in crate::plan) fn edges(&self, node: Node) -> impl Iterator<Item = Edge> {
+        let start = self
+            .nodes
+            .get(node as usize)
+            .map_or(0, |kept| kept.references) as usize;
+        let end = self
+            .nodes
+            .get(node as usize + 1)
+            .map_or(self.wanted.len(), |next| next.references as usize);
+        let wanted = self.wanted.get(start..end).unwrap_or_default();
+        let marks = self.marks.get(start..end).unwrap_or_default();
+        let late = self.late.get(&node).map_or(&[][..], Vec::as_slice);
+        let is_edge = |(_, mark): &(&u64, &u32)| **mark & STATE != STATE_NOTHING;
+        wanted
+            .iter()
+            .zip(marks)
+            .filter(is_edge)
+            .map(move |(&wanted, &mark)| {
+                let number = u32::try_from(wanted).unwrap_or(NONE);
+                Edge {
+                    ordinal: mark & ORDINALS,
+                    versioned: mark & VERSIONED != 0,
+                    late: late.contains(&(mark & ORDINALS)),
+                    came: match mark & STATE {
+                        STATE_NODE => Came::Record {
+                            node: number,
+                            native: mark & NATIVE != 0,
+                        },
+                        STATE_KNOWN => Came::Known(number),
+                        STATE_AMBIGUOUS => Came::Ambiguous,
+                        STATE_SEARCH => Came::Search,
+                        _ => Came::Dangling {
+                            here: mark & HERE != 0,
+                        },
+                    },
+                }
+            })
+    }
+
+    /// Returns the records that a record needs to be there before it.
+    pub(in crate::plan) fn needs(&self, node: Node) -> impl Iterator<Item = Node> {
+        self.edges(node).filter_map(|edge| match edge.came {
+            Came::Record { node, .. } => Some(node),
+            _ => None,
+        })
+    }
+
+    /// Returns the records that a record needs to be there before it is sent at all.
+    pub(in crate::plan) fn first_needs(&self, node: Node) -> impl Iterator<Item = Node> {
+        self.edges(node).filter_map(|edge| match edge.came {
+            Came::Record { node, .. } if !edge.late => Some(node),
+            _ => None,
+        })
+    }
+}

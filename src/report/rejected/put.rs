@@ -1,0 +1,228 @@
+//! Puts a record into the file in which it is loaded again: a line by itself, an entry of a batch, its whole transaction.
+
+use super::{
+    super::{Error, staged::Staged, walk::Record},
+    Files, Rejected,
+    bundle::Bundle,
+    is_rejected,
+};
+use crate::{
+    fhir::{
+        Scanner,
+        splice::{renamed, splice},
+    },
+    plan::{BundleType, Group, file::Saved},
+    record::Position,
+};
+
+/// The entries of a batch Bundle of rejected entries, where the target names no limit: small enough for the
+/// servers that Stoker knows, large enough that a million entries are a thousand files.
+const ENTRIES: u32 = 1_000;
+
+/// The bytes of such a Bundle, where the target names no limit.
+const BUNDLE_BYTES: u64 = 10_000_000;
+
+/// A transaction whose steps are passing by.
+#[derive(Debug)]
+pub(super) struct Travelling {
+    group: Group,
+    entries: Vec<Position>,
+    rejected: bool,
+}
+
+/// Where a record stands in `rejected/`, and why it does not.
+pub(super) type Placed = (Option<String>, Option<String>);
+
+impl Rejected<'_> {
+    /// Writes a record that stands in the store and is not whole, under the id that it has there.
+    pub(super) fn standing(&mut self, record: &Record) -> Result<Placed, Error> {
+        let step = &record.step;
+        let id = record.id.as_deref().unwrap_or_default();
+        let body = (self.bodies)(step.position.source, step.body).and_then(|body| {
+            let mut scanner = Scanner::new();
+            let found = scanner.scan(&body).map_err(|error| error.to_string())?;
+            let edits: Vec<_> = renamed(found, &body, id).into_iter().collect();
+            splice(&body, &edits).map_err(|error| error.to_string())
+        });
+        let name = self.name(".standing.ndjson");
+        let path = self.path(&name)?;
+        let Some((_, files)) = &mut self.load else {
+            return Ok((None, None));
+        };
+        match body {
+            Ok(mut body) => {
+                let file = match &mut files.standing {
+                    Some(file) => file,
+                    None => files.standing.insert(Staged::create(&path)?),
+                };
+                one_line(&mut body);
+                file.write(&body)?;
+                file.write(b"\n")?;
+                files.standing_lines += 1;
+                Ok((Some(format!("{name}:{}", files.standing_lines)), None))
+            }
+            Err(why) => {
+                files.whole = false;
+                Ok((None, Some(self.unreadable(why))))
+            }
+        }
+    }
+
+    /// Writes a record that travelled alone.
+    pub(super) fn single(&mut self, record: &Record) -> Result<Placed, Error> {
+        let step = &record.step;
+        let body = (self.bodies)(step.position.source, step.body);
+        let name = self.name(".ndjson");
+        let path = self.path(&name)?;
+        let Some((_, files)) = &mut self.load else {
+            return Ok((None, None));
+        };
+        match body {
+            Ok(mut body) => {
+                let file = match &mut files.records {
+                    Some(file) => file,
+                    None => files.records.insert(Staged::create(&path)?),
+                };
+                one_line(&mut body);
+                file.write(&body)?;
+                file.write(b"\n")?;
+                files.lines += 1;
+                Ok((Some(format!("{name}:{}", files.lines)), None))
+            }
+            Err(why) => {
+                files.whole = false;
+                Ok((None, Some(self.unreadable(why))))
+            }
+        }
+    }
+
+    /// Writes an entry of a batch.
+    pub(super) fn entry(&mut self, plan: &Saved, record: &Record) -> Result<Placed, Error> {
+        let step = &record.step;
+        let limits = plan
+            .header
+            .target_of(step.load)
+            .map(|target| target.facts.limits);
+        let most = limits.and_then(|l| l.batch_entries).unwrap_or(ENTRIES);
+        let room = limits.and_then(|l| l.bundle_bytes).unwrap_or(BUNDLE_BYTES);
+        let span = step.position.span;
+        let body = match (self.bodies)(step.position.source, span) {
+            Ok(body) => body,
+            Err(why) => {
+                if let Some((
+                    _,
+                    Files {
+                        entries: Some(bundle),
+                        ..
+                    },
+                )) = &mut self.load
+                {
+                    bundle.whole = false;
+                }
+                return Ok((None, Some(self.unreadable(why))));
+            }
+        };
+        let full = matches!(&self.load, Some((_, Files { entries: Some(bundle), .. }))
+            if bundle.entries >= most || bundle.bytes + span.length > room);
+        let (mut next, mut ended) = (None, None);
+        if let Some((_, files)) = &mut self.load {
+            if full {
+                ended = files.entries.take();
+            }
+            if files.entries.is_none() {
+                files.bundles += 1;
+                next = Some(files.bundles);
+            }
+        }
+        if let Some(bundle) = ended {
+            bundle.finish()?;
+        }
+        if let Some(number) = next {
+            let path = self.path(&self.entries_name(number))?;
+            let bundle = Bundle::create(&path, BundleType::Batch)?;
+            if let Some((_, files)) = &mut self.load {
+                files.entries = Some(bundle);
+            }
+        }
+        let Some((_, files)) = &mut self.load else {
+            return Ok((None, None));
+        };
+        let number = files.bundles;
+        let Some(bundle) = &mut files.entries else {
+            return Ok((None, None));
+        };
+        let index = bundle.entries;
+        bundle.push(&body)?;
+        Ok((
+            Some(format!("{} (entry {index})", self.entries_name(number))),
+            None,
+        ))
+    }
+
+    /// Remembers where an entry of a transaction is, and writes the transaction after its last one.
+    pub(super) fn transaction(&mut self, record: &Record, group: Group) -> Result<Placed, Error> {
+        if self
+            .group
+            .as_ref()
+            .is_none_or(|open| open.group.id != group.id)
+        {
+            self.end_group()?;
+        }
+        let travelling = self.group.get_or_insert_with(|| Travelling {
+            group,
+            entries: Vec::new(),
+            rejected: false,
+        });
+        let index = travelling.entries.len();
+        travelling.entries.push(record.step.position);
+        let rejected = is_rejected(record);
+        travelling.rejected |= rejected;
+        let mut unreadable = None;
+        if travelling.entries.len() >= group.records as usize {
+            unreadable = self.end_group()?;
+        }
+        let place = rejected.then(|| format!("{} (entry {index})", self.transaction_name(group)));
+        Ok((place, unreadable))
+    }
+
+    /// Writes the transaction that was passing by, where its records are wanted.
+    ///
+    /// Not all of a group's records may stand in it: those that came without a request travel alone when they are loaded
+    /// again, and find each other by themselves.
+    pub(super) fn end_group(&mut self) -> Result<Option<String>, Error> {
+        match self.group.take() {
+            Some(travelling) if travelling.rejected => self.write_transaction(&travelling),
+            _ => Ok(None),
+        }
+    }
+
+    fn write_transaction(&mut self, travelling: &Travelling) -> Result<Option<String>, Error> {
+        let path = self.path(&self.transaction_name(travelling.group))?;
+        let mut bundle = Bundle::create(&path, BundleType::Transaction)?;
+        for position in &travelling.entries {
+            match (self.bodies)(position.source, position.span) {
+                Ok(body) => bundle.push(&body)?,
+                // A part of a transaction is another transaction: all of it, or nothing.
+                Err(why) => {
+                    let others = travelling.entries.len() as u64 - 1;
+                    self.written.unreadable += others;
+                    return Ok(Some(self.unreadable(why)));
+                }
+            }
+        }
+        if let Some((_, files)) = &mut self.load {
+            files.transactions += 1;
+        }
+        bundle.finish()?;
+        Ok(None)
+    }
+}
+
+/// Replaces raw line breaks by spaces. Inside a JSON string a line break is always escaped.
+fn one_line(body: &mut [u8]) {
+    for byte in body {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+}
