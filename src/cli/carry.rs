@@ -28,15 +28,17 @@ use crate::{
 pub(super) const SPOOL: u64 = 1 << 40;
 
 /// How often the figures of a session are written down, should it be killed.
-const TALLY_EVERY: Duration = Duration::from_secs(5);
+const TALLY_EVERY: Duration = Duration::from_secs(1);
 
 /// Reads the sources of a saved plan again: they must be what they were, and those that are compressed are spooled.
 ///
-/// Those that look unchanged (size, time, inode) are taken for it, unless `verify` asks for more.
+/// Those that look unchanged (size, time, inode) are taken for it, unless `verify` asks for more. `way_on` is what can be done
+/// about one that is not.
 pub(super) async fn check_sources(
     saved: &Saved,
     run: &RunDirectory,
     verify: bool,
+    way_on: &str,
 ) -> Result<(), Error> {
     let (sources, spool) = (saved.sources.clone(), run.spool());
     let changed = tokio::task::spawn_blocking(move || {
@@ -48,7 +50,8 @@ pub(super) async fn check_sources(
     if changed.is_empty() {
         Ok(())
     } else {
-        Err(Error::all(Exit::Usage, changed))
+        let changed = changed.into_iter().map(|problem| problem.hint(way_on));
+        Err(Error::all(Exit::Usage, changed.collect()))
     }
 }
 
@@ -212,7 +215,8 @@ async fn close(
             let _ = journal
                 .end(end(format::Ending::Source, Some(error.to_string())))
                 .await;
-            Err(Error::disk(error))
+            Err(Error::disk(error)
+                .hint("put the file back as it was; if it stays changed, load the manifest again"))
         }
         Err(error @ send::Error::Journal(_)) => Err(unwritten(error)),
     }

@@ -114,7 +114,7 @@ async fn begin(
     let ended = async {
         let now = connect::with_facts(header, &connections).await?;
         if let Given::Plan(saved) = &given {
-            refuse_changed_facts(&saved.header, &now)?;
+            refuse_changed_facts(&saved.header, &now, PLAN_AGAIN)?;
         }
         let state = state_of(&now);
         let run =
@@ -122,7 +122,7 @@ async fn begin(
         let planned = match &given {
             Given::Manifest(_) => survey(&now, &run, context, stop, watcher).await,
             Given::Plan(saved) => {
-                let checked = check_sources(saved, &run, args.verify_sources).await;
+                let checked = check_sources(saved, &run, args.verify_sources, PLAN_AGAIN).await;
                 checked.and_then(|()| copy(&args.file, &run.plan()).map_err(Error::disk))
             }
         };
@@ -155,13 +155,21 @@ pub(super) fn state_of(header: &Header) -> PathBuf {
     state.unwrap_or_else(|| PathBuf::from(STATE))
 }
 
+/// What can be done about a saved plan that no longer holds.
+const PLAN_AGAIN: &str = "plan again with `stoker plan --out`";
+
 /// A plan holds as long as its targets are what it relies on.
-pub(super) fn refuse_changed_facts(planned: &Header, now: &Header) -> Result<(), Error> {
+pub(super) fn refuse_changed_facts(
+    planned: &Header,
+    now: &Header,
+    way_on: &str,
+) -> Result<(), Error> {
     let changed = plan::changed_facts(planned, now);
     if changed.is_empty() {
         Ok(())
     } else {
-        Err(Error::all(Exit::Usage, changed))
+        let changed = changed.into_iter().map(|problem| problem.hint(way_on));
+        Err(Error::all(Exit::Usage, changed.collect()))
     }
 }
 

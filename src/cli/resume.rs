@@ -80,6 +80,10 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
     ended
 }
 
+/// What can be done about a run that can no longer be carried out as it was planned.
+const WAY_ON: &str =
+    "put it back as it was, or load the manifest again: what this run has loaded is not sent twice";
+
 /// Goes on with a run.
 pub(super) async fn go_on(
     run: &RunDirectory,
@@ -98,11 +102,11 @@ pub(super) async fn go_on(
         let message = format!("{} was taken over by {by}", run.path().display());
         return Err(Error::usage(message).hint("go on with that one, or load the manifest again"));
     }
-    check_sources(&saved, run, verify_sources).await?;
+    check_sources(&saved, run, verify_sources, WAY_ON).await?;
     let connections = connect::connect_all(&saved.header).await?;
     let ended = async {
         let now = connect::with_facts(saved.header.clone(), &connections).await?;
-        load::refuse_changed_facts(&saved.header, &now)?;
+        load::refuse_changed_facts(&saved.header, &now, WAY_ON)?;
         // What could not be asked about before is asked about now.
         let asks = (saved.header.loads.iter()).any(|load| load.settles_by() != Settle::None);
         let which = replay.replay;

@@ -8,7 +8,7 @@ use crate::{
     source::{self, Form, Origin, SourceFile, Spool},
 };
 
-/// Names the sources that are no longer what they were.
+/// Names the sources that are no longer what they were. What to do about it depends on who asks.
 ///
 /// Their content counts, not their time: a file that was copied is the same file. It is read again only where size, time
 /// or inode differ, or if `verify` asks for it: each record has a hash of its own, which is checked when it is read.
@@ -33,7 +33,6 @@ fn looks_unchanged(source: &PlannedSource, spool: &Spool) -> bool {
 }
 
 fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
-    let again = "plan again with `stoker plan --out`";
     let path = source.path.as_ref()?;
     if source.form == Form::Unrecognized {
         return None;
@@ -44,7 +43,7 @@ fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
         form: source.form,
     };
     match source::read(&file, Some(spool), &mut |_| ControlFlow::Continue(())) {
-        Err(error) => Some(Diagnostic::error(error.to_string()).hint(again)),
+        Err(error) => Some(Diagnostic::error(error.to_string())),
         Ok(reading) => {
             let is_same = reading.fingerprint.is_some_and(|now| {
                 (now.size, &now.sha256) == (source.fingerprint.size, &source.fingerprint.sha256)
@@ -54,7 +53,6 @@ fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
                     "{} has changed since the plan was made",
                     source.name
                 ))
-                .hint(again)
             })
         }
     }
@@ -78,9 +76,8 @@ pub fn changed_facts(planned: &Header, now: &Header) -> Vec<Diagnostic> {
         .map(|(then, _)| {
             let name = &then.settings.name;
             Diagnostic::error(format!(
-                "target `{name}` is no longer what the plan relies on"
+                "target `{name}` is no longer what the plan relies on: its settings or its CapabilityStatement have changed"
             ))
-            .hint("its settings or its CapabilityStatement have changed; plan again")
         })
         .collect()
 }

@@ -167,10 +167,7 @@ impl Dresser {
     }
 
     fn changed(&self, step: &Step) -> Error {
-        self.failed(
-            step,
-            "it is no longer what it was when it was planned; plan again",
-        )
+        self.failed(step, "it is no longer what it was when it was planned")
     }
 
     fn dress(
