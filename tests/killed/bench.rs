@@ -53,7 +53,12 @@ pub(super) enum When {
     AfterAnswer(usize),
     /// The journal has grown to so many bytes.
     Journal(u64),
+    /// In the midst of what is written to the journal, where it reaches so many blocks.
+    InALine(u64),
 }
+
+/// What `ulimit -f` counts in, for `sh`.
+pub(super) const BLOCK: u64 = 512;
 
 pub(super) fn stoker(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("stoker"));
@@ -157,6 +162,9 @@ pub(super) fn load(records: &Records, load: &str, when: Option<When>) -> Left {
         assert!(matches!(ended.code(), Some(0 | 1)), "{ended}: {said}");
     }
     proxy.let_pass();
+    if let (Some(When::InALine(blocks)), Some(run)) = (when, journal(folder)) {
+        tear(folder, &run, blocks);
+    }
     for _ in 0..10 {
         let Some(run) = journal(folder) else {
             // Killed before there was a run.
@@ -193,6 +201,36 @@ pub(super) fn load(records: &Records, load: &str, when: Option<When>) -> Left {
     panic!("it does not come to an end");
 }
 
+/// Goes on with a run until its journal reaches so many blocks: there the kernel writes what has room of a line, and kills.
+fn tear(folder: &Path, run: &Path, blocks: u64) {
+    let journal = run.join("journal.ndjson");
+    if fs::metadata(&journal).unwrap().len() >= blocks * BLOCK {
+        // On a busy machine the first kill may come late.
+        return;
+    }
+    let status = Command::new("/bin/sh")
+        .arg("-c")
+        .arg("ulimit -c 0; ulimit -f \"$1\"; shift; exec \"$@\"")
+        .arg("sh")
+        .arg(blocks.to_string())
+        .arg(assert_cmd::cargo::cargo_bin!("stoker"))
+        .args(["resume", run.to_str().unwrap(), "--progress", "none"])
+        .env_clear()
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), None, "{status}");
+    let journal = fs::read(run.join("journal.ndjson")).unwrap();
+    assert_eq!(journal.len() as u64, blocks * BLOCK);
+    assert_ne!(
+        journal.last(),
+        Some(&b'\n'),
+        "it ends in the midst of a line"
+    );
+}
+
 /// The directory of the run, once its journal is there.
 fn journal(folder: &Path) -> Option<PathBuf> {
     let runs = fs::read_dir(folder.join(".stoker/runs")).ok()?;
@@ -202,12 +240,17 @@ fn journal(folder: &Path) -> Option<PathBuf> {
 
 fn kill(child: &mut Child, folder: &Path, proxy: &Proxy, when: When) {
     proxy.expect(child.id(), when);
+    let holds = |size| {
+        journal(folder)
+            .and_then(|run| fs::metadata(run.join("journal.ndjson")).ok())
+            .is_some_and(|journal| journal.len() >= size)
+    };
     let is_time = || match when {
         When::AfterIntent(_) | When::AfterCommit(_) | When::AfterAnswer(_) => proxy.is_time(),
         When::BeforeIntent => journal(folder).is_some(),
-        When::Journal(size) => journal(folder)
-            .and_then(|run| fs::metadata(run.join("journal.ndjson")).ok())
-            .is_some_and(|journal| journal.len() >= size),
+        When::Journal(size) => holds(size),
+        // It has begun to send: what comes is the journal's alone to write.
+        When::InALine(_) => holds(3 * BLOCK),
     };
     while !is_time() {
         if child.try_wait().unwrap().is_some() {

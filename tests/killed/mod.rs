@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::Value;
 
 use crate::support::data;
-use bench::{Mode, Records, SLOTS, When, load};
+use bench::{BLOCK, Mode, Records, SLOTS, When, load};
 
 mod bench;
 mod proxy;
@@ -113,6 +113,10 @@ fn survives(mode: Mode) {
         for _ in 0..full.map_or(1, |_| 5) {
             moments.push(point(random.random_range(1..=undisturbed.writes)));
         }
+    }
+    for _ in 0..full.map_or(1, |_| 5) {
+        let blocks = undisturbed.journal / BLOCK;
+        moments.push(When::InALine(random.random_range(blocks / 4..blocks / 2)));
     }
     for _ in 0..full.unwrap_or(4) {
         moments.push(When::Journal(random.random_range(1..undisturbed.journal)));
