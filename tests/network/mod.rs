@@ -6,6 +6,7 @@
 
 mod fault;
 mod google;
+mod http2;
 mod placed;
 pub(crate) mod server;
 mod setup;

@@ -1,14 +1,6 @@
 //! TLS is verified, with the authorities of the settings; client certificates are shown.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use stoker::{
@@ -31,14 +23,14 @@ use tokio_rustls::{
 use super::server::{attempt, each, options, read_request};
 
 /// A private authority, with its certificate in a file.
-struct Authority {
+pub(super) struct Authority {
     folder: tempfile::TempDir,
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -57,6 +49,18 @@ impl Authority {
 
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Returns what a server needs that speaks these protocols over TLS.
+    pub(super) fn acceptor(&self, name: &str, protocols: &[&[u8]]) -> TlsAcceptor {
+        let (certificate, key) = self.issue(&names(name));
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
     }
 
     fn issue(&self, params: &CertificateParams) -> (rcgen::Certificate, KeyPair) {
@@ -98,11 +102,11 @@ impl Authority {
     }
 }
 
-fn names(name: &str) -> CertificateParams {
+pub(super) fn names(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).unwrap()
 }
 
-fn trusting(authority: &Authority) -> TransportOptions {
+pub(super) fn trusting(authority: &Authority) -> TransportOptions {
     TransportOptions {
         tls: Tls {
             ca: Some(authority.file("ca.pem")),
@@ -216,78 +220,4 @@ async fn a_host_that_never_completes_a_handshake_got_no_request() {
     let fault = attempt(&options, &url).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Connect);
     assert_eq!(fault.what, format!("{silent}: no connection in time"));
-}
-
-/// A frame of HTTP/2 (RFC 9113, section 4.1).
-fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
-    [&[0, 0, length, kind, 0, 0, 0, 0, stream], payload].concat()
-}
-
-/// Starts an HTTP/2 server that answers the first request of every connection with these bytes, and counts.
-async fn serve_http2(authority: &Authority, answer: Vec<u8>) -> (SocketAddr, Arc<AtomicUsize>) {
-    let (certificate, key) = authority.issue(&names("localhost"));
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let requests = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&requests);
-    let address = each(move |stream| {
-        let (acceptor, answer, counted) = (acceptor.clone(), answer.clone(), Arc::clone(&counted));
-        async move {
-            const SETTINGS: u8 = 4;
-            const HEADERS: u8 = 1;
-            let Ok(mut stream) = acceptor.accept(stream).await else {
-                return;
-            };
-            let mut preface = [0; 24];
-            stream.read_exact(&mut preface).await.unwrap();
-            stream.write_all(&frame(SETTINGS, 0, &[])).await.unwrap();
-            let mut head = [0; 9];
-            while stream.read_exact(&mut head).await.is_ok() {
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-                let mut payload = vec![0; usize::try_from(length).unwrap()];
-                if stream.read_exact(&mut payload).await.is_err() {
-                    return;
-                }
-                if head[3] == HEADERS {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    stream.write_all(&answer).await.unwrap();
-                }
-            }
-        }
-    })
-    .await;
-    (address, requests)
-}
-
-#[tokio::test]
-async fn http2_tells_requests_that_were_never_looked_at_from_those_that_were() {
-    const RST_STREAM: u8 = 3;
-    const GOAWAY: u8 = 7;
-    const INTERNAL_ERROR: [u8; 4] = [0, 0, 0, 2];
-    const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
-    let last_stream = |last: u8, code: [u8; 4]| [[0, 0, 0, last], code].concat();
-    for (answer, kind) in [
-        (frame(RST_STREAM, 1, &REFUSED_STREAM), FaultKind::Connect),
-        (
-            frame(RST_STREAM, 1, &INTERNAL_ERROR),
-            FaultKind::Interrupted,
-        ),
-        (
-            frame(GOAWAY, 0, &last_stream(0, INTERNAL_ERROR)),
-            FaultKind::Interrupted,
-        ),
-    ] {
-        let authority = Authority::new();
-        let (address, requests) = serve_http2(&authority, answer).await;
-        let url = format!("https://localhost:{}", address.port());
-        let fault = attempt(&trusting(&authority), &url).await.unwrap_err();
-        assert_eq!(fault.kind, kind, "{}", fault.what);
-        assert_eq!(requests.load(Ordering::SeqCst), 1, "tried once");
-    }
 }

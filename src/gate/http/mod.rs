@@ -2,9 +2,11 @@
 //!
 //! One request in, one whole response out: no retries, no redirects, no cookies. A redirect is a response
 //! like any other, so no header ever reaches a host that the request was not built for. `options` holds the
-//! settings and their checks, `fault` says at which point an attempt failed.
+//! settings and their checks, `lanes` the connections to a server that speaks HTTP/2, `fault` says at which point an
+//! attempt failed.
 
 mod fault;
+mod lanes;
 mod options;
 
 use std::fmt;
@@ -12,10 +14,9 @@ use std::fmt;
 use ::http::{Request, Response, Uri};
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use reqwest::Client;
 
-use self::fault::Place;
 pub use self::options::{SetupError, TransportOptions};
+use self::{fault::Place, lanes::Lanes};
 use super::transport::{Fault, FaultKind, Transport};
 
 /// How much room is made for a response at once. A server's `Content-Length` is a claim, not a fact.
@@ -24,9 +25,9 @@ const ROOM: usize = 1 << 20;
 /// Puts requests on the wire with reqwest.
 pub struct HttpTransport {
     /// Through a proxy, where one is set.
-    client: Client,
+    proxied: Lanes,
     /// Past all proxies, for this machine itself.
-    direct: Client,
+    direct: Lanes,
     /// The proxy of the settings as `host:port`, for the words of a fault.
     proxy: Option<String>,
     max_response: usize,
@@ -43,11 +44,12 @@ impl HttpTransport {
     ///
     /// When a file of the TLS settings, the proxy or a header cannot be used; the error names which and why.
     pub fn new(options: &TransportOptions) -> Result<Self, SetupError> {
-        let builder = options.builder()?;
-        let direct = options.builder()?.no_proxy();
+        let (with, without) = (options.clone(), options.clone());
+        let proxied = move || with.build(with.proxied(with.builder()?)?);
+        let direct = move || without.build(without.builder()?.no_proxy());
         Ok(Self {
-            client: options.build(options.proxied(builder)?)?,
-            direct: options.build(direct)?,
+            proxied: Lanes::new(Box::new(proxied), options.concurrency)?,
+            direct: Lanes::new(Box::new(direct), options.concurrency)?,
             proxy: options.proxy_place(),
             max_response: options.max_response,
         })
@@ -59,15 +61,18 @@ impl HttpTransport {
             request.uri().clone(),
             self.proxy.as_deref().filter(|_| !local),
         );
-        let client = if local { &self.direct } else { &self.client };
+        let lanes = if local { &self.direct } else { &self.proxied };
         let request = reqwest::Request::try_from(request).map_err(|_| Fault {
             kind: FaultKind::Request,
             what: format!("the URL of a request to {place} is not valid"),
         })?;
-        let mut response = client
+        let ride = lanes.take();
+        let mut response = ride
+            .client
             .execute(request)
             .await
             .map_err(|error| fault::of_request(&error.without_url(), &place))?;
+        lanes.heard(response.version());
 
         let claimed = response.content_length().and_then(|n| n.try_into().ok());
         if claimed.is_some_and(|length: usize| length > self.max_response) {
