@@ -153,6 +153,9 @@ impl Gate {
         let began = Instant::now();
         let answer = self.transport.call(request).await;
         let latency = began.elapsed();
+        if let Ok(response) = &answer {
+            self.clock.hear(response.headers());
+        }
         let mut sign = Sign::of(answer.as_ref());
         let status = answer
             .as_ref()

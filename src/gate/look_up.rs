@@ -223,7 +223,10 @@ impl Gate {
             let sent = Instant::now();
             let answer = self.transport.call(request).await;
             match &answer {
-                Ok(response) => self.gatekeeper.reached(response.status().is_success()),
+                Ok(response) => {
+                    self.clock.hear(response.headers());
+                    self.gatekeeper.reached(response.status().is_success());
+                }
                 Err(fault) if fault.kind == FaultKind::Connect => {
                     let failed = Failed {
                         level: 0,

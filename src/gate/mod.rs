@@ -25,6 +25,7 @@ mod backoff;
 mod budget;
 mod carry;
 mod climb;
+mod clock;
 mod flow;
 pub mod http;
 mod look_up;
@@ -51,6 +52,7 @@ use crate::{
     auth::{self, Credentials},
     manifest::{Concurrency, Retry, TargetSettings},
 };
+use clock::Clock;
 use flow::Gatekeeper;
 use pace::Pace;
 use rate::Rates;
@@ -195,6 +197,7 @@ pub struct Gate {
     retries: RetryBudget,
     pace: Pace,
     gatekeeper: Gatekeeper,
+    clock: Clock,
     /// Who is asked whether the store is there.
     witness: Option<Witness>,
 }
@@ -234,6 +237,7 @@ impl Gate {
             retries: RetryBudget::new(),
             pace: Pace::new(),
             gatekeeper,
+            clock: Clock::default(),
             witness: None,
             seeds: Mutex::new(seeds),
         })
@@ -261,6 +265,11 @@ impl Gate {
             in_flight,
             ceiling: self.pace.ceiling(),
         }
+    }
+
+    /// Returns the time by the target's clock, or by ours if the target does not tell.
+    pub fn time(&self) -> jiff::Timestamp {
+        self.clock.now().unwrap_or_else(jiff::Timestamp::now)
     }
 
     /// Returns how often a record is sent at the most.

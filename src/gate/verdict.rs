@@ -134,7 +134,7 @@ impl StopReason {
 /// nobody, and after an hour it asks again.
 pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Judges an attempt. `now` is needed for a `Retry-After` that is a date.
+/// Judges an attempt. `now` is needed for a `Retry-After` that is a date, in an answer that has no `Date` itself.
 pub fn classify(
     safety: Safety,
     answer: Result<&Response<Bytes>, &Fault>,
@@ -245,6 +245,8 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
         let date = Timestamp::try_from(date).ok()?;
+        // By the clock that set it: ours may differ by hours.
+        let now = super::clock::date(headers).unwrap_or(now);
         Duration::try_from(date.duration_since(now)).unwrap_or_default()
     };
     Some(std::cmp::min(asked, LONGEST_WAIT))
@@ -487,5 +489,13 @@ mod tests {
         assert_eq!(read("99999999999999999999999"), Some(3600));
         assert_eq!(read("soon"), None);
         assert_eq!(read("-1"), None);
+        // The target's clock is a day ahead.
+        let response = Response::builder()
+            .status(429)
+            .header("date", "Tue, 24 Nov 2026 07:00:00 GMT")
+            .header("retry-after", "Tue, 24 Nov 2026 07:00:02 GMT");
+        let response = response.body(Bytes::new()).unwrap();
+        let wait = retry_after(response.headers(), now);
+        assert_eq!(wait, Some(Duration::from_secs(2)));
     }
 }

@@ -72,7 +72,7 @@ impl JournalLine {
 /// Records about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntendLine {
-    /// When: nothing that a store had before then is theirs.
+    /// When, by the store's clock if it tells it: nothing that a store had before then is theirs.
     pub at: Timestamp,
     /// The records.
     pub records: Vec<u64>,

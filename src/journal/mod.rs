@@ -46,8 +46,8 @@ pub async fn supersede(run: &RunDirectory, history: &History, by: &str) -> Resul
 ///
 /// Both calls return once the lines are durable (design §3); what has been settled is never sent again.
 pub trait Ledger: Send + Sync + fmt::Debug {
-    /// Notes that records are about to be sent in a way that must not happen twice.
-    fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>>;
+    /// Notes that records are about to be sent in a way that must not happen twice, and when by the target's clock.
+    fn intend(&self, at: jiff::Timestamp, records: &[u64]) -> BoxFuture<'_, Result<(), Error>>;
     /// Notes that records which were about to be sent did not arrive. It need not be durable: what it says matters
     /// only to whoever reads the journal after a crash, and whoever misses it is more careful than need be.
     fn withdraw(&self, records: &[u64]);

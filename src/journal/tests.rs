@@ -61,7 +61,10 @@ fn run() -> (tempfile::TempDir, RunDirectory) {
 async fn two_sessions() -> (tempfile::TempDir, RunDirectory) {
     let (folder, run) = run();
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
-    journal.intend(&[0, 1, 2, 3]).await.unwrap();
+    journal
+        .intend(jiff::Timestamp::now(), &[0, 1, 2, 3])
+        .await
+        .unwrap();
     let first = vec![settled(0, Outcome::Created), settled(1, Outcome::Pending)];
     journal.settle(first).await.unwrap();
     let tally = |requests| Tally {
@@ -113,7 +116,7 @@ async fn what_stands_is_remembered_until_it_is_settled() {
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
     let mut standing = settled(0, Outcome::Pending);
     standing.line.id = Some("server".to_owned());
-    journal.intend(&[0]).await.unwrap();
+    journal.intend(jiff::Timestamp::now(), &[0]).await.unwrap();
     journal.settle(vec![standing.clone()]).await.unwrap();
     let history = || read(&run.journal()).unwrap();
     assert_eq!(
@@ -316,7 +319,10 @@ fn runs_of_one_second_have_directories_of_their_own() {
 async fn what_is_withdrawn_is_untouched_again() {
     let (_folder, run) = run();
     let journal = Journal::open(&run, Sync::Group, session(1), None).unwrap();
-    journal.intend(&[0, 1, 2]).await.unwrap();
+    journal
+        .intend(jiff::Timestamp::now(), &[0, 1, 2])
+        .await
+        .unwrap();
     journal
         .settle(vec![settled(0, Outcome::Rejected)])
         .await

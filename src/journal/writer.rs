@@ -228,12 +228,12 @@ impl Drop for Journal {
 }
 
 impl Ledger for Journal {
-    fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
+    fn intend(&self, at: jiff::Timestamp, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
         let mut lines = Vec::with_capacity(64);
         push(
             &mut lines,
             &Line::Intend(IntendLine {
-                at: jiff::Timestamp::now(),
+                at,
                 records: records.to_vec(),
                 tag: None,
             }),

@@ -373,7 +373,7 @@ pub(super) async fn make() -> Made {
         ])
         .await
         .unwrap();
-    journal.intend(&[3]).await.unwrap();
+    journal.intend(jiff::Timestamp::now(), &[3]).await.unwrap();
     journal.tally(tally(500)).await.unwrap();
     let end = EndLine {
         session: 2,

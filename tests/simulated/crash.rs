@@ -74,9 +74,13 @@ impl Journal {
 }
 
 impl Ledger for Journal {
-    fn intend(&self, records: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
+    fn intend(
+        &self,
+        at: jiff::Timestamp,
+        records: &[u64],
+    ) -> BoxFuture<'_, Result<(), journal::Error>> {
         let line = Line::Intend(IntendLine {
-            at: jiff::Timestamp::now(),
+            at,
             records: records.to_vec(),
             tag: None,
         });
@@ -168,8 +172,14 @@ async fn run(case: &Case, seed: u64, folder: &Path, random: &mut SmallRng) {
             store: Arc::clone(&store),
         };
         let setup = planned.setup(Arc::new(wire), Arc::new(ledger), earlier(&lines, folder));
+        let link = setup.links["t"].clone();
+        let whole = async {
+            // As every session does, it asks about the store first.
+            let _ = link.gate.ask(|| link.requests.read("Basic", "none")).await;
+            send::run(setup).await
+        };
         tokio::select! {
-            ended = send::run(setup) => {
+            ended = whole => {
                 let ended = ended.unwrap();
                 assert_eq!(ended.how, journal::Ending::Complete, "{ended:?}");
                 break;
@@ -197,6 +207,7 @@ fn whatever_is_cut_off_when_each_record_arrives_once() {
         let mut case = case(random, transactions);
         case.load += ", settle: tag";
         case.manners.lost = [0, 20][random.random_range(0..2)];
+        case.manners.ahead = [None, Some(0), Some(30), Some(-30)][random.random_range(0..4)];
         case
     };
     each_case(300, make, &run);

@@ -29,6 +29,7 @@ fn no_answers(load: &str) -> Case {
             trouble: 0,
             lost: 100,
             transactions: true,
+            ahead: None,
         },
         copies: 0,
         load: load.to_owned(),

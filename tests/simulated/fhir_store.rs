@@ -12,6 +12,7 @@ use http::{Method, Request, Response};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde_json::{Value, json};
 use stoker::gate::{Fault, FaultKind, Transport};
+use tokio::time::Instant;
 
 /// How the store treats what comes.
 #[derive(Debug, Clone)]
@@ -28,11 +29,14 @@ pub(super) struct Manners {
     pub(super) lost: u32,
     /// It executes transactions.
     pub(super) transactions: bool,
+    /// By so many hours its clock is ahead of ours; it tells its time unless there is none.
+    pub(super) ahead: Option<i64>,
 }
 
 #[derive(Debug)]
 pub(super) struct FhirStore {
     manners: Manners,
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -42,6 +46,26 @@ struct State {
     held: Held,
 }
 
+/// A clock that virtual time moves.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    start: jiff::Timestamp,
+    since: Instant,
+}
+
+impl Clock {
+    fn new(ahead: i64) -> Self {
+        Self {
+            start: jiff::Timestamp::now() + jiff::SignedDuration::from_hours(ahead),
+            since: Instant::now(),
+        }
+    }
+
+    fn now(self) -> jiff::Timestamp {
+        self.start + self.since.elapsed()
+    }
+}
+
 /// What is in the store.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
@@ -49,6 +73,8 @@ pub(super) struct Held {
     /// How often each marker was accepted.
     pub(super) accepted: HashMap<u64, u32>,
     next: u64,
+    /// The time of the request.
+    now: jiff::Timestamp,
 }
 
 /// The marker of a record: the value of its identifier.
@@ -104,7 +130,7 @@ impl Held {
         }
         let name = format!("{}/{id}", resource["resourceType"].as_str().unwrap());
         resource["id"] = json!(id);
-        resource["meta"]["lastUpdated"] = json!(jiff::Timestamp::now().to_string());
+        resource["meta"]["lastUpdated"] = json!(self.now.to_string());
         *self.accepted.entry(marker(&resource)).or_default() += 1;
         self.resources.insert(name, resource);
         Ok(())
@@ -209,6 +235,7 @@ fn answer(status: u16, body: &Value) -> Response<Bytes> {
 impl FhirStore {
     pub(super) fn new(seed: u64, manners: Manners) -> Self {
         Self {
+            clock: Clock::new(manners.ahead.unwrap_or_default()),
             manners,
             state: Mutex::new(State {
                 random: SmallRng::seed_from_u64(seed),
@@ -224,6 +251,7 @@ impl FhirStore {
     fn take(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Fault> {
         let mut state = self.state.lock().unwrap();
         let State { random, held } = &mut *state;
+        held.now = self.clock.now();
         if random.random_range(0..100) < self.manners.trouble {
             return match random.random_range(0..4) {
                 0 => Ok(answer(429, &json!({}))),
@@ -322,7 +350,11 @@ impl Transport for FhirStore {
         Box::pin(async move {
             let wait = self.state.lock().unwrap().random.random_range(0..30);
             tokio::time::sleep(Duration::from_millis(wait)).await;
-            let answer = self.take(&request);
+            let mut answer = self.take(&request);
+            if let (Some(_), Ok(answer)) = (self.manners.ahead, &mut answer) {
+                let date = httpdate::fmt_http_date(self.clock.now().into());
+                answer.headers_mut().insert("date", date.parse().unwrap());
+            }
             let lost = self.state.lock().unwrap().random.random_range(0..100) < self.manners.lost;
             if lost && *request.method() != Method::GET {
                 return Err(Fault {

@@ -38,7 +38,7 @@ struct Settled {
 }
 
 impl Ledger for Settled {
-    fn intend(&self, _: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
+    fn intend(&self, _: jiff::Timestamp, _: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
         Box::pin(async { Ok(()) })
     }
 
@@ -131,6 +131,7 @@ pub(super) fn case(random: &mut SmallRng, transactions: bool) -> Case {
             trouble: [0, 30][random.random_range(0..2)],
             lost: 0,
             transactions,
+            ahead: None,
         },
         copies,
         load: format!(

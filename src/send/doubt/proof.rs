@@ -213,7 +213,7 @@ impl Load {
         let theirs = read.body();
         let is_old = !is_update
             && match (doubt.since, last_updated(theirs)) {
-                (Some(since), Some(updated)) => is_before(updated, since, read.headers()),
+                (Some(since), Some(updated)) => is_before(updated, since),
                 // A tag is this run's alone.
                 _ => doubt.tag.is_none(),
             };
@@ -324,41 +324,9 @@ fn is_whole(body: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
-/// Tells whether a store wrote something before a time of ours. Its clock may differ from ours: `Date` tells by how much, in
-/// whole seconds (RFC 9110 §6.6.1), and a second more is granted for each of the two.
-fn is_before(updated: Timestamp, since: Timestamp, headers: &http::HeaderMap) -> bool {
+/// Tells whether a store wrote something before a time, which is by its own clock if it tells it.
+fn is_before(updated: Timestamp, since: Timestamp) -> bool {
+    // Its clock is known to a second, `lastUpdated` of some stores too.
     const GRANTED: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
-    let date = headers
-        .get(http::header::DATE)
-        .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok())
-        .and_then(|date| Timestamp::try_from(date).ok());
-    let ahead = date.map_or(jiff::SignedDuration::ZERO, |date| {
-        date.duration_since(Timestamp::now())
-    });
-    updated.duration_since(since) + GRANTED < ahead
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_of_the_store_is_reckoned_with() {
-        let now = Timestamp::now();
-        let second = jiff::SignedDuration::from_secs(1);
-        let headers = |ahead: i64| {
-            let date = std::time::SystemTime::from(now + second * i32::try_from(ahead).unwrap());
-            let mut headers = http::HeaderMap::new();
-            headers.insert("date", httpdate::fmt_http_date(date).parse().unwrap());
-            headers
-        };
-        assert!(is_before(now - 5 * second, now, &http::HeaderMap::new()));
-        assert!(!is_before(now, now, &http::HeaderMap::new()));
-        // The store is a minute ahead: what it wrote half a minute after our time came before it.
-        assert!(is_before(now + 30 * second, now, &headers(60)));
-        assert!(!is_before(now + 60 * second, now, &headers(60)));
-        // It is a minute behind.
-        assert!(!is_before(now - 60 * second, now, &headers(-60)));
-        assert!(is_before(now - 65 * second, now, &headers(-60)));
-    }
+    since.duration_since(updated) > GRANTED
 }

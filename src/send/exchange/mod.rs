@@ -63,7 +63,7 @@ pub(in crate::send) struct Batch<'a> {
     doubt: bool,
     /// Entries of a Bundle that was taken, of which the answer does not tell.
     doubtful: Vec<Step>,
-    /// When its records were first about to be sent, where they must not be sent twice.
+    /// When its records were first about to be sent, by the target's clock, where they must not be sent twice.
     pub(in crate::send) since: Option<Timestamp>,
     /// The journal holds them as about to be sent.
     is_intended: bool,
@@ -276,8 +276,9 @@ impl Exchange for Batch<'_> {
         if self.is_intended || self.safety() == Safety::Idempotent {
             return Ok(());
         }
-        self.since.get_or_insert_with(Timestamp::now);
-        let intended = self.setup.ledger.intend(&self.doubtful_records()).await;
+        let gate = &self.origin.link.gate;
+        let at = *self.since.get_or_insert_with(|| gate.time());
+        let intended = self.setup.ledger.intend(at, &self.doubtful_records()).await;
         self.is_intended = true;
         intended.map_err(|error| {
             let build_error = BuildError::new(&error.to_string());
