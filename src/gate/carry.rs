@@ -25,7 +25,8 @@ struct Attempt {
     latency: Duration,
     /// It says nothing about the record, because the target is down.
     is_outage: bool,
-    may_have_been_sent: bool,
+    /// Why no answer came.
+    fault: Option<FaultKind>,
 }
 
 impl Attempt {
@@ -36,7 +37,7 @@ impl Attempt {
             status: None,
             latency: Duration::ZERO,
             is_outage: false,
-            may_have_been_sent: false,
+            fault: None,
         }
     }
 }
@@ -64,7 +65,7 @@ impl Sign {
                 _ => Self::Well,
             },
             Err(fault) => match fault.kind {
-                FaultKind::Tls | FaultKind::Request => Self::Failing,
+                FaultKind::Tls | FaultKind::Request | FaultKind::TurnedAway => Self::Failing,
                 _ => Self::Away,
             },
         }
@@ -89,17 +90,20 @@ impl Gate {
         let mut attempts = 0;
         // Those that a target which is down has cost.
         let mut forgiven = 0;
+        let mut turned_away = 0;
         let mut renewals = Renewals::default();
         loop {
             let attempt = self.attempt(exchange, attempts == 0).await;
             attempts += u32::from(attempt.was_sent);
             forgiven += u32::from(attempt.was_sent && attempt.is_outage);
+            let was_turned_away = attempt.fault == Some(FaultKind::TurnedAway);
+            turned_away += u32::from(was_turned_away);
             let conclude = |verdict| Conclusion {
                 verdict,
                 attempts,
                 status: attempt.status,
                 latency: attempt.latency,
-                may_have_been_sent: attempt.may_have_been_sent,
+                may_have_been_sent: attempt.fault.is_some_and(FaultKind::may_have_been_sent),
             };
             let after = match &attempt.verdict {
                 Verdict::Renew if self.may_renew(&mut renewals) => {
@@ -117,6 +121,8 @@ impl Gate {
                 {
                     return conclude(attempt.verdict);
                 }
+                // Another connection takes it; one that is turned away again and again waits.
+                Verdict::Again { .. } if was_turned_away && turned_away == 1 => Duration::ZERO,
                 Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
                     // What the server asks for is the least; the jitter on top keeps the waiting apart.
                     let jitter = backoff.wait();
@@ -163,7 +169,7 @@ impl Gate {
             .map(|response| response.status().as_u16());
         exchange.observe(Moment::Answered { status });
         let fault = answer.as_ref().err();
-        let may_have_been_sent = fault.is_some_and(|fault| fault.kind.may_have_been_sent());
+        let fault_kind = fault.map(|fault| fault.kind);
         let mut away = fault
             .filter(|fault| fault.kind == FaultKind::Connect)
             .map(|_| Away::Target);
@@ -244,7 +250,7 @@ impl Gate {
             status,
             latency,
             is_outage,
-            may_have_been_sent,
+            fault: fault_kind,
         }
     }
 

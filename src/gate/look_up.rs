@@ -51,7 +51,9 @@ impl Failure {
                 "check the server's certificate; `tls: { ca: FILE }` trusts a private authority"
             }
             FaultKind::Timeout => "the server takes too long; `timeout` allows more",
-            FaultKind::Interrupted | FaultKind::Response => "try again; the connection was lost",
+            FaultKind::Interrupted | FaultKind::Response | FaultKind::TurnedAway => {
+                "try again; the connection was lost"
+            }
             FaultKind::Request => "check the URL and the headers of the target",
         };
         Self {

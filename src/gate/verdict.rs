@@ -421,9 +421,10 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_verdict() {
-        use FaultKind::{Connect, Interrupted, Request, Response, Timeout, Tls};
+        use FaultKind::{Connect, Interrupted, Request, Response, Timeout, Tls, TurnedAway};
         let cases = [
             (Connect, "again", "again"),
+            (TurnedAway, "again", "again"),
             (Tls, "stop", "stop"),
             (Request, "stop", "stop"),
             (Timeout, "again", "unknown"),

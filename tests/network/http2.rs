@@ -74,11 +74,16 @@ async fn serve_http2(authority: &Authority, answer: Vec<u8>) -> (SocketAddr, Arc
 async fn http2_tells_requests_that_were_never_looked_at_from_those_that_were() {
     const RST_STREAM: u8 = 3;
     const GOAWAY: u8 = 7;
+    const NO_ERROR: [u8; 4] = [0; 4];
     const INTERNAL_ERROR: [u8; 4] = [0, 0, 0, 2];
     const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
     let last_stream = |last: u8, code: [u8; 4]| [[0, 0, 0, last], code].concat();
     for (answer, kind) in [
-        (frame(RST_STREAM, 1, &REFUSED_STREAM), FaultKind::Connect),
+        (frame(RST_STREAM, 1, &REFUSED_STREAM), FaultKind::TurnedAway),
+        (
+            frame(GOAWAY, 0, &last_stream(0, NO_ERROR)),
+            FaultKind::TurnedAway,
+        ),
         (
             frame(RST_STREAM, 1, &INTERNAL_ERROR),
             FaultKind::Interrupted,

@@ -101,6 +101,26 @@ async fn an_ambiguous_fault_ends_what_must_not_be_sent_twice() {
     }
 }
 
+/// A server that lets go of a connection is well: the next one takes the request, and at once.
+#[tokio::test(start_paused = true)]
+async fn who_is_turned_away_comes_again_at_once_and_then_waits() {
+    for safety in [Safety::Once, Safety::Idempotent] {
+        let store = Store::new(0, |_, seen| match seen.attempt {
+            1 => Reply::fault(FaultKind::TurnedAway),
+            _ => Reply::status(201),
+        });
+        let (work, end) = carry_one(&store, |work| work.safety = safety).await;
+        assert_eq!((end.verdict, end.attempts), (Verdict::Done, 2));
+        assert_eq!(work.waits(), [Duration::ZERO]);
+    }
+    let store = Store::new(0, |_, _| Reply::fault(FaultKind::TurnedAway));
+    let (work, end) = carry_one(&store, |_| {}).await;
+    assert!(matches!(end.verdict, Verdict::Again { .. }), "{end:?}");
+    assert!(!end.may_have_been_sent);
+    assert_eq!(end.attempts, 5);
+    assert!(work.waits()[1..].iter().any(|wait| !wait.is_zero()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_the_least_wait_in_both_its_forms() {
     let store = Store::new(0, |_, seen| match seen.attempt {

@@ -28,6 +28,7 @@ fn troubled(random: &mut SmallRng, _: &Seen) -> Reply {
         7 => Reply::fault(FaultKind::Response).takes_place(),
         8 => Reply::fault(FaultKind::Connect),
         9 => Reply::status(422),
+        10 => Reply::fault(FaultKind::TurnedAway),
         _ => Reply::status(201),
     };
     reply.after(Duration::from_millis(random.random_range(1..400)))

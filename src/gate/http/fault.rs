@@ -43,7 +43,7 @@ pub(super) fn of_request(error: &reqwest::Error, place: &Place<'_>) -> Fault {
 }
 
 fn request_fault(error: &reqwest::Error, place: &Place<'_>) -> (FaultKind, String) {
-    use FaultKind::{Connect, Interrupted, Request, Response, Timeout, Tls};
+    use FaultKind::{Connect, Interrupted, Request, Response, Timeout, Tls, TurnedAway};
     let chain = Chain(error);
 
     if error.is_builder() {
@@ -85,11 +85,17 @@ fn request_fault(error: &reqwest::Error, place: &Place<'_>) -> (FaultKind, Strin
     if error.is_timeout() {
         return (Timeout, format!("{place}: no whole response in time"));
     }
-    // hyper gives a request back that it did not begin to write; h2 says which streams a server never
-    // looked at (RFC 9113, section 8.7: REFUSED_STREAM).
-    if chain.says("operation was canceled") || chain.says("refused stream before processing") {
-        let what = format!("{place}: connection closed before the request was sent");
-        return (Connect, what);
+    // hyper gives a request back that it did not begin to write; h2 says which streams a server never looked at (RFC 9113,
+    // section 8.7: REFUSED_STREAM, and those above the last of a GOAWAY). One that closes a connection for an error of its
+    // own is not believed as much.
+    let turned_away = [
+        "operation was canceled",
+        "refused stream before processing",
+        "connection error received: not a result of an error",
+    ];
+    if turned_away.iter().any(|words| chain.says(words)) {
+        let what = format!("{place}: connection closed before the request was looked at");
+        return (TurnedAway, what);
     }
     // hyper's parser: something came, but it is not HTTP.
     if chain.says("invalid HTTP") || chain.says("message head is too large") {
