@@ -26,6 +26,8 @@ pub struct History {
     pub tallies: BTreeMap<u32, Tally>,
     /// How the last session ended, if it ended in order.
     pub end: Option<EndLine>,
+    /// How many sessions ended in order; the others were killed, or one goes on.
+    pub ended: usize,
     /// What earlier runs had loaded has been looked up.
     pub is_consulted: bool,
     marks: Marks,
@@ -145,6 +147,7 @@ pub fn read(path: &Path) -> Result<History, Error> {
                     sessions: Vec::new(),
                     tallies: BTreeMap::new(),
                     end: None,
+                    ended: 0,
                     is_consulted: false,
                     marks: Marks::default(),
                     path: path.to_owned(),
@@ -203,7 +206,10 @@ impl History {
             Line::Tally(tally) => {
                 self.tallies.insert(tally.session, tally);
             }
-            Line::End(end) => self.end = Some(end),
+            Line::End(end) => {
+                self.end = Some(end);
+                self.ended += 1;
+            }
         }
     }
 

@@ -160,6 +160,8 @@ impl Totals {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Requests {
+    /// There were more: a session was killed, or goes on, and its figures are written down once a second.
+    pub more: bool,
     /// Requests sent, repeated ones included, look-ups not.
     pub sent: u64,
     /// Requests that repeated an earlier one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Report, Totals,
-    text::{display_latency, kind},
+    text::{display_latency, kind, sent},
 };
 use crate::{
     record::Outcome,
@@ -32,7 +32,7 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
         rows.push(("Speed", format!("{} records/s", speed(rate))));
     }
     let requests = &report.requests;
-    let (sent, retries) = (grouped(requests.sent), grouped(requests.retries));
+    let (sent, retries) = (sent(requests), grouped(requests.retries));
     rows.push(("Requests", format!("{sent}, {retries} of them repeated")));
     if !requests.statuses.is_empty() {
         let statuses: Vec<_> = requests

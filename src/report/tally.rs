@@ -140,7 +140,10 @@ impl Tally {
     }
 
     fn report(self, run: &RunDirectory, plan: &Saved, history: &History) -> Report {
-        let mut requests = Requests::default();
+        let mut requests = Requests {
+            more: history.ended < history.sessions.len(),
+            ..Requests::default()
+        };
         let mut duration_ms = 0;
         for tally in history.tallies.values() {
             duration_ms += tally.elapsed_ms;

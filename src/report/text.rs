@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, path::Path, time::Duration};
 
-use super::{Ended, Problem, Report, Totals};
+use super::{Ended, Problem, Report, Totals, document::Requests};
 use crate::{
     journal::RunDirectory,
     record::Outcome,
@@ -96,7 +96,7 @@ fn figures(out: &mut String, report: &Report, paint: Paint) {
         out,
         "Requests",
         "[total, retries]",
-        &format!("{}, {}", grouped(requests.sent), grouped(requests.retries)),
+        &format!("{}, {}", sent(requests), grouped(requests.retries)),
     );
     if !requests.statuses.is_empty() {
         let statuses: Vec<_> = requests
@@ -379,4 +379,10 @@ impl Paint {
             text.to_owned()
         }
     }
+}
+
+/// Says how many requests were sent, as far as it is known.
+pub(super) fn sent(requests: &Requests) -> String {
+    let least = if requests.more { "at least " } else { "" };
+    format!("{least}{}", grouped(requests.sent))
 }

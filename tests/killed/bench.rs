@@ -222,13 +222,8 @@ fn tear(folder: &Path, run: &Path, blocks: u64) {
         .status()
         .unwrap();
     assert_eq!(status.code(), None, "{status}");
-    let journal = fs::read(run.join("journal.ndjson")).unwrap();
-    assert_eq!(journal.len() as u64, blocks * BLOCK);
-    assert_ne!(
-        journal.last(),
-        Some(&b'\n'),
-        "it ends in the midst of a line"
-    );
+    // A line seldom ends there.
+    assert_eq!(fs::metadata(&journal).unwrap().len(), blocks * BLOCK);
 }
 
 /// The directory of the run, once its journal is there.
