@@ -216,7 +216,7 @@ async fn close(
                 .end(end(format::Ending::Source, Some(error.to_string())))
                 .await;
             Err(Error::disk(error)
-                .hint("put the file back as it was; if it stays changed, load the manifest again"))
+                .hint("load the manifest again (what has been loaded is not sent twice), or put the file back as it was"))
         }
         Err(error @ send::Error::Journal(_)) => Err(unwritten(error)),
     }

@@ -12,7 +12,7 @@ use crate::{
     ensure,
     fhir::outcome,
     gate::{
-        Failure, Gate, GateSettings, Masked, Transport,
+        Failure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
         http::{HttpTransport, TransportOptions},
     },
     manifest::{Auth, Store, TargetSettings},
@@ -84,7 +84,7 @@ fn transport_options(settings: &TargetSettings) -> Result<TransportOptions, Erro
         proxy: settings.proxy.clone(),
         timeout: settings.timeout,
         headers,
-        concurrency: settings.concurrency.max as usize,
+        concurrency: settings.concurrency.max as usize + LOOK_UPS,
         ..TransportOptions::default()
     })
 }

@@ -90,14 +90,11 @@ impl Gate {
         let mut attempts = 0;
         // Those that a target which is down has cost.
         let mut forgiven = 0;
-        let mut turned_away = 0;
         let mut renewals = Renewals::default();
         loop {
             let attempt = self.attempt(exchange, attempts == 0).await;
             attempts += u32::from(attempt.was_sent);
             forgiven += u32::from(attempt.was_sent && attempt.is_outage);
-            let was_turned_away = attempt.fault == Some(FaultKind::TurnedAway);
-            turned_away += u32::from(was_turned_away);
             let conclude = |verdict| Conclusion {
                 verdict,
                 attempts,
@@ -121,8 +118,10 @@ impl Gate {
                 {
                     return conclude(attempt.verdict);
                 }
-                // Another connection takes it; one that is turned away again and again waits.
-                Verdict::Again { .. } if was_turned_away && turned_away == 1 => Duration::ZERO,
+                // Another connection takes it.
+                Verdict::Again { .. } if attempt.fault == Some(FaultKind::TurnedAway) => {
+                    Duration::ZERO
+                }
                 Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
                     // What the server asks for is the least; the jitter on top keeps the waiting apart.
                     let jitter = backoff.wait();
@@ -159,8 +158,10 @@ impl Gate {
         let began = Instant::now();
         let answer = self.transport.call(request).await;
         let latency = began.elapsed();
+        let answer = answer.map_err(|fault| self.turned_away_again(fault, began));
         if let Ok(response) = &answer {
             self.clock.hear(response.headers());
+            *locked(&self.turned_away) = None;
         }
         let mut sign = Sign::of(answer.as_ref());
         let status = answer
@@ -170,9 +171,7 @@ impl Gate {
         exchange.observe(Moment::Answered { status });
         let fault = answer.as_ref().err();
         let fault_kind = fault.map(|fault| fault.kind);
-        let mut away = fault
-            .filter(|fault| fault.kind == FaultKind::Connect)
-            .map(|_| Away::Target);
+        let mut away = (fault_kind == Some(FaultKind::Connect)).then_some(Away::Target);
         let mut what = match (fault, status) {
             (Some(fault), _) => fault.what.clone(),
             (None, status) => format!("the server answered {}", status.unwrap_or_default()),
@@ -252,6 +251,21 @@ impl Gate {
             is_outage,
             fault: fault_kind,
         }
+    }
+
+    /// A server that turns away what was sent after it had turned others away, with no answer in between, is not merely
+    /// letting go of a connection: it cannot be reached.
+    fn turned_away_again(&self, fault: Fault, sent: Instant) -> Fault {
+        if fault.kind != FaultKind::TurnedAway {
+            return fault;
+        }
+        let first = *locked(&self.turned_away).get_or_insert_with(Instant::now);
+        let kind = if first <= sent {
+            FaultKind::Connect
+        } else {
+            fault.kind
+        };
+        Fault { kind, ..fault }
     }
 
     /// What an answer says about the number of slots: a quota's refusal nothing, where a ceiling holds it off.
@@ -378,4 +392,10 @@ impl From<BuildError> for StopReason {
             what: error.to_string(),
         }
     }
+}
+
+fn locked<T>(value: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    value
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

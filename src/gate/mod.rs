@@ -198,12 +198,14 @@ pub struct Gate {
     pace: Pace,
     gatekeeper: Gatekeeper,
     clock: Clock,
+    /// When a request was first turned away, if no answer has come since.
+    turned_away: Mutex<Option<tokio::time::Instant>>,
     /// Who is asked whether the store is there.
     witness: Option<Witness>,
 }
 
-/// Look-ups at a time: they are rare, but `compare` makes one for every update.
-const LOOK_UPS: usize = 64;
+/// Look-ups at a time, besides what the slots allow: they are rare, but `compare` makes one for every update.
+pub const LOOK_UPS: usize = 64;
 
 impl Gate {
     /// Opens the way to a target. Credentials go to the origin of `base` only.
@@ -238,6 +240,7 @@ impl Gate {
             pace: Pace::new(),
             gatekeeper,
             clock: Clock::default(),
+            turned_away: Mutex::default(),
             witness: None,
             seeds: Mutex::new(seeds),
         })

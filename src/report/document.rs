@@ -160,8 +160,8 @@ impl Totals {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Requests {
-    /// There were more: a session was killed, or goes on, and its figures are written down once a second.
-    pub more: bool,
+    /// There were at least so many: a session was killed, or goes on, and its figures are written down once a second.
+    pub at_least: bool,
     /// Requests sent, repeated ones included, look-ups not.
     pub sent: u64,
     /// Requests that repeated an earlier one.

@@ -141,7 +141,7 @@ impl Tally {
 
     fn report(self, run: &RunDirectory, plan: &Saved, history: &History) -> Report {
         let mut requests = Requests {
-            more: history.ended < history.sessions.len(),
+            at_least: history.ended < history.sessions.len(),
             ..Requests::default()
         };
         let mut duration_ms = 0;

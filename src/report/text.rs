@@ -383,6 +383,6 @@ impl Paint {
 
 /// Says how many requests were sent, as far as it is known.
 pub(super) fn sent(requests: &Requests) -> String {
-    let least = if requests.more { "at least " } else { "" };
+    let least = if requests.at_least { "at least " } else { "" };
     format!("{least}{}", grouped(requests.sent))
 }

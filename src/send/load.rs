@@ -258,11 +258,13 @@ impl Load {
                         let may_send = lost.times < self.link.gate.attempts();
                         let (known, again) = self.clear_up(doubtful, may_send).await?;
                         outbox.tell(known, then).await;
-                        if again.is_some() {
+                        if let Some(again) = again {
                             self.setup.counts.retried();
                             self.link.gate.spend_retry().await;
+                            queue.push(again);
+                        } else {
+                            lost.end();
                         }
-                        queue.extend(again);
                     } else {
                         lost.end();
                     }

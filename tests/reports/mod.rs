@@ -326,7 +326,7 @@ async fn the_json_is_what_its_schema_says() {
       },
       "records_per_second": 3.5,
       "requests": {
-        "more": true,
+        "at_least": true,
         "sent": 12,
         "retries": 2,
         "statuses": {

@@ -100,6 +100,7 @@ async fn a_target_that_is_down_is_probed_by_one_request_at_a_time() {
         || Reply::status(503),
         || Reply::status(502),
         || Reply::fault(FaultKind::Connect),
+        || Reply::fault(FaultKind::TurnedAway),
         || Reply::fault(FaultKind::Timeout),
     ] {
         let store = Store::new(0, move |_, seen| {

@@ -56,15 +56,20 @@ struct Again {
     standing: bool,
 }
 
+/// A file with a record in each line.
+#[derive(Debug)]
+struct Lines {
+    file: Staged,
+    count: u64,
+}
+
 /// The files of one load.
 #[derive(Debug, Default)]
 struct Files {
-    records: Option<Staged>,
-    standing: Option<Staged>,
-    standing_lines: u64,
+    records: Option<Lines>,
+    standing: Option<Lines>,
     /// Whether all of its records could be read.
     whole: bool,
-    lines: u64,
     entries: Option<Bundle>,
     bundles: u32,
     transactions: u64,
@@ -169,8 +174,8 @@ impl<'a> Rejected<'a> {
         };
         let stem = self.stem(load).to_owned();
         let mut globs = Vec::new();
-        if let Some(file) = files.records {
-            keep_or_finish(file, files.whole)?;
+        if let Some(lines) = files.records {
+            keep_or_finish(lines.file, files.whole)?;
             globs.push(format!("{stem}.ndjson"));
         }
         if let Some(bundle) = files.entries {
@@ -192,8 +197,8 @@ impl<'a> Rejected<'a> {
                 standing: false,
             });
         }
-        if let Some(file) = files.standing {
-            keep_or_finish(file, files.whole)?;
+        if let Some(lines) = files.standing {
+            keep_or_finish(lines.file, files.whole)?;
             self.loads.push(Again {
                 load,
                 files: vec![format!("{stem}.standing.ndjson")],

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Error, staged::Staged, walk::Record},
-    Files, Rejected,
+    Files, Lines, Rejected,
     bundle::Bundle,
     is_rejected,
 };
@@ -44,50 +44,41 @@ impl Rejected<'_> {
             let edits: Vec<_> = renamed(found, &body, id).into_iter().collect();
             splice(&body, &edits).map_err(|error| error.to_string())
         });
-        let name = self.name(".standing.ndjson");
-        let path = self.path(&name)?;
-        let Some((_, files)) = &mut self.load else {
-            return Ok((None, None));
-        };
-        match body {
-            Ok(mut body) => {
-                let file = match &mut files.standing {
-                    Some(file) => file,
-                    None => files.standing.insert(Staged::create(&path)?),
-                };
-                one_line(&mut body);
-                file.write(&body)?;
-                file.write(b"\n")?;
-                files.standing_lines += 1;
-                Ok((Some(format!("{name}:{}", files.standing_lines)), None))
-            }
-            Err(why) => {
-                files.whole = false;
-                Ok((None, Some(self.unreadable(why))))
-            }
-        }
+        self.line(".standing.ndjson", body, |files| &mut files.standing)
     }
 
     /// Writes a record that travelled alone.
     pub(super) fn single(&mut self, record: &Record) -> Result<Placed, Error> {
         let step = &record.step;
         let body = (self.bodies)(step.position.source, step.body);
-        let name = self.name(".ndjson");
+        self.line(".ndjson", body, |files| &mut files.records)
+    }
+
+    fn line(
+        &mut self,
+        suffix: &str,
+        body: Result<Vec<u8>, String>,
+        lines: impl Fn(&mut Files) -> &mut Option<Lines>,
+    ) -> Result<Placed, Error> {
+        let name = self.name(suffix);
         let path = self.path(&name)?;
         let Some((_, files)) = &mut self.load else {
             return Ok((None, None));
         };
         match body {
             Ok(mut body) => {
-                let file = match &mut files.records {
-                    Some(file) => file,
-                    None => files.records.insert(Staged::create(&path)?),
+                let lines = match lines(files) {
+                    Some(lines) => lines,
+                    none => none.insert(Lines {
+                        file: Staged::create(&path)?,
+                        count: 0,
+                    }),
                 };
                 one_line(&mut body);
-                file.write(&body)?;
-                file.write(b"\n")?;
-                files.lines += 1;
-                Ok((Some(format!("{name}:{}", files.lines)), None))
+                lines.file.write(&body)?;
+                lines.file.write(b"\n")?;
+                lines.count += 1;
+                Ok((Some(format!("{name}:{}", lines.count)), None))
             }
             Err(why) => {
                 files.whole = false;
