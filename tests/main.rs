@@ -19,4 +19,6 @@ mod simulated;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod splices;
+#[cfg(test)]
 mod support;

@@ -164,6 +164,8 @@ pub struct Step {
     /// Of the bytes that go to the wire, as they stand in the source ([`hash`]); 0 where nothing is sent, or only a
     /// part of it.
     pub hash: u128,
+    /// For the second of two requests that carry the record: what the first one was. No plan holds such a step.
+    pub first: Option<Action>,
 }
 
 /// Returns by what the bytes of a record are known again. XXH3 is no cryptographic hash: it tells files that were changed,

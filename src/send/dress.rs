@@ -54,7 +54,11 @@ pub(super) struct Search {
 
 /// Returns the bytes of a record that go to the wire: the whole entry, or the resource.
 pub(super) fn wire_span(step: &Step) -> Span {
-    match step.action {
+    span_of(&step.action, step)
+}
+
+fn span_of(action: &Action, step: &Step) -> Span {
+    match action {
         Action::Entry(_) => step.position.span,
         _ => step.body,
     }
@@ -116,15 +120,23 @@ impl Dresser {
     }
 
     fn bytes(&self, step: &Step) -> Result<Bytes, Error> {
+        // What came as an entry was hashed as one, also where its resource goes out by itself in a second request.
+        let hashed = span_of(step.first.as_ref().unwrap_or(&step.action), step);
         let bytes = self
             .bodies
-            .read(step.position.source, wire_span(step))
+            .read(step.position.source, hashed)
             .map_err(|error| self.failed(step, &error.kind.to_string()))?;
-        if step.hash == 0 || plan::hash(&bytes) == step.hash {
-            Ok(bytes)
-        } else {
-            Err(self.changed(step))
+        if step.hash != 0 && plan::hash(&bytes) != step.hash {
+            return Err(self.changed(step));
         }
+        if hashed == wire_span(step) {
+            return Ok(bytes);
+        }
+        let resource = part_of(step.body, hashed);
+        if resource.end > bytes.len() {
+            return Err(self.changed(step));
+        }
+        Ok(bytes.slice(resource.start..resource.end))
     }
 
     fn failed(&self, step: &Step, why: &str) -> Error {
@@ -213,22 +225,36 @@ impl Dresser {
                 edits.push((place, escape(&new).into_owned()));
             }
         }
-        if let Some(code) = tag {
-            let (place, text) =
-                tag::insertion(body, TAG_SYSTEM, &code).map_err(|_| self.changed(step))?;
-            let part = Part {
-                start: resource.start + place.start,
-                end: resource.start + place.end,
-            };
-            edits.push((part, text));
-        }
+        edits.sort_by_key(|(part, _)| part.start);
+        let after = bytes.len().saturating_sub(resource.end);
+        let bytes = self.spliced(step, bytes, resource.start, edits)?;
+        let Some(code) = tag else {
+            return Ok(bytes);
+        };
+        // Whether a comma follows the tag depends on what the cuts have left around its place.
+        let resource = Part {
+            start: resource.start,
+            end: bytes.len().saturating_sub(after),
+        };
+        let inserted = tag::insertion(resource.of(&bytes), TAG_SYSTEM, &code)
+            .map_err(|_| self.changed(step))?;
+        self.spliced(step, bytes, resource.start, vec![inserted])
+    }
+
+    /// Puts edits, whose places are those in the resource, into what goes to the wire, where it begins at `start`.
+    fn spliced(
+        &self,
+        step: &Step,
+        bytes: Bytes,
+        start: usize,
+        mut edits: Vec<(Part, String)>,
+    ) -> Result<Bytes, Error> {
         if edits.is_empty() {
             return Ok(bytes);
         }
-        edits.sort_by_key(|(part, _)| part.start);
         for (part, _) in &mut edits {
-            part.start += resource.start;
-            part.end += resource.start;
+            part.start += start;
+            part.end += start;
         }
         splice(&bytes, &edits)
             .map(Bytes::from)
@@ -238,8 +264,10 @@ impl Dresser {
     /// Returns what marks a record as this run's: only a create can be doubled, and only where the load asks for it.
     pub(super) fn tag(&self, step: &Step) -> Option<String> {
         let load = self.plan.header.loads.get(step.load.0 as usize)?;
-        let is_tagged = load.settles_by() == Settle::Tag
-            && step.action.interaction() == Some(Interaction::Create);
+        // The update that completes a created record keeps its tag.
+        let action = step.first.as_ref().unwrap_or(&step.action);
+        let is_tagged =
+            load.settles_by() == Settle::Tag && action.interaction() == Some(Interaction::Create);
         let journal = self.journal.as_ref()?;
         is_tagged.then(|| journal.tag(step.number))
     }
@@ -311,11 +339,15 @@ fn inside(to: &Step) -> String {
 
 /// Returns the resource within what goes to the wire.
 pub(super) fn resource_part(step: &Step) -> Part {
-    let span = wire_span(step);
-    let start = usize::try_from(step.body.start.saturating_sub(span.start)).unwrap_or_default();
-    let length = usize::try_from(step.body.length).unwrap_or_default();
+    part_of(step.body, wire_span(step))
+}
+
+/// Returns a stretch of a source within another one that holds it.
+fn part_of(inner: Span, outer: Span) -> Part {
+    let start = usize::try_from(inner.start.saturating_sub(outer.start)).unwrap_or(usize::MAX);
+    let length = usize::try_from(inner.length).unwrap_or(usize::MAX);
     Part {
         start,
-        end: start + length,
+        end: start.saturating_add(length),
     }
 }

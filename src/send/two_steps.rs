@@ -38,7 +38,8 @@ pub(super) fn second(mut step: Step, id: String) -> Step {
     for link in &mut step.links {
         link.late = false;
     }
-    step.action = Action::Send(Interaction::Update);
+    let first = std::mem::replace(&mut step.action, Action::Send(Interaction::Update));
+    step.first = Some(first);
     step.id = Some(id);
     step
 }

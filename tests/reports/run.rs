@@ -160,6 +160,7 @@ fn step(number: u64, load: u32, position: Position, kind: &str, action: Action) 
         full_url: None,
         links: Vec::new(),
         hash: 0,
+        first: None,
         action,
     }
 }

@@ -144,6 +144,7 @@ impl<'a> StepLine<'a> {
             action: action.into_owned(),
             links: to_steps.chain(to_resources).collect(),
             hash: u128::from(high) << 64 | u128::from(low),
+            first: None,
         }
     }
 }

@@ -111,6 +111,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
             .is_multiple_of(3)
             .then(|| format!("urn:uuid:{number}\"")),
         hash: 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210 + u128::from(number),
+        first: None,
         links: (0..number % 4)
             .map(|reference| Link {
                 reference: u32::try_from(reference).unwrap(),

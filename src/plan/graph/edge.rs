@@ -137,7 +137,9 @@ impl Graph {
                     came: match mark & STATE {
                         STATE_NODE => Came::Record {
                             node: number,
-                            native: mark & NATIVE != 0,
+                            // Only a `fullUrl` to the letter is found by every server: a relative reference, or
+                            // one with a version, is written anew.
+                            native: mark & (NATIVE | VERSIONED | HERE) == NATIVE,
                         },
                         STATE_KNOWN => Came::Known(number),
                         STATE_AMBIGUOUS => Came::Ambiguous,

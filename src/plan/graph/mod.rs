@@ -255,7 +255,6 @@ impl Graph {
                         bundle.local.push((at, local));
                     }
                     let flag = |is: bool, bit: u32| if is { bit } else { 0 };
-                    let here = here && is_reference;
                     let mark = STATE_GLOBAL | flag(versioned, VERSIONED) | flag(here, HERE);
                     (global, mark)
                 }

@@ -265,6 +265,7 @@ impl<'a> Planner<'a> {
             },
             action,
             links: Vec::new(),
+            first: None,
         }
     }
 
@@ -293,6 +294,7 @@ impl<'a> Planner<'a> {
             action,
             links: Vec::new(),
             hash: 0,
+            first: None,
         };
         self.push(step, self.found);
     }
