@@ -74,6 +74,10 @@ fn meaning(
         3 => {
             Some(json!({"profile": ["urn:p"], "extension": [{"url": "urn:e", "valueCode": "tag"}]}))
         }
+        4 if reach > 0 => {
+            let to = format!("@{}", random.random_range(0..reach));
+            Some(json!({"extension": [{"url": "urn:r", "valueReference": {"reference": to}}]}))
+        }
         _ => None,
     };
     if let Some(meta) = meta {
