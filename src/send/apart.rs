@@ -125,6 +125,7 @@ mod tests {
             action: Action::Send(Interaction::Create),
             links: Vec::new(),
             hash: 0,
+            first: None,
         }
     }
 
