@@ -108,6 +108,13 @@ pub enum Event {
         /// How it goes.
         state: TargetState,
     },
+    /// It was found out in which way a target takes most records of a load.
+    Way {
+        /// The load.
+        load: LoadId,
+        /// The way, and how it compares with the others: words for people.
+        way: String,
+    },
     /// No new work is started; what is in flight is being finished.
     Stopping {
         /// Why, in words for people.

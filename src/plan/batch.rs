@@ -4,7 +4,7 @@ use super::{BundleType, Header, PlannedTarget};
 use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
-    manifest::{BundleChoice, LoadSettings},
+    manifest::{BundleChoice, LoadSettings, Store},
 };
 
 /// The Bundles that Stoker fills for a load.
@@ -25,17 +25,50 @@ const ENTRIES: u32 = 50;
 /// Bytes of a Bundle where neither manifest nor target name a number: answers within any timeout.
 const BYTES: u64 = 5_000_000;
 
-/// Returns how the records of a load are batched; none where they travel by themselves.
+/// Returns how the records of a load are batched, as far as it is known before anything is sent; none where they travel by
+/// themselves.
 pub fn batching(header: &Header, load: LoadId) -> Option<Batching> {
-    let settings = header.loads.get(load.0 as usize)?;
-    let target = header.target_of(load)?;
-    let bundle = match settings.bundle.kind {
-        Some(BundleChoice::Batch) => BundleType::Batch,
-        Some(BundleChoice::Transaction) => BundleType::Transaction,
-        // A record by itself settles by itself, so batches are filled only where they are known to work.
-        None if target.facts.batch == Some(true) && !settings.compare => BundleType::Batch,
-        Some(BundleChoice::None) | None => return None,
+    ways(header, load).into_iter().next().flatten()
+}
+
+/// Returns the ways in which the records of a load can travel, at least one; none of a way stands for records by themselves.
+///
+/// Where there are several, sending finds out which takes most. They are in the order of what a refusal costs: an entry of
+/// a batch fails alone, one of a transaction takes the others with it, and who travels alone pays a round trip each time.
+pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
+    let (Some(settings), Some(target)) =
+        (header.loads.get(load.0 as usize), header.target_of(load))
+    else {
+        return vec![None];
     };
+    let filled = |bundle| Some(filled(settings, target, bundle));
+    match settings.bundle.kind {
+        Some(BundleChoice::Batch) => vec![filled(BundleType::Batch)],
+        Some(BundleChoice::Transaction) => vec![filled(BundleType::Transaction)],
+        Some(BundleChoice::None) => vec![None],
+        // What is compared is read and settled one by one.
+        None if settings.compare => vec![None],
+        // Google charges every entry as if it came alone, and transactions contend for locks (its quotas and its data
+        // throughput pages), so batches are what it favours; the local store is built like it.
+        None if !matches!(target.settings.store, Store::Fhir { .. }) => {
+            let batches = target.facts.batch == Some(true);
+            vec![batches.then(|| filled(BundleType::Batch)).flatten()]
+        }
+        None => {
+            let executed = [
+                (BundleType::Batch, target.facts.batch),
+                (BundleType::Transaction, target.facts.transaction),
+            ];
+            let known = executed.into_iter().filter(|(_, is)| *is == Some(true));
+            known
+                .map(|(bundle, _)| filled(bundle))
+                .chain([None])
+                .collect()
+        }
+    }
+}
+
+fn filled(settings: &LoadSettings, target: &PlannedTarget, bundle: BundleType) -> Batching {
     let limits = target.facts.limits;
     let most = match bundle {
         BundleType::Batch => limits.batch_entries,
@@ -43,13 +76,13 @@ pub fn batching(header: &Header, load: LoadId) -> Option<Batching> {
     };
     let wanted = settings.bundle.max_entries.map_or(ENTRIES, u32::from);
     let bytes = settings.bundle.max_bytes.map_or(BYTES, |bytes| bytes.0);
-    Some(Batching {
+    Batching {
         bundle,
         entries: wanted
             .min(most.unwrap_or(u32::MAX))
             .min(rate_entries(target)),
         bytes: bytes.min(limits.bundle_bytes.unwrap_or(u64::MAX)),
-    })
+    }
 }
 
 /// Returns how many entries a Bundle that Stoker cuts may have under the target's rate, if it has one.

@@ -30,7 +30,7 @@ mod survey;
 pub mod text;
 mod unchanged;
 
-pub use batch::{Batching, batching};
+pub use batch::{Batching, batching, ways};
 pub use planner::{Decision, Planner};
 pub use references::{Dangling, References};
 pub use summary::{LoadSummary, Summary};

@@ -219,6 +219,9 @@ fn message(load: &LoadView, widths: Widths, colour: bool) -> String {
         words.push(paint("31", &failed, colour));
     }
     words.push(format!("{}/s", speed(load.per_second)));
+    if let Some((way, _)) = load.way.as_deref().and_then(|way| way.split_once(" (")) {
+        words.push(format!("as {way}"));
+    }
     if !load.is_over() {
         let left = load
             .remaining

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -37,6 +37,8 @@ struct Load {
     bytes: AtomicU64,
     rejected: AtomicU64,
     failed: AtomicU64,
+    /// In which way its records go, once that was found out; it changes once or twice in a load.
+    way: Mutex<Option<String>>,
 }
 
 /// What holds at one moment.
@@ -93,6 +95,8 @@ pub(super) struct LoadView {
     pub(super) failed: u64,
     pub(super) per_second: f64,
     pub(super) remaining: Option<Duration>,
+    /// In which way its records go, and how that compares with others.
+    pub(super) way: Option<String>,
 }
 
 impl LoadView {
@@ -158,6 +162,11 @@ impl Counters {
                         name: name.clone(),
                         state: state.clone(),
                     }),
+                }
+            }
+            Event::Way { load, way } => {
+                if let Some(load) = self.load(*load) {
+                    *load.way() = Some(way.clone());
                 }
             }
             Event::Stopping { reason } => {
@@ -242,7 +251,12 @@ impl Load {
             bytes: zero(),
             rejected: zero(),
             failed: zero(),
+            way: Mutex::new(None),
         }
+    }
+
+    fn way(&self) -> MutexGuard<'_, Option<String>> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn view(&self, elapsed: Duration, speed: &mut Speed) -> LoadView {
@@ -260,6 +274,7 @@ impl Load {
             failed: self.failed.load(Relaxed),
             per_second: 0.0,
             remaining: None,
+            way: self.way().clone(),
         };
         view.foresee(elapsed, speed);
         view

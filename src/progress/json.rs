@@ -12,7 +12,7 @@
 //! | `in_flight` | requests without an answer |
 //! | `retries`, `rejected`, `failed` | repeated attempts; records rejected; records blocked or unknown |
 //! | `stopping` | why no new work is started, or null |
-//! | `loads` | the same keys for every load, with its `name` and `target` |
+//! | `loads` | the same keys for every load, with its `name` and `target`, and `way`: whether its records go alone, in batches or in transactions, once that was found out |
 //! | `targets` | for every target: `name`; `flow`, `open`, `braked` (it asked to wait) or `down`; `slots`, how many requests may be in flight, and `in_flight`, how many are; `ceiling`, operations a second at the most, learned from its refusals, or null; while it brakes `wait_ms`; while it is down `down_ms`, `gives_up_in_ms` and `because` |
 
 use std::{io::Write, time::Duration};
@@ -120,6 +120,8 @@ struct Figures {
     retries: u64,
     rejected: u64,
     failed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<String>,
 }
 
 impl Figures {
@@ -134,6 +136,7 @@ impl Figures {
             retries: load.retries,
             rejected: load.rejected,
             failed: load.failed,
+            way: load.way.clone(),
         }
     }
 }

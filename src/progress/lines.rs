@@ -20,6 +20,8 @@ pub(super) struct Lines {
     last: Duration,
     over: Vec<bool>,
     targets: Vec<Told>,
+    /// The way in which each load was last said to go.
+    ways: Vec<Option<String>>,
     stopping: bool,
 }
 
@@ -39,6 +41,7 @@ impl Lines {
             last: Duration::ZERO,
             over: Vec::new(),
             targets: Vec::new(),
+            ways: Vec::new(),
             stopping: false,
         }
     }
@@ -55,6 +58,14 @@ impl Lines {
         }
         for (i, target) in view.targets.iter().enumerate() {
             self.target(i, target, view.elapsed);
+        }
+        self.ways.resize(view.loads.len(), None);
+        for (i, load) in view.loads.iter().enumerate() {
+            if let (Some(way), Some(told)) = (&load.way, self.ways.get_mut(i))
+                && told.replace(way.clone()).as_ref() != Some(way)
+            {
+                self.line(&format!("{}: goes as {}", plain(&load.name), plain(way)));
+            }
         }
         self.over.resize(view.loads.len(), false);
         if view.loads.len() < 2 {

@@ -15,6 +15,7 @@ use super::{
     precedence::{Precedence, Readiness},
     settle::accepted_outcome,
     two_steps::{Stands, goes_alone, second},
+    ways::{Turn, Ways},
 };
 use crate::{
     event::LoadId,
@@ -54,7 +55,8 @@ pub(super) struct Feed {
     pub(super) earlier: Arc<Earlier>,
     pub(super) stop: Stop,
     pub(super) load: LoadId,
-    pub(super) batching: Option<Batching>,
+    /// In which Bundles the records go, if in any.
+    pub(super) ways: Arc<Ways>,
 }
 
 /// How many chunks may wait to be sent.
@@ -90,6 +92,7 @@ impl Feed {
                     chunk,
                     waiting: Vec::with_capacity(chunk),
                     filling: None,
+                    alone: 0,
                     is_over: false,
                 };
                 if let Err(error) = feeding.run() {
@@ -118,7 +121,9 @@ struct Feeding<'a> {
     chunk: usize,
     waiting: Vec<Work>,
     /// The Bundle that is being filled, and its bytes.
-    filling: Option<(Work, u64)>,
+    filling: Option<(Work, u64, Batching)>,
+    /// How many records go by themselves before the next turn is asked for.
+    alone: u32,
     /// Nobody takes anything any more.
     is_over: bool,
 }
@@ -340,33 +345,59 @@ impl Feeding<'_> {
             .steps
             .iter()
             .any(|step| matches!(step.action, Action::Entry(_)));
-        let Some(batching) = self.feed.batching else {
-            // What came as an entry keeps its request, and that only a Bundle can carry.
-            work.bundle = is_entry.then_some(BundleType::Batch);
-            return self.push(work);
-        };
         let size: u64 = work.bodies.iter().map(|body| body.len() as u64).sum();
         // A made entry has its request and a fullUrl around it.
         let size = size + if is_entry { 1 } else { 256 };
-        let fits = self.filling.as_ref().is_none_or(|(filling, bytes)| {
-            filling.steps.len() < batching.entries as usize && bytes + size <= batching.bytes
-        });
+        let fits = self
+            .filling
+            .as_ref()
+            .is_none_or(|(filling, bytes, batching)| {
+                filling.steps.len() < batching.entries as usize && bytes + size <= batching.bytes
+            });
         if !fits {
             self.end_bundle();
         }
-        if let Some((filling, bytes)) = &mut self.filling {
+        if let Some((filling, bytes, _)) = &mut self.filling {
             filling.steps.append(&mut work.steps);
             filling.bodies.append(&mut work.bodies);
             filling.permits.append(&mut work.permits);
             *bytes += size;
-        } else {
-            work.bundle = Some(batching.bundle);
-            self.filling = Some((work, size));
+            return;
+        }
+        if self.alone == 0 {
+            match self.turn() {
+                Turn::Bundle(batching) => {
+                    work.bundle = Some(batching.bundle);
+                    self.filling = Some((work, size, batching));
+                    return;
+                }
+                Turn::Alone(count) => self.alone = count,
+            }
+        }
+        self.alone -= 1;
+        // What came as an entry keeps its request, and that only a Bundle can carry.
+        work.bundle = is_entry.then_some(BundleType::Batch);
+        self.push(work);
+    }
+
+    /// Returns in which way the next records go; waits for the answers that tell.
+    fn turn(&mut self) -> Turn {
+        loop {
+            if let Some(turn) = self.feed.ways.next() {
+                return turn;
+            }
+            if self.is_over || self.feed.stop.is_stopping() || self.sender.is_closed() {
+                // It is not sent any more.
+                return Turn::Alone(1);
+            }
+            // The answers that are awaited are those to what is collected here, too.
+            self.hand_over();
+            self.feed.ways.wait(&self.feed.stop);
         }
     }
 
     fn end_bundle(&mut self) {
-        if let Some((mut work, _)) = self.filling.take() {
+        if let Some((mut work, ..)) = self.filling.take() {
             // A single record needs no Bundle around it, unless it came as an entry.
             let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
             if work.steps.len() == 1 && !work.steps.iter().any(is_entry) {

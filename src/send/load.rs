@@ -28,13 +28,14 @@ use super::{
     settle::{self, Attempted},
     settler::{Told, settle_all},
     two_steps,
+    ways::Ways,
 };
 use crate::{
-    event::LoadId,
+    event::{Event, LoadId},
     gate::Verdict,
     journal::{Ending, Settlement},
     manifest::{LoadSettings, Settle},
-    plan::{self, Step},
+    plan::{self, BundleType, Step},
     record::{Interaction, Outcome},
 };
 
@@ -61,6 +62,7 @@ pub(super) async fn run(
         return Err(Error::Plan(message));
     };
     let slots = link.slots as usize;
+    let ways = Arc::new(Ways::of(plan::ways(&setup.plan.header, id)));
     let feed = Feed {
         plan: Arc::clone(&setup.plan),
         dresser: Arc::clone(&dresser),
@@ -69,7 +71,7 @@ pub(super) async fn run(
         earlier: Arc::clone(&setup.earlier),
         stop: setup.stop.clone(),
         load: id,
-        batching: plan::batching(&setup.plan.header, id),
+        ways: Arc::clone(&ways),
     }
     .start(std::cmp::max(slots / 2, 1));
     let (settler, settled) = mpsc::channel(WINDOW);
@@ -80,6 +82,7 @@ pub(super) async fn run(
         records: setup.plan.summary.records(),
         settler,
         intents: Arc::new(Semaphore::new(slots)),
+        ways,
         dresser,
         setup,
     });
@@ -168,6 +171,7 @@ pub(super) struct Load {
     /// A request that must not be sent twice holds one from before it leaves until what became of it is written down: so
     /// many are in doubt after a crash, and no more.
     pub(super) intents: Arc<Semaphore>,
+    ways: Arc<Ways>,
     pub(super) dresser: Arc<Dresser>,
     pub(super) setup: Arc<Setup>,
 }
@@ -227,6 +231,8 @@ impl Load {
         let (mut lost, mut has_begun) = (Lost::default(), false);
         while let Some(work) = queue.pop() {
             let on_wire = Arc::new(AtomicBool::new(false));
+            let carried = (work.bundle, work.steps.len());
+            let is_measured = !work.atomic && work.stands.is_none();
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
             batch.since = lost.since;
@@ -243,7 +249,11 @@ impl Load {
                         self.end(&reason.to_string(), reason.hint());
                     }
                     let intent = batch.intent.take();
-                    if let Some(refused) = batch.refused_whole(&conclusion) {
+                    let refused = batch.refused_whole(&conclusion);
+                    if is_measured {
+                        self.measure(carried, conclusion.latency, refused.is_some());
+                    }
+                    if let Some(refused) = refused {
                         let settled = apart.take(refused, bundle, &mut queue);
                         outbox.tell(settled.into_iter().collect(), None).await;
                     }
@@ -275,6 +285,22 @@ impl Load {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of how a request went, where it is still to be found out in which way most records go.
+    fn measure(
+        &self,
+        (bundle, records): (Option<BundleType>, usize),
+        busy: Duration,
+        is_refused: bool,
+    ) {
+        if let Some(found) = self.ways.answered(bundle, records, busy, is_refused) {
+            let load = self.id;
+            self.setup.observe.observe(&Event::Way {
+                load,
+                way: found.to_string(),
+            });
+        }
     }
 
     /// Leaves alone what the store already holds, where the load asks for it.

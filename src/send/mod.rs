@@ -49,6 +49,7 @@ mod settle;
 mod settler;
 mod stop;
 mod two_steps;
+mod ways;
 
 pub use counts::Counts;
 pub use earlier::{Earlier, Replay};

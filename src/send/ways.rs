@@ -1,0 +1,366 @@
+//! Finds out in which way a target takes most records: each alone, in batches, or in transactions.
+//!
+//! What a server says of itself does not tell which is faster, nor whether it works: the first requests of a load go in every
+//! way that is possible, in turn, and the one that held a slot for the shortest time per record is taken for the rest. A way
+//! in which requests are refused as a whole again and again is left. What fills the requests is `feed`; which ways there are
+//! at all is the plan's.
+
+use std::{
+    fmt,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::Stop;
+use crate::plan::{Batching, BundleType};
+
+/// Requests of one way that are sent before it is judged. The first is not looked at: servers compile, open connections and
+/// fill caches for it.
+const TRIAL: u32 = 4;
+
+/// Records that go alone count as one request of the trial, so that a way is judged by about as much work as another.
+const ALONE: u32 = 16;
+
+/// How much faster a way must be to be taken over one that stands before it: the order of the plan's ways is that of what
+/// a refusal costs.
+const CLEARLY: f64 = 1.1;
+
+/// Of so many Bundles in a row, half refused as a whole means that another way is taken.
+const LATEST: u32 = 8;
+
+/// How long it is waited at a time for the answers to the trial.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The ways of one load.
+#[derive(Debug)]
+pub(super) struct Ways {
+    state: Mutex<State>,
+    answered: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    ways: Vec<Way>,
+    /// The one that is taken, once it is known.
+    chosen: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Way {
+    /// None: alone.
+    batching: Option<Batching>,
+    /// Turns of the trial that were given to it.
+    turns: u32,
+    /// Requests of it that came back.
+    answered: u32,
+    refused: u32,
+    /// Of the latest requests: how many, and how many of these were refused as a whole.
+    latest: (u32, u32),
+    records: u64,
+    busy: Duration,
+}
+
+/// What the next request of a load is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// A Bundle.
+    Bundle(Batching),
+    /// So many records, each by itself.
+    Alone(u32),
+}
+
+/// What was found out: the way that is taken, and how many records a second one slot carried in each.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found(Vec<(Option<BundleType>, f64)>);
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (bundle, rate)) in self.0.iter().enumerate() {
+            let word = bundle.map_or("single requests", |bundle| match bundle {
+                BundleType::Batch => "batches",
+                BundleType::Transaction => "transactions",
+            });
+            match at {
+                0 => f.write_str(word)?,
+                1 => write!(
+                    f,
+                    " (records/s of one request in flight: {} against {rate:.0} as {word}",
+                    self.first()
+                )?,
+                _ => write!(f, ", {rate:.0} as {word}")?,
+            }
+        }
+        if self.0.len() > 1 {
+            f.write_str(")")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Found {
+    fn first(&self) -> String {
+        self.0
+            .first()
+            .map_or_else(String::new, |(_, rate)| format!("{rate:.0}"))
+    }
+}
+
+impl Way {
+    /// Whether the trial has all its answers.
+    fn is_judged(&self) -> bool {
+        self.answered >= self.trial()
+    }
+
+    /// Requests of the trial.
+    fn trial(&self) -> u32 {
+        if self.batching.is_some() {
+            TRIAL
+        } else {
+            TRIAL * ALONE
+        }
+    }
+
+    /// Records a second of one slot; none where it does not work.
+    fn rate(&self) -> f64 {
+        if self.refused * 2 >= self.answered || self.busy.is_zero() {
+            return 0.0;
+        }
+        self.records as f64 / self.busy.as_secs_f64()
+    }
+}
+
+impl Ways {
+    /// Takes the ways of a load, that which is taken where nothing is found out first.
+    pub(super) fn of(ways: Vec<Option<Batching>>) -> Self {
+        let chosen = (ways.len() < 2).then_some(0);
+        let ways = ways.into_iter().map(|batching| Way {
+            batching,
+            turns: 0,
+            answered: 0,
+            refused: 0,
+            latest: (0, 0),
+            records: 0,
+            busy: Duration::ZERO,
+        });
+        Self {
+            state: Mutex::new(State {
+                ways: ways.collect(),
+                chosen,
+            }),
+            answered: Condvar::new(),
+        }
+    }
+
+    /// Returns what the next request is to be; none while the answers to the trial are awaited.
+    pub(super) fn next(&self) -> Option<Turn> {
+        let mut state = self.state();
+        let at = match state.chosen {
+            Some(chosen) => chosen,
+            None => {
+                let ways = state.ways.iter().enumerate();
+                let (at, way) = ways.min_by_key(|(_, way)| way.turns)?;
+                if way.turns >= TRIAL {
+                    return None;
+                }
+                at
+            }
+        };
+        let is_chosen = state.chosen.is_some();
+        let Some(way) = state.ways.get_mut(at) else {
+            return Some(Turn::Alone(u32::MAX));
+        };
+        way.turns = way.turns.saturating_add(1);
+        Some(match way.batching {
+            Some(batching) => Turn::Bundle(batching),
+            None if is_chosen => Turn::Alone(u32::MAX),
+            None => Turn::Alone(ALONE),
+        })
+    }
+
+    /// Waits a little for the answers to the trial.
+    pub(super) fn wait(&self, stop: &Stop) {
+        let state = self.state();
+        if state.chosen.is_none() && !stop.is_stopping() {
+            let waited = self.answered.wait_timeout(state, LOOK);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Takes note of a request that came back: how many records it carried, and for how long it held a slot. Returns what was
+    /// found out, at the moment when it was.
+    pub(super) fn answered(
+        &self,
+        bundle: Option<BundleType>,
+        records: usize,
+        busy: Duration,
+        is_refused: bool,
+    ) -> Option<Found> {
+        let mut state = self.state();
+        if state.ways.len() < 2 {
+            return None;
+        }
+        let kind = |way: &Way| way.batching.map(|batching| batching.bundle);
+        let at = state.ways.iter().position(|way| kind(way) == bundle)?;
+        let is_chosen = state.chosen == Some(at);
+        let way = state.ways.get_mut(at)?;
+        way.answered = way.answered.saturating_add(1);
+        way.refused += u32::from(is_refused);
+        way.latest = match way.latest {
+            (LATEST.., _) => (1, u32::from(is_refused)),
+            (count, refused) => (count + 1, refused + u32::from(is_refused)),
+        };
+        let warms_up = way.answered <= way.trial() / TRIAL;
+        if !is_refused && !warms_up {
+            way.records += records as u64;
+            way.busy += busy;
+        }
+        if is_chosen {
+            let is_bad = way.latest.0 == LATEST && way.latest.1 * 2 >= LATEST;
+            if !is_bad {
+                return None;
+            }
+            // What is refused as a whole costs many requests more; the next way is one that loses less by it.
+            way.refused = way.answered;
+        } else if state.chosen.is_some() || !state.ways.iter().all(Way::is_judged) {
+            return None;
+        }
+        let chosen = best(&state.ways);
+        if state.chosen.replace(chosen) == Some(chosen) {
+            return None;
+        }
+        self.answered.notify_all();
+        let mut found: Vec<_> = state
+            .ways
+            .iter()
+            .map(|way| (kind(way), way.rate()))
+            .collect();
+        found.swap(0, chosen);
+        Some(Found(found))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the way that carries most; of those that are about as fast, the first. Where none works, what is alone does.
+fn best(ways: &[Way]) -> usize {
+    let alone = ways.iter().position(|way| way.batching.is_none());
+    let mut best = alone
+        .filter(|_| ways.iter().all(|way| way.rate() <= 0.0))
+        .unwrap_or(0);
+    for (at, way) in ways.iter().enumerate() {
+        let before = ways.get(best).map_or(0.0, Way::rate);
+        let margin = if at < best { 1.0 / CLEARLY } else { CLEARLY };
+        if way.rate() > before * margin {
+            best = at;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn ways() -> Ways {
+        let batching = |bundle| {
+            Some(Batching {
+                bundle,
+                entries: 50,
+                bytes: 1000,
+            })
+        };
+        Ways::of(vec![
+            batching(BundleType::Batch),
+            batching(BundleType::Transaction),
+            None,
+        ])
+    }
+
+    /// Gives the trial its turns and answers; `busy` is what a record costs in each way.
+    fn tried(ways: &Ways, busy: [u32; 3], refuses: [bool; 3]) -> Option<Found> {
+        let mut sent = Vec::new();
+        while let Some(turn) = ways.next() {
+            match turn {
+                Turn::Bundle(batching) => sent.push((Some(batching.bundle), 50)),
+                Turn::Alone(count) => sent.extend((0..count).map(|_| (None, 1))),
+            }
+        }
+        assert_eq!(sent.len(), 2 * 4 + 64);
+        let mut found = None;
+        for (bundle, records) in sent {
+            let at = match bundle {
+                Some(BundleType::Batch) => 0,
+                Some(BundleType::Transaction) => 1,
+                None => 2,
+            };
+            assert_eq!(found, None, "nothing is decided before all is there");
+            let busy = MS * busy[at] * u32::try_from(records).unwrap();
+            found = ways.answered(bundle, records, busy, refuses[at]);
+        }
+        found
+    }
+
+    fn taken(ways: &Ways) -> Option<BundleType> {
+        match ways.next().unwrap() {
+            Turn::Bundle(batching) => Some(batching.bundle),
+            Turn::Alone(_) => None,
+        }
+    }
+
+    #[test]
+    fn the_fastest_way_is_taken() {
+        for (busy, way) in [
+            ([2, 1, 3], Some(BundleType::Transaction)),
+            ([1, 2, 3], Some(BundleType::Batch)),
+            ([3, 2, 1], None),
+            // About as fast: what a refusal costs decides.
+            ([100, 99, 98], Some(BundleType::Batch)),
+        ] {
+            let ways = ways();
+            assert!(tried(&ways, busy, [false; 3]).is_some());
+            assert_eq!(taken(&ways), way, "{busy:?}");
+        }
+    }
+
+    #[test]
+    fn a_way_that_is_refused_is_not_taken() {
+        let ways = ways();
+        assert!(tried(&ways, [2, 1, 3], [false, true, false]).is_some());
+        assert_eq!(taken(&ways), Some(BundleType::Batch));
+        let ways = self::ways();
+        assert!(tried(&ways, [1, 1, 1], [true; 3]).is_some());
+        assert_eq!(taken(&ways), None);
+    }
+
+    #[test]
+    fn a_way_that_comes_to_be_refused_is_left() {
+        let ways = ways();
+        tried(&ways, [2, 1, 3], [false; 3]);
+        assert_eq!(taken(&ways), Some(BundleType::Transaction));
+        let transaction = Some(BundleType::Transaction);
+        let found = (0..16).find_map(|_| ways.answered(transaction, 50, MS, true));
+        assert!(found.is_some());
+        assert_eq!(taken(&ways), Some(BundleType::Batch));
+    }
+
+    #[test]
+    fn one_way_needs_no_trial() {
+        let ways = Ways::of(vec![None]);
+        assert_eq!(ways.next(), Some(Turn::Alone(u32::MAX)));
+        assert_eq!(ways.answered(None, 1, MS, false), None);
+    }
+
+    #[test]
+    fn what_was_found_is_said() {
+        let found = tried(&ways(), [2, 1, 4], [false; 3]).unwrap();
+        assert_eq!(
+            found.to_string(),
+            "transactions (records/s of one request in flight: 1000 against 500 as batches, 250 as single requests)"
+        );
+    }
+}
