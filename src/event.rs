@@ -120,8 +120,13 @@ pub enum Event {
         /// Why, in words for people.
         reason: String,
     },
-    /// The run is over.
+    /// Nothing is sent any more; the reports are being written.
     Finished,
+    /// So many records have been gone through for the reports.
+    Concluding {
+        /// Records so far.
+        records: u64,
+    },
 }
 
 /// Someone who watches a run. Called from many tasks at once; must not block.

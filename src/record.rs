@@ -82,6 +82,16 @@ pub enum Interaction {
 }
 
 impl Interaction {
+    /// All interactions.
+    pub const ALL: [Self; 6] = [
+        Self::Create,
+        Self::Update,
+        Self::ConditionalCreate,
+        Self::ConditionalUpdate,
+        Self::Patch,
+        Self::Delete,
+    ];
+
     /// Returns the word used in manifests, plans and reports.
     pub fn as_str(self) -> &'static str {
         match self {

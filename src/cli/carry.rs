@@ -8,12 +8,8 @@ use std::{
 };
 
 use super::{
-    Context, Error, Exit,
-    connect::Connection,
-    load,
-    past::{Consulted, remember},
-    printer::Printer,
-    report::exit_of,
+    Context, Error, Exit, closing::Closing, connect::Connection, load, past::Consulted,
+    printer::Printer, report::exit_of,
 };
 use crate::{
     gate::ByteBudget,
@@ -148,9 +144,10 @@ impl Carry<'_> {
             lookups: Arc::default(),
             counts: Arc::clone(&counts),
         };
-        let tally = || {
-            let elapsed = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            counts.tally(elapsed)
+        let planning_ms = milliseconds(began - self.context.started);
+        let tally = || format::Tally {
+            planning_ms,
+            ..counts.tally(milliseconds(began.elapsed()))
         };
         let mut sending = std::pin::pin!(send::run(setup));
         let ended = loop {
@@ -162,22 +159,35 @@ impl Carry<'_> {
                 }
             }
         };
-        let ended = close(&journal, number, tally(), ended)
+        let (sent, last) = (tokio::time::Instant::now(), tally());
+        let ended = close(&journal, number, last.clone(), ended)
             .await
             .map_err(|error| error.hint(go_on(self.run)));
+        let state = load::state_of(&saved.header);
+        let closing = Closing {
+            printer,
+            watcher: self.watcher,
+            run: self.run,
+            state: &state,
+            saved: &saved,
+            bodies: &bodies,
+            journal: &journal,
+            sent,
+            last,
+        };
+        let reported = closing.close().await;
         self.watcher.finish();
-        let reported = match (write_report(printer, self.run, &bodies), &ended) {
+        let reported = match (reported, &ended) {
             (Ok(reported), _) => reported,
             // What stopped the run goes before what its report met for the same reason.
             (Err(_), Err(_)) => return ended.map(|_| Exit::Disk),
-            (Err(error), Ok(_)) => return Err(error.hint(go_on(self.run))),
+            (Err(error), Ok(_)) => return Err(error.hint(report_again(self.run))),
         };
         printer.result(&report::text::render(
             &reported,
             self.run,
             printer.colors_output(),
         ));
-        remember(self.run, &load::state_of(&saved.header), printer);
         finish(printer, self.run, &reported, ended)
     }
 
@@ -234,31 +244,16 @@ fn go_on(run: &RunDirectory) -> String {
     )
 }
 
-fn write_report(
-    printer: Printer,
-    run: &RunDirectory,
-    bodies: &Arc<Bodies>,
-) -> Result<report::Report, Error> {
-    let reported = report::of(run).map_err(Error::disk)?;
-    let read = |source, span| {
-        bodies
-            .read(source, span)
-            .map(|bytes| bytes.to_vec())
-            .map_err(|e| e.to_string())
-    };
-    let written = report::write(run, &reported, &read).map_err(Error::disk)?;
-    if let Some(why) = written.unreadable_because {
-        let message = format!(
-            "{} rejected records are missing in rejected/: {why}",
-            written.unreadable
-        );
-        printer.problems(&[crate::diagnostic::Diagnostic::warning(message)]);
-    }
-    // A run that is not over may be resumed, and needs what its sources cannot give twice.
-    if reported.ended == report::Ended::Complete {
-        let _ = fs_err::remove_dir_all(run.spool());
-    }
-    Ok(reported)
+/// Says how the report of a run that is over is had once there is room for it.
+fn report_again(run: &RunDirectory) -> String {
+    format!(
+        "what was loaded is in the journal; make room, then `stoker report {}` shows what became of it",
+        report::text::quoted(run.path())
+    )
+}
+
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Says how a run ended, and what can be done about it.

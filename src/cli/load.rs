@@ -66,7 +66,7 @@ pub(super) enum ProgressKind {
 }
 
 /// Where runs are kept when neither the manifest says so.
-const STATE: &str = ".stoker";
+pub(super) const STATE: &str = ".stoker";
 
 /// Runs the verb.
 pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error> {
@@ -75,7 +75,9 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     let watcher = watcher(args.progress, context.printer);
     let outcome = async {
         let given = if is_plan(&args.file)? {
-            Given::Plan(Box::new(Saved::open(&args.file).map_err(Error::usage)?))
+            let saved = Saved::open(&args.file).map_err(Error::usage)?;
+            saved.verify().map_err(Error::usage)?;
+            Given::Plan(Box::new(saved))
         } else {
             Given::Manifest(Box::new(planning::read_manifest(&args.file, context)?))
         };

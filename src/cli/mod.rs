@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod carry;
 mod check;
+mod closing;
 mod connect;
 mod create;
 mod emulate;
@@ -25,6 +26,7 @@ mod printer;
 pub mod render;
 mod report;
 mod resume;
+mod runs;
 mod store;
 
 pub use exit::{Error, Exit};
@@ -40,7 +42,7 @@ use printer::Printer;
 )]
 #[command(
     after_help = "Exit codes: 0 all settled well · 1 some records were not loaded · 2 usage or manifest · \
-    3 stopped by max_errors · 4 target or credentials · 5 journal or disk · \
+    3 stopped by max_errors · 4 target or credentials · 5 journal, disk or standard output · \
     10 plan --detailed-exitcode: there is work to do · 130 interrupted"
 )]
 pub struct Cli {
@@ -92,6 +94,8 @@ enum Verb {
     Resume(resume::ResumeArgs),
     /// Show again what became of every record of a run
     Report(report::ReportArgs),
+    /// List the runs, or remove old ones
+    Runs(runs::RunsArgs),
     /// Create one resource from a JSON file and print its new id
     Create(create::CreateArgs),
     /// Print one resource
@@ -107,10 +111,13 @@ enum Verb {
 struct Context {
     printer: Printer,
     show_content: bool,
+    /// When the program began.
+    started: tokio::time::Instant,
 }
 
 /// Runs the command line of this process to its end.
 pub fn run() -> ExitCode {
+    let started = tokio::time::Instant::now();
     let cli = Cli::parse();
     let no_color = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let printer = Printer::new(cli.global.quiet, cli.global.color, no_color);
@@ -118,6 +125,7 @@ pub fn run() -> ExitCode {
     let context = Context {
         printer,
         show_content: cli.global.show_content,
+        started,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -137,6 +145,7 @@ pub fn run() -> ExitCode {
             Verb::Load(args) => load::run(args, context).await,
             Verb::Resume(args) => resume::run(args, context).await,
             Verb::Report(args) => report::run(&args, context),
+            Verb::Runs(args) => runs::run(&args, context),
             Verb::Create(args) => create::run(args, context).await,
             Verb::Get(args) => get::run(args, context).await,
             Verb::Emulate(args) => emulate::run(args, context).await,
@@ -149,12 +158,24 @@ pub fn run() -> ExitCode {
 }
 
 fn end(printer: Printer, ended: Result<Exit, Error>) -> ExitCode {
-    match ended {
-        Ok(exit) => exit.into(),
+    let exit = match ended {
+        Ok(exit) => exit,
         Err(error) => {
             printer.problems(&error.problems);
-            error.exit.into()
+            error.exit
         }
+    };
+    let Some(why) = printer.unwritten() else {
+        return exit.into();
+    };
+    // Who closed the pipe (`stoker plan … | head`) has read enough, and is told by the exit code only.
+    if why.kind() != std::io::ErrorKind::BrokenPipe {
+        let what = format!("cannot write to standard output: {why}");
+        printer.problems(&[crate::diagnostic::Diagnostic::error(what)]);
+    }
+    match exit {
+        Exit::Well | Exit::WorkToDo => Exit::Disk.into(),
+        worse => worse.into(),
     }
 }
 

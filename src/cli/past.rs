@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path};
 use super::{Error, Exit, printer::Printer};
 use crate::{
     diagnostic::Diagnostic,
-    history::History,
+    history::{self, History},
     journal::{self, Journal, RunDirectory},
     plan::file::Saved,
     send::{self, Earlier, Held, HeldError, Link},
@@ -31,7 +31,7 @@ impl Consulted<'_> {
     ) -> Result<Earlier, Error> {
         let mut loaded = 0;
         if !fresh {
-            let mut history = History::open(self.state).map_err(Error::disk)?;
+            let mut history = History::open(self.state).map_err(broken)?;
             self.take_in(&mut history, printer).await?;
             let noted = send::note_held(
                 self.saved,
@@ -63,6 +63,9 @@ impl Consulted<'_> {
                 continue;
             }
             if let Err(error) = history.take_in(&run) {
+                if let history::Error::Damaged { .. } | history::Error::File { .. } = error {
+                    return Err(broken(error));
+                }
                 let what = format!("{}: {error}", run.path().display());
                 let hint = "what it loaded is not known to this run";
                 printer.problems(&[Diagnostic::warning(what).hint(hint)]);
@@ -114,10 +117,15 @@ fn words(held: &Held) -> String {
     }
 }
 
+/// A history that cannot be used ends a load, which might send everything twice otherwise. There is always a way on.
+fn broken(error: history::Error) -> Error {
+    let hint = error.hint();
+    Error::disk(error).hint(hint)
+}
+
 fn failed(error: HeldError) -> Error {
     match error {
-        HeldError::History(error) => Error::disk(error)
-            .hint("`--fresh` loads without it; the file may be removed, it is only a hint"),
+        HeldError::History(error) => broken(error),
         HeldError::Run(error) => Error::disk(error),
         HeldError::Target { ref failure, .. } => {
             let hint = failure.hint().map(str::to_owned);
@@ -127,14 +135,5 @@ fn failed(error: HeldError) -> Error {
                 None => error,
             }
         }
-    }
-}
-
-/// Keeps what a run has loaded for later ones. A history that cannot be written costs a later load its time only.
-pub(super) fn remember(run: &RunDirectory, state: &Path, printer: Printer) {
-    let remembered = History::open(state).and_then(|mut history| history.take_in(run));
-    if let Err(error) = remembered {
-        let hint = "a later load reads it from the run itself";
-        printer.problems(&[Diagnostic::warning(error.to_string()).hint(hint)]);
     }
 }

@@ -226,6 +226,7 @@ pub(super) fn read_manifest(path: &Path, context: Context) -> Result<Manifest, E
     match manifest::read(path, &super::store::environment()) {
         Ok((manifest, warnings)) => {
             context.printer.problems(&warnings);
+            super::report::keep_known(&manifest)?;
             Ok(manifest)
         }
         Err(problems) => Err(Error::all(Exit::Usage, problems)),

@@ -3,7 +3,10 @@
 //! Results go to standard output, everything about the way there to standard error, so that a verb's output can be
 //! piped. `-q` leaves results and errors.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::OnceLock,
+};
 
 use super::{Color, render};
 use crate::diagnostic::Diagnostic;
@@ -14,7 +17,12 @@ pub(super) struct Printer {
     quiet: bool,
     color_out: bool,
     color_err: bool,
+    /// Why standard output could not be written, once it could not.
+    unwritten: &'static OnceLock<io::Error>,
 }
+
+/// There is one standard output.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
 
 impl Printer {
     /// Makes a printer; `no_color` is whether the environment asks for none (<https://no-color.org>).
@@ -28,6 +36,7 @@ impl Printer {
             quiet,
             color_out: decide(io::stdout().is_terminal()),
             color_err: decide(io::stderr().is_terminal()),
+            unwritten: &UNWRITTEN,
         }
     }
 
@@ -51,17 +60,51 @@ impl Printer {
         io::stderr().is_terminal()
     }
 
-    #[expect(clippy::unused_self, reason = "whoever may print holds a printer")]
-    /// Writes a result. A reader that has gone away (`stoker plan … | head`) is no error.
+    /// Writes a result. That it could not be written is told at the end ([`Printer::unwritten`]): what a verb does besides
+    /// is done to its end.
     pub(super) fn result(self, text: &str) {
-        write_all(&mut io::stdout().lock(), text);
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let mut out = io::stdout().lock();
+        let written = out
+            .write_all(text.as_bytes())
+            .and_then(|()| out.write_all(end.as_bytes()))
+            .and_then(|()| out.flush());
+        self.note(written);
     }
 
-    #[expect(clippy::unused_self, reason = "whoever may print holds a printer")]
     /// Writes a result byte by byte as it is.
     pub(super) fn result_bytes(self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
-        let _ = out.write_all(bytes).and_then(|()| out.flush());
+        let written = out.write_all(bytes).and_then(|()| out.flush());
+        self.note(written);
+    }
+
+    /// Writes a long result piece by piece; none is returned when it could not be written.
+    pub(super) fn stream<T>(
+        self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    ) -> Option<T> {
+        let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        let written = write(&mut out).and_then(|value| out.flush().map(|()| value));
+        match written {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.note(Err(error));
+                None
+            }
+        }
+    }
+
+    fn note(self, written: io::Result<()>) {
+        if let Err(error) = written {
+            // The first reason is the one that counts.
+            let _ = self.unwritten.set(error);
+        }
+    }
+
+    /// Tells why standard output could not be written, if it could not.
+    pub(super) fn unwritten(self) -> Option<&'static io::Error> {
+        self.unwritten.get()
     }
 
     /// Writes a message about the way to the result.

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, runs};
 use crate::{
     journal::RunDirectory,
+    manifest::Manifest,
     record::Outcome,
     report::{self, Ended, Report},
 };
@@ -14,9 +15,9 @@ use crate::{
 /// Arguments of `stoker report`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReportArgs {
-    /// The run's directory
+    /// The run's directory, or its name [default: the latest run]
     #[arg(value_name = "RUN")]
-    run: PathBuf,
+    run: Option<PathBuf>,
     /// How to print it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -35,24 +36,66 @@ enum Format {
     Html,
     /// As `junit.xml` has it.
     Junit,
+    /// A line of JSON for every record: what became of it.
+    #[value(alias = "ndjson")]
+    Records,
+    /// A line of JSON for every record that has an id in the store: which.
+    Ids,
 }
 
 /// Runs the verb.
 pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
-    let run = RunDirectory::open(&args.run).map_err(|error| {
-        Error::usage(format!("`{}` is no run: {error}", args.run.display()))
-            .hint("runs stand in .stoker/runs/, and every load prints the path of its own")
-    })?;
-    let report = report::of(&run).map_err(Error::disk)?;
+    let run = runs::find(args.run.as_deref())?;
+    let report = report::of(&run).map_err(unreadable)?;
+    if let Format::Records | Format::Ids = args.format {
+        let write = if args.format == Format::Ids {
+            report::write_ids
+        } else {
+            report::write_records
+        };
+        let written = context.printer.stream(|out| match write(&run, out) {
+            Ok(()) => Ok(Ok(())),
+            Err(report::Error::Out(error)) => Err(error),
+            Err(error) => Ok(Err(error)),
+        });
+        written.unwrap_or(Ok(())).map_err(unreadable)?;
+        return Ok(exit_of(&report));
+    }
     let text = match args.format {
         Format::Text => report::text::render(&report, &run, context.printer.colors_output()),
         Format::Json => report::json::render(&report),
         Format::Markdown => report::markdown::render(&report),
         Format::Html => report::html::render(&report),
-        Format::Junit => report::junit(&run, &report).map_err(Error::disk)?,
+        Format::Junit => report::junit(&run, &report).map_err(unreadable)?,
+        // They have been written.
+        Format::Records | Format::Ids => return Ok(exit_of(&report)),
     };
     context.printer.result(&text);
     Ok(exit_of(&report))
+}
+
+/// Writes down the ids of the runs that a manifest refers to, where a large one has not done so itself.
+pub(super) fn keep_known(manifest: &Manifest) -> Result<(), Error> {
+    for path in manifest.loads.iter().flat_map(|load| &load.known) {
+        if let Ok(run) = RunDirectory::open(path) {
+            report::keep_ids(&run).map_err(|error| {
+                let what = format!("the ids of {} are not known: {error}", path.display());
+                Error::new(Exit::Usage, what)
+                    .hint("`known` takes the run that loaded the records; `stoker runs` lists them")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(error: report::Error) -> Error {
+    let is_brief = matches!(error, report::Error::Brief(_));
+    let error = Error::disk(error);
+    if is_brief {
+        error.hint("its records stand in the runs that loaded them: `stoker runs` lists them")
+    } else {
+        error
+    }
 }
 
 /// Returns the exit code of a run.

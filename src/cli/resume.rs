@@ -12,6 +12,7 @@ use super::{
     carry::{Carry, check_sources},
     connect, interrupt,
     load::{self, ProgressKind},
+    runs,
 };
 use crate::{
     journal::{self, Ending, RunDirectory},
@@ -24,9 +25,9 @@ use crate::{
 /// Arguments of `stoker resume`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ResumeArgs {
-    /// The run's directory
+    /// The run's directory, or its name [default: the latest run]
     #[arg(value_name = "RUN")]
-    run: PathBuf,
+    run: Option<PathBuf>,
     #[command(flatten)]
     replay: ReplayArgs,
     /// Read sources again that look unchanged
@@ -62,10 +63,7 @@ enum Which {
 pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    let run = RunDirectory::open(&args.run).map_err(|error| {
-        Error::usage(format!("`{}` is no run: {error}", args.run.display()))
-            .hint("runs stand in .stoker/runs/, and every load prints the path of its own")
-    })?;
+    let run = runs::find(args.run.as_deref())?;
     let watcher = load::watcher(args.progress, context.printer);
     let ended = go_on(
         &run,
@@ -93,8 +91,16 @@ pub(super) async fn go_on(
     stop: &Stop,
     watcher: &progress::Watcher,
 ) -> Result<Exit, Error> {
-    let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
     let history = journal::read(&run.journal()).map_err(Error::disk)?;
+    if history.brief.is_some() {
+        let message = format!(
+            "{} is over, and nothing was left to send",
+            run.path().display()
+        );
+        return Err(Error::usage(message).hint("load the manifest again to send what is new"));
+    }
+    let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
+    saved.verify().map_err(Error::disk)?;
     if let Some(end) = &history.end
         && end.how == Ending::Superseded
     {

@@ -1,8 +1,13 @@
 //! What earlier runs have loaded, kept in the state directory as a hint: a repeated load need not send it again.
 //!
 //! Keyed by target, interaction and content hash of the record; the n-th record of the same key is the n-th that was
-//! loaded. It is taken from the journals of runs (`take_in`), so that a run which was killed is known as well. Whether the
-//! store is still the one that was loaded is `send`'s to find out. No content of records stands here (design §10).
+//! loaded. It is taken from the journals of runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so
+//! that a run which was killed is known as well. Whether the store is still the one that was loaded is `send`'s to find out.
+//! No content of records stands here (design §10).
+//!
+//! `history/` holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written once, a newer one
+//! before an older one. A run adds its own, in the time that it takes to sort and write them; whoever takes in a run next
+//! makes few of many (`merge`). What an older Stoker kept in `history.sqlite` is taken over (`old`).
 
 use std::{
     collections::HashMap,
@@ -11,17 +16,22 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{
     event::LoadId,
     journal::{self, Fate, RunDirectory, SettleLine},
     plan::{
-        self, Step,
+        self, Header, Step,
         file::{Entry, Saved},
     },
     record::{Interaction, Outcome},
 };
+use segment::Segment;
+
+mod merge;
+mod old;
+mod rows;
+mod segment;
 
 /// The history could not be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +44,50 @@ pub enum Error {
         /// What the system said.
         why: String,
     },
+    /// Its own file is not what it was.
+    #[error("the history `{}` is damaged: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
     /// The plan of a run.
     #[error(transparent)]
     Plan(#[from] plan::file::Error),
     /// The journal of a run.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+}
+
+impl Error {
+    fn file(path: &Path, why: &impl std::fmt::Display) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            why: why.to_string(),
+        }
+    }
+
+    fn damaged(path: &Path) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            why: "a checksum does not fit".to_owned(),
+        }
+    }
+
+    /// Says what can be done about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Damaged { path, .. } => format!(
+                "move `{}` aside: what the runs that are still there have loaded is read from them again; or load with `--fresh`, \
+                which asks no history and sends everything",
+                path.display()
+            ),
+            Self::File { .. } | Self::Plan(_) | Self::Journal(_) => {
+                "`--fresh` loads without it, and sends everything".to_owned()
+            }
+        }
+    }
 }
 
 /// What became of a record of this key before.
@@ -64,22 +112,14 @@ pub enum Before {
 /// The history of a state directory.
 #[derive(Debug)]
 pub struct History {
-    connection: Connection,
-    path: PathBuf,
+    directory: PathBuf,
+    /// The newest first.
+    segments: Vec<Segment>,
 }
 
-/// Raised whenever the tables change; a file of another version is begun anew, since it is only a hint.
-const VERSION: i64 = 1;
-
-const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS target (number INTEGER PRIMARY KEY, place TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, size INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS record (
-    target INTEGER NOT NULL, interaction TEXT NOT NULL, hash BLOB NOT NULL, nth INTEGER NOT NULL,
-    id TEXT, version TEXT, since TEXT, tag TEXT,
-    PRIMARY KEY (target, interaction, hash, nth)
-) WITHOUT ROWID;
-";
+fn directory_of(state: &Path) -> PathBuf {
+    state.join("history")
+}
 
 /// Counts records of the same key, in the order of a plan.
 #[derive(Debug, Default)]
@@ -100,65 +140,55 @@ impl Counter {
 }
 
 impl History {
-    /// Opens the history of a state directory, or begins it.
+    /// Opens the history of a state directory. Where there is none, nothing is known, and nothing is written.
     ///
     /// # Errors
     ///
-    /// When its file cannot be used.
+    /// When its files cannot be read.
     pub fn open(state: &Path) -> Result<Self, Error> {
-        let path = state.join("history.sqlite");
-        let fail = |why: String| Error::File {
-            path: path.clone(),
-            why,
+        let directory = directory_of(state);
+        old::take_over(state, &directory)?;
+        let mut history = Self {
+            directory,
+            segments: Vec::new(),
         };
-        journal::private_directory(state).map_err(|e| fail(e.to_string()))?;
-        // Made here, so that only its owner may read it from the start.
-        journal::private_append(&path).map_err(|e| fail(e.to_string()))?;
-        let open = || {
-            let connection = Connection::open(&path)?;
-            connection.busy_timeout(std::time::Duration::from_secs(30))?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            let version: i64 =
-                connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if version != VERSION {
-                connection.execute_batch(
-                    "DROP TABLE IF EXISTS target; DROP TABLE IF EXISTS run; DROP TABLE IF EXISTS record;",
-                )?;
-                connection.pragma_update(None, "user_version", VERSION)?;
-            }
-            connection.execute_batch(TABLES)?;
-            Ok(connection)
-        };
-        let connection = open().map_err(|e: rusqlite::Error| fail(e.to_string()))?;
-        Ok(Self { connection, path })
+        history.look()?;
+        Ok(history)
     }
 
-    fn fail(&self, error: &rusqlite::Error) -> Error {
-        Error::File {
-            path: self.path.clone(),
-            why: error.to_string(),
+    /// Reads which segments there are.
+    fn look(&mut self) -> Result<(), Error> {
+        // Another process may merge some between the look and the opening: then it is looked again.
+        for _ in 0..8 {
+            let paths = segments(&self.directory)?;
+            let opened: Result<Vec<_>, _> = paths.iter().rev().map(|p| Segment::open(p)).collect();
+            match opened {
+                Ok(opened) => {
+                    self.segments = opened;
+                    return Ok(());
+                }
+                Err(error) if paths.iter().all(|path| path.exists()) => return Err(error),
+                Err(_) => {}
+            }
         }
+        Err(Error::file(&self.directory, &"it changes all the time"))
     }
 
     /// Tells whether anything is known of a target.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read.
+    /// None at present; a history that has to be read for it may fail.
     pub fn knows(&self, target: &str) -> Result<bool, Error> {
-        let query = "SELECT 1 FROM record JOIN target ON target.number = record.target WHERE place = ?1 LIMIT 1";
-        self.connection
-            .prepare_cached(query)
-            .and_then(|mut statement| statement.exists([target]))
-            .map_err(|e| self.fail(&e))
+        let has = |segment: &Segment| segment.footer.targets.iter().any(|place| place == target);
+        Ok(self.segments.iter().any(has))
     }
 
     /// Returns what became of the n-th record of a key.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read.
+    /// When a file cannot be read, or is damaged.
     pub fn before(
         &self,
         target: &str,
@@ -166,30 +196,24 @@ impl History {
         hash: u128,
         nth: u32,
     ) -> Result<Option<Before>, Error> {
-        let query = "SELECT id, version, since, tag FROM record
-            WHERE target = (SELECT number FROM target WHERE place = ?1) AND interaction = ?2 AND hash = ?3 AND nth = ?4";
-        let read = |row: &rusqlite::Row<'_>| {
-            let id: Option<String> = row.get(0)?;
-            let since: Option<String> = row.get(2)?;
-            let since = since.and_then(|since| since.parse().ok());
-            Ok(match (id, since) {
-                (Some(id), _) => Some(Before::Loaded {
-                    id,
-                    version: row.get(1)?,
-                }),
-                (None, Some(since)) => Some(Before::Doubtful {
-                    since,
-                    tag: row.get(3)?,
-                }),
-                (None, None) => None,
-            })
-        };
-        let key = params![target, interaction.as_str(), hash.to_be_bytes(), nth];
-        self.connection
-            .prepare_cached(query)
-            .and_then(|mut statement| statement.query_row(key, read).optional())
-            .map(Option::flatten)
-            .map_err(|e| self.fail(&e))
+        let key = rows::key(target, interaction, hash, nth);
+        let mut block = Vec::with_capacity(1 << 13);
+        for segment in &self.segments {
+            if let Some(value) = segment.get(key, &mut block)? {
+                let damaged = || Error::damaged(&segment.path);
+                return rows::read(&value).ok_or_else(damaged).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells how long the journal of a run was when it was last taken in.
+    fn known(&self, run: &str) -> Option<u64> {
+        let mut runs = self
+            .segments
+            .iter()
+            .flat_map(|segment| &segment.footer.runs);
+        runs.find(|(name, _)| name == run).map(|(_, size)| *size)
     }
 
     /// Takes in what the journal of a run says, if it says more than when it was last taken in.
@@ -198,96 +222,168 @@ impl History {
     ///
     /// When the run or the history cannot be read or written.
     pub fn take_in(&mut self, run: &RunDirectory) -> Result<(), Error> {
-        let io = |e: std::io::Error| Error::File {
+        let size = fs_err::metadata(run.journal()).map_err(|e| journal::Error {
+            what: "cannot read the journal",
             path: run.journal(),
             why: e.to_string(),
-        };
-        let size = fs_err::metadata(run.journal()).map_err(io)?.len();
-        let size = i64::try_from(size).unwrap_or(i64::MAX);
-        let name = run.name();
-        let known: Option<i64> = self
-            .connection
-            .query_row("SELECT size FROM run WHERE name = ?1", [&name], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(|e| self.fail(&e))?;
-        if known == Some(size) {
+        })?;
+        if self.known(&run.name()) == Some(size.len()) {
+            return Ok(());
+        }
+        let told = journal::read(&run.journal())?;
+        if told.brief.is_some() {
             return Ok(());
         }
         let saved = Saved::open(&run.plan())?;
-        let history = journal::read(&run.journal())?;
-        let path = self.path.clone();
-        let fail = |e: rusqlite::Error| Error::File {
-            path: path.clone(),
-            why: e.to_string(),
-        };
-        let transaction = self.connection.transaction().map_err(fail)?;
-        {
-            let mut counter = Counter::default();
-            let mut add = Adding {
-                target: transaction
-                    .prepare("INSERT INTO target (place) VALUES (?1) ON CONFLICT DO NOTHING")
-                    .map_err(fail)?,
-                record: transaction
-                    .prepare(
-                        "INSERT OR REPLACE INTO record (target, interaction, hash, nth, id, version, since, tag)
-                        VALUES ((SELECT number FROM target WHERE place = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                    )
-                    .map_err(fail)?,
-            };
-            for (index, load) in (0_u32..).zip(&saved.header.loads) {
-                let Some(target) = saved.header.target_of(LoadId(index)) else {
-                    continue;
-                };
-                let place = target.settings.store.place();
-                add.target.execute([&place]).map_err(fail)?;
-                for entry in saved.steps(LoadId(index))? {
-                    let Entry::Step(step) = entry? else { continue };
-                    let Some(interaction) = step.action.interaction() else {
-                        continue;
-                    };
-                    let nth = counter.count(&place, interaction, step.hash);
-                    let tag = (load.settles_by() == crate::manifest::Settle::Tag)
-                        .then(|| history.journal.tag(step.number));
-                    let before = before(&step, interaction, history.fate(step.number)?, tag);
-                    if let Some(before) = before {
-                        let key = (place.as_str(), interaction, step.hash, nth);
-                        add.record(key, before).map_err(fail)?;
-                    }
+        let mut intake = Intake::new(&self.directory, &saved.header);
+        let mut fates = told.fates();
+        for (index, _) in (0_u32..).zip(&saved.header.loads) {
+            for entry in saved.steps(LoadId(index))? {
+                let Entry::Step(step) = entry? else { continue };
+                if step.action.interaction().is_some() {
+                    intake.take(&step, fates.of(step.number)?, &told)?;
                 }
             }
         }
-        transaction
-            .execute(
-                "INSERT OR REPLACE INTO run (name, size) VALUES (?1, ?2)",
-                params![name, size],
-            )
-            .map_err(fail)?;
-        transaction.commit().map_err(fail)
+        intake.finish(run, size.len())?;
+        merge::merge(&self.directory)?;
+        self.look()
+    }
+
+    /// Brings all that is known to the disk: what it was read from may go then.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn sync(&self) -> Result<(), Error> {
+        for segment in &self.segments {
+            let file = fs_err::File::open(&segment.path);
+            file.and_then(|file| file.sync_all())
+                .map_err(|e| Error::file(&segment.path, &e))?;
+        }
+        if self.segments.is_empty() {
+            return Ok(());
+        }
+        fs_err::File::open(&self.directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|e| Error::file(&self.directory, &e))
     }
 }
 
-/// What is added to the history.
-struct Adding<'a> {
-    target: rusqlite::Statement<'a>,
-    record: rusqlite::Statement<'a>,
+/// Returns the segments of a history, the oldest first.
+fn segments(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs_err::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file(directory, &error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Error::file(directory, &e))?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "rows")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
-impl Adding<'_> {
-    fn record(
-        &mut self,
-        (place, interaction, hash, nth): (&str, Interaction, u128, u32),
-        before: Before,
-    ) -> Result<(), rusqlite::Error> {
-        let (id, version, since, tag) = match before {
-            Before::Loaded { id, version } => (Some(id), version, None, None),
-            Before::Doubtful { since, tag } => (None, None, Some(since.to_string()), tag),
+/// Returns the sequence of a segment that is newer than all others.
+fn next_sequence(directory: &Path) -> Result<u64, Error> {
+    let last = segments(directory)?.pop();
+    Ok(last.map_or(0, |path| sequence_of(&path)) + 1)
+}
+
+fn sequence_of(path: &Path) -> u64 {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let digits = name.split('-').next().unwrap_or_default();
+    // A file that is named otherwise was put there by somebody; it counts as the oldest.
+    digits.parse().unwrap_or_default()
+}
+
+/// Names a segment. Two processes may choose the same sequence; then it does not matter which is newer.
+fn place_of(directory: &Path, sequence: u64, part: u64) -> PathBuf {
+    let own: u32 = rand::random();
+    directory.join(format!("{sequence:010}-{part:05}-{own:08x}.rows"))
+}
+
+/// What a run has loaded, on its way into the history.
+#[derive(Debug)]
+pub struct Intake {
+    collected: rows::Collected,
+    counter: Counter,
+    /// Per load, the place of its target, and whether its records are marked with tags.
+    loads: Vec<Option<(String, bool)>>,
+    /// What the history itself told the run is left out.
+    is_told: bool,
+}
+
+impl Intake {
+    /// Begins to take in a run that ends, for the history of a state directory: what the run knew from there is there.
+    pub fn of(state: &Path, header: &Header) -> Self {
+        Self {
+            is_told: true,
+            ..Self::new(&directory_of(state), header)
+        }
+    }
+
+    fn new(directory: &Path, header: &Header) -> Self {
+        let mut collected = rows::Collected::new(directory);
+        let loads = (0_u32..).zip(&header.loads).map(|(index, load)| {
+            let target = header.target_of(LoadId(index))?;
+            let place = target.settings.store.place();
+            collected.target(&place);
+            Some((place, load.settles_by() == crate::manifest::Settle::Tag))
+        });
+        let loads = loads.collect();
+        Self {
+            collected,
+            counter: Counter::default(),
+            loads,
+            is_told: false,
+        }
+    }
+
+    /// Takes the next record of the plan, with what the journal says of it.
+    ///
+    /// # Errors
+    ///
+    /// When the history cannot be written.
+    pub fn take(&mut self, step: &Step, fate: Fate, told: &journal::History) -> Result<(), Error> {
+        let Some(interaction) = step.action.interaction() else {
+            return Ok(());
         };
-        let word = interaction.as_str();
-        let hash = hash.to_be_bytes();
-        let row = params![place, word, hash, nth, id, version, since, tag];
-        self.record.execute(row).map(|_| ())
+        let Some(Some((place, is_tagged))) = self.loads.get(step.load.0 as usize) else {
+            return Ok(());
+        };
+        let nth = self.counter.count(place, interaction, step.hash);
+        if self.is_told
+            && let Fate::Settled(line) = &fate
+            && line.outcome == Outcome::Unchanged
+            && line.attempts == 0
+        {
+            return Ok(());
+        }
+        let tag = is_tagged.then(|| told.journal.tag(step.number));
+        match before(step, interaction, fate, tag) {
+            Some(before) => {
+                let key = rows::key(place, interaction, step.hash, nth);
+                self.collected.push(key, &before)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps what was taken; `size` is how long the journal was by then.
+    ///
+    /// # Errors
+    ///
+    /// When the history cannot be written.
+    pub fn finish(self, run: &RunDirectory, size: u64) -> Result<(), Error> {
+        self.collected.finish(vec![(run.name(), size)], false)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The journal's lines: newline-delimited JSON, one object with a single member that names the kind of line.
 //!
 //! ```json
-//! {"journal":{"version":2,"run":"clinic-20261123T070000Z","mark":"5f0c21aa","stoker":"0.1.0"}}
+//! {"journal":{"version":3,"run":"clinic-20261123T070000Z","mark":"5f0c21aa","stoker":"0.1.0"}}
 //! {"session":{"number":1,"started":"2026-11-23T07:00:00Z"}}
 //! {"intend":{"at":"2026-11-23T07:00:01.204Z","records":[12,13]}}
 //! {"withdraw":[13]}
@@ -9,13 +9,14 @@
 //! {"settle":{"record":12,"outcome":"created","attempts":1,"status":201,"id":"…","version":"…","latency_us":1830}}
 //! {"tally":{"session":1,"elapsed_ms":1200,"requests":40,"retries":2,"statuses":{"201":38,"429":2},…}}
 //! {"end":{"session":1,"at":"2026-11-23T07:00:09Z","how":"complete"}}
+//! {"brief":{"records":600000}}
 //! ```
 //!
 //! A record that travels in two steps (created without the references that close a cycle, then updated) has a `settle`
 //! line with the outcome `pending` and its id when the store holds it, and another with its outcome when it is whole.
 //!
-//! Records are named by their step number in the plan. A line that has no line break at its end is a torn tail
-//! and is ignored. No content of records and no server text stands here (design §10).
+//! Each line ends with its checksum (`checksum`), left out above: `…,"c":"9a3f01bc"}`. A line that has no line break at its
+//! end is a torn tail and is ignored. Records are named by their step number in the plan. No content of records and no server text stands here (design §10).
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::Outcome;
 
 /// The version of the journal's format.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,8 @@ pub enum Line {
     Tally(Tally),
     /// A session ended in order.
     End(EndLine),
+    /// The run sent nothing and is kept in brief.
+    Brief(BriefLine),
 }
 
 /// What the file is.
@@ -149,8 +152,14 @@ pub struct Settlement {
 pub struct Tally {
     /// The session's number.
     pub session: u32,
-    /// How long it has lasted, in milliseconds.
+    /// How long sending has lasted, in milliseconds.
     pub elapsed_ms: u64,
+    /// How long it took before that to read the sources and to ask the targets, in milliseconds.
+    #[serde(default)]
+    pub planning_ms: u64,
+    /// How long it took after that to write the reports, in milliseconds; known when they are written.
+    #[serde(default)]
+    pub closing_ms: u64,
     /// Requests sent, look-ups not counted.
     pub requests: u64,
     /// Attempts that repeated an earlier one.
@@ -161,6 +170,14 @@ pub struct Tally {
     pub bytes_sent: u64,
     /// Bytes of response bodies.
     pub bytes_received: u64,
+}
+
+/// What is left of a large run that sent nothing, because earlier runs had loaded all of it: neither its plan nor a line a
+/// record. `report.json` holds its totals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BriefLine {
+    /// The records of its plan.
+    pub records: u64,
 }
 
 /// The end of a session.

@@ -5,15 +5,19 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
     format::{
-        EndLine, Ending, IntendLine, JournalLine, Line, SessionLine, SettleLine, Tally, VERSION,
+        BriefLine, EndLine, Ending, IntendLine, JournalLine, Line, SessionLine, SettleLine, Tally,
+        VERSION,
     },
 };
-use crate::record::Outcome;
+use crate::{checksum, record::Outcome};
 
 /// What a journal says, compactly: per record where its last line stands, not the line.
 #[derive(Debug)]
@@ -30,9 +34,13 @@ pub struct History {
     pub ended: usize,
     /// What earlier runs had loaded has been looked up.
     pub is_consulted: bool,
+    /// The run sent nothing, and is kept in brief.
+    pub brief: Option<BriefLine>,
     marks: Marks,
     path: PathBuf,
     file: fs_err::File,
+    /// What the checksums of its lines begin with.
+    pub(super) seed: u32,
     /// How many bytes are whole lines; what follows is a torn tail.
     pub whole: u64,
 }
@@ -57,9 +65,10 @@ pub enum Fate {
 ///
 /// Kept in pages, so that neither growing nor a damaged line that names a record far beyond the plan takes more
 /// memory than the records that were named: 8 bytes each where they are dense.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Marks {
-    pages: HashMap<u64, Box<[u64; PAGE]>>,
+    // Shared by those that were forked, until one of them changes a page.
+    pages: HashMap<u64, Arc<[u64; PAGE]>>,
 }
 
 /// Marks of a page: 4 kB, so that the map's own cost per page does not matter.
@@ -78,9 +87,9 @@ impl Marks {
         let page = self
             .pages
             .entry(record / PAGE as u64)
-            .or_insert_with(|| Box::new([NOTHING; PAGE]));
+            .or_insert_with(|| Arc::new([NOTHING; PAGE]));
         // The remainder is less than the page's length.
-        &mut page[Self::place(record)]
+        &mut Arc::make_mut(page)[Self::place(record)]
     }
 
     fn get(&self, record: u64) -> u64 {
@@ -117,7 +126,12 @@ fn is_standing(mark: u64) -> bool {
     outcome_of(mark) == Some(Outcome::Pending)
 }
 
-/// Reads a journal. A torn tail is ignored; any other line that cannot be read is an error.
+/// What can still be done with a run whose journal is damaged.
+const WAY_ON: &str = "put the file back from a copy. Without one, what this run has loaded is not known any more: \
+    where the records are updates, load the manifest again; where they are creates, look into the store first";
+
+/// Reads a journal. A torn tail is ignored; any other line that cannot be read, or does not fit its checksum, is an error, and
+/// so is a journal that has become shorter than it was when a session ended.
 pub fn read(path: &Path) -> Result<History, Error> {
     let fail = |why: String| Error {
         what: "cannot read the journal",
@@ -138,57 +152,124 @@ pub fn read(path: &Path) -> Result<History, Error> {
             break;
         }
         number += 1;
-        let parsed: Line =
-            serde_json::from_slice(&line).map_err(|e| fail(format!("line {number}: {e}")))?;
-        match (&mut history, parsed) {
-            (None, Line::Journal(journal)) if journal.version == VERSION => {
-                history = Some(History {
-                    journal,
-                    sessions: Vec::new(),
-                    tallies: BTreeMap::new(),
-                    end: None,
-                    ended: 0,
-                    is_consulted: false,
-                    marks: Marks::default(),
-                    path: path.to_owned(),
-                    file: fs_err::File::open(path).map_err(|e| fail(e.to_string()))?,
-                    whole: 0,
-                });
-            }
-            (None, Line::Journal(journal)) => {
-                return Err(fail(format!(
-                    "it has version {}, and this Stoker reads version {VERSION}",
-                    journal.version
-                )));
-            }
-            (None, _) => return Err(fail("it does not begin with a `journal` line".to_owned())),
-            (Some(history), parsed) => history.take(parsed, offset),
+        let damaged = |why: &dyn std::fmt::Display| fail(format!("line {number}: {why}; {WAY_ON}"));
+        if let Some(history) = &mut history {
+            checksum::strip(&mut line, history.seed, offset).map_err(|e| damaged(&e))?;
+            let parsed: Line = serde_json::from_slice(&line).map_err(|e| damaged(&e))?;
+            history.take(&parsed, offset);
+        } else {
+            let seed = checksum::strip(&mut line, checksum::FIRST, offset);
+            let journal = match serde_json::from_slice(&line) {
+                Ok(Line::Journal(journal)) if journal.version != VERSION => {
+                    return Err(fail(format!(
+                        "it has version {}, and this Stoker reads version {VERSION}: the Stoker that began it ({}) can go on with it",
+                        journal.version, journal.stoker
+                    )));
+                }
+                Ok(Line::Journal(journal)) => journal,
+                Ok(_) => return Err(fail("it does not begin with a `journal` line".to_owned())),
+                Err(e) => match seed {
+                    Err(damage) => return Err(damaged(&damage)),
+                    Ok(_) => return Err(damaged(&e)),
+                },
+            };
+            let seed = seed.map_err(|e| damaged(&e))?;
+            let read = fs_err::File::open(path).map_err(|e| fail(e.to_string()))?;
+            history = Some(History::begin(journal, seed, path, read));
         }
         offset += length as u64;
         if let Some(history) = &mut history {
             history.whole = offset;
         }
     }
-    history.ok_or_else(|| fail("it is empty".to_owned()))
+    let history = history.ok_or_else(|| fail("it is empty".to_owned()))?;
+    let was = Length::read(&path.with_extension("length"));
+    if history.whole < was {
+        return Err(fail(format!(
+            "its end is missing: it had {was} bytes when its last session ended, and {} are left; {WAY_ON}",
+            history.whole
+        )));
+    }
+    Ok(history)
+}
+
+/// How long a journal was when a session ended in order: a tail that goes missing later leaves no trace in the file itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Length {
+    bytes: u64,
+}
+
+impl Length {
+    /// Reads it; one that is not there, or was torn, says nothing.
+    fn read(path: &Path) -> u64 {
+        let told = fs_err::read(path)
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Self>(&text).ok());
+        told.map_or(0, |length| length.bytes)
+    }
+
+    /// Writes it.
+    pub(super) fn write(path: &Path, bytes: u64) -> std::io::Result<()> {
+        let mut file = super::private_file(path)?;
+        serde_json::to_writer(&mut file, &Self { bytes }).map_err(std::io::Error::other)
+    }
 }
 
 impl History {
-    fn take(&mut self, line: Line, offset: u64) {
+    /// What is known of a journal of which only the first line has been read, or written.
+    pub(super) fn begin(journal: JournalLine, seed: u32, path: &Path, file: fs_err::File) -> Self {
+        Self {
+            journal,
+            sessions: Vec::new(),
+            tallies: BTreeMap::new(),
+            end: None,
+            ended: 0,
+            is_consulted: false,
+            brief: None,
+            marks: Marks::default(),
+            path: path.to_owned(),
+            file,
+            seed,
+            whole: 0,
+        }
+    }
+
+    /// Returns the same once more, for whoever goes on with it. What either of them learns takes memory of its own.
+    pub(super) fn fork(&self) -> Result<Self, Error> {
+        let file = fs_err::File::open(&self.path).map_err(|e| self.fail(e.to_string()))?;
+        Ok(Self {
+            journal: self.journal.clone(),
+            sessions: self.sessions.clone(),
+            tallies: self.tallies.clone(),
+            end: self.end.clone(),
+            ended: self.ended,
+            is_consulted: self.is_consulted,
+            brief: self.brief.clone(),
+            marks: self.marks.clone(),
+            path: self.path.clone(),
+            file,
+            seed: self.seed,
+            whole: self.whole,
+        })
+    }
+
+    /// Takes the next line, which begins at `offset`.
+    pub(super) fn take(&mut self, line: &Line, offset: u64) {
         match line {
             Line::Journal(_) => {}
             Line::Session(session) => {
-                self.sessions.push(session);
+                self.sessions.push(session.clone());
                 self.end = None;
             }
             Line::Intend(intend) => {
-                for record in intend.records {
-                    *self.marks.slot(record) = (offset << BITS) | INTENDED;
+                for record in &intend.records {
+                    *self.marks.slot(*record) = (offset << BITS) | INTENDED;
                 }
             }
             Line::Consulted(_) => self.is_consulted = true,
             Line::Withdraw(records) => {
                 for record in records {
-                    let mark = self.marks.slot(record);
+                    let mark = self.marks.slot(*record);
                     if *mark % (1 << BITS) == INTENDED {
                         *mark = NOTHING;
                     }
@@ -196,7 +277,7 @@ impl History {
             }
             Line::Settle(settled) => {
                 let mark = self.marks.slot(settled.record);
-                *mark = match (settled.outcome, settled.id) {
+                *mark = match (settled.outcome, &settled.id) {
                     // Its second request was not made; its first has been all the same.
                     (Outcome::Pending, None) if is_standing(*mark) => *mark,
                     (Outcome::Pending, None) => NOTHING,
@@ -204,12 +285,13 @@ impl History {
                 };
             }
             Line::Tally(tally) => {
-                self.tallies.insert(tally.session, tally);
+                self.tallies.insert(tally.session, tally.clone());
             }
             Line::End(end) => {
-                self.end = Some(end);
+                self.end = Some(end.clone());
                 self.ended += 1;
             }
+            Line::Brief(brief) => self.brief = Some(brief.clone()),
         }
     }
 
@@ -257,17 +339,65 @@ impl History {
         self.marks.pages.len() * size_of::<[u64; PAGE]>()
     }
 
-    /// Returns what the journal says of a record.
-    pub fn fate(&self, record: u64) -> Result<Fate, Error> {
-        let mark = self.mark_of(record);
-        if mark == NOTHING {
-            return Ok(Fate::Untouched);
-        }
-        let line = self.line_at(mark >> BITS).map_err(|why| Error {
+    fn fail(&self, why: String) -> Error {
+        Error {
             what: "cannot read the journal",
             path: self.path.clone(),
             why,
-        })?;
+        }
+    }
+
+    /// Returns what the journal says of a record.
+    pub fn fate(&self, record: u64) -> Result<Fate, Error> {
+        // Only this line is wanted; it is some 150 bytes.
+        self.windows_of(1 << 9).of(record)
+    }
+
+    /// Reads what the journal says of many records, best in about the order in which they were settled.
+    pub fn fates(&self) -> Fates<'_> {
+        self.windows_of(WINDOW)
+    }
+
+    fn windows_of(&self, window: usize) -> Fates<'_> {
+        Fates {
+            history: self,
+            window,
+            windows: Vec::new(),
+            line: Vec::new(),
+        }
+    }
+}
+
+/// Reads the lines of records. Records are settled in about the order of the plan, so that a few windows of the file hold
+/// the lines of many that follow each other.
+#[derive(Debug)]
+pub struct Fates<'a> {
+    history: &'a History,
+    /// What is read in one go.
+    window: usize,
+    /// The window that was used last comes first.
+    windows: Vec<(u64, Vec<u8>)>,
+    line: Vec<u8>,
+}
+
+/// What is read in one go where many lines are wanted.
+const WINDOW: usize = 1 << 16;
+
+/// How many windows are kept: those in flight when a record was settled are spread over no more of the file.
+const WINDOWS: usize = 8;
+
+impl Fates<'_> {
+    /// Returns what the journal says of a record.
+    pub fn of(&mut self, record: u64) -> Result<Fate, Error> {
+        let mark = self.history.mark_of(record);
+        if mark == NOTHING {
+            return Ok(Fate::Untouched);
+        }
+        let offset = mark >> BITS;
+        let history = self.history;
+        let line = self
+            .line_at(offset)
+            .map_err(|why| history.fail(format!("the line at byte {offset}: {why}; {WAY_ON}")))?;
         match line {
             Line::Settle(settled) if is_standing(mark) => Ok(Fate::Standing(settled)),
             Line::Settle(settled) => Ok(Fate::Settled(settled)),
@@ -276,27 +406,63 @@ impl History {
         }
     }
 
-    fn line_at(&self, offset: u64) -> Result<Line, String> {
-        // A settle line is some 150 bytes; longer ones (many expressions) are read on.
-        let mut line = Vec::with_capacity(512);
-        let mut chunk = [0u8; 512];
+    fn line_at(&mut self, offset: u64) -> Result<Line, String> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
         loop {
             let at = offset + line.len() as u64;
-            let length = self
-                .file
-                .file()
-                .read_at(&mut chunk, at)
-                .map_err(|e| e.to_string())?;
-            let read = chunk.get(..length).unwrap_or_default();
-            match memchr::memchr(b'\n', read) {
-                Some(end) => line.extend_from_slice(read.get(..end).unwrap_or_default()),
-                None if length > 0 => {
-                    line.extend_from_slice(read);
+            let size = self.window as u64;
+            let window = self.read(at / size).map_err(|e| e.to_string())?;
+            let inside = usize::try_from(at % size).map_err(|e| e.to_string())?;
+            let rest = window.get(inside..).unwrap_or_default();
+            match memchr::memchr(b'\n', rest) {
+                Some(end) => line.extend_from_slice(rest.get(..end).unwrap_or_default()),
+                None if !rest.is_empty() => {
+                    line.extend_from_slice(rest);
                     continue;
                 }
                 None => {}
             }
-            return serde_json::from_slice(&line).map_err(|e| e.to_string());
+            break;
         }
+        let parsed = checksum::strip(&mut line, self.history.seed, offset)
+            .map_err(|e| e.to_string())
+            .and_then(|_| serde_json::from_slice(&line).map_err(|e| e.to_string()));
+        self.line = line;
+        parsed
+    }
+
+    fn read(&mut self, number: u64) -> std::io::Result<&[u8]> {
+        match self.windows.iter().position(|(n, _)| *n == number) {
+            Some(0) => {}
+            Some(at) => {
+                if let Some(found) = self.windows.get_mut(..=at) {
+                    found.rotate_right(1);
+                }
+            }
+            None => {
+                let mut buffer = match self.windows.len() {
+                    WINDOWS.. => self
+                        .windows
+                        .pop()
+                        .map(|(_, buffer)| buffer)
+                        .unwrap_or_default(),
+                    _ => Vec::new(),
+                };
+                // The file may grow meanwhile; the lines that are asked for were whole before.
+                buffer.resize(self.window, 0);
+                let mut read = 0;
+                while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
+                    let file = self.history.file.file();
+                    match file.read_at(rest, number * self.window as u64 + read as u64)? {
+                        0 => break,
+                        length => read += length,
+                    }
+                }
+                buffer.truncate(read);
+                self.windows.insert(0, (number, buffer));
+            }
+        }
+        Ok(self.windows.first().map_or(&[], |(_, window)| window))
     }
 }

@@ -85,7 +85,12 @@ impl RunDirectory {
         };
         let mut runs = Vec::new();
         for entry in entries {
-            let path = entry?.path();
+            let entry = entry?;
+            // What is on its way out has a dot before its name.
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let path = entry.path();
             let begun = fs_err::metadata(path.join("journal.ndjson")).and_then(|m| m.created());
             if let Ok(begun) = begun {
                 runs.push((begun, Self { path }));
@@ -125,6 +130,11 @@ impl RunDirectory {
     /// Returns the journal's file.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal.ndjson")
+    }
+
+    /// Returns the file that tells how long the journal was when a session ended in order.
+    pub fn length(&self) -> PathBuf {
+        self.path.join("journal.length")
     }
 
     /// Returns the directory of spooled sources.

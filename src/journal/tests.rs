@@ -349,3 +349,131 @@ async fn one_process_at_a_time_writes_a_journal() {
     drop(first);
     Journal::open(&run, Sync::None, session(2), Some(&history)).unwrap();
 }
+
+/// A journal of two sessions, as lines.
+async fn lines_of_two_sessions() -> (tempfile::TempDir, RunDirectory, Vec<Vec<u8>>) {
+    let (folder, run) = two_sessions().await;
+    let text = fs_err::read(run.journal()).unwrap();
+    let lines = text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec);
+    let lines = lines.collect();
+    (folder, run, lines)
+}
+
+fn read_of(run: &RunDirectory, text: &[u8]) -> Result<super::History, String> {
+    fs_err::write(run.journal(), text).unwrap();
+    read(&run.journal()).map_err(|error| error.to_string())
+}
+
+/// Whatever is done to a journal that ended in order: it is noticed, and the line is named with what can still be done.
+#[tokio::test]
+async fn damage_is_noticed_and_named() {
+    let (_folder, run, lines) = lines_of_two_sessions().await;
+    let whole = lines.concat();
+    assert!(read_of(&run, &whole).unwrap().is_over());
+    for at in 0..whole.len() {
+        for flip in [1, 0x20, b'\n' ^ whole[at]] {
+            if flip == 0 {
+                continue;
+            }
+            let mut text = whole.clone();
+            text[at] ^= flip;
+            let error = read_of(&run, &text).unwrap_err();
+            assert!(error.contains("journal.ndjson"), "{error}");
+            let named = error.contains("line ") || error.contains("its end is missing");
+            assert!(named && error.contains("from a copy"), "byte {at}: {error}");
+        }
+    }
+    for first in 0..lines.len() {
+        let mut removed = lines.clone();
+        removed.remove(first);
+        read_of(&run, &removed.concat()).unwrap_err();
+        let mut doubled = lines.clone();
+        doubled.insert(first, lines[first].clone());
+        read_of(&run, &doubled.concat()).unwrap_err();
+        for second in first + 1..lines.len() {
+            let mut swapped = lines.clone();
+            swapped.swap(first, second);
+            if swapped != lines {
+                read_of(&run, &swapped.concat()).unwrap_err();
+            }
+        }
+    }
+    for length in 0..whole.len() {
+        let error = read_of(&run, &whole[..length]).unwrap_err();
+        assert!(
+            error.contains("its end is missing") || error.contains("it is empty"),
+            "{length}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn lines_of_another_journal_do_not_fit() {
+    let (_folder, run, lines) = lines_of_two_sessions().await;
+    let (_other_folder, _, others) = lines_of_two_sessions().await;
+    let mut mixed = lines.clone();
+    mixed[1].clone_from(&others[1]);
+    let error = read_of(&run, &mixed.concat()).unwrap_err();
+    assert!(error.contains("line 2: it is damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn the_writer_knows_what_a_reader_would_read() {
+    let (_folder, run) = run();
+    let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
+    journal
+        .intend(jiff::Timestamp::now(), &[0, 1, 600])
+        .await
+        .unwrap();
+    journal
+        .settle(vec![settled(0, Outcome::Created)])
+        .await
+        .unwrap();
+    journal.withdraw(&[600]);
+    journal
+        .tally(Tally {
+            requests: 3,
+            ..Tally::default()
+        })
+        .await
+        .unwrap();
+    drop(journal);
+    let history = read(&run.journal()).unwrap();
+    let journal = Journal::open(&run, Sync::Always, session(2), Some(&history)).unwrap();
+    journal
+        .settle(vec![settled(1, Outcome::Rejected)])
+        .await
+        .unwrap();
+    assert!(
+        history.is_interrupted(1),
+        "what was read before stays as it was"
+    );
+    journal.end(end(2, Ending::Complete)).await.unwrap();
+    let told = journal.told().unwrap();
+    journal.closed(Tally::default()).await.unwrap();
+    let mut again = read(&run.journal()).unwrap();
+    again.tallies.remove(&2);
+    assert_eq!(
+        (
+            &told.journal,
+            &told.sessions,
+            &told.tallies,
+            &told.end,
+            told.ended
+        ),
+        (
+            &again.journal,
+            &again.sessions,
+            &again.tallies,
+            &again.end,
+            again.ended
+        )
+    );
+    for record in [0, 1, 2, 600, 601] {
+        assert_eq!(told.fate(record).unwrap(), again.fate(record).unwrap());
+    }
+    assert_eq!(
+        told.fates().of(1).unwrap(),
+        Fate::Settled(settled(1, Outcome::Rejected).line)
+    );
+}

@@ -18,12 +18,13 @@ use tokio::sync::oneshot;
 use super::{
     Error, History, Ledger, RunDirectory, Said,
     format::{
-        ConsultedLine, EndLine, IntendLine, JournalLine, Line, SessionLine, Settlement, Tally,
-        VERSION,
+        BriefLine, ConsultedLine, EndLine, IntendLine, JournalLine, Line, SessionLine, Settlement,
+        Tally, VERSION,
     },
+    reader::Length,
     run::{private_append, private_directory},
 };
-use crate::manifest::Sync;
+use crate::{checksum, manifest::Sync};
 
 /// A journal open for writing; one session of its run.
 #[derive(Debug)]
@@ -43,11 +44,36 @@ type Failure = Arc<Mutex<Option<Error>>>;
 
 #[derive(Debug)]
 struct Entry {
-    lines: Vec<u8>,
+    lines: Lines,
     said: Vec<u8>,
     /// Nothing goes on before it is on the disk.
     now: bool,
     done: oneshot::Sender<Result<(), Error>>,
+}
+
+/// Lines that are to be written, as JSON and as what they say.
+#[derive(Debug, Default)]
+struct Lines {
+    json: Vec<u8>,
+    said: Vec<Line>,
+}
+
+impl Lines {
+    fn of(line: Line) -> Self {
+        let mut lines = Self::default();
+        lines.push(line);
+        lines
+    }
+
+    fn push(&mut self, line: Line) {
+        push_json(&mut self.json, &line);
+        self.said.push(line);
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.json.extend_from_slice(&other.json);
+        self.said.extend(other.said);
+    }
 }
 
 /// How many writes may wait. Each belongs to a request in flight, so this is never the bottleneck; it only keeps
@@ -91,10 +117,12 @@ impl Journal {
         })?;
         // What goes wrong with it is told under the name that it will have.
         let file = fs_err::File::from_parts(file.into_parts().0, &path);
-        let mut first = Vec::new();
+        let mut first = Lines::default();
+        let mut told = None;
         let line = if let Some(history) = history {
             cut_torn_tail(&file, &path, history.whole)
                 .map_err(|e| fail("cannot mend the journal", &path, &e))?;
+            told = Some(history.fork()?);
             history.journal.clone()
         } else {
             let line = JournalLine {
@@ -103,11 +131,11 @@ impl Journal {
                 mark: format!("{:08x}", rand::random::<u32>()),
                 stoker: env!("CARGO_PKG_VERSION").to_owned(),
             };
-            push(&mut first, &Line::Journal(line.clone()));
+            first.push(Line::Journal(line.clone()));
             line
         };
         let number = session.number;
-        push(&mut first, &Line::Session(session));
+        first.push(Line::Session(session));
         let failure = Arc::new(Mutex::new(None));
         let (queue, entries) = mpsc::sync_channel(QUEUE);
         let (disk, groups) = mpsc::sync_channel(1);
@@ -119,6 +147,13 @@ impl Journal {
         let mut files = Files {
             sync,
             file,
+            read: fs_err::File::open(opened)
+                .map_err(|e| fail("cannot open the journal", opened, &e))?,
+            seed: told.as_ref().map_or(checksum::FIRST, |told| told.seed),
+            whole: told.as_ref().map_or(0, |told| told.whole),
+            told,
+            checked: Vec::new(),
+            length: run.length(),
             path: path.clone(),
             rejected: run.rejected(),
             answers_path: run.answers(),
@@ -126,7 +161,7 @@ impl Journal {
             failure: Arc::clone(&failure),
             disk,
         };
-        files.write(&first, &[], true)?;
+        files.write(first, &[], true)?;
         if history.is_none() {
             fs_err::rename(&unnamed, &path)
                 .map_err(|e| fail("cannot name the journal", &path, &e))?;
@@ -167,29 +202,92 @@ impl Journal {
         at: jiff::Timestamp,
         tag: Option<String>,
     ) -> Result<(), Error> {
-        let mut lines = Vec::new();
         let records = vec![record];
-        push(&mut lines, &Line::Intend(IntendLine { at, records, tag }));
-        self.append(lines, Vec::new(), false).await
+        let line = Line::Intend(IntendLine { at, records, tag });
+        self.append(Lines::of(line), Vec::new(), false).await
     }
 
     /// Notes that earlier runs have been asked what they had loaded, and that all they said has been noted.
     pub async fn consulted(&self, loaded: u64) -> Result<(), Error> {
-        let mut lines = Vec::new();
-        push(&mut lines, &Line::Consulted(ConsultedLine { loaded }));
-        self.append(lines, Vec::new(), false).await
+        let line = Line::Consulted(ConsultedLine { loaded });
+        self.append(Lines::of(line), Vec::new(), false).await
     }
 
     /// Ends the session in order: once it returns, all lines are as durable as `journal: {sync}` asks.
     pub async fn end(&self, end: EndLine) -> Result<(), Error> {
-        let mut lines = Vec::new();
-        push(&mut lines, &Line::End(end));
-        self.append(lines, Vec::new(), true).await
+        self.append(Lines::of(Line::End(end)), Vec::new(), true)
+            .await
     }
 
-    fn append(&self, lines: Vec<u8>, said: Vec<u8>, now: bool) -> BoxFuture<'_, Result<(), Error>> {
+    /// Notes how long the session took, its end included, when it has ended: its last line.
+    pub async fn closed(&self, tally: Tally) -> Result<(), Error> {
+        let tally = Line::Tally(Tally {
+            session: self.session,
+            ..tally
+        });
+        self.append(Lines::of(tally), Vec::new(), true).await
+    }
+
+    /// Makes the journal of a run that is over brief: its sessions stay, the lines of its records go.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; then it stays as it was.
+    pub fn shorten(run: &RunDirectory, told: &History, brief: BriefLine) -> Result<(), Error> {
+        let mut lines = Lines::of(Line::Journal(told.journal.clone()));
+        for session in &told.sessions {
+            lines.push(Line::Session(session.clone()));
+            if let Some(tally) = told.tallies.get(&session.number) {
+                lines.push(Line::Tally(tally.clone()));
+            }
+        }
+        if let Some(end) = &told.end {
+            lines.push(Line::End(end.clone()));
+        }
+        lines.push(Line::Brief(brief));
+        let (mut checked, mut seed) = (Vec::new(), checksum::FIRST);
+        for object in lines.json.split(|b| *b == b'\n').take(lines.said.len()) {
+            let offset = checked.len() as u64;
+            let sum = checksum::append(&mut checked, object, seed, offset);
+            if offset == 0 {
+                seed = sum;
+            }
+        }
+        let (path, length) = (run.journal(), run.length());
+        let unnamed = path.with_extension("new");
+        let written = (|| {
+            let mut file = super::private_file(&unnamed)?;
+            file.write_all(&checked)?;
+            file.sync_data()?;
+            // A journal may be longer than was noted, and never shorter.
+            match fs_err::remove_file(&length) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            fs_err::rename(&unnamed, &path)?;
+            Length::write(&length, checked.len() as u64)
+        })();
+        written.map_err(|error: std::io::Error| Error {
+            what: "cannot shorten the journal",
+            path,
+            why: error.to_string(),
+        })
+    }
+
+    /// Returns what the journal says by now, as [`super::read`] would, without reading it; what is written after that is
+    /// not part of it. None once it could not be written: then the file itself has to say how far it came.
+    pub fn told(&self) -> Option<History> {
+        let mut files = locked(&self.files);
+        let failed = self
+            .failure
+            .lock()
+            .map_or(true, |failure| failure.is_some());
+        files.told.take().filter(|_| !failed)
+    }
+
+    fn append(&self, lines: Lines, said: Vec<u8>, now: bool) -> BoxFuture<'_, Result<(), Error>> {
         if self.sync != Sync::Always && !now {
-            let written = locked(&self.files).write(&lines, &said, false);
+            let written = locked(&self.files).write(lines, &said, false);
             return Box::pin(std::future::ready(written));
         }
         let (done, written) = oneshot::channel();
@@ -229,16 +327,12 @@ impl Drop for Journal {
 
 impl Ledger for Journal {
     fn intend(&self, at: jiff::Timestamp, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
-        let mut lines = Vec::with_capacity(64);
-        push(
-            &mut lines,
-            &Line::Intend(IntendLine {
-                at,
-                records: records.to_vec(),
-                tag: None,
-            }),
-        );
-        self.append(lines, Vec::new(), false)
+        let line = Line::Intend(IntendLine {
+            at,
+            records: records.to_vec(),
+            tag: None,
+        });
+        self.append(Lines::of(line), Vec::new(), false)
     }
 
     fn waits_for_disk(&self) -> bool {
@@ -246,14 +340,14 @@ impl Ledger for Journal {
     }
 
     fn withdraw(&self, records: &[u64]) {
-        let mut lines = Vec::with_capacity(32);
-        push(&mut lines, &Line::Withdraw(records.to_vec()));
+        let lines = Lines::of(Line::Withdraw(records.to_vec()));
         // A journal that cannot be written ends the run through the next settlement.
-        let _ = locked(&self.files).write(&lines, &[], false);
+        let _ = locked(&self.files).write(lines, &[], false);
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>> {
-        let mut lines = Vec::with_capacity(settlements.len() * 192);
+        let mut lines = Lines::default();
+        lines.json.reserve(settlements.len() * 192);
         let mut said = Vec::new();
         for Settlement { line, said: answer } in settlements {
             if let Some(mut answer) = answer {
@@ -271,26 +365,18 @@ impl Ledger for Journal {
                     },
                 );
             }
-            push(&mut lines, &Line::Settle(line));
+            lines.push(Line::Settle(line));
         }
         self.append(lines, said, false)
     }
 
     fn tally(&self, tally: Tally) -> BoxFuture<'_, Result<(), Error>> {
-        let mut lines = Vec::new();
-        push(
-            &mut lines,
-            &Line::Tally(Tally {
-                session: self.session,
-                ..tally
-            }),
-        );
-        self.append(lines, Vec::new(), false)
+        let tally = Line::Tally(Tally {
+            session: self.session,
+            ..tally
+        });
+        self.append(Lines::of(tally), Vec::new(), false)
     }
-}
-
-fn push(lines: &mut Vec<u8>, line: &Line) {
-    push_json(lines, line);
 }
 
 fn push_json(lines: &mut Vec<u8>, value: &impl serde::Serialize) {
@@ -363,14 +449,14 @@ fn write_and_wait(files: &Mutex<Files>, entries: &mpsc::Receiver<Entry>) {
             done,
         } = first;
         waiting.push(done);
-        while lines.len() < GROUP_BYTES {
+        while lines.json.len() < GROUP_BYTES {
             let Ok(next) = entries.try_recv() else { break };
-            lines.extend_from_slice(&next.lines);
+            lines.extend(next.lines);
             said.extend_from_slice(&next.said);
             now |= next.now;
             waiting.push(next.done);
         }
-        let written = locked(files).write(&lines, &said, now);
+        let written = locked(files).write(lines, &said, now);
         for done in waiting.drain(..) {
             // Whoever no longer waits has been interrupted; the line is durable all the same.
             let _ = done.send(written.clone());
@@ -386,6 +472,18 @@ fn write_and_wait(files: &Mutex<Files>, entries: &mpsc::Receiver<Entry>) {
 struct Files {
     sync: Sync,
     file: fs_err::File,
+    /// The same file, for whoever is told what it says.
+    read: fs_err::File,
+    /// What the checksums of its lines begin with.
+    seed: u32,
+    /// What has been written so far; nothing once somebody has been told.
+    told: Option<History>,
+    /// How many bytes the file has.
+    whole: u64,
+    /// Lines with their checksums, just before they are written.
+    checked: Vec<u8>,
+    /// Where the file's length is noted when a session ends.
+    length: PathBuf,
     path: PathBuf,
     rejected: PathBuf,
     answers_path: PathBuf,
@@ -399,18 +497,18 @@ impl Files {
     /// Writes answers before lines: a record that the journal calls rejected has its answer on the disk.
     ///
     /// What has failed once may have left half a line, so nothing is written after it.
-    fn write(&mut self, lines: &[u8], said: &[u8], now: bool) -> Result<(), Error> {
+    fn write(&mut self, lines: Lines, said: &[u8], now: bool) -> Result<(), Error> {
         if let Some(error) = self.failure.lock().ok().and_then(|f| f.clone()) {
             return Err(error);
         }
-        let written = self.write_both(lines, said, now);
+        let written = self.write_both(&lines, said, now);
         if let (Err(error), Ok(mut failure)) = (&written, self.failure.lock()) {
             failure.get_or_insert_with(|| error.clone());
         }
         written
     }
 
-    fn write_both(&mut self, lines: &[u8], said: &[u8], now: bool) -> Result<(), Error> {
+    fn write_both(&mut self, lines: &Lines, said: &[u8], now: bool) -> Result<(), Error> {
         if !said.is_empty() {
             self.write_answers(said, now).map_err(|error| Error {
                 what: "cannot write",
@@ -418,9 +516,13 @@ impl Files {
                 why: error.to_string(),
             })?;
         }
-        let written = self
-            .file
-            .write_all(lines)
+        let unwritten = |path: &Path, error: &std::io::Error| Error {
+            what: "cannot write to the journal",
+            path: path.to_owned(),
+            why: error.to_string(),
+        };
+        self.check(lines)
+            .and_then(|()| self.file.write_all(&self.checked))
             .and_then(|()| match (self.sync, now) {
                 (Sync::None, _) => Ok(()),
                 (Sync::Group, false) => {
@@ -429,12 +531,38 @@ impl Files {
                     Ok(())
                 }
                 (Sync::Group, true) | (Sync::Always, _) => self.file.sync_data(),
-            });
-        written.map_err(|error| Error {
-            what: "cannot write to the journal",
-            path: self.path.clone(),
-            why: error.to_string(),
-        })
+            })
+            .map_err(|e| unwritten(&self.path, &e))?;
+        self.whole += self.checked.len() as u64;
+        if let Some(told) = &mut self.told {
+            told.whole = self.whole;
+        }
+        let is_end = |line: &Line| matches!(line, Line::End(_) | Line::Brief(_));
+        let has_ended = self.told.as_ref().is_none_or(|told| told.end.is_some());
+        if now && (has_ended || lines.said.iter().any(is_end)) {
+            Length::write(&self.length, self.whole).map_err(|e| unwritten(&self.length, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Gives lines their checksums, and takes note of what they say.
+    fn check(&mut self, lines: &Lines) -> std::io::Result<()> {
+        self.checked.clear();
+        let objects = lines.json.split(|b| *b == b'\n');
+        for (object, line) in objects.zip(&lines.said) {
+            let offset = self.whole + self.checked.len() as u64;
+            let seed = self.seed;
+            let sum = checksum::append(&mut self.checked, object, seed, offset);
+            if let (Line::Journal(journal), checksum::FIRST) = (line, seed) {
+                self.seed = sum;
+                let read = self.read.try_clone()?;
+                self.told = Some(History::begin(journal.clone(), sum, &self.path, read));
+            }
+            if let Some(told) = &mut self.told {
+                told.take(line, offset);
+            }
+        }
+        Ok(())
     }
 
     fn write_answers(&mut self, said: &[u8], now: bool) -> std::io::Result<()> {

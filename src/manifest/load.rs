@@ -154,14 +154,16 @@ pub(super) fn known(reader: &mut Reader<'_>, node: &Node) -> Vec<PathBuf> {
     for text in texts {
         reader.warn_of_tilde(&text);
         let path = reader.folder(text.spot).join(&text.value);
-        let ids = if path.is_dir() {
-            path.join("ids.ndjson")
-        } else {
-            path.clone()
+        // The ids of a large run are made from its journal when they are asked for.
+        let is_there = match path.is_dir() {
+            true => ["journal.ndjson", "ids.ndjson"]
+                .iter()
+                .any(|name| path.join(name).is_file()),
+            false => path.is_file(),
         };
-        if !ids.is_file() {
+        if !is_there {
             let message = format!("`{}` is no run, and no file of ids", text.written);
-            let hint = "name the directory of a run (`.stoker/runs/…`) or its ids.ndjson; `stoker report RUN` writes it again";
+            let hint = "name the directory of a run (`.stoker/runs/…`) or a file that `stoker report RUN --format ids` has printed";
             reader.report(text.spot, Diagnostic::error(message).hint(hint));
         }
         paths.push(path);

@@ -48,7 +48,7 @@ fn file(
             load.name,
             path.display()
         ))
-        .hint("`known` takes the directory of a run, or its ids.ndjson; `stoker report RUN` writes it again")
+        .hint("`known` takes the directory of a run, or a file that `stoker report RUN --format ids` has printed")
     };
     let failed = |why| Box::new(failed(why));
     let file = fs_err::File::open(&path).map_err(|e| failed(e.to_string()))?;

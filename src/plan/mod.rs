@@ -38,7 +38,7 @@ pub use survey::{Error, OnMalformed, Survey, survey};
 pub use unchanged::{changed_facts, changed_sources};
 
 /// The version of the plan's format.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The beginning of a plan: everything that holds for all of its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -27,6 +27,7 @@ pub(super) struct Bars {
     /// One for each target.
     targets: Vec<ProgressBar>,
     stopping: Option<ProgressBar>,
+    closing: Option<ProgressBar>,
 }
 
 impl Bars {
@@ -38,6 +39,7 @@ impl Bars {
             drawn: Vec::new(),
             targets: Vec::new(),
             stopping: None,
+            closing: None,
         }
     }
 
@@ -102,6 +104,21 @@ impl Bars {
         }
     }
 
+    fn close(&mut self, view: &View) {
+        self.load(view);
+        // How sending goes is of no interest any more.
+        for line in &self.targets {
+            line.finish_and_clear();
+        }
+        let line = match self.closing.take() {
+            Some(line) => line,
+            None => self.words_only(),
+        };
+        line.set_message(view.closing());
+        line.tick();
+        self.closing = Some(line);
+    }
+
     fn words_only(&self) -> ProgressBar {
         let line = self.all.add(ProgressBar::new_spinner());
         line.set_style(style("{wide_msg}"));
@@ -122,7 +139,8 @@ impl Draw for Bars {
     fn draw(&mut self, view: &View) {
         match view.phase {
             Phase::Scanning => self.scan(view),
-            Phase::Loading | Phase::Finished => self.load(view),
+            Phase::Loading => self.load(view),
+            Phase::Closing => self.close(view),
         }
     }
 
@@ -139,8 +157,7 @@ impl Draw for Bars {
             return;
         }
         self.load(view);
-        // How sending goes is of no interest any more.
-        for line in &self.targets {
+        for line in self.targets.iter().chain(&self.closing) {
             line.finish_and_clear();
         }
         for bar in self.drawn.iter().chain(&self.stopping) {

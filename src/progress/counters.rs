@@ -14,6 +14,7 @@ use super::rate::Speed;
 use crate::{
     event::{Event, LoadId, LoadPlanned, TargetState},
     record::Outcome,
+    unit::grouped,
 };
 
 #[derive(Debug, Default)]
@@ -25,6 +26,7 @@ pub(super) struct Counters {
     targets: Mutex<Vec<TargetView>>,
     stopping: OnceLock<String>,
     finished: OnceLock<()>,
+    concluded: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,21 @@ pub(super) struct View {
     pub(super) targets: Vec<TargetView>,
     /// Why no new work is started.
     pub(super) stopping: Option<String>,
+    /// Records that have been gone through for the reports.
+    pub(super) concluded: u64,
+}
+
+impl View {
+    /// Says that the reports are being written, and how far that is.
+    pub(super) fn closing(&self) -> String {
+        let (done, all) = (self.concluded, self.total.planned);
+        let words = "closing: writing the reports";
+        if done > 0 && done < all {
+            format!("{words}, {} of {} records", grouped(done), grouped(all))
+        } else {
+            words.to_owned()
+        }
+    }
 }
 
 /// How sending to a target goes.
@@ -76,8 +93,8 @@ pub(super) enum Phase {
     Scanning,
     /// Records are being sent.
     Loading,
-    /// The run is over.
-    Finished,
+    /// Nothing is sent any more; the reports are being written.
+    Closing,
 }
 
 /// What holds for a load at one moment.
@@ -172,6 +189,9 @@ impl Counters {
             Event::Stopping { reason } => {
                 let _ = self.stopping.set(reason.clone());
             }
+            Event::Concluding { records } => {
+                self.concluded.fetch_max(*records, Relaxed);
+            }
             Event::Finished => {
                 let _ = self.finished.set(());
             }
@@ -221,7 +241,7 @@ impl Counters {
         View {
             elapsed,
             phase: match (counted, self.finished.get()) {
-                (_, Some(())) => Phase::Finished,
+                (_, Some(())) => Phase::Closing,
                 (Some(_), None) => Phase::Loading,
                 (None, None) => Phase::Scanning,
             },
@@ -235,6 +255,7 @@ impl Counters {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
             stopping: self.stopping.get().cloned(),
+            concluded: self.concluded.load(Relaxed),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! | key | meaning |
 //! |---|---|
 //! | `progress` | the version of this format, 1 |
-//! | `phase` | `scanning`, `loading` or `finished` |
+//! | `phase` | `scanning`, `loading`, `closing` (the reports are being written) or `finished` |
+//! | `concluded` | while closing: records that have been gone through for the reports |
 //! | `elapsed_ms` | since the beginning |
 //! | `scanned_records`, `scanned_bytes` | while scanning: what has been read so far |
 //! | `records`, `done`, `bytes` | records planned, records that have an outcome, and their bytes |
@@ -41,6 +42,8 @@ struct Object<'a> {
     scanned_records: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scanned_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concluded: Option<u64>,
     #[serde(flatten)]
     total: Figures,
     stopping: Option<&'a str>,
@@ -146,17 +149,20 @@ impl Json {
         Self { out, last: None }
     }
 
-    fn write(&mut self, view: &View, phase: Phase) {
-        let scanning = phase == Phase::Scanning;
+    fn write(&mut self, view: &View, phase: Option<Phase>) {
+        let scanning = phase == Some(Phase::Scanning);
         let object = Object {
             progress: 1,
             phase: match phase {
-                Phase::Scanning => "scanning",
-                Phase::Loading => "loading",
-                Phase::Finished => "finished",
+                Some(Phase::Scanning) => "scanning",
+                Some(Phase::Loading) => "loading",
+                Some(Phase::Closing) => "closing",
+                // Nothing is done any more.
+                None => "finished",
             },
             elapsed_ms: view.elapsed.as_millis(),
             scanned_records: scanning.then_some(view.scanned_records),
+            concluded: (phase == Some(Phase::Closing)).then_some(view.concluded),
             scanned_bytes: scanning.then_some(view.scanned_bytes),
             total: Figures::of(&view.total),
             stopping: view.stopping.as_deref(),
@@ -184,13 +190,13 @@ impl Draw for Json {
         let due = self
             .last
             .is_none_or(|last| view.elapsed.saturating_sub(last) >= EVERY);
-        if due && view.phase != Phase::Finished {
+        if due {
             self.last = Some(view.elapsed);
-            self.write(view, view.phase);
+            self.write(view, Some(view.phase));
         }
     }
 
     fn finish(&mut self, view: &View) {
-        self.write(view, Phase::Finished);
+        self.write(view, None);
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct Lines {
     /// The way in which each load was last said to go.
     ways: Vec<Option<String>>,
     stopping: bool,
+    closing: bool,
 }
 
 /// What has been said of a target.
@@ -43,6 +44,7 @@ impl Lines {
             targets: Vec::new(),
             ways: Vec::new(),
             stopping: false,
+            closing: false,
         }
     }
 
@@ -129,7 +131,9 @@ impl Lines {
 impl Draw for Lines {
     fn draw(&mut self, view: &View) {
         self.news(view);
-        if view.elapsed.saturating_sub(self.last) < EVERY {
+        // It is said at once, where it takes long enough to be seen at all.
+        let begins = view.phase == Phase::Closing && !self.closing;
+        if !begins && view.elapsed.saturating_sub(self.last) < EVERY {
             return;
         }
         self.last = view.elapsed;
@@ -143,7 +147,10 @@ impl Draw for Lines {
                 self.line(&line);
             }
             Phase::Loading => self.line(&moving(&view.total, &view.targets)),
-            Phase::Finished => {}
+            Phase::Closing => {
+                self.closing = true;
+                self.line(&view.closing());
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::record::Outcome;
 
@@ -14,7 +14,7 @@ use crate::record::Outcome;
 pub const VERSION: u32 = 1;
 
 /// What became of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "Stoker report", deny_unknown_fields)]
 pub struct Report {
     /// The version of this format.
@@ -39,15 +39,22 @@ pub struct Report {
     pub finished: Option<Timestamp>,
     /// How many sessions the run took: one, and one for each time it was resumed.
     pub sessions: u32,
-    /// How long the sessions lasted together, in milliseconds; time between sessions is not counted.
+    /// How long the sessions lasted together, from the start of the program to its end, in milliseconds; time between sessions
+    /// is not counted.
     pub duration_ms: u64,
+    /// How much of it went by before anything was sent: reading the sources, asking the targets.
+    pub planning_ms: u64,
+    /// How much of it went by while records were sent.
+    pub sending_ms: u64,
+    /// How much of it went by after that: writing the reports.
+    pub closing_ms: u64,
     /// Records of the plan; the sum of all outcomes.
     pub records: u64,
     /// Bytes of the records' resources.
     pub bytes: u64,
     /// Records per outcome.
     pub outcomes: Totals,
-    /// Records that the target answered for, per second of the duration; none where nothing was measured.
+    /// Records for which the target was asked, per second of sending; none where nothing was measured.
     pub records_per_second: Option<f64>,
     /// The requests of all sessions.
     pub requests: Requests,
@@ -65,7 +72,7 @@ pub struct Report {
 }
 
 /// How the last session of a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// Every record has its outcome.
@@ -85,7 +92,7 @@ pub enum Ended {
 }
 
 /// Records per outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Totals {
     /// The store holds a new resource.
@@ -149,15 +156,10 @@ impl Totals {
             .map(|outcome| self.of(*outcome))
             .sum()
     }
-
-    /// Returns how many records were sent, or compared, and have an outcome that the target gave or withheld.
-    pub fn answered(&self) -> u64 {
-        self.created + self.updated + self.unchanged + self.matched + self.rejected + self.unknown
-    }
 }
 
 /// The requests of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Requests {
     /// There were at least so many: a session was killed, or goes on, and its figures are written down once a second.
@@ -177,7 +179,7 @@ pub struct Requests {
 /// How long attempts took, in microseconds, waiting not counted; exact to three digits.
 ///
 /// Every record counts with the last attempt of the request in which it travelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Latency {
     /// How many records it was measured for.
@@ -193,7 +195,7 @@ pub struct Latency {
 }
 
 /// What became of a load.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LoadReport {
     /// Its name.
@@ -211,7 +213,7 @@ pub struct LoadReport {
 }
 
 /// Records that went wrong in the same way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Problem {
     /// The load.
@@ -220,7 +222,8 @@ pub struct Problem {
     #[serde(rename = "type")]
     pub kind: String,
     /// One of `rejected`, `unknown`, `blocked`, `unsupported`.
-    pub outcome: &'static str,
+    #[serde(deserialize_with = "outcome")]
+    pub outcome: Word,
     /// The HTTP status, of the entry where it travelled in a Bundle.
     pub status: Option<u16>,
     /// `issue.code` of the server's OperationOutcome, or Stoker's word for what is not supported.
@@ -231,8 +234,15 @@ pub struct Problem {
     pub examples: Vec<Example>,
 }
 
+/// A word of Stoker's own. (By this name serde does not take it for text that is borrowed from what is read.)
+pub(super) type Word = &'static str;
+
+fn outcome<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    Outcome::deserialize(deserializer).map(Outcome::as_str)
+}
+
 /// One record of a [`Problem`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Example {
     /// Its number in the plan, as in `records.ndjson`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Report, Totals,
-    text::{display_latency, kind, sent},
+    text::{display_latency, kind, sent, stretches},
 };
 use crate::{
     record::Outcome,
@@ -27,7 +27,14 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
         rows.push(("Started", started.to_string()));
     }
     let duration = Duration::from_millis(report.duration_ms);
-    rows.push(("Duration", display_duration(duration)));
+    let [planning, sending, closing] = stretches(report);
+    rows.push((
+        "Duration",
+        format!(
+            "{}: planning {planning}, sending {sending}, closing {closing}",
+            display_duration(duration)
+        ),
+    ));
     if let Some(rate) = report.records_per_second {
         rows.push(("Speed", format!("{} records/s", speed(rate))));
     }

@@ -16,7 +16,6 @@ pub(super) const CASES: u64 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Junit {
-    report: quick_junit::Report,
     suites: Vec<TestSuite>,
     /// Whether records that ended well are summed up.
     large: bool,
@@ -27,24 +26,17 @@ pub(super) struct Junit {
 }
 
 impl Junit {
-    pub(super) fn new(of: &Report) -> Self {
+    pub(super) fn new(of: &Saved) -> Self {
         Self::with_cases(of, CASES)
     }
 
-    pub(super) fn with_cases(of: &Report, cases: u64) -> Self {
-        let mut report = quick_junit::Report::new(of.name.as_str());
-        report.set_time(Duration::from_millis(of.duration_ms));
-        report.timestamp = of
-            .started
-            .and_then(|started| started.to_string().parse().ok());
+    pub(super) fn with_cases(of: &Saved, cases: u64) -> Self {
+        let loads = of.header.loads.iter();
         Self {
-            report,
-            suites: of
-                .loads
-                .iter()
+            suites: loads
                 .map(|load| TestSuite::new(load.name.as_str()))
                 .collect(),
-            large: of.records > cases,
+            large: of.summary.records() > cases,
             left: cases,
             summed: BTreeMap::new(),
         }
@@ -84,7 +76,12 @@ impl Junit {
         }
     }
 
-    pub(super) fn render(mut self) -> Result<String, Error> {
+    pub(super) fn render(mut self, of: &Report) -> Result<String, Error> {
+        let mut report = quick_junit::Report::new(of.name.as_str());
+        report.set_time(Duration::from_millis(of.duration_ms));
+        report.timestamp = of
+            .started
+            .and_then(|started| started.to_string().parse().ok());
         for ((load, kind, outcome), count) in &self.summed {
             let kind = text::kind(kind);
             let name = format!("{kind}: {} {outcome}", text::records(*count));
@@ -94,8 +91,8 @@ impl Junit {
                 suite.add_test_case(case);
             }
         }
-        self.report.add_test_suites(self.suites);
-        self.report
+        report.add_test_suites(self.suites);
+        report
             .to_string()
             .map_err(|e| Error::write(std::path::Path::new("junit.xml"), &e))
     }

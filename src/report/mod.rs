@@ -1,18 +1,19 @@
 //! What became of a run, computed from its directory alone: plan and journal in, documents out.
 //!
-//! [`of`] streams the plan's steps, joins each with what the journal says of it, and sums up; [`write()`] does the
-//! same pass once more for the documents that hold a line a record. Nothing is taken from events, so the end of
-//! `load` and `stoker report RUN` are the same code. What may stand where is design §10: content of records
+//! [`of`] streams the plan's steps, joins each with what the journal says of it, and sums up; [`conclude`] does the same at the
+//! end of a load, and keeps what was rejected on the way. Nothing is taken from events, so the end of `load` and `stoker
+//! report RUN` are the same code. Of a large run that sent nothing only the totals are kept (`brief`). What may stand where is design §10: content of records
 //! and server texts go to `rejected/` only.
 
 use std::path::{Path, PathBuf};
 
 use crate::{
-    journal::{self, RunDirectory},
-    plan,
+    journal::{self, Fate, History, RunDirectory},
+    plan::{self, Step},
     record::{SourceId, Span},
 };
 
+mod brief;
 mod document;
 mod figures;
 pub mod html;
@@ -26,9 +27,11 @@ mod tally;
 pub mod text;
 mod walk;
 
+pub use brief::{is_brief, shorten};
 pub use document::{
     Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
 };
+pub use records::{FEW, keep_ids, write_ids, write_records};
 pub use tally::of;
 
 /// Why a report could not be made.
@@ -48,6 +51,12 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
+    /// There is no line a record any more.
+    #[error("`{}` sent nothing, and keeps its totals only", _0.display())]
+    Brief(PathBuf),
+    /// What was asked for could not be written.
+    #[error("cannot write: {_0}")]
+    Out(std::io::Error),
     /// A document could not be written.
     #[error("cannot write `{}`: {why}", path.display())]
     Write {
@@ -89,49 +98,125 @@ pub struct Written {
 ///
 /// When plan or journal cannot be read.
 pub fn junit(run: &RunDirectory, report: &Report) -> Result<String, Error> {
-    let mut joined = walk::Joined::open(run)?;
-    let mut junit = junit::Junit::new(report);
-    joined.walk(|plan, record| {
+    if let Some(kept) = brief::document(run, "junit.xml")? {
+        return Ok(kept);
+    }
+    let joined = walk::Joined::open(run)?;
+    let mut junit = junit::Junit::new(joined.plan());
+    joined.walk(|plan, record, _| {
         junit.take(plan, record);
         Ok(())
     })?;
-    junit.render()
+    junit.render(report)
 }
 
-/// Writes all documents of a run into its directory: `report.json`, `report.md`, `report.html`, `junit.xml`,
-/// `records.ndjson`, `ids.ndjson`, and `rejected/`.
+/// A run whose records have been gone through; its documents are still to be written.
+#[derive(Debug)]
+pub struct Concluded {
+    run: RunDirectory,
+    report: Report,
+    junit: junit::Junit,
+    written: Written,
+}
+
+/// Whoever else wants to know every record of a run that is concluded, with what its journal says of it.
+pub type Each<'a> = dyn FnMut(&Step, Fate, &History) + 'a;
+
+/// Goes through the records of a run once: sums them up, and keeps those that were rejected.
 ///
-/// Every document appears whole or not at all, readable by its owner only; writing twice gives the same bytes.
+/// `told` is what its journal says where that is known already; `each` is told of every record.
 ///
 /// # Errors
 ///
-/// When plan or journal cannot be read, or a document cannot be written. A source that cannot be read again is
-/// no error: see [`Written::unreadable`].
-pub fn write(run: &RunDirectory, report: &Report, bodies: &Bodies<'_>) -> Result<Written, Error> {
-    let mut joined = walk::Joined::open(run)?;
-    let directory = run.path();
-    let mut records = records::Records::create(directory)?;
-    let mut junit = junit::Junit::new(report);
+/// When plan or journal cannot be read, or what was rejected cannot be kept. A source that cannot be read again is no
+/// error: see [`Written::unreadable`].
+pub fn conclude(
+    run: &RunDirectory,
+    told: Option<History>,
+    bodies: &Bodies<'_>,
+    each: &mut Each<'_>,
+) -> Result<Concluded, Error> {
+    let joined = match told {
+        Some(told) => walk::Joined::of(run, told)?,
+        None => walk::Joined::open(run)?,
+    };
+    let few = joined.plan().summary.records() <= records::FEW;
+    let mut records = match few {
+        true => Some(records::Records::create(run.path())?),
+        false => None,
+    };
+    let mut junit = junit::Junit::new(joined.plan());
     let mut rejected = rejected::Rejected::new(run, joined.plan(), bodies);
-    joined.walk(|plan, ended| {
-        records.take(plan, ended)?;
-        junit.take(plan, ended);
-        rejected.take(plan, ended)
+    let mut tally = tally::Sum::new(joined.plan());
+    joined.walk(|plan, record, fate| {
+        tally.take(plan, record);
+        junit.take(plan, record);
+        if let Some(records) = &mut records {
+            records.take(plan, record)?;
+        }
+        rejected.take(plan, record)?;
+        each(&record.step, fate, joined.history());
+        Ok(())
     })?;
-    records.finish()?;
+    if let Some(records) = records {
+        records.finish()?;
+    }
     let written = rejected.finish()?;
-    staged::write(&directory.join("junit.xml"), junit.render()?.as_bytes())?;
-    staged::write(
-        &directory.join("report.md"),
-        markdown::render(report).as_bytes(),
-    )?;
-    staged::write(
-        &directory.join("report.html"),
-        html::render(report).as_bytes(),
-    )?;
-    staged::write(
-        &directory.join("report.json"),
-        json::render(report).as_bytes(),
-    )?;
-    Ok(written)
+    Ok(Concluded {
+        run: run.clone(),
+        report: tally.report(run, &joined)?,
+        junit,
+        written,
+    })
+}
+
+impl Concluded {
+    /// Returns the report.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Adds how long the end of the last session took, in milliseconds.
+    pub fn closed(&mut self, closing_ms: u64) {
+        self.report.closing_ms += closing_ms;
+        self.report.duration_ms += closing_ms;
+    }
+
+    /// Writes `report.json`, `report.md`, `report.html` and `junit.xml` into the directory of the run.
+    ///
+    /// Every document appears whole or not at all, readable by its owner only.
+    ///
+    /// # Errors
+    ///
+    /// When a document cannot be written.
+    pub fn write(self) -> Result<(Report, Written), Error> {
+        let Self {
+            run,
+            report,
+            junit,
+            written,
+        } = self;
+        let directory = run.path();
+        let documents = [
+            ("junit.xml", junit.render(&report)?),
+            ("report.md", markdown::render(&report)),
+            ("report.html", html::render(&report)),
+            ("report.json", json::render(&report)),
+        ];
+        for (name, text) in documents {
+            staged::write(&directory.join(name), text.as_bytes())?;
+        }
+        Ok((report, written))
+    }
+}
+
+/// Writes all documents of a run into its directory: `report.json`, `report.md`, `report.html`, `junit.xml`, `rejected/`, and
+/// where it has few records, `records.ndjson` and `ids.ndjson`. Writing twice gives the same bytes.
+///
+/// # Errors
+///
+/// As [`conclude`] and [`Concluded::write`].
+pub fn write(run: &RunDirectory, bodies: &Bodies<'_>) -> Result<Written, Error> {
+    let concluded = conclude(run, None, bodies, &mut |_, _, _| {})?;
+    Ok(concluded.write()?.1)
 }

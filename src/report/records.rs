@@ -1,16 +1,24 @@
 //! `records.ndjson`, one line for every record of the plan, and `ids.ndjson`, which id the store gave to whom.
 //!
+//! Both say again what plan and journal say. A run of up to [`FEW`] records has them in its directory; of a larger one they
+//! are made when somebody asks for them, and would otherwise take more room than everything else together.
+//!
 //! ```json
 //! {"record":0,"load":"people","target":"clinic","position":{"file":"a.ndjson","index":0,"line":1,"start":0,"length":91},"type":"Patient","interaction":"create","outcome":"created","attempts":1,"status":201,"id":"…","version":"…","latency_us":1830}
 //! {"target":"clinic","source":"Patient/p1","url":"urn:uuid:…","assigned":"Patient/…","record":0}
 //! ```
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use serde::Serialize;
 
-use super::{Error, staged::Staged, walk::Record};
+use super::{
+    Error,
+    staged::Staged,
+    walk::{Joined, Record},
+};
 use crate::{
+    journal::RunDirectory,
     plan::file::Saved,
     record::{Interaction, Outcome},
 };
@@ -79,6 +87,96 @@ struct IdLine<'a> {
     record: u64,
 }
 
+/// A run of so many records has both files in its directory.
+pub const FEW: u64 = 10_000;
+
+/// Writes a line for every record of a run.
+///
+/// # Errors
+///
+/// When plan or journal cannot be read, or `out` not be written.
+pub fn write_records(run: &RunDirectory, out: &mut dyn Write) -> Result<(), Error> {
+    Joined::open(run)?.walk(|plan, record, _| line(out, &record_line(plan, record)))
+}
+
+/// Writes which id the store gave to whom.
+///
+/// # Errors
+///
+/// When plan or journal cannot be read, or `out` not be written.
+pub fn write_ids(run: &RunDirectory, out: &mut dyn Write) -> Result<(), Error> {
+    Joined::open(run)?.walk(|plan, record, _| match id_line(plan, record) {
+        Some(id) => line(out, &id),
+        None => Ok(()),
+    })
+}
+
+/// Writes `ids.ndjson` into the directory of a run where it is not there: for those who refer to its records.
+///
+/// # Errors
+///
+/// When plan or journal cannot be read, or the file not be written.
+pub fn keep_ids(run: &RunDirectory) -> Result<(), Error> {
+    let path = run.path().join("ids.ndjson");
+    if path.exists() {
+        return Ok(());
+    }
+    let mut staged = Staged::create(&path)?;
+    Joined::open(run)?.walk(|plan, record, _| match id_line(plan, record) {
+        Some(id) => staged.line(&id),
+        None => Ok(()),
+    })?;
+    staged.finish()
+}
+
+fn line(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Error> {
+    serde_json::to_writer(&mut *out, value)
+        .map_err(std::io::Error::from)
+        .and_then(|()| out.write_all(b"\n"))
+        .map_err(Error::Out)
+}
+
+fn record_line<'a>(plan: &'a Saved, record: &'a Record) -> RecordLine<'a> {
+    let step = &record.step;
+    let load = plan.header.loads.get(step.load.0 as usize);
+    RecordLine {
+        record: step.number,
+        load: load.map_or("", |load| load.name.as_str()),
+        target: load.map_or("", |load| load.target.as_str()),
+        position: PositionLine::of(plan, record),
+        kind: &step.kind,
+        interaction: step.action.interaction(),
+        outcome: record.outcome,
+        attempts: record.attempts,
+        status: record.status,
+        id: record.id.as_deref(),
+        version: record.version.as_deref(),
+        latency_us: record.latency_us,
+        code: record.code.as_deref(),
+        expression: &record.expression,
+        note: record.note.as_deref(),
+    }
+}
+
+fn id_line<'a>(plan: &'a Saved, record: &'a Record) -> Option<IdLine<'a>> {
+    let step = &record.step;
+    let load = plan.header.loads.get(step.load.0 as usize);
+    // What the store holds under an id, be it without the references that close its cycle; after a delete it holds
+    // nothing.
+    let held = step.action.interaction() != Some(Interaction::Delete);
+    let id = record
+        .id
+        .as_ref()
+        .filter(|_| held && !step.kind.is_empty())?;
+    Some(IdLine {
+        target: load.map_or("", |load| load.target.as_str()),
+        url: step.full_url.as_deref(),
+        source: step.id.as_ref().map(|id| format!("{}/{id}", step.kind)),
+        assigned: format!("{}/{id}", step.kind),
+        record: step.number,
+    })
+}
+
 /// Both files, being written.
 #[derive(Debug)]
 pub(super) struct Records {
@@ -95,42 +193,11 @@ impl Records {
     }
 
     pub(super) fn take(&mut self, plan: &Saved, record: &Record) -> Result<(), Error> {
-        let step = &record.step;
-        let load = plan.header.loads.get(step.load.0 as usize);
-        let target = load.map_or("", |load| load.target.as_str());
-        self.records.line(&RecordLine {
-            record: step.number,
-            load: load.map_or("", |load| load.name.as_str()),
-            target,
-            position: PositionLine::of(plan, record),
-            kind: &step.kind,
-            interaction: step.action.interaction(),
-            outcome: record.outcome,
-            attempts: record.attempts,
-            status: record.status,
-            id: record.id.as_deref(),
-            version: record.version.as_deref(),
-            latency_us: record.latency_us,
-            code: record.code.as_deref(),
-            expression: &record.expression,
-            note: record.note.as_deref(),
-        })?;
-        // What the store holds under an id, be it without the references that close its cycle; after a delete it holds
-        // nothing.
-        let held = step.action.interaction() != Some(Interaction::Delete);
-        if let Some(id) = &record.id
-            && held
-            && !step.kind.is_empty()
-        {
-            self.ids.line(&IdLine {
-                target,
-                url: step.full_url.as_deref(),
-                source: step.id.as_ref().map(|id| format!("{}/{id}", step.kind)),
-                assigned: format!("{}/{id}", step.kind),
-                record: step.number,
-            })?;
+        self.records.line(&record_line(plan, record))?;
+        match id_line(plan, record) {
+            Some(id) => self.ids.line(&id),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn finish(self) -> Result<(), Error> {

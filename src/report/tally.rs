@@ -29,25 +29,22 @@ const EXAMPLES: usize = 3;
 ///
 /// When plan or journal cannot be read, or do not agree: the totals of a report always equal the plan's count.
 pub fn of(run: &RunDirectory) -> Result<Report, Error> {
-    let mut joined = Joined::open(run)?;
-    let mut tally = Tally::new(joined.plan());
-    joined.walk(|plan, record| {
-        tally.take(plan, record);
+    if let Some(report) = super::brief::report(run)? {
+        return Ok(report);
+    }
+    let joined = Joined::open(run)?;
+    let mut sum = Sum::new(joined.plan());
+    joined.walk(|plan, record, _| {
+        sum.take(plan, record);
         Ok(())
     })?;
-    let planned = joined.plan().summary.records();
-    let counted = tally.outcomes.sum();
-    if planned != counted {
-        return Err(joined.disagree(format!(
-            "the plan counts {planned} records, and {counted} have an outcome"
-        )));
-    }
-    Ok(tally.report(run, joined.plan(), joined.history()))
+    sum.report(run, &joined)
 }
 
 type Kind = (u32, String, Outcome, Option<u16>, Option<String>);
 
-struct Tally {
+/// The sums so far.
+pub(super) struct Sum {
     outcomes: Totals,
     loads: Vec<LoadReport>,
     types: BTreeMap<String, Totals>,
@@ -55,10 +52,12 @@ struct Tally {
     unlisted: u64,
     latencies: Option<Histogram<u64>>,
     longest: u64,
+    /// Records for which the target was asked anything.
+    asked: u64,
 }
 
-impl Tally {
-    fn new(plan: &Saved) -> Self {
+impl Sum {
+    pub(super) fn new(plan: &Saved) -> Self {
         let loads = plan.header.loads.iter().enumerate().map(|(i, load)| {
             let summary = plan.summary.loads.get(i);
             LoadReport {
@@ -79,12 +78,15 @@ impl Tally {
             // Three digits keep the histogram at some 50 kB whatever its range. Two to five never fail.
             latencies: Histogram::new(3).ok(),
             longest: 0,
+            asked: 0,
         }
     }
 
-    fn take(&mut self, plan: &Saved, record: &Record) {
+    pub(super) fn take(&mut self, plan: &Saved, record: &Record) {
         let Record { step, outcome, .. } = record;
         self.outcomes.count(*outcome);
+        // What an earlier run loaded, or one that was never sent, took no time of a target.
+        self.asked += u64::from(record.attempts != Some(0));
         match self.types.get_mut(&step.kind) {
             Some(totals) => totals.count(*outcome),
             None => self
@@ -139,14 +141,29 @@ impl Tally {
         }
     }
 
-    fn report(self, run: &RunDirectory, plan: &Saved, history: &History) -> Report {
+    /// Makes the report of it: the totals of a report always equal the plan's count.
+    pub(super) fn report(self, run: &RunDirectory, joined: &Joined) -> Result<Report, Error> {
+        let planned = joined.plan().summary.records();
+        let counted = self.outcomes.sum();
+        if planned == counted {
+            Ok(self.sum_up(run, joined.plan(), joined.history()))
+        } else {
+            Err(joined.disagree(format!(
+                "the plan counts {planned} records, and {counted} have an outcome"
+            )))
+        }
+    }
+
+    fn sum_up(self, run: &RunDirectory, plan: &Saved, history: &History) -> Report {
         let mut requests = Requests {
             at_least: history.ended < history.sessions.len(),
             ..Requests::default()
         };
-        let mut duration_ms = 0;
+        let (mut planning_ms, mut sending_ms, mut closing_ms) = (0, 0, 0);
         for tally in history.tallies.values() {
-            duration_ms += tally.elapsed_ms;
+            planning_ms += tally.planning_ms;
+            sending_ms += tally.elapsed_ms;
+            closing_ms += tally.closing_ms;
             requests.sent += tally.requests;
             requests.retries += tally.retries;
             requests.bytes_sent += tally.bytes_sent;
@@ -159,7 +176,6 @@ impl Tally {
         let last = history.sessions.last().map(|session| session.number);
         let end = history.end.as_ref().filter(|end| Some(end.session) == last);
         let names: Vec<_> = self.loads.iter().map(|load| load.name.clone()).collect();
-        let answered = self.outcomes.answered();
         Report {
             report: VERSION,
             stoker: history.journal.stoker.clone(),
@@ -171,13 +187,16 @@ impl Tally {
             started: history.sessions.first().map(|session| session.started),
             finished: end.map(|end| end.at),
             sessions: u32::try_from(history.sessions.len()).unwrap_or(u32::MAX),
-            duration_ms,
+            duration_ms: planning_ms + sending_ms + closing_ms,
+            planning_ms,
+            sending_ms,
+            closing_ms,
             records: self.outcomes.sum(),
             bytes: self.loads.iter().map(|load| load.bytes).sum(),
             outcomes: self.outcomes,
-            records_per_second: (duration_ms > 0 && answered > 0)
+            records_per_second: (sending_ms > 0 && self.asked > 0)
                 // One digit: what a person reads; the exact figures stand beside it.
-                .then(|| (answered as f64 * 10_000.0 / duration_ms as f64).round() / 10.0),
+                .then(|| (self.asked as f64 * 10_000.0 / sending_ms as f64).round() / 10.0),
             requests,
             latency: latency(self.latencies.as_ref(), self.longest),
             loads: self.loads,

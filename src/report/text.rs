@@ -126,6 +126,12 @@ fn figures(out: &mut String, report: &Report, paint: Paint) {
             &format!("{duration} in {n} sessions"),
         ),
     }
+    row(
+        out,
+        "",
+        "[plan, send, close]",
+        &stretches(report).join(", "),
+    );
     if let Some(rate) = report.records_per_second {
         row(out, "Speed", "[records/s]", &speed(rate));
     }
@@ -314,7 +320,7 @@ pub fn quoted(path: &Path) -> String {
 }
 
 /// Replaces what could steer a terminal, or turn the direction of its text.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -379,6 +385,12 @@ impl Paint {
             text.to_owned()
         }
     }
+}
+
+/// Returns how long planning, sending and closing took.
+pub(super) fn stretches(report: &Report) -> [String; 3] {
+    let stretches = [report.planning_ms, report.sending_ms, report.closing_ms];
+    stretches.map(|ms| display_duration(Duration::from_millis(ms)))
 }
 
 /// Says how many requests were sent, as far as it is known.

@@ -1,5 +1,7 @@
 //! Joins the plan with the journal: every record of the plan, in order, with what became of it.
 
+use std::sync::mpsc;
+
 use super::Error;
 use crate::{
     event::LoadId,
@@ -49,8 +51,15 @@ pub(super) struct Record {
 impl Joined {
     /// Opens both files.
     pub(super) fn open(run: &RunDirectory) -> Result<Self, Error> {
+        Self::of(run, read(&run.journal())?)
+    }
+
+    /// Opens the plan of a run of whose journal is known what it says.
+    pub(super) fn of(run: &RunDirectory, history: History) -> Result<Self, Error> {
+        if history.brief.is_some() {
+            return Err(Error::Brief(run.path().to_owned()));
+        }
         let plan = Saved::open(&run.plan())?;
-        let history = read(&run.journal())?;
         let joined = Self {
             plan,
             history,
@@ -82,16 +91,31 @@ impl Joined {
         }
     }
 
-    /// Hands over every record of the plan, load by load. Memory does not grow with their number.
+    /// Hands over every record of the plan, load by load, with what the journal says of it. Memory does not grow with their
+    /// number. Another thread reads the plan meanwhile: whoever waits for the end of a load waits for this.
     pub(super) fn walk(
-        &mut self,
-        mut each: impl FnMut(&Saved, &Record) -> Result<(), Error>,
+        &self,
+        mut each: impl FnMut(&Saved, &Record, Fate) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (batches, read) = mpsc::sync_channel(AHEAD);
+        std::thread::scope(|scope| {
+            scope.spawn(move || read_ahead(&self.plan, &batches));
+            // When it fails here, the reader finds nobody listening and ends, too.
+            self.join_all(read, &mut each)
+        })
+    }
+
+    fn join_all(
+        &self,
+        read: mpsc::Receiver<Batch>,
+        each: &mut impl FnMut(&Saved, &Record, Fate) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut number = 0;
-        for (load, _) in (0u32..).zip(&self.plan.header.loads) {
-            let mut group: Option<(Group, u32)> = None;
-            for entry in self.plan.steps(LoadId(load))? {
-                match entry? {
+        let mut group: Option<(Group, u32)> = None;
+        let mut fates = self.history.fates();
+        for batch in read {
+            for entry in batch? {
+                match entry {
                     Entry::Group(next) => group = Some((next, next.records)),
                     Entry::Step(step) => {
                         if step.number != number {
@@ -108,8 +132,9 @@ impl Joined {
                             }
                             _ => None,
                         };
-                        let record = join(step, travels, &mut self.history)?;
-                        each(&self.plan, &record)?;
+                        let fate = fates.of(step.number)?;
+                        let record = join(step, travels, &fate);
+                        each(&self.plan, &record, fate)?;
                     }
                 }
             }
@@ -125,7 +150,39 @@ impl Joined {
     }
 }
 
-fn join(step: Step, group: Option<Group>, history: &mut History) -> Result<Record, Error> {
+/// Entries of a plan that are handed over together.
+type Batch = Result<Vec<Entry>, crate::plan::file::Error>;
+
+const TOGETHER: usize = 512;
+
+/// How many batches are read ahead: enough to keep both threads busy.
+const AHEAD: usize = 4;
+
+fn read_ahead(plan: &Saved, batches: &mpsc::SyncSender<Batch>) {
+    for (load, _) in (0_u32..).zip(&plan.header.loads) {
+        let mut steps = match plan.steps(LoadId(load)) {
+            Ok(steps) => steps,
+            Err(error) => {
+                let _ = batches.send(Err(error));
+                return;
+            }
+        };
+        loop {
+            let batch: Batch = steps.by_ref().take(TOGETHER).collect();
+            let is_over = batch.as_ref().map_or(true, |batch| batch.len() < TOGETHER);
+            let failed = batch.is_err();
+            // Whoever listens no longer has failed, and says so.
+            if batches.send(batch).is_err() || failed {
+                return;
+            }
+            if is_over {
+                break;
+            }
+        }
+    }
+}
+
+fn join(step: Step, group: Option<Group>, fate: &Fate) -> Record {
     let mut record = Record {
         group,
         outcome: Outcome::Pending,
@@ -144,22 +201,22 @@ fn join(step: Step, group: Option<Group>, history: &mut History) -> Result<Recor
         record.code = Some(reason.code.clone());
         record.expression.extend(reason.path.clone());
         record.note = Some(reason.message.clone());
-        return Ok(record);
+        return record;
     }
     match &record.step.action {
         Action::Duplicate(of) => {
             record.outcome = Outcome::Duplicate;
             record.note = Some(format!("of {}", of.place));
-            return Ok(record);
+            return record;
         }
         Action::Blocked(by) => {
             record.outcome = Outcome::Blocked;
             record.note = Some(format!("it needs {}, which cannot be loaded", by.place));
-            return Ok(record);
+            return record;
         }
         Action::Send(_) | Action::Entry(_) | Action::Unsupported(_) => {}
     }
-    match history.fate(record.step.number)? {
+    match fate {
         Fate::Untouched => {}
         Fate::Intended(_) => {
             record.outcome = Outcome::Unknown;
@@ -170,13 +227,13 @@ fn join(step: Step, group: Option<Group>, history: &mut History) -> Result<Recor
             record.outcome = line.outcome;
             record.attempts = Some(line.attempts);
             record.status = line.status;
-            record.id = line.id;
-            record.version = line.version;
+            record.id.clone_from(&line.id);
+            record.version.clone_from(&line.version);
             record.latency_us = line.latency_us;
-            record.code = line.code;
-            record.expression = line.expression;
-            record.note = line.note;
+            record.code.clone_from(&line.code);
+            record.expression.clone_from(&line.expression);
+            record.note.clone_from(&line.note);
         }
     }
-    Ok(record)
+    record
 }

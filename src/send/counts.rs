@@ -81,6 +81,7 @@ impl Counts {
             statuses,
             bytes_sent: read(&self.bytes_sent),
             bytes_received: read(&self.bytes_received),
+            ..Tally::default()
         }
     }
 }

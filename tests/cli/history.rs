@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{bed::Bed, references::Server};
+use crate::support::journal::rewrite;
 
 const BASE: &str = "version: 1\nname: again\ntargets: { t: { local: store } }\nloads:\n";
 
@@ -151,8 +152,8 @@ fn a_run_that_was_cut_off_is_taken_over() {
         }
         kept.push(line);
     }
-    fs_err::write(run.join("journal.ndjson"), kept.join("\n") + "\n").unwrap();
-    fs_err::remove_file(bed.path(".stoker/history.sqlite")).unwrap();
+    rewrite(&run, kept);
+    fs_err::remove_dir_all(bed.path(".stoker/history")).unwrap();
     let ran = bed.run(&["load", "m.yaml"]).exits(0);
     assert!(
         ran.err.contains("was cut off; this run takes over"),
@@ -173,7 +174,7 @@ fn load_resume_goes_on_with_the_latest_run() {
     let run = bed.newest_run();
     let text = fs_err::read_to_string(run.join("journal.ndjson")).unwrap();
     let kept: Vec<&str> = text.lines().take(3).collect();
-    fs_err::write(run.join("journal.ndjson"), kept.join("\n") + "\n").unwrap();
+    rewrite(&run, kept);
     // Nothing of the run's own is left but the store's tags.
     let ran = bed.run(&["load", "--resume", "m.yaml"]).exits(0);
     assert!(ran.err.contains("going on with"), "{}", ran.err);
@@ -187,11 +188,7 @@ fn load_resume_goes_on_with_the_latest_run() {
         .lines()
         .filter(|l| !l.starts_with("{\"end\""))
         .collect();
-    fs_err::write(
-        bed.newest_run().join("journal.ndjson"),
-        without_end.join("\n") + "\n",
-    )
-    .unwrap();
+    rewrite(&bed.newest_run(), without_end);
     bed.write(
         "m.yaml",
         &format!("{BASE}  - {{ name: all, files: [\"*.ndjson\"], interaction: update }}\n"),
@@ -235,7 +232,7 @@ fn what_to_replay_is_a_choice() {
     let kept = text
         .lines()
         .filter(|line| !line.starts_with("{\"settle\":{\"record\":0,"));
-    fs_err::write(&journal, kept.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    rewrite(&run, kept);
     resume("interrupted");
     assert_eq!((bed.count("unknown"), bed.count("created")), (1, 0));
     resume("unknown");

@@ -15,3 +15,4 @@ mod quickstart;
 mod references;
 mod refusals;
 mod responder;
+mod runs;

@@ -202,7 +202,7 @@ fn known() {
     3 | known: ["${DATA}/run"]
       |         ^^^^^^^^^^^^^
       |
-      = hint: name the directory of a run (`.stoker/runs/…`) or its ids.ndjson; `stoker report RUN` writes it again
+      = hint: name the directory of a run (`.stoker/runs/…`) or a file that `stoker report RUN --format ids` has printed
 
     error: `included` is no run, and no file of ids
      --> rules/known.yaml:6:39
@@ -210,7 +210,7 @@ fn known() {
     6 |   - { name: a, files: a.json, known: [included, ../../valid/earlier] }
       |                                       ^^^^^^^^
       |
-      = hint: name the directory of a run (`.stoker/runs/…`) or its ids.ndjson; `stoker report RUN` writes it again
+      = hint: name the directory of a run (`.stoker/runs/…`) or a file that `stoker report RUN --format ids` has printed
 
     error: `included/none.ndjson` is no run, and no file of ids
      --> rules/known.yaml:7:38
@@ -218,7 +218,7 @@ fn known() {
     7 |   - { name: b, files: b.json, known: included/none.ndjson }
       |                                      ^^^^^^^^^^^^^^^^^^^^
       |
-      = hint: name the directory of a run (`.stoker/runs/…`) or its ids.ndjson; `stoker report RUN` writes it again
+      = hint: name the directory of a run (`.stoker/runs/…`) or a file that `stoker report RUN --format ids` has printed
     "#);
 }
 

@@ -12,12 +12,13 @@ use stoker::{
 
 mod run;
 
+use crate::support::journal::rewrite;
 use run::{Made, PATIENT, bodies, loads, make, targets};
 
 async fn written() -> (Made, Report, Written) {
     let made = make().await;
     let report = report::of(&made.run).unwrap();
-    let written = report::write(&made.run, &report, &bodies).unwrap();
+    let written = report::write(&made.run, &bodies).unwrap();
     (made, report, written)
 }
 
@@ -64,7 +65,7 @@ async fn every_record_has_one_outcome_and_the_sums_agree() {
     let of_loads: u64 = report.loads.iter().map(|load| load.outcomes.sum()).sum();
     assert_eq!((of_types, of_loads), (9, 9));
     let lines = {
-        let _ = report::write(&made.run, &report, &bodies).unwrap();
+        let _ = report::write(&made.run, &bodies).unwrap();
         read(&made.run, "records.ndjson")
     };
     for (outcome, count) in expected {
@@ -774,17 +775,16 @@ async fn content_stands_in_rejected_only_and_nobody_else_may_read() {
 async fn written_twice_it_is_the_same() {
     let (made, ..) = written().await;
     let before = files(made.run.path());
-    let report = report::of(&made.run).unwrap();
-    let _ = report::write(&made.run, &report, &bodies).unwrap();
+    let _ = report::write(&made.run, &bodies).unwrap();
     assert_eq!(files(made.run.path()), before);
 }
 
 #[tokio::test]
 async fn sources_that_are_gone_take_nothing_away() {
-    let (made, report, _) = written().await;
+    let (made, ..) = written().await;
     let before = files(&made.run.rejected());
     let gone = |_, _| Err("the file is gone".to_owned());
-    let again = report::write(&made.run, &report, &gone).unwrap();
+    let again = report::write(&made.run, &gone).unwrap();
     assert_eq!(again.unreadable, 4);
     assert_eq!(
         again.unreadable_because.as_deref(),
@@ -819,11 +819,9 @@ async fn a_plan_that_counts_otherwise_is_an_error() {
 #[tokio::test]
 async fn a_journal_of_another_plan_is_an_error() {
     let made = make().await;
-    let mut journal = read(&made.run, "journal.ndjson");
-    journal.push_str(
-        "{\"intend\":{\"at\":\"2026-11-23T07:00:00Z\",\"records\":[9007199254740991]}}\n",
-    );
-    fs_err::write(made.run.journal(), journal).unwrap();
+    let journal = read(&made.run, "journal.ndjson");
+    let other = r#"{"intend":{"at":"2026-11-23T07:00:00Z","records":[9007199254740991]}}"#;
+    rewrite(made.run.path(), journal.lines().chain([other]));
     let error = report::of(&made.run).unwrap_err().to_string();
     assert!(
         error.contains("the journal speaks of record 9007199254740991"),
@@ -835,14 +833,14 @@ async fn a_journal_of_another_plan_is_an_error() {
 async fn a_run_that_was_killed_is_not_finished() {
     let made = make().await;
     let journal = read(&made.run, "journal.ndjson");
-    let end = journal.trim_end().rfind('\n').unwrap() + 1;
-    fs_err::write(made.run.journal(), &journal[..end]).unwrap();
+    let lines = journal.lines().filter(|line| !line.starts_with("{\"end\""));
+    rewrite(made.run.path(), lines);
     let report = report::of(&made.run).unwrap();
     assert_eq!(
         (report.ended, report.finished),
         (report::Ended::Unfinished, None)
     );
-    assert_eq!(report.duration_ms, 2_000);
+    assert_eq!((report.duration_ms, report.sending_ms), (2_600, 2_000));
     assert!(report::text::render(&report, &made.run, false).contains(", not finished"));
 }
 
@@ -854,7 +852,7 @@ async fn a_large_run_keeps_its_documents_small() {
     assert_eq!((report.records, report.outcomes.rejected), (RECORDS, 7));
     let problem = &report.problems[0];
     assert_eq!((problem.records, problem.examples.len()), (7, 3));
-    let _ = report::write(&made.run, &report, &bodies).unwrap();
+    let _ = report::write(&made.run, &bodies).unwrap();
     let junit = read(&made.run, "junit.xml");
     assert_eq!(
         junit.matches("<testcase ").count(),
@@ -865,10 +863,14 @@ async fn a_large_run_keeps_its_documents_small() {
         junit.contains("name=\"Patient: 10,003 records created\""),
         "{junit}"
     );
-    assert_eq!(
-        read(&made.run, "records.ndjson").lines().count() as u64,
-        RECORDS
-    );
+    let (mut records, mut ids) = (Vec::new(), Vec::new());
+    report::write_records(&made.run, &mut records).unwrap();
+    report::write_ids(&made.run, &mut ids).unwrap();
+    let lines = |text: &[u8]| text.iter().filter(|b| **b == b'\n').count() as u64;
+    assert_eq!(lines(&records), RECORDS);
+    assert!(!made.run.path().join("records.ndjson").exists());
+    report::keep_ids(&made.run).unwrap();
+    assert_eq!(read(&made.run, "ids.ndjson").as_bytes(), ids);
     assert_eq!(
         read(&made.run, "rejected/people-all.ndjson")
             .lines()
@@ -888,7 +890,7 @@ async fn a_large_run_keeps_its_documents_small() {
 async fn nothing_rejected_leaves_no_directory_of_rejected_records() {
     let made = run::make_large(1, 0).await;
     let report = report::of(&made.run).unwrap();
-    let written = report::write(&made.run, &report, &bodies).unwrap();
+    let written = report::write(&made.run, &bodies).unwrap();
     assert_eq!(written, Written::default());
     assert!(!made.run.rejected().exists());
     let text = report::text::render(&report, &made.run, false);

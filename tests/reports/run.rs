@@ -342,6 +342,8 @@ pub(super) async fn make() -> Made {
     let tally = |elapsed_ms| Tally {
         session: 0,
         elapsed_ms,
+        planning_ms: 250,
+        closing_ms: 50,
         requests: 6,
         retries: 1,
         statuses: BTreeMap::from([("201".to_owned(), 4), ("none".to_owned(), 1)]),

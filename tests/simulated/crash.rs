@@ -25,6 +25,8 @@ use stoker::{
 };
 use tokio::sync::Notify;
 
+use crate::support::journal::checked;
+
 use super::{
     fhir_store::FhirStore,
     pipeline::{Case, case, each_case, expect, journal_line, plan},
@@ -136,12 +138,11 @@ impl Transport for Wire {
 /// Returns the journal as a session finds it.
 fn earlier(lines: &Lines, folder: &Path) -> Earlier {
     let path = folder.join("journal.ndjson");
-    let mut text = serde_json::to_string(&Line::Journal(journal_line())).unwrap() + "\n";
+    let mut text = vec![serde_json::to_string(&Line::Journal(journal_line())).unwrap()];
     for line in lines.lock().unwrap().iter() {
-        text += &serde_json::to_string(line).unwrap();
-        text.push('\n');
+        text.push(serde_json::to_string(line).unwrap());
     }
-    fs::write(&path, text).unwrap();
+    fs::write(&path, checked(text.iter().map(String::as_str))).unwrap();
     Earlier {
         history: Some(journal::read(&path).unwrap()),
         replay: Replay {

@@ -1,3 +1,4 @@
 //! What tests of several layers share.
 
 pub(crate) mod data;
+pub(crate) mod journal;

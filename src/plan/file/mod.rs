@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The steps of a load are one stretch of lines, so that every load is read by itself; the last line says where
-//! each stretch is. A file without that line was not finished and is refused.
+//! each stretch is. A file without that line was not finished and is refused. Each line ends with its checksum
+//! (`checksum`), left out above.
 
 use std::path::PathBuf;
 

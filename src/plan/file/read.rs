@@ -5,8 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
+
 use super::{Error, ReadLine};
 use crate::{
+    checksum,
     event::LoadId,
     plan::{Group, Header, PlannedSource, Step, Summary, VERSION},
     record::SourceId,
@@ -23,6 +26,22 @@ pub struct Saved {
     pub sources: Vec<PlannedSource>,
     loads: Vec<(u64, u64, u64)>,
     path: PathBuf,
+    /// What the checksums of its lines begin with.
+    seed: u32,
+}
+
+/// What can still be done with a plan that is damaged.
+const WAY_ON: &str = "put the file back from a copy, or plan again";
+
+/// The first line of a plan of any version, with a checksum or without.
+#[derive(Deserialize)]
+struct AnyHeader {
+    header: AnyVersion,
+}
+
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
 }
 
 /// What the steps of a load are read as.
@@ -53,33 +72,46 @@ impl Saved {
         };
         let io = |e: std::io::Error| fail(e.to_string());
         let mut file = fs_err::File::open(path).map_err(io)?;
-        let last = last_line(&mut file).map_err(io)?;
-        let unfinished = || fail("it is not a whole plan (its last line is missing)".to_owned());
-        let Ok(ReadLine::End(end)) = serde_json::from_slice::<ReadLine<'_>>(&last) else {
-            return Err(unfinished());
+        let unfinished = || {
+            fail(format!(
+                "it is not a whole plan (its last line is missing or damaged); {WAY_ON}"
+            ))
         };
+        let (start, mut last) = last_line(&mut file).map_err(io)?;
+        if last.is_empty() {
+            return Err(unfinished());
+        }
         file.seek(SeekFrom::Start(0)).map_err(io)?;
         let mut first = Vec::new();
         BufReader::new(&file)
             .read_until(b'\n', &mut first)
             .map_err(io)?;
-        let header = match serde_json::from_slice(&first) {
-            Ok(ReadLine::Header(header)) => *header,
-            Ok(_) => return Err(fail("it does not begin with a header".to_owned())),
-            Err(e) => return Err(fail(format!("line 1: {e}"))),
-        };
-        if header.version != VERSION {
+        let seed = checksum::strip(&mut first, checksum::FIRST, 0);
+        if let Ok(AnyHeader { header }) = serde_json::from_slice(&first)
+            && header.version != VERSION
+        {
             return Err(fail(format!(
                 "it has version {}, and this Stoker reads version {VERSION}; plan again",
                 header.version
             )));
         }
+        let seed = seed.map_err(|e| fail(format!("line 1: {e}; {WAY_ON}")))?;
+        let header = match serde_json::from_slice(&first) {
+            Ok(ReadLine::Header(header)) => *header,
+            Ok(_) => return Err(fail("it does not begin with a header".to_owned())),
+            Err(e) => return Err(fail(format!("line 1: {e}"))),
+        };
+        let end = checksum::strip(&mut last, seed, start).map(|_| serde_json::from_slice(&last));
+        let Ok(Ok(ReadLine::End(end))) = end else {
+            return Err(unfinished());
+        };
         let mut saved = Self {
             header,
             summary: end.summary,
             sources: Vec::new(),
             loads: end.loads,
             path: path.to_owned(),
+            seed,
         };
         let mut lines = saved.lines(end.sources)?;
         while let Some(line) = lines.next_line()? {
@@ -90,6 +122,13 @@ impl Saved {
             }
         }
         Ok(saved)
+    }
+
+    /// Checks every line, so that damage is known of before anything is sent.
+    pub fn verify(&self) -> Result<(), Error> {
+        let mut lines = self.lines((0, u64::MAX))?;
+        while lines.next_line()?.is_some() {}
+        Ok(())
     }
 
     /// Returns the file.
@@ -152,6 +191,7 @@ impl Saved {
             line: Vec::with_capacity(256),
             path: self.path.clone(),
             offset: start,
+            seed: self.seed,
         })
     }
 }
@@ -162,7 +202,8 @@ const LARGE: usize = 1 << 18;
 /// What is read in one go of a single step: some 300 bytes.
 const SMALL: usize = 1 << 10;
 
-fn last_line(file: &mut fs_err::File) -> std::io::Result<Vec<u8>> {
+/// Returns the last line and where it begins; an empty one if no line break ends it.
+fn last_line(file: &mut fs_err::File) -> std::io::Result<(u64, Vec<u8>)> {
     let length = file.seek(SeekFrom::End(0))?;
     let mut take = std::cmp::min(length, 64 * 1024);
     loop {
@@ -170,12 +211,15 @@ fn last_line(file: &mut fs_err::File) -> std::io::Result<Vec<u8>> {
         let mut tail = Vec::new();
         file.read_to_end(&mut tail)?;
         if tail.last() != Some(&b'\n') {
-            return Ok(Vec::new());
+            return Ok((length, Vec::new()));
         }
         tail.pop();
         match memchr::memrchr(b'\n', &tail) {
-            Some(start) => return Ok(tail.split_off(start + 1)),
-            None if take == length => return Ok(tail),
+            Some(start) => {
+                let offset = length - take + start as u64 + 1;
+                return Ok((offset, tail.split_off(start + 1)));
+            }
+            None if take == length => return Ok((0, tail)),
             None => take = std::cmp::min(length, take * 4),
         }
     }
@@ -188,6 +232,7 @@ struct Lines {
     path: PathBuf,
     /// Where the next line begins.
     offset: u64,
+    seed: u32,
 }
 
 impl Lines {
@@ -197,8 +242,34 @@ impl Lines {
             .file
             .read_until(b'\n', &mut self.line)
             .map_err(|e| self.fail(&e))?;
+        if length == 0 {
+            return Ok(None);
+        }
+        let seed = if self.offset == 0 {
+            checksum::FIRST
+        } else {
+            self.seed
+        };
+        checksum::strip(&mut self.line, seed, self.offset)
+            .map_err(|e| self.fail(&format!("line {}: {e}; {WAY_ON}", self.number())))?;
         self.offset += length as u64;
-        Ok((length > 0).then_some(&self.line))
+        Ok(Some(&self.line))
+    }
+
+    /// Returns the number of the line that has just been read, from 1. It is counted only when somebody has to be told.
+    fn number(&self) -> u64 {
+        let before = fs_err::File::open(&self.path).map(|file| file.take(self.offset));
+        let Ok(mut before) = before.map(BufReader::new) else {
+            return 0;
+        };
+        let mut breaks = 0;
+        while let Ok(read) = before.fill_buf().map(<[u8]>::to_vec)
+            && !read.is_empty()
+        {
+            breaks += memchr::memchr_iter(b'\n', &read).count() as u64;
+            before.consume(read.len());
+        }
+        breaks + 1
     }
 
     fn fail(&self, why: &impl std::fmt::Display) -> Error {

@@ -281,3 +281,56 @@ fn a_last_line_longer_than_a_read_is_found() {
     writer.end(&[], &summary).unwrap();
     assert_eq!(Saved::open(&path).unwrap().summary, summary);
 }
+
+/// Reads all of a plan.
+fn read_all(path: &Path) -> Result<Vec<Entry>, String> {
+    let saved = Saved::open(path).map_err(|e| e.to_string())?;
+    saved.verify().map_err(|e| e.to_string())?;
+    let loads = 0..u32::try_from(saved.header.loads.len()).unwrap();
+    let mut entries = Vec::new();
+    for load in loads {
+        for entry in saved.steps(LoadId(load)).map_err(|e| e.to_string())? {
+            entries.push(entry.map_err(|e| e.to_string())?);
+        }
+    }
+    Ok(entries)
+}
+
+#[test]
+fn damage_to_a_plan_is_noticed_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.ndjson");
+    write(&path);
+    let whole = std::fs::read_to_string(&path).unwrap().into_bytes();
+    read_all(&path).unwrap();
+    let tried = |text: &[u8]| {
+        fs_err::write(&path, text).unwrap();
+        read_all(&path).unwrap_err()
+    };
+    for at in 0..whole.len() {
+        let mut text = whole.clone();
+        text[at] ^= 4;
+        let error = tried(&text);
+        assert!(error.contains("plan.ndjson"), "{error}");
+    }
+    let lines: Vec<&[u8]> = whole.split_inclusive(|b| *b == b'\n').collect();
+    for first in 0..lines.len() {
+        let mut removed = lines.clone();
+        removed.remove(first);
+        tried(&removed.concat());
+        let mut doubled = lines.clone();
+        doubled.insert(first, lines[first]);
+        tried(&doubled.concat());
+        for second in first + 1..lines.len() {
+            let mut swapped = lines.clone();
+            swapped.swap(first, second);
+            tried(&swapped.concat());
+        }
+    }
+    // A step that was changed is named by its line.
+    let text = String::from_utf8(whole)
+        .unwrap()
+        .replacen("\"Patient\"", "\"Pptient\"", 1);
+    let error = tried(text.as_bytes());
+    assert!(error.contains("line 2: it is damaged"), "{error}");
+}

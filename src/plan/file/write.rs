@@ -7,6 +7,7 @@ use std::{
 
 use super::{EndRef, Error, Sink, WrittenLine, step::StepLine};
 use crate::{
+    checksum,
     event::LoadId,
     plan::{Group, Header, PlannedSource, Step, Summary},
 };
@@ -21,6 +22,10 @@ pub struct Writer {
     /// Per load: start, end, number of the first step.
     loads: Vec<(u64, u64, u64)>,
     line: Vec<u8>,
+    /// The same line with its checksum.
+    checked: Vec<u8>,
+    /// What the checksums begin with: that of the first line.
+    seed: u32,
 }
 
 impl Writer {
@@ -41,6 +46,8 @@ impl Writer {
             steps: 0,
             loads: Vec::new(),
             line: Vec::with_capacity(256),
+            checked: Vec::with_capacity(256),
+            seed: checksum::FIRST,
         })
     }
 
@@ -48,11 +55,15 @@ impl Writer {
         self.line.clear();
         serde_json::to_writer(&mut self.line, line)
             .map_err(|e| writing(&self.path, &std::io::Error::other(e)))?;
-        self.line.push(b'\n');
+        self.checked.clear();
+        let sum = checksum::append(&mut self.checked, &self.line, self.seed, self.offset);
+        if self.offset == 0 {
+            self.seed = sum;
+        }
         self.file
-            .write_all(&self.line)
+            .write_all(&self.checked)
             .map_err(|e| writing(&self.path, &e))?;
-        self.offset += self.line.len() as u64;
+        self.offset += self.checked.len() as u64;
         Ok(())
     }
 

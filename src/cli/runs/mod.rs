@@ -1,0 +1,268 @@
+//! `stoker runs`: lists the runs of a state directory, and removes old ones. Also finds the run that a verb is given.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Context, Error, Exit, load, plan as planning};
+use crate::{
+    journal::RunDirectory,
+    report::{
+        self, Report,
+        text::{plain, quoted},
+    },
+    unit::{ByteSize, grouped},
+};
+
+mod prune;
+
+/// Arguments of `stoker runs`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct RunsArgs {
+    #[command(subcommand)]
+    verb: Option<RunsVerb>,
+    #[command(flatten)]
+    place: Place,
+    /// Print a JSON object a run
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum RunsVerb {
+    /// Remove runs that are over; what they loaded stays known to later loads
+    Prune(prune::PruneArgs),
+}
+
+/// Whose runs.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The state directory [default: that of the manifest, or .stoker]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The manifest whose state directory it is
+    #[arg(long, value_name = "FILE", conflicts_with = "state")]
+    manifest: Option<PathBuf>,
+}
+
+impl Place {
+    fn state(&self, context: Context) -> Result<PathBuf, Error> {
+        match (&self.state, &self.manifest) {
+            (Some(state), _) => Ok(state.clone()),
+            (None, Some(file)) => {
+                let manifest = planning::read_manifest(file, context)?;
+                let header = planning::header(&manifest, planning::documented(&manifest));
+                Ok(load::state_of(&header))
+            }
+            (None, None) => Ok(PathBuf::from(load::STATE)),
+        }
+    }
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &RunsArgs, context: Context) -> Result<Exit, Error> {
+    if let Some(RunsVerb::Prune(prune)) = &args.verb {
+        return prune::run(prune, context);
+    }
+    let state = args.place.state(context)?;
+    let runs = RunDirectory::all(&state).map_err(Error::disk)?;
+    let listed: Vec<Listed> = runs.iter().rev().map(Listed::of).collect();
+    if args.json {
+        for run in &listed {
+            let line = serde_json::to_string(run).map_err(Error::disk)?;
+            context.printer.result(&line);
+        }
+    } else if listed.is_empty() {
+        let message = format!("no runs in {}", plain(&state.display().to_string()));
+        context.printer.message(&message);
+    } else {
+        context.printer.result(&table(&listed));
+    }
+    Ok(Exit::Well)
+}
+
+/// What is told of a run.
+#[derive(Debug, Serialize)]
+struct Listed {
+    run: String,
+    directory: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<Timestamp>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcomes: Option<report::Totals>,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl Listed {
+    fn of(run: &RunDirectory) -> Self {
+        let mut listed = Self {
+            run: run.name(),
+            directory: run.path().to_owned(),
+            manifest: None,
+            started: None,
+            state: "damaged",
+            outcomes: None,
+            bytes: size(run.path()),
+            problem: None,
+        };
+        let told = match kept(run) {
+            Some(report) => Ok(report),
+            None => report::of(run),
+        };
+        match told {
+            Ok(report) => {
+                listed.state = state_of(&report, run);
+                listed.manifest = Some(report.manifest);
+                listed.started = report.started;
+                listed.outcomes = Some(report.outcomes);
+            }
+            Err(error) => listed.problem = Some(error.to_string()),
+        }
+        listed
+    }
+}
+
+/// Returns the report that a run keeps, if nothing has happened since it was written.
+fn kept(run: &RunDirectory) -> Option<Report> {
+    let path = run.path().join("report.json");
+    let written = fs_err::metadata(&path).and_then(|m| m.modified()).ok()?;
+    let told = fs_err::metadata(run.journal())
+        .and_then(|m| m.modified())
+        .ok()?;
+    // What cannot be read is computed again.
+    (written >= told)
+        .then(|| fs_err::read(&path).ok())
+        .flatten()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+}
+
+fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
+    match report.ended {
+        report::Ended::Complete => "complete",
+        report::Ended::Interrupted => "interrupted",
+        report::Ended::MaxErrors => "too many failed",
+        report::Ended::Target => "target failed",
+        report::Ended::Source => "source failed",
+        report::Ended::Superseded => "taken over",
+        report::Ended::Unfinished if is_going_on(run) => "going on",
+        report::Ended::Unfinished => "killed",
+    }
+}
+
+/// Tells whether a process is at work on a run.
+fn is_going_on(run: &RunDirectory) -> bool {
+    let journal = fs_err::File::open(run.journal());
+    journal.is_ok_and(|journal| {
+        matches!(
+            journal.file().try_lock(),
+            Err(std::fs::TryLockError::WouldBlock)
+        )
+    })
+}
+
+fn size(directory: &Path) -> u64 {
+    let files = walkdir::WalkDir::new(directory).into_iter().flatten();
+    let sizes = files.filter_map(|file| file.metadata().ok());
+    sizes
+        .filter(std::fs::Metadata::is_file)
+        .map(|m| m.len())
+        .sum()
+}
+
+fn table(listed: &[Listed]) -> String {
+    let mut rows =
+        vec![["Run", "Started", "State", "Size", "Outcomes", "Manifest"].map(str::to_owned)];
+    for run in listed {
+        let outcomes = match (&run.outcomes, &run.problem) {
+            (Some(totals), _) => {
+                let all = crate::record::Outcome::ALL.into_iter();
+                let words: Vec<String> = all
+                    .filter(|outcome| totals.of(*outcome) > 0)
+                    .map(|outcome| format!("{} {outcome}", grouped(totals.of(outcome))))
+                    .collect();
+                words.join(", ")
+            }
+            (None, problem) => problem.clone().unwrap_or_default(),
+        };
+        let started = run
+            .started
+            .map(|at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
+        rows.push([
+            plain(&run.run),
+            started.unwrap_or_default(),
+            run.state.to_owned(),
+            ByteSize(run.bytes).to_string(),
+            plain(&outcomes),
+            plain(run.manifest.as_deref().unwrap_or_default()),
+        ]);
+    }
+    let mut text = Vec::new();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells: Vec<String> = cells
+            .map(|(column, (cell, width))| match column {
+                3 => format!("{cell:>width$}"),
+                _ => format!("{cell:<width$}"),
+            })
+            .collect();
+        // Writing to a vector cannot fail.
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Finds the run that a verb is given: its directory, or its name; the latest one where none is given.
+pub(super) fn find(given: Option<&Path>) -> Result<RunDirectory, Error> {
+    let state = Path::new(load::STATE);
+    let all = || RunDirectory::all(state).map_err(Error::disk);
+    let Some(given) = given else {
+        return all()?.pop().ok_or_else(|| {
+            Error::usage("there is no run in .stoker/runs")
+                .hint("name the directory of a run; every load prints that of its own")
+        });
+    };
+    if let Ok(run) = RunDirectory::open(given) {
+        return Ok(run);
+    }
+    let mut runs = all()?;
+    if let Some(at) = runs.iter().position(|run| Path::new(&run.name()) == given) {
+        return Ok(runs.swap_remove(at));
+    }
+    let shown = quoted(given);
+    let what = if given.exists() {
+        format!("{shown} is no run: it holds no journal")
+    } else {
+        format!("there is no run {shown}")
+    };
+    let latest: Vec<String> = runs
+        .iter()
+        .rev()
+        .take(5)
+        .map(|run| quoted(run.path()))
+        .collect();
+    let hint = if latest.is_empty() {
+        "runs stand in .stoker/runs beside the manifest, and every load prints the path of its own"
+            .to_owned()
+    } else {
+        format!("the latest runs are {}", latest.join(", "))
+    };
+    Err(Error::usage(what).hint(hint))
+}

@@ -1,0 +1,163 @@
+//! Rows: what a later run should know of a record, as bytes; and those of a run, collected and sorted.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::{
+    Before, Error,
+    segment::{Key, Writer},
+};
+use crate::record::Interaction;
+
+/// Returns the key of the n-th record of the same target, interaction and content.
+pub(super) fn key(target: &str, interaction: Interaction, hash: u128, nth: u32) -> Key {
+    let mut bytes = Vec::with_capacity(target.len() + 48);
+    bytes.extend_from_slice(&hash.to_le_bytes());
+    bytes.extend_from_slice(&nth.to_le_bytes());
+    bytes.extend_from_slice(interaction.as_str().as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(target.as_bytes());
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
+
+const LOADED: u8 = 0;
+/// Loaded, and the id is a UUID in lower case: 16 bytes instead of 36.
+const LOADED_UUID: u8 = 1;
+const DOUBTFUL: u8 = 2;
+
+/// Appends what is known of a record.
+pub(super) fn write(out: &mut Vec<u8>, before: &Before) {
+    let optional = |out: &mut Vec<u8>, text: &Option<String>| {
+        out.push(u8::from(text.is_some()));
+        out.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
+    };
+    match before {
+        Before::Loaded { id, version } => {
+            let uuid = uuid::Uuid::try_parse(id).ok();
+            if let Some(uuid) = uuid.filter(|uuid| uuid.to_string() == *id) {
+                out.push(LOADED_UUID);
+                out.extend_from_slice(uuid.as_bytes());
+            } else {
+                out.push(LOADED);
+                // The length is that of the value's; an id of FHIR has at most 64 bytes.
+                let length = u16::try_from(id.len()).unwrap_or(u16::MAX);
+                out.extend_from_slice(&length.to_le_bytes());
+                out.extend_from_slice(id.as_bytes());
+            }
+            optional(out, version);
+        }
+        Before::Doubtful { since, tag } => {
+            out.push(DOUBTFUL);
+            out.extend_from_slice(&since.as_millisecond().to_le_bytes());
+            optional(out, tag);
+        }
+    }
+}
+
+/// Reads what [`write`] wrote.
+pub(super) fn read(value: &[u8]) -> Option<Before> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let optional = |bytes: &[u8]| match bytes.split_first()? {
+        (0, _) => Some(None),
+        (_, rest) => text(rest).map(Some),
+    };
+    let (kind, rest) = value.split_first()?;
+    Some(match *kind {
+        LOADED => {
+            let (length, rest) = rest.split_first_chunk::<2>()?;
+            let (id, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            Before::Loaded {
+                id: text(id)?,
+                version: optional(rest)?,
+            }
+        }
+        LOADED_UUID => {
+            let (id, rest) = rest.split_first_chunk::<16>()?;
+            Before::Loaded {
+                id: uuid::Uuid::from_bytes(*id).to_string(),
+                version: optional(rest)?,
+            }
+        }
+        DOUBTFUL => {
+            let (since, rest) = rest.split_first_chunk::<8>()?;
+            Before::Doubtful {
+                since: Timestamp::from_millisecond(i64::from_le_bytes(*since)).ok()?,
+                tag: optional(rest)?,
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// How many rows are sorted in memory: some 20 MB. What is more comes into another segment.
+const TOGETHER: usize = 1 << 18;
+
+/// Rows as they come, sorted into segments.
+#[derive(Debug)]
+pub(super) struct Collected {
+    directory: PathBuf,
+    place: Option<(u64, u64)>,
+    rows: Vec<(Key, u32, u32)>,
+    values: Vec<u8>,
+    targets: Vec<String>,
+}
+
+impl Collected {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            place: None,
+            rows: Vec::new(),
+            values: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    pub(super) fn target(&mut self, place: &str) {
+        if !self.targets.iter().any(|target| target == place) {
+            self.targets.push(place.to_owned());
+        }
+    }
+
+    pub(super) fn push(&mut self, key: Key, before: &Before) -> Result<(), Error> {
+        let start = self.values.len();
+        write(&mut self.values, before);
+        // A segment's worth of values stays far below 4 GB: longer ones are left out by the writer.
+        let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.rows.push((key, at(start), at(self.values.len())));
+        if self.rows.len() >= TOGETHER {
+            self.flush(Vec::new(), false)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, runs: Vec<(String, u64)>, durable: bool) -> Result<(), Error> {
+        // Of one key the last row holds; the sort keeps their order.
+        self.rows.sort_by_key(|(key, ..)| *key);
+        let mut writer = Writer::create(&self.directory)?;
+        let mut rows = self.rows.iter().peekable();
+        while let Some((key, start, end)) = rows.next() {
+            if rows.peek().is_some_and(|(next, ..)| next == key) {
+                continue;
+            }
+            let value = self.values.get(*start as usize..*end as usize);
+            writer.row(*key, value.unwrap_or_default())?;
+        }
+        let (sequence, part) = match self.place {
+            Some(place) => place,
+            None => (super::next_sequence(&self.directory)?, 0),
+        };
+        self.place = Some((sequence, part + 1));
+        let place = super::place_of(&self.directory, sequence, part);
+        writer.finish(&place, self.targets.clone(), runs, durable)?;
+        self.rows.clear();
+        self.values.clear();
+        Ok(())
+    }
+
+    /// Writes the rest, and that all rows of these runs are there.
+    pub(super) fn finish(mut self, runs: Vec<(String, u64)>, durable: bool) -> Result<(), Error> {
+        self.flush(runs, durable)
+    }
+}
