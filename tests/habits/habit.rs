@@ -227,4 +227,6 @@ pub(super) struct Habits {
     /// The status for a reference to what is not there.
     pub(super) integrity: Option<u16>,
     pub(super) throttle: Throttle,
+    /// It keeps nothing of what it is sent.
+    pub(super) forgets: bool,
 }

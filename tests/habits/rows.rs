@@ -43,6 +43,7 @@ pub(super) const STANDARD: Habits = Habits {
     },
     integrity: None,
     throttle: Throttle::Never,
+    forgets: false,
 };
 
 /// All of them.

@@ -64,6 +64,16 @@ impl Server {
         Self { url, state }
     }
 
+    /// Puts a resource into it.
+    pub(super) fn put(&self, resource: &Value) {
+        let text = |member: &str| resource[member].as_str().unwrap().to_owned();
+        let mut inside = self.state.lock().unwrap();
+        inside.store.resources.insert(
+            (text("resourceType"), text("id")),
+            ("1".to_owned(), resource.clone()),
+        );
+    }
+
     /// Looks at what it holds and has seen.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Inside) -> T) -> T {
         look(&self.state.lock().unwrap())

@@ -224,8 +224,10 @@ impl Store {
         } else {
             201
         };
-        self.resources
-            .insert(key.clone(), (version.clone(), resource.clone()));
+        if !habits.forgets {
+            self.resources
+                .insert(key.clone(), (version.clone(), resource.clone()));
+        }
         Done {
             status,
             kind: key.0,
