@@ -9,6 +9,8 @@ mod cli;
 #[cfg(test)]
 mod emulated;
 #[cfg(test)]
+mod habits;
+#[cfg(test)]
 mod killed;
 #[cfg(test)]
 mod manifests;

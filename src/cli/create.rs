@@ -8,7 +8,7 @@ use super::{Context, Error, Exit, connect, store::StoreArgs};
 use crate::{
     fhir::{Scanner, types},
     gate::Failure,
-    target::fhir::accepted,
+    target::fhir::{Accepted, Asked, Said, Verb, said},
 };
 
 /// Arguments of `stoker create`.
@@ -40,19 +40,26 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
         .await
         .map_err(|failure| failed(&failure))?;
     let status = response.status();
-    if !status.is_success() {
+    let asked = Asked {
+        verb: Verb::Create,
+        kind: &kind,
+        own: None,
+    };
+    let said = said(&asked, status.as_u16(), response.headers(), response.body());
+    // An error is one under any status.
+    if !status.is_success() || said == Said::Refused {
         return Err(connect::refused(
             &format!("the store refused the {kind}"),
             &response,
             context,
         ));
     }
-    match accepted(response.headers(), response.body()).id {
-        Some(id) => {
+    match said {
+        Said::Taken(Accepted { id: Some(id), .. }) => {
             context.printer.result(&id);
             Ok(Exit::Well)
         }
-        None => Err(Error::new(
+        _ => Err(Error::new(
             Exit::Target,
             format!("the store answered {status} to the {kind}, but told no id"),
         )

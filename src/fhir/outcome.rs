@@ -30,6 +30,60 @@ pub fn read(body: &[u8]) -> Problem {
     }
 }
 
+/// Tells whether a body is an `OperationOutcome` that says that something failed: an issue of severity `error` or `fatal`.
+pub fn fails(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Outcome {
+        #[serde(rename = "resourceType")]
+        resource_type: String,
+        #[serde(default)]
+        issue: Vec<Value>,
+    }
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let is_failure = |issue: &Value| {
+        let severity = issue.get("severity").and_then(Value::as_str);
+        matches!(severity, Some("error" | "fatal"))
+    };
+    serde_json::from_slice::<Outcome>(body).is_ok_and(|outcome| {
+        outcome.resource_type == "OperationOutcome" && outcome.issue.iter().any(is_failure)
+    })
+}
+
+/// Returns an expression as one of the record's own: without the place that it had in the Bundle in which it was sent, which
+/// is Stoker's; none where nothing is left.
+///
+/// `Bundle.entry[43].resource.birthDate` is `Patient.birthDate`, and so is
+/// `/f:Bundle/f:entry[44]/f:resource/f:Patient/f:birthDate`.
+pub fn own(kind: &str, expression: &str) -> Option<String> {
+    let plain = expression.trim_start_matches('/').replace("f:", "");
+    let Some(rest) = plain
+        .strip_prefix("Bundle")
+        .map(|rest| rest.trim_start_matches(['.', '/']))
+        .and_then(|rest| rest.strip_prefix("entry["))
+        .and_then(|rest| rest.split_once(']'))
+        .map(|(_, rest)| rest.trim_start_matches(['.', '/']))
+    else {
+        return Some(expression.to_owned());
+    };
+    let Some(inner) = rest.strip_prefix("resource") else {
+        // Of the entry itself, such as its request.
+        return (!rest.is_empty()).then(|| rest.replace('/', "."));
+    };
+    let inner = inner.trim_start_matches(['.', '/']).replace('/', ".");
+    let typed = [format!("ofType({kind})"), kind.to_owned()];
+    let inner = typed
+        .iter()
+        .find_map(|typed| {
+            let rest = inner.strip_prefix(typed.as_str())?;
+            (rest.is_empty() || rest.starts_with('.')).then(|| rest.trim_start_matches('.'))
+        })
+        .unwrap_or(&inner);
+    Some(match inner {
+        "" => kind.to_owned(),
+        inner => format!("{kind}.{inner}"),
+    })
+}
+
 /// Returns which entry of the Bundle that was sent the problem is about, from 0.
 ///
 /// Servers say it as `Bundle.entry[4]…`, in the expression or in their words.
@@ -167,6 +221,57 @@ mod tests {
             problem.text,
             "note\nunparseable_resource: unknown field \"x\""
         );
+    }
+
+    #[test]
+    fn only_an_outcome_with_an_error_fails() {
+        for (body, expected) in [
+            (
+                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}"#,
+                true,
+            ),
+            (
+                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"warning"},{"severity":"fatal"}]}"#,
+                true,
+            ),
+            (
+                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"warning"}]}"#,
+                false,
+            ),
+            (r#"{"resourceType":"OperationOutcome","issue":[{}]}"#, false),
+            (
+                r#"{"resourceType":"Patient","issue":[{"severity":"error"}]}"#,
+                false,
+            ),
+            ("error", false),
+        ] {
+            assert_eq!(fails(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_expression_loses_its_place_in_the_bundle() {
+        for (given, left) in [
+            (
+                "Bundle.entry[43].resource.birthDate",
+                Some("Patient.birthDate"),
+            ),
+            (
+                "Bundle.entry[43].resource.ofType(Patient).name[0]",
+                Some("Patient.name[0]"),
+            ),
+            (
+                "/f:Bundle/f:entry[44]/f:resource/f:Patient/f:birthDate",
+                Some("Patient.birthDate"),
+            ),
+            ("Bundle.entry[43].resource", Some("Patient")),
+            ("Bundle.entry[43]", None),
+            ("Bundle.entry[43].request.url", Some("request.url")),
+            ("Patient.name", Some("Patient.name")),
+            ("Bundle", Some("Bundle")),
+        ] {
+            assert_eq!(own("Patient", given).as_deref(), left, "{given}");
+        }
     }
 
     #[test]

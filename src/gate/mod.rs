@@ -285,6 +285,14 @@ impl Gate {
         self.retries.spend().await;
     }
 
+    /// Waits before a record is sent anew by way of another exchange, for the so-manieth time, as an exchange itself would.
+    pub async fn rest(&self, times: u32) {
+        let mut backoff = self.backoff();
+        let waits = (0..std::cmp::max(times, 1)).map(|_| backoff.wait());
+        tokio::time::sleep(waits.last().unwrap_or_default()).await;
+        self.spend_retry().await;
+    }
+
     /// Adds the credentials, if the request goes to the host they were made for.
     async fn authorize(&self, request: &mut Request<Bytes>) -> Result<(), auth::Error> {
         if Origin::of_uri(request.uri()).as_ref() != Some(&self.origin) {

@@ -170,6 +170,9 @@ pub struct Tally {
     pub bytes_sent: u64,
     /// Bytes of response bodies.
     pub bytes_received: u64,
+    /// What was noticed of how targets answer, in Stoker's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// What is left of a large run that sent nothing, because earlier runs had loaded all of it: neither its plan nor a line a

@@ -174,6 +174,9 @@ pub struct Requests {
     pub bytes_sent: u64,
     /// Bytes of response bodies.
     pub bytes_received: u64,
+    /// What was noticed of how targets answer, in Stoker's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// How long attempts took, in microseconds, waiting not counted; exact to three digits.

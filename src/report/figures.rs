@@ -64,6 +64,8 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
         );
         rows.push(("Latency", text));
     }
+    let remarks = requests.remarks.iter();
+    rows.extend(remarks.map(|remark| ("Note", remark.clone())));
     rows
 }
 

@@ -168,6 +168,11 @@ impl Sum {
             requests.retries += tally.retries;
             requests.bytes_sent += tally.bytes_sent;
             requests.bytes_received += tally.bytes_received;
+            for remark in &tally.remarks {
+                if !requests.remarks.contains(remark) {
+                    requests.remarks.push(remark.clone());
+                }
+            }
             for (status, count) in &tally.statuses {
                 *requests.statuses.entry(status.clone()).or_default() += count;
             }

@@ -54,6 +54,12 @@ pub fn render(report: &Report, run: &RunDirectory, colour: bool) -> String {
         (std::cmp::Reverse(ill), std::cmp::Reverse(totals.sum()))
     });
     table(out, "Type", &types, TYPES, paint);
+    for remark in &report.requests.remarks {
+        let _ = writeln!(out, "Note: {}", plain(remark));
+    }
+    if !report.requests.remarks.is_empty() {
+        let _ = writeln!(out);
+    }
     problems(out, report, paint);
     closing(out, report, run);
     text

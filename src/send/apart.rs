@@ -67,11 +67,7 @@ impl Apart {
             again(steps, bodies);
             let note = Some("the store refused its Bundle because of it".to_owned());
             return Some(settle::rejected(
-                step.number,
-                status,
-                &answer,
-                attempted,
-                note,
+                &step, true, status, &answer, attempted, note,
             ));
         }
         if self.left >= 2 {

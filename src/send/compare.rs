@@ -36,7 +36,7 @@ pub(super) async fn unchanged(
         Attempted::default(),
         note,
     );
-    let place = accepted(read.headers(), read.body());
+    let place = accepted(&step.kind, read.headers(), read.body());
     settled.line.id = Some(id.to_owned());
     settled.line.version = place.version;
     Some(settled)

@@ -1,8 +1,11 @@
 //! Figures of a session, counted without locks on the way.
 
 use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::journal::Tally;
@@ -19,6 +22,8 @@ pub struct Counts {
     bytes_received: AtomicU64,
     failed: AtomicU64,
     statuses: Box<[AtomicU64]>,
+    /// What was noticed of the targets.
+    remarks: Mutex<BTreeSet<String>>,
 }
 
 impl Default for Counts {
@@ -30,6 +35,7 @@ impl Default for Counts {
             bytes_received: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
+            remarks: Mutex::default(),
         }
     }
 }
@@ -44,6 +50,15 @@ impl Counts {
         self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
         if let Some(count) = self.statuses.get(usize::from(status.unwrap_or(0))) {
             count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note of something that the report should say of a target, in Stoker's words; once is enough.
+    pub(super) fn remark(&self, remark: String) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if !remarks.contains(&remark) {
+            tracing::warn!("{remark}");
+            remarks.insert(remark);
         }
     }
 
@@ -81,6 +96,10 @@ impl Counts {
             statuses,
             bytes_sent: read(&self.bytes_sent),
             bytes_received: read(&self.bytes_received),
+            remarks: {
+                let remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+                remarks.iter().cloned().collect()
+            },
             ..Tally::default()
         }
     }

@@ -40,7 +40,7 @@ pub(super) struct Work {
     pub(super) bodies: Vec<Bytes>,
     /// The part of the budget that the bodies hold.
     pub(super) permits: Vec<BytePermit>,
-    /// They are not sent: the record at this position, which they need, did not arrive.
+    /// They are not sent: what they need, and why it cannot be had.
     pub(super) blocked: Option<Arc<str>>,
     /// It is the second request of a record that stands in the store: what came of the first.
     pub(super) stands: Option<Stands>,

@@ -330,7 +330,12 @@ impl Asked<'_> {
         if read.status() != http::StatusCode::OK {
             return Ok(false);
         }
-        let now = accepted(read.headers(), read.body()).version;
+        let found = accepted(&loaded.kind, read.headers(), read.body());
+        // A page that says that all is well is none of the store's.
+        if found.id.as_ref() != Some(&loaded.id) {
+            return Ok(false);
+        }
+        let now = found.version;
         Ok(match (loaded.interaction, now, &loaded.version) {
             (Interaction::Update | Interaction::ConditionalUpdate, Some(now), Some(then)) => {
                 now == *then

@@ -22,6 +22,7 @@ use super::{
     dress::Dresser,
     exchange::Batch,
     feed::{Feed, Work},
+    habits::Habits,
     is_too_many,
     outbox::Outbox,
     precedence::Precedence,
@@ -54,6 +55,7 @@ pub(super) async fn run(
     setup: Arc<Setup>,
     dresser: Arc<Dresser>,
     precedence: Option<Arc<Precedence>>,
+    habits: Arc<Habits>,
     id: LoadId,
 ) -> Result<(), Error> {
     let settings = Arc::new(setup.plan.header.loads[id.0 as usize].clone());
@@ -84,6 +86,7 @@ pub(super) async fn run(
         intents: Arc::new(Semaphore::new(slots)),
         ways,
         dresser,
+        habits,
         setup,
     });
     let settling = tokio::spawn(settle_all(Arc::clone(&load.setup), precedence, id, settled));
@@ -173,6 +176,8 @@ pub(super) struct Load {
     pub(super) intents: Arc<Semaphore>,
     ways: Arc<Ways>,
     pub(super) dresser: Arc<Dresser>,
+    /// What has been learnt of its target.
+    pub(super) habits: Arc<Habits>,
     pub(super) setup: Arc<Setup>,
 }
 
@@ -196,7 +201,7 @@ impl Load {
         outbox: &mut Outbox<'_>,
     ) -> Result<Vec<Settlement>, Error> {
         if let Some(by) = &work.blocked {
-            let note = format!("it needs {by}, which did not arrive");
+            let note = format!("it needs {by}");
             let blocked = |step: &Step| {
                 let attempted = Attempted::default();
                 settle::told(step.number, Outcome::Blocked, None, attempted, note.clone())
@@ -230,6 +235,13 @@ impl Load {
         let mut queue = vec![work];
         let (mut lost, mut has_begun) = (Lost::default(), false);
         while let Some(work) = queue.pop() {
+            let work = match self.one_by_one(work) {
+                Ok(singles) => {
+                    queue.extend(singles);
+                    continue;
+                }
+                Err(work) => work,
+            };
             let on_wire = Arc::new(AtomicBool::new(false));
             let carried = (work.bundle, work.steps.len());
             let is_measured = !work.atomic && work.stands.is_none();
@@ -251,7 +263,9 @@ impl Load {
                     let intent = batch.intent.take();
                     let refused = batch.refused_whole(&conclusion);
                     if is_measured {
-                        self.measure(carried, conclusion.latency, refused.is_some());
+                        let is_lost = carried.0.is_some() && self.habits.mumbles();
+                        let is_refused = refused.is_some() || is_lost;
+                        self.measure(carried, conclusion.latency, is_refused);
                     }
                     if let Some(refused) = refused {
                         let settled = apart.take(refused, bundle, &mut queue);
@@ -263,6 +277,10 @@ impl Load {
                     let is_unknown = concluded.doubtful.is_some() && !asks;
                     let (now, then) = if is_unknown { (None, intent) } else { (intent, None) };
                     outbox.tell(concluded.settled, now).await;
+                    for (settled, step) in concluded.nameless {
+                        let named = self.name(settled, &step).await?;
+                        outbox.tell(vec![named], None).await;
+                    }
                     if let Some(doubtful) = concluded.doubtful {
                         lost.add(&doubtful);
                         let may_send = lost.times < self.link.gate.attempts();
@@ -270,7 +288,7 @@ impl Load {
                         outbox.tell(known, then).await;
                         if let Some(again) = again {
                             self.setup.counts.retried();
-                            self.link.gate.spend_retry().await;
+                            self.link.gate.rest(lost.times).await;
                             queue.push(again);
                         } else {
                             lost.end();
@@ -288,7 +306,7 @@ impl Load {
     }
 
     /// Takes note of how a request went, where it is still to be found out in which way most records go.
-    fn measure(
+    pub(super) fn measure(
         &self,
         (bundle, records): (Option<BundleType>, usize),
         busy: Duration,

@@ -23,10 +23,13 @@ use crate::{
         self,
         file::{Entry, Saved},
     },
+    record::Interaction,
     source::Bodies,
     target::fhir::Requests,
 };
 use dress::Dresser;
+use habits::Habits;
+use outbox::needed;
 use precedence::{Precedence, Stood};
 
 mod apart;
@@ -37,8 +40,10 @@ mod dress;
 mod earlier;
 mod exchange;
 mod feed;
+mod habits;
 mod held;
 mod load;
+mod name;
 pub mod online;
 mod outbox;
 mod precedence;
@@ -171,6 +176,14 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         .enumerate()
         .map(|(i, l)| (l.name.as_str(), i))
         .collect();
+    let habits: HashMap<&str, Arc<Habits>> = setup
+        .plan
+        .header
+        .targets
+        .iter()
+        .map(|target| target.settings.name.as_str())
+        .map(|name| (name, Arc::new(Habits::of(name))))
+        .collect();
     let mut running = JoinSet::new();
     for (index, over) in over.into_iter().enumerate() {
         let before: Vec<watch::Receiver<bool>> = setup.plan.header.loads[index]
@@ -184,13 +197,16 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
             .collect();
         let (setup, dresser) = (Arc::clone(&setup), Arc::clone(&dresser));
         let precedence = precedence.clone();
+        let target = &setup.plan.header.loads[index].target;
+        let known = habits.get(target.as_str()).cloned();
+        let known = known.unwrap_or_else(|| Arc::new(Habits::of(target)));
         running.spawn(async move {
             for mut wait in before {
                 // A closed channel is a load that failed; the run is stopping then.
                 let _ = wait.wait_for(|over| *over).await;
             }
             let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
-            let ended = load::run(setup, dresser, precedence, id).await;
+            let ended = load::run(setup, dresser, precedence, known, id).await;
             let _ = over.send(true);
             ended
         });
@@ -258,13 +274,15 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
                 // The last is one that is tried once more.
                 Fate::Untouched | Fate::Intended(_) | Fate::Settled(_) => continue,
             };
-            // What has an id is there, even if its second request was refused.
-            if let Some(id) = line.id.or(step.id.filter(|_| line.outcome.is_well())) {
+            // What has an id is there, even if its second request was refused; the file's is an update's only.
+            let is_update = step.action.interaction() == Some(Interaction::Update);
+            let is_well = line.outcome.is_well();
+            if let Some(id) = line.id.or(step.id.filter(|_| is_well && is_update)) {
                 precedence.arrived(step.number, &step.kind, &id);
             } else {
                 let file = plan.source_name(step.position.source);
                 let place = step.position.display(file).to_string();
-                precedence.failed(step.number, &place.into());
+                precedence.failed(step.number, &needed(&place, line.outcome).into());
             }
         }
     }

@@ -3,7 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{feed::Work, load::Load, settler::Told, two_steps::TwoSteps};
-use crate::{journal::Settlement, plan::Step, record::Interaction};
+use crate::{
+    journal::Settlement,
+    plan::Step,
+    record::{Interaction, Outcome},
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// What is kept of a record while it is sent.
@@ -93,9 +97,24 @@ impl Load {
     }
 }
 
+/// Says of what is needed why it cannot be had: the end of a sentence that begins with `it needs`.
+pub(super) fn needed(place: &str, outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Unknown => format!("{place}, of which nobody knows whether it arrived"),
+        outcome if outcome.is_well() => {
+            format!("{place}, which arrived, but the store did not say under which id")
+        }
+        _ => format!("{place}, which did not arrive"),
+    }
+}
+
 fn told(settlement: Settlement, sent: Sent, blocked: Option<&Arc<str>>) -> Told {
-    let cause = (!settlement.line.outcome.is_well())
-        .then(|| blocked.cloned().unwrap_or_else(|| sent.place.into()));
+    let is_well = settlement.line.outcome.is_well();
+    let is_named = settlement.line.id.is_some() || sent.own_id.is_some();
+    let cause = (!is_well || !is_named).then(|| {
+        let needed = || needed(&sent.place, settlement.line.outcome).into();
+        blocked.cloned().unwrap_or_else(needed)
+    });
     Told {
         settlement,
         bytes: sent.bytes,

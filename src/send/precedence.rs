@@ -36,7 +36,7 @@ struct State {
     uuids: Column<[u8; 16]>,
     /// The ids that are none.
     names: HashMap<u64, Box<str>>,
-    /// Which record kept another from arriving, by its position.
+    /// Why a record cannot be had, with its position, or that of the one that kept it from arriving.
     causes: HashMap<u64, Arc<str>>,
     /// The records that stand in the store and are not whole yet.
     standing: HashMap<u64, Stood>,
@@ -363,14 +363,17 @@ impl State {
         match (failed, open) {
             (Some(failed), open) if open.is_none() || !patient => {
                 let cause = self.causes.get(failed);
-                Ok(Readiness::Blocked(
-                    cause.map_or_else(|| "?".into(), Arc::clone),
-                ))
+                Ok(Readiness::Blocked(cause.map_or_else(unsaid, Arc::clone)))
             }
             (_, Some(&open)) => Err(open),
             (_, None) => Ok(Readiness::Ready),
         }
     }
+}
+
+/// What is said of a record of which nobody noted why it cannot be had.
+pub(super) fn unsaid() -> Arc<str> {
+    "a record that did not arrive".into()
 }
 
 /// Reads a UUID that is written as most servers write it; any other way is a name of its own.

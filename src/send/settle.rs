@@ -9,6 +9,7 @@ use super::earlier::Doubt;
 use crate::{
     fhir::outcome,
     journal::{SettleLine, Settlement},
+    plan::Step,
     record::{Interaction, Outcome},
     target::fhir::Accepted,
 };
@@ -38,35 +39,47 @@ pub(super) fn accepted_outcome(interaction: Interaction, status: u16) -> Outcome
     }
 }
 
-/// Settles a record that the store took.
+/// Settles a record that the store took. What was written under an id of its own has that id, whatever the store said.
 pub(super) fn accepted(
-    record: u64,
-    interaction: Interaction,
+    step: &Step,
     status: u16,
     accepted: Accepted,
     attempted: Attempted,
 ) -> Settlement {
-    let mut line = blank(record, accepted_outcome(interaction, status), attempted);
+    let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+    let outcome = accepted_outcome(interaction, status);
+    let mut line = blank(step.number, outcome, attempted);
     line.status = Some(status);
-    line.id = accepted.id;
+    line.id = match interaction {
+        Interaction::Update => step.id.clone(),
+        _ => accepted.id,
+    };
     line.version = accepted.version;
     Settlement { line, said: None }
 }
 
 /// Settles a record that the store refused, with what it said.
+///
+/// What the store says of its place in a Bundle that Stoker made is left out: the record stands elsewhere.
 pub(super) fn rejected(
-    record: u64,
+    step: &Step,
+    in_bundle: bool,
     status: u16,
     answer: &[u8],
     attempted: Attempted,
     note: Option<String>,
 ) -> Settlement {
-    let mut line = blank(record, Outcome::Rejected, attempted);
+    let mut line = blank(step.number, Outcome::Rejected, attempted);
     line.status = Some(status);
     line.note = note;
     let problem = outcome::read(answer);
     line.code = problem.code;
     line.expression = problem.expression;
+    if in_bundle {
+        let own = |expression: &String| outcome::own(&step.kind, expression);
+        line.expression = line.expression.iter().filter_map(own).collect();
+        line.expression.dedup();
+    }
     let said = String::from_utf8_lossy(answer).into_owned();
     Settlement {
         line,
@@ -124,6 +137,11 @@ fn blank(record: u64, outcome: Outcome, attempted: Attempted) -> SettleLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        event::LoadId,
+        plan::Action,
+        record::{Position, SourceId, Span},
+    };
 
     #[test]
     fn the_status_tells_what_happened() {
@@ -148,12 +166,56 @@ mod tests {
         }
     }
 
+    fn step() -> Step {
+        let span = Span {
+            start: 0,
+            length: 0,
+        };
+        Step {
+            number: 7,
+            load: LoadId(0),
+            position: Position {
+                source: SourceId(0),
+                index: 0,
+                line: 1,
+                entry: None,
+                span,
+            },
+            body: span,
+            kind: "Patient".to_owned(),
+            id: Some("a".to_owned()),
+            full_url: None,
+            action: Action::Send(Interaction::Update),
+            links: Vec::new(),
+            hash: 0,
+        }
+    }
+
+    #[test]
+    fn an_update_keeps_its_id_whatever_is_said() {
+        let said = Accepted {
+            id: Some("another".to_owned()),
+            version: Some("2".to_owned()),
+        };
+        let settled = accepted(&step(), 200, said, Attempted::default());
+        assert_eq!(settled.line.id.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_place_in_a_bundle_is_no_place_in_a_record() {
+        let answer =
+            br#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"value",
+            "expression":["Bundle.entry[43].resource.birthDate"]}]}"#;
+        let settled = rejected(&step(), true, 400, answer, Attempted::default(), None);
+        assert_eq!(settled.line.expression, ["Patient.birthDate"]);
+    }
+
     #[test]
     fn the_servers_words_stay_out_of_the_line() {
         let answer =
             br#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"value",
             "diagnostics":"Anna Lindqvist is no date","expression":["Patient.birthDate"]}]}"#;
-        let settled = rejected(7, 400, answer, Attempted::default(), None);
+        let settled = rejected(&step(), false, 400, answer, Attempted::default(), None);
         let line = serde_json::to_string(&settled.line).unwrap();
         assert!(!line.contains("Anna"), "{line}");
         assert_eq!(settled.line.code.as_deref(), Some("value"));

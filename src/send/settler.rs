@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
     Error, Setup,
-    precedence::{Precedence, Stood},
+    precedence::{Precedence, Stood, unsaid},
 };
 use crate::{
     event::{Event, LoadId},
@@ -24,7 +24,7 @@ pub(super) struct Told {
     pub(super) kind: String,
     /// The id in the file, under which an update keeps it.
     pub(super) own_id: Option<String>,
-    /// Its position, or that of the record that kept it from arriving, where it did not.
+    /// What others that need it are told, where it did not arrive, or nobody knows under which id.
     pub(super) cause: Option<Arc<str>>,
     /// Held until it is written down.
     pub(super) intent: Option<OwnedSemaphorePermit>,
@@ -81,7 +81,7 @@ pub(super) async fn settle_all(
                 (Some((kind, id)), None) => precedence.arrived(record, &kind, &id),
                 // Not tried: the run is stopping, and a later session goes on with those who wait.
                 _ if outcome == Outcome::Pending => {}
-                (_, cause) => precedence.failed(record, &cause.unwrap_or_else(|| "?".into())),
+                (_, cause) => precedence.failed(record, &cause.unwrap_or_else(unsaid)),
             }
         }
     }

@@ -72,7 +72,7 @@ impl Drop for Store {
 }
 
 /// Names every resource by its content and that of what it refers to, some steps away: ids do not matter then.
-fn colours(mut resources: BTreeMap<String, Value>) -> BTreeMap<u128, u32> {
+pub(crate) fn colours(mut resources: BTreeMap<String, Value>) -> BTreeMap<u128, u32> {
     const STEPS: u32 = 4;
     let mut colours: BTreeMap<String, u128> = BTreeMap::new();
     for resource in resources.values_mut() {

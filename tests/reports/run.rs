@@ -349,6 +349,7 @@ pub(super) async fn make() -> Made {
         statuses: BTreeMap::from([("201".to_owned(), 4), ("none".to_owned(), 1)]),
         bytes_sent: 1_200_000,
         bytes_received: 34_000,
+        remarks: Vec::new(),
     };
     let journal =
         Journal::open(&run, Sync::None, session(1, "2026-11-23T07:00:01Z"), None).unwrap();

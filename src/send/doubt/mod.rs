@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
@@ -20,8 +21,9 @@ use crate::{
     journal::Settlement,
     plan::{BundleType, Step},
     record::{Interaction, Outcome},
+    target::fhir::Little,
 };
-use proof::Proof;
+use proof::{Asking, Proof};
 
 mod proof;
 
@@ -37,6 +39,30 @@ pub(super) struct Doubtful {
     pub(super) attempted: Attempted,
     /// What happened, in words without content.
     pub(super) what: String,
+    /// An answer came, and told too little.
+    pub(super) mumbled: Option<Mumbled>,
+    /// What the store said of those that it answered with success, and with words of failure.
+    pub(super) refusals: HashMap<u64, Refusal>,
+}
+
+/// An answer that tells too little.
+#[derive(Debug)]
+pub(super) struct Mumbled {
+    /// How; none where its words are of failure.
+    pub(super) little: Option<Little>,
+    /// The status.
+    pub(super) status: u16,
+    /// What the server sent: content.
+    pub(super) body: Bytes,
+}
+
+/// Words of failure under a status of success.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The status.
+    pub(super) status: u16,
+    /// What the server said: content.
+    pub(super) answer: Bytes,
 }
 
 /// How often in a row the answer to a request was lost, so that the store had to be asked.
@@ -84,7 +110,10 @@ impl Load {
         }
         let what = "the run was cut off while it was being sent";
         let attempted = Attempted::default();
-        let proofs = self.prove(&work.steps, work.atomic, &doubts).await?;
+        let asking = Asking::of_lost();
+        let proofs = self
+            .prove(&work.steps, work.atomic, &doubts, asking)
+            .await?;
         let mut settled = Vec::new();
         let (mut steps, mut bodies) = (Vec::new(), Vec::new());
         let mut all_bodies = work.bodies.into_iter();
@@ -136,19 +165,55 @@ impl Load {
             let unasked = |_| Some(Proof::Unasked("the run was stopping".to_owned()));
             doubtful.steps.iter().map(unasked).collect()
         } else {
-            self.prove(&doubtful.steps, doubtful.atomic, &doubts)
+            let asking = Asking::of(doubtful.mumbled.as_ref());
+            self.prove(&doubtful.steps, doubtful.atomic, &doubts, asking)
                 .await?
         };
+        let mumbled = doubtful.mumbled.as_ref();
         let (mut settled, mut again) = (Vec::new(), Vec::new());
         for (step, proof) in doubtful.steps.into_iter().zip(proofs) {
             let why = match proof {
                 Some(Proof::There(mut settlement)) => {
                     settlement.line.attempts = doubtful.attempted.attempts;
+                    self.learn(&step, doubtful.bundle, mumbled);
                     settled.push(*settlement);
                     continue;
                 }
-                // What may be repeated has been, as often as it may.
-                Some(Proof::Absent | Proof::Other) | None if may_send && !is_repeatable(&step) => {
+                // The store's own words, and it has nothing that speaks against them.
+                Some(Proof::Absent | Proof::Other) | None
+                    if let Some(refusal) = doubtful.refusals.get(&step.number) =>
+                {
+                    let note = "the store said so under a status of success, and has not taken it";
+                    settled.push(settle::rejected(
+                        &step,
+                        doubtful.bundle.is_some(),
+                        refusal.status,
+                        &refusal.answer,
+                        doubtful.attempted,
+                        Some(note.to_owned()),
+                    ));
+                    continue;
+                }
+                // It may still come.
+                Some(Proof::Absent | Proof::Other)
+                    if mumbled.is_some_and(|mumbled| mumbled.little == Some(Little::Later)) =>
+                {
+                    "the store does not have it yet"
+                }
+                // What may be repeated has been, as often as it may, but where it was asked about at once.
+                Some(Proof::Absent | Proof::Other) | None
+                    if may_send && (mumbled.is_some() || !is_repeatable(&step)) =>
+                {
+                    again.push(step);
+                    continue;
+                }
+                // Neither answer can be read: what is between may go away.
+                Some(Proof::Unasked(_))
+                    if may_send
+                        && mumbled.is_some()
+                        && is_repeatable(&step)
+                        && !self.setup.stop.is_stopping() =>
+                {
                     again.push(step);
                     continue;
                 }
@@ -188,6 +253,20 @@ impl Load {
             stands: None,
         });
         Ok((settled, again))
+    }
+}
+
+impl Load {
+    /// Takes note of how an answer looks that was to an update, and meant that all is well.
+    fn learn(&self, step: &Step, bundle: Option<BundleType>, mumbled: Option<&Mumbled>) {
+        let is_update = step.action.interaction() == Some(Interaction::Update);
+        if let (true, None, Some(mumbled)) = (is_update, bundle, mumbled)
+            && let Some(little) = mumbled.little
+        {
+            let counts = &self.setup.counts;
+            self.habits
+                .learn(little, mumbled.status, &mumbled.body, counts);
+        }
     }
 }
 

@@ -12,8 +12,10 @@ use super::super::{
     dress::resource_part,
     earlier::Doubt,
     load::Load,
+    name::condition,
     settle::{self, Attempted},
 };
+use super::Mumbled;
 use crate::{
     gate::Failure,
     journal::Settlement,
@@ -22,7 +24,7 @@ use crate::{
     plan::{Action, Step},
     record::{Interaction, Outcome},
     target::{
-        fhir::{TAG_SYSTEM, accepted, criteria_of, last_updated, tag_query},
+        fhir::{Little, TAG_SYSTEM, accepted, criteria_of, last_updated, tag_query},
         miss_proves,
     },
 };
@@ -59,6 +61,45 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often an index that lags is asked again, and after which pause: Google's usually needs seconds.
 const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
 
+/// What is known of the answer that leaves a record in doubt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking {
+    /// None came: what was sent may still be at work.
+    is_lost: bool,
+    /// The status of the one that came, and told too little.
+    status: Option<u16>,
+    /// It was 200 and nothing else.
+    is_bare: bool,
+}
+
+impl Asking {
+    /// No answer came.
+    pub(super) fn of_lost() -> Self {
+        Self {
+            is_lost: true,
+            status: None,
+            is_bare: false,
+        }
+    }
+
+    /// One may have come.
+    pub(super) fn of(mumbled: Option<&Mumbled>) -> Self {
+        mumbled.map_or_else(Self::of_lost, |mumbled| Self {
+            is_lost: false,
+            status: mumbled.little.is_some().then_some(mumbled.status),
+            is_bare: mumbled.little == Some(Little::Bare),
+        })
+    }
+
+    fn note(self) -> &'static str {
+        if self.is_lost {
+            "its answer was lost; the store has it"
+        } else {
+            "its answer told too little; the store has it"
+        }
+    }
+}
+
 impl Load {
     /// Asks about every record in doubt; the others get no proof. Of those that go together or not at all, one that is
     /// there proves the others.
@@ -67,8 +108,14 @@ impl Load {
         steps: &[Step],
         atomic: bool,
         doubts: &HashMap<u64, Doubt>,
+        asking: Asking,
     ) -> Result<Vec<Option<Proof>>, Error> {
-        let over = Instant::now() + self.grace();
+        let grace = if asking.is_lost {
+            self.grace()
+        } else {
+            Duration::ZERO
+        };
+        let over = Instant::now() + grace;
         let (dresser, read) = (self.dresser.clone(), steps.to_vec());
         let read = tokio::task::spawn_blocking(move || dresser.read(&read, false));
         let bodies = read.await.map_err(|e| Error::Source(e.to_string()))??;
@@ -76,7 +123,7 @@ impl Load {
             let doubt = doubts.get(&step.number);
             async move {
                 match doubt {
-                    Some(doubt) => Some(self.find(step, doubt, body, over).await),
+                    Some(doubt) => Some(self.find(step, doubt, body, over, asking).await),
                     None => None,
                 }
             }
@@ -108,7 +155,7 @@ impl Load {
         for ((step, body), found) in steps.iter().zip(&bodies).zip(found) {
             let proof = match (found, doubts.get(&step.number)) {
                 (Some(Found::Resource { id }), Some(doubt)) => {
-                    Some(self.compare_found(step, doubt, body, &id).await)
+                    Some(self.compare_found(step, doubt, body, &id, asking).await)
                 }
                 (Some(Found::Proof(proof)), _) => Some(proof),
                 _ => None,
@@ -134,7 +181,14 @@ impl Load {
     }
 
     /// Looks for what may be a record, once what was on its way is over.
-    async fn find(&self, step: &Step, doubt: &Doubt, body: &Bytes, over: Instant) -> Found {
+    async fn find(
+        &self,
+        step: &Step,
+        doubt: &Doubt,
+        body: &Bytes,
+        over: Instant,
+        asking: Asking,
+    ) -> Found {
         let nothing = |why: &str| Found::Proof(Proof::Nothing(why.to_owned()));
         let resource = resource_part_of(step, body);
         match step.action.interaction() {
@@ -145,9 +199,16 @@ impl Load {
                     id: step.id.clone().unwrap_or_default(),
                 };
             }
+            Some(Interaction::ConditionalCreate | Interaction::ConditionalUpdate) => {}
             _ => return nothing("asking the store cannot tell"),
         }
+        let condition = condition(&self.settings, step, body);
+        let is_match = step.action.interaction() == Some(Interaction::ConditionalCreate);
         let (query, by_identifier) = match (&doubt.tag, self.settings.settles_by()) {
+            _ if let Some(condition) = condition => {
+                let by_identifier = condition.starts_with("identifier=");
+                (condition, by_identifier)
+            }
             (Some(tag), _) => (tag_query(TAG_SYSTEM, tag), false),
             (None, Settle::Identifier) => {
                 match criteria_of(&self.settings.identity, &step.kind, resource) {
@@ -168,6 +229,15 @@ impl Load {
         for round in 1.. {
             let (gate, requests) = (&self.link.gate, &self.link.requests);
             match lookup::one(gate, requests, &step.kind, &query).await {
+                Ok(Matches::One(id)) if is_match => {
+                    // What its condition finds is it, or it was there before.
+                    let (outcome, attempted) = (Outcome::Matched, Attempted::default());
+                    let note = asking.note();
+                    let mut settled =
+                        settle::told(step.number, outcome, asking.status, attempted, note);
+                    settled.line.id = Some(id);
+                    return Found::Proof(Proof::There(Box::new(settled)));
+                }
                 Ok(Matches::One(id)) => return Found::Resource { id },
                 Ok(Matches::None) if proves => return Found::Proof(Proof::Absent),
                 Ok(Matches::None) if round >= rounds => break,
@@ -184,7 +254,14 @@ impl Load {
     }
 
     /// Tells whether a resource is a record of ours.
-    async fn compare_found(&self, step: &Step, doubt: &Doubt, body: &Bytes, id: &str) -> Proof {
+    async fn compare_found(
+        &self,
+        step: &Step,
+        doubt: &Doubt,
+        body: &Bytes,
+        id: &str,
+        asking: Asking,
+    ) -> Proof {
         let requests = &self.link.requests;
         let mut reads = 0;
         let read = loop {
@@ -201,7 +278,11 @@ impl Load {
                 Err(failure) => return unasked(&failure),
             }
         };
-        let is_update = step.action.interaction() == Some(Interaction::Update);
+        let interaction = step.action.interaction();
+        let is_update = matches!(
+            interaction,
+            Some(Interaction::Update | Interaction::ConditionalUpdate)
+        );
         if read.status() != http::StatusCode::OK {
             let status = read.status().as_u16();
             return match status {
@@ -221,27 +302,36 @@ impl Load {
             return Proof::Nothing("what the store has is older".to_owned());
         }
         let ours = resource_part_of(step, body);
-        let is_same = if is_update {
+        let is_same = if interaction == Some(Interaction::Update) {
             content::is_same(ours, theirs)
         } else {
             content::is_same_but_id(ours, theirs)
         };
-        if !is_same {
+        // A store may change what it takes. That it has written it since tells, where it answered with success, and
+        // only a bare one is believed where it keeps no times.
+        let is_taken = is_update && !is_same && asking.status.is_some() && {
+            match (doubt.since, last_updated(theirs)) {
+                (Some(since), Some(updated)) => !is_before(updated, since),
+                _ => asking.is_bare,
+            }
+        };
+        if !is_same && !is_taken {
             return if is_update {
                 Proof::Other
             } else {
                 Proof::Nothing("what the store has differs from what was sent".to_owned())
             };
         }
-        let outcome = if is_update {
+        let outcome = if is_update && asking.status != Some(201) {
             Outcome::Updated
         } else {
             Outcome::Created
         };
-        let note = "its answer was lost; the store has it";
-        let mut settled = settle::told(step.number, outcome, None, Attempted::default(), note);
+        let note = asking.note();
+        let attempted = Attempted::default();
+        let mut settled = settle::told(step.number, outcome, asking.status, attempted, note);
         settled.line.id = Some(id.to_owned());
-        settled.line.version = accepted(read.headers(), theirs).version;
+        settled.line.version = accepted(&step.kind, read.headers(), theirs).version;
         Proof::There(Box::new(settled))
     }
 }

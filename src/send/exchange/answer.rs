@@ -4,14 +4,19 @@ use bytes::Bytes;
 use http::Response;
 
 use super::{
-    super::settle::{self, Attempted},
+    super::{
+        doubt::{Mumbled, Refusal},
+        settle::{self, Attempted},
+    },
     Batch, Last,
+    conclude::FAILED_UNDER_SUCCESS,
 };
 use crate::{
     gate::{Exchange, Fault, Safety, Verdict, verdict},
-    plan::BundleType,
+    journal::Settlement,
+    plan::{BundleType, Step},
     record::Interaction,
-    target::fhir::{accepted, entries, is_fhirs},
+    target::fhir::{Accepted, Asked, Little, Said, Verb, entries, said},
 };
 
 impl Batch<'_> {
@@ -44,60 +49,104 @@ impl Batch<'_> {
                     fault: None,
                 };
                 match (&verdict, self.bundle) {
-                    (Verdict::Done, Some(_)) => return self.read_bundle(&response),
-                    (Verdict::Done, None) if !is_fhirs(&response) => {
-                        self.last.fault = Some(format!(
-                            "the answer ({status}) is none of FHIR's: a proxy or a login page may have come between"
-                        ));
-                        return self.not_understood();
-                    }
-                    (Verdict::Done, None) => {
-                        let attempted = Attempted {
-                            attempts: self.attempts,
-                            latency: None,
-                        };
-                        let place = accepted(response.headers(), response.body());
-                        for step in self.steps.drain(..) {
-                            let interaction =
-                                step.action.interaction().unwrap_or(Interaction::Create);
-                            self.settled.push(settle::accepted(
-                                step.number,
-                                interaction,
-                                status,
-                                place.clone(),
-                                attempted,
-                            ));
-                        }
-                    }
-                    _ => {}
+                    (Verdict::Done, Some(_)) => self.read_bundle(&response),
+                    (Verdict::Done, None) => self.read_single(&response),
+                    _ => verdict,
                 }
-                verdict
             }
         }
     }
 
-    /// What was sent may have been taken, and nobody can tell.
-    fn not_understood(&mut self) -> Verdict {
-        self.doubt = true;
-        if self.safety() == Safety::Once {
-            Verdict::Unknown
-        } else {
-            Verdict::Again {
-                after: None,
-                brake: false,
+    /// Reads the answer to a single record whose status is one of success.
+    fn read_single(&mut self, response: &Response<Bytes>) -> Verdict {
+        let (status, body) = (response.status().as_u16(), response.body());
+        let Some(step) = self.steps.first() else {
+            return Verdict::Done;
+        };
+        let asked = asked(step);
+        let is_update = step.action.interaction() == Some(Interaction::Update);
+        let said = match said(&asked, status, response.headers(), body) {
+            Said::Little(_) if is_update && self.origin.habits.is_enough(status, body) => {
+                Said::Taken(Accepted::default())
+            }
+            said => said,
+        };
+        match said {
+            Said::Taken(accepted) => {
+                let step = self.steps.remove(0);
+                self.take(step, status, accepted);
+                Verdict::Done
+            }
+            Said::Refused if is_sure(status) => Verdict::Rejected,
+            Said::Refused => {
+                let what = "the store answered success and said in its words that it failed";
+                let refusal = Refusal {
+                    status,
+                    answer: self.last.body.clone(),
+                };
+                self.refusals.insert(step.number, refusal);
+                self.last.fault = Some(format!("{what} ({status})"));
+                self.mumble(None)
+            }
+            Said::Little(little) => {
+                let what = match little {
+                    Little::Bare => "the answer says nothing",
+                    Little::Text => "the answer is none of FHIR's",
+                    Little::Page => {
+                        "the answer is a page: a proxy or a login page may have come between"
+                    }
+                    Little::Later => "the store only says that it will see to it",
+                    Little::Unsaid => "the answer does not say that anything was done",
+                };
+                self.last.fault = Some(format!("{what} ({status})"));
+                self.mumble(Some(little))
             }
         }
+    }
+
+    /// Settles what was taken. What others may need by its id, and has none, is asked about first.
+    fn take(&mut self, step: Step, status: u16, accepted: Accepted) {
+        let settled = self.taken(&step, status, accepted);
+        if is_nameless(&settled, &step) {
+            self.nameless.push((settled, step));
+        } else {
+            self.settled.push(settled);
+        }
+    }
+
+    fn taken(&self, step: &Step, status: u16, accepted: Accepted) -> Settlement {
+        let attempted = Attempted {
+            attempts: self.attempts,
+            latency: None,
+        };
+        settle::accepted(step, status, accepted, attempted)
+    }
+
+    /// An answer came that tells too little: what was sent may have been taken, and the store is asked rather than sent it again.
+    fn mumble(&mut self, little: Option<Little>) -> Verdict {
+        self.doubt = true;
+        self.mumbled = Some(Mumbled {
+            little,
+            status: self.last.status.unwrap_or_default(),
+            body: self.last.body.clone(),
+        });
+        Verdict::Unknown
     }
 
     /// Reads the answer to a Bundle that was taken as a whole.
     fn read_bundle(&mut self, response: &Response<Bytes>) -> Verdict {
-        let answers = match entries(response.body(), self.steps.len()) {
+        let asked: Vec<_> = self.steps.iter().map(asked).collect();
+        let answers = match entries(response.body(), &asked) {
             Ok(answers) => answers,
             Err(why) => {
                 self.last.fault = Some(why);
-                return self.not_understood();
+                self.origin.habits.learn_mumbling(&self.setup.counts);
+                return self.mumble(Some(Little::Text));
             }
         };
+        if answers.iter().all(Option::is_none) {
+            self.origin.habits.learn_mumbling(&self.setup.counts);
+        }
         let attempted = Attempted {
             attempts: self.attempts,
             latency: None,
@@ -111,35 +160,69 @@ impl Batch<'_> {
         let mut bodies = bodies.into_iter();
         for (step, answer) in steps.into_iter().zip(answers) {
             let body = bodies.next();
+            let Some(answer) = answer else {
+                self.last.fault = Some("the answer to its Bundle does not tell of it".to_owned());
+                self.mumble(Some(Little::Unsaid));
+                self.doubtful.push(step);
+                continue;
+            };
             let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+            let status = answer.status;
             let outcome = Bytes::from(answer.outcome.unwrap_or_default());
-            match verdict::of_status(safety_of(interaction), answer.status) {
-                Verdict::Done => {
-                    let (status, accepted) = (answer.status, answer.accepted);
-                    let settled =
-                        settle::accepted(step.number, interaction, status, accepted, attempted);
+            match (
+                verdict::of_status(safety_of(interaction), status),
+                answer.said,
+            ) {
+                (Verdict::Done, Said::Taken(accepted)) => {
+                    let settled = self.taken(&step, status, accepted);
+                    if is_nameless(&settled, &step) {
+                        self.nameless.push((settled, step));
+                    } else {
+                        done.push((settled, step));
+                    }
+                }
+                (Verdict::Done, Said::Refused) if is_sure(status) => {
+                    let note = Some(FAILED_UNDER_SUCCESS.to_owned());
+                    let settled = settle::rejected(&step, true, status, &outcome, attempted, note);
                     done.push((settled, step));
                 }
-                Verdict::Again { brake: asked, .. } | Verdict::Partial { brake: asked, .. }
-                    if self.bundle == Some(BundleType::Batch) =>
-                {
+                (Verdict::Done, said) => {
+                    let little = match said {
+                        Said::Little(little) => little,
+                        _ => Little::Unsaid,
+                    };
+                    let what = if said == Said::Refused {
+                        let answer = outcome;
+                        self.refusals
+                            .insert(step.number, Refusal { status, answer });
+                        "its entry was answered with success, and with words that say that it failed"
+                    } else {
+                        "the answer to its entry does not say that it was taken"
+                    };
+                    self.last.fault = Some(format!("{what} ({status})"));
+                    self.mumble(Some(little));
+                    self.doubtful.push(step);
+                }
+                (
+                    Verdict::Again { brake: asked, .. } | Verdict::Partial { brake: asked, .. },
+                    _,
+                ) if self.bundle == Some(BundleType::Batch) => {
                     brake |= asked;
                     is_again = true;
                     self.last = Last {
-                        status: Some(answer.status),
+                        status: Some(status),
                         body: outcome,
                         fault: None,
                     };
                     self.steps.push(step);
                     self.bodies.extend(body);
                 }
-                Verdict::Unknown => {
-                    self.last.status = Some(answer.status);
+                (Verdict::Unknown, _) => {
+                    self.last.status = Some(status);
                     self.doubtful.push(step);
                 }
                 _ => {
-                    let status = answer.status;
-                    let settled = settle::rejected(step.number, status, &outcome, attempted, None);
+                    let settled = settle::rejected(&step, true, status, &outcome, attempted, None);
                     done.push((settled, step));
                 }
             }
@@ -155,6 +238,37 @@ impl Batch<'_> {
             Verdict::Done
         }
     }
+}
+
+/// What is asked of the store for a record.
+fn asked(step: &Step) -> Asked<'_> {
+    let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+    Asked {
+        verb: match interaction {
+            Interaction::Create => Verb::Create,
+            Interaction::ConditionalCreate => Verb::ConditionalCreate,
+            Interaction::Update | Interaction::ConditionalUpdate => Verb::Update,
+            Interaction::Patch => Verb::Patch,
+            Interaction::Delete => Verb::Delete,
+        },
+        kind: &step.kind,
+        own: (step.id.as_deref()).filter(|_| interaction == Interaction::Update),
+    }
+}
+
+/// Tells whether words of failure under a status of success are believed without a question: 201 says that something was
+/// created, and speaks against them.
+fn is_sure(status: u16) -> bool {
+    status != 201
+}
+
+/// Tells whether a record arrived under an id that nobody knows.
+fn is_nameless(settled: &Settlement, step: &Step) -> bool {
+    let has_id = !matches!(
+        step.action.interaction(),
+        Some(Interaction::Delete | Interaction::Patch)
+    );
+    has_id && settled.line.id.is_none()
 }
 
 fn safety_of(interaction: Interaction) -> Safety {

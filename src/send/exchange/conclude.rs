@@ -16,15 +16,21 @@ use crate::{
     gate::{Conclusion, Exchange, Safety, Verdict},
     journal::Settlement,
     plan::Step,
-    record::{Interaction, Outcome},
+    record::Outcome,
     target::fhir::Accepted,
 };
+
+/// Said of a record that the store refused by its words.
+pub(super) const FAILED_UNDER_SUCCESS: &str =
+    "the store answered with success, and with words that say that it failed";
 
 /// What became of a request.
 #[derive(Debug)]
 pub(in crate::send) struct Concluded {
     /// What became of its records.
     pub(in crate::send) settled: Vec<Settlement>,
+    /// What was taken, and has to be asked about for its id.
+    pub(in crate::send) nameless: Vec<(Settlement, Step)>,
     /// Those of which nobody can tell without asking.
     pub(in crate::send) doubtful: Option<Doubtful>,
 }
@@ -72,7 +78,8 @@ impl Batch<'_> {
             attempts: self.attempts,
             latency: Some(conclusion.latency),
         };
-        for settled in &mut self.settled {
+        let nameless = self.nameless.iter_mut().map(|(settled, _)| settled);
+        for settled in self.settled.iter_mut().chain(nameless) {
             settled.line.latency_us.get_or_insert_with(|| {
                 u64::try_from(conclusion.latency.as_micros()).unwrap_or(u64::MAX)
             });
@@ -116,9 +123,7 @@ impl Batch<'_> {
             }
             self.settled.push(match (&conclusion.verdict, status) {
                 (Verdict::Done, Some(status)) => {
-                    let interaction = step.action.interaction().unwrap_or(Interaction::Create);
-                    let place = Accepted::default();
-                    settle::accepted(record, interaction, status, place, attempted)
+                    settle::accepted(&step, status, Accepted::default(), attempted)
                 }
                 (Verdict::Stop(reason), _) if self.may_have_been_sent(conclusion) => {
                     let doubt = Doubt {
@@ -143,9 +148,14 @@ impl Batch<'_> {
                         None if is_together => {
                             Some("its transaction was refused as a whole".to_owned())
                         }
+                        None if (200..300).contains(&status) => {
+                            Some(FAILED_UNDER_SUCCESS.to_owned())
+                        }
                         None => (attempted.attempts > 1).then(|| gave_up(&what)),
                     };
-                    let mut settled = settle::rejected(record, status, &body, attempted, note);
+                    let in_bundle = self.bundle.is_some();
+                    let mut settled =
+                        settle::rejected(&step, in_bundle, status, &body, attempted, note);
                     if culprit.as_ref().is_some_and(|(at, _)| *at != index) {
                         // The element is one of the other's.
                         settled.line.expression.clear();
@@ -165,9 +175,12 @@ impl Batch<'_> {
             status,
             attempted,
             what: gave_up(&what),
+            mumbled: self.mumbled,
+            refusals: self.refusals,
         });
         Ok(Concluded {
             settled: self.settled,
+            nameless: self.nameless,
             doubtful,
         })
     }

@@ -3,9 +3,12 @@
 //! The gate asks for a request at every attempt and hands back what came of it. A Bundle's answer is read entry
 //! by entry: what was taken is settled and never sent again, what may be tried again stays, the rest is rejected.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -15,6 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Error, Setup,
+    doubt::{Mumbled, Refusal},
     dress::{Dresser, wire_span},
     feed::{READ_LATE, Work},
     load::Load,
@@ -63,6 +67,12 @@ pub(in crate::send) struct Batch<'a> {
     doubt: bool,
     /// Entries of a Bundle that was taken, of which the answer does not tell.
     doubtful: Vec<Step>,
+    /// What was taken, and the store did not say under which id.
+    nameless: Vec<(Settlement, Step)>,
+    /// What an answer was like that came, and told too little.
+    mumbled: Option<Mumbled>,
+    /// What the store said of records that it does not have by its own words, under a status of success.
+    refusals: HashMap<u64, Refusal>,
     /// When its records were first about to be sent, by the target's clock, where they must not be sent twice.
     pub(in crate::send) since: Option<Timestamp>,
     /// The journal holds them as about to be sent.
@@ -121,6 +131,9 @@ impl<'a> Batch<'a> {
             last: Last::default(),
             doubt: false,
             doubtful: Vec::new(),
+            nameless: Vec::new(),
+            mumbled: None,
+            refusals: HashMap::new(),
             since: None,
             is_intended: false,
             intent: None,
@@ -142,6 +155,10 @@ impl<'a> Batch<'a> {
             Vec::new()
         };
         let mut settled = self.settled;
+        // What may be repeated is, by the next session, which then asks for its id.
+        let is_created = |step: &Step| step.action.interaction() == Some(Interaction::Create);
+        let nameless = self.nameless.into_iter();
+        settled.extend(nameless.filter_map(|(line, step)| is_created(&step).then_some(line)));
         let attempted = Attempted {
             attempts: self.attempts,
             latency: None,
@@ -302,6 +319,9 @@ impl Exchange for Batch<'_> {
         match moment {
             Moment::Sent { bytes } => {
                 self.attempts += 1;
+                // What is read back later may tell by its time whether this has written it.
+                let gate = &self.origin.link.gate;
+                self.since.get_or_insert_with(|| gate.time());
                 self.on_wire.store(true, Ordering::Release);
                 self.setup.counts.sent(bytes);
                 self.setup.observe.observe(&Event::Sent { load });

@@ -1,257 +1,284 @@
-//! Reads FHIR responses: which id and version a resource got, and what became of every entry of a Bundle.
+//! Judges the answer to a single write: whether it says that the resource was taken, that it was not, or too little.
+//!
+//! A status alone is not believed: proxies and login pages answer 200 to everything, and some servers answer every write
+//! with an `OperationOutcome`, good or bad. `place` reads the names, `entries` the answers to Bundles.
 
-use http::{HeaderMap, header};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use http::HeaderMap;
 
-/// Where a resource went.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Accepted {
-    /// The id under which the store holds it.
-    pub id: Option<String>,
-    /// The version that the store gave it.
-    pub version: Option<String>,
+use super::place::{Accepted, Body, Name, OUTCOME, names, of_names};
+use crate::fhir::outcome;
+
+/// What a write asked for, as far as its answer is judged by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// What was to be done.
+    pub verb: Verb,
+    /// The type of the resource.
+    pub kind: &'a str,
+    /// The id in the URL, where there is one: it is the resource's, whatever the answer says.
+    pub own: Option<&'a str>,
 }
 
-/// What a server said of one entry of a Bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EntryAnswer {
-    /// The status code at the beginning of `response.status`.
-    pub status: u16,
-    /// Where the resource went.
-    pub accepted: Accepted,
-    /// `response.outcome` as the server wrote it: content.
-    pub outcome: Option<String>,
+/// What is done with a resource, in the order in which a server carries out a transaction
+/// (<https://hl7.org/fhir/R4/http.html#trules>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// `DELETE`.
+    Delete,
+    /// `POST`.
+    Create,
+    /// `POST` under a condition.
+    ConditionalCreate,
+    /// `PUT`, by id or by condition.
+    Update,
+    /// `PATCH`.
+    Patch,
 }
 
-/// Reads where a single resource went: from `Location` and `ETag`, else from the resource in the body.
-///
-/// Google's plain create is documented to answer with the resource; `Location` is what the standard requires.
-pub fn accepted(headers: &HeaderMap, body: &[u8]) -> Accepted {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let mut accepted = text(header::LOCATION).map(of_location).unwrap_or_default();
-    if accepted.version.is_none() {
-        accepted.version = text(header::ETAG).and_then(of_etag);
-    }
-    if accepted.id.is_none() {
-        let resource: Option<Resource> = serde_json::from_slice(body).ok();
-        if let Some(resource) = resource {
-            accepted.id = resource.id.as_deref().and_then(believed);
-            accepted.version = accepted
-                .version
-                .or_else(|| believed(resource.meta?.version_id?.as_str()));
+impl Verb {
+    /// Its place in the order of execution: creates go together, whether they have conditions or not.
+    pub(super) fn turn(self) -> u8 {
+        match self {
+            Self::Delete => 0,
+            Self::Create | Self::ConditionalCreate => 1,
+            Self::Update => 2,
+            Self::Patch => 3,
         }
     }
-    accepted
 }
 
-/// Tells whether an answer that says that all is well is a FHIR server's, and not a page of something in between.
+/// What an answer that is no refusal by its status says of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// It was taken. Under which id, the server need not have said.
+    Taken(Accepted),
+    /// It was not: the body says so.
+    Refused,
+    /// Too little: it may have been taken.
+    Little(Little),
+}
+
+/// How an answer says too little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Little {
+    /// 200 and nothing else. For an update the standard asks for no more.
+    Bare,
+    /// Something that is none of FHIR's.
+    Text,
+    /// A page for people: a proxy or a login may have come between.
+    Page,
+    /// That it will be seen to (202).
+    Later,
+    /// That nothing was modified (304), or nothing of it in the answer to its Bundle.
+    Unsaid,
+}
+
+/// Judges an answer with a status of success.
+pub fn said(asked: &Asked<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> Said {
+    let read = Body::read(body);
+    let names = names(headers, read.as_ref());
+    let accepted = of_names(asked.kind, asked.own, &names, headers);
+    let is_empty = body.trim_ascii().is_empty();
+    let is_tagged = accepted.version.is_some();
+    let is_named = names.iter().any(|name| is_own(asked, name));
+    match status {
+        202 => return Said::Little(Little::Later),
+        304 if asked.verb == Verb::ConditionalCreate => return Said::Taken(accepted),
+        304 => return Said::Little(Little::Unsaid),
+        _ if is_named => return Said::Taken(accepted),
+        _ => {}
+    }
+    match read.as_ref().and_then(Body::kind) {
+        Some(OUTCOME) if outcome::fails(body) && !is_tagged => Said::Refused,
+        Some(OUTCOME) => Said::Taken(accepted),
+        // Of the right type, without an id that could be read.
+        Some(kind) if kind == asked.kind && asked.own.is_none() => Said::Taken(accepted),
+        Some(_) => Said::Little(Little::Text),
+        None if is_empty && is_enough(asked, status, is_tagged) => Said::Taken(accepted),
+        None if is_empty => Said::Little(Little::Bare),
+        None if body.trim_ascii_start().starts_with(b"<") => Said::Little(Little::Page),
+        None => Said::Little(Little::Text),
+    }
+}
+
+/// Tells whether a status is enough where nothing else is said.
 ///
-/// A server names what it wrote (`Location`, `ETag`) or sends it; one that does neither says at least 201 or 204.
-pub fn is_fhirs(response: &http::Response<bytes::Bytes>) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Typed {
-        #[serde(rename = "resourceType")]
-        _resource_type: String,
-    }
-    let names = |name| response.headers().contains_key(name);
-    if names(header::LOCATION) || names(header::ETAG) {
-        return true;
-    }
-    match response.body().trim_ascii() {
-        [] => matches!(response.status().as_u16(), 201 | 204 | 304),
-        body => serde_json::from_slice::<Typed>(body).is_ok(),
-    }
+/// A condition that hit may be answered by it alone, and so may a deletion. A create has 201, or 204 where nobody wants a
+/// body; 200 to a create or an update may also be a proxy's.
+pub(super) fn is_enough(asked: &Asked<'_>, status: u16, is_tagged: bool) -> bool {
+    is_tagged
+        || matches!(status, 201 | 204)
+        || matches!(asked.verb, Verb::ConditionalCreate | Verb::Delete)
 }
 
-#[derive(Deserialize)]
-struct Resource {
-    id: Option<String>,
-    meta: Option<Meta>,
-}
-
-#[derive(Deserialize)]
-struct Meta {
-    #[serde(rename = "versionId")]
-    version_id: Option<String>,
-    #[serde(rename = "lastUpdated")]
-    last_updated: Option<String>,
-}
-
-/// Reads when a resource was last written, by the clock of its store.
-pub fn last_updated(body: &[u8]) -> Option<jiff::Timestamp> {
-    let resource: Resource = serde_json::from_slice(body).ok()?;
-    resource.meta?.last_updated?.parse().ok()
-}
-
-/// Reads `[base]/[type]/[id]/_history/[version]`, with or without base and version.
-fn of_location(location: &str) -> Accepted {
-    let (resource, version) = match location.split_once("/_history/") {
-        Some((resource, version)) => (resource, Some(version)),
-        None => (location, None),
-    };
-    let id = resource.trim_end_matches('/').rsplit('/').next();
-    Accepted {
-        id: id.and_then(believed),
-        version: version.and_then(believed),
-    }
-}
-
-/// Reads the version from a weak or strong entity tag: `W/"3"` is version `3`.
-fn of_etag(etag: &str) -> Option<String> {
-    believed(etag.trim_start_matches("W/").trim_matches('"'))
-}
-
-/// The longest id that is believed: FHIR's have 64 characters, those of some servers a few more.
-const LONGEST_ID: usize = 128;
-
-/// Takes an id or a version that could stand in a URL. Anything else may be words, which stand nowhere but in `rejected/`.
-fn believed(id: &str) -> Option<String> {
-    let is_id = (1..=LONGEST_ID).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
-    is_id.then(|| id.to_owned())
-}
-
-/// Reads the answers to the entries of a Bundle, in the order of the request.
-///
-/// # Errors
-///
-/// Why the body is not the answer to a Bundle of so many entries. What became of the entries is then unknown.
-pub fn entries(body: &[u8], expected: usize) -> Result<Vec<EntryAnswer>, String> {
-    let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|e| {
-        format!(
-            "the answer is not a Bundle (line {}, column {})",
-            e.line(),
-            e.column()
-        )
-    })?;
-    if bundle.entry.len() != expected {
-        return Err(format!(
-            "the answer has {} entries, and {expected} were sent",
-            bundle.entry.len()
-        ));
-    }
-    bundle
-        .entry
-        .into_iter()
-        .enumerate()
-        .map(|(index, entry)| {
-            let response = entry
-                .response
-                .ok_or_else(|| format!("entry {index} has no response"))?;
-            let status = response
-                .status
-                .split(' ')
-                .next()
-                .and_then(|code| code.parse().ok())
-                .filter(|code| (100..1000).contains(code))
-                .ok_or_else(|| format!("entry {index} has no status code"))?;
-            let mut accepted = response
-                .location
-                .as_deref()
-                .map(of_location)
-                .unwrap_or_default();
-            if let (None, Some(etag)) = (&accepted.version, &response.etag) {
-                accepted.version = of_etag(etag);
-            }
-            if let (None, Some(resource)) = (&accepted.id, entry.resource) {
-                accepted.id = resource.id.as_deref().and_then(believed);
-            }
-            let outcome = response.outcome.map(|outcome| outcome.get().to_owned());
-            Ok(EntryAnswer {
-                status,
-                accepted,
-                outcome,
-            })
-        })
-        .collect()
-}
-
-#[derive(Deserialize)]
-struct Bundle<'a> {
-    #[serde(borrow, default)]
-    entry: Vec<Entry<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    response: Option<Response<'a>>,
-    resource: Option<Resource>,
-}
-
-#[derive(Deserialize)]
-struct Response<'a> {
-    status: String,
-    location: Option<String>,
-    etag: Option<String>,
-    #[serde(borrow)]
-    outcome: Option<&'a RawValue>,
+/// Tells whether a name is that of the resource that was asked for.
+pub(super) fn is_own(asked: &Asked<'_>, name: &Name) -> bool {
+    name.kind == asked.kind && asked.own.is_none_or(|own| own == name.id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs
             .iter()
             .map(|&(n, v)| (n.parse().unwrap(), v.parse().unwrap()))
             .collect()
     }
 
-    fn place(id: &str, version: Option<&str>) -> Accepted {
-        Accepted {
-            id: Some(id.to_owned()),
-            version: version.map(str::to_owned),
+    fn create(kind: &str) -> Asked<'_> {
+        Asked {
+            verb: Verb::Create,
+            kind,
+            own: None,
         }
     }
 
+    fn update<'a>(kind: &'a str, id: &'a str) -> Asked<'a> {
+        Asked {
+            verb: Verb::Update,
+            kind,
+            own: Some(id),
+        }
+    }
+
+    fn id(said: &Said) -> Option<&str> {
+        match said {
+            Said::Taken(accepted) => accepted.id.as_deref(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const NAMED: &str = "https://a.example/fhir/Patient/7/_history/2";
+
     #[test]
-    fn the_id_comes_from_the_location_or_the_body() {
-        let location = headers(&[("location", "https://a.example/fhir/Patient/7/_history/2")]);
-        assert_eq!(accepted(&location, b""), place("7", Some("2")));
-        let relative = headers(&[("location", "Patient/7"), ("etag", "W/\"MTY\"")]);
-        assert_eq!(accepted(&relative, b""), place("7", Some("MTY")));
+    fn the_id_comes_from_location_then_content_location_then_the_body() {
         let body = br#"{"resourceType":"Patient","id":"8","meta":{"versionId":"1"}}"#;
-        assert_eq!(accepted(&HeaderMap::new(), body), place("8", Some("1")));
-        assert_eq!(accepted(&HeaderMap::new(), b"<html>"), Accepted::default());
+        let create = create("Patient");
+        let read = |pairs: &[_], body: &[u8]| said(&create, 201, &headers(pairs), body);
+        assert_eq!(id(&read(&[("location", NAMED)], body)), Some("7"));
+        assert_eq!(id(&read(&[("content-location", NAMED)], body)), Some("7"));
+        let both = [("location", "Observation/1"), ("content-location", NAMED)];
+        assert_eq!(id(&read(&both, body)), Some("7"));
+        assert_eq!(id(&read(&[], body)), Some("8"));
+        assert_eq!(
+            id(&read(&[("location", "https://a.example/fhir/")], body)),
+            Some("8")
+        );
+        assert_eq!(id(&read(&[], b"")), None);
     }
 
     #[test]
-    fn every_entry_of_an_answer_is_read() {
-        let body = br#"{"resourceType":"Bundle","type":"batch-response","entry":[
-            {"response":{"status":"201 Created","location":"https://a.example/fhir/Patient/7/_history/2"}},
-            {"response":{"status":"400 Bad Request","outcome":{"issue":[ 1.00 ]}}}]}"#;
-        let read = entries(body, 2).unwrap();
+    fn an_id_of_something_else_is_not_believed() {
+        let outcome = br#"{"resourceType":"OperationOutcome","id":"trace","issue":[]}"#;
+        let other = br#"{"resourceType":"Observation","id":"8"}"#;
+        let create = create("Patient");
+        assert_eq!(id(&said(&create, 201, &HeaderMap::new(), outcome)), None);
+        let elsewhere = headers(&[("location", "Observation/9/_history/1")]);
+        assert_eq!(id(&said(&create, 201, &elsewhere, b"")), None);
         assert_eq!(
-            (read[0].status, &read[0].accepted),
-            (201, &place("7", Some("2")))
+            said(&create, 201, &elsewhere, other),
+            Said::Little(Little::Text)
         );
+        let update = update("Patient", "a");
+        let renamed = headers(&[("location", NAMED)]);
         assert_eq!(
-            (read[1].status, read[1].outcome.as_deref()),
-            (400, Some(r#"{"issue":[ 1.00 ]}"#))
+            said(&update, 200, &renamed, b""),
+            Said::Little(Little::Bare)
+        );
+        let tagged = headers(&[("location", NAMED), ("etag", "W/\"5\"")]);
+        let Said::Taken(accepted) = said(&update, 200, &tagged, b"") else {
+            panic!();
+        };
+        assert_eq!(
+            (accepted.id, accepted.version.as_deref()),
+            (None, Some("5"))
         );
     }
 
     #[test]
-    fn an_answer_that_does_not_fit_is_an_error() {
-        assert_eq!(
-            entries(br#"{"entry":[]}"#, 1).unwrap_err(),
-            "the answer has 0 entries, and 1 were sent"
+    fn an_error_under_a_status_of_success_is_none() {
+        let outcome = |severity: &str| {
+            format!(
+                r#"{{"resourceType":"OperationOutcome","issue":[{{"severity":"{severity}","code":"required"}}]}}"#
+            )
+        };
+        let none = HeaderMap::new();
+        for status in [200, 201, 207] {
+            for severity in ["error", "fatal"] {
+                let body = outcome(severity);
+                let said = said(&create("Patient"), status, &none, body.as_bytes());
+                assert_eq!(said, Said::Refused, "{status} {severity}");
+            }
+        }
+        for severity in ["warning", "information"] {
+            let body = outcome(severity);
+            assert_eq!(
+                id(&said(&create("Patient"), 200, &none, body.as_bytes())),
+                None
+            );
+        }
+        let body = outcome("error");
+        let said = said(
+            &create("Patient"),
+            201,
+            &headers(&[("location", NAMED)]),
+            body.as_bytes(),
         );
-        assert!(
-            entries(b"{\"entry\":[{\"resp", 1)
-                .unwrap_err()
-                .contains("not a Bundle")
-        );
-        let no_status = br#"{"entry":[{"response":{"status":"fine"}}]}"#;
-        assert_eq!(
-            entries(no_status, 1).unwrap_err(),
-            "entry 0 has no status code"
-        );
+        assert_eq!(id(&said), Some("7"));
+    }
+
+    #[test]
+    fn what_says_little_is_told_from_what_says_enough() {
+        let (create, update) = (create("Patient"), update("Patient", "a"));
+        let none = HeaderMap::new();
+        let tagged = headers(&[("etag", "\"abc\"")]);
+        for (asked, status, headers, body, little) in [
+            (create, 200, &none, &b""[..], Some(Little::Bare)),
+            (update, 200, &none, b"", Some(Little::Bare)),
+            (update, 200, &none, b" \n", Some(Little::Bare)),
+            (update, 200, &tagged, b"", None),
+            (update, 204, &none, b"", None),
+            (create, 201, &none, b"", None),
+            (update, 200, &none, b"{}", Some(Little::Text)),
+            (update, 200, &none, b"null", Some(Little::Text)),
+            (update, 200, &none, b"OK", Some(Little::Text)),
+            (update, 200, &none, b"<html>", Some(Little::Page)),
+            // Web servers give every page a tag.
+            (update, 200, &tagged, b"<html>", Some(Little::Page)),
+            (create, 202, &tagged, b"", Some(Little::Later)),
+            (create, 304, &none, b"", Some(Little::Unsaid)),
+            (
+                update,
+                200,
+                &none,
+                br#"{"resourceType":"Patient","id":"a"}"#,
+                None,
+            ),
+            (
+                update,
+                200,
+                &none,
+                br#"{"resourceType":"Patient","id":"b"}"#,
+                Some(Little::Text),
+            ),
+        ] {
+            let said = said(&asked, status, headers, body);
+            match little {
+                Some(little) => assert_eq!(said, Said::Little(little), "{status} {body:?}"),
+                None => assert!(
+                    matches!(said, Said::Taken(_)),
+                    "{status} {body:?}: {said:?}"
+                ),
+            }
+        }
+        let conditional = Asked {
+            verb: Verb::ConditionalCreate,
+            ..create
+        };
+        for status in [200, 204, 304] {
+            assert_eq!(id(&said(&conditional, status, &none, b"")), None);
+        }
     }
 }

@@ -1,0 +1,155 @@
+//! What a run learns of how a target answers: which answers that say little have been found to mean that all is well, and
+//! whether its answers to Bundles can be read.
+//!
+//! What is learnt was proved by reading the record back, holds for the run, and is said in its report.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{Counts, feed::Work, load::Load};
+use crate::{
+    plan::{Action, Step},
+    target::fhir::Little,
+};
+
+/// What has been learnt of a target.
+#[derive(Debug)]
+pub(super) struct Habits {
+    target: String,
+    /// Answers to updates that mean that all is well, to the byte.
+    enough: Mutex<HashSet<(u16, Vec<u8>)>>,
+    /// Its answers to Bundles tell nothing of the entries.
+    mumbles: AtomicBool,
+}
+
+/// The longest answer that is learnt, and how many of them: a server has one word for it, or makes up a new one each time.
+const LONGEST: usize = 256;
+/// See [`LONGEST`].
+const MOST: usize = 8;
+
+impl Habits {
+    /// Nothing is known of a target.
+    pub(super) fn of(target: &str) -> Self {
+        Self {
+            target: target.to_owned(),
+            enough: Mutex::default(),
+            mumbles: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells whether an answer to an update was found to mean that all is well.
+    pub(super) fn is_enough(&self, status: u16, body: &[u8]) -> bool {
+        let enough = self.enough.lock().unwrap_or_else(PoisonError::into_inner);
+        !enough.is_empty() && enough.contains(&(status, body.trim_ascii().to_vec()))
+    }
+
+    /// Takes note that the store has what was answered so. A page is never learnt: a login looks the same each time.
+    pub(super) fn learn(&self, little: Little, status: u16, body: &[u8], counts: &Counts) {
+        let target = &self.target;
+        let body = body.trim_ascii();
+        let is_learnt = {
+            let mut enough = self.enough.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits = body.len() <= LONGEST
+                && enough.len() < MOST
+                && matches!(little, Little::Bare | Little::Text);
+            if fits {
+                enough.insert((status, body.to_vec()));
+            }
+            fits
+        };
+        let how = match little {
+            Little::Bare => format!("with {status} and nothing else"),
+            Little::Text => format!("with {status} and a text that is none of FHIR's"),
+            Little::Page => format!("with {status} and a page"),
+            Little::Later | Little::Unsaid => {
+                format!("with {status}, which does not say what was done")
+            }
+        };
+        let what = if is_learnt {
+            "what was answered so first was read back and was there, and the rest is believed"
+        } else {
+            "each was read back, and counts only where it was there"
+        };
+        counts.remark(format!("target `{target}` answers updates {how}: {what}"));
+    }
+
+    /// Takes note that the answer to a Bundle tells nothing of its entries.
+    pub(super) fn learn_mumbling(&self, counts: &Counts) {
+        self.mumbles.store(true, Ordering::Relaxed);
+        let target = &self.target;
+        counts.remark(format!(
+            "target `{target}` answers Bundles in a way that does not tell what became of their entries: \
+             records were looked up, and travelled one by one from then on"
+        ));
+    }
+
+    /// Tells whether records had better travel one by one.
+    pub(super) fn mumbles(&self) -> bool {
+        self.mumbles.load(Ordering::Relaxed)
+    }
+}
+
+impl Load {
+    /// Lets records travel by themselves whose target answers Bundles in a way that does not tell of them. What came as an
+    /// entry keeps its request, and that only a Bundle can carry.
+    pub(super) fn one_by_one(&self, work: Work) -> Result<Vec<Work>, Work> {
+        let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
+        let is_filled = work.bundle.is_some() && !work.atomic && !work.steps.iter().any(is_entry);
+        if !is_filled || !self.habits.mumbles() {
+            return Err(work);
+        }
+        self.measure((work.bundle, work.steps.len()), Duration::ZERO, true);
+        let mut bodies = work.bodies.into_iter();
+        let single = |step| Work {
+            steps: vec![step],
+            bundle: None,
+            atomic: false,
+            bodies: bodies.next().into_iter().collect(),
+            permits: Vec::new(),
+            blocked: None,
+            stands: None,
+        };
+        let mut singles: Vec<Work> = work.steps.into_iter().map(single).collect();
+        // The first is taken last, and the memory is counted until then.
+        if let Some(first) = singles.first_mut() {
+            first.permits = work.permits;
+        }
+        Ok(singles)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_read_back_is_believed() {
+        let (habits, counts) = (Habits::of("t"), Counts::default());
+        assert!(!habits.is_enough(200, b""));
+        habits.learn(Little::Bare, 200, b"", &counts);
+        habits.learn(Little::Text, 200, b"OK\n", &counts);
+        habits.learn(Little::Page, 200, b"<html>", &counts);
+        assert!(habits.is_enough(200, b"") && habits.is_enough(200, b"OK"));
+        assert!(!habits.is_enough(201, b""));
+        assert!(!habits.is_enough(200, b"{\"error\":\"no\"}"));
+        assert!(!habits.is_enough(200, b"<html>"));
+        assert_eq!(counts.tally(0).remarks.len(), 3);
+    }
+
+    #[test]
+    fn few_words_are_learnt() {
+        let (habits, counts) = (Habits::of("t"), Counts::default());
+        for number in 0..100 {
+            let body = format!("done {number}");
+            habits.learn(Little::Text, 200, body.as_bytes(), &counts);
+        }
+        let known = (0..100).filter(|n| habits.is_enough(200, format!("done {n}").as_bytes()));
+        assert_eq!(known.count(), MOST);
+    }
+}

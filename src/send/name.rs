@@ -1,0 +1,132 @@
+//! Finds out under which id the store holds what it took without saying so: by the record's own condition, or its tag.
+//!
+//! A condition that hit may be answered by a bare 200 (the standard asks for no more, and Azure does so). Others may refer to
+//! the record, so it is searched for, once; what is not found by that stays without an id.
+
+use bytes::Bytes;
+
+use super::{
+    Error,
+    dress::resource_part,
+    load::Load,
+    settle::{self, Attempted},
+};
+use crate::{
+    fhir::bundle,
+    journal::Settlement,
+    lookup::{self, Matches},
+    manifest::LoadSettings,
+    plan::{Action, Step},
+    record::{Interaction, Outcome},
+    target::fhir::{TAG_SYSTEM, criteria_of, tag_query},
+};
+
+/// Returns the condition under which a record is written, as a query: that of its own request, or the one that is made of
+/// its identifiers. `body` is what goes to the wire of it.
+pub(super) fn condition(settings: &LoadSettings, step: &Step, body: &[u8]) -> Option<String> {
+    let interaction = step.action.interaction();
+    if !matches!(
+        interaction,
+        Some(Interaction::ConditionalCreate | Interaction::ConditionalUpdate)
+    ) {
+        return None;
+    }
+    let is_entry = matches!(step.action, Action::Entry(_));
+    if !is_entry || settings.interaction.is_some() {
+        let resource = if is_entry {
+            resource_part(step).of(body)
+        } else {
+            body
+        };
+        return criteria_of(&settings.identity, &step.kind, resource);
+    }
+    let request = bundle::envelope(body).ok()?.request?;
+    let (text, is_url) = match interaction {
+        Some(Interaction::ConditionalCreate) => (request.if_none_exist?, false),
+        _ => (request.url?, true),
+    };
+    let text = text.text(body);
+    // Some write it with its type.
+    let query = match text.split_once('?') {
+        Some((_, query)) => query,
+        None if is_url => return None,
+        None => text.as_ref(),
+    };
+    (!query.is_empty()).then(|| query.to_owned())
+}
+
+impl Load {
+    /// Gives a settled record the id that the store did not say, where the store finds one by what the record goes by.
+    pub(super) async fn name(
+        &self,
+        mut settled: Settlement,
+        step: &Step,
+    ) -> Result<Settlement, Error> {
+        let query = match self.dresser.tag(step) {
+            Some(tag) => Some(tag_query(TAG_SYSTEM, &tag)),
+            None => self.condition_of(step).await?,
+        };
+        let unsaid = "the store did not say under which id it has it";
+        let Some(query) = query else {
+            settled.line.note.get_or_insert_with(|| unsaid.to_owned());
+            return Ok(settled);
+        };
+        let (gate, requests) = (&self.link.gate, &self.link.requests);
+        let found = lookup::one(gate, requests, &step.kind, &query).await;
+        let why = match found {
+            Ok(Matches::One(id)) => {
+                settled.line.id = Some(id);
+                settled.line.note =
+                    Some("the store did not say its id; it was looked up".to_owned());
+                return Ok(settled);
+            }
+            Ok(Matches::None) => {
+                if settled.line.outcome == Outcome::Matched {
+                    // What matched has to be found.
+                    settled.line.outcome = Outcome::Unknown;
+                }
+                "finds nothing when it is asked".to_owned()
+            }
+            Ok(Matches::Several) => "finds several when it is asked".to_owned(),
+            Ok(Matches::Refused(status)) => format!("answered {status} when it was asked"),
+            Err(failure) => {
+                // Sent once more, it harms nobody.
+                let is_repeatable =
+                    (step.action.interaction()).is_some_and(Interaction::is_idempotent);
+                if is_repeatable {
+                    let attempted = Attempted {
+                        attempts: settled.line.attempts,
+                        latency: None,
+                    };
+                    let note = format!("{unsaid}, and could not be asked: {failure}");
+                    return Ok(settle::told(
+                        step.number,
+                        Outcome::Pending,
+                        settled.line.status,
+                        attempted,
+                        note,
+                    ));
+                }
+                format!("could not be asked: {failure}")
+            }
+        };
+        settled.line.note = Some(format!("{unsaid}, and {why}"));
+        Ok(settled)
+    }
+
+    /// Returns the condition under which a record is written.
+    pub(super) async fn condition_of(&self, step: &Step) -> Result<Option<String>, Error> {
+        let is_conditional = matches!(
+            step.action.interaction(),
+            Some(Interaction::ConditionalCreate | Interaction::ConditionalUpdate)
+        );
+        if !is_conditional {
+            return Ok(None);
+        }
+        let (dresser, steps) = (self.dresser.clone(), vec![step.clone()]);
+        let read = tokio::task::spawn_blocking(move || dresser.read(&steps, false));
+        let bodies: Vec<Bytes> = read.await.map_err(|e| Error::Source(e.to_string()))??;
+        let body = bodies.first();
+        Ok(body.and_then(|body| condition(&self.settings, step, body)))
+    }
+}

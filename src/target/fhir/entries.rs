@@ -1,0 +1,310 @@
+//! Reads the answer to a Bundle: what became of every entry.
+//!
+//! The standard has the answers in the order of the request, one for each. Servers are known that answer in the order in which
+//! they carried out, that leave answers out, or add some. An answer is given to an entry only where nothing that it names
+//! contradicts that; what is left has no answer, and is asked about.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    place::{Body, Name, OUTCOME, of_etag, place},
+    response::{Asked, Little, Said, Verb, is_enough, is_own},
+};
+use crate::fhir::outcome;
+
+/// What a server said of one entry of a Bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryAnswer {
+    /// The status code of `response.status`, or the one that its words stand for.
+    pub status: u16,
+    /// What it says, where the status is one of success.
+    pub said: Said,
+    /// The `OperationOutcome` as the server wrote it: content.
+    pub outcome: Option<String>,
+}
+
+/// Reads the answers to the entries of a Bundle, in the order of the request; none for one that the answer does not tell of.
+///
+/// # Errors
+///
+/// Why the body is no answer to a Bundle. What became of the entries is then unknown.
+pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<EntryAnswer>>, String> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|e| {
+        format!(
+            "the answer is not a Bundle (line {}, column {})",
+            e.line(),
+            e.column()
+        )
+    })?;
+    let is_answer = |kind: &str| kind.ends_with("-response");
+    if bundle.resource_type != "Bundle" || bundle.kind.is_some_and(|kind| !is_answer(&kind)) {
+        return Err("the answer is not the answer to a Bundle".to_owned());
+    }
+    let mut answers: Vec<Answer> = bundle.entry.into_iter().map(Answer::read).collect();
+    if answers.len() != asked.len() {
+        // What a server remarks on the whole stands among the others.
+        answers.retain(|answer| !answer.is_remark);
+    }
+    let order = order(&answers, asked);
+    let mut read: Vec<Option<EntryAnswer>> = order
+        .iter()
+        .zip(asked)
+        .map(|(at, asked)| answers.get((*at)?)?.judge(asked))
+        .collect();
+    doubt_shared_ids(&mut read, asked);
+    if answers.len() != asked.len() && read.iter().all(Option::is_none) {
+        let (given, sent) = (answers.len(), asked.len());
+        return Err(format!(
+            "the answer has {given} entries, and {sent} were sent"
+        ));
+    }
+    Ok(read)
+}
+
+/// Returns which answer belongs to each entry.
+fn order(answers: &[Answer], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
+    let fits = |order: &[usize]| {
+        let mut pairs = order.iter().zip(asked);
+        pairs.all(|(&at, one)| {
+            answers
+                .get(at)
+                .is_some_and(|answer| !answer.contradicts(one, asked))
+        })
+    };
+    if answers.len() == asked.len() {
+        let as_asked: Vec<usize> = (0..asked.len()).collect();
+        if fits(&as_asked) {
+            return as_asked.into_iter().map(Some).collect();
+        }
+        // Spark and fhir-candle answer in the order in which they carried out.
+        let mut carried_out = as_asked;
+        carried_out.sort_by_key(|&at| asked.get(at).map(|one| one.verb.turn()));
+        let mut order = vec![0; asked.len()];
+        for (answer, entry) in carried_out.into_iter().enumerate() {
+            if let Some(place) = order.get_mut(entry) {
+                *place = answer;
+            }
+        }
+        if fits(&order) {
+            return order.into_iter().map(Some).collect();
+        }
+    }
+    by_name(answers, asked)
+}
+
+/// Returns which answer belongs to each entry, by what the answers name: an id that was in the URL. What a create got is not
+/// told by that.
+fn by_name(answers: &[Answer], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
+    let mut named: HashMap<(&str, &str), Option<usize>> = HashMap::new();
+    for (at, answer) in answers.iter().enumerate() {
+        for name in &answer.names {
+            named
+                .entry((&name.kind, &name.id))
+                .and_modify(|found| *found = found.filter(|&found| found == at))
+                .or_insert(Some(at));
+        }
+    }
+    let mut times: HashMap<(&str, &str), u32> = HashMap::new();
+    for key in asked.iter().filter_map(|one| Some((one.kind, one.own?))) {
+        *times.entry(key).or_default() += 1;
+    }
+    asked
+        .iter()
+        .map(|one| {
+            let key = (one.kind, one.own?);
+            let is_once = times.get(&key) == Some(&1);
+            named.get(&key).copied().flatten().filter(|_| is_once)
+        })
+        .collect()
+}
+
+/// Two that were created are two: an id that is given to several entries is not believed of one that was created.
+fn doubt_shared_ids(read: &mut [Option<EntryAnswer>], asked: &[Asked<'_>]) {
+    let id = |answer: &EntryAnswer| match &answer.said {
+        Said::Taken(accepted) if answer.status < 300 => accepted.id.clone(),
+        _ => None,
+    };
+    let mut times: HashMap<(&str, String), u32> = HashMap::new();
+    for (answer, one) in read.iter().zip(asked) {
+        let given = answer.as_ref().and_then(id);
+        if let Some(id) = given.or_else(|| one.own.map(str::to_owned)) {
+            *times.entry((one.kind, id)).or_default() += 1;
+        }
+    }
+    for (answer, one) in read.iter_mut().zip(asked) {
+        let Some(found) = answer else { continue };
+        let is_shared = id(found).is_some_and(|id| times.get(&(one.kind, id)) > Some(&1));
+        if is_shared && one.verb == Verb::Create {
+            found.said = Said::Little(Little::Unsaid);
+        }
+    }
+}
+
+/// One answer of a Bundle, as far as it can be read.
+struct Answer {
+    /// The status, and whether it was written as one.
+    status: Option<(u16, bool)>,
+    /// What `location` names, which only the server can have written.
+    located: Option<Name>,
+    names: Vec<Name>,
+    etag: Option<String>,
+    outcome: Option<String>,
+    fails: bool,
+    /// It answers no entry: a remark on the whole.
+    is_remark: bool,
+}
+
+impl Answer {
+    fn read(entry: &RawValue) -> Self {
+        let entry: Entry<'_> = serde_json::from_str(entry.get()).unwrap_or_default();
+        let has_response = entry.response.is_some();
+        let response: Response<'_> = entry
+            .response
+            .and_then(|response| serde_json::from_str(response.get()).ok())
+            .unwrap_or_default();
+        let text = |value: &Option<serde_json::Value>| {
+            let text = value.as_ref()?.as_str()?;
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let resource = entry
+            .resource
+            .and_then(|resource| Some((Body::read(resource.get().as_bytes())?, resource)));
+        let is_outcome = |body: &Body<'_>| body.kind() == Some(OUTCOME);
+        let said = resource.as_ref().filter(|(body, _)| is_outcome(body));
+        let outcome = response.outcome.or(said.map(|(_, raw)| *raw));
+        let location = text(&response.location).and_then(|text| Name::of_location(&text));
+        let named = resource.as_ref().and_then(|(body, _)| body.name());
+        Self {
+            status: response.status.as_ref().and_then(status),
+            names: location.clone().into_iter().chain(named).collect(),
+            located: location,
+            etag: text(&response.etag),
+            fails: outcome.is_some_and(|outcome| outcome::fails(outcome.get().as_bytes())),
+            outcome: outcome.map(|outcome| outcome.get().to_owned()),
+            is_remark: !has_response && resource.as_ref().is_none_or(|(body, _)| is_outcome(body)),
+        }
+    }
+
+    /// Tells whether it names something that an entry is not about.
+    fn contradicts(&self, one: &Asked<'_>, all: &[Asked<'_>]) -> bool {
+        self.names.iter().any(|name| {
+            let is_known = || all.iter().any(|other| other.kind == name.kind);
+            let is_other = name.is_of_another_type(one.kind) || name.kind != one.kind && is_known();
+            is_other || name.kind == one.kind && !is_own(one, name)
+        })
+    }
+
+    /// Judges it as the answer to an entry; none where it has no status, and names nothing that could stand for one.
+    fn judge(&self, asked: &Asked<'_>) -> Option<EntryAnswer> {
+        // Without a status a create is believed where the answer says what it made; a resource may be an echo.
+        let (status, is_written) = match self.status {
+            Some(status) => status,
+            None => {
+                let located = self.located.as_ref().filter(|name| is_own(asked, name));
+                located.filter(|_| asked.verb == Verb::Create)?;
+                (201, false)
+            }
+        };
+        let said = match status {
+            200..=299 | 304 => self.said(asked, status, is_written),
+            _ => Said::Little(Little::Unsaid),
+        };
+        Some(EntryAnswer {
+            status,
+            said,
+            outcome: self.outcome.clone(),
+        })
+    }
+
+    fn said(&self, asked: &Asked<'_>, status: u16, is_written: bool) -> Said {
+        let accepted = place(asked.kind, asked.own, &self.names, self.etag.as_deref());
+        let is_named = self.names.iter().any(|name| is_own(asked, name));
+        let is_tagged = self.etag.as_deref().and_then(of_etag).is_some();
+        match status {
+            202 => Said::Little(Little::Later),
+            304 if asked.verb != Verb::ConditionalCreate => Said::Little(Little::Unsaid),
+            _ if is_named => Said::Taken(accepted),
+            _ if self.fails && !is_tagged => Said::Refused,
+            _ if is_written
+                || is_enough(asked, status, is_tagged) && asked.verb != Verb::Create =>
+            {
+                Said::Taken(accepted)
+            }
+            _ if asked.verb == Verb::Create => Said::Little(Little::Unsaid),
+            _ => Said::Taken(accepted),
+        }
+    }
+}
+
+/// Reads a status: `201`, `201 Created`, `HTTP/1.1 201`, the number 201, `Created`, or `NoContent`. Also returned is whether it
+/// was written as the standard has it, with the code first.
+fn status(value: &serde_json::Value) -> Option<(u16, bool)> {
+    let is_status = |code: &u16| (100..1000).contains(code);
+    let text = match value {
+        serde_json::Value::Number(number) => {
+            let code = number.to_string().parse().ok().filter(is_status)?;
+            return Some((code, false));
+        }
+        serde_json::Value::String(text) => text.trim(),
+        _ => return None,
+    };
+    let text = match text.split_once(' ') {
+        Some((version, rest)) if version.starts_with("HTTP/") => rest.trim_start(),
+        _ => text,
+    };
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    match digits {
+        0 => of_words(text),
+        3 => {
+            let code = text.get(..3)?.parse().ok().filter(is_status)?;
+            Some((code, true))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the code that stands behind its words, however they are written: `Not Found`, `NotFound`, `not found`.
+fn of_words(text: &str) -> Option<(u16, bool)> {
+    let letters = |text: &str| -> String {
+        let letters = text.chars().filter(char::is_ascii_alphabetic);
+        letters.map(|letter| letter.to_ascii_lowercase()).collect()
+    };
+    let wanted = letters(text);
+    let mut codes = (200..600).filter_map(|code| http::StatusCode::from_u16(code).ok());
+    let found = codes.find(|code| {
+        code.canonical_reason()
+            .is_some_and(|reason| letters(reason) == wanted)
+    })?;
+    Some((found.as_u16(), false))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bundle<'a> {
+    resource_type: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(borrow, default)]
+    entry: Vec<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Response<'a> {
+    status: Option<serde_json::Value>,
+    location: Option<serde_json::Value>,
+    etag: Option<serde_json::Value>,
+    #[serde(borrow)]
+    outcome: Option<&'a RawValue>,
+}

@@ -1,0 +1,232 @@
+//! What a server does in its own way: one [`Habits`] is one server, as `rows` lists them.
+
+/// What the body of an answer to a single write holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// The resource.
+    Resource,
+    /// Nothing.
+    Empty,
+    /// Nothing, and a type that has nothing to do with it.
+    EmptyHtml,
+    /// An `OperationOutcome` that says that all is well, under an id of its own.
+    Outcome,
+    /// This text, as this type.
+    Text(&'static str, &'static str),
+}
+
+/// How a resource that was written is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `[base]/[type]/[id]/_history/[version]`.
+    Absolute,
+    /// The same without the history.
+    AbsoluteBare,
+    /// `[type]/[id]/_history/[version]`.
+    Relative,
+    /// `[type]/[id]`.
+    RelativeBare,
+    /// Under the name that the server has behind its proxy.
+    Internal,
+    /// The type stands twice.
+    Doubled,
+    /// A slash too many.
+    DoubleSlash,
+    /// An empty text.
+    Blank,
+    /// The type alone.
+    TypeOnly,
+    /// Not at all.
+    None,
+}
+
+/// How a version is written as an entity tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    /// `W/"1"`.
+    Weak,
+    /// `1`.
+    Bare,
+    /// An empty text.
+    Blank,
+    /// Not at all.
+    None,
+}
+
+/// How versions are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// 1, 2, 3 for each resource.
+    Each,
+    /// By the number of the transaction, over the whole store.
+    Store,
+    /// UUIDs.
+    Uuids,
+}
+
+/// Which ids the store gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ids {
+    /// Numbers in their order.
+    Numbers,
+    /// UUIDs.
+    Uuids,
+    /// Sixteen capitals and digits.
+    Capitals,
+    /// The type with a number behind it.
+    TypeAndNumber,
+    /// The id of the body, where it has one; one that is taken is refused with 409.
+    Kept,
+}
+
+/// What a condition that hit is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Matched {
+    /// As a write is.
+    Full,
+    /// The resource, and no `Location`.
+    ResourceOnly,
+    /// `Location` and nothing else.
+    LocationOnly,
+    /// Nothing but the status.
+    Bare,
+}
+
+/// What is made of the condition of a create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conditions {
+    /// It is honoured everywhere.
+    Honoured,
+    /// Entries of Bundles have theirs ignored.
+    SingleOnly,
+    /// It is ignored.
+    Ignored,
+}
+
+/// How the status of an entry is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EntryStatus {
+    /// `201 Created`.
+    Text,
+    /// `201`.
+    Code,
+    /// `201`, as a number.
+    Number,
+    /// `Created`.
+    Word,
+    /// `NoContent`, as enumerations of .NET have it.
+    Enum,
+}
+
+/// Where an entry says what went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errors {
+    /// In `response.outcome`.
+    Outcome,
+    /// In `resource`.
+    Resource,
+    /// Nowhere: the first ends the whole call.
+    EndTheCall,
+}
+
+/// In which order a Bundle is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// That of the request.
+    Request,
+    /// DELETE, POST, PUT: that of the execution.
+    Execution,
+}
+
+/// How a Bundle is answered as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// With a Bundle.
+    Bundle,
+    /// With one that has an `OperationOutcome` before the others.
+    OutcomeFirst,
+    /// With one that has an entry too many at its end.
+    ExtraLast,
+    /// With one in which repeated conditional entries have one answer.
+    Merged,
+    /// With one whose entries have no `response`.
+    NoResponse,
+    /// With a page.
+    Html,
+}
+
+/// What the server says about `If-Match`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IfMatch {
+    /// Of a version that is no longer the last.
+    pub(super) stale: u16,
+    /// Where an update has none.
+    pub(super) missing: Option<u16>,
+}
+
+/// How the server asks to slow down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Throttle {
+    /// Never.
+    Never,
+    /// Every so many writes one is answered 429 with this header.
+    Header(u64, &'static str, &'static str),
+    /// Every so many Bundles one has 429 from its middle on, under 200.
+    FillsBundle(u64),
+    /// Every so many writes one is answered 503 with a page, as a proxy does.
+    Page(u64),
+}
+
+/// A server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Habits {
+    pub(super) name: &'static str,
+    /// The system interactions that it lists.
+    pub(super) lists: &'static [&'static str],
+    /// The Bundles that it takes.
+    pub(super) takes: &'static [&'static str],
+    pub(super) create: Body,
+    pub(super) update: Body,
+    pub(super) location: Place,
+    /// Updates that created nothing have it, too.
+    pub(super) location_on_update: bool,
+    pub(super) content_location: Place,
+    pub(super) tag: Tag,
+    pub(super) versions: Versions,
+    /// An update that changes nothing makes no version.
+    pub(super) keeps_version: bool,
+    /// Resources are answered with `meta.versionId` and `meta.lastUpdated`.
+    pub(super) meta: bool,
+    pub(super) ids: Ids,
+    /// `PUT` of an id that is not there creates it.
+    pub(super) upsert: bool,
+    /// Ids of digits only can be put.
+    pub(super) digits: bool,
+    /// A `PUT` is always answered 200.
+    pub(super) always_200: bool,
+    pub(super) conditions: Conditions,
+    pub(super) matched: Matched,
+    pub(super) entry_status: EntryStatus,
+    pub(super) entry_location: Place,
+    /// Only what was created has one.
+    pub(super) entry_location_on_create_only: bool,
+    pub(super) entry_tag: Tag,
+    pub(super) entry_resource: bool,
+    /// Entries that were taken have an outcome as well.
+    pub(super) entry_outcome: bool,
+    pub(super) errors: Errors,
+    pub(super) order: Order,
+    pub(super) answer: Answer,
+    /// A transaction has its effect as a whole or not at all.
+    pub(super) atomic: bool,
+    /// Entries of a Bundle, and the status for one that has more.
+    pub(super) entries: Option<(usize, u16)>,
+    /// Bytes of a request, and the status for one that has more.
+    pub(super) bytes: Option<(usize, u16)>,
+    pub(super) if_match: IfMatch,
+    /// The status for a reference to what is not there.
+    pub(super) integrity: Option<u16>,
+    pub(super) throttle: Throttle,
+    /// It keeps nothing of what it is sent.
+    pub(super) forgets: bool,
+}
