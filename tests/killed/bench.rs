@@ -8,7 +8,7 @@ use std::{
 };
 
 use fs_err as fs;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{proxy::Proxy, store::Store};
 
@@ -23,6 +23,12 @@ pub(super) enum Mode {
     Batch,
     /// In transactions that Stoker fills.
     Transaction,
+    /// As entries of batches with requests of their own, known again by a tag.
+    BatchEntries,
+    /// As entries of transactions with requests of their own, known again by a tag.
+    TransactionEntries,
+    /// The same, known again by their identifiers.
+    IdentifiedEntries,
 }
 
 impl Mode {
@@ -36,6 +42,17 @@ impl Mode {
             Self::Transaction => {
                 "interaction: create, bundle: { type: transaction, max_entries: 10 }, settle: tag"
             }
+            Self::BatchEntries | Self::TransactionEntries => "settle: tag",
+            Self::IdentifiedEntries => "settle: identifier",
+        }
+    }
+
+    /// The type of the Bundles in which the records stand, where they are entries.
+    pub(super) fn bundles(self) -> Option<&'static str> {
+        match self {
+            Self::BatchEntries => Some("batch"),
+            Self::TransactionEntries | Self::IdentifiedEntries => Some("transaction"),
+            _ => None,
         }
     }
 }
@@ -93,6 +110,58 @@ impl Records {
             kinds: kinds.into_iter().collect(),
             count,
         }
+    }
+}
+
+/// The system of the identifiers by which entries are known again.
+const SYSTEM: &str = "urn:killed";
+
+impl Records {
+    /// Puts the records into so many Bundles, a file each: as entries that create, with identifiers of their own.
+    pub(super) fn in_bundles(&self, folder: &Path, bundle_type: &str, bundles: usize) -> Self {
+        let mut entries = Vec::new();
+        for file in &self.files {
+            for line in fs::read_to_string(file).unwrap().lines() {
+                let mut resource: Value = serde_json::from_str(line).unwrap();
+                let kind = resource["resourceType"].as_str().unwrap().to_owned();
+                let number = entries.len();
+                let own = json!({"system": SYSTEM, "value": number.to_string()});
+                match &mut resource["identifier"] {
+                    Value::Array(identifiers) => identifiers.push(own),
+                    Value::Null => resource["identifier"] = json!([own]),
+                    _ => {}
+                }
+                entries.push(json!({
+                    "fullUrl": format!("urn:uuid:00000000-0000-4000-8000-{number:012x}"),
+                    "resource": resource,
+                    "request": {"method": "POST", "url": kind},
+                }));
+            }
+        }
+        let bundles = entries
+            .chunks(entries.len().div_ceil(bundles))
+            .enumerate()
+            .map(|(number, entries)| {
+                let bundle =
+                    json!({"resourceType": "Bundle", "type": bundle_type, "entry": entries});
+                let file = folder.join(format!("bundle-{number:04}.json"));
+                fs::write(&file, bundle.to_string()).unwrap();
+                file
+            });
+        Self {
+            files: bundles.collect(),
+            kinds: self.kinds.clone(),
+            count: self.count,
+        }
+    }
+
+    /// The manifest's words for the identifiers that [`Records::in_bundles`] gave.
+    pub(super) fn identity(&self) -> String {
+        let systems = self
+            .kinds
+            .iter()
+            .map(|kind| format!("{kind}: [\"{SYSTEM}\"]"));
+        format!("identity: {{ {} }}", systems.collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -102,7 +102,20 @@ fn survives(mode: Mode) {
         Some(smoke) => Records::of(ndjson(&smoke.join("ndjson"))),
         None => clinic(folder.path(), 3),
     };
-    let undisturbed = load(&records, mode.load(), None);
+    let records = match mode.bundles() {
+        // The clinics, each a Bundle: they refer to nothing outside.
+        Some(bundle_type) => {
+            let clinics = if full.is_some() { 12 } else { 3 };
+            let records = clinic(folder.path(), clinics);
+            records.in_bundles(folder.path(), bundle_type, clinics)
+        }
+        None => records,
+    };
+    let mut words = mode.load().to_owned();
+    if mode == Mode::IdentifiedEntries {
+        words = format!("{words}, {}", records.identity());
+    }
+    let undisturbed = load(&records, &words, None);
     // In the clinic a few refer to what only its Bundles hold.
     let arrived = undisturbed.arrived();
     assert_eq!(undisturbed.held(), arrived);
@@ -123,7 +136,7 @@ fn survives(mode: Mode) {
     }
     let mut sessions = 0;
     for when in moments {
-        let left = load(&records, mode.load(), Some(when));
+        let left = load(&records, &words, Some(when));
         sessions += left.sessions;
         assert_eq!(
             left.arrived(),
@@ -173,6 +186,21 @@ fn a_load_in_batches_survives_being_killed() {
 #[test]
 fn a_load_in_transactions_survives_being_killed() {
     survives(Mode::Transaction);
+}
+
+#[test]
+fn entries_of_batches_survive_being_killed() {
+    survives(Mode::BatchEntries);
+}
+
+#[test]
+fn entries_of_transactions_survive_being_killed() {
+    survives(Mode::TransactionEntries);
+}
+
+#[test]
+fn identified_entries_of_transactions_survive_being_killed() {
+    survives(Mode::IdentifiedEntries);
 }
 
 /// Nobody is asked: what was in flight is unknown, and nothing else.
