@@ -19,6 +19,7 @@ mod indent;
 mod init;
 mod interrupt;
 mod load;
+mod local;
 mod online;
 mod past;
 mod plan;
