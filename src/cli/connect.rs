@@ -5,11 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use http::Response;
 
-use super::{Context, Error, Exit, store::environment};
+use super::{Context, Error, Exit, local::LocalStore, store::environment};
 use crate::{
     auth::{self, Credentials},
-    emulator::{self, Opened, Server},
-    ensure,
+    emulator, ensure,
     fhir::outcome,
     gate::{
         Failure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
@@ -31,31 +30,36 @@ pub(super) struct Connection {
     settings: TargetSettings,
     transport: Arc<dyn Transport>,
     credentials: Arc<dyn Credentials>,
-    /// The local store's server, where this process serves it.
-    server: Option<Server>,
+    /// The local store, where the target is one.
+    local: Option<Arc<LocalStore>>,
 }
 
 /// Connects to a target; a local store's server is started if nobody serves it yet.
 pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Error> {
-    let (server, url, token) = match &settings.store {
+    let options = transport_options(settings)?;
+    let transport = HttpTransport::new(&options)
+        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
+    let mut transport: Arc<dyn Transport> =
+        Arc::new(Masked::new(Arc::new(transport), &options.headers));
+    let local = match &settings.store {
         Store::Local { dir, .. } => {
-            let (server, url, token) = serve(dir).await?;
-            (server, Some(url), token)
+            let opened = LocalStore::open(dir, Arc::clone(&transport)).await;
+            let opened = opened.map_err(|error| at_target(&settings.name, error));
+            Some(Arc::new(opened?))
         }
-        _ => (None, None, None),
+        _ => None,
     };
+    if let Some(local) = &local {
+        transport = Arc::clone(local) as Arc<dyn Transport>;
+    }
+    let url = local.as_ref().map(|local| local.url());
     let endpoint = Endpoint::of(settings, url.as_ref()).map_err(|error| {
         Error::usage(format!(
             "target `{}` cannot be part of a URL: {error}",
             settings.name
         ))
     })?;
-    let credentials = credentials(settings, token).await?;
-    let options = transport_options(settings)?;
-    let transport = HttpTransport::new(&options)
-        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
-    let transport: Arc<dyn Transport> =
-        Arc::new(Masked::new(Arc::new(transport), &options.headers));
+    let credentials = credentials(settings).await?;
     let gate = Gate::new(
         Arc::clone(&transport),
         Arc::clone(&credentials),
@@ -71,7 +75,7 @@ pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Err
         settings: settings.clone(),
         transport,
         credentials,
-        server,
+        local,
     })
 }
 
@@ -89,33 +93,22 @@ fn transport_options(settings: &TargetSettings) -> Result<TransportOptions, Erro
     })
 }
 
-async fn serve(dir: &std::path::Path) -> Result<(Option<Server>, url::Url, Option<String>), Error> {
-    let options = emulator::Options {
-        dir: dir.to_owned(),
-        bind: ([127, 0, 0, 1], 0).into(),
-        // Other users of this machine can reach loopback, but not read the store's directory.
-        token: Some(uuid::Uuid::new_v4().simple().to_string()),
-        faults: None,
-    };
-    match emulator::open(options).await {
-        Ok(Opened::Started(server)) => {
-            let (url, token) = (server.url().clone(), server.token().map(str::to_owned));
-            Ok((Some(server), url, token))
+/// Refuses a local store that is not there: opening it would make it, and who only reads makes nothing.
+pub(super) fn refuse_missing(settings: &TargetSettings) -> Result<(), Error> {
+    match &settings.store {
+        Store::Local { dir, .. } if !emulator::is_there(dir) => {
+            let message = format!("there is no local store in `{}`", dir.display());
+            Err(Error::new(Exit::Target, message)
+                .hint("check the path; a load, or `stoker create`, makes a store"))
         }
-        Ok(Opened::Running { url, token, .. }) => {
-            Ok((None, url, token.map(|token| token.expose().to_owned())))
-        }
-        Err(error) => Err(Error::new(Exit::Target, error)),
+        _ => Ok(()),
     }
 }
 
-async fn credentials(
-    settings: &TargetSettings,
-    local_token: Option<String>,
-) -> Result<Arc<dyn Credentials>, Error> {
-    let opened = match (&settings.store, local_token) {
-        (Store::Local { .. }, Some(token)) => Ok(auth::bearer(&auth::Secret::new(token))),
-        (Store::Local { .. }, None) => auth::open(&Auth::None, &environment()).await,
+async fn credentials(settings: &TargetSettings) -> Result<Arc<dyn Credentials>, Error> {
+    let opened = match &settings.store {
+        // Its own way knows the token.
+        Store::Local { .. } => auth::open(&Auth::None, &environment()).await,
         _ => auth::open(&settings.auth, &environment()).await,
     };
     opened.map_err(|error| {
@@ -199,8 +192,8 @@ impl Connection {
 
     /// Ends the local store's server, if this process serves it.
     pub(super) async fn close(self) {
-        if let Some(server) = self.server {
-            server.stop().await;
+        if let Some(local) = self.local {
+            local.close().await;
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Context, Error, Exit, interrupt};
+use super::{Context, Error, Exit, interrupt, local};
 use crate::{
     emulator::{self, Opened, Scenario},
     send::Stop,
+    target::{
+        LOCAL_DATASET, LOCAL_FHIR_STORE, LOCAL_LOCATION, LOCAL_PROJECT, local_store_settings,
+    },
 };
 
 /// The help of `--faults`: the shape of its file, as `emulator::fault` documents it.
@@ -52,6 +55,19 @@ pub(super) struct EmulateArgs {
     /// YAML file of faults to make on purpose
     #[arg(long, value_name = "FILE", long_help = FAULTS)]
     faults: Option<PathBuf>,
+    /// Let the pages of this origin ask from a browser, such as `http://localhost:3000` (repeatable)
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    allow_origin: Vec<String>,
+}
+
+/// Reads an origin as browsers send it: a scheme, a host, a port, and nothing else.
+fn origin(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).map_err(|error| error.to_string())?;
+    let origin = url.origin();
+    if !origin.is_tuple() || url.path().len() > 1 || url.query().is_some() {
+        return Err("an origin is a scheme and a host, such as http://localhost:3000".to_owned());
+    }
+    Ok(origin.ascii_serialization())
 }
 
 /// Runs the verb: until it is interrupted.
@@ -65,10 +81,11 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
     let faults = args.faults.as_deref().map(Scenario::read).transpose();
     let faults = faults.map_err(|error| Error::new(Exit::Usage, error))?;
     let options = emulator::Options {
-        dir: args.dir.clone(),
         bind: args.listen,
-        token: None,
         faults,
+        origins: args.allow_origin,
+        provide: Some(provided()),
+        ..emulator::Options::new(args.dir.clone())
     };
     let server = match emulator::open(options).await {
         Ok(Opened::Started(server)) => server,
@@ -79,9 +96,10 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
                     "`{}` is already served at {url} by process {pid}",
                     args.dir.display()
                 ),
-            ));
+            )
+            .hint("use that address, end that process, or name another directory with --dir"));
         }
-        Err(error) => return Err(Error::new(Exit::Target, error)),
+        Err(error) => return Err(local::failed(error)),
     };
     context.printer.result(&format!("{}", server.url()));
     context.printer.message(&format!(
@@ -98,4 +116,15 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
     }
     server.stop().await;
     Ok(Exit::Well)
+}
+
+/// The store that `local: DIR` loads into: its URL answers from the start.
+fn provided() -> emulator::Provided {
+    emulator::Provided {
+        dataset: format!(
+            "projects/{LOCAL_PROJECT}/locations/{LOCAL_LOCATION}/datasets/{LOCAL_DATASET}"
+        ),
+        store: LOCAL_FHIR_STORE.to_owned(),
+        fields: local_store_settings(&std::collections::BTreeMap::new()),
+    }
 }

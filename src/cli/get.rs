@@ -1,7 +1,7 @@
 //! `stoker get`: one resource out of a store, indented, with its decimals as they are.
 
 use super::{Context, Error, Exit, connect, indent::indent, store::StoreArgs};
-use crate::fhir::{Scanner, reference::is_id, types};
+use crate::fhir::{Scanner, outcome, reference::is_id, types};
 
 /// Arguments of `stoker get`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,7 @@ pub(super) struct GetArgs {
 pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> {
     let (kind, id) = parse(&args.resource)?;
     let settings = args.store.settings(context)?;
+    connect::refuse_missing(&settings)?;
     let connection = connect::connect(&settings).await?;
     let read = connection
         .gate
@@ -27,7 +28,13 @@ pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> 
         .await
         .map_err(|f| connect::failed(&f))?;
     if !response.status().is_success() {
+        // An OperationOutcome speaks of the resource; a store that is missing answers in another shape.
+        let is_outcome = outcome::read(response.body()).code.is_some();
         let what = match response.status().as_u16() {
+            404 if is_outcome => {
+                let what = format!("{kind}/{id} is not in the store");
+                return Err(Error::new(Exit::SomeFailed, what));
+            }
             404 => format!("{kind}/{id} is not in the store"),
             410 => format!("{kind}/{id} has been deleted"),
             _ => format!("the store refused to give {kind}/{id}"),

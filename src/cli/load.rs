@@ -8,7 +8,7 @@ use std::{
 use clap::ValueEnum;
 
 use super::{
-    Context, Error, Exit,
+    Context, Error, Exit, beside,
     carry::{Carry, SPOOL, check_sources, discard},
     connect, interrupt, plan as planning,
     printer::Printer,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     journal::{self, RunDirectory},
-    manifest::Manifest,
+    manifest::{Manifest, RunSettings},
     plan::{self, Header, file::Saved},
     progress,
     send::Stop,
@@ -65,7 +65,7 @@ pub(super) enum ProgressKind {
     None,
 }
 
-/// Where runs are kept when neither the manifest says so.
+/// The state directory beside a manifest that names none.
 pub(super) const STATE: &str = ".stoker";
 
 /// Runs the verb.
@@ -119,6 +119,7 @@ async fn begin(
             refuse_changed_facts(&saved.header, &now, PLAN_AGAIN)?;
         }
         let state = state_of(&now);
+        beside::warn_of_others(&now, &state, context.printer);
         let run =
             RunDirectory::create(&state, &now.name, jiff::Timestamp::now()).map_err(Error::disk)?;
         let planned = match &given {
@@ -154,7 +155,7 @@ async fn begin(
 /// Returns the directory in which the runs of a manifest are kept.
 pub(super) fn state_of(header: &Header) -> PathBuf {
     let state = header.run.state.clone();
-    state.unwrap_or_else(|| PathBuf::from(STATE))
+    state.unwrap_or_else(|| RunSettings::beside(&header.manifest))
 }
 
 /// What can be done about a saved plan that no longer holds.
@@ -226,7 +227,7 @@ fn unfinished(given: &Given, context: Context) -> Result<Option<RunDirectory>, E
         else {
             continue;
         };
-        if saved.header.manifest != header.manifest || saved.header.name != header.name {
+        if !beside::is_of(&saved.header, &header) {
             continue;
         }
         if history.is_over() {

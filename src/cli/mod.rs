@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod beside;
 mod carry;
 mod check;
 mod closing;
@@ -19,6 +20,7 @@ mod indent;
 mod init;
 mod interrupt;
 mod load;
+mod local;
 mod online;
 mod past;
 mod plan;

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use super::{Error, Exit, printer::Printer};
+use super::{Error, Exit, beside, printer::Printer};
 use crate::{
     diagnostic::Diagnostic,
     history::{self, History},
@@ -75,9 +75,7 @@ impl Consulted<'_> {
             else {
                 continue;
             };
-            let is_same = saved.header.manifest == self.saved.header.manifest
-                && saved.header.name == self.saved.header.name;
-            if !is_same || told.is_over() {
+            if !beside::is_of(&saved.header, &self.saved.header) || told.is_over() {
                 continue;
             }
             let by = self.run.path().display().to_string();

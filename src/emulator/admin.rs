@@ -9,6 +9,8 @@ use rusqlite::params;
 
 use super::database::Session;
 use super::json::{Json, Object};
+use super::methods;
+use super::pages::{decode_token, encode_token};
 use super::registry::Store;
 use super::reply::{Refusal, Reply};
 use super::route::Route;
@@ -18,18 +20,18 @@ use super::settings::{DATASET, FHIR_STORE};
 /// Default and greatest size of a page of a list (Healthcare API, `pageSize`).
 const PAGE: (usize, usize) = (100, 1000);
 
-fn not_found() -> Refusal {
+pub(super) fn not_found() -> Refusal {
     Refusal::google(
         StatusCode::NOT_FOUND,
         "The requested URL was not found on this server.",
     )
 }
 
-fn invalid(message: impl Into<String>) -> Refusal {
+pub(super) fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::google(StatusCode::BAD_REQUEST, message)
 }
 
-fn ok(body: &Json) -> Reply {
+pub(super) fn ok(body: &Json) -> Reply {
     Reply::admin(StatusCode::OK, body)
 }
 
@@ -59,6 +61,7 @@ fn new_id<'a>(query: &'a [(String, String)], name: &str) -> Result<&'a str, Refu
 /// Cuts a page out of a list that is sorted by name.
 fn page(
     key: &str,
+    parent: &str,
     items: impl Iterator<Item = (String, Json)>,
     query: &[(String, String)],
 ) -> Result<Reply, Refusal> {
@@ -69,16 +72,19 @@ fn page(
             .map_err(|_| invalid("invalid pageSize"))?
             .min(PAGE.1),
     };
-    let after = parameter(query, "pageToken").unwrap_or_default();
+    let token = parameter(query, "pageToken").unwrap_or_default();
+    let after = decode_token(token)
+        .filter(|after| after.is_empty() || after.starts_with(parent))
+        .ok_or_else(|| invalid("invalid pageToken"))?;
     let mut found: Vec<(String, Json)> = items
-        .filter(|(name, _)| name.as_str() > after)
+        .filter(|(name, _)| *name > after)
         .take(size + 1)
         .collect();
     let mut body = Object::new();
     if found.len() > size {
         found.truncate(size);
         if let Some((name, _)) = found.last() {
-            body.insert("nextPageToken".to_owned(), Json::text(name.as_str()));
+            body.insert("nextPageToken".to_owned(), Json::Text(encode_token(name)));
         }
     }
     if !found.is_empty() {
@@ -108,20 +114,22 @@ pub(super) async fn answer(
     query: &[(String, String)],
     body: &[u8],
 ) -> Result<Reply, Refusal> {
+    if let Route::Method { on, verb } = route {
+        return methods::answer(app, method, *on, &verb, body).await;
+    }
     if *method != Method::GET {
         // One change at a time, so that memory and database stay the same.
         let _turn = app.administration.lock().await;
         return change(app, method, route, query, body).await;
     }
-    if let Route::Metrics { name } = &route {
-        return metrics(app, name).await;
-    }
     let registry = app.registry();
     match route {
         Route::Datasets { location } => {
-            let items = below(&registry.datasets, &format!("{location}/datasets/"));
+            let parent = format!("{location}/datasets/");
+            let items = below(&registry.datasets, &parent);
             page(
                 "datasets",
+                &parent,
                 items.map(|(name, fields)| (name.clone(), Json::Object(fields.clone()))),
                 query,
             )
@@ -129,35 +137,32 @@ pub(super) async fn answer(
         Route::Dataset { name } => Ok(ok(&Json::Object(registry.dataset(&name)?.clone()))),
         Route::Operations { dataset } => {
             registry.dataset(&dataset)?;
-            let items = below(&registry.operations, &format!("{dataset}/operations/"));
+            let parent = format!("{dataset}/operations/");
+            let items = below(&registry.operations, &parent);
             page(
                 "operations",
+                &parent,
                 items.map(|(name, body)| (name.clone(), body.clone())),
                 query,
             )
         }
-        Route::Operation { name } => match registry.operations.get(&name) {
-            Some(operation) => Ok(ok(operation)),
-            None => Err(Refusal::google(
-                StatusCode::NOT_FOUND,
-                format!("operation not found: {name}"),
-            )),
-        },
+        Route::Operation { name } => registry.operation(&name).map(ok),
         Route::Stores { dataset } => {
             registry.parent(&dataset)?;
             let label = label_filter(parameter(query, "filter").unwrap_or_default())?;
-            let items =
-                below(&registry.stores, &format!("{dataset}/fhirStores/")).filter(|(_, store)| {
-                    label.as_ref().is_none_or(|(key, value)| {
-                        let labels = store.fields.get("labels").and_then(Json::as_object);
-                        labels
-                            .and_then(|labels| labels.get(key))
-                            .and_then(Json::as_text)
-                            == Some(value)
-                    })
-                });
+            let parent = format!("{dataset}/fhirStores/");
+            let items = below(&registry.stores, &parent).filter(|(_, store)| {
+                label.as_ref().is_none_or(|(key, value)| {
+                    let labels = store.fields.get("labels").and_then(Json::as_object);
+                    labels
+                        .and_then(|labels| labels.get(key))
+                        .and_then(Json::as_text)
+                        == Some(value)
+                })
+            });
             page(
                 "fhirStores",
+                &parent,
                 items.map(|(name, store)| (name.clone(), Json::Object(store.fields.clone()))),
                 query,
             )
@@ -425,38 +430,4 @@ fn delete_rows(session: &mut Session, key: i64) -> Result<(), Refusal> {
         .connection
         .execute("DELETE FROM store WHERE key = ?1", params![key])?;
     Ok(())
-}
-
-async fn metrics(app: &App, name: &str) -> Result<Reply, Refusal> {
-    let store = app.registry().store(name)?;
-    let key = store.key;
-    let rows = app
-        .database
-        .read(move |connection| {
-            let sql = "SELECT kind, sum(live), sum(bytes), sum(old) FROM (
-                    SELECT kind, count(*) AS live, sum(octet_length(text)) AS bytes, 0 AS old
-                        FROM resource WHERE store = ?1 GROUP BY kind
-                    UNION ALL SELECT kind, 0, 0, ifnull(sum(octet_length(text)), 0)
-                        FROM history WHERE store = ?1 GROUP BY kind)
-                GROUP BY kind ORDER BY kind";
-            let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![key], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })?;
-            Ok(rows.collect::<Result<Vec<(String, i64, i64, i64)>, _>>()?)
-        })
-        .await?;
-    let metrics = rows.into_iter().map(|(kind, count, bytes, old)| {
-        Json::object([
-            ("count", Json::Text(count.to_string())),
-            ("resourceType", Json::Text(kind)),
-            ("structuredStorageSizeBytes", Json::Text(bytes.to_string())),
-            ("versionedStorageSizeBytes", Json::Text(old.to_string())),
-        ])
-    });
-    let metrics = Json::List(metrics.collect());
-    Ok(ok(&Json::object([
-        ("metrics", metrics),
-        ("name", Json::text(name)),
-    ])))
 }

@@ -1,6 +1,7 @@
 //! The CapabilityStatement of a store (`/metadata`).
 
 use super::json::Json;
+use super::parameters::{self, Form};
 use super::registry::Store;
 use crate::fhir::types::RESOURCE_TYPES;
 
@@ -22,13 +23,23 @@ pub(super) fn statement(store: &Store, base: &str) -> Json {
         interactions.extend(["vread", "history-instance"]);
         versioning = "versioned-update";
     }
-    let parameter =
-        |name: &str| Json::object([("name", Json::text(name)), ("type", Json::text("token"))]);
-    let parameters = Json::List(vec![
-        parameter("_id"),
-        parameter("_tag"),
-        parameter("identifier"),
-    ]);
+    let parameter = |name: &str, form: &str| {
+        Json::object([("name", Json::text(name)), ("type", Json::text(form))])
+    };
+    let parameters_of = |kind: &str| {
+        let indexed = ["_id", "_tag", "identifier"].map(|name| parameter(name, "token"));
+        let others = parameters::of(kind).map(|element| {
+            let form = match element.form {
+                Form::Text => "string",
+                Form::Token => "token",
+                Form::Reference(_) => "reference",
+                Form::Date => "date",
+                Form::Uri => "uri",
+            };
+            parameter(element.name, form)
+        });
+        Json::List(indexed.into_iter().chain(others).collect())
+    };
     let mut policies = vec![Json::text("literal"), Json::text("logical")];
     if settings.integrity {
         policies.push(Json::text("enforced"));
@@ -46,7 +57,7 @@ pub(super) fn statement(store: &Store, base: &str) -> Json {
                 Json::Bool(!settings.disable_resource_versioning),
             ),
             ("referencePolicy", policies.clone()),
-            ("searchParam", parameters.clone()),
+            ("searchParam", parameters_of(kind)),
             ("type", Json::text(*kind)),
             ("updateCreate", Json::Bool(settings.enable_update_create)),
             ("versioning", Json::text(versioning)),

@@ -108,13 +108,29 @@ fn private() -> fs::OpenOptions {
     options
 }
 
+/// The files of a local store; SQLite adds endings of its own.
+const OWN: [&str; 4] = ["store.sqlite", "lock", "server.json", "server.json.new"];
+const SQLITE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 /// Makes the directory, for its user only, and an empty database in it, so that SQLite does not choose its mode.
+///
+/// A directory that exists is taken as it is, if it is empty or holds a local store: what somebody else made is neither
+/// given another mode, nor mixed with, nor reached through a link.
 pub(super) fn prepare(dir: &Path, database: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(dir)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    let found = match std::fs::symlink_metadata(plain(dir)) {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match found {
+        None => make(dir)?,
+        Some(found) if found.is_symlink() => {
+            return Err(refused(
+                "it is a symbolic link; name the directory that it leads to",
+            ));
+        }
+        Some(found) if !found.is_dir() => return Err(refused("it is no directory")),
+        Some(found) => check(dir, &found)?,
     }
     private()
         .create(true)
@@ -122,6 +138,69 @@ pub(super) fn prepare(dir: &Path, database: &Path) -> std::io::Result<()> {
         .write(true)
         .open(database)?;
     Ok(())
+}
+
+/// Tells whether the directory holds a local store.
+pub(super) fn is_there(dir: &Path) -> bool {
+    dir.join("store.sqlite").is_file()
+}
+
+/// A path without what makes the system look behind a link at its end (`link/`, `link/.`).
+fn plain(dir: &Path) -> PathBuf {
+    dir.components().collect()
+}
+
+fn make(dir: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(dir)
+}
+
+fn check(dir: &Path, found: &std::fs::Metadata) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if found.permissions().mode() & 0o002 != 0 {
+            return Err(refused(
+                "anyone may write in it; take that right away (chmod o-w), or name another directory",
+            ));
+        }
+    }
+    let mut foreign = false;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_own = OWN.contains(&name.as_ref())
+            || SQLITE
+                .iter()
+                .any(|end| name.strip_suffix(end) == Some("store.sqlite"));
+        if is_own && !entry.file_type()?.is_file() {
+            return Err(refused(&format!("`{name}` in it is no regular file")));
+        }
+        foreign |= !is_own;
+    }
+    if foreign && !is_there(dir) {
+        return Err(refused(
+            "it holds files of somebody else; name an empty or a new directory",
+        ));
+    }
+    Ok(())
+}
+
+fn refused(why: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, why)
+}
+
+/// Takes the note away before the lock is let go of: who looks for the holder waits for the next.
+pub(super) fn leave(dir: &Path) {
+    // One that stays is stale, which shows by its server's silence.
+    let _ = fs::remove_file(note_path(dir));
 }
 
 /// Reads the note, if there is a whole one.

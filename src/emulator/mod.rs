@@ -6,9 +6,14 @@
 //!
 //! Where the API's behaviour is published it is followed to the letter, otherwise the FHIR R4 specification is.
 //! With a [`Scenario`] it does wrong on purpose, so that clients can be tried.
-//! What it leaves out: profile validation, search beyond `_id`, `_tag` and `identifier`, raw Binary bodies, versions other than R4 (creating such a store is
-//! refused).
+//! What it leaves out: profile validation, search beyond the parameters of `parameters`, raw Binary bodies, versions other than
+//! R4 (creating such a store is refused).
+//!
+//! One process serves a directory, and others find it there ([`open`]). Its end is theirs to mend: a server that stops answers
+//! [`LEAVING`] to whatever still comes, one that was killed does not answer at all, and whoever asks next opens the
+//! directory itself.
 
+mod access;
 mod admin;
 mod bundle;
 mod capability;
@@ -19,9 +24,15 @@ mod integrity;
 mod interaction;
 mod json;
 mod kind;
+mod leave;
+mod listen;
 mod lock;
+mod matching;
+mod methods;
 mod pages;
+mod parameters;
 mod patch;
+mod period;
 mod registry;
 mod reply;
 mod resource;
@@ -45,9 +56,12 @@ use tokio::time::Instant;
 use url::Url;
 
 pub use self::fault::{Scenario, ScenarioError};
+pub use self::leave::{CLIENT, EXPECTED, INSTANCE, LEAVING};
 
-/// How long to wait for another process that has the lock but does not answer (yet).
+/// How long to wait for another process that has the lock and does not answer, although it says where it listens.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for one that says nothing: it is about to begin, or it ends what it has begun.
+const CHANGE: Duration = Duration::from_secs(20);
 /// How long requests in flight may take to end when the server is stopped.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -62,6 +76,35 @@ pub struct Options {
     pub token: Option<String>,
     /// What it shall do wrong.
     pub faults: Option<Scenario>,
+    /// Origins whose pages a browser may let ask, as they stand in `Origin`: none but its own, unless named here.
+    pub origins: Vec<String>,
+    /// A FHIR store that shall be there from the start.
+    pub provide: Option<Provided>,
+}
+
+impl Options {
+    /// Options without anything special, on a free port of loopback.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            bind: ([127, 0, 0, 1], 0).into(),
+            token: None,
+            faults: None,
+            origins: Vec::new(),
+            provide: None,
+        }
+    }
+}
+
+/// A FHIR store that is made when it is missing.
+#[derive(Debug, Clone)]
+pub struct Provided {
+    /// `projects/…/datasets/…`
+    pub dataset: String,
+    /// Its id in the dataset.
+    pub store: String,
+    /// FhirStore's own fields.
+    pub fields: std::collections::BTreeMap<String, serde_json::Value>,
 }
 
 impl std::fmt::Debug for Options {
@@ -83,7 +126,7 @@ pub enum Error {
     NotLoopback(SocketAddr),
     /// Another process has the lock and does not answer.
     #[error(
-        "the local store in {} is held by {}, which does not answer; end that process, or use another directory",
+        "the local store in `{}` is held by {}, which does not answer",
         dir.display(),
         pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     )]
@@ -94,7 +137,7 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// A file or directory could not be used.
-    #[error("cannot open the local store in {}", dir.display())]
+    #[error("cannot open the local store in `{}`: {}", dir.display(), words(source))]
     Io {
         /// The directory.
         dir: PathBuf,
@@ -103,7 +146,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The database could not be opened.
-    #[error("cannot open the local store's database {}; if it is damaged, remove the directory and load again", path.display())]
+    #[error("cannot open the local store's database `{}`: {source}", path.display())]
     Database {
         /// The file.
         path: PathBuf,
@@ -112,7 +155,7 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// The address could not be bound.
-    #[error("cannot listen on {bind}")]
+    #[error("cannot listen on {bind}: {}", source.kind())]
     Bind {
         /// The address.
         bind: SocketAddr,
@@ -120,6 +163,62 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        use std::io::ErrorKind;
+        match self {
+            Self::NotLoopback(_) => None,
+            Self::Held { .. } => Some("end that process, or use another directory"),
+            Self::Io { source, .. } => match source.kind() {
+                ErrorKind::PermissionDenied => Some(
+                    "check who owns the directory and the one above it, or name another with `local:`, `--local` or `--dir`",
+                ),
+                ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                    Some("a file stands where the directory is to be; name another")
+                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("make room on that disk"),
+                ErrorKind::ReadOnlyFilesystem => {
+                    Some("name a directory on a disk that can be written")
+                }
+                _ => None,
+            },
+            Self::Database { source, .. } => match source.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                    Some("it is damaged: remove the directory and load again")
+                }
+                Some(rusqlite::ErrorCode::TypeMismatch) => {
+                    Some("use the stoker that made it, or remove the directory and load again")
+                }
+                Some(rusqlite::ErrorCode::DiskFull) => Some("make room on that disk"),
+                Some(rusqlite::ErrorCode::CannotOpen) => Some(
+                    "check who may read and write it, and how many files may be open (ulimit -n)",
+                ),
+                _ => None,
+            },
+            Self::Bind { source, .. } => match source.kind() {
+                ErrorKind::AddrInUse => {
+                    Some("another process listens there; port 0 takes a free one")
+                }
+                _ => None,
+            },
+        }
+    }
+}
+
+/// What the system says, without its number.
+fn words(error: &std::io::Error) -> String {
+    // fs_err names the path in front of what the system says.
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    text.to_owned()
+}
+
+/// Tells whether a directory holds a local store: opening one that does not would make it.
+pub fn is_there(dir: &Path) -> bool {
+    lock::is_there(dir)
 }
 
 /// A local store: started here, or found running.
@@ -135,6 +234,8 @@ pub enum Opened {
         token: Option<Token>,
         /// Its process.
         pid: u32,
+        /// Names this start of it, as its answers do in [`INSTANCE`].
+        instance: String,
     },
 }
 
@@ -158,8 +259,11 @@ impl std::fmt::Debug for Token {
 /// A running server. Dropping it ends the server, too, but nobody waits for that.
 #[derive(Debug)]
 pub struct Server {
+    dir: PathBuf,
     url: Url,
     token: Option<Token>,
+    instance: String,
+    leaving: Arc<leave::Leaving>,
     quit: watch::Sender<bool>,
     serving: JoinHandle<()>,
     closed: Option<oneshot::Receiver<()>>,
@@ -177,6 +281,11 @@ impl Server {
         self.token.as_ref().map(Token::expose)
     }
 
+    /// Names this start of the server, as its answers do in [`INSTANCE`].
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// Returns how many requests each rule of the fault scenario has struck so far: its name, or its number.
     pub fn struck(&self) -> Vec<(String, u64)> {
         self.faults
@@ -184,8 +293,11 @@ impl Server {
             .map_or_else(Vec::new, |faults| faults.struck())
     }
 
-    /// Ends the server: lets requests in flight end (10 s at most), folds the log into the database, releases the lock.
+    /// Ends the server: tells other processes that still ask to look for another, lets requests in flight end (10 s at
+    /// most), folds the log into the database, releases the lock.
     pub async fn stop(mut self) {
+        lock::leave(&self.dir);
+        self.leaving.leave().await;
         // The receivers may be gone already: then it has stopped by itself.
         let _ = self.quit.send(true);
         if tokio::time::timeout(FAREWELL, &mut self.serving)
@@ -226,7 +338,7 @@ pub async fn open(options: Options) -> Result<Opened, Error> {
     };
     let path = dir.join("store.sqlite");
     lock::prepare(&dir, &path).map_err(io)?;
-    let deadline = Instant::now() + PATIENCE;
+    let began = Instant::now();
     loop {
         if let Some(lock) = lock::Lock::take(&dir).map_err(io)? {
             return start(options, &path, lock).await.map(Opened::Started);
@@ -240,9 +352,10 @@ pub async fn open(options: Options) -> Result<Opened, Error> {
                 url: note.url.clone(),
                 token,
                 pid: note.pid,
+                instance: note.instance.clone(),
             });
         }
-        if Instant::now() >= deadline {
+        if began.elapsed() >= note.as_ref().map_or(CHANGE, |_| PATIENCE) {
             return Err(Error::Held {
                 dir,
                 pid: note.map(|note| note.pid),
@@ -258,6 +371,8 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
         bind,
         token,
         faults,
+        origins,
+        provide,
     } = options;
     let io = |source| Error::Io {
         dir: dir.clone(),
@@ -268,7 +383,10 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
         source,
     };
     let connection = database::open(path).map_err(database)?;
-    let registry = registry::Registry::load(&connection).map_err(database)?;
+    let mut registry = registry::Registry::load(&connection).map_err(database)?;
+    if let Some(provided) = &provide {
+        registry.provide(&connection, provided).map_err(database)?;
+    }
     let listener = TcpListener::bind(bind)
         .await
         .map_err(|source| Error::Bind { bind, source })?;
@@ -289,10 +407,12 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
     lock.announce(&note).map_err(io)?;
     let faults = faults.map(|scenario| Arc::new(fault::Faults::new(scenario)));
     let (database, closed) = database::Database::start(path, connection, lock).map_err(io)?;
+    let leaving = Arc::new(leave::Leaving::default());
     let app = Arc::new(serve::App::new(
         &url,
-        token.clone(),
-        note.instance,
+        access::Access::new(token.clone(), origins),
+        note.instance.clone(),
+        Arc::clone(&leaving),
         database,
         registry,
         faults.clone(),
@@ -300,8 +420,11 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
     let (quit, until_quit) = watch::channel(false);
     let serving = tokio::spawn(serve::serve(listener, app, until_quit));
     Ok(Server {
+        dir,
         url,
         token: token.map(Token),
+        instance: note.instance,
+        leaving,
         quit,
         serving,
         closed: Some(closed),

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use http::StatusCode;
 use rusqlite::params;
 
+use super::access;
 use super::instant::Instant;
 use super::json::{Json, Object, write_text};
+use super::kind::is_id;
+use super::period::Period;
 use super::reply::{Refusal, Reply};
 use super::rows::{absent, current};
 use super::search::Criteria;
@@ -58,12 +61,12 @@ fn encode(parameters: &[(&str, &str)]) -> String {
         .finish()
 }
 
-fn encode_token(text: &str) -> String {
+pub(super) fn encode_token(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
 }
 
-fn decode_token(token: &str) -> Option<String> {
+pub(super) fn decode_token(token: &str) -> Option<String> {
     use base64::Engine as _;
     String::from_utf8(
         base64::engine::general_purpose::URL_SAFE_NO_PAD
@@ -73,33 +76,111 @@ fn decode_token(token: &str) -> Option<String> {
     .ok()
 }
 
-/// Answers a search of one type.
-pub(super) async fn search(app: &App, call: Call, kind: &'static str) -> Result<Reply, Refusal> {
+/// What becomes of a parameter that is not known: left out and said, or refused (FHIR R4, "Handling Errors").
+fn is_strict(call: &Call) -> bool {
     let prefer = call.header("prefer").unwrap_or_default().replace(' ', "");
     let handling = prefer
         .split([',', ';'])
         .find_map(|part| part.strip_prefix("handling="));
-    let strict = match handling {
+    match handling {
         Some("strict") => true,
         Some("lenient") => false,
         _ => call.store.settings.default_search_handling_strict,
-    };
+    }
+}
+
+/// Tells whether a parameter is one that says how to answer, and that this store follows.
+fn is_followed(name: &str, value: &str) -> bool {
+    match name {
+        "_pretty" => true,
+        "_format" => {
+            let value = value.split(';').next().unwrap_or_default();
+            [
+                "json",
+                "application/json",
+                "application/fhir+json",
+                "application/fhir json",
+            ]
+            .contains(&value)
+        }
+        "_sort" => value == "_id",
+        "_summary" => value == "false",
+        "_total" => ["none", "estimate", "accurate"].contains(&value),
+        _ => false,
+    }
+}
+
+/// The entry of a search that names what was left out of it.
+fn ignored_entry(ignored: &[&str]) -> String {
+    let issues = ignored.iter().map(|name| {
+        Json::object([
+            ("code", Json::text("not-supported")),
+            (
+                "diagnostics",
+                Json::Text(format!("search parameter ignored: {name}")),
+            ),
+            ("severity", Json::text("warning")),
+        ])
+    });
+    let outcome = Json::object([
+        ("issue", Json::List(issues.collect())),
+        ("resourceType", Json::text("OperationOutcome")),
+    ]);
+    Json::object([
+        ("resource", outcome),
+        ("search", Json::object([("mode", Json::text("outcome"))])),
+    ])
+    .to_string()
+}
+
+/// Answers a search of one type.
+pub(super) async fn search(
+    app: &App,
+    mut call: Call,
+    kind: &'static str,
+) -> Result<Reply, Refusal> {
+    if call.method == http::Method::POST && !call.body.is_empty() {
+        if access::essence(&call.headers) != "application/x-www-form-urlencoded" {
+            return Err(Refusal::unsupported(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the parameters of a search are sent as application/x-www-form-urlencoded",
+            ));
+        }
+        let form = std::str::from_utf8(&call.body);
+        let form = form.map_err(|_| Refusal::query("the parameters are no UTF-8"))?;
+        call.query.extend(super::route::query(form));
+    }
+    let strict = is_strict(&call);
     let mut criteria = Criteria::default();
     let mut page = Page::new();
     let mut used = Vec::new();
+    let mut ignored = Vec::new();
     for (name, value) in &call.query {
-        if matches!(name.as_str(), "_format" | "_pretty") || page.take(name, value)? {
-            if name == "_count" {
-                used.push((name.as_str(), value.as_str()));
-            }
-        } else if criteria.add(name, value)? {
-            used.push((name.as_str(), value.as_str()));
+        let is_used = if name == "_summary" && value == "count" {
+            page.count = 0;
+            true
+        } else if page.take(name, value)? {
+            name == "_count"
+        } else if is_followed(name, value) {
+            !matches!(name.as_str(), "_format" | "_pretty")
+        } else if criteria.add(kind, name, value)? {
+            true
         } else if strict {
             return Err(Refusal::query(format!(
                 "unsupported search parameter: {name}"
             )));
+        } else {
+            ignored.push(name.as_str());
+            false
+        };
+        if is_used {
+            used.push((name.as_str(), value.as_str()));
         }
     }
+    if page.after.as_deref().is_some_and(|after| !is_id(after)) {
+        return Err(Refusal::query("invalid _page_token"));
+    }
+    let ignored = (!ignored.is_empty()).then(|| ignored_entry(&ignored));
     let used = encode(&used);
     let store = Arc::clone(&call.store);
     let after = page.after.clone().unwrap_or_default();
@@ -123,8 +204,8 @@ pub(super) async fn search(app: &App, call: Call, kind: &'static str) -> Result<
         .filter(|_| more)
         .map(|last| encode_token(&last.id));
     let mut entries = String::new();
-    for (index, found) in found.iter().enumerate() {
-        if index > 0 {
+    for found in &found {
+        if !entries.is_empty() {
             entries.push(',');
         }
         entries.push_str("{\"fullUrl\":");
@@ -132,6 +213,12 @@ pub(super) async fn search(app: &App, call: Call, kind: &'static str) -> Result<
         entries.push_str(",\"resource\":");
         entries.push_str(&found.text);
         entries.push_str(",\"search\":{\"mode\":\"match\"}}");
+    }
+    if let Some(ignored) = ignored {
+        if !entries.is_empty() {
+            entries.push(',');
+        }
+        entries.push_str(&ignored);
     }
     Ok(Reply::fhir(
         StatusCode::OK,
@@ -195,8 +282,10 @@ pub(super) async fn history(
     id: String,
 ) -> Result<Reply, Refusal> {
     refuse_without_versions(&call.store)?;
+    let strict = is_strict(&call);
     let mut page = Page::new();
     let mut since = 0;
+    let mut at = Period::ALWAYS;
     let mut used = Vec::new();
     for (name, value) in &call.query {
         if page.take(name, value)? {
@@ -209,6 +298,14 @@ pub(super) async fn history(
                 .map_err(|_| Refusal::query("invalid _since: expected an instant"))?;
             since = instant.as_microsecond();
             used.push((name.as_str(), value.as_str()));
+        } else if name == "_at" {
+            at = Period::read(value)
+                .ok_or_else(|| Refusal::query("invalid _at: expected a date or a time"))?;
+            used.push((name.as_str(), value.as_str()));
+        } else if strict && !is_followed(name, value) {
+            return Err(Refusal::query(format!(
+                "unsupported parameter of a history: {name}"
+            )));
         }
     }
     let before = match &page.after {
@@ -223,13 +320,18 @@ pub(super) async fn history(
     let mut rows = app
         .database
         .read(move |connection| {
+            // A version holds from its own instant to that of the next.
             let sql = "SELECT version, method, text FROM (
-                    SELECT version, method, text FROM resource WHERE store = ?1 AND kind = ?2 AND id = ?3
-                    UNION ALL SELECT version, method, text FROM history WHERE store = ?1 AND kind = ?2 AND id = ?3)
-                WHERE version < ?4 AND version >= ?5 ORDER BY version DESC LIMIT ?6";
+                    SELECT version, method, text, lead(version, 1, ?7) OVER (ORDER BY version) AS next FROM (
+                        SELECT version, method, text FROM resource WHERE store = ?1 AND kind = ?2 AND id = ?3
+                        UNION ALL SELECT version, method, text FROM history WHERE store = ?1 AND kind = ?2 AND id = ?3))
+                WHERE version < ?4 AND version >= ?5 AND version < ?8 AND next > ?9 ORDER BY version DESC LIMIT ?6";
             let limit = i64::try_from(count + 1).unwrap_or(i64::MAX);
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![store.key, name.0, name.1, before, since, limit], |row| {
+            let values = params![
+                store.key, name.0, name.1, before, since, limit, i64::MAX, at.end, at.start
+            ];
+            let rows = statement.query_map(values, |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
             let rows: Vec<(i64, String, Option<String>)> = rows.collect::<Result<_, _>>()?;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
+use super::Provided;
 use super::json::{Json, Object};
 use super::reply::Refusal;
 use super::settings::Settings;
@@ -53,6 +54,8 @@ pub(super) struct Registry {
     pub(super) datasets: BTreeMap<String, Object>,
     pub(super) stores: BTreeMap<String, Arc<Store>>,
     pub(super) operations: BTreeMap<String, Json>,
+    /// What was set as access policies. The store asks none of them, and forgets them with its process.
+    pub(super) policies: BTreeMap<String, Json>,
 }
 
 impl Registry {
@@ -89,6 +92,42 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Makes a dataset and a store in it, as far as they are missing.
+    pub(super) fn provide(
+        &mut self,
+        connection: &Connection,
+        provided: &Provided,
+    ) -> Result<(), rusqlite::Error> {
+        let Provided {
+            dataset,
+            store,
+            fields,
+        } = provided;
+        let named = |name: &str| Object::from([("name".to_owned(), Json::text(name))]);
+        if !self.datasets.contains_key(dataset) {
+            let fields = named(dataset);
+            let body = Json::Object(fields.clone()).to_string();
+            let sql = "INSERT INTO dataset (name, body) VALUES (?1, ?2)";
+            connection.execute(sql, params![dataset, body])?;
+            self.datasets.insert(dataset.clone(), fields);
+        }
+        let name = format!("{dataset}/fhirStores/{store}");
+        if !self.stores.contains_key(&name) {
+            let mut all = named(&name);
+            for (key, value) in fields {
+                if let Ok(value) = Json::parse(value.to_string().as_bytes()) {
+                    all.insert(key.clone(), value);
+                }
+            }
+            let body = Json::Object(all.clone()).to_string();
+            let sql = "INSERT INTO store (name, body) VALUES (?1, ?2)";
+            connection.execute(sql, params![name, body])?;
+            let key = connection.last_insert_rowid();
+            self.stores.insert(name.clone(), Store::new(key, name, all));
+        }
+        Ok(())
+    }
+
     /// Returns the store of that name.
     pub(super) fn store(&self, name: &str) -> Result<Arc<Store>, Refusal> {
         self.stores
@@ -100,6 +139,13 @@ impl Registry {
     pub(super) fn dataset(&self, name: &str) -> Result<&Object, Refusal> {
         self.datasets.get(name).ok_or_else(|| {
             Refusal::google(StatusCode::NOT_FOUND, format!("Dataset not found: {name}"))
+        })
+    }
+
+    pub(super) fn operation(&self, name: &str) -> Result<&Json, Refusal> {
+        self.operations.get(name).ok_or_else(|| {
+            let message = format!("operation not found: {name}");
+            Refusal::google(StatusCode::NOT_FOUND, message)
         })
     }
 

@@ -14,6 +14,9 @@ const FHIR_JSON: &str = "application/fhir+json;charset=utf-8";
 /// The media type of administrative answers.
 const JSON: &str = "application/json; charset=UTF-8";
 
+/// The version of the API whose names are written down.
+const V1: &str = "v1";
+
 /// An answer on its way to the socket.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -42,6 +45,18 @@ impl Reply {
             headers: Vec::new(),
             body: body.to_string(),
         }
+    }
+
+    /// Names types and methods as that version of the API does.
+    pub(super) fn of_version(mut self, version: &str) -> Self {
+        if version != V1 {
+            let beta = format!("google.cloud.healthcare.{version}.");
+            for place in ["\"@type\":\"type.googleapis.com/", "\"apiMethodName\":\""] {
+                let written = format!("{place}google.cloud.healthcare.{V1}.");
+                self.body = self.body.replace(&written, &format!("{place}{beta}"));
+            }
+        }
+        self
     }
 
     /// Adds a header.
@@ -183,7 +198,26 @@ impl Refusal {
         )
     }
 
-    /// An interaction that this store does not offer.
+    /// An operation that this store does not offer: 404, as Google answers what maps to no method, and not the 501 that its
+    /// clients send again.
+    pub(super) fn not_offered(diagnostics: impl Into<String>) -> Self {
+        Self::unsupported(StatusCode::NOT_FOUND, diagnostics)
+    }
+
+    /// The same for a call that is none of FHIR's.
+    pub(super) fn no_method(verb: &str) -> Self {
+        let message = format!("the method \"{verb}\" is not offered by the local store");
+        Self {
+            status: StatusCode::NOT_FOUND,
+            shape: Shape::Google {
+                status: "UNIMPLEMENTED",
+                violation: false,
+                message,
+            },
+        }
+    }
+
+    /// An interaction that is not possible here, with a status of its own.
     pub(super) fn unsupported(status: StatusCode, diagnostics: impl Into<String>) -> Self {
         Self::fhir(
             status,
@@ -207,17 +241,16 @@ impl Refusal {
     /// A refusal in Google's shape; the status' name follows from the number.
     pub(super) fn google(status: StatusCode, message: impl Into<String>) -> Self {
         let name = match status.as_u16() {
-            400 => "INVALID_ARGUMENT",
+            400 | 415 => "INVALID_ARGUMENT",
             401 => "UNAUTHENTICATED",
             403 => "PERMISSION_DENIED",
             404 => "NOT_FOUND",
             409 => "ALREADY_EXISTS",
-            412 => "FAILED_PRECONDITION",
+            412 | 421 => "FAILED_PRECONDITION",
             413 => "OUT_OF_RANGE",
             429 => "RESOURCE_EXHAUSTED",
-            501 => "UNIMPLEMENTED",
             503 => "UNAVAILABLE",
-            504 => "DEADLINE_EXCEEDED",
+            408 | 504 => "DEADLINE_EXCEEDED",
             _ => "INTERNAL",
         };
         Self {

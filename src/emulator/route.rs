@@ -20,14 +20,10 @@ pub(super) enum Route {
     Stores { dataset: String },
     /// `…/fhirStores/{f}`
     Store { dataset: String, name: String },
-    /// `…/fhirStores/{f}:getFHIRStoreMetrics`
-    Metrics { name: String },
+    /// `…:verb` behind any of these names: a method of its own.
+    Method { on: Box<Self>, verb: String },
     /// `…/fhirStores/{f}/fhir…`
-    Fhir {
-        version: &'static str,
-        store: String,
-        path: FhirPath,
-    },
+    Fhir { store: String, path: FhirPath },
 }
 
 /// What a path names, below `fhir`.
@@ -48,8 +44,8 @@ pub(super) enum FhirPath {
     Unsupported,
 }
 
-/// Reads the path of a request.
-pub(super) fn route(path: &str) -> Result<Route, Refusal> {
+/// Reads the path of a request: the version of the API, and what is meant.
+pub(super) fn route(path: &str) -> Result<(&'static str, Route), Refusal> {
     let unknown = || {
         Refusal::google(
             http::StatusCode::NOT_FOUND,
@@ -66,7 +62,7 @@ pub(super) fn route(path: &str) -> Result<Route, Refusal> {
     }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let Some((version, rest)) = segments.split_first() else {
-        return Ok(Route::Root);
+        return Ok(("v1", Route::Root));
     };
     let version = match *version {
         "v1" => "v1",
@@ -89,38 +85,42 @@ pub(super) fn route(path: &str) -> Result<Route, Refusal> {
     };
     let location = format!("projects/{project}/locations/{location}");
     let [dataset, rest @ ..] = rest else {
-        return Ok(Route::Datasets { location });
+        return Ok((version, Route::Datasets { location }));
     };
+    // No name holds a colon: behind it stands the verb of a method.
+    let (end, verb) = match rest.last().unwrap_or(dataset).split_once(':') {
+        Some((end, verb)) if !matches!(rest, ["fhirStores", _, "fhir", ..]) => (end, Some(verb)),
+        _ => (*rest.last().unwrap_or(dataset), None),
+    };
+    let dataset = if rest.is_empty() { end } else { dataset };
     let dataset = format!("{location}/datasets/{dataset}");
-    Ok(match rest {
+    let route = match rest {
         [] => Route::Dataset { name: dataset },
-        ["operations"] => Route::Operations { dataset },
-        ["operations", operation] => Route::Operation {
-            name: format!("{dataset}/operations/{operation}"),
+        ["operations"] if verb.is_none() => Route::Operations { dataset },
+        ["operations", _] => Route::Operation {
+            name: format!("{dataset}/operations/{end}"),
         },
-        ["fhirStores"] => Route::Stores { dataset },
-        ["fhirStores", store] => match store.split_once(':') {
-            None => Route::Store {
-                name: format!("{dataset}/fhirStores/{store}"),
-                dataset,
-            },
-            Some((store, "getFHIRStoreMetrics")) => Route::Metrics {
-                name: format!("{dataset}/fhirStores/{store}"),
-            },
-            Some((_, verb)) => {
-                let message = format!("the method \"{verb}\" is not offered by the local store");
-                return Err(Refusal::google(http::StatusCode::NOT_IMPLEMENTED, message));
-            }
+        ["fhirStores"] if verb.is_none() => Route::Stores { dataset },
+        ["fhirStores", _] => Route::Store {
+            name: format!("{dataset}/fhirStores/{end}"),
+            dataset,
         },
         ["fhirStores", store, "fhir", rest @ ..] => {
             let store = format!("{dataset}/fhirStores/{store}");
             Route::Fhir {
-                version,
                 store,
                 path: fhir_path(rest).ok_or_else(unknown)?,
             }
         }
         _ => return Err(unknown()),
+    };
+    Ok(match verb {
+        None => (version, route),
+        Some(verb) => {
+            let verb = verb.to_owned();
+            let on = Box::new(route);
+            (version, Route::Method { on, verb })
+        }
     })
 }
 
@@ -199,12 +199,16 @@ mod tests {
 
     use super::*;
 
+    fn read(path: &str) -> Route {
+        route(path).unwrap().1
+    }
+
     #[test]
     fn names() {
         let store = "/v1/projects/p/locations/l/datasets/d/fhirStores/f";
         let Route::Fhir {
             path, store: name, ..
-        } = route(&format!("{store}/fhir/Patient/a%2Db/_history/v")).unwrap()
+        } = read(&format!("{store}/fhir/Patient/a%2Db/_history/v"))
         else {
             panic!("a FHIR path");
         };
@@ -213,18 +217,36 @@ mod tests {
             FhirPath::Version("Patient", "a-b".to_owned(), "v".to_owned())
         );
         assert_eq!(name, "projects/p/locations/l/datasets/d/fhirStores/f");
+        for (path, on) in [
+            (
+                "/v1/projects/p/locations/l/datasets/d",
+                "projects/p/locations/l/datasets/d",
+            ),
+            (store, "projects/p/locations/l/datasets/d/fhirStores/f"),
+            (
+                "/v1/projects/p/locations/l/datasets/d/operations/7",
+                "projects/p/locations/l/datasets/d/operations/7",
+            ),
+        ] {
+            let Route::Method { on: found, verb } = read(&format!("{path}:getIamPolicy")) else {
+                panic!("{path}: a method");
+            };
+            assert_eq!(verb, "getIamPolicy");
+            let (Route::Dataset { name } | Route::Store { name, .. } | Route::Operation { name }) =
+                *found
+            else {
+                panic!("{path}: {found:?}");
+            };
+            assert_eq!(name, on);
+        }
         assert!(matches!(
-            route(&format!("{store}:getFHIRStoreMetrics")).unwrap(),
-            Route::Metrics { .. }
-        ));
-        assert!(matches!(
-            route(&format!("{store}/fhir/")).unwrap(),
+            read(&format!("{store}/fhir/")),
             Route::Fhir {
                 path: FhirPath::Base,
                 ..
             }
         ));
-        assert_eq!(route("/").unwrap(), Route::Root);
+        assert_eq!(read("/"), Route::Root);
         for path in [
             "/v2/projects",
             "/v1",

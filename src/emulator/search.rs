@@ -1,10 +1,14 @@
-//! Search by `_id`, `_tag` and `identifier`, and the same conditions for conditional interactions.
+//! Search by `_id`, `_tag` and `identifier`, for which there is an index, and the same conditions for conditional interactions;
+//! by the parameters of `parameters` with a look at every resource of the type.
 
 use std::fmt::Write as _;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::json::Json;
+use super::matching::Content;
+use super::parameters;
 use super::reply::Refusal;
 use super::resource::Parameter;
 
@@ -13,9 +17,32 @@ const MAX_ALTERNATIVES: usize = 400;
 
 /// One form of a token parameter: `value`, `system|value`, `|value` (no system), `system|`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct TokenTest {
+pub(super) struct TokenTest {
     system: Option<String>,
     value: Option<String>,
+}
+
+impl TokenTest {
+    /// Reads one form; `None` when the text has none of them.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let (system, value) = match split(text, '|').as_slice() {
+            [value] if !value.is_empty() => (None, Some(unescape(value))),
+            [system, ""] if !system.is_empty() => (Some(unescape(system)), None),
+            [system, value] if !value.is_empty() => (Some(unescape(system)), Some(unescape(value))),
+            _ => return None,
+        };
+        Some(Self { system, value })
+    }
+
+    /// Compares a code. One whose system is fixed by FHIR (`None`) is in any system of FHIR's own.
+    pub(super) fn is_met(&self, system: Option<&str>, value: &str) -> bool {
+        let in_system = match (&self.system, system) {
+            (None, _) => true,
+            (Some(wanted), Some(system)) => wanted == system,
+            (Some(wanted), None) => wanted.starts_with("http://hl7.org/fhir/"),
+        };
+        in_system && self.value.as_ref().is_none_or(|wanted| wanted == value)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +56,8 @@ enum Test {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Criteria {
     tests: Vec<Test>,
+    /// What no index knows.
+    contents: Vec<Content>,
     alternatives: usize,
 }
 
@@ -41,8 +70,12 @@ pub(super) struct Found {
 }
 
 impl Criteria {
-    /// Adds a parameter; `false` when it is none that can be searched by.
-    pub(super) fn add(&mut self, name: &str, value: &str) -> Result<bool, Refusal> {
+    /// Adds a parameter of a type; `false` when it is none that can be searched by.
+    pub(super) fn add(&mut self, kind: &str, name: &str, value: &str) -> Result<bool, Refusal> {
+        let (plain, modifier) = match name.split_once(':') {
+            Some((plain, modifier)) => (plain, Some(modifier)),
+            None => (name, None),
+        };
         let parts = split(value, ',');
         self.alternatives += parts.len();
         if self.alternatives > MAX_ALTERNATIVES {
@@ -50,7 +83,12 @@ impl Criteria {
                 "a search has at most {MAX_ALTERNATIVES} values"
             )));
         }
-        let parameter = match name {
+        let parameter = match plain {
+            "_id" | "identifier" | "_tag" if modifier.is_some() => {
+                return Err(Refusal::query(format!(
+                    "unsupported modifier of a search parameter: {name}"
+                )));
+            }
             "_id" => {
                 self.tests
                     .push(Test::Id(parts.iter().map(|part| unescape(part)).collect()));
@@ -58,32 +96,21 @@ impl Criteria {
             }
             "identifier" => Parameter::Identifier,
             "_tag" => Parameter::Tag,
-            _ => return Ok(false),
+            _ => {
+                let Some(element) = parameters::of(kind).find(|element| element.name == plain)
+                else {
+                    return Ok(false);
+                };
+                self.contents.push(Content::read(element, modifier, value)?);
+                return Ok(true);
+            }
         };
-        let mut tests = Vec::new();
-        for part in parts {
-            let pieces = split(part, '|');
-            let test = match pieces.as_slice() {
-                [value] if !value.is_empty() => TokenTest {
-                    system: None,
-                    value: Some(unescape(value)),
-                },
-                [system, ""] if !system.is_empty() => TokenTest {
-                    system: Some(unescape(system)),
-                    value: None,
-                },
-                [system, value] if !value.is_empty() => TokenTest {
-                    system: Some(unescape(system)),
-                    value: Some(unescape(value)),
-                },
-                _ => {
-                    return Err(Refusal::query(format!(
-                        "invalid value of search parameter {name}: expected system|value"
-                    )));
-                }
-            };
-            tests.push(test);
-        }
+        let tests = parts.into_iter().map(TokenTest::read);
+        let tests = tests.collect::<Option<Vec<_>>>().ok_or_else(|| {
+            Refusal::query(format!(
+                "invalid value of search parameter {name}: expected system|value"
+            ))
+        })?;
         self.tests.push(Test::Token(parameter as i64, tests));
         Ok(true)
     }
@@ -98,7 +125,7 @@ impl Criteria {
                 );
                 return Err(Refusal::query(text));
             }
-            criteria.add(name, value)?;
+            criteria.add("", name, value)?;
         }
         if criteria.tests.is_empty() {
             return Err(Refusal::query(
@@ -169,18 +196,48 @@ impl Criteria {
     ) -> Result<Vec<Found>, Refusal> {
         let (clause, mut values) = self.clause(store, kind);
         values.push(Value::from(after.to_owned()));
+        // Who looks at the contents does not know how many rows it takes.
+        let rows = if self.contents.is_empty() {
+            format!(" LIMIT {limit}")
+        } else {
+            String::new()
+        };
         let sql = format!(
-            "SELECT id, version, text FROM resource WHERE {clause} AND id > ? ORDER BY id LIMIT {limit}"
+            "SELECT id, version, text FROM resource WHERE {clause} AND id > ? ORDER BY id{rows}"
         );
         let mut statement = connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params_from_iter(values), |row| {
-            Ok(Found {
-                id: row.get(0)?,
-                version: row.get(1)?,
-                text: row.get(2)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let text: String = row.get(2)?;
+            if self.is_met(&text)? {
+                found.push(Found {
+                    id: row.get(0)?,
+                    version: row.get(1)?,
+                    text,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Tells whether a resource meets the tests that no index knows.
+    fn is_met(&self, text: &str) -> Result<bool, Refusal> {
+        if self.contents.is_empty() {
+            return Ok(true);
+        }
+        match Json::parse(text.as_bytes()) {
+            Ok(Json::Object(resource)) => Ok(self
+                .contents
+                .iter()
+                .all(|content| content.is_met(&resource))),
+            _ => Err(Refusal::google(
+                http::StatusCode::INTERNAL_SERVER_ERROR,
+                "the local store holds a resource that it cannot read",
+            )),
+        }
     }
 
     /// Counts the resources that meet the tests.
@@ -191,6 +248,17 @@ impl Criteria {
         kind: &str,
     ) -> Result<i64, Refusal> {
         let (clause, values) = self.clause(store, kind);
+        if !self.contents.is_empty() {
+            let sql = format!("SELECT text FROM resource WHERE {clause}");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(values))?;
+            let mut count = 0;
+            while let Some(row) = rows.next()? {
+                let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+                count += i64::from(self.is_met(text)?);
+            }
+            return Ok(count);
+        }
         let mut statement =
             connection.prepare_cached(&format!("SELECT count(*) FROM resource WHERE {clause}"))?;
         Ok(statement.query_row(params_from_iter(values), |row| row.get(0))?)
@@ -217,7 +285,7 @@ impl Criteria {
 }
 
 /// Splits at a separator that no backslash escapes (FHIR R4, "Escaping Search Parameters").
-fn split(text: &str, separator: char) -> Vec<&str> {
+pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut start = 0;
     let mut escaped = false;
@@ -235,7 +303,7 @@ fn split(text: &str, separator: char) -> Vec<&str> {
     parts
 }
 
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
@@ -254,7 +322,7 @@ mod tests {
 
     fn token(text: &str) -> Option<(Option<String>, Option<String>)> {
         let mut criteria = Criteria::default();
-        criteria.add("identifier", text).ok()?;
+        criteria.add("Patient", "identifier", text).ok()?;
         match criteria.tests.pop()? {
             Test::Token(1, mut tests) if tests.len() == 1 => {
                 tests.pop().map(|test| (test.system, test.value))

@@ -2,39 +2,51 @@
 
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use axum::Router;
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, State};
 use futures::StreamExt as _;
-use http::header::{AUTHORIZATION, HOST};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use url::Url;
 
+use super::access::{self, Access};
 use super::admin;
+use super::bundle;
 use super::database::Database;
 use super::fault::{self, Entries, Faults, Line};
 use super::json::Json;
+use super::leave::{EXPECTED, INSTANCE, LEAVING, Leaving};
+use super::listen;
 use super::registry::Registry;
 use super::reply::{Refusal, Reply};
 use super::route::{FhirPath, Route, query, route};
 use super::single::{self, Call};
-use super::{Token, bundle};
 
 /// Google's limit of an executeBundle request (50 MB).
 pub(super) const MAX_BUNDLE: usize = 50 << 20;
 /// Google's limit of any other FHIR request (10 MB).
 const MAX_BODY: usize = 10 << 20;
-/// How much of an oversize body is read and thrown away, so that the client gets to read the answer.
+/// How much of a body that nobody wants is read and thrown away, so that the client gets to read the answer: beyond it the
+/// connection is closed, and says so.
 const MAX_DRAIN: usize = 1 << 30;
+/// How long that may take.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a body may take between two parts of it.
+const PART: Duration = Duration::from_secs(20);
+/// How long a whole body may take.
+const WHOLE: Duration = Duration::from_mins(5);
 
 /// What all requests share.
 #[derive(Debug)]
 pub(super) struct App {
     root: String,
-    token: Option<Token>,
+    pub(super) access: Access,
     instance: String,
+    leaving: Arc<Leaving>,
     pub(super) database: Arc<Database>,
     registry: RwLock<Registry>,
     faults: Option<Arc<Faults>>,
@@ -44,16 +56,18 @@ pub(super) struct App {
 impl App {
     pub(super) fn new(
         url: &Url,
-        token: Option<String>,
+        access: Access,
         instance: String,
+        leaving: Arc<Leaving>,
         database: Database,
         registry: Registry,
         faults: Option<Arc<Faults>>,
     ) -> Self {
         Self {
             root: url.as_str().trim_end_matches('/').to_owned(),
-            token: token.map(Token),
+            access,
             instance,
+            leaving,
             database: Arc::new(database),
             registry: RwLock::new(registry),
             faults,
@@ -74,100 +88,117 @@ impl App {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-
-    /// Checks who asks: only this machine (a page in a browser that had its name bound to 127.0.0.1 names another
-    /// host), and only with the token, if there is one.
-    pub(super) fn admit(&self, request: &Request<Body>) -> Result<(), Refusal> {
-        let header = |name| {
-            request
-                .headers()
-                .get(name)
-                .map(|value| value.to_str().unwrap_or_default())
-        };
-        let authority = request.uri().authority().map(http::uri::Authority::as_str);
-        let hosts = [authority, header(HOST)];
-        if hosts.iter().all(Option::is_none)
-            || hosts.iter().flatten().any(|host| !is_loopback(host))
-        {
-            return Err(Refusal::google(
-                StatusCode::FORBIDDEN,
-                "the local store answers requests to this machine's loopback names only",
-            ));
-        }
-        let Some(token) = &self.token else {
-            return Ok(());
-        };
-        let given = header(AUTHORIZATION).and_then(|text| text.split_once(' '));
-        match given {
-            Some((scheme, given))
-                if scheme.eq_ignore_ascii_case("bearer") && same(given.trim(), token.expose()) =>
-            {
-                Ok(())
-            }
-            _ => Err(Refusal::google(
-                StatusCode::UNAUTHORIZED,
-                "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.",
-            )),
-        }
-    }
-}
-
-/// Tells whether a host, with or without a port, is a name of this machine's loopback.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
-}
-
-/// Compares secrets in a time that depends on their length only.
-fn same(left: &str, right: &str) -> bool {
-    left.len() == right.len()
-        && left
-            .bytes()
-            .zip(right.bytes())
-            .fold(0, |difference, (a, b)| difference | (a ^ b))
-            == 0
 }
 
 /// Serves until told to quit, or until the one who could tell is gone.
-pub(super) async fn serve(listener: TcpListener, app: Arc<App>, mut quit: watch::Receiver<bool>) {
-    let faults = app.faults.clone();
-    let router = Router::new().fallback(handle).with_state(app);
-    let quit = async move {
-        // An error means that the sender is gone.
-        let _ = quit.wait_for(|quit| *quit).await;
-    };
-    let served = match faults {
+pub(super) async fn serve(listener: TcpListener, app: Arc<App>, quit: watch::Receiver<bool>) {
+    match app.faults.clone() {
         None => {
-            axum::serve(listener, router)
-                .with_graceful_shutdown(quit)
-                .await
+            let answer = move |_, request| handle(Arc::clone(&app), None, request);
+            listen::serve(listener, quit, answer).await;
         }
         Some(faults) => match fault::Listener::new(listener, faults) {
             Ok(listener) => {
-                let router = router.into_make_service_with_connect_info::<Line>();
-                axum::serve(listener, router)
-                    .with_graceful_shutdown(quit)
-                    .await
+                let answer =
+                    move |line: Line, request| handle(Arc::clone(&app), Some(line), request);
+                listen::serve(listener, quit, answer).await;
             }
-            Err(error) => Err(error),
+            Err(error) => tracing::error!(%error, "the local store cannot listen"),
         },
-    };
-    if let Err(error) = served {
-        tracing::error!(%error, "the local store stopped listening");
     }
 }
 
-async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let line = request.extensions().get::<ConnectInfo<Line>>();
-    match (&app.faults, line.cloned()) {
-        (Some(faults), Some(ConnectInfo(line))) => {
-            let answered = fault::answer(&app, faults, &line, request).await;
-            answered.unwrap_or_else(|refusal| refusal.into_reply().into_response())
+/// Answers a request, and sees to it that the next one on its connection is not lost.
+async fn handle(app: Arc<App>, line: Option<Line>, request: Request<Body>) -> Response<Body> {
+    let version = request.version();
+    let waits = request.headers().contains_key(EXPECT);
+    let origin = app.access.named_origin(request.headers());
+    let too_late = app.leaving.hear(request.headers());
+    let expected = request.headers().get(EXPECTED);
+    let is_meant = expected.is_none_or(|expected| expected == app.instance.as_str());
+    let (parts, body) = request.into_parts();
+    let (body, rest) = shared(body);
+    let request = Request::from_parts(parts, body);
+    let mut response = if too_late {
+        let refusal = Refusal::google(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the local store is about to end",
+        );
+        refusal.into_reply().into_response()
+    } else if !is_meant {
+        let refusal = Refusal::google(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this is not the server that the request is for",
+        );
+        refusal.into_reply().into_response()
+    } else if origin.is_some() && access::is_preflight(&request) {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    } else {
+        match (&app.faults, &line) {
+            (Some(faults), Some(line)) => {
+                let answered = fault::answer(&app, faults, line, request).await;
+                answered.unwrap_or_else(|refusal| refusal.into_reply().into_response())
+            }
+            _ => plain(&app, request, None).await,
         }
-        _ => plain(&app, request, None).await,
+    };
+    let is_read = rest.drain(waits).await;
+    let headers = response.headers_mut();
+    if version < Version::HTTP_2 && (too_late || !is_read) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if too_late {
+        headers.insert(LEAVING, HeaderValue::from_static("yes"));
+    }
+    if let Ok(instance) = HeaderValue::from_str(&app.instance) {
+        headers.insert(INSTANCE, instance);
+    }
+    if let Some(origin) = origin {
+        access::expose(headers, origin);
+    }
+    response
+}
+
+/// What is left of a request's body once it has been answered.
+struct Rest(Arc<tokio::sync::Mutex<axum::body::BodyDataStream>>);
+
+/// Splits a body in two: one for who answers, one for what that leaves of it.
+fn shared(body: Body) -> (Body, Rest) {
+    if hyper::body::Body::is_end_stream(&body) {
+        let empty = Body::empty().into_data_stream();
+        return (body, Rest(Arc::new(tokio::sync::Mutex::new(empty))));
+    }
+    let stream = Arc::new(tokio::sync::Mutex::new(body.into_data_stream()));
+    let rest = Rest(Arc::clone(&stream));
+    let chunks = futures::stream::unfold(stream, async |stream| {
+        let chunk = stream.lock().await.next().await?;
+        Some((chunk, stream))
+    });
+    (Body::from_stream(chunks), rest)
+}
+
+impl Rest {
+    /// Reads what is left, and tells whether that is now all of it. A client that waits for leave to send its body will not
+    /// send it.
+    async fn drain(&self, waits: bool) -> bool {
+        let mut stream = self.0.lock().await;
+        let mut size = 0;
+        let drained = async {
+            while size <= MAX_DRAIN {
+                match stream.next().await {
+                    None => return true,
+                    Some(Ok(chunk)) => size += chunk.len(),
+                    Some(Err(_)) => return false,
+                }
+            }
+            false
+        };
+        if waits {
+            return futures::FutureExt::now_or_never(drained).unwrap_or(false);
+        }
+        tokio::time::timeout(DRAIN, drained).await.unwrap_or(false)
     }
 }
 
@@ -189,9 +220,9 @@ async fn answer(
     request: Request<Body>,
     entries: Option<Entries>,
 ) -> Result<Reply, Refusal> {
-    app.admit(&request)?;
+    app.access.admit(&request)?;
     let (parts, body) = request.into_parts();
-    let route = route(parts.uri.path())?;
+    let (version, route) = route(parts.uri.path())?;
     let query = query(parts.uri.query().unwrap_or_default());
     match route {
         Route::Root if parts.method == Method::GET => {
@@ -203,11 +234,7 @@ async fn answer(
             ]);
             Ok(Reply::admin(StatusCode::OK, &about))
         }
-        Route::Fhir {
-            version,
-            store: name,
-            path,
-        } => {
+        Route::Fhir { store: name, path } => {
             let store = app.registry().store(&name)?;
             let is_bundle = path == FhirPath::Base && parts.method == Method::POST;
             let body = read(body, if is_bundle { MAX_BUNDLE } else { MAX_BODY }).await?;
@@ -230,18 +257,40 @@ async fn answer(
         }
         route => {
             let body = read(body, MAX_BODY).await?;
-            admin::answer(app, &parts.method, route, &query, &body).await
+            check_media_type(&parts.headers, &body)?;
+            let answered = admin::answer(app, &parts.method, route, &query, &body).await;
+            answered.map(|reply| reply.of_version(version))
         }
     }
 }
 
-/// Reads a body of limited size.
+/// Refuses a body that does not say that it is JSON.
+fn check_media_type(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+    if body.is_empty() || access::is_json(headers) {
+        return Ok(());
+    }
+    Err(Refusal::google(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "a body must be sent as Content-Type: application/json",
+    ))
+}
+
+/// Reads a body of limited size, in limited time.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let mut stream = body.into_data_stream();
     let mut first: Option<Bytes> = None;
     let mut rest: Vec<u8> = Vec::new();
     let mut size = 0;
-    while let Some(chunk) = stream.next().await {
+    let until = Instant::now() + WHOLE;
+    loop {
+        let next = tokio::time::timeout_at(until.min(Instant::now() + PART), stream.next());
+        let next = next.await.map_err(|_| {
+            Refusal::google(
+                StatusCode::REQUEST_TIMEOUT,
+                "the request's body took too long to come",
+            )
+        })?;
+        let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|_| {
             Refusal::google(StatusCode::BAD_REQUEST, "the request's body ended early")
         })?;
@@ -266,33 +315,4 @@ pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
         return Err(Refusal::google(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
     Ok(first.unwrap_or_else(|| Bytes::from(rest)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_names_are_answered() {
-        for host in [
-            "127.0.0.1",
-            "127.0.0.1:80",
-            "localhost:1",
-            "LOCALHOST",
-            "[::1]",
-            "[::1]:8080",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example",
-            "127.0.0.1.evil.example",
-            "localhost.evil:80",
-            "10.0.0.1",
-            "evil@localhost",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
 }

@@ -317,8 +317,13 @@ fn read_value(shape: &'static Shape, value: Json, path: &str) -> Result<Option<J
             if labels.len() > 64 {
                 return Err(wrong("at most 64 labels"));
             }
-            if labels.values().any(|label| label.as_text().is_none()) {
-                return Err(wrong("TYPE_STRING"));
+            for (key, label) in &labels {
+                let Some(label) = label.as_text() else {
+                    return Err(wrong("TYPE_STRING"));
+                };
+                if let Some(why) = unfit_label(key, label) {
+                    return Err(wrong(&format!("the label \"{key}\": {why}")));
+                }
             }
             (!labels.is_empty()).then_some(Json::Object(labels))
         }
@@ -343,6 +348,27 @@ fn read_value(shape: &'static Shape, value: Json, path: &str) -> Result<Option<J
         }
         (Shape::Object(_) | Shape::Labels, _) => return Err(wrong("expected an object")),
     })
+}
+
+/// Says why a pair is no label: keys match `[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]{0,62}`, values
+/// `[\p{Ll}\p{Lo}\p{N}_-]{0,63}`, and neither takes more than 128 bytes (FhirStore.labels).
+fn unfit_label(key: &str, value: &str) -> Option<&'static str> {
+    // What has no case is a letter of `Lo`; title case does not occur outside of `Lt`, which is uppercase to nobody but itself.
+    let letter = |c: char| c.is_lowercase() || (c.is_alphabetic() && !c.is_uppercase());
+    let rest = |c: char| letter(c) || c.is_numeric() || matches!(c, '_' | '-');
+    if !key.chars().next().is_some_and(letter) {
+        return Some("a key begins with a lowercase letter");
+    }
+    if !key.chars().all(rest) || !value.chars().all(rest) {
+        return Some("keys and values have lowercase letters, digits, `_` and `-`");
+    }
+    if [key, value]
+        .iter()
+        .any(|text| text.chars().count() > 63 || text.len() > 128)
+    {
+        return Some("keys and values have at most 63 characters and 128 bytes");
+    }
+    None
 }
 
 /// The settings of a FHIR store that decide how requests are answered.
@@ -378,6 +404,37 @@ impl Settings {
             complex_references: parsing != Some("DISABLED"),
             integrity: !set("disableReferentialIntegrity"),
             checks_extensions: parsing == Some("ENABLED"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_checked() {
+        let long = "a".repeat(64);
+        for (key, value) in [
+            ("a", ""),
+            ("team-1", "x_y"),
+            ("größe", "9"),
+            (&long[1..], "日本"),
+        ] {
+            assert_eq!(unfit_label(key, value), None, "{key} {value}");
+        }
+        for (key, value) in [
+            ("", "x"),
+            ("1a", "x"),
+            ("-a", "x"),
+            ("Team", "x"),
+            ("a b", "x"),
+            ("a.b", "x"),
+            ("a", "X"),
+            (&long, "x"),
+            ("a", &long),
+        ] {
+            assert!(unfit_label(key, value).is_some(), "{key} {value}");
         }
     }
 }

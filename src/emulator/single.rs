@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use http::header::{
-    CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
-};
+use http::header::{ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::access;
 use super::fault::Entries;
 use super::instant::Instant;
 use super::interaction::{Done, Guard, Interaction, apply, names};
@@ -46,22 +45,14 @@ impl Call {
         Guard::new(self.header(IF_MATCH), self.header(IF_NONE_MATCH))
     }
 
-    /// Refuses bodies that say they are no JSON; one that says nothing is taken as JSON.
+    /// Refuses bodies that do not say that they are JSON.
     pub(super) fn check_media_type(&self) -> Result<(), Refusal> {
-        let essence = self
-            .header(CONTENT_TYPE)
-            .and_then(|text| text.split(';').next())
-            .unwrap_or_default()
-            .trim();
-        let json = essence.is_empty()
-            || essence.eq_ignore_ascii_case("application/json")
-            || essence.to_ascii_lowercase().ends_with("+json");
-        if json {
+        if self.body.is_empty() || access::is_json(&self.headers) {
             return Ok(());
         }
         Err(Refusal::unsupported(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "bodies must be application/fhir+json",
+            "a body must be sent as Content-Type: application/fhir+json",
         ))
     }
 }
@@ -165,10 +156,9 @@ pub(super) fn refuse_path(path: &FhirPath) -> Refusal {
             "invalid_id",
             format!("invalid Id format: {name}"),
         ),
-        FhirPath::Unsupported => Refusal::unsupported(
-            StatusCode::NOT_IMPLEMENTED,
-            "the local store does not offer this operation",
-        ),
+        FhirPath::Unsupported => {
+            Refusal::not_offered("the local store does not offer this operation")
+        }
         _ => Refusal::google(
             StatusCode::NOT_FOUND,
             "The requested URL was not found on this server.",
@@ -177,12 +167,7 @@ pub(super) fn refuse_path(path: &FhirPath) -> Refusal {
 }
 
 fn read_patch(call: &Call) -> Result<Json, Refusal> {
-    let media = call
-        .header(CONTENT_TYPE)
-        .and_then(|text| text.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    if !media.eq_ignore_ascii_case("application/json-patch+json") {
+    if access::essence(&call.headers) != "application/json-patch+json" {
         let text = "a patch must be application/json-patch+json";
         return Err(Refusal::unsupported(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -59,12 +59,19 @@ pub struct Manifest {
 pub struct RunSettings {
     /// Stop when so many records have failed.
     pub max_errors: Option<MaxErrors>,
-    /// Where runs and history are kept.
+    /// Where runs and history are kept; none in plans of before it stood beside the manifest.
     pub state: Option<PathBuf>,
     /// How far the journal goes before a write counts as done.
     pub journal: Sync,
     /// What bodies in flight or waiting may take; as much again, what is known of records and references.
     pub memory: ByteSize,
+}
+
+impl RunSettings {
+    /// Returns where the runs of a manifest are kept that does not say so: beside it.
+    pub fn beside(manifest: &std::path::Path) -> PathBuf {
+        manifest.with_file_name(".stoker")
+    }
 }
 
 /// The failures after which a run stops.

@@ -23,7 +23,7 @@ pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> M
     let name = get(&parts.root, "name")
         .and_then(|node| self::name(reader, "name", node))
         .map_or_else(|| name_of_file(path), |name| name.value);
-    let run = run(reader, &parts.root);
+    let run = run(reader, &parts.root, path);
     // Defaults are read once by themselves, so that a wrong one is found even where every target sets its own.
     target::settings_of_defaults(reader, &parts.target_defaults);
     load_basics(reader, &parts.load_defaults);
@@ -91,7 +91,7 @@ fn name_of_file(path: &Path) -> String {
     }
 }
 
-fn run(reader: &mut Reader<'_>, root: &[Entry]) -> RunSettings {
+fn run(reader: &mut Reader<'_>, root: &[Entry], path: &Path) -> RunSettings {
     let journal = get(root, "journal")
         .and_then(|node| reader.map("journal", node, Some(schema::Journal::KEYS)))
         .and_then(|journal| get(journal, "sync"))
@@ -105,7 +105,10 @@ fn run(reader: &mut Reader<'_>, root: &[Entry]) -> RunSettings {
         });
     RunSettings {
         max_errors: get(root, "max_errors").and_then(|node| max_errors(reader, node)),
-        state: get(root, "state").and_then(|node| reader.path("state", node)),
+        state: match get(root, "state") {
+            Some(node) => reader.path("state", node),
+            None => Some(RunSettings::beside(path)),
+        },
         journal: journal.unwrap_or_default(),
         memory: get(root, "memory")
             .and_then(|node| {

@@ -9,6 +9,7 @@ mod graph;
 mod history;
 mod leaks;
 mod load;
+mod local;
 mod messages;
 mod online;
 mod quickstart;

@@ -80,12 +80,7 @@ impl Answer {
 }
 
 pub(super) fn options(dir: &Path) -> Options {
-    Options {
-        dir: dir.to_owned(),
-        bind: ([127, 0, 0, 1], 0).into(),
-        token: None,
-        faults: None,
-    }
+    Options::new(dir.to_owned())
 }
 
 pub(super) async fn started(options: Options) -> Server {
@@ -172,6 +167,9 @@ impl Bed {
             .client
             .request(Method::from_bytes(method.as_bytes()).unwrap(), url)
             .body(body.to_owned());
+        if !body.is_empty() && headers.iter().all(|(name, _)| *name != "content-type") {
+            request = request.header("content-type", "application/fhir+json");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -232,7 +232,11 @@ async fn over_http2_a_reset_ends_the_connection() {
         .unwrap();
     let put = || {
         let url = format!("{}{STORE}/fhir/Patient/lost", bed.server.url());
-        client.put(url).body(patient("lost")).send()
+        client
+            .put(url)
+            .header("content-type", "application/fhir+json")
+            .body(patient("lost"))
+            .send()
     };
     put().await.unwrap_err();
     assert!(is_there(&bed, "lost").await);

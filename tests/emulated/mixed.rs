@@ -198,7 +198,12 @@ async fn create_store(server: &Server) {
     let client = reqwest::Client::new();
     let datasets = format!("{}v1/projects/local/locations/local/datasets", server.url());
     let post = async |url: String, body: Value| {
-        let sent = client.post(url).body(body.to_string()).send().await;
+        let sent = client
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await;
         assert_eq!(sent.unwrap().status().as_u16(), 200);
     };
     post(format!("{datasets}?datasetId=stoker"), json!({})).await;

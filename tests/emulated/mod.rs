@@ -1,6 +1,7 @@
 //! Tests over real sockets against the embedded local store.
 
 mod bed;
+mod clients;
 mod faults;
 mod integrity;
 mod mixed;

@@ -435,7 +435,7 @@ async fn searches_page_and_filter() {
         ("Patient?identifier=s|v1,s|v2", 2),
         ("Patient?identifier=s|&_tag=t|odd", 2),
         ("Patient?identifier=only|", 5),
-        ("Patient?name=ignored", 5),
+        ("Patient?favourite=ignored", 5),
         ("Observation", 0),
     ] {
         assert_eq!(bed.total(query).await, total, "{query}");
@@ -447,9 +447,14 @@ async fn searches_page_and_filter() {
             assert_eq!(posted.json()["total"], total, "{query}");
         }
     }
-    bed.fhir_with("GET", "Patient?name=x", ("prefer", "handling=strict"), "")
-        .await
-        .outcome(400);
+    bed.fhir_with(
+        "GET",
+        "Patient?favourite=x",
+        ("prefer", "handling=strict"),
+        "",
+    )
+    .await
+    .outcome(400);
     let too_many = format!("Patient?_id={}", "a,".repeat(2000));
     for bad in [
         "Patient?_count=x",
@@ -1110,27 +1115,26 @@ async fn everything_survives_a_restart() {
 
 #[tokio::test]
 async fn one_server_has_the_directory() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("server.json"), "{\"stale\": true").unwrap();
-    let mut secret = options(dir.path());
+    let bed = tempfile::tempdir().unwrap();
+    let dir = bed.path().join("made");
+    started(options(&dir)).await.stop().await;
+    fs::write(dir.join("server.json"), "{\"stale\": true").unwrap();
+    let mut secret = options(&dir);
     secret.token = Some("s3cret".to_owned());
     let server = started(secret).await;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = |name: &str| {
-            fs::metadata(dir.path().join(name))
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o777
-        };
+        let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(""), 0o700);
         for file in ["store.sqlite", "lock", "server.json", "store.sqlite-wal"] {
             assert_eq!(mode(file), 0o600, "{file}");
         }
     }
-    let Opened::Running { url, token, pid } = open(options(dir.path())).await.unwrap() else {
+    let Opened::Running {
+        url, token, pid, ..
+    } = open(options(&dir)).await.unwrap()
+    else {
         panic!("two servers")
     };
     assert_eq!((&url, pid), (server.url(), std::process::id()));
@@ -1165,8 +1169,8 @@ async fn one_server_has_the_directory() {
     Answer::of(rebound).await.google(403, "PERMISSION_DENIED");
 
     server.stop().await;
-    assert!(!dir.path().join("server.json").exists());
-    started(options(dir.path())).await.stop().await;
+    assert!(!dir.join("server.json").exists());
+    started(options(&dir)).await.stop().await;
 }
 
 #[tokio::test]

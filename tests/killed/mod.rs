@@ -18,6 +18,7 @@ use bench::{BLOCK, Mode, Records, SLOTS, When, load};
 
 mod bench;
 mod proxy;
+mod shared;
 pub(crate) mod store;
 
 /// How many random moments are tried in full; none in short.

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Error, Exit, load, plan as planning};
+use super::{Context, Error, Exit, beside, load, plan as planning};
 use crate::{
     journal::RunDirectory,
     report::{
@@ -59,7 +59,7 @@ impl Place {
                 let header = planning::header(&manifest, planning::documented(&manifest));
                 Ok(load::state_of(&header))
             }
-            (None, None) => Ok(PathBuf::from(load::STATE)),
+            (None, None) => Ok(beside::nearest()),
         }
     }
 }
@@ -231,8 +231,8 @@ fn table(listed: &[Listed]) -> String {
 
 /// Finds the run that a verb is given: its directory, or its name; the latest one where none is given.
 pub(super) fn find(given: Option<&Path>) -> Result<RunDirectory, Error> {
-    let state = Path::new(load::STATE);
-    let all = || RunDirectory::all(state).map_err(Error::disk);
+    let state = beside::nearest();
+    let all = || RunDirectory::all(&state).map_err(Error::disk);
     let Some(given) = given else {
         return all()?.pop().ok_or_else(|| {
             Error::usage("there is no run in .stoker/runs")

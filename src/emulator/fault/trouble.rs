@@ -75,8 +75,8 @@ pub(in crate::emulator) async fn answer(
     line: &Line,
     request: Request<Body>,
 ) -> Result<Response<Body>, Refusal> {
-    app.admit(&request)?;
-    let route = route(request.uri().path());
+    app.access.admit(&request)?;
+    let route = route(request.uri().path()).map(|(_, route)| route);
     if matches!(route, Ok(Route::Root)) {
         return Ok(serve::plain(app, request, None).await);
     }

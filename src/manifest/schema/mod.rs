@@ -110,7 +110,7 @@ map! {
         loads: Option<Vec<Load>>,
         /// Stop when so many records have failed: a number, or a percentage of the plan's records.
         max_errors: Option<MaxErrors>,
-        /// The directory, relative to the manifest, in which runs and history are kept.
+        /// The directory, relative to the manifest, in which runs and history are kept; `.stoker` beside the manifest by default.
         state: Option<NonEmpty>,
         /// What bodies in flight or waiting may take, 64 MB by default. Of a plan's graph as much stays in memory, the rest on the disk.
         memory: Option<Size>,
