@@ -185,6 +185,7 @@ mod tests {
             kind: "Patient".to_owned(),
             id: Some("a".to_owned()),
             full_url: None,
+            first: None,
             action: Action::Send(Interaction::Update),
             links: Vec::new(),
             hash: 0,

@@ -23,9 +23,12 @@ use crate::{
     record::{Interaction, Outcome},
     target::fhir::Little,
 };
-use proof::{Asking, Proof};
+use asking::Asking;
+use proof::Proof;
 
+mod asking;
 mod proof;
+mod together;
 
 /// Records whose last attempt may have had its effect.
 #[derive(Debug)]

@@ -7,15 +7,18 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::super::{
-    Error,
-    dress::resource_part,
-    earlier::Doubt,
-    load::Load,
-    name::condition,
-    settle::{self, Attempted},
+use super::{
+    super::{
+        Error,
+        dress::resource_part,
+        earlier::Doubt,
+        load::Load,
+        name::condition,
+        settle::{self, Attempted},
+    },
+    asking::Asking,
+    together::together,
 };
-use super::Mumbled;
 use crate::{
     gate::Failure,
     journal::Settlement,
@@ -24,7 +27,7 @@ use crate::{
     plan::{Action, Step},
     record::{Interaction, Outcome},
     target::{
-        fhir::{Little, TAG_SYSTEM, accepted, criteria_of, last_updated, tag_query},
+        fhir::{TAG_SYSTEM, accepted, criteria_of, last_updated, tag_query},
         miss_proves,
     },
 };
@@ -60,45 +63,6 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How often an index that lags is asked again, and after which pause: Google's usually needs seconds.
 const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
-
-/// What is known of the answer that leaves a record in doubt.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asking {
-    /// None came: what was sent may still be at work.
-    is_lost: bool,
-    /// The status of the one that came, and told too little.
-    status: Option<u16>,
-    /// It was 200 and nothing else.
-    is_bare: bool,
-}
-
-impl Asking {
-    /// No answer came.
-    pub(super) fn of_lost() -> Self {
-        Self {
-            is_lost: true,
-            status: None,
-            is_bare: false,
-        }
-    }
-
-    /// One may have come.
-    pub(super) fn of(mumbled: Option<&Mumbled>) -> Self {
-        mumbled.map_or_else(Self::of_lost, |mumbled| Self {
-            is_lost: false,
-            status: mumbled.little.is_some().then_some(mumbled.status),
-            is_bare: mumbled.little == Some(Little::Bare),
-        })
-    }
-
-    fn note(self) -> &'static str {
-        if self.is_lost {
-            "its answer was lost; the store has it"
-        } else {
-            "its answer told too little; the store has it"
-        }
-    }
-}
 
 impl Load {
     /// Asks about every record in doubt; the others get no proof. Of those that go together or not at all, one that is
@@ -333,57 +297,6 @@ impl Load {
         settled.line.id = Some(id.to_owned());
         settled.line.version = accepted(&step.kind, read.headers(), theirs).version;
         Proof::There(Box::new(settled))
-    }
-}
-
-/// Of a transaction, what is there proves the rest.
-fn together(steps: &[Step], proofs: &mut [Option<Proof>]) {
-    let is_create = |step: &Step| step.action.interaction() == Some(Interaction::Create);
-    if !steps.iter().any(is_create) {
-        return;
-    }
-    // What an update would write may have been there before; only what was created tells.
-    let any = |is: fn(&Proof) -> bool| {
-        let creates = steps
-            .iter()
-            .zip(&*proofs)
-            .filter(|(step, _)| is_create(step));
-        creates.filter_map(|(_, proof)| proof.as_ref()).any(is)
-    };
-    let is_there = any(|proof| matches!(proof, Proof::There(_)));
-    let is_absent = any(|proof| matches!(proof, Proof::Absent));
-    for (step, proof) in steps.iter().zip(proofs) {
-        let is_create = is_create(step);
-        match proof {
-            Some(Proof::There(_)) if is_create || is_there => {}
-            // Its transaction took place, so this is what was sent; which id a create got is not known.
-            _ if is_there && !is_create => {
-                let note = "the answer to its transaction was lost; the store has it";
-                let mut settled = settle::told(
-                    step.number,
-                    Outcome::Updated,
-                    None,
-                    Attempted::default(),
-                    note,
-                );
-                settled.line.id.clone_from(&step.id);
-                *proof = Some(Proof::There(Box::new(settled)));
-            }
-            Some(Proof::Absent) if is_there => {
-                *proof = Some(Proof::Nothing(
-                    "others of its transaction are there".to_owned(),
-                ));
-            }
-            // Whatever cannot be proved by itself, its transaction did not take place.
-            Some(Proof::Nothing(_) | Proof::There(_) | Proof::Other) if is_absent => {
-                *proof = Some(Proof::Absent);
-            }
-            Some(Proof::There(_) | Proof::Absent | Proof::Other) if !is_create => {
-                let why = "whether its transaction took place is not known";
-                *proof = Some(Proof::Nothing(why.to_owned()));
-            }
-            _ => {}
-        }
     }
 }
 
