@@ -17,6 +17,8 @@ mod manifests;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod references;
+#[cfg(test)]
 mod reports;
 #[cfg(test)]
 mod simulated;

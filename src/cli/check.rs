@@ -137,12 +137,15 @@ fn of_step(step: &Step, sources: &[PlannedSource]) -> Diagnostic {
     };
     let what = match (step.kind.as_str(), step.position.entry) {
         ("", None) => String::new(),
-        (kind, None) => format!("{kind}: "),
-        ("", Some(entry)) => format!("entry {entry}: "),
-        (kind, Some(entry)) => format!("entry {entry} ({kind}): "),
+        (kind, None) => format!("{kind}, "),
+        ("", Some(entry)) => format!("entry {entry}, "),
+        (kind, Some(entry)) => format!("entry {entry} ({kind}), "),
     };
-    let at = path.map(|path| format!(" at {path}")).unwrap_or_default();
-    Diagnostic::error(format!("cannot be loaded: {what}{message}{at}")).at(Place {
+    let at = path.map(|path| format!("at {path}, ")).unwrap_or_default();
+    let which = format!("{what}{at}");
+    let which = which.strip_suffix(", ").map(|which| format!("{which}: "));
+    let which = which.unwrap_or_default();
+    Diagnostic::error(format!("cannot be loaded: {which}{message}")).at(Place {
         file: file.into(),
         line: usize::try_from(step.position.line).unwrap_or(usize::MAX),
         column: 1,

@@ -9,6 +9,7 @@ use std::{
 
 use super::{Context, Error, Exit};
 use crate::{
+    fhir::types::has_type_shape,
     manifest::FilePattern,
     source::{self, BundleKind, Item, SourceFile},
 };
@@ -128,9 +129,9 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
             Item::Record(found) => {
                 looked.records += 1;
                 looked.without_id += u64::from(found.id().is_none());
-                looked
-                    .types
-                    .extend(found.resource_type().map(std::borrow::Cow::into_owned));
+                // What is no name of a type says nothing about what the file holds.
+                let kind = found.resource_type().filter(|kind| has_type_shape(kind));
+                looked.types.extend(kind.map(std::borrow::Cow::into_owned));
             }
         }
         if looked.records < LOOKED_AT {

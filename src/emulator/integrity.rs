@@ -14,7 +14,10 @@ use super::instant::Instant;
 use super::json::{Json, Object};
 use super::registry::{Registry, Store};
 use super::reply::Refusal;
-use crate::fhir::reference::{Form, Target, classify};
+use crate::fhir::{
+    reference::{Form, Target, classify},
+    types::is_resource_type,
+};
 
 /// A reference that is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +98,10 @@ impl Walk<'_> {
             Form::Absolute { base, target } if base.ends_with(self.own) => target,
             _ => return,
         };
+        // Of other words nobody can say that they are not there.
+        if !is_resource_type(resource_type) {
+            return;
+        }
         self.links.push(Link {
             kind: resource_type.to_owned(),
             id: id.to_owned(),

@@ -85,6 +85,8 @@ pub struct Envelope {
     pub resource: Option<Part>,
     /// `request`.
     pub request: Option<Request>,
+    /// The text of `search.mode`.
+    pub search_mode: Option<Part>,
 }
 
 /// `Bundle.entry.request`: what its sender wants done.
@@ -138,6 +140,8 @@ enum Member {
     IfMatch,
     IfNoneMatch,
     IfModifiedSince,
+    Search,
+    Mode,
 }
 
 #[derive(Debug, Default)]
@@ -173,6 +177,11 @@ impl Visit for EnvelopeVisitor {
                 "fullUrl" => Member::FullUrl,
                 "resource" => Member::Resource,
                 "request" => Member::Request,
+                "search" => Member::Search,
+                _ => Member::Other,
+            },
+            (2, Member::Search) => match &*text(bytes.get(start..end).unwrap_or_default()) {
+                "mode" => Member::Mode,
                 _ => Member::Other,
             },
             (2, Member::Request) => match &*text(bytes.get(start..end).unwrap_or_default()) {
@@ -201,6 +210,9 @@ impl Visit for EnvelopeVisitor {
         let part = Some(Part { start, end });
         if self.depth == 1 && self.member == Member::FullUrl {
             self.envelope.full_url = part;
+        }
+        if self.depth == 2 && self.inside == Member::Search && self.member == Member::Mode {
+            self.envelope.search_mode = part;
         }
         if self.depth == 2
             && self.inside == Member::Request
@@ -507,6 +519,7 @@ mod tests {
         let entry = entry.as_bytes();
         let envelope = envelope(entry).unwrap();
         let text = |part: Option<Part>| part.unwrap().text(entry).into_owned();
+        assert_eq!(text(envelope.search_mode), "match");
         assert_eq!(text(envelope.full_url), "urn:uuid:1");
         assert!(
             envelope

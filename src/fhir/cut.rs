@@ -27,6 +27,19 @@ pub enum CutError {
 ///
 /// When one of them cannot be left out, or is none.
 pub fn cut(bytes: &[u8], places: &[Part]) -> Result<Vec<Part>, CutError> {
+    cut_with(bytes, places, None)
+}
+
+/// As [`cut`], and takes out the member too whose text stands at `member`.
+///
+/// # Errors
+///
+/// As [`cut`].
+pub fn cut_with(
+    bytes: &[u8],
+    places: &[Part],
+    member: Option<Part>,
+) -> Result<Vec<Part>, CutError> {
     let mut tree = Tree::default();
     let nowhere = |place: Option<&Part>| CutError::Nowhere(place.copied().unwrap_or_default());
     Machine::new(MAX_DEPTH)
@@ -40,6 +53,11 @@ pub fn cut(bytes: &[u8], places: &[Part]) -> Result<Vec<Part>, CutError> {
             .ok_or_else(|| nowhere(Some(place)))?;
         tree.remove(reference)
             .map_err(|()| CutError::Required(*place))?;
+    }
+    if let Some(place) = member {
+        let text = tree.nodes.iter().position(|node| node.text == Some(place));
+        let text = text.ok_or(CutError::Nowhere(place))?;
+        tree.remove(text).map_err(|()| CutError::Required(place))?;
     }
     let mut parts = Vec::new();
     tree.parts(0, &mut parts);
@@ -301,6 +319,37 @@ mod tests {
         assert!(without(claim, &["Coverage/a", "Coverage/b"]).is_err());
         let contained = r##"{"resourceType":"Basic","contained":[{"resourceType":"Condition","id":"c","subject":{"reference":"Patient/a"}}],"subject":{"reference":"#c"}}"##;
         assert!(without(contained, &["Patient/a"]).is_err());
+    }
+
+    #[test]
+    fn a_member_goes_with_its_comma_also_beside_what_is_cut() {
+        for (text, expected) in [
+            (
+                r#"{"resourceType":"Basic","id":"a_b","x":1}"#,
+                r#"{"resourceType":"Basic","x":1}"#,
+            ),
+            (
+                r#"{ "id":"a_b", "resourceType":"Basic"}"#,
+                r#"{ "resourceType":"Basic"}"#,
+            ),
+            (
+                r#"{"resourceType":"Basic","id":"a_b"}"#,
+                r#"{"resourceType":"Basic"}"#,
+            ),
+            (
+                r#"{"resourceType":"Basic","id":"a_b","author":{"reference":"A/1"},"x":1.0}"#,
+                r#"{"resourceType":"Basic","x":1.0}"#,
+            ),
+        ] {
+            let bytes = text.as_bytes();
+            let mut scanner = Scanner::new();
+            let found = scanner.scan(bytes).unwrap();
+            let places: Vec<Part> = found.references.iter().map(|r| r.part).collect();
+            let parts = cut_with(bytes, &places, found.id).unwrap();
+            let edits: Vec<(Part, &str)> = parts.into_iter().map(|part| (part, "")).collect();
+            let cut = String::from_utf8(splice(bytes, &edits).unwrap()).unwrap();
+            assert_eq!(cut, expected);
+        }
     }
 
     #[test]

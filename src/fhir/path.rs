@@ -56,7 +56,7 @@ impl PathFinder {
             .steps
             .root
             .as_deref()
-            .filter(|name| types::is_resource_type(name))
+            .filter(|name| types::is_known_type(name))
             .unwrap_or("Resource");
         let mut path = root.to_owned();
         let innermost = self.steps.frames.len().saturating_sub(1);

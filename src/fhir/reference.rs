@@ -2,7 +2,7 @@
 //!
 //! What a reference points at, and whether a store follows it, is decided by `plan`.
 
-use super::types::is_resource_type;
+use super::types::has_type_shape;
 
 /// The longest id (<https://hl7.org/fhir/R4/datatypes.html#id>).
 const LONGEST_ID: usize = 64;
@@ -10,7 +10,7 @@ const LONGEST_ID: usize = 64;
 /// Names of R4's elements of type uri, url, oid and uuid that can point at a resource
 /// (<https://hl7.org/fhir/R4/http.html#trules>). Without the definitions of all types a name stands for its type; a name
 /// that is a plain string or a canonical somewhere else is in the list only where a resource makes no sense there.
-pub const LINKS: [&str; 17] = [
+pub const LINKS: [&str; 18] = [
     "address",
     "authority",
     "definition",
@@ -27,6 +27,7 @@ pub const LINKS: [&str; 17] = [
     "url",
     "valueOid",
     "valueUri",
+    "valueUrl",
     "valueUuid",
 ];
 
@@ -60,7 +61,7 @@ pub enum Form<'a> {
 /// A resource by type, id and maybe version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// One of R4's types.
+    /// What has the shape of a type; whether there is such a type, only a target knows.
     pub resource_type: &'a str,
     /// A valid id.
     pub id: &'a str,
@@ -77,7 +78,7 @@ pub fn classify(reference: &str) -> Form<'_> {
         return Form::Urn(reference);
     }
     if let Some((resource_type, query)) = reference.split_once('?') {
-        return if is_resource_type(resource_type) {
+        return if has_type_shape(resource_type) {
             Form::Conditional {
                 resource_type,
                 query,
@@ -106,12 +107,45 @@ pub fn classify(reference: &str) -> Form<'_> {
     }
 }
 
+/// Splits the fragment off a reference, with its `#`: it points into the resource, and the resource is what has to be there.
+pub fn split_fragment(reference: &str) -> (&str, &str) {
+    match reference.find('#') {
+        Some(at) => reference.split_at(at),
+        None => (reference, ""),
+    }
+}
+
+/// Reads `Type/rest` where `rest` is no valid id: as it would refer to a record whose id is none either. A version behind it
+/// is left out.
+pub fn by_invalid_id(reference: &str) -> Option<(&str, &str)> {
+    let (kind, rest) = reference.split_once('/')?;
+    let rest = rest
+        .rsplit_once("/_history/")
+        .filter(|(_, version)| is_id(version))
+        .map_or(rest, |(rest, _)| rest);
+    has_type_shape(kind).then_some((kind, rest))
+}
+
+/// Tells whether a `fullUrl` is an address that may stand in a plan: others identify nothing outside of their Bundle, and may
+/// be words (design §10). `is_type` tells which names are types.
+pub fn is_address(full_url: &str, is_type: impl Fn(&str) -> bool) -> bool {
+    match classify(full_url) {
+        Form::Relative(target) | Form::Absolute { target, .. } => is_type(target.resource_type),
+        Form::Urn(_) => true,
+        Form::Contained(_) | Form::Conditional { .. } | Form::Other => false,
+    }
+}
+
 /// Returns a reference as it may be shown: what is searched for is content (design §10), and so are words where an
-/// address belongs; an ellipsis stands for them.
-pub fn shown(reference: &str) -> String {
+/// address belongs; an ellipsis stands for them. `is_type` tells which names are types.
+pub fn shown(reference: &str, is_type: impl Fn(&str) -> bool) -> String {
+    let (plain, fragment) = split_fragment(reference);
+    if !plain.is_empty() && !fragment.is_empty() {
+        return format!("{}#…", shown(plain, is_type));
+    }
     match classify(reference) {
-        Form::Relative(_) => reference.to_owned(),
-        Form::Absolute { base, target } => {
+        Form::Relative(target) if is_type(target.resource_type) => reference.to_owned(),
+        Form::Absolute { base, target } if is_type(target.resource_type) => {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]".contains(&byte);
             if base.bytes().all(is_plain) {
                 reference.to_owned()
@@ -119,20 +153,31 @@ pub fn shown(reference: &str) -> String {
                 format!("…/{}/{}", target.resource_type, target.id)
             }
         }
-        Form::Urn(urn) => {
-            let is_number = |rest: &str| {
-                rest.bytes()
-                    .all(|byte| byte.is_ascii_hexdigit() || b"-.".contains(&byte))
-            };
-            match (urn.strip_prefix("urn:uuid:"), urn.strip_prefix("urn:oid:")) {
-                (Some(rest), _) | (_, Some(rest)) if is_number(rest) => urn.to_owned(),
-                _ => "urn:…".to_owned(),
-            }
-        }
+        Form::Urn(urn) => match (urn.strip_prefix("urn:uuid:"), urn.strip_prefix("urn:oid:")) {
+            (Some(rest), _) | (_, Some(rest)) if is_number(rest) => urn.to_owned(),
+            _ => "urn:…".to_owned(),
+        },
         Form::Contained(_) => "#…".to_owned(),
-        Form::Conditional { resource_type, .. } => format!("{resource_type}?…"),
-        Form::Other => "…".to_owned(),
+        Form::Conditional { resource_type, .. } if is_type(resource_type) => {
+            format!("{resource_type}?…")
+        }
+        Form::Other if is_uuid(reference) => reference.to_owned(),
+        Form::Other => match by_invalid_id(reference) {
+            Some((kind, _)) if is_type(kind) => format!("{kind}/…"),
+            _ => "…".to_owned(),
+        },
+        Form::Relative(_) | Form::Absolute { .. } | Form::Conditional { .. } => "…".to_owned(),
     }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_hexdigit() || b"-.".contains(&byte))
+}
+
+/// Tells whether a text is a UUID in its usual form, with nothing around it.
+pub fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().filter(|&byte| byte == b'-').count() == 4 && is_number(text)
 }
 
 /// Reads `Type/id` or `Type/id/_history/version` from the end; returns what stands before it, too.
@@ -150,7 +195,7 @@ fn target(reference: &str) -> Option<(&str, Target<'_>)> {
     let (front, found_id) = named.rsplit_once('/')?;
     let resource_type = front.rsplit('/').next()?;
     let before = front.strip_suffix(resource_type)?;
-    (found_id == id && is_id(id) && version.is_none_or(is_id) && is_resource_type(resource_type))
+    (found_id == id && is_id(id) && version.is_none_or(is_id) && has_type_shape(resource_type))
         .then_some((
             before,
             Target {
@@ -171,12 +216,15 @@ pub fn is_id(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::types::is_known_type, *};
 
     #[test]
     fn words_are_not_shown() {
+        let shown = |reference: &str| shown(reference, is_known_type);
         for same in [
             "Patient/1",
+            "SubscriptionTopic/1",
+            "0f2b9b8d-5f1a-4c0d-9d5e-0f6f4f3e2a1b",
             "https://a.example/r4/Patient/1/_history/2",
             "urn:uuid:0f2b",
             "urn:oid:1.2.3",
@@ -191,6 +239,12 @@ mod tests {
             ("#smith", "#…"),
             ("Patient?name=Smith", "Patient?…"),
             ("Anna Smith", "…"),
+            ("Anna/Smith", "…"),
+            ("Anna?name=Smith", "…"),
+            ("https://a.example/Anna/Smith", "…"),
+            ("Patient/Anna Smith", "Patient/…"),
+            ("Patient/1#smith", "Patient/1#…"),
+            ("resource:0", "…"),
             ("https://a.example/?name=Smith", "…"),
         ] {
             assert_eq!(shown(reference), expected);
@@ -253,12 +307,45 @@ mod tests {
             ("ftp://host/Patient/1", Form::Other),
             ("https:///Patient/1", Form::Other),
             ("https://host/x?y=Patient/1", Form::Other),
-            ("Nonsense?identifier=1", Form::Other),
+            ("nonsense?identifier=1", Form::Other),
             ("https://example.org/ValueSet", Form::Other),
+            ("resource:0", Form::Other),
+            ("http://x/100", Form::Other),
         ];
         for (reference, form) in cases {
             assert_eq!(classify(reference), form, "{reference}");
         }
         assert_eq!(classify(&format!("Patient/{long}")), Form::Other);
+    }
+
+    #[test]
+    fn types_that_r4_does_not_know_are_types_as_well() {
+        let topic = Target {
+            resource_type: "SubscriptionTopic",
+            id: "t",
+            version: None,
+        };
+        assert_eq!(classify("SubscriptionTopic/t"), Form::Relative(topic));
+        assert!(matches!(
+            classify("BodySite?identifier=a|b"),
+            Form::Conditional {
+                resource_type: "BodySite",
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn ids_that_are_none_are_read_to_their_end() {
+        for (reference, read) in [
+            ("Patient/a_b", Some(("Patient", "a_b"))),
+            ("Patient/abs/olute", Some(("Patient", "abs/olute"))),
+            ("Patient/a_b/_history/2", Some(("Patient", "a_b"))),
+            ("Patient/", Some(("Patient", ""))),
+            ("patient/a_b", None),
+            ("resource:0", None),
+        ] {
+            assert_eq!(by_invalid_id(reference), read, "{reference}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Whatever has another shape may be a patient's name, and stays out of everything but `rejected/` (design §10).
 
-use super::types::is_resource_type;
+use super::types::is_known_type;
 
 /// The longest path that is believed to be one.
 const LONGEST_EXPRESSION: usize = 256;
@@ -83,16 +83,16 @@ pub(super) fn is_path(path: &str) -> bool {
     };
     let plain = |step: &str| step.strip_prefix("f:").unwrap_or(step).to_owned();
     path.len() <= LONGEST_EXPRESSION
-        && first.is_some_and(|first| is_resource_type(without_index(&plain(first))))
+        && first.is_some_and(|first| is_known_type(without_index(&plain(first))))
         && rest
             .map(plain)
-            .all(|step| is_resource_type(&step) || is_step(&step))
+            .all(|step| is_known_type(&step) || is_step(&step))
 }
 
 fn is_fhir_path(path: &str) -> bool {
     let mut steps = path.split('.');
     path.len() <= LONGEST_EXPRESSION
-        && steps.next().is_some_and(is_resource_type)
+        && steps.next().is_some_and(is_known_type)
         && steps.all(is_step)
 }
 
@@ -111,7 +111,7 @@ fn is_step(step: &str) -> bool {
     if let Some(kind) = of_type {
         return kind
             .strip_suffix(')')
-            .is_some_and(|kind| is_resource_type(kind) || DATA_TYPES.contains(&kind));
+            .is_some_and(|kind| is_known_type(kind) || DATA_TYPES.contains(&kind));
     }
     is_element(without_index(step))
 }

@@ -43,13 +43,13 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
                 load.name, load.target
             ));
         }
-        if let Some(version) = facts
-            .fhir_version
-            .as_deref()
-            .filter(|v| !v.starts_with("4."))
-        {
+        if let Some(version) = facts.fhir_version.as_deref().filter(|_| !facts.speaks_r4()) {
+            let types = match facts.types {
+                Some(_) => "which resource types there are is known from the target",
+                None => "which of FHIR's resource types it takes is not known",
+            };
             let warning = format!(
-                "target `{}` speaks FHIR {version}, and records are read as R4: it may refuse what R4 has and it has not",
+                "target `{}` speaks FHIR {version}, and records are read as R4's: it may refuse what R4 has and it has not; {types}; which references a record cannot be without is known of R4 only, so a cycle that is opened may lose one that {version} requires",
                 load.target
             );
             if !warnings.contains(&warning) {

@@ -15,6 +15,7 @@ use crate::{
 
 mod arrange;
 mod batch;
+mod condition;
 mod draft;
 pub mod file;
 mod fit;

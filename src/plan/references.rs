@@ -3,12 +3,26 @@
 use serde::{Deserialize, Serialize};
 
 /// The references of all records of a target.
+///
+/// Each has one fate, so that [`References::fates`] equals [`References::total`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct References {
-    /// References to records of the plan.
+    /// References, as they were found when the records were scanned.
+    #[serde(default)]
+    pub total: u64,
+    /// References to records of the plan, and links that are none ([`References::other_links`]).
     pub links: u64,
-    /// References to records of earlier runs (`known`).
+    /// References to records of earlier runs (`known`), and links that are none.
     pub known: u64,
+    /// Of these two the links that are no references: URLs of attachments, links of narratives.
+    #[serde(default)]
+    pub other_links: u64,
+    /// References within their own record: to what it contains, to itself, or inside of a Bundle that is stored as it is.
+    #[serde(default)]
+    pub within: u64,
+    /// References of records that are not sent.
+    #[serde(default)]
+    pub unsent: u64,
     /// Conditional references that only the store can resolve; they are looked up when their records are sent.
     pub looked_up: u64,
     /// References to nothing that the plan knows of.
@@ -52,6 +66,16 @@ pub struct Dangling {
 impl References {
     /// How many dangling references are listed; beyond that they are counted.
     pub const SAMPLES: usize = 100;
+
+    /// Returns how many references have a fate.
+    pub fn fates(&self) -> u64 {
+        self.links + self.known - self.other_links
+            + self.looked_up
+            + self.dangling
+            + self.ambiguous
+            + self.within
+            + self.unsent
+    }
 
     /// Tells whether there is anything to say.
     pub fn is_empty(&self) -> bool {

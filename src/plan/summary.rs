@@ -40,7 +40,10 @@ pub struct LoadSummary {
     pub largest_group: u32,
     /// Records that cannot be loaded, by reason code.
     pub unsupported: BTreeMap<String, u64>,
-    /// Records that are not sent, because another has their identity.
+    /// What stands in the sources and is no record to load, by reason code: it is left out on purpose, and no failure.
+    #[serde(default)]
+    pub left_out: BTreeMap<String, u64>,
+    /// Records that are not sent, because another has their identity or their condition.
     #[serde(default)]
     pub duplicates: u64,
     /// Records that are not sent, because they need one that cannot be loaded.
@@ -103,6 +106,11 @@ impl LoadSummary {
                 self.interactions.remove(word);
             }
         }
+    }
+
+    /// Counts something that is left out on purpose.
+    pub(super) fn leave_out(&mut self, code: &str) {
+        count(&mut self.left_out, code);
     }
 
     /// Counts a step.

@@ -23,6 +23,7 @@ use crate::{
     manifest::FilePattern,
     record::SourceId,
     source::{self, Bodies, Fingerprint, Form, Found, Item, Malformed, Origin, SourceFile, Spool},
+    target::fhir::identifying,
 };
 
 /// What a survey found.
@@ -82,6 +83,7 @@ pub fn survey(
         malformed,
         records: 0,
         bytes: 0,
+        bundles: 0,
     };
     let mut sources: Vec<PlannedSource> = Vec::new();
     let mut plain = Vec::new();
@@ -187,6 +189,8 @@ struct Surveyor<'a, 'h> {
     malformed: OnMalformed<'a>,
     records: u64,
     bytes: u64,
+    /// Bundles of the file that is being read.
+    bundles: u64,
 }
 
 impl Surveyor<'_, '_> {
@@ -199,6 +203,7 @@ impl Surveyor<'_, '_> {
         if file.form == Form::Unrecognized {
             return self.unrecognized(file);
         }
+        self.bundles = 0;
         let mut failed = None;
         let reading = source::read(file, spool, &mut |item| match self.take(file, &item) {
             Ok(()) => ControlFlow::Continue(()),
@@ -212,7 +217,8 @@ impl Surveyor<'_, '_> {
         }
         Ok(match reading {
             Ok(reading) => {
-                if reading.records + reading.malformed == 0 {
+                // Of an empty Bundle that is said already.
+                if reading.records + reading.malformed + self.bundles == 0 {
                     self.planner
                         .warn(format!("{} holds no records", file.origin));
                 }
@@ -255,6 +261,7 @@ impl Surveyor<'_, '_> {
 
     fn take(&mut self, file: &SourceFile, item: &Item<'_>) -> Result<(), Error> {
         match item {
+            Item::Record(found) if self.planner.leaves_out(found) => {}
             Item::Record(found) => {
                 let node = if self.is_plain() {
                     NONE
@@ -267,8 +274,9 @@ impl Surveyor<'_, '_> {
                 self.bytes += found.body().length;
             }
             Item::BundleStart(start) => {
-                self.graph.bundle_start();
+                self.graph.bundle_start(start);
                 self.planner.bundle_start(file, start);
+                self.bundles += 1;
                 return Ok(());
             }
             Item::BundleEnd => {
@@ -318,15 +326,12 @@ impl Surveyor<'_, '_> {
         let Some(kind) = found.resource_type() else {
             return;
         };
-        let Some(systems) = load.identity.systems.get(kind.as_ref()) else {
+        if load.identity.systems.is_empty() {
             return;
-        };
+        }
         let identifiers = found.scanned.identifiers_of(found.bytes);
-        let first = systems.iter().find_map(|system| {
-            let mut of_system = identifiers.iter().filter(|(found, _)| found == system);
-            of_system.find(|(_, value)| !value.is_empty())
-        });
-        if let Some((system, value)) = first {
+        let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
+        if let Some((system, value)) = identifying(&load.identity, &kind, &pairs) {
             self.graph.identified(node, &kind, system, value);
         }
     }

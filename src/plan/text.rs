@@ -95,7 +95,7 @@ pub fn text(header: &Header, summary: &Summary) -> String {
             line(
                 &mut out,
                 format_args!(
-                    "  duplicate     {}: another record has the same identity",
+                    "  duplicate     {}: another record has the same identity, or is sought by the same condition",
                     totals.duplicates
                 ),
             );
@@ -111,6 +111,12 @@ pub fn text(header: &Header, summary: &Summary) -> String {
         }
         for (code, count) in &totals.unsupported {
             line(&mut out, format_args!("  unsupported   {count} ({code})"));
+        }
+        for (code, count) in &totals.left_out {
+            line(
+                &mut out,
+                format_args!("  left out      {count} ({code}): no record to load"),
+            );
         }
         if let Some(target) = target {
             if target.facts.assumed {
@@ -157,23 +163,37 @@ pub fn text(header: &Header, summary: &Summary) -> String {
 const DANGLING: usize = 10;
 
 fn references(out: &mut String, target: &str, found: &References) {
-    line(out, format_args!("references at {target}"));
+    let fates = match found.other_links {
+        0 => String::new(),
+        links => format!(
+            ", and {} of attachments and narratives",
+            plural(links, "link")
+        ),
+    };
+    line(
+        out,
+        format_args!("references at {target}: {}{fates}", found.total),
+    );
     let lines = [
         (found.links, "to records of this plan"),
         (found.known, "to records of earlier runs"),
         (
-            found.looked_up,
-            "conditional, to nothing in this plan: the store is asked for it when their records are sent",
+            found.within,
+            "within their own record: to what it contains, or to itself",
         ),
         (
-            found.versioned,
-            "name a version, which the store assigns anew (`versioned`)",
+            found.looked_up,
+            "conditional, to nothing in this plan: the store is asked for it when their records are sent",
         ),
         (
             found.ambiguous,
             "conditional, and several records of the plan answer to them",
         ),
         (found.dangling, "dangling: to nothing that is known here"),
+        (
+            found.unsent,
+            "of records that are not sent (duplicate or unsupported)",
+        ),
     ];
     for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
         line(out, format_args!("  {count:>9}  {what}"));
@@ -202,11 +222,20 @@ fn references(out: &mut String, target: &str, found: &References) {
             ),
         );
     }
+    if found.versioned > 0 {
+        line(
+            out,
+            format_args!(
+                "  {:>9}  name a version, which the store assigns anew (`versioned`)",
+                found.versioned
+            ),
+        );
+    }
     if found.refused > 0 {
         line(
             out,
             format_args!(
-                "  {:>9}  of these the target refuses, unless it holds the resource already",
+                "  {:>9}  of the dangling the target refuses, unless it holds the resource already",
                 found.refused
             ),
         );
@@ -274,6 +303,7 @@ pub fn json(header: &Header, summary: &Summary) -> serde_json::Value {
                 "bundles": totals.groups,
                 "largest_bundle": totals.largest_group,
                 "unsupported": totals.unsupported,
+                "left_out": totals.left_out,
                 "duplicates": totals.duplicates,
                 "blocked": totals.blocked,
                 "cycles": totals.cycles,

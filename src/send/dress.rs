@@ -3,18 +3,21 @@
 //! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source (design
 //! §3). Where references lead is the plan's business, which ids came of it `precedence`'s.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
-use super::{Error, precedence::Precedence};
+use super::{Error, entry, precedence::Precedence};
 use crate::{
     event::LoadId,
     fhir::{
         Part, Scanned, Scanner,
-        cut::cut,
+        cut::cut_with,
         escape, path,
-        reference::{Form, classify},
+        reference::{Form, classify, split_fragment},
         scan::LINK,
         splice::{renamed, splice},
         tag,
@@ -89,6 +92,16 @@ impl Dresser {
             (Some(first), Some(last), true) => first.number..last.number + 1,
             _ => 0..0,
         };
+        // Those whom others of the transaction refer to by a link of the plan, and not by what stands in the file.
+        let links = steps
+            .iter()
+            .filter(|_| together)
+            .flat_map(|step| &step.links);
+        let links = links.filter_map(|link| match link.to {
+            To::Step(to) => Some(to),
+            To::Resource(_) | To::Search => None,
+        });
+        let linked: HashSet<u64> = links.filter(|to| own.contains(to)).collect();
         steps.iter().map(move |step| {
             let bytes = self.bytes(step)?;
             let inside = |to: u64| {
@@ -97,7 +110,9 @@ impl Dresser {
                 let to = is_own.then_some(at.ok()?)?;
                 steps.get(to).map(inside)
             };
-            self.dress(&mut scanner, step, &inside, self.tag(step), bytes)
+            let dressed = self.dress(&mut scanner, step, &inside, self.tag(step), bytes)?;
+            let is_unnamed = step.full_url.is_none() && linked.contains(&step.number);
+            self.wrapped(step, is_unnamed, dressed)
         })
     }
 
@@ -114,7 +129,8 @@ impl Dresser {
             .iter()
             .map(|step| {
                 let tag = tags.get(&step.number).cloned();
-                self.dress(&mut scanner, step, &stored, tag, self.bytes(step)?)
+                let bytes = self.bytes(step)?;
+                self.dress(&mut scanner, step, &stored, tag, bytes)
             })
             .collect()
     }
@@ -162,7 +178,7 @@ impl Dresser {
         let searches = wanted().filter_map(|link| {
             let part = found.place_of(resource.of(&bytes), link.reference)?;
             let text = part.text(resource.of(&bytes));
-            match classify(&text) {
+            match classify(split_fragment(&text).0) {
                 Form::Conditional {
                     resource_type,
                     query,
@@ -190,11 +206,13 @@ impl Dresser {
         tag: Option<String>,
         bytes: Bytes,
     ) -> Result<Bytes, Error> {
-        if step.links.iter().all(|link| link.to == To::Search) && tag.is_none() {
-            return Ok(bytes);
-        }
         let resource = resource_part(step);
         let body = resource.of(&bytes);
+        let is_named = || memchr::memmem::find(body, b"\"id\"").is_some();
+        let is_bare = step.links.iter().all(|link| link.to == To::Search) && tag.is_none();
+        if is_bare && !(drops_id(step) && is_named()) {
+            return Ok(bytes);
+        }
         let found = scanner.scan(body).map_err(|_| self.changed(step))?;
         let mut edits: Vec<(Part, String)> = self.late(step, found, body)?;
         // Under an id of the store's a record is updated as what it is there.
@@ -261,6 +279,22 @@ impl Dresser {
             .map_err(|_| self.changed(step))
     }
 
+    /// Changes what stands around the resource of an entry that keeps its own request. `is_unnamed`: others refer to it, and
+    /// it has no address by which they could.
+    fn wrapped(&self, step: &Step, is_unnamed: bool, entry: Bytes) -> Result<Bytes, Error> {
+        let Action::Entry(interaction) = step.action else {
+            return Ok(entry);
+        };
+        let load = self.plan.header.loads.get(step.load.0 as usize);
+        let is_remade = load.is_some_and(|load| load.interaction.is_some());
+        if is_remade || !(is_unnamed || interaction == Interaction::ConditionalCreate) {
+            return Ok(entry);
+        }
+        let name = is_unnamed.then(|| full_url(step));
+        let edits = entry::edits(&entry, name.as_deref()).map_err(|_| self.changed(step))?;
+        self.spliced(step, entry, 0, edits)
+    }
+
     /// Returns what marks a record as this run's: only a create can be doubled, and only where the load asks for it.
     pub(super) fn tag(&self, step: &Step) -> Option<String> {
         let load = self.plan.header.loads.get(step.load.0 as usize)?;
@@ -272,7 +306,8 @@ impl Dresser {
         is_tagged.then(|| journal.tag(step.number))
     }
 
-    /// Returns what has to go so that a record can be created before what some of its references are to.
+    /// Returns what has to go so that a record can be created: an id that is none of FHIR's, and the references to what comes
+    /// later.
     fn late(
         &self,
         step: &Step,
@@ -287,10 +322,11 @@ impl Dresser {
         let places = late.map(|link| found.place_of(body, link.reference));
         let places: Option<Vec<Part>> = places.collect();
         let places = places.ok_or_else(|| self.changed(step))?;
-        if places.is_empty() {
+        let id = found.id.filter(|_| drops_id(step));
+        if places.is_empty() && id.is_none() {
             return Ok(Vec::new());
         }
-        let parts = cut(body, &places).map_err(|_| self.changed(step))?;
+        let parts = cut_with(body, &places, id).map_err(|_| self.changed(step))?;
         Ok(parts
             .into_iter()
             .map(|part| (part, String::new()))
@@ -303,7 +339,12 @@ impl Dresser {
         let settings = self.plan.header.loads.get(load.0 as usize);
         let keeps = settings.is_some_and(|load| load.versioned == Versioned::Keep);
         let base = self.bases.get(load.0 as usize);
-        let (base, version) = match classify(old) {
+        // A text that is all fragment is a name of its own, if it leads anywhere.
+        let (plain, fragment) = match split_fragment(old) {
+            ("", _) => (old, ""),
+            parts => parts,
+        };
+        let (base, version) = match classify(plain) {
             Form::Relative(target) => ("", target.version),
             Form::Absolute {
                 base: given,
@@ -313,20 +354,23 @@ impl Dresser {
                     .map_or("", String::as_str),
                 target.version,
             ),
-            Form::Urn(urn) => {
-                let fragment = urn
-                    .find('#')
-                    .and_then(|at| urn.get(at..))
-                    .unwrap_or_default();
-                return format!("{to}{fragment}");
-            }
             _ => ("", None),
         };
         match version {
-            Some(version) if keeps => format!("{base}{to}/_history/{version}"),
-            _ => format!("{base}{to}"),
+            Some(version) if keeps => format!("{base}{to}/_history/{version}{fragment}"),
+            _ => format!("{base}{to}{fragment}"),
         }
     }
+}
+
+/// Tells whether an id in the body would only be in the way: who creates gets an id of the store's, and one that is none of
+/// FHIR's (the plan keeps no such) is refused by many.
+fn drops_id(step: &Step) -> bool {
+    let creates = matches!(
+        step.action.interaction(),
+        Some(Interaction::Create | Interaction::ConditionalCreate)
+    );
+    creates && step.id.is_none()
 }
 
 /// How an entry of a transaction names another entry of it.
@@ -338,7 +382,7 @@ fn inside(to: &Step) -> String {
 }
 
 /// Returns the resource within what goes to the wire.
-pub(super) fn resource_part(step: &Step) -> Part {
+fn resource_part(step: &Step) -> Part {
     part_of(step.body, wire_span(step))
 }
 

@@ -154,7 +154,7 @@ impl Feeding<'_> {
                     continue;
                 };
                 if let (Some(precedence), Some(needs)) = (&precedence, self.second_needs(&unit)) {
-                    let readiness = precedence.admit_late(load, needs, place);
+                    let readiness = precedence.admit_late(load, needs, place)?;
                     // Only what an earlier session left standing need not wait for its first request.
                     if readiness != Readiness::Parked {
                         self.take_second(unit, readiness)?;
@@ -164,7 +164,7 @@ impl Feeding<'_> {
                 let readiness = match &precedence {
                     Some(precedence) => {
                         let patient = unit.group.is_some_and(|group| !group.atomic);
-                        precedence.admit(load, needs(&unit), patient, place)
+                        precedence.admit(load, needs(&unit), patient, place)?
                     }
                     None => Readiness::Ready,
                 };

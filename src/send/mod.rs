@@ -38,6 +38,7 @@ mod counts;
 mod doubt;
 mod dress;
 mod earlier;
+mod entry;
 mod exchange;
 mod feed;
 mod habits;

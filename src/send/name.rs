@@ -7,12 +7,11 @@ use bytes::Bytes;
 
 use super::{
     Error,
-    dress::resource_part,
     load::Load,
     settle::{self, Attempted},
 };
 use crate::{
-    fhir::bundle,
+    fhir::{bundle, condition::written, request::RequestUrl},
     journal::Settlement,
     lookup::{self, Matches},
     manifest::LoadSettings,
@@ -34,25 +33,21 @@ pub(super) fn condition(settings: &LoadSettings, step: &Step, body: &[u8]) -> Op
     let is_entry = matches!(step.action, Action::Entry(_));
     if !is_entry || settings.interaction.is_some() {
         let resource = if is_entry {
-            resource_part(step).of(body)
+            bundle::envelope(body).ok()?.resource?.of(body)
         } else {
             body
         };
         return criteria_of(&settings.identity, &step.kind, resource);
     }
     let request = bundle::envelope(body).ok()?.request?;
-    let (text, is_url) = match interaction {
-        Some(Interaction::ConditionalCreate) => (request.if_none_exist?, false),
-        _ => (request.url?, true),
+    let query = match interaction {
+        // Some write it with its type.
+        Some(Interaction::ConditionalCreate) => {
+            written(&request.if_none_exist?.text(body)).query.to_owned()
+        }
+        _ => RequestUrl::read(&request.url?.text(body)).query?.to_owned(),
     };
-    let text = text.text(body);
-    // Some write it with its type.
-    let query = match text.split_once('?') {
-        Some((_, query)) => query,
-        None if is_url => return None,
-        None => text.as_ref(),
-    };
-    (!query.is_empty()).then(|| query.to_owned())
+    (!query.is_empty()).then_some(query)
 }
 
 impl Load {

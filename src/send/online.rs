@@ -16,10 +16,7 @@ use serde::Serialize;
 use super::{dress::Dresser, precedence::Precedence};
 use crate::{
     event::LoadId,
-    fhir::{
-        Scanner, bundle,
-        reference::{Form, classify},
-    },
+    fhir::{Scanner, bundle, condition::written, reference::split_fragment, request::RequestUrl},
     gate::{Failure, Gate},
     lookup::{self, Lookups, Matches, content},
     manifest::LoadSettings,
@@ -220,8 +217,7 @@ fn names<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<String, String> {
         .filter(|step| step.action.interaction() == Some(Interaction::Update))
         .filter_map(|step| {
             let (url, id) = (step.full_url.as_ref()?, step.id.as_ref()?);
-            url.starts_with("urn:")
-                .then(|| (url.clone(), format!("{}/{id}", step.kind)))
+            Some((url.clone(), format!("{}/{id}", step.kind)))
         })
         .collect()
 }
@@ -355,10 +351,10 @@ impl Asker<'_> {
             let request = bundle::envelope(&entry).ok()?.request?;
             if let Some(condition) = request.if_none_exist {
                 let text = condition.text(&entry);
-                return Some(text.trim_start_matches('?').to_owned());
+                return Some(written(&text).query.to_owned());
             }
-            let url = request.url?.text(&entry).into_owned();
-            return Some(url.split_once('?')?.1.to_owned());
+            let url = request.url?.text(&entry);
+            return Some(RequestUrl::read(&url).query?.to_owned());
         }
         let body = self
             .dresser
@@ -384,11 +380,8 @@ fn link_beside(step: &mut Step, body: &[u8], beside: &HashMap<String, String>) {
             continue;
         }
         let text = part.text(body);
-        let Form::Urn(urn) = classify(&text) else {
-            continue;
-        };
-        let url = urn.split('#').next().unwrap_or_default();
-        if let Some(resource) = beside.get(url) {
+        let (plain, _) = split_fragment(&text);
+        if let Some(resource) = beside.get(text.as_ref()).or_else(|| beside.get(plain)) {
             step.links.push(Link {
                 reference,
                 to: To::Resource(resource.clone()),

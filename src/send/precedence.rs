@@ -13,7 +13,6 @@ use std::{
 use super::Error;
 use crate::{
     column::{Column, Room},
-    fhir::types::RESOURCE_TYPES,
     journal::SettleLine,
     plan::file::Saved,
 };
@@ -30,11 +29,12 @@ pub(super) struct Precedence {
 struct State {
     /// Of each record its fate, as a byte.
     fates: Column<u8>,
-    /// The type of each record that arrived, as its place in the list of types.
+    /// The type of each record that arrived, as its place among the types.
     kinds: Column<u8>,
+    types: Types,
     /// The id of each record that arrived, where it is a UUID in its usual form.
     uuids: Column<[u8; 16]>,
-    /// The ids that are none.
+    /// The ids that are none; with their type where [`WHOLE`] says so.
     names: HashMap<u64, Box<str>>,
     /// Why a record cannot be had, with its position, or that of the one that kept it from arriving.
     causes: HashMap<u64, Arc<str>>,
@@ -42,6 +42,36 @@ struct State {
     standing: HashMap<u64, Stood>,
     waiting: HashMap<u64, Vec<Parked>>,
     loads: Vec<Waiting>,
+}
+
+/// The types of the records that arrived, whatever version of FHIR they are of.
+#[derive(Debug, Default)]
+struct Types {
+    names: Vec<Box<str>>,
+}
+
+/// The number of no type: the name of the record holds its type, too. No version of FHIR has as many types.
+const WHOLE: u8 = u8::MAX;
+
+impl Types {
+    /// Returns the number of a type.
+    fn number(&mut self, kind: &str) -> u8 {
+        let known = self.names.iter().position(|name| **name == *kind);
+        let at = known.unwrap_or(self.names.len());
+        match u8::try_from(at) {
+            Ok(number) if number < WHOLE => {
+                if known.is_none() {
+                    self.names.push(kind.into());
+                }
+                number
+            }
+            _ => WHOLE,
+        }
+    }
+
+    fn name(&self, number: u8) -> Option<&str> {
+        self.names.get(usize::from(number)).map(AsRef::as_ref)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +154,7 @@ impl Precedence {
             state: Mutex::new(State {
                 fates: Column::filled(room, Fate::Open as u8, records),
                 kinds: Column::filled(room, 0, records),
+                types: Types::default(),
                 uuids: Column::filled(room, [0; 16], records),
                 names: HashMap::new(),
                 causes: HashMap::new(),
@@ -148,9 +179,9 @@ impl Precedence {
         needs: Vec<u64>,
         patient: bool,
         place: (u64, u64),
-    ) -> Readiness {
+    ) -> Result<Readiness, Error> {
         if needs.is_empty() {
-            return Readiness::Ready;
+            return Ok(Readiness::Ready);
         }
         self.park(Parked {
             load,
@@ -163,7 +194,12 @@ impl Precedence {
 
     /// Asks whether the second request of a record may go: when the record stands, and all that it still needs is there.
     /// It is not looked at before all of them are settled, the record's first request among them.
-    pub(super) fn admit_late(&self, load: usize, needs: Vec<u64>, place: (u64, u64)) -> Readiness {
+    pub(super) fn admit_late(
+        &self,
+        load: usize,
+        needs: Vec<u64>,
+        place: (u64, u64),
+    ) -> Result<Readiness, Error> {
         self.park(Parked {
             load,
             place,
@@ -173,9 +209,16 @@ impl Precedence {
         })
     }
 
-    fn park(&self, parked: Parked) -> Readiness {
+    fn park(&self, parked: Parked) -> Result<Readiness, Error> {
         let mut state = self.state();
-        match state.readiness(&parked.needs, parked.patient) {
+        let records = state.fates.len() as u64;
+        if let Some(need) = parked.needs.iter().find(|&&need| need >= records) {
+            // It would be waited for without end.
+            return Err(Error::Plan(format!(
+                "the plan is damaged: a record refers to number {need}, and there are {records}"
+            )));
+        }
+        Ok(match state.readiness(&parked.needs, parked.patient) {
             Ok(readiness) => readiness,
             Err(need) => {
                 if let Some(waiting) = state.loads.get_mut(parked.load) {
@@ -184,7 +227,7 @@ impl Precedence {
                 state.waiting.entry(need).or_default().push(parked);
                 Readiness::Parked
             }
-        }
+        })
     }
 
     /// Returns which record that is needed did not arrive, of those that are settled.
@@ -258,15 +301,18 @@ impl Precedence {
             return;
         };
         *fate = Fate::Arrived as u8;
-        let kind = RESOURCE_TYPES.binary_search(&kind).unwrap_or_default();
+        let number = state.types.number(kind);
         if let Some(place) = state.kinds.get_mut(at) {
-            *place = u8::try_from(kind).unwrap_or_default();
+            *place = number;
         }
-        match uuid(id) {
+        match uuid(id).filter(|_| number != WHOLE) {
             Some(uuid) => {
                 if let Some(place) = state.uuids.get_mut(at) {
                     *place = uuid;
                 }
+            }
+            None if number == WHOLE => {
+                state.names.insert(record, format!("{kind}/{id}").into());
             }
             None => {
                 state.names.insert(record, id.into());
@@ -332,8 +378,13 @@ impl Precedence {
         let state = self.state();
         let at = usize::try_from(record).ok()?;
         (Fate::of(*state.fates.get(at)?) == Fate::Arrived).then_some(())?;
-        let kind = RESOURCE_TYPES.get(usize::from(*state.kinds.get(at)?))?;
-        Some(match state.names.get(&record) {
+        let number = *state.kinds.get(at)?;
+        let name = state.names.get(&record);
+        if number == WHOLE {
+            return name.map(ToString::to_string);
+        }
+        let kind = state.types.name(number)?;
+        Some(match name {
             Some(name) => format!("{kind}/{name}"),
             None => format!("{kind}/{}", uuid::Uuid::from_bytes(*state.uuids.get(at)?)),
         })
@@ -390,7 +441,7 @@ mod tests {
     fn who_waits_goes_when_the_last_has_arrived() {
         let precedence = Precedence::new(1, 4, &Room::endless());
         assert_eq!(
-            precedence.admit(0, vec![0, 1], false, (10, 2)),
+            precedence.admit(0, vec![0, 1], false, (10, 2)).unwrap(),
             Readiness::Parked
         );
         precedence.arrived(1, "Patient", "one");
@@ -411,7 +462,7 @@ mod tests {
     fn one_failure_blocks_at_once_and_names_its_cause() {
         let precedence = Precedence::new(1, 4, &Room::endless());
         assert_eq!(
-            precedence.admit(0, vec![0, 1], false, (0, 2)),
+            precedence.admit(0, vec![0, 1], false, (0, 2)).unwrap(),
             Readiness::Parked
         );
         precedence.failed(1, &"a.ndjson:7".into());
@@ -420,9 +471,35 @@ mod tests {
         let (_, readiness) = precedence.next(0).unwrap();
         assert_eq!(readiness, Readiness::Blocked("a.ndjson:7".into()));
         assert_eq!(
-            precedence.admit(0, vec![1], false, (0, 3)),
+            precedence.admit(0, vec![1], false, (0, 3)).unwrap(),
             Readiness::Blocked("a.ndjson:7".into())
         );
+    }
+
+    #[test]
+    fn a_type_that_r4_does_not_know_stays_what_it_is() {
+        let precedence = Precedence::new(0, 400, &Room::endless());
+        let uuid = "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b";
+        // More types than there are numbers for: each keeps its own name all the same.
+        let kind = |n: u64| {
+            let letter = |n: u64| char::from(b'a' + u8::try_from(n % 26).unwrap());
+            format!("Topic{}{}", letter(n / 26), letter(n))
+        };
+        for n in 0..400 {
+            let id = if n % 2 == 0 { uuid } else { "one" };
+            precedence.arrived(n, &kind(n), id);
+        }
+        for n in 0..400 {
+            let id = if n % 2 == 0 { uuid } else { "one" };
+            assert_eq!(precedence.resource(n).unwrap(), format!("{}/{id}", kind(n)));
+        }
+    }
+
+    #[test]
+    fn what_the_plan_does_not_hold_is_not_waited_for() {
+        let precedence = Precedence::new(1, 4, &Room::endless());
+        assert!(precedence.admit(0, vec![4], false, (0, 0)).is_err());
+        assert!(precedence.admit_late(0, vec![1, 9], (0, 0)).is_err());
     }
 
     #[test]

@@ -7,7 +7,10 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::manifest::{Store, TargetSettings};
+use crate::{
+    fhir::types::{is_known_type, is_resource_type},
+    manifest::{Store, TargetSettings},
+};
 
 pub mod fhir;
 pub mod google;
@@ -96,6 +99,22 @@ impl Facts {
         limits: Limits::UNKNOWN,
     };
 
+    /// Tells whether the target has a resource type: as it lists them; else, of R4, as R4 has them; else, as any version of
+    /// FHIR has.
+    pub fn takes(&self, kind: &str) -> bool {
+        match &self.types {
+            Some(types) => types.binary_search_by(|t| t.as_str().cmp(kind)).is_ok(),
+            None if self.speaks_r4() => is_resource_type(kind),
+            None => is_known_type(kind),
+        }
+    }
+
+    /// Tells whether the target says that it speaks R4. R4B is another version: it has other types.
+    pub fn speaks_r4(&self) -> bool {
+        let version = self.fhir_version.as_deref();
+        version.is_some_and(|version| version == "4.0" || version.starts_with("4.0."))
+    }
+
     /// Returns what is documented for the kind of a store, before it is asked.
     pub fn documented(store: &Store) -> Self {
         let google = |settings: Option<&std::collections::BTreeMap<String, serde_json::Value>>| {
@@ -107,7 +126,7 @@ impl Facts {
             Self {
                 assumed: true,
                 missing: false,
-                fhir_version: Some("4.0.1".to_owned()),
+                fhir_version: Some(version_of(settings)),
                 update_create: settings.map(|_| flag("enableUpdateCreate").unwrap_or(false)),
                 conditional_create: Some(true),
                 conditional_update: Some(true),
@@ -124,6 +143,18 @@ impl Facts {
             Store::Fhir { .. } => Self::UNKNOWN,
         }
     }
+}
+
+/// Returns the FHIR version that a FhirStore of these settings speaks: its `version` is a word.
+fn version_of(settings: Option<&std::collections::BTreeMap<String, serde_json::Value>>) -> String {
+    let word = settings.and_then(|settings| settings.get("version"));
+    let version = match word.and_then(serde_json::Value::as_str) {
+        Some("DSTU2") => "1.0.2",
+        Some("STU3") => "3.0.2",
+        Some("R5") => "5.0.0",
+        _ => "4.0.1",
+    };
+    version.to_owned()
 }
 
 /// Returns the FhirStore settings with which a local store is created.

@@ -1,8 +1,10 @@
 //! The binary as a user runs it: real files, the embedded store, real sockets.
 
 mod bed;
+mod conditions;
 mod cycles;
 mod ends;
+mod entries;
 mod examples;
 mod gone;
 mod graph;
@@ -17,3 +19,4 @@ mod references;
 mod refusals;
 mod responder;
 mod runs;
+mod versions;

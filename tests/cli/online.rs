@@ -133,7 +133,7 @@ fn entries_are_asked_about_by_their_own_conditions() {
         &format!(
             r#"{{"resourceType":"Bundle","type":"batch","entry":[{},{},
                 {{"resource":{{"resourceType":"Patient","id":"b","active":true}},"request":{{"method":"PUT","url":"Patient/b"}}}},
-                {{"resource":{{"resourceType":"Patient"}},"request":{{"method":"PUT","url":"Patient?identifier=urn:mrn%7C1"}}}}]}}"#,
+                {{"resource":{{"resourceType":"Patient"}},"request":{{"method":"PUT","url":"Patient?identifier=urn:mrn%7C2"}}}}]}}"#,
             entry("1"),
             entry("9")
         ),

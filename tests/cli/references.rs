@@ -103,7 +103,7 @@ fn content(mut resource: Value) -> Value {
 }
 
 /// Reads the whole store back by paging through searches.
-fn store(bed: &Bed, kinds: &[String]) -> BTreeMap<String, Value> {
+pub(super) fn store(bed: &Bed, kinds: &[String]) -> BTreeMap<String, Value> {
     let mut server = Server::start(bed);
     let mut found = BTreeMap::new();
     for kind in kinds {

@@ -61,3 +61,18 @@ pub(crate) fn set(name: &str) -> Option<PathBuf> {
     }
     Some(dir)
 }
+
+/// Tells whether an entry of a Bundle of a kind is no record to load: it reads, or it is a remark on a search.
+pub(crate) fn is_left_out(kind: &str, entry: &serde_json::Value) -> bool {
+    match kind {
+        "batch" | "transaction" => {
+            let method = entry["request"]["method"].as_str();
+            matches!(method, Some("GET" | "HEAD"))
+        }
+        "searchset" => {
+            entry["search"]["mode"] == "outcome"
+                || entry["resource"]["resourceType"] == "OperationOutcome"
+        }
+        _ => false,
+    }
+}

@@ -34,14 +34,16 @@ pub struct Scanned {
     pub resource_type: Option<Part>,
     /// The text of `id`; none when it is missing or not a string.
     pub id: Option<Part>,
+    /// The text of the top-level `url`: the name of a definition, under which others mean it wherever it is held.
+    pub url: Option<Part>,
     /// The entries of the top-level `identifier`, whether array or single object, in order.
     pub identifiers: Vec<Identifier>,
     /// Every string member `reference` at any depth, in order.
     pub references: Vec<Reference>,
     /// The ids of the resources in `contained`, in order; those without an id are left out.
     pub contained: Vec<Part>,
-    /// String members that can lead to a record without being references (`Attachment.url`, `valueUri`, …): those
-    /// that begin like a URN or a type. In order.
+    /// String members that can lead to a record without being references (`Attachment.url`, `valueUri`, …), in order. What
+    /// names a definition is none of them: `Extension.url`, and the `url` by which a resource itself is known.
     pub links: Vec<Part>,
     /// The text of `text.div`.
     pub div: Option<Part>,
@@ -107,6 +109,7 @@ impl Scanned {
             whole,
             resource_type,
             id,
+            url,
             identifiers,
             references,
             contained,
@@ -117,6 +120,7 @@ impl Scanned {
         *whole = Part::default();
         *resource_type = None;
         *id = None;
+        *url = None;
         identifiers.clear();
         references.clear();
         contained.clear();
@@ -224,6 +228,7 @@ enum Slot {
     Reference,
     ResourceType,
     Id,
+    Url,
     Identifier,
     System,
     Value,
@@ -240,6 +245,8 @@ enum Role {
     Root,
     Object,
     Array,
+    Extensions,
+    Extension,
     Identifiers,
     Identifier,
     ContainedList,
@@ -270,6 +277,7 @@ impl Collector {
     fn slot(&self) -> Slot {
         match self.frames.last().map(|frame| frame.role) {
             Some(Role::Array) => Slot::Other,
+            Some(Role::Extensions) => Slot::Extension,
             Some(Role::Identifiers) => Slot::Identifier,
             Some(Role::ContainedList) => Slot::Contained,
             _ => self.slot,
@@ -279,8 +287,7 @@ impl Collector {
 
 /// Tells whether a member of this name is one of [`LINKS`]. Its length is looked at first: most members have another name.
 fn is_link(name: &[u8]) -> bool {
-    matches!(name.len(), 3 | 6..=9 | 10 | 13 | 15)
-        && LINKS.iter().any(|link| link.as_bytes() == name)
+    matches!(name.len(), 3 | 6..=10 | 13 | 15) && LINKS.iter().any(|link| link.as_bytes() == name)
 }
 
 fn twice(slot: Slot) -> &'static str {
@@ -294,7 +301,9 @@ fn twice(slot: Slot) -> &'static str {
         Slot::Contained => "`contained` occurs twice",
         Slot::Text => "`text` occurs twice",
         Slot::Div => "`div` occurs twice",
-        Slot::Root | Slot::Other | Slot::Extension | Slot::Link => "a member occurs twice",
+        Slot::Root | Slot::Other | Slot::Url | Slot::Extension | Slot::Link => {
+            "a member occurs twice"
+        }
     }
 }
 
@@ -325,13 +334,14 @@ impl Visit for Collector {
             (b"id", Role::Contained) => Slot::ContainedId,
             (b"system", Role::Identifier) => Slot::System,
             (b"value", Role::Identifier) => Slot::Value,
-            // The two that are frequent, and the rest by the list.
-            (b"url" | b"valueUri", _) => Slot::Link,
+            // The most frequent by far, and it leads to no record.
+            (b"url", Role::Extension | Role::Contained) => Slot::Other,
+            (b"url", Role::Root) => Slot::Url,
             (name, _) if is_link(name) => Slot::Link,
             _ => Slot::Other,
         };
         self.slot = slot;
-        if !matches!(slot, Slot::Other | Slot::Extension | Slot::Link) {
+        if !matches!(slot, Slot::Other | Slot::Url | Slot::Extension | Slot::Link) {
             let bit = 1 << slot as u16;
             if frame.seen & bit != 0 {
                 return Err(twice(slot));
@@ -355,6 +365,7 @@ impl Visit for Collector {
             }
             Slot::ResourceType => self.found.resource_type = Some(part),
             Slot::Id => self.found.id = Some(part),
+            Slot::Url => self.found.url = Some(part),
             Slot::System => {
                 if let Some(identifier) = self.found.identifiers.last_mut() {
                     identifier.system = Some(part);
@@ -365,12 +376,7 @@ impl Visit for Collector {
                     identifier.value = Some(part);
                 }
             }
-            // URLs of the web are many (every extension has one) and lead to no record.
-            Slot::Link => {
-                if let Some(b'u' | b'A'..=b'Z') = part.of(bytes).first() {
-                    self.found.links.push(part);
-                }
-            }
+            Slot::Link => self.found.links.push(part),
             Slot::ContainedId => self.found.contained.push(part),
             Slot::Div => {
                 let div = part.of(bytes);
@@ -403,6 +409,10 @@ impl Visit for Collector {
             }
             (Slot::Contained, true) => Role::Contained,
             (Slot::Text, true) => Role::Text,
+            (Slot::Extension, true) => Role::Extension,
+            (Slot::Extension, false) if parent.is_none_or(|f| f.role != Role::Extensions) => {
+                Role::Extensions
+            }
             // An array in such an array is none of FHIR's; nothing is looked for in it.
             (Slot::Identifier, false) if parent.is_some_and(|f| f.role == Role::Root) => {
                 Role::Identifiers

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{Arrangement, Fate};
 use crate::{
     column::Column,
-    fhir::{Scanner, path, reference},
+    fhir::{Scanner, path, reference, types::is_known_type},
     plan::{
         References,
         graph::{ByTarget, Came, Node},
@@ -23,8 +23,14 @@ impl Arrangement<'_> {
         fates: &HashMap<Node, Fate>,
     ) {
         let mut counts: ByTarget<References> = BTreeMap::new();
+        for (&target, &total) in self.graph.scanned() {
+            counts.entry(target).or_default().total = total;
+        }
         let mut samples: Vec<(Node, u32, bool)> = Vec::new();
         for node in self.nodes() {
+            let Some(kept) = self.graph.nodes.get(node as usize) else {
+                continue;
+            };
             let is_sent = self.live(node);
             if !is_sent
                 && !matches!(
@@ -32,11 +38,13 @@ impl Arrangement<'_> {
                     Some(Fate::Blocked(_) | Fate::Unsupported(_))
                 )
             {
+                let unsent = self.graph.edges(node).filter(|edge| !edge.is_link).count() as u64;
+                if unsent > 0 {
+                    let references = counts.entry(self.graph.target(kept.load)).or_default();
+                    references.unsent += unsent;
+                }
                 continue;
             }
-            let Some(kept) = self.graph.nodes.get(node as usize) else {
-                continue;
-            };
             let checks = self
                 .facts(node)
                 .is_none_or(|(_, facts)| facts.integrity == Some(true));
@@ -49,9 +57,11 @@ impl Arrangement<'_> {
                 .unwrap_or_default();
             references.longest_chain = std::cmp::max(references.longest_chain, level + 1);
             for edge in self.graph.edges(node) {
+                references.other_links += u64::from(edge.is_link);
                 match edge.came {
                     Came::Record { .. } => references.links += 1,
                     Came::Known(_) => references.known += 1,
+                    Came::Within => references.within += 1,
                     Came::Search => {
                         references.looked_up += 1;
                         if samples.len() < References::SAMPLES {
@@ -137,7 +147,7 @@ impl Arrangement<'_> {
                     Came::Record { node: need, .. } => lost
                         .get(self.component(order, need) as usize)
                         .is_some_and(|&lost| lost != 0),
-                    Came::Known(_) | Came::Ambiguous => false,
+                    Came::Known(_) | Came::Ambiguous | Came::Within => false,
                 })
             });
             if is_lost {
@@ -171,7 +181,10 @@ impl Arrangement<'_> {
         let found = scanner.scan(&bytes).ok()?;
         let part = found.place_of(&bytes, ordinal)?;
         let text = part.text(&bytes);
-        let to = reference::shown(&text);
+        let facts = self.facts(node).map(|(_, facts)| facts);
+        let to = reference::shown(&text, |kind| {
+            is_known_type(kind) || facts.is_some_and(|facts| facts.takes(kind))
+        });
         Some(Dangling {
             to,
             path: path::of(&bytes, part.start),

@@ -229,7 +229,11 @@ impl Arrangement<'_> {
             return Ok(());
         }
         let number = self.numbers(sequence, groups);
-        let number = |node: Node| u64::from(number.get(node as usize).copied().unwrap_or(NONE));
+        let number = |node: Node| {
+            let number = number.get(node as usize).copied();
+            let number = number.filter(|&number| number != NONE);
+            number.map(u64::from).ok_or_else(file::Error::unnumbered)
+        };
         let mut groups = groups.iter().peekable();
         // The steps of the current group, and whether the target resolves what is in it.
         let mut current = (0..0, false);
@@ -266,29 +270,31 @@ impl Arrangement<'_> {
                 .draft
                 .at(kept.line)
                 .map_err(|e| file::Error::draft(&e))?;
-            step.number = number(node);
+            step.number = number(node)?;
             step.load = LoadId(u32::from(kept.load));
-            let other = |to: Node, this: &mut Self| Other {
-                step: number(to),
-                place: this.place(to),
+            let other = |to: Node, this: &mut Self| {
+                Ok::<_, file::Error>(Other {
+                    step: number(to)?,
+                    place: this.place(to),
+                })
             };
             match fates.get(&node) {
                 None => {}
                 Some(Fate::Unsupported(reason)) => {
                     step.action = Action::Unsupported((**reason).clone());
                 }
-                Some(Fate::Duplicate(of)) => step.action = Action::Duplicate(other(*of, self)),
-                Some(Fate::Blocked(by)) => step.action = Action::Blocked(other(*by, self)),
+                Some(Fate::Duplicate(of)) => step.action = Action::Duplicate(other(*of, self)?),
+                Some(Fate::Blocked(by)) => step.action = Action::Blocked(other(*by, self)?),
             }
             if kept.is_live() {
                 // Those of a group are numbered without a gap.
-                let shift = number(node).saturating_sub(at as u64);
+                let shift = number(node)?.saturating_sub(at as u64);
                 let together = current.0.start as u64 + shift..current.0.end as u64 + shift;
                 let whole = current.1;
                 for edge in self.graph.edges(node) {
                     let to = match edge.came {
                         Came::Record { node: to, native } => {
-                            let step = number(to);
+                            let step = number(to)?;
                             if together.contains(&step) && native && whole {
                                 continue;
                             }
@@ -296,7 +302,7 @@ impl Arrangement<'_> {
                         }
                         Came::Known(known) => To::Resource(self.graph.known(known).to_owned()),
                         Came::Search => To::Search,
-                        Came::Dangling { .. } | Came::Ambiguous => continue,
+                        Came::Dangling { .. } | Came::Ambiguous | Came::Within => continue,
                     };
                     step.links.push(Link {
                         reference: edge.ordinal,

@@ -55,6 +55,15 @@ pub trait Sink {
 }
 
 impl Error {
+    /// A step has no number: the plan would say something else than was decided.
+    pub(super) fn unnumbered() -> Self {
+        Self {
+            what: "internal error; please report it: cannot write the plan",
+            path: PathBuf::from("its scratch directory"),
+            why: "a record that others refer to has no number".to_owned(),
+        }
+    }
+
     /// The draft of a plan could not be written or read.
     pub(super) fn draft(error: &std::io::Error) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Graph, NONE, Node};
+use super::{Graph, LINK, NONE, Node};
 
 /// What the graph keeps of a record.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -55,6 +55,8 @@ pub(in crate::plan) enum Came {
     Ambiguous,
     /// Only the store can tell.
     Search,
+    /// To what its own record contains, or to the record itself; or it stands in a Bundle that is stored as it is.
+    Within,
 }
 
 /// A reference, resolved.
@@ -64,6 +66,8 @@ pub(in crate::plan) struct Edge {
     pub(in crate::plan) ordinal: u32,
     /// What it came to.
     pub(in crate::plan) came: Came,
+    /// It is no reference: the URL of an attachment, a link in a narrative.
+    pub(in crate::plan) is_link: bool,
     /// It names a version.
     pub(in crate::plan) versioned: bool,
     /// Its record is created without it, and then updated.
@@ -98,19 +102,19 @@ pub(super) const HERE: u32 = 1 << 30;
 pub(super) const NATIVE: u32 = 1 << 29;
 pub(super) const STATE: u32 = 0b111 << 26;
 pub(super) const STATE_GLOBAL: u32 = 0;
-pub(super) const STATE_IDENTIFIER: u32 = 1 << 26;
+pub(super) const STATE_CONDITION: u32 = 1 << 26;
 pub(super) const STATE_SEARCH: u32 = 2 << 26;
 pub(super) const STATE_NODE: u32 = 3 << 26;
 pub(super) const STATE_KNOWN: u32 = 4 << 26;
 pub(super) const STATE_DANGLING: u32 = 5 << 26;
 pub(super) const STATE_AMBIGUOUS: u32 = 6 << 26;
-/// A link that leads nowhere: it was no reference.
+/// A reference within its own record; a link that leads nowhere: it was no reference.
 pub(super) const STATE_NOTHING: u32 = 7 << 26;
 /// What is left of the mark: the place of a reference, as [`crate::fhir::Scanned::place_of`] has it.
 pub(super) const ORDINALS: u32 = (1 << 26) - 1;
 
 impl Graph {
-    /// Returns the references of a record, as far as they ask for something.
+    /// Returns the references of a record, and its links that lead to a record.
     pub(in crate::plan) fn edges(&self, node: Node) -> impl Iterator<Item = Edge> {
         let start = self
             .nodes
@@ -123,7 +127,8 @@ impl Graph {
         let wanted = self.wanted.get(start..end).unwrap_or_default();
         let marks = self.marks.get(start..end).unwrap_or_default();
         let late = self.late.get(&node).map_or(&[][..], Vec::as_slice);
-        let is_edge = |(_, mark): &(&u64, &u32)| **mark & STATE != STATE_NOTHING;
+        let is_edge =
+            |(_, mark): &(&u64, &u32)| **mark & STATE != STATE_NOTHING || **mark & ORDINALS < LINK;
         wanted
             .iter()
             .zip(marks)
@@ -132,18 +137,18 @@ impl Graph {
                 let number = u32::try_from(wanted).unwrap_or(NONE);
                 Edge {
                     ordinal: mark & ORDINALS,
+                    is_link: mark & ORDINALS >= LINK,
                     versioned: mark & VERSIONED != 0,
                     late: late.contains(&(mark & ORDINALS)),
                     came: match mark & STATE {
                         STATE_NODE => Came::Record {
                             node: number,
-                            // Only a `fullUrl` to the letter is found by every server: a relative reference, or
-                            // one with a version, is written anew.
-                            native: mark & (NATIVE | VERSIONED | HERE) == NATIVE,
+                            native: mark & NATIVE != 0,
                         },
                         STATE_KNOWN => Came::Known(number),
                         STATE_AMBIGUOUS => Came::Ambiguous,
                         STATE_SEARCH => Came::Search,
+                        STATE_NOTHING => Came::Within,
                         _ => Came::Dangling {
                             here: mark & HERE != 0,
                         },

@@ -9,30 +9,28 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Header,
-    key::{Keys, Wanted, base_of},
-};
+use super::{Header, key::Keys};
 use crate::{
     column::{Column, Room},
     event::LoadId,
     fhir::{reference::is_id, scan::LINK},
-    manifest::Duplicates,
+    manifest::{Duplicates, LoadSettings},
     record::Interaction,
-    source::Found,
-    target::Endpoint,
+    target::{Endpoint, Facts},
 };
 
 mod edge;
 mod index;
+mod intake;
 mod resolve;
 
 pub(super) use edge::{Came, Copy, Edge, Kept, SourceGroup};
 use edge::{
-    HERE, NATIVE, ORDINALS, STATE, STATE_AMBIGUOUS, STATE_DANGLING, STATE_GLOBAL, STATE_IDENTIFIER,
+    HERE, NATIVE, ORDINALS, STATE, STATE_AMBIGUOUS, STATE_CONDITION, STATE_DANGLING, STATE_GLOBAL,
     STATE_KNOWN, STATE_NODE, STATE_NOTHING, STATE_SEARCH, VERSIONED,
 };
 use index::Names;
+use intake::OpenBundle;
 
 /// A record of the graph, by the order in which it was found.
 pub(super) type Node = u32;
@@ -52,12 +50,12 @@ struct Look {
 /// Several records answer to a key, so it names none.
 const SEVERAL: Node = u32::MAX - 1;
 
-/// The Bundle whose entries are coming.
-#[derive(Debug, Default)]
-struct OpenBundle {
-    full_urls: HashMap<u64, Node>,
-    /// References that may be to one of its own: where, and by which key.
-    local: Vec<(u32, u64)>,
+/// What has to be known of a target.
+#[derive(Debug)]
+struct Bound {
+    facts: Facts,
+    /// The base under which it is known.
+    base: Option<String>,
 }
 
 /// The graph, while records come.
@@ -67,16 +65,21 @@ pub(super) struct Graph {
     pub(super) room: Arc<Room>,
     keys: Keys,
     looks: Vec<Look>,
-    bases: Vec<Option<String>>,
+    loads: Vec<LoadSettings>,
+    targets: Vec<Bound>,
     pub(super) nodes: Column<Kept>,
     identities: Names,
     aliases: Names,
     identifiers: Names,
+    /// The conditions by which records are created or updated.
+    conditions: Names,
     /// The identifiers that identify, where the manifest says so.
     identifying: Names,
     /// Of each reference the key that it asks for; once resolved, the record.
     wanted: Column<u64>,
     marks: Column<u32>,
+    /// Of each target how many references its records have.
+    scanned: ByTarget<u64>,
     bundle: Option<OpenBundle>,
     pub(super) groups: Vec<SourceGroup>,
     known: HashMap<u64, u32>,
@@ -89,26 +92,26 @@ impl Graph {
     /// Starts the graph of a plan.
     pub(super) fn new(header: &Header, room: Arc<Room>) -> Self {
         let looks = header.loads.iter().map(|load| look(header, load)).collect();
-        let bases = header
-            .targets
-            .iter()
-            .map(|target| {
-                Endpoint::of(&target.settings, None)
-                    .ok()
-                    .map(|endpoint| endpoint.base.to_string())
-            })
-            .collect();
+        let targets = header.targets.iter().map(|target| Bound {
+            facts: target.facts.clone(),
+            base: Endpoint::of(&target.settings, None)
+                .ok()
+                .map(|endpoint| endpoint.base.to_string()),
+        });
         Self {
             keys: Keys::default(),
             looks,
-            bases,
+            loads: header.loads.clone(),
+            targets: targets.collect(),
             nodes: Column::new(&room),
             identities: Names::new(&room),
             aliases: Names::new(&room),
             identifiers: Names::new(&room),
+            conditions: Names::new(&room),
             identifying: Names::new(&room),
             wanted: Column::new(&room),
             marks: Column::new(&room),
+            scanned: BTreeMap::new(),
             room,
             bundle: None,
             groups: Vec::new(),
@@ -171,97 +174,10 @@ impl Graph {
         node
     }
 
-    /// Begins a Bundle; the records that follow stand in it.
-    pub(super) fn bundle_start(&mut self) {
-        self.bundle = Some(OpenBundle::default());
-    }
-
-    /// Ends a Bundle: references to its own entries are resolved.
-    pub(super) fn bundle_end(&mut self) {
-        let Some(bundle) = self.bundle.take() else {
-            return;
-        };
-        for (reference, key) in bundle.local {
-            if let (Some(&node), Some(wanted), Some(mark)) = (
-                bundle.full_urls.get(&key),
-                self.wanted.get_mut(reference as usize),
-                self.marks.get_mut(reference as usize),
-            ) {
-                *wanted = u64::from(node);
-                *mark = (*mark & !STATE) | STATE_NODE | NATIVE;
-            }
-        }
-    }
-
-    /// Takes a record.
-    pub(super) fn record(&mut self, load: LoadId, found: &Found<'_>) -> Node {
-        let Some(&look) = self.looks.get(load.0 as usize) else {
-            return self.blank(load);
-        };
-        let content = self.keys.content(found.bytes);
-        let node = self.push(load, content);
-        let full_url = found
-            .entry
-            .as_ref()
-            .and_then(|entry| Some(entry.envelope.full_url?.text(entry.bytes)));
-        if let (Some(kind), Some(id)) = (found.resource_type(), found.id())
-            && is_id(&id)
-        {
-            self.identities
-                .push(self.keys.resource(look.target, &kind, &id), node);
-        }
-        if let Some(url) = &full_url {
-            let key = self.keys.url(look.target, url);
-            self.aliases.push(key, node);
-            if let Some(bundle) = &mut self.bundle {
-                bundle.full_urls.entry(key).or_insert(node);
-            }
-        }
-        if look.references {
-            if let Some(kind) = found.resource_type() {
-                for (system, value) in found.scanned.identifiers_of(found.bytes) {
-                    let key = self.keys.identifier(look.target, &kind, &system, &value);
-                    self.identifiers.push(key, node);
-                }
-            }
-            // What stands in a Bundle that is stored as it is refers to its own entries first; it is left alone.
-            if !found.scanned.is(found.bytes, "Bundle") {
-                self.references(look.target, found, full_url.as_deref());
-            }
-        }
-        node
-    }
-
-    fn references(&mut self, target: u16, found: &Found<'_>, full_url: Option<&str>) {
-        let own = self.bases.get(target as usize).and_then(Option::as_deref);
-        let base = full_url.and_then(base_of);
-        for (ordinal, part) in found.scanned.places(found.bytes) {
-            let is_reference = ordinal < LINK;
-            let text = part.text(found.bytes);
-            let (key, mark) = match self.keys.wanted(target, &text, base, own) {
-                Wanted::Nothing => continue,
-                // What is no reference leads to a record, or is none of ours.
-                Wanted::Search | Wanted::Identifier(_) if !is_reference => continue,
-                Wanted::Search => (0, STATE_SEARCH),
-                Wanted::Identifier(key) => (key, STATE_IDENTIFIER),
-                Wanted::Record {
-                    local,
-                    global,
-                    versioned,
-                    here,
-                } => {
-                    if let (Some(local), Some(bundle)) = (local, &mut self.bundle) {
-                        let at = u32::try_from(self.wanted.len()).unwrap_or(NONE);
-                        bundle.local.push((at, local));
-                    }
-                    let flag = |is: bool, bit: u32| if is { bit } else { 0 };
-                    let mark = STATE_GLOBAL | flag(versioned, VERSIONED) | flag(here, HERE);
-                    (global, mark)
-                }
-            };
-            self.wanted.push(key);
-            self.marks.push(mark | ordinal);
-        }
+    /// Returns how many references the records of a target have, those that lead nowhere and those within their own record
+    /// among them.
+    pub(super) fn scanned(&self) -> &ByTarget<u64> {
+        &self.scanned
     }
 
     /// Takes the identifier by which the manifest identifies a record.
@@ -318,7 +234,9 @@ fn look(header: &Header, load: &crate::manifest::LoadSettings) -> Look {
         .targets
         .iter()
         .position(|target| target.settings.name == load.target);
-    let target = u16::try_from(place.unwrap_or_default()).unwrap_or(u16::MAX);
+    // No target has this number: what a load without one holds is nothing to others.
+    let target = place.and_then(|place| u16::try_from(place).ok());
+    let target = target.unwrap_or(u16::MAX);
     let facts = place
         .and_then(|place| header.targets.get(place))
         .map(|target| &target.facts);

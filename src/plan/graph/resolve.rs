@@ -4,18 +4,28 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Copy, Graph, Kept, LINK, NATIVE, NONE, Node, ORDINALS, SEVERAL, STATE, STATE_AMBIGUOUS,
-    STATE_DANGLING, STATE_GLOBAL, STATE_IDENTIFIER, STATE_KNOWN, STATE_NODE, STATE_NOTHING,
+    STATE_CONDITION, STATE_DANGLING, STATE_GLOBAL, STATE_KNOWN, STATE_NODE, STATE_NOTHING,
     STATE_SEARCH,
     index::{Index, Names},
 };
 use crate::{column::Room, manifest::Duplicates};
 
 impl Graph {
-    /// Resolves identities: which records are copies of others, by the rules of their loads.
+    /// Resolves identities and conditions: which records are copies of others, by the rules of their loads.
     ///
     /// Then resolves every reference. Returns the copies, and the pairs for which the manifest decides nothing.
     pub(in crate::plan) fn resolve(&mut self) -> (Vec<Copy>, Vec<Copy>) {
-        let (index, copies, conflicts) = self.identify();
+        let room = Arc::clone(&self.room);
+        let taken = |names: &mut Names| std::mem::replace(names, Names::new(&room));
+        let mut found = Copies::default();
+        let names = taken(&mut self.identities);
+        let index = found.among(self, names);
+        // Whoever is a copy already needs no other to stand for it.
+        self.withdraw(&found.copies);
+        let names = taken(&mut self.conditions);
+        let conditions = found.among(self, names);
+        self.withdraw(&found.copies);
+        let Copies { copies, conflicts } = found;
         let stands_for: HashMap<Node, Node> =
             copies.iter().map(|copy| (copy.node, copy.of)).collect();
         let follow = |mut node: Node| {
@@ -25,13 +35,6 @@ impl Graph {
             }
             node
         };
-        for copy in &copies {
-            if let Some(kept) = self.nodes.get_mut(copy.node as usize) {
-                kept.withdraw();
-            }
-        }
-        let room = Arc::clone(&self.room);
-        let taken = |names: &mut Names| std::mem::replace(names, Names::new(&room));
         let aliases = unique(&room, taken(&mut self.aliases), &self.nodes, follow);
         let identifiers = unique(&room, taken(&mut self.identifiers), &self.nodes, follow);
         for (wanted, mark) in self.wanted.iter_mut().zip(self.marks.iter_mut()) {
@@ -53,10 +56,12 @@ impl Graph {
                     (_, Some(&known)) => (STATE_KNOWN, u64::from(known)),
                     _ => (STATE_DANGLING, 0),
                 },
-                STATE_IDENTIFIER => match identifiers.get(*wanted) {
-                    Some(SEVERAL) => (STATE_AMBIGUOUS, 0),
-                    Some(node) => (STATE_NODE, u64::from(node)),
-                    None => (STATE_SEARCH, 0),
+                // A reference that repeats the condition of a record means that one, whoever else has the identifier.
+                STATE_CONDITION => match (conditions.get(*wanted), identifiers.get(*wanted)) {
+                    (Some(node), _) => (STATE_NODE, u64::from(follow(node))),
+                    (None, Some(SEVERAL)) => (STATE_AMBIGUOUS, 0),
+                    (None, Some(node)) => (STATE_NODE, u64::from(node)),
+                    (None, None) => (STATE_SEARCH, 0),
                 },
                 other => (other, *wanted),
             };
@@ -69,42 +74,12 @@ impl Graph {
         (copies, conflicts)
     }
 
-    /// Finds for every identity the record that has it.
-    fn identify(&mut self) -> (Index, Vec<Copy>, Vec<Copy>) {
-        let room = Arc::clone(&self.room);
-        let names = std::mem::replace(&mut self.identities, Names::new(&room));
-        let (mut copies, mut conflicts) = (Vec::new(), Vec::new());
-        let index = Index::of(&room, names, |before, node| {
-            let (Some(old), Some(new)) = (
-                self.nodes.get(before as usize),
-                self.nodes.get(node as usize),
-            ) else {
-                return node;
-            };
-            if !new.is_live() || !old.is_live() {
-                return if new.is_live() { node } else { before };
+    fn withdraw(&mut self, copies: &[Copy]) {
+        for copy in copies {
+            if let Some(kept) = self.nodes.get_mut(copy.node as usize) {
+                kept.withdraw();
             }
-            let rule = self
-                .looks
-                .get(new.load as usize)
-                .map(|look| look.duplicates)
-                .unwrap_or_default();
-            let differs = old.content != new.content;
-            let copy = |node, of| Copy { node, of, differs };
-            match rule {
-                Duplicates::Ignore => {}
-                Duplicates::Last if differs => {
-                    copies.push(copy(before, node));
-                    return node;
-                }
-                Duplicates::Error if differs => conflicts.push(copy(node, before)),
-                Duplicates::First | Duplicates::Last | Duplicates::Error => {
-                    copies.push(copy(node, before));
-                }
-            }
-            before
-        });
-        (index, copies, conflicts)
+        }
     }
 
     /// Returns records that share an identifier by which they are identified, and differ: each with the first of them.
@@ -127,6 +102,49 @@ impl Graph {
             node
         });
         shared
+    }
+}
+
+/// Records that are the same as others.
+#[derive(Default)]
+struct Copies {
+    copies: Vec<Copy>,
+    /// Those for which the manifest decides nothing.
+    conflicts: Vec<Copy>,
+}
+
+impl Copies {
+    /// Finds for every name the record that has it, and which others are copies of that.
+    fn among(&mut self, graph: &Graph, names: Names) -> Index {
+        let Self { copies, conflicts } = self;
+        Index::of(&graph.room, names, |before, node| {
+            let (Some(old), Some(new)) = (
+                graph.nodes.get(before as usize),
+                graph.nodes.get(node as usize),
+            ) else {
+                return node;
+            };
+            if !new.is_live() || !old.is_live() {
+                return if new.is_live() { node } else { before };
+            }
+            let Some(look) = graph.looks.get(new.load as usize) else {
+                return before;
+            };
+            let differs = old.content != new.content;
+            let copy = |node, of| Copy { node, of, differs };
+            match look.duplicates {
+                Duplicates::Ignore => {}
+                Duplicates::Last if differs => {
+                    copies.push(copy(before, node));
+                    return node;
+                }
+                Duplicates::Error if differs => conflicts.push(copy(node, before)),
+                Duplicates::First | Duplicates::Last | Duplicates::Error => {
+                    copies.push(copy(node, before));
+                }
+            }
+            before
+        })
     }
 }
 

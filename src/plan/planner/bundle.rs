@@ -2,19 +2,19 @@
 
 use std::collections::HashSet;
 
-use super::{Decision, Planner, reason};
+use super::{Decision, Planner, left_out, reason};
 use crate::{
-    fhir::{Part, bundle::Request},
     manifest::Transactions,
     plan::{Action, BundleType, Group, GroupId, Reason, Step, batch},
-    record::Interaction,
     source::{BundleKind, BundleStart, Entry, Found, SourceFile},
 };
 
 /// The Bundle whose entries are coming.
 #[derive(Debug)]
 pub(super) struct Bundle {
-    kind: BundleKind,
+    pub(super) kind: BundleKind,
+    /// Where it begins, as `file:line`.
+    pub(super) place: String,
     /// Entries that travel together, until their group is full or the Bundle is over.
     waiting: Vec<(Step, u32)>,
     waiting_bytes: u64,
@@ -25,7 +25,9 @@ pub(super) struct Bundle {
     /// Why nothing of a transaction can be sent.
     refused: Option<Reason>,
     /// In a history: resources of which a newer version has come.
-    newer: HashSet<String>,
+    pub(super) newer: HashSet<String>,
+    /// What of it is no record to load.
+    pub(super) left_out: left_out::Entries,
 }
 
 impl Planner<'_> {
@@ -78,26 +80,36 @@ impl Planner<'_> {
             ));
         }
         if start.entries == 0 {
-            self.warn(format!(
+            let warning = format!(
                 "the Bundle at {}:{} is empty: there is nothing to load",
                 file.origin, start.line
-            ));
+            );
+            self.notice("empty Bundles", warning);
         }
         self.bundle = Some(Bundle {
             kind: start.kind,
+            place: format!("{}:{}", file.origin, start.line),
             waiting: Vec::new(),
             waiting_bytes: 0,
             split: too_large && splits,
             loose: is_transaction && !executes,
             refused,
             newer: HashSet::new(),
+            left_out: left_out::Entries::default(),
         });
     }
 
     /// Ends a Bundle: what waited goes out.
     pub fn bundle_end(&mut self) {
         self.flush();
-        self.bundle = None;
+        let Some(bundle) = self.bundle.take() else {
+            return;
+        };
+        if let Some(words) = bundle.left_out.words() {
+            let kind = bundle.kind.as_str();
+            let warning = format!("left out of the {kind} at {}: {words}", bundle.place);
+            self.notice("Bundles of which something is left out", warning);
+        }
     }
 
     /// Tells whether the current Bundle is executed as a whole, not split into its resources.
@@ -113,58 +125,15 @@ impl Planner<'_> {
             .and_then(|bundle| bundle.refused.clone())
     }
 
-    /// A history has the newest version of a resource first, and only that one is loaded.
-    pub(super) fn is_superseded(&mut self, found: &Found<'_>, entry: &Entry<'_>) -> Option<Reason> {
-        let bundle = self
-            .bundle
-            .as_mut()
-            .filter(|b| b.kind == BundleKind::History)?;
-        let identity = match (found.resource_type(), found.id()) {
-            (Some(kind), Some(id)) => format!("{kind}/{id}"),
-            _ => entry.envelope.request?.url?.text(entry.bytes).into_owned(),
-        };
-        let superseded = !bundle.newer.insert(identity);
-        superseded.then(|| reason("older-version", "the history holds a newer version of it"))
-    }
-
     /// Decides about an entry of a Bundle that is executed.
     pub(super) fn entry(&mut self, found: &Found<'_>, entry: &Entry<'_>) {
         let decided = self.judge_entry(found, entry);
         match (decided, self.refused()) {
-            (Err(EntryProblem::Read), _) => {
-                let message = "a GET or HEAD entry reads, and there is nothing to load";
-                self.refuse(found, reason("read-entry", message));
-            }
-            (_, Some(refused)) => self.refuse(found, refused),
+            // What is wrong with an entry itself is said of it, also where its transaction was refused before.
+            (Err(problem), _) => self.refuse_entry(found, problem),
+            (Ok(_), Some(refused)) => self.refuse(found, refused),
             (Ok(interaction), None) => self.wait(self.step(found, Action::Entry(interaction))),
-            (Err(EntryProblem::Refused(problem)), None) => self.refuse_entry(found, problem),
         }
-    }
-
-    fn judge_entry(
-        &self,
-        found: &Found<'_>,
-        entry: &Entry<'_>,
-    ) -> Result<Interaction, EntryProblem> {
-        let refused = |code: &str, message: &str| EntryProblem::Refused(reason(code, message));
-        if self.settings().interaction.is_some() && entry.resource.is_some() {
-            return self.judge(found).map_err(EntryProblem::Refused);
-        }
-        let Some(request) = &entry.envelope.request else {
-            return Err(refused("no-request", "the entry has no request"));
-        };
-        let interaction = of_request(request, entry.bytes)?;
-        let needs_resource = !matches!(interaction, Interaction::Delete);
-        if needs_resource && entry.resource.is_none() {
-            return Err(refused("no-resource", "the entry holds no resource"));
-        }
-        if needs_resource && interaction != Interaction::Patch {
-            let kind = found
-                .resource_type()
-                .ok_or_else(|| refused("no-type", "it has no resourceType"))?;
-            self.check_type(&kind).map_err(EntryProblem::Refused)?;
-        }
-        Ok(interaction)
     }
 
     /// An entry of a batch is refused alone; a transaction is all or nothing.
@@ -193,15 +162,6 @@ impl Planner<'_> {
             step.action = Action::Unsupported(refused.clone());
             self.push(step, found);
         }
-    }
-
-    /// Search results carry the server's remarks on the search as an OperationOutcome
-    /// (<https://hl7.org/fhir/R4/http.html#search>).
-    pub(super) fn is_search_outcome(&self, found: &Found<'_>) -> bool {
-        self.bundle
-            .as_ref()
-            .is_some_and(|b| b.kind == BundleKind::Searchset)
-            && found.scanned.is(found.bytes, "OperationOutcome")
     }
 
     /// Lets a step wait for the others of its group.
@@ -278,45 +238,3 @@ impl Planner<'_> {
 
 /// The bytes around the entries of a Bundle: `{"resourceType":"Bundle","type":"transaction","entry":[]}`.
 const FRAME: u64 = 64;
-
-/// Why an entry is not sent.
-enum EntryProblem {
-    /// It reads; leaving it out changes nothing of what is written.
-    Read,
-    /// It cannot be loaded.
-    Refused(Reason),
-}
-
-/// Returns the interaction that an entry's own request asks for.
-fn of_request(request: &Request, entry: &[u8]) -> Result<Interaction, EntryProblem> {
-    let refused = |code: &str, message: &str| Err(EntryProblem::Refused(reason(code, message)));
-    let text = |part: Option<Part>| part.map(|part| part.text(entry)).unwrap_or_default();
-    let (method, url) = (text(request.method), text(request.url));
-    let (path, query) = match url.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (url.as_ref(), None),
-    };
-    let has_id = path.trim_start_matches('/').contains('/');
-    match method.as_ref() {
-        "GET" | "HEAD" => Err(EntryProblem::Read),
-        _ if path.is_empty() => refused("bad-request-url", "the entry's request names no url"),
-        "POST" if path.contains('$') || path.contains("_search") => refused(
-            "operation-entry",
-            "the entry calls an operation, and that is not loading",
-        ),
-        "POST" if request.if_none_exist.is_some() => Ok(Interaction::ConditionalCreate),
-        "POST" => Ok(Interaction::Create),
-        "PUT" if has_id => Ok(Interaction::Update),
-        "PUT" if query.is_some() => Ok(Interaction::ConditionalUpdate),
-        "PUT" => refused(
-            "bad-request-url",
-            "the entry's request.url names neither id nor condition",
-        ),
-        "PATCH" => Ok(Interaction::Patch),
-        "DELETE" => Ok(Interaction::Delete),
-        _ => refused(
-            "bad-method",
-            "the entry's request.method is not one of FHIR's",
-        ),
-    }
-}

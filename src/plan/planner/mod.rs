@@ -4,17 +4,22 @@ use super::{Action, Group, Header, Reason, Step, Summary, summary::LoadSummary};
 use crate::{
     event::LoadId,
     fhir::{
-        reference::{Form, classify, is_id},
-        types,
+        reference::{is_address, is_id},
+        request::RequestUrl,
+        types::is_known_type,
     },
     manifest::{LoadSettings, Missing},
     record::{Interaction, Position, Span},
     source::{Found, Malformed, SourceFile},
-    target::{self, Facts},
+    target::{self, Endpoint, Facts},
 };
 use bundle::Bundle;
+use notices::Notices;
 
 mod bundle;
+mod entry;
+mod left_out;
+mod notices;
 
 /// What the planner decided, in the order in which a plan holds it.
 #[expect(
@@ -47,6 +52,9 @@ pub struct Planner<'a> {
     next_group: u32,
     summary: Summary,
     bundle: Option<Bundle>,
+    /// The base under which the target of the load is known.
+    base: Option<String>,
+    notices: Notices,
     /// The number of the record that is being decided about.
     found: u32,
     out: Vec<Decision>,
@@ -65,6 +73,8 @@ impl<'a> Planner<'a> {
                 references: std::collections::BTreeMap::new(),
             },
             bundle: None,
+            base: None,
+            notices: Notices::default(),
             found: 0,
             out: Vec::new(),
         }
@@ -78,6 +88,9 @@ impl<'a> Planner<'a> {
     /// Goes on to a load; the records that follow are its own.
     pub fn load(&mut self, load: LoadId) {
         self.load = load;
+        let target = self.header.target_of(load);
+        let endpoint = target.and_then(|target| Endpoint::of(&target.settings, None).ok());
+        self.base = endpoint.map(|endpoint| endpoint.base.to_string());
     }
 
     /// Takes note of a file of the load.
@@ -97,8 +110,16 @@ impl<'a> Planner<'a> {
         self.out.drain(..)
     }
 
+    /// Adds a warning of a kind, of which there may be as many as Bundles: the first are named, the rest is counted.
+    fn notice(&mut self, kind: &'static str, warning: String) {
+        self.summary
+            .warnings
+            .extend(self.notices.take(kind, warning));
+    }
+
     /// Ends the plan.
-    pub fn finish(self) -> Summary {
+    pub fn finish(mut self) -> Summary {
+        self.summary.warnings.extend(self.notices.rest());
         self.summary
     }
 
@@ -145,14 +166,10 @@ impl<'a> Planner<'a> {
         match &found.entry {
             Some(entry) if self.is_executed() => self.entry(found, entry),
             Some(entry) => {
-                let superseded = self.is_superseded(found, entry);
-                if let Some(refused) = superseded.or_else(|| self.refused()) {
+                if let Some(refused) = self.refused() {
                     self.refuse(found, refused);
                 } else if entry.resource.is_none() {
                     self.refuse(found, reason("no-resource", "the entry holds no resource"));
-                } else if self.is_search_outcome(found) {
-                    let message = "it tells how a search went, and is no part of what was found";
-                    self.refuse(found, reason("search-outcome", message));
                 } else {
                     self.single(found);
                 }
@@ -213,45 +230,41 @@ impl<'a> Planner<'a> {
 
     fn check_type(&self, kind: &str) -> Result<(), Reason> {
         let facts = self.facts();
-        let known = match &facts.types {
-            Some(types) => types.binary_search_by(|t| t.as_str().cmp(kind)).is_ok(),
-            None => types::is_resource_type(kind),
-        };
-        if known {
+        if facts.takes(kind) {
             return Ok(());
         }
-        Err(match (types::is_resource_type(kind), &facts.types) {
+        Err(match (is_known_type(kind), &facts.types) {
             (true, Some(_)) => reason("type-not-taken", "the target does not take its type"),
-            _ => reason("unknown-type", "its resourceType is not one of FHIR R4's"),
+            (true, None) => reason("unknown-type", "its resourceType is not one of FHIR R4's"),
+            (false, _) => reason("unknown-type", "its resourceType is not one of FHIR's"),
         })
     }
 
     fn step(&self, found: &Found<'_>, action: Action) -> Step {
+        let facts = self.facts();
+        let is_type = |kind: &str| is_known_type(kind) || facts.takes(kind);
         let of_url = || {
             let entry = found.entry.as_ref()?;
             let url = entry.envelope.request?.url?.text(entry.bytes);
-            Some(url.split(['/', '?']).next().unwrap_or_default().to_owned())
+            Some(RequestUrl::read(&url).kind.to_owned())
         };
         let full_url = || {
             let entry = found.entry.as_ref()?;
             let url = entry.envelope.full_url?.text(entry.bytes).into_owned();
-            // What no reference can name identifies nothing, and may be words (design §10).
-            let is_named = matches!(
-                classify(&url),
-                Form::Relative(_) | Form::Absolute { .. } | Form::Urn(_)
-            );
-            is_named.then_some(url)
+            is_address(&url, is_type).then_some(url)
         };
         Step {
             number: 0,
             load: self.load,
             position: found.position,
             body: found.body(),
+            // What carries a patch is no resource of the store.
             kind: found
                 .resource_type()
+                .filter(|_| action.interaction() != Some(Interaction::Patch))
                 .map(std::borrow::Cow::into_owned)
                 .or_else(of_url)
-                .filter(|kind| types::is_resource_type(kind) || self.check_type(kind).is_ok())
+                .filter(|kind| is_type(kind))
                 .unwrap_or_default(),
             id: found
                 .id()

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::{
     super::{
         Error,
-        dress::resource_part,
         earlier::Doubt,
         load::Load,
         name::condition,
@@ -20,6 +19,7 @@ use super::{
     together::together,
 };
 use crate::{
+    fhir::bundle::envelope,
     gate::Failure,
     journal::Settlement,
     lookup::{self, Matches, content},
@@ -304,17 +304,13 @@ fn unasked(failure: &Failure) -> Proof {
     Proof::Unasked(format!("the store could not be asked: {failure}"))
 }
 
+/// Returns the resource within what goes to the wire: of an entry, whatever was put in before or behind it.
 fn resource_part_of<'a>(step: &Step, body: &'a Bytes) -> &'a [u8] {
-    // What was put in stands within the resource, so that it ends as far from the end as in the file.
     match step.action {
-        Action::Entry(_) => {
-            let part = resource_part(step);
-            let after = usize::try_from(step.position.span.length)
-                .unwrap_or_default()
-                .saturating_sub(part.end);
-            body.get(part.start..body.len().saturating_sub(after))
-                .unwrap_or_default()
-        }
+        Action::Entry(_) => envelope(body)
+            .ok()
+            .and_then(|envelope| envelope.resource)
+            .map_or(&[], |part| part.of(body)),
         _ => body,
     }
 }

@@ -11,7 +11,7 @@ mod place;
 mod request;
 mod response;
 
-pub use condition::{TAG_SYSTEM, criteria, criteria_of, tag_query};
+pub use condition::{TAG_SYSTEM, criteria, criteria_of, identifying, tag_query};
 pub use entries::{EntryAnswer, entries};
 pub use place::{Accepted, accepted, last_updated};
 pub use request::{BundleText, Requests};
