@@ -76,7 +76,7 @@ impl Closing<'_> {
         if self.journal.closed(closed).await.is_ok() {
             concluded.closed(closing_ms);
         }
-        let is_brief = report::is_brief(concluded.report());
+        let is_brief = concluded.is_brief();
         if !is_brief {
             self.remember(intake);
         }

@@ -9,13 +9,16 @@ use std::{fmt, path::PathBuf};
 
 use futures::future::BoxFuture;
 
+mod fates;
+mod files;
 pub mod format;
 mod reader;
 mod run;
 mod writer;
 
+pub use fates::Fates;
 pub use format::{Ending, JournalLine, Line, SettleLine, Settlement, Tally};
-pub use reader::{Fate, Fates, History, read};
+pub use reader::{Fate, History, read};
 pub use run::{RunDirectory, Said, private_append, private_directory, private_file};
 pub use writer::Journal;
 

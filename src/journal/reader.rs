@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io::{BufRead, BufReader},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error,
+    Error, Fates,
     format::{
         BriefLine, EndLine, Ending, IntendLine, JournalLine, Line, SessionLine, SettleLine, Tally,
         VERSION,
@@ -38,7 +37,7 @@ pub struct History {
     pub brief: Option<BriefLine>,
     marks: Marks,
     path: PathBuf,
-    file: fs_err::File,
+    pub(super) file: fs_err::File,
     /// What the checksums of its lines begin with.
     pub(super) seed: u32,
     /// How many bytes are whole lines; what follows is a torn tail.
@@ -105,10 +104,10 @@ impl Marks {
     }
 }
 
-const NOTHING: u64 = 0;
+pub(super) const NOTHING: u64 = 0;
 const INTENDED: u64 = 1;
 const SETTLED: u64 = 2;
-const BITS: u32 = 4;
+pub(super) const BITS: u32 = 4;
 
 /// The mark of a settled record.
 fn settled_mark(outcome: Outcome, offset: u64) -> u64 {
@@ -122,12 +121,12 @@ fn outcome_of(mark: u64) -> Option<Outcome> {
     Outcome::ALL.get(usize::try_from(place).ok()?).copied()
 }
 
-fn is_standing(mark: u64) -> bool {
+pub(super) fn is_standing(mark: u64) -> bool {
     outcome_of(mark) == Some(Outcome::Pending)
 }
 
 /// What can still be done with a run whose journal is damaged.
-const WAY_ON: &str = "put the file back from a copy. Without one, what this run has loaded is not known any more: \
+pub(super) const WAY_ON: &str = "put the file back from a copy. Without one, what this run has loaded is not known any more: \
     where the records are updates, load the manifest again; where they are creates, look into the store first";
 
 /// Reads a journal. A torn tail is ignored; any other line that cannot be read, or does not fit its checksum, is an error, and
@@ -214,6 +213,9 @@ impl Length {
         serde_json::to_writer(&mut file, &Self { bytes }).map_err(std::io::Error::other)
     }
 }
+
+/// What is read in one go where many lines are wanted.
+const WINDOW: usize = 1 << 16;
 
 impl History {
     /// What is known of a journal of which only the first line has been read, or written.
@@ -324,7 +326,7 @@ impl History {
         (settled.count() as u64, interrupted.count() as u64)
     }
 
-    fn mark_of(&self, record: u64) -> u64 {
+    pub(super) fn mark_of(&self, record: u64) -> u64 {
         self.marks.get(record)
     }
 
@@ -339,7 +341,7 @@ impl History {
         self.marks.pages.len() * size_of::<[u64; PAGE]>()
     }
 
-    fn fail(&self, why: String) -> Error {
+    pub(super) fn fail(&self, why: String) -> Error {
         Error {
             what: "cannot read the journal",
             path: self.path.clone(),
@@ -359,110 +361,6 @@ impl History {
     }
 
     fn windows_of(&self, window: usize) -> Fates<'_> {
-        Fates {
-            history: self,
-            window,
-            windows: Vec::new(),
-            line: Vec::new(),
-        }
-    }
-}
-
-/// Reads the lines of records. Records are settled in about the order of the plan, so that a few windows of the file hold
-/// the lines of many that follow each other.
-#[derive(Debug)]
-pub struct Fates<'a> {
-    history: &'a History,
-    /// What is read in one go.
-    window: usize,
-    /// The window that was used last comes first.
-    windows: Vec<(u64, Vec<u8>)>,
-    line: Vec<u8>,
-}
-
-/// What is read in one go where many lines are wanted.
-const WINDOW: usize = 1 << 16;
-
-/// How many windows are kept: those in flight when a record was settled are spread over no more of the file.
-const WINDOWS: usize = 8;
-
-impl Fates<'_> {
-    /// Returns what the journal says of a record.
-    pub fn of(&mut self, record: u64) -> Result<Fate, Error> {
-        let mark = self.history.mark_of(record);
-        if mark == NOTHING {
-            return Ok(Fate::Untouched);
-        }
-        let offset = mark >> BITS;
-        let history = self.history;
-        let line = self
-            .line_at(offset)
-            .map_err(|why| history.fail(format!("the line at byte {offset}: {why}; {WAY_ON}")))?;
-        match line {
-            Line::Settle(settled) if is_standing(mark) => Ok(Fate::Standing(settled)),
-            Line::Settle(settled) => Ok(Fate::Settled(settled)),
-            Line::Intend(intend) => Ok(Fate::Intended(intend)),
-            _ => Ok(Fate::Untouched),
-        }
-    }
-
-    fn line_at(&mut self, offset: u64) -> Result<Line, String> {
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
-        loop {
-            let at = offset + line.len() as u64;
-            let size = self.window as u64;
-            let window = self.read(at / size).map_err(|e| e.to_string())?;
-            let inside = usize::try_from(at % size).map_err(|e| e.to_string())?;
-            let rest = window.get(inside..).unwrap_or_default();
-            match memchr::memchr(b'\n', rest) {
-                Some(end) => line.extend_from_slice(rest.get(..end).unwrap_or_default()),
-                None if !rest.is_empty() => {
-                    line.extend_from_slice(rest);
-                    continue;
-                }
-                None => {}
-            }
-            break;
-        }
-        let parsed = checksum::strip(&mut line, self.history.seed, offset)
-            .map_err(|e| e.to_string())
-            .and_then(|_| serde_json::from_slice(&line).map_err(|e| e.to_string()));
-        self.line = line;
-        parsed
-    }
-
-    fn read(&mut self, number: u64) -> std::io::Result<&[u8]> {
-        match self.windows.iter().position(|(n, _)| *n == number) {
-            Some(0) => {}
-            Some(at) => {
-                if let Some(found) = self.windows.get_mut(..=at) {
-                    found.rotate_right(1);
-                }
-            }
-            None => {
-                let mut buffer = match self.windows.len() {
-                    WINDOWS.. => self
-                        .windows
-                        .pop()
-                        .map(|(_, buffer)| buffer)
-                        .unwrap_or_default(),
-                    _ => Vec::new(),
-                };
-                // The file may grow meanwhile; the lines that are asked for were whole before.
-                buffer.resize(self.window, 0);
-                let mut read = 0;
-                while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
-                    let file = self.history.file.file();
-                    match file.read_at(rest, number * self.window as u64 + read as u64)? {
-                        0 => break,
-                        length => read += length,
-                    }
-                }
-                buffer.truncate(read);
-                self.windows.insert(0, (number, buffer));
-            }
-        }
-        Ok(self.windows.first().map_or(&[], |(_, window)| window))
+        Fates::of_history(self, window)
     }
 }

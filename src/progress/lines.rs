@@ -15,6 +15,9 @@ use crate::{
 /// Often enough to see that something moves, seldom enough that a log of an hour is still read.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// How long the end of a load may take before it is said what goes on.
+const WONDER: Duration = Duration::from_millis(500);
+
 pub(super) struct Lines {
     out: Box<dyn Write + Send>,
     last: Duration,
@@ -23,7 +26,8 @@ pub(super) struct Lines {
     /// The way in which each load was last said to go.
     ways: Vec<Option<String>>,
     stopping: bool,
-    closing: bool,
+    /// When it was first seen that the reports are being written, and whether that has been said.
+    closing: Option<(Duration, bool)>,
 }
 
 /// What has been said of a target.
@@ -44,7 +48,7 @@ impl Lines {
             targets: Vec::new(),
             ways: Vec::new(),
             stopping: false,
-            closing: false,
+            closing: None,
         }
     }
 
@@ -131,9 +135,16 @@ impl Lines {
 impl Draw for Lines {
     fn draw(&mut self, view: &View) {
         self.news(view);
-        // It is said at once, where it takes long enough to be seen at all.
-        let begins = view.phase == Phase::Closing && !self.closing;
-        if !begins && view.elapsed.saturating_sub(self.last) < EVERY {
+        if view.phase == Phase::Closing {
+            let (since, is_said) = self.closing.get_or_insert((view.elapsed, false));
+            // It is said where it takes long enough for somebody to wonder.
+            if !*is_said && view.elapsed.saturating_sub(*since) >= WONDER {
+                *is_said = true;
+                self.last = view.elapsed;
+                self.line(&view.closing());
+            }
+        }
+        if view.elapsed.saturating_sub(self.last) < EVERY {
             return;
         }
         self.last = view.elapsed;
@@ -147,10 +158,7 @@ impl Draw for Lines {
                 self.line(&line);
             }
             Phase::Loading => self.line(&moving(&view.total, &view.targets)),
-            Phase::Closing => {
-                self.closing = true;
-                self.line(&view.closing());
-            }
+            Phase::Closing => self.line(&view.closing()),
         }
     }
 

@@ -9,8 +9,9 @@ use crate::{
     record::Outcome,
 };
 
-/// Tells whether a run is to be kept in brief: it is over, it is large, and nothing was sent, or is left to do.
-pub fn is_brief(report: &Report) -> bool {
+/// Tells whether a run is to be kept in brief: it is over, it is large, no target was asked for any of its records (`asked`
+/// counts those for which one was), and nothing is left to do.
+pub(super) fn is_brief(report: &Report, asked: u64) -> bool {
     let as_before = [Outcome::Unchanged, Outcome::Duplicate];
     let others = Outcome::ALL
         .into_iter()
@@ -18,6 +19,7 @@ pub fn is_brief(report: &Report) -> bool {
     report.ended == super::Ended::Complete
         && report.records > FEW
         && report.requests.sent == 0
+        && asked == 0
         && others
             .map(|outcome| report.outcomes.of(outcome))
             .sum::<u64>()

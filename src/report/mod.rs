@@ -27,7 +27,7 @@ mod tally;
 pub mod text;
 mod walk;
 
-pub use brief::{is_brief, shorten};
+pub use brief::shorten;
 pub use document::{
     Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
 };
@@ -117,6 +117,7 @@ pub struct Concluded {
     report: Report,
     junit: junit::Junit,
     written: Written,
+    is_brief: bool,
 }
 
 /// Whoever else wants to know every record of a run that is concluded, with what its journal says of it.
@@ -162,18 +163,21 @@ pub fn conclude(
         records.finish()?;
     }
     let written = rejected.finish()?;
+    let asked = tally.asked();
+    let report = tally.report(run, &joined)?;
     Ok(Concluded {
         run: run.clone(),
-        report: tally.report(run, &joined)?,
+        is_brief: brief::is_brief(&report, asked),
+        report,
         junit,
         written,
     })
 }
 
 impl Concluded {
-    /// Returns the report.
-    pub fn report(&self) -> &Report {
-        &self.report
+    /// Tells whether only the totals need to be kept ([`shorten`]): earlier runs had loaded everything.
+    pub fn is_brief(&self) -> bool {
+        self.is_brief
     }
 
     /// Adds how long the end of the last session took, in milliseconds.
@@ -195,6 +199,7 @@ impl Concluded {
             report,
             junit,
             written,
+            is_brief: _,
         } = self;
         let directory = run.path();
         let documents = [

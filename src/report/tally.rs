@@ -141,6 +141,11 @@ impl Sum {
         }
     }
 
+    /// Returns for how many records the target was asked anything.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked
+    }
+
     /// Makes the report of it: the totals of a report always equal the plan's count.
     pub(super) fn report(self, run: &RunDirectory, joined: &Joined) -> Result<Report, Error> {
         let planned = joined.plan().summary.records();

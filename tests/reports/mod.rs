@@ -99,7 +99,8 @@ async fn a_summary_fits_the_screen() {
     Requests      [total, retries]       at least 12, 2
     Status codes  [code:count]           201:8, none:2
     Bytes         [sent, received]       2.4 MB, 68.0 kB
-    Duration      [total]                2.0 s in 2 sessions
+    Duration      [total]                2.6 s in 2 sessions
+                  [plan, send, close]    500 ms, 2.0 s, 100 ms
     Speed         [records/s]            3.5
     Latency       [p50, p95, p99, max]   6.0 ms, 9.0 ms, 9.0 ms, 9.0 ms
 
@@ -152,7 +153,7 @@ async fn a_report_can_be_pasted_into_a_pull_request() {
     |---|---|
     | Run | clinic-20261123T070000Z |
     | Started | 2026-11-23T07:00:01Z |
-    | Duration | 2.0 s |
+    | Duration | 2.6 s: planning 500 ms, sending 2.0 s, closing 100 ms |
     | Speed | 3.5 records/s |
     | Requests | at least 12, 2 of them repeated |
     | Status codes | 201 × 8, none × 2 |
@@ -253,7 +254,7 @@ async fn a_build_server_can_show_it() {
     assert_eq!(report::junit(&made.run, &report).unwrap(), junit);
     insta::assert_snapshot!(junit, @r##"
     <?xml version="1.0" encoding="UTF-8"?>
-    <testsuites name="clinic" tests="9" skipped="1" failures="4" errors="2" timestamp="2026-11-23T07:00:01.000+00:00" time="2.000">
+    <testsuites name="clinic" tests="9" skipped="1" failures="4" errors="2" timestamp="2026-11-23T07:00:01.000+00:00" time="2.600">
         <testsuite name="people all" tests="5" skipped="1" errors="2" failures="1">
             <testcase name="people.ndjson:1 Patient" classname="Patient" time="0.001"/>
             <testcase name="people.ndjson:2 Patient" classname="Patient" time="0.002">
@@ -310,7 +311,10 @@ async fn the_json_is_what_its_schema_says() {
       "started": "2026-11-23T07:00:01Z",
       "finished": "2026-11-23T08:00:01Z",
       "sessions": 2,
-      "duration_ms": 2000,
+      "duration_ms": 2600,
+      "planning_ms": 500,
+      "sending_ms": 2000,
+      "closing_ms": 100,
       "records": 9,
       "bytes": 889,
       "outcomes": {
