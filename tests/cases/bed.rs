@@ -63,7 +63,7 @@ impl Bed {
         let script = case.join("server.py");
         if script.exists() {
             let arguments = [bed.path("port"), bed.path("requests.ndjson")];
-            let Some(server) = python(&script, &arguments) else {
+            let Some(server) = python(&script, &arguments, bed.folder.path()) else {
                 eprintln!("skipped: case {name} needs python3");
                 return None;
             };
@@ -261,9 +261,11 @@ impl Seen {
 }
 
 /// Starts a script with Python, where there is one.
-pub(super) fn python(script: &Path, arguments: &[PathBuf]) -> Option<Child> {
+pub(super) fn python(script: &Path, arguments: &[PathBuf], folder: &Path) -> Option<Child> {
     Command::new("python3")
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        // Some of them keep notes where they are run.
+        .current_dir(folder)
         .arg(script)
         .args(arguments)
         .stdout(Stdio::null())
