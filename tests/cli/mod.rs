@@ -17,3 +17,4 @@ mod references;
 mod refusals;
 mod responder;
 mod runs;
+mod sources;
