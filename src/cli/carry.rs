@@ -183,7 +183,7 @@ impl Carry<'_> {
             (Err(_), Err(_)) => return ended.map(|_| Exit::Disk),
             (Err(error), Ok(_)) => return Err(error.hint(report_again(self.run))),
         };
-        printer.result(&report::text::render(
+        printer.styled(&report::text::render(
             &reported,
             self.run,
             printer.colors_output(),

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Error, Exit, plan as planning};
+use super::{Context, Error, Exit, carry, online::Scratch, plan as planning};
 use crate::{
     diagnostic::{Diagnostic, Place, Severity},
     event::{LoadId, Unobserved},
     plan::{self, Action, Group, Header, PlannedSource, Step, Summary, file, text::plural},
+    source::{Malformed, Origin, Spool},
 };
 
 /// Arguments of `stoker check`.
@@ -25,7 +26,15 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
     let manifest = planning::read_manifest(&args.manifest, context)?;
     let header = planning::header(&manifest, planning::documented(&manifest));
     let most = args.most;
+    // Standard input is read once, and its records may be looked at again.
+    let scratch = planning::reads_stdin(&manifest)
+        .then(Scratch::create)
+        .transpose()?;
     let checked = tokio::task::spawn_blocking(move || {
+        let spool = scratch
+            .as_ref()
+            .map(|scratch| Spool::new(scratch.spool(), carry::SPOOL));
+        let spool = spool.transpose().map_err(Error::disk)?;
         let mut collect = Collect {
             steps: Vec::new(),
             most,
@@ -34,21 +43,22 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
         let surveyed = plan::survey(
             &header,
             &mut collect,
-            None,
+            spool.as_ref(),
             &std::env::temp_dir(),
             &Unobserved,
             &|| false,
             &mut |file, m| {
                 if malformed.len() < most {
-                    malformed.push(of_malformed(&file.origin.to_string(), m));
+                    malformed.push(of_malformed(&file.origin, m));
                 }
             },
         );
-        surveyed.map(|surveyed| (surveyed, collect.steps, malformed))
+        let surveyed = surveyed.map_err(planning::survey_failed)?;
+        Ok((surveyed, collect.steps, malformed))
     })
     .await
     .map_err(Error::disk)?;
-    let (surveyed, steps, malformed) = checked.map_err(planning::survey_failed)?;
+    let (surveyed, steps, malformed) = checked?;
     let mut problems = surveyed.problems;
     let is_wrong = problems.iter().any(|p| p.severity == Severity::Error);
     problems.extend(malformed);
@@ -75,6 +85,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
     );
     context.printer.result(&match unsupported {
         0 if !is_wrong => format!("{checked}: all can be loaded"),
+        0 => format!("{checked}: nothing is loaded before the errors above are mended"),
         _ => format!("{checked}: {unsupported} cannot be loaded"),
     });
     Ok(match (is_wrong, unsupported) {
@@ -114,9 +125,12 @@ impl file::Sink for Collect {
     }
 }
 
-fn of_malformed(file: &str, malformed: &crate::source::Malformed) -> Diagnostic {
+fn of_malformed(origin: &Origin, malformed: &Malformed) -> Diagnostic {
     let problem = Diagnostic::error(malformed.to_string()).at(Place {
-        file: file.into(),
+        file: match origin {
+            Origin::File(path) => path.clone(),
+            Origin::Stdin => origin.to_string().into(),
+        },
         line: usize::try_from(malformed.line).unwrap_or(usize::MAX),
         column: usize::try_from(malformed.column).unwrap_or(usize::MAX),
         length: 1,

@@ -19,6 +19,8 @@ pub(super) struct GenerateArgs {
 enum What {
     /// Print the JSON Schema of the manifest
     Schema,
+    /// Print the page that lists every key of the manifest (docs/manifest.md), in Markdown
+    ManifestReference,
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -34,7 +36,8 @@ enum What {
 /// Runs the verb.
 pub(super) fn run(args: &GenerateArgs, context: Context) -> Result<Exit, Error> {
     match &args.what {
-        What::Schema => context.printer.result(&format!("{:#}", manifest::schema())),
+        What::Schema => context.printer.json(&format!("{:#}", manifest::schema())),
+        What::ManifestReference => context.printer.result(&manifest::reference()),
         What::Completions { shell } => {
             let mut out = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "stoker", &mut out);

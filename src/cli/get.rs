@@ -50,7 +50,7 @@ pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> 
             .hint("check the URL: a proxy or a login page may have come between"));
     }
     match std::str::from_utf8(response.body()) {
-        Ok(json) => context.printer.result(&indent(json)),
+        Ok(json) => context.printer.json(&indent(json)),
         Err(_) => context.printer.result_bytes(response.body()),
     }
     Ok(Exit::Well)

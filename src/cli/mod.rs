@@ -22,6 +22,7 @@ mod interrupt;
 mod load;
 mod local;
 mod online;
+mod open_files;
 mod past;
 mod plan;
 mod printer;
@@ -29,6 +30,7 @@ pub mod render;
 mod report;
 mod resume;
 mod runs;
+mod secrets;
 mod store;
 
 pub use exit::{Error, Exit};
@@ -129,6 +131,13 @@ pub fn run() -> ExitCode {
         show_content: cli.global.show_content,
         started,
     };
+    let is_small = matches!(
+        cli.verb,
+        Verb::Init(_) | Verb::Check(_) | Verb::Report(_) | Verb::Generate(_)
+    );
+    if let (Err(error), false) = (open_files::raise(), is_small) {
+        return end(printer, Err(error));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

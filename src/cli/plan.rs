@@ -13,13 +13,14 @@ use super::{
     load::{self, ProgressKind},
     online::{self, Scratch},
     printer::Printer,
+    secrets,
 };
 use crate::{
     diagnostic::Severity,
     manifest::{self, Manifest},
     plan::{self, Header, PlannedTarget, Summary, Survey, file},
     send::{Stop, online::Online},
-    source::Spool,
+    source::{self, Spool},
     target::Facts,
 };
 
@@ -87,7 +88,7 @@ async fn make(
     // What is asked about has to be read again, also where nothing of the plan is kept; and so do records of cycles that
     // no transaction can hold.
     let reads_again = |target: &PlannedTarget| target.facts.transaction == Some(false);
-    let scratch = args.online || header.targets.iter().any(reads_again);
+    let scratch = args.online || reads_stdin(manifest) || header.targets.iter().any(reads_again);
     let scratch = scratch.then(Scratch::create).transpose()?;
     let surveyed = survey(args, &header, scratch.as_ref(), stop, context).await?;
     refuse_problems(&surveyed.problems, context)?;
@@ -100,12 +101,15 @@ async fn make(
         _ => None,
     };
     let online = online.as_deref();
-    let rendered = if args.json {
-        json(&header, &surveyed.summary, online)
+    if args.json {
+        context
+            .printer
+            .json(&json(&header, &surveyed.summary, online));
     } else {
-        text(&header, &surveyed.summary, online)
-    };
-    context.printer.result(&rendered);
+        context
+            .printer
+            .result(&text(&header, &surveyed.summary, online));
+    }
     if let Some(out) = &args.out {
         context.printer.message(&format!(
             "saved; load it with: stoker load {}",
@@ -227,6 +231,9 @@ pub(super) fn read_manifest(path: &Path, context: Context) -> Result<Manifest, E
         Ok((manifest, warnings)) => {
             context.printer.problems(&warnings);
             super::report::keep_known(&manifest)?;
+            let google = super::variable("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from);
+            let exposed = secrets::exposed(&manifest.targets, google);
+            context.printer.problems(&exposed);
             Ok(manifest)
         }
         Err(problems) => Err(Error::all(Exit::Usage, problems)),
@@ -279,6 +286,18 @@ pub(super) fn survey_failed(error: plan::Error) -> Error {
     match error {
         plan::Error::Interrupted => Error::new(Exit::Interrupted, error),
         plan::Error::Plan(_) => Error::disk(error),
+        plan::Error::Source(source) => {
+            let hint = match source.kind {
+                source::Kind::Io(_) => {
+                    "the limit of open files (`ulimit -n`) or the memory is used up; give the process more"
+                }
+                source::Kind::Spool(_) | source::Kind::SpoolFull { .. } => {
+                    "make room where the run keeps decompressed sources, beside its journal"
+                }
+                _ => "nothing was sent; load again",
+            };
+            Error::disk(source).hint(hint)
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Decides what is shown where: the one place that writes to the terminal.
 //!
 //! Results go to standard output, everything about the way there to standard error, so that a verb's output can be
-//! piped. `-q` leaves results and errors.
+//! piped. `-q` leaves results and errors. Whatever is written here has passed [`plain_lines`], so that no name of a file and
+//! no word of a server can steer the terminal; only what is exact by its purpose, and what was coloured by its maker, who
+//! took care of that, goes out as it is.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -9,7 +11,7 @@ use std::{
 };
 
 use super::{Color, render};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, plain_lines, steers};
 
 /// Writes to the terminal.
 #[derive(Debug, Clone, Copy)]
@@ -60,9 +62,14 @@ impl Printer {
         io::stderr().is_terminal()
     }
 
-    /// Writes a result. That it could not be written is told at the end ([`Printer::unwritten`]): what a verb does besides
-    /// is done to its end.
+    /// Writes a result for people. That it could not be written is told at the end ([`Printer::unwritten`]): what a verb does
+    /// besides is done to its end.
     pub(super) fn result(self, text: &str) {
+        self.styled(&plain_lines(text));
+    }
+
+    /// Writes a result that its maker has coloured, and has made harmless.
+    pub(super) fn styled(self, text: &str) {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let mut out = io::stdout().lock();
         let written = out
@@ -70,6 +77,15 @@ impl Printer {
             .and_then(|()| out.write_all(end.as_bytes()))
             .and_then(|()| out.flush());
         self.note(written);
+    }
+
+    /// Writes JSON. Only on a terminal is what could steer it written by JSON's own escapes, which mean the same.
+    pub(super) fn json(self, text: &str) {
+        if io::stdout().is_terminal() {
+            self.styled(&harmless_json(text));
+        } else {
+            self.styled(text);
+        }
     }
 
     /// Writes a result byte by byte as it is.
@@ -110,7 +126,7 @@ impl Printer {
     /// Writes a message about the way to the result.
     pub(super) fn message(self, text: &str) {
         if !self.quiet {
-            write_all(&mut io::stderr().lock(), text);
+            write_all(&mut io::stderr().lock(), &plain_lines(text));
         }
     }
 
@@ -130,6 +146,23 @@ impl Printer {
     }
 }
 
+/// Writes the characters that could steer a terminal as JSON's escapes. They stand in strings only, as elsewhere JSON has none.
+fn harmless_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut units = [0; 2];
+    for c in text.chars() {
+        if matches!(c, '\n' | '\r' | '\t') || !steers(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a String cannot fail.
+                let _ = std::fmt::Write::write_fmt(&mut out, format_args!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
+}
+
 fn write_all(out: &mut impl Write, text: &str) {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     // Nothing can be said about a terminal that is gone.
@@ -137,4 +170,26 @@ fn write_all(out: &mut impl Write, text: &str) {
         .write_all(text.as_bytes())
         .and_then(|()| out.write_all(end.as_bytes()));
     let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless_json;
+
+    #[test]
+    fn json_on_a_terminal_means_the_same() {
+        let json = "{\n\t\"a\u{202e}\": \"\u{7f}é\u{e0041}\"}";
+        let shown = harmless_json(json);
+        assert!(
+            shown
+                .chars()
+                .all(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        );
+        assert_eq!(shown, "{\n\t\"a\\u202e\": \"\\u007fé\\udb40\\udc41\"}");
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
+            value
+        );
+    }
 }

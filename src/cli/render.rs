@@ -1,10 +1,11 @@
 //! Diagnostics as text for a terminal, in the look of rustc: what, where, the line itself, and what to do.
 //!
-//! Only lays out; what may be shown was decided where the diagnostic was made. Who prints it is the verb.
+//! Lays out, and takes the power to steer a terminal from names and words; what may be shown was decided where the
+//! diagnostic was made. Who prints it is the verb.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Place, Severity, plain_lines, shown};
 
 /// Renders diagnostics in the order of their places, those without a place first, with an empty line between.
 pub fn render(diagnostics: &[Diagnostic], color: bool) -> String {
@@ -50,19 +51,19 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic) -> String {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()));
+    let mut group = Group::with_title(level.primary_title(plain_lines(&diagnostic.message)));
     match (&diagnostic.place, &diagnostic.snippet) {
         (Some(place), Some(line)) => {
             group = group.element(
                 Snippet::source(line.as_str())
-                    .path(place.file.to_string_lossy().into_owned())
+                    .path(shown(&place.file))
                     .line_start(place.line)
                     .annotation(AnnotationKind::Primary.span(span(place, line))),
             );
         }
         (Some(place), None) => {
             group = group.element(
-                Origin::path(place.file.to_string_lossy().into_owned())
+                Origin::path(shown(&place.file))
                     .line(place.line)
                     .char_column(place.column),
             );
@@ -73,7 +74,7 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic) -> String {
     if diagnostic.place.is_none() {
         // Without a place there is no margin that the hints could hang on.
         let hints = diagnostic.hints.iter().map(|text| {
-            let title = hint.clone().primary_title(text.as_str());
+            let title = hint.clone().primary_title(plain_lines(text));
             renderer.render(&[Group::with_title(title)])
         });
         let lines: Vec<String> = std::iter::once(renderer.render(&[group]))
@@ -82,7 +83,7 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic) -> String {
         return lines.join("\n");
     }
     for text in &diagnostic.hints {
-        group = group.element(hint.clone().message(text.as_str()));
+        group = group.element(hint.clone().message(plain_lines(text)));
     }
     renderer.render(&[group])
 }
@@ -141,6 +142,27 @@ mod tests {
         assert_eq!(count(&diagnostics).as_deref(), Some("2 errors, 1 warning"));
         assert_eq!(count(&[]), None);
         assert!(render(&diagnostics, true).contains("\u{1b}["));
+    }
+
+    #[test]
+    fn no_name_and_no_word_steers_the_terminal() {
+        let hostile = "a\u{1b}]0;x\u{7}\u{202e}b";
+        let place = Place {
+            file: hostile.into(),
+            ..place(1, 2, 1)
+        };
+        for problem in [
+            Diagnostic::error(hostile).hint(hostile),
+            Diagnostic::error(hostile).hint(hostile).at(place.clone()),
+            Diagnostic::error(hostile)
+                .hint(hostile)
+                .at(place)
+                .showing(hostile),
+        ] {
+            let text = render(&[problem], false);
+            assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
+            assert!(text.contains(r"a\u{1b}]0;x\u{7}\u{202e}b"), "{text}");
+        }
     }
 
     #[test]

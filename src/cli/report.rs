@@ -61,16 +61,20 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
         written.unwrap_or(Ok(())).map_err(unreadable)?;
         return Ok(exit_of(&report));
     }
-    let text = match args.format {
-        Format::Text => report::text::render(&report, &run, context.printer.colors_output()),
-        Format::Json => report::json::render(&report),
-        Format::Markdown => report::markdown::render(&report),
-        Format::Html => report::html::render(&report),
-        Format::Junit => report::junit(&run, &report).map_err(unreadable)?,
+    let printer = context.printer;
+    match args.format {
+        Format::Text => printer.styled(&report::text::render(
+            &report,
+            &run,
+            printer.colors_output(),
+        )),
+        Format::Json => printer.json(&report::json::render(&report)),
+        Format::Markdown => printer.result(&report::markdown::render(&report)),
+        Format::Html => printer.result(&report::html::render(&report)),
+        Format::Junit => printer.result(&report::junit(&run, &report).map_err(unreadable)?),
         // They have been written.
-        Format::Records | Format::Ids => return Ok(exit_of(&report)),
-    };
-    context.printer.result(&text);
+        Format::Records | Format::Ids => {}
+    }
     Ok(exit_of(&report))
 }
 

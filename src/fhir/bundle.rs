@@ -324,6 +324,11 @@ impl Outline {
         self.visitor.resource_type.as_deref() == Some("Bundle")
     }
 
+    /// Tells whether there is a `resourceType`.
+    pub fn has_type(&self) -> bool {
+        self.visitor.resource_type.is_some()
+    }
+
     /// Returns what `type` says.
     pub fn kind(&self) -> BundleKind {
         BundleKind::of(self.visitor.kind.as_deref())

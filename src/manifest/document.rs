@@ -8,17 +8,21 @@
 //! whose one purpose is to fail before anything is consumed, with an error that holds the place; then in
 //! earnest. One pass gives all places, where a search per place would read the text again for each.
 
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use serde::{
     Deserialize,
     de::{
-        DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess,
-        VariantAccess, Visitor,
+        DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess,
+        Visitor,
     },
 };
 
-use super::syntax::place_in;
+use super::{depth, syntax::place_in};
 
 /// A stretch of one line of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,15 +89,31 @@ pub(super) fn lines(text: &str) -> Vec<&str> {
     lines
 }
 
+/// How many keys and values more than it has characters a text may come to by its aliases.
+const BY_ALIASES: usize = 20_000;
+
+/// What is said when it comes to more; `syntax` puts it into words.
+pub(super) const TOO_MANY: &str = "repetition limit exceeded";
+
 /// Reads a text that holds one YAML document. `None` is a text without any.
 pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Flaw>) {
     let lines = lines(text);
     let context = Context {
         file,
         lines: &lines,
-        ascii: lines.iter().map(|line| line.is_ascii()).collect(),
+        columns: lines.iter().map(|line| Columns::of(line)).collect(),
         flaws: RefCell::new(Vec::new()),
+        left: Cell::new(text.len().saturating_add(BY_ALIASES)),
     };
+    // The parser needs time by the square of the depth, so it is measured before.
+    if let Some((line, column)) = depth::too_deep(&lines) {
+        context.flaw(
+            context.spot(line, column, None),
+            "the values are nested too deeply",
+            "a manifest needs no such depth",
+        );
+        return (None, context.flaws.into_inner());
+    }
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let root = documents.next().map(|document| {
         context.read(None).deserialize(document).map_err(|error| {
@@ -125,9 +145,46 @@ pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Flaw>) {
 pub(super) struct Context<'a> {
     file: usize,
     pub(super) lines: &'a [&'a str],
-    /// Whether a line is ASCII, so that columns need no counting: JSON is YAML too, and may be one long line.
-    ascii: Vec<bool>,
+    /// Where the columns of each line are.
+    columns: Vec<Columns>,
     flaws: RefCell<Vec<Flaw>>,
+    /// How many keys and values may still come.
+    left: Cell<usize>,
+}
+
+/// Where the columns of a line are in its bytes: JSON is YAML too, and may be one long line, whose characters are not to be
+/// counted anew for each of its values.
+struct Columns {
+    /// The offsets of every so many characters; none where each character is a byte.
+    marks: Option<Vec<usize>>,
+}
+
+impl Columns {
+    const EVERY: usize = 64;
+
+    fn of(line: &str) -> Self {
+        let marks = || {
+            line.char_indices()
+                .step_by(Self::EVERY)
+                .map(|(at, _)| at)
+                .collect()
+        };
+        Self {
+            marks: (!line.is_ascii()).then(marks),
+        }
+    }
+
+    /// Returns what stands on the line from a column on.
+    fn from<'l>(&self, line: &'l str, column: usize) -> &'l str {
+        let passed = column.saturating_sub(1);
+        match &self.marks {
+            None => line.get(passed..).unwrap_or_default(),
+            Some(marks) => marks
+                .get(passed / Self::EVERY)
+                .and_then(|at| line.get(*at..))
+                .map_or("", |rest| from_column(rest, passed % Self::EVERY + 1)),
+        }
+    }
 }
 
 impl<'a> Context<'a> {
@@ -152,13 +209,10 @@ impl<'a> Context<'a> {
             .get(line.saturating_sub(1))
             .copied()
             .unwrap_or_default();
-        let rest = if self.ascii.get(line.saturating_sub(1)) == Some(&true) {
-            text_line
-                .get(column.saturating_sub(1)..)
-                .unwrap_or_default()
-        } else {
-            from_column(text_line, column)
-        };
+        let rest = self
+            .columns
+            .get(line.saturating_sub(1))
+            .map_or("", |columns| columns.from(text_line, column));
         Spot {
             file: self.file,
             line,
@@ -265,6 +319,10 @@ impl<'de> DeserializeSeed<'de> for Read<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        match self.context.left.get().checked_sub(1) {
+            Some(left) => self.context.left.set(left),
+            None => return Err(D::Error::custom(TOO_MANY)),
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -329,6 +387,8 @@ impl<'de> Visitor<'de> for Read<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut merged: Vec<Entry> = Vec::new();
+        // The line of each key, so that the time does not grow with the square of their number.
+        let mut given: HashMap<String, usize> = HashMap::new();
         loop {
             let spot = self.context.peek(map.next_key_seed(Peek));
             let Some(key) = map.next_key_seed(self.context.read(spot))? else {
@@ -352,11 +412,12 @@ impl<'de> Visitor<'de> for Read<'_> {
             };
             if key == "<<" {
                 self.merge(node, key_spot, &mut merged);
-            } else if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                let hint = format!("it is already given on line {}", first.key_spot.line);
+            } else if let Some(line) = given.get(&key) {
+                let hint = format!("it is already given on line {line}");
                 self.context
                     .flaw(key_spot, format!("the key {key:?} is given twice"), &hint);
             } else {
+                given.insert(key.clone(), key_spot.line);
                 entries.push(Entry {
                     key,
                     key_spot,
@@ -365,7 +426,7 @@ impl<'de> Visitor<'de> for Read<'_> {
             }
         }
         for entry in merged {
-            if !entries.iter().any(|own| own.key == entry.key) {
+            if !given.contains_key(&entry.key) {
                 entries.push(entry);
             }
         }
@@ -374,7 +435,8 @@ impl<'de> Visitor<'de> for Read<'_> {
 
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Node, A::Error> {
         let (tag, content) = tagged.variant_seed(Tag)?;
-        content.newtype_variant::<IgnoredAny>()?;
+        // Read like any other value, so that what its aliases come to is counted.
+        content.newtype_variant_seed(self)?;
         self.context.flaw(
             self.spot,
             format!("the tag `!{tag}` means nothing here"),
@@ -387,6 +449,7 @@ impl<'de> Visitor<'de> for Read<'_> {
 impl Read<'_> {
     /// Takes over the entries of `<<: *anchor` or `<<: [*one, *two]`; what came first wins.
     fn merge(self, node: Node, key: Spot, into: &mut Vec<Entry>) {
+        let mut taken: HashSet<String> = into.iter().map(|entry| entry.key.clone()).collect();
         let maps = match node.value {
             Value::List(items) => items,
             _ => vec![node],
@@ -399,7 +462,7 @@ impl Read<'_> {
                 return;
             };
             for entry in entries {
-                if !into.iter().any(|taken| taken.key == entry.key) {
+                if taken.insert(entry.key.clone()) {
                     into.push(entry);
                 }
             }
@@ -479,6 +542,20 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_characters() {
+        for line in ["", "abc", "é", &"aé日😀".repeat(100)] {
+            let columns = Columns::of(line);
+            for column in 0..line.chars().count() + 3 {
+                assert_eq!(
+                    columns.from(line, column),
+                    from_column(line, column),
+                    "{column}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn lines_are_counted_as_the_parser_counts_them() {
         let text = "a\r\nb\rc\u{85}d\u{2028}e\n\nf";
         assert_eq!(lines(text), ["a", "b", "c", "d", "e", "", "f"]);
@@ -493,10 +570,29 @@ mod tests {
         };
         let levels: String = (1..12).map(level).collect();
         let text = format!("a0: &a0 [x, x, x, x, x, x, x, x, x]\n{levels}");
-        for text in [text, "[".repeat(1000) + &"]".repeat(1000)] {
+        // Few aliases, each of which comes to much: the parser's own limit lets them pass.
+        let wide =
+            |name: &str, of: &str| format!("{name}: &{name} [{}]\n", format!("{of},").repeat(250));
+        let square = wide("x", "a") + &wide("y", "*x") + &wide("z", "*y");
+        let tagged = square.replace("z: &z", "z: !t &z");
+        for (text, what) in [
+            (text, "the aliases expand to far more than is written"),
+            (square, "the aliases expand to far more than is written"),
+            (tagged, "the aliases expand to far more than is written"),
+            ("[".repeat(200_000), "the values are nested too deeply"),
+            (
+                "- ".repeat(100_000) + "a",
+                "the values are nested too deeply",
+            ),
+            (
+                "{a: ".repeat(1000) + &"}".repeat(1000),
+                "the values are nested too deeply",
+            ),
+        ] {
             let (root, flaws) = parse(&text, 0);
             assert!(root.is_none());
-            assert_eq!(flaws.len(), 1);
+            let last = flaws.last().map(|flaw| flaw.message.as_str());
+            assert_eq!(last, Some(what));
         }
     }
 }

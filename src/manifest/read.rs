@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -35,7 +35,7 @@ pub type Outcome = Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>>;
 /// All problems are given at once: errors and warnings if there is an error, else the manifest and the
 /// warnings. `env` gives the variables of the environment.
 pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
-    match read_file(path, &path.display().to_string()) {
+    match read_file(path, &crate::diagnostic::shown(path), By::User) {
         Ok(text) => read_text(&text, path, env),
         Err(diagnostic) => Err(vec![*diagnostic]),
     }
@@ -71,21 +71,54 @@ fn identity(path: &Path) -> PathBuf {
     fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// The largest manifest, far above what people write; what is generated may list many thousand files.
+const LARGEST: u64 = 8 << 20;
+
+/// Who names a manifest, and so what may be read as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Whatever the user names, also a pipe.
+    User,
+    /// Regular files only: who includes a device or a pipe reads without end, or waits for ever.
+    Include,
+}
+
 /// Reads a file as text. `shown` is what messages call it.
-fn read_file(path: &Path, shown: &str) -> Result<String, Box<Diagnostic>> {
-    let bytes = fs_err::read(path).map_err(|error| {
-        Box::new(match error.kind() {
-            io::ErrorKind::NotFound => Diagnostic::error(format!("there is no file `{shown}`"))
-                .hint("check the path; `stoker init DIR` writes a manifest for a directory"),
-            io::ErrorKind::IsADirectory => Diagnostic::error(format!("`{shown}` is a directory"))
-                .hint("name the manifest in it; `stoker init DIR` writes one"),
-            io::ErrorKind::PermissionDenied => {
-                Diagnostic::error(format!("`{shown}` may not be read"))
-                    .hint("check the permissions of the file and of its folders")
-            }
-            kind => Diagnostic::error(format!("`{shown}` cannot be read: {kind}")),
-        })
-    })?;
+fn read_file(path: &Path, shown: &str, by: By) -> Result<String, Box<Diagnostic>> {
+    if by == By::Include
+        && let Ok(metadata) = fs_err::metadata(path)
+        && !metadata.is_file()
+        && !metadata.is_dir()
+    {
+        return Err(Box::new(
+            Diagnostic::error(format!("`{shown}` is no regular file"))
+                .hint("only files can be included"),
+        ));
+    }
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| {
+            Box::new(match error.kind() {
+                io::ErrorKind::NotFound => Diagnostic::error(format!("there is no file `{shown}`"))
+                    .hint("check the path; `stoker init DIR` writes a manifest for a directory"),
+                io::ErrorKind::IsADirectory => {
+                    Diagnostic::error(format!("`{shown}` is a directory"))
+                        .hint("name the manifest in it; `stoker init DIR` writes one")
+                }
+                io::ErrorKind::PermissionDenied => {
+                    Diagnostic::error(format!("`{shown}` may not be read"))
+                        .hint("check the permissions of the file and of its folders")
+                }
+                kind => Diagnostic::error(format!("`{shown}` cannot be read: {kind}")),
+            })
+        })?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Box::new(
+            Diagnostic::error(format!("`{shown}` is larger than 8 MiB, and no manifest"))
+                .hint("list files by globs; a manifest names files, and holds none"),
+        ));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
@@ -103,11 +136,29 @@ fn read_file(path: &Path, shown: &str) -> Result<String, Box<Diagnostic>> {
     })
 }
 
+/// Tells whether a text shows itself as a manifest by a key of its own at the top, in YAML or JSON. What does not may be any
+/// file of the system, whose lines are nobody's business.
+fn looks_like_manifest(lines: &[&str]) -> bool {
+    lines.iter().any(|line| {
+        let line = line.trim_start_matches([' ', '{', ',']);
+        let (key, rest) = match line.split_once(':') {
+            Some((key, rest)) => (key.trim().trim_matches(['"', '\'']), rest.trim_start()),
+            None => return false,
+        };
+        match key {
+            "version" => rest.starts_with('1'),
+            "targets" | "loads" => true,
+            _ => false,
+        }
+    })
+}
+
 /// Adds the parts of a file, after those of the files that it includes.
 fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Path, text: &str) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let is_root = visit.open.len() == 1;
-    let file = reader.add_file(path, &document::lines(text));
+    let lines = document::lines(text);
+    let file = reader.add_file(path, &lines, looks_like_manifest(&lines));
     let top = Spot {
         file,
         line: 1,
@@ -138,6 +189,15 @@ fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Pat
             return;
         }
     };
+    // Of any other file of the system, not even what seem to be its keys is anybody's business.
+    let is_none_of_ours = |entry: &Entry| !schema::Manifest::KEYS.contains(&entry.key.as_str());
+    if entries.iter().all(is_none_of_ours) {
+        parts.incomplete = true;
+        let message = "this is no manifest: it has none of a manifest's keys";
+        let hint = "begin with `version: 1`, then `targets:` and `loads:`";
+        reader.report(top, Diagnostic::error(message).hint(hint));
+        return;
+    }
     if let Some(root) = &root {
         reader.map("manifest", root, Some(schema::Manifest::KEYS));
     }
@@ -256,7 +316,7 @@ fn add_included(
     if !visit.seen.insert(identity.clone()) {
         return;
     }
-    match read_file(path, &included.written) {
+    match read_file(path, &included.written, By::Include) {
         Ok(text) => {
             visit.open.push(identity);
             add(reader, parts, visit, path, &text);
@@ -264,8 +324,14 @@ fn add_included(
         }
         Err(diagnostic) => {
             parts.incomplete = true;
-            let hint = "included paths are relative to the manifest that includes them";
-            reader.report(spot, Diagnostic::error(diagnostic.message).hint(hint));
+            let mut problem = Diagnostic::error(diagnostic.message);
+            problem.hints = if path.exists() {
+                diagnostic.hints
+            } else {
+                let hint = "included paths are relative to the manifest that includes them";
+                vec![hint.to_owned()]
+            };
+            reader.report(spot, problem);
         }
     }
 }

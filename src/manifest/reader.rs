@@ -10,11 +10,19 @@ use std::{
 use super::document::{Entry, Flaw, Node, Spot, Value};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 
+/// So many problems are told; more than that is another kind of file.
+const MOST: usize = 200;
+
+/// So many are kept, to tell the first of them.
+const KEPT: usize = 1_000;
+
 /// A file that was read.
 struct File {
     path: PathBuf,
     folder: PathBuf,
     lines: Vec<String>,
+    /// Whether its lines may be shown.
+    is_shown: bool,
 }
 
 /// A text with its variables filled in.
@@ -31,6 +39,8 @@ pub(super) struct Reader<'e> {
     pub(super) env: &'e dyn Fn(&str) -> Option<String>,
     files: Vec<File>,
     found: Vec<(Option<Spot>, Diagnostic)>,
+    /// How many more there are.
+    beyond: usize,
     pub(super) hidden: BTreeSet<(usize, usize)>,
 }
 
@@ -87,16 +97,18 @@ impl<'e> Reader<'e> {
             env,
             files: Vec::new(),
             found: Vec::new(),
+            beyond: 0,
             hidden: BTreeSet::new(),
         }
     }
 
-    /// Takes in a file, so that places can name it. Returns its number.
-    pub(super) fn add_file(&mut self, path: &Path, lines: &[&str]) -> usize {
+    /// Takes in a file, so that places can name it and, if `is_shown`, messages show its lines. Returns its number.
+    pub(super) fn add_file(&mut self, path: &Path, lines: &[&str], is_shown: bool) -> usize {
         self.files.push(File {
             path: path.to_owned(),
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             lines: lines.iter().map(|&line| line.to_owned()).collect(),
+            is_shown,
         });
         self.files.len() - 1
     }
@@ -117,7 +129,17 @@ impl<'e> Reader<'e> {
 
     /// Notes a problem.
     pub(super) fn report(&mut self, spot: impl Into<Option<Spot>>, diagnostic: Diagnostic) {
-        self.found.push((spot.into(), diagnostic));
+        if self.found.len() < KEPT || (diagnostic.severity == Severity::Error && !self.has_errors())
+        {
+            self.found.push((spot.into(), diagnostic));
+        } else {
+            self.beyond += 1;
+        }
+    }
+
+    /// Tells whether a further problem is only counted, and its words are not worth the time.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() >= KEPT
     }
 
     /// Notes what is wrong with the YAML itself.
@@ -161,16 +183,53 @@ impl<'e> Reader<'e> {
                     column: spot.column,
                     length: spot.length,
                 });
-                if !self.hidden.contains(&(spot.file, spot.line)) {
-                    diagnostic = diagnostic.showing(self.line(spot));
+                let is_shown = self.files.get(spot.file).is_some_and(|file| file.is_shown);
+                if is_shown && !self.hidden.contains(&(spot.file, spot.line)) {
+                    diagnostic = self.showing(diagnostic, spot);
                 }
             }
-            // A value that several targets share, by defaults or by an alias, is read several times.
-            if !diagnostics.contains(&diagnostic) {
+            // A value that several targets share, by defaults or by an alias, is read several times. What is the same
+            // stands together, but for what was noted of other things at the same place.
+            let mut same_place = diagnostics
+                .iter()
+                .rev()
+                .take_while(|other| other.place == diagnostic.place);
+            if !same_place.any(|other| *other == diagnostic) {
                 diagnostics.push(diagnostic);
             }
         }
+        if diagnostics.len() > MOST {
+            let more = diagnostics.split_off(MOST);
+            let is_wrong = more.iter().any(|one| one.severity == Severity::Error);
+            diagnostics.push(Diagnostic {
+                severity: if is_wrong {
+                    Severity::Error
+                } else {
+                    Severity::Warning
+                },
+                ..Diagnostic::error(format!(
+                    "there are {} more problems than are shown",
+                    more.len() + self.beyond
+                ))
+            });
+        }
         diagnostics
+    }
+
+    /// Adds the line that is shown; of an endless one, what is around the place.
+    fn showing(&self, diagnostic: Diagnostic, spot: Spot) -> Diagnostic {
+        const LONG: usize = 4_000;
+        let line = self.line(spot);
+        if line.len() <= LONG {
+            return diagnostic.showing(line);
+        }
+        let end = spot.column.saturating_add(LONG);
+        if end <= 2 * LONG {
+            diagnostic.showing(line.chars().take(end).collect::<String>())
+        } else {
+            // Its beginning is too far away to be of use.
+            diagnostic
+        }
     }
 
     /// Finds the place of a value again, of which only file, line and column were kept.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::document::{Context, Flaw, from_column};
+use super::document::{Context, Flaw, TOO_MANY, from_column};
 
 impl Context<'_> {
     /// Says in the words of those who write YAML what the parser could not read.
@@ -75,7 +75,7 @@ impl Context<'_> {
                 "the values are nested too deeply".to_owned(),
                 "a manifest needs no such depth",
             )
-        } else if text.starts_with("repetition limit") {
+        } else if text.contains(TOO_MANY) {
             (
                 "the aliases expand to far more than is written".to_owned(),
                 "write the values out",

@@ -334,6 +334,9 @@ impl Reader<'_> {
                 .insert((entry.key_spot.file, entry.key_spot.line));
             self.hide(&entry.node);
         }
+        if self.is_full() {
+            return self.report(entry.key_spot, Diagnostic::error("an unknown key"));
+        }
         let diagnostic = match nearest(&entry.key, keys.iter().copied()) {
             Some(near) => Diagnostic::error(format!(
                 "unknown key {:?}, did you mean {near:?}?",

@@ -22,7 +22,9 @@ use crate::{
     event::{Event, LoadId, Observe},
     manifest::FilePattern,
     record::SourceId,
-    source::{self, Bodies, Fingerprint, Form, Found, Item, Malformed, Origin, SourceFile, Spool},
+    source::{
+        self, Bodies, Ceiling, Fingerprint, Form, Found, Item, Malformed, Origin, SourceFile, Spool,
+    },
     target::fhir::identifying,
 };
 
@@ -43,6 +45,9 @@ pub enum Error {
     /// The plan could not be written.
     #[error(transparent)]
     Plan(#[from] file::Error),
+    /// A source cannot be read to its end, through no fault of its own.
+    #[error(transparent)]
+    Source(#[from] source::Error),
     /// The survey was interrupted.
     #[error("interrupted while the sources were being read; nothing was sent")]
     Interrupted,
@@ -108,27 +113,23 @@ pub fn survey(
                 Origin::Stdin => None,
             };
             surveyor.planner.file();
-            match surveyor.read(&file, spool)? {
-                Ok(Read {
-                    fingerprint,
-                    spooled,
-                    bytes,
-                }) => {
-                    plain.extend(bytes.map(|bytes| (file.id, bytes)));
-                    sources.push(PlannedSource {
-                        id: file.id,
-                        load: id,
-                        name: path
-                            .as_ref()
-                            .map_or("-".to_owned(), |path| path.display().to_string()),
-                        path,
-                        form: file.form,
-                        spooled,
-                        fingerprint,
-                    });
-                }
-                Err(problem) => problems.push(problem),
-            }
+            let Read {
+                fingerprint,
+                spooled,
+                bytes,
+            } = surveyor.read(&file, spool)?;
+            plain.extend(bytes.map(|bytes| (file.id, bytes)));
+            sources.push(PlannedSource {
+                id: file.id,
+                load: id,
+                name: path
+                    .as_ref()
+                    .map_or("-".to_owned(), |path| path.display().to_string()),
+                path,
+                form: file.form,
+                spooled,
+                fingerprint,
+            });
         }
     }
     let Surveyor {
@@ -194,18 +195,18 @@ struct Surveyor<'a, 'h> {
 }
 
 impl Surveyor<'_, '_> {
-    /// Reads one file; a file that cannot be read is a problem of the plan.
-    fn read(
-        &mut self,
-        file: &SourceFile,
-        spool: Option<&Spool>,
-    ) -> Result<Result<Read, Diagnostic>, Error> {
+    /// Reads one file. What is wrong with the file itself is told as one of its records.
+    fn read(&mut self, file: &SourceFile, spool: Option<&Spool>) -> Result<Read, Error> {
         if file.form == Form::Unrecognized {
             return self.unrecognized(file);
         }
         self.bundles = 0;
+        let target = self.header.target_of(self.load);
+        let largest = target.and_then(|target| target.facts.limits.resource_bytes);
         let mut failed = None;
-        let reading = source::read(file, spool, &mut |item| match self.take(file, &item) {
+        let reading = source::read(file, spool, Ceiling::of(largest), &mut |item| match self
+            .take(file, &item)
+        {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);
@@ -215,35 +216,28 @@ impl Surveyor<'_, '_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(match reading {
-            Ok(reading) => {
-                // Of an empty Bundle that is said already.
-                if reading.records + reading.malformed + self.bundles == 0 {
-                    self.planner
-                        .warn(format!("{} holds no records", file.origin));
-                }
-                if let Some(note) = reading.note {
-                    self.planner.warn(format!("{}: {note}", file.origin));
-                }
-                let spooled = match (&file.origin, &reading.plain) {
-                    (Origin::File(path), Some(plain)) => path != plain,
-                    _ => true,
-                };
-                Ok(Read {
-                    fingerprint: reading.fingerprint.unwrap_or_else(unread),
-                    spooled,
-                    bytes: reading.plain,
-                })
-            }
-            Err(error) => Err(Diagnostic::error(error.to_string()).hint(format!(
-                "mend the file, or leave it out with `!{}`",
-                file.origin
-            ))),
+        let reading = reading?;
+        // Of an empty Bundle that is said already.
+        if reading.records + reading.malformed + self.bundles == 0 {
+            self.planner
+                .warn(format!("{} holds no records", file.origin));
+        }
+        if let Some(note) = reading.note {
+            self.planner.warn(format!("{}: {note}", file.origin));
+        }
+        let spooled = match (&file.origin, &reading.plain) {
+            (Origin::File(path), Some(plain)) => path != plain,
+            _ => true,
+        };
+        Ok(Read {
+            fingerprint: reading.fingerprint.unwrap_or_else(unread),
+            spooled,
+            bytes: reading.plain,
         })
     }
 
     /// A file in a form that is not read is one step, so that it is counted and seen.
-    fn unrecognized(&mut self, file: &SourceFile) -> Result<Result<Read, Diagnostic>, Error> {
+    fn unrecognized(&mut self, file: &SourceFile) -> Result<Read, Error> {
         let size = match &file.origin {
             Origin::File(path) => fs_err::metadata(path).map(|m| m.len()).unwrap_or_default(),
             Origin::Stdin => 0,
@@ -252,11 +246,11 @@ impl Surveyor<'_, '_> {
         self.planner.found(node);
         self.planner.unrecognized(file, size);
         self.write()?;
-        Ok(Ok(Read {
+        Ok(Read {
             fingerprint: Fingerprint { size, ..unread() },
             spooled: false,
             bytes: None,
-        }))
+        })
     }
 
     fn take(&mut self, file: &SourceFile, item: &Item<'_>) -> Result<(), Error> {

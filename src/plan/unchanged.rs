@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::{Header, PlannedSource};
 use crate::{
     diagnostic::Diagnostic,
-    source::{self, Form, Origin, SourceFile, Spool},
+    source::{self, Ceiling, Form, Origin, SourceFile, Spool},
 };
 
 /// Names the sources that are no longer what they were. What to do about it depends on who asks.
@@ -34,7 +34,8 @@ fn looks_unchanged(source: &PlannedSource, spool: &Spool) -> bool {
 
 fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
     let path = source.path.as_ref()?;
-    if source.form == Form::Unrecognized {
+    // Of a file that is not read, or could not be, nothing is loaded.
+    if source.form == Form::Unrecognized || source.fingerprint.sha256.is_empty() {
         return None;
     }
     let file = SourceFile {
@@ -42,7 +43,9 @@ fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
         origin: Origin::File(path.clone()),
         form: source.form,
     };
-    match source::read(&file, Some(spool), &mut |_| ControlFlow::Continue(())) {
+    match source::read(&file, Some(spool), Ceiling::Any, &mut |_| {
+        ControlFlow::Continue(())
+    }) {
         Err(error) => Some(Diagnostic::error(error.to_string())),
         Ok(reading) => {
             let is_same = reading.fingerprint.is_some_and(|now| {

@@ -53,13 +53,7 @@ pub(super) fn seconds(duration: Duration) -> String {
     }
 }
 
-/// Replaces what could steer a terminal, or turn the direction of its text.
+/// Takes the power to steer a terminal from a foreign text.
 pub(super) fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars()
-        .map(|c| if steers(c) { '\u{fffd}' } else { c })
-        .collect()
+    crate::diagnostic::plain(text).into_owned()
 }

@@ -1,12 +1,13 @@
 //! The summary that stands at the end of a load: what a tired person wants to know, in one screen.
 //!
-//! Makes a text and writes nothing. Control characters from file names and servers are replaced, so that nothing
+//! Makes a text and writes nothing. Control characters from file names and servers are escaped, so that nothing
 //! that was read can steer a terminal.
 
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 use super::{Ended, Problem, Report, Totals, document::Requests};
 use crate::{
+    diagnostic,
     journal::RunDirectory,
     record::Outcome,
     unit::{ByteSize, display_duration, grouped, speed},
@@ -325,15 +326,9 @@ pub fn quoted(path: &Path) -> String {
     }
 }
 
-/// Replaces what could steer a terminal, or turn the direction of its text.
+/// Takes the power to steer a terminal from a foreign text.
 pub fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars()
-        .map(|c| if steers(c) { '\u{fffd}' } else { c })
-        .collect()
+    diagnostic::plain(text).into_owned()
 }
 
 /// Returns the name under which a type is shown.

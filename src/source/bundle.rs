@@ -100,7 +100,7 @@ pub(super) fn read(
 }
 
 fn entry(bytes: &[u8], start: Start, number: u32, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    let no_hint = |_: &SyntaxError| None;
+    let no_hint = |_: &mut SyntaxError, _: &[u8]| None;
     let envelope = match envelope(bytes) {
         Ok(envelope) => envelope,
         Err(error) => return sink.malformed(bytes, start, Some(number), error, no_hint),

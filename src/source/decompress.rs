@@ -115,6 +115,9 @@ impl Read for Capped<'_> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
             // An error of the system has a code; what has none, the decoder has made up.
             Err(error) if error.raw_os_error().is_some() => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(Kind::Cut(self.compression.name()).wrap());
+            }
             Err(_) => return Err(Kind::Corrupt(self.compression.name()).wrap()),
         };
         self.given += read as u64;
@@ -168,7 +171,7 @@ mod tests {
         ] {
             let error = Kind::from(read(&stored[..stored.len() / 2]).unwrap_err());
             assert!(
-                matches!(error, Kind::Corrupt(found) if found == name),
+                matches!(error, Kind::Cut(found) if found == name),
                 "{error:?}"
             );
         }

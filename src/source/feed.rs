@@ -9,7 +9,7 @@ use super::{Kind, LARGEST_RECORD};
 pub(super) const PIECE: usize = 256 << 10;
 
 /// How much a buffer grows at once at most.
-const LARGEST_GROWTH: usize = 32 << 20;
+const LARGEST_GROWTH: usize = 16 << 20;
 
 /// A piece of a text.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +87,12 @@ impl<R: Read> StreamFeed<R> {
 
     pub(super) fn into_inner(self) -> R {
         self.reader
+    }
+
+    /// Returns how much memory the buffer has taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity()
     }
 }
 

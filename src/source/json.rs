@@ -6,7 +6,7 @@
 use std::{io::Read, path::Path};
 
 use super::{
-    Form, Kind, Malformed, bundle,
+    Ceiling, Form, Kind, Malformed, bundle,
     feed::{Feed, PIECE, StreamFeed, is_too_large, locate},
     read::{Sink, Start, Stop, Text},
 };
@@ -20,12 +20,11 @@ use crate::fhir::{
 /// Files up to this size are read whole: nearly all, and little beside the 150 MB that a run may take.
 const SMALL: u64 = 8 << 20;
 
-pub(super) const TOO_LARGE: &str = "larger than 256 MiB, more than any store takes";
 const EMPTY: &str = "the file is empty";
 const UTF_16: &str = "the text is UTF-16";
 const ONE_A_LINE: &str = "name the file .ndjson if it holds one resource a line";
 
-const MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Returns the length of the byte order mark in front.
 pub(super) fn skip_mark(bytes: &[u8]) -> usize {
@@ -45,16 +44,53 @@ pub(super) fn trim(bytes: &[u8]) -> (usize, &[u8]) {
     (before, rest.get(..rest.len() - after).unwrap_or_default())
 }
 
-/// Tells of a text in UTF-16: by its mark, or by the zeros beside its first character.
-pub(super) fn refuse_encoding(head: &[u8], sink: &mut Sink<'_>) -> Result<bool, Stop> {
+/// Tells of what is no JSON in UTF-8 from its first bytes on: text in UTF-16, by its mark or by the zeros beside its first
+/// character, and other formats that are called .json by mistake.
+pub(super) fn refuse_foreign(head: &[u8], sink: &mut Sink<'_>) -> Result<bool, Stop> {
     let utf_16 = head.starts_with(b"\xff\xfe")
         || head.starts_with(b"\xfe\xff")
         || matches!(head, [0, a, 0, b, ..] | [a, 0, b, 0, ..] if *a != 0 && *b != 0);
-    if utf_16 {
-        let hint = "convert the file to UTF-8, such as with `iconv -f UTF-16 -t UTF-8`";
-        whole_file(sink, 0, 0, UTF_16, Some(hint))?;
-    }
-    Ok(utf_16)
+    let (what, hint) = if utf_16 {
+        (
+            UTF_16,
+            "convert the file to UTF-8, such as with `iconv -f UTF-16 -t UTF-8`",
+        )
+    } else if let Some(found) = foreign(head) {
+        found
+    } else {
+        return Ok(false);
+    };
+    whole_file(sink, 0, 0, what, Some(hint))?;
+    Ok(true)
+}
+
+/// Names a format that is not JSON by how its files begin.
+fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    const UNPACK: &str = "unpack it, and list the files that were in it";
+    const NOT_READ: &str =
+        "only JSON is read; leave the file out, or put the right one in its place";
+    let (_, text) = trim(head.get(skip_mark(head)..).unwrap_or_default());
+    let word = text.get(..64).unwrap_or(text).to_ascii_lowercase();
+    let begins = |with: &[u8]| word.starts_with(with);
+    Some(match text {
+        [b'<', ..] if begins(b"<!doctype html") || begins(b"<html") => (
+            "this is an HTML page, not JSON",
+            "a server may have sent a login or an error page in place of the file; fetch it again",
+        ),
+        [b'<', ..] => (
+            "this is XML, not JSON",
+            "only FHIR's JSON is read; ask for it where the file comes from (`_format=json`), or convert it",
+        ),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => ("this is a ZIP archive, not JSON", UNPACK),
+        [b'7', b'z', 0xbc, 0xaf, ..] | [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', ..] => (
+            "this is compressed in a way that is not read",
+            "decompress it, or compress it with gzip or zstd",
+        ),
+        [b'P', b'A', b'R', b'1', ..] => ("this is a Parquet file, not JSON", NOT_READ),
+        [b'%', b'P', b'D', b'F', ..] => ("this is a PDF, not JSON", NOT_READ),
+        [b'M', b'S', b'H', b'|', ..] => ("this is an HL7v2 message, not JSON", NOT_READ),
+        _ => return None,
+    })
 }
 
 /// Tells of a file that is wrong from its beginning.
@@ -95,7 +131,7 @@ fn hint(what: &str) -> Option<&'static str> {
 }
 
 /// Reads a file of one resource or Bundle.
-pub(super) fn read(mut text: Text<'_>, sink: &mut Sink<'_>) -> Result<(), Stop> {
+pub(super) fn read(mut text: Text<'_>, ceiling: Ceiling, sink: &mut Sink<'_>) -> Result<(), Stop> {
     let mut head = Vec::new();
     if text.size.is_none_or(|size| size <= SMALL) {
         let expected = text.size.unwrap_or(0);
@@ -109,13 +145,14 @@ pub(super) fn read(mut text: Text<'_>, sink: &mut Sink<'_>) -> Result<(), Stop> 
     large(
         &mut StreamFeed::new(head.chain(text.first), PIECE),
         &|| Ok(Box::new(StreamFeed::new(again()?, PIECE))),
+        ceiling,
         sink,
     )
 }
 
 /// Reads a file that is in memory.
 pub(super) fn in_memory(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
-    if refuse_encoding(bytes, sink)? {
+    if refuse_foreign(bytes, sink)? {
         return Ok(());
     }
     let mark = skip_mark(bytes);
@@ -134,17 +171,18 @@ pub(super) fn in_memory(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
         line: 1 + lines as u64,
         column: column as u64,
     };
-    sink.value(value, start, |error| hint(error.what))
+    sink.value(value, start, |error, _| hint(error.what))
 }
 
 /// Reads a file in pieces: `first` is its first reading, `again` begins another.
 pub(super) fn large<'t>(
     first: &mut dyn Feed,
     again: &dyn Fn() -> Result<Box<dyn Feed + 't>, Kind>,
+    ceiling: Ceiling,
     sink: &mut Sink<'_>,
 ) -> Result<(), Stop> {
     let piece = first.piece(0)?;
-    if refuse_encoding(piece.bytes, sink)? {
+    if refuse_foreign(piece.bytes, sink)? {
         return Ok(());
     }
     let skip = skip_mark(piece.bytes) as u64;
@@ -155,8 +193,14 @@ pub(super) fn large<'t>(
         if outline.start().is_none() && piece.last && trim(piece.bytes).1.is_empty() {
             return whole_file(sink, 0, done, EMPTY, None);
         }
-        if is_too_large(piece.bytes.len() as u64) {
-            break Some((done, TOO_LARGE));
+        // One token alone is larger than a resource may be; of a Bundle, the entry that it stands in is refused later.
+        let limit = if outline.is_bundle() || outline.count() > 0 {
+            Ceiling::Any
+        } else {
+            ceiling
+        };
+        if limit.is_below(piece.bytes.len() as u64) {
+            break Some((done, limit.words()));
         }
         match outline.read(piece.bytes, done, piece.last) {
             Ok(consumed) => done = consumed,
@@ -173,12 +217,10 @@ pub(super) fn large<'t>(
             Some((start, NOT_AN_OBJECT))
         } else if let Some(offset) = outline.misshapen() {
             Some((offset, bundle::NO_ARRAY))
-        } else if is_too_large(outline.largest()) && outline.is_bundle()
-            || is_too_large(end - start) && !outline.is_bundle()
-        {
-            Some((start, TOO_LARGE))
+        } else if outline.is_bundle() {
+            is_too_large(outline.largest()).then_some((start, Ceiling::Any.words()))
         } else {
-            None
+            (ceiling.is_below(end - start)).then_some((start, ceiling.words()))
         };
     }
     let place = locate(
@@ -220,7 +262,7 @@ pub(super) fn large<'t>(
         // A short first piece may begin before the value.
         let within = usize::try_from(start - piece.base).unwrap_or(usize::MAX);
         match piece.bytes.get(within..within.saturating_add(length)) {
-            Some(value) => return sink.value(value, at, |error| hint(error.what)),
+            Some(value) => return sink.value(value, at, |error, _| hint(error.what)),
             None if piece.last => return Err(Kind::Changed.into()),
             None => {}
         }
@@ -231,7 +273,12 @@ pub(super) fn large<'t>(
 /// later line.
 pub(super) fn sniff(path: &Path) -> Result<Form, Kind> {
     let mut feed = StreamFeed::new(fs_err::File::open(path)?, PIECE);
-    let mut done = skip_mark(feed.piece(0)?.bytes) as u64;
+    let first = feed.piece(0)?;
+    let mut done = skip_mark(first.bytes) as u64;
+    if first.last && trim(first.bytes).1.is_empty() {
+        // Nothing at all is no record that is wrong.
+        return Ok(Form::Ndjson);
+    }
     let mut outline = Outline::new(Entries::Counted);
     let fault = loop {
         let piece = feed.piece(done)?;

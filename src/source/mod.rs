@@ -14,12 +14,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    diagnostic::shown,
     fhir::{Scanned, SyntaxError, bundle::Envelope},
     record::{Position, SourceId, Span},
 };
 
 mod bodies;
 mod bundle;
+mod damage;
 mod decompress;
 mod feed;
 mod glob;
@@ -30,13 +32,68 @@ mod spool;
 
 pub use bodies::Bodies;
 pub use glob::{Listing, find};
-pub use read::{look, read};
+pub use read::{glance, look, read};
 pub use spool::Spool;
 
 pub use crate::fhir::bundle::BundleKind;
 
 /// The largest record that is read: five times what the Healthcare API takes in one request (50 MB).
 pub const LARGEST_RECORD: usize = 256 << 20;
+
+/// From how many bytes on a record is refused unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ceiling {
+    /// From [`LARGEST_RECORD`] on: nothing is known of the target.
+    Any,
+    /// From so many on, unless it may be a Bundle, whose entries go one by one: the target takes less.
+    Limited(usize),
+}
+
+impl Ceiling {
+    /// Chooses by the largest resource that the target takes.
+    pub fn of(resource_bytes: Option<u64>) -> Self {
+        /// What is little memory anyway is read, so that the plan can say more of it than that it is too large.
+        const LITTLE: usize = 16 << 20;
+        let bytes = resource_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        match bytes.map(|bytes| bytes.saturating_mul(2).max(LITTLE)) {
+            Some(bytes) if bytes < LARGEST_RECORD => Self::Limited(bytes),
+            _ => Self::Any,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::Any => LARGEST_RECORD,
+            Self::Limited(bytes) => bytes,
+        }
+    }
+
+    /// Tells whether it is lower than so many bytes.
+    fn is_below(self, bytes: u64) -> bool {
+        bytes > self.bytes() as u64
+    }
+
+    /// Tells whether a text is too large by what has been read of it.
+    fn refuses(self, begun: &[u8]) -> bool {
+        // Serializers write `resourceType` first, or sort the names of the members.
+        const HEAD: usize = 4 << 10;
+        if begun.len() <= self.bytes() {
+            return false;
+        }
+        let head = begun.get(..HEAD).unwrap_or(begun);
+        let may_be_bundle = [&b"\"Bundle\""[..], b"\"entry\""]
+            .iter()
+            .any(|word| memchr::memmem::find(head, word).is_some());
+        begun.len() > LARGEST_RECORD || !may_be_bundle
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Any => "larger than 256 MiB, more than any store takes",
+            Self::Limited(_) => "far larger than the target takes, and not read",
+        }
+    }
+}
 
 /// One file (or standard input) with records in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +118,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) => f.write_str(&shown(path)),
             Self::Stdin => f.write_str("standard input"),
         }
     }
@@ -147,11 +204,18 @@ impl Found<'_> {
     }
 }
 
+impl Malformed {
+    /// Returns the element at which it is wrong, unless it is the whole.
+    pub fn path(&self) -> Option<&str> {
+        Some(self.problem.path.as_str()).filter(|path| !matches!(*path, "" | "Resource"))
+    }
+}
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.problem.what)?;
-        if !self.problem.path.is_empty() {
-            write!(f, " at {}", self.problem.path)?;
+        if let Some(path) = self.path() {
+            write!(f, " at {path}")?;
         }
         match self.position.entry {
             Some(entry) => write!(f, " (entry {entry})"),
@@ -217,7 +281,7 @@ pub struct Fingerprint {
 /// What reading a source came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    /// Of the whole source; none if the visitor stopped before its end.
+    /// Of the whole source; none if the visitor stopped before its end, or it cannot be read.
     pub fingerprint: Option<Fingerprint>,
     /// How many records were found.
     pub records: u64,
@@ -231,7 +295,8 @@ pub struct Reading {
     pub note: Option<&'static str>,
 }
 
-/// Why a source could not be read to its end. Records that were found before stay found.
+/// Why a source could not be read to its end, where it is not the fault of the file. (A file that is damaged, or may not be
+/// read, is told as [`Item::Malformed`], and the others go on.) Records that were found before stay found.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {origin}{after}: {kind}", after = After(*.records))]
 pub struct Error {
@@ -262,13 +327,14 @@ pub enum Kind {
     /// The operating system refused.
     #[error(transparent)]
     Io(io::Error),
-    /// The compressed data is cut or spoilt.
-    #[error("the {0} data is cut or spoilt; fetch the file again")]
+    /// The compressed data ends too early.
+    #[error("the {0} data is cut")]
+    Cut(&'static str),
+    /// The compressed data is not what was compressed.
+    #[error("the {0} data is spoilt")]
     Corrupt(&'static str),
     /// The compressed data grows beyond all measure.
-    #[error(
-        "the data grows more than {ratio}-fold beyond {beyond} bytes when decompressed; decompress it first if it is meant so"
-    )]
+    #[error("the data grows more than {ratio}-fold beyond {beyond} bytes when decompressed")]
     Bomb {
         /// How many bytes may come of one stored byte.
         ratio: u64,
@@ -283,6 +349,9 @@ pub enum Kind {
         /// How many bytes it may hold.
         cap: u64,
     },
+    /// The spool cannot be written.
+    #[error("its plain bytes cannot be kept: {0}")]
+    Spool(io::Error),
     /// Standard input can be read once only, and its bytes are needed again.
     #[error("standard input needs a spool to be kept in")]
     NeedsSpool,

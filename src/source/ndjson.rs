@@ -1,86 +1,414 @@
-//! NDJSON: one value a line (<https://hl7.org/fhir/R4/nd-json.html>). Blank lines, CRLF, a byte order mark and a missing last
-//! line end are borne. Memory is bounded by the longest line.
+//! NDJSON: one value a line (<https://hl7.org/fhir/R4/nd-json.html>). Blank lines, CRLF, a missing last line end and byte
+//! order marks are borne, also where files that have one were put together. JSON that runs over several lines is told
+//! once, and not once a line. Memory is bounded by the longest line.
 
 use super::{
-    Malformed,
-    feed::{Feed, is_too_large},
-    json::{TOO_LARGE, refuse_encoding, skip_mark, trim},
+    Ceiling, Malformed,
+    feed::{Feed, Piece},
+    json::{refuse_foreign, skip_mark, trim},
     read::{End, Sink, Start, Stop},
 };
-use crate::fhir::SyntaxError;
+use crate::fhir::{
+    SyntaxError,
+    bundle::{Entries, Outline},
+    json::EXPECTED_END,
+};
+
+/// How much of a value over several lines is kept, so that its lines can be read one by one should it not be one.
+const KEPT: u64 = 16 << 20;
+
+const OVER_LINES: &str = "the JSON runs over several lines, where NDJSON holds one value a line";
+const TO_ONE_LINE: &str = "write each value on one line, such as with `jq -c .`; a single value may stand in a file that is named .json";
+const COMMA: &str = "a comma stands after the value";
+const NO_COMMA: &str = "nothing but the line break stands between the values of NDJSON";
+const SECOND: &str = "a second value stands on the line";
+const BREAK_IT: &str = "put a line break between the values";
+const CARRIAGE: &str = "a carriage return alone stands between two values";
+const FEED_IT: &str = "lines end with a line feed; convert them, such as with `tr '\\r' '\\n'`";
+const SEPARATOR: &str = "a record separator stands before the value";
+const NO_SEPARATOR: &str =
+    "this is a JSON text sequence (RFC 7464); take the marks away, such as with `tr -d '\\036'`";
 
 /// Reads all lines; of a text that is cut, all but the last if that has no end.
-pub(super) fn read(feed: &mut dyn Feed, end: End, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    let piece = feed.piece(0)?;
-    if refuse_encoding(piece.bytes, sink)? {
+pub(super) fn read(
+    feed: &mut dyn Feed,
+    end: End,
+    ceiling: Ceiling,
+    sink: &mut Sink<'_>,
+) -> Result<(), Stop> {
+    if refuse_foreign(feed.piece(0)?.bytes, sink)? {
         return Ok(());
     }
-    let mut from = skip_mark(piece.bytes) as u64;
-    let (mut number, mut searched, mut skipping) = (1, 0, false);
+    let mut lines = Lines {
+        at: At {
+            offset: 0,
+            number: 1,
+        },
+        open: None,
+        told: None,
+        lost: false,
+        ceiling,
+    };
+    // How much of the line is known to hold no line end, and whether it is too large to be kept.
+    let (mut searched, mut skipping) = (0, false);
     loop {
-        let piece = feed.piece(from)?;
-        let mut rest = piece.bytes;
-        let mut offset = piece.base;
-        while let Some(newline) = memchr::memchr(b'\n', rest.get(searched..).unwrap_or_default()) {
-            let (text, after) = rest.split_at(searched + newline + 1);
-            if !skipping {
-                line(text, offset, number, sink)?;
+        let kept = lines.open.as_ref().and_then(Open::kept);
+        let piece = feed.piece(kept.unwrap_or(lines.at.offset))?;
+        loop {
+            let rest = from(&piece, lines.at.offset);
+            let Some(newline) = memchr::memchr(b'\n', rest.get(searched..).unwrap_or_default())
+            else {
+                break;
+            };
+            let length = searched + newline + 1;
+            searched = 0;
+            if skipping {
+                skipping = false;
+                lines.at.pass(length);
+            } else {
+                lines.line(&piece, length, sink)?;
             }
-            (searched, skipping) = (0, false);
-            number += 1;
-            offset += text.len() as u64;
-            rest = after;
         }
+        let rest = from(&piece, lines.at.offset);
         if piece.last {
-            if end == End::Whole && !skipping {
-                line(rest, offset, number, sink)?;
+            if skipping {
+                lines.at.pass(rest.len());
+            } else if end == End::Whole && !rest.is_empty() {
+                lines.line(&piece, rest.len(), sink)?;
+                // Of a value over several lines that has no end, the lines are read again.
+                searched = 0;
+                continue;
             }
-            return Ok(());
+            if lines.open.is_some() {
+                lines.give_up(&piece, sink)?;
+                searched = 0;
+                continue;
+            }
+            lines.tell(sink)?;
+            return match end {
+                End::Whole => Ok(()),
+                End::Cut(damage) => {
+                    let rest = from(&piece, lines.at.offset);
+                    let start = lines.at.start(0);
+                    let column = 1 + String::from_utf8_lossy(rest).chars().count() as u64;
+                    damage.tell(start, rest.len() as u64, column, sink)
+                }
+            };
         }
-        if !skipping && is_too_large(rest.len() as u64) {
-            too_large(rest, offset, number, sink)?;
+        if !skipping && ceiling.refuses(rest) {
+            if lines.open.is_some() {
+                lines.give_up(&piece, sink)?;
+                searched = 0;
+                continue;
+            }
+            lines.too_large(rest, sink)?;
             skipping = true;
         }
         if skipping {
-            (from, searched) = (offset + rest.len() as u64, 0);
+            lines.at.offset += rest.len() as u64;
+            searched = 0;
         } else {
-            (from, searched) = (offset, rest.len());
+            searched = rest.len();
         }
     }
 }
 
-fn line(text: &[u8], offset: u64, number: u64, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    let (before, value) = trim(text);
+/// Returns what a piece holds from an offset of the text on.
+fn from<'p>(piece: &Piece<'p>, offset: u64) -> &'p [u8] {
+    let within = usize::try_from(offset.saturating_sub(piece.base)).unwrap_or(usize::MAX);
+    piece.bytes.get(within..).unwrap_or_default()
+}
+
+/// The beginning of a line.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    offset: u64,
+    number: u64,
+}
+
+impl At {
+    /// Goes on to the next line.
+    fn pass(&mut self, length: usize) {
+        self.offset += length as u64;
+        self.number += 1;
+    }
+
+    /// A place on the line, after so many blanks.
+    fn start(self, blanks: usize) -> Start {
+        Start {
+            offset: self.offset + blanks as u64,
+            line: self.number,
+            column: 1 + blanks as u64,
+        }
+    }
+}
+
+/// A value that does not end on the line on which it begins: it may go on, or the line may be cut.
+struct Open {
+    outline: Outline,
+    first: At,
+    start: Start,
+    second: At,
+    /// The lines that it has so far.
+    lines: u64,
+    /// Whether its lines can be read again.
+    again: bool,
+}
+
+impl Open {
+    /// Returns from where on the text is to be kept.
+    fn kept(&self) -> Option<u64> {
+        self.again.then_some(self.first.offset)
+    }
+}
+
+/// Values over several lines that follow each other, to be told once.
+struct Told {
+    start: Start,
+    end: u64,
+}
+
+/// What has been read so far.
+struct Lines {
+    at: At,
+    open: Option<Open>,
+    told: Option<Told>,
+    /// A value over several lines was wrong, and its next lines are still part of it.
+    lost: bool,
+    ceiling: Ceiling,
+}
+
+impl Lines {
+    /// Reads the line of so many bytes that comes next; it may also go back to an earlier one.
+    fn line(&mut self, piece: &Piece<'_>, length: usize, sink: &mut Sink<'_>) -> Result<(), Stop> {
+        let text = from(piece, self.at.offset);
+        let text = text.get(..length).unwrap_or(text);
+        let end = self.at.offset + text.len() as u64;
+        if let Some(open) = &mut self.open {
+            return match open.outline.read(text, self.at.offset, false) {
+                Ok(done) if done == end => {
+                    open.lines += 1;
+                    if open.outline.is_done() {
+                        let start = open.start;
+                        self.open = None;
+                        self.cover(start, end);
+                    } else if end - open.start.offset > KEPT {
+                        open.again = false;
+                    }
+                    self.at.pass(length);
+                    Ok(())
+                }
+                _ => self.give_up(piece, sink),
+            };
+        }
+        let (blanks, value) = content(text);
+        if value.is_empty() {
+            self.at.pass(length);
+            return Ok(());
+        }
+        if self.lost {
+            if !matches!(text.first(), Some(b'{' | b'[')) && !is_record(value) {
+                let start = self.at.start(blanks);
+                self.cover(start, end);
+                self.at.pass(length);
+                return Ok(());
+            }
+            self.lost = false;
+        }
+        if self.opens(text, value, blanks) {
+            return Ok(());
+        }
+        self.tell(sink)?;
+        if self.ceiling.refuses(value) {
+            self.too_large(text, sink)?;
+        } else {
+            values(value, self.at.start(blanks), sink)?;
+        }
+        self.at.pass(length);
+        Ok(())
+    }
+
+    /// Tells whether the value of a line goes on after it, and if so takes note of it.
+    fn opens(&mut self, text: &[u8], value: &[u8], blanks: usize) -> bool {
+        // What ends as a record does is read as one at once.
+        let first = value.first();
+        if !text.ends_with(b"\n")
+            || !matches!(first, Some(b'{' | b'['))
+            || (first == Some(&b'{') && value.last() == Some(&b'}'))
+        {
+            return false;
+        }
+        let mut outline = Outline::new(Entries::Counted);
+        let start = self.at.start(blanks);
+        let end = start.offset + value.len() as u64;
+        // The line end comes with it, so that no number or word seems to go on.
+        let with_end = text.get(blanks..).unwrap_or(value);
+        let is_open = outline
+            .read(with_end, start.offset, false)
+            .is_ok_and(|done| done >= end && !outline.is_done());
+        if is_open {
+            let first = self.at;
+            self.at.pass(text.len());
+            self.open = Some(Open {
+                outline,
+                first,
+                start,
+                second: self.at,
+                lines: 1,
+                again: true,
+            });
+        }
+        is_open
+    }
+
+    /// Takes what seemed to be a value over several lines for what it is: a cut line with others after it, which are read
+    /// again, or such a value with something wrong in it.
+    fn give_up(&mut self, piece: &Piece<'_>, sink: &mut Sink<'_>) -> Result<(), Stop> {
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
+        let between = |from_at: u64, to: u64| {
+            let text = from(piece, from_at);
+            let length = usize::try_from(to - from_at).unwrap_or(usize::MAX);
+            text.get(..length).unwrap_or(text)
+        };
+        let is_cut = open.again
+            && (open.lines == 1
+                || between(open.second.offset, self.at.offset)
+                    .split(|byte| *byte == b'\n')
+                    .any(|line| is_record(content(line).1)));
+        if is_cut {
+            self.tell(sink)?;
+            let first = between(open.first.offset, open.second.offset);
+            let (blanks, value) = content(first);
+            values(value, open.first.start(blanks), sink)?;
+            self.at = open.second;
+        } else {
+            self.cover(open.start, self.at.offset);
+            self.lost = true;
+        }
+        Ok(())
+    }
+
+    /// Takes note of lines that are told together.
+    fn cover(&mut self, start: Start, end: u64) {
+        self.told.get_or_insert(Told { start, end }).end = end;
+    }
+
+    /// Tells of the values over several lines that have been passed.
+    fn tell(&mut self, sink: &mut Sink<'_>) -> Result<(), Stop> {
+        match self.told.take() {
+            Some(Told { start, end }) => refuse(
+                start,
+                end - start.offset,
+                OVER_LINES,
+                Some(TO_ONE_LINE),
+                sink,
+            ),
+            None => Ok(()),
+        }
+    }
+
+    fn too_large(&mut self, text: &[u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
+        self.tell(sink)?;
+        let start = self.at.start(0);
+        refuse(start, text.len() as u64, self.ceiling.words(), None, sink)
+    }
+}
+
+/// Returns the value of a line, and how many bytes stand in front of it: blanks, or a byte order mark, which a file brought
+/// along that was appended to another.
+fn content(line: &[u8]) -> (usize, &[u8]) {
+    let (before, value) = trim(line);
+    match skip_mark(value) {
+        0 => (before, value),
+        mark => {
+            let (blanks, value) = trim(value.get(mark..).unwrap_or_default());
+            (before + mark + blanks, value)
+        }
+    }
+}
+
+/// Tells whether a line is a resource on its own.
+fn is_record(value: &[u8]) -> bool {
+    if !value.starts_with(b"{") || !value.ends_with(b"}") {
+        return false;
+    }
+    let mut outline = Outline::new(Entries::Counted);
+    outline.read(value, 0, true).is_ok() && outline.has_type()
+}
+
+/// Reads the value of a line; several, where files were put together of which one has no last line end and the next one a
+/// byte order mark.
+fn values(mut value: &[u8], mut start: Start, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    while let Some(end) = joint(value) {
+        let (one, rest) = value.split_at(end);
+        sink.value(trim(one).1, start, refine)?;
+        let (before, rest) = content(rest);
+        let passed = end + before;
+        start.offset += passed as u64;
+        start.column += String::from_utf8_lossy(one).chars().count() as u64;
+        value = rest;
+    }
     if value.is_empty() {
         return Ok(());
     }
-    if is_too_large(value.len() as u64) {
-        return too_large(text, offset, number, sink);
-    }
-    let start = Start {
-        offset: offset + before as u64,
-        line: number,
-        column: 1 + before as u64,
-    };
-    sink.value(value, start, |_| None)
+    sink.value(value, start, refine)
 }
 
-fn too_large(text: &[u8], offset: u64, number: u64, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    let start = Start {
-        offset,
-        line: number,
-        column: 1,
+/// Finds the byte order mark after a complete value.
+fn joint(value: &[u8]) -> Option<usize> {
+    memchr::memmem::find(value, super::json::MARK)?;
+    match Outline::new(Entries::Counted).read(value, 0, true) {
+        Err((at, EXPECTED_END)) => {
+            let at = usize::try_from(at).ok()?;
+            value
+                .get(at..)
+                .is_some_and(|rest| skip_mark(rest) > 0)
+                .then_some(at)
+        }
+        _ => None,
+    }
+}
+
+/// Says of a line in the words of those who write files what the grammar has found, and what to do about it.
+fn refine(error: &mut SyntaxError, value: &[u8]) -> Option<&'static str> {
+    let byte = value.get(error.offset);
+    let (what, hint) = match (error.what, byte) {
+        (EXPECTED_END, Some(b',')) => (COMMA, NO_COMMA),
+        (EXPECTED_END, Some(b'{' | b'[')) => {
+            let before = value.get(..error.offset).unwrap_or_default();
+            let mut blanks = before.iter().rev().take_while(|b| b.is_ascii_whitespace());
+            if blanks.any(|blank| *blank == b'\r') {
+                (CARRIAGE, FEED_IT)
+            } else {
+                (SECOND, BREAK_IT)
+            }
+        }
+        (_, Some(0x1e)) if error.offset == 0 => (SEPARATOR, NO_SEPARATOR),
+        _ => return None,
     };
+    error.what = what;
+    Some(hint)
+}
+
+fn refuse(
+    start: Start,
+    length: u64,
+    what: &'static str,
+    hint: Option<&'static str>,
+    sink: &mut Sink<'_>,
+) -> Result<(), Stop> {
     let malformed = Malformed {
-        position: sink.position(start, text.len() as u64, None),
+        position: sink.position(start, length, None),
         problem: SyntaxError {
             offset: 0,
-            what: TOO_LARGE,
+            what,
             path: "Resource".to_owned(),
         },
-        line: number,
-        column: 1,
-        hint: None,
+        line: start.line,
+        column: start.column,
+        hint,
     };
     sink.tell_malformed(malformed)
 }

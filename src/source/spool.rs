@@ -56,7 +56,7 @@ impl Spool {
         // Under its name only when the filling is over: what a killed process left half done is not taken for it.
         let part = self.path(source).with_extension("part");
         let copied = self.copy(&part, reader, &mut written);
-        let named = fs_err::rename(&part, self.path(source)).map_err(Kind::from);
+        let named = fs_err::rename(&part, self.path(source)).map_err(Kind::Spool);
         let result = copied.and(named);
         (written, result)
     }
@@ -65,11 +65,11 @@ impl Spool {
         let mut options = fs_err::OpenOptions::new();
         options.write(true).create(true).truncate(true);
         options.mode(0o600);
-        let mut file = options.open(part)?;
+        let mut file = options.open(part).map_err(Kind::Spool)?;
         let mut buffer = vec![0; PIECE];
         loop {
             let read = match reader.read(&mut buffer) {
-                Ok(0) => return Ok(file.flush()?),
+                Ok(0) => return file.flush().map_err(Kind::Spool),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
@@ -78,7 +78,8 @@ impl Spool {
             if used > self.cap {
                 return Err(Kind::SpoolFull { cap: self.cap });
             }
-            file.write_all(buffer.get(..read).unwrap_or_default())?;
+            file.write_all(buffer.get(..read).unwrap_or_default())
+                .map_err(Kind::Spool)?;
             *written += read as u64;
         }
     }

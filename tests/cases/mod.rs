@@ -159,7 +159,11 @@ fn a_hostile_server_costs_no_truth() {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap().port()
         };
-        let Some(mut server) = python(&script, &[port.to_string().into(), mode.into()], &bed.path("")) else {
+        let Some(mut server) = python(
+            &script,
+            &[port.to_string().into(), mode.into()],
+            &bed.path(""),
+        ) else {
             eprintln!("skipped: case 32 needs python3");
             return;
         };

@@ -19,4 +19,5 @@ mod references;
 mod refusals;
 mod responder;
 mod runs;
+mod sources;
 mod versions;

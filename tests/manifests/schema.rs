@@ -32,6 +32,92 @@ fn the_schema_is_current() {
     );
 }
 
+const REFERENCE: &str = "docs/manifest.md";
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch for people who changed the schema"
+)]
+fn the_page_of_all_keys_is_current() {
+    let page = manifest::reference();
+    if std::env::var_os("STOKER_UPDATE").is_some() {
+        fs_err::create_dir_all("docs").unwrap();
+        fs_err::write(REFERENCE, &page).unwrap();
+    }
+    assert!(
+        fs_err::read_to_string(REFERENCE).unwrap_or_default() == page,
+        "{REFERENCE} is not what the schema says: run the test again with STOKER_UPDATE=1"
+    );
+    // Every key is there, with its example and what it means.
+    let mut all = BTreeSet::new();
+    keys_of(&manifest::schema(), &mut all);
+    assert!(all.len() > 70, "{all:?}");
+    for key in all {
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{key}` |")));
+        let row = row.unwrap_or_else(|| panic!("{key} has no row"));
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [_, kind, _, example, meaning] = cells[..] else {
+            panic!("{row}");
+        };
+        assert!(
+            !kind.is_empty() && example.starts_with('`') && meaning.len() > 10,
+            "{row}"
+        );
+    }
+}
+
+/// Collects the names of all keys that the schema has, at any depth.
+fn keys_of(schema: &Value, into: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            for (name, value) in map {
+                if name == "properties" {
+                    into.extend(value.as_object().unwrap().keys().cloned());
+                }
+                if !["default", "examples"].contains(&name.as_str()) {
+                    keys_of(value, into);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| keys_of(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn examples_and_defaults_of_the_schema_are_valid() {
+    fn walk(value: &Value, schema: &Value, seen: &mut usize) {
+        if let Value::Object(map) = value {
+            let examples = map
+                .get("examples")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            for example in examples.chain(map.get("default")) {
+                let mut alone = value.clone();
+                alone["definitions"] = schema["definitions"].clone();
+                assert!(
+                    jsonschema::validator_for(&alone).unwrap().is_valid(example),
+                    "{example} in {value:#}"
+                );
+                *seen += 1;
+            }
+        }
+        match value {
+            Value::Object(map) => map.values().for_each(|value| walk(value, schema, seen)),
+            Value::Array(values) => values.iter().for_each(|value| walk(value, schema, seen)),
+            _ => {}
+        }
+    }
+    let schema = manifest::schema();
+    let mut seen = 0;
+    walk(&schema, &schema, &mut seen);
+    assert!(seen > 80, "{seen}");
+}
+
 #[test]
 fn what_the_code_takes_the_schema_takes() {
     let validator = jsonschema::validator_for(&manifest::schema()).unwrap();

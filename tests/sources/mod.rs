@@ -1,11 +1,13 @@
 //! Real files, read whole, against counts that share nothing with `source`.
 
+mod properties;
+
 use std::{collections::HashMap, ops::ControlFlow, path::Path};
 
 use serde_json::Value;
 use stoker::{
     record::SourceId,
-    source::{Form, Item, Origin, SourceFile, read},
+    source::{Ceiling, Form, Item, Origin, SourceFile, read},
 };
 
 use crate::support::data;
@@ -31,7 +33,7 @@ fn count(path: &Path) -> Counts {
     };
     let bytes = fs_err::read(path).expect("the file can be read");
     let mut counts = Counts::default();
-    let reading = read(&file, None, &mut |item| {
+    let reading = read(&file, None, Ceiling::Any, &mut |item| {
         match item {
             Item::Record(found) => {
                 counts.records += 1;
@@ -246,10 +248,141 @@ fn globs_find_files_in_order() {
     let (names, unmatched, problems) = list(&["../a", "../none/*.json", "../a/[", "../no.json"]);
     assert_eq!(
         (names.as_str(), unmatched.as_str()),
-        ("", "../a ../none/*.json ../no.json")
+        ("", "../none/*.json ../no.json")
     );
     assert!(
         problems.starts_with("`../a` is a folder; the glob cannot be read: "),
         "{problems}"
     );
+}
+
+/// What globs below a folder find, leave unmatched and say, with the severity of each problem.
+fn found_below(root: &Path, patterns: &[&str]) -> (Vec<String>, Vec<String>, Vec<String>) {
+    use stoker::{manifest::FilePattern, source::find};
+    let patterns: Vec<_> = patterns
+        .iter()
+        .map(|pattern| FilePattern {
+            pattern: pattern.trim_start_matches('!').to_owned(),
+            exclude: pattern.starts_with('!'),
+            folder: root.to_owned(),
+            place: ("m.yaml".into(), 3, 5),
+        })
+        .collect();
+    let listing = find(&patterns);
+    let short = |text: String| text.replace(&format!("{}/", root.display()), "");
+    (
+        listing
+            .files
+            .iter()
+            .map(|file| short(file.origin.to_string()))
+            .collect(),
+        listing.unmatched.into_iter().map(|p| p.pattern).collect(),
+        listing
+            .problems
+            .into_iter()
+            .map(|p| short(format!("{:?}: {}", p.severity, p.message)))
+            .collect(),
+    )
+}
+
+#[test]
+fn what_a_pattern_leaves_out_is_said() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs_err::create_dir_all(root.join("a/sub")).unwrap();
+    for name in [
+        "a/1.json",
+        "a/2.JSON",
+        "a/.3.json",
+        "a/sub/4.json",
+        "a/.git.json",
+    ] {
+        fs_err::write(root.join(name), "{}").unwrap();
+    }
+    let none: Vec<String> = Vec::new();
+    assert_eq!(
+        found_below(root, &["a/*.json"]),
+        (
+            vec!["a/1.json".to_owned()],
+            none.clone(),
+            vec![
+                "Warning: `a/.3.json`, `a/.git.json` are hidden, and left out".to_owned(),
+                "Warning: `a/2.JSON` matches the pattern but for upper and lower case, and is left out".to_owned(),
+            ]
+        )
+    );
+    // What is named elsewhere, or taken away, is not left out by mistake.
+    assert_eq!(
+        found_below(root, &["a/*.json", "a/.*.json", "a/*.JSON"]).2,
+        none
+    );
+    assert_eq!(
+        found_below(root, &["a/*.json", "!a/.*", "!a/*.JSON"]).2,
+        none
+    );
+    let (_, unmatched, problems) = found_below(root, &["a/*.jsON"]);
+    assert_eq!((unmatched.len(), problems.len()), (1, 1), "{problems:?}");
+
+    fs_err::os::unix::fs::symlink("nowhere.json", root.join("a/link.json")).unwrap();
+    std::os::unix::net::UnixListener::bind(root.join("a/socket.json")).unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"a/m\xfcller\x1b.json");
+    fs_err::write(root.join(name), "{}").unwrap();
+    let (files, unmatched, problems) = found_below(root, &["a/*.json", "!a/.*", "!a/*.JSON"]);
+    assert_eq!(
+        (files, unmatched),
+        (vec!["a/1.json".to_owned()], none.clone())
+    );
+    assert_eq!(
+        problems,
+        [
+            "Error: `a/link.json` is a link to `nowhere.json`, which is not there",
+            "Error: `a/socket.json` is no regular file",
+            r"Error: the name of `a/m\xfcller\u{1b}.json` is not UTF-8, and cannot be written down in a plan",
+        ]
+    );
+    // Each is one problem, not two, and can be taken away.
+    for one in ["a/link.json", "a/socket.json", "a/sub"] {
+        let (_, unmatched, problems) = found_below(root, &[one]);
+        assert_eq!(
+            (unmatched.len(), problems.len()),
+            (0, 1),
+            "{one}: {problems:?}"
+        );
+    }
+    let patterns = [
+        "a/*.json",
+        "!a/.*",
+        "!a/*.JSON",
+        "!a/link.json",
+        "!a/socket.json",
+        "!a/m*",
+    ];
+    assert_eq!(found_below(root, &patterns).2, none);
+}
+
+#[test]
+fn only_folders_that_can_match_are_looked_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for name in ["1.json", "a/2.json", "b/3.ndjson", "c/d/4.json"] {
+        fs_err::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+        fs_err::write(root.join(name), "{}").unwrap();
+    }
+    // What cannot be looked into, also by root: a link that leads to itself.
+    for name in ["loop", "c/loop"] {
+        fs_err::os::unix::fs::symlink("loop", root.join(name)).unwrap();
+    }
+    for (pattern, expected) in [
+        ("*.{json,ndjson}", vec!["1.json"]),
+        ("{a,b}/*.{json,ndjson}", vec!["a/2.json", "b/3.ndjson"]),
+        ("[ab]/*.json", vec!["a/2.json"]),
+        ("{c/d,a}/*.json", vec!["a/2.json", "c/d/4.json"]),
+        ("c/*/4.json", vec!["c/d/4.json"]),
+        ("**/*.json", vec!["1.json", "a/2.json", "c/d/4.json"]),
+    ] {
+        let (files, unmatched, _) = found_below(root, &[pattern]);
+        assert_eq!(files, expected, "{pattern}");
+        assert!(unmatched.is_empty());
+    }
 }

@@ -1,7 +1,8 @@
 //! The manifest as it is written: every key, what it means, and which shape its value has.
 //!
 //! These types are never filled. The JSON Schema for editors is made from them, and `resolve` takes from them
-//! the keys that exist, so that the two cannot disagree. Rules across keys are `check`'s.
+//! the keys that exist, so that the two cannot disagree; `reference` makes the page for people from the schema. Rules across
+//! keys are `check`'s.
 
 #![expect(
     missing_debug_implementations,
@@ -42,10 +43,11 @@ macro_rules! map {
     };
 }
 
+mod reference;
 mod scalar;
 mod store;
 
-pub use self::{scalar::*, store::*};
+pub use self::{reference::reference, scalar::*, store::*};
 
 /// Where the schema lies, as manifests name it for editors.
 pub const SCHEMA_FILE: &str = "manifest.schema.json";
@@ -94,30 +96,39 @@ map! {
     /// What is loaded where. See the README for a tour.
     Manifest {
         /// The version of the manifest's format.
-        #[schemars(extend("const" = 1))]
+        #[schemars(extend("const" = 1, "examples" = [1]))]
         version: u32,
         /// The name of the manifest; runs are named after it. By default the name of its file.
+        #[schemars(extend("examples" = ["clinic"]))]
         name: Option<Name>,
         /// Other manifests, relative to this one, whose targets, loads and defaults are taken over.
+        #[schemars(extend("examples" = [["targets.yaml"]]))]
         include: Option<OneOrMore<NonEmpty>>,
         /// Settings for all targets and all loads; what a target or a load sets itself wins.
         defaults: Option<Defaults>,
         /// The stores to load, by name.
-        #[schemars(extend("minProperties" = 1))]
+        #[schemars(extend("minProperties" = 1, "examples" = [{"try-out": {"local": ".stoker/store"}}]))]
         targets: Option<BTreeMap<String, Target>>,
         /// What to load, in order.
-        #[schemars(length(min = 1))]
+        #[schemars(length(min = 1), extend("examples" = [[{"name": "people", "files": ["*.json"]}]]))]
         loads: Option<Vec<Load>>,
-        /// Stop when so many records have failed: a number, or a percentage of the plan's records.
+        /// Stop when so many records have failed (rejected, blocked or unknown): a number, or a percentage of the plan's records.
+        /// By default a run goes on to its end.
+        #[schemars(extend("examples" = [100, "2%"]))]
         max_errors: Option<MaxErrors>,
-        /// The directory, relative to the manifest, in which runs and history are kept; `.stoker` beside the manifest by default.
+        /// The directory in which the runs, their reports and the history of what was loaded are kept: relative to the manifest,
+        /// `.stoker` by default. A pipeline that caches it does not load twice.
+        #[schemars(extend("examples" = ["state/clinic"], "default" = ".stoker"))]
         state: Option<NonEmpty>,
         /// What bodies in flight or waiting may take, 64 MB by default. Of a plan's graph as much stays in memory, the rest on the disk.
+        #[schemars(extend("examples" = ["256 MB"], "default" = "64 MB"))]
         memory: Option<Size>,
         /// For all loads: earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
+        #[schemars(extend("examples" = [[".stoker/runs/clinic-20261123T091235Z"]]))]
         known: Option<OneOrMore<NonEmpty>>,
         /// How the journal is kept.
+        #[schemars(extend("examples" = [{"sync": "always"}]))]
         journal: Option<Journal>,
     }
 }
@@ -126,8 +137,10 @@ map! {
     /// Settings for all targets and all loads. A key that a target or a load sets itself wins whole.
     Defaults {
         /// For all targets.
+        #[schemars(extend("examples" = [{"rate": "100/s"}]))]
         target: Option<TargetDefaults>,
         /// For all loads.
+        #[schemars(extend("examples" = [{"interaction": "update"}]))]
         load: Option<LoadDefaults>,
     }
 }
@@ -135,7 +148,10 @@ map! {
 map! {
     /// How the journal is kept.
     Journal {
-        /// `none` survives a kill, `group` (the default) also a power cut, `always` writes through every time.
+        /// When a line of the journal counts as written: with `none` once the system has it, so that it survives a kill; with `group`
+        /// (the default) also a power cut, which costs the last moments at most; with `always` each line is on the disk before
+        /// anything goes on.
+        #[schemars(extend("examples" = ["always"], "default" = "group"))]
         sync: Option<OrVariable<Sync>>,
     }
 }
@@ -148,26 +164,38 @@ macro_rules! target {
             $name {
                 $($own)*
                 /// How to prove who we are: `google` for Google stores unless set, else `none`.
+                #[schemars(extend("examples" = ["none", {"bearer": {"env": "FHIR_TOKEN"}}]))]
                 auth: Option<Auth>,
                 /// TLS settings. Certificates are always verified.
+                #[schemars(extend("examples" = [{"ca": "certs/ca.pem"}]))]
                 tls: Option<Tls>,
                 /// The URL of a proxy for this target. Without it the environment's proxies hold.
+                #[schemars(extend("examples" = ["http://proxy.example:3128"]))]
                 proxy: Option<WebUrl>,
                 /// Headers added to every request. Credentials belong to `auth`.
+                #[schemars(extend("examples" = [{"X-Tenant": "${TENANT}"}]))]
                 headers: Option<BTreeMap<String, NonEmpty>>,
                 /// The project that pays for the quota (`x-goog-user-project`).
+                #[schemars(extend("examples" = ["my-project"]))]
                 quota_project: Option<NonEmpty>,
-                /// At most so many operations, in any second or minute; a Bundle costs its entries.
+                /// At most so many operations, in any sliding second or minute; a Bundle costs its entries. Without it the speed is
+                /// found by what the store takes.
+                #[schemars(extend("examples" = ["500/s", "30000/min"]))]
                 rate: Option<RateText>,
                 /// At most so many bytes of request bodies, in any second or minute.
+                #[schemars(extend("examples" = ["10 MB/s"]))]
                 bytes_rate: Option<BytesRate>,
                 /// Requests in flight: a number, or `{ min, max }` to find the best between them (the default, 1 and 256).
+                #[schemars(extend("examples" = [8, {"min": 4, "max": 64}], "default" = {"min": 1, "max": 256}))]
                 concurrency: Option<Concurrency>,
-                /// How long one attempt may take, 60s by default.
+                /// How long one request may take, from its first byte to the last of its answer; then it is tried again.
+                #[schemars(extend("examples" = ["2m"], "default" = "60s"))]
                 timeout: Option<DurationText>,
-                /// How attempts are repeated.
+                /// How often, and after which waits, a request is tried again that failed for a reason that may pass.
+                #[schemars(extend("examples" = [{"attempts": 5, "base": "1s", "max": "1m"}]))]
                 retry: Option<Retry>,
-                /// End the run when the target has been down for so long, 10m by default.
+                /// End the run when the target has been down for so long. It can be resumed.
+                #[schemars(extend("examples" = ["1h"], "default" = "10m"))]
                 give_up_after: Option<DurationText>,
             }
         }
@@ -181,12 +209,16 @@ target! {
     ]))]
     Target {
         /// A FHIR store of the Google Cloud Healthcare API.
+        #[schemars(extend("examples" = [{"project": "${PROJECT}", "location": "us-central1", "dataset": "demo", "fhir_store": "r4"}]))]
         google: Option<Google>,
         /// Any FHIR R4 server.
+        #[schemars(extend("examples" = [{"url": "https://fhir.example/r4"}]))]
         fhir: Option<Fhir>,
         /// The embedded local store: its directory, or its directory and settings.
+        #[schemars(extend("examples" = [".stoker/store"]))]
         local: Option<Local>,
-        /// Create the dataset and the store when they are missing: `true`, or the settings of the store.
+        /// Create the dataset and the store when they are missing: `true`, or the settings of the store. For `google` only.
+        #[schemars(extend("examples" = [true, {"version": "R4", "enableUpdateCreate": true}], "default" = false))]
         ensure: Option<Ensure>,
     }
 }
@@ -222,9 +254,9 @@ pub enum AuthWord {
 pub enum AuthSettings {
     /// Google credentials from a file of any kind that Google hands out.
     Google(GoogleAuth),
-    /// `Authorization: Bearer`.
+    /// `Authorization: Bearer`: where the token is kept. It is read anew when it is refused.
     Bearer(SecretPlace),
-    /// `Authorization: Basic`.
+    /// `Authorization: Basic`: a user and where the password is kept.
     Basic(Basic),
 }
 
@@ -237,6 +269,7 @@ map! {
     /// Google credentials.
     GoogleAuth {
         /// A credential file, relative to the manifest.
+        #[schemars(extend("examples" = ["keys/loader.json"]))]
         credentials: NonEmpty,
     }
 }
@@ -245,8 +278,10 @@ map! {
     /// A user and where the password is kept.
     Basic {
         /// The user name.
+        #[schemars(extend("examples" = ["loader"]))]
         user: NonEmpty,
         /// Where the password is kept.
+        #[schemars(extend("examples" = [{"env": "FHIR_PASSWORD"}]))]
         password: SecretPlace,
     }
 }
@@ -257,8 +292,8 @@ map! {
 pub enum SecretPlace {
     /// The name of an environment variable.
     Env(VariableName),
-    /// A file, relative to the manifest; trailing line breaks are dropped.
-    File(NonEmpty),
+    /// A file, relative to the manifest; trailing line breaks are dropped. Only its owner should be able to read it.
+    File(SecretFile),
 }
 
 impl SecretPlace {
@@ -270,10 +305,13 @@ map! {
     /// TLS settings.
     Tls {
         /// A PEM file of certificate authorities trusted besides the system's.
+        #[schemars(extend("examples" = ["certs/ca.pem"]))]
         ca: Option<NonEmpty>,
         /// A PEM file with the client's certificate chain.
+        #[schemars(extend("examples" = ["certs/client.pem"]))]
         certificate: Option<NonEmpty>,
         /// A PEM file with the client's private key.
+        #[schemars(extend("examples" = ["certs/client-key.pem"]))]
         key: Option<NonEmpty>,
     }
 }
@@ -281,9 +319,11 @@ map! {
 map! {
     /// Requests in flight: as many as the store takes best, between two numbers.
     ConcurrencyRange {
-        /// At the least, however little the store takes; 1 by default.
+        /// So many at the least, however little the store takes.
+        #[schemars(extend("examples" = [4], "default" = 1))]
         min: Option<OrVariable<Requests>>,
-        /// At the most; 256 by default.
+        /// So many at the most, however much it takes.
+        #[schemars(extend("examples" = [64], "default" = 256))]
         max: Option<OrVariable<Requests>>,
     }
 }
@@ -291,11 +331,14 @@ map! {
 map! {
     /// How attempts are repeated: waits double from `base` to `max`, and are jittered.
     Retry {
-        /// Attempts for one record, the first included; 8 by default.
+        /// Attempts for one record, the first included.
+        #[schemars(extend("examples" = [5], "default" = 8))]
         attempts: Option<OrVariable<Attempts>>,
-        /// The first wait is at most so long; 500ms by default.
+        /// The first wait is at most so long; it doubles from there.
+        #[schemars(extend("examples" = ["1s"], "default" = "500ms"))]
         base: Option<DurationText>,
-        /// No wait is longer, unless the server asks for it; 32s by default.
+        /// No wait is longer, unless the server asks for it.
+        #[schemars(extend("examples" = ["1m"], "default" = "32s"))]
         max: Option<DurationText>,
     }
 }
@@ -303,36 +346,51 @@ map! {
 map! {
     /// A named set of files bound for one target.
     Load {
-        /// Its name.
+        /// Its name, by which `after`, reports and progress call it.
+        #[schemars(extend("examples" = ["people"]))]
         name: Name,
         /// The name of its target; may be left out where there is only one.
+        #[schemars(extend("examples" = ["try-out"]))]
         target: Option<NonEmpty>,
         /// Loads that must be over before this one begins.
+        #[schemars(extend("examples" = [["base"]]))]
         after: Option<OneOrMore<NonEmpty>>,
-        /// Globs, relative to the manifest; one that begins with `!` takes away; `-` is standard input.
+        /// Files and globs, relative to the manifest; one that begins with `!` takes away what stands before it; `-` is standard
+        /// input. `*` and `?` stay within a folder, `**` crosses folders, `{a,b}` and `[a-z]` choose. Hidden files and folders
+        /// are found only where the pattern names their dot.
+        #[schemars(extend("examples" = [["patients/*.ndjson.gz", "!**/draft-*"]]))]
         files: OneOrMore<NonEmpty>,
         /// What is done with its records. Left out, entries of Bundles keep their own request, and the rest is created.
+        #[schemars(extend("examples" = ["update"]))]
         interaction: Option<OrVariable<LoadInteraction>>,
         /// Which identifier systems identify records, by resource type.
+        #[schemars(extend("examples" = [{"Patient": ["https://clinic.example/mrn"], "missing": "create"}]))]
         identity: Option<Identity>,
         /// Before an update, read what the store holds and leave equal content alone.
+        #[schemars(extend("examples" = [true], "default" = false))]
         compare: Option<OrVariable<bool>>,
         /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
+        #[schemars(extend("examples" = ["none", {"type": "transaction", "max_entries": 50}]))]
         bundle: Option<Bundle>,
         /// What becomes of a transaction over the target's limits: `split` (the default, no longer all or nothing), `keep`
         /// (sent whole all the same) or `refuse`.
+        #[schemars(extend("examples" = ["keep"], "default" = "split"))]
         transactions: Option<OrVariable<Transactions>>,
         /// What becomes of records with the same identity and differing content: `first` (the default) or `last` is sent,
         /// `error` sends nothing at all, `ignore` sends each. An identical copy is sent once, except with `ignore`.
+        #[schemars(extend("examples" = ["last"], "default" = "first"))]
         duplicates: Option<OrVariable<Duplicates>>,
         /// The version in a reference to a record of the run: `strip` (the default) takes it off, since the store
         /// assigns versions anew; `keep` leaves it.
+        #[schemars(extend("examples" = ["keep"], "default" = "strip"))]
         versioned: Option<OrVariable<Versioned>>,
         /// How to find out what became of a create whose answer was lost: `tag` adds a `meta.tag` that names run and record and
         /// asks the store for it, `identifier` asks by `identity` (the default where that is set), `none` reports it as `unknown`.
+        #[schemars(extend("examples" = ["tag"]))]
         settle: Option<OrVariable<Settle>>,
         /// Earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
+        #[schemars(extend("examples" = [[".stoker/runs/clinic-20261123T091235Z"]]))]
         known: Option<OneOrMore<NonEmpty>>,
     }
 }
@@ -341,29 +399,39 @@ map! {
     /// Settings for all loads.
     LoadDefaults {
         /// The name of the target.
+        #[schemars(extend("examples" = ["try-out"]))]
         target: Option<NonEmpty>,
         /// What is done with records. Left out, entries of Bundles keep their own request, and the rest is created.
+        #[schemars(extend("examples" = ["update"]))]
         interaction: Option<OrVariable<LoadInteraction>>,
         /// Which identifier systems identify records, by resource type.
+        #[schemars(extend("examples" = [{"Patient": ["https://clinic.example/mrn"], "missing": "create"}]))]
         identity: Option<Identity>,
         /// Before an update, read what the store holds and leave equal content alone.
+        #[schemars(extend("examples" = [true], "default" = false))]
         compare: Option<OrVariable<bool>>,
         /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
+        #[schemars(extend("examples" = ["none", {"type": "transaction", "max_entries": 50}]))]
         bundle: Option<Bundle>,
         /// What becomes of a transaction over the target's limits: `split` (the default, no longer all or nothing), `keep`
         /// (sent whole all the same) or `refuse`.
+        #[schemars(extend("examples" = ["keep"], "default" = "split"))]
         transactions: Option<OrVariable<Transactions>>,
         /// What becomes of records with the same identity and differing content: `first` (the default) or `last` is sent,
         /// `error` sends nothing at all, `ignore` sends each. An identical copy is sent once, except with `ignore`.
+        #[schemars(extend("examples" = ["last"], "default" = "first"))]
         duplicates: Option<OrVariable<Duplicates>>,
         /// The version in a reference to a record of the run: `strip` (the default) takes it off, since the store
         /// assigns versions anew; `keep` leaves it.
+        #[schemars(extend("examples" = ["keep"], "default" = "strip"))]
         versioned: Option<OrVariable<Versioned>>,
         /// How to find out what became of a create whose answer was lost: `tag` adds a `meta.tag` that names run and record and
         /// asks the store for it, `identifier` asks by `identity` (the default where that is set), `none` reports it as `unknown`.
+        #[schemars(extend("examples" = ["tag"]))]
         settle: Option<OrVariable<Settle>>,
         /// Earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
+        #[schemars(extend("examples" = [[".stoker/runs/clinic-20261123T091235Z"]]))]
         known: Option<OneOrMore<NonEmpty>>,
     }
 }
@@ -382,10 +450,13 @@ map! {
     /// The Bundles that Stoker fills.
     BundleSettings {
         /// Their type; by default the facts of the target decide.
+        #[schemars(extend("examples" = ["transaction"]))]
         r#type: Option<OrVariable<BundleChoice>>,
-        /// Entries of one at the most, 50 by default. Under a rate at most a tenth of it.
+        /// Entries of one Bundle at the most. Under a rate at most a tenth of it.
+        #[schemars(extend("examples" = [20], "default" = 50))]
         max_entries: Option<OrVariable<Entries>>,
-        /// Bytes of one at the most, 5 MB by default.
+        /// Bytes of one Bundle at the most.
+        #[schemars(extend("examples" = ["1 MB"], "default" = "5 MB"))]
         max_bytes: Option<Size>,
     }
 }
@@ -420,9 +491,22 @@ impl JsonSchema for Identity {
             "description": "Which identifier systems identify records, by resource type: the first that a \
                 record has counts. `missing` says what becomes of a record that has none.",
             "type": "object",
-            "properties": { "missing": missing },
+            "properties": {
+                "missing": {
+                    "allOf": [missing],
+                    "description": "What becomes of a record that has no such identifier: `refuse` does not send it, \
+                        `create` creates it without a condition.",
+                    "default": "refuse",
+                    "examples": ["create"],
+                },
+            },
             "propertyNames": { "enum": names },
-            "additionalProperties": systems,
+            "additionalProperties": {
+                "allOf": [systems],
+                "description": "Any other key is the name of a resource type; its value are the identifier systems that \
+                    identify records of the type.",
+                "examples": [["https://clinic.example/mrn"]],
+            },
             "minProperties": 1,
         })
     }

@@ -77,6 +77,8 @@ macro_rules! text {
 text! {
     /// A text that is not empty.
     NonEmpty = ".", "text";
+    /// A file that holds a secret.
+    SecretFile = ".", "secrets/token";
     /// A name: what may also name a file.
     Name = r"^[^/\\\x00-\x1f]{1,100}$|\$\{", "clinic";
     /// A text with a variable from the environment.

@@ -11,14 +11,19 @@ map! {
     /// A FHIR store of the Google Cloud Healthcare API, by its resource name.
     Google {
         /// Project id.
+        #[schemars(extend("examples" = ["${PROJECT}"]))]
         project: NonEmpty,
         /// Location, such as `us-central1`.
+        #[schemars(extend("examples" = ["us-central1"]))]
         location: NonEmpty,
         /// Dataset id.
+        #[schemars(extend("examples" = ["demo"]))]
         dataset: NonEmpty,
         /// FHIR store id.
+        #[schemars(extend("examples" = ["r4"]))]
         fhir_store: NonEmpty,
-        /// Another address of the API than `https://healthcare.googleapis.com/`.
+        /// The address of the API, for a proxy or an emulator.
+        #[schemars(extend("examples" = ["https://eu-healthcare.example/"], "default" = "https://healthcare.googleapis.com/"))]
         endpoint: Option<WebUrl>,
     }
 }
@@ -26,7 +31,8 @@ map! {
 map! {
     /// Any FHIR R4 server.
     Fhir {
-        /// The service base URL.
+        /// The service base URL: what stands in front of `/Patient/1`.
+        #[schemars(extend("examples" = ["https://fhir.example/r4"]))]
         url: WebUrl,
     }
 }
@@ -35,8 +41,10 @@ map! {
     /// The embedded local store.
     LocalStore {
         /// Its directory, relative to the manifest.
+        #[schemars(extend("examples" = [".stoker/store"]))]
         dir: NonEmpty,
         /// Settings used when the store is created.
+        #[schemars(extend("examples" = [{"disableReferentialIntegrity": true}]))]
         store: Option<FhirStore>,
     }
 }
@@ -46,34 +54,49 @@ map! {
     #[expect(non_snake_case, reason = "the Healthcare API's own names")]
     FhirStore {
         /// The FHIR version.
+        #[schemars(extend("examples" = ["R4"]))]
         version: Option<OrVariable<FhirVersion>>,
         /// A PUT may create, with the id of the file.
+        #[schemars(extend("examples" = [true]))]
         enableUpdateCreate: Option<OrVariable<bool>>,
         /// References are not checked.
+        #[schemars(extend("examples" = [true]))]
         disableReferentialIntegrity: Option<OrVariable<bool>>,
         /// No history is kept.
+        #[schemars(extend("examples" = [true]))]
         disableResourceVersioning: Option<OrVariable<bool>>,
         /// An unknown search parameter is an error.
+        #[schemars(extend("examples" = [true]))]
         defaultSearchHandlingStrict: Option<OrVariable<bool>>,
         /// Whether references inside complex types, such as extensions, count as references.
+        #[schemars(extend("examples" = ["ENABLED"]))]
         complexDataTypeReferenceParsing: Option<OrVariable<ReferenceParsing>>,
         /// What is validated.
+        #[schemars(extend("examples" = [{"disableProfileValidation": true}]))]
         validationConfig: Option<BTreeMap<String, Value>>,
         /// How consent is enforced.
+        #[schemars(extend("examples" = [{"version": "V1"}]))]
         consentConfig: Option<BTreeMap<String, Value>>,
         /// Where changes are announced (Pub/Sub).
+        #[schemars(extend("examples" = [[{"pubsubTopic": "projects/p/topics/t"}]]))]
         notificationConfigs: Option<Vec<BTreeMap<String, Value>>>,
         /// Where changes are announced; superseded by `notificationConfigs`.
+        #[schemars(extend("examples" = [{"pubsubTopic": "projects/p/topics/t"}]))]
         notificationConfig: Option<BTreeMap<String, Value>>,
         /// Where resources are streamed to.
+        #[schemars(extend("examples" = [[{"resourceTypes": ["Patient"]}]]))]
         streamConfigs: Option<Vec<BTreeMap<String, Value>>>,
         /// Where `$export` writes.
+        #[schemars(extend("examples" = [{"uriPrefix": "gs://bucket/folder"}]))]
         bulkExportGcsDestination: Option<BTreeMap<String, Value>>,
         /// Labels of the store.
+        #[schemars(extend("examples" = [{"team": "data"}]))]
         labels: Option<BTreeMap<String, NonEmpty>>,
         /// History bundles may be imported.
+        #[schemars(extend("examples" = [true]))]
         enableHistoryImport: Option<OrVariable<bool>>,
         /// History may be modified (v1beta1).
+        #[schemars(extend("examples" = [true]))]
         enableHistoryModifications: Option<OrVariable<bool>>,
     }
 }

@@ -148,13 +148,17 @@ impl<'a> Planner<'a> {
 
     /// Decides about bytes that are no record.
     pub fn malformed(&mut self, malformed: &Malformed) {
+        let hint = malformed.hint.map(|hint| format!("; {hint}"));
         let reason = Reason {
             code: "malformed".to_owned(),
             message: format!(
-                "{} (line {}, column {})",
-                malformed.problem.what, malformed.line, malformed.column
+                "{} (line {}, column {}){}",
+                malformed.problem.what,
+                malformed.line,
+                malformed.column,
+                hint.unwrap_or_default()
             ),
-            path: Some(malformed.problem.path.clone()).filter(|path| !path.is_empty()),
+            path: malformed.path().map(str::to_owned),
         };
         let position = malformed.position;
         self.refuse_transaction(position.entry, &reason);

@@ -1,7 +1,10 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::source::BundleKind;
+use crate::{
+    record::{Position, SourceId},
+    source::BundleKind,
+};
 
 /// What a source came to, in words that tests can compare.
 #[derive(Debug, Default, PartialEq, Clone)]
@@ -83,7 +86,7 @@ fn file(folder: &Path, name: &str, bytes: &[u8]) -> SourceFile {
 
 fn read_all(file: &SourceFile, spool: Option<&Spool>) -> (Seen, Result<Reading, Error>) {
     let mut seen = Seen::default();
-    let reading = read(file, spool, &mut |item| {
+    let reading = read(file, spool, Ceiling::Any, &mut |item| {
         seen.item(&item);
         ControlFlow::Continue(())
     });
@@ -191,10 +194,11 @@ fn in_pieces(text: &[u8], form: Form, size: usize) -> Seen {
     let mut sink = Sink::new(SourceId(7), &mut visit);
     let mut feed = StreamFeed::new(text, size);
     match form {
-        Form::Ndjson => ndjson::read(&mut feed, End::Whole, &mut sink),
+        Form::Ndjson => ndjson::read(&mut feed, End::Whole, Ceiling::Any, &mut sink),
         _ => json::large(
             &mut feed,
             &|| Ok(Box::new(StreamFeed::new(text, size))),
+            Ceiling::Any,
             &mut sink,
         ),
     }
@@ -257,7 +261,7 @@ fn a_large_bundle_is_streamed_and_read_again() {
     let source = file(folder.path(), "large.json", text.as_bytes());
     let mut spans = Vec::new();
     let mut kind = None;
-    let reading = read(&source, None, &mut |item| {
+    let reading = read(&source, None, Ceiling::Any, &mut |item| {
         match item {
             Item::Record(found) => {
                 assert_eq!(found.position.line, spans.len() as u64 + 2);
@@ -351,31 +355,231 @@ fn cut_compressed_sources_keep_what_came_before() {
         .collect();
     let lines = lines.concat();
     let whole = gzip(lines.as_bytes());
-    let source = file(folder.path(), "a.ndjson.gz", &whole[..whole.len() / 2]);
+    let cut = &whole[..whole.len() / 2];
+    let source = file(folder.path(), "a.ndjson.gz", cut);
+    let mut told = Vec::new();
     for spool in [None, Some(&spool)] {
-        let (seen, reading) = read_all(&source, spool);
-        let error = reading.unwrap_err();
-        assert!(matches!(error.kind, Kind::Corrupt("gzip")), "{error:?}");
-        assert!(error.records > 10_000 && error.records == seen.items.len() as u64);
+        let (mut seen, reading) = read_all(&source, spool);
+        let reading = reading.unwrap();
+        // What is there of the file stays the same file.
+        assert_eq!(reading.fingerprint.unwrap().size, cut.len() as u64);
+        assert_eq!(reading.malformed, 1);
+        assert!(reading.records > 10_000);
+        let last = seen.items.pop().unwrap();
+        assert_eq!(seen.items.len() as u64, reading.records);
+        let line = format!(
+            "{0} the gzip data is cut here at {1}:",
+            reading.records,
+            reading.records + 1
+        );
         assert!(
-            error
-                .to_string()
-                .contains(&format!("after its first {} records: ", error.records))
+            last.starts_with(&line) && last.contains("fetch the file again"),
+            "{last}"
         );
         assert!(lines.starts_with(std::str::from_utf8(&seen.spans[0].1).unwrap()));
+        told.push((seen.items, last));
     }
-    let json = file(folder.path(), "a.json.gz", &gzip(BUNDLE.as_bytes())[..60]);
-    let empty = file(folder.path(), "b.ndjson.gz", b"");
-    for source in [json, empty] {
-        let (seen, reading) = read_all(&source, Some(&spool));
-        assert!(seen.items.is_empty() && reading.is_err());
-    }
+    assert_eq!(told[0], told[1]);
     let small = Spool::new(folder.path().join("small"), 100).unwrap();
     let source = file(folder.path(), "a.ndjson.gz", &whole);
     assert!(matches!(
         read_all(&source, Some(&small)).1.unwrap_err().kind,
         Kind::SpoolFull { cap: 100 }
     ));
+}
+
+#[test]
+fn a_damaged_file_is_told_and_nothing_of_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::new(folder.path().join("spool"), 1 << 20).unwrap();
+    let lines = "{\"id\":\"1\"}\n".repeat(1000);
+    let mut spoilt = gzip(lines.as_bytes());
+    let length = spoilt.len();
+    spoilt[length - 6] ^= 1;
+    let mut gone = file(folder.path(), "gone.ndjson", b"{}");
+    let Origin::File(path) = &gone.origin else {
+        panic!("{gone:?}");
+    };
+    fs_err::remove_file(path).unwrap();
+    gone.id = SourceId(8);
+    let cases = [
+        (
+            file(folder.path(), "a.json.gz", &gzip(BUNDLE.as_bytes())[..60]),
+            "0 the gzip data is cut here at 1:1",
+        ),
+        (
+            file(folder.path(), "b.ndjson.gz", b""),
+            "0 the gzip data is cut here at 1:1",
+        ),
+        (
+            file(folder.path(), "c.ndjson.gz", &spoilt),
+            "0 the gzip data is spoilt at 1:1",
+        ),
+        (gone, "0 the file is not there any more at 1:1"),
+        (
+            SourceFile {
+                id: SourceId(9),
+                origin: Origin::File(folder.path().to_owned()),
+                form: Form::Ndjson,
+            },
+            "0 the file cannot be read",
+        ),
+    ];
+    for (source, expected) in cases {
+        for spool in [None, Some(&spool)] {
+            let (seen, reading) = read_all(&source, spool);
+            assert_eq!(seen.items.len(), 1, "{seen:?}");
+            assert!(seen.items[0].starts_with(expected), "{seen:?}");
+            assert!(seen.items[0].contains(" ("), "no hint: {seen:?}");
+            assert_eq!(reading.unwrap().malformed, 1);
+        }
+    }
+}
+
+#[test]
+fn what_is_called_json_and_is_not_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.json", "a.ndjson"] {
+        for (bytes, what) in [
+            (&b"<?xml version=\"1.0\"?>\n<Patient/>"[..], "XML"),
+            (
+                b"\xef\xbb\xbf <Patient xmlns=\"http://hl7.org/fhir\">",
+                "XML",
+            ),
+            (b"\n<!DOCTYPE HTML><title>Sign in</title>\n", "an HTML page"),
+            (b"PK\x03\x04....", "a ZIP archive"),
+            (b"BZh91AY", "compressed"),
+            (b"MSH|^~\\&|", "an HL7v2 message"),
+        ] {
+            let (seen, _) = read_all(&file(folder.path(), name, bytes), None);
+            assert_eq!(seen.items.len(), 1, "{seen:?}");
+            assert!(
+                seen.items[0].contains(&format!("this is {what}")),
+                "{seen:?}"
+            );
+        }
+    }
+}
+
+const OVER_LINES: &str = "the JSON runs over several lines, where NDJSON holds one value a line";
+
+/// The items of NDJSON without hints, however it is cut into pieces.
+fn lines_of(text: &str) -> Vec<String> {
+    let whole = items("a.ndjson", text);
+    for size in [1, 2, 3, 7, 16, 64] {
+        let pieces = in_pieces(text.as_bytes(), Form::Ndjson, size);
+        assert_eq!(pieces.items, whole, "in pieces of {size}");
+    }
+    whole
+        .into_iter()
+        .map(|item| item.split(" (").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn marks_of_files_that_were_put_together_lose_no_line() {
+    let text = "\u{feff}{\"id\":\"1\"}\n\u{feff}{\"id\":\"2\"}\n \u{feff} {\"id\":\"3\"}\u{feff}{\"id\":\"é\u{feff}4\"} \u{feff}{\"id\":\"5\"}\n\u{feff}\n";
+    assert_eq!(
+        lines_of(text),
+        [
+            "0 1 line 1",
+            "1 2 line 2",
+            "2 3 line 3",
+            "3 é\u{feff}4 line 3",
+            "4 5 line 3"
+        ]
+    );
+}
+
+#[test]
+fn json_over_several_lines_is_told_once() {
+    let told = |index: u32, line: u32| format!("{index} {OVER_LINES} at {line}:1 Resource");
+    let pretty = "{\n \"resourceType\": \"Patient\",\n \"name\": [\n  {\n   \"family\": \"a\"\n  }\n ],\n \"id\": \"1\"\n}\n";
+    let good = "{\"resourceType\":\"Patient\",\"id\":\"g\"}\n";
+    assert_eq!(lines_of(&pretty.repeat(3)), [told(0, 1)]);
+    // Lines that are right among them are read.
+    assert_eq!(
+        lines_of(&[good, pretty, "\n", pretty, good, pretty].concat()),
+        [
+            "0 g line 1".to_owned(),
+            told(1, 2),
+            "2 g line 21".to_owned(),
+            told(3, 22)
+        ]
+    );
+    // An array of elements, one a line, and one that is closed on its last line.
+    assert_eq!(
+        lines_of("[\n{\"id\":\"1\"},\n{\"id\":\"2\"}\n]\n"),
+        [told(0, 1)]
+    );
+    assert_eq!(
+        lines_of("[{\"id\":\"1\"},\n{\"id\":\"2\"}]\n"),
+        [told(0, 1)]
+    );
+    // With commas between the values, or with something wrong in one, it is still one thing.
+    assert_eq!(
+        lines_of(&pretty.replace("\n}\n", "\n},\n").repeat(2)),
+        [told(0, 1)]
+    );
+    let wrong = pretty.replace("\"a\"", "oops");
+    assert_eq!(
+        lines_of(&[&wrong, good, pretty].concat()),
+        [told(0, 1), "1 g line 10".to_owned(), told(2, 11)]
+    );
+    assert_eq!(lines_of(&pretty[..pretty.len() - 4]), [told(0, 1)]);
+}
+
+#[test]
+fn a_cut_line_takes_no_other_with_it() {
+    let good = "{\"resourceType\":\"Patient\",\"id\":\"g\"}\n";
+    for cut in [
+        "{\"resourceType\":\"Patient\",\"id\":\n",
+        "{\"resourceType\":\"Patient\",\n",
+        "{\"a\":[1,\n",
+        "{\"a\":[\n",
+        "{\n",
+        "[\n",
+    ] {
+        let seen = lines_of(&[good, cut, good, good].concat());
+        assert_eq!(seen.len(), 4, "{cut}: {seen:?}");
+        assert!(
+            !seen[1].contains(OVER_LINES) || cut.starts_with('['),
+            "{seen:?}"
+        );
+        assert_eq!(seen[2..], ["2 g line 3", "3 g line 4"], "{cut}");
+        // At the end, too.
+        let seen = lines_of(&[good, cut].concat());
+        assert_eq!(seen.len(), 2, "{cut}: {seen:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_between_values_is_named() {
+    for (text, expected) in [
+        (
+            "{\"id\":\"1\"},\n",
+            "0 a comma stands after the value at 1:11",
+        ),
+        (
+            "{\"id\":\"1\"}{\"id\":\"2\"}\n",
+            "0 a second value stands on the line at 1:11",
+        ),
+        (
+            "{\"id\":\"1\"}\r{\"id\":\"2\"}\r",
+            "0 a carriage return alone stands between two values at 1:12",
+        ),
+        (
+            "\u{1e}{\"id\":\"1\"}\n",
+            "0 a record separator stands before the value at 1:1",
+        ),
+    ] {
+        let seen = items("a.ndjson", text);
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert!(
+            seen[0].starts_with(expected) && seen[0].contains(" ("),
+            "{seen:?}"
+        );
+    }
 }
 
 #[test]
@@ -394,7 +598,12 @@ fn standard_input_is_told_by_its_content() {
             ControlFlow::Continue(())
         };
         let mut sink = Sink::new(SourceId(7), &mut visit);
-        let reading = from_stream(&source, &mut &bytes[..], Some(&spool), &mut sink).unwrap();
+        let how = How {
+            spool: Some(&spool),
+            ceiling: Ceiling::Any,
+            only_a_glance: false,
+        };
+        let reading = from_stream(&source, &mut &bytes[..], how, &mut sink).unwrap();
         assert_eq!(reading.fingerprint.unwrap().size, bytes.len() as u64);
         seen.items
     };
@@ -404,7 +613,9 @@ fn standard_input_is_told_by_its_content() {
     assert_eq!(read(b"{\"id\":\n\"1\"}\n"), ["0 1 line 1"]);
     assert!(read(b"{\"id\":\n\"1\"}\n{}")[0].starts_with("0 expected the end"));
     assert!(read(b"{} {}")[0].starts_with("0 expected the end"));
-    assert_eq!(read(b""), ["0 the file is empty at 1:1 Resource"]);
+    // Nothing is nothing wrong, as in an empty file of lines.
+    assert!(read(b"").is_empty() && read(b" \n\n").is_empty());
+    assert_eq!(read(b"\xef\xbb\xbf{\"id\":\"1\"}"), ["0 1 line 1"]);
 }
 
 #[test]
@@ -412,7 +623,7 @@ fn a_visitor_stops_the_reading() {
     let folder = tempfile::tempdir().unwrap();
     let source = file(folder.path(), "a.ndjson", b"{}\n{}\n");
     let mut count = 0;
-    let reading = read(&source, None, &mut |_| {
+    let reading = read(&source, None, Ceiling::Any, &mut |_| {
         count += 1;
         ControlFlow::Break(())
     });
@@ -436,6 +647,54 @@ fn a_line_without_end_is_not_kept() {
         ControlFlow::Continue(())
     };
     let mut sink = Sink::new(SourceId(7), &mut visit);
-    ndjson::read(&mut StreamFeed::new(text, 1 << 20), End::Whole, &mut sink).unwrap();
-    assert_eq!(seen, [json::TOO_LARGE, "line 2"]);
+    let mut feed = StreamFeed::new(text, 1 << 20);
+    ndjson::read(&mut feed, End::Whole, Ceiling::Any, &mut sink).unwrap();
+    assert_eq!(seen, [Ceiling::Any.words(), "line 2"]);
+}
+
+#[test]
+fn what_the_target_will_not_take_is_not_kept() {
+    for (front, expected) in [
+        (
+            "{\"resourceType\":\"Binary\",\"data\":\"",
+            Ceiling::Limited(4 << 20).words(),
+        ),
+        // The entries of a Bundle go one by one, so it may be larger.
+        ("{\"resourceType\":\"Bundle\",\"x\":\"", "a Bundle"),
+    ] {
+        for form in [Form::Ndjson, Form::Json] {
+            let text = || {
+                io::Cursor::new(front)
+                    .chain(io::repeat(b'A').take(20 << 20))
+                    .chain(io::Cursor::new("\"}"))
+            };
+            let mut seen = Vec::new();
+            let mut visit = |item: Item<'_>| {
+                match item {
+                    Item::Malformed(wrong) => seen.push(wrong.problem.what),
+                    Item::BundleStart(_) => seen.push("a Bundle"),
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            };
+            let mut sink = Sink::new(SourceId(7), &mut visit);
+            let mut feed = StreamFeed::new(text(), PIECE);
+            match form {
+                Form::Ndjson => {
+                    ndjson::read(&mut feed, End::Whole, Ceiling::Limited(4 << 20), &mut sink)
+                }
+                _ => json::large(
+                    &mut feed,
+                    &|| Ok(Box::new(StreamFeed::new(text(), PIECE))),
+                    Ceiling::Limited(4 << 20),
+                    &mut sink,
+                ),
+            }
+            .unwrap();
+            assert_eq!(seen, [expected], "{form:?}");
+            if expected != "a Bundle" {
+                assert!(feed.held() < 20 << 20, "{form:?}: {}", feed.held());
+            }
+        }
+    }
 }

@@ -4,15 +4,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use super::{Context, Error, Exit};
 use crate::{
+    diagnostic::{Diagnostic, Severity, shown},
     fhir::types::has_type_shape,
-    manifest::FilePattern,
     source::{self, BundleKind, Item, SourceFile},
 };
+
+mod patterns;
+
+use patterns::{Sorted, everything, find, patterns};
 
 /// Arguments of `stoker init`.
 #[derive(Debug, clap::Args)]
@@ -58,55 +62,65 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
     if !args.dir.is_dir() {
         return Err(Error::usage(format!(
             "`{}` is not a directory",
-            args.dir.display()
+            shown(&args.dir)
         )));
     }
     if args.out.exists() && !args.force {
-        return Err(Error::usage(format!("`{}` exists", args.out.display()))
+        return Err(Error::usage(format!("`{}` exists", shown(&args.out)))
             .hint("--force replaces it; --out writes to another file"));
     }
-    let found = source::find(&[FilePattern {
-        pattern:
-            "**/*.{json,ndjson,jsonl,json.gz,ndjson.gz,jsonl.gz,json.zst,ndjson.zst,jsonl.zst}"
-                .to_owned(),
-        exclude: false,
-        folder: args.dir.clone(),
-        place: (args.out.clone(), 1, 1),
-    }]);
-    let mut kinds: BTreeMap<Kind, (Looked, BTreeSet<String>)> = BTreeMap::new();
-    let mut unreadable = Vec::new();
+    let found = find(args, &everything());
+    let mut kinds: BTreeMap<Kind, Looked> = BTreeMap::new();
+    let mut sorted = Vec::new();
+    let mut left_out: Vec<Diagnostic> = Vec::new();
     for file in &found.files {
-        match look(file) {
+        let source::Origin::File(path) = &file.origin else {
+            continue;
+        };
+        let kind = match look(file) {
             Ok((kind, looked)) => {
-                let (total, patterns) = kinds.entry(kind).or_default();
+                let total = kinds.entry(kind).or_default();
                 total.files += 1;
                 total.records += looked.records;
                 total.without_id += looked.without_id;
                 total.types.extend(looked.types);
-                patterns.insert(pattern(kind, file, &args.dir));
+                Some(kind)
             }
-            Err(why) => unreadable.push(format!("{}: {why}", file.origin)),
-        }
+            Err(why) => {
+                let what = format!("left out {}: {why}", file.origin);
+                left_out.push(Diagnostic::warning(what));
+                None
+            }
+        };
+        sorted.push(Sorted {
+            path: path.clone(),
+            kind,
+        });
     }
+    // The place of these would be in the manifest that is only being written.
+    left_out.extend(found.problems.into_iter().map(|problem| Diagnostic {
+        severity: Severity::Warning,
+        place: None,
+        ..problem
+    }));
     if kinds.is_empty() {
+        context.printer.problems(&left_out);
         return Err(
-            Error::usage(format!("`{}` holds no file to load", args.dir.display()))
+            Error::usage(format!("`{}` holds no file to load", shown(&args.dir)))
                 .hint("Stoker reads .json, .ndjson and .jsonl, also with .gz or .zst"),
         );
     }
-    let manifest = write(args, &kinds);
+    let loads: Vec<(Kind, Looked, Vec<String>)> = kinds
+        .into_iter()
+        .map(|(kind, looked)| (kind, looked, patterns(args, kind, &sorted)))
+        .collect();
+    let manifest = write(args, &loads);
     fs_err::write(&args.out, &manifest).map_err(Error::disk)?;
-    for problem in &unreadable {
-        context
-            .printer
-            .problems(&[crate::diagnostic::Diagnostic::warning(format!(
-                "left out {problem}"
-            ))]);
-    }
+    context.printer.problems(&left_out);
     context.printer.result(&format!(
         "wrote {}; see what it would do with: stoker plan {}",
-        args.out.display(),
-        args.out.display()
+        shown(&args.out),
+        crate::report::text::quoted(&args.out)
     ));
     Ok(Exit::Well)
 }
@@ -117,7 +131,7 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
         ..Looked::default()
     };
     let (mut executed, mut malformed) = (false, None);
-    source::read(file, None, &mut |item| {
+    source::glance(file, &mut |item| {
         match item {
             Item::BundleStart(start) => {
                 executed |= matches!(start.kind, BundleKind::Transaction | BundleKind::Batch);
@@ -160,43 +174,7 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
     Ok((kind, looked))
 }
 
-/// Returns the glob that stands for a file: all files of its extension in its folder, but Synthea's base files by
-/// their names.
-fn pattern(kind: Kind, file: &SourceFile, dir: &Path) -> String {
-    let source::Origin::File(path) = &file.origin else {
-        return String::new();
-    };
-    let inside = path.strip_prefix(dir).unwrap_or(path.as_path());
-    let name = inside
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    if kind == Kind::Base {
-        let word = if name.contains("hospital") {
-            "hospital"
-        } else {
-            "practitioner"
-        };
-        return format!("**/*{word}Information*.json");
-    }
-    let folder = inside
-        .parent()
-        .map(|p| p.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    // `patients.ndjson.gz` → `.ndjson.gz`
-    let extension = ["json", "ndjson", "jsonl"]
-        .iter()
-        .filter_map(|form| name.rfind(&format!(".{form}")))
-        .max()
-        .and_then(|at| name.get(at..))
-        .unwrap_or(".json");
-    match folder.as_str() {
-        "" => format!("*{extension}"),
-        folder => format!("{folder}/*{extension}"),
-    }
-}
-
-fn write(args: &InitArgs, kinds: &BTreeMap<Kind, (Looked, BTreeSet<String>)>) -> String {
+fn write(args: &InitArgs, loads: &[(Kind, Looked, Vec<String>)]) -> String {
     let mut out = String::new();
     let mut line = |text: &str| {
         // Writing to a string cannot fail.
@@ -226,7 +204,7 @@ fn write(args: &InitArgs, kinds: &BTreeMap<Kind, (Looked, BTreeSet<String>)>) ->
     line("");
     line("loads:");
     let mut before: Option<&str> = None;
-    for (kind, (looked, patterns)) in kinds {
+    for (kind, looked, patterns) in loads {
         let (load, why) = match kind {
             Kind::Base => (
                 "base",
@@ -249,23 +227,9 @@ fn write(args: &InitArgs, kinds: &BTreeMap<Kind, (Looked, BTreeSet<String>)>) ->
         if let (Kind::Bundles, Some(before)) = (kind, before) {
             line(&format!("    after: [{before}]"));
         }
-        let folder = relative(&args.dir, &args.out);
         line("    files:");
         for pattern in patterns {
-            let path = if folder.is_empty() {
-                pattern.clone()
-            } else {
-                format!("{folder}/{pattern}")
-            };
-            line(&format!("      - {}", quoted(&path)));
-        }
-        if matches!(kind, Kind::Bundles) && kinds.contains_key(&Kind::Base) {
-            line(&format!(
-                "      - {}",
-                quoted(&format!(
-                    "!{folder}/**/*{{hospital,practitioner}}Information*.json"
-                ))
-            ));
+            line(&format!("      - {}", quoted(pattern)));
         }
         line(&format!("    # holds {}{more}", types.join(", ")));
         match kind {
@@ -295,29 +259,6 @@ fn write(args: &InitArgs, kinds: &BTreeMap<Kind, (Looked, BTreeSet<String>)>) ->
         }
     }
     out
-}
-
-/// Returns the directory as the manifest's folder sees it.
-fn relative(dir: &Path, manifest: &Path) -> String {
-    let folder = manifest.parent().filter(|p| !p.as_os_str().is_empty());
-    match (folder, dir.canonicalize()) {
-        (Some(folder), Ok(dir)) if dir.is_absolute() => match (folder.canonicalize(), dir) {
-            (Ok(folder), dir) => dir.strip_prefix(&folder).map_or_else(
-                |_| dir.display().to_string(),
-                |inside| inside.display().to_string(),
-            ),
-            (Err(_), dir) => dir.display().to_string(),
-        },
-        _ => {
-            let shown = dir.display().to_string();
-            let shown = shown.trim_end_matches('/');
-            if shown == "." {
-                String::new()
-            } else {
-                shown.to_owned()
-            }
-        }
-    }
 }
 
 /// A JSON string is a YAML string, so that any file name can stand in a manifest. `$` begins a variable.

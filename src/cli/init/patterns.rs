@@ -1,0 +1,185 @@
+//! Which patterns the loads get that `stoker init` writes, so that no file stands in two of them, and none that is left out.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{InitArgs, Kind};
+use crate::{diagnostic::Severity, manifest::FilePattern, source};
+
+/// A file that has been looked at, and the load that it falls into; none if it is left out.
+pub(super) struct Sorted {
+    pub(super) path: PathBuf,
+    pub(super) kind: Option<Kind>,
+}
+
+/// The files of a directory that a pattern finds.
+pub(super) fn find(args: &InitArgs, pattern: &str) -> source::Listing {
+    source::find(&[FilePattern {
+        pattern: pattern.to_owned(),
+        exclude: false,
+        folder: args.dir.clone(),
+        place: (args.out.clone(), 1, 1),
+    }])
+}
+
+/// An ending, however its letters are written: `.[jJ][sS][oO][nN]`.
+fn any_case(ending: &str) -> String {
+    ending
+        .chars()
+        .map(|c| match c {
+            '.' => ".".to_owned(),
+            c => format!("[{}{}]", c.to_ascii_lowercase(), c.to_ascii_uppercase()),
+        })
+        .collect()
+}
+
+/// The pattern of all files that are read.
+pub(super) fn everything() -> String {
+    let endings: Vec<String> = ["json", "ndjson", "jsonl"]
+        .iter()
+        .flat_map(|form| ["", ".gz", ".zst"].map(|packed| any_case(&format!("{form}{packed}"))))
+        .collect();
+    format!("**/*.{{{}}}", endings.join(","))
+}
+
+/// Returns the patterns of a load: globs where they find no file of another load and none that is left out, or only few,
+/// which are taken away again; else the files themselves. So no file stands in two loads.
+pub(super) fn patterns(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<String> {
+    let inside = |path: &Path| path.strip_prefix(&args.dir).unwrap_or(path).to_owned();
+    // By the ending in small letters: where the files write it in several ways, so does their glob.
+    let mut alike: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
+    for file in sorted.iter().filter(|file| file.kind == Some(kind)) {
+        let glob = glob(kind, &inside(&file.path), str::to_ascii_lowercase);
+        alike.entry(glob).or_default().push(&file.path);
+    }
+    let globs = alike.into_iter().map(|(lower, own)| {
+        let is_lower = |path: &&&Path| lower == glob(kind, &inside(path), str::to_owned);
+        let shows = own.iter().find(|path| !is_lower(path));
+        let glob = shows.map(|path| glob(kind, &inside(path), any_case));
+        (glob.unwrap_or(lower), own)
+    });
+    let kind_of: BTreeMap<&Path, Option<Kind>> = sorted
+        .iter()
+        .map(|file| (file.path.as_path(), file.kind))
+        .collect();
+    let (mut taken, mut excluded) = (Vec::new(), Vec::new());
+    for (glob, own) in globs {
+        let found = find(args, &glob);
+        let foreign: Vec<PathBuf> = found
+            .files
+            .iter()
+            .filter_map(|file| match &file.origin {
+                source::Origin::File(path) => Some(path.clone()),
+                source::Origin::Stdin => None,
+            })
+            .filter(|path| kind_of.get(path.as_path()) != Some(&Some(kind)))
+            .collect();
+        let base =
+            |path: &Path| kind == Kind::Bundles && kind_of.get(path) == Some(&Some(Kind::Base));
+        let (base, foreign): (Vec<_>, Vec<_>) = foreign.into_iter().partition(|path| base(path));
+        // What would also be found but for its name, and is told already.
+        let unnamed = found.problems.iter().any(|p| p.severity == Severity::Error);
+        if unnamed || foreign.len() > own.len() {
+            taken.extend(
+                own.iter()
+                    .map(|path| written(args, &inside(path).to_string_lossy())),
+            );
+            continue;
+        }
+        taken.push(written(args, &glob));
+        if !base.is_empty() {
+            excluded.push(format!(
+                "!{}",
+                path_of(args, "**/*{hospital,practitioner}Information*.json")
+            ));
+        }
+        excluded.extend(
+            foreign
+                .iter()
+                .map(|path| format!("!{}", path_of(args, &inside(path).to_string_lossy()))),
+        );
+    }
+    excluded.dedup();
+    taken.extend(excluded);
+    taken
+}
+
+/// Returns a pattern as the manifest's folder sees it.
+fn path_of(args: &InitArgs, pattern: &str) -> String {
+    match relative(&args.dir, &args.out).as_str() {
+        "" => pattern.to_owned(),
+        folder => format!("{folder}/{pattern}"),
+    }
+}
+
+/// As [`path_of`], but a name that begins with `!` is no exclusion.
+fn written(args: &InitArgs, pattern: &str) -> String {
+    let path = path_of(args, pattern);
+    if path.starts_with('!') {
+        format!("./{path}")
+    } else {
+        path
+    }
+}
+
+/// Returns the glob that stands for a file, by its path below the directory: all files of its ending in its folder, but
+/// Synthea's base files by their names. `written` says how the ending is.
+fn glob(kind: Kind, inside: &Path, written: impl Fn(&str) -> String) -> String {
+    let name = inside.file_name().unwrap_or_default().to_string_lossy();
+    if kind == Kind::Base {
+        let word = if name.contains("hospital") {
+            "hospital"
+        } else {
+            "practitioner"
+        };
+        return format!("**/*{word}Information*.json");
+    }
+    let folder = inside.parent().unwrap_or(Path::new("")).to_string_lossy();
+    // A folder may be called like a glob; then a class of one character means the character.
+    let folder: String = folder
+        .chars()
+        .map(|c| match c {
+            '*' | '?' | '[' | ']' | '{' | '}' | '\\' => format!("[{c}]"),
+            c => c.to_string(),
+        })
+        .collect();
+    let ending = written(ending(&name));
+    match folder.as_str() {
+        "" => format!("*{ending}"),
+        folder => format!("{folder}/*{ending}"),
+    }
+}
+
+/// Returns the ending of a name as it is written: `patients.ndjson.gz` → `.ndjson.gz`.
+fn ending(name: &str) -> &str {
+    let lower = name.to_ascii_lowercase();
+    let packed = [".gz", ".zst"].into_iter().find(|end| lower.ends_with(end));
+    let plain = lower.len() - packed.map_or(0, str::len);
+    let form = lower.get(..plain).and_then(|name| name.rfind('.'));
+    form.and_then(|at| name.get(at..)).unwrap_or(name)
+}
+
+/// Returns the directory as the manifest's folder sees it.
+fn relative(dir: &Path, manifest: &Path) -> String {
+    let folder = manifest.parent().filter(|p| !p.as_os_str().is_empty());
+    match (folder, dir.canonicalize()) {
+        (Some(folder), Ok(dir)) if dir.is_absolute() => match (folder.canonicalize(), dir) {
+            (Ok(folder), dir) => dir.strip_prefix(&folder).map_or_else(
+                |_| dir.display().to_string(),
+                |inside| inside.display().to_string(),
+            ),
+            (Err(_), dir) => dir.display().to_string(),
+        },
+        _ => {
+            let shown = dir.display().to_string();
+            let shown = shown.trim_end_matches('/');
+            if shown == "." {
+                String::new()
+            } else {
+                shown.to_owned()
+            }
+        }
+    }
+}

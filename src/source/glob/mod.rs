@@ -1,0 +1,367 @@
+//! Globs of a load into files, in the order in which they were written.
+//!
+//! `*` and `?` stay within one folder, `**` crosses them, `{a,b}` and `[a-z]` choose. A later `!` pattern takes away what
+//! stands before it. Hidden files and folders are found only where the pattern names their dot; files that would be found but
+//! for that, or for the case of letters, are told.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Component, Path, PathBuf},
+};
+
+use globset::{GlobBuilder, GlobMatcher};
+use walkdir::WalkDir;
+
+use super::{Form, Origin, SourceFile};
+use crate::{
+    diagnostic::{Diagnostic, shown},
+    manifest::FilePattern,
+    record::SourceId,
+};
+
+mod odd;
+
+use odd::{Oddity, oddities, problem};
+
+/// What globs came to.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// The files, each once, in the order of the patterns and by path within one; numbered from 0.
+    pub files: Vec<SourceFile>,
+    /// Patterns (none of those with `!`) that match nothing at all.
+    pub unmatched: Vec<FilePattern>,
+    /// Patterns that cannot be read, folders where files belong, folders that cannot be opened; warnings of files that may
+    /// have been meant, and are left out.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// Finds the files of a load.
+pub fn find(patterns: &[FilePattern]) -> Listing {
+    let mut listing = Listing::default();
+    // By the written path, for exclusions; `known` by the real one, so that links lead to a file once.
+    let mut found: Vec<(PathBuf, Origin, usize)> = Vec::new();
+    let mut known = HashSet::new();
+    let mut odd: Vec<(usize, Oddity, PathBuf)> = Vec::new();
+    for (number, pattern) in patterns.iter().enumerate() {
+        if pattern.pattern == "-" {
+            if known.insert(PathBuf::from("-")) {
+                found.push((PathBuf::from("-"), Origin::Stdin, number));
+            }
+            continue;
+        }
+        let compiled = match Compiled::new(pattern) {
+            Ok(compiled) => compiled,
+            Err(message) => {
+                listing.problems.push(problem(pattern, message));
+                continue;
+            }
+        };
+        if pattern.exclude {
+            odd.retain(|(_, _, path)| !compiled.excludes(&normal(path)));
+            found.retain(|(key, origin, _)| {
+                let keep = *origin == Origin::Stdin || !compiled.excludes(key);
+                if let (false, Origin::File(path)) = (keep, origin) {
+                    known.remove(&real(path));
+                }
+                keep
+            });
+            continue;
+        }
+        let mut met = Met::default();
+        compiled.walk(pattern, &mut met);
+        let is_told =
+            !met.problems.is_empty() || met.odd.iter().any(|(what, _)| *what <= Oddity::NotUtf8);
+        if met.matched.is_empty() && !is_told {
+            listing.unmatched.push(pattern.clone());
+        }
+        listing.problems.append(&mut met.problems);
+        odd.extend(met.odd.into_iter().map(|(what, path)| (number, what, path)));
+        let mut matched = met.matched;
+        // Of several ways to a file the shortest is kept: not the one through a link to a folder above.
+        matched.sort_by_cached_key(|path| (path.components().count(), path.clone()));
+        matched.retain(|path| known.insert(real(path)));
+        matched.sort();
+        for path in matched {
+            found.push((normal(&path), Origin::File(path), number));
+        }
+    }
+    // What another pattern names is not left out.
+    odd.retain(|(_, what, path)| *what <= Oddity::Irregular || !known.contains(&real(path)));
+    found.retain(|(_, origin, number)| match origin {
+        Origin::File(path) if path.to_str().is_none() => {
+            odd.push((*number, Oddity::NotUtf8, path.clone()));
+            false
+        }
+        _ => true,
+    });
+    listing.problems.extend(oddities(patterns, odd));
+    listing.files = (0..)
+        .zip(found)
+        .map(|(number, (_, origin, _))| SourceFile {
+            id: SourceId(number),
+            form: match &origin {
+                Origin::File(path) => Form::of(path),
+                Origin::Stdin => Form::Either,
+            },
+            origin,
+        })
+        .collect();
+    listing
+}
+
+/// The file itself, behind all links.
+fn real(path: &Path) -> PathBuf {
+    fs_err::canonicalize(path).unwrap_or_else(|_| normal(path))
+}
+
+/// Resolves `.` and `..` by the text alone, so that one file has one key.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir
+                if matches!(normal.components().next_back(), Some(Component::Normal(_))) =>
+            {
+                normal.pop();
+            }
+            _ => normal.push(component),
+        }
+    }
+    normal
+}
+
+/// A pattern, split into the folder it begins in and the glob below that.
+struct Compiled {
+    root: PathBuf,
+    /// None if there is nothing to match: the root is the file.
+    glob: Option<Glob>,
+    /// An exclusion such as `!**/draft-*`, which is meant wherever the files are.
+    anywhere: bool,
+}
+
+/// What a pattern met on its walk.
+#[derive(Default)]
+struct Met {
+    matched: Vec<PathBuf>,
+    odd: Vec<(Oddity, PathBuf)>,
+    problems: Vec<Diagnostic>,
+}
+
+struct Glob {
+    whole: GlobMatcher,
+    /// The same without regard to upper and lower case.
+    any_case: GlobMatcher,
+    /// The parts of the pattern that name hidden files or folders.
+    hidden: Vec<GlobMatcher>,
+    /// What the folders on the way must be called, as far as each level has a part of its own.
+    folders: Vec<GlobMatcher>,
+    depth: usize,
+}
+
+fn builder(glob: &str) -> GlobBuilder<'_> {
+    let mut builder = GlobBuilder::new(glob);
+    builder.literal_separator(true).backslash_escape(true);
+    builder
+}
+
+fn built(builder: &GlobBuilder<'_>) -> Result<GlobMatcher, String> {
+    builder
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| format!("the glob cannot be read: {}", error.kind()))
+}
+
+fn matcher(glob: &str) -> Result<GlobMatcher, String> {
+    built(&builder(glob))
+}
+
+impl Glob {
+    fn new(glob: &str) -> Result<Self, String> {
+        let hidden: Result<Vec<_>, _> = glob
+            .split('/')
+            .filter(|part| part.starts_with('.'))
+            .map(matcher)
+            .collect();
+        let parts: Vec<&str> = glob.split('/').collect();
+        // A `**` stands for any number of folders, and what is chosen from may hold a `/` itself.
+        let is_own = |part: &&&str| {
+            !part.contains("**") && part.matches('{').count() == part.matches('}').count()
+        };
+        let folders: Result<Vec<_>, _> = parts
+            .iter()
+            .take(parts.len() - 1)
+            .take_while(is_own)
+            .map(|part| matcher(part))
+            .collect();
+        Ok(Self {
+            whole: matcher(glob)?,
+            any_case: built(builder(glob).case_insensitive(true))?,
+            hidden: hidden?,
+            folders: folders?,
+            // Choices with a `/` in them make a path shorter than the pattern, never longer.
+            depth: if glob.contains("**") {
+                usize::MAX
+            } else {
+                parts.len()
+            },
+        })
+    }
+
+    /// Tells whether files below a folder, or this file, may match; `level` counts from 1 below the root.
+    fn may_lead(&self, entry: &walkdir::DirEntry) -> bool {
+        let level = entry.depth();
+        if level == 0 || !(entry.file_type().is_dir() || entry.path_is_symlink()) {
+            return true;
+        }
+        let name = entry.file_name();
+        let is_hidden = name.to_string_lossy().starts_with('.')
+            && !self.hidden.iter().any(|hidden| hidden.is_match(name));
+        // A link may lead to a file, which is on the last level.
+        let is_file = entry.path_is_symlink() && !entry.path().is_dir();
+        let is_on_the_way = self
+            .folders
+            .get(level - 1)
+            .is_none_or(|folder| folder.is_match(name));
+        is_file || (!is_hidden && is_on_the_way)
+    }
+
+    /// Tells what a file is to the pattern that does not match it, or only with its dot.
+    fn is_found(&self, below: &Path) -> Result<(), Option<Oddity>> {
+        let name = below.file_name().unwrap_or_default();
+        let is_hidden = name.to_string_lossy().starts_with('.')
+            && !self.hidden.iter().any(|hidden| hidden.is_match(name));
+        match (self.whole.is_match(below), is_hidden) {
+            (true, false) => Ok(()),
+            (true, true) => Err(Some(Oddity::Hidden)),
+            (false, false) if self.any_case.is_match(below) => Err(Some(Oddity::OtherCase)),
+            (false, _) => Err(None),
+        }
+    }
+}
+
+impl Compiled {
+    fn new(pattern: &FilePattern) -> Result<Self, String> {
+        let text = pattern.pattern.as_str();
+        let literal = pattern.folder.join(text);
+        let is_magic = |part: &str| part.contains(['*', '?', '[', '{', '\\']);
+        if text.is_empty() {
+            return Err("the pattern is empty".to_owned());
+        }
+        // A file may be called like a glob; then it is meant.
+        if !is_magic(text) || literal.is_file() {
+            return Ok(Self {
+                root: literal,
+                glob: None,
+                anywhere: false,
+            });
+        }
+        let magic = text.split_inclusive('/').take_while(|part| !is_magic(part));
+        let fixed: usize = magic.map(str::len).sum();
+        let (folder, glob) = text.split_at(fixed);
+        if glob.split('/').any(|part| part == "..") {
+            return Err("`..` cannot stand after a wildcard".to_owned());
+        }
+        Ok(Self {
+            root: if folder.is_empty() {
+                pattern.folder.clone()
+            } else {
+                pattern.folder.join(folder)
+            },
+            anywhere: folder.is_empty() && glob.starts_with("**/"),
+            glob: Some(Glob::new(glob)?),
+        })
+    }
+
+    fn excludes(&self, key: &Path) -> bool {
+        let root = normal(&self.root);
+        match (&self.glob, key.strip_prefix(&root)) {
+            (None, Ok(_)) => true, // the file, or a folder that it is in
+            (Some(glob), Ok(below)) if glob.whole.is_match(below) => true,
+            (Some(glob), _) => self.anywhere && glob.whole.is_match(key),
+            (None, Err(_)) => false,
+        }
+    }
+
+    fn walk(&self, pattern: &FilePattern, met: &mut Met) {
+        match &self.glob {
+            Some(glob) => self.walk_folders(glob, pattern, met),
+            None => self.look_at_one(pattern, met),
+        }
+    }
+
+    /// Looks at the one path that the pattern names.
+    fn look_at_one(&self, pattern: &FilePattern, met: &mut Met) {
+        match fs_err::metadata(&self.root) {
+            Ok(metadata) if metadata.is_file() => met.matched.push(self.root.clone()),
+            Ok(metadata) if metadata.is_dir() => {
+                let folder = pattern.pattern.trim_end_matches('/');
+                met.problems.push(
+                    problem(pattern, format!("`{folder}` is a folder"))
+                        .hint(format!("write `{folder}/**/*.json` for the files in it")),
+                );
+            }
+            Ok(_) => met.odd.push((Oddity::Irregular, self.root.clone())),
+            Err(_) if self.root.is_symlink() => {
+                met.odd.push((Oddity::Dangling, self.root.clone()));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => met.problems.push(problem(
+                pattern,
+                format!("cannot look at `{}`: {}", shown(&self.root), error.kind()),
+            )),
+        }
+    }
+
+    fn walk_folders(&self, glob: &Glob, pattern: &FilePattern, met: &mut Met) {
+        // An empty folder setting is the current directory.
+        let root = if self.root.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &self.root
+        };
+        if !root.is_dir() {
+            return;
+        }
+        let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+        let walk = WalkDir::new(root).follow_links(true).max_depth(glob.depth);
+        let mut failures: HashMap<PathBuf, String> = HashMap::new();
+        for entry in walk.into_iter().filter_entry(|entry| glob.may_lead(entry)) {
+            match entry {
+                Ok(entry) if entry.file_type().is_dir() => {}
+                Ok(entry) => {
+                    let path = entry.path();
+                    let is_file = entry.file_type().is_file();
+                    let path = if self.root.as_os_str().is_empty() {
+                        below(path)
+                    } else {
+                        path.to_owned()
+                    };
+                    match glob.is_found(&below(entry.path())) {
+                        Ok(()) if is_file => met.matched.push(path),
+                        Ok(()) => met.odd.push((Oddity::Irregular, path)),
+                        Err(Some(oddity)) if is_file => met.odd.push((oddity, path)),
+                        Err(_) => {}
+                    }
+                }
+                // A link to a folder above: its files are found there.
+                Err(error) if error.loop_ancestor().is_some() => {}
+                Err(error) => {
+                    let path = error.path().unwrap_or(root).to_owned();
+                    let is_dangling = path.is_symlink() && !path.exists();
+                    if is_dangling && glob.is_found(&below(&path)).is_ok() {
+                        met.odd.push((Oddity::Dangling, path));
+                    } else if !is_dangling && let Some(error) = error.io_error() {
+                        failures.insert(path, error.to_string());
+                    }
+                }
+            }
+        }
+        let mut failures: Vec<_> = failures.into_iter().collect();
+        failures.sort();
+        for (path, error) in failures {
+            let message = format!("cannot look into `{}`: {error}", shown(&path));
+            met.problems.push(problem(pattern, message));
+        }
+    }
+}
