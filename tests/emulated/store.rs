@@ -551,7 +551,7 @@ async fn what_is_no_resource_is_refused() {
     .outcome(415);
     bed.fhir("GET", "Patient/a/$everything", "")
         .await
-        .outcome(501);
+        .outcome(404);
     bed.fhir("GET", "Patient/a/b", "")
         .await
         .google(404, "NOT_FOUND");
