@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("event", 0),
     ("fhir", 0),
     ("column", 0),
+    ("path", 0),
     ("manifest", 1),
     ("source", 1),
     ("target", 1),

@@ -2,19 +2,21 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Error, Exit, plan as planning};
+use super::{Context, Error, Exit, load, plan as planning, select::Selection};
 use crate::{
     diagnostic::{Diagnostic, Place, Severity},
     event::{LoadId, Unobserved},
-    plan::{self, Action, Group, Header, PlannedSource, Step, Summary, file, text::plural},
+    plan::{self, Action, Group, Header, PlannedSource, Reason, Step, Summary, file, text::plural},
 };
 
 /// Arguments of `stoker check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
-    /// The manifest
+    /// The manifest; `-` reads it from standard input
     #[arg(value_name = "MANIFEST")]
     manifest: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
     /// Show so many problems of records at the most
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     most: usize,
@@ -22,7 +24,10 @@ pub(super) struct CheckArgs {
 
 /// Runs the verb.
 pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error> {
-    let manifest = planning::read_manifest(&args.manifest, context)?;
+    if load::is_plan(&args.manifest) {
+        return Err(planning::no_manifest(&args.manifest));
+    }
+    let manifest = planning::read_manifest(&args.manifest, &args.selection, context)?;
     let header = planning::header(&manifest, planning::documented(&manifest));
     let most = args.most;
     let checked = tokio::task::spawn_blocking(move || {
@@ -47,7 +52,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
         surveyed.map(|surveyed| (surveyed, collect.steps, malformed))
     })
     .await
-    .map_err(Error::disk)?;
+    .map_err(|error| Error::task(&error))?;
     let (surveyed, steps, malformed) = checked.map_err(planning::survey_failed)?;
     let mut problems = surveyed.problems;
     let is_wrong = problems.iter().any(|p| p.severity == Severity::Error);
@@ -73,9 +78,21 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
         plural(records, "record"),
         plural(files, "file")
     );
-    context.printer.result(&match unsupported {
-        0 if !is_wrong => format!("{checked}: all can be loaded"),
-        _ => format!("{checked}: {unsupported} cannot be loaded"),
+    let wrong = problems.len()
+        - problems
+            .iter()
+            .filter(|p| p.severity == Severity::Warning)
+            .count();
+    context.printer.result(&match (is_wrong, unsupported) {
+        (false, 0) => format!("{checked}: all can be loaded"),
+        (false, _) => format!("{checked}: {unsupported} cannot be loaded"),
+        (true, _) => format!(
+            "{checked}: nothing can be loaded before {} mended",
+            match wrong {
+                1 => "the error is".to_owned(),
+                wrong => format!("the {wrong} errors are"),
+            }
+        ),
     });
     Ok(match (is_wrong, unsupported) {
         (true, _) => Exit::Usage,
@@ -102,7 +119,7 @@ impl file::Sink for Collect {
     }
     fn step(&mut self, step: &Step) -> Result<(), file::Error> {
         let is_malformed =
-            matches!(&step.action, Action::Unsupported(reason) if reason.code == "malformed");
+            matches!(&step.action, Action::Unsupported(reason) if reason.code == Reason::MALFORMED);
         let is_unsupported = matches!(step.action, Action::Unsupported(_));
         if is_unsupported && !is_malformed && self.steps.len() < self.most {
             self.steps.push(step.clone());

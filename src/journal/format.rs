@@ -151,8 +151,12 @@ pub struct Tally {
     pub session: u32,
     /// How long it has lasted, in milliseconds.
     pub elapsed_ms: u64,
-    /// Requests sent, look-ups not counted.
+    /// Requests sent that write, repeated ones included.
     pub requests: u64,
+    /// Requests sent that read: samples of what earlier runs loaded, comparisons, look-ups, questions what became of
+    /// something.
+    #[serde(default)]
+    pub reads: u64,
     /// Attempts that repeated an earlier one.
     pub retries: u64,
     /// How often each HTTP status came; `none` where no response came.
@@ -191,6 +195,8 @@ pub enum Ending {
     Target,
     /// Reading a source failed.
     Source,
+    /// Stoker itself is at fault.
+    Internal,
     /// A later load of the same manifest has taken over what was left.
     Superseded,
 }

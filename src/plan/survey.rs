@@ -23,6 +23,7 @@ use crate::{
     manifest::FilePattern,
     record::SourceId,
     source::{self, Bodies, Fingerprint, Form, Found, Item, Malformed, Origin, SourceFile, Spool},
+    target,
 };
 
 /// What a survey found.
@@ -318,14 +319,12 @@ impl Surveyor<'_, '_> {
         let Some(kind) = found.resource_type() else {
             return;
         };
-        let Some(systems) = load.identity.systems.get(kind.as_ref()) else {
+        if !load.identity.systems.contains_key(kind.as_ref()) {
             return;
-        };
+        }
         let identifiers = found.scanned.identifiers_of(found.bytes);
-        let first = systems.iter().find_map(|system| {
-            let mut of_system = identifiers.iter().filter(|(found, _)| found == system);
-            of_system.find(|(_, value)| !value.is_empty())
-        });
+        let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
+        let first = target::fhir::identifier(&load.identity, &kind, &pairs);
         if let Some((system, value)) = first {
             self.graph.identified(node, &kind, system, value);
         }

@@ -148,6 +148,7 @@ impl Tally {
         for tally in history.tallies.values() {
             duration_ms += tally.elapsed_ms;
             requests.sent += tally.requests;
+            requests.reads += tally.reads;
             requests.retries += tally.retries;
             requests.bytes_sent += tally.bytes_sent;
             requests.bytes_received += tally.bytes_received;
@@ -247,6 +248,7 @@ impl From<Ending> for Ended {
             Ending::MaxErrors => Self::MaxErrors,
             Ending::Target => Self::Target,
             Ending::Source => Self::Source,
+            Ending::Internal => Self::Internal,
             Ending::Superseded => Self::Superseded,
         }
     }

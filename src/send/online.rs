@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
-use super::{dress::Dresser, precedence::Precedence};
+use super::{Earlier, dress::Dresser, precedence::Precedence};
 use crate::{
     event::LoadId,
     fhir::{
@@ -102,7 +102,7 @@ enum Found {
 const AT_A_TIME: usize = 64;
 
 /// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target;
-/// `told` is told how many records more are known of.
+/// what `earlier` runs have loaded is left as it is, as in a load; `told` is told how many records more are known of.
 ///
 /// # Errors
 ///
@@ -112,6 +112,7 @@ pub async fn ask(
     plan: &Arc<Saved>,
     bodies: &Arc<Bodies>,
     gates: &BTreeMap<String, (&Gate, &Requests)>,
+    earlier: &Earlier,
     told: &dyn Fn(u64),
 ) -> Result<Vec<Online>, Error> {
     let bases = plan.header.loads.iter().map(|load| {
@@ -139,6 +140,7 @@ pub async fn ask(
             dresser: &dresser,
             lookups: &lookups,
             settings,
+            earlier,
         };
         let missing = plan
             .header
@@ -251,11 +253,13 @@ struct Asker<'a> {
     dresser: &'a Dresser,
     lookups: &'a Lookups,
     settings: &'a LoadSettings,
+    earlier: &'a Earlier,
 }
 
 impl Asker<'_> {
     async fn one(&self, Sent { step, beside }: &Sent) -> Answer {
         match step.action.interaction() {
+            _ if self.earlier.is_settled(step.number) => Ok(Found::Leave),
             Some(Interaction::Update) => self.update(step, beside).await,
             Some(Interaction::ConditionalCreate) => self.condition(step, Found::Leave).await,
             Some(Interaction::ConditionalUpdate) => self.condition(step, Found::Update).await,

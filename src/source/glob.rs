@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -15,6 +15,7 @@ use super::{Form, Origin, SourceFile};
 use crate::{
     diagnostic::{Diagnostic, Place},
     manifest::FilePattern,
+    path::{normal, tidy},
     record::SourceId,
 };
 
@@ -69,7 +70,7 @@ pub fn find(patterns: &[FilePattern]) -> Listing {
         matched.retain(|path| known.insert(real(path)));
         matched.sort();
         for path in matched {
-            found.push((normal(&path), Origin::File(path)));
+            found.push((normal(&path), Origin::File(tidy(&path))));
         }
     }
     listing.files = (0..)
@@ -99,23 +100,6 @@ fn problem(pattern: &FilePattern, message: String) -> Diagnostic {
 /// The file itself, behind all links.
 fn real(path: &Path) -> PathBuf {
     fs_err::canonicalize(path).unwrap_or_else(|_| normal(path))
-}
-
-/// Resolves `.` and `..` by the text alone, so that one file has one key.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir
-                if matches!(normal.components().next_back(), Some(Component::Normal(_))) =>
-            {
-                normal.pop();
-            }
-            _ => normal.push(component),
-        }
-    }
-    normal
 }
 
 /// A pattern, split into the folder it begins in and the glob below that.
@@ -272,7 +256,7 @@ impl Compiled {
         let mut failures: Vec<_> = failures.into_iter().collect();
         failures.sort();
         for (path, error) in failures {
-            let message = format!("cannot look into `{}`: {error}", path.display());
+            let message = format!("cannot look into `{}`: {error}", tidy(&path).display());
             problems.push(problem(pattern, message));
         }
     }

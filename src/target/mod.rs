@@ -46,6 +46,9 @@ pub struct Facts {
     pub types: Option<Vec<String>>,
     /// The limits of its requests.
     pub limits: Limits,
+    /// In which fields it is not what the manifest wants it to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs: Vec<google::Difference>,
 }
 
 /// The limits of a target's requests.
@@ -94,6 +97,7 @@ impl Facts {
         integrity: None,
         types: None,
         limits: Limits::UNKNOWN,
+        differs: Vec::new(),
     };
 
     /// Returns what is documented for the kind of a store, before it is asked.
@@ -116,6 +120,7 @@ impl Facts {
                 integrity: settings.map(|_| !flag("disableReferentialIntegrity").unwrap_or(false)),
                 types: None,
                 limits: Limits::GOOGLE,
+                differs: Vec::new(),
             }
         };
         match store {

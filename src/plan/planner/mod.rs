@@ -128,7 +128,7 @@ impl<'a> Planner<'a> {
     /// Decides about bytes that are no record.
     pub fn malformed(&mut self, malformed: &Malformed) {
         let reason = Reason {
-            code: "malformed".to_owned(),
+            code: Reason::MALFORMED.to_owned(),
             message: format!(
                 "{} (line {}, column {})",
                 malformed.problem.what, malformed.line, malformed.column

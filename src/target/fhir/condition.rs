@@ -4,26 +4,34 @@ use std::fmt::Write;
 
 use crate::{fhir::Scanner, manifest::Identity};
 
-/// Returns the criteria `identifier=system|value` that identify a record, encoded for a query.
+/// Returns the identifier by which a record is known, as system and value.
 ///
 /// The systems of the record's type are tried in the manifest's order, and the first that the record has counts;
 /// identifiers of other systems identify nothing (design §9).
+pub fn identifier<'a>(
+    identity: &Identity,
+    kind: &str,
+    identifiers: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
+) -> Option<(&'a str, &'a str)> {
+    let systems = identity.systems.get(kind)?;
+    systems.iter().find_map(|system| {
+        let mut identifiers = identifiers.clone();
+        identifiers.find(|(found, value)| found == system && !value.is_empty())
+    })
+}
+
+/// Returns the criteria `identifier=system|value` that identify a record, encoded for a query.
 pub fn criteria<'a>(
     identity: &Identity,
     kind: &str,
     identifiers: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
 ) -> Option<String> {
-    let systems = identity.systems.get(kind)?;
-    systems.iter().find_map(|system| {
-        let (_, value) = identifiers
-            .clone()
-            .find(|(found, value)| found == system && !value.is_empty())?;
-        let mut criteria = "identifier=".to_owned();
-        encode(system, &mut criteria);
-        criteria.push('|');
-        encode(value, &mut criteria);
-        Some(criteria)
-    })
+    let (system, value) = identifier(identity, kind, identifiers)?;
+    let mut criteria = "identifier=".to_owned();
+    encode(system, &mut criteria);
+    criteria.push('|');
+    encode(value, &mut criteria);
+    Some(criteria)
 }
 
 /// Returns the criteria that identify a resource, from its own bytes: they never stand in a plan (design §10).

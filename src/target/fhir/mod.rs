@@ -7,6 +7,6 @@ mod condition;
 mod request;
 mod response;
 
-pub use condition::{TAG_SYSTEM, criteria, criteria_of, tag_query};
+pub use condition::{TAG_SYSTEM, criteria, criteria_of, identifier, tag_query};
 pub use request::{BundleText, Requests};
 pub use response::{Accepted, EntryAnswer, accepted, entries, is_fhirs, last_updated};
