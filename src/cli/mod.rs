@@ -15,6 +15,7 @@ mod emulate;
 mod exit;
 mod generate;
 mod get;
+mod given;
 mod indent;
 mod init;
 mod interrupt;

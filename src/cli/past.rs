@@ -67,7 +67,8 @@ impl Consulted<'_> {
         };
         // Who only looks begins no history.
         if !fresh && (self.purpose == Purpose::Load || has_past()?) {
-            let mut history = History::open(self.state).map_err(Error::disk)?;
+            let mut history = History::open(self.state)
+                .map_err(|error| Error::disk(error).hint("`--fresh` goes without it"))?;
             self.take_in(&mut history, printer).await?;
             let noted = send::note_held(
                 self.saved,

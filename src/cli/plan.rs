@@ -1,13 +1,8 @@
 //! `stoker plan`: what a load would do.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    io::Read as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt::Write as _, path::PathBuf, sync::Arc};
 
+pub(super) use super::given::{STDIN, documented, header, no_manifest, read_manifest, reads_stdin};
 use super::{
     Context, Error, Exit, carry,
     connect::{self, Connection},
@@ -22,14 +17,13 @@ use super::{
 use crate::{
     diagnostic::{Diagnostic, Severity},
     journal::{Journal, format},
-    manifest::{self, Manifest, Sync},
+    manifest::{Manifest, Sync},
     plan::{
-        self, Forecast, Header, PlannedTarget, Summary, Survey,
+        self, Forecast, Header, Summary, Survey,
         file::{self, Saved},
     },
     send::{Earlier, Stop, online::Online},
     source::Spool,
-    target::Facts,
 };
 
 /// Arguments of `stoker plan`.
@@ -306,7 +300,7 @@ fn text(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String
 }
 
 fn json(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String {
-    let mut json = plan::text::json(&saved.header, &saved.summary, forecast);
+    let mut json = plan::json::render(&saved.header, &saved.summary, forecast);
     let loads = json
         .get_mut("loads")
         .and_then(serde_json::Value::as_array_mut);
@@ -317,87 +311,6 @@ fn json(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String
         }
     }
     format!("{json:#}")
-}
-
-/// What stands for standard input where a file is named.
-pub(super) const STDIN: &str = "-";
-
-/// The longest manifest that is read from standard input.
-const LONGEST: u64 = 16 << 20;
-
-/// Reads a manifest and leaves in it what is meant; warnings are shown, errors end the verb.
-pub(super) fn read_manifest(
-    path: &Path,
-    selection: &Selection,
-    context: Context,
-) -> Result<Manifest, Error> {
-    let environment = super::store::environment();
-    let read = if path == Path::new(STDIN) {
-        let mut text = String::new();
-        let mut input = std::io::stdin().lock().take(LONGEST + 1);
-        input.read_to_string(&mut text).map_err(|error| {
-            Error::usage(format!(
-                "cannot read a manifest from standard input: {error}"
-            ))
-        })?;
-        if text.len() as u64 > LONGEST {
-            return Err(Error::usage(
-                "what comes by standard input is longer than a manifest can be",
-            ));
-        }
-        manifest::read_text(&text, path, &environment)
-    } else {
-        manifest::read(path, &environment)
-    };
-    let (mut manifest, warnings) = read.map_err(|problems| Error::all(Exit::Usage, problems))?;
-    context.printer.problems(&warnings);
-    context.printer.problems(&selection.choose(&mut manifest)?);
-    if path == Path::new(STDIN) && reads_stdin(&manifest) {
-        return Err(Error::usage(
-            "standard input is the manifest itself, and a load lists `-` among its files",
-        )
-        .hint("write the manifest, or the records, to a file"));
-    }
-    Ok(manifest)
-}
-
-/// Says that what was named as a manifest is a saved plan.
-pub(super) fn no_manifest(path: &Path) -> Error {
-    let path = path.display();
-    Error::usage(format!("`{path}` is a saved plan, and no manifest")).hint(format!(
-        "`stoker plan {path}` shows it, `stoker load {path}` loads it"
-    ))
-}
-
-/// Makes the header of a plan.
-pub(super) fn header(manifest: &Manifest, facts: Vec<Facts>) -> Header {
-    Header {
-        version: plan::VERSION,
-        stoker: env!("CARGO_PKG_VERSION").to_owned(),
-        name: manifest.name.clone(),
-        manifest: manifest.path.clone(),
-        // Without a working directory, relative paths could not have been read either.
-        root: std::path::absolute(".").unwrap_or_default(),
-        created: jiff::Timestamp::now(),
-        targets: manifest
-            .targets
-            .iter()
-            .cloned()
-            .zip(facts)
-            .map(|(settings, facts)| PlannedTarget { settings, facts })
-            .collect(),
-        loads: manifest.loads.clone(),
-        run: manifest.run.clone(),
-    }
-}
-
-/// Returns the documented facts of each target.
-pub(super) fn documented(manifest: &Manifest) -> Vec<Facts> {
-    manifest
-        .targets
-        .iter()
-        .map(|target| Facts::documented(&target.store))
-        .collect()
 }
 
 /// Ends the verb when a plan has errors.
@@ -418,15 +331,6 @@ pub(super) fn survey_failed(error: plan::Error) -> Error {
         plan::Error::Interrupted => Error::new(Exit::Interrupted, error),
         plan::Error::Plan(_) => Error::disk(error),
     }
-}
-
-/// Tells whether a load reads standard input.
-pub(super) fn reads_stdin(manifest: &Manifest) -> bool {
-    manifest
-        .loads
-        .iter()
-        .flat_map(|load| &load.files)
-        .any(|file| file.pattern == "-" && !file.exclude)
 }
 
 /// Shows the warnings of a plan, and what its targets will refuse: a plan for people shows it at length.

@@ -20,6 +20,7 @@ pub mod file;
 mod fit;
 mod forecast;
 mod graph;
+pub mod json;
 mod key;
 mod known;
 mod order;

@@ -142,3 +142,25 @@ fn a_manifest_comes_by_standard_input() {
         ran.err
     );
 }
+
+#[test]
+fn a_chosen_load_goes_on_by_itself_and_takes_over_nothing_else() {
+    let bed = bed();
+    // A record that the store refuses ends the run before it is over.
+    bed.write(
+        "people.ndjson",
+        r#"{"resourceType":"Basic","id":"p","code":{},"subject":{"reference":"Patient/nobody"}}"#,
+    );
+    let strict = MANIFEST.replace("name: s\n", "name: s\nmax_errors: 0\n");
+    bed.write("m.yaml", &strict);
+    bed.run(&["load", "m.yaml", "--load", "people"]).exits(3);
+    let ran = bed.run(&["load", "m.yaml", "--load", "visits"]).exits(0);
+    assert!(!ran.err.contains("takes over"), "{}", ran.err);
+    // The newest run is that of another load, and it is over.
+    let ran = bed
+        .run(&["load", "--resume", "m.yaml", "--load", "people"])
+        .exits(3);
+    assert!(ran.err.contains("going on with"), "{}", ran.err);
+    let ran = bed.run(&["load", "m.yaml"]).exits(3);
+    assert!(ran.err.contains("takes over"), "{}", ran.err);
+}
