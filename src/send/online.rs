@@ -102,7 +102,7 @@ enum Found {
 const AT_A_TIME: usize = 64;
 
 /// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target;
-/// what `earlier` runs have loaded is left as it is, as in a load; `told` is told how many records more are known of.
+/// what `earlier` runs have created is left as it is, as in a load; `told` is told how many records more are known of.
 ///
 /// # Errors
 ///
@@ -259,10 +259,11 @@ struct Asker<'a> {
 impl Asker<'_> {
     async fn one(&self, Sent { step, beside }: &Sent) -> Answer {
         match step.action.interaction() {
-            _ if self.earlier.is_settled(step.number) => Ok(Found::Leave),
             Some(Interaction::Update) => self.update(step, beside).await,
             Some(Interaction::ConditionalCreate) => self.condition(step, Found::Leave).await,
             Some(Interaction::ConditionalUpdate) => self.condition(step, Found::Update).await,
+            // Only the history knows of a create: the store cannot be asked.
+            Some(Interaction::Create) if self.earlier.is_settled(step.number) => Ok(Found::Leave),
             Some(Interaction::Create) => Ok(Found::Create),
             _ => Ok(Found::Update),
         }

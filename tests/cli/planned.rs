@@ -36,8 +36,8 @@ fn plan(bed: &Bed, arguments: &[&str], code: i32) -> Value {
 #[test]
 fn what_earlier_runs_have_loaded_is_not_planned_to_be_sent() {
     for load in [
-        "interaction: create",
-        "interaction: update",
+        "interaction: create, bundle: none",
+        "interaction: update, bundle: none",
         "interaction: update, compare: true",
     ] {
         let bed = Bed::new();
@@ -78,16 +78,32 @@ fn what_earlier_runs_have_loaded_is_not_planned_to_be_sent() {
 fn plan_dry_run_and_report_count_the_same() {
     let bed = Bed::new();
     write(&bed, "a.ndjson", 60);
-    let load = "files: [a.ndjson], interaction: create, bundle: { type: batch, max_entries: 20 }";
-    bed.write("m.yaml", &manifest("local: store, concurrency: 1", load));
+    let load = |bundle: &str| {
+        let load = format!("files: [a.ndjson], interaction: create, bundle: {bundle}");
+        manifest("local: store", &load)
+    };
+    bed.write("m.yaml", &load("{ type: batch, max_entries: 20 }"));
     let planned = plan(&bed, &["m.yaml"], 10)["loads"][0].clone();
-    // Three times twenty Patients, then as many Observations.
+    // Three times twenty Patients, then as many Observations; more if some of these are ready before the others.
     assert_eq!(planned["requests"], 6);
     assert_eq!(planned["requests_estimated"], true);
     let dry = bed.run(&["load", "--dry-run", "m.yaml"]).exits(0);
-    assert!(dry.out.contains("dry run: 6 requests with "), "{}", dry.out);
+    assert!(dry.out.contains("requests      about 6\n"), "{}", dry.out);
+    let built = dry.out.split_once("dry run: ").unwrap().1;
+    let built: u64 = built.split(' ').next().unwrap().parse().unwrap();
+    assert!((6..60).contains(&built), "{}", dry.out);
+    bed.write("m.yaml", &load("none"));
+    let planned = plan(&bed, &["m.yaml"], 10)["loads"][0].clone();
+    assert_eq!(planned["requests"], 120);
+    assert_eq!(planned["requests_estimated"], false);
+    let dry = bed.run(&["load", "--dry-run", "m.yaml"]).exits(0);
+    assert!(
+        dry.out.contains("dry run: 120 requests with "),
+        "{}",
+        dry.out
+    );
     bed.run(&["load", "m.yaml"]).exits(0);
-    assert_eq!(bed.report()["requests"]["sent"], 6);
+    assert_eq!(bed.report()["requests"]["sent"], 120);
     let again = bed.run(&["load", "--dry-run", "m.yaml"]).exits(0);
     assert!(
         again

@@ -159,8 +159,7 @@ fn a_chosen_load_goes_on_by_itself_and_takes_over_nothing_else() {
     // The newest run is that of another load, and it is over.
     let ran = bed
         .run(&["load", "--resume", "m.yaml", "--load", "people"])
-        .exits(3);
+        .exits(1);
     assert!(ran.err.contains("going on with"), "{}", ran.err);
-    let ran = bed.run(&["load", "m.yaml"]).exits(3);
-    assert!(ran.err.contains("takes over"), "{}", ran.err);
+    assert_eq!(loads(&bed), ["people"]);
 }
