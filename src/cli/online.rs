@@ -35,7 +35,7 @@ pub(super) async fn ask(
         .collect();
     let bar = Line(bar(saved.summary.sent(), printer));
     let asked = online::ask(saved, &bodies, &gates, earlier, &|records| {
-        bar.0.inc(records)
+        bar.0.inc(records);
     })
     .await;
     asked.map_err(|error| match error {

@@ -93,10 +93,9 @@ fn root_target(root: &Path, target: &mut PlannedTarget) {
         _ => {}
     }
     let tls = &mut settings.tls;
-    for file in [&mut tls.ca, &mut tls.certificate, &mut tls.key] {
-        if let Some(file) = file {
-            join(root, file);
-        }
+    let files = [&mut tls.ca, &mut tls.certificate, &mut tls.key];
+    for file in files.into_iter().flatten() {
+        join(root, file);
     }
 }
 

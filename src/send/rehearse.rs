@@ -60,13 +60,11 @@ impl Rehearsal {
         if below.is_empty() {
             return bundle(request.body());
         }
-        match *request.method() {
-            Method::DELETE => answer(StatusCode::NO_CONTENT, None, String::new()),
-            _ => {
-                let place = format!("{}{}", self.base, place(below));
-                answer(StatusCode::CREATED, Some(&place), String::new())
-            }
+        if request.method() == Method::DELETE {
+            return answer(StatusCode::NO_CONTENT, None, String::new());
         }
+        let place = format!("{}{}", self.base, place(below));
+        answer(StatusCode::CREATED, Some(&place), String::new())
     }
 }
 
