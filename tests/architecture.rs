@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("fhir", 0),
     ("column", 0),
     ("checksum", 0),
+    ("path", 0),
     ("manifest", 1),
     ("source", 1),
     ("target", 1),

@@ -23,12 +23,6 @@ fn near(path: &Path) -> PathBuf {
     path.strip_prefix(&here).unwrap_or(path).to_owned()
 }
 
-/// Tells whether a run is one of the manifest at hand, from whichever directory either was named.
-pub(super) fn is_of(run: &Header, header: &Header) -> bool {
-    run.name == header.name
-        && (run.manifest == header.manifest || is_same_file(&run.manifest, &header.manifest))
-}
-
 fn is_same_file(one: &Path, other: &Path) -> bool {
     match (fs_err::canonicalize(one), fs_err::canonicalize(other)) {
         (Ok(one), Ok(other)) => one == other,
@@ -48,7 +42,7 @@ pub(super) fn warn_of_others(header: &Header, state: &Path, printer: Printer) {
         .iter()
         .rev()
         .filter_map(|run| Saved::open(&run.plan()).ok());
-    if headers.any(|saved| is_of(&saved.header, header)) {
+    if headers.any(|saved| saved.header.is_of(header)) {
         let what = format!(
             "{} of this directory holds runs of {}; they are not asked, its state is {}",
             here.display(),

@@ -8,16 +8,22 @@ use std::{
 };
 
 use super::{
-    Context, Error, Exit, closing::Closing, connect::Connection, load, past::Consulted,
-    printer::Printer, report::exit_of,
+    Context, Error, Exit,
+    closing::Closing,
+    connect::Connection,
+    load,
+    past::{Consulted, Purpose},
+    printer::Printer,
+    report::exit_of,
 };
 use crate::{
+    event::Unobserved,
     gate::ByteBudget,
     journal::{Journal, Ledger, RunDirectory, format},
     plan::{self, PlannedSource, file::Saved},
     progress, report,
-    send::{self, Counts, Earlier, Ended, Setup, Stop},
-    source::{Bodies, Spool},
+    send::{self, Counts, Earlier, Ended, Link, Setup, Stop},
+    source::{Bodies, Spool, spooled},
 };
 
 /// The most bytes of decompressed sources that a run keeps: a full disk is worse than a clear refusal.
@@ -42,7 +48,7 @@ pub(super) async fn check_sources(
         Ok(plan::changed_sources(&sources, &spool, verify))
     })
     .await
-    .map_err(Error::disk)??;
+    .map_err(|error| Error::task(&error))??;
     if changed.is_empty() {
         Ok(())
     } else {
@@ -61,13 +67,13 @@ pub(super) struct Carry<'a> {
 }
 
 /// A plan and its bodies.
-struct Opened {
-    saved: Arc<Saved>,
-    bodies: Arc<Bodies>,
+pub(super) struct Opened {
+    pub(super) saved: Arc<Saved>,
+    pub(super) bodies: Arc<Bodies>,
 }
 
 impl Carry<'_> {
-    fn open(&self) -> Result<Opened, Error> {
+    pub(super) fn open(&self) -> Result<Opened, Error> {
         let saved = Arc::new(Saved::open(&self.run.plan()).map_err(Error::disk)?);
         let sources = readable(&saved.sources, &self.run.spool());
         let bodies = Arc::new(Bodies::new(sources));
@@ -124,6 +130,7 @@ impl Carry<'_> {
                     links: &links,
                     journal: &journal,
                     run: self.run,
+                    purpose: Purpose::Load,
                 };
                 asked.consult(earlier, fresh, printer).await?
             }
@@ -131,23 +138,15 @@ impl Carry<'_> {
         };
         let counts = Arc::new(Counts::default());
         let began = tokio::time::Instant::now();
+        let reads = reads_of(&links);
         let setup = Setup {
-            plan: Arc::clone(&saved),
-            links,
-            bodies: Arc::clone(&bodies),
-            ledger: Arc::clone(&journal) as Arc<dyn Ledger>,
-            journal: journal.line().clone(),
             observe: self.watcher.observer(),
-            stop: self.stop.clone(),
-            budget: Arc::new(ByteBudget::new(saved.header.run.memory.0)),
-            earlier: Arc::new(earlier),
-            lookups: Arc::default(),
-            counts: Arc::clone(&counts),
+            ..self.setup(&saved, &bodies, links, &journal, earlier, &counts)
         };
         let planning_ms = milliseconds(began - self.context.started);
         let tally = || format::Tally {
             planning_ms,
-            ..counts.tally(milliseconds(began.elapsed()))
+            ..counts.tally(milliseconds(began.elapsed()), reads())
         };
         let mut sending = std::pin::pin!(send::run(setup));
         let ended = loop {
@@ -191,11 +190,36 @@ impl Carry<'_> {
         finish(printer, self.run, &reported, ended)
     }
 
-    /// Builds every request and sends none.
-    pub(super) fn rehearse(&self) -> Result<Exit, Error> {
-        let Opened { saved, bodies } = self.open()?;
-        rehearse(&saved, &bodies, self.context)
+    /// Puts together what `send` needs.
+    pub(super) fn setup(
+        &self,
+        saved: &Arc<Saved>,
+        bodies: &Arc<Bodies>,
+        links: HashMap<String, Link>,
+        journal: &Arc<Journal>,
+        earlier: Earlier,
+        counts: &Arc<Counts>,
+    ) -> Setup {
+        Setup {
+            plan: Arc::clone(saved),
+            links,
+            bodies: Arc::clone(bodies),
+            ledger: Arc::clone(journal) as Arc<dyn Ledger>,
+            journal: journal.line().clone(),
+            observe: Arc::new(Unobserved),
+            stop: self.stop.clone(),
+            budget: Arc::new(ByteBudget::new(saved.header.run.memory.0)),
+            earlier: Arc::new(earlier),
+            lookups: Arc::default(),
+            counts: Arc::clone(counts),
+        }
     }
+}
+
+/// Returns what tells how many reads have gone out by these links.
+pub(super) fn reads_of(links: &HashMap<String, Link>) -> impl Fn() -> u64 + use<> {
+    let gates: Vec<_> = links.values().map(|link| Arc::clone(&link.gate)).collect();
+    move || gates.iter().map(|gate| gate.reads()).sum()
 }
 
 /// Writes the last lines of a session.
@@ -229,6 +253,13 @@ async fn close(
                 .hint("load the manifest again (what has been loaded is not sent twice), or put the file back as it was"))
         }
         Err(error @ send::Error::Journal(_)) => Err(unwritten(error)),
+        Err(error @ send::Error::Internal(_)) => {
+            let _ = journal.tally(tally).await;
+            let _ = journal
+                .end(end(format::Ending::Internal, Some(error.to_string())))
+                .await;
+            Err(Error::internal(error))
+        }
     }
 }
 
@@ -273,25 +304,6 @@ fn finish(
     Ok(exit_of(reported))
 }
 
-/// Builds every request and sends none.
-fn rehearse(saved: &Arc<Saved>, bodies: &Arc<Bodies>, context: Context) -> Result<Exit, Error> {
-    let rehearsed = send::rehearse(saved, bodies)
-        .map_err(|error| Error::disk(error).hint("nothing was sent"))?;
-    context
-        .printer
-        .result(&plan::text::text(&saved.header, &saved.summary));
-    context.printer.result(&format!(
-        "dry run: {} requests with {} built, none sent",
-        rehearsed.requests,
-        crate::unit::ByteSize(rehearsed.bytes)
-    ));
-    Ok(if saved.summary.unsupported() > 0 {
-        Exit::SomeFailed
-    } else {
-        Exit::Well
-    })
-}
-
 /// Returns the file from which each source can be read at any place.
 pub(super) fn readable(
     sources: &[PlannedSource],
@@ -300,10 +312,9 @@ pub(super) fn readable(
     sources
         .iter()
         .map(|source| {
-            let spooled = spool.join(format!("{}.plain", source.id.0));
             let path = match &source.path {
                 Some(path) if !source.spooled => path.clone(),
-                _ => spooled,
+                _ => spooled(spool, source.id),
             };
             (source.id, path)
         })

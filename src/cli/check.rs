@@ -2,20 +2,24 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Error, Exit, carry, online::Scratch, plan as planning};
+use super::{
+    Context, Error, Exit, carry, load, plan as planning, scratch::Scratch, select::Selection,
+};
 use crate::{
     diagnostic::{Diagnostic, Place, Severity},
     event::{LoadId, Unobserved},
-    plan::{self, Action, Group, Header, PlannedSource, Step, Summary, file, text::plural},
+    plan::{self, Action, Group, Header, PlannedSource, Reason, Step, Summary, file, text::plural},
     source::{Malformed, Origin, Spool},
 };
 
 /// Arguments of `stoker check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
-    /// The manifest
+    /// The manifest; `-` reads it from standard input
     #[arg(value_name = "MANIFEST")]
     manifest: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
     /// Show so many problems of records at the most
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     most: usize,
@@ -23,7 +27,10 @@ pub(super) struct CheckArgs {
 
 /// Runs the verb.
 pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error> {
-    let manifest = planning::read_manifest(&args.manifest, context)?;
+    if load::is_plan(&args.manifest) {
+        return Err(planning::no_manifest(&args.manifest));
+    }
+    let manifest = planning::read_manifest(&args.manifest, &args.selection, context)?;
     let header = planning::header(&manifest, planning::documented(&manifest));
     let most = args.most;
     // Standard input is read once, and its records may be looked at again.
@@ -33,7 +40,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
     let checked = tokio::task::spawn_blocking(move || {
         let spool = scratch
             .as_ref()
-            .map(|scratch| Spool::new(scratch.spool(), carry::SPOOL));
+            .map(|scratch| Spool::new(scratch.run().spool(), carry::SPOOL));
         let spool = spool.transpose().map_err(Error::disk)?;
         let mut collect = Collect {
             steps: Vec::new(),
@@ -57,7 +64,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
         Ok((surveyed, collect.steps, malformed))
     })
     .await
-    .map_err(Error::disk)?;
+    .map_err(|error| Error::task(&error))?;
     let (surveyed, steps, malformed) = checked?;
     let mut problems = surveyed.problems;
     let is_wrong = problems.iter().any(|p| p.severity == Severity::Error);
@@ -83,10 +90,21 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
         plural(records, "record"),
         plural(files, "file")
     );
-    context.printer.result(&match unsupported {
-        0 if !is_wrong => format!("{checked}: all can be loaded"),
-        0 => format!("{checked}: nothing is loaded before the errors above are mended"),
-        _ => format!("{checked}: {unsupported} cannot be loaded"),
+    let wrong = problems.len()
+        - problems
+            .iter()
+            .filter(|p| p.severity == Severity::Warning)
+            .count();
+    context.printer.result(&match (is_wrong, unsupported) {
+        (false, 0) => format!("{checked}: all can be loaded"),
+        (false, _) => format!("{checked}: {unsupported} cannot be loaded"),
+        (true, _) => format!(
+            "{checked}: nothing can be loaded before {} mended",
+            match wrong {
+                1 => "the error is".to_owned(),
+                wrong => format!("the {wrong} errors are"),
+            }
+        ),
     });
     Ok(match (is_wrong, unsupported) {
         (true, _) => Exit::Usage,
@@ -113,7 +131,7 @@ impl file::Sink for Collect {
     }
     fn step(&mut self, step: &Step) -> Result<(), file::Error> {
         let is_malformed =
-            matches!(&step.action, Action::Unsupported(reason) if reason.code == "malformed");
+            matches!(&step.action, Action::Unsupported(reason) if reason.code == Reason::MALFORMED);
         let is_unsupported = matches!(step.action, Action::Unsupported(_));
         if is_unsupported && !is_malformed && self.steps.len() < self.most {
             self.steps.push(step.clone());

@@ -1,6 +1,12 @@
 //! Joins the layers: from a target's settings to a gate that can be sent through.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use http::Response;
@@ -17,7 +23,7 @@ use crate::{
     manifest::{Auth, Store, TargetSettings},
     plan::Header,
     probe,
-    send::Link,
+    send::{Link, Rehearsal},
     target::{Endpoint, Facts, fhir::Requests, local_store_settings},
 };
 
@@ -32,6 +38,8 @@ pub(super) struct Connection {
     credentials: Arc<dyn Credentials>,
     /// The local store, where the target is one.
     local: Option<Arc<LocalStore>>,
+    /// The store does not exist yet, as its facts have it.
+    is_missing: AtomicBool,
 }
 
 /// Connects to a target; a local store's server is started if nobody serves it yet.
@@ -76,6 +84,7 @@ pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Err
         transport,
         credentials,
         local,
+        is_missing: AtomicBool::new(false),
     })
 }
 
@@ -124,7 +133,7 @@ async fn credentials(settings: &TargetSettings) -> Result<Arc<dyn Credentials>, 
 impl Connection {
     /// Asks the target for its facts.
     pub(super) async fn facts(&self) -> Result<Facts, Error> {
-        probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings)
+        let facts = probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings)
             .await
             .map_err(|error| match error {
                 probe::Error::Failure(failure) => self.at_target(failed(&failure)),
@@ -132,7 +141,9 @@ impl Connection {
                     self.at_target(Error::new(Exit::Target, what).hint(hint))
                 }
                 probe::Error::Name(error) => Error::usage(error),
-            })
+            })?;
+        self.is_missing.store(facts.missing, Ordering::Relaxed);
+        Ok(facts)
     }
 
     /// Creates the store if it is missing and the manifest asks for it.
@@ -168,10 +179,34 @@ impl Connection {
 
     /// Returns what `send` needs of it, for requests of so many operations at the most.
     pub(super) fn link(&self, largest_request: u32) -> Result<Link, Error> {
+        let settings = GateSettings::of(&self.settings, largest_request);
+        self.link_by(Arc::clone(&self.transport), &settings)
+    }
+
+    /// Returns a link by which nothing is sent that writes. A store that was missing when it was asked for its facts holds
+    /// nothing.
+    pub(super) fn rehearsal(&self, largest_request: u32) -> Result<Link, Error> {
+        // Reads keep to the rate on their own gate; what is not sent needs none.
+        let settings = GateSettings {
+            rate: None,
+            bytes_rate: None,
+            ..GateSettings::of(&self.settings, largest_request)
+        };
+        let is_missing = self.is_missing.load(Ordering::Relaxed);
+        let reads = (!is_missing).then(|| Arc::clone(&self.gate));
+        let transport = Rehearsal::new(self.requests.base(), reads);
+        self.link_by(Arc::new(transport), &settings)
+    }
+
+    fn link_by(
+        &self,
+        transport: Arc<dyn Transport>,
+        settings: &GateSettings,
+    ) -> Result<Link, Error> {
         let gate = Gate::new(
-            Arc::clone(&self.transport),
+            transport,
             Arc::clone(&self.credentials),
-            &GateSettings::of(&self.settings, largest_request),
+            settings,
             &self.endpoint.base,
         )
         .map_err(|error| self.at_target(Error::usage(error)))?;

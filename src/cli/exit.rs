@@ -21,6 +21,8 @@ pub enum Exit {
     Disk,
     /// `plan --detailed-exitcode`: there is work to do.
     WorkToDo,
+    /// Stoker itself is at fault (`EX_SOFTWARE` of sysexits.h).
+    Internal,
     /// Interrupted by the user; the journal is closed.
     Interrupted,
 }
@@ -36,6 +38,7 @@ impl Exit {
             Self::Target => 4,
             Self::Disk => 5,
             Self::WorkToDo => 10,
+            Self::Internal => 70,
             Self::Interrupted => 130,
         }
     }
@@ -87,5 +90,52 @@ impl Error {
     /// Makes an error of the disk.
     pub fn disk(message: impl fmt::Display) -> Self {
         Self::new(Exit::Disk, message)
+    }
+
+    /// Makes an error of Stoker's own: nothing that the user did, or could mend.
+    pub fn internal(message: impl fmt::Display) -> Self {
+        let message = format!("{message}: this is a bug in Stoker");
+        Self::new(Exit::Internal, message).hint(
+            "please report it with the version, the command, and what `-vv` logs; the run's directory, if it began one, \
+             has all that was settled",
+        )
+    }
+
+    /// Makes an error of a task that did not come to its end. What a panic says may be content (design §10), so that only
+    /// where it was is shown, which the panic itself has done.
+    pub fn task(error: &tokio::task::JoinError) -> Self {
+        Self::internal(if error.is_panic() {
+            "a part of the work came to an end in the midst of it"
+        } else {
+            "a part of the work was dropped"
+        })
+    }
+}
+
+/// Says where a panic was, and not what it said: that may be content of records (design §10).
+pub(super) fn name_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        use std::io::Write as _;
+        let at = info.location().map(ToString::to_string);
+        let at = at.unwrap_or_else(|| "an unknown place".to_owned());
+        // Nothing can be said about a terminal that is gone.
+        let _ = writeln!(std::io::stderr(), "internal error at {at}");
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_a_bug_and_nothing_else() {
+        let joined = tokio::spawn(async { std::panic::resume_unwind(Box::new("Plantedname")) });
+        let error = Error::task(&joined.await.unwrap_err());
+        assert_eq!(error.exit.code(), 70);
+        let [problem] = error.problems.as_slice() else {
+            panic!("one problem");
+        };
+        assert!(problem.message.contains("this is a bug in Stoker"));
+        assert!(!format!("{problem:?}").contains("Plantedname"));
     }
 }

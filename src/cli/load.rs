@@ -12,7 +12,10 @@ use super::{
     carry::{Carry, SPOOL, check_sources, discard},
     connect, interrupt, plan as planning,
     printer::Printer,
+    rehearse,
     resume::{self, ReplayArgs},
+    scratch::Scratch,
+    select::Selection,
 };
 use crate::{
     journal::{self, RunDirectory},
@@ -30,9 +33,11 @@ use crate::{
 )]
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
-    /// The manifest, or a plan saved by `stoker plan --out`
+    /// The manifest (`-` reads it from standard input), or a plan saved by `stoker plan --out`
     #[arg(value_name = "MANIFEST|PLAN")]
     file: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
     /// Do everything but send: read, plan, build every request
     #[arg(long)]
     dry_run: bool,
@@ -74,12 +79,17 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     interrupt::listen(stop.clone());
     let watcher = watcher(args.progress, context.printer);
     let outcome = async {
-        let given = if is_plan(&args.file)? {
+        let given = if is_plan(&args.file) {
+            if !args.selection.is_everything() {
+                return Err(Error::usage("a saved plan is loaded whole")
+                    .hint("give --load or --target to `stoker plan --out`"));
+            }
             let saved = Saved::open(&args.file).map_err(Error::usage)?;
             saved.verify().map_err(Error::usage)?;
             Given::Plan(Box::new(saved))
         } else {
-            Given::Manifest(Box::new(planning::read_manifest(&args.file, context)?))
+            let manifest = planning::read_manifest(&args.file, &args.selection, context)?;
+            Given::Manifest(Box::new(manifest))
         };
         if args.resume
             && let Some(run) = unfinished(&given, context)?
@@ -120,8 +130,12 @@ async fn begin(
         }
         let state = state_of(&now);
         beside::warn_of_others(&now, &state, context.printer);
-        let run =
-            RunDirectory::create(&state, &now.name, jiff::Timestamp::now()).map_err(Error::disk)?;
+        let scratch = args.dry_run.then(Scratch::create).transpose()?;
+        let run = match &scratch {
+            Some(scratch) => scratch.run().clone(),
+            None => RunDirectory::create(&state, &now.name, jiff::Timestamp::now())
+                .map_err(Error::disk)?,
+        };
         let planned = match &given {
             Given::Manifest(_) => survey(&now, &run, context, stop, watcher).await,
             Given::Plan(saved) => {
@@ -140,12 +154,10 @@ async fn begin(
             run: &run,
             connections: &connections,
         };
-        if args.dry_run {
-            let rehearsed = carry.rehearse();
-            discard(&run);
-            return rehearsed;
+        match scratch {
+            Some(_) => rehearse::run(&carry, &state, args.fresh).await,
+            None => carry.begin(&state, args.fresh).await,
         }
-        carry.begin(&state, args.fresh).await
     }
     .await;
     connect::close_all(connections).await;
@@ -208,7 +220,7 @@ async fn survey(
         .map_err(planning::survey_failed)
     })
     .await
-    .map_err(Error::disk)??;
+    .map_err(|error| Error::task(&error))??;
     planning::refuse_problems(&surveyed.problems, context)?;
     watcher.suspend(|| planning::warn(&surveyed.summary, context.printer));
     Ok(())
@@ -227,17 +239,14 @@ fn unfinished(given: &Given, context: Context) -> Result<Option<RunDirectory>, E
         else {
             continue;
         };
-        if !beside::is_of(&saved.header, &header) {
+        // A run of other loads is another load of the same manifest.
+        if !saved.header.is_of(&header) || !saved.header.has_loads_of(&header) {
             continue;
         }
         if history.is_over() {
             return Ok(None);
         }
-        if saved.header.loads != header.loads
-            || !(saved.header.targets.iter())
-                .map(|target| &target.settings)
-                .eq(header.targets.iter().map(|target| &target.settings))
-        {
+        if !saved.header.loads_as(&header) {
             let what = format!(
                 "{} has changed since the run that was cut off was planned",
                 header.manifest.display()
@@ -255,16 +264,13 @@ fn unfinished(given: &Given, context: Context) -> Result<Option<RunDirectory>, E
     Ok(None)
 }
 
-/// Tells a saved plan from a manifest by its first bytes.
-fn is_plan(path: &Path) -> Result<bool, Error> {
+/// Tells a saved plan from a manifest by its first bytes. What cannot be read is no plan: reading it as a manifest says why.
+pub(super) fn is_plan(path: &Path) -> bool {
     const HEADER: &[u8] = b"{\"header\":";
     let mut first = Vec::new();
-    fs_err::File::open(path)
-        .and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut first))
-        .map_err(|error| {
-            Error::usage(error).hint("`stoker init DIR` writes a manifest for a directory of files")
-        })?;
-    Ok(first == HEADER)
+    let read = fs_err::File::open(path)
+        .and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut first));
+    path != Path::new(planning::STDIN) && read.is_ok() && first == HEADER
 }
 
 pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {

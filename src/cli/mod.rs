@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use futures::FutureExt as _;
 
 mod beside;
 mod carry;
@@ -16,6 +17,7 @@ mod emulate;
 mod exit;
 mod generate;
 mod get;
+mod given;
 mod indent;
 mod init;
 mod interrupt;
@@ -26,11 +28,14 @@ mod open_files;
 mod past;
 mod plan;
 mod printer;
+mod rehearse;
 pub mod render;
 mod report;
 mod resume;
 mod runs;
+mod scratch;
 mod secrets;
+mod select;
 mod store;
 
 pub use exit::{Error, Exit};
@@ -47,7 +52,7 @@ use printer::Printer;
 #[command(
     after_help = "Exit codes: 0 all settled well · 1 some records were not loaded · 2 usage or manifest · \
     3 stopped by max_errors · 4 target or credentials · 5 journal, disk or standard output · \
-    10 plan --detailed-exitcode: there is work to do · 130 interrupted"
+    10 plan --detailed-exitcode: there is work to do · 70 a bug in Stoker · 130 interrupted"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -122,6 +127,7 @@ struct Context {
 /// Runs the command line of this process to its end.
 pub fn run() -> ExitCode {
     let started = tokio::time::Instant::now();
+    exit::name_panics();
     let cli = Cli::parse();
     let no_color = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let printer = Printer::new(cli.global.quiet, cli.global.color, no_color);
@@ -148,7 +154,7 @@ pub fn run() -> ExitCode {
             return end(printer, Err(error));
         }
     };
-    let ended = runtime.block_on(async move {
+    let verb = async move {
         match cli.verb {
             Verb::Init(args) => init::run(&args, context),
             Verb::Check(args) => check::run(args, context).await,
@@ -162,6 +168,15 @@ pub fn run() -> ExitCode {
             Verb::Emulate(args) => emulate::run(args, context).await,
             Verb::Generate(args) => generate::run(&args, context),
         }
+    };
+    let ended = runtime.block_on(async {
+        // A panic is told like any other end.
+        let ended = std::panic::AssertUnwindSafe(verb).catch_unwind().await;
+        ended.unwrap_or_else(|_| {
+            Err(Error::internal(
+                "the work came to an end in the midst of it",
+            ))
+        })
     });
     // Whatever still reads a file or waits for a server must not keep the process alive.
     runtime.shutdown_background();

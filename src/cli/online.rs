@@ -1,10 +1,6 @@
-//! What `stoker plan --online` asks the targets, and where it keeps what it needs meanwhile.
+//! What `stoker plan --online` asks the targets.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -12,59 +8,36 @@ use super::{
     Error, Exit, carry,
     connect::{self, Connection},
     printer::Printer,
+    scratch::Scratch,
 };
 use crate::{
     plan::file::Saved,
-    send::online::{self, Online},
+    send::{
+        Earlier,
+        online::{self, Online},
+    },
     source::Bodies,
 };
 
-/// A directory that only this user may read, gone when it is dropped: the plan and the spool hold patients' data.
-pub(super) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(super) fn create() -> Result<Self, Error> {
-        let name = format!("stoker-{}", uuid::Uuid::new_v4().simple());
-        let path = std::env::temp_dir().join(name);
-        crate::journal::private_directory(&path).map_err(Error::disk)?;
-        Ok(Self(path))
-    }
-
-    /// Returns where the plan stands, unless it is saved elsewhere.
-    pub(super) fn plan(&self) -> PathBuf {
-        self.0.join("plan.ndjson")
-    }
-
-    /// Returns where sources stand that cannot be read twice.
-    pub(super) fn spool(&self) -> PathBuf {
-        self.0.join("spool")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs_err::remove_dir_all(&self.0);
-    }
-}
-
 /// Asks the targets what they hold already of a plan's records; a line for each load.
 pub(super) async fn ask(
-    plan: &Path,
+    saved: &Arc<Saved>,
     scratch: &Scratch,
     connections: &HashMap<String, Connection>,
+    earlier: &Earlier,
     printer: Printer,
 ) -> Result<Vec<Online>, Error> {
-    let saved = Arc::new(Saved::open(plan).map_err(Error::disk)?);
-    let bodies = Arc::new(Bodies::new(carry::readable(
-        &saved.sources,
-        &scratch.spool(),
-    )));
+    let spool = scratch.run().spool();
+    let bodies = Arc::new(Bodies::new(carry::readable(&saved.sources, &spool)));
     let gates = connections
         .iter()
         .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.requests)))
         .collect();
     let bar = Line(bar(saved.summary.sent(), printer));
-    let asked = online::ask(&saved, &bodies, &gates, &|records| bar.0.inc(records)).await;
+    let asked = online::ask(saved, &bodies, &gates, earlier, &|records| {
+        bar.0.inc(records);
+    })
+    .await;
     asked.map_err(|error| match error {
         online::Error::Unreadable(error) => Error::disk(error),
         online::Error::Target {

@@ -3,14 +3,33 @@
 
 use std::{collections::HashMap, path::Path};
 
-use super::{Error, Exit, beside, printer::Printer};
+use super::{Error, Exit, printer::Printer};
 use crate::{
     diagnostic::Diagnostic,
     history::{self, History},
     journal::{self, Journal, RunDirectory},
     plan::file::Saved,
-    send::{self, Earlier, Held, HeldError, Link},
+    send::{self, Compared, Earlier, Held, HeldError, Link},
 };
+
+/// What came of asking.
+pub(super) struct Asked {
+    /// What is known of the records.
+    pub(super) earlier: Earlier,
+    /// Resources that were read to make sure.
+    pub(super) sampled: u64,
+}
+
+/// Why earlier runs are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To load: what those left that were cut off is taken over.
+    Load,
+    /// To do everything but send.
+    Rehearse,
+    /// To say what a load would do.
+    Plan,
+}
 
 /// A run that asks the earlier ones.
 pub(super) struct Consulted<'a> {
@@ -19,6 +38,7 @@ pub(super) struct Consulted<'a> {
     pub(super) links: &'a HashMap<String, Link>,
     pub(super) journal: &'a Journal,
     pub(super) run: &'a RunDirectory,
+    pub(super) purpose: Purpose,
 }
 
 impl Consulted<'_> {
@@ -29,8 +49,24 @@ impl Consulted<'_> {
         fresh: bool,
         printer: Printer,
     ) -> Result<Earlier, Error> {
-        let mut loaded = 0;
-        if !fresh {
+        let asked = self.ask(earlier, fresh, printer).await?;
+        Ok(asked.earlier)
+    }
+
+    /// As [`Consulted::consult`], and tells how many resources were read to make sure.
+    pub(super) async fn ask(
+        &self,
+        earlier: Earlier,
+        fresh: bool,
+        printer: Printer,
+    ) -> Result<Asked, Error> {
+        let (mut loaded, mut sampled) = (0, 0);
+        let has_past = || {
+            let runs = RunDirectory::all(self.state).map_err(Error::disk)?;
+            Ok::<_, Error>(!runs.is_empty())
+        };
+        // Who only looks begins no history.
+        if !fresh && (self.purpose == Purpose::Load || has_past()?) {
             let mut history = History::open(self.state).map_err(broken)?;
             self.take_in(&mut history, printer).await?;
             let noted = send::note_held(
@@ -39,21 +75,27 @@ impl Consulted<'_> {
                 &history,
                 self.journal,
                 earlier.history.as_ref(),
+                match self.purpose {
+                    Purpose::Load | Purpose::Rehearse => Compared::Asked,
+                    Purpose::Plan => Compared::Believed,
+                },
             );
             for held in noted.await.map_err(failed)? {
                 loaded += held.kept;
+                sampled += held.sampled;
                 printer.message(&words(&held));
             }
         }
         self.journal.consulted(loaded).await.map_err(Error::disk)?;
         if fresh {
-            return Ok(earlier);
+            return Ok(Asked { earlier, sampled });
         }
         let history = journal::read(&self.run.journal()).map_err(Error::disk)?;
-        Ok(Earlier {
+        let earlier = Earlier {
             history: Some(history),
             replay: earlier.replay,
-        })
+        };
+        Ok(Asked { earlier, sampled })
     }
 
     /// Takes in what the runs of the state directory say; those of the same manifest that were cut off are taken over.
@@ -75,7 +117,11 @@ impl Consulted<'_> {
             else {
                 continue;
             };
-            if !beside::is_of(&saved.header, &self.saved.header) || told.is_over() {
+            let is_same = saved.header.is_of(&self.saved.header);
+            // What it would have loaded into others, or by other loads, stays its own.
+            let covers = |name: &str| self.saved.header.loads.iter().any(|load| load.name == name);
+            let is_covered = (saved.header.loads.iter()).all(|load| covers(&load.name));
+            if self.purpose != Purpose::Load || !is_same || !is_covered || told.is_over() {
                 continue;
             }
             let by = self.run.path().display().to_string();
@@ -102,6 +148,11 @@ fn words(held: &Held) -> String {
         sampled,
         missing,
     } = held;
+    if *sampled == 0 {
+        return format!(
+            "target `{target}`: earlier runs have loaded {loaded} of the records; it is assumed that they are still there, for it was not asked"
+        );
+    }
     match (*missing, *kept) {
         (0, _) => format!(
             "target `{target}`: earlier runs have loaded {loaded} of the records; they are left alone (`--fresh` loads them again)"

@@ -1,27 +1,29 @@
 //! `stoker plan`: what a load would do.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, fmt::Write as _, path::PathBuf, sync::Arc};
 
+pub(super) use super::given::{STDIN, documented, header, no_manifest, read_manifest, reads_stdin};
 use super::{
     Context, Error, Exit, carry,
     connect::{self, Connection},
     interrupt,
     load::{self, ProgressKind},
-    online::{self, Scratch},
+    online,
+    past::{Consulted, Purpose},
     printer::Printer,
-    secrets,
+    scratch::Scratch,
+    select::Selection,
 };
 use crate::{
-    diagnostic::Severity,
-    manifest::{self, Manifest},
-    plan::{self, Header, PlannedTarget, Summary, Survey, file},
-    send::{Stop, online::Online},
+    diagnostic::{Diagnostic, Severity},
+    journal::{Journal, format},
+    manifest::{Manifest, Sync},
+    plan::{
+        self, Forecast, Header, Summary, Survey,
+        file::{self, Saved},
+    },
+    send::{Earlier, Stop, online::Online},
     source::{self, Spool},
-    target::Facts,
 };
 
 /// Arguments of `stoker plan`.
@@ -31,9 +33,11 @@ use crate::{
 )]
 #[derive(Debug, clap::Args)]
 pub(super) struct PlanArgs {
-    /// The manifest
-    #[arg(value_name = "MANIFEST")]
+    /// The manifest (`-` reads it from standard input), or a saved plan
+    #[arg(value_name = "MANIFEST|PLAN")]
     manifest: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
     /// Save the plan, so that `stoker load FILE` does exactly that or refuses
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -43,6 +47,9 @@ pub(super) struct PlanArgs {
     /// Also ask the targets what they hold already
     #[arg(long, conflicts_with = "offline")]
     online: bool,
+    /// Plan everything, also what earlier runs have loaded
+    #[arg(long)]
+    fresh: bool,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -55,16 +62,60 @@ pub(super) struct PlanArgs {
 pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    let manifest = read_manifest(&args.manifest, context)?;
-    let connections = if args.offline {
-        HashMap::new()
-    } else {
-        let header = header(&manifest, documented(&manifest));
-        unless_interrupted(&stop, connect::connect_all(&header)).await?
-    };
+    if load::is_plan(&args.manifest) {
+        return show(&args, &stop, context).await;
+    }
+    let manifest = read_manifest(&args.manifest, &args.selection, context)?;
+    let connections = connect(&args, &header(&manifest, documented(&manifest)), &stop).await?;
     let planned = make(&args, &manifest, &connections, &stop, context).await;
     connect::close_all(connections).await;
     planned
+}
+
+async fn connect(
+    args: &PlanArgs,
+    header: &Header,
+    stop: &Stop,
+) -> Result<HashMap<String, Connection>, Error> {
+    if args.offline {
+        return Ok(HashMap::new());
+    }
+    unless_interrupted(stop, connect::connect_all(header)).await
+}
+
+/// Shows a saved plan, and what of it is left to do.
+async fn show(args: &PlanArgs, stop: &Stop, context: Context) -> Result<Exit, Error> {
+    let what = match (&args.out, args.online, args.selection.is_everything()) {
+        (Some(_), _, _) => "it is saved already",
+        (_, true, _) => "--online asks about a manifest's records",
+        (_, _, false) => "its loads were chosen when it was made",
+        _ => "",
+    };
+    if !what.is_empty() {
+        let message = format!("`{}` is a saved plan: {what}", args.manifest.display());
+        return Err(Error::usage(message).hint("name the manifest"));
+    }
+    let saved = Arc::new(Saved::open(&args.manifest).map_err(Error::usage)?);
+    let connections = connect(args, &saved.header, stop).await?;
+    let shown = async {
+        let scratch = Scratch::create()?;
+        if !args.offline {
+            let now = connect::with_facts(saved.header.clone(), &connections);
+            let now = unless_interrupted(stop, now).await?;
+            for mut problem in plan::changed_facts(&saved.header, &now) {
+                problem.severity = Severity::Warning;
+                context
+                    .printer
+                    .problems(&[problem.hint("a load would refuse this plan: plan again")]);
+            }
+        }
+        let foreseen = foresee(args, &saved, &scratch, &connections, context);
+        let (forecast, _) = unless_interrupted(stop, foreseen).await?;
+        Ok(print(args, &saved, &forecast, None, context))
+    }
+    .await;
+    connect::close_all(connections).await;
+    shown
 }
 
 async fn make(
@@ -85,53 +136,99 @@ async fn make(
         ))
         .hint("write standard input to a file and list that"));
     }
-    // What is asked about has to be read again, also where nothing of the plan is kept; and so do records of cycles that
-    // no transaction can hold.
-    let reads_again = |target: &PlannedTarget| target.facts.transaction == Some(false);
-    let scratch = args.online || reads_stdin(manifest) || header.targets.iter().any(reads_again);
-    let scratch = scratch.then(Scratch::create).transpose()?;
-    let surveyed = survey(args, &header, scratch.as_ref(), stop, context).await?;
+    let scratch = Scratch::create()?;
+    let surveyed = survey(args, &header, &scratch, stop, context).await?;
     refuse_problems(&surveyed.problems, context)?;
-    let online = match &scratch {
-        Some(scratch) if args.online => {
-            let plan = args.out.clone().unwrap_or_else(|| scratch.plan());
-            let asked = online::ask(&plan, scratch, connections, context.printer);
-            Some(unless_interrupted(stop, asked).await?)
-        }
-        _ => None,
-    };
-    let online = online.as_deref();
-    if args.json {
-        context
-            .printer
-            .json(&json(&header, &surveyed.summary, online));
+    let plan = args.out.clone().unwrap_or_else(|| scratch.run().plan());
+    let saved = Arc::new(Saved::open(&plan).map_err(Error::disk)?);
+    let foreseen = foresee(args, &saved, &scratch, connections, context);
+    let (forecast, earlier) = unless_interrupted(stop, foreseen).await?;
+    let online = if args.online {
+        let asked = online::ask(&saved, &scratch, connections, &earlier, context.printer);
+        Some(unless_interrupted(stop, asked).await?)
     } else {
-        context
-            .printer
-            .result(&text(&header, &surveyed.summary, online));
-    }
+        None
+    };
+    let exit = print(args, &saved, &forecast, online.as_deref(), context);
     if let Some(out) = &args.out {
         context.printer.message(&format!(
             "saved; load it with: stoker load {}",
             out.display()
         ));
     }
+    Ok(exit)
+}
+
+/// Finds out what earlier runs have loaded of a plan, and what is sent then.
+async fn foresee(
+    args: &PlanArgs,
+    saved: &Arc<Saved>,
+    scratch: &Scratch,
+    connections: &HashMap<String, Connection>,
+    context: Context,
+) -> Result<(Forecast, Earlier), Error> {
+    let mut links = HashMap::new();
+    for (name, connection) in connections {
+        // A plan writes nothing.
+        let link = connection.rehearsal(saved.largest_request(name))?;
+        links.insert(name.clone(), link);
+    }
+    let session = format::SessionLine {
+        number: 1,
+        started: jiff::Timestamp::now(),
+    };
+    let journal = Journal::open(scratch.run(), Sync::None, session, None).map_err(Error::disk)?;
+    let asked = Consulted {
+        state: &load::state_of(&saved.header),
+        saved,
+        links: &links,
+        journal: &journal,
+        run: scratch.run(),
+        purpose: Purpose::Plan,
+    };
+    let asked = asked
+        .ask(Earlier::default(), args.fresh, context.printer)
+        .await?;
+    let is_settled = |record| asked.earlier.is_settled(record);
+    let forecast = plan::forecast(saved, &is_settled).map_err(Error::disk)?;
+    let forecast = Forecast {
+        samples: asked.sampled,
+        is_assumed: args.offline,
+        ..forecast
+    };
+    Ok((forecast, asked.earlier))
+}
+
+/// Prints a plan; returns whether there is work to do.
+fn print(
+    args: &PlanArgs,
+    saved: &Saved,
+    forecast: &Forecast,
+    online: Option<&[Online]>,
+    context: Context,
+) -> Exit {
+    let rendered = if args.json {
+        json(saved, forecast, online)
+    } else {
+        text(saved, forecast, online)
+    };
+    context.printer.result(&rendered);
     let work = match online {
         Some(online) => online.iter().any(|load| load.work() > 0),
-        None => surveyed.summary.sent() > 0,
+        None => plan::text::to_send(&saved.summary, forecast) > 0,
     };
-    Ok(if args.detailed_exitcode && work {
+    if args.detailed_exitcode && work {
         Exit::WorkToDo
     } else {
         Exit::Well
-    })
+    }
 }
 
-/// Reads all sources into the plan that is saved, that is asked about, or that is thrown away.
+/// Reads all sources into the plan that is saved, or that is thrown away.
 async fn survey(
     args: &PlanArgs,
     header: &Header,
-    scratch: Option<&Scratch>,
+    scratch: &Scratch,
     stop: &Stop,
     context: Context,
 ) -> Result<Survey, Error> {
@@ -144,25 +241,16 @@ async fn survey(
     let watcher = load::watcher(how, context.printer);
     let surveying = tokio::task::spawn_blocking({
         let (header, stop, observe) = (header.clone(), stop.clone(), watcher.observer());
-        let out = args.out.clone().or(scratch.map(Scratch::plan));
-        let spool = scratch.map(Scratch::spool);
+        let out = args.out.clone().unwrap_or_else(|| scratch.run().plan());
+        let run = scratch.run().clone();
         move || {
-            let spool = spool.map(|spool| Spool::new(spool, carry::SPOOL).map_err(Error::disk));
-            let spool = spool.transpose()?;
-            let mut discard = file::Discard;
-            let mut writer;
-            let sink: &mut dyn file::Sink = match &out {
-                Some(out) => {
-                    writer = file::Writer::create(out).map_err(Error::disk)?;
-                    &mut writer
-                }
-                None => &mut discard,
-            };
+            let spool = Spool::new(run.spool(), carry::SPOOL).map_err(Error::disk)?;
+            let mut writer = file::Writer::create(&out).map_err(Error::disk)?;
             plan::survey(
                 &header,
-                sink,
-                spool.as_ref(),
-                &std::env::temp_dir(),
+                &mut writer,
+                Some(&spool),
+                run.path(),
                 &*observe,
                 &|| stop.is_stopping(),
                 &mut |_, _| {},
@@ -171,7 +259,7 @@ async fn survey(
         }
     });
     let surveyed = tokio::select! {
-        surveyed = surveying => surveyed.map_err(Error::disk)?,
+        surveyed = surveying => surveyed.map_err(|error| Error::task(&error))?,
         // It looks up between records only, and standard input may bring none.
         () = stop.dropping() => Err(interrupted()),
     };
@@ -197,9 +285,9 @@ fn interrupted() -> Error {
     )
 }
 
-fn text(header: &Header, summary: &Summary, online: Option<&[Online]>) -> String {
-    let mut text = plan::text::text(header, summary);
-    for (load, found) in header.loads.iter().zip(online.unwrap_or_default()) {
+fn text(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String {
+    let mut text = plan::text::text(&saved.header, &saved.summary, forecast);
+    for (load, found) in saved.header.loads.iter().zip(online.unwrap_or_default()) {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
@@ -211,8 +299,8 @@ fn text(header: &Header, summary: &Summary, online: Option<&[Online]>) -> String
     text
 }
 
-fn json(header: &Header, summary: &Summary, online: Option<&[Online]>) -> String {
-    let mut json = plan::text::json(header, summary);
+fn json(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String {
+    let mut json = plan::json::render(&saved.header, &saved.summary, forecast);
     let loads = json
         .get_mut("loads")
         .and_then(serde_json::Value::as_array_mut);
@@ -223,50 +311,6 @@ fn json(header: &Header, summary: &Summary, online: Option<&[Online]>) -> String
         }
     }
     format!("{json:#}")
-}
-
-/// Reads a manifest; warnings are shown, errors end the verb.
-pub(super) fn read_manifest(path: &Path, context: Context) -> Result<Manifest, Error> {
-    match manifest::read(path, &super::store::environment()) {
-        Ok((manifest, warnings)) => {
-            context.printer.problems(&warnings);
-            super::report::keep_known(&manifest)?;
-            let google = super::variable("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from);
-            let exposed = secrets::exposed(&manifest.targets, google);
-            context.printer.problems(&exposed);
-            Ok(manifest)
-        }
-        Err(problems) => Err(Error::all(Exit::Usage, problems)),
-    }
-}
-
-/// Makes the header of a plan.
-pub(super) fn header(manifest: &Manifest, facts: Vec<Facts>) -> Header {
-    Header {
-        version: plan::VERSION,
-        stoker: env!("CARGO_PKG_VERSION").to_owned(),
-        name: manifest.name.clone(),
-        manifest: manifest.path.clone(),
-        created: jiff::Timestamp::now(),
-        targets: manifest
-            .targets
-            .iter()
-            .cloned()
-            .zip(facts)
-            .map(|(settings, facts)| PlannedTarget { settings, facts })
-            .collect(),
-        loads: manifest.loads.clone(),
-        run: manifest.run.clone(),
-    }
-}
-
-/// Returns the documented facts of each target.
-pub(super) fn documented(manifest: &Manifest) -> Vec<Facts> {
-    manifest
-        .targets
-        .iter()
-        .map(|target| Facts::documented(&target.store))
-        .collect()
 }
 
 /// Ends the verb when a plan has errors.
@@ -301,18 +345,25 @@ pub(super) fn survey_failed(error: plan::Error) -> Error {
     }
 }
 
-/// Tells whether a load reads standard input.
-pub(super) fn reads_stdin(manifest: &Manifest) -> bool {
-    manifest
-        .loads
-        .iter()
-        .flat_map(|load| &load.files)
-        .any(|file| file.pattern == "-" && !file.exclude)
-}
-
-/// Shows the warnings of a plan.
+/// Shows the warnings of a plan, and what its targets will refuse: a plan for people shows it at length.
 pub(super) fn warn(summary: &Summary, printer: Printer) {
-    for warning in &summary.warnings {
-        printer.problems(&[crate::diagnostic::Diagnostic::warning(warning)]);
+    let mut warnings: Vec<Diagnostic> =
+        (summary.warnings.iter()).map(Diagnostic::warning).collect();
+    for (target, found) in &summary.references {
+        if found.refused == 0 {
+            continue;
+        }
+        let first = found.samples.iter().find(|dangling| dangling.refused);
+        let first = first.map_or_else(String::new, |dangling| {
+            let (to, from, path) = (&dangling.to, &dangling.from, &dangling.path);
+            format!("; the first is to {to}, from {from} at {path}")
+        });
+        let message = format!(
+            "target `{target}` refuses {} to what is neither in the files nor there already, and with that up to {}{first}",
+            plan::text::plural(found.refused, "reference"),
+            plan::text::plural(found.at_risk, "record"),
+        );
+        warnings.push(Diagnostic::warning(message).hint("`stoker plan` lists them"));
     }
+    printer.problems(&warnings);
 }

@@ -108,6 +108,7 @@ pub(super) fn exit_of(report: &Report) -> Exit {
         Ended::MaxErrors => return Exit::MaxErrors,
         Ended::Target => return Exit::Target,
         Ended::Source => return Exit::Disk,
+        Ended::Internal => return Exit::Internal,
         Ended::Interrupted => return Exit::Interrupted,
         Ended::Complete | Ended::Superseded | Ended::Unfinished => {}
     }

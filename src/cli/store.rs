@@ -101,7 +101,8 @@ impl StoreArgs {
         path: &std::path::Path,
         context: Context,
     ) -> Result<TargetSettings, Error> {
-        let manifest = super::plan::read_manifest(path, context)?;
+        let manifest =
+            super::plan::read_manifest(path, &super::select::Selection::default(), context)?;
         let names: Vec<&str> = manifest.targets.iter().map(|t| t.name.as_str()).collect();
         let listed = names.join(", ");
         match (&self.target, manifest.targets.as_slice()) {

@@ -2,9 +2,9 @@
 //!
 //! They go the same way as everything else (credentials, transport, verdict, retries), on slots of their own.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use ::http::{Request, Response};
+use ::http::{Method, Request, Response};
 use bytes::Bytes;
 
 use tokio::time::Instant;
@@ -223,6 +223,9 @@ impl Gate {
                 continue;
             }
             let sent = Instant::now();
+            if request.method() == Method::GET {
+                self.reads.fetch_add(1, Ordering::Relaxed);
+            }
             let answer = self.transport.call(request).await;
             match &answer {
                 Ok(response) => {

@@ -11,7 +11,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -202,6 +205,8 @@ pub struct Gate {
     turned_away: Mutex<Option<tokio::time::Instant>>,
     /// Who is asked whether the store is there.
     witness: Option<Witness>,
+    /// Reads put on the wire.
+    reads: AtomicU64,
 }
 
 /// Look-ups at a time, besides what the slots allow: they are rare, but `compare` makes one for every update.
@@ -242,6 +247,7 @@ impl Gate {
             clock: Clock::default(),
             turned_away: Mutex::default(),
             witness: None,
+            reads: AtomicU64::new(0),
             seeds: Mutex::new(seeds),
         })
     }
@@ -273,6 +279,11 @@ impl Gate {
     /// Returns the time by the target's clock, or by ours if the target does not tell.
     pub fn time(&self) -> jiff::Timestamp {
         self.clock.now().unwrap_or_else(jiff::Timestamp::now)
+    }
+
+    /// Returns how many reads went out: samples, comparisons, look-ups, questions what became of something.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Returns how often a record is sent at the most.

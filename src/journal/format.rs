@@ -160,8 +160,12 @@ pub struct Tally {
     /// How long it took after that to write the reports, in milliseconds; known when they are written.
     #[serde(default)]
     pub closing_ms: u64,
-    /// Requests sent, look-ups not counted.
+    /// Requests sent that write, repeated ones included.
     pub requests: u64,
+    /// Requests sent that read: samples of what earlier runs loaded, comparisons, look-ups, questions what became of
+    /// something.
+    #[serde(default)]
+    pub reads: u64,
     /// Attempts that repeated an earlier one.
     pub retries: u64,
     /// How often each HTTP status came; `none` where no response came.
@@ -211,6 +215,8 @@ pub enum Ending {
     Target,
     /// Reading a source failed.
     Source,
+    /// Stoker itself is at fault.
+    Internal,
     /// A later load of the same manifest has taken over what was left.
     Superseded,
 }

@@ -68,6 +68,7 @@ async fn two_sessions() -> (tempfile::TempDir, RunDirectory) {
     let first = vec![settled(0, Outcome::Created), settled(1, Outcome::Pending)];
     journal.settle(first).await.unwrap();
     let tally = |requests| Tally {
+        reads: 1,
         requests,
         statuses: BTreeMap::from([("201".to_owned(), requests)]),
         ..Tally::default()

@@ -153,7 +153,7 @@ pub(super) fn known(reader: &mut Reader<'_>, node: &Node) -> Vec<PathBuf> {
     let mut paths = Vec::with_capacity(texts.len());
     for text in texts {
         reader.warn_of_tilde(&text);
-        let path = reader.folder(text.spot).join(&text.value);
+        let path = crate::path::tidy(&reader.folder(text.spot).join(&text.value));
         // The ids of a large run are made from its journal when they are asked for.
         let is_there = match path.is_dir() {
             true => ["journal.ndjson", "ids.ndjson"]

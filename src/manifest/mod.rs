@@ -31,12 +31,12 @@ use crate::{
     unit::{ByteSize, Rate},
 };
 
-pub use self::store::GOOGLE_ENDPOINT;
 pub use self::{
     read::{Outcome, read, read_text},
     schema::{reference, schema},
     target::HeaderError,
 };
+pub use self::{reader::nearest, store::GOOGLE_ENDPOINT};
 
 /// A manifest with everything resolved: variables substituted, includes merged, defaults filled in.
 ///

@@ -204,7 +204,7 @@ fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Pat
     version(reader, entries, top);
     if let Some(include) = get(entries, "include") {
         for included in reader.texts("include", include) {
-            let path = reader.folder(included.spot).join(&included.value);
+            let path = crate::path::tidy(&reader.folder(included.spot).join(&included.value));
             add_included(reader, parts, visit, &path, &included);
         }
     }

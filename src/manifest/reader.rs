@@ -71,10 +71,7 @@ pub(super) fn speaks_of_secrets(text: &str) -> bool {
 }
 
 /// Returns the candidate that was probably meant.
-pub(super) fn nearest<'c>(
-    wrong: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub fn nearest<'c>(wrong: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let wrong = plain(wrong);
     candidates

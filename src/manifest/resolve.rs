@@ -86,8 +86,9 @@ fn name_of_file(path: &Path) -> String {
         .take(MAX_NAME)
         .collect();
     match unfit(&name) {
-        None => name,
-        Some(_) => "manifest".to_owned(),
+        // It is what stands for standard input.
+        None if name != "-" => name,
+        _ => "manifest".to_owned(),
     }
 }
 

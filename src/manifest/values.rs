@@ -10,7 +10,7 @@ use super::{
     reader::{Reader, Text, nearest, speaks_of_secrets},
     substitute::{self, Problem},
 };
-use crate::{diagnostic::Diagnostic, unit::ParseUnitError};
+use crate::{diagnostic::Diagnostic, path::tidy, unit::ParseUnitError};
 
 fn kind(value: &Value) -> &'static str {
     match value {
@@ -288,7 +288,7 @@ impl Reader<'_> {
     pub(super) fn path(&mut self, name: &str, node: &Node) -> Option<PathBuf> {
         let text = self.text(name, node)?;
         self.warn_of_tilde(&text);
-        Some(self.folder(text.spot).join(text.value))
+        Some(tidy(&self.folder(text.spot).join(text.value)))
     }
 
     /// Warns of a `~/`, which only a shell expands.

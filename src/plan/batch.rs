@@ -1,6 +1,6 @@
 //! In which Bundles the records of a load travel: what the manifest says, within what the target takes.
 
-use super::{BundleType, Header, PlannedTarget};
+use super::{Action, BundleType, Header, PlannedTarget};
 use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
@@ -16,6 +16,22 @@ pub struct Batching {
     pub entries: u32,
     /// Bytes of one at the most.
     pub bytes: u64,
+}
+
+impl Batching {
+    /// Tells whether a Bundle of so many entries and bytes takes another entry of so many bytes.
+    pub fn takes(&self, entries: usize, bytes: u64, next: u64) -> bool {
+        entries < self.entries as usize && bytes + next <= self.bytes
+    }
+}
+
+/// Returns what a record adds to a Bundle of which so many bytes are carried.
+pub fn entry_size(action: &Action, bytes: u64) -> u64 {
+    let around = match action {
+        Action::Entry(_) => COMMA,
+        _ => ENVELOPE,
+    };
+    bytes + around
 }
 
 /// Entries of a Bundle where the manifest names no number. Google's advice is "some batching" and against thousands
@@ -99,8 +115,12 @@ pub(super) fn part(target: &PlannedTarget) -> (usize, u64) {
     (entries as usize, room.saturating_sub(ENVELOPE))
 }
 
-/// The bytes of an entry that Stoker makes, around its resource; the frame of a Bundle has less.
-pub(super) const ENVELOPE: u64 = 256;
+/// The bytes of an entry that Stoker makes, around its resource, most of the time: its request, a `fullUrl`, longer
+/// references. The frame of a Bundle has less.
+pub const ENVELOPE: u64 = 256;
+
+/// The bytes of an entry that goes out as it came, around it: a comma.
+pub const COMMA: u64 = 1;
 
 /// Names a choice of Bundles that the target does not execute, or that its rate does not let through.
 pub(super) fn refused(settings: &LoadSettings, target: &PlannedTarget) -> Option<Diagnostic> {

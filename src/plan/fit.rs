@@ -1,7 +1,7 @@
 //! What the facts of a target rule out for a load, or make doubtful.
 
-use super::{Header, Summary};
-use crate::{diagnostic::Diagnostic, record::Interaction};
+use super::{Header, PlannedTarget, Summary};
+use crate::{diagnostic::Diagnostic, manifest::Store, record::Interaction};
 
 /// Looks at every load. Errors are returned, warnings go into the summary.
 pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
@@ -16,6 +16,11 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
             continue;
         };
         let facts = &target.facts;
+        for problem in differing(target) {
+            if !errors.contains(&problem) {
+                errors.push(problem);
+            }
+        }
         let count = |interaction: Interaction| {
             let count = totals.interactions.get(interaction.as_str());
             count.copied().unwrap_or_default()
@@ -59,4 +64,29 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
     }
     summary.warnings.extend(warnings);
     errors
+}
+
+/// Names the fields in which an existing store is not what the manifest wants. Stoker makes stores, and changes none.
+pub(super) fn differing(target: &PlannedTarget) -> Vec<Diagnostic> {
+    let name = &target.settings.name;
+    let key = match target.settings.store {
+        Store::Local { .. } => "store",
+        Store::GoogleFhir(_) | Store::Fhir { .. } => "ensure",
+    };
+    let problem = |difference: &crate::target::google::Difference| {
+        let found = match &difference.found {
+            Some(found) => format!("the store has {found}"),
+            None => "the store has nothing there".to_owned(),
+        };
+        let problem = Diagnostic::error(format!(
+            "target `{name}`: `{key}` wants {} to be {}, and {found}",
+            difference.field, difference.wanted
+        ));
+        problem.hint(if difference.is_fixed() {
+            format!("that can only be chosen when a store is made: name another store, or mend `{key}`")
+        } else {
+            format!("Stoker changes no store that exists: change it yourself, name another, or mend `{key}`")
+        })
+    };
+    target.facts.differs.iter().map(problem).collect()
 }

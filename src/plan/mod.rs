@@ -19,19 +19,23 @@ mod condition;
 mod draft;
 pub mod file;
 mod fit;
+mod forecast;
 mod graph;
+pub mod json;
 mod key;
 mod known;
 mod order;
 mod plain;
 mod planner;
 mod references;
+mod root;
 mod summary;
 mod survey;
 pub mod text;
 mod unchanged;
 
-pub use batch::{Batching, batching, ways};
+pub use batch::{Batching, COMMA, ENVELOPE, batching, entry_size, ways};
+pub use forecast::{Forecast, LoadForecast, forecast};
 pub use planner::{Decision, Planner};
 pub use references::{Dangling, References};
 pub use summary::{LoadSummary, Summary};
@@ -50,8 +54,11 @@ pub struct Header {
     pub stoker: String,
     /// The manifest's name.
     pub name: String,
-    /// The manifest's file.
+    /// The manifest's file; `-` for standard input.
     pub manifest: std::path::PathBuf,
+    /// The directory in which the plan was made: relative paths hang on it.
+    #[serde(default)]
+    pub root: std::path::PathBuf,
     /// When it was made.
     pub created: jiff::Timestamp,
     /// The targets, with the facts that the plan relies on.
@@ -217,6 +224,19 @@ impl Step {
         })
     }
 
+    /// Returns the bytes that go to the wire: the whole entry, or the resource.
+    pub fn wire(&self) -> Span {
+        self.wire_as(&self.action)
+    }
+
+    /// Returns the bytes that would go to the wire if something else was done with it.
+    pub fn wire_as(&self, action: &Action) -> Span {
+        match action {
+            Action::Entry(_) => self.position.span,
+            _ => self.body,
+        }
+    }
+
     /// Tells whether it travels in two steps: created without some of its references, and then updated.
     pub fn is_in_two_steps(&self) -> bool {
         self.links.iter().any(|link| link.late)
@@ -256,6 +276,11 @@ impl Action {
             Self::Unsupported(_) | Self::Duplicate(_) | Self::Blocked(_) => None,
         }
     }
+}
+
+impl Reason {
+    /// The code of bytes that are no record.
+    pub const MALFORMED: &str = "malformed";
 }
 
 /// Why a record cannot be loaded: Stoker's own words, with no content of the record.

@@ -79,7 +79,6 @@ impl Plain {
     /// Brings the totals of its load up to its groups; returns how many records travel by themselves.
     pub(super) fn total(&self, load: &mut LoadSummary) -> u64 {
         load.groups += self.groups;
-        load.requests += self.groups;
         load.largest_group = std::cmp::max(load.largest_group, self.largest);
         load.sent().saturating_sub(self.grouped)
     }

@@ -28,8 +28,6 @@ pub struct LoadSummary {
     pub records: u64,
     /// Bytes of the records' resources.
     pub bytes: u64,
-    /// Requests that will be sent if none has to be repeated. An estimate where Stoker fills batches.
-    pub requests: u64,
     /// Per resource type: records and bytes. Records without a type stand under the empty name.
     pub types: BTreeMap<String, (u64, u64)>,
     /// Per interaction: records that are sent with it.

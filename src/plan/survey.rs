@@ -320,7 +320,7 @@ impl Surveyor<'_, '_> {
         let Some(kind) = found.resource_type() else {
             return;
         };
-        if load.identity.systems.is_empty() {
+        if !load.identity.systems.contains_key(kind.as_ref()) {
             return;
         }
         let identifiers = found.scanned.identifiers_of(found.bytes);

@@ -1,10 +1,8 @@
-//! A plan as people and as machines read it.
+//! A plan as people read it.
 
 use std::fmt::Write;
 
-use serde_json::json;
-
-use super::{Header, LoadSummary, References, Summary};
+use super::{Forecast, Header, LoadForecast, LoadSummary, References, Summary};
 use crate::{
     manifest::Store,
     unit::{ByteSize, display_duration},
@@ -14,9 +12,10 @@ use crate::{
 const TYPES: usize = 12;
 
 /// Renders a plan for people.
-pub fn text(header: &Header, summary: &Summary) -> String {
+pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
     let mut out = String::new();
-    for (load, totals) in header.loads.iter().zip(&summary.loads) {
+    for (index, (load, totals)) in header.loads.iter().zip(&summary.loads).enumerate() {
+        let found = forecast.loads.get(index).copied().unwrap_or_default();
         let target = header
             .targets
             .iter()
@@ -55,6 +54,7 @@ pub fn text(header: &Header, summary: &Summary) -> String {
             );
         }
         let bundles = match totals.groups {
+            _ if found.requests == 0 => String::new(),
             0 => String::new(),
             groups => format!(
                 ", {} sent whole (largest: {})",
@@ -62,11 +62,26 @@ pub fn text(header: &Header, summary: &Summary) -> String {
                 plural(totals.largest_group.into(), "entry").replace("entrys", "entries")
             ),
         };
+        if found.loaded > 0 {
+            let assumed = if forecast.is_assumed {
+                " (assumed to be there still: the target was not asked)"
+            } else {
+                ""
+            };
+            line(
+                &mut out,
+                format_args!(
+                    "  unchanged     {}: earlier runs have loaded them{assumed}",
+                    found.loaded
+                ),
+            );
+        }
         line(
             &mut out,
-            format_args!("  requests      {}{bundles}", totals.requests),
+            format_args!("  requests      {}{bundles}", requests(&found)),
         );
-        if let Some(time) = estimate(header, load.target.as_str(), totals) {
+        reads(&mut out, &found);
+        if let Some(time) = estimate(header, load.target.as_str(), totals, &found) {
             line(
                 &mut out,
                 format_args!("  time          at least {time} at the target's rate"),
@@ -142,6 +157,9 @@ pub fn text(header: &Header, summary: &Summary) -> String {
     }
     let unsupported = summary.unsupported();
     let mut rest = format!("{} that cannot be loaded", plural(unsupported, "record"));
+    if forecast.loaded() > 0 {
+        let _ = write!(rest, ", {} unchanged", forecast.loaded());
+    }
     let counts = |count: fn(&LoadSummary) -> u64| summary.loads.iter().map(count).sum::<u64>();
     for (count, word) in [
         (counts(|load| load.duplicates), "duplicate"),
@@ -154,9 +172,51 @@ pub fn text(header: &Header, summary: &Summary) -> String {
     }
     line(
         &mut out,
-        format_args!("plan: {} to send, {rest}", plural(summary.sent(), "record")),
+        format_args!(
+            "plan: {} to send, {rest}",
+            plural(to_send(summary, forecast), "record")
+        ),
     );
+    if forecast.samples > 0 {
+        line(
+            &mut out,
+            format_args!(
+                "      a load reads {} first, to make sure that what earlier runs have loaded is still there",
+                plural(forecast.samples, "resource")
+            ),
+        );
+    }
     out
+}
+
+/// Returns how many records are sent.
+pub fn to_send(summary: &Summary, forecast: &Forecast) -> u64 {
+    summary.sent().saturating_sub(forecast.loaded())
+}
+
+/// Says how many requests a load comes to.
+fn requests(found: &LoadForecast) -> String {
+    let about = if found.is_estimate { "about " } else { "" };
+    format!("{about}{}", found.requests)
+}
+
+/// Says what a load reads besides.
+fn reads(out: &mut String, found: &LoadForecast) {
+    let kinds = [
+        (found.compared, "to compare"),
+        (
+            found.looked_up,
+            "at the most to look up what conditional references mean",
+        ),
+    ];
+    let kinds: Vec<String> = kinds
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if !kinds.is_empty() {
+        line(out, format_args!("  reads         {}", kinds.join(", ")));
+    }
 }
 
 /// How many dangling references people are shown; `--json` has more.
@@ -276,67 +336,6 @@ fn references(out: &mut String, target: &str, found: &References) {
     out.push('\n');
 }
 
-/// Renders a plan for machines.
-pub fn json(header: &Header, summary: &Summary) -> serde_json::Value {
-    let loads: Vec<_> = header
-        .loads
-        .iter()
-        .zip(&summary.loads)
-        .map(|(load, totals)| {
-            let types: serde_json::Map<_, _> = totals
-                .types
-                .iter()
-                .map(|(kind, (records, bytes))| {
-                    (kind.clone(), json!({ "records": records, "bytes": bytes }))
-                })
-                .collect();
-            json!({
-                "name": load.name,
-                "target": load.target,
-                "after": load.after,
-                "files": totals.files,
-                "records": totals.records,
-                "bytes": totals.bytes,
-                "requests": totals.requests,
-                "interactions": totals.interactions,
-                "types": types,
-                "bundles": totals.groups,
-                "largest_bundle": totals.largest_group,
-                "unsupported": totals.unsupported,
-                "left_out": totals.left_out,
-                "duplicates": totals.duplicates,
-                "blocked": totals.blocked,
-                "cycles": totals.cycles,
-                "two_steps": totals.two_steps,
-                "sent": totals.sent(),
-            })
-        })
-        .collect();
-    let targets: serde_json::Map<_, _> = header
-        .targets
-        .iter()
-        .map(|t| {
-            let place = describe(&t.settings.store);
-            (
-                t.settings.name.clone(),
-                json!({ "store": place, "facts": t.facts }),
-            )
-        })
-        .collect();
-    json!({
-        "plan": super::VERSION,
-        "name": header.name,
-        "created": header.created,
-        "targets": targets,
-        "loads": loads,
-        "records": summary.records(),
-        "unsupported": summary.unsupported(),
-        "sent": summary.sent(),
-        "references": summary.references,
-        "warnings": summary.warnings,
-    })
-}
-
 /// Returns where a store is, for people; never a query.
 pub fn describe(store: &Store) -> String {
     match store {
@@ -354,14 +353,19 @@ pub fn describe(store: &Store) -> String {
 }
 
 /// Returns how long a load takes at the least when its target has a rate.
-fn estimate(header: &Header, target: &str, totals: &LoadSummary) -> Option<String> {
+fn estimate(
+    header: &Header,
+    target: &str,
+    totals: &LoadSummary,
+    found: &LoadForecast,
+) -> Option<String> {
     let rate = header
         .targets
         .iter()
         .find(|t| t.settings.name == target)?
         .settings
         .rate?;
-    let operations = totals.sent();
+    let operations = totals.sent().saturating_sub(found.loaded);
     let windows = operations as f64 / f64::from(rate.amount.get());
     Some(display_duration(rate.window.duration().mul_f64(windows)))
 }

@@ -1,8 +1,8 @@
 //! Whether a saved plan still holds: its sources are what they were, and its targets say what they said.
 
-use std::ops::ControlFlow;
+use std::{io::ErrorKind::NotFound, ops::ControlFlow};
 
-use super::{Header, PlannedSource};
+use super::{Header, PlannedSource, fit};
 use crate::{
     diagnostic::Diagnostic,
     source::{self, Ceiling, Form, Origin, SourceFile, Spool},
@@ -14,12 +14,44 @@ use crate::{
 /// or inode differ, or if `verify` asks for it: each record has a hash of its own, which is checked when it is read.
 /// Compressed ones go into the spool on the way, unless they lie there already.
 pub fn changed_sources(sources: &[PlannedSource], spool: &Spool, verify: bool) -> Vec<Diagnostic> {
-    sources
-        .iter()
+    let is_gone = |source: &&PlannedSource| {
+        let path = source.path.as_ref();
+        path.is_some_and(|path| path.symlink_metadata().is_err_and(|e| e.kind() == NotFound))
+    };
+    let (gone, there): (Vec<_>, Vec<_>) = sources.iter().partition(is_gone);
+    let mut problems = Vec::new();
+    // A folder that was moved is one problem, however many files it holds.
+    match gone.as_slice() {
+        [] => {}
+        [one] => problems.push(Diagnostic::error(format!(
+            "{} is not there any more",
+            one.name
+        ))),
+        [first, ..] => problems.push(Diagnostic::error(format!(
+            "{} of the plan's {} files are not there any more, {} the first of them",
+            gone.len(),
+            sources.len(),
+            first.name
+        ))),
+    }
+    let changed = there
+        .into_iter()
         .filter(|source| verify || !looks_unchanged(source, spool))
-        .filter_map(|source| changed(source, spool))
-        .collect()
+        .filter_map(|source| changed(source, spool));
+    let mut changed: Vec<Diagnostic> = changed.collect();
+    let more = changed.len().saturating_sub(NAMED);
+    changed.truncate(NAMED);
+    problems.append(&mut changed);
+    if more > 0 {
+        problems.push(Diagnostic::error(format!(
+            "{more} more files are no longer what they were"
+        )));
+    }
+    problems
 }
+
+/// How many files that have changed are named.
+const NAMED: usize = 10;
 
 fn looks_unchanged(source: &PlannedSource, spool: &Spool) -> bool {
     let now = source
@@ -76,11 +108,15 @@ pub fn changed_facts(planned: &Header, now: &Header) -> Vec<Diagnostic> {
             }
             then != now
         })
-        .map(|(then, _)| {
+        .flat_map(|(then, now)| {
             let name = &then.settings.name;
-            Diagnostic::error(format!(
-                "target `{name}` is no longer what the plan relies on: its settings or its CapabilityStatement have changed"
-            ))
+            let mut problems = fit::differing(now);
+            if problems.is_empty() {
+                problems.push(Diagnostic::error(format!(
+                    "target `{name}` is no longer what the plan relies on: its settings or its CapabilityStatement have changed"
+                )));
+            }
+            problems
         })
         .collect()
 }

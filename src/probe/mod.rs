@@ -11,7 +11,7 @@ use crate::{
     auth,
     gate::{Failure, Gate},
     manifest::{Auth, Store, TargetSettings},
-    target::{Endpoint, Facts, fhir::Requests},
+    target::{Endpoint, Facts, fhir::Requests, google::differences},
 };
 
 /// Why a target has no facts.
@@ -87,8 +87,16 @@ async fn of_store(
     let status = response.status().as_u16();
     match status {
         200 => {
-            let store: FhirStore =
+            let fields: serde_json::Value =
                 serde_json::from_slice(response.body()).map_err(|_| not_a_store(status, name))?;
+            let differs = match &settings.store {
+                Store::GoogleFhir(store) => store.ensure.as_ref(),
+                Store::Local { store, .. } => Some(store),
+                Store::Fhir { .. } => None,
+            };
+            let differs = differs.map(|wanted| differences(wanted, &fields));
+            let store: FhirStore =
+                serde_json::from_value(fields).map_err(|_| not_a_store(status, name))?;
             let version = match store.version.as_deref() {
                 Some("R4") | None => "4.0.1",
                 Some("STU3") => "3.0.2",
@@ -102,6 +110,7 @@ async fn of_store(
                 fhir_version: Some(version.to_owned()),
                 update_create: Some(store.enable_update_create),
                 integrity: Some(!store.disable_referential_integrity),
+                differs: differs.unwrap_or_default(),
                 ..documented
             })
         }

@@ -85,6 +85,8 @@ pub enum Ended {
     Target,
     /// Reading a source failed.
     Source,
+    /// Stoker itself is at fault.
+    Internal,
     /// A later load of the same manifest has taken over what was left.
     Superseded,
     /// Its end is not in the journal: it was killed, or is still going on.
@@ -164,8 +166,11 @@ impl Totals {
 pub struct Requests {
     /// There were at least so many: a session was killed, or goes on, and its figures are written down once a second.
     pub at_least: bool,
-    /// Requests sent, repeated ones included, look-ups not.
+    /// Requests sent that write, repeated ones included.
     pub sent: u64,
+    /// Requests sent that read: samples of what earlier runs loaded, comparisons, look-ups, questions what became of
+    /// something.
+    pub reads: u64,
     /// Requests that repeated an earlier one.
     pub retries: u64,
     /// How often each HTTP status came; `none` where no response came.

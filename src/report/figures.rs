@@ -41,6 +41,9 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
     let requests = &report.requests;
     let (sent, retries) = (sent(requests), grouped(requests.retries));
     rows.push(("Requests", format!("{sent}, {retries} of them repeated")));
+    if requests.reads > 0 {
+        rows.push(("Reads", grouped(requests.reads)));
+    }
     if !requests.statuses.is_empty() {
         let statuses: Vec<_> = requests
             .statuses

@@ -170,6 +170,7 @@ impl Sum {
             sending_ms += tally.elapsed_ms;
             closing_ms += tally.closing_ms;
             requests.sent += tally.requests;
+            requests.reads += tally.reads;
             requests.retries += tally.retries;
             requests.bytes_sent += tally.bytes_sent;
             requests.bytes_received += tally.bytes_received;
@@ -276,6 +277,7 @@ impl From<Ending> for Ended {
             Ending::MaxErrors => Self::MaxErrors,
             Ending::Target => Self::Target,
             Ending::Source => Self::Source,
+            Ending::Internal => Self::Internal,
             Ending::Superseded => Self::Superseded,
         }
     }

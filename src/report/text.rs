@@ -83,6 +83,7 @@ pub(super) fn headline(report: &Report) -> String {
         Ended::MaxErrors => ", stopped: too many records failed",
         Ended::Target => ", stopped: the target failed",
         Ended::Source => ", stopped: a source could not be read",
+        Ended::Internal => ", stopped: a bug in Stoker",
         Ended::Superseded => ", taken over by a later load",
         Ended::Unfinished => ", not finished",
     };
@@ -105,6 +106,9 @@ fn figures(out: &mut String, report: &Report, paint: Paint) {
         "[total, retries]",
         &format!("{}, {}", sent(requests), grouped(requests.retries)),
     );
+    if requests.reads > 0 {
+        row(out, "Reads", "[total]", &grouped(requests.reads));
+    }
     if !requests.statuses.is_empty() {
         let statuses: Vec<_> = requests
             .statuses

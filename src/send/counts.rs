@@ -71,8 +71,8 @@ impl Counts {
         self.failed.fetch_add(records, Ordering::Relaxed) + records
     }
 
-    /// Returns the figures so far.
-    pub fn tally(&self, elapsed_ms: u64) -> Tally {
+    /// Returns the figures so far. `reads` is what the gates have counted.
+    pub fn tally(&self, elapsed_ms: u64, reads: u64) -> Tally {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let statuses: BTreeMap<String, u64> = self
             .statuses
@@ -92,6 +92,7 @@ impl Counts {
             session: 0,
             elapsed_ms,
             requests: read(&self.requests),
+            reads,
             retries: read(&self.retries),
             statuses,
             bytes_sent: read(&self.bytes_sent),

@@ -57,14 +57,7 @@ pub(super) struct Search {
 
 /// Returns the bytes of a record that go to the wire: the whole entry, or the resource.
 pub(super) fn wire_span(step: &Step) -> Span {
-    span_of(&step.action, step)
-}
-
-fn span_of(action: &Action, step: &Step) -> Span {
-    match action {
-        Action::Entry(_) => step.position.span,
-        _ => step.body,
-    }
+    step.wire()
 }
 
 /// Returns the `fullUrl` by which the other entries of a Bundle can refer to a record.
@@ -137,7 +130,7 @@ impl Dresser {
 
     fn bytes(&self, step: &Step) -> Result<Bytes, Error> {
         // What came as an entry was hashed as one, also where its resource goes out by itself in a second request.
-        let hashed = span_of(step.first.as_ref().unwrap_or(&step.action), step);
+        let hashed = step.wire_as(step.first.as_ref().unwrap_or(&step.action));
         let bytes = self
             .bodies
             .read(step.position.source, hashed)

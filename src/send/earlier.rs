@@ -50,7 +50,7 @@ impl Doubt {
 
 impl Earlier {
     /// Tells whether a record has an outcome that stands.
-    pub(super) fn is_settled(&self, record: u64) -> bool {
+    pub fn is_settled(&self, record: u64) -> bool {
         self.outcome(record).is_some()
     }
 

@@ -21,7 +21,7 @@ use crate::{
     event::LoadId,
     gate::{ByteBudget, BytePermit},
     plan::{
-        Action, Batching, BundleType, Group, Step,
+        Action, Batching, BundleType, Group, Step, entry_size,
         file::{Entry, Saved, Steps},
     },
     record::Interaction,
@@ -100,7 +100,7 @@ impl Feed {
                 }
             });
         if let Err(error) = spawned {
-            let _ = failed.try_send(Err(Error::Source(format!(
+            let _ = failed.try_send(Err(Error::Internal(format!(
                 "cannot start a thread: {error}"
             ))));
         }
@@ -346,14 +346,10 @@ impl Feeding<'_> {
             .iter()
             .any(|step| matches!(step.action, Action::Entry(_)));
         let size: u64 = work.bodies.iter().map(|body| body.len() as u64).sum();
-        // A made entry has its request and a fullUrl around it.
-        let size = size + if is_entry { 1 } else { 256 };
-        let fits = self
-            .filling
-            .as_ref()
-            .is_none_or(|(filling, bytes, batching)| {
-                filling.steps.len() < batching.entries as usize && bytes + size <= batching.bytes
-            });
+        let size = (work.steps.first()).map_or(size, |step| entry_size(&step.action, size));
+        let fits = (self.filling.as_ref()).is_none_or(|(filling, bytes, batching)| {
+            batching.takes(filling.steps.len(), *bytes, size)
+        });
         if !fits {
             self.end_bundle();
         }

@@ -35,10 +35,19 @@ pub struct Held {
     pub loaded: u64,
     /// How many of these are left alone.
     pub kept: u64,
-    /// How many of them were read to make sure.
+    /// How many of them were read to make sure; none where nobody was asked.
     pub sampled: u64,
     /// How many of the sample are no longer as they were loaded.
     pub missing: u64,
+}
+
+/// What becomes of records that are compared with what the store holds before they are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// Each is asked about when its turn comes.
+    Asked,
+    /// What an earlier run loaded is taken to be as it was: for a plan, which makes no such reads.
+    Believed,
 }
 
 /// Why it could not be found out what earlier runs have loaded.
@@ -78,7 +87,8 @@ const READS: usize = 64;
 
 /// A target and what to believe of it.
 struct Asked<'a> {
-    link: &'a Link,
+    /// None where nobody is asked: then all is believed.
+    link: Option<&'a Link>,
     place: String,
     sample: Vec<Loaded>,
     trust: Trust,
@@ -104,7 +114,8 @@ struct Loaded {
 
 /// Notes in the journal what earlier runs have loaded of a plan, and what they left in doubt.
 ///
-/// `earlier` is the journal so far, should a session have been cut off while it did the same.
+/// `earlier` is the journal so far, should a session have been cut off while it did the same. A target without a link is not
+/// asked, and believed to hold what it held.
 ///
 /// # Errors
 ///
@@ -115,13 +126,12 @@ pub async fn note_held(
     history: &History,
     journal: &Journal,
     earlier: Option<&journal::History>,
+    compared: Compared,
 ) -> Result<Vec<Held>, HeldError> {
     let mut asked: HashMap<&str, Asked<'_>> = HashMap::new();
     for target in &plan.header.targets {
         let (name, place) = (&target.settings.name, target.settings.store.place());
-        let Some(link) = links.get(name) else {
-            continue;
-        };
+        let link = links.get(name);
         if history.knows(&place)? {
             let held = Held {
                 target: name.clone(),
@@ -150,6 +160,7 @@ pub async fn note_held(
             .map(|(name, asked)| (*name, asked.place.clone()))
             .collect(),
         counter: Counter::default(),
+        compared,
         load: 0,
         steps: None,
     };
@@ -224,6 +235,7 @@ struct Walk<'a> {
     /// The place of each target, where anything is known of it.
     places: HashMap<&'a str, String>,
     counter: Counter,
+    compared: Compared,
     load: u32,
     steps: Option<Steps>,
 }
@@ -255,7 +267,7 @@ impl<'a> Walk<'a> {
                 let nth = self.counter.count(place, interaction, step.hash);
                 let is_compared = load.compare && interaction == Interaction::Update;
                 let changes = matches!(interaction, Interaction::Delete | Interaction::Patch);
-                if is_compared || changes {
+                if is_compared && self.compared == Compared::Asked || changes {
                     continue;
                 }
                 if let Some(before) = self.history.before(place, interaction, step.hash, nth)? {
@@ -300,6 +312,9 @@ impl Asked<'_> {
     /// Reads the sample.
     async fn make_sure(&mut self) -> Result<(), HeldError> {
         let sample = std::mem::take(&mut self.sample);
+        if self.link.is_none() {
+            return Ok(());
+        }
         self.held.sampled = sample.len() as u64;
         let read: Vec<_> = stream::iter(sample.iter().map(|loaded| self.is_there(loaded)))
             .buffer_unordered(READS)
@@ -324,7 +339,9 @@ impl Asked<'_> {
             target: self.held.target.clone(),
             failure,
         };
-        let (gate, requests) = (&self.link.gate, &self.link.requests);
+        let Some(Link { gate, requests, .. }) = self.link else {
+            return Ok(true);
+        };
         let read = gate.ask(|| requests.read(&loaded.kind, &loaded.id));
         let read = read.await.map_err(fail)?;
         if read.status() != http::StatusCode::OK {

@@ -61,7 +61,7 @@ pub(super) async fn run(
     let settings = Arc::new(setup.plan.header.loads[id.0 as usize].clone());
     let Some(link) = setup.links.get(&settings.target) else {
         let message = format!("there is no connection to target `{}`", settings.target);
-        return Err(Error::Plan(message));
+        return Err(Error::Internal(message));
     };
     let slots = link.slots as usize;
     let ways = Arc::new(Ways::of(plan::ways(&setup.plan.header, id)));
@@ -161,7 +161,7 @@ fn start(
 }
 
 fn finished(joined: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
-    joined.unwrap_or_else(|error| Err(Error::Plan(format!("a task failed: {error}"))))
+    joined.unwrap_or_else(|error| Err(Error::of_task(&error)))
 }
 
 /// One load on its way.

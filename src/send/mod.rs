@@ -59,8 +59,8 @@ mod ways;
 
 pub use counts::Counts;
 pub use earlier::{Earlier, Replay};
-pub use held::{Held, HeldError, note_held};
-pub use rehearse::{Rehearsed, rehearse};
+pub use held::{Compared, Held, HeldError, note_held};
+pub use rehearse::Rehearsal;
 pub use stop::Stop;
 
 /// A target that has been connected to.
@@ -131,6 +131,21 @@ pub enum Error {
     /// A source could not be read, or is no longer what it was when it was planned.
     #[error("{0}")]
     Source(String),
+    /// Stoker itself is at fault: a task came to no end, or what must be true is not.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// Of a task that did not come to its end. What a panic says may be content, so it is not repeated.
+    fn of_task(error: &tokio::task::JoinError) -> Self {
+        let what = if error.is_panic() {
+            "a task came to an end in the midst of its work"
+        } else {
+            "a task was dropped"
+        };
+        Self::Internal(what.to_owned())
+    }
 }
 
 /// How a run ended, when it ended in order.
@@ -219,8 +234,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         tokio::select! {
             joined = running.join_next() => {
                 let Some(joined) = joined else { break };
-                let ended =
-                    joined.unwrap_or_else(|e| Err(Error::Plan(format!("a task failed: {e}"))));
+                let ended = joined.unwrap_or_else(|error| Err(Error::of_task(&error)));
                 if let Err(error) = ended {
                     setup.stop.fail();
                     first_error.get_or_insert(error);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
-use super::{dress::Dresser, precedence::Precedence};
+use super::{Earlier, dress::Dresser, precedence::Precedence};
 use crate::{
     event::LoadId,
     fhir::{Scanner, bundle, condition::written, reference::split_fragment, request::RequestUrl},
@@ -99,7 +99,7 @@ enum Found {
 const AT_A_TIME: usize = 64;
 
 /// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target;
-/// `told` is told how many records more are known of.
+/// what `earlier` runs have created is left as it is, as in a load; `told` is told how many records more are known of.
 ///
 /// # Errors
 ///
@@ -109,6 +109,7 @@ pub async fn ask(
     plan: &Arc<Saved>,
     bodies: &Arc<Bodies>,
     gates: &BTreeMap<String, (&Gate, &Requests)>,
+    earlier: &Earlier,
     told: &dyn Fn(u64),
 ) -> Result<Vec<Online>, Error> {
     let bases = plan.header.loads.iter().map(|load| {
@@ -136,6 +137,7 @@ pub async fn ask(
             dresser: &dresser,
             lookups: &lookups,
             settings,
+            earlier,
         };
         let missing = plan
             .header
@@ -247,6 +249,7 @@ struct Asker<'a> {
     dresser: &'a Dresser,
     lookups: &'a Lookups,
     settings: &'a LoadSettings,
+    earlier: &'a Earlier,
 }
 
 impl Asker<'_> {
@@ -255,6 +258,8 @@ impl Asker<'_> {
             Some(Interaction::Update) => self.update(step, beside).await,
             Some(Interaction::ConditionalCreate) => self.condition(step, Found::Leave).await,
             Some(Interaction::ConditionalUpdate) => self.condition(step, Found::Update).await,
+            // Only the history knows of a create: the store cannot be asked.
+            Some(Interaction::Create) if self.earlier.is_settled(step.number) => Ok(Found::Leave),
             Some(Interaction::Create) => Ok(Found::Create),
             _ => Ok(Found::Update),
         }

@@ -9,15 +9,29 @@ use http::Request;
 use super::dress::{full_url, wire_span};
 use crate::{
     fhir::bundle,
-    gate::BuildError,
     manifest::LoadSettings,
-    plan::{Action, BundleType, Step},
+    plan::{Action, BundleType, COMMA, ENVELOPE, Step},
     record::Interaction,
     target::fhir::{BundleText, Requests, criteria_of},
 };
 
-/// What a made entry has around its resource, most of the time: its request, a `fullUrl`, longer references.
-const AROUND: u64 = 256;
+/// Why no request could be made of a record: what it was to be made of is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unbuilt {
+    /// The number of the record's step; none where there is no record at all.
+    pub(super) record: Option<u64>,
+    /// Why, in words that hold no content.
+    pub(super) why: &'static str,
+}
+
+impl Unbuilt {
+    fn changed(step: &Step) -> Self {
+        Self {
+            record: Some(step.number),
+            why: "it is no longer what it was when it was planned",
+        }
+    }
+}
 
 /// Makes the request of one record, or of the records of a Bundle.
 pub(super) fn make(
@@ -26,21 +40,21 @@ pub(super) fn make(
     bundle: Option<BundleType>,
     steps: &[Step],
     bodies: &[Bytes],
-) -> Result<Request<Bytes>, BuildError> {
+) -> Result<Request<Bytes>, Unbuilt> {
     if let Some(bundle_type) = bundle {
-        let bodies = bodies.iter().cloned().map(Ok::<_, BuildError>);
+        let bodies = bodies.iter().cloned().map(Ok::<_, Unbuilt>);
         let text = bundle_text(settings, bundle_type, steps, bodies)?;
         return Ok(requests.bundle(text));
     }
     let (Some(step), Some(body)) = (steps.first(), bodies.first()) else {
-        return Err(BuildError::new("there is nothing to send"));
+        return Err(Unbuilt {
+            record: None,
+            why: "there is nothing to send",
+        });
     };
     let (kind, body) = (step.kind.as_str(), body.clone());
-    let conditions = || {
-        criteria_of(&settings.identity, kind, &body).ok_or_else(|| {
-            BuildError::new("its identifier is no longer what it was when it was planned")
-        })
-    };
+    let conditions =
+        || criteria_of(&settings.identity, kind, &body).ok_or_else(|| Unbuilt::changed(step));
     Ok(match step.action.interaction() {
         Some(Interaction::Update) => {
             requests.update(kind, step.id.as_deref().unwrap_or_default(), body)
@@ -61,7 +75,7 @@ pub(super) fn make(
 ///
 /// The entries go out as they stand in the file, unless the load sets the interaction: then each gets a request of
 /// its own, around the same resource bytes.
-pub(super) fn bundle_text<E: From<BuildError>>(
+pub(super) fn bundle_text<E: From<Unbuilt>>(
     settings: &LoadSettings,
     bundle_type: BundleType,
     steps: &[Step],
@@ -71,7 +85,7 @@ pub(super) fn bundle_text<E: From<BuildError>>(
     let as_they_are = settings.interaction.is_none() && steps.iter().all(is_entry);
     let bytes: u64 = steps
         .iter()
-        .map(|step| wire_span(step).length + if as_they_are { 1 } else { AROUND })
+        .map(|step| wire_span(step).length + if as_they_are { COMMA } else { ENVELOPE })
         .sum();
     let bytes = usize::try_from(bytes).unwrap_or_default();
     let mut text = BundleText::new(bundle_type.as_str(), bytes);
@@ -92,12 +106,12 @@ pub(super) fn bundle_text<E: From<BuildError>>(
 }
 
 /// Makes an entry anew around its resource, with the request that the load asks for.
-fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>, BuildError> {
+fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>, Unbuilt> {
     // A delete or patch has no resource to put under another request; it goes out as it is.
     if let Some(Interaction::Delete | Interaction::Patch) = step.action.interaction() {
         return Ok(entry.to_vec());
     }
-    let changed = || BuildError::new("an entry is no longer what it was when it was planned");
+    let changed = || Unbuilt::changed(step);
     let envelope = bundle::envelope(entry).map_err(|_| changed())?;
     let resource = envelope.resource.ok_or_else(changed)?.of(entry);
     around(settings, step, Some(&full_url(step)), resource)
@@ -109,8 +123,8 @@ fn around(
     step: &Step,
     full_url: Option<&str>,
     resource: &[u8],
-) -> Result<Vec<u8>, BuildError> {
-    let changed = || BuildError::new("a record is no longer what it was when it was planned");
+) -> Result<Vec<u8>, Unbuilt> {
+    let changed = || Unbuilt::changed(step);
     let kind = step.kind.as_str();
     let conditions = || criteria_of(&settings.identity, kind, resource).ok_or_else(changed);
     let (method, url, if_none_exist) = match step.action.interaction() {

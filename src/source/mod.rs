@@ -33,7 +33,7 @@ mod spool;
 pub use bodies::Bodies;
 pub use glob::{Listing, find};
 pub use read::{glance, look, read};
-pub use spool::Spool;
+pub use spool::{Spool, spooled};
 
 pub use crate::fhir::bundle::BundleKind;
 

@@ -21,6 +21,11 @@ pub struct Spool {
     used: AtomicU64,
 }
 
+/// Returns where the plain bytes of a source lie in the directory of a spool.
+pub fn spooled(folder: &Path, source: SourceId) -> PathBuf {
+    folder.join(format!("{}.plain", source.0))
+}
+
 impl Spool {
     /// Makes the directory (mode 0700), for at most `cap` bytes in all.
     pub fn new(folder: impl Into<PathBuf>, cap: u64) -> io::Result<Self> {
@@ -42,7 +47,7 @@ impl Spool {
 
     /// Returns where the plain bytes of a source lie.
     pub fn path(&self, source: SourceId) -> PathBuf {
-        self.folder.join(format!("{}.plain", source.0))
+        spooled(&self.folder, source)
     }
 
     /// Returns the directory.

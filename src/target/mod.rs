@@ -49,6 +49,9 @@ pub struct Facts {
     pub types: Option<Vec<String>>,
     /// The limits of its requests.
     pub limits: Limits,
+    /// In which fields it is not what the manifest wants it to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs: Vec<google::Difference>,
 }
 
 /// The limits of a target's requests.
@@ -97,6 +100,7 @@ impl Facts {
         integrity: None,
         types: None,
         limits: Limits::UNKNOWN,
+        differs: Vec::new(),
     };
 
     /// Tells whether the target has a resource type: as it lists them; else, of R4, as R4 has them; else, as any version of
@@ -135,6 +139,7 @@ impl Facts {
                 integrity: settings.map(|_| !flag("disableReferentialIntegrity").unwrap_or(false)),
                 types: None,
                 limits: Limits::GOOGLE,
+                differs: Vec::new(),
             }
         };
         match store {

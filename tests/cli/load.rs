@@ -154,7 +154,7 @@ fn a_dry_run_leaves_nothing() {
         .run(&["load", "manifests/quickstart.yaml", "--dry-run"])
         .exits(0);
     assert!(ran.out.contains("dry run: 69 requests"), "{}", ran.out);
-    assert_eq!(fs::read_dir(bed.path(".stoker/runs")).unwrap().count(), 0);
+    assert!(!bed.path(".stoker/runs").exists());
     bed.run(&["get", "Patient/anna-lindqvist", "--local", ".stoker/store"])
         .exits(1);
 }

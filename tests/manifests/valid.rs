@@ -524,7 +524,7 @@ fn every_key_comes_to_what_it_means() {
         "max_errors": {
           "percent": 2.0
         },
-        "state": "tests/data/valid/../state",
+        "state": "tests/data/state",
         "journal": "always",
         "memory": 134217728
       }

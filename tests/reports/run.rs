@@ -244,6 +244,7 @@ fn write_plan(run: &RunDirectory, steps: Vec<(Option<Group>, Step)>, counted: u6
         stoker: "0.1.0".to_owned(),
         name: "clinic".to_owned(),
         manifest: PathBuf::from("/home/me/manifests/clinic.yaml"),
+        root: PathBuf::from("/home/me"),
         created: "2026-11-23T07:00:00Z".parse().unwrap(),
         targets: targets()
             .into_iter()
@@ -345,6 +346,7 @@ pub(super) async fn make() -> Made {
         planning_ms: 250,
         closing_ms: 50,
         requests: 6,
+        reads: 4,
         retries: 1,
         statuses: BTreeMap::from([("201".to_owned(), 4), ("none".to_owned(), 1)]),
         bytes_sent: 1_200_000,

@@ -7,6 +7,7 @@
 //! ```
 
 mod attempts;
+mod bug;
 mod crash;
 mod doubt;
 mod fhir_store;

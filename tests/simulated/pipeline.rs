@@ -33,7 +33,7 @@ use super::{
 
 /// Keeps what was settled.
 #[derive(Debug, Default)]
-struct Settled {
+pub(super) struct Settled {
     lines: Mutex<Vec<SettleLine>>,
 }
 
@@ -199,6 +199,7 @@ pub(super) fn plan(case: &Case, folder: &Path) -> Planned {
         stoker: "test".to_owned(),
         name: manifest.name.clone(),
         manifest: manifest.path.clone(),
+        root: folder.to_owned(),
         created: jiff::Timestamp::UNIX_EPOCH,
         targets: vec![PlannedTarget {
             settings: settings.clone(),

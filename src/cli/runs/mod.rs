@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Error, Exit, beside, load, plan as planning};
+use super::{Context, Error, Exit, beside, load, plan as planning, select::Selection};
 use crate::{
     journal::RunDirectory,
     report::{
@@ -55,7 +55,7 @@ impl Place {
         match (&self.state, &self.manifest) {
             (Some(state), _) => Ok(state.clone()),
             (None, Some(file)) => {
-                let manifest = planning::read_manifest(file, context)?;
+                let manifest = planning::read_manifest(file, &Selection::default(), context)?;
                 let header = planning::header(&manifest, planning::documented(&manifest));
                 Ok(load::state_of(&header))
             }
@@ -153,6 +153,7 @@ fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
         report::Ended::MaxErrors => "too many failed",
         report::Ended::Target => "target failed",
         report::Ended::Source => "source failed",
+        report::Ended::Internal => "a bug in Stoker",
         report::Ended::Superseded => "taken over",
         report::Ended::Unfinished if is_going_on(run) => "going on",
         report::Ended::Unfinished => "killed",

@@ -185,7 +185,6 @@ impl Arrangement<'_> {
                 && let Some(load) = self.summary.loads.get_mut(load)
             {
                 load.two_steps += 1;
-                load.requests += 2;
             } else if let Some(count) = alone.get_mut(load) {
                 *count += 1;
             }
@@ -194,7 +193,6 @@ impl Arrangement<'_> {
             let load = sequence.get(group.start).map_or(0, |&node| load_of(node));
             if let Some(load) = self.summary.loads.get_mut(load as usize) {
                 load.groups += 1;
-                load.requests += 1;
                 load.largest_group = std::cmp::max(load.largest_group, group.records);
             }
             let members = sequence.get(group.start..).unwrap_or_default();
@@ -205,14 +203,10 @@ impl Arrangement<'_> {
             }
         }
         for (index, (load, alone)) in (0_u32..).zip(self.summary.loads.iter_mut().zip(alone)) {
-            match batching(self.header, LoadId(index)) {
-                Some(batching) if alone > 0 => {
-                    load.requests += alone.div_ceil(u64::from(batching.entries));
-                    let entries = u64::from(batching.entries).min(alone);
-                    let entries = u32::try_from(entries).unwrap_or(u32::MAX);
-                    load.largest_group = std::cmp::max(load.largest_group, entries);
-                }
-                _ => load.requests += alone,
+            if let Some(batching) = batching(self.header, LoadId(index)).filter(|_| alone > 0) {
+                let entries = u64::from(batching.entries).min(alone);
+                let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+                load.largest_group = std::cmp::max(load.largest_group, entries);
             }
         }
     }
@@ -225,9 +219,6 @@ impl Arrangement<'_> {
         groups: &[Together],
         fates: &HashMap<Node, Fate>,
     ) -> Result<(), file::Error> {
-        if sink.discards() {
-            return Ok(());
-        }
         let number = self.numbers(sequence, groups);
         let number = |node: Node| {
             let number = number.get(node as usize).copied();

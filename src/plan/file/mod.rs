@@ -48,10 +48,6 @@ pub trait Sink {
     fn step(&mut self, step: &Step) -> Result<(), Error>;
     /// Takes all sources and the summary. Called once, last.
     fn end(&mut self, sources: &[PlannedSource], summary: &Summary) -> Result<(), Error>;
-    /// Tells whether steps need not be made for it.
-    fn discards(&self) -> bool {
-        false
-    }
 }
 
 impl Error {
@@ -71,32 +67,6 @@ impl Error {
             path: PathBuf::from("its scratch directory"),
             why: error.to_string(),
         }
-    }
-}
-
-/// Keeps nothing: for those who only want the summary.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Discard;
-
-impl Sink for Discard {
-    fn discards(&self) -> bool {
-        true
-    }
-
-    fn header(&mut self, _: &Header) -> Result<(), Error> {
-        Ok(())
-    }
-    fn load(&mut self, _: LoadId) -> Result<(), Error> {
-        Ok(())
-    }
-    fn group(&mut self, _: &Group) -> Result<(), Error> {
-        Ok(())
-    }
-    fn step(&mut self, _: &Step) -> Result<(), Error> {
-        Ok(())
-    }
-    fn end(&mut self, _: &[PlannedSource], _: &Summary) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -105,6 +105,14 @@ impl Saved {
         let Ok(Ok(ReadLine::End(end))) = end else {
             return Err(unfinished());
         };
+        // Where it was made, its paths are read as they were written.
+        let is_elsewhere = std::path::absolute(".").map_err(io)? != header.root;
+        let root = is_elsewhere.then(|| header.root.clone());
+        let header = if is_elsewhere {
+            header.rooted()
+        } else {
+            header
+        };
         let mut saved = Self {
             header,
             summary: end.summary,
@@ -116,7 +124,10 @@ impl Saved {
         let mut lines = saved.lines(end.sources)?;
         while let Some(line) = lines.next_line()? {
             match serde_json::from_slice(line) {
-                Ok(ReadLine::Source(source)) => saved.sources.push(*source),
+                Ok(ReadLine::Source(source)) => saved.sources.push(match &root {
+                    Some(root) => source.rooted(root),
+                    None => *source,
+                }),
                 Ok(_) => return Err(fail("a source was expected".to_owned())),
                 Err(e) => return Err(fail(e.to_string())),
             }

@@ -70,6 +70,7 @@ fn header() -> Header {
         stoker: "0.1.0".to_owned(),
         name: "clinic".to_owned(),
         manifest: "clinic.yaml".into(),
+        root: std::path::PathBuf::new(),
         created: "2026-11-23T07:00:00Z".parse().unwrap(),
         targets: vec![PlannedTarget {
             facts: Facts::documented(&settings.store),

@@ -150,7 +150,7 @@ impl<'a> Planner<'a> {
     pub fn malformed(&mut self, malformed: &Malformed) {
         let hint = malformed.hint.map(|hint| format!("; {hint}"));
         let reason = Reason {
-            code: "malformed".to_owned(),
+            code: Reason::MALFORMED.to_owned(),
             message: format!(
                 "{} (line {}, column {}){}",
                 malformed.problem.what,

@@ -455,6 +455,7 @@ mod tests {
             stoker: String::new(),
             name: manifest.name.clone(),
             manifest: manifest.path.clone(),
+            root: std::path::PathBuf::new(),
             created: jiff::Timestamp::UNIX_EPOCH,
             targets: manifest
                 .targets

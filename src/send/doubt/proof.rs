@@ -82,7 +82,7 @@ impl Load {
         let over = Instant::now() + grace;
         let (dresser, read) = (self.dresser.clone(), steps.to_vec());
         let read = tokio::task::spawn_blocking(move || dresser.read(&read, false));
-        let bodies = read.await.map_err(|e| Error::Source(e.to_string()))??;
+        let bodies = read.await.map_err(|error| Error::of_task(&error))??;
         let questions = steps.iter().zip(&bodies).map(|(step, body)| {
             let doubt = doubts.get(&step.number);
             async move {
@@ -114,7 +114,7 @@ impl Load {
         let (dresser, stored) = (self.dresser.clone(), steps.to_vec());
         let read = move || dresser.read_as_stored(&stored, &ids, &tags);
         let read = tokio::task::spawn_blocking(read);
-        let bodies = read.await.map_err(|e| Error::Source(e.to_string()))??;
+        let bodies = read.await.map_err(|error| Error::of_task(&error))??;
         let mut proofs = Vec::with_capacity(steps.len());
         for ((step, body), found) in steps.iter().zip(&bodies).zip(found) {
             let proof = match (found, doubts.get(&step.number)) {

@@ -22,7 +22,7 @@ use super::{
     dress::{Dresser, wire_span},
     feed::{READ_LATE, Work},
     load::Load,
-    request::{bundle_text, make},
+    request::{Unbuilt, bundle_text, make},
     settle::{self, Attempted},
 };
 pub(super) use conclude::Refused;
@@ -92,12 +92,12 @@ struct Last {
 /// Why the text of a large Bundle could not be made.
 enum Unmade {
     Read(Error),
-    Made(BuildError),
+    Made(Unbuilt),
 }
 
-impl From<BuildError> for Unmade {
-    fn from(error: BuildError) -> Self {
-        Self::Made(error)
+impl From<Unbuilt> for Unmade {
+    fn from(unbuilt: Unbuilt) -> Self {
+        Self::Made(unbuilt)
     }
 }
 
@@ -190,14 +190,34 @@ impl<'a> Batch<'a> {
         });
         match made.await {
             Ok(Ok(text)) => Ok(self.requests.bundle(text)),
-            Ok(Err(Unmade::Read(error))) => {
-                let build_error = BuildError::new(&error.to_string());
-                self.failure = Some(error);
-                Err(build_error)
-            }
-            Ok(Err(Unmade::Made(error))) => Err(error),
-            Err(error) => Err(BuildError::new(&error.to_string())),
+            Ok(Err(Unmade::Read(error))) => Err(self.fail(error)),
+            Ok(Err(Unmade::Made(unbuilt))) => Err(self.unbuilt(unbuilt)),
+            Err(error) => Err(self.fail(Error::of_task(&error))),
         }
+    }
+
+    /// Takes note of what ends the run.
+    fn fail(&mut self, error: Error) -> BuildError {
+        let build_error = BuildError::new(&error.to_string());
+        self.failure = Some(error);
+        build_error
+    }
+
+    /// Ends the run because of a record of which no request can be made, and names its place.
+    fn unbuilt(&mut self, unbuilt: Unbuilt) -> BuildError {
+        let step = (self.steps.iter()).find(|step| Some(step.number) == unbuilt.record);
+        let error = match step {
+            Some(step) => {
+                let file = self.setup.plan.source_name(step.position.source);
+                Error::Source(format!(
+                    "cannot make a request of {}: {}",
+                    step.position.display(file),
+                    unbuilt.why
+                ))
+            }
+            None => Error::Internal(unbuilt.why.to_owned()),
+        };
+        self.fail(error)
     }
 
     /// Returns which records must not be sent twice. Those that go together share their fate.
@@ -255,12 +275,8 @@ impl Exchange for Batch<'_> {
             let read = tokio::task::spawn_blocking(move || dresser.read(&steps, atomic));
             match read.await {
                 Ok(Ok(read)) => self.bodies = read,
-                Ok(Err(error)) => {
-                    let build_error = BuildError::new(&error.to_string());
-                    self.failure = Some(error);
-                    return Err(build_error);
-                }
-                Err(error) => return Err(BuildError::new(&error.to_string())),
+                Ok(Err(error)) => return Err(self.fail(error)),
+                Err(error) => return Err(self.fail(Error::of_task(&error))),
             }
         }
         Ok(())
@@ -280,13 +296,14 @@ impl Exchange for Batch<'_> {
         {
             return self.build_large(bundle).await;
         }
-        make(
+        let made = make(
             self.requests,
             &self.settings,
             self.bundle,
             &self.steps,
             &self.bodies,
-        )
+        );
+        made.map_err(|unbuilt| self.unbuilt(unbuilt))
     }
 
     async fn intend(&mut self) -> Result<(), BuildError> {
@@ -297,11 +314,7 @@ impl Exchange for Batch<'_> {
         let at = *self.since.get_or_insert_with(|| gate.time());
         let intended = self.setup.ledger.intend(at, &self.doubtful_records()).await;
         self.is_intended = true;
-        intended.map_err(|error| {
-            let build_error = BuildError::new(&error.to_string());
-            self.failure = Some(error.into());
-            build_error
-        })
+        intended.map_err(|error| self.fail(error.into()))
     }
 
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -16,6 +16,7 @@ use super::{Form, Origin, SourceFile};
 use crate::{
     diagnostic::{Diagnostic, shown},
     manifest::FilePattern,
+    path::{normal, tidy},
     record::SourceId,
 };
 
@@ -82,7 +83,7 @@ pub fn find(patterns: &[FilePattern]) -> Listing {
         matched.retain(|path| known.insert(real(path)));
         matched.sort();
         for path in matched {
-            found.push((normal(&path), Origin::File(path), number));
+            found.push((normal(&path), Origin::File(tidy(&path)), number));
         }
     }
     // What another pattern names is not left out.
@@ -112,23 +113,6 @@ pub fn find(patterns: &[FilePattern]) -> Listing {
 /// The file itself, behind all links.
 fn real(path: &Path) -> PathBuf {
     fs_err::canonicalize(path).unwrap_or_else(|_| normal(path))
-}
-
-/// Resolves `.` and `..` by the text alone, so that one file has one key.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir
-                if matches!(normal.components().next_back(), Some(Component::Normal(_))) =>
-            {
-                normal.pop();
-            }
-            _ => normal.push(component),
-        }
-    }
-    normal
 }
 
 /// A pattern, split into the folder it begins in and the glob below that.

@@ -9,8 +9,12 @@ use http::{Method, Request, header};
 use serde_json::Value;
 use url::Url;
 
+pub use differs::{Difference, differences};
+
 use super::{LOCAL_DATASET, LOCAL_FHIR_STORE, LOCAL_LOCATION, LOCAL_PROJECT};
 use crate::manifest::GoogleFhir;
+
+mod differs;
 
 /// The resource name of a FHIR store, and the API that serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,193 @@
+//! How many requests a plan comes to, given what earlier runs have loaded.
+//!
+//! Bundles are filled from what is ready, so where Stoker fills them the count is an estimate: what it would be if every record
+//! went as soon as what it needs is there, and all that became ready together went together. The bounds of a Bundle are
+//! the same that `send` goes by ([`Batching::takes`]).
+
+use std::collections::BTreeMap;
+
+use super::{
+    Action, Batching, Group, Step, To, batching, entry_size,
+    file::{self, Entry, Saved},
+};
+use crate::{event::LoadId, manifest::LoadSettings, record::Interaction};
+
+/// What will be sent of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forecast {
+    /// Per load, in the order of the manifest.
+    pub loads: Vec<LoadForecast>,
+    /// Reads of a sample, to make sure that the targets still hold what earlier runs have loaded.
+    pub samples: u64,
+    /// Nobody was asked whether the targets still hold that.
+    pub is_assumed: bool,
+}
+
+/// What will be sent of a load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadForecast {
+    /// Records that earlier runs have loaded, and that are not sent.
+    pub loaded: u64,
+    /// Requests, if none has to be repeated.
+    pub requests: u64,
+    /// Their number depends on how Bundles come to be filled.
+    pub is_estimate: bool,
+    /// Reads of what the store holds, to compare it.
+    pub compared: u64,
+    /// Searches for what conditional references mean, at the most.
+    pub looked_up: u64,
+}
+
+impl LoadForecast {
+    /// Returns how many reads its records cost at the most.
+    pub fn reads(&self) -> u64 {
+        self.compared + self.looked_up
+    }
+}
+
+impl Forecast {
+    /// Returns how many records are not sent because earlier runs have loaded them.
+    pub fn loaded(&self) -> u64 {
+        self.loads.iter().map(|load| load.loaded).sum()
+    }
+}
+
+/// Foretells what will be sent of a plan, but for the steps that are settled already.
+///
+/// # Errors
+///
+/// When the plan cannot be read.
+pub fn forecast(plan: &Saved, is_settled: &dyn Fn(u64) -> bool) -> Result<Forecast, file::Error> {
+    let records = usize::try_from(plan.summary.records()).unwrap_or(usize::MAX);
+    let mut waves = Waves(vec![0; records]);
+    let mut loads = Vec::with_capacity(plan.header.loads.len());
+    for (index, settings) in (0_u32..).zip(&plan.header.loads) {
+        let id = LoadId(index);
+        let mut counting = Counting {
+            settings,
+            batching: batching(&plan.header, id),
+            found: LoadForecast::default(),
+            filling: BTreeMap::new(),
+            batched: 0,
+        };
+        let mut entries = plan.steps(id)?;
+        while let Some(entry) = entries.next() {
+            let (group, steps) = match entry? {
+                Entry::Step(step) => (None, vec![step]),
+                Entry::Group(group) => {
+                    let mut steps = Vec::with_capacity(group.records as usize);
+                    for entry in entries.by_ref().take(group.records as usize) {
+                        if let Entry::Step(step) = entry? {
+                            steps.push(step);
+                        }
+                    }
+                    (Some(group), steps)
+                }
+            };
+            counting.take(group, &steps, is_settled, &mut waves);
+        }
+        loads.push(counting.end());
+    }
+    Ok(Forecast {
+        loads,
+        samples: 0,
+        is_assumed: false,
+    })
+}
+
+/// Of each step, how many others have to be there before it, one after the other. Beyond 65,535 no difference is made.
+struct Waves(Vec<u16>);
+
+impl Waves {
+    fn of(&self, step: u64) -> u16 {
+        let at = usize::try_from(step).ok();
+        at.and_then(|at| self.0.get(at)).copied().unwrap_or(0)
+    }
+
+    fn set(&mut self, step: u64, wave: u16) {
+        let at = usize::try_from(step).ok();
+        if let Some(place) = at.and_then(|at| self.0.get_mut(at)) {
+            *place = wave;
+        }
+    }
+}
+
+struct Counting<'a> {
+    settings: &'a LoadSettings,
+    batching: Option<Batching>,
+    found: LoadForecast,
+    /// By wave: the entries and bytes of the Bundle that is being filled.
+    filling: BTreeMap<u16, (usize, u64)>,
+    /// Records that travel in Bundles which Stoker fills.
+    batched: u64,
+}
+
+impl Counting<'_> {
+    fn take(
+        &mut self,
+        group: Option<Group>,
+        steps: &[Step],
+        is_settled: &dyn Fn(u64) -> bool,
+        waves: &mut Waves,
+    ) {
+        let is_sent = |step: &&Step| step.action.interaction().is_some();
+        let (settled, left): (Vec<&Step>, Vec<&Step>) = steps
+            .iter()
+            .filter(is_sent)
+            .partition(|step| is_settled(step.number));
+        self.found.loaded += settled.len() as u64;
+        // What is compared is read, whatever earlier runs have loaded.
+        let compared = settled.iter().filter(|step| self.is_compared(group, step));
+        self.found.compared += compared.count() as u64;
+        let (Some(first), Some(last)) = (left.first(), left.last()) else {
+            return;
+        };
+        let own = first.number..last.number + 1;
+        let needs = left.iter().flat_map(|step| step.needs());
+        let needs = needs.filter(|need| !own.contains(need) && !is_settled(*need));
+        let wave = needs.map(|need| waves.of(need).saturating_add(1)).max();
+        let wave = wave.unwrap_or(0);
+        for step in &left {
+            waves.set(step.number, wave);
+            let searches = step.links.iter().filter(|link| link.to == To::Search);
+            self.found.looked_up += searches.count() as u64;
+        }
+        if group.is_some() {
+            self.found.requests += 1;
+        } else if first.is_in_two_steps() {
+            self.found.requests += 2;
+        } else if let Some(batching) = self.batching {
+            self.fill(batching, first, wave);
+        } else {
+            self.found.requests += 1;
+            self.found.compared += u64::from(self.is_compared(group, first));
+        }
+    }
+
+    /// Tells whether a record is read before it is sent.
+    fn is_compared(&self, group: Option<Group>, step: &Step) -> bool {
+        let is_alone = group.is_none() && self.batching.is_none();
+        let is_update = step.action == Action::Send(Interaction::Update);
+        self.settings.compare && is_alone && is_update
+    }
+
+    fn fill(&mut self, batching: Batching, step: &Step, wave: u16) {
+        let size = entry_size(&step.action, step.wire().length);
+        let (entries, bytes) = self.filling.entry(wave).or_default();
+        if *entries > 0 && !batching.takes(*entries, *bytes, size) {
+            self.found.requests += 1;
+            (*entries, *bytes) = (0, 0);
+        }
+        *entries += 1;
+        *bytes += size;
+        self.batched += 1;
+    }
+
+    fn end(self) -> LoadForecast {
+        LoadForecast {
+            requests: self.found.requests + self.filling.len() as u64,
+            is_estimate: self.batched > 1,
+            ..self.found
+        }
+    }
+}

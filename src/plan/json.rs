@@ -1,0 +1,77 @@
+//! A plan as machines read it.
+
+use serde_json::json;
+
+use super::{
+    Forecast, Header, Summary,
+    text::{describe, to_send},
+};
+
+/// Renders a plan for machines.
+pub fn render(header: &Header, summary: &Summary, forecast: &Forecast) -> serde_json::Value {
+    let loads: Vec<_> = header
+        .loads
+        .iter()
+        .zip(&summary.loads)
+        .enumerate()
+        .map(|(index, (load, totals))| {
+            let found = forecast.loads.get(index).copied().unwrap_or_default();
+            let types: serde_json::Map<_, _> = totals
+                .types
+                .iter()
+                .map(|(kind, (records, bytes))| {
+                    (kind.clone(), json!({ "records": records, "bytes": bytes }))
+                })
+                .collect();
+            json!({
+                "name": load.name,
+                "target": load.target,
+                "after": load.after,
+                "files": totals.files,
+                "records": totals.records,
+                "bytes": totals.bytes,
+                "requests": found.requests,
+                "requests_estimated": found.is_estimate,
+                "reads": found.reads(),
+                "unchanged": found.loaded,
+                "interactions": totals.interactions,
+                "types": types,
+                "bundles": totals.groups,
+                "largest_bundle": totals.largest_group,
+                "unsupported": totals.unsupported,
+                "duplicates": totals.duplicates,
+                "blocked": totals.blocked,
+                "cycles": totals.cycles,
+                "two_steps": totals.two_steps,
+                "left_out": totals.left_out,
+                "sent": totals.sent().saturating_sub(found.loaded),
+            })
+        })
+        .collect();
+    let targets: serde_json::Map<_, _> = header
+        .targets
+        .iter()
+        .map(|t| {
+            let place = describe(&t.settings.store);
+            (
+                t.settings.name.clone(),
+                json!({ "store": place, "facts": t.facts }),
+            )
+        })
+        .collect();
+    json!({
+        "plan": super::VERSION,
+        "name": header.name,
+        "created": header.created,
+        "targets": targets,
+        "loads": loads,
+        "records": summary.records(),
+        "unsupported": summary.unsupported(),
+        "sent": to_send(summary, forecast),
+        "unchanged": forecast.loaded(),
+        "unchanged_assumed": forecast.is_assumed,
+        "samples": forecast.samples,
+        "references": summary.references,
+        "warnings": summary.warnings,
+    })
+}
