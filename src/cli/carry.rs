@@ -8,8 +8,13 @@ use std::{
 };
 
 use super::{
-    Context, Error, Exit, closing::Closing, connect::Connection, load, past::Consulted,
-    printer::Printer, report::exit_of,
+    Context, Error, Exit,
+    closing::Closing,
+    connect::Connection,
+    load,
+    past::Consulted,
+    printer::Printer,
+    report::{exit_of, summary},
 };
 use crate::{
     gate::ByteBudget,
@@ -183,11 +188,10 @@ impl Carry<'_> {
             (Err(_), Err(_)) => return ended.map(|_| Exit::Disk),
             (Err(error), Ok(_)) => return Err(error.hint(report_again(self.run))),
         };
-        printer.result(&report::text::render(
-            &reported,
-            self.run,
-            printer.colors_output(),
-        ));
+        let text = summary(&reported, self.run, self.context)?;
+        if !text.is_empty() {
+            printer.result(&text);
+        }
         finish(printer, self.run, &reported, ended)
     }
 

@@ -1,7 +1,7 @@
 //! Decides what is shown where: the one place that writes to the terminal.
 //!
 //! Results go to standard output, everything about the way there to standard error, so that a verb's output can be
-//! piped. `-q` leaves results and errors.
+//! piped. `-q` leaves errors and results; the summary of a load is one only where something is wrong.
 
 use std::{
     io::{self, IsTerminal, Write},

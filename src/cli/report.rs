@@ -9,7 +9,7 @@ use crate::{
     journal::RunDirectory,
     manifest::Manifest,
     record::Outcome,
-    report::{self, Ended, Report},
+    report::{self, Ended, Report, Words, text::View},
 };
 
 /// Arguments of `stoker report`.
@@ -62,7 +62,7 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
         return Ok(exit_of(&report));
     }
     let text = match args.format {
-        Format::Text => report::text::render(&report, &run, context.printer.colors_output()),
+        Format::Text => summary(&report, &run, context)?,
         Format::Json => report::json::render(&report),
         Format::Markdown => report::markdown::render(&report),
         Format::Html => report::html::render(&report),
@@ -70,7 +70,9 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
         // They have been written.
         Format::Records | Format::Ids => return Ok(exit_of(&report)),
     };
-    context.printer.result(&text);
+    if !text.is_empty() {
+        context.printer.result(&text);
+    }
     Ok(exit_of(&report))
 }
 
@@ -96,6 +98,21 @@ fn unreadable(error: report::Error) -> Error {
     } else {
         error
     }
+}
+
+/// Renders the summary of a run as the flags want it: empty where only what is wrong is wanted, and nothing is.
+pub(super) fn summary(
+    report: &Report,
+    run: &RunDirectory,
+    context: Context,
+) -> Result<String, Error> {
+    let words = context.show_content.then(|| Words::open(run)).transpose();
+    let view = View {
+        colour: context.printer.colors_output(),
+        quiet: context.printer.is_quiet(),
+        words: words.map_err(Error::disk)?,
+    };
+    Ok(report::text::render(report, run, view))
 }
 
 /// Returns the exit code of a run.

@@ -19,4 +19,6 @@ mod references;
 mod refusals;
 mod responder;
 mod runs;
+mod troubleshooting;
 mod versions;
+mod whys;
