@@ -35,6 +35,8 @@ const BESIDE: &[(&str, &str)] = &[
     // Conditional references are looked up before their records are sent.
     ("send", "lookup"),
     ("event", "record"),
+    // What a refusal means depends on what was asked for.
+    ("fhir", "record"),
     ("source", "manifest"),
     ("target", "manifest"),
     ("auth", "manifest"),

@@ -14,7 +14,7 @@ use super::{
     load,
     past::{Consulted, Purpose},
     printer::Printer,
-    report::exit_of,
+    report::{exit_of, summary},
 };
 use crate::{
     event::Unobserved,
@@ -182,11 +182,10 @@ impl Carry<'_> {
             (Err(_), Err(_)) => return ended.map(|_| Exit::Disk),
             (Err(error), Ok(_)) => return Err(error.hint(report_again(self.run))),
         };
-        printer.styled(&report::text::render(
-            &reported,
-            self.run,
-            printer.colors_output(),
-        ));
+        let text = summary(&reported, self.run, self.context)?;
+        if !text.is_empty() {
+            printer.styled(&text);
+        }
         finish(printer, self.run, &reported, ended)
     }
 

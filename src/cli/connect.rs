@@ -290,10 +290,8 @@ pub(super) fn failed(failure: &Failure) -> Error {
 pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) -> Error {
     let status = response.status();
     let problem = outcome::read(response.body());
-    let code = problem
-        .code
-        .map(|code| format!(", {code}"))
-        .unwrap_or_default();
+    let codes = [problem.code, problem.detail].into_iter().flatten();
+    let code: String = codes.map(|code| format!(", {code}")).collect();
     let at = match problem.expression.as_slice() {
         [] => String::new(),
         expression => format!(", at {}", expression.join(", ")),

@@ -6,8 +6,14 @@ use bytes::Bytes;
 
 use super::{Context, Error, Exit, connect, store::StoreArgs};
 use crate::{
-    fhir::{Scanner, types},
+    fhir::{
+        Scanner,
+        meaning::{self, Meaning},
+        outcome, types,
+    },
     gate::Failure,
+    record::Interaction,
+    report::Refusal,
     target::fhir::{Accepted, Asked, Said, Verb, said},
 };
 
@@ -48,11 +54,8 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
     let said = said(&asked, status.as_u16(), response.headers(), response.body());
     // An error is one under any status.
     if !status.is_success() || said == Said::Refused {
-        return Err(connect::refused(
-            &format!("the store refused the {kind}"),
-            &response,
-            context,
-        ));
+        let error = connect::refused(&format!("the store refused the {kind}"), &response, context);
+        return Err(explained(error, &kind, &response));
     }
     match said {
         Said::Taken(Accepted { id: Some(id), .. }) => {
@@ -64,6 +67,31 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
             format!("the store answered {status} to the {kind}, but told no id"),
         )
         .hint("it was most likely created; look for it before you try again")),
+    }
+}
+
+/// Adds what the codes of the answer mean, where they tell.
+fn explained(error: Error, kind: &str, response: &http::Response<Bytes>) -> Error {
+    let problem = outcome::read(response.body());
+    let (code, detail) = (problem.code.as_deref(), problem.detail.as_deref());
+    let interaction = Some(Interaction::Create);
+    let meaning = meaning::of(interaction, Some(response.status().as_u16()), code, detail);
+    // What the status says by itself has its hint already.
+    if detail.is_none() || meaning == Meaning::Unsaid {
+        return error;
+    }
+    let refusal = Refusal {
+        meaning,
+        about: "",
+        kind,
+        interaction,
+        dangles: false,
+        is_googles: false,
+    };
+    let error = error.hint(refusal.what());
+    match refusal.next() {
+        Some(next) => error.hint(next),
+        None => error,
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Cli {
 /// Flags that every verb takes.
 #[derive(Debug, Args)]
 struct Global {
-    /// Show only results and errors
+    /// Show only what is wrong, and of a load that went well nothing
     #[arg(short, long, global = true)]
     quiet: bool,
     /// Show more of what is going on; twice for even more

@@ -1,9 +1,9 @@
 //! Decides what is shown where: the one place that writes to the terminal.
 //!
 //! Results go to standard output, everything about the way there to standard error, so that a verb's output can be
-//! piped. `-q` leaves results and errors. Whatever is written here has passed [`plain_lines`], so that no name of a file and
-//! no word of a server can steer the terminal; only what is exact by its purpose, and what was coloured by its maker, who
-//! took care of that, goes out as it is.
+//! piped. `-q` leaves errors and results; the summary of a load is one only where something is wrong. Whatever is written
+//! here has passed [`plain_lines`], so that no name of a file and no word of a server can steer the terminal; only what is
+//! exact by its purpose, and what was coloured by its maker, who took care of that, goes out as it is.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -9,7 +9,7 @@ use crate::{
     journal::RunDirectory,
     manifest::Manifest,
     record::Outcome,
-    report::{self, Ended, Report},
+    report::{self, Ended, Report, Words, text::View},
 };
 
 /// Arguments of `stoker report`.
@@ -63,11 +63,12 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
     }
     let printer = context.printer;
     match args.format {
-        Format::Text => printer.styled(&report::text::render(
-            &report,
-            &run,
-            printer.colors_output(),
-        )),
+        Format::Text => {
+            let text = summary(&report, &run, context)?;
+            if !text.is_empty() {
+                printer.styled(&text);
+            }
+        }
         Format::Json => printer.json(&report::json::render(&report)),
         Format::Markdown => printer.result(&report::markdown::render(&report)),
         Format::Html => printer.result(&report::html::render(&report)),
@@ -100,6 +101,21 @@ fn unreadable(error: report::Error) -> Error {
     } else {
         error
     }
+}
+
+/// Renders the summary of a run as the flags want it: empty where only what is wrong is wanted, and nothing is.
+pub(super) fn summary(
+    report: &Report,
+    run: &RunDirectory,
+    context: Context,
+) -> Result<String, Error> {
+    let words = context.show_content.then(|| Words::open(run)).transpose();
+    let view = View {
+        colour: context.printer.colors_output(),
+        quiet: context.printer.is_quiet(),
+        words: words.map_err(Error::disk)?,
+    };
+    Ok(report::text::render(report, run, view))
 }
 
 /// Returns the exit code of a run.

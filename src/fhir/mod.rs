@@ -2,8 +2,8 @@
 //!
 //! `scan` walks a record once and finds its resourceType, id, identifiers and references with their byte
 //! spans; `bundle` does the same for the envelope of a Bundle entry and the outline of a Bundle; `splice` puts
-//! new text in at such spans; `cut` takes references out, as far as `required` lets it; `narrative` finds the links of
-//! XHTML; `reference`, `request`, `condition` and `types` know FHIR's words; `outcome` reads what servers say of a failure. All of them stand
+//! new text in at such spans; `cut` takes references out, as far as `required` lets it; `mandatory` knows what else must be there; `narrative` finds the links of
+//! XHTML; `reference`, `request`, `condition` and `types` know FHIR's words; `outcome` reads what servers say of a failure, and `meaning` what their codes mean. All of them stand
 //! on one strict JSON grammar, `json`. Nothing here does I/O or knows a target.
 
 use std::borrow::Cow;
@@ -12,6 +12,8 @@ pub mod bundle;
 pub mod condition;
 pub mod cut;
 pub mod json;
+pub mod mandatory;
+pub mod meaning;
 pub mod narrative;
 pub mod outcome;
 pub mod path;

@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use super::shape::{is_code, is_field, is_path};
+use super::{
+    meaning,
+    shape::{is_code, is_field, is_path},
+};
 
 /// The most that is kept of a body that is neither: enough for the title of a proxy's error page.
 const LONGEST_RAW: usize = 4096;
@@ -14,6 +17,9 @@ pub struct Problem {
     /// `issue.code` of the worst issue, or Google's status (`INVALID_ARGUMENT`). A word of a fixed vocabulary:
     /// any other is left out.
     pub code: Option<String>,
+    /// The server's own code beside it, where it is one that [`meaning`] knows: of `issue.details`, or HAPI's number at
+    /// the head of `issue.diagnostics`.
+    pub detail: Option<String>,
     /// The elements concerned: `issue.expression`, or else `issue.location`. Only what looks like a path, so that it
     /// holds no content.
     pub expression: Vec<String>,
@@ -98,7 +104,11 @@ pub fn entry(problem: &Problem) -> Option<usize> {
 /// Reads an answer that is already parsed; none if it has neither shape.
 pub fn of(value: &Value) -> Option<Problem> {
     if let Some(issues) = value.get("issue").and_then(Value::as_array) {
-        return Some(operation_outcome(issues));
+        let mut problem = operation_outcome(issues);
+        let name = value.get("id").and_then(Value::as_str);
+        let name = name.filter(|name| meaning::is_detail(None, name));
+        problem.detail = problem.detail.or(name.map(str::to_owned));
+        return Some(problem);
     }
     // Google's streaming front end wraps errors in an array.
     let error = match value {
@@ -143,6 +153,9 @@ fn operation_outcome(issues: &[Value]) -> Problem {
                 .filter(|code| is_code(code))
                 .map(str::to_owned);
         }
+        if problem.detail.is_none() {
+            problem.detail = detail(issue);
+        }
         let places = [issue.get("expression"), issue.get("location")];
         let places = places.into_iter().flatten().find_map(Value::as_array);
         for place in places.into_iter().flatten().filter_map(Value::as_str) {
@@ -152,6 +165,23 @@ fn operation_outcome(issues: &[Value]) -> Problem {
         }
     }
     problem
+}
+
+/// Returns the server's own code for an issue.
+fn detail(issue: &Value) -> Option<String> {
+    let details = issue.get("details");
+    let codings = details.and_then(|details| details.get("coding")?.as_array());
+    let coded = codings.into_iter().flatten().find_map(|coding| {
+        let code = coding.get("code")?.as_str()?;
+        let system = coding.get("system").and_then(Value::as_str);
+        meaning::is_detail(system, code).then_some(code)
+    });
+    let text = || {
+        let text = details?.get("text")?.as_str()?;
+        meaning::is_detail(None, text).then_some(text)
+    };
+    let hapi = || meaning::hapi(issue.get("diagnostics")?.as_str()?);
+    coded.or_else(text).or_else(hapi).map(str::to_owned)
 }
 
 fn google(error: &Value) -> Problem {
@@ -221,6 +251,47 @@ mod tests {
             problem.text,
             "note\nunparseable_resource: unknown field \"x\""
         );
+        assert_eq!(problem.detail.as_deref(), Some("unparseable_resource"));
+    }
+
+    /// The forms in which servers say their own codes, and words in their places.
+    #[test]
+    fn the_own_codes_of_servers_are_read_and_nothing_else() {
+        for (issue, detail) in [
+            (
+                r#""diagnostics":"HAPI-1094: Resource Patient/Smith not found""#,
+                Some("HAPI-1094"),
+            ),
+            (
+                r#""details":{"text":"invalid_references"}"#,
+                Some("invalid_references"),
+            ),
+            (
+                r#""details":{"coding":[{"code":"Smith"},{"code":"non-existent-resource","display":"Smith"}]}"#,
+                Some("non-existent-resource"),
+            ),
+            (
+                r#""details":{"coding":[{"system":"http://hl7.org/fhir/dotnet-api-operation-outcome","code":"1012"}],"text":"Smith"}"#,
+                Some("1012"),
+            ),
+            (
+                r#""details":{"coding":[{"system":"Smith","code":"1012"}],"text":"Smith"},"diagnostics":"Smith""#,
+                None,
+            ),
+            (
+                r#""details":{"coding":{"code":"non-existent-resource"}},"diagnostics":["HAPI-0960"]"#,
+                None,
+            ),
+        ] {
+            let body =
+                format!(r#"{{"issue":[{{"severity":"error","code":"processing",{issue}}}]}}"#);
+            assert_eq!(read(body.as_bytes()).detail.as_deref(), detail, "{issue}");
+        }
+        let named = br#"{"resourceType":"OperationOutcome","id":"not-found","issue":[{"code":"not-found"}]}"#;
+        assert_eq!(read(named).detail.as_deref(), Some("not-found"));
+        let named =
+            br#"{"resourceType":"OperationOutcome","id":"Smith","issue":[{"code":"not-found"}]}"#;
+        assert_eq!(read(named).detail, None);
     }
 
     #[test]

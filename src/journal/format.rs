@@ -124,9 +124,18 @@ pub struct SettleLine {
     /// `issue.code` of the server's OperationOutcome, or Google's status word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// The server's own code beside it, of a vocabulary that is known: `HAPI-1094`, `invalid_references`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// `issue.expression`: where in the record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expression: Vec<String>,
+    /// Where it was refused: what it lacks, as far as the record itself and the plan show it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<Lack>,
+    /// The record because of which it was refused or not sent, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u64>,
     /// Stoker's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -136,6 +145,16 @@ pub struct SettleLine {
     /// Where nobody knows, and another run sent it: what that run marked it with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+}
+
+/// What a refused record lacks. Without content: an element, and a type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// The element: that of a reference, or one that FHIR requires.
+    pub path: String,
+    /// The type that the reference is to, which no record of the plan is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
 }
 
 /// What became of a record, with what the server said of it.

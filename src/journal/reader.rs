@@ -35,6 +35,8 @@ pub struct History {
     pub is_consulted: bool,
     /// The run sent nothing, and is kept in brief.
     pub brief: Option<BriefLine>,
+    /// How many records they had loaded that were left alone.
+    pub consulted: u64,
     marks: Marks,
     path: PathBuf,
     pub(super) file: fs_err::File,
@@ -227,6 +229,7 @@ impl History {
             end: None,
             ended: 0,
             is_consulted: false,
+            consulted: 0,
             brief: None,
             marks: Marks::default(),
             path: path.to_owned(),
@@ -246,6 +249,7 @@ impl History {
             end: self.end.clone(),
             ended: self.ended,
             is_consulted: self.is_consulted,
+            consulted: self.consulted,
             brief: self.brief.clone(),
             marks: self.marks.clone(),
             path: self.path.clone(),
@@ -268,7 +272,10 @@ impl History {
                     *self.marks.slot(*record) = (offset << BITS) | INTENDED;
                 }
             }
-            Line::Consulted(_) => self.is_consulted = true,
+            Line::Consulted(line) => {
+                self.is_consulted = true;
+                self.consulted = line.loaded;
+            }
             Line::Withdraw(records) => {
                 for record in records {
                     let mark = self.marks.slot(*record);

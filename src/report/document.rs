@@ -64,6 +64,11 @@ pub struct Report {
     pub loads: Vec<LoadReport>,
     /// Records per resource type and outcome. Records without a type stand under the empty name.
     pub types: BTreeMap<String, Totals>,
+    /// Records that earlier runs had loaded: they count as unchanged, and not each of them was looked for in the store.
+    pub from_history: u64,
+    /// Why records did not arrive, in Stoker's words, and what to do: rejected first, then unknown, blocked, unsupported;
+    /// within one outcome the most frequent first.
+    pub causes: Vec<Cause>,
     /// What went wrong, alike problems together: rejected first, then unknown, blocked, unsupported; within one
     /// outcome the most frequent first.
     pub problems: Vec<Problem>,
@@ -218,6 +223,37 @@ pub struct LoadReport {
     pub bytes: u64,
     /// Records per outcome.
     pub outcomes: Totals,
+}
+
+/// Why records did not arrive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Cause {
+    /// What became of the records that have this cause themselves.
+    #[serde(deserialize_with = "outcome")]
+    pub outcome: Word,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it, where there is more to say than that the records are to be mended.
+    pub next: Option<String>,
+    /// The HTTP status, of the entry where it travelled in a Bundle.
+    pub status: Option<u16>,
+    /// `issue.code` of the server's OperationOutcome, or Stoker's word.
+    pub code: Option<String>,
+    /// The server's own code beside it, such as `HAPI-1094`.
+    pub detail: Option<String>,
+    /// How many records have this cause themselves.
+    pub records: u64,
+    /// How many more were refused because they travelled in a transaction with them.
+    pub together: u64,
+    /// How many more were not sent because they need one of them.
+    pub blocked: u64,
+    /// The loads of the records.
+    pub loads: Vec<String>,
+    /// The records by resource type. Those without a type stand under the empty name.
+    pub types: BTreeMap<String, u64>,
+    /// The first few of the records.
+    pub examples: Vec<Example>,
 }
 
 /// Records that went wrong in the same way.

@@ -38,6 +38,13 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
     if let Some(rate) = report.records_per_second {
         rows.push(("Speed", format!("{} records/s", speed(rate))));
     }
+    if report.from_history > 0 {
+        let count = grouped(report.from_history);
+        rows.push((
+            "From history",
+            format!("{count} records, not asked for one by one"),
+        ));
+    }
     let requests = &report.requests;
     let (sent, retries) = (sent(requests), grouped(requests.retries));
     rows.push(("Requests", format!("{sent}, {retries} of them repeated")));

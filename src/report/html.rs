@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use super::{
     Report, Totals,
     figures::{Table, present, tables},
-    text::{headline, plain, problem_line},
+    problems::{cause_line, codes, example_line, of_what, unlisted},
+    text::{headline, plain},
 };
 use crate::{record::Outcome, unit::grouped};
 
@@ -94,38 +95,39 @@ fn write_table(out: &mut String, table: &Table, all: Totals) {
 }
 
 fn problems(out: &mut String, report: &Report) {
-    if report.problems.is_empty() {
+    if report.causes.is_empty() {
         return;
     }
     let _ = writeln!(out, "<h2>Problems</h2>\n<ul>");
-    for problem in &report.problems {
+    for cause in &report.causes {
         let _ = writeln!(
             out,
-            "<li>{} (load {})\n<ul>",
-            escaped(&problem_line(problem)),
-            escaped(&problem.load)
+            "<li><strong>{}</strong>\n<ul>",
+            escaped(&cause_line(cause))
         );
-        for example in &problem.examples {
-            let _ = write!(out, "<li><code>{}</code>", escaped(&example.place()));
-            if !example.expression.is_empty() {
-                let _ = write!(out, " at {}", escaped(&example.expression.join(", ")));
-            }
-            if let Some(note) = &example.note {
-                let _ = write!(out, ": {}", escaped(note));
-            }
-            let _ = writeln!(out, "</li>");
+        let among = [codes(cause), of_what(cause)];
+        for line in among.iter().filter(|line| !line.is_empty()) {
+            let _ = writeln!(out, "<li>{}</li>", escaped(line));
         }
-        let rest = problem.records - problem.examples.len() as u64;
+        for example in &cause.examples {
+            let line = escaped(&example_line(cause, example));
+            let _ = writeln!(out, "<li><code>{line}</code></li>");
+        }
+        let rest = cause.records.saturating_sub(cause.examples.len() as u64);
         if rest > 0 {
-            let _ = writeln!(out, "<li>… and {} more like it</li>", grouped(rest));
+            let _ = writeln!(out, "<li>… and {} more</li>", grouped(rest));
+        }
+        if let Some(next) = &cause.next {
+            let _ = writeln!(out, "<li>→ {}</li>", escaped(next));
         }
         let _ = writeln!(out, "</ul></li>");
     }
-    if report.unlisted_problems > 0 {
+    let rest = unlisted(report, report.causes.len());
+    if rest > 0 {
         let _ = writeln!(
             out,
             "<li>… and {} with other problems</li>",
-            super::text::records(report.unlisted_problems)
+            super::text::records(rest)
         );
     }
     let _ = writeln!(out, "</ul>");

@@ -2,13 +2,16 @@
 //!
 //! Up to [`CASES`] records of a run have a test case each. Beyond that, records that ended well are summed up in one
 //! case a type, and only the first [`CASES`] others have their own, so that neither memory nor the file grows with
-//! the input. `rejected` and `blocked` are failures, `unknown` and `pending` errors, `unsupported` is skipped.
+//! the input. A record that did not arrive because of another has the cause of that one. `rejected` and `blocked` are failures, `unknown` and `pending` errors, `unsupported` is skipped.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Error, Report, text, walk::Record};
+use super::{Error, Report, text, walk::Record, why::Why};
 use crate::{plan::file::Saved, record::Outcome};
 
 /// How many records have a test case of their own. The systems that show JUnit files become slow beyond.
@@ -23,6 +26,10 @@ pub(super) struct Junit {
     left: u64,
     /// Records without a test case of their own, by load, type and outcome.
     summed: BTreeMap<(u32, String, Outcome), u64>,
+    /// What is wrong with the records that have a test case and failed for a cause of their own.
+    whys: HashMap<u64, String>,
+    /// Test cases of the others: load, place in it, outcome, what is said of it, and the record to blame.
+    others: Vec<(usize, usize, Outcome, String, u64)>,
 }
 
 impl Junit {
@@ -39,6 +46,8 @@ impl Junit {
             large: of.summary.records() > cases,
             left: cases,
             summed: BTreeMap::new(),
+            whys: HashMap::new(),
+            others: Vec::new(),
         }
     }
 
@@ -59,21 +68,50 @@ impl Junit {
         }
         let file = plan.source_name(step.position.source);
         let name = format!("{} {}", step.position.display(file), text::kind(&step.kind));
-        let message = [
-            record.status.map(|status| status.to_string()),
-            record.code.clone(),
-            (!record.expression.is_empty()).then(|| format!("at {}", record.expression.join(", "))),
-            record.note.clone(),
-        ];
-        let message: Vec<_> = message.into_iter().flatten().collect();
-        let mut case = TestCase::new(name.trim_end(), status(record.outcome, &message.join(" ")));
+        let message = self.message(plan, record);
+        let mut case = TestCase::new(name.trim_end(), status(record.outcome, &message));
         case.set_classname(text::kind(&step.kind));
         if let Some(latency) = record.latency_us {
             case.set_time(Duration::from_micros(latency));
         }
-        if let Some(suite) = self.suites.get_mut(step.load.0 as usize) {
+        let load = step.load.0 as usize;
+        if let Some(suite) = self.suites.get_mut(load) {
             suite.add_test_case(case);
+            if let Some(by) = record.by {
+                let at = suite.test_cases.len() - 1;
+                self.others.push((load, at, record.outcome, message, by));
+            }
         }
+    }
+
+    /// Says what is wrong with a record, in words and in codes.
+    fn message(&mut self, plan: &Saved, record: &Record) -> String {
+        if record.outcome.is_well() || record.outcome == Outcome::Pending {
+            return record.note.clone().unwrap_or_default();
+        }
+        let codes = [
+            record.status.map(|status| status.to_string()),
+            record.code.clone(),
+            record.detail.clone(),
+            (!record.expression.is_empty()).then(|| format!("at {}", record.expression.join(", "))),
+        ];
+        let codes: Vec<_> = codes.into_iter().flatten().collect();
+        let codes = match codes.as_slice() {
+            [] => String::new(),
+            codes => format!(" ({})", codes.join(" ")),
+        };
+        if record.by.is_some() {
+            return format!("{}{codes}", record.note.as_deref().unwrap_or_default());
+        }
+        let mut what = Why::of(plan, record).what();
+        if let (Outcome::Unknown, Some(note)) = (record.outcome, &record.note) {
+            // It says the same of this record alone, and more.
+            what.clone_from(note);
+        }
+        self.whys.insert(record.step.number, what.clone());
+        let note = record.note.as_ref().filter(|note| **note != what);
+        let note = note.map_or_else(String::new, |note| format!("; {note}"));
+        format!("{what}{codes}{note}")
     }
 
     pub(super) fn render(mut self, of: &Report) -> Result<String, Error> {
@@ -82,6 +120,13 @@ impl Junit {
         report.timestamp = of
             .started
             .and_then(|started| started.to_string().parse().ok());
+        for (load, at, outcome, message, by) in &self.others {
+            let case = self.suites.get_mut(*load);
+            let case = case.and_then(|suite| suite.test_cases.get_mut(*at));
+            if let (Some(case), Some(why)) = (case, self.whys.get(by)) {
+                case.status = status(*outcome, &format!("{message}: {why}"));
+            }
+        }
         for ((load, kind, outcome), count) in &self.summed {
             let kind = text::kind(kind);
             let name = format!("{kind}: {} {outcome}", text::records(*count));

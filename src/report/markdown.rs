@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::{
     Report, Totals,
     figures::{Table, figures, present, tables},
-    text::{headline, plain, problem_line},
+    problems::{cause_line, codes, example_line, of_what, unlisted},
+    text::{headline, plain},
 };
 use crate::unit::grouped;
 
@@ -49,37 +50,33 @@ fn write_table(out: &mut String, table: &Table, all: Totals) {
 }
 
 fn problems(out: &mut String, report: &Report) {
-    if report.problems.is_empty() {
+    if report.causes.is_empty() {
         return;
     }
     let _ = writeln!(out, "\n### Problems\n");
-    for problem in &report.problems {
-        let _ = writeln!(
-            out,
-            "- {} (load {})",
-            escaped(&problem_line(problem)),
-            escaped(&problem.load)
-        );
-        for example in &problem.examples {
-            let _ = write!(out, "  - {}", escaped(&example.place()));
-            if !example.expression.is_empty() {
-                let _ = write!(out, " at {}", escaped(&example.expression.join(", ")));
-            }
-            if let Some(note) = &example.note {
-                let _ = write!(out, ": {}", escaped(note));
-            }
-            let _ = writeln!(out);
+    for cause in &report.causes {
+        let _ = writeln!(out, "- **{}**", escaped(&cause_line(cause)));
+        let among = [codes(cause), of_what(cause)];
+        for line in among.iter().filter(|line| !line.is_empty()) {
+            let _ = writeln!(out, "  - {}", escaped(line));
         }
-        let rest = problem.records - problem.examples.len() as u64;
+        for example in &cause.examples {
+            let _ = writeln!(out, "  - {}", escaped(&example_line(cause, example)));
+        }
+        let rest = cause.records.saturating_sub(cause.examples.len() as u64);
         if rest > 0 {
-            let _ = writeln!(out, "  - … and {} more like it", grouped(rest));
+            let _ = writeln!(out, "  - … and {} more", grouped(rest));
+        }
+        if let Some(next) = &cause.next {
+            let _ = writeln!(out, "  - → {}", escaped(next));
         }
     }
-    if report.unlisted_problems > 0 {
+    let rest = unlisted(report, report.causes.len());
+    if rest > 0 {
         let _ = writeln!(
             out,
             "- … and {} with other problems",
-            super::text::records(report.unlisted_problems)
+            super::text::records(rest)
         );
     }
 }

@@ -14,25 +14,32 @@ use crate::{
 };
 
 mod brief;
+mod causes;
 mod document;
 mod figures;
 pub mod html;
 pub mod json;
 mod junit;
 pub mod markdown;
+mod problems;
 mod records;
+mod refusal;
 mod rejected;
 mod staged;
 mod tally;
 pub mod text;
 mod walk;
+mod why;
+mod words;
 
 pub use brief::shorten;
 pub use document::{
-    Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
+    Cause, Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
 };
 pub use records::{FEW, keep_ids, write_ids, write_records};
+pub use refusal::Refusal;
 pub use tally::of;
+pub use words::Words;
 
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]

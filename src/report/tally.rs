@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::{
     Error,
+    causes::{Causes, severity},
     document::{Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION},
     walk::{Joined, Record},
 };
@@ -50,6 +51,7 @@ pub(super) struct Sum {
     types: BTreeMap<String, Totals>,
     problems: IndexMap<Kind, (u64, Vec<Example>)>,
     unlisted: u64,
+    causes: Causes,
     latencies: Option<Histogram<u64>>,
     longest: u64,
     /// Records for which the target was asked anything.
@@ -75,6 +77,7 @@ impl Sum {
             types: BTreeMap::new(),
             problems: IndexMap::new(),
             unlisted: 0,
+            causes: Causes::new(plan),
             // Three digits keep the histogram at some 50 kB whatever its range. Two to five never fail.
             latencies: Histogram::new(3).ok(),
             longest: 0,
@@ -107,6 +110,7 @@ impl Sum {
         }
         if severity(*outcome).is_some() {
             self.problem(plan, record);
+            self.causes.take(plan, record);
         }
     }
 
@@ -187,6 +191,8 @@ impl Sum {
         let last = history.sessions.last().map(|session| session.number);
         let end = history.end.as_ref().filter(|end| Some(end.session) == last);
         let names: Vec<_> = self.loads.iter().map(|load| load.name.clone()).collect();
+        let from_history = history.consulted;
+        let causes = self.causes.finish();
         Report {
             report: VERSION,
             stoker: history.journal.stoker.clone(),
@@ -212,6 +218,8 @@ impl Sum {
             latency: latency(self.latencies.as_ref(), self.longest),
             loads: self.loads,
             types: self.types,
+            from_history,
+            causes,
             problems: problems(self.problems, &names),
             unlisted_problems: self.unlisted,
         }
@@ -229,22 +237,6 @@ fn latency(latencies: Option<&Histogram<u64>>, longest: u64) -> Option<Latency> 
         p99_us: quantile(0.99),
         max_us: longest,
     })
-}
-
-/// Tells which outcomes are problems, and in which order they are listed.
-fn severity(outcome: Outcome) -> Option<u8> {
-    match outcome {
-        Outcome::Rejected => Some(0),
-        Outcome::Unknown => Some(1),
-        Outcome::Blocked => Some(2),
-        Outcome::Unsupported => Some(3),
-        Outcome::Created
-        | Outcome::Updated
-        | Outcome::Unchanged
-        | Outcome::Matched
-        | Outcome::Duplicate
-        | Outcome::Pending => None,
-    }
 }
 
 fn problems(found: IndexMap<Kind, (u64, Vec<Example>)>, loads: &[String]) -> Vec<Problem> {

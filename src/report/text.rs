@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, path::Path, time::Duration};
 
-use super::{Ended, Problem, Report, Totals, document::Requests};
+use super::{Ended, Report, Totals, Words, document::Requests, problems::problems};
 use crate::{
     diagnostic,
     journal::RunDirectory,
@@ -13,29 +13,49 @@ use crate::{
     unit::{ByteSize, display_duration, grouped, speed},
 };
 
-/// Kinds of problems that are shown; the rest is in `report.md`.
-const PROBLEMS: usize = 8;
-
 /// Types that are shown; the rest is in `report.md`.
 const TYPES: usize = 16;
 
 /// The widest table. Beyond it, outcomes that are all well share a column.
-const WIDTH: usize = 96;
+pub(super) const WIDTH: usize = 96;
 
 /// Where the values of the summary begin.
 const LABEL: usize = 28;
 
-/// Renders the summary of a run. With `colour`, outcomes that need attention are marked by ANSI sequences.
-pub fn render(report: &Report, run: &RunDirectory, colour: bool) -> String {
-    let paint = Paint(colour);
+/// How a summary is shown.
+#[derive(Debug, Default)]
+pub struct View {
+    /// Outcomes that need attention are marked by ANSI sequences.
+    pub colour: bool,
+    /// Only what is wrong is shown, and nothing where nothing is.
+    pub quiet: bool,
+    /// What the server said is shown as well: it may be patients' data.
+    pub words: Option<Words>,
+}
+
+/// Renders the summary of a run.
+pub fn render(report: &Report, run: &RunDirectory, mut view: View) -> String {
+    let paint = Paint(view.colour);
     let mut text = String::new();
     let out = &mut text;
+    if view.quiet && report.outcomes.well() == report.records && report.ended == Ended::Complete {
+        return text;
+    }
     let _ = writeln!(out, "{}", paint.bold(&headline(report)));
     if let Some(reason) = &report.reason {
         let _ = writeln!(out, "{}", plain(reason));
     }
-    let _ = writeln!(out);
-    figures(out, report, paint);
+    if !view.quiet {
+        let _ = writeln!(out);
+        figures(out, report, paint);
+        all_tables(out, report, paint);
+    }
+    problems(out, report, paint, view.words.as_mut());
+    closing(out, report, run, view.words.is_some());
+    text
+}
+
+fn all_tables(out: &mut String, report: &Report, paint: Paint) {
     if report.loads.len() > 1 {
         let rows: Vec<_> = report
             .loads
@@ -61,9 +81,6 @@ pub fn render(report: &Report, run: &RunDirectory, colour: bool) -> String {
     if !report.requests.remarks.is_empty() {
         let _ = writeln!(out);
     }
-    problems(out, report, paint);
-    closing(out, report, run);
-    text
 }
 
 /// Says in one line how it went.
@@ -98,6 +115,10 @@ fn figures(out: &mut String, report: &Report, paint: Paint) {
             let value = paint.outcome(outcome, &grouped(count));
             row(out, "", &format!("[{outcome}]"), &value);
         }
+    }
+    if report.from_history > 0 {
+        let value = format!("{}, not asked for one by one", grouped(report.from_history));
+        row(out, "", "[from history]", &value);
     }
     let requests = &report.requests;
     row(
@@ -241,80 +262,64 @@ fn table(out: &mut String, title: &str, rows: &[(&str, Totals)], most: usize, pa
     }
 }
 
-fn problems(out: &mut String, report: &Report, paint: Paint) {
-    if report.problems.is_empty() {
-        return;
-    }
-    let _ = writeln!(out, "\n{}", paint.bold("Problems"));
-    for problem in report.problems.iter().take(PROBLEMS) {
-        let outcome = Outcome::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str() == problem.outcome);
-        let line = plain(&problem_line(problem));
-        let line = match (outcome, line.split_once(' ')) {
-            (Some(outcome), Some((word, rest))) => {
-                format!("{} {rest}", paint.outcome(outcome, word))
-            }
-            _ => line,
-        };
-        let _ = writeln!(out, "  {line}");
-        for example in &problem.examples {
-            let mut words = example.place();
-            if !example.expression.is_empty() {
-                let _ = write!(words, "  at {}", example.expression.join(", "));
-            }
-            if let Some(note) = &example.note {
-                let _ = write!(words, "  {note}");
-            }
-            let _ = writeln!(out, "    {}", plain(&words));
-        }
-        let rest = problem.records - problem.examples.len() as u64;
-        if rest > 0 {
-            let _ = writeln!(out, "    … and {} more like it", grouped(rest));
-        }
-    }
-    let listed = report.problems.iter().skip(PROBLEMS);
-    let rest = listed.map(|problem| problem.records).sum::<u64>() + report.unlisted_problems;
-    if rest > 0 {
-        let _ = writeln!(out, "  … and {} with other problems", records(rest));
-    }
-}
-
-/// Says what a kind of problem is: `rejected  3 × Patient  422 invalid`.
-pub(super) fn problem_line(problem: &Problem) -> String {
-    let mut line = format!(
-        "{} {} × {}",
-        problem.outcome,
-        grouped(problem.records),
-        kind(&problem.kind)
-    );
-    if let Some(status) = problem.status {
-        let _ = write!(line, "  {status}");
-    }
-    if let Some(code) = &problem.code {
-        let _ = write!(line, "  {code}");
-    }
-    line
-}
-
-fn closing(out: &mut String, report: &Report, run: &RunDirectory) {
+fn closing(out: &mut String, report: &Report, run: &RunDirectory, shows_words: bool) {
     let path = quoted(run.path());
+    let totals = &report.outcomes;
     let _ = writeln!(
         out,
         "\nRun             {}",
         plain(&run.path().display().to_string())
     );
     let _ = writeln!(out, "Report again    stoker report {path}");
-    if report.outcomes.pending > 0 {
-        let _ = writeln!(out, "Go on           stoker resume {path}");
-    }
-    if report.outcomes.rejected > 0 {
-        let manifest = run.rejected().join("manifest.yaml");
+    let has_answers = (totals.rejected + totals.unknown > 0) && run.answers().exists();
+    if has_answers {
+        let command = if shows_words {
+            String::new()
+        } else {
+            format!("\n                stoker report {path} --show-content")
+        };
         let _ = writeln!(
             out,
-            "Rejected        mend the records in {}, then\n                stoker load {}",
+            "Server's words  in {}; they may hold patients' data{command}",
+            quoted(&run.answers())
+        );
+    }
+    if totals.pending > 0 {
+        let _ = writeln!(out, "Go on           stoker resume {path}");
+    }
+    if totals.rejected > 0 {
+        let manifest = run.rejected().join("manifest.yaml");
+        let blocked = match totals.blocked {
+            0 => "",
+            _ => " (the blocked ones stand there, too)",
+        };
+        let _ = writeln!(
+            out,
+            "Rejected        mend the records in {}{blocked}, then\n                stoker load {}\n                \
+             or, once the store takes them as they are, stoker resume {path} --replay rejected",
             quoted(&run.rejected()),
             quoted(&manifest)
+        );
+    } else if totals.blocked > 0 && totals.unknown == 0 {
+        let _ = writeln!(
+            out,
+            "Blocked         mend what they need, and load again: what has arrived is not sent twice"
+        );
+    }
+    if totals.unknown > 0 {
+        // What waits for those in doubt is blocked, and goes with them.
+        let replay = if totals.blocked > 0 { "all" } else { "unknown" };
+        let _ = writeln!(
+            out,
+            "Unknown         as said above; to send them again\n                stoker resume {path} --replay {replay}"
+        );
+    }
+    if report.from_history > 0 {
+        let _ = writeln!(
+            out,
+            "From history    {}, of which the store was asked for a sample only:\n                \
+             `--fresh` sends all again, and with `compare: true` asks for each",
+            records(report.from_history)
         );
     }
 }
@@ -338,6 +343,17 @@ pub fn plain(text: &str) -> String {
 /// Returns the name under which a type is shown.
 pub(super) fn kind(kind: &str) -> &str {
     if kind.is_empty() { "(no type)" } else { kind }
+}
+
+/// Puts the indefinite article before a type: `a Patient`, `an Encounter`.
+pub(super) fn article(kind: &str) -> String {
+    // The types that begin with a vowel that is not spoken as one begin with `U` alone, and there is none.
+    let article = if kind.starts_with(['A', 'E', 'I', 'O']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {kind}")
 }
 
 /// Renders a number of records: `1 record`, `1,204 records`.
@@ -367,15 +383,16 @@ fn cut(text: &str, most: usize) -> String {
     cut
 }
 
+/// Marks what needs attention, or nothing.
 #[derive(Clone, Copy)]
-struct Paint(bool);
+pub(super) struct Paint(bool);
 
 impl Paint {
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.sequence("1", text)
     }
 
-    fn outcome(self, outcome: Outcome, text: &str) -> String {
+    pub(super) fn outcome(self, outcome: Outcome, text: &str) -> String {
         match outcome {
             Outcome::Rejected | Outcome::Blocked | Outcome::Unknown => self.sequence("31", text),
             Outcome::Unsupported | Outcome::Pending => self.sequence("33", text),

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use super::Error;
 use crate::{
     event::LoadId,
-    journal::{Fate, History, RunDirectory, read},
+    journal::{Fate, History, RunDirectory, format::Lack, read},
     plan::{
         Action, Group, Step,
         file::{Entry, Saved},
@@ -42,8 +42,14 @@ pub(super) struct Record {
     pub(super) latency_us: Option<u64>,
     /// `issue.code`, or Stoker's word for why it is not supported.
     pub(super) code: Option<String>,
+    /// The server's own code beside it.
+    pub(super) detail: Option<String>,
     /// Where in the record.
     pub(super) expression: Vec<String>,
+    /// What it lacks, where it was refused.
+    pub(super) lacks: Vec<Lack>,
+    /// The record because of which it did not arrive, where that is another.
+    pub(super) by: Option<u64>,
     /// Stoker's own words.
     pub(super) note: Option<String>,
 }
@@ -192,7 +198,10 @@ fn join(step: Step, group: Option<Group>, fate: &Fate) -> Record {
         version: None,
         latency_us: None,
         code: None,
+        detail: None,
         expression: Vec::new(),
+        lacks: Vec::new(),
+        by: None,
         note: None,
         step,
     };
@@ -211,6 +220,7 @@ fn join(step: Step, group: Option<Group>, fate: &Fate) -> Record {
         }
         Action::Blocked(by) => {
             record.outcome = Outcome::Blocked;
+            record.by = Some(by.step);
             record.note = Some(format!("it needs {}, which cannot be loaded", by.place));
             return record;
         }
@@ -231,6 +241,9 @@ fn join(step: Step, group: Option<Group>, fate: &Fate) -> Record {
             record.version.clone_from(&line.version);
             record.latency_us = line.latency_us;
             record.code.clone_from(&line.code);
+            record.detail.clone_from(&line.detail);
+            record.lacks.clone_from(&line.lacks);
+            record.by = line.by;
             record.expression.clone_from(&line.expression);
             record.note.clone_from(&line.note);
         }

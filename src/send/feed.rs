@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{
     Earlier, Error, Stop,
     dress::{Dresser, wire_span},
-    precedence::{Precedence, Readiness},
+    precedence::{Cause, Precedence, Readiness},
     settle::accepted_outcome,
     two_steps::{Stands, goes_alone, second},
     ways::{Turn, Ways},
@@ -40,8 +40,8 @@ pub(super) struct Work {
     pub(super) bodies: Vec<Bytes>,
     /// The part of the budget that the bodies hold.
     pub(super) permits: Vec<BytePermit>,
-    /// They are not sent: what they need, and why it cannot be had.
-    pub(super) blocked: Option<Arc<str>>,
+    /// They are not sent: the record because of which what they need cannot be had.
+    pub(super) blocked: Option<Arc<Cause>>,
     /// It is the second request of a record that stands in the store: what came of the first.
     pub(super) stands: Option<Stands>,
 }
@@ -245,7 +245,7 @@ impl Feeding<'_> {
     }
 
     /// Returns what will keep a record from becoming whole, if that is known before it is sent.
-    fn blocked_later(&self, steps: &[Step]) -> Option<Arc<str>> {
+    fn blocked_later(&self, steps: &[Step]) -> Option<Arc<Cause>> {
         let precedence = self.feed.precedence.as_ref()?;
         let needs: Vec<u64> = steps.iter().flat_map(Step::late_needs).collect();
         (!needs.is_empty())
@@ -318,7 +318,7 @@ impl Feeding<'_> {
         left
     }
 
-    fn block(&mut self, steps: Vec<Step>, by: Arc<str>) {
+    fn block(&mut self, steps: Vec<Step>, by: Arc<Cause>) {
         self.push(Work {
             steps,
             bundle: None,

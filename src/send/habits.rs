@@ -139,7 +139,7 @@ mod tests {
         assert!(!habits.is_enough(201, b""));
         assert!(!habits.is_enough(200, b"{\"error\":\"no\"}"));
         assert!(!habits.is_enough(200, b"<html>"));
-        assert_eq!(counts.tally(0).remarks.len(), 3);
+        assert_eq!(counts.tally(0, 0).remarks.len(), 3);
     }
 
     #[test]

@@ -201,10 +201,14 @@ impl Load {
         outbox: &mut Outbox<'_>,
     ) -> Result<Vec<Settlement>, Error> {
         if let Some(by) = &work.blocked {
-            let note = format!("it needs {by}");
+            let note = format!("it needs {}", by.needed);
             let blocked = |step: &Step| {
                 let attempted = Attempted::default();
-                settle::told(step.number, Outcome::Blocked, None, attempted, note.clone())
+                let note = note.clone();
+                let mut settled =
+                    settle::told(step.number, Outcome::Blocked, None, attempted, note);
+                settled.line.by = Some(by.record);
+                settled
             };
             return Ok(work.steps.iter().map(blocked).collect());
         }
@@ -360,9 +364,10 @@ impl Load {
         let failed = self.setup.counts.failed(failed);
         let max = self.setup.plan.header.run.max_errors;
         if is_too_many(max, failed, self.records) {
-            let reason = format!("{failed} records failed, more than `max_errors` allows");
+            // How many it will be in the end is not known yet: what is on its way is waited for.
+            let reason = "more records failed than `max_errors` allows";
             let hint = "mend the records in rejected/, or raise `max_errors`".to_owned();
-            self.setup.stop.end(Ending::MaxErrors, &reason, Some(hint));
+            self.setup.stop.end(Ending::MaxErrors, reason, Some(hint));
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
 use dress::Dresser;
 use habits::Habits;
 use outbox::needed;
-use precedence::{Precedence, Stood};
+use precedence::{Cause, Precedence, Stood};
 
 mod apart;
 mod compare;
@@ -43,6 +43,7 @@ mod exchange;
 mod feed;
 mod habits;
 mod held;
+mod lacks;
 mod load;
 mod name;
 pub mod online;
@@ -297,7 +298,11 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
             } else {
                 let file = plan.source_name(step.position.source);
                 let place = step.position.display(file).to_string();
-                precedence.failed(step.number, &needed(&place, line.outcome).into());
+                let cause = Cause {
+                    record: line.by.unwrap_or(step.number),
+                    needed: needed(&place, line.outcome).into(),
+                };
+                precedence.failed(step.number, &Arc::new(cause));
             }
         }
     }

@@ -2,28 +2,37 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{feed::Work, load::Load, settler::Told, two_steps::TwoSteps};
+use super::{feed::Work, lacks, load::Load, precedence::Cause, settler::Told, two_steps::TwoSteps};
 use crate::{
+    fhir::meaning::{self, Meaning},
     journal::Settlement,
     plan::Step,
-    record::{Interaction, Outcome},
+    record::{Interaction, Outcome, Position, Span},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
 /// What is kept of a record while it is sent.
 pub(super) struct Sent {
-    bytes: u64,
-    kind: String,
+    place: Place,
     own_id: Option<String>,
-    pub(super) place: String,
+}
+
+/// Where a record stands, and which of its references lead to a record.
+pub(super) struct Place {
+    pub(super) position: Position,
+    pub(super) body: Span,
+    pub(super) kind: String,
+    pub(super) linked: Box<[u32]>,
 }
 
 /// Hands over what became of the records of one request.
 pub(super) struct Outbox<'a> {
     load: &'a Load,
     sent: HashMap<u64, Sent>,
-    /// What kept them from being sent, by its position.
-    blocked: Option<Arc<str>>,
+    /// What kept them from being sent.
+    blocked: Option<Arc<Cause>>,
+    /// They go together or not at all.
+    atomic: bool,
     two: TwoSteps,
 }
 
@@ -34,6 +43,7 @@ impl<'a> Outbox<'a> {
             load,
             sent: sent.map(|step| (step.number, load.sent(step))).collect(),
             blocked: work.blocked.clone(),
+            atomic: work.atomic && work.steps.len() > 1,
             two: TwoSteps::of(work),
         }
     }
@@ -50,10 +60,15 @@ impl<'a> Outbox<'a> {
         for settlement in &mut settlements {
             self.two.adjust(&mut settlement.line);
         }
+        let place = |record: u64| Some(&self.sent.get(&record)?.place);
+        self.load.note_lacks(&mut settlements, place);
+        if self.atomic {
+            blame(&mut settlements);
+        }
         self.load.count_failures(&settlements);
         let told = settlements.into_iter().filter_map(|settlement| {
             let sent = self.sent.remove(&settlement.line.record)?;
-            Some(told(settlement, sent, self.blocked.as_ref()))
+            Some(self.load.told(settlement, sent, self.blocked.as_ref()))
         });
         let mut told: Vec<Told> = told.collect();
         if let Some(last) = told.last_mut() {
@@ -77,22 +92,66 @@ impl Load {
         let mut all = Vec::with_capacity(done.len());
         let mut settlements = Vec::with_capacity(done.len());
         for (settlement, step) in done {
+            let sent = self.sent(&step);
+            let mut settled = [settlement];
+            self.note_lacks(&mut settled, |_| Some(&sent.place));
+            let [settlement] = settled;
             settlements.push(settlement.clone());
-            all.push(told(settlement, self.sent(&step), None));
+            all.push(self.told(settlement, sent, None));
         }
         self.count_failures(&settlements);
         permit.send(all);
         Vec::new()
     }
 
-    pub(super) fn sent(&self, step: &Step) -> Sent {
-        let file = self.setup.plan.source_name(step.position.source);
+    fn sent(&self, step: &Step) -> Sent {
         let keeps_id = step.action.interaction() == Some(Interaction::Update);
         Sent {
-            bytes: step.body.length,
-            kind: step.kind.clone(),
+            place: Place {
+                position: step.position,
+                body: step.body,
+                kind: step.kind.clone(),
+                linked: step.links.iter().map(|link| link.reference).collect(),
+            },
             own_id: step.id.clone().filter(|_| keeps_id),
-            place: step.position.display(file).to_string(),
+        }
+    }
+
+    /// Returns where a record stands, for people.
+    pub(super) fn place(&self, position: Position) -> String {
+        let file = self.setup.plan.source_name(position.source);
+        position.display(file).to_string()
+    }
+
+    fn note_lacks<'p>(
+        &self,
+        settlements: &mut [Settlement],
+        place: impl Fn(u64) -> Option<&'p Place>,
+    ) {
+        let target = self.setup.plan.header.target_of(self.id);
+        let facts = target.map(|target| &target.facts);
+        lacks::note(settlements, facts, &self.setup.bodies, place);
+    }
+
+    fn told(&self, settlement: Settlement, sent: Sent, blocked: Option<&Arc<Cause>>) -> Told {
+        let line = &settlement.line;
+        let own = || {
+            Arc::new(Cause {
+                record: line.by.unwrap_or(line.record),
+                needed: needed(&self.place(sent.place.position), line.outcome).into(),
+            })
+        };
+        // Who needs it waits in vain, too, if nobody knows its id.
+        let has_id = line.id.is_some() || sent.own_id.is_some();
+        let cause =
+            (!line.outcome.is_well() || !has_id).then(|| blocked.cloned().unwrap_or_else(own));
+        Told {
+            bytes: sent.place.body.length,
+            kind: sent.place.kind,
+            own_id: sent.own_id,
+            cause,
+            settlement,
+            intent: None,
         }
     }
 }
@@ -108,19 +167,28 @@ pub(super) fn needed(place: &str, outcome: Outcome) -> String {
     }
 }
 
-fn told(settlement: Settlement, sent: Sent, blocked: Option<&Arc<str>>) -> Told {
-    let is_well = settlement.line.outcome.is_well();
-    let is_named = settlement.line.id.is_some() || sent.own_id.is_some();
-    let cause = (!is_well || !is_named).then(|| {
-        let needed = || needed(&sent.place, settlement.line.outcome).into();
-        blocked.cloned().unwrap_or_else(needed)
-    });
-    Told {
-        settlement,
-        bytes: sent.bytes,
-        kind: sent.kind,
-        own_id: sent.own_id,
-        cause,
-        intent: None,
+/// Of a transaction that was refused for a reference to what is not there, those with such a reference are to blame, where
+/// the store did not say who is.
+fn blame(settlements: &mut [Settlement]) {
+    let is_refused_for_reference = |settlement: &Settlement| {
+        let line = &settlement.line;
+        let (code, detail) = (line.code.as_deref(), line.detail.as_deref());
+        line.outcome == Outcome::Rejected
+            && line.by.is_none()
+            && meaning::of(None, line.status, code, detail) == Meaning::MissingReference
+    };
+    let lacks_one = |settlement: &Settlement| {
+        let mut lacks = settlement.line.lacks.iter();
+        lacks.any(|lack| lack.to.is_some())
+    };
+    let mut refused = settlements.iter().filter(|s| is_refused_for_reference(s));
+    let Some(to_blame) = refused.find(|s| lacks_one(s)).map(|s| s.line.record) else {
+        return;
+    };
+    for settlement in settlements {
+        if is_refused_for_reference(settlement) && !lacks_one(settlement) {
+            settlement.line.by = Some(to_blame);
+            settlement.line.lacks.clear();
+        }
     }
 }

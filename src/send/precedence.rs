@@ -36,8 +36,8 @@ struct State {
     uuids: Column<[u8; 16]>,
     /// The ids that are none; with their type where [`WHOLE`] says so.
     names: HashMap<u64, Box<str>>,
-    /// Why a record cannot be had, with its position, or that of the one that kept it from arriving.
-    causes: HashMap<u64, Arc<str>>,
+    /// Why a record cannot be had, and because of which.
+    causes: HashMap<u64, Arc<Cause>>,
     /// The records that stand in the store and are not whole yet.
     standing: HashMap<u64, Stood>,
     waiting: HashMap<u64, Vec<Parked>>,
@@ -72,6 +72,15 @@ impl Types {
     fn name(&self, number: u8) -> Option<&str> {
         self.names.get(usize::from(number)).map(AsRef::as_ref)
     }
+}
+
+/// A record that kept others from arriving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// Its number in the plan.
+    pub(super) record: u64,
+    /// Its position, and why it cannot be had: the end of a sentence that begins with `it needs`.
+    pub(super) needed: Box<str>,
 }
 
 #[derive(Debug, Default)]
@@ -139,8 +148,8 @@ pub(super) enum Readiness {
     Ready,
     /// They are kept until it is.
     Parked,
-    /// One that they need, at this position, did not arrive.
-    Blocked(Arc<str>),
+    /// One that they need did not arrive, because of this one.
+    Blocked(Arc<Cause>),
 }
 
 /// How long a feed sleeps before it looks whether the run is being stopped.
@@ -231,7 +240,7 @@ impl Precedence {
     }
 
     /// Returns which record that is needed did not arrive, of those that are settled.
-    pub(super) fn blocks(&self, needs: &[u64]) -> Option<Arc<str>> {
+    pub(super) fn blocks(&self, needs: &[u64]) -> Option<Arc<Cause>> {
         match self.state().readiness(needs, false) {
             Ok(Readiness::Blocked(cause)) => Some(cause),
             _ => None,
@@ -321,8 +330,8 @@ impl Precedence {
         self.release(state, record);
     }
 
-    /// Takes note that a record did not arrive, because of the one at this position. One that stands has arrived.
-    pub(super) fn failed(&self, record: u64, cause: &Arc<str>) {
+    /// Takes note that a record did not arrive, because of this one. One that stands has arrived.
+    pub(super) fn failed(&self, record: u64, cause: &Arc<Cause>) {
         let mut state = self.state();
         if state.standing.contains_key(&record) {
             return;
@@ -391,6 +400,16 @@ impl Precedence {
     }
 }
 
+impl Cause {
+    /// One of which only the number is known.
+    pub(super) fn unnamed(record: u64) -> Self {
+        Self {
+            record,
+            needed: format!("record {record}, which did not arrive").into(),
+        }
+    }
+}
+
 impl Waiting {
     fn count(&mut self, late: bool) -> &mut usize {
         if late {
@@ -413,18 +432,14 @@ impl State {
         let failed = needs.iter().find(|&&need| fate(need) == Fate::Failed);
         match (failed, open) {
             (Some(failed), open) if open.is_none() || !patient => {
+                let unnamed = || Arc::new(Cause::unnamed(*failed));
                 let cause = self.causes.get(failed);
-                Ok(Readiness::Blocked(cause.map_or_else(unsaid, Arc::clone)))
+                Ok(Readiness::Blocked(cause.map_or_else(unnamed, Arc::clone)))
             }
             (_, Some(&open)) => Err(open),
             (_, None) => Ok(Readiness::Ready),
         }
     }
-}
-
-/// What is said of a record of which nobody noted why it cannot be had.
-pub(super) fn unsaid() -> Arc<str> {
-    "a record that did not arrive".into()
 }
 
 /// Reads a UUID that is written as most servers write it; any other way is a name of its own.
@@ -465,14 +480,18 @@ mod tests {
             precedence.admit(0, vec![0, 1], false, (0, 2)).unwrap(),
             Readiness::Parked
         );
-        precedence.failed(1, &"a.ndjson:7".into());
+        let cause = Arc::new(Cause {
+            record: 1,
+            needed: "a.ndjson:7".into(),
+        });
+        precedence.failed(1, &cause);
         // It waits for record 0 still; what it then finds is the failure.
         precedence.arrived(0, "Patient", "x");
         let (_, readiness) = precedence.next(0).unwrap();
-        assert_eq!(readiness, Readiness::Blocked("a.ndjson:7".into()));
+        assert_eq!(readiness, Readiness::Blocked(Arc::clone(&cause)));
         assert_eq!(
             precedence.admit(0, vec![1], false, (0, 3)).unwrap(),
-            Readiness::Blocked("a.ndjson:7".into())
+            Readiness::Blocked(cause)
         );
     }
 

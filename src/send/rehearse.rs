@@ -180,7 +180,7 @@ fn bundle(body: &[u8]) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::fhir::{Requests, accepted, entries};
+    use crate::target::fhir::{Asked, Requests, Verb, accepted, entries};
 
     const BASE: &str = "https://fhir.example/r4/";
 
@@ -196,7 +196,7 @@ mod tests {
     fn a_write_is_answered_with_an_id() {
         let body = || Bytes::from_static(b"{}");
         let made = taken(&requests().create("Patient", body(), None));
-        let id = |answer: &Response<Bytes>| accepted(answer.headers(), answer.body()).id;
+        let id = |answer: &Response<Bytes>| accepted("Patient", answer.headers(), answer.body()).id;
         assert_eq!(made.status(), 201);
         assert!(id(&made).is_some());
         let put = taken(&requests().update("Patient", "p1", body()));
@@ -222,7 +222,20 @@ mod tests {
         assert_eq!(place(2), "Patient/p2/_history/1");
         assert!(place(3).starts_with("Patient/") && !place(3).contains("identifier"));
         assert_eq!(value["entry"][4]["response"]["status"], "204");
-        assert_eq!(entries(answer.body(), 5).unwrap().len(), 5);
+        let asked = |verb| Asked {
+            verb,
+            kind: "Patient",
+            own: None,
+        };
+        let asked = [
+            Verb::Create,
+            Verb::Update,
+            Verb::Update,
+            Verb::Update,
+            Verb::Delete,
+        ]
+        .map(asked);
+        assert_eq!(entries(answer.body(), &asked).unwrap().len(), 5);
     }
 
     #[tokio::test]

@@ -88,11 +88,13 @@ impl Load {
                 work.bodies.remove(at);
             }
             if work.atomic {
-                let place = self.sent(&culprit).place;
+                let place = self.place(culprit.position);
                 let others = work.steps.drain(..);
                 settled.extend(others.map(|step| {
                     let note = format!("its transaction was not sent because of {place}");
-                    reject(&step, note)
+                    let mut rejected = reject(&step, note);
+                    rejected.line.by = Some(culprit.number);
+                    rejected
                 }));
             }
             let mut rejected = reject(&culprit, note);

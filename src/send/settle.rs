@@ -74,6 +74,7 @@ pub(super) fn rejected(
     line.note = note;
     let problem = outcome::read(answer);
     line.code = problem.code;
+    line.detail = problem.detail;
     line.expression = problem.expression;
     if in_bundle {
         let own = |expression: &String| outcome::own(&step.kind, expression);
@@ -127,7 +128,10 @@ fn blank(record: u64, outcome: Outcome, attempted: Attempted) -> SettleLine {
             .latency
             .map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
         code: None,
+        detail: None,
         expression: Vec::new(),
+        lacks: Vec::new(),
+        by: None,
         note: None,
         since: None,
         tag: None,

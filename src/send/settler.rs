@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
     Error, Setup,
-    precedence::{Precedence, Stood, unsaid},
+    precedence::{Cause, Precedence, Stood},
 };
 use crate::{
     event::{Event, LoadId},
@@ -25,7 +25,7 @@ pub(super) struct Told {
     /// The id in the file, under which an update keeps it.
     pub(super) own_id: Option<String>,
     /// What others that need it are told, where it did not arrive, or nobody knows under which id.
-    pub(super) cause: Option<Arc<str>>,
+    pub(super) cause: Option<Arc<Cause>>,
     /// Held until it is written down.
     pub(super) intent: Option<OwnedSemaphorePermit>,
 }
@@ -81,7 +81,10 @@ pub(super) async fn settle_all(
                 (Some((kind, id)), None) => precedence.arrived(record, &kind, &id),
                 // Not tried: the run is stopping, and a later session goes on with those who wait.
                 _ if outcome == Outcome::Pending => {}
-                (_, cause) => precedence.failed(record, &cause.unwrap_or_else(unsaid)),
+                (_, cause) => {
+                    let unnamed = || Arc::new(Cause::unnamed(record));
+                    precedence.failed(record, &cause.unwrap_or_else(unnamed));
+                }
             }
         }
     }

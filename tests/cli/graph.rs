@@ -111,7 +111,7 @@ fn what_needs_the_unloadable_is_blocked_by_the_plan() {
     );
     assert!(
         ran.out
-            .contains("it needs p.ndjson:1, which cannot be loaded"),
+            .contains("1 unsupported, and 2 blocked by them: it has no identifier"),
         "{}",
         ran.out
     );

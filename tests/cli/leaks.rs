@@ -88,10 +88,14 @@ fn written(path: &Path, in_rejected: bool) -> usize {
 
 /// Says all that it was sent, in words.
 fn outcome(echo: &str) -> Value {
-    json!({"resourceType": "OperationOutcome", "issue": [{
+    let codings = json!([{"display": "Zebedee"}, {"system": "urn:Lindqvist", "code": "Lindqvist"}, {"code": "19440113"},
+        {"system": "http://hl7.org/fhir/dotnet-api-operation-outcome", "code": "19440113"}]);
+    // Its head is a code; what follows is not.
+    let head = ["HAPI-1094: ", "HAPI-Lindqvist: ", "HAPI-19440113: ", ""][echo.len() % 4];
+    json!({"resourceType": "OperationOutcome", "id": "Lindqvist", "issue": [{
         "severity": "error", "code": "value",
-        "details": {"text": format!("Lindqvist in {echo}"), "coding": [{"display": "Zebedee"}]},
-        "diagnostics": format!("19440113 in {echo}"),
+        "details": {"text": format!("Lindqvist in {echo}"), "coding": codings},
+        "diagnostics": format!("{head}19440113 in {echo}"),
         "expression": ["Lindqvist", "Patient.Lindqvist", "Patient.name.where(family='Lindqvist')", "Patient.name[0]"],
         "location": ["/f:Patient/f:Lindqvist"],
     }, {"severity": "error", "code": "Lindqvist", "diagnostics": "Zebedee"}]})
@@ -272,6 +276,7 @@ fn names_stand_in_rejected_alone_and_tokens_nowhere() {
         for format in ["text", "json", "markdown", "html", "junit"] {
             run(&bed, &["-vvv", "report", name, "--format", format]);
         }
+        run(&bed, &["-q", "report", name]);
         run(&bed, &["-vvv", "resume", name, "--progress", progress]);
         run(&bed, &["-vvv", "load", "saved", "--progress", progress]);
         let found = written(&bed.path(".stoker"), false);
@@ -313,6 +318,14 @@ fn the_words_of_a_server_are_shown_on_demand_and_its_secrets_never() {
         );
         assert_eq!(holds(&(ran.out + &ran.err), &TOKENS), None);
     }
+    let load = ["load", "m.yaml", "--show-content", "--progress", "none"];
+    let ran = bed.run_with(&SECRETS, &load).exits(1);
+    assert!(
+        ran.out.contains("the server said: ") && ran.out.contains("Lindqvist"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(holds(&(ran.out + &ran.err), &TOKENS), None);
 }
 
 #[test]

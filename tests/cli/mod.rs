@@ -22,4 +22,6 @@ mod responder;
 mod runs;
 mod selected;
 mod sources;
+mod troubleshooting;
 mod versions;
+mod whys;

@@ -60,6 +60,7 @@ fn planned(documents: &[Document], interaction: Option<&str>) -> (Summary, Steps
         stoker: String::new(),
         name: manifest.name.clone(),
         manifest: path,
+        root: folder.path().to_owned(),
         created: jiff::Timestamp::UNIX_EPOCH,
         targets: manifest
             .targets

@@ -7,7 +7,7 @@ use stoker::{
     journal::RunDirectory,
     manifest,
     record::Outcome,
-    report::{self, Report, Written},
+    report::{self, Report, Words, Written, text::View},
 };
 
 mod run;
@@ -80,13 +80,13 @@ async fn every_record_has_one_outcome_and_the_sums_agree() {
 #[tokio::test]
 async fn a_summary_fits_the_screen() {
     let (made, report, _) = written().await;
-    let text = report::text::render(&report, &made.run, false);
+    let text = report::text::render(&report, &made.run, View::default());
     let text = shown(&made.run, &text);
     assert!(
         text.lines().all(|line| line.chars().count() <= 100),
         "{text}"
     );
-    insta::assert_snapshot!(text, @"
+    insta::assert_snapshot!(text, @r##"
     clinic: 2 of 9 records loaded, interrupted
 
     Records       [total]                9
@@ -116,26 +116,44 @@ async fn a_summary_fits_the_screen() {
     Observation        1        -        -            -         1        -        -
 
     Problems
-      rejected 1 × Patient  422  structure
-        people.ndjson:2  at Patient.birthDate
-      rejected 1 × Encounter  422  invalid
-        visit|1.json:1 (entry 0)  at Patient.birthDate
-      rejected 1 × Observation  422  invalid
-        visit|1.json:1 (entry 1)  at Patient.birthDate
-      rejected 1 × Patient  422  conflict
-        batch�[2J.json:1 (entry 1)  at Patient.birthDate
-      unknown 1 × Patient
-        people.ndjson:4  the run was cut off while it was being sent
-      unsupported 1 × (no type)  malformed
-        people.ndjson:3  at $.name  the record ends in the middle of a string
+      2 rejected: Patient.birthDate: not built as FHIR demands
+          422 invalid · Encounter 1, Observation 1 (load visits)
+          visit|1.json:1 (entry 0)  at Patient.birthDate
+          visit|1.json:1 (entry 1)  at Patient.birthDate
+      1 rejected: Patient.birthDate: not built as FHIR demands
+          422 structure · Patient 1 (load people all)
+          people.ndjson:2  at Patient.birthDate
+      1 rejected: in conflict with what the store holds
+          422 conflict · Patient 1 (load visits)
+          batch�[2J.json:1 (entry 1)  at Patient.birthDate
+          → look at what the store holds under this id or identifier; `interaction: update` replaces
+            it
+      1 unknown: the run was cut off while they were being sent
+          Patient 1 (load people all)
+          people.ndjson:4
+          → to send them again does no harm: their request has the same effect once or twice
+            (`--replay unknown`)
+      1 unsupported: the record ends in the middle of a string
+          malformed · (no type) 1 (load people all)
+          people.ndjson:3  at $.name
+          → `stoker check` names every such record; mend the files and load again
 
     Run             RUN
     Report again    stoker report RUN
+    Server's words  in RUN/rejected/answers.ndjson; they may hold patients' data
+                    stoker report RUN --show-content
     Go on           stoker resume RUN
     Rejected        mend the records in RUN/rejected, then
                     stoker load RUN/rejected/manifest.yaml
-    ");
-    let painted = report::text::render(&report, &made.run, true);
+                    or, once the store takes them as they are, stoker resume RUN --replay rejected
+    Unknown         as said above; to send them again
+                    stoker resume RUN --replay unknown
+    "##);
+    let coloured = View {
+        colour: true,
+        ..View::default()
+    };
+    let painted = report::text::render(&report, &made.run, coloured);
     assert!(painted.contains("\x1b[31mrejected\x1b[0m"), "{painted}");
     let mut plain = painted;
     for code in ["\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"] {
@@ -147,7 +165,7 @@ async fn a_summary_fits_the_screen() {
 #[tokio::test]
 async fn a_report_can_be_pasted_into_a_pull_request() {
     let (made, ..) = written().await;
-    insta::assert_snapshot!(read(&made.run, "report.md"), @r"
+    insta::assert_snapshot!(read(&made.run, "report.md"), @r##"
     ## clinic: 2 of 9 records loaded, interrupted
 
     | | |
@@ -178,19 +196,30 @@ async fn a_report_can_be_pasted_into_a_pull_request() {
 
     ### Problems
 
-    - rejected 1 × Patient  422  structure (load people all)
-      - people.ndjson:2 at Patient.birthDate
-    - rejected 1 × Encounter  422  invalid (load visits)
-      - visit\|1.json:1 (entry 0) at Patient.birthDate
-    - rejected 1 × Observation  422  invalid (load visits)
-      - visit\|1.json:1 (entry 1) at Patient.birthDate
-    - rejected 1 × Patient  422  conflict (load visits)
-      - batch�\[2J.json:1 (entry 1) at Patient.birthDate
-    - unknown 1 × Patient (load people all)
-      - people.ndjson:4: the run was cut off while it was being sent
-    - unsupported 1 × (no type)  malformed (load people all)
-      - people.ndjson:3 at $.name: the record ends in the middle of a string
-    ");
+    - **2 rejected: Patient.birthDate: not built as FHIR demands**
+      - 422 invalid
+      - Encounter 1, Observation 1 (load visits)
+      - visit\|1.json:1 (entry 0)  at Patient.birthDate
+      - visit\|1.json:1 (entry 1)  at Patient.birthDate
+    - **1 rejected: Patient.birthDate: not built as FHIR demands**
+      - 422 structure
+      - Patient 1 (load people all)
+      - people.ndjson:2  at Patient.birthDate
+    - **1 rejected: in conflict with what the store holds**
+      - 422 conflict
+      - Patient 1 (load visits)
+      - batch�\[2J.json:1 (entry 1)  at Patient.birthDate
+      - → look at what the store holds under this id or identifier; \`interaction: update\` replaces it
+    - **1 unknown: the run was cut off while they were being sent**
+      - Patient 1 (load people all)
+      - people.ndjson:4
+      - → to send them again does no harm: their request has the same effect once or twice (\`--replay unknown\`)
+    - **1 unsupported: the record ends in the middle of a string**
+      - malformed
+      - (no type) 1 (load people all)
+      - people.ndjson:3  at $.name
+      - → \`stoker check\` names every such record; mend the files and load again
+    "##);
 }
 
 #[tokio::test]
@@ -206,8 +235,8 @@ async fn a_browser_can_show_it_without_asking_anyone_else() {
         "name=\"viewport\"",
         "prefers-color-scheme:dark",
         "<tr><td>visits → try-out</td><td class=\"n\">4</td><td class=\"n\">0</td><td class=\"n\">1</td><td class=\"n\">0</td><td class=\"n bad\">3</td>",
-        "<li><code>people.ndjson:2</code> at Patient.birthDate</li>",
-        "the run was cut off while it was being sent",
+        "<li><code>people.ndjson:2  at Patient.birthDate</code></li>",
+        "the run was cut off while they were being sent",
     ] {
         assert!(page.contains(part), "{part} is missing in\n{page}");
     }
@@ -236,11 +265,13 @@ async fn a_browser_can_show_it_without_asking_anyone_else() {
     report.reason = Some(evil.to_owned());
     evil.clone_into(&mut report.loads[0].name);
     evil.clone_into(&mut report.loads[0].target);
-    let problem = &mut report.problems[0];
-    evil.clone_into(&mut problem.load);
-    evil.clone_into(&mut problem.kind);
-    problem.code = Some(evil.to_owned());
-    let example = &mut problem.examples[0];
+    let cause = &mut report.causes[0];
+    evil.clone_into(&mut cause.loads[0]);
+    cause.types = BTreeMap::from([(evil.to_owned(), 1)]);
+    evil.clone_into(&mut cause.what);
+    cause.next = Some(evil.to_owned());
+    cause.code = Some(evil.to_owned());
+    let example = &mut cause.examples[0];
     evil.clone_into(&mut example.file);
     example.expression = vec![evil.to_owned()];
     example.note = Some(evil.to_owned());
@@ -260,10 +291,10 @@ async fn a_build_server_can_show_it() {
         <testsuite name="people all" tests="5" skipped="1" errors="2" failures="1">
             <testcase name="people.ndjson:1 Patient" classname="Patient" time="0.001"/>
             <testcase name="people.ndjson:2 Patient" classname="Patient" time="0.002">
-                <failure message="422 structure at Patient.birthDate" type="rejected"/>
+                <failure message="Patient.birthDate: not built as FHIR demands (422 structure at Patient.birthDate)" type="rejected"/>
             </testcase>
             <testcase name="people.ndjson:3 (no type)" classname="(no type)">
-                <skipped message="malformed at $.name the record ends in the middle of a string"/>
+                <skipped message="the record ends in the middle of a string (malformed at $.name)"/>
             </testcase>
             <testcase name="people.ndjson:4 Patient" classname="Patient">
                 <error message="the run was cut off while it was being sent" type="unknown"/>
@@ -274,14 +305,14 @@ async fn a_build_server_can_show_it() {
         </testsuite>
         <testsuite name="visits" tests="4" skipped="0" errors="0" failures="3">
             <testcase name="visit|1.json:1 (entry 0) Encounter" classname="Encounter" time="0.006">
-                <failure message="422 invalid at Patient.birthDate" type="rejected"/>
+                <failure message="Patient.birthDate: not built as FHIR demands (422 invalid at Patient.birthDate)" type="rejected"/>
             </testcase>
             <testcase name="visit|1.json:1 (entry 1) Observation" classname="Observation" time="0.007">
-                <failure message="422 invalid at Patient.birthDate" type="rejected"/>
+                <failure message="Patient.birthDate: not built as FHIR demands (422 invalid at Patient.birthDate)" type="rejected"/>
             </testcase>
             <testcase name="batch.json:1 (entry 0) Patient" classname="Patient" time="0.008"/>
             <testcase name="batch.json:1 (entry 1) Patient" classname="Patient" time="0.009">
-                <failure message="422 conflict at Patient.birthDate" type="rejected"/>
+                <failure message="in conflict with what the store holds (422 conflict at Patient.birthDate)" type="rejected"/>
             </testcase>
         </testsuite>
     </testsuites>
@@ -301,7 +332,7 @@ async fn the_json_is_what_its_schema_says() {
         .collect();
     assert_eq!(problems, Vec::<String>::new());
     assert_eq!(value["report"], 1);
-    insta::assert_snapshot!(text, @r#"
+    insta::assert_snapshot!(text, @r##"
     {
       "report": 1,
       "stoker": "0.1.0",
@@ -441,6 +472,163 @@ async fn the_json_is_what_its_schema_says() {
           "pending": 1
         }
       },
+      "from_history": 0,
+      "causes": [
+        {
+          "outcome": "rejected",
+          "what": "Patient.birthDate: not built as FHIR demands",
+          "next": null,
+          "status": 422,
+          "code": "invalid",
+          "detail": null,
+          "records": 2,
+          "together": 0,
+          "blocked": 0,
+          "loads": [
+            "visits"
+          ],
+          "types": {
+            "Encounter": 1,
+            "Observation": 1
+          },
+          "examples": [
+            {
+              "record": 5,
+              "file": "visit|1.json",
+              "line": 1,
+              "entry": 0,
+              "expression": [
+                "Patient.birthDate"
+              ],
+              "note": null
+            },
+            {
+              "record": 6,
+              "file": "visit|1.json",
+              "line": 1,
+              "entry": 1,
+              "expression": [
+                "Patient.birthDate"
+              ],
+              "note": null
+            }
+          ]
+        },
+        {
+          "outcome": "rejected",
+          "what": "Patient.birthDate: not built as FHIR demands",
+          "next": null,
+          "status": 422,
+          "code": "structure",
+          "detail": null,
+          "records": 1,
+          "together": 0,
+          "blocked": 0,
+          "loads": [
+            "people all"
+          ],
+          "types": {
+            "Patient": 1
+          },
+          "examples": [
+            {
+              "record": 1,
+              "file": "people.ndjson",
+              "line": 2,
+              "entry": null,
+              "expression": [
+                "Patient.birthDate"
+              ],
+              "note": null
+            }
+          ]
+        },
+        {
+          "outcome": "rejected",
+          "what": "in conflict with what the store holds",
+          "next": "look at what the store holds under this id or identifier; `interaction: update` replaces it",
+          "status": 422,
+          "code": "conflict",
+          "detail": null,
+          "records": 1,
+          "together": 0,
+          "blocked": 0,
+          "loads": [
+            "visits"
+          ],
+          "types": {
+            "Patient": 1
+          },
+          "examples": [
+            {
+              "record": 8,
+              "file": "batch\u001b[2J.json",
+              "line": 1,
+              "entry": 1,
+              "expression": [
+                "Patient.birthDate"
+              ],
+              "note": null
+            }
+          ]
+        },
+        {
+          "outcome": "unknown",
+          "what": "the run was cut off while they were being sent",
+          "next": "to send them again does no harm: their request has the same effect once or twice (`--replay unknown`)",
+          "status": null,
+          "code": null,
+          "detail": null,
+          "records": 1,
+          "together": 0,
+          "blocked": 0,
+          "loads": [
+            "people all"
+          ],
+          "types": {
+            "Patient": 1
+          },
+          "examples": [
+            {
+              "record": 3,
+              "file": "people.ndjson",
+              "line": 4,
+              "entry": null,
+              "expression": [],
+              "note": "the run was cut off while it was being sent"
+            }
+          ]
+        },
+        {
+          "outcome": "unsupported",
+          "what": "the record ends in the middle of a string",
+          "next": "`stoker check` names every such record; mend the files and load again",
+          "status": null,
+          "code": "malformed",
+          "detail": null,
+          "records": 1,
+          "together": 0,
+          "blocked": 0,
+          "loads": [
+            "people all"
+          ],
+          "types": {
+            "": 1
+          },
+          "examples": [
+            {
+              "record": 2,
+              "file": "people.ndjson",
+              "line": 3,
+              "entry": null,
+              "expression": [
+                "$.name"
+              ],
+              "note": "the record ends in the middle of a string"
+            }
+          ]
+        }
+      ],
       "problems": [
         {
           "load": "people all",
@@ -563,7 +751,7 @@ async fn the_json_is_what_its_schema_says() {
       ],
       "unlisted_problems": 0
     }
-    "#);
+    "##);
 }
 
 #[test]
@@ -617,9 +805,7 @@ async fn rejected_records_are_kept_as_they_were() {
         [
             "answers.ndjson",
             "manifest.yaml",
-            "people-all.answers.ndjson",
             "people-all.ndjson",
-            "visits.answers.ndjson",
             "visits.entries.json",
             "visits.transaction-0.json",
         ]
@@ -639,11 +825,11 @@ async fn rejected_records_are_kept_as_they_were() {
     {"request":{"method":"DELETE","url":"Patient/b"}}
     ]}
     "##);
-    insta::assert_snapshot!(text("people-all.answers.ndjson") + &text("visits.answers.ndjson"), @r##"
-    {"record":1,"position":{"file":"people.ndjson","index":1,"line":2,"start":0,"length":118},"type":"Patient","outcome":"rejected","status":422,"rejected":"people-all.ndjson:1","answer":{   "resourceType": "OperationOutcome",   "issue": [{"diagnostics": "Zebedee Quill has no birth date"}] }}
-    {"record":5,"position":{"file":"visit|1.json","index":0,"line":1,"entry":0,"start":55,"length":110},"type":"Encounter","outcome":"rejected","status":422,"rejected":"visits.transaction-0.json (entry 0)","answer":"<h1>no</h1>"}
-    {"record":6,"position":{"file":"visit|1.json","index":1,"line":1,"entry":1,"start":166,"length":91},"type":"Observation","outcome":"rejected","status":422,"rejected":"visits.transaction-0.json (entry 1)","answer":"<h1>no</h1>"}
-    {"record":8,"position":{"file":"batch\u001b[2J.json","index":1,"line":1,"entry":1,"start":99,"length":49},"type":"Patient","outcome":"rejected","status":422,"rejected":"visits.entries.json (entry 0)","answer":""}
+    insta::assert_snapshot!(text("answers.ndjson"), @r##"
+    {"record":1,"load":"people all","position":{"file":"people.ndjson","index":1,"line":2,"start":0,"length":118},"type":"Patient","outcome":"rejected","status":422,"rejected":"people-all.ndjson:1","answer":{   "resourceType": "OperationOutcome",   "issue": [{"diagnostics": "Zebedee Quill has no birth date"}] }}
+    {"record":5,"load":"visits","position":{"file":"visit|1.json","index":0,"line":1,"entry":0,"start":55,"length":110},"type":"Encounter","outcome":"rejected","status":422,"rejected":"visits.transaction-0.json (entry 0)","answer":"<h1>no</h1>"}
+    {"record":6,"load":"visits","position":{"file":"visit|1.json","index":1,"line":1,"entry":1,"start":166,"length":91},"type":"Observation","outcome":"rejected","status":422,"rejected":"visits.transaction-0.json (entry 1)","answer":"<h1>no</h1>"}
+    {"record":8,"load":"visits","position":{"file":"batch\u001b[2J.json","index":1,"line":1,"entry":1,"start":99,"length":49},"type":"Patient","outcome":"rejected","status":422,"rejected":"visits.entries.json (entry 0)","answer":""}
     "##);
 }
 
@@ -651,10 +837,10 @@ async fn rejected_records_are_kept_as_they_were() {
 async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
     let (made, _, written) = written().await;
     let path = written.rejected_manifest.unwrap();
-    insta::assert_snapshot!(shown(&made.run, &read(&made.run, "rejected/manifest.yaml")), @"
+    insta::assert_snapshot!(shown(&made.run, &read(&made.run, "rejected/manifest.yaml")), @r##"
     # Loads the records that were rejected: mend the files beside this one, then
     #   stoker load RUN/rejected/manifest.yaml
-    # The answers of the server stand in the files named `*.answers.ndjson`.
+    # What the server said of each stands in `answers.ndjson`.
     version: 1
     name: clinic-rejected
     targets:
@@ -723,7 +909,7 @@ async fn the_manifest_of_rejected_records_reads_back_to_the_same_settings() {
       - visits.transaction-*.json
       known:
       - ..
-    ");
+    "##);
     let env = |name: &str| (name == "CLINIC_PASSWORD").then(|| "secret".to_owned());
     let (manifest, warnings) = manifest::read(&path, &env).unwrap();
     assert_eq!(warnings, []);
@@ -755,11 +941,8 @@ async fn content_stands_in_rejected_only_and_nobody_else_may_read() {
         assert!(!holds || name.starts_with("rejected/"), "{name}");
         seen += usize::from(holds);
     }
-    assert_eq!(
-        seen, 3,
-        "the record, the journal's answers and those by position"
-    );
-    let text = report::text::render(&report, &made.run, false);
+    assert_eq!(seen, 2, "the record, and what the server said of it");
+    let text = report::text::render(&report, &made.run, View::default());
     assert!(!text.contains(PATIENT));
     for entry in walkdir::WalkDir::new(made.run.path()) {
         let entry = entry.unwrap();
@@ -848,7 +1031,7 @@ async fn a_run_that_was_killed_is_not_finished() {
         (report::Ended::Unfinished, None)
     );
     assert_eq!((report.duration_ms, report.sending_ms), (2_600, 2_000));
-    assert!(report::text::render(&report, &made.run, false).contains(", not finished"));
+    assert!(report::text::render(&report, &made.run, View::default()).contains(", not finished"));
 }
 
 #[tokio::test]
@@ -884,12 +1067,12 @@ async fn a_large_run_keeps_its_documents_small() {
             .count(),
         7
     );
-    let text = report::text::render(&report, &made.run, false);
+    let text = report::text::render(&report, &made.run, View::default());
     assert!(
-        text.contains("rejected 7 × Patient  400  invalid"),
+        text.contains("  7 rejected: not built as FHIR demands\n      400 invalid · Patient 7 (load people all)\n"),
         "{text}"
     );
-    assert!(text.contains("    … and 4 more like it"), "{text}");
+    assert!(text.contains("      … and 4 more\n"), "{text}");
     assert!(text.contains("10,003 of 10,010 records loaded"), "{text}");
 }
 
@@ -900,7 +1083,7 @@ async fn nothing_rejected_leaves_no_directory_of_rejected_records() {
     let written = report::write(&made.run, &bodies).unwrap();
     assert_eq!(written, Written::default());
     assert!(!made.run.rejected().exists());
-    let text = report::text::render(&report, &made.run, false);
+    let text = report::text::render(&report, &made.run, View::default());
     assert!(
         text.starts_with("clinic: the one record is loaded\n"),
         "{text}"
@@ -909,4 +1092,55 @@ async fn nothing_rejected_leaves_no_directory_of_rejected_records() {
         !text.contains("Rejected") && !text.contains("Go on"),
         "{text}"
     );
+    let quiet = View {
+        quiet: true,
+        ..View::default()
+    };
+    assert_eq!(report::text::render(&report, &made.run, quiet), "");
+}
+
+/// A run with every outcome and with the usual causes, as people see it in all forms.
+#[tokio::test]
+async fn every_outcome_says_why_and_what_to_do() {
+    let made = run::make_every().await;
+    let report = report::of(&made.run).unwrap();
+    for outcome in Outcome::ALL {
+        assert!(report.outcomes.of(outcome) > 0, "{outcome}");
+    }
+    let of_causes: u64 = (report.causes.iter())
+        .map(|cause| cause.records + cause.together + cause.blocked)
+        .sum();
+    let totals = &report.outcomes;
+    let ill = totals.rejected + totals.unknown + totals.blocked + totals.unsupported;
+    assert_eq!(of_causes, ill);
+    let _ = report::write(&made.run, &bodies).unwrap();
+    let text = report::text::render(&report, &made.run, View::default());
+    let text = shown(&made.run, &text);
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+    insta::assert_snapshot!("every_outcome_text", text);
+    insta::assert_snapshot!("every_outcome_markdown", read(&made.run, "report.md"));
+    insta::assert_snapshot!("every_outcome_junit", read(&made.run, "junit.xml"));
+    let page = read(&made.run, "report.html");
+    for cause in &report.causes {
+        let plain = |text: &str| {
+            let text = text.replace('&', "&amp;").replace('\'', "&#39;");
+            text.replace('"', "&quot;")
+        };
+        assert!(page.contains(&plain(&cause.what)), "{}", cause.what);
+        if let Some(next) = &cause.next {
+            assert!(page.contains(&plain(next)), "{next}");
+        }
+    }
+    let quiet = View {
+        quiet: true,
+        words: Some(Words::open(&made.run).unwrap()),
+        ..View::default()
+    };
+    let quiet = report::text::render(&report, &made.run, quiet);
+    let quiet = shown(&made.run, &quiet);
+    insta::assert_snapshot!("every_outcome_quiet_with_words", quiet);
+    assert!(quiet.contains(PATIENT) && !text.contains(PATIENT));
 }

@@ -6,15 +6,15 @@ use stoker::{
     event::LoadId,
     journal::{
         Ending, Journal, Ledger as _, RunDirectory, SettleLine, Settlement, Tally,
-        format::{EndLine, SessionLine},
+        format::{EndLine, Lack, SessionLine},
     },
     manifest::{
         Auth, Concurrency, GoogleFhir, Identity, LoadSettings, Retry, RunSettings, SecretPlace,
         Store, Sync, TargetSettings, Tls,
     },
     plan::{
-        Action, BundleType, Group, GroupId, Header, LoadSummary, PlannedSource, PlannedTarget,
-        Reason, Step, Summary, VERSION,
+        Action, BundleType, Group, GroupId, Header, LoadSummary, Other, PlannedSource,
+        PlannedTarget, Reason, Step, Summary, VERSION,
         file::{Sink as _, Writer},
     },
     record::{Interaction, Outcome, Position, SourceId, Span},
@@ -313,7 +313,10 @@ fn settled(record: u64, outcome: Outcome, status: u16) -> Settlement {
             version: None,
             latency_us: Some(1_000 * (record + 1)),
             code: None,
+            detail: None,
             expression: Vec::new(),
+            lacks: Vec::new(),
+            by: None,
             note: None,
             since: None,
             tag: None,
@@ -386,6 +389,177 @@ pub(super) async fn make() -> Made {
         at: "2026-11-23T08:00:01Z".parse().unwrap(),
         how: Ending::Interrupted,
         reason: None,
+    };
+    journal.end(end).await.unwrap();
+    Made {
+        run,
+        _folder: folder,
+    }
+}
+
+/// Makes a run with every outcome: of a load `people all` by a condition, and of a load `visits` as the entries say.
+pub(super) async fn make_every() -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    let now = "2026-11-23T07:00:00Z".parse().unwrap();
+    let run = RunDirectory::create(folder.path(), "clinic", now).unwrap();
+    let patient = SOURCES[0].trim_end();
+    let send = || Action::Send(Interaction::ConditionalUpdate);
+    let other = |step: u64| Other {
+        step,
+        place: format!("people.ndjson:{}", step + 1),
+    };
+    let unsupported = Action::Unsupported(Reason {
+        code: "malformed".to_owned(),
+        message: "the record ends in the middle of a string".to_owned(),
+        path: Some("$.name".to_owned()),
+    });
+    let people = [
+        ("Patient", send()),                        // 0 created
+        ("Patient", send()),                        // 1 unchanged, from history
+        ("Patient", send()),                        // 2 matched
+        ("Patient", Action::Duplicate(other(0))),   // 3
+        ("", unsupported),                          // 4
+        ("Observation", Action::Blocked(other(4))), // 5
+        ("Practitioner", send()), // 6 a condition that the server cannot search by
+        ("Organization", send()), // 7 likewise
+        ("Encounter", send()),    // 8 needs 6
+        ("Encounter", send()),    // 9 needs 6
+        ("Patient", send()),      // 10 a value
+        ("Patient", send()),      // 11 harmless doubt
+        ("Patient", send()),      // 12 pending
+    ];
+    let mut steps: Vec<(Option<Group>, Step)> = (0..)
+        .zip(people)
+        .map(|(number, (kind, action))| {
+            let at = position(0, number + 1, None, patient);
+            (None, step(number, 0, at, kind, action))
+        })
+        .collect();
+    let entry = SOURCES[1]
+        .split_once("[")
+        .unwrap()
+        .1
+        .strip_suffix("]}")
+        .unwrap();
+    let create = || Action::Entry(Interaction::Create);
+    let group = Group {
+        id: GroupId(0),
+        bundle: BundleType::Transaction,
+        records: 3,
+        bytes: 200,
+        atomic: true,
+    };
+    let visits = [
+        "Encounter",
+        "Observation",
+        "Procedure",
+        "Patient",
+        "Patient",
+        "Patient",
+    ];
+    steps.extend((13..).zip(visits).map(|(number, kind)| {
+        let action = if number < 16 {
+            create()
+        } else {
+            Action::Send(Interaction::Create)
+        };
+        let at = position(1, 1, Some(u32::try_from(number).unwrap() - 13), entry);
+        (
+            (number == 13).then_some(group),
+            step(number, 1, at, kind, action),
+        )
+    }));
+    write_plan(&run, steps, 0);
+    let session = SessionLine {
+        number: 1,
+        started: now,
+    };
+    let journal = Journal::open(&run, Sync::None, session, None).unwrap();
+    let refused = |record, status, code: &str, detail: &str, said: &str| {
+        let mut settled = settled(record, Outcome::Rejected, status);
+        settled.line.code = Some(code.to_owned());
+        settled.line.detail = Some(detail.to_owned()).filter(|detail| !detail.is_empty());
+        settled.said = Some(format!(
+            r#"{{"issue":[{{"severity":"error","code":"{code}","diagnostics":"{said}"}}]}}"#
+        ));
+        settled
+    };
+    let by = |mut settled: Settlement, by, note: &str| {
+        settled.line.by = Some(by);
+        settled.line.note = Some(note.to_owned());
+        settled
+    };
+    let mut unchanged = settled(1, Outcome::Unchanged, 200);
+    (
+        unchanged.line.attempts,
+        unchanged.line.status,
+        unchanged.line.latency_us,
+    ) = (0, None, None);
+    let mut blocked = settled(8, Outcome::Blocked, 0);
+    (
+        blocked.line.attempts,
+        blocked.line.status,
+        blocked.line.latency_us,
+    ) = (0, None, None);
+    let blocked = by(blocked, 6, "it needs people.ndjson:7, which did not arrive");
+    let mut also_blocked = blocked.clone();
+    also_blocked.line.record = 9;
+    let mut value = refused(
+        10,
+        422,
+        "value",
+        "",
+        &format!("{PATIENT} was born in the future"),
+    );
+    value.line.expression = vec!["Patient.birthDate".to_owned()];
+    let mut harmless = settled(11, Outcome::Unknown, 500);
+    harmless.line.note = Some("the store answered 500; given up after 8 attempts; whether it took the record is not known: asking the store cannot tell".to_owned());
+    let mut reference = refused(14, 400, "processing", "HAPI-1094", "not found");
+    reference.line.lacks = vec![Lack {
+        path: "Observation.performer[0]".to_owned(),
+        to: Some("Practitioner".to_owned()),
+    }];
+    let note = "its transaction was refused as a whole";
+    let with_it = by(
+        refused(13, 400, "processing", "HAPI-1094", "not found"),
+        14,
+        note,
+    );
+    let also = by(
+        refused(15, 400, "processing", "HAPI-1094", "not found"),
+        14,
+        note,
+    );
+    let mut doubt = settled(16, Outcome::Unknown, 0);
+    (doubt.line.status, doubt.line.latency_us) = (None, None);
+    doubt.line.note = Some("no answer came; whether it took the record is not known: `settle: tag` or `identifier` would let the store be asked".to_owned());
+    let digits = refused(17, 400, "processing", "HAPI-0960", "12");
+    journal.consulted(1).await.unwrap();
+    journal
+        .settle(vec![
+            settled(0, Outcome::Created, 201),
+            unchanged,
+            settled(2, Outcome::Matched, 200),
+            refused(6, 400, "processing", "HAPI-0524", "unknown parameter"),
+            refused(7, 400, "processing", "HAPI-0524", "unknown parameter"),
+            blocked,
+            also_blocked,
+            value,
+            harmless,
+            with_it,
+            reference,
+            also,
+            doubt,
+            digits,
+            settled(18, Outcome::Updated, 200),
+        ])
+        .await
+        .unwrap();
+    let end = EndLine {
+        session: 1,
+        at: now,
+        how: Ending::MaxErrors,
+        reason: Some("more records failed than `max_errors` allows".to_owned()),
     };
     journal.end(end).await.unwrap();
     Made {

@@ -1,5 +1,5 @@
-//! What the server said of rejected records: read from the journal's `answers.ndjson`, which grows as answers come, and
-//! written again in the order of the plan, with positions.
+//! What the server said of rejected records: read from `answers.ndjson`, to which the journal appends as answers come, and
+//! written again in its place, in the order of the plan, with positions. Lines of both forms are read.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::{Error, records::PositionLine};
@@ -16,10 +16,11 @@ use crate::{
     record::Outcome,
 };
 
-/// A line of `<load>.answers.ndjson`.
+/// A line of `answers.ndjson` with the position.
 #[derive(Serialize)]
 pub(super) struct AnswerLine<'a> {
     pub(super) record: u64,
+    pub(super) load: &'a str,
     pub(super) position: PositionLine<'a>,
     #[serde(rename = "type")]
     pub(super) kind: &'a str,
@@ -57,8 +58,35 @@ pub(super) fn answer(text: &str) -> Answer<'_> {
     }
 }
 
-/// What the server said, by record: the journal's `answers.ndjson`.
-pub(super) struct Answers {
+/// A line of either form: the answer is a text, or JSON as it came.
+#[derive(Deserialize)]
+struct ReadLine<'a> {
+    record: u64,
+    #[serde(default)]
+    status: Option<u16>,
+    #[serde(borrow)]
+    answer: Option<&'a RawValue>,
+}
+
+fn parsed(line: &[u8]) -> Option<Said> {
+    let line: ReadLine<'_> = serde_json::from_slice(line).ok()?;
+    let answer = line.answer.map_or("null", RawValue::get);
+    let answer = match answer.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(answer).ok()?,
+        Some(b'{') => answer.to_owned(),
+        // Nothing was said.
+        _ => return None,
+    };
+    Some(Said {
+        record: line.record,
+        status: line.status,
+        answer,
+    })
+}
+
+/// What the server said, by record.
+#[derive(Debug)]
+pub(in crate::report) struct Answers {
     file: Option<fs_err::File>,
     path: PathBuf,
     /// Where the last line of each record begins, and how long it is.
@@ -66,7 +94,7 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn open(run: &RunDirectory) -> Result<Self, Error> {
+    pub(in crate::report) fn open(run: &RunDirectory) -> Result<Self, Error> {
         let path = run.answers();
         let mut answers = Self {
             file: None,
@@ -89,7 +117,7 @@ impl Answers {
                 break;
             }
             // A line that was torn when the process was killed says nothing.
-            if let Ok(said) = serde_json::from_slice::<Said>(&line) {
+            if let Some(said) = parsed(&line) {
                 answers.places.insert(said.record, (start, length));
             }
             start += length as u64;
@@ -98,7 +126,7 @@ impl Answers {
         Ok(answers)
     }
 
-    pub(super) fn of(&mut self, record: u64) -> Result<Option<Said>, Error> {
+    pub(in crate::report) fn of(&mut self, record: u64) -> Result<Option<Said>, Error> {
         let (Some((start, length)), Some(file)) =
             (self.places.get(&record).copied(), self.file.as_mut())
         else {
@@ -109,7 +137,7 @@ impl Answers {
             .seek(SeekFrom::Start(start))
             .and_then(|_| file.read_exact(&mut line));
         read.map_err(|e| self.fail(&e))?;
-        Ok(serde_json::from_slice(&line).ok())
+        Ok(parsed(&line))
     }
 
     fn fail(&self, error: &std::io::Error) -> Error {

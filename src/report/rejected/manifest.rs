@@ -194,7 +194,7 @@ impl Skeleton {
             .map_err(|e| Error::write(path, &e))?;
         Ok(format!(
             "# Loads the records that were rejected: mend the files beside this one, then\n#   stoker load {}\n\
-             # The answers of the server stand in the files named `*.answers.ndjson`.\n{text}",
+             # What the server said of each stands in `answers.ndjson`.\n{text}",
             text::quoted(path)
         ))
     }

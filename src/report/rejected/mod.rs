@@ -8,8 +8,10 @@
 //! - `people.entries.json` (`people.entries-2.json` …): a batch Bundle of the rejected entries that were sent as
 //!   their own `request` said;
 //! - `people.transaction-7.json`: a rejected transaction, whole, as group 7 of the plan;
-//! - `people.answers.ndjson`: what the server said, in the order of the plan, with the positions;
 //! - `manifest.yaml`: loads all of these.
+//!
+//! And for all loads `answers.ndjson`, what the server said: the journal writes it as answers come, and it is written again
+//! here in the order of the plan, with the positions.
 //!
 //! Bytes are carried: only the line breaks of a pretty-printed record become spaces, which is exact, because JSON
 //! has no raw line break inside a string. This is the only module that handles content of records.
@@ -29,7 +31,8 @@ mod bundle;
 mod manifest;
 mod put;
 
-use answers::{AnswerLine, Answers, answer};
+pub(super) use answers::Answers;
+use answers::{AnswerLine, answer};
 use bundle::{Bundle, keep_or_finish};
 use put::Travelling;
 
@@ -38,7 +41,8 @@ pub(super) struct Rejected<'a> {
     run: RunDirectory,
     bodies: &'a Bodies<'a>,
     stems: Vec<String>,
-    answers: Option<Answers>,
+    /// What the journal has of the server's words, and the same with positions.
+    answers: Option<(Answers, Staged)>,
     load: Option<(LoadId, Files)>,
     /// Per load that has rejected records: the globs of its files.
     loads: Vec<Again>,
@@ -73,7 +77,6 @@ struct Files {
     entries: Option<Bundle>,
     bundles: u32,
     transactions: u64,
-    answers: Option<Staged>,
 }
 
 impl<'a> Rejected<'a> {
@@ -130,25 +133,20 @@ impl<'a> Rejected<'a> {
             return Ok(());
         }
         if self.answers.is_none() {
-            self.answers = Some(Answers::open(&self.run)?);
+            let path = self.path("answers.ndjson")?;
+            self.answers = Some((Answers::open(&self.run)?, Staged::create(&path)?));
         }
-        let said = match &mut self.answers {
-            Some(answers) => answers.of(record.step.number)?,
-            None => None,
+        let Some((answers, file)) = &mut self.answers else {
+            return Ok(());
         };
+        let said = answers.of(record.step.number)?;
         if said.is_none() && record.outcome != Outcome::Rejected {
             return Ok(());
         }
-        let path = self.path(&self.name(".answers.ndjson"))?;
-        let Some((_, files)) = &mut self.load else {
-            return Ok(());
-        };
-        let file = match &mut files.answers {
-            Some(file) => file,
-            None => files.answers.insert(Staged::create(&path)?),
-        };
+        let load = plan.header.loads.get(record.step.load.0 as usize);
         file.line(&AnswerLine {
             record: record.step.number,
+            load: load.map_or("", |load| load.name.as_str()),
             position: PositionLine::of(plan, record),
             kind: &record.step.kind,
             outcome: record.outcome,
@@ -187,9 +185,6 @@ impl<'a> Rejected<'a> {
         if files.transactions > 0 {
             globs.push(format!("{stem}.transaction-*.json"));
         }
-        if let Some(file) = files.answers {
-            file.finish()?;
-        }
         if !globs.is_empty() {
             self.loads.push(Again {
                 load,
@@ -211,6 +206,9 @@ impl<'a> Rejected<'a> {
     /// Ends the last load and writes the manifest, if there is anything to load.
     pub(super) fn finish(mut self) -> Result<Written, Error> {
         self.end_load()?;
+        if let Some((_, file)) = self.answers.take() {
+            file.finish()?;
+        }
         if !self.loads.is_empty() {
             let path = self.path("manifest.yaml")?;
             let text = self.manifest.render(&self.loads, &path)?;

@@ -104,6 +104,7 @@ impl Batch<'_> {
             .then(|| outcome::entry(&outcome::read(&body)))
             .flatten()
             .filter(|&at| at < left.len() && left.len() > 1);
+        let to_blame = culprit.and_then(|at| left.get(at)).map(|step| step.number);
         let culprit = culprit.and_then(|at| Some((at, left.get(at)?.position)));
         let culprit = culprit.map(|(at, position)| {
             let file = self.setup.plan.source_name(position.source);
@@ -159,6 +160,7 @@ impl Batch<'_> {
                     if culprit.as_ref().is_some_and(|(at, _)| *at != index) {
                         // The element is one of the other's.
                         settled.line.expression.clear();
+                        settled.line.by = to_blame;
                     }
                     settled
                 }

@@ -1,0 +1,144 @@
+//! What a refused record lacks, as far as its own bytes and the plan show it: references to what is no record of the
+//! plan, and elements that FHIR requires. Types and paths only, so that reports can say why without the server's words.
+
+use serde::Deserialize as _;
+
+use super::outbox::Place;
+use crate::{
+    fhir::{
+        Scanner, mandatory, path,
+        reference::{Form, classify},
+        scan::LINK,
+    },
+    journal::{Settlement, format::Lack},
+    record::Outcome,
+    source::Bodies,
+    target::Facts,
+};
+
+/// How many are named of a record: the first tells what is wrong, or nothing does.
+const MOST: usize = 3;
+
+/// Says of records that were refused what they lack. `places` is where a record stands.
+pub(super) fn note<'a>(
+    settlements: &mut [Settlement],
+    facts: Option<&Facts>,
+    bodies: &Bodies,
+    place: impl Fn(u64) -> Option<&'a Place>,
+) {
+    for settlement in settlements {
+        let line = &mut settlement.line;
+        let is_refused = line.outcome == Outcome::Rejected
+            && line.by.is_none()
+            && matches!(line.status, Some(400 | 404 | 409 | 422));
+        let Some(place) = is_refused.then(|| place(line.record)).flatten() else {
+            continue;
+        };
+        // A source that is gone ends the run elsewhere; here it only leaves a report with less to say.
+        if let Ok(body) = bodies.read(place.position.source, place.body) {
+            line.lacks = of(&body, &place.kind, &place.linked, facts);
+        }
+    }
+}
+
+/// Finds what a record lacks. `linked` are those of its references that lead to a record of the plan, or of an earlier
+/// run.
+fn of(body: &[u8], kind: &str, linked: &[u32], facts: Option<&Facts>) -> Vec<Lack> {
+    let mut scanner = Scanner::new();
+    let Ok(found) = scanner.scan(body) else {
+        return Vec::new();
+    };
+    let mut lacks = Vec::new();
+    let is_r4 = |facts: &Facts| {
+        let version = facts.fhir_version.as_deref();
+        version.is_none_or(|version| version.starts_with("4.0"))
+    };
+    if facts.is_none_or(is_r4) {
+        let members = members(body);
+        let missing = mandatory::missing(kind, &members).map(|element| Lack {
+            path: format!("{kind}.{element}"),
+            to: None,
+        });
+        lacks.extend(missing);
+    }
+    // Where the store checks no references, none was looked at for the plan.
+    if facts.is_none_or(|facts| facts.integrity != Some(false)) {
+        let places = found.places(body).take_while(|(number, _)| *number < LINK);
+        let dangling = places.filter(|(number, _)| !linked.contains(number));
+        lacks.extend(dangling.filter_map(|(_, part)| {
+            let text = part.text(body);
+            let to = match classify(&text) {
+                Form::Relative(target) => target.resource_type,
+                Form::Conditional { resource_type, .. } => resource_type,
+                Form::Urn(_) => "",
+                // Within the record, at another server, or no reference at all.
+                Form::Contained(_) | Form::Absolute { .. } | Form::Other => return None,
+            };
+            let path = path::of(body, part.start);
+            Some(Lack {
+                path: path.strip_suffix(".reference").unwrap_or(&path).to_owned(),
+                to: Some(to.to_owned()),
+            })
+        }));
+    }
+    lacks.truncate(MOST);
+    lacks
+}
+
+/// Returns the names of an object's members.
+fn members(body: &[u8]) -> Vec<String> {
+    type Members = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    Members::deserialize(&mut reader).map_or_else(|_| Vec::new(), |m| m.into_keys().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lacks(
+        body: &str,
+        kind: &str,
+        linked: &[u32],
+        facts: &Facts,
+    ) -> Vec<(String, Option<String>)> {
+        let lacks = of(body.as_bytes(), kind, linked, Some(facts));
+        lacks.into_iter().map(|lack| (lack.path, lack.to)).collect()
+    }
+
+    #[test]
+    fn a_record_shows_what_it_lacks() {
+        let encounter = r##"{"resourceType":"Encounter","status":"finished","class":{},
+            "subject":{"reference":"Patient/1"},"participant":[{"individual":{"reference":"Practitioner/Smith-1"}}],
+            "serviceProvider":{"reference":"https://b.example/Organization/1"},"partOf":{"reference":"#x"},
+            "appointment":[{"reference":"Smith"}]}"##;
+        let to = |path: &str, to: &str| (path.to_owned(), Some(to.to_owned()));
+        let practitioner = to("Encounter.participant[0].individual", "Practitioner");
+        let patient = to("Encounter.subject", "Patient");
+        let unknown = Facts::UNKNOWN;
+        assert_eq!(
+            lacks(encounter, "Encounter", &[0], &unknown),
+            [practitioner.clone()]
+        );
+        assert_eq!(
+            lacks(encounter, "Encounter", &[], &unknown),
+            [patient, practitioner]
+        );
+        let unchecked = Facts {
+            integrity: Some(false),
+            ..Facts::UNKNOWN
+        };
+        assert_eq!(lacks(encounter, "Encounter", &[], &unchecked), []);
+        let bare = r#"{"resourceType":"Observation","status":"final"}"#;
+        assert_eq!(
+            lacks(bare, "Observation", &[], &unknown),
+            [("Observation.code".to_owned(), None)]
+        );
+        let r5 = Facts {
+            fhir_version: Some("5.0.0".to_owned()),
+            ..Facts::UNKNOWN
+        };
+        assert_eq!(lacks(bare, "Observation", &[], &r5), []);
+        assert_eq!(lacks("{", "Observation", &[], &unknown), []);
+    }
+}
