@@ -12,7 +12,7 @@ use super::{
     printer::Printer, report::exit_of,
 };
 use crate::{
-    gate::ByteBudget,
+    gate::{self, ByteBudget},
     journal::{Journal, Ledger, RunDirectory, format},
     plan::{self, PlannedSource, file::Saved},
     progress, report,
@@ -130,6 +130,7 @@ impl Carry<'_> {
             None => earlier,
         };
         let counts = Arc::new(Counts::default());
+        let memory = saved.header.run.memory.0;
         let began = tokio::time::Instant::now();
         let setup = Setup {
             plan: Arc::clone(&saved),
@@ -139,7 +140,8 @@ impl Carry<'_> {
             journal: journal.line().clone(),
             observe: self.watcher.observer(),
             stop: self.stop.clone(),
-            budget: Arc::new(ByteBudget::new(saved.header.run.memory.0)),
+            // What is left of it is for answers.
+            budget: Arc::new(ByteBudget::new(memory - gate::share(memory))),
             earlier: Arc::new(earlier),
             lookups: Arc::default(),
             counts: Arc::clone(&counts),

@@ -30,6 +30,7 @@ use crate::{
     unit::{ByteSize, Rate},
 };
 
+pub use self::resolve::DEFAULT_MEMORY;
 pub use self::store::GOOGLE_ENDPOINT;
 pub use self::{
     read::{Outcome, read, read_text},
