@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, dress::Dresser, request::make, two_steps::second};
+use super::{Error, dress::Dresser, request::make, two_steps::second, versions::Held};
 use crate::{
     event::LoadId,
     plan::{
@@ -58,14 +58,28 @@ pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Er
                         }]
                     );
                     let bundle = is_entry.then_some(BundleType::Batch);
-                    rehearsed.count(make(&requests, settings, bundle, &steps, &read));
+                    rehearsed.count(make(
+                        &requests,
+                        settings,
+                        bundle,
+                        &steps,
+                        &read,
+                        &Held::new(),
+                    ));
                     if let [step] = steps
                         && step.is_in_two_steps()
                     {
                         let id = step.id.clone().unwrap_or_default();
                         let steps = [second(step, id)];
                         let read = dresser.read(&steps, false)?;
-                        rehearsed.count(make(&requests, settings, None, &steps, &read));
+                        rehearsed.count(make(
+                            &requests,
+                            settings,
+                            None,
+                            &steps,
+                            &read,
+                            &Held::new(),
+                        ));
                     }
                     continue;
                 }
@@ -78,7 +92,14 @@ pub fn rehearse(plan: &Arc<Saved>, bodies: &Arc<Bodies>) -> Result<Rehearsed, Er
                 }
             }
             let read = dresser.read(&steps, bundle == Some(BundleType::Transaction))?;
-            rehearsed.count(make(&requests, settings, bundle, &steps, &read));
+            rehearsed.count(make(
+                &requests,
+                settings,
+                bundle,
+                &steps,
+                &read,
+                &Held::new(),
+            ));
         }
     }
     Ok(rehearsed)

@@ -112,7 +112,7 @@ map! {
         max_errors: Option<MaxErrors>,
         /// The directory, relative to the manifest, in which runs and history are kept; `.stoker` beside the manifest by default.
         state: Option<NonEmpty>,
-        /// What bodies in flight or waiting may take, 64 MB by default. Of a plan's graph as much stays in memory, the rest on the disk.
+        /// What bodies in flight or waiting and answers may take, 64 MB by default; a quarter of it is for answers. Of a plan's graph as much stays in memory, the rest on the disk.
         memory: Option<Size>,
         /// For all loads: earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
@@ -315,7 +315,7 @@ map! {
         interaction: Option<OrVariable<LoadInteraction>>,
         /// Which identifier systems identify records, by resource type.
         identity: Option<Identity>,
-        /// Before an update, read what the store holds and leave equal content alone.
+        /// Before an update, read what the store holds and leave equal content alone; what differs is sent with the version that was read, so that nothing is overwritten that changed meanwhile.
         compare: Option<OrVariable<bool>>,
         /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
         bundle: Option<Bundle>,
@@ -346,7 +346,7 @@ map! {
         interaction: Option<OrVariable<LoadInteraction>>,
         /// Which identifier systems identify records, by resource type.
         identity: Option<Identity>,
-        /// Before an update, read what the store holds and leave equal content alone.
+        /// Before an update, read what the store holds and leave equal content alone; what differs is sent with the version that was read, so that nothing is overwritten that changed meanwhile.
         compare: Option<OrVariable<bool>>,
         /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
         bundle: Option<Bundle>,
@@ -385,7 +385,7 @@ map! {
         r#type: Option<OrVariable<BundleChoice>>,
         /// Entries of one at the most, 50 by default. Under a rate at most a tenth of it.
         max_entries: Option<OrVariable<Entries>>,
-        /// Bytes of one at the most, 5 MB by default.
+        /// Bytes of one at the most, 5 MB by default. Where a target does not say what it takes, transactions that are larger are split, too.
         max_bytes: Option<Size>,
     }
 }
