@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     event::Unobserved,
-    gate::ByteBudget,
+    gate::{self, ByteBudget},
     journal::{Journal, Ledger, RunDirectory, format},
     plan::{self, PlannedSource, file::Saved},
     progress, report,
@@ -199,6 +199,7 @@ impl Carry<'_> {
         earlier: Earlier,
         counts: &Arc<Counts>,
     ) -> Setup {
+        let memory = saved.header.run.memory.0;
         Setup {
             plan: Arc::clone(saved),
             links,
@@ -207,7 +208,8 @@ impl Carry<'_> {
             journal: journal.line().clone(),
             observe: Arc::new(Unobserved),
             stop: self.stop.clone(),
-            budget: Arc::new(ByteBudget::new(saved.header.run.memory.0)),
+            // What is left of it is for answers.
+            budget: Arc::new(ByteBudget::new(memory - gate::share(memory))),
             earlier: Arc::new(earlier),
             lookups: Arc::default(),
             counts: Arc::clone(counts),

@@ -17,7 +17,7 @@ use crate::{
     emulator, ensure,
     fhir::outcome,
     gate::{
-        Failure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
+        AnswerBudget, Failure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
         http::{HttpTransport, TransportOptions},
     },
     manifest::{Auth, Store, TargetSettings},
@@ -43,8 +43,16 @@ pub(super) struct Connection {
 }
 
 /// Connects to a target; a local store's server is started if nobody serves it yet.
-pub(super) async fn connect(settings: &TargetSettings) -> Result<Connection, Error> {
-    let options = transport_options(settings)?;
+///
+/// `answers` is the memory for what it says.
+pub(super) async fn connect(
+    settings: &TargetSettings,
+    answers: &Arc<AnswerBudget>,
+) -> Result<Connection, Error> {
+    let options = TransportOptions {
+        answers: Arc::clone(answers),
+        ..transport_options(settings)?
+    };
     let transport = HttpTransport::new(&options)
         .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
     let mut transport: Arc<dyn Transport> =
@@ -240,10 +248,11 @@ impl Connection {
 /// Connects to every target that a plan's loads name.
 pub(super) async fn connect_all(header: &Header) -> Result<HashMap<String, Connection>, Error> {
     let mut connections = HashMap::new();
+    let answers = Arc::new(AnswerBudget::of_memory(header.run.memory.0));
     for target in &header.targets {
         let settings = &target.settings;
         if header.loads.iter().any(|load| load.target == settings.name) {
-            connections.insert(settings.name.clone(), connect(settings).await?);
+            connections.insert(settings.name.clone(), connect(settings, &answers).await?);
         }
     }
     Ok(connections)

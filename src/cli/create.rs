@@ -1,6 +1,6 @@
 //! `stoker create`: one resource from a JSON file into a store; prints the new id.
 
-use std::{io::Read, path::PathBuf};
+use std::{io::Read, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 
@@ -32,7 +32,7 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
     let bytes = read(&args.file)?;
     let kind = resource_type(&bytes, &args.file)?;
     let settings = args.store.settings(context)?;
-    let connection = connect::connect(&settings).await?;
+    let connection = connect::connect(&settings, &Arc::default()).await?;
     if matches!(settings.store, crate::manifest::Store::Local { .. }) {
         connection.ensure().await?;
     }

@@ -1,7 +1,12 @@
 //! `stoker get`: one resource out of a store, indented, with its decimals as they are.
 
+use std::sync::Arc;
+
 use super::{Context, Error, Exit, connect, indent::indent, store::StoreArgs};
-use crate::fhir::{Scanner, outcome, reference::is_id, types};
+use crate::{
+    fhir::{Scanner, outcome, reference::is_id, types},
+    gate::Largest,
+};
 
 /// Arguments of `stoker get`.
 #[derive(Debug, clap::Args)]
@@ -18,10 +23,15 @@ pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> 
     let (kind, id) = parse(&args.resource)?;
     let settings = args.store.settings(context)?;
     connect::refuse_missing(&settings)?;
-    let connection = connect::connect(&settings).await?;
+    let connection = connect::connect(&settings, &Arc::default()).await?;
     let read = connection
         .gate
-        .look_up(|| connection.requests.read(&kind, &id))
+        .look_up(|| {
+            let mut read = connection.requests.read(&kind, &id);
+            // Nothing was sent by which its size could be known.
+            read.extensions_mut().insert(Largest(u64::MAX));
+            read
+        })
         .await;
     let response = connection
         .finish(read)

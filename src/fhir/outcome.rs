@@ -11,6 +11,9 @@ use super::{
 /// The most that is kept of a body that is neither: enough for the title of a proxy's error page.
 const LONGEST_RAW: usize = 4096;
 
+/// A longer answer is no list of issues that anybody reads; parsed, it would take many times its size.
+const LONGEST_PARSED: usize = 1 << 20;
+
 /// What went wrong, in the server's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problem {
@@ -30,6 +33,9 @@ pub struct Problem {
 /// Reads the body of an answer that tells of a failure; it never fails itself.
 pub fn read(body: &[u8]) -> Problem {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    if body.len() > LONGEST_PARSED {
+        return raw(body);
+    }
     match serde_json::from_slice(body) {
         Ok(value) => of(&value).unwrap_or_else(|| raw(body)),
         Err(_) => raw(body),

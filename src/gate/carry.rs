@@ -91,6 +91,8 @@ impl Gate {
         // Those that a target which is down has cost.
         let mut forgiven = 0;
         let mut renewals = Renewals::default();
+        // How long it waits at the most because the target asks for it.
+        let mut patience = self.gatekeeper.patience();
         loop {
             let attempt = self.attempt(exchange, attempts == 0).await;
             attempts += u32::from(attempt.was_sent);
@@ -123,9 +125,20 @@ impl Gate {
                     Duration::ZERO
                 }
                 Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
-                    // What the server asks for is the least; the jitter on top keeps the waiting apart.
                     let jitter = backoff.wait();
-                    after.map_or(jitter, |asked| asked + std::cmp::min(jitter, asked / 4))
+                    match after {
+                        // Whether it goes on at all is the gatekeeper's business.
+                        Some(asked) if attempt.is_outage => {
+                            std::cmp::min(*asked, self.gatekeeper.patience())
+                        }
+                        Some(asked) if *asked > patience => return conclude(attempt.verdict),
+                        // What the server asks for is the least; the jitter on top keeps the waiting apart.
+                        Some(asked) => {
+                            patience -= *asked;
+                            *asked + std::cmp::min(jitter, *asked / 4)
+                        }
+                        None => jitter,
+                    }
                 }
                 Verdict::Done | Verdict::Rejected | Verdict::Unknown | Verdict::Stop(_) => {
                     return conclude(attempt.verdict);

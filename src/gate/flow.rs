@@ -9,7 +9,8 @@
 //! **Circuit.** When as many records fail in a row as were under way, and not one is taken between them, the target
 //! is down (or lets nothing through, as when a quota is used up). Then one request at a time finds out whether it is
 //! back; the others wait, use up none of their attempts, and hold no slot. After `give_up_after` the run ends. A target that
-//! answers, and whose store is gone, is down too.
+//! answers, and whose store is gone, is down too; and so is one that asks to wait longer than `give_up_after`: it is asked once
+//! more when that time is over, and then the run ends.
 //!
 //! **Shut out.** A target that is there, and answers one request after the other that whoever sends them may not, or shall
 //! go elsewhere, will not take the next million either: the run ends at once.
@@ -25,7 +26,7 @@ use tokio::{
 };
 
 use super::{Backoff, StopReason, witness::is_about_the_sender};
-use crate::{event::Flow, manifest::Retry};
+use crate::{event::Flow, manifest::Retry, unit::display_duration};
 
 /// Failures in a row that open the circuit, at the least: with a third of the requests failing at random, one in six
 /// thousand begins such a row, and all that it costs is a short wait.
@@ -265,15 +266,26 @@ impl Gatekeeper {
         }
     }
 
+    /// Returns how long anything waits for the target at the most, whatever it asks for.
+    pub(super) fn patience(&self) -> Duration {
+        self.give_up_after
+    }
+
     /// Takes note that a request failed. Returns whether that says nothing about the record, because the target is
     /// down; and why the run ends, when it has been so for too long.
-    pub(super) fn failed(&self, failed: Failed) -> Result<bool, StopReason> {
+    pub(super) fn failed(&self, mut failed: Failed) -> Result<bool, StopReason> {
         let mut inner = self.lock();
         let now = Instant::now();
         inner.refusals += u32::from(failed.after.is_some());
         let meant_all = inner.taken.is_none_or(|taken| taken <= failed.sent)
             && inner.refusals >= inner.disbelief;
-        if let Some(after) = failed.after.filter(|after| meant_all && !after.is_zero()) {
+        let is_too_long = meant_all && failed.after.is_some_and(|after| after > self.give_up_after);
+        if let Some(after) = failed.after.filter(|_| is_too_long) {
+            let asked = display_duration(Duration::from_secs(after.as_secs()));
+            failed.what = format!("{} and asks to wait {asked}", failed.what);
+        }
+        let brakes = meant_all && !is_too_long;
+        if let Some(after) = failed.after.filter(|after| brakes && !after.is_zero()) {
             let until = now + after;
             let brake = inner.brake.get_or_insert(Brake {
                 until,
@@ -302,7 +314,17 @@ impl Gatekeeper {
             row.failures >= std::cmp::max(FAILURES, row.level),
         );
         let is_down = inner.open.is_some();
+        // Asked before, it would say the same.
+        let last = std::cmp::max(since + self.give_up_after, now);
         match &mut inner.open {
+            Some(open) if is_too_long => open.next = last,
+            None if is_too_long => {
+                inner.open = Some(Open {
+                    since: now,
+                    next: last,
+                    waits: Backoff::new(self.retry, self.seed),
+                });
+            }
             Some(open) if failed.sent >= open.next => open.next = now + wait(&mut open.waits),
             None if is_long => {
                 let mut waits = Backoff::new(self.retry, self.seed);
@@ -316,6 +338,7 @@ impl Gatekeeper {
             _ => {}
         }
         let down = now - since;
+        let is_down = is_down || is_too_long;
         if (is_down || is_away) && down >= self.give_up_after {
             let reason = StopReason::TargetDown {
                 what: failed.what,

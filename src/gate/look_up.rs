@@ -120,6 +120,8 @@ impl Gate {
         let mut backoff = self.backoff();
         let mut renewals = Renewals::default();
         let mut attempts = 0;
+        // How long it waits at the most because the target asks for it.
+        let mut patience = self.gatekeeper.patience();
         let most = match weight {
             Weight::Person => ATTEMPTS,
             Weight::Record => std::cmp::max(self.retry.attempts, ATTEMPTS),
@@ -137,8 +139,12 @@ impl Gate {
                         backoff.wait()
                     }
                 }
-                Verdict::Again { after, .. } if attempts < most => {
-                    after.unwrap_or_default() + backoff.wait()
+                Verdict::Again { after, .. }
+                    if attempts < most && after.unwrap_or_default() <= patience =>
+                {
+                    let asked = after.unwrap_or_default();
+                    patience -= asked;
+                    asked + backoff.wait()
                 }
                 Verdict::Stop(StopReason::Tls { what }) => {
                     let fault = Fault {

@@ -24,6 +24,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::sync::Semaphore;
 use url::Url;
 
+mod answers;
 mod backoff;
 mod budget;
 mod carry;
@@ -41,6 +42,7 @@ pub mod transport;
 pub mod verdict;
 mod witness;
 
+pub use answers::{AnswerBudget, Largest, share};
 pub use backoff::Backoff;
 pub use budget::{ByteBudget, BytePermit};
 pub use look_up::Failure;

@@ -244,7 +244,8 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
-        let date = Timestamp::try_from(date).ok()?;
+        // What is further off than can be told is a long time too.
+        let date = Timestamp::try_from(date).unwrap_or(Timestamp::MAX);
         // By the clock that set it: ours may differ by hours.
         let now = super::clock::date(headers).unwrap_or(now);
         Duration::try_from(date.duration_since(now)).unwrap_or_default()
@@ -488,6 +489,7 @@ mod tests {
         assert_eq!(read("Mon, 23 Nov 2026 07:00:30 GMT"), Some(30));
         assert_eq!(read("Mon, 23 Nov 2026 06:00:00 GMT"), Some(0));
         assert_eq!(read("99999999999999999999999"), Some(3600));
+        assert_eq!(read("Fri, 31 Dec 9999 23:59:59 GMT"), Some(3600));
         assert_eq!(read("soon"), None);
         assert_eq!(read("-1"), None);
         // The target's clock is a day ahead.

@@ -36,7 +36,7 @@ pub use self::{
     schema::{reference, schema},
     target::HeaderError,
 };
-pub use self::{reader::nearest, store::GOOGLE_ENDPOINT};
+pub use self::{reader::nearest, resolve::DEFAULT_MEMORY, store::GOOGLE_ENDPOINT};
 
 /// A manifest with everything resolved: variables substituted, includes merged, defaults filled in.
 ///

@@ -13,7 +13,8 @@ use super::{
 use crate::{diagnostic::Diagnostic, unit::ByteSize};
 
 /// Bodies in flight or waiting: the design's budget (§3).
-const DEFAULT_MEMORY: ByteSize = ByteSize(64_000_000);
+/// What bodies and answers may take where the manifest does not say.
+pub const DEFAULT_MEMORY: ByteSize = ByteSize(64_000_000);
 
 /// The longest name: a run's directory is named after the manifest and a time, and file systems end at 255 bytes.
 const MAX_NAME: usize = 100;

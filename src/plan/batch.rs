@@ -5,6 +5,7 @@ use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
     manifest::{BundleChoice, LoadSettings, Store},
+    target::Limits,
 };
 
 /// The Bundles that Stoker fills for a load.
@@ -107,12 +108,18 @@ pub(super) fn rate_entries(target: &PlannedTarget) -> u32 {
 }
 
 /// Returns how many entries and bytes a part of a transaction may have that is over a target's limits.
-pub(super) fn part(target: &PlannedTarget) -> (usize, u64) {
+pub(super) fn part(load: &LoadSettings, target: &PlannedTarget) -> (usize, u64) {
     let limits = target.facts.limits;
     let entries = limits.transaction_entries.unwrap_or(u32::MAX);
     let entries = entries.min(rate_entries(target));
-    let room = limits.bundle_bytes.unwrap_or(u64::MAX);
+    let room = room(load, target.facts.limits);
     (entries as usize, room.saturating_sub(ENVELOPE))
+}
+
+/// Returns how many bytes a transaction may have: what the target takes, or where that is not known, what the manifest says.
+pub(super) fn room(load: &LoadSettings, limits: Limits) -> u64 {
+    let said = load.bundle.max_bytes.map(|bytes| bytes.0);
+    limits.bundle_bytes.or(said).unwrap_or(u64::MAX)
 }
 
 /// The bytes of an entry that Stoker makes, around its resource, most of the time: its request, a `fullUrl`, longer

@@ -1,7 +1,45 @@
 //! What the facts of a target rule out for a load, or make doubtful.
 
-use super::{Header, PlannedTarget, Summary};
-use crate::{diagnostic::Diagnostic, manifest::Store, record::Interaction};
+use super::{Header, LoadSummary, PlannedTarget, Summary};
+use crate::{
+    diagnostic::Diagnostic,
+    manifest::{LoadSettings, Store},
+    record::Interaction,
+    target::Facts,
+};
+
+/// So many types are named; more are counted.
+const NAMED: usize = 5;
+
+/// Says what comparing costs, where a load asks for it.
+fn compared(load: &LoadSettings, facts: &Facts, totals: &LoadSummary) -> Option<String> {
+    let count = |interaction: Interaction| {
+        let count = totals.interactions.get(interaction.as_str());
+        count.copied().unwrap_or_default()
+    };
+    let (updates, conditional) = (
+        count(Interaction::Update),
+        count(Interaction::ConditionalUpdate),
+    );
+    if !load.compare || updates + conditional == 0 {
+        return None;
+    }
+    let mut what = format!(
+        "load `{}` compares (`compare: true`): each of {} records is read before it is sent",
+        load.name,
+        updates + conditional
+    );
+    if conditional > 0 {
+        what.push_str(", and searched for where it goes by a condition");
+    }
+    if load.bundle.kind.is_none() && facts.batch == Some(true) {
+        what.push_str("; each travels by itself, where batches would be filled without it");
+    }
+    if totals.groups > 0 {
+        what.push_str("; transactions are sent whole, without comparing");
+    }
+    Some(what)
+}
 
 /// Looks at every load. Errors are returned, warnings go into the summary.
 pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
@@ -46,6 +84,17 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
             warnings.push(format!(
                 "load `{}` holds {updates} updates, and target `{}` creates nothing by PUT (updateCreate is off): a record whose id it does not hold is refused",
                 load.name, load.target
+            ));
+        }
+        warnings.extend(compared(load, facts, totals));
+        if updates > 0 && !facts.versioned_update.is_empty() {
+            let types = match facts.versioned_update.as_slice() {
+                types if types.len() > NAMED => format!("{} types", types.len()),
+                types => types.join(", "),
+            };
+            warnings.push(format!(
+                "target `{}` takes an update of {types} only with the version that it replaces: each of those records is read before it is sent",
+                load.target
             ));
         }
         if let Some(version) = facts.fhir_version.as_deref().filter(|_| !facts.speaks_r4()) {

@@ -192,6 +192,9 @@ pub struct Link {
     /// The record is created without it, and updated when what it refers to is there: it closes a cycle that no
     /// transaction can hold.
     pub late: bool,
+    /// The store finds what it refers to by itself, as long as both travel in the same transaction: it stays as it is
+    /// there, and holds nobody up.
+    pub native: bool,
 }
 
 /// What a reference refers to.
@@ -217,7 +220,8 @@ impl Step {
     }
 
     fn steps_of(&self, late: bool) -> impl Iterator<Item = u64> {
-        let links = self.links.iter().filter(move |link| link.late == late);
+        let is_wanted = move |link: &&Link| link.late == late && !link.native;
+        let links = self.links.iter().filter(is_wanted);
         links.filter_map(|link| match link.to {
             To::Step(step) => Some(step),
             To::Resource(_) | To::Search => None,

@@ -333,7 +333,11 @@ impl Surveyor<'_, '_> {
     /// Writes down what has been decided of a load that needs no graph.
     fn write_plain(&mut self) -> Result<(), Error> {
         let failed = |e: std::io::Error| file::Error::draft(&e);
-        let parts = self.header.target_of(self.load).map(batch::part);
+        let settings = self.header.loads.get(self.load.0 as usize);
+        let target = self.header.target_of(self.load);
+        let parts = settings
+            .zip(target)
+            .map(|(load, target)| batch::part(load, target));
         let Some(Some(plain)) = self.plain.last_mut() else {
             return Ok(());
         };

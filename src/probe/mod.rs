@@ -207,6 +207,7 @@ struct RestResource {
     conditional_update: Option<bool>,
     #[serde(default)]
     reference_policy: Vec<String>,
+    versioning: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -300,6 +301,15 @@ fn of_statement(read: &Capabilities) -> Facts {
         .collect();
     types.sort();
     types.dedup();
+    let wants_version =
+        |resource: &&RestResource| resource.versioning.as_deref() == Some("versioned-update");
+    let mut versioned_update: Vec<String> = resources
+        .iter()
+        .filter(wants_version)
+        .map(|resource| resource.kind.clone())
+        .collect();
+    versioned_update.sort();
+    versioned_update.dedup();
     let policies: Vec<&String> = resources.iter().flat_map(|r| &r.reference_policy).collect();
     // Servers that list no system interaction at all often execute Bundles all the same; then it is not known.
     let lists_any = server.is_some_and(|rest| !rest.interaction.is_empty());
@@ -318,6 +328,7 @@ fn of_statement(read: &Capabilities) -> Facts {
         batch,
         integrity: (!policies.is_empty()).then(|| policies.iter().any(|p| *p == "enforced")),
         types: (!types.is_empty()).then_some(types),
+        versioned_update,
         ..Facts::UNKNOWN
     }
 }
@@ -347,9 +358,11 @@ mod tests {
                 "resource":[
                   {"type":"Patient","interaction":[{"code":"read"},{"code":"create"}],"updateCreate":true,
                    "conditionalCreate":false,"referencePolicy":["literal","enforced"]},
-                  {"type":"AuditEvent","interaction":[{"code":"read"}]}]}]}"#,
+                  {"type":"AuditEvent","interaction":[{"code":"read"}],"versioning":"versioned"},
+                  {"type":"Basic","versioning":"versioned-update"}]}]}"#,
         );
-        assert_eq!(facts.types.as_deref(), Some(&["Patient".to_owned()][..]));
+        assert_eq!(facts.versioned_update, ["Basic"]);
+        assert_eq!(facts.types.unwrap(), ["Basic", "Patient"]);
         assert_eq!(
             (facts.update_create, facts.conditional_create),
             (Some(true), Some(false))

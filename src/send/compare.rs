@@ -1,43 +1,145 @@
-//! Reads what the store holds before an update, and leaves equal content alone.
+//! Reads what the store holds before updates, and leaves equal content alone. What differs goes with the version that was
+//! read, so that nothing is overwritten that changed in between.
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 
 use super::{
-    Link,
+    doubt::resource_part_of,
     feed::Work,
+    load::Load,
     settle::{self, Attempted},
+    two_steps,
+    versions::{Held, Tag, is_update, tag_of},
 };
 use crate::{
-    journal::Settlement, lookup::content::is_same, record::Outcome, target::fhir::accepted,
+    gate::Largest,
+    journal::Settlement,
+    lookup::{
+        self, Matches,
+        content::{is_same, is_same_but_id},
+    },
+    plan::{Action, Step},
+    record::{Interaction, Outcome},
+    target::fhir::{accepted, criteria_of},
 };
 
-/// Returns the settlement of a record that the store already holds as it is; none where it has to be sent.
-///
-/// `whole` is the record with all its references, where it is first sent without some. Whatever goes wrong with the reading, the update itself will tell.
-pub(super) async fn unchanged(
-    link: &Link,
-    work: &Work,
-    whole: Option<&[u8]>,
-) -> Option<Settlement> {
-    let (step, body) = (work.steps.first()?, work.bodies.first()?);
-    let body = whole.unwrap_or(body);
-    let id = step.id.as_deref()?;
-    let read = link
-        .gate
-        .look_up(|| link.requests.read(&step.kind, id))
-        .await
-        .ok()?;
-    if read.status() != http::StatusCode::OK || !is_same(body, read.body()) {
-        return None;
+/// How many records of one request are compared at once, beside the gate's own bound.
+const READS: usize = 16;
+
+/// What was found where a record would go.
+enum Found {
+    /// The store holds it as it is.
+    Same(Box<Settlement>),
+    /// The store has something else there, or nothing; with what goes into `If-Match`.
+    Other(Tag),
+    /// Nobody knows.
+    Unread,
+}
+
+impl Load {
+    /// Leaves alone what the store already holds, where the load asks for it. Returns what has to be sent, what is settled,
+    /// and the versions that were read. Of what goes together or not at all, nothing is left alone.
+    pub(super) async fn compare(&self, mut work: Work) -> (Work, Vec<Settlement>, Held) {
+        let mut held = Held::new();
+        if !self.settings.compare || work.atomic {
+            return (work, Vec::new(), held);
+        }
+        if work.bodies.len() != work.steps.len() {
+            // A large Bundle is read when it is made.
+            match self.dresser.read(&work.steps, work.atomic) {
+                Ok(read) => work.bodies = read,
+                // What cannot be read fails where it is made.
+                Err(_) => return (work, Vec::new(), held),
+            }
+        }
+        let whole = two_steps::whole(&self.dresser, &work);
+        let comparisons = work.steps.iter().zip(&work.bodies).map(|(step, body)| {
+            let body = whole.clone().unwrap_or_else(|| body.clone());
+            let step = step.clone();
+            Box::pin(async move { self.compare_one(&step, &body).await })
+                as futures::future::BoxFuture<'_, Found>
+        });
+        let comparisons: Vec<_> = comparisons.collect();
+        let found: Vec<Found> = stream::iter(comparisons).buffered(READS).collect().await;
+        let mut settled = Vec::new();
+        let (mut steps, mut bodies) = (Vec::new(), Vec::new());
+        let read = work.steps.into_iter().zip(work.bodies).zip(found);
+        for ((step, body), found) in read {
+            match found {
+                Found::Same(same) => {
+                    settled.push(*same);
+                    continue;
+                }
+                Found::Other(tag) => {
+                    held.insert(step.number, tag);
+                }
+                Found::Unread => {}
+            }
+            steps.push(step);
+            bodies.push(body);
+        }
+        (work.steps, work.bodies) = (steps, bodies);
+        (work, settled, held)
     }
-    let note = "the store already holds this content";
-    let mut settled = settle::told(
-        step.number,
-        Outcome::Unchanged,
-        Some(200),
-        Attempted::default(),
-        note,
-    );
-    let place = accepted(&step.kind, read.headers(), read.body());
-    settled.line.id = Some(id.to_owned());
-    settled.line.version = place.version;
-    Some(settled)
+
+    /// Compares one record. Whatever goes wrong with the reading, the update itself will tell.
+    async fn compare_one(&self, step: &Step, body: &Bytes) -> Found {
+        let ours = resource_part_of(step, body);
+        let id = match step.action.interaction() {
+            Some(Interaction::Update) => step.id.clone(),
+            Some(Interaction::ConditionalUpdate) => self.meant(step, ours).await,
+            _ => None,
+        };
+        let Some(id) = id else {
+            return Found::Unread;
+        };
+        let (gate, requests) = (&self.link.gate, &self.link.requests);
+        let read = gate.look_up(|| {
+            let mut read = requests.read(&step.kind, &id);
+            read.extensions_mut().insert(Largest::holding(ours.len()));
+            read
+        });
+        let Ok(read) = read.await else {
+            return Found::Unread;
+        };
+        // Under a condition the store keeps the id that it gave.
+        let compared = if is_update(step) {
+            is_same
+        } else {
+            is_same_but_id
+        };
+        if read.status() != http::StatusCode::OK || !compared(ours, read.body()) {
+            return if is_update(step) {
+                Found::Other(tag_of(&step.kind, &read))
+            } else {
+                Found::Unread
+            };
+        }
+        let note = "the store already holds this content";
+        let mut settled = settle::told(
+            step.number,
+            Outcome::Unchanged,
+            Some(200),
+            Attempted::default(),
+            note,
+        );
+        settled.line.id = Some(id);
+        settled.line.version = accepted(&step.kind, read.headers(), read.body()).version;
+        Found::Same(Box::new(settled))
+    }
+
+    /// Returns the id of the one resource that a conditional update means.
+    async fn meant(&self, step: &Step, resource: &[u8]) -> Option<String> {
+        // The condition of an entry's own request is the store's to read.
+        if matches!(step.action, Action::Entry(_)) && self.settings.interaction.is_none() {
+            return None;
+        }
+        let criteria = criteria_of(&self.settings.identity, &step.kind, resource)?;
+        let (gate, requests) = (&self.link.gate, &self.link.requests);
+        match lookup::one(gate, requests, &step.kind, &criteria).await {
+            Ok(Matches::One(id)) => Some(id),
+            _ => None,
+        }
+    }
 }

@@ -24,7 +24,7 @@ use crate::{
     },
     journal::JournalLine,
     manifest::{Settle, Versioned},
-    plan::{self, Action, Step, To, file::Saved},
+    plan::{self, Action, Link, Step, To, file::Saved},
     record::{Interaction, Span},
     source::Bodies,
     target::fhir::TAG_SYSTEM,
@@ -40,6 +40,15 @@ pub(super) struct Dresser {
     pub(super) bases: Vec<String>,
     /// Names the run in the tags of its records.
     pub(super) journal: Option<JournalLine>,
+}
+
+/// How a record is made ready.
+struct Wire<'a> {
+    /// How others that travel with it are named.
+    inside: &'a dyn Fn(u64) -> Option<String>,
+    /// What its store would resolve by itself is named, too.
+    resolves: bool,
+    tag: Option<String>,
 }
 
 /// A conditional reference that only the store can resolve.
@@ -103,7 +112,12 @@ impl Dresser {
                 let to = is_own.then_some(at.ok()?)?;
                 steps.get(to).map(inside)
             };
-            let dressed = self.dress(&mut scanner, step, &inside, self.tag(step), bytes)?;
+            let made = Wire {
+                inside: &inside,
+                resolves: false,
+                tag: self.tag(step),
+            };
+            let dressed = self.dress(&mut scanner, step, made, bytes)?;
             let is_unnamed = step.full_url.is_none() && linked.contains(&step.number);
             self.wrapped(step, is_unnamed, dressed)
         })
@@ -122,8 +136,13 @@ impl Dresser {
             .iter()
             .map(|step| {
                 let tag = tags.get(&step.number).cloned();
+                let made = Wire {
+                    inside: &stored,
+                    resolves: true,
+                    tag,
+                };
                 let bytes = self.bytes(step)?;
-                self.dress(&mut scanner, step, &stored, tag, bytes)
+                self.dress(&mut scanner, step, made, bytes)
             })
             .collect()
     }
@@ -195,14 +214,19 @@ impl Dresser {
         &self,
         scanner: &mut Scanner,
         step: &Step,
-        inside: &dyn Fn(u64) -> Option<String>,
-        tag: Option<String>,
+        made: Wire<'_>,
         bytes: Bytes,
     ) -> Result<Bytes, Error> {
+        let Wire {
+            inside,
+            resolves,
+            tag,
+        } = made;
+        let is_left = |link: &Link| link.to == To::Search || link.native && !resolves;
         let resource = resource_part(step);
         let body = resource.of(&bytes);
         let is_named = || memchr::memmem::find(body, b"\"id\"").is_some();
-        let is_bare = step.links.iter().all(|link| link.to == To::Search) && tag.is_none();
+        let is_bare = step.links.iter().all(is_left) && tag.is_none();
         if is_bare && !(drops_id(step) && is_named()) {
             return Ok(bytes);
         }
@@ -212,7 +236,11 @@ impl Dresser {
         if step.action == Action::Send(Interaction::Update) {
             edits.extend(step.id.as_deref().and_then(|id| renamed(found, body, id)));
         }
-        for link in step.links.iter().filter(|link| !link.late) {
+        for link in step
+            .links
+            .iter()
+            .filter(|link| !link.late && !is_left(link))
+        {
             let to = match &link.to {
                 To::Search => continue,
                 To::Resource(resource) => resource.clone(),

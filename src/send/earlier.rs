@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     journal::{self, Fate, History},
+    plan::Step,
     record::Outcome,
 };
 
@@ -58,6 +59,20 @@ impl Earlier {
     pub(super) fn outcome(&self, record: u64) -> Option<Outcome> {
         let outcome = self.history.as_ref()?.outcome(record)?;
         (!self.replay.is_of(outcome)).then_some(outcome)
+    }
+
+    /// Returns what the store made of a record that an earlier session settled well.
+    pub(super) fn resource(&self, step: &Step) -> Result<Option<String>, journal::Error> {
+        let Some(history) = &self.history else {
+            return Ok(None);
+        };
+        Ok(match history.fate(step.number)? {
+            Fate::Settled(line) if line.outcome.is_well() => {
+                let id = line.id.or_else(|| step.id.clone());
+                id.map(|id| format!("{}/{id}", step.kind))
+            }
+            _ => None,
+        })
     }
 
     /// Tells whether the store holds a record without the references that close its cycle.

@@ -4,7 +4,7 @@
 //! budget before it reads a body, which is what keeps memory flat. What needs a record that is on its way is parked as
 //! a place in the plan, and taken up again when that record has arrived; Bundles are filled from what is ready.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ use crate::{
     event::LoadId,
     gate::{ByteBudget, BytePermit},
     plan::{
-        Action, Batching, BundleType, Group, Step, entry_size,
+        Action, Batching, BundleType, Group, Step, To, entry_size,
         file::{Entry, Saved, Steps},
     },
     record::Interaction,
@@ -191,7 +191,12 @@ impl Feeding<'_> {
     }
 
     fn take(&mut self, unit: Unit, readiness: Readiness) -> Result<(), Error> {
-        let Unit { steps, group } = unit;
+        let Unit { mut steps, group } = unit;
+        let mut atomic = group.is_some_and(|group| group.atomic);
+        // What was settled of a transaction by itself went in parts; the rest of it does.
+        if atomic && self.name_settled(&mut steps)? {
+            atomic = false;
+        }
         let steps: Vec<Step> = steps
             .into_iter()
             .filter(|step| {
@@ -221,7 +226,6 @@ impl Feeding<'_> {
         }
         let size = steps.iter().map(|step| wire_span(step).length).sum();
         let permit = self.permit(size);
-        let atomic = group.is_some_and(|group| group.atomic);
         let bodies = if group.is_some() && size > READ_LATE {
             Vec::new()
         } else {
@@ -242,6 +246,35 @@ impl Feeding<'_> {
             self.fill(work);
         }
         Ok(())
+    }
+
+    /// Puts in what became of those entries of a transaction that an earlier session settled. Tells whether there are any, and
+    /// others to be sent.
+    fn name_settled(&self, steps: &mut [Step]) -> Result<bool, Error> {
+        let earlier = &self.feed.earlier;
+        let is_sent = |step: &&Step| step.action.interaction().is_some();
+        let settled = steps.iter().filter(is_sent);
+        let settled: Vec<&Step> = settled.filter(|s| earlier.is_settled(s.number)).collect();
+        if settled.is_empty() || settled.len() == steps.iter().filter(is_sent).count() {
+            return Ok(false);
+        }
+        let mut resources = HashMap::new();
+        for step in settled {
+            resources.insert(step.number, earlier.resource(step)?);
+        }
+        for link in steps.iter_mut().flat_map(|step| &mut step.links) {
+            let To::Step(to) = link.to else { continue };
+            match resources.get(&to) {
+                Some(Some(resource)) => {
+                    link.to = To::Resource(resource.clone());
+                    link.native = false;
+                }
+                // It did not arrive: whoever carries the rest finds nothing in its place.
+                Some(None) => link.native = true,
+                None => {}
+            }
+        }
+        Ok(true)
     }
 
     /// Returns what will keep a record from becoming whole, if that is known before it is sent.

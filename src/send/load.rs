@@ -17,10 +17,9 @@ use tokio::{
 use super::{
     Error, Setup,
     apart::Apart,
-    compare,
     doubt::Lost,
     dress::Dresser,
-    exchange::Batch,
+    exchange::{Batch, HandsOver},
     feed::{Feed, Work},
     habits::Habits,
     is_too_many,
@@ -28,7 +27,8 @@ use super::{
     precedence::Precedence,
     settle::{self, Attempted},
     settler::{Told, settle_all},
-    two_steps,
+    too_large::{Size, Sizes, TooLarge, is_split},
+    versions::{Held, Versions},
     ways::Ways,
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
     journal::{Ending, Settlement},
     manifest::{LoadSettings, Settle},
     plan::{self, BundleType, Step},
-    record::{Interaction, Outcome},
+    record::Outcome,
 };
 
 /// How many requests of a load may be under way, those waiting for their next attempt included.
@@ -77,6 +77,7 @@ pub(super) async fn run(
     }
     .start(std::cmp::max(slots / 2, 1));
     let (settler, settled) = mpsc::channel(WINDOW);
+    let facts = setup.plan.header.target_of(id).map(|target| &target.facts);
     let load = Arc::new(Load {
         id,
         settings,
@@ -87,6 +88,8 @@ pub(super) async fn run(
         ways,
         dresser,
         habits,
+        versions: Versions::of(facts),
+        sizes: Sizes::default(),
         setup,
     });
     let settling = tokio::spawn(settle_all(Arc::clone(&load.setup), precedence, id, settled));
@@ -179,6 +182,10 @@ pub(super) struct Load {
     /// What has been learnt of its target.
     pub(super) habits: Arc<Habits>,
     pub(super) setup: Arc<Setup>,
+    /// The types whose updates name a version.
+    pub(super) versions: Versions,
+    /// What the target takes in one request.
+    pub(super) sizes: Sizes,
 }
 
 impl Load {
@@ -212,32 +219,38 @@ impl Load {
             };
             return Ok(work.steps.iter().map(blocked).collect());
         }
-        let work = match self.compare(work).await {
-            Ok(settled) => return Ok(settled),
-            Err(work) => work,
-        };
+        let (work, settled, held) = self.compare(work).await;
+        outbox.tell(settled, None).await;
         let (work, settled) = self.look_up(work).await?;
         outbox.tell(settled, None).await;
         let (work, settled) = self.settle_earlier(work).await?;
         outbox.tell(settled, None).await;
-        if !work.steps.is_empty() {
-            self.carry_all(work, ready, outbox).await?;
+        if is_split(&work) {
+            // An earlier session began to send it in parts.
+            self.carry_split(work, outbox, &held).await?;
+        } else if !work.steps.is_empty() {
+            self.carry_all(work, ready, outbox, &held).await?;
         }
         Ok(Vec::new())
     }
 
     /// Carries a request to its end. A Bundle that Stoker filled and the store refused as a whole is taken apart. What is
     /// settled is handed over at once.
-    async fn carry_all(
+    pub(super) async fn carry_all(
         &self,
         work: Work,
         mut ready: Option<OwnedSemaphorePermit>,
         outbox: &mut Outbox<'_>,
+        held: &Held,
     ) -> Result<(), Error> {
         let bundle = work.bundle;
         let mut apart = Apart::of(work.steps.len());
         let mut queue = vec![work];
         let (mut lost, mut has_begun) = (Lost::default(), false);
+        // Attempts that what is sent next has had.
+        let mut spent = 0;
+        // A Bundle that was refused as a whole and nobody says why; and whether any of its records is to blame.
+        let (mut puzzle, mut has_culprit) = (None, false);
         while let Some(work) = queue.pop() {
             let work = match self.one_by_one(work) {
                 Ok(singles) => {
@@ -246,13 +259,37 @@ impl Load {
                 }
                 Err(work) => work,
             };
+            let size = Size::of(&work.steps);
+            if work.bundle.is_some() && self.sizes.is_over(size) {
+                if self.may_split(work.atomic, work.steps.len()) {
+                    Box::pin(self.carry_split(work, outbox, held)).await?;
+                    continue;
+                }
+                if !work.atomic {
+                    let (bundle, parts) = (work.bundle, self.sizes.cut(work.steps));
+                    queue.extend(parts.into_iter().map(|steps| Work {
+                        steps,
+                        bundle,
+                        atomic: false,
+                        bodies: Vec::new(),
+                        permits: Vec::new(),
+                        blocked: None,
+                        stands: None,
+                    }));
+                    continue;
+                }
+            }
             let on_wire = Arc::new(AtomicBool::new(false));
             let carried = (work.bundle, work.steps.len());
             let is_measured = !work.atomic && work.stands.is_none();
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
             batch.since = lost.since;
-            batch.attempts = lost.attempts;
+            batch.attempts = std::cmp::max(lost.attempts, std::mem::take(&mut spent));
+            batch.held.clone_from(held);
+            if outbox.is_watched() {
+                batch.hands_over = HandsOver::Together;
+            }
             if self.setup.stop.is_stopping() && has_begun {
                 outbox.tell(batch.abandon(), None).await;
                 continue;
@@ -265,6 +302,20 @@ impl Load {
                         self.end(&reason.to_string(), reason.hint());
                     }
                     let intent = batch.intent.take();
+                    if carried.0.is_some() && matches!(conclusion.verdict, Verdict::Done | Verdict::Partial { .. }) {
+                        self.sizes.taken(size);
+                    }
+                    if let Some(work) = batch.too_large(&conclusion) {
+                        drop(intent);
+                        outbox.tell(batch.conclude(&conclusion)?.settled, None).await;
+                        Box::pin(self.carry_split(work, outbox, held)).await?;
+                        continue;
+                    }
+                    if let Some(work) = batch.unversioned() {
+                        spent = batch.attempts;
+                        self.setup.counts.retried();
+                        queue.push(work);
+                    }
                     let refused = batch.refused_whole(&conclusion);
                     if is_measured {
                         let is_lost = carried.0.is_some() && self.habits.mumbles();
@@ -272,7 +323,9 @@ impl Load {
                         self.measure(carried, conclusion.latency, is_refused);
                     }
                     if let Some(refused) = refused {
+                        puzzle.get_or_insert(size);
                         let settled = apart.take(refused, bundle, &mut queue);
+                        has_culprit |= settled.is_some();
                         outbox.tell(settled.into_iter().collect(), None).await;
                     }
                     let concluded = batch.conclude(&conclusion)?;
@@ -280,6 +333,8 @@ impl Load {
                     let asks = self.settings.settles_by() != Settle::None;
                     let is_unknown = concluded.doubtful.is_some() && !asks;
                     let (now, then) = if is_unknown { (None, intent) } else { (intent, None) };
+                    let is_refused = |one: &Settlement| one.line.outcome == Outcome::Rejected;
+                    has_culprit |= concluded.settled.iter().any(is_refused);
                     outbox.tell(concluded.settled, now).await;
                     for (settled, step) in concluded.nameless {
                         let named = self.name(settled, &step).await?;
@@ -302,9 +357,14 @@ impl Load {
                     }
                 }
                 () = abandoned(&self.setup.stop, &on_wire) => {
+                    has_culprit = true;
                     outbox.tell(batch.abandon(), None).await;
                 }
             }
+        }
+        if let Some(size) = puzzle.filter(|_| !has_culprit) {
+            // All of them were taken in smaller ones.
+            self.sizes.refused(size, TooLarge::Entries);
         }
         Ok(())
     }
@@ -323,22 +383,6 @@ impl Load {
                 way: found.to_string(),
             });
         }
-    }
-
-    /// Leaves alone what the store already holds, where the load asks for it.
-    async fn compare(&self, work: Work) -> Result<Vec<Settlement>, Work> {
-        let is_update = matches!(
-            work.steps.as_slice(),
-            [step] if work.bundle.is_none()
-                && step.action.interaction() == Some(Interaction::Update)
-        );
-        if !self.settings.compare || !is_update {
-            return Err(work);
-        }
-        let whole = two_steps::whole(&self.dresser, &work);
-        compare::unchanged(&self.link, &work, whole.as_deref())
-            .await
-            .map_or(Err(work), |settled| Ok(vec![settled]))
     }
 
     /// Ends the run because of its target.

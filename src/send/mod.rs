@@ -55,7 +55,9 @@ mod resolve;
 mod settle;
 mod settler;
 mod stop;
+mod too_large;
 mod two_steps;
+mod versions;
 mod ways;
 
 pub use counts::Counts;

@@ -301,6 +301,7 @@ impl Asker<'_> {
                     reference: search.reference,
                     to: To::Resource(format!("{kind}/{id}")),
                     late: false,
+                    native: false,
                 }),
                 Matches::Refused(401) => return Err(self.refused()),
                 _ => return Ok(None),
@@ -391,6 +392,7 @@ fn link_beside(step: &mut Step, body: &[u8], beside: &HashMap<String, String>) {
                 reference,
                 to: To::Resource(resource.clone()),
                 late: false,
+                native: false,
             });
         }
     }

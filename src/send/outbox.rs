@@ -1,8 +1,14 @@
 //! Hands over what became of the records of a request, as soon as it is known.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use super::{feed::Work, lacks, load::Load, precedence::Cause, settler::Told, two_steps::TwoSteps};
+use super::{
+    feed::Work, lacks, load::Load, precedence::Cause, settler::Told, too_large::needs,
+    two_steps::TwoSteps,
+};
 use crate::{
     fhir::meaning::{self, Meaning},
     journal::Settlement,
@@ -29,6 +35,10 @@ pub(super) struct Place {
 pub(super) struct Outbox<'a> {
     load: &'a Load,
     sent: HashMap<u64, Sent>,
+    /// What the store made of those of a transaction that others of it refer to; nothing where they did not arrive.
+    pub(super) arrived: HashMap<u64, Option<String>>,
+    /// Where those stand.
+    places: HashMap<u64, String>,
     /// What kept them from being sent.
     blocked: Option<Arc<Cause>>,
     /// They go together or not at all.
@@ -39,13 +49,39 @@ pub(super) struct Outbox<'a> {
 impl<'a> Outbox<'a> {
     pub(super) fn new(load: &'a Load, work: &Work) -> Self {
         let sent = work.steps.iter();
+        let own: HashSet<u64> = work.steps.iter().map(|step| step.number).collect();
+        let wanted: HashSet<u64> = match work.bundle {
+            Some(_) => sent.clone().flat_map(|step| needs(step, &own)).collect(),
+            None => HashSet::new(),
+        };
+        let places = sent.clone().filter(|step| wanted.contains(&step.number));
         Self {
             load,
+            arrived: HashMap::new(),
+            places: places
+                .map(|step| (step.number, load.place(step.position)))
+                .collect(),
             sent: sent.map(|step| (step.number, load.sent(step))).collect(),
             blocked: work.blocked.clone(),
             atomic: work.atomic && work.steps.len() > 1,
             two: TwoSteps::of(work),
         }
+    }
+
+    /// Tells whether others of the transaction wait for what becomes of some.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// Tells whether others of its transaction wait for what becomes of a record.
+    pub(super) fn watches(&self, record: u64) -> bool {
+        self.places.contains_key(&record)
+    }
+
+    /// Returns where an entry stands that another one of its transaction refers to.
+    pub(super) fn place_of(&self, record: u64) -> String {
+        let place = self.places.get(&record).cloned();
+        place.unwrap_or_else(|| "an entry of its transaction".to_owned())
     }
 
     /// Hands settlements over; the intent is let go when they are written down.
@@ -68,6 +104,15 @@ impl<'a> Outbox<'a> {
         self.load.count_failures(&settlements);
         let told = settlements.into_iter().filter_map(|settlement| {
             let sent = self.sent.remove(&settlement.line.record)?;
+            let line = &settlement.line;
+            if self.places.contains_key(&line.record) {
+                let id = line.id.as_ref().or(sent.own_id.as_ref());
+                let id = id.filter(|_| line.outcome.is_well());
+                self.arrived.insert(
+                    line.record,
+                    id.map(|id| format!("{}/{id}", sent.place.kind)),
+                );
+            }
             Some(self.load.told(settlement, sent, self.blocked.as_ref()))
         });
         let mut told: Vec<Told> = told.collect();

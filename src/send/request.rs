@@ -4,9 +4,12 @@
 //! request is made. The bytes of resources are not touched here.
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request, header};
 
-use super::dress::{full_url, wire_span};
+use super::{
+    dress::{full_url, wire_span},
+    versions::{Held, Tag},
+};
 use crate::{
     fhir::bundle,
     manifest::LoadSettings,
@@ -40,10 +43,11 @@ pub(super) fn make(
     bundle: Option<BundleType>,
     steps: &[Step],
     bodies: &[Bytes],
+    held: &Held,
 ) -> Result<Request<Bytes>, Unbuilt> {
     if let Some(bundle_type) = bundle {
         let bodies = bodies.iter().cloned().map(Ok::<_, Unbuilt>);
-        let text = bundle_text(settings, bundle_type, steps, bodies)?;
+        let text = bundle_text(settings, bundle_type, steps, bodies, held)?;
         return Ok(requests.bundle(text));
     }
     let (Some(step), Some(body)) = (steps.first(), bodies.first()) else {
@@ -57,7 +61,12 @@ pub(super) fn make(
         || criteria_of(&settings.identity, kind, &body).ok_or_else(|| Unbuilt::changed(step));
     Ok(match step.action.interaction() {
         Some(Interaction::Update) => {
-            requests.update(kind, step.id.as_deref().unwrap_or_default(), body)
+            let mut request = requests.update(kind, step.id.as_deref().unwrap_or_default(), body);
+            let tag = tag(held, step).and_then(|tag| HeaderValue::from_str(tag).ok());
+            if let Some(tag) = tag {
+                request.headers_mut().insert(header::IF_MATCH, tag);
+            }
+            request
         }
         Some(Interaction::ConditionalCreate) => {
             let criteria = conditions()?;
@@ -80,6 +89,7 @@ pub(super) fn bundle_text<E: From<Unbuilt>>(
     bundle_type: BundleType,
     steps: &[Step],
     bodies: impl Iterator<Item = Result<Bytes, E>>,
+    held: &Held,
 ) -> Result<Bytes, E> {
     let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
     let as_they_are = settings.interaction.is_none() && steps.iter().all(is_entry);
@@ -91,13 +101,15 @@ pub(super) fn bundle_text<E: From<Unbuilt>>(
     let mut text = BundleText::new(bundle_type.as_str(), bytes);
     for (step, body) in steps.iter().zip(bodies) {
         let body = body?;
-        if as_they_are {
-            text.entry(&body);
-        } else if !is_entry(step) {
+        let tag = tag(held, step);
+        if !is_entry(step) {
             let url = (bundle_type == BundleType::Transaction).then(|| full_url(step));
-            text.entry(&around(settings, step, url.as_deref(), &body)?);
+            text.entry(&around(settings, step, url.as_deref(), &body, tag)?);
         } else if settings.interaction.is_some() {
-            text.entry(&remade(settings, step, &body)?);
+            text.entry(&remade(settings, step, &body, tag)?);
+        } else if let Some(tag) = tag {
+            let with = with_version(&body, tag).ok_or_else(|| Unbuilt::changed(step))?;
+            text.entry(&with);
         } else {
             text.entry(&body);
         }
@@ -106,7 +118,12 @@ pub(super) fn bundle_text<E: From<Unbuilt>>(
 }
 
 /// Makes an entry anew around its resource, with the request that the load asks for.
-fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>, Unbuilt> {
+fn remade(
+    settings: &LoadSettings,
+    step: &Step,
+    entry: &[u8],
+    tag: Option<&str>,
+) -> Result<Vec<u8>, Unbuilt> {
     // A delete or patch has no resource to put under another request; it goes out as it is.
     if let Some(Interaction::Delete | Interaction::Patch) = step.action.interaction() {
         return Ok(entry.to_vec());
@@ -114,7 +131,33 @@ fn remade(settings: &LoadSettings, step: &Step, entry: &[u8]) -> Result<Vec<u8>,
     let changed = || Unbuilt::changed(step);
     let envelope = bundle::envelope(entry).map_err(|_| changed())?;
     let resource = envelope.resource.ok_or_else(changed)?.of(entry);
-    around(settings, step, Some(&full_url(step)), resource)
+    around(settings, step, Some(&full_url(step)), resource, tag)
+}
+
+/// Returns the version that a record is to replace.
+fn tag<'h>(held: &'h Held, step: &Step) -> Option<&'h str> {
+    match held.get(&step.number)? {
+        Tag::Of(tag) => Some(tag),
+        Tag::Absent | Tag::Unsaid => None,
+    }
+}
+
+/// Tells whether an entry brings its own condition on the version.
+pub(super) fn own_if_match(entry: &[u8]) -> bool {
+    let request = bundle::envelope(entry).ok().and_then(|e| e.request);
+    request.is_some_and(|request| request.if_match.is_some())
+}
+
+/// Puts the version that an entry is to replace into its request, unless it names one itself; none where it is no entry.
+fn with_version(entry: &[u8], tag: &str) -> Option<Vec<u8>> {
+    let request = bundle::envelope(entry).ok()?.request?;
+    if request.if_match.is_some() {
+        return Some(entry.to_vec());
+    }
+    // It has a method, so that a comma belongs between.
+    let (before, after) = entry.split_at_checked(request.whole.start + 1)?;
+    let member = format!("\"ifMatch\":{},", serde_json::json!(tag));
+    Some([before, member.as_bytes(), after].concat())
 }
 
 /// Makes an entry around a resource.
@@ -123,6 +166,7 @@ fn around(
     step: &Step,
     full_url: Option<&str>,
     resource: &[u8],
+    tag: Option<&str>,
 ) -> Result<Vec<u8>, Unbuilt> {
     let changed = || Unbuilt::changed(step);
     let kind = step.kind.as_str();
@@ -141,6 +185,9 @@ fn around(
     if let (Some(criteria), Some(members)) = (if_none_exist, request.as_object_mut()) {
         members.insert("ifNoneExist".to_owned(), criteria.into());
     }
+    if let (Some(tag), Some(members)) = (tag, request.as_object_mut()) {
+        members.insert("ifMatch".to_owned(), tag.into());
+    }
     let mut out = Vec::with_capacity(resource.len() + 192);
     out.push(b'{');
     if let Some(full_url) = full_url {
@@ -154,4 +201,23 @@ fn around(
     out.extend_from_slice(request.to_string().as_bytes());
     out.push(b'}');
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_goes_into_the_request_of_an_entry() {
+        let entry = br#"{"resource":{"a": 1.00},"request": { "method":"PUT","url":"Patient/a"}}"#;
+        let with = with_version(entry, "W/\"0\"").unwrap();
+        let expected = r#"{"resource":{"a": 1.00},"request": {"ifMatch":"W/\"0\"", "method":"PUT","url":"Patient/a"}}"#;
+        assert_eq!(std::str::from_utf8(&with).unwrap(), expected);
+        assert!(own_if_match(&with) && !own_if_match(entry));
+        assert_eq!(
+            with_version(&with, "W/\"1\"").unwrap(),
+            with,
+            "its own goes before"
+        );
+    }
 }

@@ -40,6 +40,7 @@ impl Load {
                             reference: search.reference,
                             to: plan::To::Resource(format!("{kind}/{id}")),
                             late: false,
+                            native: false,
                         });
                         continue;
                     }

@@ -58,6 +58,9 @@ pub(super) fn accepted(
     Settlement { line, said: None }
 }
 
+/// The most that is kept of what a store says of one record. Many wait to be written down at a time.
+const LONGEST_SAID: usize = 32 << 10;
+
 /// Settles a record that the store refused, with what it said.
 ///
 /// What the store says of its place in a Bundle that Stoker made is left out: the record stands elsewhere.
@@ -81,7 +84,7 @@ pub(super) fn rejected(
         line.expression = line.expression.iter().filter_map(own).collect();
         line.expression.dedup();
     }
-    let said = String::from_utf8_lossy(answer).into_owned();
+    let said = String::from_utf8_lossy(answer.get(..LONGEST_SAID).unwrap_or(answer)).into_owned();
     Settlement {
         line,
         said: Some(said),

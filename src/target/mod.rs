@@ -47,6 +47,9 @@ pub struct Facts {
     pub integrity: Option<bool>,
     /// The resource types it takes, sorted; none where it does not say.
     pub types: Option<Vec<String>>,
+    /// The resource types of which it takes an update only with the version that it replaces, sorted.
+    #[serde(default)]
+    pub versioned_update: Vec<String>,
     /// The limits of its requests.
     pub limits: Limits,
     /// In which fields it is not what the manifest wants it to be.
@@ -99,6 +102,7 @@ impl Facts {
         batch: None,
         integrity: None,
         types: None,
+        versioned_update: Vec::new(),
         limits: Limits::UNKNOWN,
         differs: Vec::new(),
     };
@@ -138,6 +142,7 @@ impl Facts {
                 batch: Some(true),
                 integrity: settings.map(|_| !flag("disableReferentialIntegrity").unwrap_or(false)),
                 types: None,
+                versioned_update: Vec::new(),
                 limits: Limits::GOOGLE,
                 differs: Vec::new(),
             }

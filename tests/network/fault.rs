@@ -235,6 +235,17 @@ async fn a_response_may_not_be_larger_than_the_limit_also_when_it_grows_in_decod
     assert_eq!(response.body().len(), 10_000);
 }
 
+/// What may come back is measured by what was sent, whatever the setting allows.
+#[tokio::test]
+async fn an_answer_is_bounded_by_what_was_sent() {
+    let bomb = compressed("gzip", &gzip(&vec![b' '; 50_000_000]));
+    let address = answering(bomb).await;
+    let (kind, what) = fault(address, &options()).await;
+    assert_eq!(kind, FaultKind::Response);
+    let bytes: u64 = what.split(' ').rev().nth(1).unwrap().parse().unwrap();
+    assert!((16 << 20..17 << 20).contains(&bytes), "{what}");
+}
+
 #[tokio::test]
 async fn a_redirect_is_a_response_and_reaches_nobody_else() {
     let elsewhere = Mock::start(|_, _| (200, "{}".into())).await;

@@ -2,6 +2,7 @@
 //! after it has had its effect. Resumed, every record ends as if nothing had happened, and is settled once.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -14,6 +15,7 @@ use fs_err as fs;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use rand::{RngExt, rngs::SmallRng};
+use serde_json::{Value, json};
 use stoker::{
     gate::{Fault, Transport},
     journal::{
@@ -28,8 +30,8 @@ use tokio::sync::Notify;
 use crate::support::journal::checked;
 
 use super::{
-    fhir_store::FhirStore,
-    pipeline::{Case, case, each_case, expect, journal_line, plan},
+    fhir_store::{FhirStore, links, marker},
+    pipeline::{Case, arriving, case, each_case, expect, journal_line, plan},
 };
 
 /// A process that ends after so many events.
@@ -153,6 +155,18 @@ fn earlier(lines: &Lines, folder: &Path) -> Earlier {
 }
 
 async fn run(case: &Case, seed: u64, folder: &Path, random: &mut SmallRng) {
+    let ended = live(case, seed, folder, random).await;
+    expect(case, &ended.saved, &ended.settled, &ended.store);
+}
+
+/// What came of a run and its crashes.
+struct Lived {
+    saved: Arc<stoker::plan::file::Saved>,
+    settled: Vec<SettleLine>,
+    store: Arc<FhirStore>,
+}
+
+async fn live(case: &Case, seed: u64, folder: &Path, random: &mut SmallRng) -> Lived {
     let planned = plan(case, folder);
     let store = Arc::new(FhirStore::new(seed, case.manners.clone()));
     let lines = Lines::default();
@@ -198,7 +212,11 @@ async fn run(case: &Case, seed: u64, folder: &Path, random: &mut SmallRng) {
         .collect();
     let unknown = settled.iter().find(|line| line.outcome == Outcome::Unknown);
     assert_eq!(unknown, None);
-    expect(case, &planned.saved, &settled, &store);
+    Lived {
+        saved: planned.saved,
+        settled,
+        store,
+    }
 }
 
 #[test]
@@ -209,7 +227,74 @@ fn whatever_is_cut_off_when_each_record_arrives_once() {
         case.load += ", settle: tag";
         case.manners.lost = [0, 20][random.random_range(0..2)];
         case.manners.ahead = [None, Some(0), Some(30), Some(-30)][random.random_range(0..4)];
+        if case.load.contains("update") {
+            let answers = [None, Some(400), Some(412), Some(428)];
+            case.manners.wants_version = answers[random.random_range(0..4)];
+            if random.random() {
+                case.load += ", compare: true";
+            }
+        }
         case
     };
     each_case(300, make, &run);
+}
+
+/// A transaction that is too large goes in parts, and each of its records arrives once, whatever is cut off when: those that
+/// are refused, and those that need them, do not.
+#[test]
+fn a_transaction_that_is_too_large_arrives_in_parts() {
+    let make = |random: &mut SmallRng| {
+        let count = random.random_range(8..30_u64);
+        let mut case = case(random, true);
+        (case.graph, case.lines) = (BTreeMap::new(), Vec::new());
+        for number in 0..count {
+            let to: Vec<u64> = (0..random.random_range(0..3))
+                .filter_map(|_| (number > 0).then(|| random.random_range(0..number)))
+                .collect();
+            let links = to.iter().map(|to| {
+                let forms = [format!("urn:uuid:r{to}"), format!("Basic/r{to}")];
+                json!({"reference": forms[random.random_range(0..2)]})
+            });
+            let links: Vec<Value> = links.collect();
+            case.lines
+                .push(json!({"resourceType": "Basic", "id": format!("r{number}"),
+                "identifier": [{"system": "urn:m", "value": number.to_string()}], "link": links}));
+            case.graph
+                .insert(number, to.into_iter().map(Some).collect());
+        }
+        case.copies = 0;
+        case.is_bundle = true;
+        case.load = [
+            "settle: tag",
+            "settle: identifier, identity: { Basic: [\"urn:m\"] }",
+        ][random.random_range(0..2)]
+        .to_owned();
+        case.manners.refuses = case.manners.refuses.iter().map(|at| at % count).collect();
+        case.manners.lost = [0, 20][random.random_range(0..2)];
+        case.manners.largest = random.random_range(900..1500);
+        case
+    };
+    each_case(
+        200,
+        make,
+        &async |case: &Case, seed, folder: &Path, random: &mut SmallRng| {
+            let Lived { settled, store, .. } = live(case, seed, folder, random).await;
+            let held = store.held();
+            let accepted: BTreeSet<u64> = held.accepted.keys().copied().collect();
+            assert_eq!(accepted, arriving(case));
+            assert!(held.accepted.values().all(|times| *times == 1), "doubled");
+            let created = settled
+                .iter()
+                .filter(|line| line.outcome == Outcome::Created)
+                .count();
+            assert_eq!(created, accepted.len());
+            assert_eq!(settled.len(), case.lines.len(), "one outcome each");
+            for resource in held.resources.values() {
+                let found = links(resource)
+                    .into_iter()
+                    .map(|to| Some(marker(&held.resources[to])));
+                assert_eq!(found.collect::<Vec<_>>(), case.graph[&marker(resource)]);
+            }
+        },
+    );
 }

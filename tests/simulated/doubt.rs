@@ -30,11 +30,14 @@ fn no_answers(load: &str) -> Case {
             lost: 100,
             transactions: true,
             ahead: None,
+            largest: usize::MAX,
+            wants_version: None,
         },
         copies: 0,
         load: load.to_owned(),
         attempts: ATTEMPTS,
         transactions: true,
+        is_bundle: false,
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) struct Manners {
     pub(super) transactions: bool,
     /// By so many hours its clock is ahead of ours; it tells its time unless there is none.
     pub(super) ahead: Option<i64>,
+    /// It takes no larger request.
+    pub(super) largest: usize,
+    /// It takes an update of what is there only with the version that it replaces; without, it answers this.
+    pub(super) wants_version: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -96,12 +100,40 @@ pub(super) fn links(resource: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// The version of a resource.
+fn version(resource: &Value) -> u64 {
+    resource["meta"]["versionId"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
 enum Refused {
     Record(&'static str),
+    /// For the version of what is there.
+    Version(u16),
+}
+
+impl Refused {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Record(_) => 400,
+            Self::Version(status) => *status,
+        }
+    }
 }
 
 impl Held {
-    fn tagged(&self, query: &str) -> Vec<Value> {
+    fn found(&self, query: &str) -> Vec<Value> {
+        let identified = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("identifier=urn:m%7C"));
+        if let Some(value) = identified {
+            let has_it = |resource: &&Value| resource["identifier"][0]["value"] == value;
+            let found = self.resources.values().filter(has_it);
+            return found.map(|found| json!({"resource": found})).collect();
+        }
         let Some((_, code)) = query
             .split('&')
             .find(|part| part.starts_with("_tag="))
@@ -130,10 +162,24 @@ impl Held {
         }
         let name = format!("{}/{id}", resource["resourceType"].as_str().unwrap());
         resource["id"] = json!(id);
+        let version = self.resources.get(&name).map_or(0, version) + 1;
+        resource["meta"]["versionId"] = json!(version.to_string());
         resource["meta"]["lastUpdated"] = json!(self.now.to_string());
         *self.accepted.entry(marker(&resource)).or_default() += 1;
         self.resources.insert(name, resource);
         Ok(())
+    }
+
+    /// Looks whether an update says what it replaces.
+    fn compare(&self, name: &str, tag: Option<&str>, manners: &Manners) -> Result<(), Refused> {
+        match (self.resources.get(name), tag) {
+            (Some(held), Some(tag)) if tag == format!("W/\"{}\"", version(held)) => Ok(()),
+            (_, Some(_)) => Err(Refused::Version(412)),
+            (Some(_), None) => manners
+                .wants_version
+                .map_or(Ok(()), |status| Err(Refused::Version(status))),
+            (None, None) => Ok(()),
+        }
     }
 
     fn check(&self, name: &str) -> Result<(), Refused> {
@@ -151,6 +197,7 @@ impl Held {
         method: &Method,
         path: &str,
         body: Value,
+        tag: Option<&str>,
         manners: &Manners,
     ) -> Result<(u16, String), Refused> {
         let before = self.clone();
@@ -166,7 +213,8 @@ impl Held {
             201
         };
         let done = self
-            .keep(body, &id, manners)
+            .compare(&name, tag, manners)
+            .and_then(|()| self.keep(body, &id, manners))
             .and_then(|()| self.check(&name));
         if let Err(refused) = done {
             *self = before;
@@ -203,7 +251,10 @@ impl Held {
                     link["reference"] = json!(to);
                 }
             }
-            if let Err(refused) = self.keep(resource, id, manners) {
+            let name = format!("Basic/{id}");
+            let tag = entry["request"]["ifMatch"].as_str();
+            let done = self.compare(&name, tag, manners);
+            if let Err(refused) = done.and_then(|()| self.keep(resource, id, manners)) {
                 *self = before;
                 return Err((at, refused));
             }
@@ -221,7 +272,15 @@ impl Held {
     }
 }
 
-fn outcome(Refused::Record(code): &Refused, entry: Option<usize>) -> Value {
+fn outcome(refused: &Refused, entry: Option<usize>) -> Value {
+    let code = match refused {
+        Refused::Record(code) => code,
+        Refused::Version(412) => "conflict",
+        Refused::Version(_) => {
+            return json!({"resourceType": "OperationOutcome",
+                "issue": [{"severity": "error", "code": "required", "diagnostics": "an If-Match header is required"}]});
+        }
+    };
     let expression = entry.map(|at| vec![format!("Bundle.entry[{at}].resource")]);
     json!({"resourceType": "OperationOutcome",
         "issue": [{"severity": "error", "code": code, "expression": expression.unwrap_or_default()}]})
@@ -279,15 +338,21 @@ impl FhirStore {
             if path.contains('/') {
                 return Ok(answer(404, &json!({})));
             }
-            // What is searched for is there only if it is a tag.
-            let found: Vec<Value> = held.tagged(request.uri().query().unwrap_or_default());
+            // What is searched for is there only if it is a tag, or an identifier.
+            let found: Vec<Value> = held.found(request.uri().query().unwrap_or_default());
             let set = json!({"resourceType": "Bundle", "type": "searchset", "total": found.len(), "entry": found});
             return Ok(answer(200, &set));
         }
+        if request.body().len() > self.manners.largest {
+            let page = Bytes::from_static(b"<html>413 Request Entity Too Large</html>");
+            return Ok(Response::builder().status(413).body(page).unwrap());
+        }
         let body: Value = serde_json::from_slice(request.body()).unwrap();
+        let tag = request.headers().get("if-match");
+        let tag = tag.map(|tag| tag.to_str().unwrap());
         if !path.is_empty() {
             return Ok(
-                match held.one(request.method(), path, body, &self.manners) {
+                match held.one(request.method(), path, body, tag, &self.manners) {
                     Ok((status, location)) => {
                         let mut response = answer(status, &json!({}));
                         let location = format!("https://store.example/fhir/{location}");
@@ -296,7 +361,7 @@ impl FhirStore {
                             .insert("location", location.parse().unwrap());
                         response
                     }
-                    Err(refused) => answer(400, &outcome(&refused, None)),
+                    Err(refused) => answer(refused.status(), &outcome(&refused, None)),
                 },
             );
         }
@@ -307,7 +372,7 @@ impl FhirStore {
             match held.all(entries, &self.manners) {
                 Err((at, refused)) => {
                     let at = self.manners.names.then_some(at);
-                    return Ok(answer(400, &outcome(&refused, at)));
+                    return Ok(answer(refused.status(), &outcome(&refused, at)));
                 }
                 Ok(done) => done.into_iter().map(Ok).collect(),
             }
@@ -321,11 +386,12 @@ impl FhirStore {
                     .parse()
                     .unwrap();
                 let url = entry["request"]["url"].as_str().unwrap();
-                let one = held.one(&method, url, entry["resource"].clone(), &self.manners);
+                let tag = entry["request"]["ifMatch"].as_str();
+                let one = held.one(&method, url, entry["resource"].clone(), tag, &self.manners);
                 if let (Err(refused), true) = (&one, self.manners.whole) {
                     *held = before;
                     let at = self.manners.names.then_some(at);
-                    return Ok(answer(400, &outcome(refused, at)));
+                    return Ok(answer(refused.status(), &outcome(refused, at)));
                 }
                 done.push(one);
             }
@@ -335,7 +401,7 @@ impl FhirStore {
             .iter()
             .map(|done| match done {
                 Ok((status, location)) => json!({"response": {"status": format!("{status} X"), "location": location}}),
-                Err(refused) => json!({"response": {"status": "400 Bad Request", "outcome": outcome(refused, None)}}),
+                Err(refused) => json!({"response": {"status": format!("{} X", refused.status()), "outcome": outcome(refused, None)}}),
             })
             .collect();
         Ok(answer(

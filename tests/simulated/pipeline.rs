@@ -70,6 +70,8 @@ pub(super) struct Case {
     pub(super) attempts: u32,
     /// The target executes transactions.
     pub(super) transactions: bool,
+    /// The records come as one transaction.
+    pub(super) is_bundle: bool,
 }
 
 pub(super) fn case(random: &mut SmallRng, transactions: bool) -> Case {
@@ -132,6 +134,8 @@ pub(super) fn case(random: &mut SmallRng, transactions: bool) -> Case {
             lost: 0,
             transactions,
             ahead: None,
+            largest: usize::MAX,
+            wants_version: None,
         },
         copies,
         load: format!(
@@ -140,6 +144,7 @@ pub(super) fn case(random: &mut SmallRng, transactions: bool) -> Case {
         ),
         attempts: 100,
         transactions,
+        is_bundle: false,
     }
 }
 
@@ -179,10 +184,21 @@ const BASE: &str = "https://store.example/fhir/";
 
 pub(super) fn plan(case: &Case, folder: &Path) -> Planned {
     let lines: Vec<String> = case.lines.iter().map(Value::to_string).collect();
-    fs::write(folder.join("all.ndjson"), lines.join("\n")).unwrap();
+    let (file, text) = if case.is_bundle {
+        let entry = |line: &Value| {
+            json!({"fullUrl": format!("urn:uuid:{}", line["id"].as_str().unwrap()), "resource": line,
+                "request": {"method": "POST", "url": "Basic"}})
+        };
+        let entries: Vec<Value> = case.lines.iter().map(entry).collect();
+        let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": entries});
+        ("all.json", bundle.to_string())
+    } else {
+        ("all.ndjson", lines.join("\n"))
+    };
+    fs::write(folder.join(file), text).unwrap();
     let yaml = format!(
         "version: 1\nname: sim\ntargets: {{ t: {{ fhir: {{ url: \"https://store.example/fhir\" }}, concurrency: 4, retry: {{ attempts: {} }} }} }}\n\
-         loads: [ {{ name: all, files: [all.ndjson], {} }} ]\n",
+         loads: [ {{ name: all, files: [{file}], {} }} ]\n",
         case.attempts, case.load
     );
     let (manifest, _) = manifest::read_text(&yaml, &folder.join("m.yaml"), &|_| None).unwrap();

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use stoker::{
     auth::{self, Credentials},
-    gate::{ByteBudget, FaultKind, Flow, Safety, StopReason, Verdict},
+    gate::{ByteBudget, FaultKind, Flow, GateSettings, Safety, StopReason, Verdict},
     manifest::Concurrency,
 };
 use tokio::time::Instant;
@@ -91,6 +91,82 @@ async fn a_brake_ends_when_a_later_request_is_taken() {
         for wait in work.waits() {
             assert!(wait >= Duration::from_secs(5), "the record itself waits");
         }
+    }
+}
+
+/// Whatever a target asks for, it is asked once more when the patience is over, and not before; then the run ends, or goes on.
+#[tokio::test(start_paused = true)]
+async fn no_wait_goes_beyond_giving_up() {
+    for (asked, is_back) in [
+        ("3600", false),
+        ("99999999999999999999", false),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", false),
+        ("3600", true),
+    ] {
+        let store = Store::new(0, move |_, seen| {
+            if is_back && seen.at >= Duration::from_secs(5) {
+                Reply::status(201)
+            } else {
+                Reply::status(429).header("retry-after", asked)
+            }
+        });
+        let settings = GateSettings {
+            give_up_after: Duration::from_secs(6),
+            ..settings()
+        };
+        let gate = gate(&store, &settings);
+        let start = Instant::now();
+        let ended = carry_all(&gate, &budget(), 100, 10, |_| {}).await;
+        let took = start.elapsed();
+        assert!(took >= Duration::from_secs(6), "{asked}: {took:?}");
+        assert!(took < Duration::from_secs(9), "{asked}: {took:?}");
+        for (_, end) in &ended {
+            match &end.verdict {
+                Verdict::Done => assert!(is_back),
+                Verdict::Stop(reason @ StopReason::TargetDown { .. }) => {
+                    assert!(!is_back);
+                    let reason = reason.to_string();
+                    assert!(reason.contains("429 and asks to wait 1h"), "{reason}");
+                }
+                other => panic!("{asked}: {other:?}"),
+            }
+        }
+        // Those under way, and the one that asks again.
+        let before = store.seen().iter().filter(|s| s.at.as_secs() < 7).count();
+        assert!(is_back || before <= 9, "{before}");
+        let start = Instant::now();
+        let request = || http::Request::get("https://store.example/fhir/metadata");
+        let _ = gate
+            .look_up(|| request().body(bytes::Bytes::new()).unwrap())
+            .await;
+        assert!(
+            start.elapsed() < Duration::from_secs(6),
+            "a read waits no longer"
+        );
+    }
+}
+
+/// What a target asks for of one record, while it takes others, is bounded as well.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_put_off_for_ever_is_refused() {
+    let store = Store::new(0, |_, seen| {
+        if seen.work == Some(0) {
+            Reply::status(429).header("retry-after", "50")
+        } else {
+            Reply::status(201)
+        }
+    });
+    let settings = GateSettings {
+        give_up_after: Duration::from_secs(60),
+        ..settings()
+    };
+    let gate = gate(&store, &settings);
+    let ended = carry_all(&gate, &budget(), 100, 10, |_| {}).await;
+    for (work, end) in &ended {
+        let waited: Duration = work.waits().iter().sum();
+        assert!(waited <= Duration::from_secs(75), "{waited:?}");
+        let is_refused = matches!(end.verdict, Verdict::Again { .. });
+        assert_eq!(is_refused, work.number == 0, "{:?}", end.verdict);
     }
 }
 

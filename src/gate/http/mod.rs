@@ -9,7 +9,7 @@ mod fault;
 mod lanes;
 mod options;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use ::http::{Request, Response, Uri};
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,10 @@ use futures::future::BoxFuture;
 
 pub use self::options::{SetupError, TransportOptions};
 use self::{fault::Place, lanes::Lanes};
-use super::transport::{Fault, FaultKind, Transport};
+use super::{
+    answers::{self, AnswerBudget, Room},
+    transport::{Fault, FaultKind, Transport},
+};
 
 /// How much room is made for a response at once. A server's `Content-Length` is a claim, not a fact.
 const ROOM: usize = 1 << 20;
@@ -31,6 +34,7 @@ pub struct HttpTransport {
     /// The proxy of the settings as `host:port`, for the words of a fault.
     proxy: Option<String>,
     max_response: usize,
+    answers: Arc<AnswerBudget>,
 }
 
 impl HttpTransport {
@@ -52,6 +56,7 @@ impl HttpTransport {
             direct: Lanes::new(Box::new(direct), options.concurrency)?,
             proxy: options.proxy_place(),
             max_response: options.max_response,
+            answers: Arc::clone(&options.answers),
         })
     }
 
@@ -62,6 +67,8 @@ impl HttpTransport {
             self.proxy.as_deref().filter(|_| !local),
         );
         let lanes = if local { &self.direct } else { &self.proxied };
+        let largest = usize::try_from(answers::largest(&request)).unwrap_or(usize::MAX);
+        let largest = std::cmp::min(largest, self.max_response);
         let request = reqwest::Request::try_from(request).map_err(|_| Fault {
             kind: FaultKind::Request,
             what: format!("the URL of a request to {place} is not valid"),
@@ -75,9 +82,10 @@ impl HttpTransport {
         lanes.heard(response.version());
 
         let claimed = response.content_length().and_then(|n| n.try_into().ok());
-        if claimed.is_some_and(|length: usize| length > self.max_response) {
-            return Err(self.too_large(&place));
+        if claimed.is_some_and(|length: usize| length > largest) {
+            return Err(too_large(&place, largest));
         }
+        let mut room = Room::default();
         // Most responses are one chunk: it is handed on as it came, without a copy.
         let mut first = None;
         let mut all = BytesMut::new();
@@ -88,9 +96,10 @@ impl HttpTransport {
             .map_err(|error| fault::of_body(&error.without_url(), &place))?
         {
             length += chunk.len();
-            if length > self.max_response {
-                return Err(self.too_large(&place));
+            if length > largest {
+                return Err(too_large(&place, largest));
             }
+            self.answers.grow(&mut room, length as u64).await;
             if all.is_empty() {
                 let Some(first) = first.take() else {
                     first = Some(chunk);
@@ -106,17 +115,17 @@ impl HttpTransport {
         *whole.status_mut() = response.status();
         *whole.version_mut() = response.version();
         *whole.headers_mut() = std::mem::take(response.headers_mut());
+        // It is given back with the answer.
+        whole.extensions_mut().insert(Arc::new(room));
         Ok(whole)
     }
+}
 
-    fn too_large(&self, place: &Place<'_>) -> Fault {
-        Fault {
-            kind: FaultKind::Response,
-            what: format!(
-                "the response of {place} is larger than {} bytes",
-                self.max_response
-            ),
-        }
+/// An answer that is larger than what it could have to say is not read to its end.
+fn too_large(place: &Place<'_>, largest: usize) -> Fault {
+    Fault {
+        kind: FaultKind::Response,
+        what: format!("the response of {place} is larger than {largest} bytes"),
     }
 }
 

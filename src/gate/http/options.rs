@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, redirect};
 use url::Url;
 
-use crate::manifest::Tls;
+use crate::{gate::AnswerBudget, manifest::Tls};
 
 /// How long an idle connection is kept. Shorter than any usual server's patience (Node.js closes after 5 s,
 /// Tomcat 20 s, nginx 75 s): a request that meets a connection just closed has an unknown fate.
@@ -30,8 +31,10 @@ pub struct TransportOptions {
     pub connect_timeout: Duration,
     /// Added to every request that does not set them itself. Shown nowhere.
     pub headers: BTreeMap<String, String>,
-    /// The largest response body, in bytes after decompression.
+    /// The largest response body, in bytes after decompression, whatever was sent.
     pub max_response: usize,
+    /// The memory that the answers of all transports share.
+    pub answers: Arc<AnswerBudget>,
     /// The `User-Agent`.
     pub user_agent: String,
     /// How many requests are under way at the most; as many connections are kept.
@@ -47,8 +50,9 @@ impl Default for TransportOptions {
             timeout: Duration::from_mins(1),
             connect_timeout: Duration::from_secs(10),
             headers: BTreeMap::new(),
-            // Far above what a store answers to a load (Google's bundles end at 50 MB), far below memory.
+            // Far above what a store answers to a load: Google's bundles end at 50 MB.
             max_response: 256 << 20,
+            answers: Arc::default(),
             user_agent: concat!("stoker/", env!("CARGO_PKG_VERSION")).to_owned(),
             concurrency: 64,
         }
@@ -65,6 +69,7 @@ impl fmt::Debug for TransportOptions {
             .field("connect_timeout", &self.connect_timeout)
             .field("headers", &self.headers.keys())
             .field("max_response", &self.max_response)
+            .field("answers", &self.answers)
             .field("user_agent", &self.user_agent)
             .field("concurrency", &self.concurrency)
             .finish()

@@ -120,7 +120,7 @@ map! {
         /// `.stoker` by default. A pipeline that caches it does not load twice.
         #[schemars(extend("examples" = ["state/clinic"], "default" = ".stoker"))]
         state: Option<NonEmpty>,
-        /// What bodies in flight or waiting may take, 64 MB by default. Of a plan's graph as much stays in memory, the rest on the disk.
+        /// What bodies in flight or waiting and answers may take, 64 MB by default; a quarter of it is for answers. Of a plan's graph as much stays in memory, the rest on the disk.
         #[schemars(extend("examples" = ["256 MB"], "default" = "64 MB"))]
         memory: Option<Size>,
         /// For all loads: earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
@@ -366,7 +366,7 @@ map! {
         /// Which identifier systems identify records, by resource type.
         #[schemars(extend("examples" = [{"Patient": ["https://clinic.example/mrn"], "missing": "create"}]))]
         identity: Option<Identity>,
-        /// Before an update, read what the store holds and leave equal content alone.
+        /// Before an update, read what the store holds and leave equal content alone; what differs is sent with the version that was read, so that nothing is overwritten that changed meanwhile.
         #[schemars(extend("examples" = [true], "default" = false))]
         compare: Option<OrVariable<bool>>,
         /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
@@ -407,7 +407,7 @@ map! {
         /// Which identifier systems identify records, by resource type.
         #[schemars(extend("examples" = [{"Patient": ["https://clinic.example/mrn"], "missing": "create"}]))]
         identity: Option<Identity>,
-        /// Before an update, read what the store holds and leave equal content alone.
+        /// Before an update, read what the store holds and leave equal content alone; what differs is sent with the version that was read, so that nothing is overwritten that changed meanwhile.
         #[schemars(extend("examples" = [true], "default" = false))]
         compare: Option<OrVariable<bool>>,
         /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
@@ -455,7 +455,7 @@ map! {
         /// Entries of one Bundle at the most. Under a rate at most a tenth of it.
         #[schemars(extend("examples" = [20], "default" = 50))]
         max_entries: Option<OrVariable<Entries>>,
-        /// Bytes of one Bundle at the most.
+        /// Bytes of one Bundle at the most. Where a target does not say what it takes, transactions that are larger are split, too.
         #[schemars(extend("examples" = ["1 MB"], "default" = "5 MB"))]
         max_bytes: Option<Size>,
     }

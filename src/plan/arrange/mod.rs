@@ -18,6 +18,7 @@ use super::{
 use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
+    manifest::LoadSettings,
     record::{SourceId, Span},
     target::Facts,
 };
@@ -139,6 +140,12 @@ impl Arrangement<'_> {
         let load = self.graph.nodes.get(node as usize)?.load;
         let target = self.header.target_of(LoadId(u32::from(load)))?;
         Some((target, &target.facts))
+    }
+
+    fn settings(&self, node: Node) -> Option<(&LoadSettings, &super::PlannedTarget)> {
+        let load = LoadId(u32::from(self.graph.nodes.get(node as usize)?.load));
+        let settings = self.header.loads.get(load.0 as usize)?;
+        Some((settings, self.header.target_of(load)?))
     }
 
     fn references(&mut self, node: Node) -> &mut References {

@@ -121,8 +121,8 @@ impl Arrangement<'_> {
 
     /// Returns how many entries and bytes a part of a transaction may have.
     pub(super) fn part(&self, node: Node) -> (usize, u64) {
-        self.facts(node)
-            .map_or((1, u64::MAX), |(target, _)| batch::part(target))
+        self.settings(node)
+            .map_or((1, u64::MAX), |(load, target)| batch::part(load, target))
     }
 
     /// Brings the totals up to what was arranged.
@@ -283,12 +283,11 @@ impl Arrangement<'_> {
                 let together = current.0.start as u64 + shift..current.0.end as u64 + shift;
                 let whole = current.1;
                 for edge in self.graph.edges(node) {
+                    let mut is_native = false;
                     let to = match edge.came {
                         Came::Record { node: to, native } => {
                             let step = number(to)?;
-                            if together.contains(&step) && native && whole {
-                                continue;
-                            }
+                            is_native = together.contains(&step) && native && whole;
                             To::Step(step)
                         }
                         Came::Known(known) => To::Resource(self.graph.known(known).to_owned()),
@@ -298,7 +297,8 @@ impl Arrangement<'_> {
                     step.links.push(Link {
                         reference: edge.ordinal,
                         to,
-                        late: edge.late,
+                        late: edge.late && !is_native,
+                        native: is_native,
                     });
                 }
             }

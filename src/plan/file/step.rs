@@ -32,6 +32,8 @@ pub(super) struct StepLine<'a>(
     Vec<u32>,
     /// The two halves of the hash.
     (u64, u64),
+    /// Links within a transaction that its store resolves: reference, step, reference, step …
+    Vec<u64>,
 );
 
 /// Writes a step as it stands in a plan, without its line break, load and number.
@@ -60,9 +62,11 @@ impl<'a> StepLine<'a> {
             span,
         } = step.position;
         let (mut links, mut known, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        let mut native = Vec::new();
         for link in &step.links {
             late.extend(link.late.then_some(link.reference));
             match &link.to {
+                To::Step(to) if link.native => native.extend([u64::from(link.reference), *to]),
                 To::Step(to) => links.extend([u64::from(link.reference), *to]),
                 To::Resource(to) => known.push((link.reference, to.clone())),
                 To::Search => known.push((link.reference, String::new())),
@@ -85,6 +89,7 @@ impl<'a> StepLine<'a> {
             known,
             late,
             halves(step.hash),
+            native,
         )
     }
 
@@ -106,6 +111,7 @@ impl<'a> StepLine<'a> {
             known,
             late,
             (high, low),
+            native,
         ) = self;
         let to_steps = links.chunks_exact(2).filter_map(|pair| {
             let reference = u32::try_from(*pair.first()?).ok()?;
@@ -113,6 +119,15 @@ impl<'a> StepLine<'a> {
                 reference,
                 to: To::Step(*pair.last()?),
                 late: late.contains(&reference),
+                native: false,
+            })
+        });
+        let natives = native.chunks_exact(2).filter_map(|pair| {
+            Some(Link {
+                reference: u32::try_from(*pair.first()?).ok()?,
+                to: To::Step(*pair.last()?),
+                late: false,
+                native: true,
             })
         });
         let to_resources = known.into_iter().map(|(reference, to)| Link {
@@ -123,6 +138,7 @@ impl<'a> StepLine<'a> {
                 To::Resource(to)
             },
             late: false,
+            native: false,
         });
         Step {
             number,
@@ -142,7 +158,7 @@ impl<'a> StepLine<'a> {
             id: id.map(Cow::into_owned),
             full_url: full_url.map(Cow::into_owned),
             action: action.into_owned(),
-            links: to_steps.chain(to_resources).collect(),
+            links: to_steps.chain(to_resources).chain(natives).collect(),
             hash: u128::from(high) << 64 | u128::from(low),
             first: None,
         }

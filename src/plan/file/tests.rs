@@ -122,6 +122,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
                     _ => To::Search,
                 },
                 late: reference == 0 && number.is_multiple_of(3),
+                native: false,
             })
             .collect(),
         action,

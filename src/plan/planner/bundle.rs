@@ -36,7 +36,7 @@ impl Planner<'_> {
         let facts = self.facts();
         let limits = facts.limits;
         let most = limits.transaction_entries.unwrap_or(u32::MAX);
-        let room = limits.bundle_bytes.unwrap_or(u64::MAX);
+        let room = batch::room(self.settings(), limits);
         let is_transaction = start.kind == BundleKind::Transaction;
         let too_large = is_transaction && (start.entries > most || start.span.length > room);
         let executes = facts.transaction != Some(false);

@@ -30,6 +30,8 @@ mod asking;
 mod proof;
 mod together;
 
+pub(super) use proof::resource_part_of;
+
 /// Records whose last attempt may have had its effect.
 #[derive(Debug)]
 pub(super) struct Doubtful {
@@ -111,6 +113,8 @@ impl Load {
                 doubts.insert(step.number, doubt);
             }
         }
+        // A transaction is intended as a whole; one of which only some are in doubt was being sent in parts.
+        work.atomic &= doubts.len() == work.steps.len();
         let what = "the run was cut off while it was being sent";
         let attempted = Attempted::default();
         let asking = Asking::of_lost();

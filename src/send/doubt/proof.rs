@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     fhir::bundle::envelope,
-    gate::Failure,
+    gate::{Failure, Largest},
     journal::Settlement,
     lookup::{self, Matches, content},
     manifest::{Settle, Store},
@@ -230,7 +230,13 @@ impl Load {
         let mut reads = 0;
         let read = loop {
             reads += 1;
-            match self.link.gate.ask(|| requests.read(&step.kind, id)).await {
+            let make = || {
+                let mut read = requests.read(&step.kind, id);
+                let largest = Largest::holding(resource_part_of(step, body).len());
+                read.extensions_mut().insert(largest);
+                read
+            };
+            match self.link.gate.ask(make).await {
                 // An answer that was cut off, or is none of the store's, says nothing about what the store has.
                 Ok(read) if read.status() == http::StatusCode::OK && !is_whole(read.body()) => {
                     if reads == READS {
@@ -269,7 +275,7 @@ impl Load {
         let is_same = if interaction == Some(Interaction::Update) {
             content::is_same(ours, theirs)
         } else {
-            content::is_same_but_id(ours, theirs)
+            content::is_made_of(ours, theirs, requests.base())
         };
         // A store may change what it takes. That it has written it since tells, where it answered with success, and
         // only a bare one is believed where it keeps no times.
@@ -279,7 +285,9 @@ impl Load {
                 _ => asking.is_bare,
             }
         };
-        if !is_same && !is_taken {
+        // The tag is this record's alone: whatever the store made of it, it took it.
+        let is_tagged = !is_update && doubt.tag.as_deref().is_some_and(|tag| has_tag(theirs, tag));
+        if !is_same && !is_taken && !is_tagged {
             return if is_update {
                 Proof::Other
             } else {
@@ -305,7 +313,7 @@ fn unasked(failure: &Failure) -> Proof {
 }
 
 /// Returns the resource within what goes to the wire: of an entry, whatever was put in before or behind it.
-fn resource_part_of<'a>(step: &Step, body: &'a Bytes) -> &'a [u8] {
+pub(in crate::send) fn resource_part_of<'a>(step: &Step, body: &'a Bytes) -> &'a [u8] {
     match step.action {
         Action::Entry(_) => envelope(body)
             .ok()
@@ -313,6 +321,30 @@ fn resource_part_of<'a>(step: &Step, body: &'a Bytes) -> &'a [u8] {
             .map_or(&[], |part| part.of(body)),
         _ => body,
     }
+}
+
+/// Tells whether a resource has a tag of ours.
+fn has_tag(resource: &[u8], code: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Tagged {
+        meta: Meta,
+    }
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        tag: Vec<Tag>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Tag {
+        system: Option<String>,
+        code: Option<String>,
+    }
+    let tagged: Result<Tagged, _> = serde_json::from_slice(resource);
+    tagged.is_ok_and(|tagged| {
+        let is_ours = |tag: &Tag| {
+            tag.system.as_deref() == Some(TAG_SYSTEM) && tag.code.as_deref() == Some(code)
+        };
+        tagged.meta.tag.iter().any(is_ours)
+    })
 }
 
 /// How often a resource is read whose answer cannot be understood.

@@ -7,8 +7,9 @@ use super::{
     super::{
         doubt::{Mumbled, Refusal},
         settle::{self, Attempted},
+        versions::{Tag, is_changed, is_update, names_header, names_its_own, wants_version},
     },
-    Batch, Last,
+    Batch, HandsOver, Last,
     conclude::FAILED_UNDER_SUCCESS,
 };
 use crate::{
@@ -45,9 +46,12 @@ impl Batch<'_> {
                     status: Some(status),
                     // A copy: the answer itself holds on to a whole read buffer of its connection, and who waits for
                     // the next attempt must not.
-                    body: Bytes::copy_from_slice(response.body()),
+                    body: kept(response.body(), &verdict),
                     fault: None,
                 };
+                if verdict == Verdict::Rejected {
+                    return self.read_refusal(status, response.body());
+                }
                 match (&verdict, self.bundle) {
                     (Verdict::Done, Some(_)) => self.read_bundle(&response),
                     (Verdict::Done, None) => self.read_single(&response),
@@ -102,6 +106,54 @@ impl Batch<'_> {
                 self.mumble(Some(little))
             }
         }
+    }
+
+    /// Looks whether a refusal is about the version of what is to be replaced.
+    fn read_refusal(&mut self, status: u16, body: &[u8]) -> Verdict {
+        if self
+            .steps
+            .iter()
+            .any(|step| self.is_own_doing(step, status, body))
+        {
+            return Verdict::Unknown;
+        }
+        let is_single = self.bundle.is_none();
+        let all_update = self.steps.iter().all(is_update);
+        let is_wanted = if is_single || all_update {
+            wants_version(status, body)
+        } else {
+            status == 428 || matches!(status, 400 | 412 | 422) && names_header(body)
+        };
+        if is_wanted {
+            let unread: Vec<&Step> = self.steps.iter().filter(|s| self.is_unread(s)).collect();
+            if !unread.is_empty() {
+                for step in unread {
+                    self.origin.versions.learn(&step.kind);
+                }
+                let mut bodies = std::mem::take(&mut self.bodies).into_iter();
+                let steps = std::mem::take(&mut self.steps).into_iter();
+                self.unversioned
+                    .extend(steps.map(|step| (step, bodies.next().unwrap_or_default())));
+            }
+        }
+        Verdict::Rejected
+    }
+
+    /// Tells whether a refusal for the version of what is there may be this record's own doing: it may have been taken before,
+    /// and then it is what changed.
+    fn is_own_doing(&self, step: &Step, status: u16, body: &[u8]) -> bool {
+        let was_read = self.held.contains_key(&step.number);
+        self.doubt && was_read && (is_changed(status) || wants_version(status, body))
+    }
+
+    /// Tells whether a record could name a version, and nobody has asked for it; or there was none when it was asked for.
+    fn is_unread(&self, step: &Step) -> bool {
+        let may_ask = match self.held.get(&step.number) {
+            None => true,
+            Some(Tag::Absent) => self.attempts < self.origin.link.gate.attempts(),
+            Some(Tag::Of(_) | Tag::Unsaid) => false,
+        };
+        may_ask && is_update(step)
     }
 
     /// Settles what was taken. What others may need by its id, and has none, is asked about first.
@@ -221,13 +273,27 @@ impl Batch<'_> {
                     self.last.status = Some(status);
                     self.doubtful.push(step);
                 }
+                _ if self.is_own_doing(&step, status, &outcome) => {
+                    self.last.status = Some(status);
+                    self.doubtful.push(step);
+                }
+                _ if wants_version(status, &outcome)
+                    && self.is_unread(&step)
+                    && body.as_ref().is_none_or(|body| !names_its_own(&step, body)) =>
+                {
+                    self.origin.versions.learn(&step.kind);
+                    self.unversioned.push((step, body.unwrap_or_default()));
+                }
                 _ => {
-                    let settled = settle::rejected(&step, true, status, &outcome, attempted, None);
+                    let note = self
+                        .about_version(&step, status, &outcome)
+                        .map(str::to_owned);
+                    let settled = settle::rejected(&step, true, status, &outcome, attempted, note);
                     done.push((settled, step));
                 }
             }
         }
-        if is_again {
+        if is_again && self.hands_over == HandsOver::AtOnce {
             done = self.origin.hand_over(done);
         }
         self.settled
@@ -269,6 +335,17 @@ fn is_nameless(settled: &Settlement, step: &Step) -> bool {
         Some(Interaction::Delete | Interaction::Patch)
     );
     has_id && settled.line.id.is_none()
+}
+
+/// What is kept of an answer: enough to be read once more, where that is soon; of one whose record waits, less.
+fn kept(body: &[u8], verdict: &Verdict) -> Bytes {
+    const SOON: usize = 1 << 20;
+    const WAITING: usize = 16 << 10;
+    let most = match verdict {
+        Verdict::Rejected => SOON,
+        _ => WAITING,
+    };
+    Bytes::copy_from_slice(body.get(..most).unwrap_or(body))
 }
 
 fn safety_of(interaction: Interaction) -> Safety {

@@ -7,7 +7,10 @@ use super::{
         Error,
         doubt::Doubtful,
         earlier::Doubt,
+        feed::Work,
         settle::{self, Attempted},
+        too_large::{self, Size, TooLarge},
+        versions::{CHANGED, Tag, UNSAID, is_changed, wants_version},
     },
     Batch, Last,
 };
@@ -67,6 +70,72 @@ impl Batch<'_> {
             answer: std::mem::take(&mut self.last.body),
             attempts: self.attempts,
         })
+    }
+
+    /// Takes note of a Bundle that was refused for its size; returns a transaction that is to go in parts.
+    pub(in crate::send) fn too_large(&mut self, conclusion: &Conclusion) -> Option<Work> {
+        let is_refused = conclusion.verdict == Verdict::Rejected && self.failure.is_none();
+        let is_bundle = self.bundle.is_some() && self.steps.len() > 1;
+        let why = TooLarge::of(self.last.status?, &self.last.body)?;
+        if !is_refused || !is_bundle {
+            return None;
+        }
+        self.origin.sizes.refused(Size::of(&self.steps), why);
+        if !self.origin.may_split(self.atomic, self.steps.len()) {
+            return None;
+        }
+        self.withdraw();
+        Some(Work {
+            steps: std::mem::take(&mut self.steps),
+            bundle: self.bundle,
+            atomic: true,
+            bodies: Vec::new(),
+            permits: Vec::new(),
+            blocked: None,
+            stands: None,
+        })
+    }
+
+    /// Returns what was refused because it names no version: it is to be sent once more, with what the store has.
+    pub(in crate::send) fn unversioned(&mut self) -> Option<Work> {
+        if self.unversioned.is_empty() || self.failure.is_some() {
+            return None;
+        }
+        let (steps, bodies): (Vec<Step>, Vec<Bytes>) = self.unversioned.drain(..).unzip();
+        // Those that were not at hand are read when they are sent.
+        let bodies = if bodies.iter().any(Bytes::is_empty) {
+            Vec::new()
+        } else {
+            bodies
+        };
+        if self.atomic && std::mem::take(&mut self.is_intended) {
+            let records: Vec<u64> = steps.iter().map(|step| step.number).collect();
+            self.setup.ledger.withdraw(&records);
+        }
+        Some(Work {
+            steps,
+            bundle: self.bundle,
+            atomic: self.atomic,
+            bodies,
+            permits: Vec::new(),
+            blocked: None,
+            stands: None,
+        })
+    }
+
+    /// What is to be said of a refusal that is about a version.
+    pub(super) fn about_version(
+        &self,
+        step: &Step,
+        status: u16,
+        answer: &[u8],
+    ) -> Option<&'static str> {
+        match self.held.get(&step.number)? {
+            Tag::Of(_) if is_changed(status) => Some(CHANGED),
+            Tag::Absent if wants_version(status, answer) => Some(CHANGED),
+            Tag::Unsaid if wants_version(status, answer) => Some(UNSAID),
+            _ => None,
+        }
     }
 
     /// Settles what is left when the gate is done with it, but for what may have arrived without anybody's knowing.
@@ -146,13 +215,19 @@ impl Batch<'_> {
                         Some((_, place)) => {
                             Some(format!("its transaction was refused because of {place}"))
                         }
+                        None if is_together && TooLarge::of(status, &body).is_some() => {
+                            Some(too_large::HINT.to_owned())
+                        }
                         None if is_together => {
                             Some("its transaction was refused as a whole".to_owned())
                         }
                         None if (200..300).contains(&status) => {
                             Some(FAILED_UNDER_SUCCESS.to_owned())
                         }
-                        None => (attempted.attempts > 1).then(|| gave_up(&what)),
+                        None => self
+                            .about_version(&step, status, &body)
+                            .map(str::to_owned)
+                            .or_else(|| (attempted.attempts > 1).then(|| gave_up(&what))),
                     };
                     let in_bundle = self.bundle.is_some();
                     let mut settled =

@@ -24,6 +24,7 @@ use super::{
     load::Load,
     request::{Unbuilt, bundle_text, make},
     settle::{self, Attempted},
+    versions::Held,
 };
 pub(super) use conclude::Refused;
 
@@ -73,13 +74,28 @@ pub(in crate::send) struct Batch<'a> {
     mumbled: Option<Mumbled>,
     /// What the store said of records that it does not have by its own words, under a status of success.
     refusals: HashMap<u64, Refusal>,
+    /// The versions that updates replace.
+    pub(in crate::send) held: Held,
+    /// What was refused because it names no version.
+    unversioned: Vec<(Step, Bytes)>,
     /// When its records were first about to be sent, by the target's clock, where they must not be sent twice.
     pub(in crate::send) since: Option<Timestamp>,
     /// The journal holds them as about to be sent.
     is_intended: bool,
+    /// When what is settled of it is handed over.
+    pub(in crate::send) hands_over: HandsOver,
     /// One of those that may be about to be sent.
     pub(in crate::send) intent: Option<OwnedSemaphorePermit>,
     failure: Option<Error>,
+}
+
+/// When what is settled of a Bundle is handed over, of which others are still to be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::send) enum HandsOver {
+    /// At once.
+    AtOnce,
+    /// With the rest: it is a part of a transaction, and who carries the other parts waits for it.
+    Together,
 }
 
 #[derive(Debug, Default)]
@@ -134,8 +150,11 @@ impl<'a> Batch<'a> {
             nameless: Vec::new(),
             mumbled: None,
             refusals: HashMap::new(),
+            held: Held::new(),
+            unversioned: Vec::new(),
             since: None,
             is_intended: false,
+            hands_over: HandsOver::AtOnce,
             intent: None,
             failure: None,
         }
@@ -183,10 +202,11 @@ impl<'a> Batch<'a> {
     async fn build_large(&mut self, bundle: BundleType) -> Result<Request<Bytes>, BuildError> {
         let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
         let (settings, atomic) = (Arc::clone(&self.settings), self.atomic);
+        let held = self.held.clone();
         let made = tokio::task::spawn_blocking(move || {
             let bodies = dresser.each(&steps, atomic);
             let bodies = bodies.map(|body| body.map_err(Unmade::Read));
-            bundle_text(&settings, bundle, &steps, bodies)
+            bundle_text(&settings, bundle, &steps, bodies, &held)
         });
         match made.await {
             Ok(Ok(text)) => Ok(self.requests.bundle(text)),
@@ -262,6 +282,8 @@ impl Exchange for Batch<'_> {
     }
 
     async fn unpark(&mut self) -> Result<(), BuildError> {
+        let (origin, steps) = (self.origin, &self.steps);
+        origin.read_versions(steps, &mut self.held).await;
         if self.bodies.is_empty() {
             if self.permits.is_empty() {
                 let size = self.cost().bytes;
@@ -302,6 +324,7 @@ impl Exchange for Batch<'_> {
             self.bundle,
             &self.steps,
             &self.bodies,
+            &self.held,
         );
         made.map_err(|unbuilt| self.unbuilt(unbuilt))
     }

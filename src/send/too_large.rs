@@ -1,0 +1,317 @@
+//! What becomes of requests that are larger than a target takes: it is learnt how much that is, Bundles that Stoker fills keep
+//! to it from then on, and a transaction that may be split goes in parts.
+//!
+//! Within a transaction its store finds what its entries refer to. In parts, what is referred to goes first, and the
+//! references are written anew with what the store made of it; what needs an entry that did not arrive is blocked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    Error,
+    dress::wire_span,
+    feed::Work,
+    load::Load,
+    outbox::Outbox,
+    settle::{self, Attempted},
+    versions::Held,
+};
+use crate::{
+    fhir::outcome,
+    manifest::Transactions,
+    plan::{BundleType, Step, To},
+    record::Outcome,
+};
+
+/// What an entry has around its resource, most of the time.
+const AROUND: u64 = 256;
+
+/// What has been learnt of the size of requests.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// The smallest that was refused for its size.
+    refused: Size,
+    /// The largest that was taken.
+    taken: Size,
+}
+
+/// The size of a Bundle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    entries: usize,
+    bytes: u64,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            refused: Size {
+                entries: usize::MAX,
+                bytes: u64::MAX,
+            },
+            taken: Size::default(),
+        }
+    }
+}
+
+impl Size {
+    pub(super) fn of(steps: &[Step]) -> Self {
+        let bytes = steps.iter().map(|step| wire_span(step).length + AROUND);
+        Self {
+            entries: steps.len(),
+            bytes: bytes.sum(),
+        }
+    }
+}
+
+/// Why a request was too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TooLarge {
+    /// It has too many bytes, or one of the two.
+    Bytes,
+    /// It has too many entries.
+    Entries,
+}
+
+impl TooLarge {
+    /// Reads it off a refusal. 413 says it (RFC 9110 §15.5.14), also from a proxy; of servers that answer 400 the code or the
+    /// words do (Microsoft's, Medplum's).
+    pub(super) fn of(status: u16, answer: &[u8]) -> Option<Self> {
+        match status {
+            413 => Some(Self::Bytes),
+            400 | 422 => {
+                let problem = outcome::read(answer);
+                let words = problem.text.to_ascii_lowercase();
+                let counts = words.contains("entries")
+                    && ["too many", "limit", "exceed", "maximum", "more than"]
+                        .iter()
+                        .any(|word| words.contains(word));
+                match problem.code.as_deref() {
+                    _ if counts => Some(Self::Entries),
+                    Some("too-long" | "too-costly") if problem.expression.is_empty() => {
+                        Some(Self::Bytes)
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Sizes {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note that a Bundle was refused for its size.
+    pub(super) fn refused(&self, size: Size, why: TooLarge) {
+        let mut known = self.known();
+        match why {
+            TooLarge::Bytes => known.refused.bytes = known.refused.bytes.min(size.bytes),
+            TooLarge::Entries => known.refused.entries = known.refused.entries.min(size.entries),
+        }
+    }
+
+    /// Takes note that a Bundle was taken.
+    pub(super) fn taken(&self, size: Size) {
+        let mut known = self.known();
+        known.taken.bytes = known.taken.bytes.max(size.bytes);
+        known.taken.entries = known.taken.entries.max(size.entries);
+    }
+
+    /// Tells whether a Bundle would be refused for its size.
+    pub(super) fn is_over(&self, size: Size) -> bool {
+        let refused = self.known().refused;
+        size.entries > 1 && (size.bytes >= refused.bytes || size.entries >= refused.entries)
+    }
+
+    /// Cuts what goes in Bundles into as many as its target takes: as large as the largest that was taken, and at least half
+    /// of the smallest that was refused.
+    pub(super) fn cut(&self, steps: Vec<Step>) -> Vec<Vec<Step>> {
+        let Known { refused, taken } = *self.known();
+        let most = |refused: u64, taken: u64| {
+            let half = (refused / 2).max(1);
+            if taken < refused {
+                taken.max(half)
+            } else {
+                half
+            }
+        };
+        let bytes = most(refused.bytes, taken.bytes);
+        let entries = most(refused.entries as u64, taken.entries as u64);
+        let mut parts: Vec<Vec<Step>> = Vec::new();
+        let mut size = Size::default();
+        for step in steps {
+            let own = Size::of(std::slice::from_ref(&step));
+            let fits = (size.entries as u64) < entries && size.bytes + own.bytes <= bytes;
+            if let Some(part) = parts.last_mut().filter(|_| fits) {
+                part.push(step);
+            } else {
+                parts.push(vec![step]);
+                size = Size::default();
+            }
+            size.entries += 1;
+            size.bytes += own.bytes;
+        }
+        parts
+    }
+}
+
+/// Tells whether a Bundle is one of a transaction that was split: entries refer to others of it in words that only its store
+/// understands.
+pub(super) fn is_split(work: &Work) -> bool {
+    let own = own(&work.steps);
+    let needs_another = |step: &Step| {
+        let mut needs = needs(step, &own);
+        needs.any(|need| need != step.number)
+    };
+    let is_native = |step: &Step| step.links.iter().any(|link| link.native);
+    work.bundle.is_some()
+        && !work.atomic
+        && (work.steps.iter().any(needs_another) || work.steps.iter().any(is_native))
+}
+
+/// Returns the entries of a transaction in the order in which they can go: each part needs only those before it. Those that need
+/// each other in a circle are the last, and stay together.
+fn parts(steps: Vec<Step>) -> Vec<(Vec<Step>, bool)> {
+    let own = own(&steps);
+    let mut left: BTreeMap<u64, (Step, BTreeSet<u64>)> = steps
+        .into_iter()
+        .map(|step| {
+            let needs = needs(&step, &own).filter(|need| *need != step.number);
+            let needs = needs.collect();
+            (step.number, (step, needs))
+        })
+        .collect();
+    let mut parts = Vec::new();
+    loop {
+        let free: Vec<u64> = left
+            .iter()
+            .filter(|(_, (_, needs))| needs.is_empty())
+            .map(|(&number, _)| number)
+            .collect();
+        if free.is_empty() {
+            break;
+        }
+        let part = free.iter().filter_map(|number| left.remove(number));
+        parts.push((part.map(|(step, _)| step).collect(), false));
+        for (_, needs) in left.values_mut() {
+            for number in &free {
+                needs.remove(number);
+            }
+        }
+    }
+    if !left.is_empty() {
+        parts.push((left.into_values().map(|(step, _)| step).collect(), true));
+    }
+    parts
+}
+
+fn own(steps: &[Step]) -> HashSet<u64> {
+    steps.iter().map(|step| step.number).collect()
+}
+
+/// Returns what an entry needs of its own transaction.
+pub(super) fn needs(step: &Step, own: &HashSet<u64>) -> impl Iterator<Item = u64> {
+    step.links.iter().filter_map(|link| match link.to {
+        To::Step(to) if !link.late && own.contains(&to) => Some(to),
+        _ => None,
+    })
+}
+
+/// Why the whole of a transaction was refused.
+pub(super) const HINT: &str = "the target takes no request as large as its transaction; `transactions: split` sends it in parts, which are no longer all or nothing";
+
+impl Load {
+    /// Tells whether a transaction that is too large may go in parts.
+    pub(super) fn may_split(&self, atomic: bool, steps: usize) -> bool {
+        atomic && steps > 1 && self.settings.transactions == Transactions::Split
+    }
+
+    /// Carries the entries of a transaction to their end in parts, in the order in which they can arrive.
+    pub(super) async fn carry_split(
+        &self,
+        work: Work,
+        outbox: &mut Outbox<'_>,
+        held: &Held,
+    ) -> Result<(), Error> {
+        let count = work.steps.len();
+        for (part, together) in parts(work.steps) {
+            if together && part.len() == count {
+                // All of it hangs together, and that is what was refused.
+                let note = "its transaction is larger than the target takes, and its entries refer to each other in a circle";
+                let refused = |step: &Step| {
+                    let attempted = Attempted::default();
+                    settle::told(step.number, Outcome::Rejected, Some(413), attempted, note)
+                };
+                outbox.tell(part.iter().map(refused).collect(), None).await;
+                continue;
+            }
+            let (mut ready, mut blocked) = (Vec::new(), HashMap::new());
+            for mut step in part {
+                match resolve_natives(&mut step, outbox, together) {
+                    None => ready.push(step),
+                    Some(by) => {
+                        blocked.insert(step.number, by);
+                    }
+                }
+            }
+            let told = blocked.into_iter().map(|(number, by)| {
+                let attempted = Attempted::default();
+                if self.setup.stop.is_stopping() {
+                    let note = "interrupted before it was sent";
+                    return settle::told(number, Outcome::Pending, None, attempted, note);
+                }
+                let note = format!("it needs {by}, which did not arrive");
+                settle::told(number, Outcome::Blocked, None, attempted, note)
+            });
+            outbox.tell(told.collect(), None).await;
+            let chunks = if together {
+                vec![ready]
+            } else {
+                self.sizes.cut(ready)
+            };
+            for steps in chunks.into_iter().filter(|steps| !steps.is_empty()) {
+                let work = Work {
+                    steps,
+                    bundle: Some(BundleType::Transaction),
+                    atomic: together,
+                    bodies: Vec::new(),
+                    permits: Vec::new(),
+                    blocked: None,
+                    stands: None,
+                };
+                Box::pin(self.carry_all(work, None, outbox, held)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts in what became of the entries that an entry refers to. Returns which of them did not arrive.
+fn resolve_natives(step: &mut Step, outbox: &Outbox<'_>, together: bool) -> Option<String> {
+    for link in step.links.iter_mut().filter(|link| !link.late) {
+        let To::Step(to) = link.to else { continue };
+        if !link.native && !outbox.watches(to) {
+            continue;
+        }
+        match outbox.arrived.get(&to) {
+            Some(Some(resource)) => {
+                link.to = To::Resource(resource.clone());
+                link.native = false;
+            }
+            // It travels with it.
+            None if together || to == step.number => {}
+            Some(None) | None => return Some(outbox.place_of(to)),
+        }
+    }
+    None
+}
