@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    BuildError, Conclusion, Cost, Exchange, Fault, FaultKind, Gate, Moment, StopReason, Verdict,
+    BuildError, Conclusion, Cost, Exchange, Fault, FaultKind, Gate, Moment, Safety, StopReason,
+    Verdict,
     climb::Answer,
     flow::{Away, Failed, Pass},
     slots::Slot,
@@ -204,7 +205,10 @@ impl Gate {
                 Testimony::There | Testimony::Silent => {}
                 Testimony::Gone(words) => {
                     (what, sign, away) = (words, Sign::Away, Some(Away::Store));
-                    if verdict == Verdict::Rejected {
+                    // What is no FHIR server any more need not be asked about the record: it is waited for.
+                    let may_repeat =
+                        verdict == Verdict::Unknown && exchange.safety() == Safety::Idempotent;
+                    if verdict == Verdict::Rejected || may_repeat {
                         verdict = again;
                     }
                 }

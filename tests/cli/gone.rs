@@ -9,7 +9,7 @@ use super::{
 
 const METADATA: &str =
     r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server"}]}"#;
-const TAKEN: &str = r#"{"resourceType":"Patient","id":"a"}"#;
+const TAKEN: &str = r#"{"resourceType":"Patient"}"#;
 const LOGIN: &str = "<html>Please log in</html>";
 
 type Answer = (u16, &'static str, &'static str);

@@ -214,6 +214,21 @@ impl Load {
                     again.push(step);
                     continue;
                 }
+                // Nobody is there to be asked any more. It may be sent again, and the next session does.
+                Some(Proof::Unasked(ref why))
+                    if mumbled.is_some()
+                        && is_repeatable(&step)
+                        && self.setup.stop.is_stopping() =>
+                {
+                    settled.push(settle::told(
+                        step.number,
+                        Outcome::Pending,
+                        doubtful.status,
+                        doubtful.attempted,
+                        format!("{}, and {why}", doubtful.what),
+                    ));
+                    continue;
+                }
                 // Neither answer can be read: what is between may go away.
                 Some(Proof::Unasked(_))
                     if may_send

@@ -23,6 +23,7 @@ use crate::{
 impl Batch<'_> {
     /// Settles what an answer settles.
     pub(super) fn read_answer(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {
+        self.mumbled = None;
         let verdict = verdict::classify(self.safety(), answer.as_ref(), jiff::Timestamp::now());
         match answer {
             Err(fault) => {

@@ -91,8 +91,10 @@ pub fn said(asked: &Asked<'_>, status: u16, headers: &HeaderMap, body: &[u8]) ->
     match read.as_ref().and_then(Body::kind) {
         Some(OUTCOME) if outcome::fails(body) && !is_tagged => Said::Refused,
         Some(OUTCOME) => Said::Taken(accepted),
-        // Of the right type, without an id that could be read.
-        Some(kind) if kind == asked.kind && asked.own.is_none() => Said::Taken(accepted),
+        // Of the right type, and it does not say that it is another.
+        Some(kind) if kind == asked.kind && names.iter().all(|name| name.kind != kind) => {
+            Said::Taken(accepted)
+        }
         Some(_) => Said::Little(Little::Text),
         None if is_empty && is_enough(asked, status, is_tagged) => Said::Taken(accepted),
         None if is_empty => Said::Little(Little::Bare),
@@ -263,6 +265,7 @@ mod tests {
                 br#"{"resourceType":"Patient","id":"b"}"#,
                 Some(Little::Text),
             ),
+            (update, 200, &none, br#"{"resourceType":"Patient"}"#, None),
         ] {
             let said = said(&asked, status, headers, body);
             match little {
