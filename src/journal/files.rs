@@ -79,11 +79,11 @@ impl Files {
     /// Writes answers before lines: a record that the journal calls rejected has its answer on the disk.
     ///
     /// What has failed once may have left half a line, so nothing is written after it.
-    pub(super) fn write(&mut self, lines: Lines, said: &[u8], now: bool) -> Result<(), Error> {
+    pub(super) fn write(&mut self, lines: &Lines, said: &[u8], now: bool) -> Result<(), Error> {
         if let Some(error) = self.failure.lock().ok().and_then(|f| f.clone()) {
             return Err(error);
         }
-        let written = self.write_both(&lines, said, now);
+        let written = self.write_both(lines, said, now);
         if let (Err(error), Ok(mut failure)) = (&written, self.failure.lock()) {
             failure.get_or_insert_with(|| error.clone());
         }

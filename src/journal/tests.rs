@@ -61,6 +61,25 @@ fn run() -> (tempfile::TempDir, RunDirectory) {
     (folder, run)
 }
 
+/// Returns a line without its checksum and line break.
+fn unchecked(line: &[u8]) -> Vec<u8> {
+    let at = memchr::memmem::rfind(line, b",\"c\":\"").unwrap();
+    [&line[..at], b"}"].concat()
+}
+
+/// Writes a journal of these lines.
+fn write(run: &RunDirectory, lines: &str) {
+    let (mut text, mut seed) = (Vec::new(), crate::checksum::FIRST);
+    for line in lines.lines() {
+        let offset = text.len() as u64;
+        let sum = crate::checksum::append(&mut text, line.as_bytes(), seed, offset);
+        if offset == 0 {
+            seed = sum;
+        }
+    }
+    fs_err::write(run.journal(), text).unwrap();
+}
+
 async fn two_sessions() -> (tempfile::TempDir, RunDirectory) {
     let (folder, run) = run();
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
@@ -145,6 +164,8 @@ async fn cut_at_any_byte_it_reads_as_its_beginning() {
     let bytes = fs_err::read(run.journal()).unwrap();
     let cut = folder.path().join("cut.ndjson");
     let first = memchr::memchr(b'\n', &bytes).unwrap() + 1;
+    // As if it had been killed there.
+    fs_err::remove_file(run.length()).unwrap();
     for length in 0..=bytes.len() {
         fs_err::write(&cut, &bytes[..length]).unwrap();
         let history = read(&cut);
@@ -157,7 +178,7 @@ async fn cut_at_any_byte_it_reads_as_its_beginning() {
         assert_eq!(history.whole, whole as u64);
         let lines: Vec<Line> = bytes[..whole]
             .split_inclusive(|b| *b == b'\n')
-            .map(|line| serde_json::from_slice(line).unwrap())
+            .map(|line| serde_json::from_slice(&unchecked(line)).unwrap())
             .collect();
         for record in 0..4 {
             let settled = lines.iter().rev().find_map(|line| match line {
@@ -185,6 +206,8 @@ async fn a_torn_tail_is_cut_off_before_the_next_session() {
     let (_folder, run) = two_sessions().await;
     let bytes = fs_err::read(run.journal()).unwrap();
     fs_err::write(run.journal(), &bytes[..bytes.len() - 5]).unwrap();
+    // It was killed while it wrote its end.
+    fs_err::remove_file(run.length()).unwrap();
     let history = read(&run.journal()).unwrap();
     let journal = Journal::open(&run, Sync::Always, session(3), Some(&history)).unwrap();
     journal
@@ -237,17 +260,20 @@ async fn damage_in_the_middle_is_an_error_that_names_the_line() {
     fs_err::write(run.journal(), text.replace("\"intend\"", "\"intern\"")).unwrap();
     let error = read(&run.journal()).unwrap_err().to_string();
     assert!(
-        error.contains("journal.ndjson`: line 3: unknown variant"),
+        error.contains("journal.ndjson`: line 3: it is damaged"),
         "{error}"
     );
-    fs_err::write(
-        run.journal(),
-        text.replace("\"version\":2", "\"version\":9"),
-    )
-    .unwrap();
+    // Lines had no checksums in version 2.
+    let old = text.replace("\"version\":3", "\"version\":2");
+    let old: Vec<u8> = old
+        .as_bytes()
+        .split_inclusive(|b| *b == b'\n')
+        .flat_map(|line| [unchecked(line), b"\n".to_vec()].concat())
+        .collect();
+    fs_err::write(run.journal(), old).unwrap();
     let error = read(&run.journal()).unwrap_err().to_string();
     assert!(
-        error.contains("it has version 9, and this Stoker reads version 2"),
+        error.contains("it has version 2, and this Stoker reads version 3"),
         "{error}"
     );
 }
@@ -266,9 +292,9 @@ async fn a_line_longer_than_a_read_is_read_whole() {
 #[test]
 fn a_damaged_number_takes_no_memory() {
     let (_folder, run) = run();
-    let lines = "{\"journal\":{\"version\":2,\"run\":\"r\",\"mark\":\"m\",\"stoker\":\"0.1.0\"}}\n\
+    let lines = "{\"journal\":{\"version\":3,\"run\":\"r\",\"mark\":\"m\",\"stoker\":\"0.1.0\"}}\n\
                  {\"intend\":{\"at\":\"2026-11-23T07:00:00Z\",\"records\":[18446744073709551615,0]}}\n";
-    fs_err::write(run.journal(), lines).unwrap();
+    write(&run, lines);
     let history = read(&run.journal()).unwrap();
     assert_eq!(history.last_record(), Some(u64::MAX));
     assert_eq!(history.memory(), 2 * 512 * 8);
@@ -278,7 +304,7 @@ fn a_damaged_number_takes_no_memory() {
 fn a_million_records_take_eight_bytes_each() {
     let (_folder, run) = run();
     let mut lines = String::from(
-        "{\"journal\":{\"version\":2,\"run\":\"r\",\"mark\":\"m\",\"stoker\":\"0.1.0\"}}\n",
+        "{\"journal\":{\"version\":3,\"run\":\"r\",\"mark\":\"m\",\"stoker\":\"0.1.0\"}}\n",
     );
     let all: Vec<u64> = (0..1_000_000).collect();
     for records in all.chunks(1_000) {
@@ -290,7 +316,7 @@ fn a_million_records_take_eight_bytes_each() {
         lines.push_str(&serde_json::to_string(&line).unwrap());
         lines.push('\n');
     }
-    fs_err::write(run.journal(), lines).unwrap();
+    write(&run, &lines);
     let history = read(&run.journal()).unwrap();
     assert!(
         history.memory() <= 1_000_000 * 8 + 4_096,
@@ -373,7 +399,7 @@ fn read_of(run: &RunDirectory, text: &[u8]) -> Result<super::History, String> {
 async fn damage_is_noticed_and_named() {
     let (_folder, run, lines) = lines_of_two_sessions().await;
     let whole = lines.concat();
-    assert!(read_of(&run, &whole).unwrap().is_over());
+    assert!(read_of(&run, &whole).unwrap().end.is_some());
     for at in 0..whole.len() {
         for flip in [1, 0x20, b'\n' ^ whole[at]] {
             if flip == 0 {

@@ -134,7 +134,7 @@ impl Journal {
             failure: Arc::clone(&failure),
             disk,
         };
-        files.write(first, &[], true)?;
+        files.write(&first, &[], true)?;
         if history.is_none() {
             fs_err::rename(&unnamed, &path)
                 .map_err(|e| fail("cannot name the journal", &path, &e))?;
@@ -260,7 +260,7 @@ impl Journal {
 
     fn append(&self, lines: Lines, said: Vec<u8>, now: bool) -> BoxFuture<'_, Result<(), Error>> {
         if self.sync != Sync::Always && !now {
-            let written = locked(&self.files).write(lines, &said, false);
+            let written = locked(&self.files).write(&lines, &said, false);
             return Box::pin(std::future::ready(written));
         }
         let (done, written) = oneshot::channel();
@@ -315,7 +315,7 @@ impl Ledger for Journal {
     fn withdraw(&self, records: &[u64]) {
         let lines = Lines::of(Line::Withdraw(records.to_vec()));
         // A journal that cannot be written ends the run through the next settlement.
-        let _ = locked(&self.files).write(lines, &[], false);
+        let _ = locked(&self.files).write(&lines, &[], false);
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>> {
@@ -422,7 +422,7 @@ fn write_and_wait(files: &Mutex<Files>, entries: &mpsc::Receiver<Entry>) {
             now |= next.now;
             waiting.push(next.done);
         }
-        let written = locked(files).write(lines, &said, now);
+        let written = locked(files).write(&lines, &said, now);
         for done in waiting.drain(..) {
             // Whoever no longer waits has been interrupted; the line is durable all the same.
             let _ = done.send(written.clone());

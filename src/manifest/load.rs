@@ -155,11 +155,12 @@ pub(super) fn known(reader: &mut Reader<'_>, node: &Node) -> Vec<PathBuf> {
         reader.warn_of_tilde(&text);
         let path = crate::path::tidy(&reader.folder(text.spot).join(&text.value));
         // The ids of a large run are made from its journal when they are asked for.
-        let is_there = match path.is_dir() {
-            true => ["journal.ndjson", "ids.ndjson"]
+        let is_there = if path.is_dir() {
+            ["journal.ndjson", "ids.ndjson"]
                 .iter()
-                .any(|name| path.join(name).is_file()),
-            false => path.is_file(),
+                .any(|name| path.join(name).is_file())
+        } else {
+            path.is_file()
         };
         if !is_there {
             let message = format!("`{}` is no run, and no file of ids", text.written);

@@ -149,9 +149,10 @@ pub fn conclude(
         None => walk::Joined::open(run)?,
     };
     let few = joined.plan().summary.records() <= records::FEW;
-    let mut records = match few {
-        true => Some(records::Records::create(run.path())?),
-        false => None,
+    let mut records = if few {
+        Some(records::Records::create(run.path())?)
+    } else {
+        None
     };
     let mut junit = junit::Junit::new(joined.plan());
     let mut rejected = rejected::Rejected::new(run, joined.plan(), bodies);

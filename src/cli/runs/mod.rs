@@ -42,7 +42,7 @@ enum RunsVerb {
 /// Whose runs.
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// The state directory [default: that of the manifest, or .stoker]
+    /// The state directory [default: that of the manifest, or the nearest .stoker]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// The manifest whose state directory it is

@@ -303,7 +303,7 @@ fn damage_to_a_plan_is_noticed_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.ndjson");
     write(&path);
-    let whole = std::fs::read_to_string(&path).unwrap().into_bytes();
+    let whole = fs_err::read(&path).unwrap();
     read_all(&path).unwrap();
     let tried = |text: &[u8]| {
         fs_err::write(&path, text).unwrap();
