@@ -146,6 +146,9 @@ impl<'a> Why<'a> {
         match (self.record.outcome, self.meaning) {
             (_, Some(meaning)) => self.refusal(meaning).what(),
             (Outcome::Unknown, None) => match (self.record.status, self.record.attempts) {
+                (Some(status @ 200..300), _) => format!(
+                    "the answer ({status}) was none that a FHIR server gives to a write: a proxy or a login page may have come between"
+                ),
                 (Some(status), _) => {
                     format!("the store answered {status}, which leaves open whether it took them")
                 }

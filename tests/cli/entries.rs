@@ -71,10 +71,10 @@ fn what_is_left_out_on_purpose_is_named_and_no_failure() {
         checked.out
     );
     for said in [
-        "left out of the history at ./history.json:1: 3 older versions (entries 3, 4, 5), 2 deletions (entries 1, 2)",
-        "left out of the searchset at ./page.json:1: 2 remarks on the search (entries 1, 2)",
-        "left out of the batch at ./batch.json:1: 1 GET or HEAD entry (entry 0)",
-        "the Bundle at ./empty.json:1 is empty",
+        "left out of the history at history.json:1: 3 older versions (entries 3, 4, 5), 2 deletions (entries 1, 2)",
+        "left out of the searchset at page.json:1: 2 remarks on the search (entries 1, 2)",
+        "left out of the batch at batch.json:1: 1 GET or HEAD entry (entry 0)",
+        "the Bundle at empty.json:1 is empty",
     ] {
         assert_eq!(
             checked.err.matches(said).count(),
@@ -167,7 +167,7 @@ fn requests_that_no_server_could_take_are_each_named_with_their_place() {
             checked.err
         );
         assert!(
-            checked.err.contains(&format!("./t.json:{}:1", entry + 1)),
+            checked.err.contains(&format!("t.json:{}:1", entry + 1)),
             "{}",
             checked.err
         );
