@@ -280,7 +280,9 @@ impl Load {
                 }
             }
             let on_wire = Arc::new(AtomicBool::new(false));
-            let carried = (work.bundle, work.steps.len());
+            // What came as an entry has a Bundle around it also where it goes alone.
+            let is_alone = matches!(work.steps.as_slice(), [_]);
+            let carried = (work.bundle.filter(|_| !is_alone), work.steps.len());
             let is_measured = !work.atomic && work.stands.is_none();
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
