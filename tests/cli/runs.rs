@@ -153,7 +153,7 @@ fn what_is_not_over_or_named_by_a_manifest_is_kept() {
         let kept = pruned
             .out
             .lines()
-            .find(|line| line.contains(&all[number]))
+            .find(|line| line.contains(&format!("{}: ", all[number])))
             .unwrap();
         assert!(kept.starts_with("kept ") && kept.contains(why), "{kept}");
     }

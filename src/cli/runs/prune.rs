@@ -197,9 +197,10 @@ impl Manifests {
         };
         for entry in entries.flatten() {
             let path = entry.path();
+            let path = path.strip_prefix("./").unwrap_or(&path);
             let extension = path.extension().unwrap_or_default();
             if extension == "yaml" || extension == "yml" {
-                self.file(&path);
+                self.file(path);
             }
         }
     }
@@ -215,7 +216,13 @@ impl Manifests {
     /// means the run.
     fn naming(&self, name: &str, run: &Path) -> Option<PathBuf> {
         let files = self.files.iter().filter(|(path, _)| !path.starts_with(run));
-        let mut naming = files.filter(|(_, text)| text.contains(name));
+        // A second run of the same second is called as the first, and `-2`.
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
+        let names = |text: &str| {
+            let mut found = text.match_indices(name);
+            found.any(|(at, _)| text.get(at + name.len()..).is_none_or(ends))
+        };
+        let mut naming = files.filter(|(_, text)| names(text));
         naming
             .next()
             .map(|(path, _)| PathBuf::from(plain(&path.display().to_string())))
