@@ -135,15 +135,12 @@ fn decoded(text: &str) -> Cow<'_, str> {
             .filter(|_| first == b'%')
             .and_then(|hex| std::str::from_utf8(hex).ok())
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (escape, after.get(2..)) {
-            (Some(byte), Some(behind)) => {
-                bytes.push(byte);
-                rest = behind;
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
+        if let (Some(byte), Some(behind)) = (escape, after.get(2..)) {
+            bytes.push(byte);
+            rest = behind;
+        } else {
+            bytes.push(first);
+            rest = after;
         }
     }
     match String::from_utf8(bytes) {

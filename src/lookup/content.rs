@@ -119,15 +119,15 @@ mod tests {
             format!(r#"{{{condition},"meta":{{{tag}}},"subject":{{"reference":"Patient/2"}}}}"#),
             format!(r#"{{{condition},"meta":{{{tag}}},{subject},"onsetString":"x"}}"#),
             format!(r#"{{{condition},"meta":{{"versionId":"1"}},{subject}}}"#),
-            format!(r#"{{{condition},{subject}}}"#),
+            format!(r"{{{condition},{subject}}}"),
         ] {
             assert!(!made(&theirs), "{theirs}");
         }
         // The narrative that was sent is content.
-        let ours = format!(r#"{{{condition},{text},{subject}}}"#);
+        let ours = format!(r"{{{condition},{text},{subject}}}");
         assert!(!is_made_of(
             ours.as_bytes(),
-            format!(r#"{{{condition},{subject}}}"#).as_bytes(),
+            format!(r"{{{condition},{subject}}}").as_bytes(),
             base
         ));
     }

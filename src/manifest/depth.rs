@@ -72,7 +72,7 @@ impl Scan {
                 ',' if in_flow => begins = true,
                 '-' | '?' if begins && next.is_whitespace() => dashes += 1,
                 ':' if next.is_whitespace() || (in_flow && !next.is_alphanumeric()) => {
-                    begins = true
+                    begins = true;
                 }
                 '|' | '>' if begins && !in_flow => {
                     self.block = Some(indent);

@@ -209,7 +209,7 @@ mod tests {
 
     const OWN: &str = "https://here.example/r4/";
 
-    fn at<'a>(in_bundle: bool, base: Option<&'a str>) -> Place<'a> {
+    fn at(in_bundle: bool, base: Option<&str>) -> Place<'_> {
         Place {
             target: 1,
             in_bundle,

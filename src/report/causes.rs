@@ -61,13 +61,10 @@ impl Causes {
         }
         let is_blocked = record.outcome == Outcome::Blocked;
         if let Some(by) = record.by {
-            match self.of(by) {
-                Some(cause) => self.bring(cause, is_blocked),
-                None => {
-                    self.later.push(by << 1 | u64::from(is_blocked));
-                    if self.examples.len() < EXAMPLES {
-                        self.examples.push(example(plan, record));
-                    }
+            if let Some(cause) = self.of(by) { self.bring(cause, is_blocked) } else {
+                self.later.push(by << 1 | u64::from(is_blocked));
+                if self.examples.len() < EXAMPLES {
+                    self.examples.push(example(plan, record));
                 }
             }
             return;

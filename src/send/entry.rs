@@ -20,14 +20,11 @@ pub(super) fn edits(
     let mut edits = Vec::new();
     if let Some(url) = full_url {
         let url = escape(url);
-        match envelope.full_url {
-            Some(part) => edits.push((part, url.into_owned())),
-            None => {
-                // The entry is an object, and not an empty one: it holds a resource.
-                let start = memchr::memchr(b'{', entry).map_or(0, |at| at + 1);
-                let place = Part { start, end: start };
-                edits.push((place, format!("\"fullUrl\":\"{url}\",")));
-            }
+        if let Some(part) = envelope.full_url { edits.push((part, url.into_owned())) } else {
+            // The entry is an object, and not an empty one: it holds a resource.
+            let start = memchr::memchr(b'{', entry).map_or(0, |at| at + 1);
+            let place = Part { start, end: start };
+            edits.push((place, format!("\"fullUrl\":\"{url}\",")));
         }
     }
     if let Some(part) = envelope.request.and_then(|request| request.if_none_exist) {

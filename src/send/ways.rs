@@ -155,16 +155,13 @@ impl Ways {
     /// Returns what the next request is to be; none while the answers to the trial are awaited.
     pub(super) fn next(&self) -> Option<Turn> {
         let mut state = self.state();
-        let at = match state.chosen {
-            Some(chosen) => chosen,
-            None => {
-                let ways = state.ways.iter().enumerate();
-                let (at, way) = ways.min_by_key(|(_, way)| way.turns)?;
-                if way.turns >= TRIAL {
-                    return None;
-                }
-                at
+        let at = if let Some(chosen) = state.chosen { chosen } else {
+            let ways = state.ways.iter().enumerate();
+            let (at, way) = ways.min_by_key(|(_, way)| way.turns)?;
+            if way.turns >= TRIAL {
+                return None;
             }
+            at
         };
         let is_chosen = state.chosen.is_some();
         let Some(way) = state.ways.get_mut(at) else {

@@ -185,28 +185,25 @@ impl Inside {
                 answer::shown(&self.habits, version, resource),
             ))
         };
-        match path.split_once('/') {
-            Some((kind, id)) => match shown(kind, id) {
-                Some((version, resource)) => {
-                    let reply = Reply::json(200, &resource);
-                    match answer::tag(self.habits.tag, &version) {
-                        Some(tag) => reply.with("etag", &tag),
-                        None => reply,
-                    }
+        if let Some((kind, id)) = path.split_once('/') { match shown(kind, id) {
+            Some((version, resource)) => {
+                let reply = Reply::json(200, &resource);
+                match answer::tag(self.habits.tag, &version) {
+                    Some(tag) => reply.with("etag", &tag),
+                    None => reply,
                 }
-                None => Reply::of_refusal(&Refused::new(404, "not-found", "unknown")),
-            },
-            None => {
-                let found = self.store.search(path, query.unwrap_or_default());
-                let entries: Vec<Value> = found
-                    .iter()
-                    .filter_map(|id| shown(path, id))
-                    .map(|(_, resource)| json!({"resource": resource, "search": {"mode": "match"}}))
-                    .collect();
-                let set = json!({"resourceType": "Bundle", "type": "searchset",
-                    "total": entries.len(), "entry": entries});
-                Reply::json(200, &set)
             }
+            None => Reply::of_refusal(&Refused::new(404, "not-found", "unknown")),
+        } } else {
+            let found = self.store.search(path, query.unwrap_or_default());
+            let entries: Vec<Value> = found
+                .iter()
+                .filter_map(|id| shown(path, id))
+                .map(|(_, resource)| json!({"resource": resource, "search": {"mode": "match"}}))
+                .collect();
+            let set = json!({"resourceType": "Bundle", "type": "searchset",
+                "total": entries.len(), "entry": entries});
+            Reply::json(200, &set)
         }
     }
 

@@ -436,7 +436,7 @@ pub(super) async fn make_every() -> Made {
         })
         .collect();
     let entry = SOURCES[1]
-        .split_once("[")
+        .split_once('[')
         .unwrap()
         .1
         .strip_suffix("]}")

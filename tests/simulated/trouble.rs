@@ -157,7 +157,7 @@ async fn a_record_that_is_put_off_for_ever_is_refused() {
         }
     });
     let settings = GateSettings {
-        give_up_after: Duration::from_secs(60),
+        give_up_after: Duration::from_mins(1),
         ..settings()
     };
     let gate = gate(&store, &settings);
