@@ -154,8 +154,11 @@ fn goes_on(bed: &Bed, store: &Store, ended: &Ran, report_code: i32, twice: usize
 fn a_full_disk_ends_the_run_and_room_lets_it_go_on() {
     let store = Store::new(|| ());
     let bed = bed(&store.url);
-    // Blocks of 512 bytes: the plan fits, the journal does not. (With the signal ignored the write fails, as on a full disk.)
-    let ran = script(&bed, "trap '' XFSZ\nulimit -f 160").exits(5);
+    // The plan fits, the journal does not. (With the signal ignored the write fails, as on a full disk.)
+    bed.run(&["plan", "m.yaml", "--out", "p.plan"]).exits(0);
+    let plan = fs::metadata(bed.path("p.plan")).unwrap().len();
+    let limit = format!("trap '' XFSZ\nulimit -f {}", plan / 512 + 2);
+    let ran = script(&bed, &limit).exits(5);
     for words in ["cannot write to the journal", "journal.ndjson", "make room"] {
         assert!(ran.err.contains(words), "{words}: {}", ran.err);
     }
