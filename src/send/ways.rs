@@ -130,6 +130,16 @@ impl Way {
     }
 }
 
+impl State {
+    /// Whether the trial has all its answers. A Bundle that was filled with one record goes alone and counts so: then the
+    /// others together have as many as there were to be.
+    fn is_over(&self) -> bool {
+        let answered: u32 = self.ways.iter().map(|way| way.answered).sum();
+        let wanted: u32 = self.ways.iter().map(Way::trial).sum();
+        self.ways.iter().all(Way::is_judged) || answered >= wanted
+    }
+}
+
 impl Ways {
     /// Takes the ways of a load, that which is taken where nothing is found out first.
     pub(super) fn of(ways: Vec<Option<Batching>>) -> Self {
@@ -219,7 +229,7 @@ impl Ways {
             }
             // What is refused as a whole costs many requests more; the next way is one that loses less by it.
             way.refused = way.answered;
-        } else if state.chosen.is_some() || !state.ways.iter().all(Way::is_judged) {
+        } else if state.chosen.is_some() || !state.is_over() {
             return None;
         }
         let chosen = best(&state.ways);
@@ -276,6 +286,25 @@ mod tests {
             batching(BundleType::Transaction),
             None,
         ])
+    }
+
+    /// What was to be a Bundle may have had one record only: it went alone, and nobody waits for the Bundle.
+    #[test]
+    fn a_bundle_that_went_alone_is_not_waited_for() {
+        let ways = ways();
+        let mut sent = Vec::new();
+        while let Some(turn) = ways.next() {
+            match turn {
+                Turn::Bundle(batching) => sent.push(Some(batching.bundle)),
+                Turn::Alone(count) => sent.extend((0..count).map(|_| None)),
+            }
+        }
+        sent[0] = None;
+        let found = sent
+            .into_iter()
+            .map(|bundle| ways.answered(bundle, 1, MS, false));
+        assert!(found.last().flatten().is_some());
+        assert!(ways.next().is_some());
     }
 
     /// Gives the trial its turns and answers; `busy` is what a record costs in each way.

@@ -156,14 +156,17 @@ impl Load {
         let nothing = |why: &str| Found::Proof(Proof::Nothing(why.to_owned()));
         let resource = resource_part_of(step, body);
         match step.action.interaction() {
-            Some(Interaction::Create) => {}
+            Some(
+                Interaction::Create
+                | Interaction::ConditionalCreate
+                | Interaction::ConditionalUpdate,
+            ) => {}
             Some(Interaction::Update) => {
                 tokio::time::sleep_until(over).await;
                 return Found::Resource {
                     id: step.id.clone().unwrap_or_default(),
                 };
             }
-            Some(Interaction::ConditionalCreate | Interaction::ConditionalUpdate) => {}
             _ => return nothing("asking the store cannot tell"),
         }
         let condition = condition(&self.settings, step, body);

@@ -95,11 +95,10 @@ pub fn said(asked: &Asked<'_>, status: u16, headers: &HeaderMap, body: &[u8]) ->
         Some(kind) if kind == asked.kind && names.iter().all(|name| name.kind != kind) => {
             Said::Taken(accepted)
         }
-        Some(_) => Said::Little(Little::Text),
         None if is_empty && is_enough(asked, status, is_tagged) => Said::Taken(accepted),
         None if is_empty => Said::Little(Little::Bare),
         None if body.trim_ascii_start().starts_with(b"<") => Said::Little(Little::Page),
-        None => Said::Little(Little::Text),
+        _ => Said::Little(Little::Text),
     }
 }
 
