@@ -119,25 +119,40 @@ const SYSTEM: &str = "urn:killed";
 impl Records {
     /// Puts the records into so many Bundles, a file each: as entries that create, with identifiers of their own.
     pub(super) fn in_bundles(&self, folder: &Path, bundle_type: &str, bundles: usize) -> Self {
-        let mut entries = Vec::new();
+        let mut resources: Vec<Value> = Vec::new();
         for file in &self.files {
-            for line in fs::read_to_string(file).unwrap().lines() {
-                let mut resource: Value = serde_json::from_str(line).unwrap();
+            let text = fs::read_to_string(file).unwrap();
+            resources.extend(
+                text.lines()
+                    .map(|line| serde_json::from_str::<Value>(line).unwrap()),
+            );
+        }
+        // What refers to nothing would cost its whole transaction.
+        loop {
+            let names: BTreeSet<String> = resources.iter().map(name).collect();
+            let before = resources.len();
+            resources.retain(|resource| all_are_in(resource, &names));
+            if resources.len() == before {
+                break;
+            }
+        }
+        let entries = (0..)
+            .zip(&mut resources)
+            .map(|(number, resource): (usize, _)| {
                 let kind = resource["resourceType"].as_str().unwrap().to_owned();
-                let number = entries.len();
                 let own = json!({"system": SYSTEM, "value": number.to_string()});
                 match &mut resource["identifier"] {
                     Value::Array(identifiers) => identifiers.push(own),
                     Value::Null => resource["identifier"] = json!([own]),
                     _ => {}
                 }
-                entries.push(json!({
+                json!({
                     "fullUrl": format!("urn:uuid:00000000-0000-4000-8000-{number:012x}"),
                     "resource": resource,
                     "request": {"method": "POST", "url": kind},
-                }));
-            }
-        }
+                })
+            });
+        let entries: Vec<Value> = entries.collect();
         let bundles = entries
             .chunks(entries.len().div_ceil(bundles))
             .enumerate()
@@ -151,7 +166,7 @@ impl Records {
         Self {
             files: bundles.collect(),
             kinds: self.kinds.clone(),
-            count: self.count,
+            count: entries.len() as u64,
         }
     }
 
@@ -162,6 +177,26 @@ impl Records {
             .iter()
             .map(|kind| format!("{kind}: [\"{SYSTEM}\"]"));
         format!("identity: {{ {} }}", systems.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// `Type/id` of a resource.
+fn name(resource: &Value) -> String {
+    let text = |member: &str| resource[member].as_str().unwrap();
+    format!("{}/{}", text("resourceType"), text("id"))
+}
+
+/// Tells whether all relative references in a value are to what has one of these names.
+fn all_are_in(value: &Value, names: &BTreeSet<String>) -> bool {
+    match value {
+        Value::Object(members) => members.iter().all(|(key, member)| match member {
+            Value::String(text) if key == "reference" && !text.starts_with(['#', 'h', 'u']) => {
+                names.contains(text)
+            }
+            other => all_are_in(other, names),
+        }),
+        Value::Array(items) => items.iter().all(|item| all_are_in(item, names)),
+        _ => true,
     }
 }
 
