@@ -70,9 +70,7 @@ fn rename(value: &mut Value, ending: &str) {
                     Value::String(text) if name == "value" && is_identifier => {
                         text.push_str(ending);
                     }
-                    Value::String(text)
-                        if name == "reference" && !text.starts_with(['#', 'h', 'u']) =>
-                    {
+                    Value::String(text) if name == "reference" && !text.starts_with(['h', 'u']) => {
                         text.push_str(ending);
                     }
                     other => rename(other, ending),
