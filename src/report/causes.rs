@@ -61,7 +61,9 @@ impl Causes {
         }
         let is_blocked = record.outcome == Outcome::Blocked;
         if let Some(by) = record.by {
-            if let Some(cause) = self.of(by) { self.bring(cause, is_blocked) } else {
+            if let Some(cause) = self.of(by) {
+                self.bring(cause, is_blocked)
+            } else {
                 self.later.push(by << 1 | u64::from(is_blocked));
                 if self.examples.len() < EXAMPLES {
                     self.examples.push(example(plan, record));

@@ -155,7 +155,9 @@ impl Ways {
     /// Returns what the next request is to be; none while the answers to the trial are awaited.
     pub(super) fn next(&self) -> Option<Turn> {
         let mut state = self.state();
-        let at = if let Some(chosen) = state.chosen { chosen } else {
+        let at = if let Some(chosen) = state.chosen {
+            chosen
+        } else {
             let ways = state.ways.iter().enumerate();
             let (at, way) = ways.min_by_key(|(_, way)| way.turns)?;
             if way.turns >= TRIAL {

@@ -160,7 +160,8 @@ fn a_reference_that_repeats_any_condition_is_not_looked_up() {
     // The local store conditions by identifier only, and says so of the entry that asks for more.
     let ran = bed.run(&["load", "m.yaml"]).exits(1);
     assert!(
-        ran.out.contains("400 value invalid_query · Organization 1") && !ran.out.contains("looked up"),
+        ran.out.contains("400 value invalid_query · Organization 1")
+            && !ran.out.contains("looked up"),
         "{}",
         ran.out
     );

@@ -185,16 +185,18 @@ impl Inside {
                 answer::shown(&self.habits, version, resource),
             ))
         };
-        if let Some((kind, id)) = path.split_once('/') { match shown(kind, id) {
-            Some((version, resource)) => {
-                let reply = Reply::json(200, &resource);
-                match answer::tag(self.habits.tag, &version) {
-                    Some(tag) => reply.with("etag", &tag),
-                    None => reply,
+        if let Some((kind, id)) = path.split_once('/') {
+            match shown(kind, id) {
+                Some((version, resource)) => {
+                    let reply = Reply::json(200, &resource);
+                    match answer::tag(self.habits.tag, &version) {
+                        Some(tag) => reply.with("etag", &tag),
+                        None => reply,
+                    }
                 }
+                None => Reply::of_refusal(&Refused::new(404, "not-found", "unknown")),
             }
-            None => Reply::of_refusal(&Refused::new(404, "not-found", "unknown")),
-        } } else {
+        } else {
             let found = self.store.search(path, query.unwrap_or_default());
             let entries: Vec<Value> = found
                 .iter()

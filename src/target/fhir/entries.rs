@@ -201,7 +201,9 @@ impl Answer {
     /// Judges it as the answer to an entry; none where it has no status, and names nothing that could stand for one.
     fn judge(&self, asked: &Asked<'_>) -> Option<EntryAnswer> {
         // Without a status a create is believed where the answer says what it made; a resource may be an echo.
-        let (status, is_written) = if let Some(status) = self.status { status } else {
+        let (status, is_written) = if let Some(status) = self.status {
+            status
+        } else {
             let located = self.located.as_ref().filter(|name| is_own(asked, name));
             located.filter(|_| asked.verb == Verb::Create)?;
             (201, false)
