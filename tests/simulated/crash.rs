@@ -249,7 +249,7 @@ fn a_transaction_that_is_too_large_arrives_in_parts() {
         (case.graph, case.lines) = (BTreeMap::new(), Vec::new());
         for number in 0..count {
             let to: Vec<u64> = (0..random.random_range(0..3))
-                .filter(|&_| (number > 0))
+                .filter(|_| number > 0)
                 .map(|_| random.random_range(0..number))
                 .collect();
             let links = to.iter().map(|to| {
