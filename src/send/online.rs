@@ -307,7 +307,9 @@ impl Asker<'_> {
                 _ => return Ok(None),
             }
         }
-        step.links.retain(|link| link.to != To::Search);
+        // What a server resolves by itself within a Bundle is put in below, by what stands beside the record.
+        step.links
+            .retain(|link| link.to != To::Search && !link.native);
         if let Action::Entry(interaction) = step.action {
             // The resource is compared, not the entry around it.
             // The hash is that of the whole entry.

@@ -68,7 +68,7 @@ impl Bed {
     fn load(&self, url: &str, loads: &str) -> Loaded {
         let manifest = format!(
             "version: 1\nname: habits\ntargets:\n  s:\n    fhir: {{ url: \"{url}\" }}\n    \
-             retry: {{ attempts: 6, base: 20ms, max: 200ms }}\n    give_up_after: 20s\nloads:\n{loads}"
+             retry: {{ attempts: 20, base: 20ms, max: 200ms }}\n    give_up_after: 20s\nloads:\n{loads}"
         );
         self.write("m.yaml", &manifest);
         let output = std::process::Command::new(assert_cmd::cargo::cargo_bin!("stoker"))

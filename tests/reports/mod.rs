@@ -125,7 +125,7 @@ async fn a_summary_fits_the_screen() {
           people.ndjson:2  at Patient.birthDate
       1 rejected: in conflict with what the store holds
           422 conflict · Patient 1 (load visits)
-          batch�[2J.json:1 (entry 1)  at Patient.birthDate
+          batch\u{1b}[2J.json:1 (entry 1)  at Patient.birthDate
           → look at what the store holds under this id or identifier; `interaction: update` replaces
             it
       1 unknown: the run was cut off while they were being sent
@@ -208,7 +208,7 @@ async fn a_report_can_be_pasted_into_a_pull_request() {
     - **1 rejected: in conflict with what the store holds**
       - 422 conflict
       - Patient 1 (load visits)
-      - batch�\[2J.json:1 (entry 1)  at Patient.birthDate
+      - batch\\u{1b}\[2J.json:1 (entry 1)  at Patient.birthDate
       - → look at what the store holds under this id or identifier; \`interaction: update\` replaces it
     - **1 unknown: the run was cut off while they were being sent**
       - Patient 1 (load people all)

@@ -381,6 +381,13 @@ pub(super) fn expect(case: &Case, saved: &file::Saved, settled: &[SettleLine], s
         })
         .map(|(record, _)| markers[record])
         .collect();
+    let lacking: Vec<_> = settled
+        .iter()
+        .filter(|line| {
+            arriving.contains(&markers[&line.record]) && !whole.contains(&markers[&line.record])
+        })
+        .collect();
+    assert!(lacking.is_empty(), "{lacking:?}");
     assert!(whole.is_superset(&arriving));
 
     // Every reference leads to the record that it meant.
