@@ -300,7 +300,7 @@ pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) 
     let status = response.status();
     let problem = outcome::read(response.body());
     let codes = [problem.code, problem.detail].into_iter().flatten();
-    let code: String = codes.map(|code| format!(", {code}")).collect();
+    let code = codes.fold(String::new(), |all, code| all + ", " + &code);
     let at = match problem.expression.as_slice() {
         [] => String::new(),
         expression => format!(", at {}", expression.join(", ")),

@@ -47,7 +47,7 @@ pub(super) fn read_manifest(
     context.printer.problems(&selection.choose(&mut manifest)?);
     super::report::keep_known(&manifest)?;
     let google = super::variable("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from);
-    let exposed = secrets::exposed(&manifest.targets, google);
+    let exposed = secrets::exposed(&manifest.targets, google.as_deref());
     context.printer.problems(&exposed);
     if path == Path::new(STDIN) && reads_stdin(&manifest) {
         return Err(Error::usage(

@@ -15,11 +15,13 @@ const EVERYONE: u32 = 0o004;
 
 /// Warns of the files of these targets that hold a secret, and that everyone may read. `google` is the file of which the
 /// environment says that it holds Google's credentials.
-pub(super) fn exposed(targets: &[TargetSettings], google: Option<PathBuf>) -> Vec<Diagnostic> {
+pub(super) fn exposed(targets: &[TargetSettings], google: Option<&Path>) -> Vec<Diagnostic> {
     let mut files: Vec<(PathBuf, &str)> = Vec::new();
     for target in targets {
         let of_auth = match &target.auth {
-            Auth::Google { credentials } => credentials.clone().or_else(|| google.clone()),
+            Auth::Google { credentials } => {
+                credentials.clone().or_else(|| google.map(Path::to_owned))
+            }
             Auth::Bearer(SecretPlace::File(path))
             | Auth::Basic {
                 password: SecretPlace::File(path),

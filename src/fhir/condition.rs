@@ -25,7 +25,7 @@ impl Condition<'_> {
     pub fn read(query: &str) -> Option<Condition<'_>> {
         if let Some(token) = query.strip_prefix("identifier=")
             && !token.contains('&')
-            && let Some((system, value)) = token_of(decoded(token))
+            && let Some((system, value)) = token_of(&decoded(token))
         {
             return Some(Condition::Identifier { system, value });
         }
@@ -41,7 +41,7 @@ impl Condition<'_> {
         match parameters.as_slice() {
             [] => None,
             [(name, value)] if name == "identifier" => {
-                Some(match token_of(Cow::Owned(value.clone())) {
+                Some(match token_of(&Cow::Owned(value.clone())) {
                     Some((system, value)) => Condition::Identifier { system, value },
                     None => Condition::Search(parameters),
                 })
@@ -84,7 +84,7 @@ pub fn written(condition: &str) -> Written<'_> {
 
 /// Reads `system|value`, with FHIR's escapes resolved (<https://hl7.org/fhir/R4/search.html#escaping>); none for anything
 /// else, such as several values.
-fn token_of(token: Cow<'_, str>) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+fn token_of<'a>(token: &Cow<'a, str>) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
     if token.contains(['\\', ',']) {
         let mut parts = vec![String::new()];
         let mut letters = token.chars();
@@ -104,7 +104,7 @@ fn token_of(token: Cow<'_, str>) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
         let [system, value] = <[String; 2]>::try_from(parts).ok()?;
         return is_token(&system, &value).then_some((system.into(), value.into()));
     }
-    let (system, value) = match &token {
+    let (system, value) = match token {
         Cow::Borrowed(token) => {
             let (system, value) = token.split_once('|')?;
             (Cow::Borrowed(system), Cow::Borrowed(value))

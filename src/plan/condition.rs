@@ -33,7 +33,7 @@ pub(super) fn key(
             return Some(keys.identifier(target, &kind, system, value));
         }
         None if is_executed => {
-            let entry = found.entry.as_ref()?;
+            let entry = found.entry?;
             let request = entry.envelope.request?;
             let method = request.method?.text(entry.bytes);
             match method.as_ref() {

@@ -34,7 +34,7 @@ const UNLISTED: usize = CAUSES;
 /// Gathers causes, record by record in the order of the plan.
 #[derive(Debug)]
 pub(super) struct Causes {
-    causes: IndexMap<Key, Cause>,
+    listed: IndexMap<Key, Cause>,
     /// The records that failed for a cause of their own, in order, each with it.
     own: Column<u64>,
     /// The records because of which others failed, as far as they had not come by; with one bit for how the others ended.
@@ -47,7 +47,7 @@ impl Causes {
     pub(super) fn new(plan: &Saved) -> Self {
         let room: Arc<Room> = Room::new(plan.header.run.memory.0, plan.folder());
         Self {
-            causes: IndexMap::new(),
+            listed: IndexMap::new(),
             own: Column::new(&room),
             later: Column::new(&room),
             examples: Vec::new(),
@@ -62,7 +62,7 @@ impl Causes {
         let is_blocked = record.outcome == Outcome::Blocked;
         if let Some(by) = record.by {
             if let Some(cause) = self.of(by) {
-                self.bring(cause, is_blocked)
+                self.bring(cause, is_blocked);
             } else {
                 self.later.push(by << 1 | u64::from(is_blocked));
                 if self.examples.len() < EXAMPLES {
@@ -73,14 +73,14 @@ impl Causes {
         }
         let why = Why::of(plan, record);
         let key = why.key(record);
-        let at = match self.causes.get_index_of(&key) {
+        let at = match self.listed.get_index_of(&key) {
             Some(at) => at,
-            None if self.causes.len() >= CAUSES => UNLISTED,
-            None => self.causes.insert_full(key, why.cause(record)).0,
+            None if self.listed.len() >= CAUSES => UNLISTED,
+            None => self.listed.insert_full(key, why.cause(record)).0,
         };
         let number = record.step.number;
         self.own.push(number << BITS | at as u64);
-        let Some((_, cause)) = self.causes.get_index_mut(at) else {
+        let Some((_, cause)) = self.listed.get_index_mut(at) else {
             return;
         };
         cause.records += 1;
@@ -111,7 +111,7 @@ impl Causes {
 
     /// Counts a record that failed because of one with this cause. With one that is not listed it is not either.
     fn bring(&mut self, cause: usize, is_blocked: bool) {
-        match self.causes.get_index_mut(cause) {
+        match self.listed.get_index_mut(cause) {
             Some((_, cause)) if is_blocked => cause.blocked += 1,
             Some((_, cause)) => cause.together += 1,
             None => {}
@@ -130,7 +130,7 @@ impl Causes {
                 None => orphans += 1,
             }
         }
-        let mut causes: Vec<Cause> = self.causes.into_values().collect();
+        let mut causes: Vec<Cause> = self.listed.into_values().collect();
         if orphans > 0 {
             causes.push(Cause {
                 outcome: Outcome::Blocked.as_str(),

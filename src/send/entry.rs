@@ -21,7 +21,7 @@ pub(super) fn edits(
     if let Some(url) = full_url {
         let url = escape(url);
         if let Some(part) = envelope.full_url {
-            edits.push((part, url.into_owned()))
+            edits.push((part, url.into_owned()));
         } else {
             // The entry is an object, and not an empty one: it holds a resource.
             let start = memchr::memchr(b'{', entry).map_or(0, |at| at + 1);

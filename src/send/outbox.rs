@@ -61,7 +61,7 @@ impl<'a> Outbox<'a> {
             places: places
                 .map(|step| (step.number, load.place(step.position)))
                 .collect(),
-            sent: sent.map(|step| (step.number, load.sent(step))).collect(),
+            sent: sent.map(|step| (step.number, Load::sent(step))).collect(),
             blocked: work.blocked.clone(),
             atomic: work.atomic && work.steps.len() > 1,
             two: TwoSteps::of(work),
@@ -137,7 +137,7 @@ impl Load {
         let mut all = Vec::with_capacity(done.len());
         let mut settlements = Vec::with_capacity(done.len());
         for (settlement, step) in done {
-            let sent = self.sent(&step);
+            let sent = Self::sent(&step);
             let mut settled = [settlement];
             self.note_lacks(&mut settled, |_| Some(&sent.place));
             let [settlement] = settled;
@@ -149,7 +149,7 @@ impl Load {
         Vec::new()
     }
 
-    fn sent(&self, step: &Step) -> Sent {
+    fn sent(step: &Step) -> Sent {
         let keeps_id = step.action.interaction() == Some(Interaction::Update);
         Sent {
             place: Place {

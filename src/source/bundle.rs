@@ -123,7 +123,7 @@ fn entry(bytes: &[u8], start: Start, number: u32, sink: &mut Sink<'_>) -> Result
             length: part.len() as u64,
         }),
     };
-    sink.entry(position, resource.unwrap_or_default(), entry)
+    sink.entry(position, resource.unwrap_or_default(), &entry)
 }
 
 /// Counts lines and columns as it goes.

@@ -178,7 +178,7 @@ pub struct Found<'a> {
     /// What the scan found.
     pub scanned: &'a Scanned,
     /// The entry around it, if it stands in a Bundle.
-    pub entry: Option<Entry<'a>>,
+    pub entry: Option<&'a Entry<'a>>,
 }
 
 impl Found<'_> {
@@ -194,7 +194,7 @@ impl Found<'_> {
 
     /// Returns where the resource alone stands in the source; empty for an entry without one.
     pub fn body(&self) -> Span {
-        match &self.entry {
+        match self.entry {
             None => self.position.span,
             Some(entry) => entry.resource.unwrap_or(Span {
                 start: self.position.span.start,

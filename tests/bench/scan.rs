@@ -9,6 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stoker::fhir::Scanner;
 
 #[path = "../support/data.rs"]
+#[expect(dead_code, reason = "the tests use what the bench does not")]
 mod data;
 
 fn lines(folder: &Path) -> Vec<u8> {

@@ -120,7 +120,7 @@ fn entries_are_read_whatever_their_status_looks_like() {
     for shape in shapes {
         bed.shape(shape);
         let ran = bed.load("m.yaml");
-        let found = bed.ask(&format!("{}/Patient?_x=1", bed.url));
+        let found = Bed::ask(&format!("{}/Patient?_x=1", bed.url));
         assert_eq!(found["total"], 4, "{shape}: {}", ran.said);
         let ids = bed.lines("ids.ndjson");
         assert!(
@@ -165,7 +165,7 @@ fn a_server_that_wants_versions_gets_them() {
     let puts: Vec<_> = seen.iter().filter(|seen| seen.method == "PUT").collect();
     assert_eq!(puts.len(), 1, "{puts:?}");
     assert!(puts[0].headers["If-Match"].is_string(), "{puts:?}");
-    assert_eq!(bed.ask(&format!("{}/Patient/p1", bed.url))["active"], true);
+    assert_eq!(Bed::ask(&format!("{}/Patient/p1", bed.url))["active"], true);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn what_is_too_large_for_a_proxy_is_sent_in_parts() {
     );
     assert_eq!(bed.count("created"), 101, "{}", ran.said);
     assert_eq!(
-        bed.ask(&format!("{}/Observation?_x=1", bed.url))["total"],
+        Bed::ask(&format!("{}/Observation?_x=1", bed.url))["total"],
         40
     );
     bed.manifest(
@@ -258,7 +258,7 @@ fn a_success_with_nothing_said_is_looked_at_once() {
     for shape in shapes {
         bed.shape(shape);
         let ran = bed.load("m.yaml");
-        let found = bed.ask(&format!("{}/Patient?_x=1", bed.url));
+        let found = Bed::ask(&format!("{}/Patient?_x=1", bed.url));
         assert_eq!(found["total"], 2, "{shape}: {}", ran.said);
         if shape == "200-content-location" {
             assert_eq!(ran.code, Some(0), "{shape}: {}", ran.said);

@@ -213,12 +213,12 @@ impl Bed {
     /// Lets the case's server behave in one of its ways; returns how many requests came before.
     pub(super) fn shape(&self, shape: &str) -> usize {
         let base = self.url.trim_end_matches("/fhir");
-        self.ask(&format!("{base}/shape/{shape}"));
+        Self::ask(&format!("{base}/shape/{shape}"));
         self.seen(0).len()
     }
 
     /// Reads JSON from the case's server.
-    pub(super) fn ask(&self, url: &str) -> Value {
+    pub(super) fn ask(url: &str) -> Value {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let text = runtime.block_on(async { reqwest::get(url).await?.text().await });
         serde_json::from_str(&text.unwrap()).unwrap()

@@ -22,7 +22,7 @@ fn attachments_follow_their_binaries() {
     };
     let in_transaction = document("urn:uuid:11111111-1111-4111-8111-111111111111");
     let binary = bed.assigned("urn:uuid:22222222-2222-4222-8222-222222222222");
-    assert_eq!(urls(&in_transaction), [binary.clone()]);
+    assert_eq!(urls(&in_transaction), std::slice::from_ref(&binary));
     let link = in_transaction["text"]["div"].as_str().unwrap();
     assert!(link.contains(&format!("href=\"{binary}\"")), "{link}");
     let other = bed.assigned("Binary/bin-7");
@@ -37,7 +37,11 @@ fn attachments_follow_their_binaries() {
     );
     let third = bed.assigned("Binary/bb");
     for name in ["DocumentReference/dd", "DocumentReference/de"] {
-        assert_eq!(urls(&document(name)), [third.clone()], "{name}");
+        assert_eq!(
+            urls(&document(name)),
+            std::slice::from_ref(&third),
+            "{name}"
+        );
     }
     assert_eq!(binaries.len(), 3);
 }

@@ -43,7 +43,7 @@ fn held(bed: &Bed, dir: &str, kind: &str) -> Vec<Value> {
         serde_json::from_slice(&fs::read(bed.path(dir).join("server.json")).unwrap()).unwrap();
     let base = note["url"].as_str().unwrap().trim_end_matches('/');
     let path = "v1/projects/local/locations/local/datasets/stoker/fhirStores/fhir/fhir";
-    let found = bed.ask(&format!("{base}/{path}/{kind}?_count=100"));
+    let found = Bed::ask(&format!("{base}/{path}/{kind}?_count=100"));
     let entries = found["entry"].as_array().cloned().unwrap_or_default();
     let is_match = |entry: &Value| entry["resource"]["resourceType"] == kind;
     entries
@@ -125,9 +125,9 @@ fn a_hostile_server_costs_no_truth() {
              interaction: create, bundle: {{ type: batch, max_entries: 4 }} }}\n"
         )
     };
-    let lines: String = (0..4)
+    let lines = [0, 1, 2, 3]
         .map(|n| format!("{{\"resourceType\":\"Patient\",\"id\":\"p{n}\",\"active\":true}}\n"))
-        .collect();
+        .concat();
     fs::write(bed.path("p.ndjson"), lines).unwrap();
     let script = bed.path("hostile.py");
     for mode in [

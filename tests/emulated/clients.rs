@@ -139,10 +139,10 @@ async fn on_one_connection(bed: &Bed, requests: &[String]) -> Vec<String> {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         let head = loop {
-            let mut part = [0; 4096];
-            let size = stream.read(&mut part).await.unwrap();
+            let mut piece = [0; 4096];
+            let size = stream.read(&mut piece).await.unwrap();
             assert!(size > 0, "closed after {heads:?}");
-            answer.extend_from_slice(&part[..size]);
+            answer.extend_from_slice(&piece[..size]);
             let text = String::from_utf8_lossy(&answer).into_owned();
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
                 let head = head.to_ascii_lowercase();
@@ -405,7 +405,7 @@ async fn a_history_has_what_was_current_at_a_time() {
     };
     assert_eq!(at(&times[0]).await, [json!(true)]);
     assert_eq!(at(&times[1]).await, [json!(false)]);
-    assert_eq!(at("2000").await, [json!(0); 0]);
+    assert_eq!(at("2000").await, Vec::<Value>::new());
     let year = jiff::Timestamp::now().strftime("%Y").to_string();
     assert_eq!(at(&year).await, [json!(false), json!(true)]);
     bed.fhir("GET", "Patient/a/_history?_at=yesterday", "")

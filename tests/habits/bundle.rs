@@ -142,8 +142,7 @@ fn link(
                 let hits = query.map(|query| store.search(kind, query));
                 let again = query.and_then(|query| created.get(&format!("{kind}?{query}")));
                 let id = match (hits.as_deref(), again) {
-                    (Some([id]), _) => id.clone(),
-                    (_, Some(id)) => id.clone(),
+                    (Some([id]), _) | (_, Some(id)) => id.clone(),
                     _ => {
                         let id = store.id(habits, kind, &write.resource);
                         write.reserved = Some(id.clone());

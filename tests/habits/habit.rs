@@ -179,6 +179,10 @@ pub(super) enum Throttle {
 
 /// A server.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a habit of its own, which a server has or has not"
+)]
 pub(super) struct Habits {
     pub(super) name: &'static str,
     /// The system interactions that it lists.

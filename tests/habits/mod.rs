@@ -104,7 +104,7 @@ impl Loaded {
 }
 
 /// Loads the set into a server in one way.
-fn load(set: &Set, habits: Habits, way: Way) -> (Server, Loaded) {
+fn load(set: &Set, habits: &Habits, way: Way) -> (Server, Loaded) {
     let server = Server::start(habits);
     let bed = Bed::new();
     let loads = match way {
@@ -214,7 +214,7 @@ fn every_row(way: Way) {
         if wanted.as_ref().is_some_and(|wanted| wanted != habits.name) {
             continue;
         }
-        let (server, loaded) = load(&set, *habits, way);
+        let (server, loaded) = load(&set, habits, way);
         let verdict = holds(&set, way, &server, &loaded);
         let verdict = verdict.and_then(|()| {
             if loaded.code == 0 || is_partial(habits, way) {

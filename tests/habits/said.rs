@@ -18,7 +18,7 @@ const ALONE: Habits = Habits {
 
 fn patients(count: usize) -> String {
     let line = |n| json!({"resourceType": "Patient", "id": format!("p{n}"), "active": true});
-    (0..count).map(|n| format!("{}\n", line(n))).collect()
+    (0..count).map(|n| line(n).to_string() + "\n").collect()
 }
 
 /// A patient that a condition finds, and what refers to it.
@@ -61,7 +61,7 @@ fn updates_that_say_nothing_are_read_back_once_and_sent_once() {
         (Body::Text("null", "application/json"), false),
         (Body::Text("<html></html>", "text/html"), true),
     ] {
-        let server = Server::start(Habits {
+        let server = Server::start(&Habits {
             update,
             always_200: true,
             location: Place::None,
@@ -94,7 +94,7 @@ fn updates_that_say_nothing_are_read_back_once_and_sent_once() {
 #[test]
 fn bundles_that_cannot_be_read_are_looked_up_and_sent_one_by_one() {
     for answer in [Answer::Html, Answer::NoResponse] {
-        let server = Server::start(Habits { answer, ..STANDARD });
+        let server = Server::start(&Habits { answer, ..STANDARD });
         let bed = Bed::new();
         bed.write("data/p.ndjson", &patients(100));
         let bundle = ", bundle: { type: batch, max_entries: 5 }";
@@ -114,7 +114,7 @@ fn bundles_that_cannot_be_read_are_looked_up_and_sent_one_by_one() {
 fn a_condition_that_hit_without_a_word_is_searched_for() {
     let there = json!({"resourceType": "Patient", "id": "there", "identifier": [{"system": "urn:ids", "value": "1"}]});
     for takes in [&[][..], &["batch", "transaction"]] {
-        let server = Server::start(Habits {
+        let server = Server::start(&Habits {
             lists: if takes.is_empty() {
                 &["search-system"]
             } else {
@@ -144,7 +144,7 @@ fn a_condition_that_hit_without_a_word_is_searched_for() {
 #[test]
 fn a_transaction_whose_condition_hit_without_a_word_is_searched_for() {
     let there = json!({"resourceType": "Patient", "id": "there", "identifier": [{"system": "urn:ids", "value": "1"}]});
-    let server = Server::start(Habits {
+    let server = Server::start(&Habits {
         matched: Matched::Bare,
         entry_tag: Tag::None,
         ..STANDARD
@@ -183,7 +183,7 @@ fn a_transaction_whose_condition_hit_without_a_word_is_searched_for() {
 
 #[test]
 fn who_needs_a_record_of_unknown_id_is_told_which() {
-    let server = Server::start(Habits {
+    let server = Server::start(&Habits {
         create: Body::Empty,
         location: Place::None,
         tag: Tag::None,
@@ -209,7 +209,7 @@ fn failure_under_success_is_no_success() {
     let outcome =
         r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"required"}]}"#;
     for interaction in ["create", "update"] {
-        let server = Server::start(Habits {
+        let server = Server::start(&Habits {
             create: Body::Text(outcome, "application/fhir+json"),
             update: Body::Text(outcome, "application/fhir+json"),
             always_200: true,

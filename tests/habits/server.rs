@@ -37,12 +37,12 @@ pub(super) struct Inside {
 }
 
 impl Server {
-    pub(super) fn start(habits: Habits) -> Self {
+    pub(super) fn start(habits: &Habits) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}/fhir", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(Inside {
-            habits,
+            habits: *habits,
             store: Store::default(),
             base: url.clone(),
             seen: Vec::new(),

@@ -108,7 +108,7 @@ fn updates_itself(record: &Record) -> bool {
         .is_some_and(|id| id.ends_with(['1', '3']))
 }
 
-fn entry(random: &mut SmallRng, case: &Case, record: &Record, resource: Value) -> Value {
+fn entry(random: &mut SmallRng, case: &Case, record: &Record, resource: &Value) -> Value {
     let mut entry = json!({"fullUrl": record.full_url, "resource": resource});
     if let Container::Bundle("batch" | "transaction") = case.container {
         entry["request"] = if updates_itself(record) {
@@ -152,7 +152,7 @@ fn write(random: &mut SmallRng, case: &Case, records: &[Record], folder: &Path) 
         Container::Bundle(bundle_type) => {
             let entries: Vec<Value> = records
                 .iter()
-                .zip(resources)
+                .zip(&resources)
                 .map(|(record, resource)| entry(random, case, record, resource))
                 .collect();
             let bundle = json!({"resourceType": "Bundle", "type": bundle_type, "entry": entries});

@@ -91,7 +91,7 @@ impl Entries {
 impl Planner<'_> {
     /// Tells whether an entry is no record to load, and counts it then.
     pub(in crate::plan) fn leaves_out(&mut self, found: &Found<'_>) -> bool {
-        let Some(entry) = &found.entry else {
+        let Some(entry) = found.entry else {
             return false;
         };
         let Some(why) = self.why_left_out(found, entry) else {

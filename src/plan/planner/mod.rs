@@ -167,7 +167,7 @@ impl<'a> Planner<'a> {
 
     /// Decides about a record.
     pub fn record(&mut self, found: &Found<'_>) {
-        match &found.entry {
+        match found.entry {
             Some(entry) if self.is_executed() => self.entry(found, entry),
             Some(entry) => {
                 if let Some(refused) = self.refused() {
@@ -248,12 +248,12 @@ impl<'a> Planner<'a> {
         let facts = self.facts();
         let is_type = |kind: &str| is_known_type(kind) || facts.takes(kind);
         let of_url = || {
-            let entry = found.entry.as_ref()?;
+            let entry = found.entry?;
             let url = entry.envelope.request?.url?.text(entry.bytes);
             Some(RequestUrl::read(&url).kind.to_owned())
         };
         let full_url = || {
-            let entry = found.entry.as_ref()?;
+            let entry = found.entry?;
             let url = entry.envelope.full_url?.text(entry.bytes).into_owned();
             is_address(&url, is_type).then_some(url)
         };
@@ -275,7 +275,7 @@ impl<'a> Planner<'a> {
                 .filter(|id| is_id(id))
                 .map(std::borrow::Cow::into_owned),
             full_url: full_url(),
-            hash: match (&action, &found.entry) {
+            hash: match (&action, found.entry) {
                 (Action::Entry(_), Some(entry)) => super::hash(entry.bytes),
                 (Action::Send(_), _) | (Action::Entry(_), None) => super::hash(found.bytes),
                 _ => 0,

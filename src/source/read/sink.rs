@@ -151,7 +151,7 @@ impl<'v> Sink<'v> {
         &mut self,
         position: Position,
         bytes: &[u8],
-        entry: crate::source::Entry<'_>,
+        entry: &crate::source::Entry<'_>,
     ) -> Result<(), Stop> {
         self.records += 1;
         let found = Found {

@@ -18,7 +18,7 @@ impl Seen {
         self.items.push(match item {
             Item::Record(found) => {
                 let span = found.position.span;
-                match &found.entry {
+                match found.entry {
                     Some(entry) => {
                         self.spans.push((found.position, entry.bytes.to_vec()));
                         if let Some(resource) = entry.resource {
