@@ -55,7 +55,7 @@ pub(super) fn write(out: &mut Vec<u8>, before: &Before) {
     }
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub(super) fn read(value: &[u8]) -> Option<Before> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let optional = |bytes: &[u8]| match bytes.split_first()? {
