@@ -186,9 +186,9 @@ fn globs_find_files_in_order() {
         "a/1.json",
         "a/b/2.json",
         "a/b/draft-3.json",
-        "/a/.h/4.json",
+        "a/.h/4.json",
         "m/.x.json",
-        "/a/r.txt",
+        "a/r.txt",
         "a/c[1].json",
         "d/5.ndjson.gz",
     ] {
