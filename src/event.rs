@@ -25,6 +25,35 @@ pub struct LoadPlanned {
     pub records: u64,
     /// How many bytes these records have.
     pub bytes: u64,
+    /// Loads that end before it begins.
+    pub after: Vec<LoadId>,
+    /// What became of its records before: in earlier sessions of the run, and in earlier runs.
+    pub before: Before,
+}
+
+/// Records of a load that had an outcome when sending began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Before {
+    /// All of them.
+    pub done: u64,
+    /// Of these, those that were rejected.
+    pub rejected: u64,
+    /// Of these, those that were blocked, or of which nobody knows.
+    pub failed: u64,
+}
+
+impl Before {
+    /// Counts one more.
+    pub fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Rejected => self.rejected += 1,
+            Outcome::Blocked | Outcome::Unknown => self.failed += 1,
+            // It was stopped before it was tried: nothing is done.
+            Outcome::Pending => return,
+            _ => {}
+        }
+        self.done += 1;
+    }
 }
 
 /// How sending to a target goes.

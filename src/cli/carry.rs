@@ -121,6 +121,7 @@ impl Carry<'_> {
         };
         let sync = saved.header.run.journal;
         let journal = Journal::open(self.run, sync, session, history).map_err(Error::disk)?;
+        tracing::info!(run = %self.run.path().display(), session = number, "a session of the run begins");
         let journal = Arc::new(journal);
         let earlier = match consult {
             Some(state) => {

@@ -84,6 +84,11 @@ pub(super) async fn connect(
     )
     .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
     let requests = Requests::new(&endpoint.base);
+    tracing::info!(
+        target = settings.name,
+        url = address(&endpoint.base),
+        "a connection is set up"
+    );
     Ok(Connection {
         gate: Arc::new(gate),
         requests,
@@ -94,6 +99,27 @@ pub(super) async fn connect(
         local,
         is_missing: AtomicBool::new(false),
     })
+}
+
+/// The version that a target names, where it is one: a server may put any words there.
+fn fhir_version(facts: &Facts) -> &str {
+    let version = facts.fhir_version.as_deref().unwrap_or("not said");
+    let is_version = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-');
+    if version.chars().all(is_version) || facts.fhir_version.is_none() {
+        version
+    } else {
+        "not one that is known"
+    }
+}
+
+/// An address as it stands in the log: neither a user's name nor a query.
+fn address(url: &url::Url) -> String {
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    let host = url.host_str().unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
 fn transport_options(settings: &TargetSettings) -> Result<TransportOptions, Error> {
@@ -141,15 +167,34 @@ async fn credentials(settings: &TargetSettings) -> Result<Arc<dyn Credentials>, 
 impl Connection {
     /// Asks the target for its facts.
     pub(super) async fn facts(&self) -> Result<Facts, Error> {
-        let facts = probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings)
-            .await
-            .map_err(|error| match error {
-                probe::Error::Failure(failure) => self.at_target(failed(&failure)),
-                probe::Error::Refused { what, hint, .. } => {
-                    self.at_target(Error::new(Exit::Target, what).hint(hint))
-                }
-                probe::Error::Name(error) => Error::usage(error),
-            })?;
+        let began = tokio::time::Instant::now();
+        let facts = probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings).await;
+        if let Ok(facts) = &facts {
+            let ms = super::carry::milliseconds(began.elapsed());
+            let version = fhir_version(facts);
+            let (transactions, batches) = (facts.transaction, facts.batch);
+            let (target, known) = (&*self.settings.name, |fact: Option<bool>| match fact {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "not said",
+            });
+            tracing::info!(
+                target,
+                ms,
+                fhir = version,
+                transactions = known(transactions),
+                batches = known(batches),
+                missing = facts.missing,
+                "the target was asked what it is"
+            );
+        }
+        let facts = facts.map_err(|error| match error {
+            probe::Error::Failure(failure) => self.at_target(failed(&failure)),
+            probe::Error::Refused { what, hint, .. } => {
+                self.at_target(Error::new(Exit::Target, what).hint(hint))
+            }
+            probe::Error::Name(error) => Error::usage(error),
+        })?;
         self.is_missing.store(facts.missing, Ordering::Relaxed);
         Ok(facts)
     }
@@ -167,22 +212,28 @@ impl Connection {
         let Some(name) = &self.endpoint.google else {
             return Ok(false);
         };
-        ensure::ensure(&self.gate, name, &fields)
-            .await
-            .map_err(|error| {
-                let failed = match error {
-                    ensure::Error::Failure(failure) => failed(&failure),
-                    other => {
-                        let hint = other.hint();
-                        let error = Error::new(Exit::Target, other);
-                        match hint {
-                            Some(hint) => error.hint(hint),
-                            None => error,
-                        }
+        let ensured = ensure::ensure(&self.gate, name, &fields).await;
+        if let Ok(created) = &ensured {
+            tracing::info!(
+                target = self.settings.name,
+                created,
+                "the store was asked for, to be created where it is missing"
+            );
+        }
+        ensured.map_err(|error| {
+            let failed = match error {
+                ensure::Error::Failure(failure) => failed(&failure),
+                other => {
+                    let hint = other.hint();
+                    let error = Error::new(Exit::Target, other);
+                    match hint {
+                        Some(hint) => error.hint(hint),
+                        None => error,
                     }
-                };
-                self.at_target(failed)
-            })
+                }
+            };
+            self.at_target(failed)
+        })
     }
 
     /// Returns what `send` needs of it, for requests of so many operations at the most.

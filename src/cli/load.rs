@@ -64,7 +64,7 @@ pub(super) enum ProgressKind {
     Bars,
     /// A line every few seconds
     Lines,
-    /// A JSON object every second, on standard error
+    /// A JSON object every second, on standard error; messages there are JSON too
     Json,
     /// Nothing
     None,
@@ -274,7 +274,10 @@ pub(super) fn is_plan(path: &Path) -> bool {
 }
 
 pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
-    match kind {
+    if kind == ProgressKind::Json {
+        printer.speak_json();
+    }
+    let watcher = match kind {
         _ if printer.is_quiet() => progress::Watcher::none(),
         ProgressKind::Auto if Printer::is_watched() => {
             progress::Watcher::bars(printer.colors_messages())
@@ -285,5 +288,7 @@ pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher
         }
         ProgressKind::Json => progress::Watcher::json(Box::new(std::io::stderr())),
         ProgressKind::None => progress::Watcher::none(),
-    }
+    };
+    printer.gives_way_to(&watcher);
+    watcher
 }

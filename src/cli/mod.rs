@@ -23,6 +23,7 @@ mod init;
 mod interrupt;
 mod load;
 mod local;
+mod log;
 mod online;
 mod open_files;
 mod past;
@@ -67,9 +68,15 @@ struct Global {
     /// Show only what is wrong, and of a load that went well nothing
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Show more of what is going on; twice for even more
+    /// Log what happens at the targets (waits, retries, questions); twice: every request too
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// How log lines are written
+    #[arg(long, global = true, value_enum, default_value_t = log::LogFormat::Text, value_name = "FORMAT")]
+    log_format: log::LogFormat,
+    /// Append the log to a file instead of showing it; without -v what -v shows
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Option<std::path::PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     color: Color,
@@ -131,7 +138,14 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let no_color = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let printer = Printer::new(cli.global.quiet, cli.global.color, no_color);
-    log(cli.global.verbose, printer);
+    if let Err(error) = log::begin(
+        cli.global.verbose,
+        cli.global.log_format,
+        cli.global.log_file.as_deref(),
+        printer,
+    ) {
+        return end(printer, Err(error));
+    }
     let context = Context {
         printer,
         show_content: cli.global.show_content,
@@ -212,20 +226,4 @@ fn end(printer: Printer, ended: Result<Exit, Error>) -> ExitCode {
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-/// Logs are for developers; what users should see are messages and events.
-fn log(verbose: u8, printer: Printer) {
-    let level = match verbose {
-        0 => return,
-        1 => "stoker=info",
-        2 => "stoker=debug",
-        _ => "stoker=trace",
-    };
-    let filter = tracing_subscriber::EnvFilter::new(level);
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(printer.colors_messages())
-        .try_init();
 }

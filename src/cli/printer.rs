@@ -4,14 +4,26 @@
 //! piped. `-q` leaves errors and results; the summary of a load is one only where something is wrong. Whatever is written
 //! here has passed [`plain_lines`], so that no name of a file and no word of a server can steer the terminal; only what is
 //! exact by its purpose, and what was coloured by its maker, who took care of that, goes out as it is.
+//!
+//! Standard error is shared with whoever draws a run ([`Printer::gives_way_to`]): bars are taken away before anything else
+//! is written there. Where progress is JSON, every line there is: a message is an object with the member `message`
+//! (`note`, `warning` or `error`) and its `text`.
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::OnceLock,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
+use serde::Serialize;
+
 use super::{Color, render};
-use crate::diagnostic::{Diagnostic, plain_lines, steers};
+use crate::{
+    diagnostic::{Diagnostic, Severity, plain_lines, steers},
+    progress::Watcher,
+};
 
 /// Writes to the terminal.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +37,60 @@ pub(super) struct Printer {
 
 /// There is one standard output.
 static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+
+/// There is one standard error, and one who draws there.
+static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
+
+/// Programs read standard error.
+static SPEAKS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// A message, where programs read standard error.
+#[derive(Serialize)]
+struct Message<'a> {
+    message: &'static str,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<std::borrow::Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    hints: &'a [String],
+}
+
+impl<'a> Message<'a> {
+    fn note(text: &'a str) -> Self {
+        Self {
+            message: "note",
+            text: text.trim_end(),
+            file: None,
+            line: None,
+            column: None,
+            hints: &[],
+        }
+    }
+
+    fn of(problem: &'a Diagnostic) -> Self {
+        let place = problem.place.as_ref();
+        Self {
+            message: match problem.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            file: place.map(|place| place.file.to_string_lossy()),
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            hints: &problem.hints,
+            ..Self::note(&problem.message)
+        }
+    }
+
+    fn json(&self) -> String {
+        // Strings and numbers can always be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
 
 impl Printer {
     /// Makes a printer; `no_color` is whether the environment asks for none (<https://no-color.org>).
@@ -123,10 +189,30 @@ impl Printer {
         self.unwritten.get()
     }
 
+    /// Names who draws on standard error from now on.
+    pub(super) fn gives_way_to(self, watcher: &Watcher) {
+        *WATCHER.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher.clone());
+    }
+
+    /// From now on programs read standard error: every line there is a JSON object.
+    pub(super) fn speak_json(self) {
+        SPEAKS_JSON.store(true, Relaxed);
+    }
+
+    /// Tells whether programs read standard error.
+    pub(super) fn speaks_json(self) -> bool {
+        SPEAKS_JSON.load(Relaxed)
+    }
+
     /// Writes a message about the way to the result.
     pub(super) fn message(self, text: &str) {
-        if !self.quiet {
-            write_all(&mut io::stderr().lock(), &plain_lines(text));
+        if self.quiet {
+            return;
+        }
+        if self.speaks_json() {
+            beside(&harmless_json(&Message::note(text).json()));
+        } else {
+            beside(&plain_lines(text));
         }
     }
 
@@ -134,20 +220,36 @@ impl Printer {
     pub(super) fn problems(self, problems: &[Diagnostic]) {
         let shown: Vec<Diagnostic> = problems
             .iter()
-            .filter(|p| !self.quiet || p.severity == crate::diagnostic::Severity::Error)
+            .filter(|p| !self.quiet || p.severity == Severity::Error)
             .cloned()
             .collect();
-        if !shown.is_empty() {
-            write_all(
-                &mut io::stderr().lock(),
-                &render::render(&shown, self.color_err),
-            );
+        if self.speaks_json() {
+            for problem in &shown {
+                beside(&harmless_json(&Message::of(problem).json()));
+            }
+        } else if !shown.is_empty() {
+            beside(&render::render(&shown, self.color_err));
         }
+    }
+
+    /// Writes a line of the log, which its maker has made harmless.
+    pub(super) fn log(self, line: &str) {
+        beside(line);
     }
 }
 
+/// Writes to standard error beside what is drawn there.
+fn beside(text: &str) {
+    // Whoever suspends what is drawn may be about to write, too: the lock is not held meanwhile.
+    let watcher = {
+        let watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
+        watcher.clone().unwrap_or_else(Watcher::none)
+    };
+    watcher.suspend(|| write_all(&mut io::stderr().lock(), text));
+}
+
 /// Writes the characters that could steer a terminal as JSON's escapes. They stand in strings only, as elsewhere JSON has none.
-fn harmless_json(text: &str) -> String {
+pub(super) fn harmless_json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut units = [0; 2];
     for c in text.chars() {
@@ -174,7 +276,20 @@ fn write_all(out: &mut impl Write, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::harmless_json;
+    use super::{Diagnostic, Message, harmless_json};
+
+    #[test]
+    fn a_message_for_programs_says_what_it_is() {
+        let problem = Diagnostic::warning("two\nlines").hint("do it");
+        assert_eq!(
+            Message::of(&problem).json(),
+            r#"{"message":"warning","text":"two\nlines","hints":["do it"]}"#
+        );
+        assert_eq!(
+            Message::note("so\n").json(),
+            r#"{"message":"note","text":"so"}"#
+        );
+    }
 
     #[test]
     fn json_on_a_terminal_means_the_same() {

@@ -12,6 +12,7 @@ use super::{
     climb::Answer,
     flow::{Away, Failed, Pass},
     slots::Slot,
+    story::{Asked, millis},
     verdict::{self, Refusal},
     witness::{self, Testimony},
 };
@@ -28,6 +29,8 @@ struct Attempt {
     is_outage: bool,
     /// Why no answer came.
     fault: Option<FaultKind>,
+    /// What happened, in words without content.
+    what: String,
 }
 
 impl Attempt {
@@ -39,6 +42,7 @@ impl Attempt {
             latency: Duration::ZERO,
             is_outage: false,
             fault: None,
+            what: "it could not be sent".to_owned(),
         }
     }
 }
@@ -95,7 +99,7 @@ impl Gate {
         // How long it waits at the most because the target asks for it.
         let mut patience = self.gatekeeper.patience();
         loop {
-            let attempt = self.attempt(exchange, attempts == 0).await;
+            let attempt = self.attempt(exchange, attempts).await;
             attempts += u32::from(attempt.was_sent);
             forgiven += u32::from(attempt.was_sent && attempt.is_outage);
             let conclude = |verdict| Conclusion {
@@ -146,6 +150,13 @@ impl Gate {
                 }
             };
             exchange.observe(Moment::Retrying { after });
+            tracing::info!(
+                target = self.name,
+                attempts,
+                after_ms = millis(after),
+                because = attempt.what,
+                "a request is tried again"
+            );
             if !after.is_zero() {
                 exchange.park();
                 tokio::time::sleep(after).await;
@@ -156,7 +167,8 @@ impl Gate {
 
     /// Makes one attempt: memory, permission, slot, request, credentials, rate, wire, verdict. The slot is back when it
     /// returns, or after the rest that a refusal gives it.
-    async fn attempt<E: Exchange>(&self, exchange: &mut E, is_first: bool) -> Attempt {
+    async fn attempt<E: Exchange>(&self, exchange: &mut E, before: u32) -> Attempt {
+        let is_first = before == 0;
         // Who waits for memory holds neither a slot nor others back.
         if let Err(error) = exchange.unpark().await {
             return Attempt::unsent(Verdict::Stop(error.into()));
@@ -169,9 +181,13 @@ impl Gate {
         let operations = exchange.cost().operations;
         exchange.observe(Moment::Sent { bytes });
         let level = slot.sent();
+        let asked = Asked::of(&request);
         let began = Instant::now();
         let answer = self.transport.call(request).await;
         let latency = began.elapsed();
+        if let Some(asked) = asked {
+            asked.answered(&self.name, before + 1, answer.as_ref(), latency);
+        }
         let answer = answer.map_err(|fault| self.turned_away_again(fault, began));
         if let Ok(response) = &answer {
             self.clock.hear(response.headers());
@@ -191,6 +207,10 @@ impl Gate {
             (None, status) => format!("the server answered {}", status.unwrap_or_default()),
         };
         let mut verdict = exchange.read(answer);
+        let told = match verdict {
+            Verdict::Done => String::new(),
+            _ => what.clone(),
+        };
         if let Some(status) = status
             && witness::may_be_about_the_target(&verdict, status)
         {
@@ -235,7 +255,7 @@ impl Gate {
             if let Sign::Refusing(refusal) = sign {
                 self.pace.answered(operations, true, began);
                 if refusal == Refusal::Quota && self.pace.ceiling().is_none() {
-                    self.pace.learn(Duration::ZERO);
+                    self.learn(Duration::ZERO);
                 }
             }
             let failed = Failed {
@@ -267,6 +287,7 @@ impl Gate {
             latency,
             is_outage,
             fault: fault_kind,
+            what: told,
         }
     }
 
@@ -300,15 +321,28 @@ impl Gate {
         self.retries.earn();
         self.pace.answered(operations, false, sent);
         if self.slots.take_quota() {
-            self.pace.learn(Duration::ZERO);
+            self.learn(Duration::ZERO);
             self.slots.restore();
         }
         if let Some(back) = self.gatekeeper.taken(sent)
             && back.may_be_quota
         {
             // All or nothing is how a quota answers; a store that is overloaded goes on taking some.
-            self.pace.learn(back.after);
+            self.learn(back.after);
             self.slots.restore();
+        }
+    }
+
+    /// Learns a ceiling on the rate from what was taken before nothing was for so long.
+    fn learn(&self, blocked: Duration) {
+        self.pace.learn(blocked);
+        if let Some(ceiling) = self.pace.ceiling() {
+            let (target, ceiling) = (&*self.name, format!("{ceiling:.1}/s"));
+            tracing::info!(
+                target,
+                ceiling,
+                "it refuses by a quota: a ceiling on the rate is kept"
+            );
         }
     }
 
@@ -358,6 +392,10 @@ impl Gate {
             return false;
         }
         renewals.last = Some(Instant::now());
+        tracing::info!(
+            target = self.name,
+            "the token was refused (401): a new one is got"
+        );
         true
     }
 

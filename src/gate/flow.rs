@@ -25,7 +25,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Backoff, StopReason, witness::is_about_the_sender};
+use super::{Backoff, StopReason, story::millis, witness::is_about_the_sender};
 use crate::{event::Flow, manifest::Retry, unit::display_duration};
 
 /// Failures in a row that open the circuit, at the least: with a third of the requests failing at random, one in six
@@ -91,6 +91,8 @@ pub(super) struct Back {
 
 #[derive(Debug)]
 pub(super) struct Gatekeeper {
+    /// The target's name, for the log.
+    name: String,
     inner: Mutex<Inner>,
     /// Those who wait, wait in a row; the first of them watches the time.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -156,8 +158,9 @@ enum Next {
 }
 
 impl Gatekeeper {
-    pub(super) fn new(retry: Retry, give_up_after: Duration, seed: u64) -> Self {
+    pub(super) fn new(name: String, retry: Retry, give_up_after: Duration, seed: u64) -> Self {
         Self {
+            name,
             inner: Mutex::default(),
             turn: Arc::default(),
             changed: Notify::new(),
@@ -241,6 +244,15 @@ impl Gatekeeper {
         if was_open || lifted {
             self.changed.notify_waiters();
         }
+        if lifted {
+            tracing::info!(
+                target = self.name,
+                "it takes requests before the time is over: the wait ends"
+            );
+        }
+        if let (Some(_), Some(row)) = (&open, &row) {
+            self.tell_back(row);
+        }
         let (open, row) = (open?, row?);
         // One that was under way all the time shows nothing of what came between.
         (sent >= open.since).then(|| Back {
@@ -260,15 +272,27 @@ impl Gatekeeper {
                 row.is_unreachable
             }
         };
-        if inner.row.take_if(is_over).is_some() && inner.open.take().is_some() {
+        if let Some(row) = inner.row.take_if(is_over)
+            && inner.open.take().is_some()
+        {
             drop(inner);
             self.changed.notify_waiters();
+            self.tell_back(&row);
         }
     }
 
     /// Returns how long anything waits for the target at the most, whatever it asks for.
     pub(super) fn patience(&self) -> Duration {
         self.give_up_after
+    }
+
+    fn tell_back(&self, row: &Row) {
+        let (target, after_ms) = (&*self.name, millis(row.since.elapsed()));
+        tracing::info!(
+            target,
+            after_ms,
+            "the target is back: the circuit is closed"
+        );
     }
 
     /// Takes note that a request failed. Returns whether that says nothing about the record, because the target is
@@ -287,6 +311,15 @@ impl Gatekeeper {
         let brakes = meant_all && !is_too_long;
         if let Some(after) = failed.after.filter(|after| brakes && !after.is_zero()) {
             let until = now + after;
+            if inner.brake.is_none() {
+                let (target, ms) = (&*self.name, millis(after));
+                tracing::info!(
+                    target,
+                    ms,
+                    because = failed.what,
+                    "the target asks to wait: nothing is sent until then"
+                );
+            }
             let brake = inner.brake.get_or_insert(Brake {
                 until,
                 sent: failed.sent,
@@ -329,6 +362,13 @@ impl Gatekeeper {
             None if is_long => {
                 let mut waits = Backoff::new(self.retry, self.seed);
                 let next = now + wait(&mut waits);
+                let (target, gives_up_ms) = (&*self.name, millis(self.give_up_after));
+                tracing::info!(
+                    target,
+                    gives_up_ms,
+                    because = failed.what,
+                    "the target is down: the circuit is open, one request at a time asks whether it is back"
+                );
                 inner.open = Some(Open {
                     since: now,
                     next,
@@ -344,6 +384,11 @@ impl Gatekeeper {
                 what: failed.what,
                 down,
             };
+            tracing::info!(
+                target = self.name,
+                down_ms = millis(down),
+                "the target is given up"
+            );
             inner.given_up = Some(reason.clone());
             drop(inner);
             self.changed.notify_waiters();
@@ -375,6 +420,11 @@ impl Gatekeeper {
             status,
             requests: inner.shut_out,
         };
+        tracing::info!(
+            target = self.name,
+            status = u64::from(status),
+            "the target refuses all that is sent: it is given up"
+        );
         inner.given_up = Some(reason.clone());
         drop(inner);
         self.changed.notify_waiters();
@@ -434,7 +484,7 @@ mod tests {
             base: Duration::from_millis(500),
             max: Duration::from_secs(32),
         };
-        let keeper = Gatekeeper::new(retry, Duration::from_mins(10), 1);
+        let keeper = Gatekeeper::new(String::new(), retry, Duration::from_mins(10), 1);
         let is_braked = || matches!(keeper.flow(), Flow::Braked(_));
         let pass = || tokio::time::advance(Duration::from_millis(1));
         let start = Instant::now();

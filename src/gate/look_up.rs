@@ -13,6 +13,7 @@ use super::{
     Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict,
     carry::Renewals,
     flow::{Away, Failed},
+    story::{Asked, millis},
     verdict,
     witness::{self, Testimony},
 };
@@ -43,24 +44,19 @@ impl Failure {
     }
 
     fn of_fault(fault: &Fault) -> Self {
-        let hint = match fault.kind {
-            FaultKind::Connect => {
-                "check the address, and that the server is running and can be reached from here"
-            }
-            FaultKind::Tls => {
-                "check the server's certificate; `tls: { ca: FILE }` trusts a private authority"
-            }
-            FaultKind::Timeout => "the server takes too long; `timeout` allows more",
-            FaultKind::Interrupted | FaultKind::Response | FaultKind::TurnedAway => {
-                "try again; the connection was lost"
-            }
-            FaultKind::Request => "check the URL and the headers of the target",
-        };
         Self {
             what: fault.what.clone(),
             may_have_been_sent: fault.kind.may_have_been_sent(),
-            hint: Some(hint.to_owned()),
+            hint: Some(fault.hint().to_owned()),
         }
+    }
+}
+
+/// What came, in words without content.
+fn words(answer: &Result<Response<Bytes>, Fault>) -> String {
+    match answer {
+        Ok(response) => format!("the server answered {}", response.status().as_u16()),
+        Err(fault) => fault.what.clone(),
     }
 }
 
@@ -127,7 +123,7 @@ impl Gate {
             Weight::Record => std::cmp::max(self.retry.attempts, ATTEMPTS),
         };
         loop {
-            let answer = self.single_attempt(&make).await?;
+            let answer = self.single_attempt(&make, attempts + 1).await?;
             // What a target that is down costs is not counted, as for exchanges.
             attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
@@ -163,6 +159,13 @@ impl Gate {
                 }
                 _ => return answer.map_err(|fault| Failure::of_fault(&fault)),
             };
+            tracing::info!(
+                target = self.name,
+                attempts,
+                after_ms = millis(after),
+                because = %words(&answer),
+                "a question is asked again"
+            );
             tokio::time::sleep(after).await;
         }
     }
@@ -202,6 +205,7 @@ impl Gate {
     async fn single_attempt(
         &self,
         make: &impl Fn() -> Request<Bytes>,
+        attempt: u32,
     ) -> Result<Result<Response<Bytes>, Fault>, Failure> {
         loop {
             let pass = self
@@ -228,11 +232,15 @@ impl Gate {
             if !self.gatekeeper.still_admits(&pass) {
                 continue;
             }
+            let asked = Asked::of(&request);
             let sent = Instant::now();
             if request.method() == Method::GET {
                 self.reads.fetch_add(1, Ordering::Relaxed);
             }
             let answer = self.transport.call(request).await;
+            if let Some(asked) = asked {
+                asked.answered(&self.name, attempt, answer.as_ref(), sent.elapsed());
+            }
             match &answer {
                 Ok(response) => {
                     self.clock.hear(response.headers());

@@ -38,6 +38,7 @@ mod pace;
 mod rate;
 mod retry;
 mod slots;
+mod story;
 pub mod transport;
 pub mod verdict;
 mod witness;
@@ -148,6 +149,8 @@ pub struct Conclusion {
 /// How a gate is set up.
 #[derive(Debug, Clone)]
 pub struct GateSettings {
+    /// The target's name, for the log.
+    pub name: String,
     /// Requests in flight: as many as the store takes best, between two numbers.
     pub slots: Concurrency,
     /// At most so many operations in any sliding window.
@@ -170,6 +173,7 @@ impl GateSettings {
     /// Takes over a target's settings.
     pub fn of(settings: &TargetSettings, largest_request: u32) -> Self {
         Self {
+            name: settings.name.clone(),
             slots: settings.concurrency,
             rate: settings.rate,
             bytes_rate: settings.bytes_rate,
@@ -185,6 +189,7 @@ impl GateSettings {
 /// The way to one target. Shared by all that is sent there.
 #[derive(Debug)]
 pub struct Gate {
+    name: String,
     transport: Arc<dyn Transport>,
     credentials: Arc<dyn Credentials>,
     /// Scheme, host and port that the credentials were made for.
@@ -232,8 +237,14 @@ impl Gate {
             .or(credentials.quota_project())
             .and_then(|project| HeaderValue::from_str(project).ok());
         let mut seeds = SmallRng::seed_from_u64(settings.seed.unwrap_or_else(rand::random));
-        let gatekeeper = Gatekeeper::new(settings.retry, settings.give_up_after, seeds.random());
+        let gatekeeper = Gatekeeper::new(
+            settings.name.clone(),
+            settings.retry,
+            settings.give_up_after,
+            seeds.random(),
+        );
         Ok(Self {
+            name: settings.name.clone(),
             transport,
             credentials,
             origin: Origin::of_url(base),
@@ -276,6 +287,11 @@ impl Gate {
             in_flight,
             ceiling: self.pace.ceiling(),
         }
+    }
+
+    /// Returns the target's name, for the log.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the time by the target's clock, or by ours if the target does not tell.

@@ -25,6 +25,54 @@ pub struct Fault {
     pub what: String,
 }
 
+/// Why TLS is not to be had: an `https://` URL of a server that speaks plain HTTP.
+pub(super) const NO_TLS: &str = "it does not speak TLS; is the URL to be `http://`?";
+
+/// What an `http://` URL of a server that speaks TLS meets, among others.
+pub(super) const NO_HTTP: &str =
+    "answered with something that is not HTTP; does it speak TLS, and is the URL to be `https://`?";
+
+/// Why a certificate that was made to be trusted is refused all the same.
+pub(super) const AUTHORITY_AS_SERVER: &str = "its certificate is an authority's (self-signed, with `CA:TRUE`) and may not be \
+    a server's as well";
+
+/// A certificate from before hosts were named in them as today.
+pub(super) const NAMELESS: &str = "its certificate names no host (it has no `subjectAltName`)";
+
+impl Fault {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self.kind {
+            FaultKind::Connect => {
+                "check the address, and that the server is running and can be reached from here"
+            }
+            FaultKind::Tls => tls_hint(&self.what),
+            FaultKind::Timeout => "the server takes too long; `timeout` allows more",
+            FaultKind::Response if self.what.ends_with(NO_HTTP) => {
+                "check scheme and port of the URL"
+            }
+            FaultKind::Interrupted | FaultKind::Response | FaultKind::TurnedAway => {
+                "try again; the connection was lost"
+            }
+            FaultKind::Request => "check the URL and the headers of the target",
+        }
+    }
+}
+
+/// Returns what to do where TLS failed, by the words for it.
+pub(super) fn tls_hint(what: &str) -> &'static str {
+    if what.ends_with(NO_TLS) {
+        "check scheme and port of the URL"
+    } else if what.ends_with(AUTHORITY_AS_SERVER) {
+        "give the server a certificate that this authority has issued, or make the self-signed one with \
+         `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:HOST` and name it in `tls.ca`"
+    } else if what.ends_with(NAMELESS) {
+        "issue the server's certificate with `-addext subjectAltName=DNS:HOST` (or `IP:ADDRESS`)"
+    } else {
+        "check the server's certificate; `tls: { ca: FILE }` trusts a private authority"
+    }
+}
+
 /// At which point an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {

@@ -105,9 +105,7 @@ impl StopReason {
             Self::Credentials { hint: None, .. } => {
                 "check `auth`; a token may have expired or lack rights"
             }
-            Self::Tls { .. } => {
-                "check the server's certificate; `tls: { ca: FILE }` trusts a private authority"
-            }
+            Self::Tls { what } => super::transport::tls_hint(what),
             Self::TargetDown { .. } => {
                 "check the address, that the server runs, and that the store is there for these credentials; then \
                  `stoker resume` goes on. `give_up_after` waits longer"

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
-use super::{Cost, Gate, Verdict};
+use super::{Cost, Gate, Verdict, story::Asked};
 
 /// What a target says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub(super) enum Testimony {
     Gone(String),
     /// No answer that tells.
     Silent,
+}
+
+impl Testimony {
+    fn words(&self) -> &str {
+        match self {
+            Self::There => "it is there",
+            Self::Gone(words) => words,
+            Self::Silent => "no answer that tells",
+        }
+    }
 }
 
 /// The read, and what it brought last.
@@ -73,6 +83,12 @@ impl Gate {
         }
         let asked = Instant::now();
         let found = self.testify(witness.read.clone()).await;
+        let (target, found_words) = (&*self.name, found.words());
+        tracing::info!(
+            target,
+            found = found_words,
+            "a refusal may be about the store: it was asked whether it is there"
+        );
         *last = Some((asked, found.clone()));
         found
     }
@@ -88,7 +104,12 @@ impl Gate {
             bytes: 0,
         };
         self.look_up_rates.ready(cost).await;
-        match self.transport.call(read).await {
+        let (asked, sent) = (Asked::of(&read), Instant::now());
+        let answer = self.transport.call(read).await;
+        if let Some(asked) = asked {
+            asked.answered(&self.name, 1, answer.as_ref(), sent.elapsed());
+        }
+        match answer {
             Ok(response) => {
                 if response.status().as_u16() == 401 {
                     self.credentials.refused();

@@ -33,6 +33,17 @@ pub enum Matches {
     Refused(u16),
 }
 
+impl Matches {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::One(_) => "one",
+            Self::Several => "several",
+            Self::Refused(_) => "no answer that tells",
+        }
+    }
+}
+
 /// Asks a store what it has for `kind?query`; the query as it stands in a record, without its question mark.
 ///
 /// Nobody is asked about an empty query: it leaves all resources of the type.
@@ -60,6 +71,13 @@ pub async fn one(
             break;
         }
     }
+    let target = gate.name();
+    tracing::info!(
+        target,
+        kind,
+        found = found.word(),
+        "the store was asked which resource a condition means"
+    );
     Ok(found)
 }
 

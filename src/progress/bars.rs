@@ -15,12 +15,16 @@ use crate::{
     unit::{ByteSize, display_duration, grouped, speed},
 };
 
+/// In a window narrower than this the words have the whole line.
+const NARROW: u16 = 60;
+
 /// A name longer than this is cut in a bar's line.
 const NAME: usize = 24;
 
 pub(super) struct Bars {
     all: MultiProgress,
     colour: bool,
+    is_narrow: bool,
     spinner: Option<ProgressBar>,
     /// One for each load, then the total where there are several.
     drawn: Vec<ProgressBar>,
@@ -35,11 +39,22 @@ impl Bars {
         Self {
             all: MultiProgress::with_draw_target(target),
             colour,
+            is_narrow: false,
             spinner: None,
             drawn: Vec::new(),
             targets: Vec::new(),
             stopping: None,
             closing: None,
+        }
+    }
+
+    /// Takes note of how many columns there are.
+    pub(super) fn fit(&mut self, columns: u16) {
+        let is_narrow = columns < NARROW;
+        if std::mem::replace(&mut self.is_narrow, is_narrow) != is_narrow {
+            for bar in &self.drawn {
+                bar.set_style(self.bar_style());
+            }
         }
     }
 
@@ -126,10 +141,10 @@ impl Bars {
     }
 
     fn bar_style(&self) -> ProgressStyle {
-        let template = if self.colour {
-            "{bar:16.cyan/blue} {wide_msg}"
-        } else {
-            "{bar:16} {wide_msg}"
+        let template = match (self.is_narrow, self.colour) {
+            (true, _) => "{wide_msg}",
+            (false, true) => "{bar:16.cyan/blue} {wide_msg}",
+            (false, false) => "{bar:16} {wide_msg}",
         };
         style(template).progress_chars("█▉▊▋▌▍▎▏ ")
     }

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use super::rate::Speed;
+use super::rate::{self, Speed};
 use crate::{
-    event::{Event, LoadId, LoadPlanned, TargetState},
+    event::{Event, Flow, LoadId, LoadPlanned, TargetState},
     record::Outcome,
     unit::grouped,
 };
@@ -198,6 +198,11 @@ impl Counters {
         }
     }
 
+    fn targets(&self) -> Vec<TargetView> {
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        targets.clone()
+    }
+
     fn load(&self, load: LoadId) -> Option<&Load> {
         self.loads.get()?.get(load.0 as usize)
     }
@@ -213,13 +218,21 @@ impl Counters {
         let counted = self.loads.get();
         let loads = counted.map(Vec::as_slice).unwrap_or_default();
         if speeds.loads.len() != loads.len() {
-            speeds.loads = vec![Speed::since(speeds.viewed); loads.len()];
-            speeds.total = Speed::since(speeds.viewed);
+            let since = |before| Speed::since(speeds.viewed, before);
+            let before = loads.iter().map(|load| load.planned.before.done);
+            speeds.total = since(before.clone().sum());
+            speeds.loads = before.map(since).collect();
         }
-        let loads: Vec<_> = loads
+        let targets = self.targets();
+        let is_down = |name: &str| {
+            let target = targets.iter().find(|target| target.name == name);
+            target.is_some_and(|target| matches!(target.state.flow, Flow::Down { .. }))
+        };
+        let planned = loads;
+        let loads: Vec<_> = planned
             .iter()
             .zip(&mut speeds.loads)
-            .map(|(load, speed)| load.view(elapsed, speed))
+            .map(|(load, speed)| load.view(elapsed, speed, is_down(&load.planned.target)))
             .collect();
         let mut total = LoadView {
             name: "total".to_owned(),
@@ -235,7 +248,14 @@ impl Counters {
             total.failed += load.failed;
         }
         if counted.is_some() {
-            total.foresee(elapsed, &mut speeds.total);
+            let before: u64 = planned.iter().map(|load| load.planned.before.done).sum();
+            if total.done == before && total.in_flight == 0 {
+                speeds.total.wait(elapsed);
+            }
+            let left = |load: &&LoadView| !load.is_over();
+            let is_idle = loads.iter().filter(left).all(|load| is_down(&load.target));
+            total.foresee(elapsed, &mut speeds.total, is_idle && !total.is_over());
+            total.remaining = last_end(planned, &loads, total.per_second);
         }
         speeds.viewed = elapsed;
         View {
@@ -249,11 +269,7 @@ impl Counters {
             scanned_bytes: self.scanned_bytes.load(Relaxed),
             loads,
             total,
-            targets: self
-                .targets
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            targets,
             stopping: self.stopping.get().cloned(),
             concluded: self.concluded.load(Relaxed),
         }
@@ -263,15 +279,16 @@ impl Counters {
 impl Load {
     fn new(planned: LoadPlanned) -> Self {
         let zero = || AtomicU64::new(0);
+        let before = planned.before;
         Self {
             planned,
             sent: zero(),
             answered: zero(),
             retries: zero(),
-            done: zero(),
+            done: before.done.into(),
             bytes: zero(),
-            rejected: zero(),
-            failed: zero(),
+            rejected: before.rejected.into(),
+            failed: before.failed.into(),
             way: Mutex::new(None),
         }
     }
@@ -280,7 +297,7 @@ impl Load {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn view(&self, elapsed: Duration, speed: &mut Speed) -> LoadView {
+    fn view(&self, elapsed: Duration, speed: &mut Speed, is_down: bool) -> LoadView {
         // Answers are read first: read the other way round, an answer could come without its request.
         let answered = self.answered.load(Relaxed);
         let mut view = LoadView {
@@ -297,20 +314,66 @@ impl Load {
             remaining: None,
             way: self.way().clone(),
         };
-        view.foresee(elapsed, speed);
+        let is_waiting = view.done == self.planned.before.done && view.in_flight == 0;
+        if is_waiting {
+            speed.wait(elapsed);
+        }
+        view.foresee(elapsed, speed, is_down);
         view
     }
 }
 
 impl LoadView {
-    fn foresee(&mut self, elapsed: Duration, speed: &mut Speed) {
-        if self.done == 0 && self.in_flight == 0 {
-            speed.wait(elapsed);
-        } else if !(self.is_over() && speed.is_settled(self.done)) {
+    /// Says how fast it goes and how long the rest takes. While its target is down neither can be told, and the speed of
+    /// before holds for afterwards.
+    fn foresee(&mut self, elapsed: Duration, speed: &mut Speed, is_down: bool) {
+        if is_down {
+            speed.pause(elapsed, self.done);
+            return;
+        }
+        if !(self.is_over() && speed.is_settled(self.done)) {
             // What is over keeps the speed it had.
             speed.look(elapsed, self.done);
         }
         self.per_second = speed.per_second();
         self.remaining = speed.remaining(self.planned.saturating_sub(self.done));
     }
+}
+
+/// Foresees when the last load ends: those that wait for others begin when these end, the others go side by side. One that
+/// has not begun is taken to be as fast as all together are.
+fn last_end(planned: &[Load], loads: &[LoadView], per_second: f64) -> Option<Duration> {
+    let mut ends: Vec<Option<Duration>> = Vec::new();
+    // A load may wait for one that stands below it; no chain is longer than there are loads.
+    ends.resize(loads.len(), Some(Duration::ZERO));
+    for _ in loads {
+        let before = ends.clone();
+        for ((end, planned), load) in ends.iter_mut().zip(planned).zip(loads) {
+            if load.is_over() {
+                continue;
+            }
+            let waits = planned.planned.after.iter();
+            let begins = waits.map(|id| before.get(id.0 as usize).copied().flatten());
+            let begins = begins.collect::<Option<Vec<_>>>();
+            let begins = begins.map(|ends| ends.into_iter().max().unwrap_or_default());
+            let is_begun = load.done > planned.planned.before.done || load.in_flight > 0;
+            let own = if is_begun {
+                load.remaining
+            } else {
+                rate::time_for(load.planned.saturating_sub(load.done), per_second)
+            };
+            *end = begins
+                .zip(own)
+                .and_then(|(begins, own)| begins.checked_add(own));
+        }
+        if ends == before {
+            break;
+        }
+    }
+    let last = ends
+        .into_iter()
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .max()?;
+    (!last.is_zero()).then_some(last)
 }

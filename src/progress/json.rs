@@ -1,4 +1,5 @@
-//! One JSON object a second, for programs that watch a run.
+//! One JSON object a second, for programs that watch a run. Whatever else is written beside it is an object too, with a
+//! member `message` (of `cli`) or `log` in the place of `progress`.
 //!
 //! | key | meaning |
 //! |---|---|
@@ -7,9 +8,10 @@
 //! | `concluded` | while closing: records that have been gone through for the reports |
 //! | `elapsed_ms` | since the beginning |
 //! | `scanned_records`, `scanned_bytes` | while scanning: what has been read so far |
-//! | `records`, `done`, `bytes` | records planned, records that have an outcome, and their bytes |
+//! | `records`, `done` | records planned, and records that have an outcome, those of earlier sessions and runs included |
+//! | `bytes` | of the records that this session has settled |
 //! | `records_per_second` | of late |
-//! | `remaining_ms` | a forecast, or null |
+//! | `remaining_ms` | a forecast, or null; while a target is down there is none |
 //! | `in_flight` | requests without an answer |
 //! | `retries`, `rejected`, `failed` | repeated attempts; records rejected; records blocked or unknown |
 //! | `stopping` | why no new work is started, or null |

@@ -217,8 +217,14 @@ fn moving(load: &LoadView, targets: &[TargetView]) -> String {
         .remaining
         .map(|left| format!(", {} left", display_duration(left)))
         .unwrap_or_default();
+    let down: String = targets
+        .iter()
+        .filter(|target| matches!(target.state.flow, Flow::Down { .. }))
+        .filter_map(|target| hindrance(&target.state.flow).map(|words| (&target.name, words)))
+        .map(|(name, words)| format!(", {} {words}", plain(name)))
+        .collect();
     format!(
-        "{}, {}%, {}/s{left}, {}{slots} in flight{}",
+        "{}, {}%, {}/s{left}, {}{slots} in flight{}{down}",
         done(load),
         load.percent(),
         speed(load.per_second),

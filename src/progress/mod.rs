@@ -5,7 +5,8 @@
 //! be a moment old, and nothing in a report comes from here.
 
 use std::{
-    io::Write,
+    cell::Cell,
+    io::{IsTerminal as _, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -21,6 +22,7 @@ mod counters;
 mod json;
 mod lines;
 mod rate;
+mod screen;
 mod words;
 
 use counters::{Counters, Speeds, View};
@@ -43,14 +45,48 @@ trait Draw: Send {
     fn finish(&mut self, view: &View);
 }
 
-/// Draws a run until it is finished.
-#[derive(Debug)]
-pub struct Watcher(Option<Drawing>);
+/// Bars on a terminal whose window changes its size.
+struct OnScreen {
+    bars: bars::Bars,
+    screen: screen::Screen<screen::Stderr>,
+}
+
+impl Draw for OnScreen {
+    fn draw(&mut self, view: &View) {
+        self.bars.fit(self.screen.columns());
+        self.bars.draw(view);
+    }
+
+    fn clear(&mut self) {
+        self.bars.clear();
+    }
+
+    fn finish(&mut self, view: &View) {
+        self.bars.finish(view);
+        self.screen.leave();
+    }
+}
+
+/// Draws a run until it is finished. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Watcher(Option<Arc<Drawing>>);
 
 struct Drawing {
     counters: Arc<Counters>,
-    draw: Arc<Mutex<Box<dyn Draw>>>,
+    hand: Arc<Mutex<Hand>>,
     thread: Mutex<Option<(mpsc::Sender<()>, JoinHandle<()>)>>,
+}
+
+/// Who draws.
+struct Hand {
+    draw: Box<dyn Draw>,
+    /// The end has been drawn, and stays.
+    is_finished: bool,
+}
+
+thread_local! {
+    /// This thread writes beside what is drawn just now.
+    static SUSPENDS: Cell<bool> = const { Cell::new(false) };
 }
 
 impl std::fmt::Debug for Drawing {
@@ -67,8 +103,17 @@ impl Watcher {
 
     /// Draws bars on standard error: a line a load, and a total where there are several.
     pub fn bars(color: bool) -> Self {
-        let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
-        Self::start(Box::new(bars::Bars::new(target, color)))
+        if !std::io::stderr().is_terminal() {
+            return Self::start(Box::new(bars::Bars::new(
+                ProgressDrawTarget::hidden(),
+                color,
+            )));
+        }
+        let screen = screen::Screen::new(screen::Stderr);
+        let target =
+            ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWS_PER_SECOND);
+        let bars = bars::Bars::new(target, color);
+        Self::start(Box::new(OnScreen { bars, screen }))
     }
 
     /// Writes a plain line every five seconds, one for each of several loads when it is over, and one at the end.
@@ -83,28 +128,35 @@ impl Watcher {
 
     fn start(draw: Box<dyn Draw>) -> Self {
         let counters = Arc::new(Counters::default());
-        let draw = Arc::new(Mutex::new(draw));
+        let hand = Arc::new(Mutex::new(Hand {
+            draw,
+            is_finished: false,
+        }));
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("progress".to_owned())
             .spawn({
-                let (counters, draw) = (Arc::clone(&counters), Arc::clone(&draw));
+                let (counters, hand) = (Arc::clone(&counters), Arc::clone(&hand));
                 move || {
                     let started = Instant::now();
                     let mut speeds = Speeds::default();
                     while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-                        let mut draw = lock(&draw);
-                        draw.draw(&counters.view(started.elapsed(), &mut speeds));
+                        let mut hand = lock(&hand);
+                        let view = counters.view(started.elapsed(), &mut speeds);
+                        hand.draw.draw(&view);
                     }
-                    lock(&draw).finish(&counters.view(started.elapsed(), &mut speeds));
+                    let mut hand = lock(&hand);
+                    let view = counters.view(started.elapsed(), &mut speeds);
+                    hand.draw.finish(&view);
+                    hand.is_finished = true;
                 }
             });
-        Self(Some(Drawing {
+        Self(Some(Arc::new(Drawing {
             counters,
-            draw,
+            hand,
             // Without a thread nothing is drawn; the run goes on.
             thread: Mutex::new(thread.ok().map(|thread| (stop, thread))),
-        }))
+        })))
     }
 
     /// Returns who takes note of events.
@@ -115,14 +167,19 @@ impl Watcher {
         }
     }
 
-    /// Lets something else be written meanwhile, on lines of its own.
+    /// Lets something else be written meanwhile, on lines of its own. Who writes may ask for it once more.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        let Some(drawing) = &self.0 else {
+        let Some(drawing) = self.0.as_ref().filter(|_| !SUSPENDS.get()) else {
             return write();
         };
-        let mut draw = lock(&drawing.draw);
-        draw.clear();
-        write()
+        let mut hand = lock(&drawing.hand);
+        if !hand.is_finished {
+            hand.draw.clear();
+        }
+        SUSPENDS.set(true);
+        let written = write();
+        SUSPENDS.set(false);
+        written
     }
 
     /// Draws the last state; the terminal is the caller's again. Further calls do nothing.

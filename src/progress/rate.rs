@@ -25,10 +25,10 @@ pub(super) struct Speed {
 }
 
 impl Speed {
-    /// Begins at a time, with nothing done.
-    pub(super) fn since(now: Duration) -> Self {
+    /// Begins at a time, with so many done before.
+    pub(super) fn since(now: Duration, done: u64) -> Self {
         Self {
-            last: (now, 0),
+            last: (now, done),
             first: now,
             ..Self::default()
         }
@@ -50,8 +50,14 @@ impl Speed {
 
     /// Takes note that nothing has begun: waiting for other loads does not make a load slow.
     pub(super) fn wait(&mut self, now: Duration) {
-        self.last = (now, 0);
+        self.last.0 = now;
         self.first = now;
+    }
+
+    /// Takes note that nothing can be done: an outage says nothing about the speed afterwards.
+    pub(super) fn pause(&mut self, now: Duration, done: u64) {
+        self.first += now.saturating_sub(self.last.0);
+        self.last = (now, done);
     }
 
     /// Tells whether so many were already done at the last look.
@@ -74,9 +80,14 @@ impl Speed {
         if left == 0 || now.saturating_sub(self.first) < WARM_UP {
             return None;
         }
-        let seconds = left as f64 / self.per_second();
-        Duration::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|duration| *duration < HORIZON)
+        time_for(left, self.per_second())
     }
+}
+
+/// Returns how long so many take at a speed; none where that says nothing.
+pub(super) fn time_for(left: u64, per_second: f64) -> Option<Duration> {
+    let seconds = left as f64 / per_second;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| *duration < HORIZON)
 }

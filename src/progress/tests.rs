@@ -15,7 +15,7 @@ use super::{
     rate::Speed,
 };
 use crate::{
-    event::{Event, Flow, LoadId, LoadPlanned, Observe as _, TargetState},
+    event::{Before, Event, Flow, LoadId, LoadPlanned, Observe as _, TargetState},
     record::Outcome,
 };
 
@@ -117,7 +117,30 @@ impl<D: Draw> Run<D> {
             target: "clinic".to_owned(),
             records: *records,
             bytes: records * 100,
+            after: Vec::new(),
+            before: Before::default(),
         });
+        self.counters.observe(&Event::Started {
+            loads: loads.collect(),
+        });
+    }
+
+    /// Begins with loads as `(name, records, loads that end before, records that had an outcome before)`.
+    fn start_where_it_stands(&self, loads: &[(&str, u64, &[u32], u64)]) {
+        let loads = loads
+            .iter()
+            .map(|(name, records, after, done)| LoadPlanned {
+                name: (*name).to_owned(),
+                target: "clinic".to_owned(),
+                records: *records,
+                bytes: records * 100,
+                after: after.iter().copied().map(LoadId).collect(),
+                before: Before {
+                    done: *done,
+                    rejected: done / 10,
+                    failed: 0,
+                },
+            });
         self.counters.observe(&Event::Started {
             loads: loads.collect(),
         });
@@ -469,6 +492,8 @@ fn a_watcher_counts_from_many_threads_and_finishes_once() {
             target: "clinic".to_owned(),
             records: 4_000,
             bytes: 0,
+            after: Vec::new(),
+            before: Before::default(),
         }],
     });
     std::thread::scope(|scope| {
@@ -490,4 +515,89 @@ fn a_watcher_counts_from_many_threads_and_finishes_once() {
     let text = paper.text();
     assert!(text.contains("4,000 of 4,000 records"), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn a_run_that_goes_on_begins_where_it_stands() {
+    let paper = Paper::default();
+    let mut run = Run::new(Lines::new(Box::new(paper.clone())));
+    run.start_where_it_stands(&[("people", 1_000, &[], 400)]);
+    for _ in 0..50 {
+        run.sent(0, 1);
+        run.settled(0, Outcome::Created, 1);
+        run.wait(super::TICK);
+    }
+    let text = paper.text();
+    // What was done before is no speed of now, and the forecast is for the rest.
+    assert!(
+        text.contains("450 of 1,000 records, 45%, 10.0/s, 55"),
+        "{text}"
+    );
+    assert!(text.contains("40 rejected"), "{text}");
+
+    let (paper, json) = (Paper::default(), Paper::default());
+    let mut rerun = Run::new(Lines::new(Box::new(paper.clone())));
+    rerun.start_where_it_stands(&[("people", 7_160, &[], 7_160)]);
+    rerun.finish();
+    assert!(
+        paper.text().starts_with("7,160 of 7,160 records in"),
+        "{}",
+        paper.text()
+    );
+    let mut rerun = Run::new(Json::new(Box::new(json.clone())));
+    rerun.start_where_it_stands(&[("people", 7_160, &[], 7_160)]);
+    rerun.finish();
+    assert!(json.text().contains(r#""done":7160"#), "{}", json.text());
+}
+
+#[test]
+fn the_total_ends_when_the_last_load_does() {
+    let foreseen = |after: &[u32]| {
+        let mut run = Run::new(Json::new(Box::new(Paper::default())));
+        run.start_where_it_stands(&[
+            ("slow", 1_000, &[], 0),
+            ("fast", 10_000, &[], 0),
+            ("late", 3_030, after, 0),
+        ]);
+        for _ in 0..50 {
+            for (load, count) in [(0, 1), (1, 100)] {
+                run.sent(load, count);
+                run.settled(load, Outcome::Created, count);
+            }
+            run.wait(super::TICK);
+        }
+        let view = run.counters.view(run.now, &mut run.speeds);
+        let seconds = |left: Option<Duration>| left.unwrap().as_secs_f64().round();
+        assert_eq!(seconds(view.loads[0].remaining), 95.0);
+        assert_eq!(seconds(view.loads[1].remaining), 5.0);
+        seconds(view.total.remaining)
+    };
+    // One that has not begun goes as fast as all do, 1,010 a second.
+    assert_eq!(foreseen(&[]), 95.0);
+    assert_eq!(foreseen(&[1]), 95.0);
+    assert_eq!(foreseen(&[0]), 98.0);
+    assert_eq!(foreseen(&[0, 1]), 98.0);
+}
+
+#[test]
+fn nothing_is_foreseen_while_a_target_is_down() {
+    let paper = Paper::default();
+    let mut run = Run::new(Lines::new(Box::new(paper.clone())));
+    run.start(&[("people", 1_000)]);
+    for _ in 0..10 {
+        run.sent(0, 20);
+        run.settled(0, Outcome::Created, 20);
+        run.wait(SECOND);
+    }
+    run.outage(60);
+    run.wait(SECOND / 2);
+    let view = run.counters.view(run.now, &mut run.speeds);
+    let text = paper.text();
+    let (before, during) = text.split_once("clinic: down").unwrap();
+    assert!(before.contains(" left, "), "{text}");
+    assert!(!during.contains(" left, "), "{text}");
+    assert!(during.contains("in flight, clinic down for"), "{text}");
+    // The speed of before holds for afterwards.
+    let left = view.total.remaining.unwrap();
+    assert!(left < Duration::from_secs(60), "{left:?}");
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
+    event::Before,
     journal::{self, Fate, History},
     plan::Step,
     record::Outcome,
@@ -73,6 +74,17 @@ impl Earlier {
             }
             _ => None,
         })
+    }
+
+    /// Counts the outcomes that stand of the records with these numbers.
+    pub(super) fn before(&self, numbers: std::ops::Range<u64>) -> Before {
+        let mut before = Before::default();
+        let last = self.history.as_ref().and_then(History::last_record);
+        let end = last.map_or(0, |last| std::cmp::min(last + 1, numbers.end));
+        for outcome in (numbers.start..end).filter_map(|number| self.outcome(number)) {
+            before.add(outcome);
+        }
+        before
     }
 
     /// Tells whether the store holds a record without the references that close its cycle.

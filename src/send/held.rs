@@ -325,6 +325,12 @@ impl Asked<'_> {
             there += u64::from(is_there?);
         }
         self.held.missing = self.held.sampled - there;
+        tracing::info!(
+            target = self.held.target,
+            sampled = self.held.sampled,
+            missing = self.held.missing,
+            "the store was asked for a sample of what earlier runs have loaded"
+        );
         self.trust = match (self.held.missing, there) {
             (0, _) => Trust::All,
             (_, 0) => Trust::Nothing,

@@ -76,6 +76,8 @@ pub(super) async fn run(
         ways: Arc::clone(&ways),
     }
     .start(std::cmp::max(slots / 2, 1));
+    let (name, target) = (settings.name.clone(), settings.target.clone());
+    tracing::info!(target, load = name, "a load begins");
     let (settler, settled) = mpsc::channel(WINDOW);
     let facts = setup.plan.header.target_of(id).map(|target| &target.facts);
     let load = Arc::new(Load {
@@ -97,6 +99,7 @@ pub(super) async fn run(
     // The last sender goes with the load; then the settler has written all that came.
     drop(load);
     let settled = finished(settling.await);
+    tracing::info!(target, load = name, "a load is over");
     sent.and(settled)
 }
 
@@ -379,6 +382,12 @@ impl Load {
         is_refused: bool,
     ) {
         if let Some(found) = self.ways.answered(bundle, records, busy, is_refused) {
+            let (target, load, way) = (
+                &*self.settings.target,
+                &*self.settings.name,
+                found.to_string(),
+            );
+            tracing::info!(target, load, way, "the way of sending is found");
             let load = self.id;
             self.setup.observe.observe(&Event::Way {
                 load,

@@ -171,7 +171,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
     let setup = Arc::new(setup);
     let loads = setup.plan.header.loads.len();
     setup.observe.observe(&Event::Started {
-        loads: planned(&setup.plan),
+        loads: planned(&setup.plan, &setup.earlier),
     });
     let precedence = precedence(&setup)?;
     let bases = setup.plan.header.loads.iter().map(|load| {
@@ -320,17 +320,28 @@ fn is_too_many(max: Option<MaxErrors>, failed: u64, records: u64) -> bool {
     }
 }
 
-fn planned(plan: &Saved) -> Vec<LoadPlanned> {
-    let totals = plan.summary.loads.iter();
-    plan.header
-        .loads
-        .iter()
-        .zip(totals)
-        .map(|(load, totals): (_, &plan::LoadSummary)| LoadPlanned {
-            name: load.name.clone(),
-            target: load.target.clone(),
-            records: totals.sent(),
-            bytes: totals.bytes,
-        })
+fn planned(plan: &Saved, earlier: &Earlier) -> Vec<LoadPlanned> {
+    let loads = &plan.header.loads;
+    let numbered = (0_u32..).map(LoadId).zip(loads);
+    let ids: HashMap<&str, LoadId> = numbered
+        .clone()
+        .map(|(id, load)| (load.name.as_str(), id))
+        .collect();
+    numbered
+        .zip(&plan.summary.loads)
+        .map(
+            |((id, load), totals): (_, &plan::LoadSummary)| LoadPlanned {
+                name: load.name.clone(),
+                target: load.target.clone(),
+                records: totals.sent(),
+                bytes: totals.bytes,
+                after: load
+                    .after
+                    .iter()
+                    .filter_map(|name| ids.get(name.as_str()).copied())
+                    .collect(),
+                before: earlier.before(plan.numbers(id)),
+            },
+        )
         .collect()
 }

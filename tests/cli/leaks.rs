@@ -289,6 +289,28 @@ fn names_stand_in_rejected_alone_and_tokens_nowhere() {
 }
 
 #[test]
+fn logs_hold_neither_names_nor_tokens_at_any_level_in_any_format() {
+    let bed = bed(&format!(
+        r#"fhir: {{ url: "{}" }}, auth: {{ bearer: {{ env: TOKEN }} }}, headers: {{ X-Api-Key: "${{KEY}}" }}"#,
+        echoing()
+    ));
+    for (number, level) in ["-v", "-vv", "-vvv"].into_iter().enumerate() {
+        for format in ["text", "json"] {
+            let shown = [level, "--log-format", format, "load", "m.yaml", "--fresh"];
+            let ran = run(&bed, &shown).exits(1);
+            assert!(ran.err.contains("a load is over"), "{}", ran.err);
+            let file = format!("{number}.{format}.log");
+            let kept = [&shown[..], &["--log-file", &file]].concat();
+            run(&bed, &kept).exits(1);
+            assert_eq!(written(&bed.path(&file), false), 0);
+            let log = fs::read_to_string(bed.path(&file)).unwrap();
+            assert!(log.contains("a load is over"), "{log}");
+            assert_eq!(log.contains("POST /fhir"), number > 0, "{log}");
+        }
+    }
+}
+
+#[test]
 fn the_words_of_a_server_are_shown_on_demand_and_its_secrets_never() {
     let url = echoing();
     let bed = bed(&format!(

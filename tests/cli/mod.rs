@@ -12,6 +12,7 @@ mod history;
 mod leaks;
 mod load;
 mod local;
+mod logs;
 mod messages;
 mod online;
 mod planned;

@@ -140,6 +140,74 @@ async fn a_private_authority_is_trusted_only_when_named() {
     assert!(what.contains("`tls: {ca: FILE}`"), "{what}");
 }
 
+/// Serves a self-signed certificate that the client trusts as an authority.
+async fn self_signed(
+    params: CertificateParams,
+) -> (SocketAddr, TransportOptions, tempfile::TempDir) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("self.pem");
+    fs_err::write(&ca, certificate.pem()).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let address = each(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                read_request(&mut stream).await;
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                stream.write_all(answer).await.ok();
+                stream.shutdown().await.ok();
+            }
+        }
+    })
+    .await;
+    let options = TransportOptions {
+        tls: Tls {
+            ca: Some(ca),
+            ..Tls::default()
+        },
+        ..options()
+    };
+    (address, options, folder)
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_taken_or_its_reason_is_named() {
+    let mut authority = names("localhost");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (address, options, _folder) = self_signed(authority).await;
+    let url = format!("https://localhost:{}", address.port());
+    let fault = attempt(&options, &url).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Tls);
+    assert!(
+        fault
+            .what
+            .contains("an authority's (self-signed, with `CA:TRUE`)"),
+        "{fault}"
+    );
+    assert!(fault.hint().contains("CA:FALSE"), "{}", fault.hint());
+
+    // What the hint says helps.
+    let mut leaf = names("localhost");
+    leaf.is_ca = IsCa::ExplicitNoCa;
+    let (address, options, _folder) = self_signed(leaf).await;
+    let url = format!("https://localhost:{}", address.port());
+    assert_eq!(attempt(&options, &url).await.unwrap().body(), "{}");
+
+    let mut nameless = CertificateParams::new(Vec::new()).unwrap();
+    nameless.is_ca = IsCa::ExplicitNoCa;
+    let (address, options, _folder) = self_signed(nameless).await;
+    let url = format!("https://localhost:{}", address.port());
+    let fault = attempt(&options, &url).await.unwrap_err();
+    assert!(fault.what.contains("names no host"), "{fault}");
+}
+
 #[tokio::test]
 async fn a_certificate_for_another_host_is_refused() {
     let authority = Authority::new();

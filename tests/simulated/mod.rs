@@ -33,6 +33,7 @@ use self::{store::Store, work::Work};
 
 fn settings() -> GateSettings {
     GateSettings {
+        name: "clinic".to_owned(),
         slots: Concurrency::fixed(8),
         rate: None,
         bytes_rate: None,

@@ -8,7 +8,7 @@ use std::{error::Error, fmt, io};
 
 use ::http::Uri;
 
-use crate::gate::transport::{Fault, FaultKind};
+use crate::gate::transport::{AUTHORITY_AS_SERVER, Fault, FaultKind, NAMELESS, NO_HTTP, NO_TLS};
 
 /// Where a request was bound for: `host:port`, and the proxy on the way. Costs nothing until it is shown.
 pub(super) struct Place<'a> {
@@ -74,6 +74,11 @@ fn request_fault(error: &reqwest::Error, place: &Place<'_>) -> (FaultKind, Strin
                 Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
                     "no route to it"
                 }
+                Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
+                    if place.uri.scheme_str() == Some("https") =>
+                {
+                    "connection closed before it was ready; does it speak TLS there?"
+                }
                 Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
                     "connection closed before it was ready"
                 }
@@ -99,7 +104,11 @@ fn request_fault(error: &reqwest::Error, place: &Place<'_>) -> (FaultKind, Strin
     }
     // hyper's parser: something came, but it is not HTTP.
     if chain.says("invalid HTTP") || chain.says("message head is too large") {
-        let what = format!("{place} answered with something that is not HTTP");
+        let what = if place.uri.scheme_str() == Some("http") {
+            format!("{place} {NO_HTTP}")
+        } else {
+            format!("{place} answered with something that is not HTTP")
+        };
         return (Response, what);
     }
     let what = match chain.io() {
@@ -176,7 +185,7 @@ impl<'a> Chain<'a> {
     /// What rustls found wrong, in our words.
     fn tls(&self) -> Option<&'static str> {
         // The server's verdict on us comes as an alert, after the handshake where TLS 1.3 is spoken.
-        const TABLE: [(&str, &str); 17] = [
+        const TABLE: [(&str, &str); 19] = [
             ("alert: CertificateRequired", CLIENT_MISSING),
             ("alert: BadCertificate", CLIENT_REFUSED),
             ("alert: CertificateUnknown", CLIENT_REFUSED),
@@ -195,16 +204,15 @@ impl<'a> Chain<'a> {
                 "not valid yet",
                 "its certificate is not valid yet; is this machine's clock right?",
             ),
+            ("not valid for any names", NAMELESS),
             (
                 "not valid for name",
                 "its certificate is for another host name",
             ),
+            ("CaUsedAsEndEntity", AUTHORITY_AS_SERVER),
             ("certificate revoked", "its certificate was revoked"),
             ("invalid peer certificate", "its certificate is not valid"),
-            (
-                "corrupt message",
-                "it does not speak TLS; is the URL to be `http://`?",
-            ),
+            ("corrupt message", NO_TLS),
             (
                 "peer is incompatible",
                 "it speaks no version of TLS that is safe",

@@ -157,6 +157,17 @@ impl Saved {
         })
     }
 
+    /// Returns the numbers of a load's records: they follow each other, load by load.
+    pub fn numbers(&self, load: LoadId) -> std::ops::Range<u64> {
+        let first = |index: usize| self.loads.get(index).map(|load| load.2);
+        let index = load.0 as usize;
+        match (first(index), first(index + 1)) {
+            (Some(begin), Some(end)) => begin..end,
+            (Some(begin), None) => begin..u64::MAX,
+            (None, _) => 0..0,
+        }
+    }
+
     /// Reads steps of a load from a place that [`Steps::place`] told; the first has the number `first`.
     pub fn steps_at(&self, load: LoadId, offset: u64, first: u64) -> Result<Steps, Error> {
         let end = self.loads.get(load.0 as usize).map_or(0, |load| load.1);
