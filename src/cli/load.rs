@@ -275,7 +275,7 @@ pub(super) fn is_plan(path: &Path) -> bool {
 
 pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
     if kind == ProgressKind::Json {
-        printer.speak_json();
+        Printer::speak_json();
     }
     let watcher = match kind {
         _ if printer.is_quiet() => progress::Watcher::none(),
@@ -289,6 +289,6 @@ pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher
         ProgressKind::Json => progress::Watcher::json(Box::new(std::io::stderr())),
         ProgressKind::None => progress::Watcher::none(),
     };
-    printer.gives_way_to(&watcher);
+    Printer::gives_way_to(&watcher);
     watcher
 }

@@ -49,7 +49,7 @@ struct Log {
 #[derive(Debug)]
 enum To {
     /// Beside bars and messages.
-    Stderr(Printer),
+    Stderr,
     File {
         file: std::fs::File,
         path: PathBuf,
@@ -75,7 +75,7 @@ pub(super) fn begin(
         _ => LevelFilter::TRACE,
     };
     let to = match file {
-        None => To::Stderr(printer),
+        None => To::Stderr,
         Some(path) => To::File {
             file: open(path)?,
             path: path.to_owned(),
@@ -118,7 +118,7 @@ impl<S: Subscriber> Layer<S> for Log {
         event.record(&mut told);
         let level = *event.metadata().level();
         let as_json = match &self.to {
-            To::Stderr(printer) => self.format == LogFormat::Json || printer.speaks_json(),
+            To::Stderr => self.format == LogFormat::Json || Printer::speaks_json(),
             To::File { .. } => self.format == LogFormat::Json,
         };
         let now = jiff::Timestamp::now();
@@ -136,7 +136,7 @@ impl<S: Subscriber> Layer<S> for Log {
 impl To {
     fn write(&self, line: &str) {
         match self {
-            Self::Stderr(printer) => printer.log(line),
+            Self::Stderr => Printer::log(line),
             Self::File {
                 file,
                 path,

@@ -47,7 +47,8 @@ static SPEAKS_JSON: AtomicBool = AtomicBool::new(false);
 /// A message, where programs read standard error.
 #[derive(Serialize)]
 struct Message<'a> {
-    message: &'static str,
+    #[serde(rename = "message")]
+    what: &'static str,
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<std::borrow::Cow<'a, str>>,
@@ -62,7 +63,7 @@ struct Message<'a> {
 impl<'a> Message<'a> {
     fn note(text: &'a str) -> Self {
         Self {
-            message: "note",
+            what: "note",
             text: text.trim_end(),
             file: None,
             line: None,
@@ -74,7 +75,7 @@ impl<'a> Message<'a> {
     fn of(problem: &'a Diagnostic) -> Self {
         let place = problem.place.as_ref();
         Self {
-            message: match problem.severity {
+            what: match problem.severity {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
             },
@@ -190,17 +191,17 @@ impl Printer {
     }
 
     /// Names who draws on standard error from now on.
-    pub(super) fn gives_way_to(self, watcher: &Watcher) {
+    pub(super) fn gives_way_to(watcher: &Watcher) {
         *WATCHER.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher.clone());
     }
 
     /// From now on programs read standard error: every line there is a JSON object.
-    pub(super) fn speak_json(self) {
+    pub(super) fn speak_json() {
         SPEAKS_JSON.store(true, Relaxed);
     }
 
     /// Tells whether programs read standard error.
-    pub(super) fn speaks_json(self) -> bool {
+    pub(super) fn speaks_json() -> bool {
         SPEAKS_JSON.load(Relaxed)
     }
 
@@ -209,7 +210,7 @@ impl Printer {
         if self.quiet {
             return;
         }
-        if self.speaks_json() {
+        if Self::speaks_json() {
             beside(&harmless_json(&Message::note(text).json()));
         } else {
             beside(&plain_lines(text));
@@ -223,7 +224,7 @@ impl Printer {
             .filter(|p| !self.quiet || p.severity == Severity::Error)
             .cloned()
             .collect();
-        if self.speaks_json() {
+        if Self::speaks_json() {
             for problem in &shown {
                 beside(&harmless_json(&Message::of(problem).json()));
             }
@@ -233,7 +234,7 @@ impl Printer {
     }
 
     /// Writes a line of the log, which its maker has made harmless.
-    pub(super) fn log(self, line: &str) {
+    pub(super) fn log(line: &str) {
         beside(line);
     }
 }

@@ -28,6 +28,9 @@ pub struct Fault {
 /// Why TLS is not to be had: an `https://` URL of a server that speaks plain HTTP.
 pub(super) const NO_TLS: &str = "it does not speak TLS; is the URL to be `http://`?";
 
+/// Why plain HTTP gets no answer.
+pub(super) const TLS_PORT: &str = "speaks TLS; is the URL to be `https://`?";
+
 /// What an `http://` URL of a server that speaks TLS meets, among others.
 pub(super) const NO_HTTP: &str =
     "answered with something that is not HTTP; does it speak TLS, and is the URL to be `https://`?";
@@ -61,7 +64,7 @@ impl Fault {
 
 /// Returns what to do where TLS failed, by the words for it.
 pub(super) fn tls_hint(what: &str) -> &'static str {
-    if what.ends_with(NO_TLS) {
+    if what.ends_with(NO_TLS) || what.ends_with(TLS_PORT) {
         "check scheme and port of the URL"
     } else if what.ends_with(AUTHORITY_AS_SERVER) {
         "give the server a certificate that this authority has issued, or make the self-signed one with \

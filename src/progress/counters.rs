@@ -255,7 +255,11 @@ impl Counters {
             let left = |load: &&LoadView| !load.is_over();
             let is_idle = loads.iter().filter(left).all(|load| is_down(&load.target));
             total.foresee(elapsed, &mut speeds.total, is_idle && !total.is_over());
-            total.remaining = last_end(planned, &loads, total.per_second);
+            let may_tell = total.remaining.is_some()
+                && !loads.iter().filter(left).any(|load| is_down(&load.target));
+            total.remaining = may_tell
+                .then(|| last_end(planned, &loads, total.per_second))
+                .flatten();
         }
         speeds.viewed = elapsed;
         View {
@@ -340,8 +344,8 @@ impl LoadView {
     }
 }
 
-/// Foresees when the last load ends: those that wait for others begin when these end, the others go side by side. One that
-/// has not begun is taken to be as fast as all together are.
+/// Foresees when the last load ends: those that wait for others begin when these end, the others go side by side. One of
+/// which nothing is known yet is taken to be as fast as all together are.
 fn last_end(planned: &[Load], loads: &[LoadView], per_second: f64) -> Option<Duration> {
     let mut ends: Vec<Option<Duration>> = Vec::new();
     // A load may wait for one that stands below it; no chain is longer than there are loads.
@@ -357,11 +361,9 @@ fn last_end(planned: &[Load], loads: &[LoadView], per_second: f64) -> Option<Dur
             let begins = begins.collect::<Option<Vec<_>>>();
             let begins = begins.map(|ends| ends.into_iter().max().unwrap_or_default());
             let is_begun = load.done > planned.planned.before.done || load.in_flight > 0;
-            let own = if is_begun {
-                load.remaining
-            } else {
-                rate::time_for(load.planned.saturating_sub(load.done), per_second)
-            };
+            let left = load.planned.saturating_sub(load.done);
+            let own = load.remaining.filter(|_| is_begun);
+            let own = own.or_else(|| rate::time_for(left, per_second));
             *end = begins
                 .zip(own)
                 .and_then(|(begins, own)| begins.checked_add(own));

@@ -3,7 +3,8 @@
 //! indicatif counts the rows of what it drew for the width that the window had then. A terminal breaks lines anew when its
 //! window becomes narrower, so that they take more rows, and half lines would be left above the bars. Here each frame is
 //! kept as the lines that were written, and is taken away by the rows that they take now. Lines are not filled with blanks,
-//! which would be broken like any other text, and go out in one write each frame.
+//! which would be broken like any other text, and go out in one write each frame. The cursor waits on an empty line below
+//! them: within a line that is broken, terminals do not agree on where it goes.
 
 use std::{
     fmt::{self, Write as _},
@@ -81,11 +82,7 @@ impl<P: Paper> Screen<P> {
 
     /// Leaves what is shown where it is; what others write comes below. Nothing more is drawn.
     pub(super) fn leave(&self) {
-        let mut frame = self.frame();
-        if !std::mem::replace(&mut frame.is_left, true) && !frame.shown.is_empty() {
-            // A terminal that is gone needs no new line.
-            let _ = self.paper.write("\r\n");
-        }
+        self.frame().is_left = true;
     }
 
     /// Returns how many columns there are now.
@@ -115,7 +112,8 @@ impl<P: Paper> TermLike for Screen<P> {
     }
 
     fn height(&self) -> u16 {
-        self.paper.size().0
+        // One row is the cursor's.
+        self.paper.size().0.saturating_sub(1)
     }
 
     // Where the cursor goes follows from what is on the terminal.
@@ -160,21 +158,15 @@ impl<P: Paper> TermLike for Screen<P> {
             return Ok(());
         }
         let mut out = String::new();
-        if let Some((_, above)) = frame.shown.split_last() {
-            // The cursor stands where the last line begins.
-            let up = rows(above, now);
-            out.push('\r');
-            if up > 0 {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\x1b[{up}A");
-            }
-            out.push_str("\x1b[J");
+        if !frame.shown.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\r\x1b[{}A\x1b[J", rows(&frame.shown, now));
         }
         // What was made for a wider window waits for the next frame.
         let next = if frame.width > now { Vec::new() } else { next };
-        out.push_str(&next.join("\r\n"));
-        if !next.is_empty() {
-            out.push_str("\r");
+        for line in &next {
+            out.push_str(line);
+            out.push_str("\r\n");
         }
         frame.shown = next
             .iter()
@@ -289,7 +281,8 @@ mod tests {
             draw(&screen, &lines);
             let state = screen.paper.0.lock().unwrap();
             let cut = lines.iter().map(|line| &line[..line.len().min(width)]);
-            let expected: Vec<&str> = std::iter::once("$ stoker load").chain(cut).collect();
+            let above = std::iter::once("$ stoker load");
+            let expected: Vec<&str> = above.chain(cut).chain([""]).collect();
             assert_eq!(state.lines, expected, "{width}");
         }
         screen.leave();

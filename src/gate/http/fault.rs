@@ -8,7 +8,9 @@ use std::{error::Error, fmt, io};
 
 use ::http::Uri;
 
-use crate::gate::transport::{AUTHORITY_AS_SERVER, Fault, FaultKind, NAMELESS, NO_HTTP, NO_TLS};
+use crate::gate::transport::{
+    AUTHORITY_AS_SERVER, Fault, FaultKind, NAMELESS, NO_HTTP, NO_TLS, TLS_PORT,
+};
 
 /// Where a request was bound for: `host:port`, and the proxy on the way. Costs nothing until it is shown.
 pub(super) struct Place<'a> {
@@ -119,6 +121,14 @@ fn request_fault(error: &reqwest::Error, place: &Place<'_>) -> (FaultKind, Strin
         Interrupted,
         format!("{place}: {what} before a response came"),
     )
+}
+
+/// The fault of a request of plain HTTP to a port that speaks TLS: it was not understood there.
+pub(super) fn of_tls_port(place: &Place<'_>) -> Fault {
+    Fault {
+        kind: FaultKind::Tls,
+        what: format!("{place} {TLS_PORT}"),
+    }
 }
 
 /// The fault of a response whose head came, but not its whole body.

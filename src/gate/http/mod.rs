@@ -6,10 +6,17 @@
 //! attempt failed.
 
 mod fault;
+mod hail;
 mod lanes;
 mod options;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use ::http::{Request, Response, Uri};
 use bytes::{Bytes, BytesMut};
@@ -35,6 +42,8 @@ pub struct HttpTransport {
     proxy: Option<String>,
     max_response: usize,
     answers: Arc<AnswerBudget>,
+    /// An answer has come at some time: what answers speaks HTTP.
+    is_heard: AtomicBool,
 }
 
 impl HttpTransport {
@@ -57,6 +66,7 @@ impl HttpTransport {
             proxy: options.proxy_place(),
             max_response: options.max_response,
             answers: Arc::clone(&options.answers),
+            is_heard: AtomicBool::new(false),
         })
     }
 
@@ -69,17 +79,25 @@ impl HttpTransport {
         let lanes = if local { &self.direct } else { &self.proxied };
         let largest = usize::try_from(answers::largest(&request)).unwrap_or(usize::MAX);
         let largest = std::cmp::min(largest, self.max_response);
+        let uri = request.uri().clone();
         let request = reqwest::Request::try_from(request).map_err(|_| Fault {
             kind: FaultKind::Request,
             what: format!("the URL of a request to {place} is not valid"),
         })?;
         let ride = lanes.take();
-        let mut response = ride
-            .client
-            .execute(request)
-            .await
-            .map_err(|error| fault::of_request(&error.without_url(), &place))?;
+        let mut response = match ride.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let fault = fault::of_request(&error.without_url(), &place);
+                return Err(if self.is_tls_port(&uri, &fault).await {
+                    fault::of_tls_port(&place)
+                } else {
+                    fault
+                });
+            }
+        };
         lanes.heard(response.version());
+        self.is_heard.store(true, Relaxed);
 
         let claimed = response.content_length().and_then(|n| n.try_into().ok());
         if claimed.is_some_and(|length: usize| length > largest) {
@@ -118,6 +136,23 @@ impl HttpTransport {
         // It is given back with the answer.
         whole.extensions_mut().insert(Arc::new(room));
         Ok(whole)
+    }
+
+    /// Tells whether a request of plain HTTP went to a port that speaks TLS. Nobody is asked who has answered before, nor
+    /// where a proxy of the settings stands in between.
+    async fn is_tls_port(&self, uri: &Uri, fault: &Fault) -> bool {
+        let is_mute = matches!(
+            fault.kind,
+            FaultKind::Interrupted | FaultKind::Response | FaultKind::TurnedAway
+        );
+        let is_direct = self.proxy.is_none() || is_loopback(uri);
+        match uri.host() {
+            Some(host) if is_mute && is_direct && uri.scheme_str() == Some("http") => {
+                !self.is_heard.load(Relaxed)
+                    && hail::speaks_tls(host, uri.port_u16().unwrap_or(80)).await
+            }
+            _ => false,
+        }
     }
 }
 
