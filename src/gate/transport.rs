@@ -31,9 +31,8 @@ pub(super) const NO_TLS: &str = "it does not speak TLS; is the URL to be `http:/
 /// Why plain HTTP gets no answer.
 pub(super) const TLS_PORT: &str = "speaks TLS; is the URL to be `https://`?";
 
-/// What an `http://` URL of a server that speaks TLS meets, among others.
-pub(super) const NO_HTTP: &str =
-    "answered with something that is not HTTP; does it speak TLS, and is the URL to be `https://`?";
+/// What answers there is no server of HTTP.
+pub(super) const NO_HTTP: &str = "answered with something that is not HTTP";
 
 /// Why a certificate that was made to be trusted is refused all the same.
 pub(super) const AUTHORITY_AS_SERVER: &str = "its certificate is an authority's (self-signed, with `CA:TRUE`) and may not be \

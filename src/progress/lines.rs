@@ -217,12 +217,14 @@ fn moving(load: &LoadView, targets: &[TargetView]) -> String {
         .remaining
         .map(|left| format!(", {} left", display_duration(left)))
         .unwrap_or_default();
-    let down: String = targets
-        .iter()
-        .filter(|target| matches!(target.state.flow, Flow::Down { .. }))
-        .filter_map(|target| hindrance(&target.state.flow).map(|words| (&target.name, words)))
-        .map(|(name, words)| format!(", {} {words}", plain(name)))
-        .collect();
+    let mut down = String::new();
+    for target in targets {
+        if let (Flow::Down { .. }, Some(words)) =
+            (&target.state.flow, hindrance(&target.state.flow))
+        {
+            down = format!("{down}, {} {words}", plain(&target.name));
+        }
+    }
     format!(
         "{}, {}%, {}/s{left}, {}{slots} in flight{}{down}",
         done(load),

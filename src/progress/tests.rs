@@ -242,10 +242,10 @@ fn lines_come_seldom_and_say_how_it_goes() {
     run.finish();
     insta::assert_snapshot!(paper.text(), @r##"
     reading the sources: 1,234 records, 5.0 MB
-    40 of 301 records, 13%, 8.0/s, 32.6 s left, 9 in flight
+    40 of 301 records, 13%, 8.0/s, 32.5 s left, 9 in flight
     results: 1 of 1 record, 1 rejected
     stopping: 1 record failed
-    71 of 301 records, 23%, 6.3/s, 36.2 s left, 8 in flight, 1 retry, 1 rejected
+    71 of 301 records, 23%, 6.3/s, 36.9 s left, 8 in flight, 1 retry, 1 rejected
     71 of 301 records in 15.0 s, 1 retry, 1 rejected
     "##);
 }
@@ -269,8 +269,8 @@ fn lines_say_once_that_a_target_is_down_and_once_that_it_is_back() {
     run.finish();
     insta::assert_snapshot!(paper.text(), @r##"
     clinic: down (store.example:443: connection refused), trying again; gives up in 5m 00s
-    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight
-    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight
+    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight, clinic down for 3 s, trying again; gives up in 4m 57s
+    0 of 300 records, 0%, 0.0/s, 8 of 32 in flight, clinic down for 8 s, trying again; gives up in 4m 52s
     clinic: back after 11 s
     clinic: asked us to wait 1 s
     0 of 300 records, 0%, 0.0/s, 8 of 32 in flight
@@ -341,7 +341,7 @@ fn json_comes_every_second_with_the_same_members() {
     {"progress":1,"phase":"scanning","elapsed_ms":100,"scanned_records":3,"scanned_bytes":99,"records":0,"done":0,"bytes":0,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[],"targets":[]}
     {"progress":1,"phase":"loading","elapsed_ms":1100,"records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0}],"targets":[{"name":"clinic","flow":"open","slots":32,"in_flight":2,"ceiling":95.3}]}
     {"progress":1,"phase":"loading","elapsed_ms":2100,"records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0}],"targets":[{"name":"clinic","flow":"braked","slots":32,"in_flight":1,"ceiling":null,"wait_ms":3000}]}
-    {"progress":1,"phase":"finished","elapsed_ms":2100,"records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1,"stopping":"interrupted","loads":[{"name":"people","target":"clinic","records":4,"done":2,"bytes":200,"records_per_second":0.5,"remaining_ms":4405,"in_flight":0,"retries":0,"rejected":0,"failed":1}],"targets":[{"name":"clinic","flow":"down","slots":32,"in_flight":1,"ceiling":null,"down_ms":12000,"gives_up_in_ms":288000,"because":"store.example:443: connection refused"}]}
+    {"progress":1,"phase":"finished","elapsed_ms":2100,"records":4,"done":2,"bytes":200,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":1,"stopping":"interrupted","loads":[{"name":"people","target":"clinic","records":4,"done":2,"bytes":200,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":1}],"targets":[{"name":"clinic","flow":"down","slots":32,"in_flight":1,"ceiling":null,"down_ms":12000,"gives_up_in_ms":288000,"because":"store.example:443: connection refused"}]}
     "##);
     for line in paper.text().lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
@@ -426,7 +426,7 @@ fn bars_show_a_line_a_load_and_a_total() {
     insta::assert_snapshot!([last("people"), last("results"), last("total")].join("\n"), @r##"
     ████████████████ people    20/20   100%  2.2/s
     █▋               results   41/400   10%  1 rejected  3.4/s  ETA 1m 45s
-    ██▍              total     61/420   14%  1 rejected  5.1/s  ETA 1m 11s
+    ██▍              total     61/420   14%  1 rejected  5.1/s  ETA 1m 45s
     "##);
 }
 
@@ -567,16 +567,16 @@ fn the_total_ends_when_the_last_load_does() {
             run.wait(super::TICK);
         }
         let view = run.counters.view(run.now, &mut run.speeds);
-        let seconds = |left: Option<Duration>| left.unwrap().as_secs_f64().round();
-        assert_eq!(seconds(view.loads[0].remaining), 95.0);
-        assert_eq!(seconds(view.loads[1].remaining), 5.0);
+        let seconds = |left: Option<Duration>| (left.unwrap().as_millis() + 500) / 1000;
+        assert_eq!(seconds(view.loads[0].remaining), 95);
+        assert_eq!(seconds(view.loads[1].remaining), 5);
         seconds(view.total.remaining)
     };
     // One that has not begun goes as fast as all do, 1,010 a second.
-    assert_eq!(foreseen(&[]), 95.0);
-    assert_eq!(foreseen(&[1]), 95.0);
-    assert_eq!(foreseen(&[0]), 98.0);
-    assert_eq!(foreseen(&[0, 1]), 98.0);
+    assert_eq!(foreseen(&[]), 95);
+    assert_eq!(foreseen(&[1]), 95);
+    assert_eq!(foreseen(&[0]), 98);
+    assert_eq!(foreseen(&[0, 1]), 98);
 }
 
 #[test]
@@ -599,5 +599,5 @@ fn nothing_is_foreseen_while_a_target_is_down() {
     assert!(during.contains("in flight, clinic down for"), "{text}");
     // The speed of before holds for afterwards.
     let left = view.total.remaining.unwrap();
-    assert!(left < Duration::from_secs(60), "{left:?}");
+    assert!(left < Duration::from_mins(1), "{left:?}");
 }

@@ -106,12 +106,7 @@ fn request_fault(error: &reqwest::Error, place: &Place<'_>) -> (FaultKind, Strin
     }
     // hyper's parser: something came, but it is not HTTP.
     if chain.says("invalid HTTP") || chain.says("message head is too large") {
-        let what = if place.uri.scheme_str() == Some("http") {
-            format!("{place} {NO_HTTP}")
-        } else {
-            format!("{place} answered with something that is not HTTP")
-        };
-        return (Response, what);
+        return (Response, format!("{place} {NO_HTTP}"));
     }
     let what = match chain.io() {
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => "connection reset",

@@ -12,7 +12,7 @@ use tokio::{
 const HELLO: [u8; 9] = [0x16, 3, 1, 0, 4, 1, 0, 0, 0];
 
 /// A server that speaks TLS answers at once.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tells whether what answers there is a record of TLS: an alert, or a handshake (RFC 8446, section 5.1).
 pub(super) async fn speaks_tls(host: &str, port: u16) -> bool {
