@@ -226,9 +226,13 @@ impl Load {
         outbox.tell(settled, None).await;
         let (work, settled) = self.look_up(work).await?;
         outbox.tell(settled, None).await;
+        let was_whole = work.atomic;
         let (work, settled) = self.settle_earlier(work).await?;
+        // What is left may refer to what was just found: it is named from what is known here, for the settler may not have
+        // told the others yet.
+        let names_found = !settled.is_empty() && outbox.is_watched();
         outbox.tell(settled, None).await;
-        if is_split(&work) {
+        if is_split(&work) || !work.atomic && (was_whole || names_found) {
             // An earlier session began to send it in parts.
             self.carry_split(work, outbox, &held).await?;
         } else if !work.steps.is_empty() {

@@ -219,29 +219,15 @@ async fn live(case: &Case, seed: u64, folder: &Path, random: &mut SmallRng) -> L
     }
 }
 
-/// Whether `STOKER_SEEDS` asks for more than the short form.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no `cli` that reads the environment for them"
-)]
-fn in_full() -> bool {
-    std::env::var_os("STOKER_SEEDS").is_some()
-}
-
 #[test]
 fn whatever_is_cut_off_when_each_record_arrives_once() {
-    if !in_full() {
-        eprintln!("skipped: known to fail at some moments; tried with STOKER_SEEDS only");
-        return;
-    }
     let make = |random: &mut SmallRng| {
         let transactions = random.random_range(0..3) > 0;
         let mut case = case(random, transactions);
         case.load += ", settle: tag";
         case.manners.lost = [0, 20][random.random_range(0..2)];
         case.manners.ahead = [None, Some(0), Some(30), Some(-30)][random.random_range(0..4)];
-        // Known to fail at some moments, and not explained yet: tried in full only.
-        if in_full() && case.load.contains("update") {
+        if case.load.contains("update") {
             let answers = [None, Some(400), Some(412), Some(428)];
             case.manners.wants_version = answers[random.random_range(0..4)];
             if random.random() {
@@ -257,13 +243,6 @@ fn whatever_is_cut_off_when_each_record_arrives_once() {
 /// are refused, and those that need them, do not.
 #[test]
 fn a_transaction_that_is_too_large_arrives_in_parts() {
-    if !in_full() {
-        // Known to fail at some moments, and not explained yet.
-        eprintln!(
-            "skipped: crashes of transactions that go in parts are tried with STOKER_SEEDS only"
-        );
-        return;
-    }
     let make = |random: &mut SmallRng| {
         let count = random.random_range(8..30_u64);
         let mut case = case(random, true);

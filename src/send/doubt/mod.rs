@@ -115,6 +115,9 @@ impl Load {
         }
         // A transaction is intended as a whole; one of which only some are in doubt was being sent in parts.
         work.atomic &= doubts.len() == work.steps.len();
+        // All of a transaction are about to be sent at once: where others of it were not, it went in parts, and what became
+        // of one says nothing of the rest.
+        work.atomic &= work.steps.iter().all(in_doubt);
         let what = "the run was cut off while it was being sent";
         let attempted = Attempted::default();
         let asking = Asking::of_lost();
