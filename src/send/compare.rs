@@ -45,9 +45,10 @@ impl Load {
         if !self.settings.compare || work.atomic {
             return (work, Vec::new(), held);
         }
-        if work.bodies.len() != work.steps.len() {
-            // A large Bundle is read when it is made.
-            match self.dresser.read(&work.steps, work.atomic) {
+        // What is read when its request is made, such as a large Bundle, is read here to look at it alone.
+        let is_read_late = work.bodies.len() != work.steps.len();
+        if is_read_late {
+            match self.dresser.read_to_look(&work.steps) {
                 Ok(read) => work.bodies = read,
                 // What cannot be read fails where it is made.
                 Err(_) => return (work, Vec::new(), held),
@@ -78,6 +79,9 @@ impl Load {
             }
             steps.push(step);
             bodies.push(body);
+        }
+        if is_read_late {
+            bodies.clear();
         }
         (work.steps, work.bodies) = (steps, bodies);
         (work, settled, held)

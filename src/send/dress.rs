@@ -48,6 +48,8 @@ struct Wire<'a> {
     inside: &'a dyn Fn(u64) -> Option<String>,
     /// What its store would resolve by itself is named, too.
     resolves: bool,
+    /// What has no name yet is left as it stands in the source: the record is looked at, and not sent.
+    is_lenient: bool,
     tag: Option<String>,
 }
 
@@ -79,8 +81,18 @@ pub(super) fn full_url(step: &Step) -> String {
 
 impl Dresser {
     /// Reads what goes to the wire of each record. With `together`, the records travel in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// When a source has changed, or a reference leads to a record of which nothing is known yet.
     pub(super) fn read(&self, steps: &[Step], together: bool) -> Result<Vec<Bytes>, Error> {
         self.each(steps, together).collect()
+    }
+
+    /// Reads records to look at them. References to what has no name yet are left as they stand in the source.
+    pub(super) fn read_to_look(&self, steps: &[Step]) -> Result<Vec<Bytes>, Error> {
+        let tag = |step: &Step| self.tag(step);
+        self.read_with(steps, &|to| kept_name(steps, to), false, &tag)
     }
 
     /// As [`Dresser::read`], one by one.
@@ -109,12 +121,13 @@ impl Dresser {
             let inside = |to: u64| {
                 let is_own = own.contains(&to);
                 let at = steps.binary_search_by_key(&to, |step| step.number);
-                let to = is_own.then_some(at.ok()?)?;
-                steps.get(to).map(inside)
+                let at = at.ok().filter(|_| is_own);
+                at.and_then(|at| steps.get(at)).map(inside)
             };
             let made = Wire {
-                inside: &inside,
+                inside: &|to| inside(to).or_else(|| kept_name(std::slice::from_ref(step), to)),
                 resolves: false,
+                is_lenient: self.precedence.is_none(),
                 tag: self.tag(step),
             };
             let dressed = self.dress(&mut scanner, step, made, bytes)?;
@@ -130,16 +143,30 @@ impl Dresser {
         resources: &HashMap<u64, String>,
         tags: &HashMap<u64, String>,
     ) -> Result<Vec<Bytes>, Error> {
+        let stored = |to: u64| {
+            let known = resources.get(&to).cloned();
+            known.or_else(|| kept_name(steps, to))
+        };
+        let tag = |step: &Step| tags.get(&step.number).cloned();
+        self.read_with(steps, &stored, true, &tag)
+    }
+
+    fn read_with(
+        &self,
+        steps: &[Step],
+        inside: &dyn Fn(u64) -> Option<String>,
+        resolves: bool,
+        tag: &dyn Fn(&Step) -> Option<String>,
+    ) -> Result<Vec<Bytes>, Error> {
         let mut scanner = Scanner::new();
-        let stored = |to: u64| resources.get(&to).cloned();
         steps
             .iter()
             .map(|step| {
-                let tag = tags.get(&step.number).cloned();
                 let made = Wire {
-                    inside: &stored,
-                    resolves: true,
-                    tag,
+                    inside,
+                    resolves,
+                    is_lenient: true,
+                    tag: tag(step),
                 };
                 let bytes = self.bytes(step)?;
                 self.dress(&mut scanner, step, made, bytes)
@@ -206,6 +233,15 @@ impl Dresser {
         Ok(searches.collect())
     }
 
+    /// Sent as it stands in the source, the reference would lead to something else.
+    fn unnamed(&self, step: &Step, to: u64) -> Error {
+        let file = self.plan.source_name(step.position.source);
+        Error::Internal(format!(
+            "{} was about to be sent before it was known what became of record {to}, to which it refers",
+            step.position.display(file)
+        ))
+    }
+
     fn changed(&self, step: &Step) -> Error {
         self.failed(step, "it is no longer what it was when it was planned")
     }
@@ -220,6 +256,7 @@ impl Dresser {
         let Wire {
             inside,
             resolves,
+            is_lenient,
             tag,
         } = made;
         let is_left = |link: &Link| link.to == To::Search || link.native && !resolves;
@@ -248,8 +285,9 @@ impl Dresser {
                     let arrived = || self.precedence.as_ref().and_then(|p| p.resource(*to));
                     match inside(*to).or_else(arrived) {
                         Some(resource) => resource,
-                        // What it needs is there before it is read; only a rehearsal has nobody to ask.
-                        None => continue,
+                        None if is_lenient => continue,
+                        // What it needs has arrived before it is read.
+                        None => return Err(self.unnamed(step, *to)),
                     }
                 }
             };
@@ -392,6 +430,14 @@ fn drops_id(step: &Step) -> bool {
         Some(Interaction::Create | Interaction::ConditionalCreate)
     );
     creates && step.id.is_none()
+}
+
+/// Returns what a record is called whatever becomes of it: an update names it itself.
+fn kept_name(steps: &[Step], record: u64) -> Option<String> {
+    let step = steps.iter().find(|step| step.number == record)?;
+    let is_kept = step.action.interaction() == Some(Interaction::Update);
+    let id = step.id.as_ref().filter(|_| is_kept)?;
+    Some(format!("{}/{id}", step.kind))
 }
 
 /// How an entry of a transaction names another entry of it.

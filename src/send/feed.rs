@@ -46,6 +46,18 @@ pub(super) struct Work {
     pub(super) stands: Option<Stands>,
 }
 
+impl Work {
+    /// Tells whether they travel in one transaction.
+    pub(super) fn is_together(&self) -> bool {
+        is_together(self.bundle, self.atomic)
+    }
+}
+
+/// Tells whether records travel in one transaction, so that their references may name others of it, and themselves.
+pub(super) fn is_together(bundle: Option<BundleType>, atomic: bool) -> bool {
+    atomic || bundle == Some(BundleType::Transaction)
+}
+
 /// Reads a load in a thread; the channel ends with the load.
 pub(super) struct Feed {
     pub(super) plan: Arc<Saved>,
@@ -194,9 +206,8 @@ impl Feeding<'_> {
         let Unit { mut steps, group } = unit;
         let mut atomic = group.is_some_and(|group| group.atomic);
         // What was settled of a transaction by itself went in parts; the rest of it does.
-        if atomic && self.name_settled(&mut steps)? {
-            atomic = false;
-        }
+        let is_rest = atomic && self.name_settled(&mut steps)?;
+        atomic &= !is_rest;
         let steps: Vec<Step> = steps
             .into_iter()
             .filter(|step| {
@@ -226,10 +237,13 @@ impl Feeding<'_> {
         }
         let size = steps.iter().map(|step| wire_span(step).length).sum();
         let permit = self.permit(size);
-        let bodies = if group.is_some() && size > READ_LATE {
+        // The rest of a transaction is read part by part, once it is known what became of those before it.
+        let bodies = if is_rest || group.is_some() && size > READ_LATE {
             Vec::new()
         } else {
-            self.feed.dresser.read(&steps, atomic)?
+            let bundle = group.map(|group| group.bundle);
+            let together = is_together(bundle, atomic);
+            self.feed.dresser.read(&steps, together)?
         };
         let mut work = Work {
             steps,

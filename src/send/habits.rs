@@ -14,7 +14,7 @@ use std::{
 
 use super::{Counts, feed::Work, load::Load};
 use crate::{
-    plan::{Action, Step},
+    plan::{Action, Link, Step, To},
     target::fhir::Little,
 };
 
@@ -100,7 +100,13 @@ impl Load {
     /// entry keeps its request, and that only a Bundle can carry.
     pub(super) fn one_by_one(&self, work: Work) -> Result<Vec<Work>, Work> {
         let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
-        let is_filled = work.bundle.is_some() && !work.atomic && !work.steps.iter().any(is_entry);
+        // Only a transaction can name what it is about to create.
+        let names_itself = |step: &Step| {
+            let to = |link: &Link| link.to == To::Step(step.number) && !link.late;
+            step.links.iter().any(to)
+        };
+        let is_bound = |step: &Step| is_entry(step) || names_itself(step);
+        let is_filled = work.bundle.is_some() && !work.atomic && !work.steps.iter().any(is_bound);
         if !is_filled || !self.habits.mumbles() {
             return Err(work);
         }

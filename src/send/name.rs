@@ -119,8 +119,8 @@ impl Load {
             return Ok(None);
         }
         let (dresser, steps) = (self.dresser.clone(), vec![step.clone()]);
-        let read = tokio::task::spawn_blocking(move || dresser.read(&steps, false));
-        let bodies: Vec<Bytes> = read.await.map_err(|e| Error::Source(e.to_string()))??;
+        let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&steps));
+        let bodies: Vec<Bytes> = read.await.map_err(|error| Error::of_task(&error))??;
         let body = bodies.first();
         Ok(body.and_then(|body| condition(&self.settings, step, body)))
     }

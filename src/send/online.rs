@@ -321,7 +321,7 @@ impl Asker<'_> {
             // What cannot be read here cannot be read below either, and is said there.
             link_beside(&mut step, &body.unwrap_or_default(), beside);
         }
-        Ok(self.dresser.read(&[step], false)?.pop())
+        Ok(self.dresser.read_to_look(&[step])?.pop())
     }
 
     async fn condition(&self, step: &Step, hit: Found) -> Answer {

@@ -102,9 +102,9 @@ impl Load {
             rejected.line.expression = vec![search.path];
             settled.push(rejected);
         }
-        if found_any {
+        if found_any && !work.bodies.is_empty() {
             // With what was found they are made ready once more.
-            work.bodies = self.dresser.read(&work.steps, work.atomic)?;
+            work.bodies = self.dresser.read(&work.steps, work.is_together())?;
         }
         Ok((work, settled))
     }

@@ -121,5 +121,5 @@ pub(super) fn whole(dresser: &Dresser, work: &Work) -> Option<Bytes> {
     for link in &mut step.links {
         link.late = false;
     }
-    dresser.read(&[step], false).ok()?.pop()
+    dresser.read_to_look(&[step]).ok()?.pop()
 }

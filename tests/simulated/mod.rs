@@ -5,6 +5,8 @@
 //! ```text
 //! STOKER_SEEDS=20000 cargo test --release --test tests simulated
 //! ```
+//!
+//! A range, such as `1122..1123`, repeats those that failed.
 
 mod attempts;
 mod bug;
@@ -71,10 +73,13 @@ impl Credentials for Nobody {
     reason = "tests have no `cli` that reads the environment for them"
 )]
 fn seeds(usual: u64) -> std::ops::Range<u64> {
-    let seeds = std::env::var("STOKER_SEEDS").ok();
-    0..seeds
-        .map_or(Ok(usual), |seeds| seeds.parse())
-        .expect("STOKER_SEEDS is a number")
+    let given = std::env::var("STOKER_SEEDS").ok();
+    let number = |text: &str| text.parse().expect("STOKER_SEEDS is a number or a range");
+    match given.as_deref().map(|given| given.split_once("..")) {
+        None => 0..usual,
+        Some(Some((first, end))) => number(first)..number(end),
+        Some(None) => 0..given.as_deref().map_or(usual, number),
+    }
 }
 
 fn gate(store: &Arc<Store>, settings: &GateSettings) -> Gate {

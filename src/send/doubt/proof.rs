@@ -87,7 +87,7 @@ impl Load {
         );
         let over = Instant::now() + grace;
         let (dresser, read) = (self.dresser.clone(), steps.to_vec());
-        let read = tokio::task::spawn_blocking(move || dresser.read(&read, false));
+        let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&read));
         let bodies = read.await.map_err(|error| Error::of_task(&error))??;
         let questions = steps.iter().zip(&bodies).map(|(step, body)| {
             let doubt = doubts.get(&step.number);
@@ -103,11 +103,10 @@ impl Load {
             .map(|question| Box::pin(question) as futures::future::BoxFuture<'_, _>)
             .collect();
         let found: Vec<Option<Found>> = stream::iter(questions).buffered(QUESTIONS).collect().await;
-        // What is found in one transaction refers to what else is found in it.
-        let ids = if atomic { &found[..] } else { &[] };
+        // What is found refers to what else is found: both were sent by the session that was cut off.
         let ids: HashMap<u64, String> = steps
             .iter()
-            .zip(ids)
+            .zip(&found)
             .filter_map(|(step, found)| match found {
                 Some(Found::Resource { id }) => Some((step.number, format!("{}/{id}", step.kind))),
                 _ => None,

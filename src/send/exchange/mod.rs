@@ -20,7 +20,7 @@ use super::{
     Error, Setup,
     doubt::{Mumbled, Refusal},
     dress::{Dresser, wire_span},
-    feed::{READ_LATE, Work},
+    feed::{READ_LATE, Work, is_together},
     load::Load,
     request::{Unbuilt, bundle_text, make},
     settle::{self, Attempted},
@@ -193,6 +193,11 @@ impl<'a> Batch<'a> {
         settled
     }
 
+    /// Tells whether they travel in one transaction.
+    fn is_together(&self) -> bool {
+        is_together(self.bundle, self.atomic)
+    }
+
     /// Tells whether its bodies are read only when its text is made.
     fn is_read_late(&self) -> bool {
         self.bundle.is_some() && self.cost().bytes > READ_LATE
@@ -201,10 +206,10 @@ impl<'a> Batch<'a> {
     /// Makes the text of a large Bundle while its bodies are read.
     async fn build_large(&mut self, bundle: BundleType) -> Result<Request<Bytes>, BuildError> {
         let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
-        let (settings, atomic) = (Arc::clone(&self.settings), self.atomic);
+        let (settings, together) = (Arc::clone(&self.settings), self.is_together());
         let held = self.held.clone();
         let made = tokio::task::spawn_blocking(move || {
-            let bodies = dresser.each(&steps, atomic);
+            let bodies = dresser.each(&steps, together);
             let bodies = bodies.map(|body| body.map_err(Unmade::Read));
             bundle_text(&settings, bundle, &steps, bodies, &held)
         });
@@ -293,8 +298,8 @@ impl Exchange for Batch<'_> {
                 return Ok(());
             }
             let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
-            let atomic = self.atomic;
-            let read = tokio::task::spawn_blocking(move || dresser.read(&steps, atomic));
+            let together = self.is_together();
+            let read = tokio::task::spawn_blocking(move || dresser.read(&steps, together));
             match read.await {
                 Ok(Ok(read)) => self.bodies = read,
                 Ok(Err(error)) => return Err(self.fail(error)),
