@@ -346,24 +346,6 @@ pub(super) fn expect(case: &Case, saved: &file::Saved, settled: &[SettleLine], s
     let held = store.held();
     let arriving = arriving(case);
     let accepted: BTreeSet<u64> = held.accepted.keys().copied().collect();
-    // What a session before a crash had written is there already where the next one compares.
-    let compared = count(Outcome::Unchanged);
-    assert!(compared == 0 || case.load.contains("compare: true"));
-    let created = count(Outcome::Created) + count(Outcome::Updated) + compared;
-    let failed = count(Outcome::Rejected) + count(Outcome::Blocked);
-    assert_eq!(created + failed, case.graph.len() as u64);
-    if case.transactions {
-        assert_eq!(accepted, arriving);
-        assert_eq!(created, arriving.len() as u64);
-    } else {
-        assert!(accepted.is_superset(&arriving));
-        assert!(standing.len() as u64 <= saved.summary.loads[0].two_steps);
-    }
-    // An update, and the second of two steps, does no harm when it is repeated; a create would double.
-    assert_eq!(held.resources.len(), accepted.len());
-    if case.transactions && !case.load.contains("update") {
-        assert!(held.accepted.values().all(|times| *times == 1));
-    }
     let mut markers = BTreeMap::new();
     for entry in saved.steps(stoker::event::LoadId(0)).unwrap() {
         if let file::Entry::Step(step) = entry.unwrap() {
@@ -388,6 +370,24 @@ pub(super) fn expect(case: &Case, saved: &file::Saved, settled: &[SettleLine], s
         })
         .collect();
     assert!(lacking.is_empty(), "{lacking:?}");
+    // What a session before a crash had written is there already where the next one compares.
+    let compared = count(Outcome::Unchanged);
+    assert!(compared == 0 || case.load.contains("compare: true"));
+    let created = count(Outcome::Created) + count(Outcome::Updated) + compared;
+    let failed = count(Outcome::Rejected) + count(Outcome::Blocked);
+    assert_eq!(created + failed, case.graph.len() as u64);
+    if case.transactions {
+        assert_eq!(accepted, arriving);
+        assert_eq!(created, arriving.len() as u64);
+    } else {
+        assert!(accepted.is_superset(&arriving));
+        assert!(standing.len() as u64 <= saved.summary.loads[0].two_steps);
+    }
+    // An update, and the second of two steps, does no harm when it is repeated; a create would double.
+    assert_eq!(held.resources.len(), accepted.len());
+    if case.transactions && !case.load.contains("update") {
+        assert!(held.accepted.values().all(|times| *times == 1));
+    }
     assert!(whole.is_superset(&arriving));
 
     // Every reference leads to the record that it meant.
