@@ -114,10 +114,11 @@ impl Load {
             is_same_but_id
         };
         if read.status() != http::StatusCode::OK || !compared(ours, read.body()) {
-            return if is_update(step) {
-                Found::Other(tag_of(&step.kind, &read))
-            } else {
-                Found::Unread
+            return match tag_of(&step.kind, &read) {
+                // Where the update needs the version, it is asked for once more.
+                Tag::Unasked => Found::Unread,
+                tag if is_update(step) => Found::Other(tag),
+                _ => Found::Unread,
             };
         }
         let note = "the store already holds this content";

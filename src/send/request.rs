@@ -138,7 +138,7 @@ fn remade(
 fn tag<'h>(held: &'h Held, step: &Step) -> Option<&'h str> {
     match held.get(&step.number)? {
         Tag::Of(tag) => Some(tag),
-        Tag::Absent | Tag::Unsaid => None,
+        Tag::Absent | Tag::Unsaid | Tag::Unasked => None,
     }
 }
 

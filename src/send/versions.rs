@@ -31,6 +31,8 @@ pub(super) enum Tag {
     Absent,
     /// It does not tell.
     Unsaid,
+    /// Nobody could ask.
+    Unasked,
 }
 
 /// The types whose updates have to name a version.
@@ -92,7 +94,7 @@ impl Load {
             let read = gate.ask(|| requests.read(&kind, &id)).await;
             (
                 number,
-                read.map_or(Tag::Unsaid, |read| tag_of(&kind, &read)),
+                read.map_or(Tag::Unasked, |read| tag_of(&kind, &read)),
             )
         });
         // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
@@ -109,6 +111,8 @@ pub(super) fn tag_of(kind: &str, read: &Response<bytes::Bytes>) -> Tag {
     match read.status().as_u16() {
         200 => {}
         404 | 410 => return Tag::Absent,
+        // A refusal for now, or by what stands between, says nothing of the store.
+        408 | 425 | 429 | 500.. => return Tag::Unasked,
         _ => return Tag::Unsaid,
     }
     let given = read.headers().get(header::ETAG);
@@ -163,6 +167,9 @@ pub(super) const CHANGED: &str = "the store's resource changed after it was read
 /// What is said where a version is wanted that nobody can name.
 pub(super) const UNSAID: &str = "the store wants each update to name the version that it replaces (If-Match), and does not say which version it has";
 
+/// What is said where a version is wanted and nobody could be asked for it.
+pub(super) const UNASKED: &str = "the store wants each update to name the version that it replaces (If-Match), and could not be asked which version it has: load again";
+
 /// Tells whether an entry brings its own condition on the version.
 pub(super) fn names_its_own(step: &Step, entry: &[u8]) -> bool {
     matches!(step.action, Action::Entry(_)) && own_if_match(entry)
@@ -198,6 +205,22 @@ mod tests {
             assert_eq!(read(given, body), Tag::Of(sent.to_owned()), "{given:?}");
         }
         assert_eq!(read(None, "{}"), Tag::Unsaid);
+    }
+
+    #[test]
+    fn a_refusal_for_now_is_no_word_about_a_version() {
+        let read = |status: u16| {
+            let response = Response::builder().status(status);
+            tag_of(
+                "Patient",
+                &response.body(Bytes::from_static(b"{}")).unwrap(),
+            )
+        };
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            assert_eq!(read(status), Tag::Unasked, "{status}");
+        }
+        assert_eq!((read(404), read(410)), (Tag::Absent, Tag::Absent));
+        assert_eq!((read(401), read(403)), (Tag::Unsaid, Tag::Unsaid));
     }
 
     #[test]

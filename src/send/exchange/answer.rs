@@ -152,7 +152,7 @@ impl Batch<'_> {
         let may_ask = match self.held.get(&step.number) {
             None => true,
             Some(Tag::Absent) => self.attempts < self.origin.link.gate.attempts(),
-            Some(Tag::Of(_) | Tag::Unsaid) => false,
+            Some(Tag::Of(_) | Tag::Unsaid | Tag::Unasked) => false,
         };
         may_ask && is_update(step)
     }

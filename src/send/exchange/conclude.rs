@@ -10,7 +10,7 @@ use super::{
         feed::Work,
         settle::{self, Attempted},
         too_large::{self, Size, TooLarge},
-        versions::{CHANGED, Tag, UNSAID, is_changed, wants_version},
+        versions::{CHANGED, Tag, UNASKED, UNSAID, is_changed, wants_version},
     },
     Batch, Last,
 };
@@ -134,6 +134,7 @@ impl Batch<'_> {
             Tag::Of(_) if is_changed(status) => Some(CHANGED),
             Tag::Absent if wants_version(status, answer) => Some(CHANGED),
             Tag::Unsaid if wants_version(status, answer) => Some(UNSAID),
+            Tag::Unasked if wants_version(status, answer) => Some(UNASKED),
             _ => None,
         }
     }
