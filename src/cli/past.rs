@@ -176,6 +176,9 @@ fn failed(error: HeldError) -> Error {
     match error {
         HeldError::History(error) => broken(error),
         HeldError::Run(error) => Error::disk(error),
+        HeldError::Untold { .. } => Error::new(Exit::Target, &error).hint(
+            "let the credentials read resources; `--fresh` loads all of it once more, and creates again what is there".to_owned(),
+        ),
         HeldError::Target { ref failure, .. } => {
             let hint = failure.hint().map(str::to_owned);
             let error = Error::new(Exit::Target, &error);

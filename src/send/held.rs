@@ -67,6 +67,16 @@ pub enum HeldError {
         /// What it said.
         failure: Failure,
     },
+    /// The store's answer does not tell.
+    #[error(
+        "target `{target}` does not say whether it still holds what was loaded: it answered {status} to a read"
+    )]
+    Untold {
+        /// The target.
+        target: String,
+        /// The status, and what is odd about it.
+        status: String,
+    },
 }
 
 impl From<journal::Error> for HeldError {
@@ -350,13 +360,19 @@ impl Asked<'_> {
         };
         let read = gate.ask(|| requests.read(&loaded.kind, &loaded.id));
         let read = read.await.map_err(fail)?;
-        if read.status() != http::StatusCode::OK {
-            return Ok(false);
+        // Only the store's own word is believed: what is taken for gone is created once more.
+        let untold = |status: String| HeldError::Untold {
+            target: self.held.target.clone(),
+            status,
+        };
+        match read.status().as_u16() {
+            200 => {}
+            404 | 410 => return Ok(false),
+            status => return Err(untold(status.to_string())),
         }
         let found = accepted(&loaded.kind, read.headers(), read.body());
-        // A page that says that all is well is none of the store's.
         if found.id.as_ref() != Some(&loaded.id) {
-            return Ok(false);
+            return Err(untold("200, and not with the resource,".to_owned()));
         }
         let now = found.version;
         Ok(match (loaded.interaction, now, &loaded.version) {

@@ -179,3 +179,36 @@ fn what_is_given_up_in_doubt_is_unknown() {
         ran.out
     );
 }
+
+/// What may not be read is not taken for gone: by create, all of it would be there twice.
+#[test]
+fn what_may_not_be_read_is_not_loaded_twice() {
+    for (status, body) in [
+        (403, FORBIDDEN),
+        (400, "{}"),
+        (200, "<html>Plantedname</html>"),
+    ] {
+        let (url, seen) = responder::start(move |line| {
+            if line.contains("/metadata") {
+                (200, "", CAPABILITIES)
+            } else if line.starts_with("GET ") {
+                (status, "", body)
+            } else {
+                (201, "Location: /fhir/Patient/7/_history/1\r\n", "")
+            }
+        });
+        let bed = bed(&format!("{{ fhir: {{ url: \"{url}\" }} }}"));
+        let manifest = fs_err::read_to_string(bed.path("m.yaml")).unwrap();
+        let manifest = manifest.replace("interaction: update", "interaction: create");
+        bed.write("m.yaml", &manifest);
+        bed.run(&["load", "m.yaml"]).exits(0);
+        let again = bed.run(&["load", "m.yaml"]).exits(4);
+        says(
+            &again,
+            &["whether it still holds", "--fresh", &status.to_string()],
+        );
+        let seen = seen();
+        let writes = seen.iter().filter(|line| !line.starts_with("GET ")).count();
+        assert_eq!(writes, 1, "{seen:?}");
+    }
+}
