@@ -5,14 +5,8 @@
 
 use std::time::Duration;
 
+pub use crate::record::LoadId;
 use crate::record::Outcome;
-
-/// The number of a load in its plan: its order in the manifest, from 0.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(transparent)]
-pub struct LoadId(pub u32);
 
 /// What a load is going to do, for those who draw it.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use crate::{
         outcome, types,
     },
     gate::Failure,
-    record::Interaction,
+    record::Operation,
     report::Refusal,
     target::fhir::{Accepted, Asked, Said, Verb, said},
 };
@@ -74,7 +74,7 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
 fn explained(error: Error, kind: &str, response: &http::Response<Bytes>) -> Error {
     let problem = outcome::read(response.body());
     let (code, detail) = (problem.code.as_deref(), problem.detail.as_deref());
-    let interaction = Some(Interaction::Create);
+    let interaction = Some(Operation::Create);
     let meaning = meaning::of(interaction, Some(response.status().as_u16()), code, detail);
     // What the status says by itself has its hint already.
     if detail.is_none() || meaning == Meaning::Unsaid {

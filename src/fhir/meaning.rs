@@ -4,7 +4,7 @@
 //! A code is believed only if it is one of the lists here, or has a form that no content has; anything else may be the
 //! name of a patient (design §10). What to say of a meaning, and what to do about it, is the business of `report`.
 
-use crate::record::Interaction;
+use crate::record::Operation;
 
 /// What a refusal means, as far as its status and codes tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -311,15 +311,15 @@ fn of_code(code: &str) -> Option<Meaning> {
 ///
 /// The status goes before `issue.code` where it can mean one thing only: servers are careless with the code.
 pub fn of(
-    interaction: Option<Interaction>,
+    interaction: Option<Operation>,
     status: Option<u16>,
     code: Option<&str>,
     detail: Option<&str>,
 ) -> Meaning {
-    let is_update = interaction == Some(Interaction::Update);
+    let is_update = interaction == Some(Operation::Update);
     let is_conditional = matches!(
         interaction,
-        Some(Interaction::ConditionalCreate | Interaction::ConditionalUpdate)
+        Some(Operation::ConditionalCreate | Operation::ConditionalUpdate)
     );
     let detail = detail.and_then(of_detail).map(|meaning| match meaning {
         // Of an update: the store creates nothing under an id of the file's.
@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn the_most_telling_code_wins() {
-        use Interaction::{ConditionalCreate, Create, Update};
+        use Operation::{ConditionalCreate, Create, Update};
         for (interaction, status, code, detail, meaning) in [
             (
                 Update,

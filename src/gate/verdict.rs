@@ -348,14 +348,14 @@ mod tests {
     /// make a success of a failure, or a second sending of what may have had its effect.
     #[test]
     fn every_status_in_every_form_has_its_verdict() {
-        use crate::record::Interaction;
+        use crate::record::Operation;
         let all = [
-            Interaction::Create,
-            Interaction::ConditionalCreate,
-            Interaction::Update,
-            Interaction::ConditionalUpdate,
-            Interaction::Patch,
-            Interaction::Delete,
+            Operation::Create,
+            Operation::ConditionalCreate,
+            Operation::Update,
+            Operation::ConditionalUpdate,
+            Operation::Patch,
+            Operation::Delete,
         ];
         for (status, (form, body), interaction) in (100..=599)
             .flat_map(|status| FORMS.map(|form| (status, form)))

@@ -24,7 +24,7 @@ use crate::{
         self, Header, Step,
         file::{Entry, Saved},
     },
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
 };
 use segment::Segment;
 
@@ -131,7 +131,7 @@ pub struct Counter {
 
 impl Counter {
     /// Returns how many records of the same key came before.
-    pub fn count(&mut self, target: &str, interaction: Interaction, hash: u128) -> u32 {
+    pub fn count(&mut self, target: &str, interaction: Operation, hash: u128) -> u32 {
         let key = self.state.hash_one((target, interaction, hash));
         let seen = self.seen.entry(key).or_default();
         *seen += 1;
@@ -192,7 +192,7 @@ impl History {
     pub fn before(
         &self,
         target: &str,
-        interaction: Interaction,
+        interaction: Operation,
         hash: u128,
         nth: u32,
     ) -> Result<Option<Before>, Error> {
@@ -240,7 +240,7 @@ impl History {
         for (index, _) in (0_u32..).zip(&saved.header.loads) {
             for entry in saved.steps(LoadId(index))? {
                 let Entry::Step(step) = entry? else { continue };
-                if step.action.interaction().is_some() {
+                if step.action.operation().is_some() {
                     intake.take(&step, fates.of(step.number)?, &told)?;
                 }
             }
@@ -353,7 +353,7 @@ impl Intake {
     ///
     /// When the history cannot be written.
     pub fn take(&mut self, step: &Step, fate: Fate, told: &journal::History) -> Result<(), Error> {
-        let Some(interaction) = step.action.interaction() else {
+        let Some(interaction) = step.action.operation() else {
             return Ok(());
         };
         let Some(Some((place, is_tagged))) = self.loads.get(step.load.0 as usize) else {
@@ -389,12 +389,7 @@ impl Intake {
 
 /// Returns what a later run should know of a record; nothing of one that did not arrive, which leaves what an earlier run
 /// has told of it.
-fn before(
-    step: &Step,
-    interaction: Interaction,
-    fate: Fate,
-    tag: Option<String>,
-) -> Option<Before> {
+fn before(step: &Step, interaction: Operation, fate: Fate, tag: Option<String>) -> Option<Before> {
     let once = !interaction.is_idempotent();
     match fate {
         Fate::Intended(intend) => once.then(|| Before::Doubtful {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Before, Error, rows};
-use crate::{journal, record::Interaction};
+use crate::{journal, record::Operation};
 
 /// The version of its tables that is read; what is older was begun anew by its own Stoker, too.
 const VERSION: i64 = 1;
@@ -89,7 +89,7 @@ fn read(path: &Path, directory: &Path) -> Result<(), Failure> {
             (None, None) => continue,
         };
         // An interaction that this Stoker does not know is none that it would ask for.
-        let Some(interaction) = Interaction::ALL
+        let Some(interaction) = Operation::ALL
             .into_iter()
             .find(|i| i.as_str() == interaction)
         else {

@@ -8,10 +8,10 @@ use super::{
     Before, Error,
     segment::{Key, Writer},
 };
-use crate::record::Interaction;
+use crate::record::Operation;
 
 /// Returns the key of the n-th record of the same target, interaction and content.
-pub(super) fn key(target: &str, interaction: Interaction, hash: u128, nth: u32) -> Key {
+pub(super) fn key(target: &str, interaction: Operation, hash: u128, nth: u32) -> Key {
     let mut bytes = Vec::with_capacity(target.len() + 48);
     bytes.extend_from_slice(&hash.to_le_bytes());
     bytes.extend_from_slice(&nth.to_le_bytes());

@@ -4,12 +4,12 @@ use super::*;
 fn the_nth_of_a_key_is_counted_by_target_interaction_and_content() {
     let mut counter = Counter::default();
     let mut count = |target, interaction, hash| counter.count(target, interaction, hash);
-    assert_eq!(count("a", Interaction::Create, 1), 0);
-    assert_eq!(count("a", Interaction::Create, 1), 1);
-    assert_eq!(count("b", Interaction::Create, 1), 0);
-    assert_eq!(count("a", Interaction::Update, 1), 0);
-    assert_eq!(count("a", Interaction::Create, 1 << 100), 0);
-    assert_eq!(count("a", Interaction::Create, 1), 2);
+    assert_eq!(count("a", Operation::Create, 1), 0);
+    assert_eq!(count("a", Operation::Create, 1), 1);
+    assert_eq!(count("b", Operation::Create, 1), 0);
+    assert_eq!(count("a", Operation::Update, 1), 0);
+    assert_eq!(count("a", Operation::Create, 1 << 100), 0);
+    assert_eq!(count("a", Operation::Create, 1), 2);
 }
 
 fn loaded(id: &str) -> Before {
@@ -30,16 +30,14 @@ fn write(state: &Path, run: &str, rows: impl IntoIterator<Item = (u128, Before)>
     let mut collected = rows::Collected::new(&directory_of(state));
     collected.target("there");
     for (hash, before) in rows {
-        let key = rows::key("there", Interaction::Create, hash, 0);
+        let key = rows::key("there", Operation::Create, hash, 0);
         collected.push(key, &before).unwrap();
     }
     collected.finish(vec![(run.to_owned(), 7)], false).unwrap();
 }
 
 fn before(history: &History, hash: u128) -> Option<Before> {
-    history
-        .before("there", Interaction::Create, hash, 0)
-        .unwrap()
+    history.before("there", Operation::Create, hash, 0).unwrap()
 }
 
 #[test]
@@ -68,7 +66,7 @@ fn what_was_taken_in_is_known_and_the_last_word_holds() {
     assert_eq!(before(&history, 5), Some(no_version));
     assert_eq!(before(&history, 5_000), Some(loaded("new")));
     assert_eq!(before(&history, 5_001), None);
-    let elsewhere = history.before("elsewhere", Interaction::Create, 2, 0);
+    let elsewhere = history.before("elsewhere", Operation::Create, 2, 0);
     assert_eq!(elsewhere.unwrap(), None);
     assert_eq!(
         (history.known("two"), history.known("three")),
@@ -122,7 +120,7 @@ fn damage_is_named_with_a_way_on() {
         fs_err::write(&path, flipped).unwrap();
         let told = History::open(folder.path()).and_then(|history| {
             for n in 0..500 {
-                let row = history.before("there", Interaction::Create, n, 0)?;
+                let row = history.before("there", Operation::Create, n, 0)?;
                 assert_eq!(row, Some(loaded("x")), "byte {at}");
             }
             Ok(())
@@ -165,11 +163,7 @@ fn what_an_older_stoker_kept_is_taken_over() {
     drop(old);
     for _ in 0..2 {
         let history = History::open(folder.path()).unwrap();
-        let nth = |nth| {
-            history
-                .before("there", Interaction::Create, 0, nth)
-                .unwrap()
-        };
+        let nth = |nth| history.before("there", Operation::Create, 0, nth).unwrap();
         assert_eq!(
             [nth(0), nth(1), nth(2)],
             [Some(loaded("an-id")), Some(doubtful()), None]

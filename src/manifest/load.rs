@@ -12,13 +12,13 @@ use super::{
     schema,
 };
 use crate::fhir::types::RESOURCE_TYPES;
-use crate::{diagnostic::Diagnostic, record::Interaction, unit::ByteSize};
+use crate::{diagnostic::Diagnostic, record::Operation, unit::ByteSize};
 
-const INTERACTIONS: [(&str, Interaction); 4] = [
-    ("create", Interaction::Create),
-    ("update", Interaction::Update),
-    ("conditional-create", Interaction::ConditionalCreate),
-    ("conditional-update", Interaction::ConditionalUpdate),
+const INTERACTIONS: [(&str, Operation); 4] = [
+    ("create", Operation::Create),
+    ("update", Operation::Update),
+    ("conditional-create", Operation::ConditionalCreate),
+    ("conditional-update", Operation::ConditionalUpdate),
 ];
 
 /// A load with the places that rules across loads point at.
@@ -35,7 +35,7 @@ pub(super) struct Draft {
 /// What a load and the defaults of loads share.
 pub(super) struct Basics {
     target: Option<Text>,
-    interaction: Option<Interaction>,
+    interaction: Option<Operation>,
     identity: Identity,
     compare: bool,
     bundle: BundleSettings,
@@ -205,7 +205,7 @@ pub(super) fn load(
     if let Some(interaction) = basics.interaction {
         let conditional = matches!(
             interaction,
-            Interaction::ConditionalCreate | Interaction::ConditionalUpdate
+            Operation::ConditionalCreate | Operation::ConditionalUpdate
         );
         let spot = get(&entries, "interaction").map_or(node.spot, |node| node.spot);
         if conditional && get(&entries, "identity").is_none() {
@@ -219,7 +219,7 @@ pub(super) fn load(
         if let Some(identity) = own
             .iter()
             .find(|entry| entry.key == "identity" && !conditional)
-            && interaction != Interaction::Create
+            && interaction != Operation::Create
         {
             reader.report(
                 identity.key_spot,
@@ -229,7 +229,7 @@ pub(super) fn load(
         }
         let updates = matches!(
             interaction,
-            Interaction::Update | Interaction::ConditionalUpdate
+            Operation::Update | Operation::ConditionalUpdate
         );
         if basics.compare
             && !updates

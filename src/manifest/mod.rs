@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
-    record::Interaction,
+    record::Operation,
     unit::{ByteSize, Rate},
 };
 
@@ -281,7 +281,7 @@ pub struct LoadSettings {
     /// Globs, in order; one that begins with `!` takes away. `-` is standard input.
     pub files: Vec<FilePattern>,
     /// What is done with its records; none leaves Bundle entries their own request, and creates the rest.
-    pub interaction: Option<Interaction>,
+    pub interaction: Option<Operation>,
     /// Which identifiers identify.
     pub identity: Identity,
     /// Before an update, read what the store holds and leave equal content alone.

@@ -1,6 +1,6 @@
 //! In which Bundles the records of a load travel: what the manifest says, within what the target takes.
 
-use super::{Action, BundleType, Header, PlannedTarget};
+use super::{Action, Header, Packaging, PlannedTarget};
 use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batching {
     /// Their type.
-    pub bundle: BundleType,
+    pub bundle: Packaging,
     /// Entries of one at the most.
     pub entries: u32,
     /// Bytes of one at the most.
@@ -60,8 +60,8 @@ pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
     };
     let filled = |bundle| Some(filled(settings, target, bundle));
     match settings.bundle.kind {
-        Some(BundleChoice::Batch) => vec![filled(BundleType::Batch)],
-        Some(BundleChoice::Transaction) => vec![filled(BundleType::Transaction)],
+        Some(BundleChoice::Batch) => vec![filled(Packaging::Batch)],
+        Some(BundleChoice::Transaction) => vec![filled(Packaging::Transaction)],
         Some(BundleChoice::None) => vec![None],
         // What is compared is read and settled one by one.
         None if settings.compare => vec![None],
@@ -69,12 +69,12 @@ pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
         // throughput pages), so batches are what it favours; the local store is built like it.
         None if !matches!(target.settings.store, Store::Fhir { .. }) => {
             let batches = target.facts.batch == Some(true);
-            vec![batches.then(|| filled(BundleType::Batch)).flatten()]
+            vec![batches.then(|| filled(Packaging::Batch)).flatten()]
         }
         None => {
             let executed = [
-                (BundleType::Batch, target.facts.batch),
-                (BundleType::Transaction, target.facts.transaction),
+                (Packaging::Batch, target.facts.batch),
+                (Packaging::Transaction, target.facts.transaction),
             ];
             let known = executed.into_iter().filter(|(_, is)| *is == Some(true));
             known
@@ -85,11 +85,11 @@ pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
     }
 }
 
-fn filled(settings: &LoadSettings, target: &PlannedTarget, bundle: BundleType) -> Batching {
+fn filled(settings: &LoadSettings, target: &PlannedTarget, bundle: Packaging) -> Batching {
     let limits = target.facts.limits;
     let most = match bundle {
-        BundleType::Batch => limits.batch_entries,
-        BundleType::Transaction => limits.transaction_entries,
+        Packaging::Batch => limits.batch_entries,
+        Packaging::Transaction => limits.transaction_entries,
     };
     let wanted = settings.bundle.max_entries.map_or(ENTRIES, u32::from);
     let bytes = settings.bundle.max_bytes.map_or(BYTES, |bytes| bytes.0);

@@ -10,7 +10,7 @@ use crate::{
         request::RequestUrl,
     },
     manifest::LoadSettings,
-    record::Interaction,
+    record::Operation,
     source::Found,
     target::fhir::identifying,
 };
@@ -25,7 +25,7 @@ pub(super) fn key(
     found: &Found<'_>,
 ) -> Option<u64> {
     let query = match load.interaction {
-        Some(Interaction::ConditionalCreate | Interaction::ConditionalUpdate) => {
+        Some(Operation::ConditionalCreate | Operation::ConditionalUpdate) => {
             let kind = found.resource_type()?;
             let identifiers = found.scanned.identifiers_of(found.bytes);
             let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));

@@ -4,7 +4,7 @@ use super::{Header, LoadSummary, PlannedTarget, Summary};
 use crate::{
     diagnostic::Diagnostic,
     manifest::{LoadSettings, Store},
-    record::Interaction,
+    record::Operation,
     target::Facts,
 };
 
@@ -13,13 +13,13 @@ const NAMED: usize = 5;
 
 /// Says what comparing costs, where a load asks for it.
 fn compared(load: &LoadSettings, facts: &Facts, totals: &LoadSummary) -> Option<String> {
-    let count = |interaction: Interaction| {
+    let count = |interaction: Operation| {
         let count = totals.interactions.get(interaction.as_str());
         count.copied().unwrap_or_default()
     };
     let (updates, conditional) = (
-        count(Interaction::Update),
-        count(Interaction::ConditionalUpdate),
+        count(Operation::Update),
+        count(Operation::ConditionalUpdate),
     );
     if !load.compare || updates + conditional == 0 {
         return None;
@@ -59,14 +59,14 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
                 errors.push(problem);
             }
         }
-        let count = |interaction: Interaction| {
+        let count = |interaction: Operation| {
             let count = totals.interactions.get(interaction.as_str());
             count.copied().unwrap_or_default()
         };
         // A server that does not know the condition ignores it, and then a second run doubles everything.
         for (interaction, honoured) in [
-            (Interaction::ConditionalCreate, facts.conditional_create),
-            (Interaction::ConditionalUpdate, facts.conditional_update),
+            (Operation::ConditionalCreate, facts.conditional_create),
+            (Operation::ConditionalUpdate, facts.conditional_update),
         ] {
             let records = count(interaction);
             if records > 0 && honoured == Some(false) {
@@ -79,7 +79,7 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
                 );
             }
         }
-        let updates = count(Interaction::Update);
+        let updates = count(Operation::Update);
         if updates > 0 && facts.update_create == Some(false) {
             warnings.push(format!(
                 "load `{}` holds {updates} updates, and target `{}` creates nothing by PUT (updateCreate is off): a record whose id it does not hold is refused",

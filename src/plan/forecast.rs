@@ -10,7 +10,7 @@ use super::{
     Action, Batching, Group, Step, To, batching, entry_size,
     file::{self, Entry, Saved},
 };
-use crate::{event::LoadId, manifest::LoadSettings, record::Interaction};
+use crate::{event::LoadId, manifest::LoadSettings, record::Operation};
 
 /// What will be sent of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl Counting<'_> {
         is_settled: &dyn Fn(u64) -> bool,
         waves: &mut Waves,
     ) {
-        let is_sent = |step: &&Step| step.action.interaction().is_some();
+        let is_sent = |step: &&Step| step.action.operation().is_some();
         let (settled, left): (Vec<&Step>, Vec<&Step>) = steps
             .iter()
             .filter(is_sent)
@@ -167,7 +167,7 @@ impl Counting<'_> {
     /// Tells whether a record is read before it is sent.
     fn is_compared(&self, group: Option<Group>, step: &Step) -> bool {
         let is_alone = group.is_none() && self.batching.is_none();
-        let is_update = step.action == Action::Send(Interaction::Update);
+        let is_update = step.action == Action::Send(Operation::Update);
         self.settings.compare && is_alone && is_update
     }
 

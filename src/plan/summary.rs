@@ -96,7 +96,7 @@ impl LoadSummary {
 
     /// Takes note that a record that was counted is not sent after all.
     pub(super) fn withdraw(&mut self, action: &Action) {
-        if let Some(word) = action.interaction().map(crate::record::Interaction::as_str)
+        if let Some(word) = action.operation().map(crate::record::Operation::as_str)
             && let Some(count) = self.interactions.get_mut(word)
         {
             *count -= 1;

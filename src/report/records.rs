@@ -20,7 +20,7 @@ use super::{
 use crate::{
     journal::RunDirectory,
     plan::file::Saved,
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
 };
 
 #[derive(Serialize)]
@@ -32,7 +32,7 @@ struct RecordLine<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    interaction: Option<Interaction>,
+    interaction: Option<Operation>,
     outcome: Outcome,
     attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,7 +145,7 @@ fn record_line<'a>(plan: &'a Saved, record: &'a Record) -> RecordLine<'a> {
         target: load.map_or("", |load| load.target.as_str()),
         position: PositionLine::of(plan, record),
         kind: &step.kind,
-        interaction: step.action.interaction(),
+        interaction: step.action.operation(),
         outcome: record.outcome,
         attempts: record.attempts,
         status: record.status,
@@ -163,7 +163,7 @@ fn id_line<'a>(plan: &'a Saved, record: &'a Record) -> Option<IdLine<'a>> {
     let load = plan.header.loads.get(step.load.0 as usize);
     // What the store holds under an id, be it without the references that close its cycle; after a delete it holds
     // nothing.
-    let held = step.action.interaction() != Some(Interaction::Delete);
+    let held = step.action.operation() != Some(Operation::Delete);
     let id = record
         .id
         .as_ref()

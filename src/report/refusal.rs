@@ -3,7 +3,7 @@
 //! One place for all that people read of it: the reports of runs, and the verbs that send a single request.
 
 use super::text;
-use crate::{fhir::meaning::Meaning as M, record::Interaction};
+use crate::{fhir::meaning::Meaning as M, record::Operation};
 
 /// A refusal, and what is known of the record that was refused.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +15,7 @@ pub struct Refusal<'a> {
     /// The record's type.
     pub kind: &'a str,
     /// What was asked for.
-    pub interaction: Option<Interaction>,
+    pub interaction: Option<Operation>,
     /// It is known to refer to what no known record is.
     pub dangles: bool,
     /// The target is one of Google's stores, or like one.
@@ -66,7 +66,7 @@ impl Refusal<'_> {
                 return format!("{about} is missing, and it has to be there");
             }
             // Azure's servers say so, with 400 and not a word more in codes.
-            M::Required if self.interaction == Some(Interaction::Update) => {
+            M::Required if self.interaction == Some(Operation::Update) => {
                 "a required element is missing, or the store wants a version with each update (If-Match)"
             }
             M::AmbiguousReference => {
@@ -103,7 +103,7 @@ impl Refusal<'_> {
             M::NotOffered => {
                 return format!(
                     "the server does not offer {} of {kind}",
-                    self.interaction.map_or("this", Interaction::as_str)
+                    self.interaction.map_or("this", Operation::as_str)
                 );
             }
             M::Forbidden => "the credentials do not allow it",
@@ -178,9 +178,7 @@ impl Refusal<'_> {
             M::InvalidId => {
                 "an id has 1 to 64 letters, digits, `-` and `.`; with `interaction: create` it may be left out"
             }
-            M::Required
-                if self.interaction == Some(Interaction::Update) && self.about.is_empty() =>
-            {
+            M::Required if self.interaction == Some(Operation::Update) && self.about.is_empty() => {
                 "where nothing is missing: `compare: true` reads each resource first, and updates the version that was read"
             }
             M::VersionWanted => {

@@ -8,7 +8,7 @@ use crate::{
     fhir::meaning::{self, Meaning as M},
     manifest::{Settle, Store},
     plan::file::Saved,
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
 };
 
 /// Tells causes apart: outcome, status, codes, meaning, and the element or type that it is about.
@@ -51,7 +51,7 @@ impl<'a> Why<'a> {
     fn refused(&mut self) {
         let record = self.record;
         let meaning = meaning::of(
-            record.step.action.interaction(),
+            record.step.action.operation(),
             record.status,
             record.code.as_deref(),
             record.detail.as_deref(),
@@ -96,8 +96,8 @@ impl<'a> Why<'a> {
         let load = self.plan.header.loads.get(step.load.0 as usize);
         if step
             .action
-            .interaction()
-            .is_some_and(Interaction::is_idempotent)
+            .operation()
+            .is_some_and(Operation::is_idempotent)
         {
             return "harmless";
         }
@@ -166,7 +166,7 @@ impl<'a> Why<'a> {
             meaning,
             about: &self.about,
             kind: &step.kind,
-            interaction: step.action.interaction(),
+            interaction: step.action.operation(),
             dangles: self.record.lacks.iter().any(|lack| lack.to.is_some()),
             is_googles: self.is_googles(),
         }

@@ -30,7 +30,7 @@ impl Apart {
     pub(super) fn take(
         &mut self,
         refused: Refused,
-        bundle: Option<plan::BundleType>,
+        bundle: Option<plan::Packaging>,
         queue: &mut Vec<Work>,
     ) -> Option<Settlement> {
         let Refused {
@@ -95,8 +95,8 @@ mod tests {
     use super::*;
     use crate::{
         event::LoadId,
-        plan::{Action, BundleType},
-        record::{Interaction, Position, SourceId, Span},
+        plan::{Action, Packaging},
+        record::{Operation, Position, SourceId, Span},
     };
 
     fn step(number: u64) -> Step {
@@ -118,7 +118,7 @@ mod tests {
             kind: "Patient".to_owned(),
             id: None,
             full_url: None,
-            action: Action::Send(Interaction::Create),
+            action: Action::Send(Operation::Create),
             links: Vec::new(),
             hash: 0,
             first: None,
@@ -138,7 +138,7 @@ mod tests {
             let most = apart.left;
             let work = |steps| Work {
                 steps,
-                bundle: Some(BundleType::Batch),
+                bundle: Some(Packaging::Batch),
                 atomic: false,
                 bodies: Vec::new(),
                 permits: Vec::new(),

@@ -20,7 +20,7 @@ use crate::{
         content::{is_same, is_same_but_id},
     },
     plan::{Action, Step},
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
     target::fhir::{accepted, criteria_of},
 };
 
@@ -90,9 +90,9 @@ impl Load {
     /// Compares one record. Whatever goes wrong with the reading, the update itself will tell.
     async fn compare_one(&self, step: &Step, body: &Bytes) -> Found {
         let ours = resource_part_of(step, body);
-        let id = match step.action.interaction() {
-            Some(Interaction::Update) => step.id.clone(),
-            Some(Interaction::ConditionalUpdate) => self.meant(step, ours).await,
+        let id = match step.action.operation() {
+            Some(Operation::Update) => step.id.clone(),
+            Some(Operation::ConditionalUpdate) => self.meant(step, ours).await,
             _ => None,
         };
         let Some(id) = id else {

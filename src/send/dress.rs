@@ -25,7 +25,7 @@ use crate::{
     journal::JournalLine,
     manifest::{Settle, Versioned},
     plan::{self, Action, Link, Step, To, file::Saved},
-    record::{Interaction, Span},
+    record::{Operation, Span},
     source::Bodies,
     target::fhir::TAG_SYSTEM,
 };
@@ -270,7 +270,7 @@ impl Dresser {
         let found = scanner.scan(body).map_err(|_| self.changed(step))?;
         let mut edits: Vec<(Part, String)> = self.late(step, found, body)?;
         // Under an id of the store's a record is updated as what it is there.
-        if step.action == Action::Send(Interaction::Update) {
+        if step.action == Action::Send(Operation::Update) {
             edits.extend(step.id.as_deref().and_then(|id| renamed(found, body, id)));
         }
         for link in step
@@ -346,7 +346,7 @@ impl Dresser {
         };
         let load = self.plan.header.loads.get(step.load.0 as usize);
         let is_remade = load.is_some_and(|load| load.interaction.is_some());
-        if is_remade || !(is_unnamed || interaction == Interaction::ConditionalCreate) {
+        if is_remade || !(is_unnamed || interaction == Operation::ConditionalCreate) {
             return Ok(entry);
         }
         let name = is_unnamed.then(|| full_url(step));
@@ -360,7 +360,7 @@ impl Dresser {
         // The update that completes a created record keeps its tag.
         let action = step.first.as_ref().unwrap_or(&step.action);
         let is_tagged =
-            load.settles_by() == Settle::Tag && action.interaction() == Some(Interaction::Create);
+            load.settles_by() == Settle::Tag && action.operation() == Some(Operation::Create);
         let journal = self.journal.as_ref()?;
         is_tagged.then(|| journal.tag(step.number))
     }
@@ -426,8 +426,8 @@ impl Dresser {
 /// FHIR's (the plan keeps no such) is refused by many.
 fn drops_id(step: &Step) -> bool {
     let creates = matches!(
-        step.action.interaction(),
-        Some(Interaction::Create | Interaction::ConditionalCreate)
+        step.action.operation(),
+        Some(Operation::Create | Operation::ConditionalCreate)
     );
     creates && step.id.is_none()
 }
@@ -435,15 +435,15 @@ fn drops_id(step: &Step) -> bool {
 /// Returns what a record is called whatever becomes of it: an update names it itself.
 fn kept_name(steps: &[Step], record: u64) -> Option<String> {
     let step = steps.iter().find(|step| step.number == record)?;
-    let is_kept = step.action.interaction() == Some(Interaction::Update);
+    let is_kept = step.action.operation() == Some(Operation::Update);
     let id = step.id.as_ref().filter(|_| is_kept)?;
     Some(format!("{}/{id}", step.kind))
 }
 
 /// How an entry of a transaction names another entry of it.
 fn inside(to: &Step) -> String {
-    match (to.action.interaction(), &to.id) {
-        (Some(Interaction::Update), Some(id)) => format!("{}/{id}", to.kind),
+    match (to.action.operation(), &to.id) {
+        (Some(Operation::Update), Some(id)) => format!("{}/{id}", to.kind),
         _ => full_url(to),
     }
 }

@@ -21,10 +21,10 @@ use crate::{
     event::LoadId,
     gate::{ByteBudget, BytePermit},
     plan::{
-        Action, Batching, BundleType, Group, Step, To, entry_size,
+        Action, Batching, Group, Packaging, Step, To, entry_size,
         file::{Entry, Saved, Steps},
     },
-    record::Interaction,
+    record::Operation,
 };
 
 /// One request to be.
@@ -33,7 +33,7 @@ pub(super) struct Work {
     /// Its records: one, or those of a Bundle.
     pub(super) steps: Vec<Step>,
     /// The Bundle in which they travel together.
-    pub(super) bundle: Option<BundleType>,
+    pub(super) bundle: Option<Packaging>,
     /// They go together or not at all.
     pub(super) atomic: bool,
     /// What goes to the wire of each record: the resource, or the whole entry. Empty: to be read when it is sent.
@@ -54,8 +54,8 @@ impl Work {
 }
 
 /// Tells whether records travel in one transaction, so that their references may name others of it, and themselves.
-pub(super) fn is_together(bundle: Option<BundleType>, atomic: bool) -> bool {
-    atomic || bundle == Some(BundleType::Transaction)
+pub(super) fn is_together(bundle: Option<Packaging>, atomic: bool) -> bool {
+    atomic || bundle == Some(Packaging::Transaction)
 }
 
 /// Reads a load in a thread; the channel ends with the load.
@@ -212,7 +212,7 @@ impl Feeding<'_> {
             .into_iter()
             .filter(|step| {
                 let earlier = &self.feed.earlier;
-                step.action.interaction().is_some()
+                step.action.operation().is_some()
                     && !earlier.is_settled(step.number)
                     && !earlier.is_standing(step.number)
             })
@@ -266,7 +266,7 @@ impl Feeding<'_> {
     /// others to be sent.
     fn name_settled(&self, steps: &mut [Step]) -> Result<bool, Error> {
         let earlier = &self.feed.earlier;
-        let is_sent = |step: &&Step| step.action.interaction().is_some();
+        let is_sent = |step: &&Step| step.action.operation().is_some();
         let settled = steps.iter().filter(is_sent);
         let settled: Vec<&Step> = settled.filter(|s| earlier.is_settled(s.number)).collect();
         if settled.is_empty() || settled.len() == steps.iter().filter(is_sent).count() {
@@ -325,7 +325,7 @@ impl Feeding<'_> {
         }) else {
             return Ok(());
         };
-        let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+        let interaction = step.action.operation().unwrap_or(Operation::Create);
         let stands = Stands {
             outcome: accepted_outcome(interaction, stood.status),
             attempts: stood.attempts,
@@ -419,7 +419,7 @@ impl Feeding<'_> {
         }
         self.alone -= 1;
         // What came as an entry keeps its request, and that only a Bundle can carry.
-        work.bundle = is_entry.then_some(BundleType::Batch);
+        work.bundle = is_entry.then_some(Packaging::Batch);
         self.push(work);
     }
 

@@ -22,7 +22,7 @@ use crate::{
         Step,
         file::{Entry, Saved, Steps},
     },
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
     target::fhir::accepted,
 };
 
@@ -119,7 +119,7 @@ struct Loaded {
     kind: String,
     id: String,
     version: Option<String>,
-    interaction: Interaction,
+    interaction: Operation,
 }
 
 /// Notes in the journal what earlier runs have loaded of a plan, and what they left in doubt.
@@ -270,13 +270,13 @@ impl<'a> Walk<'a> {
                 let Entry::Step(step) = entry.map_err(failed)? else {
                     continue;
                 };
-                let Some(interaction) = step.action.interaction() else {
+                let Some(interaction) = step.action.operation() else {
                     continue;
                 };
                 // Also what is compared counts, so that the n-th stays the n-th.
                 let nth = self.counter.count(place, interaction, step.hash);
-                let is_compared = load.compare && interaction == Interaction::Update;
-                let changes = matches!(interaction, Interaction::Delete | Interaction::Patch);
+                let is_compared = load.compare && interaction == Operation::Update;
+                let changes = matches!(interaction, Operation::Delete | Operation::Patch);
                 if is_compared && self.compared == Compared::Asked || changes {
                     continue;
                 }
@@ -298,7 +298,7 @@ impl Loaded {
             kind: step.kind.clone(),
             id,
             version,
-            interaction: step.action.interaction().unwrap_or(Interaction::Create),
+            interaction: step.action.operation().unwrap_or(Operation::Create),
         }
     }
 }
@@ -376,7 +376,7 @@ impl Asked<'_> {
         }
         let now = found.version;
         Ok(match (loaded.interaction, now, &loaded.version) {
-            (Interaction::Update | Interaction::ConditionalUpdate, Some(now), Some(then)) => {
+            (Operation::Update | Operation::ConditionalUpdate, Some(now), Some(then)) => {
                 now == *then
             }
             _ => true,

@@ -36,7 +36,7 @@ use crate::{
     gate::Verdict,
     journal::{Ending, Settlement},
     manifest::{LoadSettings, Settle},
-    plan::{self, BundleType, Step},
+    plan::{self, Packaging, Step},
     record::Outcome,
 };
 
@@ -381,7 +381,7 @@ impl Load {
     /// Takes note of how a request went, where it is still to be found out in which way most records go.
     pub(super) fn measure(
         &self,
-        (bundle, records): (Option<BundleType>, usize),
+        (bundle, records): (Option<Packaging>, usize),
         busy: Duration,
         is_refused: bool,
     ) {

@@ -23,7 +23,7 @@ use crate::{
         self,
         file::{Entry, Saved},
     },
-    record::Interaction,
+    record::Operation,
     source::Bodies,
     target::fhir::Requests,
 };
@@ -293,7 +293,7 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
                 Fate::Untouched | Fate::Intended(_) | Fate::Settled(_) => continue,
             };
             // What has an id is there, even if its second request was refused; the file's is an update's only.
-            let is_update = step.action.interaction() == Some(Interaction::Update);
+            let is_update = step.action.operation() == Some(Operation::Update);
             let is_well = line.outcome.is_well();
             if let Some(id) = line.id.or(step.id.filter(|_| is_well && is_update)) {
                 precedence.arrived(step.number, &step.kind, &id);

@@ -16,17 +16,17 @@ use crate::{
     lookup::{self, Matches},
     manifest::LoadSettings,
     plan::{Action, Step},
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
     target::fhir::{TAG_SYSTEM, criteria_of, tag_query},
 };
 
 /// Returns the condition under which a record is written, as a query: that of its own request, or the one that is made of
 /// its identifiers. `body` is what goes to the wire of it.
 pub(super) fn condition(settings: &LoadSettings, step: &Step, body: &[u8]) -> Option<String> {
-    let interaction = step.action.interaction();
+    let interaction = step.action.operation();
     if !matches!(
         interaction,
-        Some(Interaction::ConditionalCreate | Interaction::ConditionalUpdate)
+        Some(Operation::ConditionalCreate | Operation::ConditionalUpdate)
     ) {
         return None;
     }
@@ -42,7 +42,7 @@ pub(super) fn condition(settings: &LoadSettings, step: &Step, body: &[u8]) -> Op
     let request = bundle::envelope(body).ok()?.request?;
     let query = match interaction {
         // Some write it with its type.
-        Some(Interaction::ConditionalCreate) => {
+        Some(Operation::ConditionalCreate) => {
             written(&request.if_none_exist?.text(body)).query.to_owned()
         }
         _ => RequestUrl::read(&request.url?.text(body)).query?.to_owned(),
@@ -86,8 +86,7 @@ impl Load {
             Ok(Matches::Refused(status)) => format!("answered {status} when it was asked"),
             Err(failure) => {
                 // Sent once more, it harms nobody.
-                let is_repeatable =
-                    (step.action.interaction()).is_some_and(Interaction::is_idempotent);
+                let is_repeatable = (step.action.operation()).is_some_and(Operation::is_idempotent);
                 if is_repeatable {
                     let attempted = Attempted {
                         attempts: settled.line.attempts,
@@ -112,8 +111,8 @@ impl Load {
     /// Returns the condition under which a record is written.
     pub(super) async fn condition_of(&self, step: &Step) -> Result<Option<String>, Error> {
         let is_conditional = matches!(
-            step.action.interaction(),
-            Some(Interaction::ConditionalCreate | Interaction::ConditionalUpdate)
+            step.action.operation(),
+            Some(Operation::ConditionalCreate | Operation::ConditionalUpdate)
         );
         if !is_conditional {
             return Ok(None);

@@ -21,10 +21,10 @@ use crate::{
     lookup::{self, Lookups, Matches, content},
     manifest::LoadSettings,
     plan::{
-        Action, BundleType, Link, LoadSummary, Step, To,
+        Action, Link, LoadSummary, Packaging, Step, To,
         file::{self, Entry, Saved},
     },
-    record::Interaction,
+    record::Operation,
     source::Bodies,
     target::fhir::{Requests, criteria},
 };
@@ -190,7 +190,7 @@ fn sent(
                         beside = Arc::default();
                         step
                     }
-                    Ok(Entry::Group(group)) if group.bundle == BundleType::Transaction => {
+                    Ok(Entry::Group(group)) if group.bundle == Packaging::Transaction => {
                         for entry in entries.by_ref().take(group.records as usize) {
                             match entry.map_err(failed) {
                                 Ok(Entry::Step(step)) => read.push_back(step),
@@ -205,7 +205,7 @@ fn sent(
                     Err(error) => return Some(Err(error)),
                 },
             };
-            if step.action.interaction().is_some() {
+            if step.action.operation().is_some() {
                 let beside = Arc::clone(&beside);
                 return Some(Ok(Sent { step, beside }));
             }
@@ -216,7 +216,7 @@ fn sent(
 /// Returns what those records of a transaction are called whose id the file decides.
 fn names<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<String, String> {
     steps
-        .filter(|step| step.action.interaction() == Some(Interaction::Update))
+        .filter(|step| step.action.operation() == Some(Operation::Update))
         .filter_map(|step| {
             let (url, id) = (step.full_url.as_ref()?, step.id.as_ref()?);
             Some((url.clone(), format!("{}/{id}", step.kind)))
@@ -235,7 +235,7 @@ fn updated(plan: &Saved) -> Result<Option<Precedence>, super::Error> {
     for (index, _) in (0_u32..).zip(&plan.header.loads) {
         for step in sent(plan, LoadId(index))? {
             let Sent { step, .. } = step?;
-            if let (Some(Interaction::Update), Some(id)) = (step.action.interaction(), &step.id) {
+            if let (Some(Operation::Update), Some(id)) = (step.action.operation(), &step.id) {
                 names.arrived(step.number, &step.kind, id);
             }
         }
@@ -254,13 +254,13 @@ struct Asker<'a> {
 
 impl Asker<'_> {
     async fn one(&self, Sent { step, beside }: &Sent) -> Answer {
-        match step.action.interaction() {
-            Some(Interaction::Update) => self.update(step, beside).await,
-            Some(Interaction::ConditionalCreate) => self.condition(step, Found::Leave).await,
-            Some(Interaction::ConditionalUpdate) => self.condition(step, Found::Update).await,
+        match step.action.operation() {
+            Some(Operation::Update) => self.update(step, beside).await,
+            Some(Operation::ConditionalCreate) => self.condition(step, Found::Leave).await,
+            Some(Operation::ConditionalUpdate) => self.condition(step, Found::Update).await,
             // Only the history knows of a create: the store cannot be asked.
-            Some(Interaction::Create) if self.earlier.is_settled(step.number) => Ok(Found::Leave),
-            Some(Interaction::Create) => Ok(Found::Create),
+            Some(Operation::Create) if self.earlier.is_settled(step.number) => Ok(Found::Leave),
+            Some(Operation::Create) => Ok(Found::Create),
             _ => Ok(Found::Update),
         }
     }

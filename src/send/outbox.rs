@@ -13,7 +13,7 @@ use crate::{
     fhir::meaning::{self, Meaning},
     journal::Settlement,
     plan::Step,
-    record::{Interaction, Outcome, Position, Span},
+    record::{Operation, Outcome, Position, Span},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -150,7 +150,7 @@ impl Load {
     }
 
     fn sent(step: &Step) -> Sent {
-        let keeps_id = step.action.interaction() == Some(Interaction::Update);
+        let keeps_id = step.action.operation() == Some(Operation::Update);
         Sent {
             place: Place {
                 position: step.position,

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     fhir::bundle,
     manifest::LoadSettings,
-    plan::{Action, BundleType, COMMA, ENVELOPE, Step},
-    record::Interaction,
+    plan::{Action, COMMA, ENVELOPE, Packaging, Step},
+    record::Operation,
     target::fhir::{BundleText, Requests, criteria_of},
 };
 
@@ -40,7 +40,7 @@ impl Unbuilt {
 pub(super) fn make(
     requests: &Requests,
     settings: &LoadSettings,
-    bundle: Option<BundleType>,
+    bundle: Option<Packaging>,
     steps: &[Step],
     bodies: &[Bytes],
     held: &Held,
@@ -59,8 +59,8 @@ pub(super) fn make(
     let (kind, body) = (step.kind.as_str(), body.clone());
     let conditions =
         || criteria_of(&settings.identity, kind, &body).ok_or_else(|| Unbuilt::changed(step));
-    Ok(match step.action.interaction() {
-        Some(Interaction::Update) => {
+    Ok(match step.action.operation() {
+        Some(Operation::Update) => {
             let mut request = requests.update(kind, step.id.as_deref().unwrap_or_default(), body);
             let tag = tag(held, step).and_then(|tag| HeaderValue::from_str(tag).ok());
             if let Some(tag) = tag {
@@ -68,11 +68,11 @@ pub(super) fn make(
             }
             request
         }
-        Some(Interaction::ConditionalCreate) => {
+        Some(Operation::ConditionalCreate) => {
             let criteria = conditions()?;
             requests.create(kind, body, Some(&criteria))
         }
-        Some(Interaction::ConditionalUpdate) => {
+        Some(Operation::ConditionalUpdate) => {
             let criteria = conditions()?;
             requests.conditional_update(kind, &criteria, body)
         }
@@ -86,7 +86,7 @@ pub(super) fn make(
 /// its own, around the same resource bytes.
 pub(super) fn bundle_text<E: From<Unbuilt>>(
     settings: &LoadSettings,
-    bundle_type: BundleType,
+    bundle_type: Packaging,
     steps: &[Step],
     bodies: impl Iterator<Item = Result<Bytes, E>>,
     held: &Held,
@@ -103,7 +103,7 @@ pub(super) fn bundle_text<E: From<Unbuilt>>(
         let body = body?;
         let tag = tag(held, step);
         if !is_entry(step) {
-            let url = (bundle_type == BundleType::Transaction).then(|| full_url(step));
+            let url = (bundle_type == Packaging::Transaction).then(|| full_url(step));
             text.entry(&around(settings, step, url.as_deref(), &body, tag)?);
         } else if settings.interaction.is_some() {
             text.entry(&remade(settings, step, &body, tag)?);
@@ -125,7 +125,7 @@ fn remade(
     tag: Option<&str>,
 ) -> Result<Vec<u8>, Unbuilt> {
     // A delete or patch has no resource to put under another request; it goes out as it is.
-    if let Some(Interaction::Delete | Interaction::Patch) = step.action.interaction() {
+    if let Some(Operation::Delete | Operation::Patch) = step.action.operation() {
         return Ok(entry.to_vec());
     }
     let changed = || Unbuilt::changed(step);
@@ -171,14 +171,14 @@ fn around(
     let changed = || Unbuilt::changed(step);
     let kind = step.kind.as_str();
     let conditions = || criteria_of(&settings.identity, kind, resource).ok_or_else(changed);
-    let (method, url, if_none_exist) = match step.action.interaction() {
-        Some(Interaction::Update) => (
+    let (method, url, if_none_exist) = match step.action.operation() {
+        Some(Operation::Update) => (
             "PUT",
             format!("{kind}/{}", step.id.as_deref().unwrap_or_default()),
             None,
         ),
-        Some(Interaction::ConditionalUpdate) => ("PUT", format!("{kind}?{}", conditions()?), None),
-        Some(Interaction::ConditionalCreate) => ("POST", kind.to_owned(), Some(conditions()?)),
+        Some(Operation::ConditionalUpdate) => ("PUT", format!("{kind}?{}", conditions()?), None),
+        Some(Operation::ConditionalCreate) => ("POST", kind.to_owned(), Some(conditions()?)),
         _ => ("POST", kind.to_owned(), None),
     };
     let mut request = serde_json::json!({ "method": method, "url": url });

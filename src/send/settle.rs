@@ -10,7 +10,7 @@ use crate::{
     fhir::outcome,
     journal::{SettleLine, Settlement},
     plan::Step,
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
     target::fhir::Accepted,
 };
 
@@ -27,14 +27,13 @@ pub(super) struct Attempted {
 ///
 /// The status tells creation from update, and a condition that hit from one that did not
 /// (<https://hl7.org/fhir/R4/http.html#ccreate>).
-pub(super) fn accepted_outcome(interaction: Interaction, status: u16) -> Outcome {
+pub(super) fn accepted_outcome(interaction: Operation, status: u16) -> Outcome {
     match (interaction, status) {
-        (Interaction::Create, _)
-        | (
-            Interaction::ConditionalCreate | Interaction::Update | Interaction::ConditionalUpdate,
-            201,
-        ) => Outcome::Created,
-        (Interaction::ConditionalCreate, _) => Outcome::Matched,
+        (Operation::Create, _)
+        | (Operation::ConditionalCreate | Operation::Update | Operation::ConditionalUpdate, 201) => {
+            Outcome::Created
+        }
+        (Operation::ConditionalCreate, _) => Outcome::Matched,
         _ => Outcome::Updated,
     }
 }
@@ -46,12 +45,12 @@ pub(super) fn accepted(
     accepted: Accepted,
     attempted: Attempted,
 ) -> Settlement {
-    let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+    let interaction = step.action.operation().unwrap_or(Operation::Create);
     let outcome = accepted_outcome(interaction, status);
     let mut line = blank(step.number, outcome, attempted);
     line.status = Some(status);
     line.id = match interaction {
-        Interaction::Update => step.id.clone(),
+        Operation::Update => step.id.clone(),
         _ => accepted.id,
     };
     line.version = accepted.version;
@@ -152,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_status_tells_what_happened() {
-        use Interaction::{ConditionalCreate, ConditionalUpdate, Create, Delete, Update};
+        use Operation::{ConditionalCreate, ConditionalUpdate, Create, Delete, Update};
         let cases = [
             (Create, 201, Outcome::Created),
             (Create, 200, Outcome::Created),
@@ -193,7 +192,7 @@ mod tests {
             id: Some("a".to_owned()),
             full_url: None,
             first: None,
-            action: Action::Send(Interaction::Update),
+            action: Action::Send(Operation::Update),
             links: Vec::new(),
             hash: 0,
         }

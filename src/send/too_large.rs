@@ -21,7 +21,7 @@ use super::{
 use crate::{
     fhir::outcome,
     manifest::Transactions,
-    plan::{BundleType, Step, To},
+    plan::{Packaging, Step, To},
     record::Outcome,
 };
 
@@ -282,7 +282,7 @@ impl Load {
             for steps in chunks.into_iter().filter(|steps| !steps.is_empty()) {
                 let work = Work {
                     steps,
-                    bundle: Some(BundleType::Transaction),
+                    bundle: Some(Packaging::Transaction),
                     atomic: together,
                     bodies: Vec::new(),
                     permits: Vec::new(),

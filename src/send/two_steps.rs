@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{dress::Dresser, feed::Work};
 use crate::{
     journal::SettleLine,
-    plan::{Action, BundleType, Step},
-    record::{Interaction, Outcome},
+    plan::{Action, Packaging, Step},
+    record::{Operation, Outcome},
 };
 
 /// What the first request of a record brought that travels in two steps.
@@ -28,7 +28,7 @@ pub(super) fn goes_alone(work: &mut Work) -> bool {
         let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
         let is_entry = work.steps.iter().any(is_entry);
         // What came as an entry keeps its request, and that only a Bundle can carry.
-        work.bundle = is_entry.then_some(BundleType::Batch);
+        work.bundle = is_entry.then_some(Packaging::Batch);
     }
     goes_alone
 }
@@ -38,7 +38,7 @@ pub(super) fn second(mut step: Step, id: String) -> Step {
     for link in &mut step.links {
         link.late = false;
     }
-    let first = std::mem::replace(&mut step.action, Action::Send(Interaction::Update));
+    let first = std::mem::replace(&mut step.action, Action::Send(Operation::Update));
     step.first = Some(first);
     step.id = Some(id);
     step
@@ -65,7 +65,7 @@ impl TwoSteps {
                 id: step.id.clone(),
             },
             None if step.is_in_two_steps() => {
-                let keeps_id = step.action.interaction() == Some(Interaction::Update);
+                let keeps_id = step.action.operation() == Some(Operation::Update);
                 Self::First {
                     own_id: step.id.clone().filter(|_| keeps_id),
                 }

@@ -15,7 +15,7 @@ use http::{Response, header};
 use super::{load::Load, request::own_if_match};
 use crate::{
     plan::{Action, Step},
-    record::Interaction,
+    record::Operation,
     target::{Facts, fhir::accepted},
 };
 
@@ -73,7 +73,7 @@ const READS: usize = 16;
 
 /// Tells whether a record replaces what the store has under its id.
 pub(super) fn is_update(step: &Step) -> bool {
-    step.action.interaction() == Some(Interaction::Update) && step.id.is_some()
+    step.action.operation() == Some(Operation::Update) && step.id.is_some()
 }
 
 impl Load {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::Stop;
-use crate::plan::{Batching, BundleType};
+use crate::plan::{Batching, Packaging};
 
 /// Requests of one way that are sent before it is judged. The first is not looked at: servers compile, open connections and
 /// fill caches for it.
@@ -71,14 +71,14 @@ pub(super) enum Turn {
 
 /// What was found out: the way that is taken, and how many records a second one slot carried in each.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found(Vec<(Option<BundleType>, f64)>);
+pub(super) struct Found(Vec<(Option<Packaging>, f64)>);
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (bundle, rate)) in self.0.iter().enumerate() {
             let word = bundle.map_or("single requests", |bundle| match bundle {
-                BundleType::Batch => "batches",
-                BundleType::Transaction => "transactions",
+                Packaging::Batch => "batches",
+                Packaging::Transaction => "transactions",
             });
             match at {
                 0 => f.write_str(word)?,
@@ -200,7 +200,7 @@ impl Ways {
     /// found out, at the moment when it was.
     pub(super) fn answered(
         &self,
-        bundle: Option<BundleType>,
+        bundle: Option<Packaging>,
         records: usize,
         busy: Duration,
         is_refused: bool,
@@ -284,8 +284,8 @@ mod tests {
             })
         };
         Ways::of(vec![
-            batching(BundleType::Batch),
-            batching(BundleType::Transaction),
+            batching(Packaging::Batch),
+            batching(Packaging::Transaction),
             None,
         ])
     }
@@ -322,8 +322,8 @@ mod tests {
         let mut found = None;
         for (bundle, records) in sent {
             let at = match bundle {
-                Some(BundleType::Batch) => 0,
-                Some(BundleType::Transaction) => 1,
+                Some(Packaging::Batch) => 0,
+                Some(Packaging::Transaction) => 1,
                 None => 2,
             };
             assert_eq!(found, None, "nothing is decided before all is there");
@@ -333,7 +333,7 @@ mod tests {
         found
     }
 
-    fn taken(ways: &Ways) -> Option<BundleType> {
+    fn taken(ways: &Ways) -> Option<Packaging> {
         match ways.next().unwrap() {
             Turn::Bundle(batching) => Some(batching.bundle),
             Turn::Alone(_) => None,
@@ -343,11 +343,11 @@ mod tests {
     #[test]
     fn the_fastest_way_is_taken() {
         for (busy, way) in [
-            ([2, 1, 3], Some(BundleType::Transaction)),
-            ([1, 2, 3], Some(BundleType::Batch)),
+            ([2, 1, 3], Some(Packaging::Transaction)),
+            ([1, 2, 3], Some(Packaging::Batch)),
             ([3, 2, 1], None),
             // About as fast: what a refusal costs decides.
-            ([100, 99, 98], Some(BundleType::Batch)),
+            ([100, 99, 98], Some(Packaging::Batch)),
         ] {
             let ways = ways();
             assert!(tried(&ways, busy, [false; 3]).is_some());
@@ -359,7 +359,7 @@ mod tests {
     fn a_way_that_is_refused_is_not_taken() {
         let ways = ways();
         assert!(tried(&ways, [2, 1, 3], [false, true, false]).is_some());
-        assert_eq!(taken(&ways), Some(BundleType::Batch));
+        assert_eq!(taken(&ways), Some(Packaging::Batch));
         let ways = self::ways();
         assert!(tried(&ways, [1, 1, 1], [true; 3]).is_some());
         assert_eq!(taken(&ways), None);
@@ -369,11 +369,11 @@ mod tests {
     fn a_way_that_comes_to_be_refused_is_left() {
         let ways = ways();
         tried(&ways, [2, 1, 3], [false; 3]);
-        assert_eq!(taken(&ways), Some(BundleType::Transaction));
-        let transaction = Some(BundleType::Transaction);
+        assert_eq!(taken(&ways), Some(Packaging::Transaction));
+        let transaction = Some(Packaging::Transaction);
         let found = (0..16).find_map(|_| ways.answered(transaction, 50, MS, true));
         assert!(found.is_some());
-        assert_eq!(taken(&ways), Some(BundleType::Batch));
+        assert_eq!(taken(&ways), Some(Packaging::Batch));
     }
 
     #[test]

@@ -124,12 +124,12 @@ proptest! {
                         continue;
                     };
                     let (to, _) = by_place[&meant];
-                    if to.action.interaction().is_none() {
+                    if to.action.operation().is_none() {
                         let is_blocked = matches!(step.action, Action::Blocked(_));
                         prop_assert!(is_blocked, "{} needs {:?}", text, meant);
                         continue;
                     }
-                    let Some(_) = step.action.interaction() else {
+                    let Some(_) = step.action.operation() else {
                         continue;
                     };
                     let link = step.links.iter().find(|link| link.reference as usize == ordinal);

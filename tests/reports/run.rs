@@ -13,11 +13,11 @@ use stoker::{
         Store, Sync, TargetSettings, Tls,
     },
     plan::{
-        Action, BundleType, Group, GroupId, Header, LoadSummary, Other, PlannedSource,
+        Action, Group, GroupId, Header, LoadSummary, Other, Packaging, PlannedSource,
         PlannedTarget, Reason, Step, Summary, VERSION,
         file::{Sink as _, Writer},
     },
-    record::{Interaction, Outcome, Position, SourceId, Span},
+    record::{Operation, Outcome, Position, SourceId, Span},
     source::{Fingerprint, Form},
     target::Facts,
     unit::ByteSize,
@@ -138,7 +138,7 @@ pub(super) fn loads() -> [LoadSettings; 2] {
         known: Vec::new(),
     };
     let mut people = load("people all", "clinic");
-    people.interaction = Some(Interaction::ConditionalUpdate);
+    people.interaction = Some(Operation::ConditionalUpdate);
     people.identity.systems = BTreeMap::from([(
         "Patient".to_owned(),
         vec!["https://clinic.example/mrn".to_owned()],
@@ -175,9 +175,9 @@ fn steps() -> Vec<(Option<Group>, Step)> {
             atomic: true,
         })
     };
-    let send = Action::Send(Interaction::ConditionalUpdate);
-    let entry = Action::Entry(Interaction::Create);
-    let delete = Action::Entry(Interaction::Delete);
+    let send = Action::Send(Operation::ConditionalUpdate);
+    let entry = Action::Entry(Operation::Create);
+    let delete = Action::Entry(Operation::Delete);
     let patient = SOURCES[0].trim_end();
     let unsupported = Action::Unsupported(Reason {
         code: "malformed".to_owned(),
@@ -196,7 +196,7 @@ fn steps() -> Vec<(Option<Group>, Step)> {
         (None, step(3, 0, at(4), "Patient", send.clone())),
         (None, step(4, 0, at(5), "Patient", send)),
         (
-            group(0, BundleType::Transaction),
+            group(0, Packaging::Transaction),
             step(
                 5,
                 1,
@@ -216,7 +216,7 @@ fn steps() -> Vec<(Option<Group>, Step)> {
             ),
         ),
         (
-            group(1, BundleType::Batch),
+            group(1, Packaging::Batch),
             step(
                 7,
                 1,
@@ -403,7 +403,7 @@ pub(super) async fn make_every() -> Made {
     let now = "2026-11-23T07:00:00Z".parse().unwrap();
     let run = RunDirectory::create(folder.path(), "clinic", now).unwrap();
     let patient = SOURCES[0].trim_end();
-    let send = || Action::Send(Interaction::ConditionalUpdate);
+    let send = || Action::Send(Operation::ConditionalUpdate);
     let other = |step: u64| Other {
         step,
         place: format!("people.ndjson:{}", step + 1),
@@ -441,10 +441,10 @@ pub(super) async fn make_every() -> Made {
         .1
         .strip_suffix("]}")
         .unwrap();
-    let create = || Action::Entry(Interaction::Create);
+    let create = || Action::Entry(Operation::Create);
     let group = Group {
         id: GroupId(0),
-        bundle: BundleType::Transaction,
+        bundle: Packaging::Transaction,
         records: 3,
         bytes: 200,
         atomic: true,
@@ -461,7 +461,7 @@ pub(super) async fn make_every() -> Made {
         let action = if number < 16 {
             create()
         } else {
-            Action::Send(Interaction::Create)
+            Action::Send(Operation::Create)
         };
         let at = position(1, 1, Some(u32::try_from(number).unwrap() - 13), entry);
         (
@@ -574,7 +574,7 @@ pub(super) async fn make_large(records: u64, rejected: u64) -> Made {
     let now = "2026-11-23T07:00:00Z".parse().unwrap();
     let run = RunDirectory::create(folder.path(), "clinic", now).unwrap();
     let patient = SOURCES[0].trim_end();
-    let send = Action::Send(Interaction::ConditionalUpdate);
+    let send = Action::Send(Operation::ConditionalUpdate);
     let steps = (0..records).map(|number| {
         let at = position(0, number + 1, None, patient);
         (None, step(number, 0, at, "Patient", send.clone()))

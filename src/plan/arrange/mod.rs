@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{
-    BundleType, Header, PlannedSource, Reason, References, Step, Summary,
+    Header, Packaging, PlannedSource, Reason, References, Step, Summary,
     batch::ENVELOPE,
     draft,
     file::{self, Sink},
@@ -55,7 +55,7 @@ enum Fate {
 struct Together {
     start: usize,
     records: u32,
-    bundle: BundleType,
+    bundle: Packaging,
     bytes: u64,
     atomic: bool,
     /// As it came, so that the target resolves the references in it by itself.
@@ -198,7 +198,7 @@ impl Arrangement<'_> {
                 continue;
             };
             let members = group.first..group.end;
-            if group.group.bundle != BundleType::Batch
+            if group.group.bundle != Packaging::Batch
                 || members
                     .clone()
                     .all(|node| self.graph.needs(node).next().is_none())

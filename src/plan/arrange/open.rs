@@ -18,7 +18,7 @@ use crate::{
         Reason,
         graph::{Came, NONE, Node},
     },
-    record::Interaction,
+    record::Operation,
 };
 
 /// The references of records that come with a second request: of each record, their places.
@@ -164,12 +164,12 @@ impl Arrangement<'_> {
             return Err(format!("{place} cannot be read again"));
         };
         if !matches!(
-            step.action.interaction(),
+            step.action.operation(),
             Some(
-                Interaction::Create
-                    | Interaction::Update
-                    | Interaction::ConditionalCreate
-                    | Interaction::ConditionalUpdate
+                Operation::Create
+                    | Operation::Update
+                    | Operation::ConditionalCreate
+                    | Operation::ConditionalUpdate
             )
         ) {
             return Err(format!("{place} is neither a create nor an update"));

@@ -7,7 +7,7 @@ use crate::{
     column::Column,
     event::LoadId,
     plan::{
-        Action, BundleType, Group, GroupId, Link, Other, To, batch,
+        Action, Group, GroupId, Link, Other, Packaging, To, batch,
         batch::ENVELOPE,
         batching,
         file::{self, Entry, Sink},
@@ -68,7 +68,7 @@ impl Arrangement<'_> {
             let (bundle, atomic, whole) = match (kept.is_live(), cycles.get(&component), group) {
                 (true, Some(members), _) => {
                     sequence.extend(members.iter().copied().filter(|&node| self.live(node)));
-                    (BundleType::Transaction, true, false)
+                    (Packaging::Transaction, true, false)
                 }
                 (true, None, Some(group)) if !group.split => {
                     let members = group.first..group.end;

@@ -9,10 +9,10 @@ use crate::{
         Versioned,
     },
     plan::{
-        Action, BundleType, Group, GroupId, Header, Link, LoadSummary, PlannedSource,
-        PlannedTarget, Reason, Step, Summary, To, VERSION,
+        Action, Group, GroupId, Header, Link, LoadSummary, Packaging, PlannedSource, PlannedTarget,
+        Reason, Step, Summary, To, VERSION,
     },
-    record::{Interaction, Position, SourceId, Span},
+    record::{Operation, Position, SourceId, Span},
     source::{Fingerprint, Form},
     target::Facts,
     unit::ByteSize,
@@ -55,7 +55,7 @@ fn header() -> Header {
             folder: "/data".into(),
             place: ("clinic.yaml".into(), 3, 7),
         }],
-        interaction: Some(Interaction::ConditionalCreate),
+        interaction: Some(Operation::ConditionalCreate),
         identity: Identity::default(),
         compare: true,
         bundle: BundleSettings::default(),
@@ -132,7 +132,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
 fn steps() -> [Vec<Entry>; 3] {
     let group = Group {
         id: GroupId(0),
-        bundle: BundleType::Transaction,
+        bundle: Packaging::Transaction,
         records: 2,
         bytes: 180,
         atomic: true,
@@ -142,8 +142,8 @@ fn steps() -> [Vec<Entry>; 3] {
         message: "a comma is missing".to_owned(),
         path: None,
     });
-    let create = Action::Send(Interaction::Create);
-    let entry = |number| step(number, 2, "Observation", Action::Entry(Interaction::Patch));
+    let create = Action::Send(Operation::Create);
+    let entry = |number| step(number, 2, "Observation", Action::Entry(Operation::Patch));
     [
         vec![
             Entry::Step(step(0, 0, "Patient", create)),

@@ -15,7 +15,7 @@ use crate::{
     event::LoadId,
     fhir::{reference::is_id, scan::LINK},
     manifest::{Duplicates, LoadSettings},
-    record::Interaction,
+    record::Operation,
     target::{Endpoint, Facts},
 };
 
@@ -198,9 +198,9 @@ impl Graph {
         };
         kept.line = line;
         kept.group = group;
-        let interaction = step.action.interaction();
+        let interaction = step.action.operation();
         kept.live = u8::from(interaction.is_some());
-        kept.keeps_id = u8::from(interaction == Some(Interaction::Update));
+        kept.keeps_id = u8::from(interaction == Some(Operation::Update));
         let bytes = if group == NONE && !matches!(step.action, super::Action::Entry(_)) {
             step.body.length
         } else {
@@ -248,7 +248,7 @@ fn look(header: &Header, load: &crate::manifest::LoadSettings) -> Look {
             .iter()
             .filter(|other| other.target == load.target)
     };
-    let assigns = of_target().any(|load| load.interaction != Some(Interaction::Update));
+    let assigns = of_target().any(|load| load.interaction != Some(Operation::Update));
     let ignores = of_target().all(|load| load.duplicates == Duplicates::Ignore);
     Look {
         target,

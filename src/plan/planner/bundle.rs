@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Decision, Planner, left_out, reason};
 use crate::{
     manifest::Transactions,
-    plan::{Action, BundleType, Group, GroupId, Reason, Step, batch},
+    plan::{Action, Group, GroupId, Packaging, Reason, Step, batch},
     source::{BundleKind, BundleStart, Entry, Found, SourceFile},
 };
 
@@ -202,12 +202,12 @@ impl Planner<'_> {
             return;
         }
         let bundle_type = match bundle.kind {
-            BundleKind::Transaction => BundleType::Transaction,
-            _ => BundleType::Batch,
+            BundleKind::Transaction => Packaging::Transaction,
+            _ => Packaging::Batch,
         };
         let (kind, loose, split) = (bundle_type.as_str(), bundle.loose, bundle.split);
         let keeps = self.settings().transactions == Transactions::Keep;
-        let keeps = keeps && bundle_type == BundleType::Transaction;
+        let keeps = keeps && bundle_type == Packaging::Transaction;
         let over = limits.bundle_bytes.filter(|&limit| bytes + FRAME > limit);
         if let Some(limit) = over.filter(|_| !split && !loose && !keeps) {
             let message = format!("its {kind} has {bytes} bytes, and the target takes {limit}");
@@ -226,7 +226,7 @@ impl Planner<'_> {
                 bundle: bundle_type,
                 records,
                 bytes,
-                atomic: bundle_type == BundleType::Transaction && !split,
+                atomic: bundle_type == Packaging::Transaction && !split,
             };
             self.out.push(Decision::Group { group, split });
         }

@@ -10,7 +10,7 @@ use crate::{
         request::RequestUrl,
     },
     plan::Reason,
-    record::Interaction,
+    record::Operation,
     source::{Entry, Found},
 };
 
@@ -29,7 +29,7 @@ impl Planner<'_> {
         &mut self,
         found: &Found<'_>,
         entry: &Entry<'_>,
-    ) -> Result<Interaction, Reason> {
+    ) -> Result<Operation, Reason> {
         if self.settings().interaction.is_some() && entry.resource.is_some() {
             return self.judge(found);
         }
@@ -51,11 +51,11 @@ impl Planner<'_> {
             if_none_exist: condition.as_deref(),
         };
         let interaction = asked.interaction(self.base.as_deref())?;
-        let needs_resource = !matches!(interaction, Interaction::Delete);
+        let needs_resource = !matches!(interaction, Operation::Delete);
         if needs_resource && entry.resource.is_none() {
             return Err(reason("no-resource", "the entry holds no resource"));
         }
-        if needs_resource && interaction != Interaction::Patch {
+        if needs_resource && interaction != Operation::Patch {
             let kind = found
                 .resource_type()
                 .ok_or_else(|| reason("no-type", "it has no resourceType"))?;
@@ -65,7 +65,7 @@ impl Planner<'_> {
         let has_front = asked
             .if_none_exist
             .is_some_and(|text| written(text).has_front);
-        if interaction == Interaction::ConditionalCreate && has_front {
+        if interaction == Operation::ConditionalCreate && has_front {
             let bundle = self.bundle.as_ref().map_or("?", |bundle| &bundle.place);
             let entry = found.position.entry.unwrap_or_default();
             let place = || format!("entry {entry} of the Bundle at {bundle}");
@@ -77,7 +77,7 @@ impl Planner<'_> {
 
 impl Asked<'_> {
     /// Returns the interaction that is asked for. `own` is the base under which the target is known.
-    fn interaction(&self, own: Option<&str>) -> Result<Interaction, Reason> {
+    fn interaction(&self, own: Option<&str>) -> Result<Operation, Reason> {
         let url = self.url;
         let wrong = |message: &str| Err(at("request.url", reason("bad-request-url", message)));
         if url.base.is_some() && url.base != own {
@@ -95,21 +95,21 @@ impl Asked<'_> {
             }
             "POST" => match self.if_none_exist {
                 Some(condition) => self.conditional(condition),
-                None => Ok(Interaction::Create),
+                None => Ok(Operation::Create),
             },
             "PUT" => match (url.id, url.query) {
-                (Some(id), _) if is_id(id) => Ok(Interaction::Update),
+                (Some(id), _) if is_id(id) => Ok(Operation::Update),
                 (Some(_), _) => {
                     let message = "the id in the entry's request.url is not one that FHIR allows";
                     Err(at("request.url", reason("bad-id", message)))
                 }
                 (None, Some(query)) if Condition::read(query).is_some() => {
-                    Ok(Interaction::ConditionalUpdate)
+                    Ok(Operation::ConditionalUpdate)
                 }
                 _ => wrong("the entry's request.url names neither id nor condition"),
             },
-            "PATCH" => Ok(Interaction::Patch),
-            "DELETE" => Ok(Interaction::Delete),
+            "PATCH" => Ok(Operation::Patch),
+            "DELETE" => Ok(Operation::Delete),
             _ => {
                 let message =
                     format!("the entry's request.method is not one of FHIR's; {INTERACTION}");
@@ -118,7 +118,7 @@ impl Asked<'_> {
         }
     }
 
-    fn conditional(&self, condition: &str) -> Result<Interaction, Reason> {
+    fn conditional(&self, condition: &str) -> Result<Operation, Reason> {
         let written = written(condition);
         let wrong =
             |code: &str, message: &str| Err(at("request.ifNoneExist", reason(code, message)));
@@ -129,12 +129,12 @@ impl Asked<'_> {
         if Condition::read(written.query).is_none() {
             return wrong("no-condition", "its ifNoneExist holds no condition");
         }
-        Ok(Interaction::ConditionalCreate)
+        Ok(Operation::ConditionalCreate)
     }
 
     /// Tells whether the resource is what the URL names: servers refuse what is not
     /// (<https://hl7.org/fhir/R4/http.html#update>).
-    fn agrees(&self, interaction: Interaction, kind: &str, id: Option<&str>) -> Result<(), Reason> {
+    fn agrees(&self, interaction: Operation, kind: &str, id: Option<&str>) -> Result<(), Reason> {
         if self.url.kind != kind {
             let message = format!(
                 "the entry's request.url names another type than its resource has; {INTERACTION}"
@@ -142,11 +142,11 @@ impl Asked<'_> {
             return Err(at("request.url", reason("type-differs", &message)));
         }
         match (interaction, self.url.id, id) {
-            (Interaction::Update, Some(_), None) => {
+            (Operation::Update, Some(_), None) => {
                 let message = "the entry's request.url names an id, and its resource has none: servers refuse that; give the resource that id";
                 Err(at("resource.id", reason("no-id", message)))
             }
-            (Interaction::Update, Some(of_url), Some(id)) if of_url != id => {
+            (Operation::Update, Some(of_url), Some(id)) if of_url != id => {
                 let message = format!(
                     "the entry's request.url names another id than its resource has: servers refuse that; {INTERACTION}"
                 );
@@ -184,14 +184,14 @@ mod tests {
         }
     }
 
-    fn of(method: &str, url: &str, if_none_exist: Option<&str>) -> Result<Interaction, String> {
+    fn of(method: &str, url: &str, if_none_exist: Option<&str>) -> Result<Operation, String> {
         let asked = asked(method, url, if_none_exist).interaction(OWN);
         asked.map_err(|reason| reason.code)
     }
 
     #[test]
     fn requests_ask_for_interactions_or_for_nothing_that_goes() {
-        use Interaction::{ConditionalCreate, ConditionalUpdate, Create, Delete, Patch, Update};
+        use Operation::{ConditionalCreate, ConditionalUpdate, Create, Delete, Patch, Update};
         for (method, url, condition, expected) in [
             ("POST", "Patient", None, Ok(Create)),
             ("POST", "/Patient", None, Ok(Create)),
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn the_resource_has_to_be_what_the_url_names() {
         let code = |url: &str, kind: &str, id: Option<&str>| {
-            let agrees = asked("PUT", url, None).agrees(Interaction::Update, kind, id);
+            let agrees = asked("PUT", url, None).agrees(Operation::Update, kind, id);
             agrees.err().map(|reason| reason.code)
         };
         assert_eq!(code("Patient/1", "Patient", Some("1")), None);
@@ -271,7 +271,7 @@ mod tests {
         // By condition the store decides about the id.
         let by = asked("PUT", "Patient?a=b", None);
         assert!(
-            by.agrees(Interaction::ConditionalUpdate, "Patient", None)
+            by.agrees(Operation::ConditionalUpdate, "Patient", None)
                 .is_ok()
         );
     }

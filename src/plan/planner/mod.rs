@@ -9,7 +9,7 @@ use crate::{
         types::is_known_type,
     },
     manifest::{LoadSettings, Missing},
-    record::{Interaction, Position, Span},
+    record::{Operation, Position, Span},
     source::{Found, Malformed, SourceFile},
     target::{self, Endpoint, Facts},
 };
@@ -202,26 +202,26 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns what is done with a resource on its own, or why nothing can be.
-    fn judge(&self, found: &Found<'_>) -> Result<Interaction, Reason> {
+    fn judge(&self, found: &Found<'_>) -> Result<Operation, Reason> {
         let kind = found
             .resource_type()
             .ok_or_else(|| reason("no-type", "it has no resourceType"))?;
         self.check_type(&kind)?;
         let load = self.settings();
-        let interaction = load.interaction.unwrap_or(Interaction::Create);
+        let interaction = load.interaction.unwrap_or(Operation::Create);
         match interaction {
-            Interaction::Update => match found.id() {
+            Operation::Update => match found.id() {
                 Some(id) if is_id(&id) => Ok(interaction),
                 Some(_) => Err(reason("bad-id", "its id is not one that FHIR allows")),
                 None => Err(reason("no-id", "an update needs an id, and it has none")),
             },
-            Interaction::ConditionalCreate | Interaction::ConditionalUpdate => {
+            Operation::ConditionalCreate | Operation::ConditionalUpdate => {
                 let identifiers = found.scanned.identifiers_of(found.bytes);
                 let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
                 let has = target::fhir::criteria(&load.identity, &kind, &pairs).is_some();
                 match (has, load.identity.missing) {
                     (true, _) => Ok(interaction),
-                    (false, Missing::Create) => Ok(Interaction::Create),
+                    (false, Missing::Create) => Ok(Operation::Create),
                     (false, Missing::Refuse) => Err(reason(
                         "no-identifier",
                         "it has no identifier of a system that `identity` names for its type",
@@ -265,7 +265,7 @@ impl<'a> Planner<'a> {
             // What carries a patch is no resource of the store.
             kind: found
                 .resource_type()
-                .filter(|_| action.interaction() != Some(Interaction::Patch))
+                .filter(|_| action.operation() != Some(Operation::Patch))
                 .map(std::borrow::Cow::into_owned)
                 .or_else(of_url)
                 .filter(|kind| is_type(kind))

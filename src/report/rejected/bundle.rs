@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::{Error, staged::Staged};
-use crate::plan::BundleType;
+use crate::plan::Packaging;
 
 /// A Bundle, being written.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Bundle {
 }
 
 impl Bundle {
-    pub(super) fn create(path: &Path, kind: BundleType) -> Result<Self, Error> {
+    pub(super) fn create(path: &Path, kind: Packaging) -> Result<Self, Error> {
         let mut file = Staged::create(path)?;
         let kind = kind.as_str();
         file.write(

@@ -18,7 +18,7 @@ use crate::{
         Store, TargetSettings, Transactions, Versioned,
     },
     plan::Header,
-    record::Interaction,
+    record::Operation,
     unit::{ByteSize, Rate, Window},
 };
 
@@ -115,7 +115,7 @@ struct Load {
     after: Vec<String>,
     files: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    interaction: Option<Interaction>,
+    interaction: Option<Operation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -182,7 +182,7 @@ impl Skeleton {
                     load.files.extend(again.files.iter().cloned());
                     if again.standing {
                         load.name.push_str("-standing");
-                        load.interaction = Some(Interaction::Update);
+                        load.interaction = Some(Operation::Update);
                     }
                     load
                 })

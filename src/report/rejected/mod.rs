@@ -22,8 +22,8 @@ use super::{Bodies, Error, Written, records::PositionLine, staged::Staged, walk:
 use crate::{
     event::LoadId,
     journal::{RunDirectory, private_directory},
-    plan::{Action, BundleType, Group, file::Saved},
-    record::{Interaction, Outcome},
+    plan::{Action, Group, Packaging, file::Saved},
+    record::{Operation, Outcome},
 };
 
 mod answers;
@@ -108,7 +108,7 @@ impl<'a> Rejected<'a> {
         let rejected = is_rejected(record);
         let (place, unreadable) = match record.group {
             Some(group)
-                if group.bundle == BundleType::Transaction && keeps_request(plan, record) =>
+                if group.bundle == Packaging::Transaction && keeps_request(plan, record) =>
             {
                 self.transaction(record, group)?
             }
@@ -264,7 +264,7 @@ fn is_rejected(record: &Record) -> bool {
     match record.outcome {
         Outcome::Rejected => true,
         // Blocked by the plan: what it needs cannot be loaded at all.
-        Outcome::Blocked => record.step.action.interaction().is_some(),
+        Outcome::Blocked => record.step.action.operation().is_some(),
         _ => false,
     }
 }
@@ -276,7 +276,7 @@ fn keeps_request(plan: &Saved, record: &Record) -> bool {
     let load = plan.header.loads.get(record.step.load.0 as usize);
     match record.step.action {
         Action::Entry(_) => true,
-        Action::Send(Interaction::Create)
+        Action::Send(Operation::Create)
         | Action::Unsupported(_)
         | Action::Duplicate(_)
         | Action::Blocked(_) => false,

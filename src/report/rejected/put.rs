@@ -11,7 +11,7 @@ use crate::{
         Scanner,
         splice::{renamed, splice},
     },
-    plan::{BundleType, Group, file::Saved},
+    plan::{Group, Packaging, file::Saved},
     record::Position,
 };
 
@@ -130,7 +130,7 @@ impl Rejected<'_> {
         }
         if let Some(number) = next {
             let path = self.path(&self.entries_name(number))?;
-            let bundle = Bundle::create(&path, BundleType::Batch)?;
+            let bundle = Bundle::create(&path, Packaging::Batch)?;
             if let Some((_, files)) = &mut self.load {
                 files.entries = Some(bundle);
             }
@@ -189,7 +189,7 @@ impl Rejected<'_> {
 
     fn write_transaction(&mut self, travelling: &Travelling) -> Result<Option<String>, Error> {
         let path = self.path(&self.transaction_name(travelling.group))?;
-        let mut bundle = Bundle::create(&path, BundleType::Transaction)?;
+        let mut bundle = Bundle::create(&path, Packaging::Transaction)?;
         for position in &travelling.entries {
             match (self.bodies)(position.source, position.span) {
                 Ok(body) => bundle.push(&body)?,

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     journal::Settlement,
-    plan::{BundleType, Step},
-    record::{Interaction, Outcome},
+    plan::{Packaging, Step},
+    record::{Operation, Outcome},
     target::fhir::Little,
 };
 use asking::Asking;
@@ -36,7 +36,7 @@ pub(super) use proof::resource_part_of;
 #[derive(Debug)]
 pub(super) struct Doubtful {
     pub(super) steps: Vec<Step>,
-    pub(super) bundle: Option<BundleType>,
+    pub(super) bundle: Option<Packaging>,
     pub(super) atomic: bool,
     /// When they were first about to be sent.
     pub(super) since: Option<Timestamp>,
@@ -283,8 +283,8 @@ impl Load {
 
 impl Load {
     /// Takes note of how an answer looks that was to an update, and meant that all is well.
-    fn learn(&self, step: &Step, bundle: Option<BundleType>, mumbled: Option<&Mumbled>) {
-        let is_update = step.action.interaction() == Some(Interaction::Update);
+    fn learn(&self, step: &Step, bundle: Option<Packaging>, mumbled: Option<&Mumbled>) {
+        let is_update = step.action.operation() == Some(Operation::Update);
         if let (true, None, Some(mumbled)) = (is_update, bundle, mumbled)
             && let Some(little) = mumbled.little
         {
@@ -296,6 +296,6 @@ impl Load {
 }
 
 fn is_repeatable(step: &Step) -> bool {
-    let interaction = step.action.interaction();
-    interaction.is_some_and(Interaction::is_idempotent)
+    let interaction = step.action.operation();
+    interaction.is_some_and(Operation::is_idempotent)
 }

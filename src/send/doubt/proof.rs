@@ -25,7 +25,7 @@ use crate::{
     lookup::{self, Matches, content},
     manifest::{Settle, Store},
     plan::{Action, Step},
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
     target::{
         fhir::{TAG_SYSTEM, accepted, criteria_of, last_updated, tag_query},
         miss_proves,
@@ -160,13 +160,11 @@ impl Load {
     ) -> Found {
         let nothing = |why: &str| Found::Proof(Proof::Nothing(why.to_owned()));
         let resource = resource_part_of(step, body);
-        match step.action.interaction() {
+        match step.action.operation() {
             Some(
-                Interaction::Create
-                | Interaction::ConditionalCreate
-                | Interaction::ConditionalUpdate,
+                Operation::Create | Operation::ConditionalCreate | Operation::ConditionalUpdate,
             ) => {}
-            Some(Interaction::Update) => {
+            Some(Operation::Update) => {
                 tokio::time::sleep_until(over).await;
                 return Found::Resource {
                     id: step.id.clone().unwrap_or_default(),
@@ -175,7 +173,7 @@ impl Load {
             _ => return nothing("asking the store cannot tell"),
         }
         let condition = condition(&self.settings, step, body);
-        let is_match = step.action.interaction() == Some(Interaction::ConditionalCreate);
+        let is_match = step.action.operation() == Some(Operation::ConditionalCreate);
         let (query, by_identifier) = match (&doubt.tag, self.settings.settles_by()) {
             _ if let Some(condition) = condition => {
                 let by_identifier = condition.starts_with("identifier=");
@@ -256,10 +254,10 @@ impl Load {
                 Err(failure) => return unasked(&failure),
             }
         };
-        let interaction = step.action.interaction();
+        let interaction = step.action.operation();
         let is_update = matches!(
             interaction,
-            Some(Interaction::Update | Interaction::ConditionalUpdate)
+            Some(Operation::Update | Operation::ConditionalUpdate)
         );
         if read.status() != http::StatusCode::OK {
             let status = read.status().as_u16();
@@ -280,7 +278,7 @@ impl Load {
             return Proof::Nothing("what the store has is older".to_owned());
         }
         let ours = resource_part_of(step, body);
-        let is_same = if interaction == Some(Interaction::Update) {
+        let is_same = if interaction == Some(Operation::Update) {
             content::is_same(ours, theirs)
         } else {
             content::is_made_of(ours, theirs, requests.base())

@@ -6,12 +6,12 @@ use super::{
 };
 use crate::{
     plan::Step,
-    record::{Interaction, Outcome},
+    record::{Operation, Outcome},
 };
 
 /// Of a transaction, what is there proves the rest.
 pub(super) fn together(steps: &[Step], proofs: &mut [Option<Proof>]) {
-    let is_create = |step: &Step| step.action.interaction() == Some(Interaction::Create);
+    let is_create = |step: &Step| step.action.operation() == Some(Operation::Create);
     if !steps.iter().any(is_create) {
         return;
     }

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     gate::{Exchange, Fault, Safety, Verdict, verdict},
     journal::Settlement,
-    plan::{BundleType, Step},
-    record::Interaction,
+    plan::{Packaging, Step},
+    record::Operation,
     target::fhir::{Accepted, Asked, Little, Said, Verb, entries, said},
 };
 
@@ -69,7 +69,7 @@ impl Batch<'_> {
             return Verdict::Done;
         };
         let asked = asked(step);
-        let is_update = step.action.interaction() == Some(Interaction::Update);
+        let is_update = step.action.operation() == Some(Operation::Update);
         let said = match said(&asked, status, response.headers(), body) {
             Said::Little(_) if is_update && self.origin.habits.is_enough(status, body) => {
                 Said::Taken(Accepted::default())
@@ -219,7 +219,7 @@ impl Batch<'_> {
                 self.doubtful.push(step);
                 continue;
             };
-            let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+            let interaction = step.action.operation().unwrap_or(Operation::Create);
             let status = answer.status;
             let outcome = Bytes::from(answer.outcome.unwrap_or_default());
             match (
@@ -259,7 +259,7 @@ impl Batch<'_> {
                 (
                     Verdict::Again { brake: asked, .. } | Verdict::Partial { brake: asked, .. },
                     _,
-                ) if self.bundle == Some(BundleType::Batch) => {
+                ) if self.bundle == Some(Packaging::Batch) => {
                     brake |= asked;
                     is_again = true;
                     self.last = Last {
@@ -309,17 +309,17 @@ impl Batch<'_> {
 
 /// What is asked of the store for a record.
 fn asked(step: &Step) -> Asked<'_> {
-    let interaction = step.action.interaction().unwrap_or(Interaction::Create);
+    let interaction = step.action.operation().unwrap_or(Operation::Create);
     Asked {
         verb: match interaction {
-            Interaction::Create => Verb::Create,
-            Interaction::ConditionalCreate => Verb::ConditionalCreate,
-            Interaction::Update | Interaction::ConditionalUpdate => Verb::Update,
-            Interaction::Patch => Verb::Patch,
-            Interaction::Delete => Verb::Delete,
+            Operation::Create => Verb::Create,
+            Operation::ConditionalCreate => Verb::ConditionalCreate,
+            Operation::Update | Operation::ConditionalUpdate => Verb::Update,
+            Operation::Patch => Verb::Patch,
+            Operation::Delete => Verb::Delete,
         },
         kind: &step.kind,
-        own: (step.id.as_deref()).filter(|_| interaction == Interaction::Update),
+        own: (step.id.as_deref()).filter(|_| interaction == Operation::Update),
     }
 }
 
@@ -332,8 +332,8 @@ fn is_sure(status: u16) -> bool {
 /// Tells whether a record arrived under an id that nobody knows.
 fn is_nameless(settled: &Settlement, step: &Step) -> bool {
     let has_id = !matches!(
-        step.action.interaction(),
-        Some(Interaction::Delete | Interaction::Patch)
+        step.action.operation(),
+        Some(Operation::Delete | Operation::Patch)
     );
     has_id && settled.line.id.is_none()
 }
@@ -349,7 +349,7 @@ fn kept(body: &[u8], verdict: &Verdict) -> Bytes {
     Bytes::copy_from_slice(body.get(..most).unwrap_or(body))
 }
 
-fn safety_of(interaction: Interaction) -> Safety {
+fn safety_of(interaction: Operation) -> Safety {
     if interaction.is_idempotent() {
         Safety::Idempotent
     } else {

@@ -36,8 +36,8 @@ use crate::{
     gate::{BuildError, BytePermit, Cost, Exchange, Fault, Moment, Safety, Verdict},
     journal::Settlement,
     manifest::LoadSettings,
-    plan::{BundleType, Step},
-    record::{Interaction, Outcome},
+    plan::{Packaging, Step},
+    record::{Operation, Outcome},
     target::fhir::Requests,
 };
 
@@ -45,7 +45,7 @@ use crate::{
 pub(in crate::send) struct Batch<'a> {
     /// The records that have no outcome yet.
     steps: Vec<Step>,
-    bundle: Option<BundleType>,
+    bundle: Option<Packaging>,
     /// They go together or not at all.
     atomic: bool,
     /// What goes to the wire of each of `steps`; empty while parked.
@@ -175,7 +175,7 @@ impl<'a> Batch<'a> {
         };
         let mut settled = self.settled;
         // What may be repeated is, by the next session, which then asks for its id.
-        let is_created = |step: &Step| step.action.interaction() == Some(Interaction::Create);
+        let is_created = |step: &Step| step.action.operation() == Some(Operation::Create);
         let nameless = self.nameless.into_iter();
         settled.extend(nameless.filter_map(|(line, step)| is_created(&step).then_some(line)));
         let attempted = Attempted {
@@ -204,7 +204,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Makes the text of a large Bundle while its bodies are read.
-    async fn build_large(&mut self, bundle: BundleType) -> Result<Request<Bytes>, BuildError> {
+    async fn build_large(&mut self, bundle: Packaging) -> Result<Request<Bytes>, BuildError> {
         let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
         let (settings, together) = (Arc::clone(&self.settings), self.is_together());
         let held = self.held.clone();
@@ -248,8 +248,8 @@ impl<'a> Batch<'a> {
     /// Returns which records must not be sent twice. Those that go together share their fate.
     fn doubtful_records(&self) -> Vec<u64> {
         let is_once = |step: &&Step| {
-            let interaction = step.action.interaction();
-            self.atomic || !interaction.is_some_and(Interaction::is_idempotent)
+            let interaction = step.action.operation();
+            self.atomic || !interaction.is_some_and(Operation::is_idempotent)
         };
         let steps = self.steps.iter().filter(is_once);
         steps.map(|step| step.number).collect()
@@ -268,8 +268,8 @@ impl Exchange for Batch<'_> {
     fn safety(&self) -> Safety {
         let idempotent = self.steps.iter().all(|step| {
             step.action
-                .interaction()
-                .is_some_and(Interaction::is_idempotent)
+                .operation()
+                .is_some_and(Operation::is_idempotent)
         });
         if idempotent {
             Safety::Idempotent

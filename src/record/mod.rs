@@ -7,6 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod step;
+
+pub use step::{Action, Group, GroupId, Link, LoadId, Other, Packaging, Reason, Step, To, hash};
+
 /// The number of a source in its plan: the order in which the sources were found, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -66,7 +70,7 @@ impl fmt::Display for DisplayPosition<'_> {
 /// What is done with a record, in FHIR's words (<https://hl7.org/fhir/R4/http.html>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Interaction {
+pub enum Operation {
     /// `POST [type]`: the server assigns the id.
     Create,
     /// `PUT [type]/[id]` with the file's id.
@@ -81,7 +85,7 @@ pub enum Interaction {
     Delete,
 }
 
-impl Interaction {
+impl Operation {
     /// All interactions.
     pub const ALL: [Self; 6] = [
         Self::Create,
@@ -117,7 +121,7 @@ impl Interaction {
     }
 }
 
-impl fmt::Display for Interaction {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -1,0 +1,205 @@
+//! What is done with a record: the steps of a plan, as planning, sending and targets know them.
+//!
+//! Pure values. Which step a record gets is decided by `plan`; what goes to the wire for it is a target's business.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Operation, Position, Span};
+
+/// The number of a load in its plan: its order in the manifest, from 0.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct LoadId(pub u32);
+
+/// The number of a group in its plan, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GroupId(pub u32);
+
+/// The kind of Bundle in which a group travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Packaging {
+    /// All or nothing.
+    Transaction,
+    /// Each entry for itself.
+    Batch,
+}
+
+impl Packaging {
+    /// Returns FHIR's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// Records that travel in one request. Its steps follow it in the plan without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its number.
+    pub id: GroupId,
+    /// The Bundle it travels in.
+    pub bundle: Packaging,
+    /// How many of the steps that follow belong to it.
+    pub records: u32,
+    /// The bytes of its entries.
+    pub bytes: u64,
+    /// Its records arrive together or not at all. A batch, and a part of a transaction that is over the limits, is only a
+    /// way to travel.
+    pub atomic: bool,
+}
+
+/// What will be done with one record. Steps are numbered by their order in the plan, from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its number in the plan, the same in journal and report.
+    pub number: u64,
+    /// The load it belongs to.
+    pub load: LoadId,
+    /// Where the record stands.
+    pub position: Position,
+    /// The bytes of the resource: the position's span, or a part of it for an entry; empty for a delete.
+    pub body: Span,
+    /// The resource type; empty where the record has none.
+    pub kind: String,
+    /// The id in the file, where it has one.
+    pub id: Option<String>,
+    /// The `fullUrl` of its entry, where it has one.
+    pub full_url: Option<String>,
+    /// What is done.
+    pub action: Action,
+    /// Its references to records of the plan, or of earlier runs.
+    pub links: Vec<Link>,
+    /// Of the bytes that go to the wire, as they stand in the source ([`hash`]); 0 where nothing is sent, or only a
+    /// part of it.
+    pub hash: u128,
+    /// For the second of two requests that carry the record: what the first one was. No plan holds such a step.
+    pub first: Option<Action>,
+}
+
+/// Returns by what the bytes of a record are known again. XXH3 is no cryptographic hash: it tells files that were changed,
+/// and records that were loaded before, not files that were made to deceive.
+pub fn hash(bytes: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(bytes)
+}
+
+/// A reference of a record, and what it refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its place among the references that a scan of the record finds, from 0.
+    pub reference: u32,
+    /// What it refers to.
+    pub to: To,
+    /// The record is created without it, and updated when what it refers to is there: it closes a cycle that no
+    /// transaction can hold.
+    pub late: bool,
+    /// The store finds what it refers to by itself, as long as both travel in the same transaction: it stays as it is
+    /// there, and holds nobody up.
+    pub native: bool,
+}
+
+/// What a reference refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To {
+    /// The record of a step, which has to be there first, or travels in the same group.
+    Step(u64),
+    /// A resource of an earlier run, or one that was looked up: `Type/id` as the store has it.
+    Resource(String),
+    /// What the store finds when it is asked: it is a conditional reference to nothing that the plan knows of.
+    Search,
+}
+
+impl Step {
+    /// Returns the steps that it needs to be there before it is sent.
+    pub fn needs(&self) -> impl Iterator<Item = u64> {
+        self.steps_of(false)
+    }
+
+    /// Returns the steps that its second request needs to be there; none where it has no second.
+    pub fn late_needs(&self) -> impl Iterator<Item = u64> {
+        self.steps_of(true)
+    }
+
+    fn steps_of(&self, late: bool) -> impl Iterator<Item = u64> {
+        let is_wanted = move |link: &&Link| link.late == late && !link.native;
+        let links = self.links.iter().filter(is_wanted);
+        links.filter_map(|link| match link.to {
+            To::Step(step) => Some(step),
+            To::Resource(_) | To::Search => None,
+        })
+    }
+
+    /// Returns the bytes that go to the wire: the whole entry, or the resource.
+    pub fn wire(&self) -> Span {
+        self.wire_as(&self.action)
+    }
+
+    /// Returns the bytes that would go to the wire if something else was done with it.
+    pub fn wire_as(&self, action: &Action) -> Span {
+        match action {
+            Action::Entry(_) => self.position.span,
+            _ => self.body,
+        }
+    }
+
+    /// Tells whether it travels in two steps: created without some of its references, and then updated.
+    pub fn is_in_two_steps(&self) -> bool {
+        self.links.iter().any(|link| link.late)
+    }
+}
+
+/// What is done with a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is sent by itself.
+    Send(Operation),
+    /// It is sent in its group, as the entry's own request says.
+    Entry(Operation),
+    /// It is not sent: it cannot be loaded there.
+    Unsupported(Reason),
+    /// It is not sent: another record has the same identity.
+    Duplicate(Other),
+    /// It is not sent: it needs a record that cannot be loaded.
+    Blocked(Other),
+}
+
+/// Another record of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Other {
+    /// Its step.
+    pub step: u64,
+    /// Its position, as `file:line`.
+    pub place: String,
+}
+
+impl Action {
+    /// Returns the interaction of a record that is sent.
+    pub fn operation(&self) -> Option<Operation> {
+        match self {
+            Self::Send(interaction) | Self::Entry(interaction) => Some(*interaction),
+            Self::Unsupported(_) | Self::Duplicate(_) | Self::Blocked(_) => None,
+        }
+    }
+}
+
+impl Reason {
+    /// The code of bytes that are no record.
+    pub const MALFORMED: &str = "malformed";
+}
+
+/// Why a record cannot be loaded: Stoker's own words, with no content of the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// A word for machines, such as `malformed`.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// Where in the record, as a JSON path.
+    pub path: Option<String>,
+}
