@@ -24,7 +24,7 @@ use crate::{
     plan::Header,
     probe,
     send::{Link, Rehearsal},
-    target::{Endpoint, Facts, fhir::Requests, local_store_settings},
+    target::{self, Endpoint, Facts, Target, fhir::Requests, local_store_settings},
 };
 
 /// A target that can be sent to.
@@ -32,6 +32,7 @@ use crate::{
 pub(super) struct Connection {
     pub(super) gate: Arc<Gate>,
     pub(super) requests: Requests,
+    pub(super) target: Arc<dyn Target>,
     pub(super) endpoint: Endpoint,
     settings: TargetSettings,
     transport: Arc<dyn Transport>,
@@ -92,6 +93,7 @@ pub(super) async fn connect(
     Ok(Connection {
         gate: Arc::new(gate),
         requests,
+        target: target::of(&endpoint),
         endpoint,
         settings: settings.clone(),
         transport,
@@ -253,7 +255,7 @@ impl Connection {
         };
         let is_missing = self.is_missing.load(Ordering::Relaxed);
         let reads = (!is_missing).then(|| Arc::clone(&self.gate));
-        let transport = Rehearsal::new(self.requests.base(), reads);
+        let transport = Rehearsal::new(Arc::clone(&self.target), reads);
         self.link_by(Arc::new(transport), &settings)
     }
 
@@ -269,11 +271,11 @@ impl Connection {
             &self.endpoint.base,
         )
         .map_err(|error| self.at_target(Error::usage(error)))?;
-        let witness = probe::read(&self.endpoint, &self.requests).map_err(Error::usage)?;
+        let witness = self.target.alive().map_err(Error::usage)?;
         let gate = gate.with_witness(witness);
         Ok(Link {
             gate: Arc::new(gate),
-            requests: self.requests.clone(),
+            target: Arc::clone(&self.target),
             slots: self.settings.concurrency.max,
         })
     }

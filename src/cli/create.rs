@@ -14,7 +14,10 @@ use crate::{
     gate::Failure,
     record::Operation,
     report::Refusal,
-    target::fhir::{Accepted, Asked, Said, Verb, said},
+    target::{
+        Accepted, Said,
+        fhir::{Asked, Verb, said},
+    },
 };
 
 /// Arguments of `stoker create`.

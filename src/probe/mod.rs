@@ -3,8 +3,6 @@
 //! What a server does not say stays unknown. Google's store settings say more than its CapabilityStatement, so they
 //! are what is asked for there.
 
-use bytes::Bytes;
-use http::Request;
 use serde::Deserialize;
 
 use crate::{
@@ -45,18 +43,6 @@ pub async fn facts(
     match &endpoint.google {
         Some(name) => of_store(gate, name, settings).await,
         None => of_capabilities(gate, requests, settings).await,
-    }
-}
-
-/// Returns the read with which a target is asked, cheap enough to be made again when there is doubt about it.
-///
-/// # Errors
-///
-/// When a name cannot be part of a URL.
-pub fn read(endpoint: &Endpoint, requests: &Requests) -> Result<Request<Bytes>, url::ParseError> {
-    match &endpoint.google {
-        Some(name) => name.get_store(),
-        None => Ok(requests.capabilities()),
     }
 }
 

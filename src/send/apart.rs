@@ -6,9 +6,9 @@ use super::{
     settle::{self, Attempted},
 };
 use crate::{
-    fhir::outcome,
     journal::Settlement,
     plan::{self, Step},
+    target::Target,
 };
 
 /// Takes apart a Bundle that was refused as a whole: first the entry that the store names, else by halves, and when that
@@ -29,6 +29,7 @@ impl Apart {
     /// Returns what is settled by the refusal itself; the rest goes into the queue.
     pub(super) fn take(
         &mut self,
+        target: &dyn Target,
         refused: Refused,
         bundle: Option<plan::Packaging>,
         queue: &mut Vec<Work>,
@@ -57,7 +58,8 @@ impl Apart {
             attempts,
             latency: None,
         };
-        let named = outcome::entry(&outcome::read(&answer)).filter(|&at| at < steps.len());
+        let named = target.refusal(None, &answer).culprit;
+        let named = named.filter(|&at| at < steps.len());
         if let Some(at) = named.filter(|_| self.left >= 1) {
             self.left -= 1;
             let step = steps.remove(at);
@@ -67,7 +69,7 @@ impl Apart {
             again(steps, bodies);
             let note = Some("the store refused its Bundle because of it".to_owned());
             return Some(settle::rejected(
-                &step, true, status, &answer, attempted, note,
+                target, &step, true, status, &answer, attempted, note,
             ));
         }
         if self.left >= 2 {
@@ -97,6 +99,7 @@ mod tests {
         event::LoadId,
         plan::{Action, Packaging},
         record::{Operation, Position, SourceId, Span},
+        target::fhir::Fhir,
     };
 
     fn step(number: u64) -> Step {
@@ -166,6 +169,7 @@ mod tests {
                 } else {
                     r#"{"issue":[{"severity":"error","code":"value"}]}"#.to_owned()
                 };
+                let store = Fhir::new(&"https://fhir.example/r4/".parse().unwrap(), None);
                 let refused = Refused {
                     steps: work.steps,
                     bodies: Vec::new(),
@@ -173,7 +177,7 @@ mod tests {
                     answer: answer.into(),
                     attempts: 1,
                 };
-                let settled = apart.take(refused, work.bundle, &mut queue);
+                let settled = apart.take(&store, refused, work.bundle, &mut queue);
                 rejected.extend(settled.map(|settled| settled.line.record));
             }
             accepted.sort_unstable();

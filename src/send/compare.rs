@@ -21,7 +21,7 @@ use crate::{
     },
     plan::{Action, Step},
     record::{Operation, Outcome},
-    target::fhir::{accepted, criteria_of},
+    target::fhir::criteria_of,
 };
 
 /// How many records of one request are compared at once, beside the gate's own bound.
@@ -98,9 +98,9 @@ impl Load {
         let Some(id) = id else {
             return Found::Unread;
         };
-        let (gate, requests) = (&self.link.gate, &self.link.requests);
+        let (gate, target) = (&self.link.gate, &*self.link.target);
         let read = gate.look_up(|| {
-            let mut read = requests.read(&step.kind, &id);
+            let mut read = target.read(&step.kind, &id);
             read.extensions_mut().insert(Largest::holding(ours.len()));
             read
         });
@@ -114,7 +114,7 @@ impl Load {
             is_same_but_id
         };
         if read.status() != http::StatusCode::OK || !compared(ours, read.body()) {
-            return match tag_of(&step.kind, &read) {
+            return match tag_of(target, &step.kind, &read) {
                 // Where the update needs the version, it is asked for once more.
                 Tag::Unasked => Found::Unread,
                 tag if is_update(step) => Found::Other(tag),
@@ -130,7 +130,7 @@ impl Load {
             note,
         );
         settled.line.id = Some(id);
-        settled.line.version = accepted(&step.kind, read.headers(), read.body()).version;
+        settled.line.version = target.held(&step.kind, read.headers(), read.body()).version;
         Found::Same(Box::new(settled))
     }
 
@@ -141,8 +141,8 @@ impl Load {
             return None;
         }
         let criteria = criteria_of(&self.settings.identity, &step.kind, resource)?;
-        let (gate, requests) = (&self.link.gate, &self.link.requests);
-        match lookup::one(gate, requests, &step.kind, &criteria).await {
+        let (gate, target) = (&self.link.gate, &*self.link.target);
+        match lookup::one(gate, target, &step.kind, &criteria).await {
             Ok(Matches::One(id)) => Some(id),
             _ => None,
         }

@@ -27,7 +27,7 @@ use crate::{
     plan::{self, Action, Link, Step, To, file::Saved},
     record::{Operation, Span},
     source::Bodies,
-    target::fhir::TAG_SYSTEM,
+    target::fhir::{TAG_SYSTEM, full_url},
 };
 
 /// Reads records and makes them ready.
@@ -69,14 +69,6 @@ pub(super) struct Search {
 /// Returns the bytes of a record that go to the wire: the whole entry, or the resource.
 pub(super) fn wire_span(step: &Step) -> Span {
     step.wire()
-}
-
-/// Returns the `fullUrl` by which the other entries of a Bundle can refer to a record.
-pub(super) fn full_url(step: &Step) -> String {
-    step.full_url
-        .clone()
-        .filter(|url| !url.is_empty())
-        .unwrap_or_else(|| format!("urn:uuid:00000000-0000-4000-8000-{:012x}", step.number))
 }
 
 impl Dresser {

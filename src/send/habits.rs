@@ -15,7 +15,7 @@ use std::{
 use super::{Counts, feed::Work, load::Load};
 use crate::{
     plan::{Action, Link, Step, To},
-    target::fhir::Little,
+    target::Little,
 };
 
 /// What has been learnt of a target.

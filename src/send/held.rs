@@ -23,7 +23,6 @@ use crate::{
         file::{Entry, Saved, Steps},
     },
     record::{Operation, Outcome},
-    target::fhir::accepted,
 };
 
 /// What earlier runs had loaded into a target.
@@ -355,10 +354,10 @@ impl Asked<'_> {
             target: self.held.target.clone(),
             failure,
         };
-        let Some(Link { gate, requests, .. }) = self.link else {
+        let Some(Link { gate, target, .. }) = self.link else {
             return Ok(true);
         };
-        let read = gate.ask(|| requests.read(&loaded.kind, &loaded.id));
+        let read = gate.ask(|| target.read(&loaded.kind, &loaded.id));
         let read = read.await.map_err(fail)?;
         // Only the store's own word is believed: what is taken for gone is created once more.
         let untold = |status: String| HeldError::Untold {
@@ -370,7 +369,7 @@ impl Asked<'_> {
             404 | 410 => return Ok(false),
             status => return Err(untold(status.to_string())),
         }
-        let found = accepted(&loaded.kind, read.headers(), read.body());
+        let found = target.held(&loaded.kind, read.headers(), read.body());
         if found.id.as_ref() != Some(&loaded.id) {
             return Err(untold("200, and not with the resource,".to_owned()));
         }

@@ -333,7 +333,7 @@ impl Load {
                     }
                     if let Some(refused) = refused {
                         puzzle.get_or_insert(size);
-                        let settled = apart.take(refused, bundle, &mut queue);
+                        let settled = apart.take(&*self.link.target, refused, bundle, &mut queue);
                         has_culprit |= settled.is_some();
                         outbox.tell(settled.into_iter().collect(), None).await;
                     }

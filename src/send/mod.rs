@@ -25,7 +25,7 @@ use crate::{
     },
     record::Operation,
     source::Bodies,
-    target::fhir::Requests,
+    target::Target,
 };
 use dress::Dresser;
 use habits::Habits;
@@ -50,7 +50,6 @@ pub mod online;
 mod outbox;
 mod precedence;
 mod rehearse;
-mod request;
 mod resolve;
 mod settle;
 mod settler;
@@ -71,8 +70,8 @@ pub use stop::Stop;
 pub struct Link {
     /// Its gate.
     pub gate: Arc<Gate>,
-    /// Builds its requests.
-    pub requests: Requests,
+    /// Builds its requests and reads its answers.
+    pub target: Arc<dyn Target>,
     /// Requests in flight at the most; what is read ahead is measured by it.
     pub slots: u32,
 }
@@ -176,7 +175,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
     let precedence = precedence(&setup)?;
     let bases = setup.plan.header.loads.iter().map(|load| {
         let link = setup.links.get(&load.target);
-        link.map_or_else(String::new, |link| link.requests.base().to_owned())
+        link.map_or_else(String::new, |link| link.target.base().to_owned())
     });
     let dresser = Arc::new(Dresser {
         plan: Arc::clone(&setup.plan),

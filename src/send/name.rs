@@ -66,8 +66,8 @@ impl Load {
             settled.line.note.get_or_insert_with(|| unsaid.to_owned());
             return Ok(settled);
         };
-        let (gate, requests) = (&self.link.gate, &self.link.requests);
-        let found = lookup::one(gate, requests, &step.kind, &query).await;
+        let (gate, target) = (&self.link.gate, &*self.link.target);
+        let found = lookup::one(gate, target, &step.kind, &query).await;
         let why = match found {
             Ok(Matches::One(id)) => {
                 settled.line.id = Some(id);

@@ -26,7 +26,7 @@ use crate::{
     },
     record::Operation,
     source::Bodies,
-    target::fhir::{Requests, criteria},
+    target::{Target, fhir::criteria},
 };
 
 /// What a load would do, given what its target holds now.
@@ -108,12 +108,12 @@ const AT_A_TIME: usize = 64;
 pub async fn ask(
     plan: &Arc<Saved>,
     bodies: &Arc<Bodies>,
-    gates: &BTreeMap<String, (&Gate, &Requests)>,
+    gates: &BTreeMap<String, (&Gate, &dyn Target)>,
     earlier: &Earlier,
     told: &dyn Fn(u64),
 ) -> Result<Vec<Online>, Error> {
     let bases = plan.header.loads.iter().map(|load| {
-        let base = gates.get(&load.target).map(|(_, requests)| requests.base());
+        let base = gates.get(&load.target).map(|(_, target)| target.base());
         base.unwrap_or_default().to_owned()
     });
     let dresser = Dresser {
@@ -127,13 +127,13 @@ pub async fn ask(
     let mut loads = Vec::with_capacity(plan.header.loads.len());
     for (index, settings) in (0_u32..).zip(&plan.header.loads) {
         let mut counts = Online::default();
-        let Some(&(gate, requests)) = gates.get(&settings.target) else {
+        let Some(&(gate, target)) = gates.get(&settings.target) else {
             loads.push(counts);
             continue;
         };
         let asker = Asker {
             gate,
-            requests,
+            target,
             dresser: &dresser,
             lookups: &lookups,
             settings,
@@ -245,7 +245,7 @@ fn updated(plan: &Saved) -> Result<Option<Precedence>, super::Error> {
 
 struct Asker<'a> {
     gate: &'a Gate,
-    requests: &'a Requests,
+    target: &'a dyn Target,
     dresser: &'a Dresser,
     lookups: &'a Lookups,
     settings: &'a LoadSettings,
@@ -267,10 +267,7 @@ impl Asker<'_> {
 
     async fn update(&self, step: &Step, beside: &HashMap<String, String>) -> Answer {
         let id = step.id.as_deref().unwrap_or_default();
-        let read = self
-            .gate
-            .look_up(|| self.requests.read(&step.kind, id))
-            .await;
+        let read = self.gate.look_up(|| self.target.read(&step.kind, id)).await;
         let response = read.map_err(|failure| self.no_answer(failure))?;
         Ok(match response.status().as_u16() {
             200 => match self.body(step, beside).await? {
@@ -295,7 +292,7 @@ impl Asker<'_> {
         }
         for search in self.dresser.searches(&step)? {
             let (kind, query) = (&search.kind, &search.query);
-            let asked = self.lookups.one(self.gate, self.requests, kind, query);
+            let asked = self.lookups.one(self.gate, self.target, kind, query);
             match asked.await.map_err(|failure| self.no_answer(failure))? {
                 Matches::One(id) => step.links.push(Link {
                     reference: search.reference,
@@ -328,7 +325,7 @@ impl Asker<'_> {
         let Some(query) = self.query(step) else {
             return Ok(Found::Unknown);
         };
-        let asked = lookup::one(self.gate, self.requests, &step.kind, &query).await;
+        let asked = lookup::one(self.gate, self.target, &step.kind, &query).await;
         Ok(match asked.map_err(|failure| self.no_answer(failure))? {
             Matches::None => Found::Create,
             Matches::One(_) => hit,

@@ -31,9 +31,9 @@ impl Load {
             let mut wrong = None;
             let mut links = Vec::with_capacity(searches.len());
             for search in searches {
-                let (gate, requests) = (&self.link.gate, &self.link.requests);
+                let (gate, target) = (&self.link.gate, &*self.link.target);
                 let (kind, query) = (&search.kind, &search.query);
-                let answer = self.setup.lookups.one(gate, requests, kind, query).await;
+                let answer = self.setup.lookups.one(gate, target, kind, query).await;
                 let what = match answer {
                     Ok(Matches::One(id)) => {
                         links.push(plan::Link {

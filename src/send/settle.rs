@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use super::earlier::Doubt;
 use crate::{
-    fhir::outcome,
     journal::{SettleLine, Settlement},
     plan::Step,
     record::{Operation, Outcome},
-    target::fhir::Accepted,
+    target::{Accepted, Target},
 };
 
 /// The facts of the last attempt that a settlement states.
@@ -46,9 +45,12 @@ pub(super) fn accepted(
     attempted: Attempted,
 ) -> Settlement {
     let interaction = step.action.operation().unwrap_or(Operation::Create);
-    let outcome = accepted_outcome(interaction, status);
+    let outcome = accepted
+        .outcome
+        .unwrap_or_else(|| accepted_outcome(interaction, status));
     let mut line = blank(step.number, outcome, attempted);
     line.status = Some(status);
+    line.note = accepted.note.map(str::to_owned);
     line.id = match interaction {
         Operation::Update => step.id.clone(),
         _ => accepted.id,
@@ -62,10 +64,11 @@ const LONGEST_SAID: usize = 32 << 10;
 
 /// Settles a record that the store refused, with what it said.
 ///
-/// What the store says of its place in a Bundle that Stoker made is left out: the record stands elsewhere.
+/// What the store says of its place among others that travelled with it is left out: the record stands elsewhere.
 pub(super) fn rejected(
+    target: &dyn Target,
     step: &Step,
-    in_bundle: bool,
+    is_among_others: bool,
     status: u16,
     answer: &[u8],
     attempted: Attempted,
@@ -74,15 +77,11 @@ pub(super) fn rejected(
     let mut line = blank(step.number, Outcome::Rejected, attempted);
     line.status = Some(status);
     line.note = note;
-    let problem = outcome::read(answer);
-    line.code = problem.code;
-    line.detail = problem.detail;
-    line.expression = problem.expression;
-    if in_bundle {
-        let own = |expression: &String| outcome::own(&step.kind, expression);
-        line.expression = line.expression.iter().filter_map(own).collect();
-        line.expression.dedup();
-    }
+    let kind = is_among_others.then_some(step.kind.as_str());
+    let refusal = target.refusal(kind, answer);
+    line.code = refusal.code;
+    line.detail = refusal.detail;
+    line.expression = refusal.expression;
     let said = String::from_utf8_lossy(answer.get(..LONGEST_SAID).unwrap_or(answer)).into_owned();
     Settlement {
         line,
@@ -147,6 +146,7 @@ mod tests {
         event::LoadId,
         plan::Action,
         record::{Position, SourceId, Span},
+        target::fhir::Fhir,
     };
 
     #[test]
@@ -170,6 +170,10 @@ mod tests {
                 "{interaction} {status}"
             );
         }
+    }
+
+    fn store() -> Fhir {
+        Fhir::new(&"https://fhir.example/r4/".parse().unwrap(), None)
     }
 
     fn step() -> Step {
@@ -203,6 +207,7 @@ mod tests {
         let said = Accepted {
             id: Some("another".to_owned()),
             version: Some("2".to_owned()),
+            ..Accepted::default()
         };
         let settled = accepted(&step(), 200, said, Attempted::default());
         assert_eq!(settled.line.id.as_deref(), Some("a"));
@@ -213,7 +218,15 @@ mod tests {
         let answer =
             br#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"value",
             "expression":["Bundle.entry[43].resource.birthDate"]}]}"#;
-        let settled = rejected(&step(), true, 400, answer, Attempted::default(), None);
+        let settled = rejected(
+            &store(),
+            &step(),
+            true,
+            400,
+            answer,
+            Attempted::default(),
+            None,
+        );
         assert_eq!(settled.line.expression, ["Patient.birthDate"]);
     }
 
@@ -222,7 +235,15 @@ mod tests {
         let answer =
             br#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"value",
             "diagnostics":"Anna Lindqvist is no date","expression":["Patient.birthDate"]}]}"#;
-        let settled = rejected(&step(), false, 400, answer, Attempted::default(), None);
+        let settled = rejected(
+            &store(),
+            &step(),
+            false,
+            400,
+            answer,
+            Attempted::default(),
+            None,
+        );
         let line = serde_json::to_string(&settled.line).unwrap();
         assert!(!line.contains("Anna"), "{line}");
         assert_eq!(settled.line.code.as_deref(), Some("value"));

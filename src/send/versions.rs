@@ -5,35 +5,21 @@
 //! in between. Versions are opaque: what a store gives is given back as it is (<https://hl7.org/fhir/R4/http.html#concurrency>).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use futures::{StreamExt, stream};
 use http::{Response, header};
 
-use super::{load::Load, request::own_if_match};
+use super::load::Load;
 use crate::{
     plan::{Action, Step},
     record::Operation,
-    target::{Facts, fhir::accepted},
+    target::{Facts, Target, fhir::own_if_match},
 };
 
-/// What was found where each record would go.
-pub(super) type Held = HashMap<u64, Tag>;
-
-/// What a store has under the id of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Tag {
-    /// A resource; this goes into `If-Match`.
-    Of(String),
-    /// Nothing.
-    Absent,
-    /// It does not tell.
-    Unsaid,
-    /// Nobody could ask.
-    Unasked,
-}
+pub(super) use crate::target::{HeldVersion as Tag, HeldVersions as Held};
 
 /// The types whose updates have to name a version.
 #[derive(Debug)]
@@ -89,12 +75,12 @@ impl Load {
         if wanted.is_empty() {
             return;
         }
-        let (gate, requests) = (&self.link.gate, &self.link.requests);
+        let (gate, target) = (&self.link.gate, &*self.link.target);
         let reads = wanted.into_iter().map(|(number, kind, id)| async move {
-            let read = gate.ask(|| requests.read(&kind, &id)).await;
+            let read = gate.ask(|| target.read(&kind, &id)).await;
             (
                 number,
-                read.map_or(Tag::Unasked, |read| tag_of(&kind, &read)),
+                read.map_or(Tag::Unasked, |read| tag_of(target, &kind, &read)),
             )
         });
         // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
@@ -107,7 +93,7 @@ impl Load {
 }
 
 /// Returns the version of what was read, as it goes into `If-Match`.
-pub(super) fn tag_of(kind: &str, read: &Response<bytes::Bytes>) -> Tag {
+pub(super) fn tag_of(target: &dyn Target, kind: &str, read: &Response<bytes::Bytes>) -> Tag {
     match read.status().as_u16() {
         200 => {}
         404 | 410 => return Tag::Absent,
@@ -121,7 +107,10 @@ pub(super) fn tag_of(kind: &str, read: &Response<bytes::Bytes>) -> Tag {
         Some(tag) if tag.ends_with('"') => Tag::Of(tag.to_owned()),
         // Some write it bare.
         Some(bare) => Tag::Of(format!("W/\"{bare}\"")),
-        None => match accepted(kind, &http::HeaderMap::new(), read.body()).version {
+        None => match target
+            .held(kind, &http::HeaderMap::new(), read.body())
+            .version
+        {
             Some(version) => Tag::Of(format!("W/\"{version}\"")),
             None => Tag::Unsaid,
         },
@@ -180,6 +169,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::target::fhir::Fhir;
+
+    fn store() -> Fhir {
+        Fhir::new(&"https://fhir.example/r4/".parse().unwrap(), None)
+    }
 
     fn read(tag: Option<&str>, body: &'static str) -> Tag {
         let mut response = Response::builder();
@@ -187,6 +181,7 @@ mod tests {
             response = response.header("etag", tag);
         }
         tag_of(
+            &store(),
             "Patient",
             &response.body(Bytes::from_static(body.as_bytes())).unwrap(),
         )
@@ -212,6 +207,7 @@ mod tests {
         let read = |status: u16| {
             let response = Response::builder().status(status);
             tag_of(
+                &store(),
                 "Patient",
                 &response.body(Bytes::from_static(b"{}")).unwrap(),
             )

@@ -1,19 +1,29 @@
-//! Targets: builds their requests and reads their responses. Sends nothing itself.
+//! Targets: what the core knows of a store. Builds requests and reads answers; sends nothing itself.
 //!
-//! `fhir` knows FHIR's REST interactions and Bundles, which every kind of FHIR target shares; `google` knows
-//! the resource names and admin calls of the Cloud Healthcare API around them. What can be known about a
-//! target without asking it stands in [`Facts::documented`].
+//! [`Target`] is the seam: planning and sending know a store by it alone. Each kind has a folder: `fhir` knows FHIR's REST
+//! interactions and Bundles, which every kind of FHIR target shares; `google` knows the resource names and admin calls of
+//! the Cloud Healthcare API around them. What can be known about a target without asking it stands in
+//! [`Facts::documented`].
 
-use serde::{Deserialize, Serialize};
-use url::Url;
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
 
 use crate::{
-    fhir::types::{is_known_type, is_resource_type},
-    manifest::{Store, TargetSettings},
+    manifest::{LoadSettings, Store},
+    record::{Packaging, Step},
 };
 
+mod answer;
+mod endpoint;
+mod facts;
 pub mod fhir;
 pub mod google;
+
+pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
+pub use endpoint::Endpoint;
+pub use facts::{Facts, Limits, local_store_settings};
 
 /// The project, location, dataset and store under which the embedded local store keeps its one FHIR store.
 pub const LOCAL_PROJECT: &str = "local";
@@ -24,199 +34,109 @@ pub const LOCAL_DATASET: &str = "stoker";
 /// See [`LOCAL_PROJECT`].
 pub const LOCAL_FHIR_STORE: &str = "fhir";
 
-/// What a plan needs to know about a target.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
-    /// These are the documented facts of its kind; the target itself was not asked.
-    pub assumed: bool,
-    /// The target does not exist yet and will be created.
-    pub missing: bool,
-    /// The FHIR version it speaks, as in `CapabilityStatement.fhirVersion`, such as `4.0.1`.
-    pub fhir_version: Option<String>,
-    /// Whether `PUT` of an id that is not there creates it.
-    pub update_create: Option<bool>,
-    /// Whether `If-None-Exist` is honoured.
-    pub conditional_create: Option<bool>,
-    /// Whether `PUT [type]?criteria` is honoured.
-    pub conditional_update: Option<bool>,
-    /// Whether it executes transactions.
-    pub transaction: Option<bool>,
-    /// Whether it executes batches.
-    pub batch: Option<bool>,
-    /// Whether it refuses references to what is not there.
-    pub integrity: Option<bool>,
-    /// The resource types it takes, sorted; none where it does not say.
-    pub types: Option<Vec<String>>,
-    /// The resource types of which it takes an update only with the version that it replaces, sorted.
-    #[serde(default)]
-    pub versioned_update: Vec<String>,
-    /// The limits of its requests.
-    pub limits: Limits,
-    /// In which fields it is not what the manifest wants it to be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub differs: Vec<google::Difference>,
-}
-
-/// The limits of a target's requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Entries of a transaction.
-    pub transaction_entries: Option<u32>,
-    /// Entries of a batch.
-    pub batch_entries: Option<u32>,
-    /// Bytes of a Bundle request.
-    pub bundle_bytes: Option<u64>,
-    /// Bytes of a request with a single resource.
-    pub resource_bytes: Option<u64>,
-}
-
-impl Limits {
-    /// Google's published limits: executeBundle 50 MB, other FHIR requests 10 MB, transactions 4,500 entries
-    /// (quotas page). A batch has no entry limit there; 4,500 keeps its answers within reach of a timeout.
-    pub const GOOGLE: Self = Self {
-        transaction_entries: Some(4_500),
-        batch_entries: Some(4_500),
-        bundle_bytes: Some(50_000_000),
-        resource_bytes: Some(10_000_000),
-    };
-
-    /// No limit is known.
-    pub const UNKNOWN: Self = Self {
-        transaction_entries: None,
-        batch_entries: None,
-        bundle_bytes: None,
-        resource_bytes: None,
-    };
-}
-
-impl Facts {
-    /// Nothing is known.
-    pub const UNKNOWN: Self = Self {
-        assumed: true,
-        missing: false,
-        fhir_version: None,
-        update_create: None,
-        conditional_create: None,
-        conditional_update: None,
-        transaction: None,
-        batch: None,
-        integrity: None,
-        types: None,
-        versioned_update: Vec::new(),
-        limits: Limits::UNKNOWN,
-        differs: Vec::new(),
-    };
-
-    /// Tells whether the target has a resource type: as it lists them; else, of R4, as R4 has them; else, as any version of
-    /// FHIR has.
-    pub fn takes(&self, kind: &str) -> bool {
-        match &self.types {
-            Some(types) => types.binary_search_by(|t| t.as_str().cmp(kind)).is_ok(),
-            None if self.speaks_r4() => is_resource_type(kind),
-            None => is_known_type(kind),
-        }
-    }
-
-    /// Tells whether the target says that it speaks R4. R4B is another version: it has other types.
-    pub fn speaks_r4(&self) -> bool {
-        let version = self.fhir_version.as_deref();
-        version.is_some_and(|version| version == "4.0" || version.starts_with("4.0."))
-    }
-
-    /// Returns what is documented for the kind of a store, before it is asked.
-    pub fn documented(store: &Store) -> Self {
-        let google = |settings: Option<&std::collections::BTreeMap<String, serde_json::Value>>| {
-            let flag = |name: &str| {
-                settings
-                    .and_then(|s| s.get(name))
-                    .and_then(serde_json::Value::as_bool)
-            };
-            Self {
-                assumed: true,
-                missing: false,
-                fhir_version: Some(version_of(settings)),
-                update_create: settings.map(|_| flag("enableUpdateCreate").unwrap_or(false)),
-                conditional_create: Some(true),
-                conditional_update: Some(true),
-                transaction: Some(true),
-                batch: Some(true),
-                integrity: settings.map(|_| !flag("disableReferentialIntegrity").unwrap_or(false)),
-                types: None,
-                versioned_update: Vec::new(),
-                limits: Limits::GOOGLE,
-                differs: Vec::new(),
-            }
-        };
-        match store {
-            Store::GoogleFhir(store) => google(store.ensure.as_ref()),
-            Store::Local { store, .. } => google(Some(&local_store_settings(store))),
-            Store::Fhir { .. } => Self::UNKNOWN,
-        }
-    }
-}
-
-/// Returns the FHIR version that a FhirStore of these settings speaks: its `version` is a word.
-fn version_of(settings: Option<&std::collections::BTreeMap<String, serde_json::Value>>) -> String {
-    let word = settings.and_then(|settings| settings.get("version"));
-    let version = match word.and_then(serde_json::Value::as_str) {
-        Some("DSTU2") => "1.0.2",
-        Some("STU3") => "3.0.2",
-        Some("R5") => "5.0.0",
-        _ => "4.0.1",
-    };
-    version.to_owned()
-}
-
-/// Returns the FhirStore settings with which a local store is created.
+/// A store, as the core knows it.
 ///
-/// Client ids are allowed, unlike Google's default, so that a first load by `update` works with no settings.
-pub fn local_store_settings(
-    given: &std::collections::BTreeMap<String, serde_json::Value>,
-) -> std::collections::BTreeMap<String, serde_json::Value> {
-    let mut settings = std::collections::BTreeMap::from([
-        ("version".to_owned(), serde_json::json!("R4")),
-        ("enableUpdateCreate".to_owned(), serde_json::json!(true)),
-    ]);
-    settings.extend(given.clone());
-    settings
-}
+/// A request is carried in the types of the `http` crate whatever the protocol is: method, address and body. A transport
+/// that is not HTTP reads of it what it needs, and answers with 200 and what came.
+pub trait Target: Send + Sync + fmt::Debug {
+    /// Returns the address that all its requests begin with, with a trailing slash. Credentials go to its host only.
+    fn base(&self) -> &str;
 
-/// A FHIR endpoint: the service base URL, and the store behind it where it is Google-shaped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The FHIR service base, with a trailing slash.
-    pub base: Url,
-    /// The Google resource name of the store, for admin calls.
-    pub google: Option<google::StoreName>,
-}
+    /// Makes the request of one record, or of several that travel together. `bodies` gives what goes to the wire of each,
+    /// in their order; where it ends early, the request is not sent.
+    ///
+    /// # Errors
+    ///
+    /// Of which record no request can be made, and why.
+    fn write(
+        &self,
+        parcel: &Parcel<'_>,
+        bodies: &mut dyn Iterator<Item = Bytes>,
+    ) -> Result<Request<Bytes>, Unbuilt>;
 
-impl Endpoint {
-    /// Returns the endpoint of a target. A local target needs the address of its server.
+    /// Reads what an answer with a status of success says of each record, in their order; none of a record that it does not
+    /// tell of.
+    ///
+    /// # Errors
+    ///
+    /// Why the answer to several records cannot be read, in words without content. What became of them is then unknown.
+    fn answers(
+        &self,
+        parcel: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Answer>>, String>;
+
+    /// Reads what an answer with a status of refusal says of each record, where it does; none where it refuses the whole.
+    fn refused_each(
+        &self,
+        _parcel: &Parcel<'_>,
+        _answer: &Response<Bytes>,
+    ) -> Option<Vec<Option<Answer>>> {
+        None
+    }
+
+    /// Reads a refusal. `kind` is that of the record, where the answer speaks of its place among others.
+    fn refusal(&self, kind: Option<&str>, answer: &[u8]) -> Refusal;
+
+    /// Makes the read of one record by its kind and the id under which the store holds it.
+    fn read(&self, kind: &str, id: &str) -> Request<Bytes>;
+
+    /// Makes the search for records of a kind, for two at the most: enough to tell one from several.
+    fn search(&self, kind: &str, query: &str) -> Request<Bytes>;
+
+    /// Reads what a search found.
+    fn matches(&self, kind: &str, answer: &[u8]) -> Matches;
+
+    /// Reads under which id, and in which version, a store holds what it answers with.
+    fn held(&self, kind: &str, headers: &HeaderMap, answer: &[u8]) -> Accepted;
+
+    /// Returns the cheapest read that tells whether the store is there.
     ///
     /// # Errors
     ///
     /// When a name cannot be part of a URL.
-    pub fn of(settings: &TargetSettings, local: Option<&Url>) -> Result<Self, url::ParseError> {
-        match (&settings.store, local) {
-            (Store::Fhir { url }, _) => Ok(Self {
-                base: with_slash(url),
-                google: None,
-            }),
-            (Store::GoogleFhir(store), _) => {
-                let name = google::StoreName::of(store);
-                Ok(Self {
-                    base: name.fhir_base()?,
-                    google: Some(name),
-                })
-            }
-            (Store::Local { .. }, Some(server)) => {
-                let name = google::StoreName::local(server);
-                Ok(Self {
-                    base: name.fhir_base()?,
-                    google: Some(name),
-                })
-            }
-            (Store::Local { .. }, None) => Err(url::ParseError::EmptyHost),
+    fn alive(&self) -> Result<Request<Bytes>, url::ParseError>;
+
+    /// Answers a write as a store would that takes everything, with ids made up: the last stage of a dry run.
+    fn rehearse(&self, request: &Request<Bytes>) -> Response<Bytes>;
+
+    /// Answers a read as a store would that holds nothing.
+    fn empty(&self, request: &Request<Bytes>) -> Response<Bytes>;
+}
+
+/// Returns the store at an endpoint.
+pub fn of(endpoint: &Endpoint) -> Arc<dyn Target> {
+    Arc::new(fhir::Fhir::new(&endpoint.base, endpoint.google.clone()))
+}
+
+/// What travels in one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    /// The settings of its load.
+    pub settings: &'a LoadSettings,
+    /// How its records travel together; none for one by itself.
+    pub packaging: Option<Packaging>,
+    /// What is done with each record.
+    pub steps: &'a [Step],
+    /// The versions that updates replace, as far as they are known.
+    pub replaces: &'a HeldVersions,
+}
+
+/// Why no request could be made of a record: what it was to be made of is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unbuilt {
+    /// The number of the record's step; none where there is no record at all.
+    pub record: Option<u64>,
+    /// Why, in words that hold no content.
+    pub why: &'static str,
+}
+
+impl Unbuilt {
+    /// What was read is not what was planned.
+    pub fn changed(step: &Step) -> Self {
+        Self {
+            record: Some(step.number),
+            why: "it is no longer what it was when it was planned",
         }
     }
 }
@@ -230,13 +150,4 @@ pub fn miss_proves(store: &Store, by_identifier: bool) -> bool {
         Store::GoogleFhir(_) => by_identifier,
         Store::Local { .. } | Store::Fhir { .. } => true,
     }
-}
-
-fn with_slash(url: &Url) -> Url {
-    let mut url = url.clone();
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    url
 }

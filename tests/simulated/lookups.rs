@@ -11,7 +11,7 @@ use http::{Request, Response};
 use stoker::{
     gate::{Fault, Gate, Transport},
     lookup::{Lookups, Matches},
-    target::fhir::Requests,
+    target::fhir::Fhir,
 };
 
 use super::{Nobody, settings};
@@ -46,11 +46,11 @@ async fn ask(
     let base = "https://store.example/fhir/".parse().unwrap();
     let transport = Arc::clone(directory) as Arc<dyn Transport>;
     let gate = Gate::new(transport, Arc::new(Nobody), &settings(), &base).unwrap();
-    let requests = Requests::new(&base);
+    let store = Fhir::new(&base, None);
     let before = directory.asked.load(Relaxed);
     let asked = queries
         .iter()
-        .map(|query| lookups.one(&gate, &requests, "Practitioner", query));
+        .map(|query| lookups.one(&gate, &store, "Practitioner", query));
     let found = join_all(asked).await.into_iter().map(Result::unwrap);
     (found.collect(), directory.asked.load(Relaxed) - before)
 }

@@ -22,7 +22,7 @@ use stoker::{
     record::Outcome,
     send::{self, Earlier, Link, Setup},
     source::Bodies,
-    target::{Facts, fhir::Requests},
+    target::{Facts, fhir::Fhir},
 };
 
 use super::{
@@ -262,7 +262,7 @@ impl Planned {
         let gate = Gate::new(transport, Arc::new(Nobody), &settings, &base);
         let link = Link {
             gate: Arc::new(gate.unwrap()),
-            requests: Requests::new(&base),
+            target: Arc::new(Fhir::new(&base, None)),
             slots: 4,
         };
         Setup {

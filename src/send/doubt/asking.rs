@@ -1,7 +1,7 @@
 //! How records are asked about, by what is known of the answer that leaves them in doubt.
 
 use super::Mumbled;
-use crate::target::fhir::Little;
+use crate::target::Little;
 
 /// What is known of the answer that leaves a record in doubt.
 #[derive(Debug, Clone, Copy)]

@@ -21,7 +21,7 @@ use crate::{
     journal::Settlement,
     plan::{Packaging, Step},
     record::{Operation, Outcome},
-    target::fhir::Little,
+    target::Little,
 };
 use asking::Asking;
 use proof::Proof;
@@ -195,6 +195,7 @@ impl Load {
                 {
                     let note = "the store said so under a status of success, and has not taken it";
                     settled.push(settle::rejected(
+                        &*self.link.target,
                         &step,
                         doubtful.bundle.is_some(),
                         refusal.status,

@@ -27,7 +27,7 @@ use crate::{
     plan::{Action, Step},
     record::{Operation, Outcome},
     target::{
-        fhir::{TAG_SYSTEM, accepted, criteria_of, last_updated, tag_query},
+        fhir::{TAG_SYSTEM, criteria_of, last_updated, tag_query},
         miss_proves,
     },
 };
@@ -197,8 +197,8 @@ impl Load {
         tokio::time::sleep_until(over).await;
         let (rounds, pause) = if proves { (1, Duration::ZERO) } else { LAGGING };
         for round in 1.. {
-            let (gate, requests) = (&self.link.gate, &self.link.requests);
-            match lookup::one(gate, requests, &step.kind, &query).await {
+            let (gate, target) = (&self.link.gate, &*self.link.target);
+            match lookup::one(gate, target, &step.kind, &query).await {
                 Ok(Matches::One(id)) if is_match => {
                     // What its condition finds is it, or it was there before.
                     let (outcome, attempted) = (Outcome::Matched, Attempted::default());
@@ -232,12 +232,12 @@ impl Load {
         id: &str,
         asking: Asking,
     ) -> Proof {
-        let requests = &self.link.requests;
+        let target = &*self.link.target;
         let mut reads = 0;
         let read = loop {
             reads += 1;
             let make = || {
-                let mut read = requests.read(&step.kind, id);
+                let mut read = target.read(&step.kind, id);
                 let largest = Largest::holding(resource_part_of(step, body).len());
                 read.extensions_mut().insert(largest);
                 read
@@ -281,7 +281,7 @@ impl Load {
         let is_same = if interaction == Some(Operation::Update) {
             content::is_same(ours, theirs)
         } else {
-            content::is_made_of(ours, theirs, requests.base())
+            content::is_made_of(ours, theirs, target.base())
         };
         // A store may change what it takes. That it has written it since tells, where it answered with success, and
         // only a bare one is believed where it keeps no times.
@@ -309,7 +309,7 @@ impl Load {
         let attempted = Attempted::default();
         let mut settled = settle::told(step.number, outcome, asking.status, attempted, note);
         settled.line.id = Some(id.to_owned());
-        settled.line.version = accepted(&step.kind, read.headers(), theirs).version;
+        settled.line.version = target.held(&step.kind, read.headers(), theirs).version;
         Proof::There(Box::new(settled))
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     journal::Settlement,
     plan::{Packaging, Step},
     record::Operation,
-    target::fhir::{Accepted, Asked, Little, Said, Verb, entries, said},
+    target::{Accepted, Little, Said},
 };
 
 impl Batch<'_> {
@@ -68,9 +68,13 @@ impl Batch<'_> {
         let Some(step) = self.steps.first() else {
             return Verdict::Done;
         };
-        let asked = asked(step);
         let is_update = step.action.operation() == Some(Operation::Update);
-        let said = match said(&asked, status, response.headers(), body) {
+        let answers = self.target.answers(&self.parcel(), response);
+        let answer = answers.ok().and_then(|answers| answers.into_iter().next());
+        let said = match answer
+            .flatten()
+            .map_or(Said::Little(Little::Unsaid), |answer| answer.said)
+        {
             Said::Little(_) if is_update && self.origin.habits.is_enough(status, body) => {
                 Said::Taken(Accepted::default())
             }
@@ -96,7 +100,7 @@ impl Batch<'_> {
             Said::Little(little) => {
                 let what = match little {
                     Little::Bare => "the answer says nothing",
-                    Little::Text => "the answer is none of FHIR's",
+                    Little::Text => "the answer is not one that such a store gives",
                     Little::Page => {
                         "the answer is a page: a proxy or a login page may have come between"
                     }
@@ -188,8 +192,7 @@ impl Batch<'_> {
 
     /// Reads the answer to a Bundle that was taken as a whole.
     fn read_bundle(&mut self, response: &Response<Bytes>) -> Verdict {
-        let asked: Vec<_> = self.steps.iter().map(asked).collect();
-        let answers = match entries(response.body(), &asked) {
+        let answers = match self.target.answers(&self.parcel(), response) {
             Ok(answers) => answers,
             Err(why) => {
                 self.last.fault = Some(why);
@@ -236,7 +239,15 @@ impl Batch<'_> {
                 }
                 (Verdict::Done, Said::Refused) if is_sure(status) => {
                     let note = Some(FAILED_UNDER_SUCCESS.to_owned());
-                    let settled = settle::rejected(&step, true, status, &outcome, attempted, note);
+                    let settled = settle::rejected(
+                        &**self.target,
+                        &step,
+                        true,
+                        status,
+                        &outcome,
+                        attempted,
+                        note,
+                    );
                     done.push((settled, step));
                 }
                 (Verdict::Done, said) => {
@@ -289,7 +300,15 @@ impl Batch<'_> {
                     let note = self
                         .about_version(&step, status, &outcome)
                         .map(str::to_owned);
-                    let settled = settle::rejected(&step, true, status, &outcome, attempted, note);
+                    let settled = settle::rejected(
+                        &**self.target,
+                        &step,
+                        true,
+                        status,
+                        &outcome,
+                        attempted,
+                        note,
+                    );
                     done.push((settled, step));
                 }
             }
@@ -304,22 +323,6 @@ impl Batch<'_> {
         } else {
             Verdict::Done
         }
-    }
-}
-
-/// What is asked of the store for a record.
-fn asked(step: &Step) -> Asked<'_> {
-    let interaction = step.action.operation().unwrap_or(Operation::Create);
-    Asked {
-        verb: match interaction {
-            Operation::Create => Verb::Create,
-            Operation::ConditionalCreate => Verb::ConditionalCreate,
-            Operation::Update | Operation::ConditionalUpdate => Verb::Update,
-            Operation::Patch => Verb::Patch,
-            Operation::Delete => Verb::Delete,
-        },
-        kind: &step.kind,
-        own: (step.id.as_deref()).filter(|_| interaction == Operation::Update),
     }
 }
 

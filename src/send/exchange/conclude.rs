@@ -15,12 +15,11 @@ use super::{
     Batch, Last,
 };
 use crate::{
-    fhir::outcome,
     gate::{Conclusion, Exchange, Safety, Verdict},
     journal::Settlement,
     plan::Step,
     record::Outcome,
-    target::fhir::Accepted,
+    target::Accepted,
 };
 
 /// Said of a record that the store refused by its words.
@@ -171,7 +170,7 @@ impl Batch<'_> {
         };
         let culprit = self
             .atomic
-            .then(|| outcome::entry(&outcome::read(&body)))
+            .then(|| self.target.refusal(None, &body).culprit)
             .flatten()
             .filter(|&at| at < left.len() && left.len() > 1);
         let to_blame = culprit.and_then(|at| left.get(at)).map(|step| step.number);
@@ -231,8 +230,15 @@ impl Batch<'_> {
                             .or_else(|| (attempted.attempts > 1).then(|| gave_up(&what))),
                     };
                     let in_bundle = self.bundle.is_some();
-                    let mut settled =
-                        settle::rejected(&step, in_bundle, status, &body, attempted, note);
+                    let mut settled = settle::rejected(
+                        &**self.target,
+                        &step,
+                        in_bundle,
+                        status,
+                        &body,
+                        attempted,
+                        note,
+                    );
                     if culprit.as_ref().is_some_and(|(at, _)| *at != index) {
                         // The element is one of the other's.
                         settled.line.expression.clear();

@@ -22,7 +22,6 @@ use super::{
     dress::{Dresser, wire_span},
     feed::{READ_LATE, Work, is_together},
     load::Load,
-    request::{Unbuilt, bundle_text, make},
     settle::{self, Attempted},
     versions::Held,
 };
@@ -38,7 +37,7 @@ use crate::{
     manifest::LoadSettings,
     plan::{Packaging, Step},
     record::{Operation, Outcome},
-    target::fhir::Requests,
+    target::{Parcel, Target, Unbuilt},
 };
 
 /// A request and what has become of its records so far.
@@ -57,7 +56,7 @@ pub(in crate::send) struct Batch<'a> {
     origin: &'a Load,
     load: LoadId,
     settings: Arc<LoadSettings>,
-    requests: &'a Requests,
+    target: &'a Arc<dyn Target>,
     setup: Arc<Setup>,
     dresser: Arc<Dresser>,
     on_wire: Arc<AtomicBool>,
@@ -105,16 +104,10 @@ struct Last {
     fault: Option<String>,
 }
 
-/// Why the text of a large Bundle could not be made.
+/// Why a large request could not be made.
 enum Unmade {
     Read(Error),
     Made(Unbuilt),
-}
-
-impl From<Unbuilt> for Unmade {
-    fn from(unbuilt: Unbuilt) -> Self {
-        Self::Made(unbuilt)
-    }
 }
 
 impl<'a> Batch<'a> {
@@ -139,7 +132,7 @@ impl<'a> Batch<'a> {
             origin: load,
             load: load.id,
             settings: Arc::clone(&load.settings),
-            requests: &load.link.requests,
+            target: &load.link.target,
             setup: Arc::clone(&load.setup),
             dresser: Arc::clone(&load.dresser),
             on_wire,
@@ -203,18 +196,44 @@ impl<'a> Batch<'a> {
         self.bundle.is_some() && self.cost().bytes > READ_LATE
     }
 
-    /// Makes the text of a large Bundle while its bodies are read.
-    async fn build_large(&mut self, bundle: Packaging) -> Result<Request<Bytes>, BuildError> {
+    /// What travels in the request.
+    fn parcel(&self) -> Parcel<'_> {
+        Parcel {
+            settings: &self.settings,
+            packaging: self.bundle,
+            steps: &self.steps,
+            replaces: &self.held,
+        }
+    }
+
+    /// Makes a large request while its bodies are read.
+    async fn build_large(&mut self) -> Result<Request<Bytes>, BuildError> {
         let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
         let (settings, together) = (Arc::clone(&self.settings), self.is_together());
-        let held = self.held.clone();
+        let (target, packaging) = (Arc::clone(self.target), self.bundle);
+        let replaces = self.held.clone();
         let made = tokio::task::spawn_blocking(move || {
-            let bodies = dresser.each(&steps, together);
-            let bodies = bodies.map(|body| body.map_err(Unmade::Read));
-            bundle_text(&settings, bundle, &steps, bodies, &held)
+            let mut failed = None;
+            // Where one cannot be read the bodies end, and what was made until then is dropped.
+            let mut bodies = dresser.each(&steps, together).map_while(|body| {
+                let body = body.map_err(|error| failed = Some(error));
+                body.ok()
+            });
+            let parcel = Parcel {
+                settings: &settings,
+                packaging,
+                steps: &steps,
+                replaces: &replaces,
+            };
+            let made = target.write(&parcel, &mut bodies);
+            drop(bodies);
+            match failed {
+                Some(error) => Err(Unmade::Read(error)),
+                None => made.map_err(Unmade::Made),
+            }
         });
         match made.await {
-            Ok(Ok(text)) => Ok(self.requests.bundle(text)),
+            Ok(Ok(request)) => Ok(request),
             Ok(Err(Unmade::Read(error))) => Err(self.fail(error)),
             Ok(Err(Unmade::Made(unbuilt))) => Err(self.unbuilt(unbuilt)),
             Err(error) => Err(self.fail(Error::of_task(&error))),
@@ -318,19 +337,11 @@ impl Exchange for Batch<'_> {
             // The rate counts what leaves, and what waits for a disk after it was counted would leave in a burst.
             self.intend().await?;
         }
-        if let (Some(bundle), true, true) =
-            (self.bundle, self.bodies.is_empty(), self.is_read_late())
-        {
-            return self.build_large(bundle).await;
+        if self.bodies.is_empty() && self.is_read_late() {
+            return self.build_large().await;
         }
-        let made = make(
-            self.requests,
-            &self.settings,
-            self.bundle,
-            &self.steps,
-            &self.bodies,
-            &self.held,
-        );
+        let mut bodies = self.bodies.iter().cloned();
+        let made = self.target.write(&self.parcel(), &mut bodies);
         made.map_err(|unbuilt| self.unbuilt(unbuilt))
     }
 

@@ -4,7 +4,8 @@ use http::HeaderMap;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::{Asked, EntryAnswer, Little, Said, Verb, entries, said};
+use super::{Asked, Verb, entries, said};
+use crate::target::{Answer, Little, Said};
 
 const KINDS: [&str; 4] = ["Patient", "Observation", "Organization", "Encounter"];
 
@@ -197,7 +198,7 @@ impl Case {
     }
 }
 
-fn id_of(answer: &EntryAnswer) -> Option<&str> {
+fn id_of(answer: &Answer) -> Option<&str> {
     match &answer.said {
         Said::Taken(accepted) => accepted.id.as_deref(),
         _ => None,
@@ -301,7 +302,7 @@ proptest! {
     }
 }
 
-fn read(asked: &[Asked<'_>], answers: &Value) -> Result<Vec<Option<EntryAnswer>>, String> {
+fn read(asked: &[Asked<'_>], answers: &Value) -> Result<Vec<Option<Answer>>, String> {
     let body = json!({"resourceType": "Bundle", "type": "batch-response", "entry": answers});
     entries(body.to_string().as_bytes(), asked)
 }
@@ -322,7 +323,7 @@ fn updated<'a>(kind: &'a str, id: &'a str) -> Asked<'a> {
     }
 }
 
-fn ids(read: &[Option<EntryAnswer>]) -> Vec<Option<&str>> {
+fn ids(read: &[Option<Answer>]) -> Vec<Option<&str>> {
     read.iter()
         .map(|answer| answer.as_ref().and_then(id_of))
         .collect()

@@ -11,27 +11,19 @@ use serde_json::value::RawValue;
 
 use super::{
     place::{Body, Name, OUTCOME, of_etag, place},
-    response::{Asked, Little, Said, Verb, is_enough, is_own},
+    response::{Asked, Verb, is_enough, is_own},
 };
-use crate::fhir::outcome;
-
-/// What a server said of one entry of a Bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EntryAnswer {
-    /// The status code of `response.status`, or the one that its words stand for.
-    pub status: u16,
-    /// What it says, where the status is one of success.
-    pub said: Said,
-    /// The `OperationOutcome` as the server wrote it: content.
-    pub outcome: Option<String>,
-}
+use crate::{
+    fhir::outcome,
+    target::{Answer, Little, Said},
+};
 
 /// Reads the answers to the entries of a Bundle, in the order of the request; none for one that the answer does not tell of.
 ///
 /// # Errors
 ///
 /// Why the body is no answer to a Bundle. What became of the entries is then unknown.
-pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<EntryAnswer>>, String> {
+pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<Answer>>, String> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|e| {
         format!(
@@ -44,13 +36,13 @@ pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<EntryAnswe
     if bundle.resource_type != "Bundle" || bundle.kind.is_some_and(|kind| !is_answer(&kind)) {
         return Err("the answer is not the answer to a Bundle".to_owned());
     }
-    let mut answers: Vec<Answer> = bundle.entry.into_iter().map(Answer::read).collect();
+    let mut answers: Vec<Given> = bundle.entry.into_iter().map(Given::read).collect();
     if answers.len() != asked.len() {
         // What a server remarks on the whole stands among the others.
         answers.retain(|answer| !answer.is_remark);
     }
     let order = order(&answers, asked);
-    let mut read: Vec<Option<EntryAnswer>> = order
+    let mut read: Vec<Option<Answer>> = order
         .iter()
         .zip(asked)
         .map(|(at, asked)| answers.get((*at)?)?.judge(asked))
@@ -66,7 +58,7 @@ pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<EntryAnswe
 }
 
 /// Returns which answer belongs to each entry.
-fn order(answers: &[Answer], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
+fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
     let fits = |order: &[usize]| {
         let mut pairs = order.iter().zip(asked);
         pairs.all(|(&at, one)| {
@@ -98,7 +90,7 @@ fn order(answers: &[Answer], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
 
 /// Returns which answer belongs to each entry, by what the answers name: an id that was in the URL. What a create got is not
 /// told by that.
-fn by_name(answers: &[Answer], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
+fn by_name(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
     let mut named: HashMap<(&str, &str), Option<usize>> = HashMap::new();
     for (at, answer) in answers.iter().enumerate() {
         for name in &answer.names {
@@ -123,8 +115,8 @@ fn by_name(answers: &[Answer], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
 }
 
 /// Two that were created are two: an id that is given to several entries is not believed of one that was created.
-fn doubt_shared_ids(read: &mut [Option<EntryAnswer>], asked: &[Asked<'_>]) {
-    let id = |answer: &EntryAnswer| match &answer.said {
+fn doubt_shared_ids(read: &mut [Option<Answer>], asked: &[Asked<'_>]) {
+    let id = |answer: &Answer| match &answer.said {
         Said::Taken(accepted) if answer.status < 300 => accepted.id.clone(),
         _ => None,
     };
@@ -145,7 +137,7 @@ fn doubt_shared_ids(read: &mut [Option<EntryAnswer>], asked: &[Asked<'_>]) {
 }
 
 /// One answer of a Bundle, as far as it can be read.
-struct Answer {
+struct Given {
     /// The status, and whether it was written as one.
     status: Option<(u16, bool)>,
     /// What `location` names, which only the server can have written.
@@ -158,7 +150,7 @@ struct Answer {
     is_remark: bool,
 }
 
-impl Answer {
+impl Given {
     fn read(entry: &RawValue) -> Self {
         let entry: Entry<'_> = serde_json::from_str(entry.get()).unwrap_or_default();
         let has_response = entry.response.is_some();
@@ -199,7 +191,7 @@ impl Answer {
     }
 
     /// Judges it as the answer to an entry; none where it has no status, and names nothing that could stand for one.
-    fn judge(&self, asked: &Asked<'_>) -> Option<EntryAnswer> {
+    fn judge(&self, asked: &Asked<'_>) -> Option<Answer> {
         // Without a status a create is believed where the answer says what it made; a resource may be an echo.
         let (status, is_written) = if let Some(status) = self.status {
             status
@@ -212,7 +204,7 @@ impl Answer {
             200..=299 | 304 => self.said(asked, status, is_written),
             _ => Said::Little(Little::Unsaid),
         };
-        Some(EntryAnswer {
+        Some(Answer {
             status,
             said,
             outcome: self.outcome.clone(),

@@ -1,18 +1,131 @@
 //! FHIR's REST interactions and Bundles, as every kind of FHIR target speaks them.
 //!
-//! `request` builds, `response` judges answers, `entries` those to Bundles, `place` reads whose id it is, `condition` makes the criteria of conditional interactions. What differs
-//! between servers is in their [`Facts`](super::Facts), not here. Source: <https://hl7.org/fhir/R4/http.html>.
+//! `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
+//! `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
+//! interactions, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
+//! Source: <https://hl7.org/fhir/R4/http.html>.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use url::Url;
+
+use super::{Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google};
+use crate::fhir::outcome;
 
 #[cfg(test)]
 mod answers_tests;
 mod condition;
 mod entries;
 mod place;
+mod rehearse;
 mod request;
 mod response;
+mod search;
+mod write;
 
 pub use condition::{TAG_SYSTEM, criteria, criteria_of, identifying, tag_query};
-pub use entries::{EntryAnswer, entries};
-pub use place::{Accepted, accepted, last_updated};
+pub use entries::entries;
+pub use place::{accepted, last_updated};
 pub use request::{BundleText, Requests};
-pub use response::{Asked, Little, Said, Verb, said};
+pub use response::{Asked, Verb, said};
+pub use write::{full_url, own_if_match};
+
+/// A FHIR store.
+#[derive(Debug, Clone)]
+pub struct Fhir {
+    requests: Requests,
+    /// The store's resource name, where it is Google-shaped.
+    google: Option<google::StoreName>,
+}
+
+impl Fhir {
+    /// Takes the service base URL, with a trailing slash, and the store behind it where it is Google-shaped.
+    pub fn new(base: &Url, google: Option<google::StoreName>) -> Self {
+        Self {
+            requests: Requests::new(base),
+            google,
+        }
+    }
+}
+
+impl Target for Fhir {
+    fn base(&self) -> &str {
+        self.requests.base()
+    }
+
+    fn write(
+        &self,
+        parcel: &Parcel<'_>,
+        bodies: &mut dyn Iterator<Item = Bytes>,
+    ) -> Result<Request<Bytes>, Unbuilt> {
+        write::write(&self.requests, parcel, bodies)
+    }
+
+    fn answers(
+        &self,
+        parcel: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Answer>>, String> {
+        let asked: Vec<Asked<'_>> = parcel.steps.iter().map(Asked::of).collect();
+        if parcel.packaging.is_some() {
+            return entries(answer.body(), &asked);
+        }
+        let status = answer.status().as_u16();
+        let one = asked.first().map(|asked| Answer {
+            status,
+            said: said(asked, status, answer.headers(), answer.body()),
+            outcome: None,
+        });
+        Ok(vec![one])
+    }
+
+    fn refusal(&self, kind: Option<&str>, answer: &[u8]) -> Refusal {
+        let problem = outcome::read(answer);
+        let culprit = outcome::entry(&problem);
+        let mut expression = problem.expression;
+        if let Some(kind) = kind {
+            // What is said of its place in a Bundle that Stoker made is left out: the record stands elsewhere.
+            let own = |expression: &String| outcome::own(kind, expression);
+            expression = expression.iter().filter_map(own).collect();
+            expression.dedup();
+        }
+        Refusal {
+            code: problem.code,
+            detail: problem.detail,
+            expression,
+            culprit,
+            text: problem.text,
+        }
+    }
+
+    fn read(&self, kind: &str, id: &str) -> Request<Bytes> {
+        self.requests.read(kind, id)
+    }
+
+    fn search(&self, kind: &str, query: &str) -> Request<Bytes> {
+        self.requests.search(kind, query)
+    }
+
+    fn matches(&self, kind: &str, answer: &[u8]) -> Matches {
+        search::matches(kind, answer)
+    }
+
+    fn held(&self, kind: &str, headers: &HeaderMap, answer: &[u8]) -> Accepted {
+        accepted(kind, headers, answer)
+    }
+
+    fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {
+        match &self.google {
+            Some(name) => name.get_store(),
+            None => Ok(self.requests.capabilities()),
+        }
+    }
+
+    fn rehearse(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        self.answer_taken(request)
+    }
+
+    fn empty(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        self.answer_empty(request)
+    }
+}

@@ -8,16 +8,7 @@ use http::{HeaderMap, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::fhir::types::RESOURCE_TYPES;
-
-/// Where a resource went.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Accepted {
-    /// The id under which the store holds it.
-    pub id: Option<String>,
-    /// The version that the store gave it.
-    pub version: Option<String>,
-}
+use crate::{fhir::types::RESOURCE_TYPES, target::Accepted};
 
 /// A resource's name, as a URL or a body has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +158,7 @@ pub(super) fn place(kind: &str, own: Option<&str>, names: &[Name], etag: Option<
     Accepted {
         id: found.map(|name| name.id.clone()),
         version: version.or_else(|| etag.and_then(of_etag)),
+        ..Accepted::default()
     }
 }
 

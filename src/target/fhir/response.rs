@@ -5,8 +5,12 @@
 
 use http::HeaderMap;
 
-use super::place::{Accepted, Body, Name, OUTCOME, names, of_names};
-use crate::fhir::outcome;
+use super::place::{Body, Name, OUTCOME, names, of_names};
+use crate::{
+    fhir::outcome,
+    record::{Operation, Step},
+    target::{Little, Said},
+};
 
 /// What a write asked for, as far as its answer is judged by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,24 @@ pub struct Asked<'a> {
     pub kind: &'a str,
     /// The id in the URL, where there is one: it is the resource's, whatever the answer says.
     pub own: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// What is asked of the store for a record.
+    pub fn of(step: &'a Step) -> Self {
+        let operation = step.action.operation().unwrap_or(Operation::Create);
+        Self {
+            verb: match operation {
+                Operation::ConditionalCreate => Verb::ConditionalCreate,
+                Operation::Update | Operation::ConditionalUpdate => Verb::Update,
+                Operation::Patch => Verb::Patch,
+                Operation::Delete => Verb::Delete,
+                _ => Verb::Create,
+            },
+            kind: &step.kind,
+            own: (step.id.as_deref()).filter(|_| operation == Operation::Update),
+        }
+    }
 }
 
 /// What is done with a resource, in the order in which a server carries out a transaction
@@ -45,32 +67,6 @@ impl Verb {
             Self::Patch => 3,
         }
     }
-}
-
-/// What an answer that is no refusal by its status says of a resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// It was taken. Under which id, the server need not have said.
-    Taken(Accepted),
-    /// It was not: the body says so.
-    Refused,
-    /// Too little: it may have been taken.
-    Little(Little),
-}
-
-/// How an answer says too little.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Little {
-    /// 200 and nothing else. For an update the standard asks for no more.
-    Bare,
-    /// Something that is none of FHIR's.
-    Text,
-    /// A page for people: a proxy or a login may have come between.
-    Page,
-    /// That it will be seen to (202).
-    Later,
-    /// That nothing was modified (304), or nothing of it in the answer to its Bundle.
-    Unsaid,
 }
 
 /// Judges an answer with a status of success.

@@ -6,63 +6,43 @@
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 
-use super::{
-    dress::{full_url, wire_span},
-    versions::{Held, Tag},
-};
+use super::{BundleText, Requests, criteria_of};
 use crate::{
     fhir::bundle,
     manifest::LoadSettings,
-    plan::{Action, COMMA, ENVELOPE, Packaging, Step},
-    record::Operation,
-    target::fhir::{BundleText, Requests, criteria_of},
+    record::{Action, Operation, Packaging, Step},
+    target::{HeldVersion, HeldVersions, Parcel, Unbuilt},
 };
 
-/// Why no request could be made of a record: what it was to be made of is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unbuilt {
-    /// The number of the record's step; none where there is no record at all.
-    pub(super) record: Option<u64>,
-    /// Why, in words that hold no content.
-    pub(super) why: &'static str,
-}
-
-impl Unbuilt {
-    fn changed(step: &Step) -> Self {
-        Self {
-            record: Some(step.number),
-            why: "it is no longer what it was when it was planned",
-        }
-    }
-}
+/// What an entry that is made anew has around its resource at the most, most of the time.
+const ENVELOPE: u64 = 256;
 
 /// Makes the request of one record, or of the records of a Bundle.
-pub(super) fn make(
+pub(super) fn write(
     requests: &Requests,
-    settings: &LoadSettings,
-    bundle: Option<Packaging>,
-    steps: &[Step],
-    bodies: &[Bytes],
-    held: &Held,
+    parcel: &Parcel<'_>,
+    bodies: &mut dyn Iterator<Item = Bytes>,
 ) -> Result<Request<Bytes>, Unbuilt> {
-    if let Some(bundle_type) = bundle {
-        let bodies = bodies.iter().cloned().map(Ok::<_, Unbuilt>);
-        let text = bundle_text(settings, bundle_type, steps, bodies, held)?;
-        return Ok(requests.bundle(text));
+    let Parcel {
+        settings, replaces, ..
+    } = *parcel;
+    if let Some(packaging) = parcel.packaging {
+        return Ok(requests.bundle(bundle_text(packaging, parcel, bodies)?));
     }
-    let (Some(step), Some(body)) = (steps.first(), bodies.first()) else {
+    let (Some(step), Some(body)) = (parcel.steps.first(), bodies.next()) else {
         return Err(Unbuilt {
             record: None,
             why: "there is nothing to send",
         });
     };
-    let (kind, body) = (step.kind.as_str(), body.clone());
+    let kind = step.kind.as_str();
     let conditions =
         || criteria_of(&settings.identity, kind, &body).ok_or_else(|| Unbuilt::changed(step));
     Ok(match step.action.operation() {
         Some(Operation::Update) => {
-            let mut request = requests.update(kind, step.id.as_deref().unwrap_or_default(), body);
-            let tag = tag(held, step).and_then(|tag| HeaderValue::from_str(tag).ok());
+            let id = step.id.as_deref().ok_or_else(|| Unbuilt::changed(step))?;
+            let mut request = requests.update(kind, id, body);
+            let tag = tag(replaces, step).and_then(|tag| HeaderValue::from_str(tag).ok());
             if let Some(tag) = tag {
                 request.headers_mut().insert(header::IF_MATCH, tag);
             }
@@ -84,26 +64,30 @@ pub(super) fn make(
 ///
 /// The entries go out as they stand in the file, unless the load sets the interaction: then each gets a request of
 /// its own, around the same resource bytes.
-pub(super) fn bundle_text<E: From<Unbuilt>>(
-    settings: &LoadSettings,
-    bundle_type: Packaging,
-    steps: &[Step],
-    bodies: impl Iterator<Item = Result<Bytes, E>>,
-    held: &Held,
-) -> Result<Bytes, E> {
+fn bundle_text(
+    packaging: Packaging,
+    parcel: &Parcel<'_>,
+    bodies: &mut dyn Iterator<Item = Bytes>,
+) -> Result<Bytes, Unbuilt> {
+    let Parcel {
+        settings,
+        steps,
+        replaces,
+        ..
+    } = *parcel;
     let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
     let as_they_are = settings.interaction.is_none() && steps.iter().all(is_entry);
     let bytes: u64 = steps
         .iter()
-        .map(|step| wire_span(step).length + if as_they_are { COMMA } else { ENVELOPE })
+        .map(|step| step.wire().length + if as_they_are { 1 } else { ENVELOPE })
         .sum();
+    // More than fits into memory is not asked for: it is only where room is made.
     let bytes = usize::try_from(bytes).unwrap_or_default();
-    let mut text = BundleText::new(bundle_type.as_str(), bytes);
+    let mut text = BundleText::new(packaging.as_str(), bytes);
     for (step, body) in steps.iter().zip(bodies) {
-        let body = body?;
-        let tag = tag(held, step);
+        let tag = tag(replaces, step);
         if !is_entry(step) {
-            let url = (bundle_type == Packaging::Transaction).then(|| full_url(step));
+            let url = (packaging == Packaging::Transaction).then(|| full_url(step));
             text.entry(&around(settings, step, url.as_deref(), &body, tag)?);
         } else if settings.interaction.is_some() {
             text.entry(&remade(settings, step, &body, tag)?);
@@ -115,6 +99,14 @@ pub(super) fn bundle_text<E: From<Unbuilt>>(
         }
     }
     Ok(text.end())
+}
+
+/// Returns the `fullUrl` by which the other entries of a Bundle can refer to a record.
+pub fn full_url(step: &Step) -> String {
+    step.full_url
+        .clone()
+        .filter(|url| !url.is_empty())
+        .unwrap_or_else(|| format!("urn:uuid:00000000-0000-4000-8000-{:012x}", step.number))
 }
 
 /// Makes an entry anew around its resource, with the request that the load asks for.
@@ -135,15 +127,15 @@ fn remade(
 }
 
 /// Returns the version that a record is to replace.
-fn tag<'h>(held: &'h Held, step: &Step) -> Option<&'h str> {
-    match held.get(&step.number)? {
-        Tag::Of(tag) => Some(tag),
-        Tag::Absent | Tag::Unsaid | Tag::Unasked => None,
+fn tag<'h>(replaces: &'h HeldVersions, step: &Step) -> Option<&'h str> {
+    match replaces.get(&step.number)? {
+        HeldVersion::Of(tag) => Some(tag),
+        HeldVersion::Absent | HeldVersion::Unsaid | HeldVersion::Unasked => None,
     }
 }
 
 /// Tells whether an entry brings its own condition on the version.
-pub(super) fn own_if_match(entry: &[u8]) -> bool {
+pub fn own_if_match(entry: &[u8]) -> bool {
     let request = bundle::envelope(entry).ok().and_then(|e| e.request);
     request.is_some_and(|request| request.if_match.is_some())
 }

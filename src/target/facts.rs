@@ -1,0 +1,166 @@
+//! What a plan needs to know about a target, and what is documented of its kind before it is asked.
+
+use serde::{Deserialize, Serialize};
+
+use super::google;
+use crate::{
+    fhir::types::{is_known_type, is_resource_type},
+    manifest::Store,
+};
+
+/// What a plan needs to know about a target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// These are the documented facts of its kind; the target itself was not asked.
+    pub assumed: bool,
+    /// The target does not exist yet and will be created.
+    pub missing: bool,
+    /// The FHIR version it speaks, as in `CapabilityStatement.fhirVersion`, such as `4.0.1`.
+    pub fhir_version: Option<String>,
+    /// Whether `PUT` of an id that is not there creates it.
+    pub update_create: Option<bool>,
+    /// Whether `If-None-Exist` is honoured.
+    pub conditional_create: Option<bool>,
+    /// Whether `PUT [type]?criteria` is honoured.
+    pub conditional_update: Option<bool>,
+    /// Whether it executes transactions.
+    pub transaction: Option<bool>,
+    /// Whether it executes batches.
+    pub batch: Option<bool>,
+    /// Whether it refuses references to what is not there.
+    pub integrity: Option<bool>,
+    /// The resource types it takes, sorted; none where it does not say.
+    pub types: Option<Vec<String>>,
+    /// The resource types of which it takes an update only with the version that it replaces, sorted.
+    #[serde(default)]
+    pub versioned_update: Vec<String>,
+    /// The limits of its requests.
+    pub limits: Limits,
+    /// In which fields it is not what the manifest wants it to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs: Vec<google::Difference>,
+}
+
+/// The limits of a target's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Entries of a transaction.
+    pub transaction_entries: Option<u32>,
+    /// Entries of a batch.
+    pub batch_entries: Option<u32>,
+    /// Bytes of a Bundle request.
+    pub bundle_bytes: Option<u64>,
+    /// Bytes of a request with a single resource.
+    pub resource_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Google's published limits: executeBundle 50 MB, other FHIR requests 10 MB, transactions 4,500 entries
+    /// (quotas page). A batch has no entry limit there; 4,500 keeps its answers within reach of a timeout.
+    pub const GOOGLE: Self = Self {
+        transaction_entries: Some(4_500),
+        batch_entries: Some(4_500),
+        bundle_bytes: Some(50_000_000),
+        resource_bytes: Some(10_000_000),
+    };
+
+    /// No limit is known.
+    pub const UNKNOWN: Self = Self {
+        transaction_entries: None,
+        batch_entries: None,
+        bundle_bytes: None,
+        resource_bytes: None,
+    };
+}
+
+impl Facts {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        assumed: true,
+        missing: false,
+        fhir_version: None,
+        update_create: None,
+        conditional_create: None,
+        conditional_update: None,
+        transaction: None,
+        batch: None,
+        integrity: None,
+        types: None,
+        versioned_update: Vec::new(),
+        limits: Limits::UNKNOWN,
+        differs: Vec::new(),
+    };
+
+    /// Tells whether the target has a resource type: as it lists them; else, of R4, as R4 has them; else, as any version of
+    /// FHIR has.
+    pub fn takes(&self, kind: &str) -> bool {
+        match &self.types {
+            Some(types) => types.binary_search_by(|t| t.as_str().cmp(kind)).is_ok(),
+            None if self.speaks_r4() => is_resource_type(kind),
+            None => is_known_type(kind),
+        }
+    }
+
+    /// Tells whether the target says that it speaks R4. R4B is another version: it has other types.
+    pub fn speaks_r4(&self) -> bool {
+        let version = self.fhir_version.as_deref();
+        version.is_some_and(|version| version == "4.0" || version.starts_with("4.0."))
+    }
+
+    /// Returns what is documented for the kind of a store, before it is asked.
+    pub fn documented(store: &Store) -> Self {
+        let google = |settings: Option<&std::collections::BTreeMap<String, serde_json::Value>>| {
+            let flag = |name: &str| {
+                settings
+                    .and_then(|s| s.get(name))
+                    .and_then(serde_json::Value::as_bool)
+            };
+            Self {
+                assumed: true,
+                missing: false,
+                fhir_version: Some(version_of(settings)),
+                update_create: settings.map(|_| flag("enableUpdateCreate").unwrap_or(false)),
+                conditional_create: Some(true),
+                conditional_update: Some(true),
+                transaction: Some(true),
+                batch: Some(true),
+                integrity: settings.map(|_| !flag("disableReferentialIntegrity").unwrap_or(false)),
+                types: None,
+                versioned_update: Vec::new(),
+                limits: Limits::GOOGLE,
+                differs: Vec::new(),
+            }
+        };
+        match store {
+            Store::GoogleFhir(store) => google(store.ensure.as_ref()),
+            Store::Local { store, .. } => google(Some(&local_store_settings(store))),
+            Store::Fhir { .. } => Self::UNKNOWN,
+        }
+    }
+}
+
+/// Returns the FHIR version that a FhirStore of these settings speaks: its `version` is a word.
+fn version_of(settings: Option<&std::collections::BTreeMap<String, serde_json::Value>>) -> String {
+    let word = settings.and_then(|settings| settings.get("version"));
+    let version = match word.and_then(serde_json::Value::as_str) {
+        Some("DSTU2") => "1.0.2",
+        Some("STU3") => "3.0.2",
+        Some("R5") => "5.0.0",
+        _ => "4.0.1",
+    };
+    version.to_owned()
+}
+
+/// Returns the FhirStore settings with which a local store is created.
+///
+/// Client ids are allowed, unlike Google's default, so that a first load by `update` works with no settings.
+pub fn local_store_settings(
+    given: &std::collections::BTreeMap<String, serde_json::Value>,
+) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let mut settings = std::collections::BTreeMap::from([
+        ("version".to_owned(), serde_json::json!("R4")),
+        ("enableUpdateCreate".to_owned(), serde_json::json!(true)),
+    ]);
+    settings.extend(given.clone());
+    settings
+}
