@@ -276,6 +276,9 @@ pub struct LoadSettings {
     pub name: String,
     /// The name of its target.
     pub target: String,
+    /// In which format its records are: it follows from the target.
+    #[serde(default, skip_serializing_if = "Format::is_fhir")]
+    pub format: Format,
     /// Loads that must be over before this one begins.
     pub after: Vec<String>,
     /// Globs, in order; one that begins with `!` takes away. `-` is standard input.
@@ -298,6 +301,34 @@ pub struct LoadSettings {
     pub settle: Option<Settle>,
     /// Runs (directories) or `ids.ndjson` files whose assigned ids references are rewritten to.
     pub known: Vec<PathBuf>,
+}
+
+/// A format of records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Resources and Bundles in JSON.
+    #[default]
+    Fhir,
+    /// Messages.
+    Hl7v2,
+    /// Instances.
+    Dicom,
+}
+
+impl Format {
+    /// Tells whether it is the one that most loads have.
+    pub fn is_fhir(&self) -> bool {
+        *self == Self::Fhir
+    }
+
+    /// Tells whether its records refer to others, by names that the store may have to be told anew.
+    pub fn has_references(self) -> bool {
+        match self {
+            Self::Fhir => true,
+            Self::Hl7v2 | Self::Dicom => false,
+        }
+    }
 }
 
 impl LoadSettings {

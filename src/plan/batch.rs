@@ -85,7 +85,11 @@ pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
     }
 }
 
-fn filled(settings: &LoadSettings, target: &PlannedTarget, bundle: Packaging) -> Batching {
+pub(super) fn filled(
+    settings: &LoadSettings,
+    target: &PlannedTarget,
+    bundle: Packaging,
+) -> Batching {
     let limits = target.facts.limits;
     let most = match bundle {
         Packaging::Batch => limits.batch_entries,

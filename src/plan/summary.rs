@@ -53,6 +53,14 @@ pub struct LoadSummary {
     /// Records that are created without the references that close a cycle, and then updated.
     #[serde(default)]
     pub two_steps: u64,
+    /// Records that are sent when the one before them in their sequence is settled.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_sequence: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Summary {
@@ -121,6 +129,7 @@ impl LoadSummary {
         };
         *records += 1;
         *bytes += step.body.length;
+        self.in_sequence += u64::from(step.follows().is_some());
         match &step.action {
             Action::Send(interaction) | Action::Entry(interaction) => {
                 count(&mut self.interactions, interaction.as_str());

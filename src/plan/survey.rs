@@ -98,7 +98,7 @@ pub fn survey(
         surveyor.planner.load(id);
         surveyor.load = id;
         let start = surveyor.draft.offset();
-        let is_plain = surveyor.graph.is_needless(id);
+        let is_plain = surveyor.graph.is_needless(id) || !load.format.has_references();
         surveyor.plain.push(is_plain.then(|| Plain::at(start)));
         problems.extend(known::read(&mut surveyor.graph, id, load));
         let target = header.target_of(id);
@@ -108,6 +108,7 @@ pub fn survey(
         problems.extend(found.unmatched.iter().map(nothing_matches));
         for mut file in found.files {
             file.id = SourceId(u32::try_from(sources.len()).unwrap_or(u32::MAX));
+            file.form = file.form.within(load.format);
             let path = match &file.origin {
                 Origin::File(path) => Some(path.clone()),
                 Origin::Stdin => None,
@@ -131,6 +132,8 @@ pub fn survey(
                 fingerprint,
             });
         }
+        surveyor.planner.load_end();
+        surveyor.write()?;
     }
     let Surveyor {
         planner,
@@ -147,6 +150,7 @@ pub fn survey(
         graph,
         draft: draft.finish().map_err(|e| file::Error::draft(&e))?,
         plain: plain_loads,
+        firsts: vec![0; header.loads.len()],
         sources: &sources,
         read: &read,
         summary: &mut summary,
@@ -266,6 +270,10 @@ impl Surveyor<'_, '_> {
                 self.planner.found(node);
                 self.planner.record(found);
                 self.bytes += found.body().length;
+            }
+            Item::Facets(found) => {
+                self.planner.facets(file, found);
+                self.bytes += found.position.span.length;
             }
             Item::BundleStart(start) => {
                 self.graph.bundle_start(start);

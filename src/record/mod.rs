@@ -7,8 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod facets;
 mod step;
 
+pub use facets::Facets;
 pub use step::{Action, Group, GroupId, Link, LoadId, Other, Packaging, Reason, Step, To, hash};
 
 /// The number of a source in its plan: the order in which the sources were found, from 0.
@@ -67,7 +69,8 @@ impl fmt::Display for DisplayPosition<'_> {
     }
 }
 
-/// What is done with a record, in FHIR's words (<https://hl7.org/fhir/R4/http.html>).
+/// What is done with a record, in its protocol's word: FHIR's interactions (<https://hl7.org/fhir/R4/http.html>), DICOM's
+/// store (PS3.18 §10.5), the methods of HL7v2 stores, and the sending of a message over MLLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
@@ -83,17 +86,29 @@ pub enum Operation {
     Patch,
     /// `DELETE`; only as an entry of a Bundle.
     Delete,
+    /// STOW-RS: an instance is stored under its own UIDs.
+    Store,
+    /// `messages.ingest`: a message is stored under the digest of its bytes, and acknowledged.
+    Ingest,
+    /// `messages.create`: as ingest does, without an acknowledgement.
+    CreateMessage,
+    /// A message is sent to a receiver that gives it no name, and that acknowledges it.
+    Transmit,
 }
 
 impl Operation {
     /// All interactions.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::Create,
         Self::Update,
         Self::ConditionalCreate,
         Self::ConditionalUpdate,
         Self::Patch,
         Self::Delete,
+        Self::Store,
+        Self::Ingest,
+        Self::CreateMessage,
+        Self::Transmit,
     ];
 
     /// Returns the word used in manifests, plans and reports.
@@ -105,6 +120,10 @@ impl Operation {
             Self::ConditionalUpdate => "conditional-update",
             Self::Patch => "patch",
             Self::Delete => "delete",
+            Self::Store => "store",
+            Self::Ingest => "ingest",
+            Self::CreateMessage => "create-message",
+            Self::Transmit => "transmit",
         }
     }
 
@@ -112,12 +131,36 @@ impl Operation {
     ///
     /// This decides what may be sent again when the fate of an attempt is unknown. The conditional interactions
     /// exist for just that (<https://hl7.org/fhir/R4/http.html#ccreate>); they hold as far as the server's index
-    /// of identifiers does, which on Google is synchronous.
+    /// of identifiers does, which on Google is synchronous. What is stored under a name of its own is there once.
     pub fn is_idempotent(self) -> bool {
         match self {
-            Self::Update | Self::Delete | Self::ConditionalCreate | Self::ConditionalUpdate => true,
-            Self::Create | Self::Patch => false,
+            Self::Update
+            | Self::Delete
+            | Self::ConditionalCreate
+            | Self::ConditionalUpdate
+            | Self::Store
+            | Self::Ingest
+            | Self::CreateMessage => true,
+            Self::Create | Self::Patch | Self::Transmit => false,
         }
+    }
+
+    /// Tells whether the store holds the record under the name that the plan knows, whatever it answers.
+    pub fn keeps_id(self) -> bool {
+        match self {
+            Self::Update | Self::Store | Self::Ingest | Self::CreateMessage => true,
+            Self::Create
+            | Self::ConditionalCreate
+            | Self::ConditionalUpdate
+            | Self::Patch
+            | Self::Delete
+            | Self::Transmit => false,
+        }
+    }
+
+    /// Tells whether there is something in the store afterwards that has a name.
+    pub fn names_something(self) -> bool {
+        !matches!(self, Self::Delete | Self::Patch | Self::Transmit)
     }
 }
 

@@ -114,7 +114,32 @@ pub enum To {
     Search,
 }
 
+impl Link {
+    /// Stands in the place of a reference where a record refers to nothing, and must not be sent before another one is
+    /// settled, whatever becomes of that.
+    pub const FOLLOWS: u32 = u32::MAX;
+
+    /// Makes the link of a record to the one that goes before it.
+    pub fn follows(step: u64) -> Self {
+        Self {
+            reference: Self::FOLLOWS,
+            to: To::Step(step),
+            late: false,
+            native: false,
+        }
+    }
+}
+
 impl Step {
+    /// Returns the step that has to be settled before it is sent, whatever becomes of it.
+    pub fn follows(&self) -> Option<u64> {
+        let mut links = self.links.iter();
+        links.find_map(|link| match link.to {
+            To::Step(step) if link.reference == Link::FOLLOWS => Some(step),
+            _ => None,
+        })
+    }
+
     /// Returns the steps that it needs to be there before it is sent.
     pub fn needs(&self) -> impl Iterator<Item = u64> {
         self.steps_of(false)
@@ -126,7 +151,9 @@ impl Step {
     }
 
     fn steps_of(&self, late: bool) -> impl Iterator<Item = u64> {
-        let is_wanted = move |link: &&Link| link.late == late && !link.native;
+        let is_wanted = move |link: &&Link| {
+            link.late == late && !link.native && link.reference != Link::FOLLOWS
+        };
         let links = self.links.iter().filter(is_wanted);
         links.filter_map(|link| match link.to {
             To::Step(step) => Some(step),

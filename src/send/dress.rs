@@ -251,7 +251,9 @@ impl Dresser {
             is_lenient,
             tag,
         } = made;
-        let is_left = |link: &Link| link.to == To::Search || link.native && !resolves;
+        let is_left = |link: &Link| {
+            link.to == To::Search || link.native && !resolves || link.reference == Link::FOLLOWS
+        };
         let resource = resource_part(step);
         let body = resource.of(&bytes);
         let is_named = || memchr::memmem::find(body, b"\"id\"").is_some();

@@ -176,7 +176,7 @@ impl Feeding<'_> {
                 let readiness = match &precedence {
                     Some(precedence) => {
                         let patient = unit.group.is_some_and(|group| !group.atomic);
-                        precedence.admit(load, needs(&unit), patient, place)?
+                        precedence.admit(load, needs(&unit), follows(&unit), patient, place)?
                     }
                     None => Readiness::Ready,
                 };
@@ -486,6 +486,11 @@ fn needs(unit: &Unit) -> Vec<u64> {
     needs.sort_unstable();
     needs.dedup();
     needs
+}
+
+/// Returns what goes before a unit; records that travel together follow nothing.
+fn follows(unit: &Unit) -> Option<u64> {
+    unit.steps.first().and_then(Step::follows)
 }
 
 /// Reads the next step, or the next group with its steps.

@@ -258,15 +258,13 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
     }
 }
 
-/// Returns who waits for whom, with what earlier sessions settled; nobody does where no record refers to another.
+/// Returns who waits for whom, with what earlier sessions settled; nobody does where no record refers to another, or follows it.
 fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
     let plan = &setup.plan;
-    if plan
-        .summary
-        .references
-        .values()
-        .all(|found| found.links == 0)
-    {
+    let summary = &plan.summary;
+    let refers = summary.references.values().any(|found| found.links > 0);
+    let follows = summary.loads.iter().any(|load| load.in_sequence > 0);
+    if !refers && !follows {
         return Ok(None);
     }
     let precedence = Precedence::of(plan)?;
@@ -292,9 +290,9 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
                 Fate::Untouched | Fate::Intended(_) | Fate::Settled(_) => continue,
             };
             // What has an id is there, even if its second request was refused; the file's is an update's only.
-            let is_update = step.action.operation() == Some(Operation::Update);
+            let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
             let is_well = line.outcome.is_well();
-            if let Some(id) = line.id.or(step.id.filter(|_| is_well && is_update)) {
+            if let Some(id) = line.id.or(step.id.filter(|_| is_well && keeps_id)) {
                 precedence.arrived(step.number, &step.kind, &id);
             } else {
                 let file = plan.source_name(step.position.source);

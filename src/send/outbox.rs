@@ -150,7 +150,7 @@ impl Load {
     }
 
     fn sent(step: &Step) -> Sent {
-        let keeps_id = step.action.operation() == Some(Operation::Update);
+        let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
         Sent {
             place: Place {
                 position: step.position,

@@ -135,6 +135,8 @@ pub(super) struct Parked {
     /// Where it stands, as `Steps::place` told.
     pub(super) place: (u64, u64),
     needs: Vec<u64>,
+    /// What has to be settled before it is looked at, whatever becomes of that.
+    follows: Option<u64>,
     /// Looked at only when all that it needs is settled: what failed may concern only a part of it.
     patient: bool,
     /// It is the second request of a record.
@@ -186,16 +188,18 @@ impl Precedence {
         &self,
         load: usize,
         needs: Vec<u64>,
+        follows: Option<u64>,
         patient: bool,
         place: (u64, u64),
     ) -> Result<Readiness, Error> {
-        if needs.is_empty() {
+        if needs.is_empty() && follows.is_none() {
             return Ok(Readiness::Ready);
         }
         self.park(Parked {
             load,
             place,
             needs,
+            follows,
             patient,
             late: false,
         })
@@ -213,6 +217,7 @@ impl Precedence {
             load,
             place,
             needs,
+            follows: None,
             patient: true,
             late: true,
         })
@@ -221,13 +226,14 @@ impl Precedence {
     fn park(&self, parked: Parked) -> Result<Readiness, Error> {
         let mut state = self.state();
         let records = state.fates.len() as u64;
-        if let Some(need) = parked.needs.iter().find(|&&need| need >= records) {
+        let all = || parked.needs.iter().chain(&parked.follows);
+        if let Some(need) = all().find(|&&need| need >= records) {
             // It would be waited for without end.
             return Err(Error::Plan(format!(
                 "the plan is damaged: a record refers to number {need}, and there are {records}"
             )));
         }
-        Ok(match state.readiness(&parked.needs, parked.patient) {
+        Ok(match state.readiness_of(&parked) {
             Ok(readiness) => readiness,
             Err(need) => {
                 if let Some(waiting) = state.loads.get_mut(parked.load) {
@@ -253,9 +259,7 @@ impl Precedence {
         let waiting = state.loads.get_mut(load)?;
         let parked = waiting.released.pop_front()?;
         *waiting.count(parked.late) -= 1;
-        let readiness = state
-            .readiness(&parked.needs, parked.patient)
-            .unwrap_or(Readiness::Ready);
+        let readiness = state.readiness_of(&parked).unwrap_or(Readiness::Ready);
         Some((parked, readiness))
     }
 
@@ -349,7 +353,7 @@ impl Precedence {
     fn release(&self, mut state: MutexGuard<'_, State>, record: u64) {
         let mut woken = Vec::new();
         for parked in state.waiting.remove(&record).unwrap_or_default() {
-            match state.readiness(&parked.needs, parked.patient) {
+            match state.readiness_of(&parked) {
                 Ok(_) => {
                     let load = parked.load;
                     if let Some(waiting) = state.loads.get_mut(load) {
@@ -421,13 +425,26 @@ impl Waiting {
 }
 
 impl State {
+    fn fate(&self, record: u64) -> Fate {
+        let at = usize::try_from(record).ok();
+        at.and_then(|at| self.fates.get(at))
+            .map_or(Fate::Open, |&fate| Fate::of(fate))
+    }
+
+    /// Tells whether all that is waited for is settled; else what is not.
+    fn readiness_of(&self, parked: &Parked) -> Result<Readiness, u64> {
+        match parked
+            .follows
+            .filter(|&record| self.fate(record) == Fate::Open)
+        {
+            Some(open) => Err(open),
+            None => self.readiness(&parked.needs, parked.patient),
+        }
+    }
+
     /// Tells whether all of `needs` are settled; else which is not.
     fn readiness(&self, needs: &[u64], patient: bool) -> Result<Readiness, u64> {
-        let fate = |record: u64| {
-            let at = usize::try_from(record).ok();
-            at.and_then(|at| self.fates.get(at))
-                .map_or(Fate::Open, |&fate| Fate::of(fate))
-        };
+        let fate = |record: u64| self.fate(record);
         let open = needs.iter().find(|&&need| fate(need) == Fate::Open);
         let failed = needs.iter().find(|&&need| fate(need) == Fate::Failed);
         match (failed, open) {
@@ -456,7 +473,9 @@ mod tests {
     fn who_waits_goes_when_the_last_has_arrived() {
         let precedence = Precedence::new(1, 4, &Room::endless());
         assert_eq!(
-            precedence.admit(0, vec![0, 1], false, (10, 2)).unwrap(),
+            precedence
+                .admit(0, vec![0, 1], None, false, (10, 2))
+                .unwrap(),
             Readiness::Parked
         );
         precedence.arrived(1, "Patient", "one");
@@ -474,10 +493,24 @@ mod tests {
     }
 
     #[test]
+    fn who_follows_goes_whatever_became_of_the_one_before() {
+        let precedence = Precedence::new(1, 4, &Room::endless());
+        let admit = |place| precedence.admit(0, Vec::new(), Some(0), false, place);
+        assert_eq!(admit((1, 1)).unwrap(), Readiness::Parked);
+        let cause = Arc::new(Cause::unnamed(0));
+        precedence.failed(0, &cause);
+        let (_, readiness) = precedence.next(0).unwrap();
+        assert_eq!(readiness, Readiness::Ready);
+        assert_eq!(admit((2, 2)).unwrap(), Readiness::Ready);
+    }
+
+    #[test]
     fn one_failure_blocks_at_once_and_names_its_cause() {
         let precedence = Precedence::new(1, 4, &Room::endless());
         assert_eq!(
-            precedence.admit(0, vec![0, 1], false, (0, 2)).unwrap(),
+            precedence
+                .admit(0, vec![0, 1], None, false, (0, 2))
+                .unwrap(),
             Readiness::Parked
         );
         let cause = Arc::new(Cause {
@@ -490,7 +523,7 @@ mod tests {
         let (_, readiness) = precedence.next(0).unwrap();
         assert_eq!(readiness, Readiness::Blocked(Arc::clone(&cause)));
         assert_eq!(
-            precedence.admit(0, vec![1], false, (0, 3)).unwrap(),
+            precedence.admit(0, vec![1], None, false, (0, 3)).unwrap(),
             Readiness::Blocked(cause)
         );
     }
@@ -517,7 +550,7 @@ mod tests {
     #[test]
     fn what_the_plan_does_not_hold_is_not_waited_for() {
         let precedence = Precedence::new(1, 4, &Room::endless());
-        assert!(precedence.admit(0, vec![4], false, (0, 0)).is_err());
+        assert!(precedence.admit(0, vec![4], None, false, (0, 0)).is_err());
         assert!(precedence.admit_late(0, vec![1, 9], (0, 0)).is_err());
     }
 

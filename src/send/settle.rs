@@ -51,8 +51,8 @@ pub(super) fn accepted(
     let mut line = blank(step.number, outcome, attempted);
     line.status = Some(status);
     line.note = accepted.note.map(str::to_owned);
-    line.id = match interaction {
-        Operation::Update => step.id.clone(),
+    line.id = match &step.id {
+        Some(id) if interaction.keeps_id() => Some(id.clone()),
         _ => accepted.id,
     };
     line.version = accepted.version;

@@ -65,7 +65,7 @@ impl TwoSteps {
                 id: step.id.clone(),
             },
             None if step.is_in_two_steps() => {
-                let keeps_id = step.action.operation() == Some(Operation::Update);
+                let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
                 Self::First {
                     own_id: step.id.clone().filter(|_| keeps_id),
                 }

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     diagnostic::shown,
     fhir::{Scanned, SyntaxError, bundle::Envelope},
-    record::{Position, SourceId, Span},
+    manifest::Format,
+    record::{Facets, Position, SourceId, Span},
 };
 
 mod bodies;
@@ -134,11 +135,25 @@ pub enum Form {
     Ndjson,
     /// JSON or NDJSON, to be told by the content: standard input.
     Either,
+    /// HL7v2 messages, whatever the name of the file.
+    Hl7v2,
+    /// A DICOM file, whatever its name.
+    Dicom,
     /// None that is known: not read, and listed by the plan as unsupported.
     Unrecognized,
 }
 
 impl Form {
+    /// Tells the form of a file in a load of a format: where its records may stand in several forms, by its name.
+    #[must_use]
+    pub fn within(self, format: Format) -> Self {
+        match format {
+            Format::Fhir => self,
+            Format::Hl7v2 => Self::Hl7v2,
+            Format::Dicom => Self::Dicom,
+        }
+    }
+
     /// Tells the form that a file's name promises; `.gz` and `.zst` after it do not matter.
     pub fn of(path: &Path) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -160,6 +175,8 @@ impl Form {
 pub enum Item<'a> {
     /// A record: a line of NDJSON, the resource of a file, or an entry of a Bundle.
     Record(Found<'a>),
+    /// A record of a format whose records refer to no others.
+    Facets(Facets<'a>),
     /// A Bundle begins; its entries follow as records.
     BundleStart(BundleStart),
     /// The Bundle is over.

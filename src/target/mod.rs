@@ -90,6 +90,12 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// Reads under which id, and in which version, a store holds what it answers with.
     fn held(&self, kind: &str, headers: &HeaderMap, answer: &[u8]) -> Accepted;
 
+    /// Tells whether what a store answered to the read of a record's own name is this record, where the name alone tells
+    /// that or the store says what it compares by; none where the core has to compare contents. `ours` is what was sent.
+    fn is_ours(&self, _step: &Step, _ours: &Bytes, _answer: &Response<Bytes>) -> Option<bool> {
+        None
+    }
+
     /// Returns the cheapest read that tells whether the store is there.
     ///
     /// # Errors

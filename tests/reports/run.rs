@@ -123,6 +123,7 @@ pub(super) fn targets() -> [TargetSettings; 2] {
 /// The loads of the run.
 pub(super) fn loads() -> [LoadSettings; 2] {
     let load = |name: &str, target: &str| LoadSettings {
+        format: stoker::manifest::Format::default(),
         name: name.to_owned(),
         target: target.to_owned(),
         after: Vec::new(),

@@ -136,6 +136,7 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
             Item::BundleStart(start) => {
                 executed |= matches!(start.kind, BundleKind::Transaction | BundleKind::Batch);
             }
+            Item::Facets(_) => looked.records += 1,
             Item::BundleEnd => {}
             Item::Malformed(problem) => {
                 malformed.get_or_insert_with(|| problem.to_string());

@@ -38,6 +38,8 @@ pub(super) struct Arrangement<'a> {
     pub(super) draft: draft::Steps,
     /// Of each load that needs no graph, its steps.
     pub(super) plain: Vec<Option<Plain>>,
+    /// Of each load that needs no graph and has begun, the number of its first step.
+    pub(super) firsts: Vec<u64>,
     pub(super) sources: &'a [PlannedSource],
     pub(super) read: Read<'a>,
     pub(super) summary: &'a mut Summary,

@@ -7,12 +7,13 @@ use crate::{
     column::Column,
     event::LoadId,
     plan::{
-        Action, Group, GroupId, Link, Other, Packaging, To, batch,
+        Action, Group, GroupId, Link, Other, Packaging, Step, To, batch,
         batch::ENVELOPE,
         batching,
         file::{self, Entry, Sink},
         graph::{Came, Kept, NONE, Node},
         order::Order,
+        planner::Place,
     },
 };
 
@@ -243,7 +244,7 @@ impl Arrangement<'_> {
             while let Some(load) = load
                 && begun <= load
             {
-                self.begin(sink, LoadId(begun), &mut next_group)?;
+                self.begin(sink, LoadId(begun), at as u64, &mut next_group)?;
                 begun += 1;
             }
             if let Some(group) = groups.next_if(|group| group.start == at) {
@@ -306,23 +307,27 @@ impl Arrangement<'_> {
         }
         let loads = u32::try_from(self.header.loads.len()).unwrap_or(u32::MAX);
         for load in begun..loads {
-            self.begin(sink, LoadId(load), &mut next_group)?;
+            self.begin(sink, LoadId(load), sequence.len() as u64, &mut next_group)?;
         }
         Ok(())
     }
 
-    /// Begins a load; where it needs no graph, its steps go as they were found.
+    /// Begins a load; where it needs no graph, its steps go as they were found. `emitted` steps of the graph are out.
     fn begin(
         &mut self,
         sink: &mut dyn Sink,
         load: LoadId,
+        emitted: u64,
         next_group: &mut u32,
     ) -> Result<(), file::Error> {
         sink.load(load)?;
         let Some(Some(plain)) = self.plain.get(load.0 as usize).copied() else {
             return Ok(());
         };
-        let mut number = self.before(load);
+        let mut number = self.before(load) + emitted;
+        if let Some(first) = self.firsts.get_mut(load.0 as usize) {
+            *first = number;
+        }
         let mut offset = plain.start;
         while offset < plain.end {
             let (entry, next) = self
@@ -340,8 +345,28 @@ impl Arrangement<'_> {
                     step.number = number;
                     step.load = load;
                     number += 1;
+                    self.place_others(&mut step)?;
                     sink.step(&step)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the steps that a step of a load without a graph names their numbers in the plan: those of loads that have begun.
+    fn place_others(&self, step: &mut Step) -> Result<(), file::Error> {
+        let number = |packed: u64| {
+            let place = Place::of(packed);
+            let first = self.firsts.get(place.load.0 as usize);
+            let first = first.ok_or_else(file::Error::unnumbered)?;
+            Ok::<_, file::Error>(first + place.step)
+        };
+        if let Action::Duplicate(other) = &mut step.action {
+            other.step = number(other.step)?;
+        }
+        for link in &mut step.links {
+            if let To::Step(to) = &mut link.to {
+                *to = number(*to)?;
             }
         }
         Ok(())

@@ -46,6 +46,7 @@ fn header() -> Header {
         give_up_after: Duration::from_mins(10),
     };
     let load = |name: &str| LoadSettings {
+        format: crate::manifest::Format::default(),
         name: name.to_owned(),
         target: "try-out".to_owned(),
         after: Vec::new(),

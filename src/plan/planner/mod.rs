@@ -14,10 +14,13 @@ use crate::{
     target::{self, Endpoint, Facts},
 };
 use bundle::Bundle;
+use facets::Known;
+pub(super) use facets::Place;
 use notices::Notices;
 
 mod bundle;
 mod entry;
+mod facets;
 mod left_out;
 mod notices;
 
@@ -57,6 +60,10 @@ pub struct Planner<'a> {
     notices: Notices,
     /// The number of the record that is being decided about.
     found: u32,
+    /// What is known of records that refer to no others.
+    known: Known,
+    /// How many such records of the load have been decided about.
+    numbered: u64,
     out: Vec<Decision>,
 }
 
@@ -76,6 +83,8 @@ impl<'a> Planner<'a> {
             base: None,
             notices: Notices::default(),
             found: 0,
+            known: Known::default(),
+            numbered: 0,
             out: Vec::new(),
         }
     }
@@ -88,6 +97,7 @@ impl<'a> Planner<'a> {
     /// Goes on to a load; the records that follow are its own.
     pub fn load(&mut self, load: LoadId) {
         self.load = load;
+        self.numbered = 0;
         let target = self.header.target_of(load);
         let endpoint = target.and_then(|target| Endpoint::of(&target.settings, None).ok());
         self.base = endpoint.map(|endpoint| endpoint.base.to_string());

@@ -164,11 +164,12 @@ impl Load {
             Some(
                 Operation::Create | Operation::ConditionalCreate | Operation::ConditionalUpdate,
             ) => {}
-            Some(Operation::Update) => {
-                tokio::time::sleep_until(over).await;
-                return Found::Resource {
-                    id: step.id.clone().unwrap_or_default(),
+            Some(operation) if operation.keeps_id() => {
+                let Some(id) = step.id.clone() else {
+                    return nothing("it has no name to ask by");
                 };
+                tokio::time::sleep_until(over).await;
+                return Found::Resource { id };
             }
             _ => return nothing("asking the store cannot tell"),
         }
@@ -261,13 +262,35 @@ impl Load {
         );
         if read.status() != http::StatusCode::OK {
             let status = read.status().as_u16();
+            let keeps_id = interaction.is_some_and(Operation::keeps_id);
             return match status {
                 // Sent once more, it tells itself.
-                404 | 410 if is_update => Proof::Absent,
+                404 | 410 if is_update || keeps_id => Proof::Absent,
                 _ => Proof::Unasked(format!("the store answered {status} when it was asked")),
             };
         }
         let theirs = read.body();
+        let there = |outcome| {
+            let attempted = Attempted::default();
+            let mut settled = settle::told(
+                step.number,
+                outcome,
+                asking.status,
+                attempted,
+                asking.note(),
+            );
+            settled.line.id = Some(id.to_owned());
+            settled.line.version = target.held(&step.kind, read.headers(), theirs).version;
+            Proof::There(Box::new(settled))
+        };
+        match target.is_ours(step, body, &read) {
+            Some(true) => return there(Outcome::Created),
+            Some(false) => {
+                let why = "what the store has differs from what was sent";
+                return Proof::Nothing(why.to_owned());
+            }
+            None => {}
+        }
         let is_old = !is_update
             && match (doubt.since, last_updated(theirs)) {
                 (Some(since), Some(updated)) => is_before(updated, since),
@@ -305,12 +328,7 @@ impl Load {
         } else {
             Outcome::Created
         };
-        let note = asking.note();
-        let attempted = Attempted::default();
-        let mut settled = settle::told(step.number, outcome, asking.status, attempted, note);
-        settled.line.id = Some(id.to_owned());
-        settled.line.version = target.held(&step.kind, read.headers(), theirs).version;
-        Proof::There(Box::new(settled))
+        there(outcome)
     }
 }
 

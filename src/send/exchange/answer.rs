@@ -17,7 +17,7 @@ use crate::{
     journal::Settlement,
     plan::{Packaging, Step},
     record::Operation,
-    target::{Accepted, Little, Said},
+    target::{Accepted, Answer, Little, Said},
 };
 
 impl Batch<'_> {
@@ -51,6 +51,9 @@ impl Batch<'_> {
                     fault: None,
                 };
                 if verdict == Verdict::Rejected {
+                    if let Some(answers) = self.target.refused_each(&self.parcel(), &response) {
+                        return self.read_each(answers);
+                    }
                     return self.read_refusal(status, response.body());
                 }
                 match (&verdict, self.bundle) {
@@ -203,6 +206,11 @@ impl Batch<'_> {
         if answers.iter().all(Option::is_none) {
             self.origin.habits.learn_mumbling(&self.setup.counts);
         }
+        self.read_each(answers)
+    }
+
+    /// Settles what an answer says of each record.
+    fn read_each(&mut self, answers: Vec<Option<Answer>>) -> Verdict {
         let attempted = Attempted {
             attempts: self.attempts,
             latency: None,
@@ -270,7 +278,7 @@ impl Batch<'_> {
                 (
                     Verdict::Again { brake: asked, .. } | Verdict::Partial { brake: asked, .. },
                     _,
-                ) if self.bundle == Some(Packaging::Batch) => {
+                ) if self.bundle != Some(Packaging::Transaction) => {
                     brake |= asked;
                     is_again = true;
                     self.last = Last {
@@ -334,11 +342,8 @@ fn is_sure(status: u16) -> bool {
 
 /// Tells whether a record arrived under an id that nobody knows.
 fn is_nameless(settled: &Settlement, step: &Step) -> bool {
-    let has_id = !matches!(
-        step.action.operation(),
-        Some(Operation::Delete | Operation::Patch)
-    );
-    has_id && settled.line.id.is_none()
+    let operation = step.action.operation();
+    operation.is_some_and(Operation::names_something) && settled.line.id.is_none()
 }
 
 /// What is kept of an answer: enough to be read once more, where that is soon; of one whose record waits, less.

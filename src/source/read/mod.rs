@@ -263,7 +263,7 @@ impl Text<'_> {
                 ndjson::read(&mut feed, end, ceiling, sink)
             }
             Form::Json | Form::Either => json::read(self, ceiling, sink),
-            Form::Unrecognized => Err(Kind::Unrecognized.into()),
+            Form::Hl7v2 | Form::Dicom | Form::Unrecognized => Err(Kind::Unrecognized.into()),
         }
     }
 }

@@ -16,6 +16,7 @@ struct Seen {
 impl Seen {
     fn item(&mut self, item: &Item<'_>) {
         self.items.push(match item {
+            Item::Facets(found) => panic!("{found:?}"),
             Item::Record(found) => {
                 let span = found.position.span;
                 match found.entry {
@@ -269,6 +270,7 @@ fn a_large_bundle_is_streamed_and_read_again() {
             }
             Item::BundleStart(start) => kind = Some((start.kind, start.entries)),
             Item::BundleEnd => {}
+            Item::Facets(found) => panic!("{found:?}"),
             Item::Malformed(wrong) => panic!("{wrong:?}"),
         }
         ControlFlow::Continue(())

@@ -1,0 +1,296 @@
+//! Decides about records of formats whose records refer to no others: each stands for itself, but for copies, for those that
+//! must keep their order, and for those that may travel together.
+//!
+//! Steps are numbered within their load as they are decided; a number of another step is kept with its load, in one
+//! number, until the loads have their places in the plan ([`Place::of`]).
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Decision, Planner, reason};
+use crate::{
+    manifest::BundleChoice,
+    plan::{Action, Group, GroupId, Link, Other, Packaging, Reason, Step, batch},
+    record::{Facets, LoadId},
+    source::SourceFile,
+};
+
+/// A step by its load and its number in it, as one number: plans hold fewer than 2^40 steps in a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plan) struct Place {
+    /// The load.
+    pub(in crate::plan) load: LoadId,
+    /// The number of the step in it, from 0.
+    pub(in crate::plan) step: u64,
+}
+
+/// Bits of the number within the load.
+const BITS: u32 = 40;
+
+impl Place {
+    /// Returns it as one number.
+    fn packed(self) -> u64 {
+        u64::from(self.load.0) << BITS | self.step
+    }
+
+    /// Reads what [`Place::packed`] made.
+    pub(in crate::plan) fn of(packed: u64) -> Self {
+        let load = LoadId(u32::try_from(packed >> BITS).unwrap_or(u32::MAX));
+        let step = packed & ((1 << BITS) - 1);
+        Self { load, step }
+    }
+}
+
+/// What is known of the records so far.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// By target and name: which record has it, and the hash of its bytes.
+    named: HashMap<u64, Named>,
+    /// By target and sequence: the last of it.
+    last: HashMap<u64, u64>,
+    /// By target and what makers call them: the hash of their bytes.
+    aliases: HashMap<u64, u128>,
+    /// Those that wait for others to travel with, by what they belong to.
+    parcels: BTreeMap<u64, Parcel>,
+    /// How many wait.
+    waiting: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Named {
+    at: At,
+    hash: u128,
+    place: Box<str>,
+}
+
+/// Where a record is.
+#[derive(Debug, Clone, Copy)]
+enum At {
+    Numbered(u64),
+    /// In the parcel of this key.
+    Waiting(u64),
+}
+
+#[derive(Debug, Default)]
+struct Parcel {
+    steps: Vec<(Step, Option<u64>)>,
+    bytes: u64,
+}
+
+/// No more wait at a time, over all parcels: files of one study mostly lie together.
+const WAITING: usize = 10_000;
+
+/// What a part of a request has around its record at the most: a boundary and its headers.
+const AROUND: u64 = 256;
+
+impl Planner<'_> {
+    /// Decides about a record that refers to no others.
+    pub fn facets(&mut self, file: &SourceFile, found: &Facets<'_>) {
+        let name = file.origin.to_string();
+        let place = found.position.display(&name).to_string();
+        for notice in &found.notices {
+            self.notice(notice, format!("{place}: {notice}"));
+        }
+        let refused = found.refused.clone().or_else(|| self.refuses(found));
+        if let Some(reason) = refused {
+            let step = self.facets_step(found, Action::Unsupported(reason));
+            self.number(step, None, None);
+            return;
+        }
+        let key = |value: u64| self.key(value);
+        let (alias, sequence) = (found.alias.map(key), found.sequence.map(key));
+        let named = found.id.as_deref().map(|id| self.key(hash(id.as_bytes())));
+        if let Some(named) = named
+            && let Some(first) = self.known.named.get(&named).cloned()
+        {
+            return self.again(found, &first);
+        }
+        if let Some(alias) = alias {
+            let before = self.known.aliases.insert(alias, found.hash);
+            if before.is_some_and(|before| before != found.hash) {
+                const TWICE: &str =
+                    "its sender has given its name to another record, with other bytes";
+                self.notice(TWICE, format!("{place}: {TWICE}"));
+            }
+        }
+        let Some(operation) = self.settings().interaction else {
+            // The manifest sets it for every load of such a format.
+            let message = "no operation is known for its target: this is a bug in Stoker";
+            let step = self.facets_step(found, Action::Unsupported(reason("internal", message)));
+            return self.number(step, None, None);
+        };
+        let mut step = self.facets_step(found, Action::Send(operation));
+        if let Some(sequence) = sequence
+            && let Some(&before) = self.known.last.get(&sequence)
+        {
+            step.links.push(Link::follows(before));
+        }
+        let remember = named.map(|named| (named, found.hash, place));
+        match found.together.filter(|_| self.may_travel_together()) {
+            Some(together) => {
+                if let Some((named, hash, place)) = remember {
+                    let at = At::Waiting(together);
+                    let place = place.into();
+                    self.known.named.insert(named, Named { at, hash, place });
+                }
+                self.add(together, step, named);
+            }
+            None => self.number(step, sequence, remember),
+        }
+    }
+
+    /// Ends a load: what waited goes out.
+    pub fn load_end(&mut self) {
+        while let Some((&together, _)) = self.known.parcels.first_key_value() {
+            self.let_go(together);
+        }
+    }
+
+    /// Why the target does not take a record.
+    fn refuses(&self, found: &Facets<'_>) -> Option<Reason> {
+        let limit = self.facts().limits.resource_bytes?;
+        let length = found.position.span.length;
+        (length > limit).then(|| {
+            let message = format!("it has {length} bytes, and the target takes {limit}");
+            reason("too-large", &message)
+        })
+    }
+
+    /// A key among those of the load's target.
+    fn key(&self, value: u64) -> u64 {
+        let target = self.settings().target.as_bytes();
+        hash(&[target, &[0xff], &value.to_le_bytes()].concat())
+    }
+
+    /// Decides about a record whose name another one has.
+    fn again(&mut self, found: &Facets<'_>, first: &Named) {
+        let at = match first.at {
+            At::Numbered(at) => at,
+            At::Waiting(together) => {
+                self.let_go(together);
+                let named = found.id.as_deref().map(|id| self.key(hash(id.as_bytes())));
+                match named.and_then(|named| self.known.named.get(&named)) {
+                    Some(Named {
+                        at: At::Numbered(at),
+                        ..
+                    }) => *at,
+                    _ => return,
+                }
+            }
+        };
+        let action = if first.hash == found.hash {
+            Action::Duplicate(Other {
+                step: at,
+                place: first.place.to_string(),
+            })
+        } else {
+            Action::Unsupported(reason(
+                "same-name-other-bytes",
+                &format!("{} has the same name and other bytes", first.place),
+            ))
+        };
+        let step = self.facets_step(found, action);
+        self.number(step, None, None);
+    }
+
+    fn facets_step(&self, found: &Facets<'_>, action: Action) -> Step {
+        Step {
+            number: 0,
+            load: self.load,
+            position: found.position,
+            body: found.position.span,
+            kind: found.kind.clone().into_owned(),
+            id: found.id.as_deref().map(str::to_owned),
+            full_url: None,
+            hash: if action.operation().is_some() {
+                found.hash
+            } else {
+                0
+            },
+            action,
+            links: Vec::new(),
+            first: None,
+        }
+    }
+
+    /// Gives a step its number, and remembers it by its names.
+    fn number(&mut self, step: Step, sequence: Option<u64>, remember: Option<(u64, u128, String)>) {
+        let place = Place {
+            load: self.load,
+            step: self.numbered,
+        };
+        let at = place.packed();
+        if let Some(sequence) = sequence {
+            self.known.last.insert(sequence, at);
+        }
+        if let Some((named, hash, place)) = remember {
+            let at = At::Numbered(at);
+            let place = place.into();
+            self.known.named.insert(named, Named { at, hash, place });
+        }
+        self.numbered += 1;
+        self.push(step, self.found);
+    }
+
+    fn may_travel_together(&self) -> bool {
+        self.facts().batch == Some(true) && self.settings().bundle.kind != Some(BundleChoice::None)
+    }
+
+    /// Lets a step wait for others of what it belongs to.
+    fn add(&mut self, together: u64, step: Step, named: Option<u64>) {
+        let settings = self.settings();
+        let Some(target) = self.header.target_of(self.load) else {
+            return self.number(step, None, None);
+        };
+        let filled = batch::filled(settings, target, Packaging::Batch);
+        let bytes = step.position.span.length + AROUND;
+        let parcel = self.known.parcels.entry(together).or_default();
+        if !filled.takes(parcel.steps.len(), parcel.bytes, bytes) {
+            self.let_go(together);
+        }
+        if self.known.waiting >= WAITING {
+            self.load_end();
+        }
+        let parcel = self.known.parcels.entry(together).or_default();
+        parcel.bytes += bytes;
+        parcel.steps.push((step, named));
+        self.known.waiting += 1;
+    }
+
+    /// Sends what waits of a parcel on its way.
+    fn let_go(&mut self, together: u64) {
+        let Some(parcel) = self.known.parcels.remove(&together) else {
+            return;
+        };
+        self.known.waiting = self.known.waiting.saturating_sub(parcel.steps.len());
+        if parcel.steps.len() > 1 {
+            let id = GroupId(self.next_group);
+            self.next_group += 1;
+            let group = Group {
+                id,
+                bundle: Packaging::Batch,
+                records: u32::try_from(parcel.steps.len()).unwrap_or(u32::MAX),
+                bytes: parcel.bytes,
+                atomic: false,
+            };
+            self.out.push(Decision::Group {
+                group,
+                split: false,
+            });
+        }
+        for (step, named) in parcel.steps {
+            let place = Place {
+                load: self.load,
+                step: self.numbered,
+            };
+            if let Some(named) = named.and_then(|named| self.known.named.get_mut(&named)) {
+                named.at = At::Numbered(place.packed());
+            }
+            self.number(step, None, None);
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+fn hash(bytes: &[u8]) -> u64 {
+    crate::record::hash(bytes) as u64
+}

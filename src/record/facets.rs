@@ -1,0 +1,28 @@
+//! What planning has to know of a record, in words of no format.
+
+use std::borrow::Cow;
+
+use super::{Position, Reason};
+
+/// A record that refers to no others, as the reader of its format found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facets<'a> {
+    /// Where it stands: its span is what goes to the wire.
+    pub position: Position,
+    /// Its kind: a modality, a type of message; empty where it has none.
+    pub kind: Cow<'a, str>,
+    /// The name under which a store holds it, where the record itself tells; two records of one name are one.
+    pub id: Option<Cow<'a, str>>,
+    /// Of its bytes, as they stand in the source ([`super::hash`]).
+    pub hash: u128,
+    /// A hash of what it must keep its place in: records of one sequence are sent one after the other.
+    pub sequence: Option<u64>,
+    /// A hash of what its maker calls it: two records of one such name ought to be one.
+    pub alias: Option<u64>,
+    /// A hash of what it belongs to: only records that belong together travel in one request.
+    pub together: Option<u64>,
+    /// Why it cannot be loaded anywhere.
+    pub refused: Option<Reason>,
+    /// What is remarkable about it, in words without content: they are counted, and the first are named with their place.
+    pub notices: Vec<&'static str>,
+}
