@@ -20,7 +20,7 @@ use crate::{
         AnswerBudget, Failure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
         http::{HttpTransport, TransportOptions},
     },
-    manifest::{Auth, Store, TargetSettings},
+    manifest::{Auth, Format, Store, TargetSettings},
     plan::Header,
     probe,
     send::{Link, Rehearsal},
@@ -204,12 +204,15 @@ impl Connection {
     /// Creates the store if it is missing and the manifest asks for it.
     pub(super) async fn ensure(&self) -> Result<bool, Error> {
         let fields = match &self.settings.store {
-            Store::Local { store, .. } => local_store_settings(store),
-            Store::GoogleFhir(store) => match store.ensure.clone() {
+            Store::Local { store, format, .. } => match format {
+                Format::Fhir => local_store_settings(store),
+                Format::Dicom | Format::Hl7v2 => store.clone(),
+            },
+            Store::Google(store) => match store.ensure.clone() {
                 Some(fields) => fields,
                 None => return Ok(false),
             },
-            Store::Fhir { .. } => return Ok(false),
+            Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => return Ok(false),
         };
         let Some(name) = &self.endpoint.google else {
             return Ok(false);

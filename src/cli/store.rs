@@ -6,7 +6,7 @@ use clap::Args;
 use url::Url;
 
 use super::{Context, Error, variable};
-use crate::manifest::{self, Auth, GoogleFhir, Store, TargetSettings};
+use crate::manifest::{self, Auth, GoogleStore, Store, TargetSettings};
 
 /// Names one store: by its Google resource name, by URL, as a local directory, or as a target of a manifest.
 #[derive(Debug, Args)]
@@ -65,6 +65,8 @@ impl StoreArgs {
                 Store::Local {
                     dir: dir.clone(),
                     store: std::collections::BTreeMap::new(),
+                    format: manifest::Format::default(),
+                    id: None,
                 },
                 Auth::None,
             )
@@ -78,15 +80,16 @@ impl StoreArgs {
         } else if let (Some(project), Some(location), Some(dataset), Some(store)) =
             (&self.project, &self.location, &self.dataset, &self.store)
         {
-            let store = GoogleFhir {
+            let store = GoogleStore {
                 endpoint: self.endpoint.clone(),
                 project: project.clone(),
                 location: location.clone(),
                 dataset: dataset.clone(),
-                fhir_store: store.clone(),
+                store: store.clone(),
+                format: manifest::Format::default(),
                 ensure: None,
             };
-            (Store::GoogleFhir(store), bearer.unwrap_or(google))
+            (Store::Google(store), bearer.unwrap_or(google))
         } else {
             return Err(Error::usage("no store is named").hint(
                 "name it with --local DIR, with --url URL, with --project, --location, --dataset and --store, \

@@ -2,13 +2,13 @@
 //! is larger than its target's rate allows.
 
 use super::{
-    LoadSettings, TargetSettings,
+    Format, LoadSettings, Store, TargetSettings,
     document::{Spot, Value},
     load::Draft,
     read::{Parts, already, over},
     reader::{Reader, Text, get, nearest},
 };
-use crate::diagnostic::Diagnostic;
+use crate::{diagnostic::Diagnostic, record::Operation};
 
 /// Checks the loads against each other and against the targets, and gives each its target.
 pub(super) fn loads(
@@ -25,6 +25,7 @@ pub(super) fn loads(
         predecessors(reader, &drafts);
     }
     cycles(reader, &drafts);
+    formats(reader, settings, &mut drafts);
     rates(reader, parts, settings, &drafts);
     drafts.into_iter().map(|draft| draft.settings).collect()
 }
@@ -106,6 +107,49 @@ fn targets(reader: &mut Reader<'_>, parts: &Parts, drafts: &mut [Draft]) {
                 reader.report(draft.spot, Diagnostic::error(message).hint(hint));
             }
         }
+    }
+}
+
+/// Gives each load the format of its target, and what is done with records of it.
+fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Draft]) {
+    for draft in drafts {
+        let name = &draft.settings.target;
+        let Some(target) = targets.iter().find(|target| target.name == *name) else {
+            continue;
+        };
+        draft.settings.format = target.store.format();
+        let is_mllp = matches!(target.store, Store::Mllp { .. });
+        let own = draft.own_interaction.map(|(operation, _)| operation);
+        let (operation, words) = match (draft.settings.format, own) {
+            (Format::Fhir, _)
+                if matches!(
+                    draft.settings.interaction,
+                    Some(Operation::Ingest | Operation::Store)
+                ) =>
+            {
+                (
+                    None,
+                    "`create`, `update`, `conditional-create` and `conditional-update`",
+                )
+            }
+            (Format::Fhir, _) => continue,
+            (Format::Hl7v2, None | Some(Operation::Ingest)) if is_mllp => {
+                (Some(Operation::Transmit), "")
+            }
+            (Format::Hl7v2, _) if is_mllp => (None, "`ingest`"),
+            (Format::Hl7v2, None | Some(Operation::Ingest)) => (Some(Operation::Ingest), ""),
+            (Format::Hl7v2, Some(Operation::Create)) => (Some(Operation::CreateMessage), ""),
+            (Format::Hl7v2, _) => (None, "`ingest` and `create`"),
+            (Format::Dicom, None | Some(Operation::Store)) => (Some(Operation::Store), ""),
+            (Format::Dicom, _) => (None, "`store`"),
+        };
+        if let (None, Some((own, spot))) = (operation, draft.own_interaction) {
+            let store = draft.settings.format.as_str();
+            let message = format!("`{own}` is not done with the records of {store} stores");
+            let hint = format!("the target `{name}` takes {words}");
+            reader.report(spot, Diagnostic::error(message).hint(hint));
+        }
+        draft.settings.interaction = operation;
     }
 }
 

@@ -14,11 +14,13 @@ use super::{
 use crate::fhir::types::RESOURCE_TYPES;
 use crate::{diagnostic::Diagnostic, record::Operation, unit::ByteSize};
 
-const INTERACTIONS: [(&str, Operation); 4] = [
+const INTERACTIONS: [(&str, Operation); 6] = [
     ("create", Operation::Create),
     ("update", Operation::Update),
     ("conditional-create", Operation::ConditionalCreate),
     ("conditional-update", Operation::ConditionalUpdate),
+    ("ingest", Operation::Ingest),
+    ("store", Operation::Store),
 ];
 
 /// A load with the places that rules across loads point at.
@@ -28,6 +30,8 @@ pub(super) struct Draft {
     pub(super) spot: Spot,
     pub(super) target: Option<Text>,
     pub(super) after: Vec<Text>,
+    /// What it says itself is done with its records, and where.
+    pub(super) own_interaction: Option<(Operation, Spot)>,
     /// Where the entries of its Bundles are bounded.
     pub(super) max_entries: Option<Spot>,
 }
@@ -251,6 +255,10 @@ pub(super) fn load(
             ),
         );
     }
+    let own_interaction = get(own, "interaction").and_then(|node| {
+        let spot = node.spot;
+        basics.interaction.map(|interaction| (interaction, spot))
+    });
     Some(Draft {
         settings: LoadSettings {
             name: name
@@ -274,6 +282,7 @@ pub(super) fn load(
         name,
         target: basics.target,
         after,
+        own_interaction,
         max_entries: basics
             .bundle
             .max_entries

@@ -174,44 +174,87 @@ pub struct Retry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Store {
-    /// A FHIR store of the Google Cloud Healthcare API.
-    GoogleFhir(GoogleFhir),
+    /// A store of the Google Cloud Healthcare API.
+    #[serde(rename = "google_fhir")]
+    Google(GoogleStore),
     /// Any FHIR R4 server.
     Fhir {
         /// The service base URL.
         url: Url,
     },
+    /// Any DICOMweb server.
+    Dicomweb {
+        /// The service base URL: what stands in front of `/studies`.
+        url: Url,
+    },
+    /// Any receiver of HL7v2 messages over MLLP.
+    Mllp {
+        /// Host and port.
+        address: String,
+    },
     /// The embedded local store.
     Local {
         /// Its directory.
         dir: PathBuf,
-        /// FhirStore settings used when the store is created.
+        /// Settings of the store used when it is created: `FhirStore`'s, `DicomStore`'s or `Hl7V2Store`'s own fields.
         store: BTreeMap<String, serde_json::Value>,
+        /// Which of the stores of its dataset.
+        #[serde(default, skip_serializing_if = "Format::is_fhir")]
+        format: Format,
+        /// The store's id, where it is not the usual one of its kind.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
     },
 }
 
 impl Store {
+    /// Returns the format of the records that it takes.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Google(store) => store.format,
+            Self::Local { format, .. } => *format,
+            Self::Fhir { .. } => Format::Fhir,
+            Self::Dicomweb { .. } => Format::Dicom,
+            Self::Mllp { .. } => Format::Hl7v2,
+        }
+    }
+
     /// Returns what names the store among all stores, from one run to the next.
     pub fn place(&self) -> String {
         match self {
-            Self::GoogleFhir(store) => format!(
-                "{}projects/{}/locations/{}/datasets/{}/fhirStores/{}",
-                store.endpoint, store.project, store.location, store.dataset, store.fhir_store
+            Self::Google(store) => format!(
+                "{}projects/{}/locations/{}/datasets/{}/{}/{}",
+                store.endpoint,
+                store.project,
+                store.location,
+                store.dataset,
+                store.format.collection(),
+                store.store
             ),
-            Self::Fhir { url } => url.to_string(),
-            Self::Local { dir, .. } => {
+            Self::Fhir { url } | Self::Dicomweb { url } => url.to_string(),
+            Self::Mllp { address } => format!("mllp:{address}"),
+            Self::Local {
+                dir, format, id, ..
+            } => {
                 let dir = fs_err::canonicalize(dir)
                     .or_else(|_| std::path::absolute(dir))
                     .unwrap_or_else(|_| dir.clone());
-                format!("local:{}", dir.display())
+                match (format, id) {
+                    // As it was before a directory held other stores.
+                    (Format::Fhir, None) => format!("local:{}", dir.display()),
+                    (format, id) => {
+                        let id = id.as_deref().unwrap_or(format.usual_id());
+                        format!("local:{}#{}/{id}", dir.display(), format.collection())
+                    }
+                }
             }
         }
     }
 }
 
-/// A FHIR store of the Google Cloud Healthcare API, by its resource name.
+/// A store of the Google Cloud Healthcare API, by its resource name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GoogleFhir {
+pub struct GoogleStore {
     /// The API, `https://healthcare.googleapis.com/` unless pointed elsewhere.
     pub endpoint: Url,
     /// Project id.
@@ -220,9 +263,13 @@ pub struct GoogleFhir {
     pub location: String,
     /// Dataset id.
     pub dataset: String,
-    /// FHIR store id.
-    pub fhir_store: String,
-    /// When present, the dataset and the store are created if missing, with these FhirStore fields.
+    /// Store id.
+    #[serde(rename = "fhir_store")]
+    pub store: String,
+    /// Which kind of store it is.
+    #[serde(default, skip_serializing_if = "Format::is_fhir")]
+    pub format: Format,
+    /// When present, the dataset and the store are created if missing, with these fields of the store's own.
     pub ensure: Option<BTreeMap<String, serde_json::Value>>,
 }
 
@@ -317,6 +364,33 @@ pub enum Format {
 }
 
 impl Format {
+    /// Returns the segment under which the Healthcare API keeps stores of it (discovery document).
+    pub fn collection(self) -> &'static str {
+        match self {
+            Self::Fhir => "fhirStores",
+            Self::Dicom => "dicomStores",
+            Self::Hl7v2 => "hl7V2Stores",
+        }
+    }
+
+    /// Returns the id of the store of it that a local directory has unless it says otherwise.
+    pub fn usual_id(self) -> &'static str {
+        match self {
+            Self::Fhir => "fhir",
+            Self::Dicom => "dicom",
+            Self::Hl7v2 => "hl7v2",
+        }
+    }
+
+    /// Returns the word for stores of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fhir => "FHIR",
+            Self::Dicom => "DICOM",
+            Self::Hl7v2 => "HL7v2",
+        }
+    }
+
     /// Tells whether it is the one that most loads have.
     pub fn is_fhir(&self) -> bool {
         *self == Self::Fhir

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::{
-    GoogleFhir, Store,
+    Format, GoogleStore, Store,
     document::{Entry, Node, Spot, Value},
     reader::{Reader, get},
     schema,
@@ -24,7 +24,9 @@ pub(super) fn store(
 ) -> Option<(Store, Spot)> {
     let kinds: Vec<&Entry> = entries
         .iter()
-        .filter(|entry| ["google", "fhir", "local"].contains(&entry.key.as_str()))
+        .filter(|entry| {
+            ["google", "fhir", "local", "dicomweb", "mllp"].contains(&entry.key.as_str())
+        })
         .collect();
     let entry = match kinds.as_slice() {
         [only] => *only,
@@ -32,7 +34,7 @@ pub(super) fn store(
             reader.report(
                 spot,
                 Diagnostic::error(format!("{what} names no store"))
-                    .hint("add one of `google: { … }`, `fhir: { url: … }` and `local: DIR`"),
+                    .hint("add one of `google: { … }`, `fhir: { url: … }`, `dicomweb: { url: … }`, `mllp: { address: … }` and `local: DIR`"),
             );
             return None;
         }
@@ -59,13 +61,97 @@ pub(super) fn store(
             let url = web_url(reader, "url", node)?;
             Some((Store::Fhir { url }, node.spot))
         }
+        "dicomweb" => {
+            let map = reader.map("dicomweb", &entry.node, Some(schema::Dicomweb::KEYS))?;
+            let Some(node) = get(map, "url") else {
+                reader.report_missing("`dicomweb`", entry.key_spot, "url");
+                return None;
+            };
+            let url = web_url(reader, "url", node)?;
+            Some((Store::Dicomweb { url }, node.spot))
+        }
+        "mllp" => {
+            let map = reader.map("mllp", &entry.node, Some(schema::Mllp::KEYS))?;
+            let Some(node) = get(map, "address") else {
+                reader.report_missing("`mllp`", entry.key_spot, "address");
+                return None;
+            };
+            let address = address(reader, node)?;
+            Some((Store::Mllp { address }, node.spot))
+        }
         _ => local(reader, entry),
     }
 }
 
+/// Reads a host and a port.
+fn address(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let text = reader.text("address", node)?;
+    let url = Url::parse(&format!("mllp://{}", text.value));
+    let is_bare = |url: &Url| {
+        url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && matches!(url.path(), "" | "/")
+    };
+    match url {
+        Ok(url) if url.has_host() && url.port().is_some() && is_bare(&url) => Some(text.value),
+        _ => {
+            let message = format!("`{}` is not an address for `mllp`", text.written);
+            let hint = "write host and port, like `mllp.example:2575`";
+            reader.report(text.spot, Diagnostic::error(message).hint(hint));
+            None
+        }
+    }
+}
+
+/// The keys by which a kind of store is named.
+const STORE_KEYS: [(&str, Format); 3] = [
+    ("fhir_store", Format::Fhir),
+    ("dicom_store", Format::Dicom),
+    ("hl7v2_store", Format::Hl7v2),
+];
+
+/// Reads which store of a dataset is meant, by the one key that names it.
+fn which(
+    reader: &mut Reader<'_>,
+    what: &str,
+    map: &[Entry],
+) -> Result<Option<(Format, String)>, ()> {
+    let format = |entry: &Entry| {
+        let of_key = STORE_KEYS.iter().find(|(key, _)| *key == entry.key);
+        of_key.map(|(_, format)| *format)
+    };
+    let named: Vec<(&Entry, Format)> = map
+        .iter()
+        .filter_map(|entry| Some((entry, format(entry)?)))
+        .collect();
+    match named.as_slice() {
+        [] => Ok(None),
+        [(entry, format)] => match segment(reader, &entry.key, &entry.node) {
+            Some(id) => Ok(Some((*format, id))),
+            None => Err(()),
+        },
+        [(first, _), (second, _), ..] => {
+            let message = format!(
+                "{what} names two stores, `{}` and `{}`",
+                first.key, second.key
+            );
+            let hint = "make each a target of its own";
+            reader.report(second.key_spot, Diagnostic::error(message).hint(hint));
+            Err(())
+        }
+    }
+}
+
 fn google(reader: &mut Reader<'_>, entry: &Entry, ensure: Option<&Node>) -> Option<(Store, Spot)> {
-    let ensure = ensure.and_then(|node| self::ensure(reader, node));
     let map = reader.map("google", &entry.node, Some(schema::Google::KEYS))?;
+    let named = which(reader, "`google`", map);
+    let format = match &named {
+        Ok(Some((format, _))) => *format,
+        _ => Format::Fhir,
+    };
+    let ensure = ensure.and_then(|node| self::ensure(reader, node, format));
     let mut part = |key: &str| {
         if let Some(node) = get(map, key) {
             return segment(reader, key, node);
@@ -73,23 +159,22 @@ fn google(reader: &mut Reader<'_>, entry: &Entry, ensure: Option<&Node>) -> Opti
         reader.report_missing("`google`", entry.key_spot, key);
         None
     };
-    let (project, location, dataset, fhir_store) = (
-        part("project"),
-        part("location"),
-        part("dataset"),
-        part("fhir_store"),
-    );
+    let (project, location, dataset) = (part("project"), part("location"), part("dataset"));
+    if let Ok(None) = named {
+        reader.report_missing("`google`", entry.key_spot, "fhir_store");
+    }
     let endpoint = get(map, "endpoint");
     let url = match endpoint {
         Some(node) => web_url(reader, "endpoint", node),
         None => Url::parse(GOOGLE_ENDPOINT).ok(),
     };
-    let store = Store::GoogleFhir(GoogleFhir {
+    let store = Store::Google(GoogleStore {
         endpoint: url?,
         project: project?,
         location: location?,
         dataset: dataset?,
-        fhir_store: fhir_store?,
+        store: named.ok().flatten()?.1,
+        format,
         ensure,
     });
     Some((store, endpoint.map_or(entry.key_spot, |node| node.spot)))
@@ -109,33 +194,49 @@ pub(super) fn segment(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option
 }
 
 fn local(reader: &mut Reader<'_>, entry: &Entry) -> Option<(Store, Spot)> {
-    let (dir, store) = match &entry.node.value {
+    let (dir, store, named) = match &entry.node.value {
         Value::Map(_) => {
             let map = reader.map("local", &entry.node, Some(schema::LocalStore::KEYS))?;
+            let named = which(reader, "`local`", map).ok()?;
+            let format = named.as_ref().map_or(Format::Fhir, |(format, _)| *format);
             let store = get(map, "store")
-                .and_then(|node| fhir_store(reader, "store", node))
+                .and_then(|node| fields(reader, "store", node, format))
                 .unwrap_or_default();
             let Some(dir) = get(map, "dir") else {
                 reader.report_missing("`local`", entry.key_spot, "dir");
                 return None;
             };
-            (reader.path("dir", dir)?, store)
+            (reader.path("dir", dir)?, store, named)
         }
-        _ => (reader.path("local", &entry.node)?, BTreeMap::new()),
+        _ => (reader.path("local", &entry.node)?, BTreeMap::new(), None),
     };
-    Some((Store::Local { dir, store }, entry.node.spot))
+    let (format, id) = match named {
+        Some((format, id)) => (format, Some(id).filter(|id| id != format.usual_id())),
+        None => (Format::Fhir, None),
+    };
+    let store = Store::Local {
+        dir,
+        store,
+        format,
+        id,
+    };
+    Some((store, entry.node.spot))
 }
 
-type FhirStore = BTreeMap<String, serde_json::Value>;
+/// Settings of a store, by the Healthcare API's own names.
+type Fields = BTreeMap<String, serde_json::Value>;
 
-fn ensure(reader: &mut Reader<'_>, node: &Node) -> Option<FhirStore> {
+fn ensure(reader: &mut Reader<'_>, node: &Node, format: Format) -> Option<Fields> {
     let mut store = if let Value::Map(_) = node.value {
-        fhir_store(reader, "ensure", node)?
+        fields(reader, "ensure", node, format)?
     } else if reader.boolean("ensure", node)? {
         BTreeMap::new()
     } else {
         return None;
     };
+    if format != Format::Fhir {
+        return Some(store);
+    }
     // The API refuses a store without a version.
     store
         .entry("version".to_owned())
@@ -143,7 +244,7 @@ fn ensure(reader: &mut Reader<'_>, node: &Node) -> Option<FhirStore> {
     Some(store)
 }
 
-fn fhir_store(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<FhirStore> {
+fn fields(reader: &mut Reader<'_>, name: &str, node: &Node, format: Format) -> Option<Fields> {
     const VERSIONS: [(&str, &str); 4] = [
         ("R4", "R4"),
         ("R5", "R5"),
@@ -151,8 +252,13 @@ fn fhir_store(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<FhirSt
         ("DSTU2", "DSTU2"),
     ];
     const PARSING: [(&str, &str); 2] = [("ENABLED", "ENABLED"), ("DISABLED", "DISABLED")];
+    let keys = match format {
+        Format::Fhir => schema::FhirStore::KEYS,
+        Format::Dicom => schema::DicomStore::KEYS,
+        Format::Hl7v2 => schema::Hl7V2Store::KEYS,
+    };
     let mut store = BTreeMap::new();
-    for entry in reader.map(name, node, Some(schema::FhirStore::KEYS))? {
+    for entry in reader.map(name, node, Some(keys))? {
         let Entry { key, node, .. } = entry;
         let value = match key.as_str() {
             "version" => reader.word(key, node, &VERSIONS).map(Into::into),

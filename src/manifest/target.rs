@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use url::{Host, Url};
 
 use super::{
-    Auth, Concurrency, Retry, Store, TargetSettings, Tls,
+    Auth, Concurrency, Format, Retry, Store, TargetSettings, Tls,
     auth::auth,
     document::{Entry, Node, Value},
     read::over,
@@ -78,9 +78,10 @@ pub(super) fn settings(
     let common = common(reader, &entries);
     let (store, url_spot) = store?;
     let url = match &store {
-        Store::GoogleFhir(google) => Some(&google.endpoint),
-        Store::Fhir { url } => Some(url),
-        Store::Local { .. } => None,
+        Store::Google(google) => Some(&google.endpoint),
+        Store::Fhir { url } | Store::Dicomweb { url } => Some(url),
+        // Its credentials, where it has any, are those of TLS.
+        Store::Local { .. } | Store::Mllp { .. } => None,
     };
     if let (Some(url), Some(auth)) = (url, &auth)
         && *auth != Auth::None
@@ -174,6 +175,8 @@ fn common(reader: &mut Reader<'_>, entries: &[Entry]) -> TargetSettings {
         store: Store::Local {
             dir: std::path::PathBuf::new(),
             store: BTreeMap::new(),
+            format: Format::default(),
+            id: None,
         },
         auth: Auth::None,
         tls: get(entries, "tls")

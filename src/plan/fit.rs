@@ -120,7 +120,9 @@ pub(super) fn differing(target: &PlannedTarget) -> Vec<Diagnostic> {
     let name = &target.settings.name;
     let key = match target.settings.store {
         Store::Local { .. } => "store",
-        Store::GoogleFhir(_) | Store::Fhir { .. } => "ensure",
+        Store::Google(_) | Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => {
+            "ensure"
+        }
     };
     let problem = |difference: &crate::target::google::Difference| {
         let found = match &difference.found {

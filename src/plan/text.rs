@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Forecast, Header, LoadForecast, LoadSummary, References, Summary};
 use crate::{
-    manifest::Store,
+    manifest::{Format, Store},
     unit::{ByteSize, display_duration},
 };
 
@@ -339,15 +339,23 @@ fn references(out: &mut String, target: &str, found: &References) {
 /// Returns where a store is, for people; never a query.
 pub fn describe(store: &Store) -> String {
     match store {
-        Store::Local { dir, .. } => format!("local store {}", dir.display()),
-        Store::Fhir { url } => {
+        Store::Local { dir, format, .. } => match format {
+            Format::Fhir => format!("local store {}", dir.display()),
+            other => format!("local {} store {}", other.as_str(), dir.display()),
+        },
+        Store::Fhir { url } | Store::Dicomweb { url } => {
             let mut url = url.clone();
             url.set_query(None);
-            format!("FHIR server {url}")
+            format!("{} server {url}", store.format().as_str())
         }
-        Store::GoogleFhir(s) => format!(
-            "projects/{}/locations/{}/datasets/{}/fhirStores/{}",
-            s.project, s.location, s.dataset, s.fhir_store
+        Store::Mllp { address } => format!("receiver of messages {address}"),
+        Store::Google(s) => format!(
+            "projects/{}/locations/{}/datasets/{}/{}/{}",
+            s.project,
+            s.location,
+            s.dataset,
+            s.format.collection(),
+            s.store
         ),
     }
 }

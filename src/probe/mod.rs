@@ -66,9 +66,9 @@ async fn of_store(
     let request = name.get_store()?;
     let response = gate.look_up(|| request.clone()).await?;
     let is_ensured = match &settings.store {
-        Store::GoogleFhir(store) => store.ensure.is_some(),
+        Store::Google(store) => store.ensure.is_some(),
         Store::Local { .. } => true,
-        Store::Fhir { .. } => false,
+        Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => false,
     };
     let status = response.status().as_u16();
     match status {
@@ -76,9 +76,9 @@ async fn of_store(
             let fields: serde_json::Value =
                 serde_json::from_slice(response.body()).map_err(|_| not_a_store(status, name))?;
             let differs = match &settings.store {
-                Store::GoogleFhir(store) => store.ensure.as_ref(),
+                Store::Google(store) => store.ensure.as_ref(),
                 Store::Local { store, .. } => Some(store),
-                Store::Fhir { .. } => None,
+                Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => None,
             };
             let differs = differs.map(|wanted| differences(wanted, &fields));
             let store: FhirStore =

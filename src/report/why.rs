@@ -177,7 +177,7 @@ impl<'a> Why<'a> {
         target.is_some_and(|target| {
             matches!(
                 target.settings.store,
-                Store::GoogleFhir(_) | Store::Local { .. }
+                Store::Google(_) | Store::Local { .. }
             )
         })
     }

@@ -3,13 +3,15 @@
 use url::Url;
 
 use super::google;
-use crate::manifest::{Store, TargetSettings};
+use crate::manifest::{Format, Store, TargetSettings};
 
-/// A FHIR endpoint: the service base URL, and the store behind it where it is Google-shaped.
+/// An endpoint: the service base URL, and the store behind it where it is Google-shaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The FHIR service base, with a trailing slash.
+    /// The service base, with a trailing slash.
     pub base: Url,
+    /// The format of the records that it takes.
+    pub format: Format,
     /// The Google resource name of the store, for admin calls.
     pub google: Option<google::StoreName>,
 }
@@ -21,23 +23,32 @@ impl Endpoint {
     ///
     /// When a name cannot be part of a URL.
     pub fn of(settings: &TargetSettings, local: Option<&Url>) -> Result<Self, url::ParseError> {
+        let format = settings.store.format();
         match (&settings.store, local) {
-            (Store::Fhir { url }, _) => Ok(Self {
+            (Store::Fhir { url } | Store::Dicomweb { url }, _) => Ok(Self {
                 base: with_slash(url),
                 google: None,
+                format,
             }),
-            (Store::GoogleFhir(store), _) => {
+            (Store::Mllp { address }, _) => Ok(Self {
+                base: format!("mllp://{address}/").parse()?,
+                google: None,
+                format,
+            }),
+            (Store::Google(store), _) => {
                 let name = google::StoreName::of(store);
                 Ok(Self {
-                    base: name.fhir_base()?,
+                    base: name.base()?,
                     google: Some(name),
+                    format,
                 })
             }
-            (Store::Local { .. }, Some(server)) => {
-                let name = google::StoreName::local(server);
+            (Store::Local { id, .. }, Some(server)) => {
+                let name = google::StoreName::local(server, format, id.as_deref());
                 Ok(Self {
-                    base: name.fhir_base()?,
+                    base: name.base()?,
                     google: Some(name),
+                    format,
                 })
             }
             (Store::Local { .. }, None) => Err(url::ParseError::EmptyHost),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::google;
 use crate::{
     fhir::types::{is_known_type, is_resource_type},
-    manifest::Store,
+    manifest::{Format, GoogleStore, Store},
 };
 
 /// What a plan needs to know about a target.
@@ -132,9 +132,44 @@ impl Facts {
             }
         };
         match store {
-            Store::GoogleFhir(store) => google(store.ensure.as_ref()),
-            Store::Local { store, .. } => google(Some(&local_store_settings(store))),
+            Store::Google(GoogleStore {
+                format: Format::Fhir,
+                ensure,
+                ..
+            }) => google(ensure.as_ref()),
+            Store::Local {
+                format: Format::Fhir,
+                store,
+                ..
+            } => google(Some(&local_store_settings(store))),
+            Store::Google(store) => Self::of_format(store.format, true),
+            Store::Local { format, .. } => Self::of_format(*format, true),
+            Store::Dicomweb { .. } => Self::of_format(Format::Dicom, false),
+            Store::Mllp { .. } => Self::of_format(Format::Hl7v2, false),
             Store::Fhir { .. } => Self::UNKNOWN,
+        }
+    }
+}
+
+impl Facts {
+    /// What is documented of stores of a format whose records refer to no others.
+    ///
+    /// Google takes 10 MB of a message in base64, which are 7.5 MB of bytes (quotas page); an instance has no limit there but
+    /// that of a request's time. Several instances may travel in one request (PS3.18 §10.5), several messages not.
+    fn of_format(format: Format, is_googles: bool) -> Self {
+        let limits = match format {
+            Format::Hl7v2 if is_googles => Limits {
+                resource_bytes: Some(7_500_000),
+                ..Limits::UNKNOWN
+            },
+            _ => Limits::UNKNOWN,
+        };
+        Self {
+            transaction: Some(false),
+            batch: Some(format == Format::Dicom),
+            integrity: Some(false),
+            limits,
+            ..Self::UNKNOWN
         }
     }
 }

@@ -153,7 +153,9 @@ impl Unbuilt {
 /// store indexes within its transactions; other servers are taken to do so as well, as those that stand on a database do.
 pub fn miss_proves(store: &Store, by_identifier: bool) -> bool {
     match store {
-        Store::GoogleFhir(_) => by_identifier,
-        Store::Local { .. } | Store::Fhir { .. } => true,
+        Store::Google(_) => by_identifier,
+        Store::Local { .. } | Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => {
+            true
+        }
     }
 }

@@ -330,6 +330,196 @@ fn every_key_comes_to_what_it_means() {
           }
         },
         {
+          "name": "pacs",
+          "store": {
+            "dicomweb": {
+              "url": "https://pacs.example/dicom-web"
+            }
+          },
+          "auth": "none",
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "${SITE} $${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": {
+            "min": 64,
+            "max": 128
+          },
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
+          "name": "receiver",
+          "store": {
+            "mllp": {
+              "address": "mllp.example:2575"
+            }
+          },
+          "auth": "none",
+          "tls": {
+            "ca": "tests/data/valid/certs/ca.pem",
+            "certificate": null,
+            "key": null
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "${SITE} $${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": {
+            "min": 64,
+            "max": 128
+          },
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
+          "name": "images",
+          "store": {
+            "google_fhir": {
+              "endpoint": "https://healthcare.googleapis.com/",
+              "project": "p",
+              "location": "l",
+              "dataset": "d",
+              "fhir_store": "images",
+              "format": "dicom",
+              "ensure": null
+            }
+          },
+          "auth": "none",
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "${SITE} $${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": {
+            "min": 64,
+            "max": 128
+          },
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
+          "name": "feed",
+          "store": {
+            "local": {
+              "dir": "tests/data/valid/store",
+              "store": {
+                "parserConfig": {
+                  "version": "V3"
+                },
+                "rejectDuplicateMessage": true
+              },
+              "format": "hl7v2",
+              "id": "feed"
+            }
+          },
+          "auth": "none",
+          "tls": {
+            "ca": "tests/data/valid/tls/ca.pem",
+            "certificate": "tests/data/valid/tls/client.pem",
+            "key": "tests/data/valid/tls/client.key"
+          },
+          "proxy": "http://proxy.example:3128/",
+          "headers": {
+            "X-Site": "${SITE} $${raw}"
+          },
+          "quota_project": "payer",
+          "rate": "500/s",
+          "bytes_rate": "10000000/s",
+          "concurrency": {
+            "min": 64,
+            "max": 128
+          },
+          "timeout": {
+            "secs": 90,
+            "nanos": 0
+          },
+          "retry": {
+            "attempts": 5,
+            "base": {
+              "secs": 1,
+              "nanos": 0
+            },
+            "max": {
+              "secs": 60,
+              "nanos": 0
+            }
+          },
+          "give_up_after": {
+            "secs": 3600,
+            "nanos": 0
+          }
+        },
+        {
           "name": "disk",
           "store": {
             "local": {
@@ -428,7 +618,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                70,
+                79,
                 13
               ]
             },
@@ -438,7 +628,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                70,
+                79,
                 39
               ]
             },
@@ -448,7 +638,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                70,
+                79,
                 54
               ]
             }
@@ -490,7 +680,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                74,
+                83,
                 12
               ]
             }

@@ -422,7 +422,7 @@ fn no_store() {
     3 |   none: { rate: 5/s }
       |   ^^^^
       |
-      = hint: add one of `google: { … }`, `fhir: { url: … }` and `local: DIR`
+      = hint: add one of `google: { … }`, `fhir: { url: … }`, `dicomweb: { url: … }`, `mllp: { address: … }` and `local: DIR`
 
     error: the target `two` names two stores, `local` and `fhir`
      --> structure/no-store.yaml:4:24
@@ -568,7 +568,7 @@ fn secret_literal() {
 
     error: unknown key "apikey"
     --> structure/secret-literal.yaml:9:87
-     = hint: the keys here are `google`, `fhir`, `local`, `ensure`, `auth`, `tls`, `proxy`, `headers`, `quota_project`, `rate`, `bytes_rate`, `concurrency`, `timeout`, `retry`, `give_up_after`
+     = hint: the keys here are `google`, `fhir`, `dicomweb`, `mllp`, `local`, `ensure`, `auth`, `tls`, `proxy`, `headers`, `quota_project`, `rate`, `bytes_rate`, `concurrency`, `timeout`, `retry`, `give_up_after`
     "#);
 }
 
@@ -750,7 +750,7 @@ fn words() {
     8 |     interaction: upsert
       |                  ^^^^^^
       |
-      = hint: it can be `create`, `update`, `conditional-create`, `conditional-update`
+      = hint: it can be `create`, `update`, `conditional-create`, `conditional-update`, `ingest`, `store`
 
     error: `compare` must be `true` or `false`
      --> structure/words.yaml:9:14

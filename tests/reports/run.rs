@@ -9,7 +9,7 @@ use stoker::{
         format::{EndLine, Lack, SessionLine},
     },
     manifest::{
-        Auth, Concurrency, GoogleFhir, Identity, LoadSettings, Retry, RunSettings, SecretPlace,
+        Auth, Concurrency, GoogleStore, Identity, LoadSettings, Retry, RunSettings, SecretPlace,
         Store, Sync, TargetSettings, Tls,
     },
     plan::{
@@ -90,12 +90,13 @@ fn target(name: &str, store: Store) -> TargetSettings {
 
 /// The targets of the run: one with as many settings as there are, one with as few.
 pub(super) fn targets() -> [TargetSettings; 2] {
-    let google = Store::GoogleFhir(GoogleFhir {
+    let google = Store::Google(GoogleStore {
         endpoint: "https://healthcare.googleapis.com/".parse().unwrap(),
         project: "demo".to_owned(),
         location: "us-central1".to_owned(),
         dataset: "clinic".to_owned(),
-        fhir_store: "r4".to_owned(),
+        store: "r4".to_owned(),
+        format: stoker::manifest::Format::default(),
         ensure: Some(BTreeMap::from([
             ("version".to_owned(), "R4".into()),
             ("enableUpdateCreate".to_owned(), true.into()),
@@ -114,6 +115,8 @@ pub(super) fn targets() -> [TargetSettings; 2] {
     full.bytes_rate = Some(stoker::unit::parse_bytes_rate("1500 kB/s").unwrap());
     full.timeout = Duration::from_millis(1_500);
     let local = Store::Local {
+        format: stoker::manifest::Format::default(),
+        id: None,
         dir: PathBuf::from("/var/lib/stoker/store"),
         store: BTreeMap::new(),
     };

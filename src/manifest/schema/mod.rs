@@ -203,17 +203,23 @@ macro_rules! target {
 }
 
 target! {
-    /// A store to load: exactly one of `google`, `fhir` and `local`, and how to talk to it.
+    /// A store to load: exactly one of `google`, `fhir`, `dicomweb`, `mllp` and `local`, and how to talk to it.
     #[schemars(extend("oneOf" = [
-        {"required": ["google"]}, {"required": ["fhir"]}, {"required": ["local"]}
+        {"required": ["google"]}, {"required": ["fhir"]}, {"required": ["dicomweb"]}, {"required": ["mllp"]}, {"required": ["local"]}
     ]))]
     Target {
-        /// A FHIR store of the Google Cloud Healthcare API.
+        /// A store of the Google Cloud Healthcare API.
         #[schemars(extend("examples" = [{"project": "${PROJECT}", "location": "us-central1", "dataset": "demo", "fhir_store": "r4"}]))]
         google: Option<Google>,
         /// Any FHIR R4 server.
         #[schemars(extend("examples" = [{"url": "https://fhir.example/r4"}]))]
         fhir: Option<Fhir>,
+        /// Any DICOMweb server.
+        #[schemars(extend("examples" = [{"url": "https://pacs.example/dicom-web"}]))]
+        dicomweb: Option<Dicomweb>,
+        /// Any receiver of HL7v2 messages over MLLP; with `tls`, over TLS.
+        #[schemars(extend("examples" = [{"address": "mllp.example:2575"}]))]
+        mllp: Option<Mllp>,
         /// The embedded local store: its directory, or its directory and settings.
         #[schemars(extend("examples" = [".stoker/store"]))]
         local: Option<Local>,
@@ -360,7 +366,8 @@ map! {
         /// are found only where the pattern names their dot.
         #[schemars(extend("examples" = [["patients/*.ndjson.gz", "!**/draft-*"]]))]
         files: OneOrMore<NonEmpty>,
-        /// What is done with its records. Left out, entries of Bundles keep their own request, and the rest is created.
+        /// What is done with its records. Left out, entries of Bundles keep their own request, and the rest is created; HL7v2 messages
+        /// are ingested, and DICOM instances stored.
         #[schemars(extend("examples" = ["update"]))]
         interaction: Option<OrVariable<LoadInteraction>>,
         /// Which identifier systems identify records, by resource type.
@@ -473,6 +480,10 @@ pub enum LoadInteraction {
     ConditionalCreate,
     /// `PUT` with criteria, from the identifiers that `identity` names.
     ConditionalUpdate,
+    /// An HL7v2 message is stored, and its acknowledgement decides. To a store of messages `create` stores without one.
+    Ingest,
+    /// A DICOM instance is stored.
+    Store,
 }
 
 /// Identifier systems by resource type, and what becomes of records without one.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{NonEmpty, OrVariable, WebUrl};
 
 map! {
-    /// A FHIR store of the Google Cloud Healthcare API, by its resource name.
+    /// A store of the Google Cloud Healthcare API, by its resource name: exactly one of `fhir_store`, `dicom_store` and `hl7v2_store`.
     Google {
         /// Project id.
         #[schemars(extend("examples" = ["${PROJECT}"]))]
@@ -21,7 +21,13 @@ map! {
         dataset: NonEmpty,
         /// FHIR store id.
         #[schemars(extend("examples" = ["r4"]))]
-        fhir_store: NonEmpty,
+        fhir_store: Option<NonEmpty>,
+        /// DICOM store id.
+        #[schemars(extend("examples" = ["imaging"]))]
+        dicom_store: Option<NonEmpty>,
+        /// HL7v2 store id.
+        #[schemars(extend("examples" = ["feed"]))]
+        hl7v2_store: Option<NonEmpty>,
         /// The address of the API, for a proxy or an emulator.
         #[schemars(extend("examples" = ["https://eu-healthcare.example/"], "default" = "https://healthcare.googleapis.com/"))]
         endpoint: Option<WebUrl>,
@@ -38,14 +44,76 @@ map! {
 }
 
 map! {
-    /// The embedded local store.
+    /// Any DICOMweb server.
+    Dicomweb {
+        /// The service base URL: what stands in front of `/studies`.
+        #[schemars(extend("examples" = ["https://pacs.example/dicom-web"]))]
+        url: WebUrl,
+    }
+}
+
+map! {
+    /// Any receiver of HL7v2 messages over MLLP.
+    Mllp {
+        /// Host and port.
+        #[schemars(extend("examples" = ["mllp.example:2575"]))]
+        address: NonEmpty,
+    }
+}
+
+map! {
+    /// The embedded local store. Its directory is a dataset: it holds a FHIR, a DICOM and an HL7v2 store.
     LocalStore {
         /// Its directory, relative to the manifest.
         #[schemars(extend("examples" = [".stoker/store"]))]
         dir: NonEmpty,
-        /// Settings used when the store is created.
+        /// The id of the FHIR store in it; `fhir` unless one is named.
+        #[schemars(extend("examples" = ["fhir"]))]
+        fhir_store: Option<NonEmpty>,
+        /// The id of the DICOM store in it: the target is that store.
+        #[schemars(extend("examples" = ["dicom"]))]
+        dicom_store: Option<NonEmpty>,
+        /// The id of the HL7v2 store in it: the target is that store.
+        #[schemars(extend("examples" = ["hl7v2"]))]
+        hl7v2_store: Option<NonEmpty>,
+        /// Settings used when the store is created, by the Healthcare API's own names for its kind.
         #[schemars(extend("examples" = [{"disableReferentialIntegrity": true}]))]
-        store: Option<FhirStore>,
+        store: Option<BTreeMap<String, Value>>,
+    }
+}
+
+map! {
+    /// Settings of a DICOM store, by the Healthcare API's own names (`projects.locations.datasets.dicomStores`).
+    #[expect(non_snake_case, reason = "the Healthcare API's own names")]
+    DicomStore {
+        /// Labels of the store.
+        #[schemars(extend("examples" = [{"team": "imaging"}]))]
+        labels: Option<BTreeMap<String, NonEmpty>>,
+        /// Where changes are announced (Pub/Sub).
+        #[schemars(extend("examples" = [{"pubsubTopic": "projects/p/topics/t"}]))]
+        notificationConfig: Option<BTreeMap<String, Value>>,
+        /// Where metadata is streamed to.
+        #[schemars(extend("examples" = [[{"bigqueryDestination": {"tableUri": "bq://p.d.t"}}]]))]
+        streamConfigs: Option<Vec<BTreeMap<String, Value>>>,
+    }
+}
+
+map! {
+    /// Settings of an HL7v2 store, by the Healthcare API's own names (`projects.locations.datasets.hl7V2Stores`).
+    #[expect(non_snake_case, reason = "the Healthcare API's own names")]
+    Hl7V2Store {
+        /// How messages are parsed; `version: V3` is what new stores should have.
+        #[schemars(extend("examples" = [{"version": "V3"}]))]
+        parserConfig: Option<BTreeMap<String, Value>>,
+        /// A message whose bytes the store holds already is refused; without it, it is taken and nothing changes.
+        #[schemars(extend("examples" = [true]))]
+        rejectDuplicateMessage: Option<OrVariable<bool>>,
+        /// Labels of the store.
+        #[schemars(extend("examples" = [{"team": "feeds"}]))]
+        labels: Option<BTreeMap<String, NonEmpty>>,
+        /// Where changes are announced (Pub/Sub).
+        #[schemars(extend("examples" = [[{"pubsubTopic": "projects/p/topics/t"}]]))]
+        notificationConfigs: Option<Vec<BTreeMap<String, Value>>>,
     }
 }
 

@@ -23,6 +23,8 @@ fn header() -> Header {
     let settings = TargetSettings {
         name: "try-out".to_owned(),
         store: Store::Local {
+            format: crate::manifest::Format::default(),
+            id: None,
             dir: "store".into(),
             store: BTreeMap::from([(
                 "validationConfig".to_owned(),

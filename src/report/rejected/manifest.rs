@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     manifest::{
-        Auth, BundleChoice, Concurrency, Duplicates, LoadSettings, Missing, SecretPlace, Settle,
-        Store, TargetSettings, Transactions, Versioned,
+        Auth, BundleChoice, Concurrency, Duplicates, Format, LoadSettings, Missing, SecretPlace,
+        Settle, Store, TargetSettings, Transactions, Versioned,
     },
     plan::Header,
     record::Operation,
@@ -46,6 +46,10 @@ struct Target {
     #[serde(skip_serializing_if = "Option::is_none")]
     fhir: Option<Fhir>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    dicomweb: Option<Fhir>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mllp: Option<Mllp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     local: Option<Local>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ensure: Option<Value>,
@@ -74,7 +78,12 @@ struct Google {
     project: String,
     location: String,
     dataset: String,
-    fhir_store: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fhir_store: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dicom_store: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hl7v2_store: Option<String>,
     endpoint: String,
 }
 
@@ -84,8 +93,19 @@ struct Fhir {
 }
 
 #[derive(Serialize)]
+struct Mllp {
+    address: String,
+}
+
+#[derive(Serialize)]
 struct Local {
     dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fhir_store: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dicom_store: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hl7v2_store: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Value>,
 }
@@ -247,12 +267,14 @@ fn target(settings: &TargetSettings) -> Target {
         });
     }
     match &settings.store {
-        Store::GoogleFhir(store) => {
+        Store::Google(store) => {
             target.google = Some(Google {
                 project: store.project.clone(),
                 location: store.location.clone(),
                 dataset: store.dataset.clone(),
-                fhir_store: store.fhir_store.clone(),
+                fhir_store: (store.format == Format::Fhir).then(|| store.store.clone()),
+                dicom_store: (store.format == Format::Dicom).then(|| store.store.clone()),
+                hl7v2_store: (store.format == Format::Hl7v2).then(|| store.store.clone()),
                 endpoint: store.endpoint.to_string(),
             });
             target.ensure = store.ensure.as_ref().map(|fields| {
@@ -268,9 +290,29 @@ fn target(settings: &TargetSettings) -> Target {
                 url: url.to_string(),
             });
         }
-        Store::Local { dir, store } => {
+        Store::Dicomweb { url } => {
+            target.dicomweb = Some(Fhir {
+                url: url.to_string(),
+            });
+        }
+        Store::Mllp { address } => {
+            target.mllp = Some(Mllp {
+                address: address.clone(),
+            });
+        }
+        Store::Local {
+            dir,
+            store,
+            format,
+            id,
+        } => {
+            let id = id.clone().unwrap_or_else(|| format.usual_id().to_owned());
             target.local = Some(Local {
                 dir: shown(dir),
+                fhir_store: (*format == Format::Fhir && id != format.usual_id())
+                    .then(|| id.clone()),
+                dicom_store: (*format == Format::Dicom).then(|| id.clone()),
+                hl7v2_store: (*format == Format::Hl7v2).then(|| id.clone()),
                 store: (!store.is_empty()).then(|| object(store)),
             });
         }
@@ -280,7 +322,7 @@ fn target(settings: &TargetSettings) -> Target {
 
 /// Renders what differs from what a target of its kind has by itself.
 fn auth(settings: &TargetSettings) -> Option<Value> {
-    let google = matches!(settings.store, Store::GoogleFhir(_));
+    let google = matches!(settings.store, Store::Google(_));
     match &settings.auth {
         Auth::None if google => Some(Value::from("none")),
         Auth::None => None,

@@ -1,4 +1,4 @@
-//! The Cloud Healthcare API around FHIR: resource names, and the admin calls that create datasets and stores.
+//! The Cloud Healthcare API around its protocols: resource names, and the admin calls that create datasets and stores.
 //!
 //! Paths and fields: healthcare.v1 discovery document.
 
@@ -11,12 +11,12 @@ use url::Url;
 
 pub use differs::{Difference, differences};
 
-use super::{LOCAL_DATASET, LOCAL_FHIR_STORE, LOCAL_LOCATION, LOCAL_PROJECT};
-use crate::manifest::GoogleFhir;
+use super::{LOCAL_DATASET, LOCAL_LOCATION, LOCAL_PROJECT};
+use crate::manifest::{Format, GoogleStore};
 
 mod differs;
 
-/// The resource name of a FHIR store, and the API that serves it.
+/// The resource name of a store, and the API that serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreName {
     endpoint: Url,
@@ -24,56 +24,57 @@ pub struct StoreName {
     location: String,
     dataset: String,
     store: String,
+    format: Format,
 }
 
 impl StoreName {
     /// Returns the name of a manifest's store.
-    pub fn of(store: &GoogleFhir) -> Self {
+    pub fn of(store: &GoogleStore) -> Self {
         Self {
             endpoint: store.endpoint.clone(),
             project: store.project.clone(),
             location: store.location.clone(),
             dataset: store.dataset.clone(),
-            store: store.fhir_store.clone(),
+            store: store.store.clone(),
+            format: store.format,
         }
     }
 
-    /// Returns the name of the one store that a local server keeps.
-    pub fn local(server: &Url) -> Self {
+    /// Returns the name of the store of a format that a local server keeps, under its usual id unless another is given.
+    pub fn local(server: &Url, format: Format, id: Option<&str>) -> Self {
         Self {
             endpoint: server.clone(),
             project: LOCAL_PROJECT.to_owned(),
             location: LOCAL_LOCATION.to_owned(),
             dataset: LOCAL_DATASET.to_owned(),
-            store: LOCAL_FHIR_STORE.to_owned(),
+            store: id.unwrap_or(format.usual_id()).to_owned(),
+            format,
         }
     }
 
-    /// Returns the FHIR service base, with a trailing slash.
+    /// Returns the service base of its protocol, with a trailing slash.
     ///
     /// # Errors
     ///
     /// When the endpoint cannot be a base.
-    pub fn fhir_base(&self) -> Result<Url, url::ParseError> {
-        self.url(
-            &[
-                "datasets",
-                &self.dataset,
-                "fhirStores",
-                &self.store,
-                "fhir",
-                "",
-            ],
-            None,
-        )
+    pub fn base(&self) -> Result<Url, url::ParseError> {
+        let own = self.path();
+        let path: &[&str] = match self.format {
+            Format::Fhir => &["fhir", ""],
+            Format::Dicom => &["dicomWeb", ""],
+            Format::Hl7v2 => &[""],
+        };
+        self.url(&[&own, path].concat(), None)
+    }
+
+    fn path(&self) -> [&str; 4] {
+        let collection = self.format.collection();
+        ["datasets", &self.dataset, collection, &self.store]
     }
 
     /// Returns the request that reads the store's settings.
     pub fn get_store(&self) -> Result<Request<Bytes>, url::ParseError> {
-        Ok(read(&self.url(
-            &["datasets", &self.dataset, "fhirStores", &self.store],
-            None,
-        )?))
+        Ok(read(&self.url(&self.path(), None)?))
     }
 
     /// Returns the request that reads the dataset.
@@ -87,13 +88,18 @@ impl StoreName {
         Ok(write(&url, &Value::Object(serde_json::Map::new())))
     }
 
-    /// Returns the request that creates the store with these FhirStore fields.
+    /// Returns the request that creates the store with these fields of its own.
     pub fn create_store(
         &self,
         settings: &BTreeMap<String, Value>,
     ) -> Result<Request<Bytes>, url::ParseError> {
-        let path = ["datasets", &self.dataset, "fhirStores"];
-        let url = self.url(&path, Some(("fhirStoreId", &self.store)))?;
+        let path = ["datasets", &self.dataset, self.format.collection()];
+        let id = match self.format {
+            Format::Fhir => "fhirStoreId",
+            Format::Dicom => "dicomStoreId",
+            Format::Hl7v2 => "hl7V2StoreId",
+        };
+        let url = self.url(&path, Some((id, &self.store)))?;
         Ok(write(
             &url,
             &Value::Object(settings.clone().into_iter().collect()),
@@ -114,8 +120,12 @@ impl StoreName {
     /// Returns the store's full resource name, for people.
     pub fn display(&self) -> String {
         format!(
-            "projects/{}/locations/{}/datasets/{}/fhirStores/{}",
-            self.project, self.location, self.dataset, self.store
+            "projects/{}/locations/{}/datasets/{}/{}/{}",
+            self.project,
+            self.location,
+            self.dataset,
+            self.format.collection(),
+            self.store
         )
     }
 
