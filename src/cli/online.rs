@@ -31,7 +31,7 @@ pub(super) async fn ask(
     let bodies = Arc::new(Bodies::new(carry::readable(&saved.sources, &spool)));
     let gates = connections
         .iter()
-        .map(|(name, connection)| (name.clone(), (&*connection.gate, &*connection.target)))
+        .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.target)))
         .collect();
     let bar = Line(bar(saved.summary.sent(), printer));
     let asked = online::ask(saved, &bodies, &gates, earlier, &|records| {

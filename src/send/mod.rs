@@ -38,7 +38,6 @@ mod counts;
 mod doubt;
 mod dress;
 mod earlier;
-mod entry;
 mod exchange;
 mod feed;
 mod habits;
@@ -173,15 +172,15 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         loads: planned(&setup.plan, &setup.earlier),
     });
     let precedence = precedence(&setup)?;
-    let bases = setup.plan.header.loads.iter().map(|load| {
+    let targets = setup.plan.header.loads.iter().map(|load| {
         let link = setup.links.get(&load.target);
-        link.map_or_else(String::new, |link| link.target.base().to_owned())
+        link.map(|link| Arc::clone(&link.target))
     });
     let dresser = Arc::new(Dresser {
         plan: Arc::clone(&setup.plan),
         bodies: Arc::clone(&setup.bodies),
         precedence: precedence.clone(),
-        bases: bases.collect(),
+        targets: targets.collect(),
         journal: Some(setup.journal.clone()),
     });
     // A load waits for those that its `after` names, through one channel per load.

@@ -108,19 +108,19 @@ const AT_A_TIME: usize = 64;
 pub async fn ask(
     plan: &Arc<Saved>,
     bodies: &Arc<Bodies>,
-    gates: &BTreeMap<String, (&Gate, &dyn Target)>,
+    gates: &BTreeMap<String, (&Gate, &Arc<dyn Target>)>,
     earlier: &Earlier,
     told: &dyn Fn(u64),
 ) -> Result<Vec<Online>, Error> {
-    let bases = plan.header.loads.iter().map(|load| {
-        let base = gates.get(&load.target).map(|(_, target)| target.base());
-        base.unwrap_or_default().to_owned()
+    let targets = plan.header.loads.iter().map(|load| {
+        let found = gates.get(&load.target);
+        found.map(|(_, target)| Arc::clone(target))
     });
     let dresser = Dresser {
         plan: Arc::clone(plan),
         bodies: Arc::clone(bodies),
         precedence: updated(plan)?.map(Arc::new),
-        bases: bases.collect(),
+        targets: targets.collect(),
         journal: None,
     };
     let lookups = Lookups::default();
@@ -133,7 +133,7 @@ pub async fn ask(
         };
         let asker = Asker {
             gate,
-            target,
+            target: &**target,
             dresser: &dresser,
             lookups: &lookups,
             settings,

@@ -42,6 +42,34 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// Returns the address that all its requests begin with, with a trailing slash. Credentials go to its host only.
     fn base(&self) -> &str;
 
+    /// Makes the bytes of a record ready: references get the names that the store knows.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not those that were planned, or a name is missing.
+    fn rewrite(
+        &self,
+        _step: &Step,
+        _naming: &Naming<'_>,
+        bytes: Bytes,
+    ) -> Result<Bytes, Unwritten> {
+        Ok(bytes)
+    }
+
+    /// Returns how others that travel in one request with a record name it.
+    fn address(&self, step: &Step) -> String {
+        step.id.clone().unwrap_or_default()
+    }
+
+    /// Returns the references of a record that only the store can resolve, and has to be asked about before.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not those that were planned.
+    fn searches(&self, _step: &Step, _bytes: &[u8]) -> Result<Vec<Search>, Unwritten> {
+        Ok(Vec::new())
+    }
+
     /// Makes the request of one record, or of several that travel together. `bodies` gives what goes to the wire of each,
     /// in their order; where it ends early, the request is not sent.
     ///
@@ -126,6 +154,58 @@ pub struct Parcel<'a> {
     pub steps: &'a [Step],
     /// The versions that updates replace, as far as they are known.
     pub replaces: &'a HeldVersions,
+}
+
+/// How a record is made ready.
+pub struct Naming<'a> {
+    /// The settings of its load.
+    pub settings: &'a LoadSettings,
+    /// What another record of the plan is called, as far as it is known: `kind/id` as the store has it.
+    pub names: &'a dyn Fn(u64) -> Option<String>,
+    /// What the store would resolve by itself is named, too.
+    pub resolves: bool,
+    /// What has no name yet is left as it stands in the source: the record is looked at, and not sent.
+    pub is_lenient: bool,
+    /// It goes to the wire, with what stands around it in its source.
+    pub is_sent: bool,
+    /// Others that travel with it refer to it by links of the plan.
+    pub is_linked: bool,
+    /// The code of the tag by which the record is found again.
+    pub tag: Option<String>,
+}
+
+impl fmt::Debug for Naming<'_> {
+    /// Shows neither names nor tag: they are content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Naming")
+            .field("resolves", &self.resolves)
+            .field("is_lenient", &self.is_lenient)
+            .field("is_sent", &self.is_sent)
+            .field("is_linked", &self.is_linked)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a record could not be made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwritten {
+    /// Its bytes are not those that were planned.
+    Changed,
+    /// It refers to a record of this number, of which nothing is known.
+    Unnamed(u64),
+}
+
+/// A reference that only the store can resolve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// Its place among the references of the record.
+    pub reference: u32,
+    /// The kind that is searched.
+    pub kind: String,
+    /// What is searched for: content.
+    pub query: String,
+    /// The element in the record.
+    pub path: String,
 }
 
 /// Why no request could be made of a record: what it was to be made of is not there.

@@ -1,6 +1,6 @@
 //! FHIR's REST interactions and Bundles, as every kind of FHIR target speaks them.
 //!
-//! `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
+//! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
 //! `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
 //! interactions, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
 //! Source: <https://hl7.org/fhir/R4/http.html>.
@@ -9,17 +9,24 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use url::Url;
 
-use super::{Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google};
-use crate::fhir::outcome;
+use super::{
+    Accepted, Answer, Matches, Naming, Parcel, Refusal, Search, Target, Unbuilt, Unwritten, google,
+};
+use crate::{
+    fhir::{Scanner, outcome},
+    record::Step,
+};
 
 #[cfg(test)]
 mod answers_tests;
 mod condition;
 mod entries;
+mod entry;
 mod place;
 mod rehearse;
 mod request;
 mod response;
+mod rewrite;
 mod search;
 mod write;
 
@@ -51,6 +58,25 @@ impl Fhir {
 impl Target for Fhir {
     fn base(&self) -> &str {
         self.requests.base()
+    }
+
+    fn rewrite(&self, step: &Step, naming: &Naming<'_>, bytes: Bytes) -> Result<Bytes, Unwritten> {
+        let mut scanner = Scanner::new();
+        let bytes = rewrite::rewrite(self.base(), &mut scanner, step, naming, bytes)?;
+        if !naming.is_sent {
+            return Ok(bytes);
+        }
+        let is_remade = naming.settings.interaction.is_some();
+        let is_unnamed = step.full_url.is_none() && naming.is_linked;
+        rewrite::wrapped(step, is_remade, is_unnamed, bytes)
+    }
+
+    fn address(&self, step: &Step) -> String {
+        rewrite::address(step)
+    }
+
+    fn searches(&self, step: &Step, bytes: &[u8]) -> Result<Vec<Search>, Unwritten> {
+        rewrite::searches(step, bytes)
     }
 
     fn write(
