@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batching {
     /// Their type.
-    pub bundle: Packaging,
+    pub packaging: Packaging,
     /// Entries of one at the most.
     pub entries: u32,
     /// Bytes of one at the most.
@@ -88,17 +88,17 @@ pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
 pub(super) fn filled(
     settings: &LoadSettings,
     target: &PlannedTarget,
-    bundle: Packaging,
+    packaging: Packaging,
 ) -> Batching {
     let limits = target.facts.limits;
-    let most = match bundle {
+    let most = match packaging {
         Packaging::Batch => limits.batch_entries,
         Packaging::Transaction => limits.transaction_entries,
     };
     let wanted = settings.bundle.max_entries.map_or(ENTRIES, u32::from);
     let bytes = settings.bundle.max_bytes.map_or(BYTES, |bytes| bytes.0);
     Batching {
-        bundle,
+        packaging,
         entries: wanted
             .min(most.unwrap_or(u32::MAX))
             .min(rate_entries(target)),

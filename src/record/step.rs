@@ -18,7 +18,7 @@ pub struct LoadId(pub u32);
 #[serde(transparent)]
 pub struct GroupId(pub u32);
 
-/// The kind of Bundle in which a group travels.
+/// How records travel together in one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Packaging {
@@ -29,7 +29,7 @@ pub enum Packaging {
 }
 
 impl Packaging {
-    /// Returns FHIR's word.
+    /// Returns the word used in plans and reports, which is FHIR's for its Bundles.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Transaction => "transaction",
@@ -43,8 +43,9 @@ impl Packaging {
 pub struct Group {
     /// Its number.
     pub id: GroupId,
-    /// The Bundle it travels in.
-    pub bundle: Packaging,
+    /// How it travels.
+    #[serde(rename = "bundle")]
+    pub packaging: Packaging,
     /// How many of the steps that follow belong to it.
     pub records: u32,
     /// The bytes of its entries.

@@ -31,7 +31,7 @@ impl Apart {
         &mut self,
         target: &dyn Target,
         refused: Refused,
-        bundle: Option<plan::Packaging>,
+        packaging: Option<plan::Packaging>,
         queue: &mut Vec<Work>,
     ) -> Option<Settlement> {
         let Refused {
@@ -45,7 +45,7 @@ impl Apart {
             if !steps.is_empty() {
                 queue.push(Work {
                     steps,
-                    bundle,
+                    packaging,
                     atomic: false,
                     bodies,
                     permits: Vec::new(),
@@ -141,7 +141,7 @@ mod tests {
             let most = apart.left;
             let work = |steps| Work {
                 steps,
-                bundle: Some(Packaging::Batch),
+                packaging: Some(Packaging::Batch),
                 atomic: false,
                 bodies: Vec::new(),
                 permits: Vec::new(),
@@ -177,7 +177,7 @@ mod tests {
                     answer: answer.into(),
                     attempts: 1,
                 };
-                let settled = apart.take(&store, refused, work.bundle, &mut queue);
+                let settled = apart.take(&store, refused, work.packaging, &mut queue);
                 rejected.extend(settled.map(|settled| settled.line.record));
             }
             accepted.sort_unstable();

@@ -16,7 +16,7 @@ use crate::{
     plan::{self, Step, To, file::Saved},
     record::{Operation, Span},
     source::Bodies,
-    target::{Naming, Search, Target, Unwritten},
+    target::{Naming, Purpose, Search, Target, Unwritten},
 };
 
 /// Reads records and makes them ready.
@@ -49,7 +49,7 @@ impl Dresser {
     /// Reads records to look at them. References to what has no name yet are left as they stand in the source.
     pub(super) fn read_to_look(&self, steps: &[Step]) -> Result<Vec<Bytes>, Error> {
         let tag = |step: &Step| self.tag(step);
-        self.read_with(steps, &|to| kept_name(steps, to), false, &tag)
+        self.read_with(steps, &|to| kept_name(steps, to), Purpose::Looking, &tag)
     }
 
     /// As [`Dresser::read`], one by one.
@@ -90,9 +90,10 @@ impl Dresser {
             let naming = Naming {
                 settings: self.settings_of(step)?,
                 names: &names,
-                resolves: false,
-                is_lenient: self.precedence.is_none(),
-                is_sent: true,
+                purpose: match self.precedence {
+                    Some(_) => Purpose::Sending,
+                    None => Purpose::Rehearsing,
+                },
                 is_linked: linked.contains(&step.number),
                 tag: self.tag(step),
             };
@@ -112,14 +113,14 @@ impl Dresser {
             known.or_else(|| kept_name(steps, to))
         };
         let tag = |step: &Step| tags.get(&step.number).cloned();
-        self.read_with(steps, &stored, true, &tag)
+        self.read_with(steps, &stored, Purpose::Comparing, &tag)
     }
 
     fn read_with(
         &self,
         steps: &[Step],
         inside: &dyn Fn(u64) -> Option<String>,
-        resolves: bool,
+        purpose: Purpose,
         tag: &dyn Fn(&Step) -> Option<String>,
     ) -> Result<Vec<Bytes>, Error> {
         let names = |to: u64| inside(to).or_else(|| self.arrived(to));
@@ -129,9 +130,7 @@ impl Dresser {
                 let naming = Naming {
                     settings: self.settings_of(step)?,
                     names: &names,
-                    resolves,
-                    is_lenient: true,
-                    is_sent: false,
+                    purpose,
                     is_linked: false,
                     tag: tag(step),
                 };

@@ -33,7 +33,7 @@ pub(super) struct Work {
     /// Its records: one, or those of a Bundle.
     pub(super) steps: Vec<Step>,
     /// The Bundle in which they travel together.
-    pub(super) bundle: Option<Packaging>,
+    pub(super) packaging: Option<Packaging>,
     /// They go together or not at all.
     pub(super) atomic: bool,
     /// What goes to the wire of each record: the resource, or the whole entry. Empty: to be read when it is sent.
@@ -49,13 +49,13 @@ pub(super) struct Work {
 impl Work {
     /// Tells whether they travel in one transaction.
     pub(super) fn is_together(&self) -> bool {
-        is_together(self.bundle, self.atomic)
+        is_together(self.packaging, self.atomic)
     }
 }
 
 /// Tells whether records travel in one transaction, so that their references may name others of it, and themselves.
-pub(super) fn is_together(bundle: Option<Packaging>, atomic: bool) -> bool {
-    atomic || bundle == Some(Packaging::Transaction)
+pub(super) fn is_together(packaging: Option<Packaging>, atomic: bool) -> bool {
+    atomic || packaging == Some(Packaging::Transaction)
 }
 
 /// Reads a load in a thread; the channel ends with the load.
@@ -241,13 +241,13 @@ impl Feeding<'_> {
         let bodies = if is_rest || group.is_some() && size > READ_LATE {
             Vec::new()
         } else {
-            let bundle = group.map(|group| group.bundle);
-            let together = is_together(bundle, atomic);
+            let packaging = group.map(|group| group.packaging);
+            let together = is_together(packaging, atomic);
             self.feed.dresser.read(&steps, together)?
         };
         let mut work = Work {
             steps,
-            bundle: group.map(|group| group.bundle),
+            packaging: group.map(|group| group.packaging),
             atomic,
             bodies,
             permits: vec![permit],
@@ -333,7 +333,7 @@ impl Feeding<'_> {
         let steps = vec![second(step, id)];
         let mut work = Work {
             steps,
-            bundle: None,
+            packaging: None,
             atomic: false,
             bodies: Vec::new(),
             permits: Vec::new(),
@@ -368,7 +368,7 @@ impl Feeding<'_> {
     fn block(&mut self, steps: Vec<Step>, by: Arc<Cause>) {
         self.push(Work {
             steps,
-            bundle: None,
+            packaging: None,
             atomic: false,
             bodies: Vec::new(),
             permits: Vec::new(),
@@ -410,7 +410,7 @@ impl Feeding<'_> {
         if self.alone == 0 {
             match self.turn() {
                 Turn::Bundle(batching) => {
-                    work.bundle = Some(batching.bundle);
+                    work.packaging = Some(batching.packaging);
                     self.filling = Some((work, size, batching));
                     return;
                 }
@@ -419,7 +419,7 @@ impl Feeding<'_> {
         }
         self.alone -= 1;
         // What came as an entry keeps its request, and that only a Bundle can carry.
-        work.bundle = is_entry.then_some(Packaging::Batch);
+        work.packaging = is_entry.then_some(Packaging::Batch);
         self.push(work);
     }
 
@@ -444,7 +444,7 @@ impl Feeding<'_> {
             // A single record needs no Bundle around it, unless it came as an entry.
             let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
             if work.steps.len() == 1 && !work.steps.iter().any(is_entry) {
-                work.bundle = None;
+                work.packaging = None;
             }
             self.push(work);
         }

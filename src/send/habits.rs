@@ -106,15 +106,16 @@ impl Load {
             step.links.iter().any(to)
         };
         let is_bound = |step: &Step| is_entry(step) || names_itself(step);
-        let is_filled = work.bundle.is_some() && !work.atomic && !work.steps.iter().any(is_bound);
+        let is_filled =
+            work.packaging.is_some() && !work.atomic && !work.steps.iter().any(is_bound);
         if !is_filled || !self.habits.mumbles() {
             return Err(work);
         }
-        self.measure((work.bundle, work.steps.len()), Duration::ZERO, true);
+        self.measure((work.packaging, work.steps.len()), Duration::ZERO, true);
         let mut bodies = work.bodies.into_iter();
         let single = |step| Work {
             steps: vec![step],
-            bundle: None,
+            packaging: None,
             atomic: false,
             bodies: bodies.next().into_iter().collect(),
             permits: Vec::new(),

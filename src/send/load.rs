@@ -250,7 +250,7 @@ impl Load {
         outbox: &mut Outbox<'_>,
         held: &Held,
     ) -> Result<(), Error> {
-        let bundle = work.bundle;
+        let packaging = work.packaging;
         let mut apart = Apart::of(work.steps.len());
         let mut queue = vec![work];
         let (mut lost, mut has_begun) = (Lost::default(), false);
@@ -267,16 +267,16 @@ impl Load {
                 Err(work) => work,
             };
             let size = Size::of(&work.steps);
-            if work.bundle.is_some() && self.sizes.is_over(size) {
+            if work.packaging.is_some() && self.sizes.is_over(size) {
                 if self.may_split(work.atomic, work.steps.len()) {
                     Box::pin(self.carry_split(work, outbox, held)).await?;
                     continue;
                 }
                 if !work.atomic {
-                    let (bundle, parts) = (work.bundle, self.sizes.cut(work.steps));
+                    let (packaging, parts) = (work.packaging, self.sizes.cut(work.steps));
                     queue.extend(parts.into_iter().map(|steps| Work {
                         steps,
-                        bundle,
+                        packaging,
                         atomic: false,
                         bodies: Vec::new(),
                         permits: Vec::new(),
@@ -289,7 +289,7 @@ impl Load {
             let on_wire = Arc::new(AtomicBool::new(false));
             // What came as an entry has a Bundle around it also where it goes alone.
             let is_alone = matches!(work.steps.as_slice(), [_]);
-            let carried = (work.bundle.filter(|_| !is_alone), work.steps.len());
+            let carried = (work.packaging.filter(|_| !is_alone), work.steps.len());
             let is_measured = !work.atomic && work.stands.is_none();
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
@@ -333,7 +333,7 @@ impl Load {
                     }
                     if let Some(refused) = refused {
                         puzzle.get_or_insert(size);
-                        let settled = apart.take(&*self.link.target, refused, bundle, &mut queue);
+                        let settled = apart.take(&*self.link.target, refused, packaging, &mut queue);
                         has_culprit |= settled.is_some();
                         outbox.tell(settled.into_iter().collect(), None).await;
                     }
@@ -381,11 +381,11 @@ impl Load {
     /// Takes note of how a request went, where it is still to be found out in which way most records go.
     pub(super) fn measure(
         &self,
-        (bundle, records): (Option<Packaging>, usize),
+        (packaging, records): (Option<Packaging>, usize),
         busy: Duration,
         is_refused: bool,
     ) {
-        if let Some(found) = self.ways.answered(bundle, records, busy, is_refused) {
+        if let Some(found) = self.ways.answered(packaging, records, busy, is_refused) {
             let (target, load, way) = (
                 &*self.settings.target,
                 &*self.settings.name,

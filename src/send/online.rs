@@ -190,7 +190,7 @@ fn sent(
                         beside = Arc::default();
                         step
                     }
-                    Ok(Entry::Group(group)) if group.bundle == Packaging::Transaction => {
+                    Ok(Entry::Group(group)) if group.packaging == Packaging::Transaction => {
                         for entry in entries.by_ref().take(group.records as usize) {
                             match entry.map_err(failed) {
                                 Ok(Entry::Step(step)) => read.push_back(step),

@@ -50,7 +50,7 @@ impl<'a> Outbox<'a> {
     pub(super) fn new(load: &'a Load, work: &Work) -> Self {
         let sent = work.steps.iter();
         let own: HashSet<u64> = work.steps.iter().map(|step| step.number).collect();
-        let wanted: HashSet<u64> = match work.bundle {
+        let wanted: HashSet<u64> = match work.packaging {
             Some(_) => sent.clone().flat_map(|step| needs(step, &own)).collect(),
             None => HashSet::new(),
         };

@@ -174,7 +174,7 @@ pub(super) fn is_split(work: &Work) -> bool {
         needs.any(|need| need != step.number)
     };
     let is_native = |step: &Step| step.links.iter().any(|link| link.native);
-    work.bundle.is_some()
+    work.packaging.is_some()
         && !work.atomic
         && (work.steps.iter().any(needs_another) || work.steps.iter().any(is_native))
 }
@@ -282,7 +282,7 @@ impl Load {
             for steps in chunks.into_iter().filter(|steps| !steps.is_empty()) {
                 let work = Work {
                     steps,
-                    bundle: Some(Packaging::Transaction),
+                    packaging: Some(Packaging::Transaction),
                     atomic: together,
                     bodies: Vec::new(),
                     permits: Vec::new(),

@@ -28,7 +28,7 @@ pub(super) fn goes_alone(work: &mut Work) -> bool {
         let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
         let is_entry = work.steps.iter().any(is_entry);
         // What came as an entry keeps its request, and that only a Bundle can carry.
-        work.bundle = is_entry.then_some(Packaging::Batch);
+        work.packaging = is_entry.then_some(Packaging::Batch);
     }
     goes_alone
 }

@@ -75,8 +75,8 @@ pub(super) struct Found(Vec<(Option<Packaging>, f64)>);
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (bundle, rate)) in self.0.iter().enumerate() {
-            let word = bundle.map_or("single requests", |bundle| match bundle {
+        for (at, (packaging, rate)) in self.0.iter().enumerate() {
+            let word = packaging.map_or("single requests", |packaging| match packaging {
                 Packaging::Batch => "batches",
                 Packaging::Transaction => "transactions",
             });
@@ -200,7 +200,7 @@ impl Ways {
     /// found out, at the moment when it was.
     pub(super) fn answered(
         &self,
-        bundle: Option<Packaging>,
+        packaging: Option<Packaging>,
         records: usize,
         busy: Duration,
         is_refused: bool,
@@ -209,8 +209,8 @@ impl Ways {
         if state.ways.len() < 2 {
             return None;
         }
-        let kind = |way: &Way| way.batching.map(|batching| batching.bundle);
-        let at = state.ways.iter().position(|way| kind(way) == bundle)?;
+        let kind = |way: &Way| way.batching.map(|batching| batching.packaging);
+        let at = state.ways.iter().position(|way| kind(way) == packaging)?;
         let is_chosen = state.chosen == Some(at);
         let way = state.ways.get_mut(at)?;
         way.answered = way.answered.saturating_add(1);
@@ -276,9 +276,9 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn ways() -> Ways {
-        let batching = |bundle| {
+        let batching = |packaging| {
             Some(Batching {
-                bundle,
+                packaging,
                 entries: 50,
                 bytes: 1000,
             })
@@ -297,14 +297,14 @@ mod tests {
         let mut sent = Vec::new();
         while let Some(turn) = ways.next() {
             match turn {
-                Turn::Bundle(batching) => sent.push(Some(batching.bundle)),
+                Turn::Bundle(batching) => sent.push(Some(batching.packaging)),
                 Turn::Alone(count) => sent.extend((0..count).map(|_| None)),
             }
         }
         sent[0] = None;
         let found = sent
             .into_iter()
-            .map(|bundle| ways.answered(bundle, 1, MS, false));
+            .map(|packaging| ways.answered(packaging, 1, MS, false));
         assert!(found.last().flatten().is_some());
         assert!(ways.next().is_some());
     }
@@ -314,28 +314,28 @@ mod tests {
         let mut sent = Vec::new();
         while let Some(turn) = ways.next() {
             match turn {
-                Turn::Bundle(batching) => sent.push((Some(batching.bundle), 50)),
+                Turn::Bundle(batching) => sent.push((Some(batching.packaging), 50)),
                 Turn::Alone(count) => sent.extend((0..count).map(|_| (None, 1))),
             }
         }
         assert_eq!(sent.len(), 2 * 4 + 64);
         let mut found = None;
-        for (bundle, records) in sent {
-            let at = match bundle {
+        for (packaging, records) in sent {
+            let at = match packaging {
                 Some(Packaging::Batch) => 0,
                 Some(Packaging::Transaction) => 1,
                 None => 2,
             };
             assert_eq!(found, None, "nothing is decided before all is there");
             let busy = MS * busy[at] * u32::try_from(records).unwrap();
-            found = ways.answered(bundle, records, busy, refuses[at]);
+            found = ways.answered(packaging, records, busy, refuses[at]);
         }
         found
     }
 
     fn taken(ways: &Ways) -> Option<Packaging> {
         match ways.next().unwrap() {
-            Turn::Bundle(batching) => Some(batching.bundle),
+            Turn::Bundle(batching) => Some(batching.packaging),
             Turn::Alone(_) => None,
         }
     }

@@ -162,25 +162,44 @@ pub struct Naming<'a> {
     pub settings: &'a LoadSettings,
     /// What another record of the plan is called, as far as it is known: `kind/id` as the store has it.
     pub names: &'a dyn Fn(u64) -> Option<String>,
-    /// What the store would resolve by itself is named, too.
-    pub resolves: bool,
-    /// What has no name yet is left as it stands in the source: the record is looked at, and not sent.
-    pub is_lenient: bool,
-    /// It goes to the wire, with what stands around it in its source.
-    pub is_sent: bool,
+    /// What for.
+    pub purpose: Purpose,
     /// Others that travel with it refer to it by links of the plan.
     pub is_linked: bool,
     /// The code of the tag by which the record is found again.
     pub tag: Option<String>,
 }
 
+/// What a record is made ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It goes to the wire, with what stands around it in its source: all that it refers to has a name.
+    Sending,
+    /// As for [`Purpose::Sending`], where nobody knows the names that a store gives.
+    Rehearsing,
+    /// It is looked at: what has no name yet is left as it stands in the source.
+    Looking,
+    /// It is compared with what a store has: what the store resolves by itself is named, too, as far as it can be.
+    Comparing,
+}
+
+impl Purpose {
+    /// Tells whether what has no name may be left as it stands in the source.
+    pub fn is_lenient(self) -> bool {
+        self != Self::Sending
+    }
+
+    /// Tells whether it goes to the wire.
+    pub fn is_for_wire(self) -> bool {
+        matches!(self, Self::Sending | Self::Rehearsing)
+    }
+}
+
 impl fmt::Debug for Naming<'_> {
     /// Shows neither names nor tag: they are content.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Naming")
-            .field("resolves", &self.resolves)
-            .field("is_lenient", &self.is_lenient)
-            .field("is_sent", &self.is_sent)
+            .field("purpose", &self.purpose)
             .field("is_linked", &self.is_linked)
             .finish_non_exhaustive()
     }

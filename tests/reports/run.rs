@@ -173,7 +173,7 @@ fn steps() -> Vec<(Option<Group>, Step)> {
     let group = |id, bundle| {
         Some(Group {
             id: GroupId(id),
-            bundle,
+            packaging: bundle,
             records: 2,
             bytes: 200,
             atomic: true,
@@ -448,7 +448,7 @@ pub(super) async fn make_every() -> Made {
     let create = || Action::Entry(Operation::Create);
     let group = Group {
         id: GroupId(0),
-        bundle: Packaging::Transaction,
+        packaging: Packaging::Transaction,
         records: 3,
         bytes: 200,
         atomic: true,

@@ -57,7 +57,7 @@ enum Fate {
 struct Together {
     start: usize,
     records: u32,
-    bundle: Packaging,
+    packaging: Packaging,
     bytes: u64,
     atomic: bool,
     /// As it came, so that the target resolves the references in it by itself.
@@ -200,7 +200,7 @@ impl Arrangement<'_> {
                 continue;
             };
             let members = group.first..group.end;
-            if group.group.bundle != Packaging::Batch
+            if group.group.packaging != Packaging::Batch
                 || members
                     .clone()
                     .all(|node| self.graph.needs(node).next().is_none())

@@ -76,7 +76,7 @@ impl Arrangement<'_> {
                     sequence.extend(members.filter(|&member| {
                         self.live(member) && self.graph.unit(member) == group.first
                     }));
-                    (group.group.bundle, group.group.atomic, true)
+                    (group.group.packaging, group.group.atomic, true)
                 }
                 (true, None, Some(group)) => {
                     // A part of a transaction that is over the limits: records of one depth never need each other.
@@ -99,7 +99,7 @@ impl Arrangement<'_> {
                         sequence.push(next);
                         at += 1;
                     }
-                    (group.group.bundle, false, false)
+                    (group.group.packaging, false, false)
                 }
                 _ => {
                     sequence.push(node);
@@ -110,7 +110,7 @@ impl Arrangement<'_> {
             groups.push(Together {
                 start,
                 records: u32::try_from(members.len()).unwrap_or(u32::MAX),
-                bundle,
+                packaging: bundle,
                 atomic,
                 bytes: members.iter().map(|&node| self.bytes(node) + 1).sum(),
                 whole,
@@ -252,7 +252,7 @@ impl Arrangement<'_> {
                 next_group += 1;
                 sink.group(&Group {
                     id: GroupId(next_group - 1),
-                    bundle: group.bundle,
+                    packaging: group.packaging,
                     records: group.records,
                     bytes: group.bytes,
                     atomic: group.atomic,

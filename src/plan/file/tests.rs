@@ -135,7 +135,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
 fn steps() -> [Vec<Entry>; 3] {
     let group = Group {
         id: GroupId(0),
-        bundle: Packaging::Transaction,
+        packaging: Packaging::Transaction,
         records: 2,
         bytes: 180,
         atomic: true,

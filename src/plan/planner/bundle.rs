@@ -223,7 +223,7 @@ impl Planner<'_> {
             self.next_group += 1;
             let group = Group {
                 id,
-                bundle: bundle_type,
+                packaging: bundle_type,
                 records,
                 bytes,
                 atomic: bundle_type == Packaging::Transaction && !split,

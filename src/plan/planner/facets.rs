@@ -267,7 +267,7 @@ impl Planner<'_> {
             self.next_group += 1;
             let group = Group {
                 id,
-                bundle: Packaging::Batch,
+                packaging: Packaging::Batch,
                 records: u32::try_from(parcel.steps.len()).unwrap_or(u32::MAX),
                 bytes: parcel.bytes,
                 atomic: false,

@@ -108,7 +108,7 @@ impl<'a> Rejected<'a> {
         let rejected = is_rejected(record);
         let (place, unreadable) = match record.group {
             Some(group)
-                if group.bundle == Packaging::Transaction && keeps_request(plan, record) =>
+                if group.packaging == Packaging::Transaction && keeps_request(plan, record) =>
             {
                 self.transaction(record, group)?
             }

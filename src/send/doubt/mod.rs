@@ -36,7 +36,7 @@ pub(super) use proof::resource_part_of;
 #[derive(Debug)]
 pub(super) struct Doubtful {
     pub(super) steps: Vec<Step>,
-    pub(super) bundle: Option<Packaging>,
+    pub(super) packaging: Option<Packaging>,
     pub(super) atomic: bool,
     /// When they were first about to be sent.
     pub(super) since: Option<Timestamp>,
@@ -185,7 +185,7 @@ impl Load {
             let why = match proof {
                 Some(Proof::There(mut settlement)) => {
                     settlement.line.attempts = doubtful.attempted.attempts;
-                    self.learn(&step, doubtful.bundle, mumbled);
+                    self.learn(&step, doubtful.packaging, mumbled);
                     settled.push(*settlement);
                     continue;
                 }
@@ -197,7 +197,7 @@ impl Load {
                     settled.push(settle::rejected(
                         &*self.link.target,
                         &step,
-                        doubtful.bundle.is_some(),
+                        doubtful.packaging.is_some(),
                         refusal.status,
                         &refusal.answer,
                         doubtful.attempted,
@@ -271,7 +271,7 @@ impl Load {
         }
         let again = (!again.is_empty()).then_some(Work {
             steps: again,
-            bundle: doubtful.bundle,
+            packaging: doubtful.packaging,
             atomic: doubtful.atomic,
             bodies: Vec::new(),
             permits: Vec::new(),
@@ -284,9 +284,9 @@ impl Load {
 
 impl Load {
     /// Takes note of how an answer looks that was to an update, and meant that all is well.
-    fn learn(&self, step: &Step, bundle: Option<Packaging>, mumbled: Option<&Mumbled>) {
+    fn learn(&self, step: &Step, packaging: Option<Packaging>, mumbled: Option<&Mumbled>) {
         let is_update = step.action.operation() == Some(Operation::Update);
-        if let (true, None, Some(mumbled)) = (is_update, bundle, mumbled)
+        if let (true, None, Some(mumbled)) = (is_update, packaging, mumbled)
             && let Some(little) = mumbled.little
         {
             let counts = &self.setup.counts;

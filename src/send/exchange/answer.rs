@@ -56,7 +56,7 @@ impl Batch<'_> {
                     }
                     return self.read_refusal(status, response.body());
                 }
-                match (&verdict, self.bundle) {
+                match (&verdict, self.packaging) {
                     (Verdict::Done, Some(_)) => self.read_bundle(&response),
                     (Verdict::Done, None) => self.read_single(&response),
                     _ => verdict,
@@ -125,7 +125,7 @@ impl Batch<'_> {
         {
             return Verdict::Unknown;
         }
-        let is_single = self.bundle.is_none();
+        let is_single = self.packaging.is_none();
         let all_update = self.steps.iter().all(is_update);
         let is_wanted = if is_single || all_update {
             wants_version(status, body)
@@ -278,7 +278,7 @@ impl Batch<'_> {
                 (
                     Verdict::Again { brake: asked, .. } | Verdict::Partial { brake: asked, .. },
                     _,
-                ) if self.bundle != Some(Packaging::Transaction) => {
+                ) if self.packaging != Some(Packaging::Transaction) => {
                     brake |= asked;
                     is_again = true;
                     self.last = Last {

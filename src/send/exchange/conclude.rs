@@ -55,7 +55,7 @@ pub(in crate::send) struct Refused {
 impl Batch<'_> {
     /// When a Bundle that need not stay together was refused as a whole: what is left of it, and what the store said.
     pub(in crate::send) fn refused_whole(&mut self, conclusion: &Conclusion) -> Option<Refused> {
-        let is_bundle = self.bundle.is_some() && !self.atomic && self.steps.len() > 1;
+        let is_bundle = self.packaging.is_some() && !self.atomic && self.steps.len() > 1;
         let status = self.last.status?;
         let is_refused = conclusion.verdict == Verdict::Rejected;
         if !is_bundle || !is_refused || self.failure.is_some() {
@@ -74,7 +74,7 @@ impl Batch<'_> {
     /// Takes note of a Bundle that was refused for its size; returns a transaction that is to go in parts.
     pub(in crate::send) fn too_large(&mut self, conclusion: &Conclusion) -> Option<Work> {
         let is_refused = conclusion.verdict == Verdict::Rejected && self.failure.is_none();
-        let is_bundle = self.bundle.is_some() && self.steps.len() > 1;
+        let is_bundle = self.packaging.is_some() && self.steps.len() > 1;
         let why = TooLarge::of(self.last.status?, &self.last.body)?;
         if !is_refused || !is_bundle {
             return None;
@@ -86,7 +86,7 @@ impl Batch<'_> {
         self.withdraw();
         Some(Work {
             steps: std::mem::take(&mut self.steps),
-            bundle: self.bundle,
+            packaging: self.packaging,
             atomic: true,
             bodies: Vec::new(),
             permits: Vec::new(),
@@ -113,7 +113,7 @@ impl Batch<'_> {
         }
         Some(Work {
             steps,
-            bundle: self.bundle,
+            packaging: self.packaging,
             atomic: self.atomic,
             bodies,
             permits: Vec::new(),
@@ -229,7 +229,7 @@ impl Batch<'_> {
                             .map(str::to_owned)
                             .or_else(|| (attempted.attempts > 1).then(|| gave_up(&what))),
                     };
-                    let in_bundle = self.bundle.is_some();
+                    let in_bundle = self.packaging.is_some();
                     let mut settled = settle::rejected(
                         &**self.target,
                         &step,
@@ -253,7 +253,7 @@ impl Batch<'_> {
         }
         let doubtful = (!self.doubtful.is_empty()).then(|| Doubtful {
             steps: self.doubtful,
-            bundle: self.bundle,
+            packaging: self.packaging,
             atomic: self.atomic,
             since: self.since,
             status,

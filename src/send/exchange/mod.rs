@@ -44,7 +44,7 @@ use crate::{
 pub(in crate::send) struct Batch<'a> {
     /// The records that have no outcome yet.
     steps: Vec<Step>,
-    bundle: Option<Packaging>,
+    packaging: Option<Packaging>,
     /// They go together or not at all.
     atomic: bool,
     /// What goes to the wire of each of `steps`; empty while parked.
@@ -114,7 +114,7 @@ impl<'a> Batch<'a> {
     pub(in crate::send) fn new(work: Work, load: &'a Load, on_wire: Arc<AtomicBool>) -> Self {
         let Work {
             steps,
-            bundle,
+            packaging,
             atomic,
             bodies,
             permits,
@@ -123,7 +123,7 @@ impl<'a> Batch<'a> {
         } = work;
         Self {
             steps,
-            bundle,
+            packaging,
             atomic,
             bodies,
             permits,
@@ -188,19 +188,19 @@ impl<'a> Batch<'a> {
 
     /// Tells whether they travel in one transaction.
     fn is_together(&self) -> bool {
-        is_together(self.bundle, self.atomic)
+        is_together(self.packaging, self.atomic)
     }
 
     /// Tells whether its bodies are read only when its text is made.
     fn is_read_late(&self) -> bool {
-        self.bundle.is_some() && self.cost().bytes > READ_LATE
+        self.packaging.is_some() && self.cost().bytes > READ_LATE
     }
 
     /// What travels in the request.
     fn parcel(&self) -> Parcel<'_> {
         Parcel {
             settings: &self.settings,
-            packaging: self.bundle,
+            packaging: self.packaging,
             steps: &self.steps,
             replaces: &self.held,
         }
@@ -210,7 +210,7 @@ impl<'a> Batch<'a> {
     async fn build_large(&mut self) -> Result<Request<Bytes>, BuildError> {
         let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
         let (settings, together) = (Arc::clone(&self.settings), self.is_together());
-        let (target, packaging) = (Arc::clone(self.target), self.bundle);
+        let (target, packaging) = (Arc::clone(self.target), self.packaging);
         let replaces = self.held.clone();
         let made = tokio::task::spawn_blocking(move || {
             let mut failed = None;

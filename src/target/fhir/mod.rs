@@ -63,7 +63,7 @@ impl Target for Fhir {
     fn rewrite(&self, step: &Step, naming: &Naming<'_>, bytes: Bytes) -> Result<Bytes, Unwritten> {
         let mut scanner = Scanner::new();
         let bytes = rewrite::rewrite(self.base(), &mut scanner, step, naming, bytes)?;
-        if !naming.is_sent {
+        if !naming.purpose.is_for_wire() {
             return Ok(bytes);
         }
         let is_remade = naming.settings.interaction.is_some();

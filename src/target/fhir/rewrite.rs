@@ -18,7 +18,7 @@ use crate::{
     },
     manifest::Versioned,
     record::{Action, Link, Operation, Step, To},
-    target::{Naming, Search, Unwritten},
+    target::{Naming, Purpose, Search, Unwritten},
 };
 
 /// Makes a record ready; `base` is the one under which the store is known to its own clients.
@@ -30,7 +30,9 @@ pub(super) fn rewrite(
     bytes: Bytes,
 ) -> Result<Bytes, Unwritten> {
     let is_left = |link: &Link| {
-        link.to == To::Search || link.native && !naming.resolves || link.reference == Link::FOLLOWS
+        link.to == To::Search
+            || link.native && naming.purpose != Purpose::Comparing
+            || link.reference == Link::FOLLOWS
     };
     let resource = resource_part(step);
     let body = resource.of(&bytes);
@@ -55,7 +57,7 @@ pub(super) fn rewrite(
             To::Resource(resource) => resource.clone(),
             To::Step(to) => match (naming.names)(*to) {
                 Some(resource) => resource,
-                None if naming.is_lenient => continue,
+                None if naming.purpose.is_lenient() => continue,
                 // What it needs has arrived before it is read.
                 None => return Err(Unwritten::Unnamed(*to)),
             },
