@@ -9,6 +9,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("record", 0),
     ("event", 0),
     ("fhir", 0),
+    ("hl7v2", 0),
     ("column", 0),
     ("checksum", 0),
     ("path", 0),
