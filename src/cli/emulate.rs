@@ -126,5 +126,6 @@ fn provided() -> emulator::Provided {
         ),
         store: LOCAL_FHIR_STORE.to_owned(),
         fields: local_store_settings(&std::collections::BTreeMap::new()),
+        hl7v2: Some(emulator::hl7v2::LOCAL_STORE.to_owned()),
     }
 }

@@ -15,10 +15,12 @@
 
 mod access;
 mod admin;
+mod buckets;
 mod bundle;
 mod capability;
 mod database;
 pub mod fault;
+pub mod hl7v2;
 mod instant;
 mod integrity;
 mod interaction;
@@ -29,6 +31,7 @@ mod listen;
 mod lock;
 mod matching;
 mod methods;
+mod operation;
 mod pages;
 mod parameters;
 mod patch;
@@ -105,6 +108,8 @@ pub struct Provided {
     pub store: String,
     /// FhirStore's own fields.
     pub fields: std::collections::BTreeMap<String, serde_json::Value>,
+    /// The id of an HL7v2 store that shall be there as well, in the same dataset.
+    pub hl7v2: Option<String>,
 }
 
 impl std::fmt::Debug for Options {
