@@ -419,9 +419,9 @@ mod tests {
             (&b"PID|1"[..], "first segment"),
             (b"", "first segment"),
             (b"MSH", "separator"),
-            (b"MSH|^~\\&|||||||||||||||8859/1\r", "unsupported encoding"),
+            (b"MSH|^~\\&||||||||||||||||8859/1\r", "unsupported encoding"),
             (
-                b"MSH|^~\\&|||||||||||||||ASCII\nPID|1\n",
+                b"MSH|^~\\&||||||||||||||||ASCII\nPID|1\n",
                 "unsupported encoding",
             ),
             (b"MSH|^~\\&|\rPID|\xe9", "unsupported encoding"),
@@ -439,7 +439,7 @@ mod tests {
         };
         let lf = Parser::of(&fields(r#"{"parserConfig":{"segmentTerminator":"Cg=="}}"#)).unwrap();
         assert!(
-            lf.read(b"MSH|^~\\&|||||||||||||||ASCII\nPID|1\n", &TimeZone::UTC)
+            lf.read(b"MSH|^~\\&||||||||||||||||ASCII\nPID|1\n", &TimeZone::UTC)
                 .is_ok()
         );
         let null = Parser::of(&fields(r#"{"parserConfig":{"allowNullHeader":true}}"#)).unwrap();
