@@ -1,6 +1,6 @@
-//! The embedded local store: a server on loopback that speaks the Healthcare API's FHIR paths.
+//! The embedded local store: a server on loopback that speaks the Healthcare API's FHIR and HL7v2 paths.
 //!
-//! It keeps datasets, FHIR stores and resources in SQLite in one directory and survives restarts. `stoker load`
+//! It keeps datasets, FHIR stores and resources, HL7v2 stores and messages in SQLite in one directory and survives restarts. `stoker load`
 //! starts it in process for `local:` targets, `stoker emulate` as a server; both talk to it over HTTP like to any
 //! other store. It knows nothing of plans, gates or targets.
 //!

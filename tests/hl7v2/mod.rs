@@ -8,7 +8,7 @@ use stoker::hl7v2::{
     self,
     charset::{self, Charset, Written},
     digest::Digest,
-    header::Header,
+    header::{Header, patient},
     mllp,
     segment::{Ends, normalised, segments},
     split::{Piece, ProblemKind, Splitter, Weight},
@@ -229,4 +229,43 @@ fn messages_of_the_set_are_made_alike() {
     ];
     let expected = expected.map(|(name, times)| (name.to_owned(), times));
     assert_eq!(problems, BTreeMap::from(expected));
+}
+
+/// The samples are as they should be: nothing of them is odd, and every message says who it is about.
+#[test]
+fn the_samples_are_whole() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("resources/hl7v2");
+    let mut ids = Vec::new();
+    let mut kinds = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = fs::read(&path).unwrap();
+        if path.extension().is_none_or(|end| end != "hl7") {
+            assert!(!hl7v2::looks_like(&file));
+            continue;
+        }
+        assert!(hl7v2::looks_like(&file));
+        let found = split(&file, 1 << 16);
+        assert_eq!(found.problems, [], "{}", path.display());
+        for message in found.messages {
+            let header = Header::of(&message).unwrap();
+            assert_eq!(header.lacks(), []);
+            let seen = charset::written(&message, &header);
+            assert!(matches!(seen, Written::Ascii | Written::As(Charset::Utf8)));
+            assert!(patient(&message, &header.separators).is_some());
+            ids.push(header.control_id.to_vec());
+            let kind = String::from_utf8(header.message_code.to_vec()).unwrap();
+            *kinds.entry(kind).or_insert(0) += 1;
+        }
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 16);
+    let expected = [("ADT", 6), ("ORM", 4), ("ORU", 2), ("SIU", 4)];
+    assert_eq!(
+        kinds,
+        expected
+            .map(|(kind, times)| (kind.to_owned(), times))
+            .into()
+    );
 }
