@@ -11,6 +11,8 @@ mod emulated;
 #[cfg(test)]
 mod habits;
 #[cfg(test)]
+mod hl7v2;
+#[cfg(test)]
 mod killed;
 #[cfg(test)]
 mod manifests;

@@ -102,11 +102,15 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
         Err(error) => return Err(local::failed(error)),
     };
     context.printer.result(&format!("{}", server.url()));
-    context.printer.message(&format!(
-        "serving `{}`; the FHIR store of `local: {}` is at {}v1/projects/local/locations/local/datasets/stoker/fhirStores/fhir/fhir\nCtrl-C ends it",
-        args.dir.display(),
-        args.dir.display(),
+    let dataset = format!(
+        "{}v1/projects/{LOCAL_PROJECT}/locations/{LOCAL_LOCATION}/datasets/{LOCAL_DATASET}",
         server.url(),
+    );
+    context.printer.message(&format!(
+        "serving `{}`; the FHIR store of `local: {}` is at {dataset}/fhirStores/{LOCAL_FHIR_STORE}/fhir, an HL7v2 store at {dataset}/hl7V2Stores/{}\nCtrl-C ends it",
+        args.dir.display(),
+        args.dir.display(),
+        emulator::hl7v2::LOCAL_STORE,
     ));
     let stop = Stop::default();
     interrupt::listen(stop.clone());
@@ -126,5 +130,6 @@ fn provided() -> emulator::Provided {
         ),
         store: LOCAL_FHIR_STORE.to_owned(),
         fields: local_store_settings(&std::collections::BTreeMap::new()),
+        hl7v2: Some(emulator::hl7v2::LOCAL_STORE.to_owned()),
     }
 }

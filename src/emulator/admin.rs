@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use rusqlite::params;
 
 use super::database::Session;
+use super::hl7v2;
 use super::json::{Json, Object};
 use super::methods;
 use super::pages::{decode_token, encode_token};
@@ -35,7 +36,7 @@ pub(super) fn ok(body: &Json) -> Reply {
     Reply::admin(StatusCode::OK, body)
 }
 
-fn parameter<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(super) fn parameter<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
     query
         .iter()
         .find(|(found, _)| found == name)
@@ -43,7 +44,7 @@ fn parameter<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// Reads the id of a new dataset or store: `[\p{L}\p{N}_\-\.]{1,256}`.
-fn new_id<'a>(query: &'a [(String, String)], name: &str) -> Result<&'a str, Refusal> {
+pub(super) fn new_id<'a>(query: &'a [(String, String)], name: &str) -> Result<&'a str, Refusal> {
     let id = parameter(query, name).unwrap_or_default();
     let length = id.chars().count();
     if !(1..=256).contains(&length)
@@ -59,7 +60,7 @@ fn new_id<'a>(query: &'a [(String, String)], name: &str) -> Result<&'a str, Refu
 }
 
 /// Cuts a page out of a list that is sorted by name.
-fn page(
+pub(super) fn page(
     key: &str,
     parent: &str,
     items: impl Iterator<Item = (String, Json)>,
@@ -97,7 +98,7 @@ fn page(
 }
 
 /// Those of the map whose name begins with the parent's.
-fn below<'a, T>(
+pub(super) fn below<'a, T>(
     map: &'a BTreeMap<String, T>,
     parent: &str,
 ) -> impl Iterator<Item = (&'a String, &'a T)> + use<'a, T> {
@@ -176,7 +177,7 @@ pub(super) async fn answer(
 }
 
 /// Reads `labels.key=value`, the only form of filter that the API has for stores.
-fn label_filter(filter: &str) -> Result<Option<(String, String)>, Refusal> {
+pub(super) fn label_filter(filter: &str) -> Result<Option<(String, String)>, Refusal> {
     if filter.is_empty() {
         return Ok(None);
     }
@@ -251,7 +252,12 @@ async fn change(
 }
 
 /// Writes the fields of something that has a name; the statement takes the name and the body.
-async fn save(app: &App, sql: &'static str, name: &str, fields: &Object) -> Result<i64, Refusal> {
+pub(super) async fn save(
+    app: &App,
+    sql: &'static str,
+    name: &str,
+    fields: &Object,
+) -> Result<i64, Refusal> {
     let (name, body) = (name.to_owned(), Json::Object(fields.clone()).to_string());
     app.database
         .write(move |session| {
@@ -342,6 +348,7 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
         registry.dataset(&name)?;
         let stores: Vec<(String, i64)> = below(&registry.stores, &prefix)
             .map(|(name, store)| (name.clone(), store.key))
+            .chain(hl7v2::below(&registry, &prefix))
             .collect();
         let operations: Vec<String> = below(&registry.operations, &prefix)
             .map(|(name, _)| name.clone())
@@ -370,6 +377,7 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
     registry.datasets.remove(&name);
     for (name, _) in stores {
         registry.stores.remove(&name);
+        registry.hl7v2.remove(&name);
     }
     for name in operations {
         registry.operations.remove(&name);
@@ -419,8 +427,8 @@ async fn create_store(
     Ok(ok(&Json::Object(fields)))
 }
 
-fn delete_rows(session: &mut Session, key: i64) -> Result<(), Refusal> {
-    for table in ["token", "history", "resource"] {
+pub(super) fn delete_rows(session: &mut Session, key: i64) -> Result<(), Refusal> {
+    for table in ["token", "history", "resource", "message"] {
         session.connection.execute(
             &format!("DELETE FROM {table} WHERE store = ?1"),
             params![key],

@@ -81,6 +81,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
             )),
         ));
     }
+    connection.execute_batch(super::hl7v2::TABLES)?;
     Ok(connection)
 }
 
@@ -158,6 +159,11 @@ impl Database {
             path: path.to_owned(),
         };
         Ok((database, until_closed))
+    }
+
+    /// Returns the directory of the store.
+    pub(super) fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 
     /// Carries out a change; the answer comes when it is committed.

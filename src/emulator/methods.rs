@@ -6,6 +6,7 @@ use http::Method;
 use rusqlite::params;
 
 use super::admin::{invalid, not_found, ok};
+use super::hl7v2;
 use super::json::{Json, Object};
 use super::registry::Registry;
 use super::reply::{Refusal, Reply};
@@ -63,11 +64,12 @@ fn there(registry: &Registry, on: &Route) -> Result<String, Refusal> {
             registry.store(name).map(|_| name.clone())
         }
         Route::Operation { name } => registry.operation(name).map(|_| name.clone()),
+        Route::Hl7v2(path) => hl7v2::there(registry, path),
         _ => Err(not_found()),
     }
 }
 
-fn object(body: &[u8]) -> Result<Object, Refusal> {
+pub(super) fn object(body: &[u8]) -> Result<Object, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(Object::new());
     }

@@ -1,6 +1,6 @@
-//! The embedded local store: a server on loopback that speaks the Healthcare API's FHIR paths.
+//! The embedded local store: a server on loopback that speaks the Healthcare API's FHIR and HL7v2 paths.
 //!
-//! It keeps datasets, FHIR stores and resources in SQLite in one directory and survives restarts. `stoker load`
+//! It keeps datasets, FHIR stores and resources, HL7v2 stores and messages in SQLite in one directory and survives restarts. `stoker load`
 //! starts it in process for `local:` targets, `stoker emulate` as a server; both talk to it over HTTP like to any
 //! other store. It knows nothing of plans, gates or targets.
 //!
@@ -15,10 +15,12 @@
 
 mod access;
 mod admin;
+mod buckets;
 mod bundle;
 mod capability;
 mod database;
 pub mod fault;
+pub mod hl7v2;
 mod instant;
 mod integrity;
 mod interaction;
@@ -29,6 +31,7 @@ mod listen;
 mod lock;
 mod matching;
 mod methods;
+mod operation;
 mod pages;
 mod parameters;
 mod patch;
@@ -105,6 +108,8 @@ pub struct Provided {
     pub store: String,
     /// FhirStore's own fields.
     pub fields: std::collections::BTreeMap<String, serde_json::Value>,
+    /// The id of an HL7v2 store that shall be there as well, in the same dataset.
+    pub hl7v2: Option<String>,
 }
 
 impl std::fmt::Debug for Options {

@@ -9,6 +9,7 @@ use http::StatusCode;
 use rusqlite::{Connection, params};
 
 use super::Provided;
+use super::hl7v2;
 use super::json::{Json, Object};
 use super::reply::Refusal;
 use super::settings::Settings;
@@ -53,6 +54,7 @@ fn store_not_found(name: &str) -> Refusal {
 pub(super) struct Registry {
     pub(super) datasets: BTreeMap<String, Object>,
     pub(super) stores: BTreeMap<String, Arc<Store>>,
+    pub(super) hl7v2: BTreeMap<String, Arc<hl7v2::Store>>,
     pub(super) operations: BTreeMap<String, Json>,
     /// What was set as access policies. The store asks none of them, and forgets them with its process.
     pub(super) policies: BTreeMap<String, Json>,
@@ -78,6 +80,11 @@ impl Registry {
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         {
             let (key, name, body): (i64, String, String) = row?;
+            if hl7v2::is_store(&name) {
+                let store = hl7v2::Store::new(key, name.clone(), fields(body));
+                registry.hl7v2.insert(name, store);
+                continue;
+            }
             registry
                 .stores
                 .insert(name.clone(), Store::new(key, name, fields(body)));
@@ -87,7 +94,8 @@ impl Registry {
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         {
             let (name, body): (String, String) = row?;
-            registry.operations.insert(name, Json::Object(fields(body)));
+            let operation = super::operation::found(fields(body));
+            registry.operations.insert(name, operation);
         }
         Ok(registry)
     }
@@ -102,6 +110,7 @@ impl Registry {
             dataset,
             store,
             fields,
+            ..
         } = provided;
         let named = |name: &str| Object::from([("name".to_owned(), Json::text(name))]);
         if !self.datasets.contains_key(dataset) {
@@ -124,6 +133,9 @@ impl Registry {
             connection.execute(sql, params![name, body])?;
             let key = connection.last_insert_rowid();
             self.stores.insert(name.clone(), Store::new(key, name, all));
+        }
+        if let Some(store) = &provided.hl7v2 {
+            hl7v2::provide(self, connection, dataset, store)?;
         }
         Ok(())
     }

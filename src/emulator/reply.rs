@@ -103,6 +103,7 @@ enum Shape {
         status: &'static str,
         violation: bool,
         message: String,
+        detail: Option<Json>,
     },
 }
 
@@ -213,6 +214,7 @@ impl Refusal {
                 status: "UNIMPLEMENTED",
                 violation: false,
                 message,
+                detail: None,
             },
         }
     }
@@ -259,6 +261,7 @@ impl Refusal {
                 status: name,
                 violation: false,
                 message: message.into(),
+                detail: None,
             },
         }
     }
@@ -272,8 +275,25 @@ impl Refusal {
                 status: "INVALID_ARGUMENT",
                 violation: true,
                 message,
+                detail: None,
             },
         }
+    }
+
+    /// Returns what it says, for people.
+    pub(super) fn message(&self) -> &str {
+        match &self.shape {
+            Shape::Fhir { diagnostics, .. } => diagnostics,
+            Shape::Google { message, .. } => message,
+        }
+    }
+
+    /// Adds a detail to a refusal in Google's shape.
+    pub(super) fn with_detail(mut self, more: Json) -> Self {
+        if let Shape::Google { detail, .. } = &mut self.shape {
+            *detail = Some(more);
+        }
+        self
     }
 
     /// Says at which element of the request the problem is (a FHIR path), unless that is said already.
@@ -336,6 +356,7 @@ impl Refusal {
                 status,
                 violation,
                 message,
+                detail: more,
             } => {
                 let mut error = super::json::Object::from([
                     (
@@ -360,6 +381,9 @@ impl Refusal {
                         ),
                     ]);
                     error.insert("details".to_owned(), Json::List(vec![detail]));
+                }
+                if let Some(more) = more {
+                    error.insert("details".to_owned(), Json::List(vec![more.clone()]));
                 }
                 Json::object([("error", Json::Object(error))])
             }

@@ -1,5 +1,6 @@
 //! Paths and query strings of the Healthcare API.
 
+use super::hl7v2;
 use super::kind::{is_id, kind};
 use super::reply::Refusal;
 
@@ -22,6 +23,8 @@ pub(super) enum Route {
     Store { dataset: String, name: String },
     /// `…:verb` behind any of these names: a method of its own.
     Method { on: Box<Self>, verb: String },
+    /// `…/hl7V2Stores…`
+    Hl7v2(hl7v2::Path),
     /// `…/fhirStores/{f}/fhir…`
     Fhir { store: String, path: FhirPath },
 }
@@ -87,6 +90,11 @@ pub(super) fn route(path: &str) -> Result<(&'static str, Route), Refusal> {
     let [dataset, rest @ ..] = rest else {
         return Ok((version, Route::Datasets { location }));
     };
+    if let ["hl7V2Stores", rest @ ..] = rest {
+        let dataset = format!("{location}/datasets/{dataset}");
+        let path = hl7v2::path(dataset, rest).ok_or_else(unknown)?;
+        return Ok((version, Route::Hl7v2(path)));
+    }
     // No name holds a colon: behind it stands the verb of a method.
     let (end, verb) = match rest.last().unwrap_or(dataset).split_once(':') {
         Some((end, verb)) if !matches!(rest, ["fhirStores", _, "fhir", ..]) => (end, Some(verb)),

@@ -18,6 +18,7 @@ use super::admin;
 use super::bundle;
 use super::database::Database;
 use super::fault::{self, Entries, Faults, Line};
+use super::hl7v2;
 use super::json::Json;
 use super::leave::{EXPECTED, INSTANCE, LEAVING, Leaving};
 use super::listen;
@@ -254,6 +255,12 @@ async fn answer(
             } else {
                 single::answer(app, call).await
             }
+        }
+        Route::Hl7v2(path) => {
+            let body = read(body, hl7v2::MAX_REQUEST).await?;
+            check_media_type(&parts.headers, &body)?;
+            let answered = hl7v2::answer(app, &parts.method, path, &query, &body).await;
+            answered.map(|reply| reply.of_version(version))
         }
         route => {
             let body = read(body, MAX_BODY).await?;

@@ -5,13 +5,15 @@ use super::reply::Refusal;
 
 /// The shape of a field.
 #[derive(Debug)]
-enum Shape {
+pub(super) enum Shape {
     Bool,
     Text,
     Choice(&'static [&'static str]),
     Labels,
     List(&'static Self),
     Object(&'static [(&'static str, Self)]),
+    /// Kept as it is sent.
+    Any,
     /// Answered by the API, ignored when sent.
     Output,
 }
@@ -19,8 +21,8 @@ enum Shape {
 /// A kind of administrative resource.
 #[derive(Debug)]
 pub(super) struct Schema {
-    fields: &'static [(&'static str, Shape)],
-    immutable: &'static [&'static str],
+    pub(super) fields: &'static [(&'static str, Shape)],
+    pub(super) immutable: &'static [&'static str],
 }
 
 /// Dataset.
@@ -180,6 +182,11 @@ impl Schema {
         let Json::Object(object) = json else {
             return Err(Refusal::payload("Root element must be a message."));
         };
+        self.read_object(object)
+    }
+
+    /// Reads an object that has been parsed.
+    pub(super) fn read_object(&self, object: Object) -> Result<Object, Refusal> {
         read_object(self.fields, object, "")
     }
 
@@ -294,6 +301,7 @@ fn read_value(shape: &'static Shape, value: Json, path: &str) -> Result<Option<J
     let wrong = |what: &str| Refusal::payload(&format!("Invalid value at '{path}' ({what})."));
     Ok(match (shape, value) {
         (Shape::Output, _) | (_, Json::Null) | (Shape::Bool, Json::Bool(false)) => None,
+        (Shape::Any, value) => Some(value),
         (Shape::Bool, Json::Bool(true)) => Some(Json::Bool(true)),
         (Shape::Bool, _) => return Err(wrong("TYPE_BOOL")),
         (Shape::Text, Json::Text(text)) => (!text.is_empty()).then_some(Json::Text(text)),

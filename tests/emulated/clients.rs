@@ -428,6 +428,7 @@ async fn a_store_can_be_there_from_the_start() {
             ("enableUpdateCreate".to_owned(), json!(true)),
         ]
         .into(),
+        hl7v2: None,
     };
     for status in [201, 200] {
         let server = started(Options {

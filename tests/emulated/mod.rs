@@ -3,6 +3,7 @@
 mod bed;
 mod clients;
 mod faults;
+mod hl7v2;
 mod integrity;
 mod mixed;
 mod store;

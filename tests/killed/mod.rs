@@ -17,6 +17,7 @@ use crate::support::data;
 use bench::{BLOCK, Mode, Records, SLOTS, When, load};
 
 mod bench;
+mod hl7v2;
 mod proxy;
 mod shared;
 pub(crate) mod store;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::line::{Line, Switch};
 use super::{Asked, Fault, Latency, Rule, Scenario, When};
 use crate::emulator::Token;
+use crate::emulator::hl7v2::Path;
 use crate::emulator::reply::Refusal;
 use crate::emulator::route::{FhirPath, Route};
 use crate::unit::Rate;
@@ -199,8 +200,21 @@ impl Met {
 impl Asked {
     /// Tells what a request asks for; none for what the store does not know.
     pub(super) fn of(method: &Method, route: &Route) -> Option<Self> {
-        let Route::Fhir { path, .. } = route else {
-            return Some(Self::Admin);
+        let path = match route {
+            Route::Fhir { path, .. } => path,
+            Route::Hl7v2(path) => {
+                return Some(match (method, path) {
+                    (&Method::POST, Path::Messages { .. } | Path::MessagesMethod { .. }) => {
+                        Self::Create
+                    }
+                    (&Method::GET, Path::Messages { .. }) => Self::Search,
+                    (&Method::GET, Path::Message { .. }) => Self::Read,
+                    (&Method::PATCH, Path::Message { .. }) => Self::Patch,
+                    (&Method::DELETE, Path::Message { .. }) => Self::Delete,
+                    _ => Self::Admin,
+                });
+            }
+            _ => return Some(Self::Admin),
         };
         Some(match (method, path) {
             (&Method::POST, FhirPath::Base) => Self::Bundle,

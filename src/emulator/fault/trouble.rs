@@ -96,6 +96,7 @@ pub(in crate::emulator) async fn answer(
         incoming.body().await?;
         return Err(lost());
     }
+    let is_fhir = !matches!(route, Ok(Route::Hl7v2(_)));
     let asked = route
         .ok()
         .and_then(|route| Asked::of(&incoming.parts.method, &route));
@@ -148,7 +149,7 @@ pub(in crate::emulator) async fn answer(
             } else {
                 String::new()
             };
-            answer.response(&echo)
+            answer.response(&echo, is_fhir)
         }
         Some(Decision::Fault(fault)) => strike(app, faults, line, incoming, entries, fault).await?,
     };
@@ -337,10 +338,13 @@ fn words(echo: &str) -> String {
 }
 
 impl Answer {
-    fn response(&self, echo: &str) -> Response<Body> {
+    /// An OperationOutcome is FHIR's; other stores answer in Google's shape.
+    fn response(&self, echo: &str, is_fhir: bool) -> Response<Body> {
         let mut response = match self.body {
-            AnswerBody::Outcome => refusal(self.status, echo).into_reply().into_response(),
-            AnswerBody::Google => Refusal::google(self.status, words(echo))
+            AnswerBody::Outcome if is_fhir => {
+                refusal(self.status, echo).into_reply().into_response()
+            }
+            AnswerBody::Outcome | AnswerBody::Google => Refusal::google(self.status, words(echo))
                 .into_reply()
                 .into_response(),
             AnswerBody::Html => {

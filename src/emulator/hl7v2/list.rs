@@ -1,0 +1,143 @@
+//! `messages.list`: filtered, ordered, in pages.
+
+use std::sync::Arc;
+
+use rusqlite::types::Value;
+use rusqlite::{Statement, params_from_iter};
+
+use super::super::admin::{invalid, ok, parameter};
+use super::super::json::{Json, Object};
+use super::super::pages::{decode_token, encode_token};
+use super::super::reply::{Refusal, Reply};
+use super::super::serve::App;
+use super::filter::{Facts, Filter};
+use super::rows::{self, COLUMNS, Message};
+use super::store::Store;
+use super::view::{View, message};
+
+/// Default and greatest size of a page.
+const PAGE: (usize, usize) = (100, 1000);
+
+/// In which order messages are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// By their ids.
+    Id,
+    SendTime,
+    SendTimeDescending,
+}
+
+impl Order {
+    fn of(text: &str) -> Result<Self, Refusal> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words[..] {
+            [] => Ok(Self::Id),
+            ["send_time" | "sendTime"] | ["send_time" | "sendTime", "asc"] => Ok(Self::SendTime),
+            ["send_time" | "sendTime", "desc"] => Ok(Self::SendTimeDescending),
+            _ => Err(invalid(
+                "invalid orderBy: expected send_time, send_time asc or send_time desc",
+            )),
+        }
+    }
+
+    fn sql(self) -> String {
+        let (after, order) = match self {
+            Self::Id => ("id > ?3", "id"),
+            Self::SendTime => ("(sent, id) > (?2, ?3)", "sent, id"),
+            Self::SendTimeDescending => ("(sent, id) < (?2, ?3)", "sent DESC, id DESC"),
+        };
+        format!(
+            "SELECT {COLUMNS} FROM message WHERE store = ?1 AND ?2 IS NOT NULL AND {after} ORDER BY {order}"
+        )
+    }
+
+    /// What stands before all messages.
+    fn beginning(self) -> (i64, String) {
+        match self {
+            Self::Id | Self::SendTime => (i64::MIN, String::new()),
+            Self::SendTimeDescending => (i64::MAX, String::new()),
+        }
+    }
+}
+
+/// Answers `messages.list`.
+pub(super) async fn list(
+    app: &App,
+    store: &Arc<Store>,
+    query: &[(String, String)],
+) -> Result<Reply, Refusal> {
+    let text = |name: &str| parameter(query, name).unwrap_or_default();
+    let filter = Filter::parse(text("filter"), store.zone(app))?;
+    let order = Order::of(text("orderBy"))?;
+    let view = View::of(text("view"), View::Basic)?;
+    let size = match text("pageSize") {
+        "" | "0" => PAGE.0,
+        size => size
+            .parse::<usize>()
+            .map_err(|_| invalid("invalid pageSize"))?
+            .min(PAGE.1),
+    };
+    let after = match text("pageToken") {
+        "" => order.beginning(),
+        token => {
+            let token = decode_token(token);
+            let parts = token.as_deref().and_then(|token| token.split_once(' '));
+            let after = parts.and_then(|(sent, id)| Some((sent.parse().ok()?, id.to_owned())));
+            after.ok_or_else(|| invalid("invalid pageToken"))?
+        }
+    };
+    let store = Arc::clone(store);
+    let page = app
+        .database
+        .read(move |connection| {
+            let mut statement = connection.prepare_cached(&order.sql())?;
+            let mut found = matching(&mut statement, &store, after, &filter, size + 1)?;
+            let mut page = Object::new();
+            if found.len() > size {
+                found.truncate(size);
+                if let Some(last) = found.last() {
+                    let sent = rows::sent_order(&last.content);
+                    let token = encode_token(&format!("{sent} {}", last.id));
+                    page.insert("nextPageToken".to_owned(), Json::Text(token));
+                }
+            }
+            if !found.is_empty() {
+                let shown = found.iter().map(|found| message(&store, found, view));
+                page.insert("hl7V2Messages".to_owned(), Json::List(shown.collect()));
+            }
+            Ok(page)
+        })
+        .await?;
+    Ok(ok(&Json::Object(page)))
+}
+
+/// Reads the first messages behind a place that a filter lets through.
+pub(super) fn matching(
+    statement: &mut Statement<'_>,
+    store: &Store,
+    (sent, id): (i64, String),
+    filter: &Filter,
+    most: usize,
+) -> Result<Vec<Message>, Refusal> {
+    let values = [Value::from(store.key), Value::from(sent), Value::from(id)];
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut found = Vec::new();
+    while found.len() < most
+        && let Some(row) = rows.next()?
+    {
+        let facts = Facts {
+            created: row.get(1)?,
+            content: rows::content(row)?,
+            labels: row.get(6)?,
+        };
+        if filter.lets_through(&facts) {
+            found.push(Message::of(row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the statement by which all messages are gone through.
+pub(super) fn all() -> String {
+    Order::Id.sql()
+}

@@ -1,0 +1,102 @@
+//! HL7v2 stores: messages are created and ingested, found, read, labelled, deleted, imported and exported.
+//!
+//! A message is named by the SHA-256 of its bytes, so that the same bytes are one message. `path` says what a request is about,
+//! `store` keeps the stores, `parse` reads messages as the store's parser is set, `take` lets them in, `view` shows them,
+//! `list` and `filter` find them, `transfer` moves many. What the bytes of a message mean is [`crate::hl7v2`]'s knowledge.
+//!
+//! What it leaves out: schemas are stored and not applied (no `schematizedData`), nothing is published, nothing is rolled back.
+
+mod filter;
+mod list;
+mod parse;
+mod path;
+mod rows;
+mod settings;
+mod store;
+mod take;
+mod transfer;
+mod view;
+
+use std::sync::Arc;
+
+use http::Method;
+
+pub(super) use self::path::{Path, path};
+pub(super) use self::rows::TABLES;
+pub(super) use self::store::{Store, below, is_store, provide, there};
+use super::admin::not_found;
+use super::methods;
+use super::reply::{Refusal, Reply};
+use super::route::Route;
+use super::serve::App;
+
+/// Google's limit of a message, measured on the base64 of its bytes (10 MB).
+const MAX_DATA: usize = 10 << 20;
+/// What a request may have beside that: labels, names, blank space.
+pub(super) const MAX_REQUEST: usize = MAX_DATA + (1 << 16);
+
+/// The id of the HL7v2 store that `local:` loads into, beside the FHIR store.
+pub const LOCAL_STORE: &str = "hl7v2";
+
+/// Answers a request about HL7v2 stores.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    method: &Method,
+    path: Path,
+    query: &[(String, String)],
+    body: &[u8],
+) -> Result<Reply, Refusal> {
+    let is = |wanted: Method| *method == wanted;
+    match path {
+        Path::Stores { .. } | Path::Store { .. } => {
+            store::answer(app, method, path, query, body).await
+        }
+        Path::Method {
+            dataset,
+            name,
+            verb,
+        } => match verb.as_str() {
+            "import" if is(Method::POST) => {
+                transfer::import(app, &store::open(app, &dataset, &name)?, body).await
+            }
+            "export" if is(Method::POST) => {
+                transfer::export(app, &store::open(app, &dataset, &name)?, body).await
+            }
+            "getHL7v2StoreMetrics" if is(Method::GET) => {
+                view::metrics(app, &store::open(app, &dataset, &name)?).await
+            }
+            _ => {
+                let on = Route::Hl7v2(Path::Store { dataset, name });
+                methods::answer(app, method, on, &verb, body).await
+            }
+        },
+        Path::Messages { dataset, store } => {
+            let store = store::open(app, &dataset, &store)?;
+            match *method {
+                Method::POST => take::create(app, &store, body).await,
+                Method::GET => list::list(app, &store, query).await,
+                _ => Err(not_found()),
+            }
+        }
+        Path::MessagesMethod {
+            dataset,
+            store,
+            verb,
+        } => {
+            let store = store::open(app, &dataset, &store)?;
+            match verb.as_str() {
+                "ingest" if is(Method::POST) => take::ingest(app, &store, body).await,
+                verb => Err(Refusal::no_method(verb)),
+            }
+        }
+        Path::Message { dataset, store, id } => {
+            let store = store::open(app, &dataset, &store)?;
+            match *method {
+                Method::GET => view::get(app, &store, id, query).await,
+                Method::PATCH => take::patch(app, &store, id, query, body).await,
+                Method::DELETE => take::delete(app, &store, id).await,
+                _ => Err(not_found()),
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Acknowledgements: what an answer says of a message, and answers of our own.
+
+use super::header::Header;
+use super::segment::{Segment, segments};
+use super::separators::{Separators, split};
+
+/// MSA-1: what became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// AA: the application has accepted it.
+    Accepted,
+    /// AE: the application found an error in it.
+    Error,
+    /// AR: the application has refused it (its type, its version, or the system is down).
+    Refused,
+    /// CA: it has been received, and is safe.
+    Committed,
+    /// CE: received, and cannot be committed for an error.
+    CommitError,
+    /// CR: refused at reception.
+    CommitRefused,
+}
+
+impl Code {
+    const ALL: [(&'static str, Self); 6] = [
+        ("AA", Self::Accepted),
+        ("AE", Self::Error),
+        ("AR", Self::Refused),
+        ("CA", Self::Committed),
+        ("CE", Self::CommitError),
+        ("CR", Self::CommitRefused),
+    ];
+
+    /// Returns the code as it is written.
+    pub fn as_str(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, code)| *code == self);
+        found.map_or("", |(text, _)| *text)
+    }
+
+    fn of(text: &[u8]) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(name, _)| name.as_bytes() == text);
+        found.map(|(_, code)| *code)
+    }
+
+    /// Tells whether the message is taken.
+    pub fn is_taken(self) -> bool {
+        matches!(self, Self::Accepted | Self::Committed)
+    }
+
+    /// Tells whether it is a commit of enhanced mode, after which the application may still answer.
+    pub fn is_commit(self) -> bool {
+        matches!(
+            self,
+            Self::Committed | Self::CommitError | Self::CommitRefused
+        )
+    }
+}
+
+/// An acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack<'a> {
+    /// MSA-1
+    pub code: Code,
+    /// MSA-2: the control id of the message that is answered.
+    pub control_id: &'a [u8],
+    /// MSA-3: a text; content.
+    pub text: &'a [u8],
+    /// The segments ERR.
+    pub errors: Vec<Trouble<'a>>,
+}
+
+/// An ERR segment: of 2.5 and later by fields of its own, before that by the components of ERR-1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble<'a> {
+    /// Where in the message: segment, its number, field, … by the separators of the answer.
+    pub location: &'a [u8],
+    /// ERR-3.1, a code of table 0357, such as 207.
+    pub code: &'a [u8],
+    /// ERR-4: E, W, I or F; empty before 2.5.
+    pub severity: &'a [u8],
+    /// ERR-8, or else ERR-7 or the text of ERR-3; content.
+    pub text: &'a [u8],
+}
+
+/// Why an answer is no acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoAck {
+    /// It has no MSH that can be read.
+    #[error("the answer is no HL7v2 message")]
+    NoMessage,
+    /// It has no MSA.
+    #[error("the answer has no MSA, so it acknowledges nothing")]
+    NoMsa,
+    /// MSA-1 is none of the six codes.
+    #[error("MSA-1 of the answer is none of AA, AE, AR, CA, CE, CR")]
+    UnknownCode,
+}
+
+impl<'a> Ack<'a> {
+    /// Reads an answer. Only MSA counts: some receivers answer with a message of their own type.
+    pub fn parse(answer: &'a [u8]) -> Result<Self, NoAck> {
+        let header = Header::of(answer).map_err(|_| NoAck::NoMessage)?;
+        let separators = header.separators;
+        let mut msa = None;
+        let mut errors = Vec::new();
+        for segment in segments(answer) {
+            match segment.name() {
+                b"MSA" if msa.is_none() => msa = Some(segment),
+                b"ERR" => errors.push(Trouble::of(&segment, &separators)),
+                _ => {}
+            }
+        }
+        let msa = msa.ok_or(NoAck::NoMsa)?;
+        Ok(Self {
+            code: Code::of(msa.field(1, &separators).trim_ascii()).ok_or(NoAck::UnknownCode)?,
+            control_id: msa.field(2, &separators),
+            text: msa.field(3, &separators),
+            errors,
+        })
+    }
+}
+
+impl<'a> Trouble<'a> {
+    fn of(segment: &Segment<'a>, separators: &Separators) -> Self {
+        let field = |number| segment.field(number, separators);
+        let old = field(1);
+        if field(3).is_empty() && !old.is_empty() {
+            // `segment^sequence^field^code&text&system` of 2.4 and before.
+            let code = split(old, separators.component).nth(3).unwrap_or_default();
+            let mut parts = split(code, separators.subcomponent);
+            return Self {
+                location: old,
+                code: parts.next().unwrap_or_default(),
+                severity: b"",
+                text: parts.next().unwrap_or_default(),
+            };
+        }
+        let mut code = split(field(3), separators.component);
+        let number = code.next().unwrap_or_default();
+        let words = code.next().unwrap_or_default();
+        let texts = [field(8), field(7), words];
+        Self {
+            location: field(2),
+            code: number,
+            severity: field(4),
+            text: texts
+                .into_iter()
+                .find(|text| !text.is_empty())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// Writes the acknowledgement of a message: sender and receiver change places, MSH-10 is `id`, MSH-11 and MSH-12 are the
+/// message's. As in the answers of the Healthcare API, the last segment is not ended, and MSH-9 is `ACK`.
+pub fn build(header: &Header<'_>, code: Code, time: &str, id: &str, text: &str) -> Vec<u8> {
+    let field = header.separators.field;
+    let mut made = Vec::new();
+    let segment = |made: &mut Vec<u8>, parts: &[&[u8]]| {
+        for (at, part) in parts.iter().enumerate() {
+            if at > 0 {
+                made.push(field);
+            }
+            made.extend_from_slice(part);
+        }
+    };
+    let msh: [&[u8]; 12] = [
+        b"MSH",
+        header.encoding,
+        header.field(5),
+        header.field(6),
+        header.field(3),
+        header.field(4),
+        time.as_bytes(),
+        b"",
+        b"ACK",
+        id.as_bytes(),
+        header.field(11),
+        header.field(12),
+    ];
+    segment(&mut made, &msh);
+    made.push(b'\r');
+    let msa: [&[u8]; 4] = [
+        b"MSA",
+        code.as_str().as_bytes(),
+        header.control_id,
+        text.as_bytes(),
+    ];
+    let parts = if text.is_empty() { 3 } else { 4 };
+    segment(&mut made, msa.get(..parts).unwrap_or_default());
+    made
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_answer_is_the_published_one() {
+        let message = b"MSH|^~\\&|A|SEND_FACILITY|A|A|20180101000000||TYPE^A|20180101000000|T|0.0|||AA||00|ASCII\rEVN|A00\r";
+        let header = Header::of(message).unwrap();
+        let id = "1f2d5243-1a9a-4a83-9fb9-ce52315ff963";
+        let made = build(&header, Code::Accepted, "20200214212005", id, "");
+        assert_eq!(
+            String::from_utf8(made.clone()).unwrap(),
+            "MSH|^~\\&|A|A|A|SEND_FACILITY|20200214212005||ACK|1f2d5243-1a9a-4a83-9fb9-ce52315ff963|T|0.0\rMSA|AA|20180101000000"
+        );
+        let read = Ack::parse(&made).unwrap();
+        assert_eq!(
+            (read.code, read.control_id),
+            (Code::Accepted, &b"20180101000000"[..])
+        );
+        let refused = build(&header, Code::Error, "2020", id, "why");
+        assert_eq!(Ack::parse(&refused).unwrap().text, b"why");
+    }
+
+    #[test]
+    fn answers_of_receivers() {
+        let hapi = b"MSH|^~\\&|RCV|FAC2|SEND|FAC|20261125143128.868+0000||ACK^A01^ACK|2|P|2.5\rMSA|AE|AE2\rERR||PID^1^3|207^Application internal error^HL70357^^^^^^asked for AE|E\r";
+        let ack = Ack::parse(hapi).unwrap();
+        assert_eq!((ack.code, ack.control_id), (Code::Error, &b"AE2"[..]));
+        let [trouble] = &ack.errors[..] else {
+            panic!("one error");
+        };
+        assert_eq!((trouble.code, trouble.severity), (&b"207"[..], &b"E"[..]));
+        assert_eq!(trouble.location, b"PID^1^3");
+        assert_eq!(trouble.text, b"Application internal error");
+        let old = b"MSH|^~\\&|||||||ACK|1|P|2.3\nMSA|AR|7|no\nERR|PID^1^11^103&Table value not found&HL70357\n";
+        let ack = Ack::parse(old).unwrap();
+        assert_eq!((ack.code, ack.text), (Code::Refused, &b"no"[..]));
+        assert_eq!(
+            (ack.errors[0].code, ack.errors[0].text),
+            (&b"103"[..], &b"Table value not found"[..])
+        );
+        assert!(!ack.code.is_taken() && !ack.code.is_commit());
+        // Another type of message, other separators, no MSA-2.
+        let other = b"MSH$%~\\&$$$$$$$ORR%O02$1$P$2.3\rMSA$CA\r";
+        let ack = Ack::parse(other).unwrap();
+        assert_eq!((ack.code, ack.control_id), (Code::Committed, &b""[..]));
+        assert!(ack.code.is_taken() && ack.code.is_commit());
+    }
+
+    #[test]
+    fn what_is_no_acknowledgement() {
+        assert_eq!(Ack::parse(b""), Err(NoAck::NoMessage));
+        assert_eq!(
+            Ack::parse(b"HTTP/1.1 400 Bad Request\r\n"),
+            Err(NoAck::NoMessage)
+        );
+        assert_eq!(Ack::parse(b"MSH|^~\\&|\rPID|1\r"), Err(NoAck::NoMsa));
+        assert_eq!(
+            Ack::parse(b"MSH|^~\\&|\rMSA|OK|1\r"),
+            Err(NoAck::UnknownCode)
+        );
+        assert_eq!(Ack::parse(b"MSH|^~\\&|\rMSA\r"), Err(NoAck::UnknownCode));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "MSH[|](\\^~\\\\&)?([A-Z|^~&0-9]|\rMSA[|]A|\nERR[|]){0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Ack::parse(text.as_bytes());
+            let _ = Ack::parse(&bytes);
+        }
+    }
+}
