@@ -30,3 +30,5 @@ mod sources;
 mod splices;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod toy;
