@@ -15,6 +15,8 @@ mod hl7v2;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod licences;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod network;
