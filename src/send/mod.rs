@@ -282,7 +282,13 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
                 Fate::Settled(line) if setup.earlier.is_settled(step.number) => line,
                 Fate::Standing(line) => {
                     let stood = Stood::of(&line);
-                    precedence.stands(step.number, &step.kind, &line.id.unwrap_or_default(), stood);
+                    let id = line.id.ok_or_else(|| {
+                        let number = step.number;
+                        Error::Internal(format!(
+                            "record {number} stands in the store without an id"
+                        ))
+                    })?;
+                    precedence.stands(step.number, &step.kind, &id, stood);
                     continue;
                 }
                 // The last is one that is tried once more.

@@ -266,7 +266,9 @@ impl Asker<'_> {
     }
 
     async fn update(&self, step: &Step, beside: &HashMap<String, String>) -> Answer {
-        let id = step.id.as_deref().unwrap_or_default();
+        let Some(id) = step.id.as_deref() else {
+            return Ok(Found::Unknown);
+        };
         let read = self.gate.look_up(|| self.target.read(&step.kind, id)).await;
         let response = read.map_err(|failure| self.no_answer(failure))?;
         Ok(match response.status().as_u16() {

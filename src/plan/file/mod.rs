@@ -60,6 +60,15 @@ impl Error {
         }
     }
 
+    /// A load is asked for that the plan does not hold.
+    pub(super) fn no_load(path: &std::path::Path, load: crate::record::LoadId) -> Self {
+        Self {
+            what: "cannot read the plan",
+            path: path.to_owned(),
+            why: format!("it holds no load {}", load.0),
+        }
+    }
+
     /// The draft of a plan could not be written or read.
     pub(super) fn draft(error: &std::io::Error) -> Self {
         Self {

@@ -149,7 +149,8 @@ impl Saved {
 
     /// Reads the steps of a load, in order.
     pub fn steps(&self, load: LoadId) -> Result<Steps, Error> {
-        let (start, end, first) = self.loads.get(load.0 as usize).copied().unwrap_or_default();
+        let found = self.loads.get(load.0 as usize).copied();
+        let (start, end, first) = found.ok_or_else(|| Error::no_load(&self.path, load))?;
         Ok(Steps {
             lines: self.lines((start, end))?,
             load,

@@ -166,7 +166,7 @@ fn around(
     let (method, url, if_none_exist) = match step.action.operation() {
         Some(Operation::Update) => (
             "PUT",
-            format!("{kind}/{}", step.id.as_deref().unwrap_or_default()),
+            format!("{kind}/{}", step.id.as_deref().ok_or_else(changed)?),
             None,
         ),
         Some(Operation::ConditionalUpdate) => ("PUT", format!("{kind}?{}", conditions()?), None),
