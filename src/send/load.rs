@@ -222,6 +222,8 @@ impl Load {
             };
             return Ok(work.steps.iter().map(blocked).collect());
         }
+        // What is settled below may leave one that refers to others of a transaction that went in parts.
+        let was_split = is_split(&work);
         let (work, settled, held) = self.compare(work).await;
         outbox.tell(settled, None).await;
         let (work, settled) = self.look_up(work).await?;
@@ -232,7 +234,7 @@ impl Load {
         // told the others yet.
         let names_found = !settled.is_empty() && outbox.is_watched();
         outbox.tell(settled, None).await;
-        if is_split(&work) || !work.atomic && (was_whole || names_found) {
+        if was_split || is_split(&work) || !work.atomic && (was_whole || names_found) {
             // An earlier session began to send it in parts.
             self.carry_split(work, outbox, &held).await?;
         } else if !work.steps.is_empty() {
