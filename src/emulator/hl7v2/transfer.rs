@@ -16,6 +16,7 @@ use super::super::operation::{Ended, Operation};
 use super::super::reply::{Refusal, Reply};
 use super::super::serve::App;
 use super::MAX_REQUEST;
+use super::changes::{Change, note};
 use super::filter::{Filter, instant};
 use super::list::{all, matching};
 use super::rows::{self, Message};
@@ -30,7 +31,7 @@ const TOGETHER: usize = 100;
 const SERVICE: &str = "google.cloud.healthcare.v1.hl7v2.Hl7V2Service";
 
 /// Why a transfer ends before its end.
-enum Stopped {
+pub(super) enum Stopped {
     /// The server ends.
     Gone,
     /// It cannot go on.
@@ -50,7 +51,7 @@ impl From<std::io::Error> for Stopped {
 }
 
 /// Reads a text from a request, as far as it is there.
-fn text<'a>(request: &'a Object, steps: &[&str]) -> Option<&'a str> {
+pub(super) fn text<'a>(request: &'a Object, steps: &[&str]) -> Option<&'a str> {
     let (last, steps) = steps.split_last()?;
     let mut object = request;
     for step in steps {
@@ -74,6 +75,7 @@ pub(super) async fn import(
     let (weak, store, uri) = (Arc::downgrade(app), Arc::clone(store), uri.to_owned());
     tokio::spawn(async move {
         let mut ended = Ended::default();
+        let id = operation.id();
         let mut stopped = Ok(());
         if files.is_empty() {
             let why = format!("invalid_argument: no matching objects found for URI {uri}");
@@ -81,7 +83,7 @@ pub(super) async fn import(
         }
         for file in files {
             if stopped.is_ok() {
-                stopped = import_file(&weak, &store, &file, &mut ended).await;
+                stopped = import_file(&weak, &store, &file, &id, &mut ended).await;
             }
         }
         if stopped.is_ok() && ended.failure > 0 {
@@ -102,7 +104,7 @@ pub(super) async fn import(
 }
 
 /// Writes down how a transfer ended; when the server has ended before, nobody can.
-async fn end(
+pub(super) async fn end(
     weak: &Weak<App>,
     operation: Operation,
     mut ended: Ended,
@@ -131,6 +133,7 @@ async fn import_file(
     weak: &Weak<App>,
     store: &Arc<Store>,
     file: &Path,
+    operation: &str,
     ended: &mut Ended,
 ) -> Result<(), Stopped> {
     let mut lines = BufReader::new(fs::File::open(file).await?);
@@ -173,13 +176,23 @@ async fn import_file(
             }
         }
         let count = together.len() as u64;
-        let into = Arc::clone(store);
+        let (into, operation) = (Arc::clone(store), operation.to_owned());
         app.database
             .write(move |session| {
                 into.ensure_present(&session.connection)?;
                 for mut message in together {
+                    let there = rows::read(&session.connection, &into, &message.id)?;
+                    if let Some(there) = there {
+                        if there.labels != message.labels {
+                            let by = Some(operation.as_str());
+                            note(session, &into, Change::Update, &there, by, false)?;
+                            let labels = &message.labels;
+                            rows::set_labels(&session.connection, &into, &message.id, labels)?;
+                        }
+                        continue;
+                    }
                     message.created = session.clock.tick().0;
-                    rows::put(session, &into, &message)?;
+                    rows::put(session, &into, &message, Some(&operation))?;
                 }
                 Ok(())
             })
@@ -246,12 +259,7 @@ pub(super) async fn export(
     let (weak, store) = (Arc::downgrade(app), Arc::clone(store));
     tokio::spawn(async move {
         let mut ended = Ended::default();
-        let id = operation
-            .name()
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let id = operation.id();
         let stopped = export_all(&weak, &store, wanted, &id, &mut ended).await;
         end(
             &weak,
