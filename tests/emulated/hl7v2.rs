@@ -370,11 +370,25 @@ async fn what_cannot_be_parsed_is_refused_with_a_nack() {
     )
     .await
     .is(415);
-    // A message of that size is taken.
+    // Messages of that size are taken, and pages of them end early.
     let mut whole = made("ADT^A01", "F", "2025", "1", "M1");
     whole.push_str("OBX|1|ED|||");
     whole.push_str(&"x".repeat((10 << 20) / 4 * 3 - whole.len()));
-    ingest(&bed, &whole).await.is(200);
+    for id in 0..4 {
+        let one = whole.replacen("M1", &format!("M{id}"), 1);
+        ingest(&bed, &one).await.is(200);
+    }
+    let mut sizes = Vec::new();
+    let mut token = String::new();
+    loop {
+        let page = listed(&bed, &[("view", "RAW_ONLY"), ("pageToken", &token)]).await;
+        sizes.push(page["hl7V2Messages"].as_array().unwrap().len());
+        match page["nextPageToken"].as_str() {
+            Some(next) => next.clone_into(&mut token),
+            None => break,
+        }
+    }
+    assert_eq!(sizes, [3, 1]);
 }
 
 #[tokio::test]

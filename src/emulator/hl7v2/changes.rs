@@ -33,8 +33,10 @@ pub(super) struct Note {
     pub(super) change: Change,
     pub(super) operation: String,
     pub(super) is_rollback: bool,
-    /// What the message was; of one that a rollback brought back, what it is.
+    /// What the message was, without its bytes; of one that a rollback brought back, what it is.
     pub(super) before: Message,
+    /// Names the row, for [`data`].
+    pub(super) key: i64,
 }
 
 /// Notes a change. New messages are not noted: their `created` tells when they came.
@@ -63,7 +65,12 @@ pub(super) fn note(
         before.content.facility,
         before.content.patients,
         before.labels,
-        before.data,
+        // Of all others the bytes are still in the store.
+        if change == Change::Delete {
+            before.data.as_slice()
+        } else {
+            &[]
+        },
     ])?;
     Ok(())
 }
@@ -75,7 +82,7 @@ pub(super) fn noted(
     since: i64,
 ) -> Result<Vec<Note>, Refusal> {
     let sql = format!(
-        "SELECT {COLUMNS}, at, change, operation, rollback FROM message_change WHERE store = ?1 AND at > ?2"
+        "SELECT {COLUMNS}, at, change, operation, rollback, rowid FROM message_change WHERE store = ?1 AND at > ?2"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(params![store.key, since])?;
@@ -91,8 +98,17 @@ pub(super) fn noted(
             },
             operation: row.get(10)?,
             is_rollback: row.get(11)?,
-            before: Message::of(row)?,
+            key: row.get(12)?,
+            before: Message::of(row, false)?,
         });
     }
     Ok(notes)
+}
+
+/// Reads the bytes of a message that was deleted.
+pub(super) fn data(connection: &Connection, key: i64) -> Result<Vec<u8>, Refusal> {
+    let data = connection
+        .prepare_cached("SELECT data FROM message_change WHERE rowid = ?1")?
+        .query_row(params![key], |row| row.get(0));
+    Ok(data?)
 }

@@ -48,7 +48,8 @@ struct Found {
     change: Change,
     operation: String,
     is_rollback: bool,
-    before: Option<Message>,
+    /// What the message was, and the row that has its bytes.
+    before: Option<(Message, i64)>,
 }
 
 /// Answers `rollback`.
@@ -197,16 +198,21 @@ fn undo_one(
             changes::note(session, store, Change::Delete, &now, operation, true)?;
             rows::delete(&session.connection, store, &found.id)?;
         }
-        (Change::Update, Some(now), Some(before)) => {
+        (Change::Update, Some(now), Some((before, _))) => {
             changes::note(session, store, Change::Update, &now, operation, true)?;
             rows::set_labels(&session.connection, store, &found.id, &before.labels)?;
         }
-        (Change::Delete, None, Some(before)) => {
+        (Change::Delete, None, Some((before, key))) => {
             // One that came after the time as well was not there at it.
             let is_new = before.created > wanted.since;
             if !(is_new && wanted.kind.is_none()) {
-                changes::note(session, store, Change::Create, before, operation, true)?;
-                rows::put(session, store, before, operation)?;
+                let data = changes::data(&session.connection, *key)?;
+                let before = Message {
+                    data,
+                    ..before.clone()
+                };
+                changes::note(session, store, Change::Create, &before, operation, true)?;
+                rows::put(session, store, &before, operation)?;
             }
         }
         // Something else has undone it already.
@@ -240,7 +246,7 @@ fn since(session: &Session, store: &Store, time: i64) -> Result<Vec<Found>, Refu
         change: note.change,
         operation: note.operation,
         is_rollback: note.is_rollback,
-        before: Some(note.before),
+        before: Some((note.before, note.key)),
     }));
     all.sort_by_key(|found| std::cmp::Reverse(found.at));
     Ok(all)

@@ -54,14 +54,14 @@ pub(super) fn content(row: &Row<'_>) -> rusqlite::Result<Content> {
 }
 
 impl Message {
-    /// Reads a row of [`COLUMNS`].
-    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+    /// Reads a row of [`COLUMNS`], with the bytes of the message where they are wanted.
+    pub(super) fn of(row: &Row<'_>, with_data: bool) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             created: row.get(1)?,
             content: content(row)?,
             labels: row.get(6)?,
-            data: row.get(7)?,
+            data: if with_data { row.get(7)? } else { Vec::new() },
         })
     }
 }
@@ -80,7 +80,7 @@ pub(super) fn read(
     let sql = format!("SELECT {COLUMNS} FROM message WHERE store = ?1 AND id = ?2");
     let row = connection
         .prepare_cached(&sql)?
-        .query_row(params![store.key, id], Message::of);
+        .query_row(params![store.key, id], |row| Message::of(row, true));
     Ok(row.optional()?)
 }
 

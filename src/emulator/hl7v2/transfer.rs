@@ -18,7 +18,7 @@ use super::super::serve::App;
 use super::MAX_REQUEST;
 use super::changes::{Change, note};
 use super::filter::{Filter, instant};
-use super::list::{all, matching};
+use super::list::{Wanted as Part, all, matching};
 use super::rows::{self, Message};
 use super::store::Store;
 use super::take::read;
@@ -27,6 +27,8 @@ use crate::hl7v2::digest::Digest;
 
 /// How many messages share a write, and how many are read at a time.
 const TOGETHER: usize = 100;
+/// And how large they may be before the next.
+const TOGETHER_BYTES: usize = 16 << 20;
 
 const SERVICE: &str = "google.cloud.healthcare.v1.hl7v2.Hl7V2Service";
 
@@ -143,11 +145,13 @@ async fn import_file(
         let app = weak.upgrade().ok_or(Stopped::Gone)?;
         let zone = store.zone(&app);
         let mut together = Vec::new();
-        while together.len() < TOGETHER && !read_all {
+        let mut size = 0;
+        while together.len() < TOGETHER && size < TOGETHER_BYTES && !read_all {
             let mut line = Vec::new();
             let most = MAX_REQUEST as u64 + 1;
             (&mut lines).take(most).read_until(b'\n', &mut line).await?;
             read_all = line.is_empty();
+            size += line.len();
             number += 1;
             if line.trim_ascii().is_empty() {
                 continue;
@@ -294,14 +298,14 @@ async fn export_all(
             .database
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(&all())?;
-                let found = matching(
-                    &mut statement,
-                    &from,
-                    (i64::MIN, place),
-                    &wanted.filter,
-                    TOGETHER,
-                )?;
-                let last = found.last().map(|message| message.id.clone());
+                let part = Part {
+                    filter: &wanted.filter,
+                    most: TOGETHER,
+                    with_data: wanted.view.shows_data(),
+                };
+                let (found, is_more) = matching(&mut statement, &from, (i64::MIN, place), &part)?;
+                let last = found.last().filter(|_| is_more);
+                let last = last.map(|message| message.id.clone());
                 let (first, end) = wanted.range;
                 let is_wanted = |message: &Message| {
                     message
