@@ -428,7 +428,7 @@ async fn create_store(
 }
 
 pub(super) fn delete_rows(session: &mut Session, key: i64) -> Result<(), Refusal> {
-    for table in ["token", "history", "resource", "message"] {
+    for table in ["token", "history", "resource", "message", "message_change"] {
         session.connection.execute(
             &format!("DELETE FROM {table} WHERE store = ?1"),
             params![key],

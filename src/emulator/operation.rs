@@ -66,9 +66,10 @@ impl Operation {
         Ok((operation, answer))
     }
 
-    /// Returns its name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// Returns its id, the last part of its name.
+    pub(super) fn id(&self) -> String {
+        let id = self.name.rsplit('/').next();
+        id.unwrap_or(&self.name).to_owned()
     }
 
     /// Writes down how it ended.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use encoding_rs::Encoding;
 
 use super::header::{Header, NoHeader};
+use super::segment::segments;
 
 /// How MSH-18 names UTF-8.
 const UTF8: &str = "UNICODE UTF-8";
@@ -219,8 +220,10 @@ pub fn convert(message: &[u8], otherwise: Option<Charset>) -> Result<Cow<'_, [u8
 /// Puts UTF-8's name into MSH-18.
 fn with_charset(message: &str, separator: u8) -> Vec<u8> {
     let separator = char::from(separator);
-    let end = message.find(['\r', '\n']).unwrap_or(message.len());
-    let (msh, rest) = message.split_at(end);
+    let msh = segments(message.as_bytes()).next();
+    let end = msh.map_or(0, |msh| msh.start + msh.bytes.len());
+    // A segment ends before a line end, which is one byte in UTF-8.
+    let (msh, rest) = message.split_at_checked(end).unwrap_or((message, ""));
     // MSH-1 is the separator itself, so that the part of that number is one less.
     let mut fields: Vec<&str> = msh.split(separator).collect();
     while fields.len() < 18 {
@@ -362,6 +365,11 @@ mod tests {
             "MSH$%~$A$$$$$$$$$$$$$$$UNICODE UTF-8\nPID$é".as_bytes()
         );
         assert_eq!(Header::of(&made).unwrap().charsets, [b"UNICODE UTF-8"]);
+        // A line end inside of MSH is a part of a field.
+        let sent = b"MSH|^~\\&|A\nb|||||||||||||||8859/1\rPID|\xe9\r";
+        let made = convert(sent, None).unwrap();
+        let expected = "MSH|^~\\&|A\nb|||||||||||||||UNICODE UTF-8\rPID|é\r";
+        assert_eq!(made, expected.as_bytes());
     }
 
     #[test]

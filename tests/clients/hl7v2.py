@@ -8,6 +8,7 @@ Prints a line a method, and ends with 1 when one of them does not work. `tests/c
 """
 
 import base64
+import datetime
 import json
 import sys
 import time
@@ -177,8 +178,15 @@ def import_():
 
 
 def rollback():
-    error = refused(stores.rollback(name=STORE, body={"rollbackTime": "2025-01-01T00:00:00Z"}), 404)
-    return f"differs: not offered ({error['status']})"
+    before = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    messages.create(parent=STORE, body={"message": {"data": data(text("M99"))}}).execute()
+    messages.patch(name=name, updateMask="labels", body={"labels": {"m": "3"}}).execute()
+    body = {"rollbackTime": before, "changeType": "ALL", "force": True, "resultGcsBucket": "client"}
+    operation = wait(stores.rollback(name=STORE, body=body).execute())
+    assert operation["metadata"]["counter"] == {"success": "2"}, operation
+    assert messages.get(name=name).execute()["labels"]["m"] == "2"
+    assert metrics() is None
+    return "without `force` it only writes down what it would undo (not documented)"
 
 
 def delete():

@@ -218,7 +218,7 @@ async fn stores_are_administered() {
             .is(200);
     }
     get(&bed, &format!("{STORE}:getIamPolicy")).await.is(200);
-    call(&bed, "POST", &format!("{STORE}:rollback"), &json!({}))
+    call(&bed, "POST", &format!("{STORE}:explode"), &json!({}))
         .await
         .google(404, "UNIMPLEMENTED");
     // A restart keeps them, FHIR stores are another kind, and a dataset takes them with it.
@@ -370,11 +370,25 @@ async fn what_cannot_be_parsed_is_refused_with_a_nack() {
     )
     .await
     .is(415);
-    // A message of that size is taken.
+    // Messages of that size are taken, and pages of them end early.
     let mut whole = made("ADT^A01", "F", "2025", "1", "M1");
     whole.push_str("OBX|1|ED|||");
     whole.push_str(&"x".repeat((10 << 20) / 4 * 3 - whole.len()));
-    ingest(&bed, &whole).await.is(200);
+    for id in 0..4 {
+        let one = whole.replacen("M1", &format!("M{id}"), 1);
+        ingest(&bed, &one).await.is(200);
+    }
+    let mut sizes = Vec::new();
+    let mut token = String::new();
+    loop {
+        let page = listed(&bed, &[("view", "RAW_ONLY"), ("pageToken", &token)]).await;
+        sizes.push(page["hl7V2Messages"].as_array().unwrap().len());
+        match page["nextPageToken"].as_str() {
+            Some(next) => next.clone_into(&mut token),
+            None => break,
+        }
+    }
+    assert_eq!(sizes, [3, 1]);
 }
 
 #[tokio::test]
@@ -722,6 +736,90 @@ async fn messages_are_exported_and_imported() {
     call(&bed, "POST", &format!("{other}:export"), &topic)
         .await
         .google(400, "INVALID_ARGUMENT");
+}
+
+#[tokio::test]
+async fn a_store_is_rolled_back_to_a_time() {
+    let bed = bed(json!({})).await;
+    let create = async |id: &str, label: &str| {
+        let text = made("ADT^A01", "F", "2025", "1", id);
+        let body = json!({"message": {"data": STANDARD.encode(text), "labels": {"l": label}}});
+        let made = call(&bed, "POST", &format!("{STORE}/messages"), &body).await;
+        format!("v1/{}", made.is(200).json()["name"].as_str().unwrap())
+    };
+    // What is in the store: control ids with their labels.
+    let contents = async || {
+        let page = listed(&bed, &[("view", "FULL")]).await;
+        let messages = page["hl7V2Messages"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let messages = messages.iter().map(|message| {
+            let id = &message["parsedData"]["segments"][0]["fields"]["9"];
+            format!(
+                "{} {}",
+                id.as_str().unwrap(),
+                message["labels"]["l"].as_str().unwrap()
+            )
+        });
+        let mut messages: Vec<String> = messages.collect();
+        messages.sort();
+        messages
+    };
+    let rolled = async |time: &str, more: Value| {
+        let mut body = json!({"rollbackTime": time, "force": true, "resultGcsBucket": "results"});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let begun = call(&bed, "POST", &format!("{STORE}:rollback"), &body)
+            .await
+            .is(200);
+        done(&bed, &begun).await
+    };
+    let (kept, gone) = (create("kept", "old").await, create("gone", "old").await);
+    let time = jiff::Timestamp::now().to_string();
+    let change = json!({"labels": {"l": "new"}});
+    call(&bed, "PATCH", &format!("{kept}?updateMask=labels"), &change)
+        .await
+        .is(200);
+    call(&bed, "DELETE", &gone, &Value::Null).await.is(200);
+    let brief = create("brief", "new").await;
+    call(&bed, "DELETE", &brief, &Value::Null).await.is(200);
+    create("fresh", "new").await;
+    let after = jiff::Timestamp::now().to_string();
+    let now = ["fresh new", "kept new"];
+    assert_eq!(contents().await, now);
+    // Without `force` nothing happens.
+    let operation = rolled(&time, json!({"force": false})).await;
+    assert_eq!(operation["metadata"]["counter"], json!({"success": "4"}));
+    assert_eq!(contents().await, now);
+    let results = fs::read_dir(bed.dir.path().join("buckets/results")).unwrap();
+    let result = results.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    assert_eq!(result.collect::<String>().lines().count(), 4);
+    rolled(&time, json!({"changeType": "UPDATE"})).await;
+    assert_eq!(contents().await, ["fresh new", "kept old"]);
+    let operation = rolled(&time, json!({})).await;
+    assert!(
+        operation["response"]["hl7v2Store"]
+            .as_str()
+            .unwrap()
+            .ends_with("/h")
+    );
+    assert_eq!(contents().await, ["gone old", "kept old"]);
+    // A rollback is a change, too.
+    rolled(&after, json!({})).await;
+    assert_eq!(contents().await, now);
+    for body in [
+        json!({}),
+        json!({"rollbackTime": "yesterday", "resultGcsBucket": "b"}),
+        json!({"rollbackTime": time}),
+        json!({"rollbackTime": time, "resultGcsBucket": "../b"}),
+        json!({"rollbackTime": time, "resultGcsBucket": "b", "changeType": "ODD"}),
+    ] {
+        call(&bed, "POST", &format!("{STORE}:rollback"), &body)
+            .await
+            .google(400, "INVALID_ARGUMENT");
+    }
 }
 
 /// Every message of the set of real files that is in a character set the API takes is stored, and comes back byte for byte.

@@ -18,6 +18,9 @@ use super::view::{View, message};
 /// Default and greatest size of a page.
 const PAGE: (usize, usize) = (100, 1000);
 
+/// How many bytes the messages of a page may have together before it ends: whole messages are shown three times as large.
+const MAX_PAGE: usize = 16 << 20;
+
 /// In which order messages are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
@@ -91,15 +94,17 @@ pub(super) async fn list(
         .database
         .read(move |connection| {
             let mut statement = connection.prepare_cached(&order.sql())?;
-            let mut found = matching(&mut statement, &store, after, &filter, size + 1)?;
+            let wanted = Wanted {
+                filter: &filter,
+                most: size,
+                with_data: view.shows_data(),
+            };
+            let (found, is_more) = matching(&mut statement, &store, after, &wanted)?;
             let mut page = Object::new();
-            if found.len() > size {
-                found.truncate(size);
-                if let Some(last) = found.last() {
-                    let sent = rows::sent_order(&last.content);
-                    let token = encode_token(&format!("{sent} {}", last.id));
-                    page.insert("nextPageToken".to_owned(), Json::Text(token));
-                }
+            if let Some(last) = found.last().filter(|_| is_more) {
+                let sent = rows::sent_order(&last.content);
+                let token = encode_token(&format!("{sent} {}", last.id));
+                page.insert("nextPageToken".to_owned(), Json::Text(token));
             }
             if !found.is_empty() {
                 let shown = found.iter().map(|found| message(&store, found, view));
@@ -111,30 +116,42 @@ pub(super) async fn list(
     Ok(ok(&Json::Object(page)))
 }
 
-/// Reads the first messages behind a place that a filter lets through.
+/// What is read of the messages.
+pub(super) struct Wanted<'a> {
+    pub(super) filter: &'a Filter,
+    pub(super) most: usize,
+    pub(super) with_data: bool,
+}
+
+/// Reads the first messages behind a place that a filter lets through, and tells whether there are more. It stops early at
+/// messages of [`MAX_PAGE`] bytes together.
 pub(super) fn matching(
     statement: &mut Statement<'_>,
     store: &Store,
     (sent, id): (i64, String),
-    filter: &Filter,
-    most: usize,
-) -> Result<Vec<Message>, Refusal> {
+    wanted: &Wanted<'_>,
+) -> Result<(Vec<Message>, bool), Refusal> {
     let values = [Value::from(store.key), Value::from(sent), Value::from(id)];
     let mut rows = statement.query(params_from_iter(values))?;
-    let mut found = Vec::new();
-    while found.len() < most
-        && let Some(row) = rows.next()?
-    {
+    let mut found: Vec<Message> = Vec::new();
+    let mut size = 0;
+    while let Some(row) = rows.next()? {
         let facts = Facts {
             created: row.get(1)?,
             content: rows::content(row)?,
             labels: row.get(6)?,
         };
-        if filter.lets_through(&facts) {
-            found.push(Message::of(row)?);
+        if !wanted.filter.lets_through(&facts) {
+            continue;
         }
+        if found.len() == wanted.most || size >= MAX_PAGE {
+            return Ok((found, true));
+        }
+        let message = Message::of(row, wanted.with_data)?;
+        size += message.data.len();
+        found.push(message);
     }
-    Ok(found)
+    Ok((found, false))
 }
 
 /// Returns the statement by which all messages are gone through.

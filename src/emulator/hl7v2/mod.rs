@@ -2,14 +2,16 @@
 //!
 //! A message is named by the SHA-256 of its bytes, so that the same bytes are one message. `path` says what a request is about,
 //! `store` keeps the stores, `parse` reads messages as the store's parser is set, `take` lets them in, `view` shows them,
-//! `list` and `filter` find them, `transfer` moves many. What the bytes of a message mean is [`crate::hl7v2`]'s knowledge.
+//! `list` and `filter` find them, `transfer` moves many, `rollback` undoes what `changes` has noted. What the bytes of a message mean is [`crate::hl7v2`]'s knowledge.
 //!
-//! What it leaves out: schemas are stored and not applied (no `schematizedData`), nothing is published, nothing is rolled back.
+//! What it leaves out: schemas are stored and not applied (no `schematizedData`), nothing is published.
 
+mod changes;
 mod filter;
 mod list;
 mod parse;
 mod path;
+mod rollback;
 mod rows;
 mod settings;
 mod store;
@@ -61,6 +63,9 @@ pub(super) async fn answer(
             }
             "export" if is(Method::POST) => {
                 transfer::export(app, &store::open(app, &dataset, &name)?, body).await
+            }
+            "rollback" if is(Method::POST) => {
+                rollback::rollback(app, &store::open(app, &dataset, &name)?, body).await
             }
             "getHL7v2StoreMetrics" if is(Method::GET) => {
                 view::metrics(app, &store::open(app, &dataset, &name)?).await

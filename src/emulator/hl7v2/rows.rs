@@ -8,14 +8,20 @@ use super::parse::Content;
 use super::store::Store;
 
 /// A message is one row; what is looked through stands before its bytes, so that these are read only when they are wanted.
+/// `operation` is the import that brought it. `message_change` has what messages were before they were changed.
 /// `sent` is in microseconds, [`NEVER`] where MSH-7 says nothing.
 pub(in crate::emulator) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS message (
     key INTEGER PRIMARY KEY, store INTEGER NOT NULL, id TEXT NOT NULL, created INTEGER NOT NULL, sent INTEGER NOT NULL,
     kind TEXT NOT NULL, facility TEXT NOT NULL, patients TEXT NOT NULL, labels TEXT NOT NULL,
-    data BLOB NOT NULL, ack BLOB);
+    operation TEXT, data BLOB NOT NULL, ack BLOB);
 CREATE UNIQUE INDEX IF NOT EXISTS message_id ON message (store, id);
 CREATE INDEX IF NOT EXISTS message_sent ON message (store, sent, id);
+CREATE TABLE IF NOT EXISTS message_change (
+    store INTEGER NOT NULL, at INTEGER NOT NULL, change TEXT NOT NULL, operation TEXT NOT NULL, rollback INTEGER NOT NULL,
+    id TEXT NOT NULL, created INTEGER NOT NULL, sent INTEGER NOT NULL,
+    kind TEXT NOT NULL, facility TEXT NOT NULL, patients TEXT NOT NULL, labels TEXT NOT NULL, data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS message_change_at ON message_change (store, at);
 ";
 
 /// The columns of a [`Message`], in the order in which it reads them.
@@ -48,14 +54,14 @@ pub(super) fn content(row: &Row<'_>) -> rusqlite::Result<Content> {
 }
 
 impl Message {
-    /// Reads a row of [`COLUMNS`].
-    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+    /// Reads a row of [`COLUMNS`], with the bytes of the message where they are wanted.
+    pub(super) fn of(row: &Row<'_>, with_data: bool) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             created: row.get(1)?,
             content: content(row)?,
             labels: row.get(6)?,
-            data: row.get(7)?,
+            data: if with_data { row.get(7)? } else { Vec::new() },
         })
     }
 }
@@ -74,7 +80,7 @@ pub(super) fn read(
     let sql = format!("SELECT {COLUMNS} FROM message WHERE store = ?1 AND id = ?2");
     let row = connection
         .prepare_cached(&sql)?
-        .query_row(params![store.key, id], Message::of);
+        .query_row(params![store.key, id], |row| Message::of(row, true));
     Ok(row.optional()?)
 }
 
@@ -103,12 +109,15 @@ pub(super) fn set_ack(
     Ok(())
 }
 
-/// Writes a message; one that is there already gets the labels of this one.
-pub(super) fn put(session: &mut Session, store: &Store, message: &Message) -> Result<(), Refusal> {
-    let sql =
-        "INSERT INTO message (store, id, created, sent, kind, facility, patients, labels, data)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-        ON CONFLICT (store, id) DO UPDATE SET created = excluded.created, labels = excluded.labels";
+/// Writes a new message, and the operation that brings it.
+pub(super) fn put(
+    session: &mut Session,
+    store: &Store,
+    message: &Message,
+    operation: Option<&str>,
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO message (store, id, created, sent, kind, facility, patients, labels, data, operation)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     session.connection.prepare_cached(sql)?.execute(params![
         store.key,
         message.id,
@@ -119,6 +128,7 @@ pub(super) fn put(session: &mut Session, store: &Store, message: &Message) -> Re
         message.content.patients,
         message.labels,
         message.data,
+        operation,
     ])?;
     Ok(())
 }
@@ -136,10 +146,10 @@ pub(super) fn set_labels(
     Ok(())
 }
 
-/// Deletes a message, and tells whether it was there.
-pub(super) fn delete(connection: &Connection, store: &Store, id: &str) -> Result<bool, Refusal> {
-    let rows = connection
+/// Deletes a message.
+pub(super) fn delete(connection: &Connection, store: &Store, id: &str) -> Result<(), Refusal> {
+    connection
         .prepare_cached("DELETE FROM message WHERE store = ?1 AND id = ?2")?
         .execute(params![store.key, id])?;
-    Ok(rows > 0)
+    Ok(())
 }

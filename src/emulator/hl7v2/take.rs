@@ -13,6 +13,7 @@ use super::super::methods::object;
 use super::super::reply::{Refusal, Reply};
 use super::super::serve::App;
 use super::MAX_DATA;
+use super::changes::{Change, note};
 use super::parse::{Content, decode};
 use super::path::no_message;
 use super::rows::{self, Message};
@@ -126,7 +127,7 @@ async fn keep(
                 labels: Json::Object(sent.labels).to_string(),
                 data: sent.data,
             };
-            rows::put(session, &store, &message)?;
+            rows::put(session, &store, &message, None)?;
             rows::set_ack(&session.connection, &store, &message.id, &ack)?;
             Ok((message, ack))
         })
@@ -193,11 +194,13 @@ pub(super) async fn patch(
                 Ok(Json::Object(labels)) => labels,
                 _ => Object::new(),
             };
+            let before = there.clone();
             labels.extend(new);
             if labels.len() > 64 {
                 return Err(invalid("a message has at most 64 labels"));
             }
             there.labels = Json::Object(labels).to_string();
+            note(session, &store, Change::Update, &before, None, false)?;
             rows::set_labels(&session.connection, &store, &id, &there.labels)?;
             Ok(there)
         })
@@ -210,11 +213,10 @@ pub(super) async fn delete(app: &App, store: &Arc<Store>, id: String) -> Result<
     let store = Arc::clone(store);
     app.database
         .write(move |session| {
-            if rows::delete(&session.connection, &store, &id)? {
-                Ok(())
-            } else {
-                Err(no_message(&store.name, &id))
-            }
+            let there = rows::read(&session.connection, &store, &id)?;
+            let there = there.ok_or_else(|| no_message(&store.name, &id))?;
+            note(session, &store, Change::Delete, &there, None, false)?;
+            rows::delete(&session.connection, &store, &id)
         })
         .await?;
     Ok(ok(&Json::Object(Object::new())))

@@ -16,8 +16,9 @@ use super::super::operation::{Ended, Operation};
 use super::super::reply::{Refusal, Reply};
 use super::super::serve::App;
 use super::MAX_REQUEST;
+use super::changes::{Change, note};
 use super::filter::{Filter, instant};
-use super::list::{all, matching};
+use super::list::{Wanted as Part, all, matching};
 use super::rows::{self, Message};
 use super::store::Store;
 use super::take::read;
@@ -26,11 +27,13 @@ use crate::hl7v2::digest::Digest;
 
 /// How many messages share a write, and how many are read at a time.
 const TOGETHER: usize = 100;
+/// And how large they may be before the next.
+const TOGETHER_BYTES: usize = 16 << 20;
 
 const SERVICE: &str = "google.cloud.healthcare.v1.hl7v2.Hl7V2Service";
 
 /// Why a transfer ends before its end.
-enum Stopped {
+pub(super) enum Stopped {
     /// The server ends.
     Gone,
     /// It cannot go on.
@@ -50,7 +53,7 @@ impl From<std::io::Error> for Stopped {
 }
 
 /// Reads a text from a request, as far as it is there.
-fn text<'a>(request: &'a Object, steps: &[&str]) -> Option<&'a str> {
+pub(super) fn text<'a>(request: &'a Object, steps: &[&str]) -> Option<&'a str> {
     let (last, steps) = steps.split_last()?;
     let mut object = request;
     for step in steps {
@@ -74,6 +77,7 @@ pub(super) async fn import(
     let (weak, store, uri) = (Arc::downgrade(app), Arc::clone(store), uri.to_owned());
     tokio::spawn(async move {
         let mut ended = Ended::default();
+        let id = operation.id();
         let mut stopped = Ok(());
         if files.is_empty() {
             let why = format!("invalid_argument: no matching objects found for URI {uri}");
@@ -81,7 +85,7 @@ pub(super) async fn import(
         }
         for file in files {
             if stopped.is_ok() {
-                stopped = import_file(&weak, &store, &file, &mut ended).await;
+                stopped = import_file(&weak, &store, &file, &id, &mut ended).await;
             }
         }
         if stopped.is_ok() && ended.failure > 0 {
@@ -102,7 +106,7 @@ pub(super) async fn import(
 }
 
 /// Writes down how a transfer ended; when the server has ended before, nobody can.
-async fn end(
+pub(super) async fn end(
     weak: &Weak<App>,
     operation: Operation,
     mut ended: Ended,
@@ -131,6 +135,7 @@ async fn import_file(
     weak: &Weak<App>,
     store: &Arc<Store>,
     file: &Path,
+    operation: &str,
     ended: &mut Ended,
 ) -> Result<(), Stopped> {
     let mut lines = BufReader::new(fs::File::open(file).await?);
@@ -140,11 +145,13 @@ async fn import_file(
         let app = weak.upgrade().ok_or(Stopped::Gone)?;
         let zone = store.zone(&app);
         let mut together = Vec::new();
-        while together.len() < TOGETHER && !read_all {
+        let mut size = 0;
+        while together.len() < TOGETHER && size < TOGETHER_BYTES && !read_all {
             let mut line = Vec::new();
             let most = MAX_REQUEST as u64 + 1;
             (&mut lines).take(most).read_until(b'\n', &mut line).await?;
             read_all = line.is_empty();
+            size += line.len();
             number += 1;
             if line.trim_ascii().is_empty() {
                 continue;
@@ -173,13 +180,23 @@ async fn import_file(
             }
         }
         let count = together.len() as u64;
-        let into = Arc::clone(store);
+        let (into, operation) = (Arc::clone(store), operation.to_owned());
         app.database
             .write(move |session| {
                 into.ensure_present(&session.connection)?;
                 for mut message in together {
+                    let there = rows::read(&session.connection, &into, &message.id)?;
+                    if let Some(there) = there {
+                        if there.labels != message.labels {
+                            let by = Some(operation.as_str());
+                            note(session, &into, Change::Update, &there, by, false)?;
+                            let labels = &message.labels;
+                            rows::set_labels(&session.connection, &into, &message.id, labels)?;
+                        }
+                        continue;
+                    }
                     message.created = session.clock.tick().0;
-                    rows::put(session, &into, &message)?;
+                    rows::put(session, &into, &message, Some(&operation))?;
                 }
                 Ok(())
             })
@@ -246,12 +263,7 @@ pub(super) async fn export(
     let (weak, store) = (Arc::downgrade(app), Arc::clone(store));
     tokio::spawn(async move {
         let mut ended = Ended::default();
-        let id = operation
-            .name()
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let id = operation.id();
         let stopped = export_all(&weak, &store, wanted, &id, &mut ended).await;
         end(
             &weak,
@@ -286,14 +298,14 @@ async fn export_all(
             .database
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(&all())?;
-                let found = matching(
-                    &mut statement,
-                    &from,
-                    (i64::MIN, place),
-                    &wanted.filter,
-                    TOGETHER,
-                )?;
-                let last = found.last().map(|message| message.id.clone());
+                let part = Part {
+                    filter: &wanted.filter,
+                    most: TOGETHER,
+                    with_data: wanted.view.shows_data(),
+                };
+                let (found, is_more) = matching(&mut statement, &from, (i64::MIN, place), &part)?;
+                let last = found.last().filter(|_| is_more);
+                let last = last.map(|message| message.id.clone());
                 let (first, end) = wanted.range;
                 let is_wanted = |message: &Message| {
                     message

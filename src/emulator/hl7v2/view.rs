@@ -30,6 +30,11 @@ pub(super) enum View {
 }
 
 impl View {
+    /// Tells whether it needs the bytes of a message.
+    pub(super) fn shows_data(self) -> bool {
+        matches!(self, Self::Raw | Self::Parsed | Self::Full)
+    }
+
     /// Reads its name; an empty one means `usual`.
     pub(super) fn of(name: &str, usual: Self) -> Result<Self, Refusal> {
         Ok(match name {
