@@ -260,9 +260,25 @@ impl Asker<'_> {
             Some(Operation::ConditionalUpdate) => self.condition(step, Found::Update).await,
             // Only the history knows of a create: the store cannot be asked.
             Some(Operation::Create) if self.earlier.is_settled(step.number) => Ok(Found::Leave),
-            Some(Operation::Create) => Ok(Found::Create),
+            Some(Operation::Create | Operation::Transmit) => Ok(Found::Create),
+            Some(operation) if operation.keeps_id() => self.by_name(step).await,
             _ => Ok(Found::Update),
         }
+    }
+
+    /// Asks for a record whose name tells what it is.
+    async fn by_name(&self, step: &Step) -> Answer {
+        let Some(id) = step.id.as_deref() else {
+            return Ok(Found::Unknown);
+        };
+        let read = self.gate.look_up(|| self.target.read(&step.kind, id)).await;
+        let response = read.map_err(|failure| self.no_answer(failure))?;
+        Ok(match response.status().as_u16() {
+            200 => Found::Leave,
+            404 | 410 => Found::Create,
+            401 => return Err(self.refused()),
+            _ => Found::Unknown,
+        })
     }
 
     async fn update(&self, step: &Step, beside: &HashMap<String, String>) -> Answer {
