@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    BundleChoice, BundleSettings, Duplicates, FilePattern, Format, Identity, LoadSettings, Missing,
-    Settle, Transactions, Versioned,
+    BundleChoice, BundleSettings, Duplicates, FilePattern, Format, Identity, LoadSettings,
+    MessageSettings, Missing, Settle, Transactions, Versioned,
     document::{Entry, Node, Spot, Value},
     read::over,
     reader::{Reader, Text, get, nearest},
@@ -266,6 +266,7 @@ pub(super) fn load(
                 .map_or_else(String::new, |name| name.value.clone()),
             target: String::new(),
             format: Format::default(),
+            messages: MessageSettings::default(),
             after: after.iter().map(|name| name.value.clone()).collect(),
             files,
             interaction: basics.interaction,

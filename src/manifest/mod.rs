@@ -326,6 +326,9 @@ pub struct LoadSettings {
     /// In which format its records are: it follows from the target.
     #[serde(default, skip_serializing_if = "Format::is_fhir")]
     pub format: Format,
+    /// How messages are read and sent, where its records are messages.
+    #[serde(default, skip_serializing_if = "MessageSettings::is_default")]
+    pub messages: MessageSettings,
     /// Loads that must be over before this one begins.
     pub after: Vec<String>,
     /// Globs, in order; one that begins with `!` takes away. `-` is standard input.
@@ -350,6 +353,44 @@ pub struct LoadSettings {
     pub known: Vec<PathBuf>,
 }
 
+/// How messages are read and sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageSettings {
+    /// How segments end in what is sent.
+    #[serde(default)]
+    pub segments: Segments,
+    /// Which messages keep their order.
+    #[serde(default)]
+    pub order: MessageOrder,
+    /// Labels that a store gives them.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How segments end in what is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Segments {
+    /// By CR, as the standard has it, whatever stands in the file.
+    #[default]
+    Cr,
+    /// As in the file.
+    AsIs,
+}
+
+/// Which messages keep their order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MessageOrder {
+    /// Those of one sender that name one patient.
+    #[default]
+    Patient,
+    /// None.
+    None,
+    /// All of the load.
+    Strict,
+}
+
 /// A format of records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -361,6 +402,12 @@ pub enum Format {
     Hl7v2,
     /// Instances.
     Dicom,
+}
+
+impl MessageSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Format {

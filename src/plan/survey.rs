@@ -208,7 +208,12 @@ impl Surveyor<'_, '_> {
         let target = self.header.target_of(self.load);
         let largest = target.and_then(|target| target.facts.limits.resource_bytes);
         let mut failed = None;
-        let reading = source::read(file, spool, Ceiling::of(largest), &mut |item| match self
+        let messages = self.header.loads.get(self.load.0 as usize);
+        let messages = messages
+            .map(|load| load.messages.clone())
+            .unwrap_or_default();
+        let ceiling = Ceiling::of(largest);
+        let reading = source::read_as(file, spool, ceiling, &messages, &mut |item| match self
             .take(file, &item)
         {
             Ok(()) => ControlFlow::Continue(()),
@@ -274,6 +279,10 @@ impl Surveyor<'_, '_> {
             Item::Facets(found) => {
                 self.planner.facets(file, found);
                 self.bytes += found.position.span.length;
+            }
+            Item::Remark(remark) => {
+                self.planner.remark(file, remark);
+                return Ok(());
             }
             Item::BundleStart(start) => {
                 self.graph.bundle_start(start);

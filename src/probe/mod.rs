@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::{
     auth,
     gate::{Failure, Gate},
-    manifest::{Auth, Store, TargetSettings},
+    manifest::{Auth, Format, Store, TargetSettings},
     target::{Endpoint, Facts, fhir::Requests, google::differences},
 };
 
@@ -81,6 +81,14 @@ async fn of_store(
                 Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => None,
             };
             let differs = differs.map(|wanted| differences(wanted, &fields));
+            if settings.store.format() != Format::Fhir {
+                return Ok(Facts {
+                    assumed: false,
+                    missing: false,
+                    differs: differs.unwrap_or_default(),
+                    ..documented
+                });
+            }
             let store: FhirStore =
                 serde_json::from_value(fields).map_err(|_| not_a_store(status, name))?;
             let version = match store.version.as_deref() {
@@ -107,19 +115,25 @@ async fn of_store(
             ..documented
         }),
         404 => Err(Error::Refused {
-            what: format!("there is no FHIR store {}", name.display()),
+            what: format!(
+                "there is no {} store {}",
+                settings.store.format().as_str(),
+                name.display()
+            ),
             hint: "check project, location, dataset and store, or let `ensure: true` create it"
                 .to_owned(),
             status,
         }),
         403 => Err(Error::Refused {
             what: format!(
-                "no access to the FHIR store {}, or it does not exist",
+                "no access to the {} store {}, or it does not exist",
+                settings.store.format().as_str(),
                 name.display()
             ),
-            hint: "the credentials need roles/healthcare.fhirResourceEditor on the dataset; \
-                   check also that the names are right"
-                .to_owned(),
+            hint: format!(
+                "the credentials need {} on the dataset; check also that the names are right",
+                role(settings.store.format())
+            ),
             status,
         }),
         401 => Err(unauthorized(settings)),
@@ -132,6 +146,15 @@ async fn of_store(
             status,
         }),
         _ => Err(not_a_store(status, name)),
+    }
+}
+
+/// The role that may write into a store (IAM page).
+fn role(format: Format) -> &'static str {
+    match format {
+        Format::Fhir => "roles/healthcare.fhirResourceEditor",
+        Format::Dicom => "roles/healthcare.dicomEditor",
+        Format::Hl7v2 => "roles/healthcare.hl7V2Editor",
     }
 }
 

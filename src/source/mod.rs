@@ -26,6 +26,7 @@ mod damage;
 mod decompress;
 mod feed;
 mod glob;
+mod hl7v2;
 mod json;
 mod ndjson;
 mod read;
@@ -33,7 +34,7 @@ mod spool;
 
 pub use bodies::Bodies;
 pub use glob::{Listing, find};
-pub use read::{glance, look, read};
+pub use read::{glance, look, read, read_as};
 pub use spool::{Spool, spooled};
 
 pub use crate::fhir::bundle::BundleKind;
@@ -177,6 +178,8 @@ pub enum Item<'a> {
     Record(Found<'a>),
     /// A record of a format whose records refer to no others.
     Facets(Facets<'a>),
+    /// Something about the source that is odd, and of which nothing is lost.
+    Remark(Remark),
     /// A Bundle begins; its entries follow as records.
     BundleStart(BundleStart),
     /// The Bundle is over.
@@ -250,6 +253,17 @@ pub struct Entry<'a> {
     pub envelope: Envelope,
     /// Where the resource alone stands in the source.
     pub resource: Option<Span>,
+}
+
+/// Something odd about a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// The line on which it stands, from 1.
+    pub line: u64,
+    /// Words for all of its kind.
+    pub kind: &'static str,
+    /// What it is, in words without content.
+    pub what: String,
 }
 
 /// A Bundle that begins.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
 use crate::{
-    manifest::{LoadSettings, Store},
+    manifest::{Format, LoadSettings, Store},
     record::{Packaging, Step},
 };
 
@@ -20,6 +20,7 @@ mod endpoint;
 mod facts;
 pub mod fhir;
 pub mod google;
+pub mod hl7v2;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
 pub use endpoint::Endpoint;
@@ -140,7 +141,10 @@ pub trait Target: Send + Sync + fmt::Debug {
 
 /// Returns the store at an endpoint.
 pub fn of(endpoint: &Endpoint) -> Arc<dyn Target> {
-    Arc::new(fhir::Fhir::new(&endpoint.base, endpoint.google.clone()))
+    match (endpoint.format, &endpoint.google) {
+        (Format::Hl7v2, Some(store)) => Arc::new(hl7v2::Hl7v2::new(&endpoint.base, store.clone())),
+        _ => Arc::new(fhir::Fhir::new(&endpoint.base, endpoint.google.clone())),
+    }
 }
 
 /// What travels in one request.

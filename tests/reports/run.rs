@@ -127,6 +127,7 @@ pub(super) fn targets() -> [TargetSettings; 2] {
 pub(super) fn loads() -> [LoadSettings; 2] {
     let load = |name: &str, target: &str| LoadSettings {
         format: stoker::manifest::Format::default(),
+        messages: stoker::manifest::MessageSettings::default(),
         name: name.to_owned(),
         target: target.to_owned(),
         after: Vec::new(),

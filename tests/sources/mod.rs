@@ -51,7 +51,7 @@ fn count(path: &Path) -> Counts {
             }
             Item::BundleStart(_) => counts.bundles += 1,
             Item::BundleEnd => {}
-            Item::Facets(_) => panic!("all files are FHIR's"),
+            Item::Facets(_) | Item::Remark(_) => panic!("all files are FHIR's"),
             Item::Malformed(wrong) => counts.malformed.push(wrong.problem.what),
         }
         ControlFlow::Continue(())

@@ -206,7 +206,7 @@ fn resources(path: &Path, spool: Option<&Spool>) -> (Vec<String>, u64) {
                 assert_eq!(malformed.position.index, next);
                 next += 1;
             }
-            Item::Facets(_) | Item::BundleStart(_) | Item::BundleEnd => {}
+            Item::Facets(_) | Item::Remark(_) | Item::BundleStart(_) | Item::BundleEnd => {}
         }
         ControlFlow::Continue(())
     })

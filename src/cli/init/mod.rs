@@ -137,7 +137,7 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
                 executed |= matches!(start.kind, BundleKind::Transaction | BundleKind::Batch);
             }
             Item::Facets(_) => looked.records += 1,
-            Item::BundleEnd => {}
+            Item::BundleEnd | Item::Remark(_) => {}
             Item::Malformed(problem) => {
                 malformed.get_or_insert_with(|| problem.to_string());
             }

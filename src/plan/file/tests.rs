@@ -48,6 +48,7 @@ fn header() -> Header {
         give_up_after: Duration::from_mins(10),
     };
     let load = |name: &str| LoadSettings {
+        messages: crate::manifest::MessageSettings::default(),
         format: crate::manifest::Format::default(),
         name: name.to_owned(),
         target: "try-out".to_owned(),

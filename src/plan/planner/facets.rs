@@ -11,7 +11,7 @@ use crate::{
     manifest::BundleChoice,
     plan::{Action, Group, GroupId, Link, Other, Packaging, Reason, Step, batch},
     record::{Facets, LoadId},
-    source::SourceFile,
+    source::{Remark, SourceFile},
 };
 
 /// A step by its load and its number in it, as one number: plans hold fewer than 2^40 steps in a load.
@@ -136,6 +136,12 @@ impl Planner<'_> {
             }
             None => self.number(step, sequence, remember),
         }
+    }
+
+    /// Says what is odd about a source.
+    pub fn remark(&mut self, file: &SourceFile, remark: &Remark) {
+        let warning = format!("{}:{}: {}", file.origin, remark.line, remark.what);
+        self.notice(remark.kind, warning);
     }
 
     /// Ends a load: what waited goes out.

@@ -16,7 +16,7 @@ use crate::{
     gate::{Exchange, Fault, Safety, Verdict, verdict},
     journal::Settlement,
     plan::{Packaging, Step},
-    record::Operation,
+    record::{Operation, Outcome},
     target::{Accepted, Answer, Little, Said},
 };
 
@@ -174,7 +174,17 @@ impl Batch<'_> {
         }
     }
 
-    fn taken(&self, step: &Step, status: u16, accepted: Accepted) -> Settlement {
+    fn taken(&self, step: &Step, status: u16, mut accepted: Accepted) -> Settlement {
+        // What is there already may be what an attempt before has left whose answer was lost.
+        if self.doubt
+            && matches!(
+                accepted.outcome,
+                Some(Outcome::Unchanged | Outcome::Matched)
+            )
+        {
+            accepted.outcome = Some(Outcome::Created);
+            accepted.note = Some("an attempt whose answer was lost has stored it");
+        }
         let attempted = Attempted {
             attempts: self.attempts,
             latency: None,

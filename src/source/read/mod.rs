@@ -14,8 +14,9 @@ use super::{
     damage::Damage,
     decompress::{Compression, plain},
     feed::{PIECE, StreamFeed},
-    json, ndjson,
+    hl7v2, json, ndjson,
 };
+use crate::manifest::MessageSettings;
 
 mod sink;
 
@@ -36,9 +37,25 @@ pub fn read(
     ceiling: Ceiling,
     visit: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
 ) -> Result<Reading, Error> {
+    read_as(file, spool, ceiling, &MessageSettings::default(), visit)
+}
+
+/// As [`read`]; messages are read as `messages` says.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub fn read_as(
+    file: &SourceFile,
+    spool: Option<&Spool>,
+    ceiling: Ceiling,
+    messages: &MessageSettings,
+    visit: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
+) -> Result<Reading, Error> {
     let how = How {
         spool,
         ceiling,
+        messages,
         only_a_glance: false,
     };
     run(file, how, visit)
@@ -56,6 +73,7 @@ pub fn glance(
     let how = How {
         spool: None,
         ceiling: Ceiling::Any,
+        messages: &MessageSettings::default(),
         only_a_glance: true,
     };
     run(file, how, visit)
@@ -66,6 +84,7 @@ pub fn glance(
 struct How<'s> {
     spool: Option<&'s Spool>,
     ceiling: Ceiling,
+    messages: &'s MessageSettings,
     /// Compressed data is not looked at to its end before.
     only_a_glance: bool,
 }
@@ -127,7 +146,7 @@ fn from_file(
                 again: &|| Ok(Box::new(fs_err::File::open(path)?)),
                 size: Some(before.0),
             };
-            let flow = text.read(file.form, End::Whole, how.ceiling, sink);
+            let flow = text.read(file.form, End::Whole, how, sink);
             (Some(path.to_owned()), before.0, flow)
         }
         (_, Some(spool)) => {
@@ -136,7 +155,7 @@ fn from_file(
             let again = || -> Result<Box<dyn Read>, Kind> {
                 Ok(Box::new(fs_err::File::open(&spooled).map_err(Kind::Spool)?))
             };
-            let flow = decompressed(file.form, bytes, filled, &again, how.ceiling, sink);
+            let flow = decompressed(file.form, bytes, filled, &again, how, sink);
             (Some(spooled), bytes, flow)
         }
         (_, None) => {
@@ -149,7 +168,7 @@ fn from_file(
             } else {
                 drain(&mut *plain(joined, compression)?)
             };
-            let flow = decompressed(file.form, bytes, filled, &again, how.ceiling, sink);
+            let flow = decompressed(file.form, bytes, filled, &again, how, sink);
             (None, bytes, flow)
         }
     };
@@ -189,7 +208,7 @@ fn from_stream(
     let again = || -> Result<Box<dyn Read>, Kind> {
         Ok(Box::new(fs_err::File::open(&spooled).map_err(Kind::Spool)?))
     };
-    let fingerprint = match decompressed(form, bytes, filled, &again, how.ceiling, sink) {
+    let fingerprint = match decompressed(form, bytes, filled, &again, how, sink) {
         Ok(()) => {
             io::copy(&mut stored, &mut io::sink())?;
             Some(stored.fingerprint(0, 0))
@@ -220,7 +239,7 @@ fn decompressed(
     bytes: u64,
     ended: Result<(), Kind>,
     again: &dyn Fn() -> Result<Box<dyn Read>, Kind>,
-    ceiling: Ceiling,
+    how: How<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), Stop> {
     let end = match ended {
@@ -237,7 +256,7 @@ fn decompressed(
         again,
         size: (bytes < u64::MAX).then_some(bytes),
     };
-    text.read(form, end, ceiling, sink)
+    text.read(form, end, how, sink)
 }
 
 /// Plain bytes to be read, once through `first`, and maybe again.
@@ -256,14 +275,19 @@ pub(super) enum End {
 }
 
 impl Text<'_> {
-    fn read(self, form: Form, end: End, ceiling: Ceiling, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    fn read(self, form: Form, end: End, how: How<'_>, sink: &mut Sink<'_>) -> Result<(), Stop> {
+        let ceiling = how.ceiling;
         match form {
             Form::Ndjson => {
                 let mut feed = StreamFeed::new(self.first, PIECE);
                 ndjson::read(&mut feed, end, ceiling, sink)
             }
             Form::Json | Form::Either => json::read(self, ceiling, sink),
-            Form::Hl7v2 | Form::Dicom | Form::Unrecognized => Err(Kind::Unrecognized.into()),
+            Form::Hl7v2 => {
+                let mut reader = self.first;
+                hl7v2::read(&mut *reader, how.messages, ceiling, sink)
+            }
+            Form::Dicom | Form::Unrecognized => Err(Kind::Unrecognized.into()),
         }
     }
 }

@@ -16,7 +16,7 @@ struct Seen {
 impl Seen {
     fn item(&mut self, item: &Item<'_>) {
         self.items.push(match item {
-            Item::Facets(found) => panic!("{found:?}"),
+            Item::Facets(_) | Item::Remark(_) => panic!("{item:?}"),
             Item::Record(found) => {
                 let span = found.position.span;
                 match found.entry {
@@ -270,7 +270,7 @@ fn a_large_bundle_is_streamed_and_read_again() {
             }
             Item::BundleStart(start) => kind = Some((start.kind, start.entries)),
             Item::BundleEnd => {}
-            Item::Facets(found) => panic!("{found:?}"),
+            Item::Facets(_) | Item::Remark(_) => panic!("{item:?}"),
             Item::Malformed(wrong) => panic!("{wrong:?}"),
         }
         ControlFlow::Continue(())
@@ -600,7 +600,9 @@ fn standard_input_is_told_by_its_content() {
             ControlFlow::Continue(())
         };
         let mut sink = Sink::new(SourceId(7), &mut visit);
+        let messages = crate::manifest::MessageSettings::default();
         let how = How {
+            messages: &messages,
             spool: Some(&spool),
             ceiling: Ceiling::Any,
             only_a_glance: false,

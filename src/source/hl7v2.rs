@@ -1,0 +1,174 @@
+//! Reads the messages of a file, one or many, in batches or frames, and what is odd about the file.
+//!
+//! Which message a store knows under which name, and which must keep their order, is said here in neutral words; what the
+//! bytes mean is `hl7v2`'s.
+
+use std::io::Read;
+
+use super::{
+    Ceiling, Item, Kind, Remark,
+    feed::PIECE,
+    read::{Sink, Start, Stop},
+};
+use crate::{
+    hl7v2::{
+        digest::Digest,
+        header::{Header, patient},
+        segment::normalised,
+        split::{Message, Piece, Problem, ProblemKind, Splitter, Weight},
+    },
+    manifest::{MessageOrder, MessageSettings, Segments},
+    record::{Facets, Reason, hash},
+};
+
+/// Reads messages until the end of `reader`.
+pub(super) fn read(
+    reader: &mut dyn Read,
+    settings: &MessageSettings,
+    ceiling: Ceiling,
+    sink: &mut Sink<'_>,
+) -> Result<(), Stop> {
+    let mut splitter = Splitter::new(ceiling.bytes());
+    let mut buffer = vec![0; PIECE];
+    let mut stopped = Ok(());
+    loop {
+        let read = match reader.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Kind::from(error).into()),
+        };
+        let mut take = |piece: Piece<'_>| {
+            if stopped.is_ok() {
+                stopped = tell(piece, settings, sink);
+            }
+        };
+        match buffer.get(..read) {
+            Some(chunk) if read > 0 => splitter.feed(chunk, &mut take),
+            _ => {
+                splitter.finish(&mut take);
+                return stopped;
+            }
+        }
+        std::mem::replace(&mut stopped, Ok(()))?;
+    }
+}
+
+fn tell(piece: Piece<'_>, settings: &MessageSettings, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    match piece {
+        Piece::Message(message) => self::message(&message, settings, sink),
+        Piece::Envelope(..) => Ok(()),
+        Piece::Problem(problem) => self::problem(problem, sink),
+    }
+}
+
+fn message(
+    message: &Message<'_>,
+    settings: &MessageSettings,
+    sink: &mut Sink<'_>,
+) -> Result<(), Stop> {
+    let start = Start {
+        offset: message.place.start,
+        line: message.place.line,
+        column: 1,
+    };
+    let position = sink.position(start, message.place.length, None);
+    let mut facets = Facets {
+        position,
+        kind: "".into(),
+        id: None,
+        hash: hash(message.bytes),
+        sequence: None,
+        alias: None,
+        together: None,
+        refused: None,
+        notices: Vec::new(),
+    };
+    match Header::of(message.bytes) {
+        Ok(header) => {
+            facets.kind = header
+                .kind()
+                .filter(|kind| is_kind(kind))
+                .unwrap_or_default();
+            // The name is that of the bytes that are sent.
+            let sent = match settings.segments {
+                Segments::Cr => normalised(message.bytes),
+                Segments::AsIs => message.bytes.into(),
+            };
+            facets.id = Some(Digest::of(&sent).message_id().into());
+            let (application, facility) = (header.sending_application, header.sending_facility);
+            let sender = [application, b"|", facility].concat();
+            facets.sequence = match settings.order {
+                MessageOrder::Patient => patient(message.bytes, &header.separators)
+                    .map(|patient| short(&[&sender[..], b"\0", patient].concat())),
+                MessageOrder::Strict => Some(0),
+                MessageOrder::None => None,
+            };
+            if !header.control_id.is_empty() {
+                facets.alias = Some(short(&[&sender[..], b"\0", header.control_id].concat()));
+            }
+        }
+        Err(error) => {
+            facets.refused = Some(Reason {
+                code: "no-header".to_owned(),
+                message: error.to_string(),
+                path: None,
+            });
+        }
+    }
+    sink.records += 1;
+    sink.tell(Item::Facets(facets))
+}
+
+/// What of a file is in no message is a record that cannot be loaded, so that it is counted and seen; what is merely odd is
+/// remarked.
+fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let Problem { kind, place } = problem;
+    if kind.weight() < Weight::Loss {
+        let what = kind.to_string();
+        return sink.tell(Item::Remark(Remark {
+            line: place.line,
+            kind: "oddities of files of messages",
+            what,
+        }));
+    }
+    let start = Start {
+        offset: place.start,
+        line: place.line,
+        column: 1,
+    };
+    let code = match kind {
+        ProblemKind::TooLarge { .. } => "too-large",
+        ProblemKind::Utf16 => "utf-16",
+        _ => "no-message",
+    };
+    let position = sink.position(start, place.length, None);
+    sink.records += 1;
+    sink.tell(Item::Facets(Facets {
+        position,
+        kind: "".into(),
+        id: None,
+        hash: 0,
+        sequence: None,
+        alias: None,
+        together: None,
+        refused: Some(Reason {
+            code: code.to_owned(),
+            message: kind.to_string(),
+            path: None,
+        }),
+        notices: Vec::new(),
+    }))
+}
+
+/// Tells whether what stands in MSH-9 is a type of message; anything else may be anything.
+fn is_kind(kind: &str) -> bool {
+    /// `ADT^A01` has 7; types and events have 3 each, local ones a few more.
+    const LONGEST: usize = 16;
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '^' || c == '_';
+    kind.len() <= LONGEST && kind.chars().all(is_word)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+fn short(bytes: &[u8]) -> u64 {
+    hash(bytes) as u64
+}

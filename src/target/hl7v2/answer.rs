@@ -1,0 +1,261 @@
+//! Reads the answers of HL7v2 stores: the message that was stored, and the acknowledgement, which decides.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::Response;
+use serde::Deserialize;
+
+use crate::{
+    fhir::outcome,
+    hl7v2::ack::{Ack, Code},
+    record::{Outcome, Step},
+    target::{Accepted, Answer, Little, Refusal, Said},
+};
+
+/// `messages.ingest` answers with both, `messages.create` with the message itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    name: Option<String>,
+    message: Option<Message>,
+    hl7_ack: Option<String>,
+    create_time: Option<jiff::Timestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    name: Option<String>,
+    create_time: Option<jiff::Timestamp>,
+}
+
+/// The error of the Healthcare API, with the acknowledgement of a message that was refused.
+#[derive(Deserialize)]
+struct Failed {
+    error: Failure,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    status: Option<String>,
+    #[serde(default)]
+    details: Vec<serde_json::Value>,
+}
+
+/// Returns the last segment of a message's resource name.
+fn last(name: &str) -> Option<String> {
+    let (_, id) = name.rsplit_once("messages/")?;
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+/// Reads the id of a message that was read, or stored.
+pub(super) fn id(body: &[u8]) -> Option<String> {
+    let body: Body = serde_json::from_slice(body).ok()?;
+    let message = body.message.and_then(|message| message.name);
+    last(&message.or(body.name)?)
+}
+
+/// Reads an answer with a status of success.
+pub(super) fn taken(step: &Step, answer: &Response<Bytes>) -> Answer {
+    let status = answer.status().as_u16();
+    let said = |said, outcome| Answer {
+        status,
+        said,
+        outcome,
+    };
+    let Ok(body) = serde_json::from_slice::<Body>(answer.body()) else {
+        let little = if answer.body().trim_ascii_start().starts_with(b"<") {
+            Little::Page
+        } else if answer.body().trim_ascii().is_empty() {
+            Little::Bare
+        } else {
+            Little::Text
+        };
+        return said(Said::Little(little), None);
+    };
+    if let Some(ack) = &body.hl7_ack {
+        let decoded = STANDARD.decode(ack).unwrap_or_default();
+        match Ack::parse(&decoded).map(|ack| ack.code) {
+            Ok(code) if code.is_taken() => {}
+            Ok(_) => {
+                let words = String::from_utf8_lossy(answer.body()).into_owned();
+                return said(Said::Refused, Some(words));
+            }
+            // The message is stored all the same, if the answer names it.
+            Err(_) if body.message.is_none() => return said(Said::Little(Little::Text), None),
+            Err(_) => {}
+        }
+    }
+    let (name, created) = match body.message {
+        Some(message) => (message.name, message.create_time),
+        None => (body.name, body.create_time),
+    };
+    let Some(id) = name.as_deref().and_then(last) else {
+        return said(Said::Little(Little::Text), None);
+    };
+    // Equal bytes have one name: what was there before is answered as it is.
+    let is_old = is_older(answer, created);
+    let accepted = Accepted {
+        outcome: Some(if is_old {
+            Outcome::Unchanged
+        } else {
+            Outcome::Created
+        }),
+        note: match (is_old, step.id.as_ref() == Some(&id)) {
+            (true, _) => Some("the store already holds this message"),
+            (false, false) => Some("the store names it otherwise than by the digest of its bytes"),
+            (false, true) => None,
+        },
+        id: Some(id),
+        version: None,
+    };
+    said(Said::Taken(accepted), None)
+}
+
+/// Tells whether a message was stored before this answer was made, by the server's own clock.
+fn is_older(answer: &Response<Bytes>, created: Option<jiff::Timestamp>) -> bool {
+    /// `Date` has whole seconds, and the answer to a message is made within moments of its storing.
+    const GRANTED: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
+    let date = answer.headers().get(http::header::DATE);
+    let date = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let date = date.and_then(|date| jiff::Timestamp::try_from(date).ok());
+    match (date, created) {
+        (Some(date), Some(created)) => date.duration_since(created) > GRANTED,
+        _ => false,
+    }
+}
+
+/// Reads the refusal of a message that the store holds already: equal bytes have one name.
+pub(super) fn is_there(answer: &Response<Bytes>) -> Option<Answer> {
+    if answer.status() != http::StatusCode::CONFLICT {
+        return None;
+    }
+    let failed: Failed = serde_json::from_slice(answer.body()).ok()?;
+    (failed.error.status.as_deref() == Some("ALREADY_EXISTS")).then(|| Answer {
+        status: 200,
+        said: Said::Taken(Accepted {
+            outcome: Some(Outcome::Unchanged),
+            note: Some("the store already holds this message"),
+            ..Accepted::default()
+        }),
+        outcome: None,
+    })
+}
+
+/// Reads a refusal: the code of the acknowledgement, and where ERR points to.
+pub(super) fn refusal(answer: &[u8]) -> Refusal {
+    let problem = outcome::read(answer);
+    let mut refusal = Refusal {
+        code: problem.code,
+        text: problem.text,
+        ..Refusal::default()
+    };
+    let Some(ack) = acknowledgement(answer) else {
+        return refusal;
+    };
+    let Ok(ack) = Ack::parse(&ack) else {
+        return refusal;
+    };
+    let error = ack.errors.first();
+    let code = error.map(|error| error.code).filter(|code| {
+        // Table 0357 has numbers; anything else may be anything.
+        (1..=4).contains(&code.len()) && code.iter().all(u8::is_ascii_digit)
+    });
+    refusal.code = Some(word(ack.code, code));
+    refusal.expression = error
+        .map(|error| error.location)
+        .filter(|place| is_place(place))
+        .map(|place| String::from_utf8_lossy(place).into_owned())
+        .into_iter()
+        .collect();
+    let said = [ack.text, error.map_or(&b""[..], |error| error.text)];
+    let said = said.map(|text| String::from_utf8_lossy(text).into_owned());
+    refusal.text = [refusal.text, said.join(" ")].join("\n").trim().to_owned();
+    refusal
+}
+
+/// `AE`, or `AE 101`.
+fn word(code: Code, number: Option<&[u8]>) -> String {
+    match number {
+        Some(number) => format!("{} {}", code.as_str(), String::from_utf8_lossy(number)),
+        None => code.as_str().to_owned(),
+    }
+}
+
+/// Tells whether a location names a segment and numbers, such as `PID^1^5`; anything else may be anything.
+fn is_place(place: &[u8]) -> bool {
+    let is_segment = place.get(..3).is_some_and(|name| {
+        name.iter()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    });
+    let rest = place.get(3..).unwrap_or_default();
+    is_segment
+        && place.len() <= 24
+        && rest
+            .iter()
+            .all(|c| c.is_ascii_digit() || b"^.-".contains(c))
+}
+
+/// Finds the acknowledgement in an answer: of a success, or in the details of an error.
+fn acknowledgement(answer: &[u8]) -> Option<Vec<u8>> {
+    let value: serde_json::Value = serde_json::from_slice(answer).ok()?;
+    let encoded = value["hl7Ack"].as_str().map(str::to_owned).or_else(|| {
+        let failed: Failed = serde_json::from_value(value).ok()?;
+        let mut details = failed.error.details.into_iter();
+        details.find_map(|detail| detail["hl7Nack"].as_str().map(str::to_owned))
+    })?;
+    STANDARD.decode(encoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(ack: &str) -> String {
+        STANDARD.encode(ack)
+    }
+
+    fn answer(status: u16, body: &str) -> Response<Bytes> {
+        let response = Response::builder().status(status);
+        response.body(Bytes::from(body.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_says_code_and_place_and_keeps_words_apart() {
+        let nack = encoded(
+            "MSH|^~\\&|B||A||20260101||ACK|1|P|2.5\rMSA|AE|M1|Anna Lindqvist\rERR||PID^1^5|101^Required field missing|E",
+        );
+        let body = format!(
+            r#"{{"error":{{"code":400,"status":"INVALID_ARGUMENT","message":"no","details":[{{"hl7Nack":"{nack}"}}]}}}}"#
+        );
+        let refusal = refusal(body.as_bytes());
+        assert_eq!(refusal.code.as_deref(), Some("AE 101"));
+        assert_eq!(refusal.expression, ["PID^1^5"]);
+        assert!(refusal.text.contains("Anna Lindqvist"));
+        let odd = encoded("MSH|^~\\&|B\rMSA|AR|M1\rERR||Anna|Lindqvist|E");
+        let refusal = super::refusal(format!(r#"{{"hl7Ack":"{odd}"}}"#).as_bytes());
+        assert_eq!(refusal.code.as_deref(), Some("AR"));
+        assert_eq!(refusal.expression, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_there_already_is_no_refusal() {
+        let there = r#"{"error":{"code":409,"status":"ALREADY_EXISTS"}}"#;
+        let there = is_there(&answer(409, there)).unwrap();
+        let Said::Taken(accepted) = there.said else {
+            panic!();
+        };
+        assert_eq!(accepted.outcome, Some(Outcome::Unchanged));
+        let aborted = r#"{"error":{"code":409,"status":"ABORTED"}}"#;
+        assert_eq!(is_there(&answer(409, aborted)), None);
+        assert_eq!(is_there(&answer(409, "<html>")), None);
+    }
+
+    #[test]
+    fn an_id_is_the_last_of_the_name() {
+        let named = br#"{"hl7Ack":"","message":{"name":"projects/p/locations/l/datasets/d/hl7V2Stores/h/messages/abc="}}"#;
+        assert_eq!(id(named).as_deref(), Some("abc="));
+        assert_eq!(id(br#"{"name":"x/messages/"}"#), None);
+        assert_eq!(id(b"[]"), None);
+    }
+}

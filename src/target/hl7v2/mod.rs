@@ -1,0 +1,144 @@
+//! HL7v2 stores of the Healthcare API, Google's and the local one: messages are stored under the digest of their bytes.
+//!
+//! `write` makes requests, `answer` reads what came. Source: healthcare.v1 discovery document, `hl7V2Stores.messages`.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use serde_json::json;
+
+use super::{Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName};
+use crate::{
+    hl7v2::segment::normalised,
+    manifest::Segments,
+    record::{Operation, Step},
+};
+
+mod answer;
+
+/// An HL7v2 store.
+#[derive(Debug, Clone)]
+pub struct Hl7v2 {
+    base: String,
+    store: StoreName,
+}
+
+impl Hl7v2 {
+    /// Takes the address of a store, with a trailing slash, and its resource name.
+    pub fn new(base: &url::Url, store: StoreName) -> Self {
+        Self {
+            base: base.as_str().to_owned(),
+            store,
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
+        const JSON: HeaderValue = HeaderValue::from_static("application/json");
+        let mut request = Request::new(body);
+        // Names were checked in the manifest and ids are base64url, so this is always a URI.
+        let uri = format!("{}{path}", self.base).parse();
+        *request.uri_mut() = uri.unwrap_or_else(|_| Uri::from_static("/"));
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, JSON);
+        if method != Method::GET {
+            headers.insert(header::CONTENT_TYPE, JSON);
+        }
+        *request.method_mut() = method;
+        request
+    }
+}
+
+impl Target for Hl7v2 {
+    fn base(&self) -> &str {
+        &self.base
+    }
+
+    fn write(
+        &self,
+        parcel: &Parcel<'_>,
+        bodies: &mut dyn Iterator<Item = Bytes>,
+    ) -> Result<Request<Bytes>, Unbuilt> {
+        let (Some(step), Some(body)) = (parcel.steps.first(), bodies.next()) else {
+            return Err(Unbuilt {
+                record: None,
+                why: "there is nothing to send",
+            });
+        };
+        let settings = &parcel.settings.messages;
+        let sent = match settings.segments {
+            Segments::Cr => normalised(&body),
+            Segments::AsIs => body.as_ref().into(),
+        };
+        let mut message = json!({ "data": STANDARD.encode(&sent) });
+        if !settings.labels.is_empty() {
+            message["labels"] = json!(settings.labels);
+        }
+        let text = json!({ "message": message }).to_string();
+        let path = match step.action.operation() {
+            Some(Operation::CreateMessage) => "messages",
+            _ => "messages:ingest",
+        };
+        Ok(self.request(Method::POST, path, Bytes::from(text)))
+    }
+
+    fn answers(
+        &self,
+        parcel: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Answer>>, String> {
+        let steps = parcel.steps.first();
+        Ok(vec![steps.map(|step| answer::taken(step, answer))])
+    }
+
+    fn refused_each(
+        &self,
+        _: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Option<Vec<Option<Answer>>> {
+        answer::is_there(answer).map(|there| vec![Some(there)])
+    }
+
+    fn refusal(&self, _: Option<&str>, answer: &[u8]) -> Refusal {
+        answer::refusal(answer)
+    }
+
+    fn read(&self, _: &str, id: &str) -> Request<Bytes> {
+        let path = format!("messages/{id}?view=RAW_ONLY");
+        self.request(Method::GET, &path, Bytes::new())
+    }
+
+    fn search(&self, _: &str, _: &str) -> Request<Bytes> {
+        self.request(Method::GET, "messages?pageSize=1", Bytes::new())
+    }
+
+    fn matches(&self, _: &str, _: &[u8]) -> Matches {
+        // No operation on messages has a condition.
+        Matches::Refused(200)
+    }
+
+    fn held(&self, _: &str, _: &HeaderMap, answer: &[u8]) -> Accepted {
+        Accepted {
+            id: answer::id(answer),
+            ..Accepted::default()
+        }
+    }
+
+    fn is_ours(&self, step: &Step, _: &Bytes, answer: &Response<Bytes>) -> Option<bool> {
+        // The name is the digest of the bytes.
+        Some(step.id.is_some() && answer::id(answer.body()) == step.id)
+    }
+
+    fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {
+        self.store.get_store()
+    }
+
+    fn rehearse(&self, _: &Request<Bytes>) -> Response<Bytes> {
+        Response::new(Bytes::from_static(b"{\"name\":\"messages/made-up\"}"))
+    }
+
+    fn empty(&self, _: &Request<Bytes>) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from_static(b"{}"));
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+        response
+    }
+}
