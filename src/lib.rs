@@ -14,7 +14,8 @@
 //! - 0: [`record`] (what travels, and how it ends), [`mod@unit`] (rates, sizes, durations), [`diagnostic`]
 //!   (problems with a place), [`event`] (what watchers are told), [`mod@column`]
 //!   (long lists of numbers, on the disk beyond a limit), [`mod@checksum`] (of a line of a file), [`mod@path`] (paths as people
-//!   read them), [`fhir`] (pure knowledge of FHIR JSON), [`hl7v2`] (pure knowledge of HL7v2's bytes).
+//!   read them), [`fhir`] (pure knowledge of FHIR JSON), [`hl7v2`] (pure knowledge of HL7v2's bytes),
+//!   [`dicom`] (pure knowledge of DICOM's bytes).
 //! - 1: [`manifest`] (what the user wrote), [`source`] (files into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
 //! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
@@ -32,6 +33,7 @@ pub mod checksum;
 pub mod cli;
 pub mod column;
 pub mod diagnostic;
+pub mod dicom;
 pub mod emulator;
 pub mod ensure;
 pub mod event;

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("event", 0),
     ("fhir", 0),
     ("hl7v2", 0),
+    ("dicom", 0),
     ("column", 0),
     ("checksum", 0),
     ("path", 0),

@@ -7,6 +7,8 @@ mod cases;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod dicom;
+#[cfg(test)]
 mod emulated;
 #[cfg(test)]
 mod habits;

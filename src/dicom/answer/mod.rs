@@ -1,0 +1,211 @@
+//! What a server says about the instances of a STOW request, whatever its status: one by one, what is stored and what failed.
+//!
+//! The answer is read by its own `Content-Type`. Success is an instance that is named as stored; an instance that is named
+//! nowhere may be stored or not, and who sent it has to ask. Texts of a server may hold patients' data: showing them is left
+//! to those who know whether they may.
+
+mod xml;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+/// The parts of an answer, by tag, as DICOM JSON writes them.
+const REFERENCED: &str = "00081199";
+const FAILED: &str = "00081198";
+const OTHER: &str = "0008119A";
+const INSTANCE: &str = "00081155";
+const REASON: &str = "00081197";
+const WARNING: &str = "00081196";
+
+/// Where servers write a reason in words: Google in JSON, Google in XML, Azure, and the comment of the network protocol.
+const DETAILS: [&str; 4] = ["00091097", "00090097", "00741048", "00000902"];
+
+/// What became of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// It is stored; with a warning, where one was given.
+    Stored(Option<u16>),
+    /// It is not stored.
+    Failed(Failure),
+}
+
+/// Why an instance is not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Failure {
+    /// The code of the reason; `None` where the answer has none.
+    pub reason: Option<u16>,
+    /// The server's own words.
+    pub detail: Option<String>,
+}
+
+impl Failure {
+    /// Tells whether the server says that it has this instance already. 272 alone does not: it is any failure of processing.
+    pub fn is_duplicate(&self) -> bool {
+        let says = |detail: &String| detail.to_ascii_lowercase().contains("already exists");
+        matches!(self.reason, Some(45070 | 273)) || self.detail.as_ref().is_some_and(says)
+    }
+}
+
+/// An answer, read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    said: HashMap<String, Said>,
+    /// Reasons of failures that are tied to no instance.
+    pub others: Vec<u16>,
+    /// What an answer says that is no DICOM: the message of a status in JSON, or the text itself.
+    pub message: Option<String>,
+}
+
+impl Answer {
+    /// Returns what was said of an instance; `None` where it is in neither list.
+    pub fn of(&self, instance: &str) -> Option<&Said> {
+        self.said.get(instance)
+    }
+
+    /// Returns how many instances were named.
+    pub fn named(&self) -> usize {
+        self.said.len()
+    }
+}
+
+/// What an answer cannot be read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The body is not what its `Content-Type` says.
+    #[error("the answer is no JSON, though its Content-Type says so")]
+    Json,
+    /// The same of XML.
+    #[error("the answer is no XML, though its Content-Type says so")]
+    Xml,
+    /// The XML is nested too deeply, or declares what it means by itself.
+    #[error("the answer's XML is nested more than {} deep", xml::DEEPEST)]
+    Deep,
+}
+
+/// Reads an answer. Without a `Content-Type` the first sign of the body tells.
+pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Answer, Unreadable> {
+    let kind = content_type.map(|value| {
+        let media = value.split(';').next().unwrap_or_default();
+        media.trim().to_ascii_lowercase()
+    });
+    let body = body
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(body)
+        .trim_ascii();
+    if body.is_empty() {
+        return Ok(Answer::default());
+    }
+    match kind.as_deref() {
+        Some(kind) if kind.ends_with("json") => json(body),
+        Some(kind) if kind.ends_with("xml") => document(body),
+        Some("") | None if matches!(body.first(), Some(b'{' | b'[')) => json(body),
+        Some("") | None if body.first() == Some(&b'<') => document(body),
+        _ => Ok(Answer {
+            message: Some(String::from_utf8_lossy(body).into_owned()),
+            ..Answer::default()
+        }),
+    }
+}
+
+fn json(body: &[u8]) -> Result<Answer, Unreadable> {
+    let value: Value = serde_json::from_slice(body).map_err(|_| Unreadable::Json)?;
+    // Some servers put the one data set into an array, as QIDO does.
+    let sets = match &value {
+        Value::Array(sets) => sets.as_slice(),
+        other => std::slice::from_ref(other),
+    };
+    let mut answer = Answer::default();
+    for set in sets {
+        take(set, &mut answer);
+        if let Some(message) = message(set) {
+            answer.message.get_or_insert(message);
+        }
+    }
+    Ok(answer)
+}
+
+fn document(body: &[u8]) -> Result<Answer, Unreadable> {
+    let set = xml::read(body)?;
+    let mut answer = Answer::default();
+    take(&set, &mut answer);
+    Ok(answer)
+}
+
+/// The message of a google.rpc.Status, or of another server's error.
+fn message(value: &Value) -> Option<String> {
+    let inner = value.get("error").unwrap_or(value);
+    let keys = ["message", "Message"];
+    let text = keys.iter().find_map(|key| inner.get(key)?.as_str());
+    text.map(str::to_owned)
+}
+
+fn take(set: &Value, answer: &mut Answer) {
+    for item in items(set, REFERENCED) {
+        if let Some(instance) = text(item, INSTANCE) {
+            let warning = number(item, WARNING);
+            answer.said.insert(instance, Said::Stored(warning));
+        }
+    }
+    for item in items(set, FAILED) {
+        let failure = Failure {
+            reason: number(item, REASON),
+            detail: DETAILS.iter().find_map(|tag| text(item, tag)),
+        };
+        // What is named in both lists was sent twice: it is there.
+        if let Some(instance) = text(item, INSTANCE) {
+            answer.said.entry(instance).or_insert(Said::Failed(failure));
+        } else {
+            answer.others.extend(failure.reason);
+        }
+    }
+    let others = items(set, OTHER).filter_map(|item| number(item, REASON));
+    answer.others.extend(others);
+}
+
+fn values<'a>(set: &'a Value, tag: &str) -> &'a [Value] {
+    let found = set.get(tag).or_else(|| set.get(tag.to_ascii_lowercase()));
+    let values = found.and_then(|element| element.get("Value")?.as_array());
+    values.map(Vec::as_slice).unwrap_or_default()
+}
+
+fn items<'a>(set: &'a Value, tag: &str) -> impl Iterator<Item = &'a Value> {
+    values(set, tag).iter()
+}
+
+fn text(set: &Value, tag: &str) -> Option<String> {
+    let text = values(set, tag).first()?.as_str()?;
+    let text = text.trim_matches(|sign: char| sign == '\0' || sign.is_whitespace());
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Numbers are written as numbers or as texts.
+fn number(set: &Value, tag: &str) -> Option<u16> {
+    match values(set, tag).first()? {
+        Value::String(text) => text.trim().parse().ok(),
+        other => u16::try_from(other.as_u64()?).ok(),
+    }
+}
+
+/// Says in words what the code of a failure or a warning means.
+pub fn words(code: u16) -> &'static str {
+    match code {
+        0x0110 => "processing failure",
+        0x0111 => "duplicate SOP instance",
+        0x0122 => "SOP class not supported",
+        0x0124 => "not authorized",
+        0xA700..=0xA7FF => "out of resources",
+        0xA900..=0xA9FF => "data set does not match its SOP class",
+        45070 => "instance exists already",
+        45071 => "instance is being stored by another request",
+        0xB000 => "attributes were coerced",
+        0xB006 => "elements were discarded",
+        0xB007 => "data set does not match its SOP class; stored",
+        0xC122 => "transfer syntax not supported",
+        0xC000..=0xCFFF => "cannot understand",
+        _ => "no reason known by this code",
+    }
+}
+
+#[cfg(test)]
+mod tests;

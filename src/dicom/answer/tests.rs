@@ -1,0 +1,106 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn stored(warning: Option<u16>) -> Said {
+    Said::Stored(warning)
+}
+
+/// Google's answer as published, with a failure as its pages describe one.
+const GOOGLE: &str = r#"<NativeDicomModel>
+ <DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1">https://x/studies/1</Value></DicomAttribute>
+ <DicomAttribute tag="00081199" vr="SQ" keyword="ReferencedSOPSequence"><Item number="1">
+  <DicomAttribute tag="00081155" vr="UI" keyword="ReferencedSOPInstanceUID"><Value number="1">1.1</Value></DicomAttribute>
+ </Item></DicomAttribute>
+ <DicomAttribute tag="00081198" vr="SQ" keyword="FailedSOPSequence"><Item number="1">
+  <DicomAttribute tag="00081155" vr="UI"><Value number="1">1.2</Value></DicomAttribute>
+  <DicomAttribute tag="00081197" vr="US"><Value number="1">272</Value></DicomAttribute>
+  <DicomAttribute tag="00090097" vr="LO"><Value number="1">DICOM &lt;instance&gt; already exists</Value></DicomAttribute>
+ </Item></DicomAttribute>
+</NativeDicomModel>"#;
+
+#[test]
+fn an_answer_in_xml_is_read_with_and_without_namespace() {
+    let spaced = GOOGLE
+        .replace("<NativeDicomModel>", "<?xml version=\"1.0\"?><d:NativeDicomModel xmlns:d=\"http://dicom.nema.org/PS3.19/models/NativeDICOM\">")
+        .replace("</NativeDicomModel>", "</d:NativeDicomModel>")
+        .replace("<DicomAttribute", "<d:DicomAttribute")
+        .replace("</DicomAttribute", "</d:DicomAttribute");
+    for body in [GOOGLE, &spaced] {
+        let answer = read(
+            Some("application/dicom+xml; charset=utf-8"),
+            body.as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(answer.of("1.1"), Some(&stored(None)));
+        let Some(Said::Failed(failure)) = answer.of("1.2") else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(failure.reason, Some(272));
+        let detail = failure.detail.as_deref();
+        assert_eq!(detail, Some("DICOM <instance> already exists"));
+        assert!(failure.is_duplicate());
+        assert_eq!(answer.of("1.3"), None);
+        assert_eq!(read(None, body.as_bytes()).unwrap(), answer);
+    }
+}
+
+#[test]
+fn an_answer_in_json_is_read_with_numbers_as_texts_too() {
+    let body = br#"{"00081199":{"vr":"SQ","Value":[
+        {"00081155":{"vr":"UI","Value":["1.1"]}},
+        {"00081155":{"vr":"UI","Value":["1.2 "]},"00081196":{"vr":"US","Value":["45056"]}}]},
+      "00081198":{"vr":"SQ","Value":[
+        {"00081155":{"vr":"UI","Value":["1.3"]},"00081197":{"vr":"US","Value":[49152]}},
+        {"00081155":{"vr":"UI","Value":["1.1"]},"00081197":{"vr":"US","Value":[272]}},
+        {"00081155":{"vr":"UI"},"00081197":{"vr":"US","Value":[42752]}}]},
+      "0008119A":{"vr":"SQ","Value":[{"00081197":{"vr":"US","Value":[43264]}}]}}"#;
+    let answer = read(Some("application/dicom+json"), body).unwrap();
+    assert_eq!(answer.of("1.1"), Some(&stored(None)));
+    assert_eq!(answer.of("1.2"), Some(&stored(Some(45056))));
+    let failure = Failure {
+        reason: Some(49152),
+        detail: None,
+    };
+    assert!(!failure.is_duplicate());
+    assert_eq!(answer.of("1.3"), Some(&Said::Failed(failure)));
+    assert_eq!(answer.others, [42752, 43264]);
+    assert_eq!(answer.named(), 3);
+}
+
+#[test]
+fn what_is_no_dicom_is_a_message() {
+    let status =
+        br#"{"error":{"code":403,"message":"no permission","status":"PERMISSION_DENIED"}}"#;
+    let answer = read(Some("application/json; charset=UTF-8"), status).unwrap();
+    assert_eq!(answer.message.as_deref(), Some("no permission"));
+    let answer = read(Some("text/plain"), b"Service Unavailable").unwrap();
+    assert_eq!(answer.message.as_deref(), Some("Service Unavailable"));
+    assert_eq!(read(None, b" \r\n"), Ok(Answer::default()));
+}
+
+#[test]
+fn what_is_not_what_it_says_is_unreadable() {
+    let json = Some("application/dicom+json");
+    let xml = Some("application/dicom+xml");
+    assert_eq!(read(json, b"<html>"), Err(Unreadable::Json));
+    assert_eq!(read(xml, b"<NativeDicomModel>"), Err(Unreadable::Xml));
+    assert_eq!(read(xml, b"<a></b>"), Err(Unreadable::Xml));
+    let deep = "<Item>".repeat(100_000);
+    assert_eq!(read(xml, deep.as_bytes()), Err(Unreadable::Deep));
+    let nested = "[".repeat(100_000);
+    assert_eq!(read(json, nested.as_bytes()), Err(Unreadable::Json));
+}
+
+proptest! {
+    #[test]
+    fn no_answer_panics(body in proptest::collection::vec(any::<u8>(), 0..200), cut in 0..GOOGLE.len(), byte in any::<u8>()) {
+        for kind in [None, Some("application/dicom+json"), Some("text/xml"), Some("")] {
+            let _ = read(kind, &body);
+            let mut changed = GOOGLE.as_bytes().to_vec();
+            changed[cut] = byte;
+            let _ = read(kind, &changed);
+            let _ = read(kind, &GOOGLE.as_bytes()[..cut]);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Who an instance is: its header, read up to the pixel data and never beyond.
+//!
+//! What cannot be stored is told with a reason. Whether a store takes what is told here, it alone knows.
+
+use std::io::{self, Cursor, Read};
+
+use flate2::read::DeflateDecoder;
+
+use super::element::{Element, Encoding, MARK, Stop, Tag, Walk};
+
+/// How many bytes of a file are read at most, and how many come out of a deflated one.
+pub const LIMIT: u64 = 64 << 20;
+
+/// How long a value may be that is read: a UID has 64 signs, and a name of a modality 16.
+const LONGEST: u32 = 128;
+
+/// Implicit VR little endian.
+pub const IMPLICIT: &str = "1.2.840.10008.1.2";
+/// Explicit VR little endian.
+pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+/// Explicit VR little endian, deflated.
+pub const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
+/// Explicit VR big endian.
+pub const BIG: &str = "1.2.840.10008.1.2.2";
+/// JPIP referenced, deflated: pixels stand elsewhere.
+const JPIP_DEFLATED: &str = "1.2.840.10008.1.2.4.95";
+/// The class of a directory of media.
+const DIRECTORY: &str = "1.2.840.10008.1.3.10";
+
+/// What a header says of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The class.
+    pub sop_class: String,
+    /// The study.
+    pub study: String,
+    /// The series.
+    pub series: String,
+    /// The instance.
+    pub instance: String,
+    /// The modality; `None` where it is missing or empty.
+    pub modality: Option<String>,
+    /// How the data set and its pixels are written.
+    pub transfer_syntax: String,
+    /// Whether the file begins with a preamble of 128 bytes.
+    pub has_preamble: bool,
+    /// How the walk ended.
+    pub end: End,
+}
+
+/// Where the reading of a header ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Before the value of the pixel data.
+    Pixels {
+        /// The place of that value; in bytes that are inflated already, where the data set is deflated.
+        at: u64,
+        /// Its length; `None` where the pixels are encapsulated.
+        length: Option<u32>,
+    },
+    /// At the end of the file.
+    File,
+    /// In the midst of an element: bytes are missing behind the identity.
+    Cut,
+    /// At the limit of what is read, or at what could not be read; the identity stands before it.
+    Unread,
+}
+
+impl Header {
+    /// Tells whether a file of `size` bytes ends before its pixels do. Of deflated and encapsulated ones that is not known.
+    pub fn is_cut(&self, size: u64) -> bool {
+        match self.end {
+            End::Cut => true,
+            End::Pixels {
+                at,
+                length: Some(length),
+            } => !is_deflated(&self.transfer_syntax) && size < at + u64::from(length),
+            End::Pixels { length: None, .. } | End::File | End::Unread => false,
+        }
+    }
+}
+
+/// Why a file holds no instance that can be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// No mark, no meta group and no data set.
+    #[error("no DICOM file")]
+    NoDicom,
+    /// A data set alone.
+    #[error("a DICOM data set without its meta header (no Part-10 file)")]
+    NoMeta,
+    /// The meta group does not say how the data set is written.
+    #[error("no TransferSyntaxUID (0002,0010) in the meta header")]
+    NoTransferSyntax,
+    /// A directory.
+    #[error("a DICOMDIR: the directory of a medium, which is no instance")]
+    Directory,
+    /// The identity is cut off.
+    #[error("the file ends before the identity of its instance is complete")]
+    Cut,
+    /// The identity is not among the first bytes.
+    #[error("the identity of the instance does not stand in the first 64 MiB")]
+    TooLong,
+    /// The elements cannot be read.
+    #[error("the data set cannot be inflated")]
+    Inflate,
+    /// A part of the identity is missing, empty, or no UID.
+    #[error("no {0}")]
+    Missing(Part),
+}
+
+/// A part of an instance's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The class.
+    Class,
+    /// The study.
+    Study,
+    /// The series.
+    Series,
+    /// The instance.
+    Instance,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(match self {
+            Self::Class => "SOPClassUID (0008,0016)",
+            Self::Study => "StudyInstanceUID (0020,000D)",
+            Self::Series => "SeriesInstanceUID (0020,000E)",
+            Self::Instance => "SOPInstanceUID (0008,0018)",
+        })
+    }
+}
+
+/// What was found of the identity.
+#[derive(Default)]
+struct Found {
+    class: Option<String>,
+    instance: Option<String>,
+    study: Option<String>,
+    series: Option<String>,
+    modality: Option<String>,
+}
+
+/// What stands before the data set.
+struct Meta {
+    syntax: Option<String>,
+    class: Option<String>,
+    has_preamble: bool,
+    /// The tag of the data set's first element, already read.
+    first: Option<[u8; 4]>,
+    at: u64,
+}
+
+/// Reads a header. The outer error is one of reading; the inner says why the file holds no instance to store.
+pub fn read(mut from: impl Read) -> io::Result<Result<Header, Refusal>> {
+    let mut start = Vec::with_capacity(132);
+    from.by_ref().take(132).read_to_end(&mut start)?;
+    let skipped = match before(&start) {
+        Ok(skipped) => skipped,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let rest = start.get(skipped..).unwrap_or_default();
+    let mut from = Cursor::new(rest).chain(from);
+    let meta = match meta(&mut from, skipped) {
+        Ok(meta) => meta,
+        Err(Stop::Read(error)) => return Err(error),
+        Err(Stop::Cut) => return Ok(Err(Refusal::Cut)),
+        Err(Stop::Limit) => return Ok(Err(Refusal::TooLong)),
+    };
+    if meta.class.as_deref() == Some(DIRECTORY) {
+        return Ok(Err(Refusal::Directory));
+    }
+    let Some(syntax) = meta.syntax.filter(|syntax| !syntax.is_empty()) else {
+        return Ok(Err(Refusal::NoTransferSyntax));
+    };
+    let first = meta.first.unwrap_or_default();
+    let first = Cursor::new(first.get(..meta.first.map_or(0, |_| 4)).unwrap_or_default());
+    let mut found = Found::default();
+    let is_deflated = is_deflated(&syntax);
+    let (end, at) = if is_deflated {
+        let rest = DeflateDecoder::new(first.chain(from.take(LIMIT)));
+        walk(rest, Encoding::Little, &mut found)
+    } else {
+        let encoding = match syntax.as_str() {
+            IMPLICIT => Encoding::Implicit,
+            BIG => Encoding::Big,
+            _ => Encoding::Little,
+        };
+        walk(first.chain(from), encoding, &mut found)
+    };
+    let before = if is_deflated { 0 } else { meta.at };
+    let (end, why) = match end {
+        Ok(Some(pixels)) => {
+            let (at, length) = (before + at, pixels.length);
+            (End::Pixels { at, length }, None)
+        }
+        Ok(None) => (End::File, None),
+        Err(Stop::Cut) => (End::Cut, Some(Refusal::Cut)),
+        Err(Stop::Limit) => (End::Unread, Some(Refusal::TooLong)),
+        // A stream that is no deflated one is an error of its bytes, not of reading.
+        Err(Stop::Read(error)) if is_deflated && error.kind() == io::ErrorKind::UnexpectedEof => {
+            (End::Cut, Some(Refusal::Cut))
+        }
+        Err(Stop::Read(error)) if is_deflated && error.kind() == io::ErrorKind::InvalidInput => {
+            (End::Unread, Some(Refusal::Inflate))
+        }
+        Err(Stop::Read(error)) => return Err(error),
+    };
+    let part = |value: Option<String>, part: Part| {
+        let value = value.filter(|value| is_uid(value));
+        value.ok_or(why.unwrap_or(Refusal::Missing(part)))
+    };
+    let identity = || {
+        Ok(Header {
+            sop_class: part(found.class, Part::Class)?,
+            study: part(found.study, Part::Study)?,
+            series: part(found.series, Part::Series)?,
+            instance: part(found.instance, Part::Instance)?,
+            modality: found.modality.filter(|modality| !modality.is_empty()),
+            transfer_syntax: syntax,
+            has_preamble: meta.has_preamble,
+            end,
+        })
+    };
+    Ok(identity())
+}
+
+fn is_deflated(syntax: &str) -> bool {
+    // 1.2.840.10008.1.2.8.1 (deflated image frames) deflates its frames, not its data set.
+    matches!(syntax, DEFLATED | JPIP_DEFLATED)
+}
+
+/// Tells whether a value can name an instance in the path of a request. Old programs write leading zeros, and some that take
+/// names away write hexadecimal digits: both are borne, and a store may refuse them.
+pub fn is_uid(value: &str) -> bool {
+    let is_sign = |sign: u8| sign.is_ascii_alphanumeric() || matches!(sign, b'.' | b'-' | b'_');
+    (1..=64).contains(&value.len())
+        && value.bytes().all(is_sign)
+        && value.bytes().any(|sign| sign != b'.')
+}
+
+/// Tells how many of the first bytes stand before the meta group: a preamble and its mark, the mark alone, or nothing.
+fn before(start: &[u8]) -> Result<usize, Refusal> {
+    if start.get(128..132) == Some(MARK) {
+        Ok(132)
+    } else if start.starts_with(MARK) {
+        Ok(4)
+    } else if start.starts_with(&[2, 0]) && super::looks_like(start) {
+        Ok(0)
+    } else if super::looks_like(start) {
+        Err(Refusal::NoMeta)
+    } else {
+        Err(Refusal::NoDicom)
+    }
+}
+
+fn meta(from: &mut impl Read, skipped: usize) -> Result<Meta, Stop> {
+    let mut walk = Walk::new(from, Encoding::Little, LIMIT);
+    let mut meta = Meta {
+        syntax: None,
+        class: None,
+        has_preamble: skipped > 4,
+        first: None,
+        at: 0,
+    };
+    // The group's own length is often missing or wrong, so its elements tell where it ends.
+    loop {
+        let before = walk.at();
+        let Some(tag) = walk.tag()? else { break };
+        if !tag.starts_with(&[2, 0]) {
+            meta.first = Some(tag);
+            meta.at = skipped as u64 + before;
+            break;
+        }
+        let element = walk.behind(tag)?;
+        match element.tag {
+            Tag::TRANSFER_SYNTAX => meta.syntax = walk.text(element, LONGEST)?,
+            Tag::MEDIA_CLASS => meta.class = walk.text(element, LONGEST)?,
+            _ => walk.skip(element)?,
+        }
+    }
+    Ok(meta)
+}
+
+/// Walks a data set up to its pixels, and returns their element and how far it came.
+fn walk(
+    from: impl Read,
+    encoding: Encoding,
+    found: &mut Found,
+) -> (Result<Option<Element>, Stop>, u64) {
+    let mut walk = Walk::new(from, encoding, LIMIT);
+    let end = elements(&mut walk, found);
+    (end, walk.at())
+}
+
+fn elements<R: Read>(walk: &mut Walk<R>, found: &mut Found) -> Result<Option<Element>, Stop> {
+    while let Some(element) = walk.element()? {
+        if element.tag.is_pixels() {
+            return Ok(Some(element));
+        }
+        let place = match element.tag {
+            Tag::SOP_CLASS => &mut found.class,
+            Tag::SOP_INSTANCE => &mut found.instance,
+            Tag::MODALITY => &mut found.modality,
+            Tag::STUDY => &mut found.study,
+            Tag::SERIES => &mut found.series,
+            _ => {
+                walk.skip(element)?;
+                continue;
+            }
+        };
+        *place = walk.text(element, LONGEST)?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,166 @@
+//! The body of a STOW request: heads, tail and boundary, and how long all of it is.
+//!
+//! Some servers look for the boundary anywhere in a body, not only at the beginning of a line, and cut an instance that
+//! holds it. A boundary is therefore chosen at random, and looked for in the bytes of every part before it is used. The bytes
+//! of the parts, and who streams them, are left to others.
+
+use std::io::{self, Read};
+
+use memchr::memmem::Finder;
+
+/// What stands between the parts of a body: a token that needs no quotes, since old servers refuse quoted ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boundary(String);
+
+impl Boundary {
+    /// Makes the boundary of a random number.
+    pub fn of(random: u128) -> Self {
+        Self(format!("stoker-{random:032x}"))
+    }
+
+    /// Returns the token.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the value of the request's `Content-Type`. The type is quoted, since others refuse it bare.
+    pub fn content_type(&self) -> String {
+        format!(
+            "multipart/related; type=\"application/dicom\"; boundary={}",
+            self.0
+        )
+    }
+
+    /// Returns what stands before the bytes of a part.
+    pub fn head(&self) -> String {
+        format!(
+            "\r\n--{}\r\nContent-Type: application/dicom\r\n\r\n",
+            self.0
+        )
+    }
+
+    /// Returns what stands behind the last part.
+    pub fn tail(&self) -> String {
+        format!("\r\n--{}--\r\n", self.0)
+    }
+
+    /// Returns how long a body with parts of these lengths is; `None` where no number holds it.
+    pub fn total(&self, parts: impl IntoIterator<Item = u64>) -> Option<u64> {
+        let head = self.head().len() as u64;
+        let mut total = self.tail().len() as u64;
+        for part in parts {
+            total = total.checked_add(head)?.checked_add(part)?;
+        }
+        Some(total)
+    }
+
+    /// Tells whether the boundary stands in what `part` gives. No more than a piece of it is in memory.
+    pub fn stands_in(&self, part: impl Read) -> io::Result<bool> {
+        let mut search = Search::new(self);
+        let mut reader = io::BufReader::with_capacity(1 << 16, part);
+        loop {
+            let chunk = io::BufRead::fill_buf(&mut reader)?;
+            if chunk.is_empty() {
+                return Ok(false);
+            }
+            if search.feed(chunk) {
+                return Ok(true);
+            }
+            let length = chunk.len();
+            io::BufRead::consume(&mut reader, length);
+        }
+    }
+}
+
+/// Looks for a boundary in bytes that come in pieces.
+#[derive(Debug)]
+pub struct Search {
+    finder: Finder<'static>,
+    /// The end of what came before: shorter than the boundary.
+    before: Vec<u8>,
+}
+
+impl Search {
+    /// Begins with nothing seen.
+    pub fn new(boundary: &Boundary) -> Self {
+        Self {
+            finder: Finder::new(boundary.0.as_bytes()).into_owned(),
+            before: Vec::new(),
+        }
+    }
+
+    /// Takes the next piece, and tells whether the boundary ends in it.
+    pub fn feed(&mut self, piece: &[u8]) -> bool {
+        let most = self.finder.needle().len().saturating_sub(1);
+        let seam = self.before.len();
+        self.before
+            .extend_from_slice(piece.get(..piece.len().min(most)).unwrap_or_default());
+        if self.finder.find(&self.before).is_some() || self.finder.find(piece).is_some() {
+            return true;
+        }
+        if piece.len() >= most {
+            self.before.clear();
+            let end = piece.len() - most;
+            self.before
+                .extend_from_slice(piece.get(end..).unwrap_or_default());
+        } else {
+            let over = (seam + piece.len()).saturating_sub(most);
+            self.before.drain(..over);
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_as_long_as_said() {
+        let boundary = Boundary::of(7);
+        let mut body = String::new();
+        for part in ["one", "", "three"] {
+            body.push_str(&boundary.head());
+            body.push_str(part);
+        }
+        body.push_str(&boundary.tail());
+        assert_eq!(boundary.total([3, 0, 5]), Some(body.len() as u64));
+        assert_eq!(boundary.total([u64::MAX]), None);
+        assert!(body.starts_with("\r\n--stoker-"));
+        assert!(boundary.as_str().len() <= 70);
+    }
+
+    proptest! {
+        #[test]
+        fn a_boundary_is_found_over_every_seam(
+            before in proptest::collection::vec(any::<u8>(), 0..100),
+            with in any::<bool>(),
+            cut in 0..39_usize,
+            sizes in proptest::collection::vec(1..50_usize, 1..20),
+        ) {
+            let boundary = Boundary::of(0xfeed);
+            let mut bytes = before;
+            // The beginning of the boundary alone is none.
+            bytes.extend_from_slice(&boundary.as_str().as_bytes()[..cut.min(38)]);
+            if with {
+                bytes.extend_from_slice(boundary.as_str().as_bytes());
+            }
+            bytes.extend_from_slice(b"behind");
+            let mut search = Search::new(&boundary);
+            let mut rest = bytes.as_slice();
+            let mut found = false;
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, behind) = rest.split_at((*size).min(rest.len()));
+                found |= search.feed(piece);
+                rest = behind;
+            }
+            prop_assert_eq!(found, with);
+            prop_assert_eq!(boundary.stands_in(bytes.as_slice()).unwrap(), with);
+        }
+    }
+}
