@@ -398,6 +398,7 @@ impl Load {
                 found.to_string(),
             );
             tracing::info!(target, load, way, "the way of sending is found");
+            self.setup.counts.found(load, found.to_string());
             let load = self.id;
             self.setup.observe.observe(&Event::Way {
                 load,
