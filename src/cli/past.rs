@@ -84,6 +84,7 @@ impl Consulted<'_> {
                 loaded += held.kept;
                 sampled += held.sampled;
                 printer.message(&words(&held));
+                printer.problems(&outdated(&held));
             }
         }
         self.journal.consulted(loaded).await.map_err(Error::disk)?;
@@ -147,23 +148,46 @@ fn words(held: &Held) -> String {
         kept,
         sampled,
         missing,
+        renewed,
+        outdated: _,
     } = held;
+    let again = match renewed {
+        0 => String::new(),
+        renewed => format!(
+            "; {renewed} updates are sent again although their files are the same, for what they refer to is loaded anew, or has another id by now"
+        ),
+    };
     if *sampled == 0 {
         return format!(
-            "target `{target}`: earlier runs have loaded {loaded} of the records; it is assumed that they are still there, for it was not asked"
+            "target `{target}`: earlier runs have loaded {loaded} of the records; it is assumed that they are still there, for it was not asked{again}"
         );
     }
     match (*missing, *kept) {
         (0, _) => format!(
-            "target `{target}`: earlier runs have loaded {loaded} of the records; they are left alone (`--fresh` loads them again)"
+            "target `{target}`: earlier runs have loaded {loaded} of the records; they are left alone (`--fresh` loads them again){again}"
         ),
         (missing, _) if missing == *sampled => format!(
             "target `{target}` holds none of the {sampled} resources that were sampled of what earlier runs have loaded: everything is loaded again"
         ),
         (missing, kept) => format!(
-            "target `{target}` no longer holds {missing} of {sampled} sampled resources as earlier runs have loaded them; of {loaded} records {kept} are still there, the others are loaded again"
+            "target `{target}` no longer holds {missing} of {sampled} sampled resources as earlier runs have loaded them; of {loaded} records {kept} are still there, the others are loaded again{again}"
         ),
     }
+}
+
+/// What was created is not created a second time: then somebody has to know that it refers to what was there before.
+fn outdated(held: &Held) -> Vec<Diagnostic> {
+    let Held {
+        target, outdated, ..
+    } = held;
+    if *outdated == 0 {
+        return Vec::new();
+    }
+    let what = format!(
+        "target `{target}`: {outdated} records that earlier runs created refer to others that are loaded anew, or have another id by now; they are left as they are, and refer to what was there before"
+    );
+    let hint = "`interaction: update` (or a condition) lets them be brought up to date; `--fresh` creates all of it once more";
+    vec![Diagnostic::warning(what).hint(hint)]
 }
 
 /// A history that cannot be used ends a load, which might send everything twice otherwise. There is always a way on.

@@ -1,7 +1,8 @@
 //! What earlier runs have loaded, kept in the state directory as a hint: a repeated load need not send it again.
 //!
 //! Keyed by target, interaction and content hash of the record; the n-th record of the same key is the n-th that was
-//! loaded. It is taken from the journals of runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so
+//! loaded. What the references of a record meant when it was loaded stands beside it (`names`): content that is the same says
+//! less where a reference has come to mean something else. It is taken from the journals of runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so
 //! that a run which was killed is known as well. Whether the store is still the one that was loaded is `send`'s to find out.
 //! No content of records stands here (design §10).
 //!
@@ -24,11 +25,13 @@ use crate::{
         self, Header, Step,
         file::{Entry, Saved},
     },
-    record::{Operation, Outcome},
+    record::{Link, Operation, Outcome},
 };
+pub use names::{Meaning, Names};
 use segment::Segment;
 
 mod merge;
+mod names;
 mod old;
 mod rows;
 mod segment;
@@ -99,6 +102,8 @@ pub enum Before {
         id: String,
         /// The version that the store gave it.
         version: Option<String>,
+        /// What its references meant.
+        meaning: Meaning,
     },
     /// An earlier run was sending it, and nobody knows whether it arrived.
     Doubtful {
@@ -107,6 +112,15 @@ pub enum Before {
         /// What it was marked with.
         tag: Option<String>,
     },
+}
+
+impl Before {
+    /// Takes note of what the references of a record meant that was loaded.
+    fn means(&mut self, now: Meaning) {
+        if let Self::Loaded { meaning, .. } = self {
+            *meaning = now;
+        }
+    }
 }
 
 /// The history of a state directory.
@@ -315,6 +329,9 @@ fn place_of(directory: &Path, sequence: u64, part: u64) -> PathBuf {
 pub struct Intake {
     collected: rows::Collected,
     counter: Counter,
+    names: Names,
+    /// Those that refer to records which come later in the plan.
+    ahead: Vec<(segment::Key, Before, Vec<Link>)>,
     /// Per load, the place of its target, and whether its records are marked with tags.
     loads: Vec<Option<(String, bool)>>,
     /// What the history itself told the run is left out.
@@ -342,6 +359,8 @@ impl Intake {
         Self {
             collected,
             counter: Counter::default(),
+            names: Names::default(),
+            ahead: Vec::new(),
             loads,
             is_told: false,
         }
@@ -360,6 +379,12 @@ impl Intake {
             return Ok(());
         };
         let nth = self.counter.count(place, interaction, step.hash);
+        self.names.keep(step);
+        if let Fate::Settled(SettleLine { id: Some(id), .. })
+        | Fate::Standing(SettleLine { id: Some(id), .. }) = &fate
+        {
+            self.names.give(step.number, &step.kind, id);
+        }
         if self.is_told
             && let Fate::Settled(line) = &fate
             && line.outcome == Outcome::Unchanged
@@ -368,13 +393,16 @@ impl Intake {
             return Ok(());
         }
         let tag = is_tagged.then(|| told.journal.tag(step.number));
-        match before(step, interaction, fate, tag) {
-            Some(before) => {
-                let key = rows::key(place, interaction, step.hash, nth);
-                self.collected.push(key, &before)
-            }
-            None => Ok(()),
+        let Some(mut before) = before(step, interaction, fate, tag) else {
+            return Ok(());
+        };
+        let key = rows::key(place, interaction, step.hash, nth);
+        if matches!(before, Before::Loaded { .. }) && names::looks_ahead(step) {
+            self.ahead.push((key, before, step.links.clone()));
+            return Ok(());
         }
+        before.means(self.names.meaning(&step.links));
+        self.collected.push(key, &before)
     }
 
     /// Keeps what was taken; `size` is how long the journal was by then.
@@ -382,7 +410,11 @@ impl Intake {
     /// # Errors
     ///
     /// When the history cannot be written.
-    pub fn finish(self, run: &RunDirectory, size: u64) -> Result<(), Error> {
+    pub fn finish(mut self, run: &RunDirectory, size: u64) -> Result<(), Error> {
+        for (key, mut before, links) in std::mem::take(&mut self.ahead) {
+            before.means(self.names.meaning(&links));
+            self.collected.push(key, &before)?;
+        }
         self.collected.finish(vec![(run.name(), size)], false)
     }
 }
@@ -413,6 +445,7 @@ fn before(step: &Step, interaction: Operation, fate: Fate, tag: Option<String>) 
         Fate::Settled(line) if line.outcome.is_well() => Some(Before::Loaded {
             id: line.id.or_else(|| step.id.clone())?,
             version: line.version,
+            meaning: Meaning::Untold,
         }),
         Fate::Untouched | Fate::Settled(_) => None,
     }

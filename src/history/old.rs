@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Before, Error, rows};
+use super::{Before, Error, Meaning, rows};
 use crate::{journal, record::Operation};
 
 /// The version of its tables that is read; what is older was begun anew by its own Stoker, too.
@@ -81,6 +81,7 @@ fn read(path: &Path, directory: &Path) -> Result<(), Failure> {
             (Some(id), _) => Before::Loaded {
                 id,
                 version: row.get(5)?,
+                meaning: Meaning::Untold,
             },
             (None, Some(since)) => Before::Doubtful {
                 since,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{
-    Before, Error,
+    Before, Error, Meaning,
     segment::{Key, Writer},
 };
 use crate::record::Operation;
@@ -25,6 +25,10 @@ const LOADED: u8 = 0;
 /// Loaded, and the id is a UUID in lower case: 16 bytes instead of 36.
 const LOADED_UUID: u8 = 1;
 const DOUBTFUL: u8 = 2;
+/// Beside the first two: its references lead to nothing that has a name of its own.
+const MEANS_NOTHING: u8 = 0x10;
+/// Beside the first two: 8 bytes follow, the hash of the names of what it refers to.
+const MEANS: u8 = 0x20;
 
 /// Appends what is known of a record.
 pub(super) fn write(out: &mut Vec<u8>, before: &Before) {
@@ -33,13 +37,25 @@ pub(super) fn write(out: &mut Vec<u8>, before: &Before) {
         out.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
     };
     match before {
-        Before::Loaded { id, version } => {
+        Before::Loaded {
+            id,
+            version,
+            meaning,
+        } => {
             let uuid = uuid::Uuid::try_parse(id).ok();
-            if let Some(uuid) = uuid.filter(|uuid| uuid.to_string() == *id) {
-                out.push(LOADED_UUID);
+            let uuid = uuid.filter(|uuid| uuid.to_string() == *id);
+            let kind = uuid.map_or(LOADED, |_| LOADED_UUID);
+            match meaning {
+                Meaning::Untold => out.push(kind),
+                Meaning::Nothing => out.push(kind | MEANS_NOTHING),
+                Meaning::Of(hash) => {
+                    out.push(kind | MEANS);
+                    out.extend_from_slice(&hash.to_le_bytes());
+                }
+            }
+            if let Some(uuid) = uuid {
                 out.extend_from_slice(uuid.as_bytes());
             } else {
-                out.push(LOADED);
                 // The length is that of the value's; an id of FHIR has at most 64 bytes.
                 let length = u16::try_from(id.len()).unwrap_or(u16::MAX);
                 out.extend_from_slice(&length.to_le_bytes());
@@ -63,13 +79,23 @@ pub(super) fn read(value: &[u8]) -> Option<Before> {
         (_, rest) => text(rest).map(Some),
     };
     let (kind, rest) = value.split_first()?;
-    Some(match *kind {
+    let (meaning, rest) = match kind & (MEANS | MEANS_NOTHING) {
+        MEANS => {
+            let (hash, rest) = rest.split_first_chunk::<8>()?;
+            (Meaning::Of(u64::from_le_bytes(*hash)), rest)
+        }
+        MEANS_NOTHING => (Meaning::Nothing, rest),
+        0 => (Meaning::Untold, rest),
+        _ => return None,
+    };
+    Some(match kind & !(MEANS | MEANS_NOTHING) {
         LOADED => {
             let (length, rest) = rest.split_first_chunk::<2>()?;
             let (id, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
             Before::Loaded {
                 id: text(id)?,
                 version: optional(rest)?,
+                meaning,
             }
         }
         LOADED_UUID => {
@@ -77,6 +103,7 @@ pub(super) fn read(value: &[u8]) -> Option<Before> {
             Before::Loaded {
                 id: uuid::Uuid::from_bytes(*id).to_string(),
                 version: optional(rest)?,
+                meaning,
             }
         }
         DOUBTFUL => {

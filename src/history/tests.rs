@@ -16,6 +16,7 @@ fn loaded(id: &str) -> Before {
     Before::Loaded {
         id: id.to_owned(),
         version: Some("3".to_owned()),
+        meaning: Meaning::Untold,
     }
 }
 
@@ -47,6 +48,12 @@ fn what_was_taken_in_is_known_and_the_last_word_holds() {
     let no_version = Before::Loaded {
         id: "A-1".to_owned(),
         version: None,
+        meaning: Meaning::Nothing,
+    };
+    let refers = |id: &str| Before::Loaded {
+        id: id.to_owned(),
+        version: None,
+        meaning: Meaning::Of(u64::MAX - 1),
     };
     let first = (0..5_000).map(|n| (n, loaded(&format!("id-{n}"))));
     write(folder.path(), "one", first);
@@ -54,6 +61,8 @@ fn what_was_taken_in_is_known_and_the_last_word_holds() {
         (3, loaded(uuid)),
         (4, doubtful()),
         (5, no_version.clone()),
+        (6, refers(uuid)),
+        (7, refers("A-1")),
         (5_000, loaded("old")),
         (5_000, loaded("new")),
     ];
@@ -64,6 +73,8 @@ fn what_was_taken_in_is_known_and_the_last_word_holds() {
     assert_eq!(before(&history, 3), Some(loaded(uuid)));
     assert_eq!(before(&history, 4), Some(doubtful()));
     assert_eq!(before(&history, 5), Some(no_version));
+    assert_eq!(before(&history, 6), Some(refers(uuid)));
+    assert_eq!(before(&history, 7), Some(refers("A-1")));
     assert_eq!(before(&history, 5_000), Some(loaded("new")));
     assert_eq!(before(&history, 5_001), None);
     let elsewhere = history.before("elsewhere", Operation::Create, 2, 0);

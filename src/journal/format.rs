@@ -196,6 +196,9 @@ pub struct Tally {
     /// What was noticed of how targets answer, in Stoker's words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// For each load of which it was found out, by its name: in which way its records were sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ways: BTreeMap<String, String>,
 }
 
 /// What is left of a large run that sent nothing, because earlier runs had loaded all of it: neither its plan nor a line a

@@ -92,10 +92,14 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
                 types if types.len() > NAMED => format!("{} types", types.len()),
                 types => types.join(", "),
             };
-            warnings.push(format!(
+            let warning = format!(
                 "target `{}` takes an update of {types} only with the version that it replaces: each of those records is read before it is sent",
                 load.target
-            ));
+            );
+            // It is the target's, and said once for all loads that are bound for it.
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
         }
         if let Some(version) = facts.fhir_version.as_deref().filter(|_| !facts.speaks_r4()) {
             let types = match facts.types {

@@ -223,6 +223,9 @@ pub struct LoadReport {
     pub bytes: u64,
     /// Records per outcome.
     pub outcomes: Totals,
+    /// In which way its records were sent, where the target takes several and the first requests told which takes most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<String>,
 }
 
 /// Why records did not arrive.

@@ -74,9 +74,18 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
         );
         rows.push(("Latency", text));
     }
+    for (load, way) in ways(report) {
+        rows.push(("Sent as", format!("{load}: {way}")));
+    }
     let remarks = requests.remarks.iter();
     rows.extend(remarks.map(|remark| ("Note", remark.clone())));
     rows
+}
+
+/// Returns the loads of which it was found out in which way they are sent best, with the way.
+pub(super) fn ways(report: &Report) -> impl Iterator<Item = (&str, &str)> {
+    let loads = report.loads.iter();
+    loads.filter_map(|load| Some((load.name.as_str(), load.way.as_deref()?)))
 }
 
 /// Returns the outcomes by load, and by type.

@@ -69,6 +69,7 @@ impl Sum {
                 records: 0,
                 bytes: 0,
                 outcomes: Totals::default(),
+                way: None,
             }
         });
         Self {
@@ -163,7 +164,7 @@ impl Sum {
         }
     }
 
-    fn sum_up(self, run: &RunDirectory, plan: &Saved, history: &History) -> Report {
+    fn sum_up(mut self, run: &RunDirectory, plan: &Saved, history: &History) -> Report {
         let mut requests = Requests {
             at_least: history.ended < history.sessions.len(),
             ..Requests::default()
@@ -181,6 +182,11 @@ impl Sum {
             for remark in &tally.remarks {
                 if !requests.remarks.contains(remark) {
                     requests.remarks.push(remark.clone());
+                }
+            }
+            for load in &mut self.loads {
+                if let Some(way) = tally.ways.get(&load.name) {
+                    load.way = Some(way.clone());
                 }
             }
             for (status, count) in &tally.statuses {

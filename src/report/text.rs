@@ -181,6 +181,9 @@ fn figures(out: &mut String, report: &Report, paint: Paint) {
             &values.map(display_latency).join(", "),
         );
     }
+    for (load, way) in super::figures::ways(report) {
+        row(out, "Sent as", &format!("[{}]", plain(load)), &plain(way));
+    }
 }
 
 fn row(out: &mut String, label: &str, unit: &str, value: &str) {

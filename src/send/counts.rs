@@ -24,6 +24,8 @@ pub struct Counts {
     statuses: Box<[AtomicU64]>,
     /// What was noticed of the targets.
     remarks: Mutex<BTreeSet<String>>,
+    /// By load, in which way its records are sent.
+    ways: Mutex<BTreeMap<String, String>>,
 }
 
 impl Default for Counts {
@@ -36,6 +38,7 @@ impl Default for Counts {
             failed: AtomicU64::new(0),
             statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
             remarks: Mutex::default(),
+            ways: Mutex::default(),
         }
     }
 }
@@ -60,6 +63,12 @@ impl Counts {
             tracing::warn!("{remark}");
             remarks.insert(remark);
         }
+    }
+
+    /// Takes note of the way that was found for a load; the last one holds.
+    pub(super) fn found(&self, load: &str, way: String) {
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.insert(load.to_owned(), way);
     }
 
     pub(super) fn retried(&self) {
@@ -100,6 +109,10 @@ impl Counts {
             remarks: {
                 let remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
                 remarks.iter().cloned().collect()
+            },
+            ways: {
+                let ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+                ways.clone()
             },
             ..Tally::default()
         }

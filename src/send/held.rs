@@ -3,8 +3,11 @@
 //! What the history says is a hint. A sample of it is read first: where all of it is there, the rest is believed; where
 //! none is, the store is another one, and all is loaded; otherwise every single one is looked at. What is noted stands in
 //! the journal like any other outcome, so that a resumed run goes by the same.
+//!
+//! A record whose references mean something else than when it was loaded is another one, though its bytes are the same: an
+//! update is sent again. A create is not, for that would double it; it is counted, and said.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, stream};
 use rand::RngExt as _;
@@ -16,7 +19,7 @@ use super::{
 use crate::{
     event::LoadId,
     gate::Failure,
-    history::{self, Before, Counter, History},
+    history::{self, Before, Counter, History, Meaning, Names},
     journal::{self, Journal, Ledger as _, Settlement},
     plan::{
         Step,
@@ -38,6 +41,10 @@ pub struct Held {
     pub sampled: u64,
     /// How many of the sample are no longer as they were loaded.
     pub missing: u64,
+    /// How many updates are sent again because what they refer to has another name by now.
+    pub renewed: u64,
+    /// How many are left alone, for they were created, although what they refer to has another name by now.
+    pub outdated: u64,
 }
 
 /// What becomes of records that are compared with what the store holds before they are sent.
@@ -119,6 +126,8 @@ struct Loaded {
     id: String,
     version: Option<String>,
     interaction: Operation,
+    /// It refers to what has another name by now.
+    is_outdated: bool,
 }
 
 /// Notes in the journal what earlier runs have loaded of a plan, and what they left in doubt.
@@ -148,6 +157,8 @@ pub async fn note_held(
                 kept: 0,
                 sampled: 0,
                 missing: 0,
+                renewed: 0,
+                outdated: 0,
             };
             let asking = Asked {
                 link,
@@ -162,72 +173,67 @@ pub async fn note_held(
     if asked.is_empty() {
         return Ok(Vec::new());
     }
+    let places: HashMap<&str, String> = asked
+        .iter()
+        .map(|(name, asked)| (*name, asked.place.clone()))
+        .collect();
     let walk = || Walk {
         plan,
         history,
-        places: (asked.iter())
-            .map(|(name, asked)| (*name, asked.place.clone()))
-            .collect(),
+        places: places.clone(),
         counter: Counter::default(),
         compared,
         load: 0,
         steps: None,
     };
-    let (mut first, mut second) = (walk(), walk());
-    while let Some((target, step, before)) = first.next()? {
-        if let (Some(asked), Before::Loaded { id, version }) = (asked.get_mut(target), before) {
+    let mut names = Names::default();
+    let mut first = walk();
+    while let Some((target, step, before)) = first.next(&mut |step| names.keep(step))? {
+        if let (Some(asked), Before::Loaded { id, version, .. }) = (asked.get_mut(target), before) {
             asked.held.loaded += 1;
+            if !keeps_id(&step) {
+                names.give(step.number, &step.kind, &id);
+            }
             asked.draw(Loaded::of(&step, id, version));
         }
     }
     for asked in asked.values_mut() {
         asked.make_sure().await?;
     }
+    let gone = find_gone(walk(), &asked, &mut names).await?;
     let mut notes = Notes {
         journal,
         earlier,
         waiting: Vec::new(),
     };
-    let mut chunk: Vec<(&str, Loaded)> = Vec::with_capacity(TOGETHER);
-    loop {
-        let known = second.next()?;
-        let is_over = known.is_none();
-        if let Some((target, step, before)) = known
-            && let Some(asked) = asked.get(target)
-            && asked.trust != Trust::Nothing
-        {
-            match before {
-                Before::Loaded { id, version } => {
-                    chunk.push((target, Loaded::of(&step, id, version)));
-                }
-                Before::Doubtful { since, tag } => notes.doubt(step.number, since, tag).await?,
-            }
-        }
-        if chunk.len() < TOGETHER && !is_over {
+    let mut last = walk();
+    while let Some((target, step, before)) = last.next(&mut |_| {})? {
+        let Some(asked) = asked.get_mut(target) else {
+            continue;
+        };
+        if asked.trust == Trust::Nothing || gone.contains(&step.number) {
             continue;
         }
-        let reads = chunk.iter().map(|(target, loaded)| {
-            let asked = asked.get(target);
-            let read = async move {
-                match asked {
-                    Some(asked) if asked.trust == Trust::Each => asked.is_there(loaded).await,
-                    _ => Ok(true),
+        match before {
+            Before::Loaded {
+                id,
+                version,
+                meaning,
+            } => {
+                let mut loaded = Loaded::of(&step, id, version);
+                if !meaning.still_holds(names.meaning(&step.links)) {
+                    if loaded.is_update() {
+                        asked.held.renewed += 1;
+                        continue;
+                    }
+                    // An older Stoker did not note what its references meant.
+                    loaded.is_outdated = meaning != Meaning::Untold;
+                    asked.held.outdated += u64::from(loaded.is_outdated);
                 }
-            };
-            Box::pin(read) as futures::future::LocalBoxFuture<'_, _>
-        });
-        let reads: Vec<_> = reads.collect();
-        let kept: Vec<_> = stream::iter(reads).buffered(READS).collect().await;
-        for ((target, loaded), kept) in chunk.drain(..).zip(kept) {
-            if kept? {
-                if let Some(asked) = asked.get_mut(target) {
-                    asked.held.kept += 1;
-                }
+                asked.held.kept += 1;
                 notes.keep(&loaded).await?;
             }
-        }
-        if is_over {
-            break;
+            Before::Doubtful { since, tag } => notes.doubt(step.number, since, tag).await?,
         }
     }
     notes.flush().await?;
@@ -235,6 +241,57 @@ pub async fn note_held(
     held.retain(|held| held.loaded > 0);
     held.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(held)
+}
+
+/// Finds out which records are gone from stores that no longer hold all of what was loaded, and takes back the names that
+/// they had there.
+async fn find_gone(
+    mut walk: Walk<'_>,
+    asked: &HashMap<&str, Asked<'_>>,
+    names: &mut Names,
+) -> Result<HashSet<u64>, HeldError> {
+    let mut gone = HashSet::new();
+    if asked.values().all(|asked| asked.trust == Trust::All) {
+        return Ok(gone);
+    }
+    let mut chunk: Vec<(&Asked<'_>, Loaded)> = Vec::with_capacity(TOGETHER);
+    loop {
+        let known = walk.next(&mut |_| {})?;
+        let is_over = known.is_none();
+        if let Some((target, step, Before::Loaded { id, version, .. })) = known
+            && let Some(asked) = asked.get(target)
+        {
+            match asked.trust {
+                Trust::All => {}
+                Trust::Each => chunk.push((asked, Loaded::of(&step, id, version))),
+                Trust::Nothing if keeps_id(&step) => {}
+                Trust::Nothing => names.take(step.number),
+            }
+        }
+        if chunk.len() < TOGETHER && !is_over {
+            continue;
+        }
+        let reads = chunk.iter().map(|(asked, loaded)| {
+            Box::pin(asked.is_there(loaded)) as futures::future::LocalBoxFuture<'_, _>
+        });
+        let reads: Vec<_> = reads.collect();
+        let there: Vec<_> = stream::iter(reads).buffered(READS).collect().await;
+        for ((_, loaded), is_there) in chunk.drain(..).zip(there) {
+            if !is_there? {
+                if !loaded.interaction.keeps_id() {
+                    names.take(loaded.record);
+                }
+                gone.insert(loaded.record);
+            }
+        }
+        if is_over {
+            return Ok(gone);
+        }
+    }
+}
+
+fn keeps_id(step: &Step) -> bool {
+    step.action.operation().is_some_and(Operation::keeps_id)
 }
 
 /// The records of a plan of which the history knows something, in order.
@@ -253,7 +310,8 @@ struct Walk<'a> {
 type Known<'a> = (&'a str, Step, Before);
 
 impl<'a> Walk<'a> {
-    fn next(&mut self) -> Result<Option<Known<'a>>, HeldError> {
+    /// Returns the next one; `see` sees every record that is sent on the way there.
+    fn next(&mut self, see: &mut dyn FnMut(&Step)) -> Result<Option<Known<'a>>, HeldError> {
         let failed = |e: crate::plan::file::Error| Error::Plan(e.to_string());
         let plan = self.plan;
         while let Some(load) = plan.header.loads.get(self.load as usize) {
@@ -272,6 +330,7 @@ impl<'a> Walk<'a> {
                 let Some(interaction) = step.action.operation() else {
                     continue;
                 };
+                see(&step);
                 // Also what is compared counts, so that the n-th stays the n-th.
                 let nth = self.counter.count(place, interaction, step.hash);
                 let is_compared = load.compare && interaction == Operation::Update;
@@ -298,7 +357,13 @@ impl Loaded {
             id,
             version,
             interaction: step.action.operation().unwrap_or(Operation::Create),
+            is_outdated: false,
         }
+    }
+
+    /// Tells whether it replaces what the store has when it is sent again.
+    fn is_update(&self) -> bool {
+        self.interaction.keeps_id() || self.interaction == Operation::ConditionalUpdate
     }
 }
 
@@ -401,7 +466,11 @@ impl Notes<'_> {
         if self.is_noted(loaded.record) {
             return Ok(());
         }
-        let note = "an earlier run loaded it";
+        let note = if loaded.is_outdated {
+            "an earlier run created it; what it refers to has another name in the store by now, and it refers to what was there then"
+        } else {
+            "an earlier run loaded it"
+        };
         let attempted = Attempted::default();
         let mut settled = settle::told(loaded.record, Outcome::Unchanged, None, attempted, note);
         settled.line.id = Some(loaded.id.clone());

@@ -252,6 +252,8 @@ impl Load {
         outbox: &mut Outbox<'_>,
         held: &Held,
     ) -> Result<(), Error> {
+        // What was read of a Bundle that the store refused as a whole holds for its parts: nothing was written.
+        let mut held = held.clone();
         let packaging = work.packaging;
         let mut apart = Apart::of(work.steps.len());
         let mut queue = vec![work];
@@ -271,7 +273,7 @@ impl Load {
             let size = Size::of(&work.steps);
             if work.packaging.is_some() && self.sizes.is_over(size) {
                 if self.may_split(work.atomic, work.steps.len()) {
-                    Box::pin(self.carry_split(work, outbox, held)).await?;
+                    Box::pin(self.carry_split(work, outbox, &held)).await?;
                     continue;
                 }
                 if !work.atomic {
@@ -297,7 +299,7 @@ impl Load {
             batch.hold(ready.take());
             batch.since = lost.since;
             batch.attempts = std::cmp::max(lost.attempts, std::mem::take(&mut spent));
-            batch.held.clone_from(held);
+            batch.held.clone_from(&held);
             if outbox.is_watched() {
                 batch.hands_over = HandsOver::Together;
             }
@@ -317,9 +319,10 @@ impl Load {
                         self.sizes.taken(size);
                     }
                     if let Some(work) = batch.too_large(&conclusion) {
+                        held.extend(batch.versions());
                         drop(intent);
                         outbox.tell(batch.conclude(&conclusion)?.settled, None).await;
-                        Box::pin(self.carry_split(work, outbox, held)).await?;
+                        Box::pin(self.carry_split(work, outbox, &held)).await?;
                         continue;
                     }
                     if let Some(work) = batch.unversioned() {
@@ -335,6 +338,7 @@ impl Load {
                     }
                     if let Some(refused) = refused {
                         puzzle.get_or_insert(size);
+                        held.extend(batch.versions());
                         let settled = apart.take(&*self.link.target, refused, packaging, &mut queue);
                         has_culprit |= settled.is_some();
                         outbox.tell(settled.into_iter().collect(), None).await;
@@ -394,6 +398,7 @@ impl Load {
                 found.to_string(),
             );
             tracing::info!(target, load, way, "the way of sending is found");
+            self.setup.counts.found(load, found.to_string());
             let load = self.id;
             self.setup.observe.observe(&Event::Way {
                 load,

@@ -112,7 +112,7 @@ fn a_transaction_is_settled_by_its_identifiers() {
 }
 
 /// One outcome for each record, none of them loaded under a foreign id, whatever a hostile server says. The modes that send
-/// gigabytes are for `tests/servers/hostile.sh`.
+/// gigabytes, and what they cost, are for `tests/servers/hostile.sh`.
 #[test]
 fn a_hostile_server_costs_no_truth() {
     let Some(bed) = Bed::of("32-hostile-server") else {

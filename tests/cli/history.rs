@@ -137,6 +137,90 @@ fn equal_records_are_counted() {
     assert_eq!((bed.count("unchanged"), bed.count("created")), (2, 1));
 }
 
+/// A patient that is created, and an observation that refers to it.
+fn referring(observation: &str) -> Bed {
+    let bed = Bed::new();
+    patient(&bed, true);
+    bed.write(
+        "o.ndjson",
+        r#"{"resourceType":"Observation","id":"o","status":"final","code":{},"subject":{"reference":"Patient/p"}}"#,
+    );
+    bed.write(
+        "m.yaml",
+        &format!(
+            "{BASE}  - {{ name: people, files: [p.ndjson], interaction: create }}\n  - {{ name: results, files: [o.ndjson], interaction: {observation} }}\n"
+        ),
+    );
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 2);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("unchanged"), requests(&bed)), (2, 0));
+    bed
+}
+
+fn patient(bed: &Bed, active: bool) {
+    let text = format!(r#"{{"resourceType":"Patient","id":"p","active":{active}}}"#);
+    bed.write("p.ndjson", &text);
+}
+
+/// To whom the observations refer, and which patients there are.
+fn referred(bed: &Bed) -> (Vec<String>, Vec<String>) {
+    let mut server = Server::start(bed);
+    let mut all = |kind: &str, pointer: &str| {
+        let page = server.get(&format!("{}/{kind}", server.base()));
+        let entries = page["entry"].as_array().unwrap().iter();
+        let text = |entry: &Value| entry["resource"].pointer(pointer).cloned();
+        let texts = entries.map(|entry| text(entry).unwrap().as_str().unwrap().to_owned());
+        texts.collect::<Vec<String>>()
+    };
+    let found = (
+        all("Observation", "/subject/reference"),
+        all("Patient", "/id"),
+    );
+    server.stop();
+    found
+}
+
+/// The bytes of the observation are the same, and it is another one: what it refers to got another id.
+#[test]
+fn an_update_is_sent_again_when_what_it_refers_to_has_another_id() {
+    let bed = referring("update");
+    let (before, _) = referred(&bed);
+    patient(&bed, false);
+    let planned = bed.run(&["plan", "m.yaml"]).exits(0);
+    let ran = bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("created"), bed.count("updated")), (1, 1));
+    for said in [&planned.err, &ran.err] {
+        assert!(
+            said.contains("1 updates are sent again although their files are the same"),
+            "{said}"
+        );
+    }
+    let (after, patients) = referred(&bed);
+    assert_ne!(before, after);
+    assert_eq!(patients.len(), 2);
+    assert!(patients.iter().any(|id| after == [format!("Patient/{id}")]));
+    // And that is known from then on, also from the runs themselves.
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("unchanged"), requests(&bed)), (2, 0));
+    fs_err::remove_dir_all(bed.path(".stoker/history")).unwrap();
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("unchanged"), requests(&bed)), (2, 0));
+}
+
+/// A create that is sent again is another resource: then it is said.
+#[test]
+fn a_create_that_refers_to_what_was_loaded_anew_is_said_and_not_doubled() {
+    let bed = referring("create");
+    patient(&bed, false);
+    let ran = bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("created"), bed.count("unchanged")), (1, 1));
+    let said = "1 records that earlier runs created refer to others that are loaded anew";
+    assert!(ran.err.contains(said), "{}", ran.err);
+    let (observations, _) = referred(&bed);
+    assert_eq!(observations.len(), 1);
+}
+
 /// A run that was cut off is taken over by the next load: what it loaded is known, and it cannot be resumed any more.
 #[test]
 fn a_run_that_was_cut_off_is_taken_over() {

@@ -263,3 +263,35 @@ fn rows_have_names_of_their_own() {
     assert_eq!(names.len(), ROWS.len());
     assert!(names.contains(STANDARD.name));
 }
+
+/// Where each update names the version that it replaces, each is read once: also where Bundles are refused as a whole, and
+/// their parts go again.
+#[test]
+fn a_version_is_read_once_however_often_its_bundle_is_taken_apart() {
+    let habits = Habits {
+        if_match: habit::IfMatch {
+            stale: 412,
+            missing: Some(412),
+        },
+        entries: Some((7, 400)),
+        ..STANDARD
+    };
+    let server = Server::start(&habits);
+    let bed = Bed::new();
+    let lines: Vec<String> = (0..200)
+        .map(|n| format!(r#"{{"resourceType":"Patient","id":"p{n}","active":true}}"#))
+        .collect();
+    bed.write("data/p.ndjson", &lines.join("\n"));
+    for n in (0..200).step_by(2) {
+        server.put(&serde_json::json!({ "resourceType": "Patient", "id": format!("p{n}") }));
+    }
+    let loads = "  - { name: all, target: s, files: [data/*.ndjson], interaction: update, bundle: { type: batch, max_entries: 40 } }\n  \
+                 - { name: one, target: s, files: [data/*.json], interaction: update }\n";
+    bed.write("data/q.json", r#"{"resourceType":"Patient","id":"q"}"#);
+    let loaded = bed.load(&server.url, loads);
+    assert_eq!(loaded.code, 0, "{}", loaded.text);
+    let reads = loaded.report["requests"]["reads"].as_u64().unwrap();
+    assert_eq!(reads, 201, "{reads} reads\n{}", loaded.text);
+    let said = loaded.text.matches("only with the version").count();
+    assert_eq!(said, 1, "{}", loaded.text);
+}

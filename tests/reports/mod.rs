@@ -104,6 +104,7 @@ async fn a_summary_fits_the_screen() {
                   [plan, send, close]    500 ms, 2.0 s, 100 ms
     Speed         [records/s]            3.5
     Latency       [p50, p95, p99, max]   6.0 ms, 9.0 ms, 9.0 ms, 9.0 ms
+    Sent as       [people all]           transactions
 
     Load        records  created  updated  unsupported  rejected  unknown  pending
     people all        5        1        -            1         1        1        1
@@ -179,6 +180,7 @@ async fn a_report_can_be_pasted_into_a_pull_request() {
     | Status codes | 201 × 8, none × 2 |
     | Bytes | 2.4 MB sent, 68.0 kB received |
     | Latency | p50 6.0 ms, p95 9.0 ms, p99 9.0 ms, max 9.0 ms |
+    | Sent as | people all: transactions |
 
     | Load | records | created | updated | unsupported | rejected | unknown | pending |
     |---|---:|---:|---:|---:|---:|---:|---:|

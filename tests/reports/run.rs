@@ -360,6 +360,7 @@ pub(super) async fn make() -> Made {
         bytes_sent: 1_200_000,
         bytes_received: 34_000,
         remarks: Vec::new(),
+        ways: BTreeMap::from([(loads()[0].name.clone(), "transactions".to_owned())]),
     };
     let journal =
         Journal::open(&run, Sync::None, session(1, "2026-11-23T07:00:01Z"), None).unwrap();

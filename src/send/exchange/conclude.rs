@@ -10,7 +10,7 @@ use super::{
         feed::Work,
         settle::{self, Attempted},
         too_large::{self, Size, TooLarge},
-        versions::{CHANGED, Tag, UNASKED, UNSAID, is_changed, wants_version},
+        versions::{CHANGED, Held, Tag, UNASKED, UNSAID, is_changed, wants_version},
     },
     Batch, Last,
 };
@@ -120,6 +120,12 @@ impl Batch<'_> {
             blocked: None,
             stands: None,
         })
+    }
+
+    /// Returns the versions that were read for it: they stay what they are where nothing of it was written.
+    pub(in crate::send) fn versions(&self) -> Held {
+        let read = self.held.iter().filter(|(_, tag)| **tag != Tag::Unasked);
+        read.map(|(record, tag)| (*record, tag.clone())).collect()
     }
 
     /// What is to be said of a refusal that is about a version.
