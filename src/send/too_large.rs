@@ -264,6 +264,15 @@ impl Load {
                     }
                 }
             }
+            // Who needs one of a circle that does not go cannot go either.
+            let lacking = |ready: &[Step], blocked: &HashMap<u64, String>| {
+                let mut ready = ready.iter().enumerate();
+                ready.find_map(|(at, step)| Some((at, needed_of(step, blocked)?)))
+            };
+            while let Some((at, need)) = lacking(&ready, &blocked) {
+                let step = ready.remove(at);
+                blocked.insert(step.number, outbox.place_of(need));
+            }
             let told = blocked.into_iter().map(|(number, by)| {
                 let attempted = Attempted::default();
                 if self.setup.stop.is_stopping() {
@@ -294,6 +303,14 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// Returns which of those that do not go an entry refers to.
+fn needed_of(step: &Step, blocked: &HashMap<u64, String>) -> Option<u64> {
+    step.links.iter().find_map(|link| match link.to {
+        To::Step(to) if !link.late && blocked.contains_key(&to) => Some(to),
+        _ => None,
+    })
 }
 
 /// Puts in what became of the entries that an entry refers to. Returns which of them did not arrive.

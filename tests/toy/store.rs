@@ -46,7 +46,7 @@ pub(super) async fn serve() -> (SocketAddr, Shelf) {
                     *requests
                 };
                 let answer = answer(line.trim_end(), number, &shelf);
-                if number % 11 != 0 {
+                if !number.is_multiple_of(11) {
                     let _ = stream.get_mut().write_all(answer.as_bytes()).await;
                 }
             });
@@ -59,7 +59,7 @@ fn answer(line: &str, number: u32, shelf: &Shelf) -> String {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     let mut shelf = shelf.lock().unwrap();
     match (verb, rest.split_once(' ')) {
-        ("PUT", _) if number % 7 == 0 => "BUSY\n".to_owned(),
+        ("PUT", _) if number.is_multiple_of(7) => "BUSY\n".to_owned(),
         ("PUT", Some(("bad", _))) => "BAD taste\n".to_owned(),
         ("PUT", Some((id, text))) => {
             let (held, times) = shelf.entry(id.to_owned()).or_default();
