@@ -118,6 +118,14 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
             continue;
         };
         draft.settings.format = target.store.format();
+        if target.store.format() == Format::Dicom || matches!(target.store, Store::Mllp { .. }) {
+            let message = format!(
+                "the target `{name}` cannot be loaded yet: this Stoker loads FHIR stores, and HL7v2 stores of the Healthcare API or of `local`"
+            );
+            let hint = "leave the load out, or choose another target for it";
+            reader.report(draft.spot, Diagnostic::error(message).hint(hint));
+            continue;
+        }
         let is_mllp = matches!(target.store, Store::Mllp { .. });
         let own = draft.own_interaction.map(|(operation, _)| operation);
         let (operation, words) = match (draft.settings.format, own) {

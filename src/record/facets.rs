@@ -13,6 +13,8 @@ pub struct Facets<'a> {
     pub kind: Cow<'a, str>,
     /// The name under which a store holds it, where the record itself tells; two records of one name are one.
     pub id: Option<Cow<'a, str>>,
+    /// The name is made of what is sent: two records of one name are equal, whatever else stands in their sources.
+    pub is_named_by_content: bool,
     /// Of its bytes, as they stand in the source ([`super::hash`]).
     pub hash: u128,
     /// A hash of what it must keep its place in: records of one sequence are sent one after the other.

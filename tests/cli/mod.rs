@@ -9,6 +9,7 @@ mod examples;
 mod gone;
 mod graph;
 mod history;
+mod hl7v2;
 mod leaks;
 mod load;
 mod local;

@@ -37,6 +37,7 @@ fn every_example_manifest_loads() {
         ("ndjson", none, 69 + 25),
         ("ci", none, 69 + 20),
         ("quickstart", none, 69),
+        ("messages", none, 16),
     ];
     for (manifest, variables, records) in cases {
         let path = format!("manifests/{manifest}.yaml");

@@ -183,7 +183,7 @@ impl Planner<'_> {
                 }
             }
         };
-        let action = if first.hash == found.hash {
+        let action = if first.hash == found.hash || found.is_named_by_content {
             Action::Duplicate(Other {
                 step: at,
                 place: first.place.to_string(),

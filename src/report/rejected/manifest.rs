@@ -135,7 +135,7 @@ struct Load {
     after: Vec<String>,
     files: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    interaction: Option<Operation>,
+    interaction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -202,7 +202,7 @@ impl Skeleton {
                     load.files.extend(again.files.iter().cloned());
                     if again.standing {
                         load.name.push_str("-standing");
-                        load.interaction = Some(Operation::Update);
+                        load.interaction = Some(Operation::Update.as_str());
                     }
                     load
                 })
@@ -370,7 +370,7 @@ fn load(settings: &LoadSettings) -> Load {
         target: settings.target.clone(),
         after: settings.after.clone(),
         files: Vec::new(),
-        interaction: settings.interaction,
+        interaction: settings.interaction.map(word),
         identity: (!systems.is_empty()).then_some(Value::Mapping(systems)),
         compare: settings.compare,
         bundle: (!is_default(&settings.bundle)).then(|| BundleOf {
@@ -385,6 +385,15 @@ fn load(settings: &LoadSettings) -> Load {
         known: std::iter::once("..".to_owned())
             .chain(settings.known.iter().map(|path| shown(path)))
             .collect(),
+    }
+}
+
+/// Returns the manifest's word for what is done with records.
+fn word(operation: Operation) -> &'static str {
+    match operation {
+        Operation::CreateMessage => Operation::Create.as_str(),
+        Operation::Transmit => Operation::Ingest.as_str(),
+        other => other.as_str(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! For a load `people`:
 //!
 //! - `people.ndjson`: the rejected records that travelled alone, one a line;
+//! - `people.hl7`: the same of messages, one behind the other as they stand in their files;
 //! - `people.standing.ndjson`: those that were created without the references that close a cycle and could not be
 //!   updated with them, under the ids that the store gave them;
 //! - `people.entries.json` (`people.entries-2.json` …): a batch Bundle of the rejected entries that were sent as
@@ -71,6 +72,8 @@ struct Lines {
 #[derive(Debug, Default)]
 struct Files {
     records: Option<Lines>,
+    /// Messages, one behind the other.
+    messages: Option<Lines>,
     standing: Option<Lines>,
     /// Whether all of its records could be read.
     whole: bool,
@@ -114,7 +117,7 @@ impl<'a> Rejected<'a> {
             }
             _ if rejected && record.id.is_some() => self.standing(record)?,
             _ if rejected && keeps_request(plan, record) => self.entry(plan, record)?,
-            _ if rejected => self.single(record)?,
+            _ if rejected => self.single(plan, record)?,
             _ => (None, None),
         };
         self.answer(plan, record, place, unreadable)
@@ -175,6 +178,10 @@ impl<'a> Rejected<'a> {
         if let Some(lines) = files.records {
             keep_or_finish(lines.file, files.whole)?;
             globs.push(format!("{stem}.ndjson"));
+        }
+        if let Some(lines) = files.messages {
+            keep_or_finish(lines.file, files.whole)?;
+            globs.push(format!("{stem}.hl7"));
         }
         if let Some(bundle) = files.entries {
             bundle.finish()?;

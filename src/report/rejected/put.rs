@@ -11,6 +11,7 @@ use crate::{
         Scanner,
         splice::{renamed, splice},
     },
+    manifest::Format,
     plan::{Group, Packaging, file::Saved},
     record::Position,
 };
@@ -48,10 +49,45 @@ impl Rejected<'_> {
     }
 
     /// Writes a record that travelled alone.
-    pub(super) fn single(&mut self, record: &Record) -> Result<Placed, Error> {
+    pub(super) fn single(&mut self, plan: &Saved, record: &Record) -> Result<Placed, Error> {
         let step = &record.step;
         let body = (self.bodies)(step.position.source, step.body);
-        self.line(".ndjson", body, |files| &mut files.records)
+        let load = plan.header.loads.get(step.load.0 as usize);
+        let format = load.map_or(Format::default(), |load| load.format);
+        if format.has_references() {
+            return self.line(".ndjson", body, |files| &mut files.records);
+        }
+        self.message(body)
+    }
+
+    /// Writes a message as it stands, behind those before it.
+    fn message(&mut self, body: Result<Vec<u8>, String>) -> Result<Placed, Error> {
+        let name = self.name(".hl7");
+        let path = self.path(&name)?;
+        let Some((_, files)) = &mut self.load else {
+            return Ok((None, None));
+        };
+        match body {
+            Ok(body) => {
+                let lines = match &mut files.messages {
+                    Some(lines) => lines,
+                    none => none.insert(Lines {
+                        file: Staged::create(&path)?,
+                        count: 0,
+                    }),
+                };
+                lines.file.write(&body)?;
+                if !body.ends_with(b"\r") && !body.ends_with(b"\n") {
+                    lines.file.write(b"\r")?;
+                }
+                lines.count += 1;
+                Ok((Some(format!("{name} (message {})", lines.count)), None))
+            }
+            Err(why) => {
+                files.whole = false;
+                Ok((None, Some(self.unreadable(why))))
+            }
+        }
     }
 
     fn line(

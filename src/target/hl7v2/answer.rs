@@ -170,7 +170,7 @@ pub(super) fn refusal(answer: &[u8]) -> Refusal {
         .collect();
     let said = [ack.text, error.map_or(&b""[..], |error| error.text)];
     let said = said.map(|text| String::from_utf8_lossy(text).into_owned());
-    let text = [refusal.text, said.join(" ")].join("\n");
+    let text = format!("{}\n{}", refusal.text, said.join(" "));
     text.trim().clone_into(&mut refusal.text);
     refusal
 }
