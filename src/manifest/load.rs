@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     BundleChoice, BundleSettings, Duplicates, FilePattern, Format, Identity, LoadSettings,
-    MessageSettings, Missing, Settle, Transactions, Versioned,
+    MessageOrder, MessageSettings, Missing, Segments, Settle, Transactions, Versioned,
     document::{Entry, Node, Spot, Value},
     read::over,
     reader::{Reader, Text, get, nearest},
@@ -47,6 +47,7 @@ pub(super) struct Basics {
     duplicates: Duplicates,
     versioned: Versioned,
     settle: Option<Settle>,
+    messages: MessageSettings,
     known: Vec<PathBuf>,
 }
 
@@ -75,11 +76,39 @@ pub(super) fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics 
             .and_then(|node| reader.word("versioned", node, &VERSIONED))
             .unwrap_or_default(),
         settle: get(entries, "settle").and_then(|node| reader.word("settle", node, &SETTLE)),
+        messages: messages(reader, entries),
         known: get(entries, "known")
             .map(|node| known(reader, node))
             .unwrap_or_default(),
     }
 }
+
+/// Reads how messages are read and sent.
+fn messages(reader: &mut Reader<'_>, entries: &[Entry]) -> MessageSettings {
+    let labels = get(entries, "labels").and_then(|node| reader.map("labels", node, None));
+    let labels = labels.unwrap_or_default().iter().filter_map(|entry| {
+        let text = reader.text(&entry.key, &entry.node)?;
+        Some((entry.key.clone(), text.value))
+    });
+    let labels = labels.collect();
+    MessageSettings {
+        segments: get(entries, "segments")
+            .and_then(|node| reader.word("segments", node, &SEGMENTS))
+            .unwrap_or_default(),
+        order: get(entries, "order")
+            .and_then(|node| reader.word("order", node, &ORDERS))
+            .unwrap_or_default(),
+        labels,
+    }
+}
+
+const SEGMENTS: [(&str, Segments); 2] = [("cr", Segments::Cr), ("as-is", Segments::AsIs)];
+
+const ORDERS: [(&str, MessageOrder); 3] = [
+    ("patient", MessageOrder::Patient),
+    ("none", MessageOrder::None),
+    ("strict", MessageOrder::Strict),
+];
 
 const BUNDLES: [(&str, BundleChoice); 3] = [
     ("batch", BundleChoice::Batch),
@@ -266,7 +295,7 @@ pub(super) fn load(
                 .map_or_else(String::new, |name| name.value.clone()),
             target: String::new(),
             format: Format::default(),
-            messages: MessageSettings::default(),
+            messages: basics.messages,
             after: after.iter().map(|name| name.value.clone()).collect(),
             files,
             interaction: basics.interaction,

@@ -368,7 +368,9 @@ pub struct MessageSettings {
 }
 
 /// How segments end in what is sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Segments {
     /// By CR, as the standard has it, whatever stands in the file.
@@ -379,7 +381,9 @@ pub enum Segments {
 }
 
 /// Which messages keep their order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum MessageOrder {
     /// Those of one sender that name one patient.

@@ -608,6 +608,53 @@ fn every_key_comes_to_what_it_means() {
           ]
         },
         {
+          "name": "messages",
+          "target": "feed",
+          "format": "hl7v2",
+          "messages": {
+            "segments": "as-is",
+            "order": "strict",
+            "labels": {
+              "feed": "adt"
+            }
+          },
+          "after": [],
+          "files": [
+            {
+              "pattern": "feed/*",
+              "exclude": false,
+              "folder": "tests/data/valid",
+              "place": [
+                "tests/data/valid/everything.yaml",
+                79,
+                12
+              ]
+            }
+          ],
+          "interaction": "create-message",
+          "identity": {
+            "systems": {
+              "Patient": [
+                "https://clinic.example/mrn"
+              ]
+            },
+            "missing": "create"
+          },
+          "compare": false,
+          "bundle": {
+            "kind": null,
+            "max_entries": null,
+            "max_bytes": null
+          },
+          "transactions": "split",
+          "duplicates": "first",
+          "versioned": "strip",
+          "settle": null,
+          "known": [
+            "tests/data/valid/earlier"
+          ]
+        },
+        {
           "name": "people",
           "target": "cloud",
           "after": [],
@@ -618,7 +665,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                79,
+                86,
                 13
               ]
             },
@@ -628,7 +675,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                79,
+                86,
                 39
               ]
             },
@@ -638,7 +685,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                79,
+                86,
                 54
               ]
             }
@@ -680,7 +727,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                83,
+                90,
                 12
               ]
             }

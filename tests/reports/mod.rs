@@ -402,7 +402,8 @@ async fn the_json_is_what_its_schema_says() {
             "blocked": 0,
             "unknown": 1,
             "pending": 1
-          }
+          },
+          "way": "transactions"
         },
         {
           "name": "visits",

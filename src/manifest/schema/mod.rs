@@ -17,7 +17,10 @@ use schemars::{
 };
 use serde_json::{Value, json};
 
-use super::{BundleChoice, Duplicates, Missing, Settle, Sync, Transactions, Versioned};
+use super::{
+    BundleChoice, Duplicates, MessageOrder, Missing, Segments, Settle, Sync, Transactions,
+    Versioned,
+};
 use crate::fhir::types::RESOURCE_TYPES;
 
 /// Returns the key of a field: a field that is named like a word of Rust has a mark in front.
@@ -395,6 +398,16 @@ map! {
         /// asks the store for it, `identifier` asks by `identity` (the default where that is set), `none` reports it as `unknown`.
         #[schemars(extend("examples" = ["tag"]))]
         settle: Option<OrVariable<Settle>>,
+        /// For messages: how segments end in what is sent: by `cr`, as the standard has it, or `as-is`.
+        #[schemars(extend("examples" = ["as-is"], "default" = "cr"))]
+        segments: Option<OrVariable<Segments>>,
+        /// For messages: which are sent one after the other, in the order of the files: those of one sender about one `patient`,
+        /// all of the load (`strict`), or `none`.
+        #[schemars(extend("examples" = ["strict"], "default" = "patient"))]
+        order: Option<OrVariable<MessageOrder>>,
+        /// For messages: labels that the store gives them.
+        #[schemars(extend("examples" = [{"feed": "adt"}]))]
+        labels: Option<BTreeMap<String, NonEmpty>>,
         /// Earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
         #[schemars(extend("examples" = [[".stoker/runs/clinic-20261123T091235Z"]]))]
@@ -436,6 +449,16 @@ map! {
         /// asks the store for it, `identifier` asks by `identity` (the default where that is set), `none` reports it as `unknown`.
         #[schemars(extend("examples" = ["tag"]))]
         settle: Option<OrVariable<Settle>>,
+        /// For messages: how segments end in what is sent: by `cr`, as the standard has it, or `as-is`.
+        #[schemars(extend("examples" = ["as-is"], "default" = "cr"))]
+        segments: Option<OrVariable<Segments>>,
+        /// For messages: which are sent one after the other, in the order of the files: those of one sender about one `patient`,
+        /// all of the load (`strict`), or `none`.
+        #[schemars(extend("examples" = ["strict"], "default" = "patient"))]
+        order: Option<OrVariable<MessageOrder>>,
+        /// For messages: labels that the store gives them.
+        #[schemars(extend("examples" = [{"feed": "adt"}]))]
+        labels: Option<BTreeMap<String, NonEmpty>>,
         /// Earlier runs (their directories, or their `ids.ndjson`), relative to the manifest: references to their records
         /// are rewritten to the ids that they got.
         #[schemars(extend("examples" = [[".stoker/runs/clinic-20261123T091235Z"]]))]

@@ -149,8 +149,13 @@ impl Saved {
 
     /// Reads the steps of a load, in order.
     pub fn steps(&self, load: LoadId) -> Result<Steps, Error> {
-        let found = self.loads.get(load.0 as usize).copied();
-        let (start, end, first) = found.ok_or_else(|| Error::no_load(&self.path, load))?;
+        let index = load.0 as usize;
+        let (start, end, first) = match self.loads.get(index) {
+            Some(found) => *found,
+            // A load of which nothing is written has no steps.
+            None if index < self.header.loads.len() => (0, 0, 0),
+            None => return Err(Error::no_load(&self.path, load)),
+        };
         Ok(Steps {
             lines: self.lines((start, end))?,
             load,

@@ -226,7 +226,10 @@ fn what_was_written_is_read_back() {
         let read: Result<Vec<_>, _> = saved.steps(LoadId(load)).unwrap().collect();
         assert_eq!(read.unwrap(), expected, "load {load}");
     }
-    assert!(saved.steps(LoadId(3)).is_err(), "a load that it does not hold");
+    assert!(
+        saved.steps(LoadId(3)).is_err(),
+        "a load that it does not hold"
+    );
     let mode = fs_err::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     manifest::{
-        Auth, BundleChoice, Concurrency, Duplicates, Format, LoadSettings, Missing, SecretPlace,
-        Settle, Store, TargetSettings, Transactions, Versioned,
+        Auth, BundleChoice, Concurrency, Duplicates, Format, LoadSettings, MessageOrder, Missing,
+        SecretPlace, Segments, Settle, Store, TargetSettings, Transactions, Versioned,
     },
     plan::Header,
     record::Operation,
@@ -150,6 +150,12 @@ struct Load {
     versioned: Versioned,
     #[serde(skip_serializing_if = "Option::is_none")]
     settle: Option<Settle>,
+    #[serde(skip_serializing_if = "is_default")]
+    segments: Segments,
+    #[serde(skip_serializing_if = "is_default")]
+    order: MessageOrder,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
     /// This run first: what it loaded is what the mended records refer to.
     known: Vec<String>,
 }
@@ -382,6 +388,9 @@ fn load(settings: &LoadSettings) -> Load {
         duplicates: settings.duplicates,
         versioned: settings.versioned,
         settle: settings.settle,
+        segments: settings.messages.segments,
+        order: settings.messages.order,
+        labels: settings.messages.labels.clone(),
         known: std::iter::once("..".to_owned())
             .chain(settings.known.iter().map(|path| shown(path)))
             .collect(),
