@@ -118,9 +118,9 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
             continue;
         };
         draft.settings.format = target.store.format();
-        if target.store.format() == Format::Dicom || matches!(target.store, Store::Mllp { .. }) {
+        if matches!(target.store, Store::Mllp { .. }) {
             let message = format!(
-                "the target `{name}` cannot be loaded yet: this Stoker loads FHIR stores, and HL7v2 stores of the Healthcare API or of `local`"
+                "the target `{name}` cannot be loaded yet: this Stoker loads no receivers of MLLP"
             );
             let hint = "leave the load out, or choose another target for it";
             reader.report(draft.spot, Diagnostic::error(message).hint(hint));

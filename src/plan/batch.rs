@@ -4,7 +4,7 @@ use super::{Action, Header, Packaging, PlannedTarget};
 use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
-    manifest::{BundleChoice, LoadSettings, Store},
+    manifest::{BundleChoice, Format, LoadSettings, Store},
     target::Limits,
 };
 
@@ -58,6 +58,10 @@ pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
     else {
         return vec![None];
     };
+    // What may travel together of such records, the plan has put together.
+    if settings.format != Format::Fhir {
+        return vec![None];
+    }
     let filled = |bundle| Some(filled(settings, target, bundle));
     match settings.bundle.kind {
         Some(BundleChoice::Batch) => vec![filled(Packaging::Batch)],

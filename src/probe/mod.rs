@@ -1,4 +1,5 @@
-//! Gets the facts of a target: the settings of a Google store, the CapabilityStatement of any other.
+//! Gets the facts of a target: the settings of a Google store, the CapabilityStatement of any other FHIR server, and whether
+//! a DICOMweb server answers as one.
 //!
 //! What a server does not say stays unknown. Google's store settings say more than its CapabilityStatement, so they
 //! are what is asked for there.
@@ -12,13 +13,15 @@ use crate::{
     target::{Endpoint, Facts, fhir::Requests, google::differences},
 };
 
+mod dicomweb;
+
 /// Why a target has no facts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The target could not be asked.
     #[error("{0}")]
     Failure(#[from] Failure),
-    /// The target answered, but not as a FHIR store does.
+    /// The target answered, but not as such a store does.
     #[error("{what}")]
     Refused {
         /// What happened.
@@ -42,6 +45,7 @@ pub async fn facts(
 ) -> Result<Facts, Error> {
     match &endpoint.google {
         Some(name) => of_store(gate, name, settings).await,
+        None if endpoint.format == Format::Dicom => dicomweb::ask(gate, endpoint, settings).await,
         None => of_capabilities(gate, requests, settings).await,
     }
 }

@@ -24,6 +24,7 @@ mod bodies;
 mod bundle;
 mod damage;
 mod decompress;
+mod dicom;
 mod feed;
 mod glob;
 mod hl7v2;

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod answer;
+pub mod dicom;
 mod endpoint;
 mod facts;
 pub mod fhir;
@@ -143,6 +144,7 @@ pub trait Target: Send + Sync + fmt::Debug {
 pub fn of(endpoint: &Endpoint) -> Arc<dyn Target> {
     match (endpoint.format, &endpoint.google) {
         (Format::Hl7v2, Some(store)) => Arc::new(hl7v2::Hl7v2::new(&endpoint.base, store.clone())),
+        (Format::Dicom, store) => Arc::new(dicom::Dicom::new(&endpoint.base, store.clone())),
         _ => Arc::new(fhir::Fhir::new(&endpoint.base, endpoint.google.clone())),
     }
 }

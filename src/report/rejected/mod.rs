@@ -3,6 +3,7 @@
 //! For a load `people`:
 //!
 //! - `people.ndjson`: the rejected records that travelled alone, one a line;
+//! - `people.instances/`: the same of DICOM instances, a file each;
 //! - `people.hl7`: the same of messages, one behind the other as they stand in their files;
 //! - `people.standing.ndjson`: those that were created without the references that close a cycle and could not be
 //!   updated with them, under the ids that the store gave them;
@@ -35,7 +36,7 @@ mod put;
 pub(super) use answers::Answers;
 use answers::{AnswerLine, answer};
 use bundle::{Bundle, keep_or_finish};
-use put::Travelling;
+use put::{INSTANCES, Travelling};
 
 /// The directory `rejected/`, being written.
 pub(super) struct Rejected<'a> {
@@ -74,6 +75,8 @@ struct Files {
     records: Option<Lines>,
     /// Messages, one behind the other.
     messages: Option<Lines>,
+    /// How many instances have a file of their own.
+    instances: u64,
     standing: Option<Lines>,
     /// Whether all of its records could be read.
     whole: bool,
@@ -182,6 +185,9 @@ impl<'a> Rejected<'a> {
         if let Some(lines) = files.messages {
             keep_or_finish(lines.file, files.whole)?;
             globs.push(format!("{stem}.hl7"));
+        }
+        if files.instances > 0 {
+            globs.push(format!("{stem}{INSTANCES}/*"));
         }
         if let Some(bundle) = files.entries {
             bundle.finish()?;

@@ -1,7 +1,11 @@
 //! Puts a record into the file in which it is loaded again: a line by itself, an entry of a batch, its whole transaction.
 
 use super::{
-    super::{Error, staged::Staged, walk::Record},
+    super::{
+        Error,
+        staged::{self, Staged},
+        walk::Record,
+    },
     Files, Lines, Rejected,
     bundle::Bundle,
     is_rejected,
@@ -11,6 +15,7 @@ use crate::{
         Scanner,
         splice::{renamed, splice},
     },
+    journal::private_directory,
     manifest::Format,
     plan::{Group, Packaging, file::Saved},
     record::Position,
@@ -22,6 +27,9 @@ const ENTRIES: u32 = 1_000;
 
 /// The bytes of such a Bundle, where the target names no limit.
 const BUNDLE_BYTES: u64 = 10_000_000;
+
+/// Behind the load's name: the folder of its rejected instances.
+pub(super) const INSTANCES: &str = ".instances";
 
 /// A transaction whose steps are passing by.
 #[derive(Debug)]
@@ -54,10 +62,30 @@ impl Rejected<'_> {
         let body = (self.bodies)(step.position.source, step.body);
         let load = plan.header.loads.get(step.load.0 as usize);
         let format = load.map_or(Format::default(), |load| load.format);
-        if format.has_references() {
-            return self.line(".ndjson", body, |files| &mut files.records);
+        match format {
+            Format::Fhir => self.line(".ndjson", body, |files| &mut files.records),
+            Format::Hl7v2 => self.message(body),
+            Format::Dicom => self.instance(body),
         }
-        self.message(body)
+    }
+
+    /// Writes an instance into a file of its own.
+    fn instance(&mut self, body: Result<Vec<u8>, String>) -> Result<Placed, Error> {
+        let folder = self.name(INSTANCES);
+        let Some((_, files)) = &mut self.load else {
+            return Ok((None, None));
+        };
+        match body {
+            Ok(body) => {
+                files.instances += 1;
+                let name = format!("{folder}/{:06}.dcm", files.instances);
+                private_directory(&self.path(&folder)?)
+                    .map_err(|error| Error::write(&self.run.rejected(), &error))?;
+                staged::write(&self.path(&name)?, &body)?;
+                Ok((Some(name), None))
+            }
+            Err(why) => Ok((None, Some(self.unreadable(why)))),
+        }
     }
 
     /// Writes a message as it stands, behind those before it.

@@ -13,6 +13,7 @@ use super::{
     Ceiling, Error, Fingerprint, Form, Item, Kind, Origin, Reading, SourceFile, Spool,
     damage::Damage,
     decompress::{Compression, plain},
+    dicom,
     feed::{PIECE, StreamFeed},
     hl7v2, json, ndjson,
 };
@@ -287,7 +288,11 @@ impl Text<'_> {
                 let mut reader = self.first;
                 hl7v2::read(&mut *reader, how.messages, ceiling, sink)
             }
-            Form::Dicom | Form::Unrecognized => Err(Kind::Unrecognized.into()),
+            Form::Dicom => {
+                let mut reader = self.first;
+                dicom::read(&mut *reader, sink)
+            }
+            Form::Unrecognized => Err(Kind::Unrecognized.into()),
         }
     }
 }

@@ -1,0 +1,120 @@
+//! Reads a DICOM file: the instance in it, or why it holds none.
+//!
+//! The header is read up to the pixels and understood by `dicom`; the rest of the file passes by, so that its bytes are known
+//! again, and never stands in memory.
+
+use std::io::{self, Read};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    Item, Kind,
+    read::{Sink, Start, Stop},
+};
+use crate::{
+    dicom::header::{self, Header, Refusal},
+    record::{Facets, Reason, hash},
+};
+
+/// What is said of a file whose pixels are not all there: its instance has a name, and a store may refuse it.
+const CUT: &str = "the file ends before its pixels do";
+
+/// Reads one file to its end.
+pub(super) fn read(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let mut bytes = Passing {
+        reader,
+        hash: Xxh3::new(),
+        count: 0,
+    };
+    let header = header::read(&mut bytes).map_err(Kind::from)?;
+    io::copy(&mut bytes, &mut io::sink()).map_err(Kind::from)?;
+    let start = Start {
+        offset: 0,
+        line: 1,
+        column: 1,
+    };
+    let size = bytes.count;
+    let mut facets = Facets {
+        position: sink.position(start, size, None),
+        kind: "".into(),
+        id: None,
+        is_named_by_content: false,
+        hash: bytes.hash.digest128(),
+        sequence: None,
+        alias: None,
+        together: None,
+        refused: None,
+        notices: Vec::new(),
+    };
+    match &header {
+        Ok(header) => {
+            facets.kind = header
+                .modality
+                .as_deref()
+                .filter(|modality| is_modality(modality))
+                .unwrap_or_default()
+                .into();
+            facets.id = Some(name(header).into());
+            facets.together = Some(short(header.study.as_bytes()));
+            if header.is_cut(size) {
+                facets.notices.push(CUT);
+            }
+        }
+        Err(refusal) => facets.refused = Some(reason(*refusal)),
+    }
+    sink.records += 1;
+    sink.tell(Item::Facets(facets))
+}
+
+/// The path of an instance below a DICOMweb service (PS3.18 §8.2), by which it is the same everywhere.
+fn name(header: &Header) -> String {
+    format!(
+        "studies/{}/series/{}/instances/{}",
+        header.study, header.series, header.instance
+    )
+}
+
+fn reason(refusal: Refusal) -> Reason {
+    let code = match refusal {
+        Refusal::NoDicom => "no-dicom",
+        Refusal::NoMeta => "no-meta-header",
+        Refusal::NoTransferSyntax => "no-transfer-syntax",
+        Refusal::Directory => "dicomdir",
+        Refusal::Cut => "cut",
+        Refusal::TooLong => "identity-too-far",
+        Refusal::Inflate => "not-inflatable",
+        Refusal::Missing(_) => "no-uid",
+    };
+    Reason {
+        code: code.to_owned(),
+        message: refusal.to_string(),
+        path: None,
+    }
+}
+
+/// Tells whether a value is the code of a modality (CS: capitals, digits, spaces, underscores); anything else may be anything.
+fn is_modality(value: &str) -> bool {
+    let is_sign = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, ' ' | '_');
+    value.len() <= 16 && value.chars().all(is_sign)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+fn short(bytes: &[u8]) -> u64 {
+    hash(bytes) as u64
+}
+
+/// Hashes and counts what is read through it. The hash is the one of [`hash`], taken piece by piece.
+struct Passing<'r> {
+    reader: &'r mut dyn Read,
+    hash: Xxh3,
+    count: u64,
+}
+
+impl Read for Passing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.hash.update(buffer.get(..read).unwrap_or_default());
+        self.count += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,198 @@
+//! Reads the answers of DICOMweb stores, instance by instance, whatever their status is.
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::instance;
+use crate::{
+    dicom::answer::{self, Failure, Unreadable, words},
+    record::{Outcome, Step},
+    target::{Accepted, Answer, Refusal, Said},
+};
+
+/// What is said of an instance that the store says it has already: what it has was not compared.
+const EXISTS: &str =
+    "the store already holds an instance of these UIDs; its bytes were not compared";
+
+/// Reads an answer to a STOW request by its own `Content-Type`.
+pub(super) fn read(response: &Response<Bytes>) -> Result<answer::Answer, Unreadable> {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    answer::read(content_type, response.body())
+}
+
+/// Says what became of each instance; none of one that the answer does not name.
+pub(super) fn each(
+    steps: &[Step],
+    read: &answer::Answer,
+    status: StatusCode,
+) -> Vec<Option<Answer>> {
+    let said = steps.iter().map(|step| read.of(instance(step)));
+    said.map(|said| said.map(|said| one(said, status)))
+        .collect()
+}
+
+fn one(said: &answer::Said, status: StatusCode) -> Answer {
+    let taken = |accepted| Answer {
+        status: 200,
+        said: Said::Taken(accepted),
+        outcome: None,
+    };
+    match said {
+        answer::Said::Stored(warning) => taken(Accepted {
+            outcome: Some(Outcome::Created),
+            note: warning.map(warned),
+            ..Accepted::default()
+        }),
+        answer::Said::Failed(failure) if failure.is_duplicate() => taken(Accepted {
+            outcome: Some(Outcome::Matched),
+            note: Some(EXISTS),
+            ..Accepted::default()
+        }),
+        answer::Said::Failed(failure) => Answer {
+            status: status_of(failure, status),
+            said: Said::Refused,
+            outcome: Some(told(failure)),
+        },
+    }
+}
+
+/// What a warning of a stored instance means (PS3.18, table 10.5.3-2).
+fn warned(code: u16) -> &'static str {
+    match code {
+        0xB000 => "stored; the store coerced attributes",
+        0xB006 => "stored; the store discarded elements",
+        0xB007 => "stored; the data set does not match its SOP class",
+        _ => "stored, with a warning",
+    }
+}
+
+/// Returns the status that the reason of a failure stands for: what may pass by itself is tried again.
+fn status_of(failure: &Failure, status: StatusCode) -> u16 {
+    match failure.reason {
+        // Out of resources; another request stores the same instance.
+        Some(0xA700..=0xA7FF | 45071) => 503,
+        _ if status.is_client_error() => status.as_u16(),
+        // A request that is answered with success has failed for this one all the same.
+        _ => 409,
+    }
+}
+
+/// Writes a failure as a store does, for one instance.
+fn told(failure: &Failure) -> String {
+    let mut item = json!({});
+    if let Some(reason) = failure.reason {
+        item["00081197"] = json!({ "vr": "US", "Value": [reason] });
+    }
+    if let Some(detail) = &failure.detail {
+        item["00091097"] = json!({ "vr": "LO", "Value": [detail] });
+    }
+    json!({ "00081198": { "vr": "SQ", "Value": [item] } }).to_string()
+}
+
+/// Reads a refusal: the reason of the first failure, or the status of the Healthcare API.
+pub(super) fn refusal(body: &[u8]) -> Refusal {
+    let (others, message) = match answer::read(None, body) {
+        Ok(read) => (read.others, read.message),
+        Err(_) => (Vec::new(), Some(String::from_utf8_lossy(body).into_owned())),
+    };
+    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let item = value.as_ref().map(|value| &value["00081198"]["Value"][0]);
+    let detail = item.and_then(|item| item["00091097"]["Value"][0].as_str());
+    let reason = others.first();
+    let status = value
+        .as_ref()
+        .and_then(|value| value["error"]["status"].as_str())
+        .filter(|word| word.bytes().all(|c| c.is_ascii_uppercase() || c == b'_'));
+    let text = [detail, message.as_deref()];
+    Refusal {
+        // The numbers are those of the standard's table, in the digits in which it writes them.
+        code: match reason {
+            Some(&reason) => Some(format!("{} ({reason:04X}H)", words(reason))),
+            None => status.map(str::to_owned),
+        },
+        text: text.into_iter().flatten().collect::<Vec<_>>().join("\n"),
+        ..Refusal::default()
+    }
+}
+
+/// Reads the name of an instance from its metadata: a list with one data set.
+pub(super) fn name(body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let set = match &value {
+        Value::Array(sets) => sets.first()?,
+        set => set,
+    };
+    let uid = |tag: &str| {
+        let uid = set[tag]["Value"][0].as_str()?;
+        let uid = uid.trim_end_matches(['\0', ' ']);
+        (!uid.is_empty()).then(|| uid.to_owned())
+    };
+    let (study, series, instance) = (uid("0020000D")?, uid("0020000E")?, uid("00080018")?);
+    Some(format!(
+        "studies/{study}/series/{series}/instances/{instance}"
+    ))
+}
+
+/// Makes the answer of a store that takes all instances.
+pub(super) fn all_stored(instances: &[String]) -> Bytes {
+    let items: Vec<Value> = instances
+        .iter()
+        .map(|instance| json!({ "00081155": { "vr": "UI", "Value": [instance] } }))
+        .collect();
+    Bytes::from(json!({ "00081199": { "vr": "SQ", "Value": items } }).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_words_of_its_reason_and_keeps_the_stores_own_apart() {
+        let failure = Failure {
+            reason: Some(0xC000),
+            detail: Some("Rivera^Ana".to_owned()),
+        };
+        let refusal = refusal(told(&failure).as_bytes());
+        assert_eq!(refusal.code.as_deref(), Some("cannot understand (C000H)"));
+        assert_eq!(refusal.text, "Rivera^Ana");
+        let google =
+            br#"{"error":{"code":403,"message":"who is Ana","status":"PERMISSION_DENIED"}}"#;
+        let refusal = super::refusal(google);
+        assert_eq!(refusal.code.as_deref(), Some("PERMISSION_DENIED"));
+        assert_eq!(refusal.text, "who is Ana");
+        assert_eq!(super::refusal(b"<html>no</html>").code, None);
+        assert_eq!(super::refusal(b"").code, None);
+    }
+
+    #[test]
+    fn failures_are_told_by_what_may_pass() {
+        let status = |reason, answered: u16| {
+            let failure = Failure {
+                reason: Some(reason),
+                detail: None,
+            };
+            status_of(&failure, StatusCode::from_u16(answered).unwrap())
+        };
+        assert_eq!(status(0xA700, 200), 503);
+        assert_eq!(status(45071, 409), 503);
+        assert_eq!(status(0x0110, 202), 409);
+        assert_eq!(status(0xC000, 400), 400);
+    }
+
+    #[test]
+    fn metadata_name_their_instance() {
+        let set = json!({
+            "0020000D": { "vr": "UI", "Value": ["1.2"] },
+            "0020000E": { "vr": "UI", "Value": ["1.3\0"] },
+            "00080018": { "vr": "UI", "Value": ["1.4"] },
+        });
+        let expected = Some("studies/1.2/series/1.3/instances/1.4".to_owned());
+        assert_eq!(name(json!([set]).to_string().as_bytes()), expected);
+        assert_eq!(name(set.to_string().as_bytes()), expected);
+        for none in ["[]", "{}", "[{\"00080018\":{}}]", "<html>", ""] {
+            assert_eq!(name(none.as_bytes()), None, "{none}");
+        }
+    }
+}

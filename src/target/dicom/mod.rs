@@ -1,0 +1,149 @@
+//! DICOMweb stores, Google's, the local one and any other: instances are stored under their own UIDs.
+//!
+//! `write` makes requests, `answer` reads what came. Sources: PS3.18 §10.4 (retrieve), §10.5 (store), §10.6 (search);
+//! healthcare.v1 discovery document, `dicomStores`. What the bytes mean is [`crate::dicom`]'s knowledge.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+
+use super::{Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName};
+use crate::record::Step;
+
+mod answer;
+mod write;
+
+/// What DICOMweb answers in.
+const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
+
+/// A DICOMweb store.
+#[derive(Debug, Clone)]
+pub struct Dicom {
+    base: String,
+    google: Option<StoreName>,
+}
+
+impl Dicom {
+    /// Takes the address of a service, with a trailing slash, and its resource name where it is Google-shaped.
+    pub fn new(base: &url::Url, google: Option<StoreName>) -> Self {
+        Self {
+            base: base.as_str().to_owned(),
+            google,
+        }
+    }
+
+    /// Returns the cheapest question that any service answers: which studies there are, one at the most.
+    pub fn first_study(&self) -> Request<Bytes> {
+        self.request(Method::GET, "studies?limit=1", Bytes::new())
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
+        let mut request = Request::new(body);
+        // The base was checked in the manifest and UIDs have no sign that a path could not, so this is always a URI.
+        let uri = format!("{}{path}", self.base).parse();
+        *request.uri_mut() = uri.unwrap_or_else(|_| Uri::from_static("/"));
+        request.headers_mut().insert(header::ACCEPT, JSON);
+        *request.method_mut() = method;
+        request
+    }
+}
+
+/// The instances of a STOW request: their classes stand in the bytes, their UIDs are what a dry run answers with.
+#[derive(Debug, Clone)]
+struct Enclosed(Vec<String>);
+
+/// Returns the UID of the instance that a step stores: the last part of its name.
+fn instance(step: &Step) -> &str {
+    let id = step.id.as_deref().unwrap_or_default();
+    id.rsplit_once('/').map_or(id, |(_, instance)| instance)
+}
+
+impl Target for Dicom {
+    fn base(&self) -> &str {
+        &self.base
+    }
+
+    fn write(
+        &self,
+        parcel: &Parcel<'_>,
+        bodies: &mut dyn Iterator<Item = Bytes>,
+    ) -> Result<Request<Bytes>, Unbuilt> {
+        let (content_type, body) = write::multipart(parcel.steps, bodies)?;
+        let mut request = self.request(Method::POST, "studies", body);
+        request
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
+        let instances = parcel.steps.iter().map(instance);
+        let enclosed = Enclosed(instances.map(str::to_owned).collect());
+        request.extensions_mut().insert(enclosed);
+        Ok(request)
+    }
+
+    fn answers(
+        &self,
+        parcel: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Answer>>, String> {
+        let read = answer::read(answer).map_err(|why| why.to_string())?;
+        Ok(answer::each(parcel.steps, &read, answer.status()))
+    }
+
+    fn refused_each(
+        &self,
+        parcel: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Option<Vec<Option<Answer>>> {
+        // An answer that names nobody is about the whole, as one that cannot be read is.
+        let read = answer::read(answer).ok().filter(|read| read.named() > 0)?;
+        Some(answer::each(parcel.steps, &read, answer.status()))
+    }
+
+    fn refusal(&self, _: Option<&str>, answer: &[u8]) -> Refusal {
+        answer::refusal(answer)
+    }
+
+    fn read(&self, _: &str, id: &str) -> Request<Bytes> {
+        self.request(Method::GET, &format!("{id}/metadata"), Bytes::new())
+    }
+
+    fn search(&self, _: &str, _: &str) -> Request<Bytes> {
+        self.first_study()
+    }
+
+    fn matches(&self, _: &str, _: &[u8]) -> Matches {
+        // Storing has no condition.
+        Matches::Refused(200)
+    }
+
+    fn held(&self, _: &str, _: &HeaderMap, answer: &[u8]) -> Accepted {
+        Accepted {
+            id: answer::name(answer),
+            ..Accepted::default()
+        }
+    }
+
+    fn is_ours(&self, step: &Step, _: &Bytes, answer: &Response<Bytes>) -> Option<bool> {
+        // UIDs are unique in the world (PS3.5 §9): what is there under them is this instance.
+        Some(step.id.is_some() && answer::name(answer.body()) == step.id)
+    }
+
+    fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {
+        match &self.google {
+            Some(store) => store.get_store(),
+            None => Ok(self.first_study()),
+        }
+    }
+
+    fn rehearse(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let enclosed = request.extensions().get::<Enclosed>();
+        let instances = enclosed.map_or(&[][..], |enclosed| &enclosed.0);
+        let mut response = Response::new(answer::all_stored(instances));
+        response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+        response
+    }
+
+    fn empty(&self, _: &Request<Bytes>) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from_static(b"[]"));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    }
+}
