@@ -1,10 +1,10 @@
-//! `stoker create`: one resource from a JSON file into a store; prints the new id.
+//! `stoker create`: one resource, message or instance from a file into a store; prints the new id.
 
 use std::{io::Read, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Context, Error, Exit, connect, store::StoreArgs};
+use super::{Context, Error, Exit, connect, single, store::StoreArgs};
 use crate::{
     fhir::{
         Scanner,
@@ -12,6 +12,7 @@ use crate::{
         outcome, types,
     },
     gate::Failure,
+    manifest::Format,
     record::Operation,
     report::Refusal,
     target::{
@@ -23,7 +24,7 @@ use crate::{
 /// Arguments of `stoker create`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CreateArgs {
-    /// JSON file that holds one resource; `-` for standard input
+    /// File that holds one resource, one HL7v2 message or one DICOM instance; `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -33,8 +34,13 @@ pub(super) struct CreateArgs {
 /// Runs the verb.
 pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Error> {
     let bytes = read(&args.file)?;
+    let format = single::format_of(&bytes);
+    if format != Format::Fhir {
+        return single::create(&args.file, bytes, format, &args.store, context).await;
+    }
     let kind = resource_type(&bytes, &args.file)?;
-    let settings = args.store.settings(context)?;
+    let settings = args.store.settings(format, context)?;
+    single::expect(&settings, format, "a resource")?;
     let connection = connect::connect(&settings, &Arc::default()).await?;
     if matches!(settings.store, crate::manifest::Store::Local { .. }) {
         connection.ensure().await?;

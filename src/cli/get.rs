@@ -1,27 +1,41 @@
-//! `stoker get`: one resource out of a store, indented, with its decimals as they are.
+//! `stoker get`: one resource out of a store, indented, with its decimals as they are; a message or an instance as it was
+//! stored.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use super::{Context, Error, Exit, connect, indent::indent, store::StoreArgs};
+use super::{
+    Context, Error, Exit, connect,
+    indent::indent,
+    single::{self, Wanted},
+    store::StoreArgs,
+};
 use crate::{
     fhir::{Scanner, outcome, reference::is_id, types},
     gate::Largest,
+    manifest::Format,
 };
 
 /// Arguments of `stoker get`.
 #[derive(Debug, clap::Args)]
 pub(super) struct GetArgs {
-    /// The resource, as Type/id or as two arguments
+    /// The resource, as Type/id or as two arguments; messages/ID; studies/…/series/…/instances/…
     #[arg(value_name = "TYPE/ID", num_args = 1..=2, required = true)]
     resource: Vec<String>,
+    /// Write it into a new file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
 }
 
 /// Runs the verb.
 pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> {
+    if let Some(wanted) = Wanted::of(&args.resource.join("/")) {
+        return single::get(&wanted?, args.out.as_ref(), &args.store, context).await;
+    }
     let (kind, id) = parse(&args.resource)?;
-    let settings = args.store.settings(context)?;
+    let settings = args.store.settings(Format::Fhir, context)?;
+    single::expect(&settings, Format::Fhir, "a resource")?;
     connect::refuse_missing(&settings)?;
     let connection = connect::connect(&settings, &Arc::default()).await?;
     let read = connection
@@ -58,6 +72,10 @@ pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> 
         let what = format!("what the server sent for {kind}/{id} is no FHIR resource");
         return Err(Error::new(Exit::Target, what)
             .hint("check the URL: a proxy or a login page may have come between"));
+    }
+    if let Some(path) = &args.out {
+        single::write(path, response.body())?;
+        return Ok(Exit::Well);
     }
     match std::str::from_utf8(response.body()) {
         Ok(json) => context.printer.json(&indent(json)),

@@ -37,6 +37,7 @@ mod runs;
 mod scratch;
 mod secrets;
 mod select;
+mod single;
 mod store;
 
 pub use exit::{Error, Exit};

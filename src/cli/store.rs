@@ -6,13 +6,13 @@ use clap::Args;
 use url::Url;
 
 use super::{Context, Error, variable};
-use crate::manifest::{self, Auth, GoogleStore, Store, TargetSettings};
+use crate::manifest::{self, Auth, Format, GoogleStore, Store, TargetSettings};
 
 /// Names one store: by its Google resource name, by URL, as a local directory, or as a target of a manifest.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The store (one of --project …, --url, --local, --manifest)")]
 pub(super) struct StoreArgs {
-    /// Google Cloud project of the FHIR store
+    /// Google Cloud project of the store
     #[arg(long, requires_all = ["location", "dataset", "store"], conflicts_with_all = ["url", "local", "manifest"])]
     project: Option<String>,
     /// Location, such as us-central1
@@ -21,7 +21,7 @@ pub(super) struct StoreArgs {
     /// Dataset id
     #[arg(long, requires = "project")]
     dataset: Option<String>,
-    /// FHIR store id
+    /// Id of the store; its kind is that of the record
     #[arg(long, requires = "project")]
     store: Option<String>,
     /// Another address of the Cloud Healthcare API
@@ -30,7 +30,7 @@ pub(super) struct StoreArgs {
     /// Google credential file; without it, Application Default Credentials
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
-    /// Service base URL of any FHIR R4 server
+    /// Service base URL of any FHIR R4 or DICOMweb server
     #[arg(long, conflicts_with_all = ["local", "manifest"])]
     url: Option<Url>,
     /// Name of the environment variable that holds a bearer token
@@ -49,7 +49,13 @@ pub(super) struct StoreArgs {
 
 impl StoreArgs {
     /// Returns the settings of the store that the flags name.
-    pub(super) fn settings(&self, context: Context) -> Result<TargetSettings, Error> {
+    ///
+    /// `format` is that of the record that goes there; a target of a manifest has its own.
+    pub(super) fn settings(
+        &self,
+        format: Format,
+        context: Context,
+    ) -> Result<TargetSettings, Error> {
         if let Some(path) = &self.manifest {
             return self.of_manifest(path, context);
         }
@@ -65,7 +71,7 @@ impl StoreArgs {
                 Store::Local {
                     dir: dir.clone(),
                     store: std::collections::BTreeMap::new(),
-                    format: manifest::Format::default(),
+                    format,
                     id: None,
                 },
                 Auth::None,
@@ -76,7 +82,18 @@ impl StoreArgs {
             } else {
                 Auth::None
             };
-            (Store::Fhir { url: url.clone() }, bearer.unwrap_or(auth))
+            let url = url.clone();
+            let store = match format {
+                Format::Fhir => Store::Fhir { url },
+                Format::Dicom => Store::Dicomweb { url },
+                Format::Hl7v2 => {
+                    let message = "a message goes into no server that is named by a URL alone";
+                    return Err(Error::usage(message).hint(
+                        "name an HL7v2 store with --local DIR or --project …, or a receiver of MLLP in a manifest: --manifest FILE --target NAME",
+                    ));
+                }
+            };
+            (store, bearer.unwrap_or(auth))
         } else if let (Some(project), Some(location), Some(dataset), Some(store)) =
             (&self.project, &self.location, &self.dataset, &self.store)
         {
@@ -86,7 +103,7 @@ impl StoreArgs {
                 location: location.clone(),
                 dataset: dataset.clone(),
                 store: store.clone(),
-                format: manifest::Format::default(),
+                format,
                 ensure: None,
             };
             (Store::Google(store), bearer.unwrap_or(google))

@@ -72,6 +72,42 @@ impl Boundary {
     }
 }
 
+/// Returns the bytes of the only part of a body that a server sent; none where it has no part, or several.
+///
+/// A part ends at a line break and the boundary behind it (RFC 2046 §5.1.1): what stands in the midst of a line is content.
+pub fn only_part<'b>(content_type: &str, body: &'b [u8]) -> Option<&'b [u8]> {
+    let delimiter = format!("--{}", boundary_of(content_type)?);
+    let start = Finder::new(delimiter.as_bytes()).find(body)?;
+    let rest = body.get(start + delimiter.len()..)?;
+    let head = Finder::new(b"\r\n\r\n").find(rest)?;
+    let content = rest.get(head + 4..)?;
+    let end = format!("\r\n{delimiter}");
+    let end = Finder::new(end.as_bytes());
+    let length = end.find(content)?;
+    let behind = content.get(length + end.needle().len()..)?;
+    behind
+        .starts_with(b"--")
+        .then(|| content.get(..length))
+        .flatten()
+}
+
+/// Reads the boundary that a `Content-Type` names, quoted or not.
+fn boundary_of(content_type: &str) -> Option<&str> {
+    let (media, parameters) = content_type.split_once(';')?;
+    if !media.trim().eq_ignore_ascii_case("multipart/related") {
+        return None;
+    }
+    // No value of the others has a semicolon in it: they are media types and UIDs.
+    let value = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        (name.trim().eq_ignore_ascii_case("boundary")).then(|| value.trim())
+    })?;
+    let value = value.strip_prefix('"').map_or(value, |value| {
+        value.split_once('"').map_or(value, |(value, _)| value)
+    });
+    (1..=70).contains(&value.len()).then_some(value)
+}
+
 /// Looks for a boundary in bytes that come in pieces.
 #[derive(Debug)]
 pub struct Search {
@@ -130,6 +166,26 @@ mod tests {
         assert_eq!(boundary.total([u64::MAX]), None);
         assert!(body.starts_with("\r\n--stoker-"));
         assert!(boundary.as_str().len() <= 70);
+    }
+
+    #[test]
+    fn the_only_part_of_an_answer_is_found() {
+        let kind = "Multipart/Related; type=\"application/dicom\"; boundary=\"b 1\"";
+        let body = b"before\r\n--b 1\r\nContent-Type: application/dicom\r\n\r\none --b 1 two\r\n\r\n--b 1--\r\n";
+        assert_eq!(only_part(kind, body), Some(&b"one --b 1 two\r\n"[..]));
+        let bare = "multipart/related;boundary=b";
+        assert_eq!(only_part(bare, b"--b\r\n\r\n\r\n--b--"), None);
+        assert_eq!(only_part(bare, b"--b\r\n\r\nx\r\n--b--"), Some(&b"x"[..]));
+        // Cut, several, none, another type.
+        for (kind, body) in [
+            (bare, &b"--b\r\n\r\nx"[..]),
+            (bare, b"--b\r\n\r\nx\r\n--b\r\n\r\ny\r\n--b--"),
+            (bare, b""),
+            ("application/dicom", b"--b\r\n\r\nx\r\n--b--"),
+            ("multipart/related", b"--b\r\n\r\nx\r\n--b--"),
+        ] {
+            assert_eq!(only_part(kind, body), None);
+        }
     }
 
     proptest! {

@@ -457,6 +457,27 @@ impl Format {
 }
 
 impl LoadSettings {
+    /// Returns the settings of a load of which nothing is said but its name and its target.
+    pub fn plain(name: &str, target: &str, format: Format) -> Self {
+        Self {
+            name: name.to_owned(),
+            target: target.to_owned(),
+            format,
+            messages: MessageSettings::default(),
+            after: Vec::new(),
+            files: Vec::new(),
+            interaction: None,
+            identity: Identity::default(),
+            compare: false,
+            bundle: BundleSettings::default(),
+            transactions: Transactions::default(),
+            duplicates: Duplicates::default(),
+            versioned: Versioned::default(),
+            settle: None,
+            known: Vec::new(),
+        }
+    }
+
     /// Returns how the fate of a create is found out: by identifier where the load names any, unless it says otherwise.
     pub fn settles_by(&self) -> Settle {
         self.settle.unwrap_or(if self.identity.systems.is_empty() {

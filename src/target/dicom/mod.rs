@@ -36,6 +36,16 @@ impl Dicom {
         self.request(Method::GET, "studies?limit=1", Bytes::new())
     }
 
+    /// Makes the request for an instance by its name, byte for byte as it was stored.
+    pub fn retrieve(&self, name: &str) -> Request<Bytes> {
+        const AS_STORED: HeaderValue = HeaderValue::from_static(
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+        );
+        let mut request = self.request(Method::GET, name, Bytes::new());
+        request.headers_mut().insert(header::ACCEPT, AS_STORED);
+        request
+    }
+
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
         let mut request = Request::new(body);
         // The base was checked in the manifest and UIDs have no sign that a path could not, so this is always a URI.
