@@ -3,7 +3,7 @@
 //! Nothing here reads a file or sends anything, and nothing looks further into a message than loading it needs: `split` finds the
 //! messages of a file, `header` reads MSH (and the first PID-3), `segment` goes through the segments and makes their ends
 //! alike, `charset` says in which characters a message is written and writes it in UTF-8, `ack` reads and builds
-//! acknowledgements, `mllp` frames. The bytes of a message are carried: they are looked at, and changed only where a user asks
+//! acknowledgements, `mllp` frames, `wire` says what is sent. The bytes of a message are carried: they are looked at, and changed only where a user asks
 //! for that.
 //!
 //! What the fields of a message mean is left to those who receive it.
@@ -17,6 +17,7 @@ pub mod segment;
 pub mod separators;
 pub mod split;
 pub mod time;
+pub mod wire;
 
 use self::separators::is_separator;
 

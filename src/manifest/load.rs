@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    BundleChoice, BundleSettings, Duplicates, FilePattern, Format, Identity, LoadSettings,
-    MessageOrder, MessageSettings, Missing, Segments, Settle, Transactions, Versioned,
+    BundleChoice, BundleSettings, Characters, Duplicates, FilePattern, Format, Identity,
+    LoadSettings, MessageOrder, MessageSettings, Missing, Segments, Settle, Transactions,
+    Versioned,
     document::{Entry, Node, Spot, Value},
     read::over,
     reader::{Reader, Text, get, nearest},
@@ -95,6 +96,9 @@ fn messages(reader: &mut Reader<'_>, entries: &[Entry]) -> MessageSettings {
         segments: get(entries, "segments")
             .and_then(|node| reader.word("segments", node, &SEGMENTS))
             .unwrap_or_default(),
+        charset: get(entries, "charset")
+            .and_then(|node| reader.word("charset", node, &CHARACTERS))
+            .unwrap_or_default(),
         order: get(entries, "order")
             .and_then(|node| reader.word("order", node, &ORDERS))
             .unwrap_or_default(),
@@ -103,6 +107,11 @@ fn messages(reader: &mut Reader<'_>, entries: &[Entry]) -> MessageSettings {
 }
 
 const SEGMENTS: [(&str, Segments); 2] = [("cr", Segments::Cr), ("as-is", Segments::AsIs)];
+
+const CHARACTERS: [(&str, Characters); 2] = [
+    ("as-is", Characters::AsIs),
+    ("convert", Characters::Convert),
+];
 
 const ORDERS: [(&str, MessageOrder); 3] = [
     ("patient", MessageOrder::Patient),

@@ -26,6 +26,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use crate::hl7v2::wire::{Characters, Segments};
+
 use crate::{
     record::Operation,
     unit::{ByteSize, Rate},
@@ -359,25 +361,15 @@ pub struct MessageSettings {
     /// How segments end in what is sent.
     #[serde(default)]
     pub segments: Segments,
+    /// In which characters they are sent.
+    #[serde(default)]
+    pub charset: Characters,
     /// Which messages keep their order.
     #[serde(default)]
     pub order: MessageOrder,
     /// Labels that a store gives them.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-}
-
-/// How segments end in what is sent.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Segments {
-    /// By CR, as the standard has it, whatever stands in the file.
-    #[default]
-    Cr,
-    /// As in the file.
-    AsIs,
 }
 
 /// Which messages keep their order.

@@ -23,6 +23,8 @@ pub struct Facets<'a> {
     pub alias: Option<u64>,
     /// A hash of what it belongs to: only records that belong together travel in one request.
     pub together: Option<u64>,
+    /// The character set in which it says that it is written, where it says so.
+    pub charset: Option<&'static str>,
     /// Why it cannot be loaded anywhere.
     pub refused: Option<Reason>,
     /// What is remarkable about it, in words without content: they are counted, and the first are named with their place.

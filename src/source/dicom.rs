@@ -43,6 +43,7 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Sto
         sequence: None,
         alias: None,
         together: None,
+        charset: None,
         refused: None,
         notices: Vec::new(),
     };

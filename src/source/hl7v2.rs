@@ -12,12 +12,13 @@ use super::{
 };
 use crate::{
     hl7v2::{
+        charset::{Charset, declared},
         digest::Digest,
         header::{Header, patient},
-        segment::normalised,
         split::{Message, Piece, Problem, ProblemKind, Splitter, Weight},
+        wire::wire,
     },
-    manifest::{MessageOrder, MessageSettings, Segments},
+    manifest::{MessageOrder, MessageSettings},
     record::{Facets, Reason, hash},
 };
 
@@ -81,6 +82,7 @@ fn message(
         sequence: None,
         alias: None,
         together: None,
+        charset: None,
         refused: None,
         notices: Vec::new(),
     };
@@ -91,11 +93,19 @@ fn message(
                 .filter(|kind| is_kind(kind))
                 .unwrap_or_default();
             // The name is that of the bytes that are sent.
-            let sent = match settings.segments {
-                Segments::Cr => normalised(message.bytes),
-                Segments::AsIs => message.bytes.into(),
-            };
-            facets.id = Some(Digest::of(&sent).message_id().into());
+            match wire(message.bytes, settings.segments, settings.charset) {
+                Ok(sent) => {
+                    facets.id = Some(Digest::of(&sent).message_id().into());
+                    facets.charset = Header::of(&sent).ok().and_then(|header| charset(&header));
+                }
+                Err(why) => {
+                    facets.refused = Some(Reason {
+                        code: "charset".to_owned(),
+                        message: format!("it cannot be written in UTF-8: {why}"),
+                        path: None,
+                    });
+                }
+            }
             let (application, facility) = (header.sending_application, header.sending_facility);
             let sender = [application, b"|", facility].concat();
             facets.sequence = match settings.order {
@@ -128,7 +138,11 @@ fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
         let what = kind.to_string();
         return sink.tell(Item::Remark(Remark {
             line: place.line,
-            kind: "oddities of files of messages",
+            kind: if kind.weight() == Weight::Note {
+                "blank lines, byte order marks and the like, of which nothing is lost"
+            } else {
+                "files of messages in which something does not add up"
+            },
             what,
         }));
     }
@@ -153,6 +167,7 @@ fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
         sequence: None,
         alias: None,
         together: None,
+        charset: None,
         refused: Some(Reason {
             code: code.to_owned(),
             message: kind.to_string(),
@@ -160,6 +175,12 @@ fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
         }),
         notices: Vec::new(),
     }))
+}
+
+/// Returns the name of the character set in MSH-18; none where it says nothing. What stands there may be anything, and is
+/// shown only where it is known.
+fn charset(header: &Header<'_>) -> Option<&'static str> {
+    declared(header).map(|declared| declared.map_or("one that is not known", Charset::name))
 }
 
 /// Tells whether what stands in MSH-9 is a type of message; anything else may be anything.

@@ -34,6 +34,9 @@ pub struct Facts {
     /// The resource types of which it takes an update only with the version that it replaces, sorted.
     #[serde(default)]
     pub versioned_update: Vec<String>,
+    /// The character sets that it takes; none where it takes any, or does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charsets: Option<Vec<String>>,
     /// The limits of its requests.
     pub limits: Limits,
     /// In which fields it is not what the manifest wants it to be.
@@ -87,6 +90,7 @@ impl Facts {
         integrity: None,
         types: None,
         versioned_update: Vec::new(),
+        charsets: None,
         limits: Limits::UNKNOWN,
         differs: Vec::new(),
     };
@@ -127,6 +131,7 @@ impl Facts {
                 integrity: settings.map(|_| !flag("disableReferentialIntegrity").unwrap_or(false)),
                 types: None,
                 versioned_update: Vec::new(),
+                charsets: None,
                 limits: Limits::GOOGLE,
                 differs: Vec::new(),
             }
@@ -168,6 +173,9 @@ impl Facts {
             transaction: Some(false),
             batch: Some(format == Format::Dicom),
             integrity: Some(false),
+            // Any other is refused with AE (GoogleCloudPlatform/mllp#21).
+            charsets: (format == Format::Hl7v2 && is_googles)
+                .then(|| vec!["ASCII".to_owned(), "UTF-8".to_owned()]),
             limits,
             ..Self::UNKNOWN
         }

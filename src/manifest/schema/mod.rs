@@ -18,8 +18,8 @@ use schemars::{
 use serde_json::{Value, json};
 
 use super::{
-    BundleChoice, Duplicates, MessageOrder, Missing, Segments, Settle, Sync, Transactions,
-    Versioned,
+    BundleChoice, Characters, Duplicates, MessageOrder, Missing, Segments, Settle, Sync,
+    Transactions, Versioned,
 };
 use crate::fhir::types::RESOURCE_TYPES;
 
@@ -401,6 +401,10 @@ map! {
         /// For messages: how segments end in what is sent: by `cr`, as the standard has it, or `as-is`.
         #[schemars(extend("examples" = ["as-is"], "default" = "cr"))]
         segments: Option<OrVariable<Segments>>,
+        /// For messages: in which characters they are sent: those of the file (`as-is`), or UTF-8 with MSH-18 saying so
+        /// (`convert`).
+        #[schemars(extend("examples" = ["convert"], "default" = "as-is"))]
+        charset: Option<OrVariable<Characters>>,
         /// For messages: which are sent one after the other, in the order of the files: those of one sender about one `patient`,
         /// all of the load (`strict`), or `none`.
         #[schemars(extend("examples" = ["strict"], "default" = "patient"))]
@@ -452,6 +456,10 @@ map! {
         /// For messages: how segments end in what is sent: by `cr`, as the standard has it, or `as-is`.
         #[schemars(extend("examples" = ["as-is"], "default" = "cr"))]
         segments: Option<OrVariable<Segments>>,
+        /// For messages: in which characters they are sent: those of the file (`as-is`), or UTF-8 with MSH-18 saying so
+        /// (`convert`).
+        #[schemars(extend("examples" = ["convert"], "default" = "as-is"))]
+        charset: Option<OrVariable<Characters>>,
         /// For messages: which are sent one after the other, in the order of the files: those of one sender about one `patient`,
         /// all of the load (`strict`), or `none`.
         #[schemars(extend("examples" = ["strict"], "default" = "patient"))]

@@ -88,7 +88,13 @@ impl Planner<'_> {
         let name = file.origin.to_string();
         let place = found.position.display(&name).to_string();
         for notice in &found.notices {
-            self.notice(notice, format!("{place}: {notice}"));
+            self.remarkable(notice, format!("{place}: {notice}"));
+        }
+        if let (Some(charset), Some(taken)) = (found.charset, &self.facts().charsets)
+            && !taken.iter().any(|taken| taken == charset)
+        {
+            const FOREIGN: &str = "the target does not take its character set (`charset: convert` writes it in UTF-8)";
+            self.remarkable(FOREIGN, format!("{place}: {FOREIGN}: {charset}"));
         }
         let refused = found.refused.clone().or_else(|| self.refuses(found));
         if let Some(reason) = refused {
@@ -109,7 +115,7 @@ impl Planner<'_> {
             if before.is_some_and(|before| before != found.hash) {
                 const TWICE: &str =
                     "its sender has given its name to another record, with other bytes";
-                self.notice(TWICE, format!("{place}: {TWICE}"));
+                self.remarkable(TWICE, format!("{place}: {TWICE}"));
             }
         }
         let Some(operation) = self.settings().interaction else {
@@ -141,7 +147,13 @@ impl Planner<'_> {
     /// Says what is odd about a source.
     pub fn remark(&mut self, file: &SourceFile, remark: &Remark) {
         let warning = format!("{}:{}: {}", file.origin, remark.line, remark.what);
-        self.notice(remark.kind, warning);
+        self.remarkable(remark.kind, warning);
+    }
+
+    /// Names what there may be in every file, while it is new.
+    fn remarkable(&mut self, kind: &'static str, warning: String) {
+        let named = self.notices.take_few(kind, warning);
+        self.summary.warnings.extend(named);
     }
 
     /// Ends a load: what waited goes out.

@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 
 use crate::plan::{Summary, text::plural};
 
+/// How many are named of what there may be in every file.
+const FEW: usize = 3;
+
 /// How often there was a warning of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     counts: BTreeMap<&'static str, usize>,
+    /// Of those of which only few are named: how many there are, and how many were named.
+    few: BTreeMap<&'static str, (usize, usize)>,
     /// Of entries that are sent in another way than they are written: how many, and the first.
     fronts: Option<(u64, String)>,
 }
@@ -19,6 +24,17 @@ impl Notices {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
         (*count <= Summary::WARNINGS).then_some(warning)
+    }
+
+    /// As [`Notices::take`], for what there may be in every file: the first few show what is meant.
+    pub(super) fn take_few(&mut self, kind: &'static str, warning: String) -> Option<String> {
+        let (count, named) = self.few.entry(kind).or_default();
+        *count += 1;
+        if *count <= FEW {
+            *named += 1;
+            return Some(warning);
+        }
+        None
     }
 
     /// Counts an entry whose `ifNoneExist` is not in the standard's form.
@@ -39,7 +55,11 @@ impl Notices {
             (more > 0).then(|| format!("{kind}: {more} more"))
         };
         let more = self.counts.iter().filter_map(more);
-        fronts.into_iter().chain(more).collect()
+        let few = self.few.iter().filter_map(|(kind, (count, named))| {
+            let more = count.saturating_sub(*named);
+            (more > 0).then(|| format!("{kind}: {more} more"))
+        });
+        fronts.into_iter().chain(more).chain(few).collect()
     }
 }
 

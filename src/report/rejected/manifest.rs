@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     manifest::{
-        Auth, BundleChoice, Concurrency, Duplicates, Format, LoadSettings, MessageOrder, Missing,
-        SecretPlace, Segments, Settle, Store, TargetSettings, Transactions, Versioned,
+        Auth, BundleChoice, Characters, Concurrency, Duplicates, Format, LoadSettings,
+        MessageOrder, Missing, SecretPlace, Segments, Settle, Store, TargetSettings, Transactions,
+        Versioned,
     },
     plan::Header,
     record::Operation,
@@ -152,6 +153,8 @@ struct Load {
     settle: Option<Settle>,
     #[serde(skip_serializing_if = "is_default")]
     segments: Segments,
+    #[serde(skip_serializing_if = "is_default")]
+    charset: Characters,
     #[serde(skip_serializing_if = "is_default")]
     order: MessageOrder,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -389,6 +392,7 @@ fn load(settings: &LoadSettings) -> Load {
         versioned: settings.versioned,
         settle: settings.settle,
         segments: settings.messages.segments,
+        charset: settings.messages.charset,
         order: settings.messages.order,
         labels: settings.messages.labels.clone(),
         known: std::iter::once("..".to_owned())

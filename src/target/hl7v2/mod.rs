@@ -9,8 +9,7 @@ use serde_json::json;
 
 use super::{Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName};
 use crate::{
-    hl7v2::segment::normalised,
-    manifest::Segments,
+    hl7v2::wire::wire,
     record::{Operation, Step},
 };
 
@@ -65,10 +64,9 @@ impl Target for Hl7v2 {
             });
         };
         let settings = &parcel.settings.messages;
-        let sent = match settings.segments {
-            Segments::Cr => normalised(&body),
-            Segments::AsIs => body.as_ref().into(),
-        };
+        // What cannot be converted is not planned to be sent.
+        let sent =
+            wire(&body, settings.segments, settings.charset).map_err(|_| Unbuilt::changed(step))?;
         let mut message = json!({ "data": STANDARD.encode(&sent) });
         if !settings.labels.is_empty() {
             message["labels"] = json!(settings.labels);
