@@ -107,10 +107,11 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
         server.url(),
     );
     context.printer.message(&format!(
-        "serving `{}`; the FHIR store of `local: {}` is at {dataset}/fhirStores/{LOCAL_FHIR_STORE}/fhir, an HL7v2 store at {dataset}/hl7V2Stores/{}\nCtrl-C ends it",
+        "serving `{}`; the FHIR store of `local: {}` is at {dataset}/fhirStores/{LOCAL_FHIR_STORE}/fhir, an HL7v2 store at {dataset}/hl7V2Stores/{}, a DICOM store at {dataset}/dicomStores/{}/dicomWeb\nCtrl-C ends it",
         args.dir.display(),
         args.dir.display(),
         emulator::hl7v2::LOCAL_STORE,
+        emulator::dicom::LOCAL_STORE,
     ));
     let stop = Stop::default();
     interrupt::listen(stop.clone());
@@ -131,5 +132,6 @@ fn provided() -> emulator::Provided {
         store: LOCAL_FHIR_STORE.to_owned(),
         fields: local_store_settings(&std::collections::BTreeMap::new()),
         hl7v2: Some(emulator::hl7v2::LOCAL_STORE.to_owned()),
+        dicom: Some(emulator::dicom::LOCAL_STORE.to_owned()),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here opens a file or sends anything, and nothing looks at pixels: `header` reads who an instance is, and stops
 //! where the pixel data begin; `element` goes through the elements of a data set in any of its encodings; `multipart` makes
-//! the body of a STOW request; `query` reads what QIDO asks for; `answer` reads what a server says it has stored; `sample`
+//! the body of a STOW request, `parts` takes one apart as it comes; `query` reads what QIDO asks for; `answer` reads what a server says it has stored; `sample`
 //! writes tiny instances, and large ones in a stream. The bytes of an instance are carried: they are looked at, and never changed.
 //!
 //! The header is read by a small reader of our own. `dicom-object` cannot open a private transfer syntax, nor a file
@@ -12,6 +12,7 @@ pub mod answer;
 pub mod element;
 pub mod header;
 pub mod multipart;
+pub mod parts;
 pub mod query;
 pub mod sample;
 

@@ -91,8 +91,8 @@ pub fn only_part<'b>(content_type: &str, body: &'b [u8]) -> Option<&'b [u8]> {
         .flatten()
 }
 
-/// Reads the boundary that a `Content-Type` names, quoted or not.
-fn boundary_of(content_type: &str) -> Option<&str> {
+/// Reads the boundary that a `Content-Type` of several parts names, quoted or not.
+pub fn boundary_of(content_type: &str) -> Option<&str> {
     let (media, parameters) = content_type.split_once(';')?;
     if !media.trim().eq_ignore_ascii_case("multipart/related") {
         return None;

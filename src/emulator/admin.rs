@@ -8,7 +8,6 @@ use http::{Method, StatusCode};
 use rusqlite::params;
 
 use super::database::Session;
-use super::hl7v2;
 use super::json::{Json, Object};
 use super::methods;
 use super::pages::{decode_token, encode_token};
@@ -17,6 +16,7 @@ use super::reply::{Refusal, Reply};
 use super::route::Route;
 use super::serve::App;
 use super::settings::{DATASET, FHIR_STORE};
+use super::{dicom, hl7v2};
 
 /// Default and greatest size of a page of a list (Healthcare API, `pageSize`).
 const PAGE: (usize, usize) = (100, 1000);
@@ -349,6 +349,7 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
         let stores: Vec<(String, i64)> = below(&registry.stores, &prefix)
             .map(|(name, store)| (name.clone(), store.key))
             .chain(hl7v2::below(&registry, &prefix))
+            .chain(dicom::below(&registry, &prefix))
             .collect();
         let operations: Vec<String> = below(&registry.operations, &prefix)
             .map(|(name, _)| name.clone())
@@ -357,9 +358,12 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
     };
     let keys: Vec<i64> = stores.iter().map(|(_, key)| *key).collect();
     let (dataset, gone) = (name.clone(), operations.clone());
-    app.database
+    let held = app
+        .database
         .write(move |session| {
+            let mut held = Vec::new();
             for key in keys {
+                held.extend(dicom::files_of(&session.connection, key)?);
                 delete_rows(session, key)?;
             }
             for operation in gone {
@@ -370,9 +374,10 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
             session
                 .connection
                 .execute("DELETE FROM dataset WHERE name = ?1", params![dataset])?;
-            Ok(())
+            Ok(held)
         })
         .await?;
+    dicom::release_all(app, held).await?;
     let mut registry = app.registry_mut();
     registry.datasets.remove(&name);
     for (name, _) in stores {
@@ -428,7 +433,14 @@ async fn create_store(
 }
 
 pub(super) fn delete_rows(session: &mut Session, key: i64) -> Result<(), Refusal> {
-    for table in ["token", "history", "resource", "message", "message_change"] {
+    for table in [
+        "token",
+        "history",
+        "resource",
+        "message",
+        "message_change",
+        "instance",
+    ] {
         session.connection.execute(
             &format!("DELETE FROM {table} WHERE store = ?1"),
             params![key],

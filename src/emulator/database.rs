@@ -82,6 +82,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
         ));
     }
     connection.execute_batch(super::hl7v2::TABLES)?;
+    connection.execute_batch(super::dicom::TABLES)?;
     Ok(connection)
 }
 

@@ -6,12 +6,12 @@ use http::Method;
 use rusqlite::params;
 
 use super::admin::{invalid, not_found, ok};
-use super::hl7v2;
 use super::json::{Json, Object};
 use super::registry::Registry;
 use super::reply::{Refusal, Reply};
 use super::route::Route;
 use super::serve::App;
+use super::{dicom, hl7v2};
 
 /// Answers a method of a dataset, a store or an operation.
 pub(super) async fn answer(
@@ -65,6 +65,7 @@ fn there(registry: &Registry, on: &Route) -> Result<String, Refusal> {
         }
         Route::Operation { name } => registry.operation(name).map(|_| name.clone()),
         Route::Hl7v2(path) => hl7v2::there(registry, path),
+        Route::Dicom(path) => dicom::there(registry, path),
         _ => Err(not_found()),
     }
 }

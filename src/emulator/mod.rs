@@ -19,6 +19,7 @@ mod buckets;
 mod bundle;
 mod capability;
 mod database;
+pub mod dicom;
 pub mod fault;
 pub mod hl7v2;
 mod instant;
@@ -110,6 +111,8 @@ pub struct Provided {
     pub fields: std::collections::BTreeMap<String, serde_json::Value>,
     /// The id of an HL7v2 store that shall be there as well, in the same dataset.
     pub hl7v2: Option<String>,
+    /// The same of a DICOM store.
+    pub dicom: Option<String>,
 }
 
 impl std::fmt::Debug for Options {
@@ -388,6 +391,9 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
         source,
     };
     let connection = database::open(path).map_err(database)?;
+    if let Some(dir) = path.parent() {
+        dicom::clean(dir).map_err(io)?;
+    }
     let mut registry = registry::Registry::load(&connection).map_err(database)?;
     if let Some(provided) = &provide {
         registry.provide(&connection, provided).map_err(database)?;

@@ -9,10 +9,10 @@ use http::StatusCode;
 use rusqlite::{Connection, params};
 
 use super::Provided;
-use super::hl7v2;
 use super::json::{Json, Object};
 use super::reply::Refusal;
 use super::settings::Settings;
+use super::{dicom, hl7v2};
 
 /// A FHIR store.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub(super) struct Registry {
     pub(super) datasets: BTreeMap<String, Object>,
     pub(super) stores: BTreeMap<String, Arc<Store>>,
     pub(super) hl7v2: BTreeMap<String, Arc<hl7v2::Store>>,
+    pub(super) dicom: BTreeMap<String, Arc<dicom::Store>>,
     pub(super) operations: BTreeMap<String, Json>,
     /// What was set as access policies. The store asks none of them, and forgets them with its process.
     pub(super) policies: BTreeMap<String, Json>,
@@ -80,6 +81,11 @@ impl Registry {
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         {
             let (key, name, body): (i64, String, String) = row?;
+            if dicom::is_store(&name) {
+                let store = dicom::Store::new(key, name.clone(), fields(body));
+                registry.dicom.insert(name, store);
+                continue;
+            }
             if hl7v2::is_store(&name) {
                 let store = hl7v2::Store::new(key, name.clone(), fields(body));
                 registry.hl7v2.insert(name, store);
@@ -136,6 +142,9 @@ impl Registry {
         }
         if let Some(store) = &provided.hl7v2 {
             hl7v2::provide(self, connection, dataset, store)?;
+        }
+        if let Some(store) = &provided.dicom {
+            dicom::provide(self, connection, dataset, store)?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Paths and query strings of the Healthcare API.
 
-use super::hl7v2;
 use super::kind::{is_id, kind};
 use super::reply::Refusal;
+use super::{dicom, hl7v2};
 
 /// What a path names, below `v1/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) enum Route {
     Method { on: Box<Self>, verb: String },
     /// `…/hl7V2Stores…`
     Hl7v2(hl7v2::Path),
+    /// `…/dicomStores…`
+    Dicom(dicom::Path),
     /// `…/fhirStores/{f}/fhir…`
     Fhir { store: String, path: FhirPath },
 }
@@ -94,6 +96,11 @@ pub(super) fn route(path: &str) -> Result<(&'static str, Route), Refusal> {
         let dataset = format!("{location}/datasets/{dataset}");
         let path = hl7v2::path(dataset, rest).ok_or_else(unknown)?;
         return Ok((version, Route::Hl7v2(path)));
+    }
+    if let ["dicomStores", rest @ ..] = rest {
+        let dataset = format!("{location}/datasets/{dataset}");
+        let path = dicom::path(dataset, rest).ok_or_else(unknown)?;
+        return Ok((version, Route::Dicom(path)));
     }
     // No name holds a colon: behind it stands the verb of a method.
     let (end, verb) = match rest.last().unwrap_or(dataset).split_once(':') {

@@ -17,6 +17,7 @@ use super::access::{self, Access};
 use super::admin;
 use super::bundle;
 use super::database::Database;
+use super::dicom;
 use super::fault::{self, Entries, Faults, Line};
 use super::hl7v2;
 use super::json::Json;
@@ -209,18 +210,15 @@ pub(super) async fn plain(
     request: Request<Body>,
     entries: Option<Entries>,
 ) -> Response<Body> {
-    let reply = match answer(app, request, entries).await {
-        Ok(reply) => reply,
-        Err(refusal) => refusal.into_reply(),
-    };
-    reply.into_response()
+    let answered = answer(app, request, entries).await;
+    answered.unwrap_or_else(|refusal| refusal.into_reply().into_response())
 }
 
 async fn answer(
     app: &Arc<App>,
     request: Request<Body>,
     entries: Option<Entries>,
-) -> Result<Reply, Refusal> {
+) -> Result<Response<Body>, Refusal> {
     app.access.admit(&request)?;
     let (parts, body) = request.into_parts();
     let (version, route) = route(parts.uri.path())?;
@@ -233,7 +231,7 @@ async fn answer(
                 ("pid", Json::Number(std::process::id().to_string())),
                 ("version", Json::text(env!("CARGO_PKG_VERSION"))),
             ]);
-            Ok(Reply::admin(StatusCode::OK, &about))
+            Ok(Reply::admin(StatusCode::OK, &about).into_response())
         }
         Route::Fhir { store: name, path } => {
             let store = app.registry().store(&name)?;
@@ -250,29 +248,42 @@ async fn answer(
                 body,
                 entries,
             };
-            if is_bundle {
+            let answered = if is_bundle {
                 bundle::answer(app, call).await
             } else {
                 single::answer(app, call).await
-            }
+            };
+            answered.map(Reply::into_response)
+        }
+        Route::Dicom(path) => {
+            let call = dicom::Call {
+                method: parts.method,
+                path,
+                query,
+                headers: parts.headers,
+                body,
+                root: format!("{}/{version}", app.root),
+                version,
+            };
+            dicom::answer(app, call).await
         }
         Route::Hl7v2(path) => {
             let body = read(body, hl7v2::MAX_REQUEST).await?;
             check_media_type(&parts.headers, &body)?;
             let answered = hl7v2::answer(app, &parts.method, path, &query, &body).await;
-            answered.map(|reply| reply.of_version(version))
+            answered.map(|reply| reply.of_version(version).into_response())
         }
         route => {
             let body = read(body, MAX_BODY).await?;
             check_media_type(&parts.headers, &body)?;
             let answered = admin::answer(app, &parts.method, route, &query, &body).await;
-            answered.map(|reply| reply.of_version(version))
+            answered.map(|reply| reply.of_version(version).into_response())
         }
     }
 }
 
 /// Refuses a body that does not say that it is JSON.
-fn check_media_type(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_media_type(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
     if body.is_empty() || access::is_json(headers) {
         return Ok(());
     }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::line::{Line, Switch};
 use super::{Asked, Fault, Latency, Rule, Scenario, When};
 use crate::emulator::Token;
+use crate::emulator::dicom::{self, Web};
 use crate::emulator::hl7v2::Path;
 use crate::emulator::reply::Refusal;
 use crate::emulator::route::{FhirPath, Route};
@@ -211,6 +212,21 @@ impl Asked {
                     (&Method::GET, Path::Message { .. }) => Self::Read,
                     (&Method::PATCH, Path::Message { .. }) => Self::Patch,
                     (&Method::DELETE, Path::Message { .. }) => Self::Delete,
+                    _ => Self::Admin,
+                });
+            }
+            Route::Dicom(path) => {
+                return Some(match (method, path) {
+                    (&Method::POST, dicom::Path::Web { .. }) => Self::Create,
+                    (&Method::DELETE, dicom::Path::Web { .. }) => Self::Delete,
+                    (
+                        &Method::GET,
+                        dicom::Path::Web {
+                            web: Web::Studies | Web::Series(_) | Web::Instances(..),
+                            ..
+                        },
+                    ) => Self::Search,
+                    (&Method::GET, dicom::Path::Web { .. }) => Self::Read,
                     _ => Self::Admin,
                 });
             }

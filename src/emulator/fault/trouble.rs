@@ -96,7 +96,7 @@ pub(in crate::emulator) async fn answer(
         incoming.body().await?;
         return Err(lost());
     }
-    let is_fhir = !matches!(route, Ok(Route::Hl7v2(_)));
+    let is_fhir = !matches!(route, Ok(Route::Hl7v2(_) | Route::Dicom(_)));
     let asked = route
         .ok()
         .and_then(|route| Asked::of(&incoming.parts.method, &route));

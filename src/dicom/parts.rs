@@ -1,0 +1,225 @@
+//! The parts of a multipart body that comes in pieces (RFC 2046 §5.1.1): a part ends only at a line break with the boundary
+//! behind it, and no more than a head and the length of a boundary is held.
+
+use memchr::memmem::Finder;
+
+/// How long the head of a part may be.
+const LONGEST_HEAD: usize = 16 << 10;
+
+/// What is found in a body.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A part begins; its head, as it stands there.
+    Begins(&'a [u8]),
+    /// Bytes of the part.
+    Bytes(&'a [u8]),
+    /// The part is over.
+    Ends,
+}
+
+/// Why a body is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// No boundary at all.
+    #[error("the body holds no boundary")]
+    NoBoundary,
+    /// A head that does not end.
+    #[error("the head of a part is longer than 16 KiB")]
+    Head,
+    /// The last boundary is missing.
+    #[error("the body ends before its last boundary")]
+    Cut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the first boundary.
+    Before,
+    /// Behind a boundary.
+    Head,
+    /// Inside of a part.
+    Part,
+    /// Behind the last boundary.
+    Behind,
+}
+
+/// Finds the parts of a body.
+#[derive(Debug)]
+pub struct Splitter {
+    delimiter: Finder<'static>,
+    held: Vec<u8>,
+    state: State,
+}
+
+impl Splitter {
+    /// Begins a body with this boundary.
+    pub fn new(boundary: &str) -> Self {
+        let delimiter = format!("\r\n--{boundary}");
+        Self {
+            delimiter: Finder::new(delimiter.as_bytes()).into_owned(),
+            // The first boundary may stand at the very beginning.
+            held: b"\r\n".to_vec(),
+            state: State::Before,
+        }
+    }
+
+    /// Takes the next piece of the body.
+    ///
+    /// # Errors
+    ///
+    /// When the head of a part does not end.
+    pub fn feed(&mut self, piece: &[u8], take: &mut dyn FnMut(Event<'_>)) -> Result<(), Malformed> {
+        self.held.extend_from_slice(piece);
+        let mut at = 0;
+        loop {
+            let rest = self.held.get(at..).unwrap_or_default();
+            match self.state {
+                State::Before => match self.delimiter.find(rest) {
+                    Some(found) => {
+                        at += found + self.delimiter.needle().len();
+                        self.state = State::Head;
+                    }
+                    None => {
+                        at += self.surely(rest);
+                        break;
+                    }
+                },
+                State::Head => {
+                    if rest.starts_with(b"--") {
+                        self.state = State::Behind;
+                        continue;
+                    }
+                    match memchr::memmem::find(rest, b"\r\n\r\n") {
+                        Some(end) => {
+                            take(Event::Begins(rest.get(..end).unwrap_or_default()));
+                            // A part without bytes ends at the line break that ends its head.
+                            at += end + 2;
+                            self.state = State::Part;
+                            let rest = self.held.get(at..).unwrap_or_default();
+                            if !rest.starts_with(self.delimiter.needle()) {
+                                at += 2;
+                            }
+                        }
+                        None if rest.len() > LONGEST_HEAD => return Err(Malformed::Head),
+                        None => break,
+                    }
+                }
+                State::Part => match self.delimiter.find(rest) {
+                    Some(found) => {
+                        bytes(rest.get(..found), take);
+                        take(Event::Ends);
+                        at += found + self.delimiter.needle().len();
+                        self.state = State::Head;
+                    }
+                    None => {
+                        let surely = self.surely(rest);
+                        bytes(rest.get(..surely), take);
+                        at += surely;
+                        break;
+                    }
+                },
+                State::Behind => {
+                    at = self.held.len();
+                    break;
+                }
+            }
+        }
+        self.held.drain(..at);
+        Ok(())
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    ///
+    /// When its last boundary has not come.
+    pub fn finish(self) -> Result<(), Malformed> {
+        match self.state {
+            State::Behind => Ok(()),
+            State::Before => Err(Malformed::NoBoundary),
+            State::Head | State::Part => Err(Malformed::Cut),
+        }
+    }
+
+    /// Returns how many of these bytes cannot be the beginning of a delimiter.
+    fn surely(&self, rest: &[u8]) -> usize {
+        rest.len()
+            .saturating_sub(self.delimiter.needle().len().saturating_sub(1))
+    }
+}
+
+fn bytes(part: Option<&[u8]>, take: &mut dyn FnMut(Event<'_>)) {
+    if let Some(part) = part.filter(|part| !part.is_empty()) {
+        take(Event::Bytes(part));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Heads and bodies of the parts, whatever the pieces are.
+    fn split(body: &[u8], sizes: &[usize]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Malformed> {
+        let mut splitter = Splitter::new("b");
+        let mut parts = Vec::new();
+        let mut rest = body;
+        for size in sizes.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, behind) = rest.split_at((*size).clamp(1, rest.len()));
+            splitter.feed(piece, &mut |event| match event {
+                Event::Begins(head) => parts.push((head.to_vec(), Vec::new())),
+                Event::Bytes(bytes) => parts.last_mut().unwrap().1.extend_from_slice(bytes),
+                Event::Ends => {}
+            })?;
+            rest = behind;
+        }
+        splitter.finish()?;
+        Ok(parts)
+    }
+
+    #[test]
+    fn a_body_that_is_none_says_why() {
+        assert_eq!(split(b"", &[1]), Err(Malformed::NoBoundary));
+        assert_eq!(split(b"--a\r\n", &[3]), Err(Malformed::NoBoundary));
+        assert_eq!(split(b"--b\r\n\r\nx", &[3]), Err(Malformed::Cut));
+        assert_eq!(split(b"--b\r\n\r\nx\r\n--b", &[3]), Err(Malformed::Cut));
+        assert_eq!(split(b"--b--", &[1]), Ok(vec![]));
+        let endless = [b"--b\r\n".as_slice(), &[b'x'; 20_000]].concat();
+        assert_eq!(split(&endless, &[5_000]), Err(Malformed::Head));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_come_out_as_they_went_in(
+            parts in proptest::collection::vec(
+                proptest::collection::vec(prop_oneof![Just(b'-'), Just(b'b'), Just(b'\r'), Just(b'\n'), any::<u8>()], 0..40),
+                0..5,
+            ),
+            sizes in proptest::collection::vec(1..20_usize, 1..6),
+            has_head: bool,
+        ) {
+            let holds = |part: &Vec<u8>| memchr::memmem::find(part, b"\r\n--b").is_some() || part.starts_with(b"--b");
+            prop_assume!(!parts.iter().any(holds));
+            let head: &[u8] = if has_head { b"\r\nContent-Type: application/dicom" } else { b"" };
+            let mut body = b"before".to_vec();
+            for part in &parts {
+                body.extend_from_slice(b"\r\n--b");
+                body.extend_from_slice(head);
+                body.extend_from_slice(b"\r\n\r\n");
+                body.extend_from_slice(part);
+            }
+            body.extend_from_slice(b"\r\n--b--\r\nbehind");
+            let expected: Vec<_> = parts.iter().map(|part| (head.to_vec(), part.clone())).collect();
+            prop_assert_eq!(split(&body, &sizes), Ok(expected));
+        }
+
+        #[test]
+        fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..200), sizes in proptest::collection::vec(1..20_usize, 1..6)) {
+            let _ = split(&body, &sizes);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! DICOM stores: instances are stored, searched for, retrieved and deleted, over DICOMweb as the Healthcare API speaks it.
+//!
+//! An instance is a file that keeps every byte, named by the SHA-256 of them, and a row that says whose it is. `path` says what
+//! a request is about, `store` keeps the stores, `stow` lets instances in, `receive` and `files` bring their bytes to disk,
+//! `describe` says what a data set holds, `rows` keeps that, `qido` searches, `wado` and `pixels` give back, `remove` deletes.
+//! What the bytes mean is [`crate::dicom`]'s knowledge.
+//!
+//! What it leaves out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
+//! stored.
+
+mod describe;
+mod files;
+mod metrics;
+mod path;
+mod pixels;
+mod qido;
+mod receive;
+mod remove;
+mod response;
+mod rows;
+mod settings;
+mod store;
+mod stow;
+mod wado;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Response};
+
+pub(super) use self::files::{clean, release_all};
+pub(super) use self::path::{Path, Web, path};
+pub(super) use self::rows::{TABLES, files_of};
+pub(super) use self::store::{Store, below, is_store, provide, there};
+use super::admin::not_found;
+use super::methods;
+use super::reply::Refusal;
+use super::route::Route;
+use super::serve::{self, App};
+
+/// What a request about a store itself may have.
+const MAX_REQUEST: usize = 1 << 20;
+
+/// The id of the DICOM store that `local:` loads into, beside the FHIR store.
+pub const LOCAL_STORE: &str = "dicom";
+
+/// A request about DICOM stores.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: Path,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    /// The address below which the names of stores stand.
+    pub(super) root: String,
+    /// The version of the API.
+    pub(super) version: &'static str,
+}
+
+/// Answers a request about DICOM stores.
+pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>, Refusal> {
+    let Call {
+        method,
+        path,
+        query,
+        headers,
+        body,
+        root,
+        version,
+    } = call;
+    match path {
+        Path::Web {
+            dataset,
+            store,
+            web,
+        } => {
+            let store = store::open(app, &dataset, &store)?;
+            let base = format!("{root}/{}/dicomWeb", store.name);
+            match (&method, web) {
+                (&Method::POST, Web::Studies) => {
+                    stow::store(app, store, None, &base, &headers, body).await
+                }
+                (&Method::POST, Web::Study(study)) => {
+                    stow::store(app, store, Some(study), &base, &headers, body).await
+                }
+                (&Method::GET, web) => get(app, store, web, &query, &headers, &base).await,
+                (&Method::DELETE, web) => remove::delete(app, store, web).await,
+                _ => Err(not_found()),
+            }
+        }
+        path => {
+            let body = serve::read(body, MAX_REQUEST).await?;
+            serve::check_media_type(&headers, &body)?;
+            let reply = match path {
+                Path::Method {
+                    dataset,
+                    name,
+                    verb,
+                } => match verb.as_str() {
+                    "getDICOMStoreMetrics" if method == Method::GET => {
+                        metrics::of_store(app, &store::open(app, &dataset, &name)?).await
+                    }
+                    _ => {
+                        let on = Route::Dicom(Path::Store { dataset, name });
+                        methods::answer(app, &method, on, &verb, &body).await
+                    }
+                },
+                path => store::answer(app, &method, path, &query, &body).await,
+            };
+            reply.map(|reply| reply.of_version(version).into_response())
+        }
+    }
+}
+
+async fn get(
+    app: &Arc<App>,
+    store: Arc<Store>,
+    web: Web,
+    query: &[(String, String)],
+    headers: &HeaderMap,
+    base: &str,
+) -> Result<Response<Body>, Refusal> {
+    match web {
+        Web::Studies | Web::Series(_) | Web::Instances(..) => {
+            qido::search(app, store, web, query, headers, base).await
+        }
+        Web::Method(place, verb) => metrics::of(app, &store, &place, &verb).await,
+        web => wado::retrieve(app, store, web, headers, base).await,
+    }
+}

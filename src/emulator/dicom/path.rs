@@ -1,0 +1,214 @@
+//! What a path below `…/dicomStores` names.
+
+use http::StatusCode;
+
+use super::super::reply::Refusal;
+
+/// What a path names; names of datasets and stores are whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emulator) enum Path {
+    /// `…/dicomStores`
+    Stores { dataset: String },
+    /// `…/dicomStores/{s}`
+    Store { dataset: String, name: String },
+    /// `…/dicomStores/{s}:verb`
+    Method {
+        dataset: String,
+        name: String,
+        verb: String,
+    },
+    /// `…/dicomStores/{s}/dicomWeb/…`
+    Web {
+        dataset: String,
+        store: String,
+        web: Web,
+    },
+}
+
+/// What a path below `dicomWeb` names (PS3.18 §8.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emulator) enum Web {
+    /// `studies`
+    Studies,
+    /// `series`, of all studies or of one
+    Series(Option<String>),
+    /// `instances`, of all, of a study or of a series
+    Instances(Option<String>, Option<String>),
+    /// `studies/{}`
+    Study(String),
+    /// `studies/{}/series/{}`
+    OneSeries(String, String),
+    /// `studies/{}/series/{}/instances/{}`
+    Instance(String, String, String),
+    /// `…/metadata` of a study, a series or an instance
+    Metadata(Place),
+    /// `…/instances/{}/frames/{1,2,…}`
+    Frames(Place, String),
+    /// `…/instances/{}/bulkdata/{tag}`
+    Bulkdata(Place, String),
+    /// `…/rendered`, `…/thumbnail`: images made of pixels
+    Rendered,
+    /// `…:verb` behind a study, a series or an instance
+    Method(Place, String),
+}
+
+/// A study, one of its series, one of its instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emulator) struct Place {
+    pub(super) study: String,
+    pub(super) series: Option<String>,
+    pub(super) instance: Option<String>,
+}
+
+impl Place {
+    fn of(web: Web) -> Option<Self> {
+        let (study, series, instance) = match web {
+            Web::Study(study) => (study, None, None),
+            Web::OneSeries(study, series) => (study, Some(series), None),
+            Web::Instance(study, series, instance) => (study, Some(series), Some(instance)),
+            _ => return None,
+        };
+        Some(Self {
+            study,
+            series,
+            instance,
+        })
+    }
+
+    /// Says that nothing is there.
+    pub(super) fn not_found(&self) -> Refusal {
+        let what = match (&self.series, &self.instance) {
+            (_, Some(_)) => "instance",
+            (Some(_), None) => "series",
+            (None, None) => "study",
+        };
+        Refusal::google(StatusCode::NOT_FOUND, format!("DICOM {what} not found"))
+    }
+}
+
+/// Reads what stands behind `dicomStores` in a path; `None` when nothing of the API has that form.
+pub(in crate::emulator) fn path(dataset: String, segments: &[&str]) -> Option<Path> {
+    let of = |store: &str| format!("{dataset}/dicomStores/{store}");
+    Some(match segments {
+        [] => Path::Stores { dataset },
+        [store] => match store.split_once(':') {
+            Some((store, verb)) => Path::Method {
+                name: of(store),
+                verb: verb.to_owned(),
+                dataset,
+            },
+            None => Path::Store {
+                name: of(store),
+                dataset,
+            },
+        },
+        [store, "dicomWeb", rest @ ..] => Path::Web {
+            store: of(store),
+            web: web(rest)?,
+            dataset,
+        },
+        _ => return None,
+    })
+}
+
+fn web(segments: &[&str]) -> Option<Web> {
+    let owned = |uid: &&str| (**uid).to_owned();
+    if let [before @ .., last] = segments
+        && let Some((uid, verb)) = last.split_once(':')
+    {
+        let on = web(&[before, &[uid]].concat())?;
+        return Some(Web::Method(Place::of(on)?, verb.to_owned()));
+    }
+    Some(match segments {
+        ["studies"] => Web::Studies,
+        ["series"] => Web::Series(None),
+        ["instances"] => Web::Instances(None, None),
+        ["studies", study] => Web::Study(owned(study)),
+        ["studies", study, "series"] => Web::Series(Some(owned(study))),
+        ["studies", study, "instances"] => Web::Instances(Some(owned(study)), None),
+        ["studies", study, "series", series] => Web::OneSeries(owned(study), owned(series)),
+        ["studies", study, "series", series, "instances"] => {
+            Web::Instances(Some(owned(study)), Some(owned(series)))
+        }
+        ["studies", study, "series", series, "instances", instance] => {
+            Web::Instance(owned(study), owned(series), owned(instance))
+        }
+        [rest @ .., "metadata"] => Web::Metadata(Place::of(web(rest)?)?),
+        [.., "rendered" | "thumbnail"] => Web::Rendered,
+        [rest @ .., "frames", frames] => Web::Frames(instance(rest)?, owned(frames)),
+        [rest @ .., "bulkdata", tag] => Web::Bulkdata(instance(rest)?, owned(tag)),
+        _ => return None,
+    })
+}
+
+fn instance(segments: &[&str]) -> Option<Place> {
+    Place::of(web(segments)?).filter(|place| place.instance.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str) -> Option<Web> {
+        web(&path.split('/').collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn paths_of_dicomweb() {
+        assert_eq!(read("studies"), Some(Web::Studies));
+        assert_eq!(
+            read("studies/1/series"),
+            Some(Web::Series(Some("1".to_owned())))
+        );
+        let place = |series: Option<&str>, instance: Option<&str>| Place {
+            study: "1".to_owned(),
+            series: series.map(str::to_owned),
+            instance: instance.map(str::to_owned),
+        };
+        assert_eq!(
+            read("studies/1/metadata"),
+            Some(Web::Metadata(place(None, None)))
+        );
+        let instance = "studies/1/series/2/instances/3";
+        let of_instance = || place(Some("2"), Some("3"));
+        assert_eq!(
+            read(&format!("{instance}/frames/1,2")),
+            Some(Web::Frames(of_instance(), "1,2".to_owned()))
+        );
+        assert_eq!(
+            read(&format!("{instance}:getStorageInfo")),
+            Some(Web::Method(of_instance(), "getStorageInfo".to_owned()))
+        );
+        assert_eq!(
+            read(&format!("{instance}/frames/1/rendered")),
+            Some(Web::Rendered)
+        );
+        for none in [
+            "",
+            "patients",
+            "studies/1/frames/1",
+            "studies/1/series/2/bulkdata/3",
+            "series:x",
+        ] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn paths_of_stores() {
+        let read = |segments: &[&str]| path("d".to_owned(), segments);
+        assert!(matches!(read(&[]), Some(Path::Stores { .. })));
+        assert!(
+            matches!(read(&["s"]), Some(Path::Store { name, .. }) if name == "d/dicomStores/s")
+        );
+        assert!(matches!(read(&["s:import"]), Some(Path::Method { verb, .. }) if verb == "import"));
+        assert!(matches!(
+            read(&["s", "dicomWeb", "studies"]),
+            Some(Path::Web {
+                web: Web::Studies,
+                ..
+            })
+        ));
+        assert_eq!(read(&["s", "fhir"]), None);
+    }
+}

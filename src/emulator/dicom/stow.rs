@@ -1,0 +1,207 @@
+//! STOW-RS: instances are stored (PS3.18 §10.5; DICOM conformance statement of the Healthcare API).
+//!
+//! An instance that is there already is not stored again, whatever its bytes are, and refused with 272 and a detail, as Google
+//! does. What was answered as stored survives the death of the process: files are on the disk, in their places, before their
+//! rows are committed.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::reply::Refusal;
+use super::super::serve::App;
+use super::receive::{Received, receive};
+use super::rows::{self, Instance};
+use super::store::Store;
+use super::{files, response};
+use crate::dicom::multipart::boundary_of;
+
+/// What is there already, and any other failure of processing (PS3.4 table B.2-1).
+const PROCESSING_FAILURE: u16 = 0x0110;
+/// What cannot be understood.
+const NOT_UNDERSTOOD: u16 = 0xC000;
+/// An instance of another study than the one addressed (Azure's number; Google publishes none).
+const OTHER_STUDY: u16 = 43_265;
+
+/// What became of an instance.
+enum Fate {
+    Stored,
+    Failed(u16, String),
+}
+
+/// Stores the instances of a request, of one study where it says so.
+pub(super) async fn store(
+    app: &Arc<App>,
+    store: Arc<Store>,
+    study: Option<String>,
+    base: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Refusal> {
+    let content_type = headers.get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let boundary = boundary(content_type.unwrap_or_default())?;
+    let folder = files::folder(app);
+    let received = receive(&folder, body, boundary.as_deref()).await?;
+    if received.is_empty() {
+        let message = "the request holds no instance";
+        return Err(Refusal::google(StatusCode::BAD_REQUEST, message));
+    }
+    let writing = Arc::clone(&store);
+    let fates = app
+        .database
+        .write(move |session| {
+            writing.ensure_present(&session.connection)?;
+            let created = session.clock.tick().0;
+            let (mut fates, mut kept) = (Vec::new(), Vec::new());
+            for received in received {
+                let Received {
+                    header,
+                    path,
+                    sha256,
+                    bytes,
+                    described,
+                } = received;
+                let header = match header {
+                    Ok(header) => header,
+                    Err(why) => {
+                        fates.push((None, Fate::Failed(NOT_UNDERSTOOD, why)));
+                        continue;
+                    }
+                };
+                let instance = Instance {
+                    study: header.study,
+                    series: header.series,
+                    instance: header.instance,
+                    class: header.sop_class,
+                    syntax: header.transfer_syntax,
+                    file: sha256,
+                    bytes,
+                    created,
+                    described,
+                };
+                let fate = if study.as_ref().is_some_and(|study| *study != instance.study) {
+                    let why = "the instance is of another study than the request";
+                    Fate::Failed(OTHER_STUDY, why.to_owned())
+                } else if rows::file(&session.connection, &writing, &instance)?.is_some() {
+                    Fate::Failed(PROCESSING_FAILURE, "already exists".to_owned())
+                } else {
+                    rows::put(&session.connection, &writing, &instance)?;
+                    kept.push((instance.file.clone(), path));
+                    Fate::Stored
+                };
+                fates.push((Some(instance), fate));
+            }
+            files::keep(&folder, kept)?;
+            Ok(fates)
+        })
+        .await?;
+    let is_stored = |(_, fate): &(_, Fate)| matches!(fate, Fate::Stored);
+    let status = if fates.iter().all(is_stored) {
+        StatusCode::OK
+    } else {
+        StatusCode::CONFLICT
+    };
+    Ok(response::set(status, headers, &told(&fates, base)))
+}
+
+/// Reads which body it is: none for one instance.
+fn boundary(content_type: &str) -> Result<Option<String>, Refusal> {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    let refused = |message: &str| Refusal::google(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
+    if media.eq_ignore_ascii_case("application/dicom") {
+        return Ok(None);
+    }
+    if !media.eq_ignore_ascii_case("multipart/related") {
+        return Err(refused(
+            "instances are sent as Content-Type: multipart/related; type=\"application/dicom\", or application/dicom",
+        ));
+    }
+    let kind = content_type.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let is_type = name.trim().eq_ignore_ascii_case("type");
+        is_type.then(|| value.trim().trim_matches('"').to_ascii_lowercase())
+    });
+    if kind.is_some_and(|kind| kind != "application/dicom") {
+        return Err(refused(
+            "the local store takes no metadata without instances",
+        ));
+    }
+    let boundary = boundary_of(content_type);
+    let boundary = boundary.ok_or_else(|| {
+        Refusal::google(
+            StatusCode::BAD_REQUEST,
+            "the Content-Type names no boundary",
+        )
+    })?;
+    Ok(Some(boundary.to_owned()))
+}
+
+/// Says what became of each instance.
+fn told(fates: &[(Option<Instance>, Fate)], base: &str) -> Value {
+    let uid = |uid: &str| json!({ "vr": "UI", "Value": [uid] });
+    let url = |url: String| json!({ "vr": "UR", "Value": [url] });
+    let (mut stored, mut failed) = (Vec::new(), Vec::new());
+    for (instance, fate) in fates {
+        let mut item = json!({});
+        if let Some(instance) = instance {
+            item["00081150"] = uid(&instance.class);
+            item["00081155"] = uid(&instance.instance);
+        }
+        match fate {
+            Fate::Stored => {
+                if let Some(instance) = instance {
+                    item["00081190"] = url(instance.url(base));
+                }
+                stored.push(item);
+            }
+            Fate::Failed(reason, detail) => {
+                item["00081197"] = json!({ "vr": "US", "Value": [reason] });
+                item["00091097"] = json!({ "vr": "LO", "Value": [detail] });
+                failed.push(item);
+            }
+        }
+    }
+    let mut set = json!({});
+    let studies = fates.iter().filter_map(|(instance, _)| instance.as_ref());
+    let mut studies = studies.map(|instance| &instance.study);
+    if let Some(study) = studies.next()
+        && studies.all(|other| other == study)
+    {
+        set["00081190"] = url(format!("{base}/studies/{study}"));
+    }
+    if !failed.is_empty() {
+        set["00081198"] = json!({ "vr": "SQ", "Value": failed });
+    }
+    if !stored.is_empty() {
+        set["00081199"] = json!({ "vr": "SQ", "Value": stored });
+    }
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_is_told_by_its_type() {
+        let of = |kind: &str| boundary(kind).map_err(|refusal| refusal.status.as_u16());
+        assert_eq!(of("application/dicom"), Ok(None));
+        let several = "multipart/related; type=\"application/dicom\"; boundary=abc";
+        assert_eq!(of(several), Ok(Some("abc".to_owned())));
+        assert_eq!(
+            of("multipart/related; boundary=\"a b\"; type=application/dicom"),
+            Ok(Some("a b".to_owned()))
+        );
+        assert_eq!(of("multipart/related; type=application/dicom"), Err(400));
+        assert_eq!(
+            of("multipart/related; type=\"application/dicom+json\"; boundary=x"),
+            Err(415)
+        );
+        assert_eq!(of("multipart/form-data; boundary=x"), Err(415));
+        assert_eq!(of(""), Err(415));
+    }
+}
