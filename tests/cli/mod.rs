@@ -3,6 +3,7 @@
 mod bed;
 mod conditions;
 mod cycles;
+mod dicom;
 mod ends;
 mod entries;
 mod examples;

@@ -429,6 +429,7 @@ async fn a_store_can_be_there_from_the_start() {
         ]
         .into(),
         hl7v2: None,
+        dicom: None,
     };
     for status in [201, 200] {
         let server = started(Options {

@@ -904,6 +904,7 @@ async fn faults_strike_hl7v2_too() {
             store: "f".to_owned(),
             fields: [("version".to_owned(), json!("R4"))].into(),
             hl7v2: Some("h".to_owned()),
+            dicom: None,
         }),
         ..options(dir.path())
     })

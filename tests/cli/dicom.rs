@@ -1,0 +1,362 @@
+//! Instances into a DICOM store of the local dataset, and to servers that answer in their own ways.
+
+use fs_err as fs;
+use stoker::dicom::sample::{self, Sample};
+
+use super::{bed::Bed, responder::start_raw};
+use crate::support::data;
+
+const MANIFEST: &str = "version: 1\nname: scans\ntargets: { t: { local: { dir: store, dicom_store: dicom } } }\nloads: [ { name: scans, files: [\"in/**/*\"] } ]\n";
+
+/// An answer byte by byte.
+fn response(status: u16, kind: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} Any\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// An instance of a study, with a patient whose name must not be seen.
+fn instance(study: u32, number: u32, columns: u16) -> Vec<u8> {
+    let (study, series) = (format!("1.2.{study}"), format!("1.2.{study}.1"));
+    let uid = format!("{series}.{number}");
+    let mut bytes = Vec::new();
+    let sample = Sample {
+        study: &study,
+        series: &series,
+        instance: &uid,
+        modality: "DX",
+        name: "Plantedname^Anna",
+        patient: "planted-7",
+        date: "20240314",
+        description: "Plantedscan",
+        number,
+        rows: 8,
+        columns,
+        frames: 1,
+    };
+    sample::write(&sample, &mut bytes).unwrap();
+    bytes
+}
+
+fn name(study: u32, number: u32) -> String {
+    format!("studies/1.2.{study}/series/1.2.{study}.1/instances/1.2.{study}.1.{number}")
+}
+
+fn put(bed: &Bed, name: &str, bytes: &[u8]) {
+    let path = bed.path(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Two studies, a copy, an instance of the same UIDs with other pixels, and what is none.
+fn bed() -> Bed {
+    let bed = Bed::new();
+    bed.write("m.yaml", MANIFEST);
+    for number in 1..=3 {
+        put(&bed, &format!("in/a/IM{number}"), &instance(1, number, 8));
+    }
+    put(&bed, "in/b.dcm", &instance(2, 1, 8));
+    put(&bed, "in/copy.dcm", &instance(1, 2, 8));
+    put(&bed, "in/other.dcm", &instance(1, 3, 16));
+    bed.write("in/notes.txt", "no instance\n");
+    bed
+}
+
+#[test]
+fn instances_are_loaded_once_and_given_back_byte_by_byte() {
+    let bed = bed();
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    for words in [
+        "4 records to send",
+        "1 duplicate",
+        "no-dicom",
+        "same-name-other-bytes",
+    ] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    bed.run(&["load", "m.yaml", "--dry-run"]).exits(1);
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(
+        (
+            bed.count("created"),
+            bed.count("duplicate"),
+            bed.count("unsupported")
+        ),
+        (4, 1, 2)
+    );
+    assert!(bed.report()["types"]["DX"].is_object());
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("unchanged"), bed.count("created")), (4, 0));
+    // The store has them, and says so.
+    bed.run(&["load", "m.yaml", "--fresh"]).exits(1);
+    assert_eq!((bed.count("matched"), bed.count("created")), (4, 0));
+    let store = ["--local", "store"];
+    for (study, number) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
+        let name = name(study, number);
+        let out = format!("{study}-{number}.dcm");
+        bed.run(&[&["get", &name, "--out", &out], &store[..]].concat())
+            .exits(0);
+        assert_eq!(
+            fs::read(bed.path(&out)).unwrap(),
+            instance(study, number, 8)
+        );
+    }
+    bed.run(&[&["get", "studies/1/series/2/instances/3"], &store[..]].concat())
+        .exits(1);
+}
+
+#[test]
+fn what_a_patient_is_called_is_nowhere() {
+    let bed = bed();
+    let runs = [
+        vec!["plan", "m.yaml"],
+        vec!["check", "m.yaml"],
+        vec!["load", "m.yaml", "-vv"],
+        vec!["load", "m.yaml", "--fresh", "-vv"],
+        vec!["report"],
+    ];
+    for arguments in runs {
+        let ran = Bed::run(&bed, &arguments);
+        assert!(!ran.out.contains("lanted") && !ran.err.contains("lanted"));
+    }
+    for file in fs::read_dir(bed.newest_run()).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            let text = fs::read(&path).unwrap();
+            let found = memchr::memmem::find(&text, b"lanted");
+            assert_eq!(found, None, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn one_instance_is_created_from_its_file() {
+    let bed = Bed::new();
+    put(&bed, "one", &instance(1, 1, 8));
+    let ran = bed.run(&["create", "one", "--local", "store"]).exits(0);
+    assert_eq!(ran.out.trim(), name(1, 1));
+    // It is there: nothing changes.
+    let ran = bed.run(&["create", "one", "--local", "store"]).exits(0);
+    assert_eq!(ran.out.trim(), name(1, 1));
+    assert!(ran.err.contains("already holds"), "{}", ran.err);
+    bed.write("text", "no instance");
+    bed.run(&["create", "text", "--local", "store"]).exits(2);
+}
+
+/// Answers of servers to the storing of the instances 1 and 2 of study 1, and what becomes of them: created, matched, rejected,
+/// unknown. `there` is whether the server says afterwards that it has them.
+const ANSWERS: &[(&str, u16, &str, &str, bool, [u64; 4])] = &[
+    (
+        "all stored, in JSON",
+        200,
+        "application/dicom+json",
+        STORED,
+        true,
+        [2, 0, 0, 0],
+    ),
+    (
+        "with a character set",
+        200,
+        "application/dicom+json; charset=utf-8",
+        STORED,
+        true,
+        [2, 0, 0, 0],
+    ),
+    (
+        "with warnings",
+        202,
+        "application/dicom+json",
+        WARNED,
+        true,
+        [2, 0, 0, 0],
+    ),
+    (
+        "in XML, as Google",
+        200,
+        "application/dicom+xml",
+        XML,
+        true,
+        [2, 0, 0, 0],
+    ),
+    (
+        "one of them is there",
+        409,
+        "application/dicom+json",
+        EXISTS,
+        true,
+        [1, 1, 0, 0],
+    ),
+    (
+        "one is refused",
+        202,
+        "application/dicom+json",
+        REFUSED,
+        true,
+        [1, 0, 1, 0],
+    ),
+    (
+        "one is in neither list, and there",
+        200,
+        "application/dicom+json",
+        NEITHER,
+        true,
+        [2, 0, 0, 0],
+    ),
+    (
+        "a page, and they are there",
+        200,
+        "text/html",
+        "<html>welcome</html>",
+        true,
+        [2, 0, 0, 0],
+    ),
+    (
+        "nothing, and they are there",
+        200,
+        "text/plain",
+        "",
+        true,
+        [2, 0, 0, 0],
+    ),
+    (
+        "nothing, and they are not there",
+        200,
+        "text/plain",
+        "",
+        false,
+        [0, 0, 2, 0],
+    ),
+    (
+        "all refused",
+        400,
+        "application/dicom+json",
+        "{}",
+        false,
+        [0, 0, 2, 0],
+    ),
+    (
+        "a permission that lacks",
+        404,
+        "application/json",
+        "{\"error\":{\"code\":404,\"status\":\"NOT_FOUND\",\"message\":\"Plantedname\"}}",
+        false,
+        [0, 0, 2, 0],
+    ),
+];
+const STORED: &str = r#"{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.1.1.1"]}},{"00081155":{"vr":"UI","Value":["1.2.1.1.2"]}}]}}"#;
+const WARNED: &str = r#"{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.1.1.1"]},"00081196":{"vr":"US","Value":[45056]}},{"00081155":{"vr":"UI","Value":["1.2.1.1.2"]}}]}}"#;
+const XML: &str = r#"<NativeDicomModel><DicomAttribute tag="00081199" vr="SQ"><Item number="1"><DicomAttribute tag="00081155" vr="UI"><Value number="1">1.2.1.1.1</Value></DicomAttribute></Item><Item number="2"><DicomAttribute tag="00081155" vr="UI"><Value number="1">1.2.1.1.2</Value></DicomAttribute></Item></DicomAttribute></NativeDicomModel>"#;
+const EXISTS: &str = r#"{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.1.1.1"]},"00081197":{"vr":"US","Value":[272]},"00091097":{"vr":"LO","Value":["already exists"]}}]},"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.1.1.2"]}}]}}"#;
+const REFUSED: &str = r#"{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.1.1.1"]},"00081197":{"vr":"US","Value":["49152"]},"00741048":{"vr":"LO","Value":["Plantedname"]}}]},"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.1.1.2"]}}]}}"#;
+const NEITHER: &str = r#"{"00081198":{"vr":"SQ"},"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.1.1.2"]}}]}}"#;
+
+#[test]
+fn every_answer_ends_as_it_says() {
+    for (what, status, kind, body, is_there, expected) in ANSWERS {
+        let url = start_raw(move |head, _| {
+            let line = head.lines().next().unwrap_or_default();
+            if line.starts_with("POST") {
+                return response(*status, kind, body);
+            }
+            let Some((path, _)) = line.split_once("/metadata") else {
+                return response(200, "application/dicom+json", "[]");
+            };
+            let uid = path.rsplit('/').next().unwrap_or_default();
+            if !is_there {
+                return response(404, "text/plain", "");
+            }
+            let set = format!(
+                r#"[{{"00080018":{{"vr":"UI","Value":["{uid}"]}},"0020000D":{{"vr":"UI","Value":["1.2.1"]}},"0020000E":{{"vr":"UI","Value":["1.2.1.1"]}}}}]"#
+            );
+            response(200, "application/dicom+json", &set)
+        });
+        let bed = Bed::new();
+        let target = format!(
+            "{{ dicomweb: {{ url: \"{url}\" }}, retry: {{ attempts: 2, base: 1ms, max: 2ms }} }}"
+        );
+        let manifest = MANIFEST.replace("{ local: { dir: store, dicom_store: dicom } }", &target);
+        bed.write("m.yaml", &manifest);
+        for number in 1..=2 {
+            put(&bed, &format!("in/{number}"), &instance(1, number, 8));
+        }
+        let ran = bed.run(&["load", "m.yaml"]);
+        let counts =
+            ["created", "matched", "rejected", "unknown"].map(|outcome| bed.count(outcome));
+        assert_eq!(counts, *expected, "{what}: {}{}", ran.out, ran.err);
+        assert!(!ran.out.contains("Plantedname") && !ran.err.contains("Plantedname"));
+        if expected[2] > 0 {
+            // What was refused stands by itself, as it was.
+            let kept = bed.newest_run().join("rejected/scans.instances/000001.dcm");
+            assert_eq!(fs::read(kept).unwrap(), instance(1, 1, 8), "{what}");
+            let again = bed.newest_run().join("rejected/manifest.yaml");
+            let ran = bed.run(&["plan", again.to_str().unwrap()]).exits(0);
+            assert!(ran.out.contains("to send"), "{}", ran.out);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_speaks_no_dicomweb_is_named() {
+    for (status, body, words) in [
+        (200, "<html>", "no DICOM JSON"),
+        (404, "", "404 when asked for its studies"),
+        (401, "", "asks for credentials"),
+        (503, "", "503"),
+    ] {
+        let url = start_raw(move |_, _| response(status, "text/plain", body));
+        let bed = Bed::new();
+        let target = format!(
+            "{{ dicomweb: {{ url: \"{url}\" }}, retry: {{ attempts: 1 }}, give_up_after: 1s }}"
+        );
+        bed.write(
+            "m.yaml",
+            &MANIFEST.replace("{ local: { dir: store, dicom_store: dicom } }", &target),
+        );
+        put(&bed, "in/1", &instance(1, 1, 8));
+        let ran = bed.run(&["load", "m.yaml"]).exits(4);
+        assert!(ran.err.contains(words), "{}", ran.err);
+    }
+}
+
+#[test]
+fn instances_of_the_set_are_there_byte_by_byte() {
+    let Some(set) = data::set("dicom") else {
+        return;
+    };
+    let bed = Bed::new();
+    let manifest = MANIFEST.replace("in/**/*", &format!("{}/**/*", set.display()));
+    bed.write("m.yaml", &manifest);
+    bed.run(&["load", "m.yaml"]).exits(1);
+    // Of 242 that can be stored 166 have UIDs of their own; two copies apart, the others have the UIDs of one of them and other
+    // bytes.
+    assert_eq!((bed.count("created"), bed.count("rejected")), (166, 0));
+    let records = fs::read_to_string(bed.newest_run().join("records.ndjson")).unwrap();
+    let mut compared = 0;
+    for line in records.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        if record["outcome"] != "created" {
+            continue;
+        }
+        compared += 1;
+        // Every tenth is fetched by a process of its own.
+        if compared % 10 != 1 {
+            continue;
+        }
+        let id = record["id"].as_str().unwrap();
+        let out = format!("{compared}.dcm");
+        bed.run(&["get", id, "--local", "store", "--out", &out])
+            .exits(0);
+        let file = bed
+            .path("")
+            .join(record["position"]["file"].as_str().unwrap());
+        assert_eq!(
+            fs::read(bed.path(&out)).unwrap(),
+            fs::read(file).unwrap(),
+            "{id}"
+        );
+    }
+    assert_eq!(compared, 166);
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(bed.count("created"), 0);
+}
