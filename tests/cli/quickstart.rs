@@ -21,6 +21,33 @@ fn quickstart_loads_the_clinic_and_a_second_run_changes_nothing() {
 }
 
 #[test]
+fn one_command_loads_all_three_kinds_and_get_returns_one_of_each() {
+    let bed = Bed::with_samples();
+    bed.run(&["load", "manifests/hospital.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 69 + 16 + 4);
+    bed.run(&["load", "manifests/hospital.yaml"]).exits(0);
+    assert_eq!(bed.count("unchanged"), 69 + 16 + 4);
+    let records = fs_err::read_to_string(bed.newest_run().join("records.ndjson")).unwrap();
+    let id_of = |load: &str| {
+        let mut records = records.lines().map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record
+        });
+        let record = records.find(|record| record["load"] == load).unwrap();
+        record["id"].as_str().unwrap().to_owned()
+    };
+    let store = ["--local", ".stoker/store"];
+    let get = |what: &str| bed.run(&[&["get", what], &store[..]].concat()).exits(0).out;
+    assert!(get("Patient/anna-lindqvist").contains("Patient"));
+    assert!(get(&format!("messages/{}", id_of("messages"))).starts_with("MSH|"));
+    let image = id_of("images");
+    bed.run(&[&["get", &image, "--out", "image.dcm"], &store[..]].concat())
+        .exits(0);
+    let bytes = fs_err::read(bed.path("image.dcm")).unwrap();
+    assert_eq!(bytes.get(128..132), Some(&b"DICM"[..]));
+}
+
+#[test]
 fn every_example_manifest_loads() {
     let bed = Bed::with_samples();
     let listening = Emulator::start(&bed);
@@ -38,6 +65,7 @@ fn every_example_manifest_loads() {
         ("ci", none, 69 + 20),
         ("quickstart", none, 69),
         ("messages", none, 16),
+        ("hospital", none, 69 + 16 + 4),
     ];
     for (manifest, variables, records) in cases {
         let path = format!("manifests/{manifest}.yaml");
