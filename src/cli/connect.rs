@@ -19,8 +19,9 @@ use crate::{
     gate::{
         AnswerBudget, Failure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
         http::{HttpTransport, TransportOptions},
+        mllp::{MllpOptions, MllpTransport},
     },
-    manifest::{Auth, Format, Store, TargetSettings},
+    manifest::{Auth, Format, Store, TargetSettings, Tls},
     plan::Header,
     probe,
     send::{Link, Rehearsal},
@@ -54,10 +55,7 @@ pub(super) async fn connect(
         answers: Arc::clone(answers),
         ..transport_options(settings)?
     };
-    let transport = HttpTransport::new(&options)
-        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
-    let mut transport: Arc<dyn Transport> =
-        Arc::new(Masked::new(Arc::new(transport), &options.headers));
+    let mut transport = transport(settings, &options)?;
     let local = match &settings.store {
         Store::Local { dir, .. } => {
             let opened = LocalStore::open(dir, Arc::clone(&transport)).await;
@@ -101,6 +99,28 @@ pub(super) async fn connect(
         local,
         is_missing: AtomicBool::new(false),
     })
+}
+
+/// Opens the way on which the requests of a target go.
+fn transport(
+    settings: &TargetSettings,
+    options: &TransportOptions,
+) -> Result<Arc<dyn Transport>, Error> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::usage(format!("target `{}`: {error}", settings.name))
+    };
+    if let Store::Mllp { address, tls } = &settings.store {
+        let is_encrypted = *tls || settings.tls != Tls::default();
+        let options = MllpOptions {
+            address: address.clone(),
+            tls: is_encrypted.then(|| settings.tls.clone()),
+            timeout: settings.timeout,
+        };
+        let transport = MllpTransport::new(&options).map_err(|error| failed(&error))?;
+        return Ok(Arc::new(transport));
+    }
+    let transport = HttpTransport::new(options).map_err(|error| failed(&error))?;
+    Ok(Arc::new(Masked::new(Arc::new(transport), &options.headers)))
 }
 
 /// The version that a target names, where it is one: a server may put any words there.

@@ -34,6 +34,7 @@ mod flow;
 pub mod http;
 mod look_up;
 mod mask;
+pub mod mllp;
 mod pace;
 mod rate;
 mod retry;

@@ -96,6 +96,29 @@ pub enum NoAck {
     UnknownCode,
 }
 
+/// What may be otherwise when a refused message is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// What the message is about: a key is locked, an error inside of the application (table 0357: 206, 207).
+    Record,
+    /// The receiver: it refuses all for the moment.
+    Receiver,
+}
+
+impl Ack<'_> {
+    /// Tells whether a refusal may pass. One for what the message says never does: sequence, fields, types, versions, keys.
+    pub fn may_pass(&self) -> Option<Passing> {
+        let codes = self.errors.iter().map(|error| error.code);
+        let mut codes = codes.filter(|code| !code.is_empty() && *code != b"0");
+        let first = codes.next();
+        match (first, self.code) {
+            (Some(b"206" | b"207"), _) => Some(Passing::Record),
+            (None, Code::Refused | Code::CommitRefused) => Some(Passing::Receiver),
+            _ => None,
+        }
+    }
+}
+
 impl<'a> Ack<'a> {
     /// Reads an answer. Only MSA counts: some receivers answer with a message of their own type.
     pub fn parse(answer: &'a [u8]) -> Result<Self, NoAck> {

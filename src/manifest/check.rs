@@ -2,7 +2,7 @@
 //! is larger than its target's rate allows.
 
 use super::{
-    Format, LoadSettings, Store, TargetSettings,
+    Format, LoadSettings, Settle, Store, TargetSettings,
     document::{Spot, Value},
     load::Draft,
     read::{Parts, already, over},
@@ -118,15 +118,30 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
             continue;
         };
         draft.settings.format = target.store.format();
-        if matches!(target.store, Store::Mllp { .. }) {
-            let message = format!(
-                "the target `{name}` cannot be loaded yet: this Stoker loads no receivers of MLLP"
-            );
-            let hint = "leave the load out, or choose another target for it";
-            reader.report(draft.spot, Diagnostic::error(message).hint(hint));
-            continue;
-        }
         let is_mllp = matches!(target.store, Store::Mllp { .. });
+        let settle = draft.settings.settle;
+        let fits = match settle {
+            None | Some(Settle::None) => true,
+            Some(Settle::Resend) => is_mllp,
+            Some(Settle::Tag | Settle::Identifier) => draft.settings.format.has_references(),
+        };
+        if let (false, Some(settle)) = (fits, settle) {
+            let word = settle.as_str();
+            let (message, hint) = if is_mllp {
+                (
+                    format!(
+                        "`settle: {word}` asks a store, and the target `{name}` is a receiver that cannot be asked"
+                    ),
+                    "write `resend` if it knows what it has by MSH-10, or `none`",
+                )
+            } else {
+                (
+                    format!("`settle: {word}` does not fit the target `{name}`"),
+                    "`tag` and `identifier` are for resources, `resend` for receivers of MLLP; other stores hold records under names of their own",
+                )
+            };
+            reader.report(draft.spot, Diagnostic::error(message).hint(hint));
+        }
         let own = draft.own_interaction.map(|(operation, _)| operation);
         let (operation, words) = match (draft.settings.format, own) {
             (Format::Fhir, _)

@@ -138,9 +138,10 @@ const DUPLICATES: [(&str, Duplicates); 4] = [
     ("ignore", Duplicates::Ignore),
 ];
 
-const SETTLE: [(&str, Settle); 3] = [
+const SETTLE: [(&str, Settle); 4] = [
     ("tag", Settle::Tag),
     ("identifier", Settle::Identifier),
+    ("resend", Settle::Resend),
     ("none", Settle::None),
 ];
 

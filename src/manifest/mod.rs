@@ -193,6 +193,9 @@ pub enum Store {
     Mllp {
         /// Host and port.
         address: String,
+        /// Connections are encrypted.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        tls: bool,
     },
     /// The embedded local store.
     Local {
@@ -234,7 +237,7 @@ impl Store {
                 store.store
             ),
             Self::Fhir { url } | Self::Dicomweb { url } => url.to_string(),
-            Self::Mllp { address } => format!("mllp:{address}"),
+            Self::Mllp { address, .. } => format!("mllp:{address}"),
             Self::Local {
                 dir, format, id, ..
             } => {
@@ -548,7 +551,7 @@ pub enum Versioned {
     Keep,
 }
 
-/// How the fate of a create is found out whose answer was lost.
+/// How the fate of a create, or of a message to a receiver, is found out whose answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Settle {
@@ -556,8 +559,22 @@ pub enum Settle {
     Tag,
     /// The store is asked for the identifier that `identity` names.
     Identifier,
+    /// It is sent again: for messages to a receiver that knows those that it has already, by MSH-10.
+    Resend,
     /// Nobody is asked: it is `unknown`.
     None,
+}
+
+impl Settle {
+    /// Returns the word used in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tag => "tag",
+            Self::Identifier => "identifier",
+            Self::Resend => "resend",
+            Self::None => "none",
+        }
+    }
 }
 
 /// One glob of a load, with the place where it was written (for messages).

@@ -77,7 +77,9 @@ pub(super) fn store(
                 return None;
             };
             let address = address(reader, node)?;
-            Some((Store::Mllp { address }, node.spot))
+            let tls = get(map, "tls").and_then(|node| reader.boolean("tls", node));
+            let tls = tls.unwrap_or(false);
+            Some((Store::Mllp { address, tls }, node.spot))
         }
         _ => local(reader, entry),
     }

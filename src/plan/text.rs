@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::{Forecast, Header, LoadForecast, LoadSummary, References, Summary};
 use crate::{
-    manifest::{Format, Store},
+    manifest::{Format, Settle, Store},
+    record::Operation,
     unit::{ByteSize, display_duration},
 };
 
@@ -56,6 +57,10 @@ pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
         let bundles = match totals.groups {
             _ if found.requests == 0 => String::new(),
             0 => String::new(),
+            groups if load.format != Format::Fhir => format!(
+                ", {groups} of several records (largest: {})",
+                totals.largest_group
+            ),
             groups => format!(
                 ", {} sent whole (largest: {})",
                 plural(groups, "Bundle"),
@@ -132,6 +137,17 @@ pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
                 &mut out,
                 format_args!("  left out      {count} ({code}): no record to load"),
             );
+        }
+        if load.interaction == Some(Operation::Transmit) {
+            let words = match load.settle {
+                Some(Settle::Resend) => {
+                    "a message whose acknowledgement is lost is sent again: the receiver has to know it by MSH-10"
+                }
+                _ => {
+                    "a message whose acknowledgement is lost ends as unknown (`settle: resend` sends it again)"
+                }
+            };
+            line(&mut out, format_args!("  settle        {words}"));
         }
         if let Some(target) = target {
             if target.facts.assumed {
@@ -348,7 +364,7 @@ pub fn describe(store: &Store) -> String {
             url.set_query(None);
             format!("{} server {url}", store.format().as_str())
         }
-        Store::Mllp { address } => format!("receiver of messages {address}"),
+        Store::Mllp { address, .. } => format!("receiver of messages {address}"),
         Store::Google(s) => format!(
             "projects/{}/locations/{}/datasets/{}/{}/{}",
             s.project,

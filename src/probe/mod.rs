@@ -10,7 +10,7 @@ use crate::{
     auth,
     gate::{Failure, Gate},
     manifest::{Auth, Format, Store, TargetSettings},
-    target::{Endpoint, Facts, fhir::Requests, google::differences},
+    target::{Endpoint, Facts, fhir::Requests, google::differences, mllp::Mllp},
 };
 
 mod dicomweb;
@@ -45,9 +45,24 @@ pub async fn facts(
 ) -> Result<Facts, Error> {
     match &endpoint.google {
         Some(name) => of_store(gate, name, settings).await,
+        None if endpoint.format == Format::Hl7v2 => of_receiver(gate, endpoint, settings).await,
         None if endpoint.format == Format::Dicom => dicomweb::ask(gate, endpoint, settings).await,
         None => of_capabilities(gate, requests, settings).await,
     }
+}
+
+/// A receiver of messages says nothing of itself but that it is there.
+async fn of_receiver(
+    gate: &Gate,
+    endpoint: &Endpoint,
+    settings: &TargetSettings,
+) -> Result<Facts, Error> {
+    let receiver = Mllp::new(&endpoint.base);
+    gate.look_up(|| receiver.greeting()).await?;
+    Ok(Facts {
+        assumed: false,
+        ..Facts::documented(&settings.store)
+    })
 }
 
 /// `FhirStore`, as far as it bears on loading.

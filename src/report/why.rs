@@ -101,6 +101,12 @@ impl<'a> Why<'a> {
         {
             return "harmless";
         }
+        if step.action.operation() == Some(Operation::Transmit) {
+            return match load.and_then(|load| load.settle) {
+                Some(Settle::Resend) => "resent",
+                _ => "unacknowledged",
+            };
+        }
         match load.map(crate::manifest::LoadSettings::settles_by) {
             Some(Settle::None) | None => {
                 let identified =
@@ -207,6 +213,14 @@ impl<'a> Why<'a> {
                 "look for them in the store; `--replay unknown` sends them again, and doubles what is there. The next \
                  load can ask by itself: `settle: identifier` where `identity` names an identifier that they have, \
                  else `settle: tag`, which writes a tag into each record and needs a server that searches by `_tag`"
+            }
+            "unacknowledged" => {
+                "a receiver cannot be asked: look there; `--replay unknown` sends them again. The next load does so by itself \
+                 with `settle: resend`, which is for receivers that know by MSH-10 what they have"
+            }
+            "resent" => {
+                "they were sent as often as they may be, and not acknowledged: look at the receiver; `--replay unknown` \
+                 sends them again"
             }
             _ => {
                 "the store was asked and could not tell (`note` in records.ndjson says why). Look for them; \

@@ -194,7 +194,11 @@ pub async fn note_held(
             if !keeps_id(&step) {
                 names.give(step.number, &step.kind, &id);
             }
-            asked.draw(Loaded::of(&step, id, version));
+            // Of what has no name there nobody can ask.
+            let operation = step.action.operation();
+            if operation.is_some_and(Operation::names_something) {
+                asked.draw(Loaded::of(&step, id, version));
+            }
         }
     }
     for asked in asked.values_mut() {

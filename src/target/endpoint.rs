@@ -30,7 +30,7 @@ impl Endpoint {
                 google: None,
                 format,
             }),
-            (Store::Mllp { address }, _) => Ok(Self {
+            (Store::Mllp { address, .. }, _) => Ok(Self {
                 base: format!("mllp://{address}/").parse()?,
                 google: None,
                 format,

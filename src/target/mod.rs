@@ -22,6 +22,7 @@ mod facts;
 pub mod fhir;
 pub mod google;
 pub mod hl7v2;
+pub mod mllp;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
 pub use endpoint::Endpoint;
@@ -143,6 +144,7 @@ pub trait Target: Send + Sync + fmt::Debug {
 /// Returns the store at an endpoint.
 pub fn of(endpoint: &Endpoint) -> Arc<dyn Target> {
     match (endpoint.format, &endpoint.google) {
+        (Format::Hl7v2, None) => Arc::new(mllp::Mllp::new(&endpoint.base)),
         (Format::Hl7v2, Some(store)) => Arc::new(hl7v2::Hl7v2::new(&endpoint.base, store.clone())),
         (Format::Dicom, store) => Arc::new(dicom::Dicom::new(&endpoint.base, store.clone())),
         _ => Arc::new(fhir::Fhir::new(&endpoint.base, endpoint.google.clone())),

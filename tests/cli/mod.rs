@@ -16,6 +16,7 @@ mod load;
 mod local;
 mod logs;
 mod messages;
+mod mllp;
 mod online;
 mod planned;
 mod quickstart;

@@ -396,6 +396,7 @@ map! {
         versioned: Option<OrVariable<Versioned>>,
         /// How to find out what became of a create whose answer was lost: `tag` adds a `meta.tag` that names run and record and
         /// asks the store for it, `identifier` asks by `identity` (the default where that is set), `none` reports it as `unknown`.
+        /// For messages to a receiver over MLLP: `resend` sends it again, which the receiver has to know by MSH-10; or `none`.
         #[schemars(extend("examples" = ["tag"]))]
         settle: Option<OrVariable<Settle>>,
         /// For messages: how segments end in what is sent: by `cr`, as the standard has it, or `as-is`.
@@ -451,6 +452,7 @@ map! {
         versioned: Option<OrVariable<Versioned>>,
         /// How to find out what became of a create whose answer was lost: `tag` adds a `meta.tag` that names run and record and
         /// asks the store for it, `identifier` asks by `identity` (the default where that is set), `none` reports it as `unknown`.
+        /// For messages to a receiver over MLLP: `resend` sends it again, which the receiver has to know by MSH-10; or `none`.
         #[schemars(extend("examples" = ["tag"]))]
         settle: Option<OrVariable<Settle>>,
         /// For messages: how segments end in what is sent: by `cr`, as the standard has it, or `as-is`.

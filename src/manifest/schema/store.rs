@@ -58,6 +58,10 @@ map! {
         /// Host and port.
         #[schemars(extend("examples" = ["mllp.example:2575"]))]
         address: NonEmpty,
+        /// Encrypt connections; the target's `tls` names a private authority and a client's certificate, and turns it on as
+        /// well.
+        #[schemars(extend("examples" = [true], "default" = false))]
+        tls: Option<OrVariable<bool>>,
     }
 }
 

@@ -96,6 +96,8 @@ struct Fhir {
 #[derive(Serialize)]
 struct Mllp {
     address: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls: bool,
 }
 
 #[derive(Serialize)]
@@ -304,9 +306,10 @@ fn target(settings: &TargetSettings) -> Target {
                 url: url.to_string(),
             });
         }
-        Store::Mllp { address } => {
+        Store::Mllp { address, tls } => {
             target.mllp = Some(Mllp {
                 address: address.clone(),
+                tls: *tls,
             });
         }
         Store::Local {

@@ -189,6 +189,10 @@ impl Load {
                     settled.push(*settlement);
                     continue;
                 }
+                Some(Proof::Resend) if may_send && !self.setup.stop.is_stopping() => {
+                    again.push(step);
+                    continue;
+                }
                 // The store's own words, and it has nothing that speaks against them.
                 Some(Proof::Absent | Proof::Other) | None
                     if let Some(refusal) = doubtful.refusals.get(&step.number) =>
@@ -254,6 +258,7 @@ impl Load {
                     continue;
                 }
                 Some(Proof::Other) | None => "what the store has differs from what was sent",
+                Some(Proof::Resend) => "it was sent as often as it may be",
                 Some(Proof::Nothing(ref why) | Proof::Unasked(ref why)) => why.as_str(),
             };
             let note = format!(

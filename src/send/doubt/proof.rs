@@ -44,6 +44,8 @@ pub(super) enum Proof {
     Nothing(String),
     /// Nobody could be asked.
     Unasked(String),
+    /// Nothing; and the load says that it may be sent again all the same.
+    Resend,
 }
 
 /// What the store has that may be a record of ours.
@@ -171,6 +173,14 @@ impl Load {
                 tokio::time::sleep_until(over).await;
                 return Found::Resource { id };
             }
+            Some(Operation::Transmit) if self.settings.settle == Some(Settle::Resend) => {
+                return Found::Proof(Proof::Resend);
+            }
+            Some(Operation::Transmit) => {
+                return nothing(
+                    "a receiver cannot be asked; `settle: resend` sends it again, if the receiver knows what it has by MSH-10",
+                );
+            }
             _ => return nothing("asking the store cannot tell"),
         }
         let condition = condition(&self.settings, step, body);
@@ -188,7 +198,7 @@ impl Load {
                 }
             }
             (None, Settle::Tag) => return nothing("it was sent without a tag"),
-            (None, Settle::None) => {
+            (None, Settle::None | Settle::Resend) => {
                 return nothing("`settle: tag` or `identifier` would let the store be asked");
             }
         };

@@ -145,7 +145,7 @@ pub(super) fn is_there(answer: &Response<Bytes>) -> Option<Answer> {
 /// Reads a refusal: the code of the acknowledgement, and where ERR points to.
 pub(super) fn refusal(answer: &[u8]) -> Refusal {
     let problem = outcome::read(answer);
-    let mut refusal = Refusal {
+    let refusal = Refusal {
         code: problem.code,
         text: problem.text,
         ..Refusal::default()
@@ -156,6 +156,11 @@ pub(super) fn refusal(answer: &[u8]) -> Refusal {
     let Ok(ack) = Ack::parse(&ack) else {
         return refusal;
     };
+    of_ack(&ack, refusal)
+}
+
+/// Adds what an acknowledgement says to a refusal.
+pub(in crate::target) fn of_ack(ack: &Ack<'_>, mut refusal: Refusal) -> Refusal {
     let error = ack.errors.first();
     let code = error.map(|error| error.code).filter(|code| {
         // Table 0357 has numbers; anything else may be anything.

@@ -13,7 +13,7 @@ use crate::{
     record::{Operation, Step},
 };
 
-mod answer;
+pub(super) mod answer;
 
 /// An HL7v2 store.
 #[derive(Debug, Clone)]

@@ -1,0 +1,176 @@
+//! TLS of an MLLP connection: verified by the system's authorities and those of the settings, with a client's certificate where
+//! one is given.
+
+use std::{io, path::Path, sync::Arc};
+
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        self, ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    },
+};
+
+use crate::{
+    gate::transport::{Fault, FaultKind},
+    manifest::Tls,
+};
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// A file does not hold what it should.
+    #[error("{setting} {} {why}", path.display())]
+    File {
+        /// The setting, such as `tls.ca`.
+        setting: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A client certificate without its key, or the reverse.
+    #[error(
+        "tls names a client's certificate without its key, or the reverse; set both `certificate` and `key`"
+    )]
+    HalfIdentity,
+    /// The host cannot stand in a certificate.
+    #[error("`{0}` is no host that a certificate can name")]
+    Host(String),
+    /// No authorities.
+    #[error("no certificate authorities found on this system; name some with `tls: {{ca: FILE}}`")]
+    System,
+    /// What was read does not fit together.
+    #[error(
+        "the client's certificate and its key do not belong together, or are of a kind that is not supported"
+    )]
+    Identity,
+}
+
+/// What encrypts connections to one receiver.
+pub(super) struct Encryption {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+    address: String,
+}
+
+impl std::fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encryption")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Encryption {
+    pub(super) fn new(address: &str, tls: &Tls) -> Result<Self, SetupError> {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| SetupError::Host(host.to_owned()))?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(path) = &tls.ca {
+            for certificate in certificates("tls.ca", path)? {
+                roots.add(certificate).map_err(|_| SetupError::File {
+                    setting: "tls.ca",
+                    path: path.clone(),
+                    why: "holds a certificate that is damaged",
+                })?;
+            }
+        }
+        if roots.is_empty() {
+            return Err(SetupError::System);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|_| SetupError::System)?
+            .with_root_certificates(roots);
+        let config = match (&tls.certificate, &tls.key) {
+            (None, None) => builder.with_no_client_auth(),
+            (Some(certificate), Some(key)) => {
+                let chain = certificates("tls.certificate", certificate)?;
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|_| SetupError::File {
+                    setting: "tls.key",
+                    path: key.clone(),
+                    why: "holds no private key in PEM that can be read; an encrypted one has to be decrypted first",
+                })?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|_| SetupError::Identity)?
+            }
+            _ => return Err(SetupError::HalfIdentity),
+        };
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            name,
+            address: address.to_owned(),
+        })
+    }
+
+    pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.connector.connect(self.name.clone(), stream).await
+    }
+
+    /// Says why TLS was not to be had. A connection that was cut may be had later; what is not verified never.
+    pub(super) fn fault(&self, error: &io::Error) -> Fault {
+        let address = &self.address;
+        let inner = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let why = match inner {
+            Some(rustls::Error::InvalidCertificate(why)) => match why {
+                rustls::CertificateError::UnknownIssuer => {
+                    "its certificate is of an authority that is not trusted; name a private one with `tls: {ca: FILE}`"
+                }
+                rustls::CertificateError::Expired
+                | rustls::CertificateError::ExpiredContext { .. } => "its certificate has expired",
+                rustls::CertificateError::NotValidForName
+                | rustls::CertificateError::NotValidForNameContext { .. } => {
+                    "its certificate is for another host"
+                }
+                _ => "its certificate is not valid",
+            },
+            Some(rustls::Error::AlertReceived(_)) => {
+                "the receiver refuses: it may want a client's certificate (`tls: {certificate, key}`)"
+            }
+            Some(rustls::Error::InvalidMessage(_)) => "the receiver does not speak TLS",
+            Some(_) => "the two do not agree",
+            None => {
+                return Fault {
+                    kind: FaultKind::Connect,
+                    what: format!(
+                        "the connection to {address} was lost during the greeting of TLS"
+                    ),
+                };
+            }
+        };
+        Fault {
+            kind: FaultKind::Tls,
+            what: format!("TLS with {address} failed: {why}"),
+        }
+    }
+}
+
+fn certificates(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let refused = |why| SetupError::File {
+        setting,
+        path: path.to_owned(),
+        why,
+    };
+    let found = CertificateDer::pem_file_iter(path)
+        .map_err(|_| refused("cannot be read"))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| refused("holds a certificate that is not valid PEM"))?;
+    if found.is_empty() {
+        return Err(refused("holds no certificate in PEM"));
+    }
+    Ok(found)
+}

@@ -1,0 +1,151 @@
+//! Receivers of HL7v2 messages over MLLP: a message is sent, and acknowledged.
+//!
+//! A receiver keeps no names that Stoker could know: nothing can be read, searched or compared. Which answer belongs to a message, and
+//! whether it is to be sent again, the transport finds out (`gate::mllp`); what an acknowledgement says of it is read here. Source:
+//! HL7 v2.5.1 chapter 2.9 (acknowledgements), table 0357.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+
+use super::{
+    Accepted, Answer, Little, Matches, Parcel, Refusal, Said, Target, Unbuilt,
+    hl7v2::answer::of_ack,
+};
+use crate::{
+    hl7v2::{ack::Ack, wire::wire},
+    record::Outcome,
+};
+
+/// A receiver.
+#[derive(Debug, Clone)]
+pub struct Mllp {
+    base: String,
+}
+
+impl Mllp {
+    /// Takes the address of a receiver, as `mllp://host:port/`.
+    pub fn new(base: &url::Url) -> Self {
+        Self {
+            base: base.as_str().to_owned(),
+        }
+    }
+
+    /// Makes the request that opens a connection and sends nothing.
+    pub fn greeting(&self) -> Request<Bytes> {
+        self.request(Method::GET, Bytes::new())
+    }
+
+    fn request(&self, method: Method, body: Bytes) -> Request<Bytes> {
+        let mut request = Request::new(body);
+        // The address was checked in the manifest.
+        *request.uri_mut() = self.base.parse().unwrap_or_else(|_| Uri::from_static("/"));
+        *request.method_mut() = method;
+        request
+    }
+}
+
+/// What is said of a message to which nothing was to be answered.
+const SILENT: &str = "the message asks for no acknowledgement (MSH-15 and MSH-16): it was sent";
+
+impl Target for Mllp {
+    fn base(&self) -> &str {
+        &self.base
+    }
+
+    fn write(
+        &self,
+        parcel: &Parcel<'_>,
+        bodies: &mut dyn Iterator<Item = Bytes>,
+    ) -> Result<Request<Bytes>, Unbuilt> {
+        let (Some(step), Some(body)) = (parcel.steps.first(), bodies.next()) else {
+            return Err(Unbuilt {
+                record: None,
+                why: "there is nothing to send",
+            });
+        };
+        let settings = &parcel.settings.messages;
+        // What cannot be converted is not planned to be sent.
+        let sent =
+            wire(&body, settings.segments, settings.charset).map_err(|_| Unbuilt::changed(step))?;
+        let sent = Bytes::from(sent.into_owned());
+        Ok(self.request(Method::POST, sent))
+    }
+
+    fn answers(
+        &self,
+        _: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Answer>>, String> {
+        let taken = |note| {
+            Said::Taken(Accepted {
+                outcome: Some(Outcome::Created),
+                note,
+                ..Accepted::default()
+            })
+        };
+        let said = match Ack::parse(answer.body()) {
+            _ if answer.status() == StatusCode::NO_CONTENT => taken(Some(SILENT)),
+            Ok(ack) if ack.code.is_taken() => {
+                let is_warned = ack.errors.iter().any(|error| error.severity == b"W");
+                taken(match (is_warned, ack.code.is_commit()) {
+                    (true, _) => Some("taken, with a warning"),
+                    (false, true) => {
+                        Some("the receiver has it safe; its application may still answer elsewhere")
+                    }
+                    (false, false) => None,
+                })
+            }
+            Ok(_) => Said::Refused,
+            Err(_) => Said::Little(Little::Text),
+        };
+        Ok(vec![Some(Answer {
+            status: answer.status().as_u16(),
+            said,
+            outcome: None,
+        })])
+    }
+
+    fn refusal(&self, _: Option<&str>, answer: &[u8]) -> Refusal {
+        let text = String::from_utf8_lossy(answer).into_owned();
+        let refusal = Refusal {
+            text,
+            ..Refusal::default()
+        };
+        match Ack::parse(answer) {
+            Ok(ack) => of_ack(&ack, refusal),
+            Err(_) => refusal,
+        }
+    }
+
+    fn read(&self, _: &str, _: &str) -> Request<Bytes> {
+        self.greeting()
+    }
+
+    fn search(&self, _: &str, _: &str) -> Request<Bytes> {
+        self.greeting()
+    }
+
+    fn matches(&self, _: &str, _: &[u8]) -> Matches {
+        Matches::Refused(200)
+    }
+
+    fn held(&self, _: &str, _: &HeaderMap, _: &[u8]) -> Accepted {
+        Accepted::default()
+    }
+
+    fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {
+        Ok(self.greeting())
+    }
+
+    fn rehearse(&self, _: &Request<Bytes>) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    }
+
+    fn empty(&self, _: &Request<Bytes>) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    }
+}

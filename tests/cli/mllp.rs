@@ -1,0 +1,434 @@
+//! Messages to receivers over MLLP, each with habits of its own.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use fs_err as fs;
+
+use super::bed::Bed;
+
+/// What a receiver does with a message: it is given the control id, and how often it has had this one.
+type Habit = fn(&mut TcpStream, &str, u32);
+
+/// What a receiver has had: control ids and patients, in the order in which they came.
+type Seen = Arc<Mutex<Vec<(String, String)>>>;
+
+/// Starts a receiver.
+fn receiver(habit: Habit) -> (String, Seen) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = Seen::default();
+    let kept = Arc::clone(&seen);
+    // Ends with the process.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let kept = Arc::clone(&kept);
+            thread::spawn(move || serve(&mut stream.unwrap(), habit, &kept));
+        }
+    });
+    (address, seen)
+}
+
+fn serve(stream: &mut TcpStream, habit: Habit, seen: &Seen) {
+    let mut held = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let read = stream.read(&mut piece).unwrap_or(0);
+        if read == 0 {
+            return;
+        }
+        held.extend_from_slice(&piece[..read]);
+        while let Some(end) = held.windows(2).position(|two| two == [0x1c, b'\r']) {
+            let frame: Vec<u8> = held.drain(..end + 2).collect();
+            let text = String::from_utf8_lossy(&frame[1..end]).into_owned();
+            // What is sent back to commit an acknowledgement is no message.
+            let Some(msh) = text.strip_prefix("MSH|") else {
+                continue;
+            };
+            let id = msh.split('|').nth(8).unwrap_or_default().to_owned();
+            let patient = text
+                .split("PID|1||")
+                .nth(1)
+                .map_or("", |rest| &rest[..2])
+                .to_owned();
+            let times = {
+                let mut seen = seen.lock().unwrap();
+                seen.push((id.clone(), patient));
+                seen.iter().filter(|(other, _)| *other == id).count()
+            };
+            habit(stream, &id, u32::try_from(times).unwrap());
+        }
+    }
+}
+
+fn framed(text: &str) -> Vec<u8> {
+    [b"\x0b".as_slice(), text.as_bytes(), b"\x1c\r"].concat()
+}
+
+fn ack(code: &str, id: &str, more: &str) -> Vec<u8> {
+    framed(&format!(
+        "MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rMSA|{code}|{id}|Plantedname\r{more}"
+    ))
+}
+
+fn say(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).ok();
+}
+
+/// A message about a patient; `more` stands in MSH-15 and MSH-16.
+fn message(id: &str, patient: &str, more: &str) -> String {
+    format!(
+        "MSH|^~\\&|APP|FAC|R|RF|20260101080000||ADT^A04|{id}|P|2.5|||{more}\rPID|1||{patient}^^^CLINIC^MR||Plantedname^Anna\r"
+    )
+}
+
+fn bed(address: &str, load: &str, more: &str) -> Bed {
+    let bed = Bed::new();
+    bed.write(
+        "m.yaml",
+        &format!(
+            "version: 1\nname: feed\ntargets: {{ r: {{ mllp: {{ address: \"{address}\" }}, timeout: 600ms, retry: {{ attempts: 3, base: 1ms, max: 5ms }}, give_up_after: 2s }} }}\n\
+             loads: [ {{ name: feed, files: [\"in/*\"]{load} }} ]\n"
+        ),
+    );
+    bed.write("in/a.hl7", &message("m1", "p1", more));
+    bed.write("in/b.hl7", &message("m2", "p2", more));
+    bed
+}
+
+/// Habits of receivers, what MSH-15 and 16 say, and what becomes of two messages: created, rejected, unknown.
+const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
+    ("AA", |s, id, _| say(s, &ack("AA", id, "")), "", [2, 0, 0]),
+    (
+        "AA in pieces",
+        |s, id, _| {
+            for piece in ack("AA", id, "").chunks(7) {
+                say(s, piece);
+                thread::sleep(Duration::from_millis(2));
+            }
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "AE",
+        |s, id, _| say(s, &ack("AE", id, "ERR||PID^1^5|101^Required|E\r")),
+        "",
+        [0, 2, 0],
+    ),
+    (
+        "AR for the version",
+        |s, id, _| say(s, &ack("AR", id, "ERR||MSH^1^12|203^no|E\r")),
+        "",
+        [0, 2, 0],
+    ),
+    (
+        "locked once, then taken",
+        |s, id, times| {
+            let code = if times == 1 {
+                ("AE", "ERR||PID^1^3|206^locked|E\r")
+            } else {
+                ("AA", "")
+            };
+            say(s, &ack(code.0, id, code.1));
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "AR twice, then taken",
+        |s, id, times| say(s, &ack(if times < 3 { "AR" } else { "AA" }, id, "")),
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "AR for ever",
+        |s, id, _| say(s, &ack("AR", id, "")),
+        "",
+        [0, 2, 0],
+    ),
+    (
+        "taken with a warning",
+        |s, id, _| say(s, &ack("AA", id, "ERR|||0^warned|W\r")),
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "a commit alone, as wanted",
+        |s, id, _| say(s, &ack("CA", id, "")),
+        "AL|NE",
+        [2, 0, 0],
+    ),
+    (
+        "a commit, then the application",
+        |s, id, _| {
+            say(s, &ack("CA", id, ""));
+            say(s, &ack("AE", id, "ERR||PID^1^5|101^Required|E\r"));
+        },
+        "AL|AL",
+        [0, 2, 0],
+    ),
+    (
+        "a commit, and the application elsewhere",
+        |s, id, _| say(s, &ack("CA", id, "")),
+        "AL|AL",
+        [2, 0, 0],
+    ),
+    (
+        "a commit that nobody wanted",
+        |s, id, _| {
+            say(s, &ack("CA", id, ""));
+            say(s, &ack("AA", id, ""));
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "CE",
+        |s, id, _| say(s, &ack("CE", id, "ERR|||102^type|E\r")),
+        "AL|NE",
+        [0, 2, 0],
+    ),
+    ("no answer, as wanted", |_, _, _| {}, "NE|NE", [2, 0, 0]),
+    (
+        "no answer, where errors alone are told",
+        |_, _, _| {},
+        "ER|NE",
+        [0, 0, 2],
+    ),
+    ("no answer", |_, _, _| {}, "", [0, 0, 2]),
+    (
+        "closed without an answer",
+        |s, _, _| {
+            s.shutdown(std::net::Shutdown::Both).ok();
+        },
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "another message's acknowledgement, then its own",
+        |s, id, _| {
+            say(s, &ack("AE", "m9", ""));
+            say(s, &ack("AA", id, ""));
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "another message's acknowledgement alone",
+        |s, _, _| say(s, &ack("AA", "m9", "")),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "two acknowledgements",
+        |s, id, _| {
+            say(s, &ack("AA", id, ""));
+            say(s, &ack("AA", id, ""));
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "an acknowledgement without a frame",
+        |s, id, _| say(s, &ack("AA", id, "")[1..30]),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "a block that is none",
+        |s, _, _| say(s, &framed("Plantedname says hello")),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "an answer without MSA",
+        |s, _, _| say(s, &framed("MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\r")),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "an answer that is cut",
+        |s, id, _| {
+            say(s, &ack("AA", id, "")[..30]);
+            s.shutdown(std::net::Shutdown::Both).ok();
+        },
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "release 2: commits of one byte",
+        |s, id, _| {
+            say(s, &framed("\u{6}"));
+            say(s, &ack("AA", id, ""));
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "release 2: NAK once, then taken",
+        |s, id, times| {
+            if times == 1 {
+                say(s, &framed("\u{15}"))
+            } else {
+                say(s, &ack("AA", id, ""))
+            }
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "other separators in the answer",
+        |s, id, _| {
+            say(
+                s,
+                &framed(&format!(
+                    "MSH#*~\\&#R#F#S#F#2026##ACK#1#P#2.5\rMSA#AA#{id}\r"
+                )),
+            )
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "line ends of another kind",
+        |s, id, _| {
+            say(
+                s,
+                &framed(&format!(
+                    "MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\nMSA|AA|{id}\n"
+                )),
+            )
+        },
+        "",
+        [2, 0, 0],
+    ),
+];
+
+#[test]
+fn every_habit_of_a_receiver_ends_as_it_says() {
+    for (what, habit, wants, expected) in HABITS {
+        let (address, _) = receiver(*habit);
+        let bed = bed(&address, "", wants);
+        let ran = bed.run(&["load", "m.yaml"]);
+        let counts = ["created", "rejected", "unknown"].map(|outcome| bed.count(outcome));
+        assert_eq!(counts, *expected, "{what}: {}{}", ran.out, ran.err);
+        assert_eq!(ran.code, i32::from(expected[0] < 2), "{what}");
+        for text in [&ran.out, &ran.err] {
+            assert!(!text.contains("Plantedname"), "{what}: {text}");
+        }
+        if expected[1] > 0 {
+            let kept = fs::read_to_string(bed.newest_run().join("rejected/feed.hl7")).unwrap();
+            assert!(kept.contains("Plantedname"), "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_not_sent_again_and_patients_keep_their_order() {
+    // Some are refused for a moment, so that others could overtake them.
+    let (address, seen) = receiver(|s, id, times| {
+        let is_slow = id.ends_with('1') && times == 1;
+        say(s, &ack(if is_slow { "AR" } else { "AA" }, id, ""));
+    });
+    let bed = bed(&address, "", "");
+    let all: String = (0..40)
+        .map(|n| message(&format!("x{n:02}"), &format!("q{}", n % 4), ""))
+        .collect();
+    bed.write("in/many.hl7", &all);
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(ran.out.contains("42 records to send"), "{}", ran.out);
+    assert_eq!(seen.lock().unwrap().len(), 0);
+    bed.run(&["load", "m.yaml", "--dry-run"]).exits(0);
+    assert_eq!(seen.lock().unwrap().len(), 0);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 42);
+    let came = seen.lock().unwrap().clone();
+    for patient in ["q0", "q1", "q2", "q3"] {
+        let of = came.iter().filter(|(_, of)| of == patient);
+        let mut ids: Vec<&String> = of.map(|(id, _)| id).collect();
+        ids.dedup();
+        assert!(ids.is_sorted(), "{patient}: {ids:?}");
+        assert_eq!(ids.len(), 10);
+    }
+    let before = came.len();
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(
+        (bed.count("unchanged"), seen.lock().unwrap().len()),
+        (42, before)
+    );
+    bed.run(&["load", "m.yaml", "--fresh"]).exits(0);
+    assert_eq!(seen.lock().unwrap().len(), before + 42);
+}
+
+#[test]
+fn a_lost_acknowledgement_is_settled_as_the_load_says() {
+    // The first answer is lost.
+    let habit: Habit = |s, id, times| {
+        if times == 1 {
+            s.shutdown(std::net::Shutdown::Both).ok();
+        } else {
+            say(s, &ack("AA", id, ""));
+        }
+    };
+    let (address, seen) = receiver(habit);
+    let without = bed(&address, "", "");
+    let ran = without.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(
+        (without.count("unknown"), seen.lock().unwrap().len()),
+        (2, 2)
+    );
+    assert!(ran.out.contains("settle: resend"), "{}", ran.out);
+    let (address, seen) = receiver(habit);
+    let with = bed(&address, ", settle: resend", "");
+    let ran = with.run(&["plan", "m.yaml"]).exits(0);
+    assert!(ran.out.contains("MSH-10"), "{}", ran.out);
+    with.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((with.count("created"), seen.lock().unwrap().len()), (2, 4));
+    // A store that can be asked is asked.
+    with.write("m.yaml", "version: 1\nname: feed\ntargets: { t: { local: { dir: store, hl7v2_store: hl7v2 } } }\nloads: [ { name: feed, files: [\"in/*\"], settle: resend } ]\n");
+    let ran = with.run(&["check", "m.yaml"]).exits(2);
+    assert!(ran.err.contains("settle: resend"), "{}", ran.err);
+}
+
+#[test]
+fn a_receiver_that_is_not_there_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let bed = bed(&address, "", "");
+    let ran = bed.run(&["load", "m.yaml"]).exits(4);
+    assert!(
+        ran.err.contains(&address) && ran.err.contains("nobody listens"),
+        "{}",
+        ran.err
+    );
+    // A plan without it is made all the same.
+    bed.run(&["plan", "m.yaml", "--offline"]).exits(0);
+}
+
+#[test]
+fn an_idle_connection_that_was_closed_is_opened_anew() {
+    // Each connection takes one message, and is closed behind its answer: well before the next one is sent.
+    let (address, seen) = receiver(|s, id, _| {
+        say(s, &ack("AA", id, ""));
+        s.shutdown(std::net::Shutdown::Both).ok();
+    });
+    let bed = bed(&address, ", order: strict", "");
+    let manifest = fs::read_to_string(bed.path("m.yaml")).unwrap();
+    bed.write(
+        "m.yaml",
+        &manifest.replace("timeout: 600ms", "timeout: 600ms, rate: 30/s"),
+    );
+    let all: String = (0..20)
+        .map(|n| message(&format!("y{n}"), "p9", ""))
+        .collect();
+    bed.write("in/many.hl7", &all);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("created"), seen.lock().unwrap().len()), (22, 22));
+}
