@@ -9,11 +9,21 @@ use std::{
 };
 
 use fs_err as fs;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio_rustls::rustls::{
+    RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::WebPkiClientVerifier,
+};
 
 use super::bed::Bed;
 
 /// What a receiver does with a message: it is given the control id, and how often it has had this one.
 type Habit = fn(&mut TcpStream, &str, u32);
+
+/// A connection, encrypted or not.
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
 
 /// What a receiver has had: control ids and patients, in the order in which they came.
 type Seen = Arc<Mutex<Vec<(String, String)>>>;
@@ -431,4 +441,90 @@ fn an_idle_connection_that_was_closed_is_opened_anew() {
     bed.write("in/many.hl7", &all);
     bed.run(&["load", "m.yaml"]).exits(0);
     assert_eq!((bed.count("created"), seen.lock().unwrap().len()), (22, 22));
+}
+
+/// A private authority, and a receiver of TLS that wants a certificate of it.
+fn receiver_of_tls(bed: &Bed) -> String {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = authority.self_signed(&authority_key).unwrap();
+    bed.write("ca.pem", &certificate.pem());
+    let issuer = Issuer::new(authority, authority_key);
+    let issue = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &issuer).unwrap(), key)
+    };
+    let (client, client_key) = issue("client");
+    bed.write("client.pem", &client.pem());
+    bed.write("client.key", &client_key.serialize_pem());
+    let (server, key) = issue("localhost");
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+        .build()
+        .unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![server.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            thread::spawn(move || acknowledge_all(&mut stream));
+        }
+    });
+    format!("localhost:{port}")
+}
+
+fn acknowledge_all(stream: &mut impl Stream) {
+    let (mut held, mut piece) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = stream.read(&mut piece) {
+        held.extend_from_slice(&piece[..read]);
+        while let Some(end) = held.windows(2).position(|two| two == [0x1c, b'\r']) {
+            let frame: Vec<u8> = held.drain(..end + 2).collect();
+            let text = String::from_utf8_lossy(&frame).into_owned();
+            let id = text.split('|').nth(9).unwrap_or_default().to_owned();
+            stream.write_all(&ack("AA", &id, "")).ok();
+        }
+    }
+}
+
+#[test]
+fn tls_is_verified_and_shows_the_clients_certificate() {
+    let bed = bed("localhost:1", "", "");
+    let address = receiver_of_tls(&bed);
+    let manifest = fs::read_to_string(bed.path("m.yaml")).unwrap();
+    let cases = [
+        (
+            "tls: { ca: ca.pem, certificate: client.pem, key: client.key }, ",
+            0,
+            "",
+        ),
+        ("tls: { ca: ca.pem }, ", 4, "client's certificate"),
+        (
+            "tls: { certificate: client.pem, key: client.key }, ",
+            4,
+            "authority that is not trusted",
+        ),
+        ("tls: { ca: client.key }, ", 2, "holds no certificate"),
+        ("tls: { ca: ca.pem, certificate: client.pem }, ", 2, "`key`"),
+        ("", 4, "speaks TLS"),
+    ];
+    for (tls, code, words) in cases {
+        let is_encrypted = if tls.is_empty() { "" } else { ", tls: true" };
+        let target = format!("{tls}mllp: {{ address: \"{address}\"{is_encrypted} }}");
+        bed.write(
+            "m.yaml",
+            &manifest.replace("mllp: { address: \"localhost:1\" }", &target),
+        );
+        let ran = bed.run(&["load", "m.yaml", "--fresh"]).exits(code);
+        assert!(ran.err.contains(words), "{tls}: {}", ran.err);
+    }
 }

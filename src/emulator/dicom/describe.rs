@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
-use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag, file::ReadPreamble};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dicom_core::{VR, header::Header as _};
+use dicom_object::{
+    DefaultDicomObject, InMemDicomObject, OpenFileOptions, Tag, file::ReadPreamble,
+    mem::InMemElement,
+};
 use serde_json::{Map, Value, json};
 
 use crate::dicom::header::Header;
 
-/// How long a value in base64 may be that stands in the metadata; longer ones are bulk data.
+/// How long a value of bytes may be that stands in the metadata; longer ones are bulk data.
 const LONGEST: usize = 4 << 10;
 
 /// Where the pixels begin, as numbers of any kind.
@@ -35,11 +40,98 @@ pub(super) fn describe(path: &Path, header: &Header) -> String {
 
 fn read(path: &Path) -> Option<Map<String, Value>> {
     let file = open(path)?;
-    let Ok(Value::Object(mut set)) = dicom_json::to_value(&*file) else {
-        return None;
+    Some(data_set(&file, 0))
+}
+
+/// How deep sequences are described: real ones are a handful deep.
+const DEEPEST: usize = 32;
+
+fn data_set(object: &InMemDicomObject, depth: usize) -> Map<String, Value> {
+    let elements = object.iter().filter(|element| element.tag().element() != 0);
+    let elements = elements.map(|element| {
+        let tag = element.tag();
+        let tag = format!("{:04X}{:04X}", tag.group(), tag.element());
+        let value = self::element(element, &tag, depth);
+        (tag, value)
+    });
+    elements.collect()
+}
+
+/// Writes an element: its representation, and its values where it has any (PS3.18 §F.2.2).
+fn element(element: &InMemElement, tag: &str, depth: usize) -> Value {
+    let vr = element.vr();
+    let name = vr.to_string();
+    if let Some(items) = element.items() {
+        let items = items.iter().take_while(|_| depth < DEEPEST);
+        let items = items.map(|item| Value::Object(data_set(item, depth + 1)));
+        let items: Vec<Value> = items.collect();
+        return json!({ "vr": "SQ", "Value": items });
+    }
+    let values: Vec<Value> = match vr {
+        VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN => {
+            let bytes = element.to_bytes().unwrap_or_default();
+            return match bytes.len() {
+                0 => json!({ "vr": name }),
+                1..=LONGEST => json!({ "vr": name, "InlineBinary": STANDARD.encode(&bytes) }),
+                // Bulk data is found by a tag of the data set itself.
+                _ if depth == 0 => json!({ "vr": name, "BulkDataURI": format!("bulkdata/{tag}") }),
+                _ => json!({ "vr": name }),
+            };
+        }
+        VR::US | VR::UL | VR::SS | VR::SL | VR::SV | VR::UV => {
+            let numbers = element.to_multi_int::<i64>().unwrap_or_default();
+            numbers.into_iter().map(Value::from).collect()
+        }
+        VR::FL | VR::FD => {
+            let numbers = element.to_multi_float64().unwrap_or_default();
+            numbers.into_iter().map(Value::from).collect()
+        }
+        _ => texts(element)
+            .iter()
+            .map(|text| self::text(vr, text))
+            .collect(),
     };
-    set.retain(|tag, element| keep(tag, element));
-    Some(set)
+    if values.is_empty() {
+        json!({ "vr": name })
+    } else {
+        json!({ "vr": name, "Value": values })
+    }
+}
+
+/// Returns the values of an element as texts, none where it is empty.
+fn texts(element: &InMemElement) -> Vec<String> {
+    let texts = element.value().to_multi_str();
+    let texts = texts.map(std::borrow::Cow::into_owned).unwrap_or_default();
+    let trim = |text: &String| text.trim_matches(['\0', ' ']).to_owned();
+    let texts: Vec<String> = texts.iter().map(trim).collect();
+    if texts.iter().all(String::is_empty) {
+        Vec::new()
+    } else {
+        texts
+    }
+}
+
+/// Writes one value: a name by its groups, a number as it was, everything else as text.
+fn text(vr: VR, text: &str) -> Value {
+    match vr {
+        _ if text.is_empty() => Value::Null,
+        VR::PN => {
+            let groups = ["Alphabetic", "Ideographic", "Phonetic"];
+            let groups = groups.into_iter().zip(text.split('='));
+            let groups = groups.filter(|(_, part)| !part.is_empty());
+            groups
+                .map(|(group, part)| (group.to_owned(), Value::from(part)))
+                .collect::<Map<_, _>>()
+                .into()
+        }
+        VR::IS => text
+            .parse::<i64>()
+            .map_or_else(|_| text.into(), Value::from),
+        VR::DS => text
+            .parse::<f64>()
+            .map_or_else(|_| text.into(), Value::from),
+        _ => text.into(),
+    }
 }
 
 /// Returns the bytes of an element that stands in the data set itself, before the pixels.
@@ -57,28 +149,4 @@ fn open(path: &Path) -> Option<DefaultDicomObject> {
         .read_preamble(ReadPreamble::Auto)
         .open_file(path)
         .ok()
-}
-
-/// Keeps an element that is no length of a group, and names a long value instead of holding it.
-fn keep(tag: &str, element: &mut Value) -> bool {
-    if tag.ends_with("0000") {
-        return false;
-    }
-    let is_long = element["InlineBinary"]
-        .as_str()
-        .is_some_and(|value| value.len() > LONGEST);
-    if is_long {
-        *element = json!({ "vr": element["vr"], "BulkDataURI": format!("bulkdata/{tag}") });
-    }
-    if let Some(items) = element["Value"].as_array_mut() {
-        for item in items.iter_mut().filter_map(Value::as_object_mut) {
-            item.retain(|_, element| {
-                let is_long = element["InlineBinary"]
-                    .as_str()
-                    .is_some_and(|value| value.len() > LONGEST);
-                !is_long
-            });
-        }
-    }
-    true
 }

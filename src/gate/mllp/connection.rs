@@ -8,7 +8,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{interrupted, tls::Encryption};
+use super::{
+    interrupted,
+    tls::{ALERT, Encryption, is_alert},
+};
 use crate::{
     gate::transport::{Fault, FaultKind},
     hl7v2::mllp::{Decoder, Received},
@@ -153,6 +156,12 @@ impl Connection {
                 Err(_) => return Ok(Coming::Nothing),
                 Ok(Ok(0)) => return Ok(Coming::End),
                 Ok(Ok(read)) => self.decoder.feed(piece.get(..read).unwrap_or_default()),
+                Ok(Err(error)) if is_alert(&error) => {
+                    return Err(Fault {
+                        kind: FaultKind::Tls,
+                        what: format!("TLS with {} failed: {ALERT}", self.place),
+                    });
+                }
                 Ok(Err(error)) => {
                     return Err(interrupted(format!(
                         "the connection to {} was lost before the acknowledgement: {}",
@@ -164,11 +173,11 @@ impl Connection {
         }
     }
 
-    /// Returns how many bytes have come outside of any frame.
-    pub(super) fn junk(&mut self) -> u64 {
+    /// Returns how many bytes have come outside of any frame, and the first of them.
+    pub(super) fn junk(&mut self) -> (u64, Vec<u8>) {
         match self.decoder.take_junk() {
-            Some(Received::Junk { length, .. }) => length,
-            _ => 0,
+            Some(Received::Junk { length, first }) => (length, first),
+            _ => (0, Vec::new()),
         }
     }
 

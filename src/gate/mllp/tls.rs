@@ -8,7 +8,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, RootCertStore,
+        self, AlertDescription, ClientConfig, RootCertStore,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     },
 };
@@ -48,6 +48,31 @@ pub enum SetupError {
         "the client's certificate and its key do not belong together, or are of a kind that is not supported"
     )]
     Identity,
+}
+
+/// What a refusal of the receiver's means.
+pub(super) const ALERT: &str =
+    "the receiver refuses: it may want a client's certificate (`tls: {certificate, key}`)";
+
+/// Tells whether a receiver has refused who connects. Of TLS 1.3 that comes behind the greeting, and nothing that was sent by then
+/// has been looked at.
+pub(super) fn is_alert(error: &io::Error) -> bool {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(
+        inner,
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+        ))
+    )
 }
 
 /// What encrypts connections to one receiver.
@@ -135,9 +160,7 @@ impl Encryption {
                 }
                 _ => "its certificate is not valid",
             },
-            Some(rustls::Error::AlertReceived(_)) => {
-                "the receiver refuses: it may want a client's certificate (`tls: {certificate, key}`)"
-            }
+            Some(rustls::Error::AlertReceived(_)) => ALERT,
             Some(rustls::Error::InvalidMessage(_)) => "the receiver does not speak TLS",
             Some(_) => "the two do not agree",
             None => {

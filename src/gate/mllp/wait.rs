@@ -73,7 +73,7 @@ pub(super) async fn acknowledged(
             }
             Coming::Nothing => {
                 connection.note_odd();
-                others.junk += connection.junk();
+                others.see(connection)?;
                 // A commit says that the message is safe there; the application may answer elsewhere, or later.
                 if let Some(commit) = others.commit {
                     return Ok(commit);
@@ -90,7 +90,7 @@ pub(super) async fn acknowledged(
             }
             Coming::End => {
                 connection.note_odd();
-                others.junk += connection.junk();
+                others.see(connection)?;
                 if let Some(commit) = others.commit {
                     return Ok(commit);
                 }
@@ -140,7 +140,26 @@ fn not_committed(place: &str) -> Fault {
     }
 }
 
+/// The beginning of an alert of TLS (RFC 8446 §5.1), which has no frame.
+const ALERT: [u8; 2] = [0x15, 0x03];
+
 impl Others {
+    /// Looks at what came outside of frames.
+    fn see(&mut self, connection: &mut Connection) -> Result<(), Fault> {
+        let (length, first) = connection.junk();
+        self.junk += length;
+        if first.starts_with(&ALERT) {
+            return Err(Fault {
+                kind: FaultKind::Tls,
+                what: format!(
+                    "{} speaks TLS: write `mllp: {{ address: …, tls: true }}`",
+                    connection.place()
+                ),
+            });
+        }
+        Ok(())
+    }
+
     /// Says what came instead.
     fn words(&self, begun: bool, wants: Wants) -> String {
         let mut words = Vec::new();
