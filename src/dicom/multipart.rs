@@ -174,7 +174,7 @@ mod tests {
         let body = b"before\r\n--b 1\r\nContent-Type: application/dicom\r\n\r\none --b 1 two\r\n\r\n--b 1--\r\n";
         assert_eq!(only_part(kind, body), Some(&b"one --b 1 two\r\n"[..]));
         let bare = "multipart/related;boundary=b";
-        assert_eq!(only_part(bare, b"--b\r\n\r\n\r\n--b--"), None);
+        assert_eq!(only_part(bare, b"--b\r\n\r\n\r\n--b--"), Some(&b""[..]));
         assert_eq!(only_part(bare, b"--b\r\n\r\nx\r\n--b--"), Some(&b"x"[..]));
         // Cut, several, none, another type.
         for (kind, body) in [

@@ -27,7 +27,7 @@ use super::{
     precedence::Precedence,
     settle::{self, Attempted},
     settler::{Told, settle_all},
-    too_large::{Size, Sizes, TooLarge, is_split},
+    too_large::{Size, Sizes, TooLarge, is_circle, is_split},
     versions::{Held, Versions},
     ways::Ways,
 };
@@ -272,7 +272,9 @@ impl Load {
             };
             let size = Size::of(&work.steps);
             if work.packaging.is_some() && self.sizes.is_over(size) {
-                if self.may_split(work.atomic, work.steps.len()) {
+                // What hangs together cannot go in parts. That it is too large is a guess from what others were answered: the store
+                // itself says so, if it is.
+                if self.may_split(work.atomic, work.steps.len()) && !is_circle(&work.steps) {
                     Box::pin(self.carry_split(work, outbox, &held)).await?;
                     continue;
                 }

@@ -215,6 +215,13 @@ fn parts(steps: Vec<Step>) -> Vec<(Vec<Step>, bool)> {
     parts
 }
 
+/// Tells whether no entry of a transaction can go before the others: each needs another one.
+pub(super) fn is_circle(steps: &[Step]) -> bool {
+    let own = own(steps);
+    let needs_another = |step: &Step| needs(step, &own).any(|need| need != step.number);
+    steps.iter().all(needs_another)
+}
+
 fn own(steps: &[Step]) -> HashSet<u64> {
     steps.iter().map(|step| step.number).collect()
 }

@@ -118,6 +118,11 @@ impl Load {
         // All of a transaction are about to be sent at once: where others of it were not, it went in parts, and what became
         // of one says nothing of the rest.
         work.atomic &= work.steps.iter().all(in_doubt);
+        // So it did where they were about to be sent at different times: a part is intended when the one before it has been
+        // answered, and what became of that may not have been written down.
+        let mut since = doubts.values().map(|doubt| doubt.since);
+        let first = since.next();
+        work.atomic &= since.all(|other| Some(other) == first);
         let what = "the run was cut off while it was being sent";
         let attempted = Attempted::default();
         let asking = Asking::of_lost();
