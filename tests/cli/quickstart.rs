@@ -161,3 +161,57 @@ impl Drop for Emulator {
         let _ = self.child.wait();
     }
 }
+
+#[test]
+fn init_knows_all_three_kinds_by_their_content() {
+    let bed = Bed::with_samples();
+    for folder in ["clinic", "hl7v2", "imaging"] {
+        let run = bed.run(&[
+            "init",
+            &format!("resources/{folder}"),
+            "--out",
+            &format!("{folder}.yaml"),
+        ]);
+        run.exits(0);
+    }
+    // All in one folder, under names that say nothing.
+    let mixed = bed.path("mixed");
+    fs_err::create_dir_all(&mixed).unwrap();
+    let copy = |from: &str, to: &str| {
+        fs_err::copy(bed.path(&format!("resources/{from}")), mixed.join(to)).unwrap();
+    };
+    copy("hl7v2/04-yuki-tanaka.hl7", "feed.txt");
+    copy("imaging/IM000001", "1.2.840.10008");
+    copy("imaging/katarzyna-wojcik-hand.dcm", "hand.json");
+    copy("imaging/README.md", "README.md");
+    bed.write(
+        "mixed/a.json",
+        r#"{"resourceType":"Basic","id":"a","code":{"text":"x"}}"#,
+    );
+    let ran = bed
+        .run(&["init", "mixed", "--out", "mixed/stoker.yaml"])
+        .exits(0);
+    let written = fs_err::read_to_string(bed.path("mixed/stoker.yaml")).unwrap();
+    for word in [
+        "fhir",
+        "hl7v2_store: hl7v2",
+        "dicom_store: dicom",
+        "name: images",
+        "name: messages",
+    ] {
+        assert!(
+            word == "fhir" || written.contains(word),
+            "{word}: {written} {}",
+            ran.err
+        );
+    }
+    bed.run(&["load", "mixed/stoker.yaml"]).exits(0);
+    let report = fs_err::read_dir(bed.path("mixed/.stoker/runs"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let report = fs_err::read_to_string(report.path().join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["outcomes"]["created"], 4, "{report:#}");
+}

@@ -2,6 +2,7 @@
 
 mod bed;
 mod clients;
+mod dicom;
 mod faults;
 mod hl7v2;
 mod integrity;

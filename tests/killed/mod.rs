@@ -18,6 +18,7 @@ use bench::{BLOCK, Mode, Records, SLOTS, When, load};
 
 mod bench;
 mod hl7v2;
+mod kinds;
 mod proxy;
 mod shared;
 pub(crate) mod store;

@@ -20,8 +20,13 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(super) fn start_with(folder: &Path, more: &[&str]) -> Self {
         let arguments = ["emulate", "--dir", "store", "--listen", "127.0.0.1:0"];
-        let mut child = stoker(folder, &arguments)
+        let mut child = stoker(folder, &[&arguments[..], more].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
+    io::Read as _,
     ops::ControlFlow,
     path::PathBuf,
 };
@@ -11,6 +12,8 @@ use super::{Context, Error, Exit};
 use crate::{
     diagnostic::{Diagnostic, Severity, shown},
     fhir::types::has_type_shape,
+    hl7v2,
+    manifest::Format,
     source::{self, BundleKind, Item, SourceFile},
 };
 
@@ -55,6 +58,21 @@ enum Kind {
     Ndjson,
     /// Transactions and batches.
     Bundles,
+    /// HL7v2 messages.
+    Messages,
+    /// DICOM instances.
+    Images,
+}
+
+impl Kind {
+    /// Returns the name of the target that holds what it loads.
+    fn target(self) -> &'static str {
+        match self {
+            Self::Base | Self::Resources | Self::Ndjson | Self::Bundles => "local",
+            Self::Messages => "messages",
+            Self::Images => "images",
+        }
+    }
 }
 
 /// Runs the verb.
@@ -77,7 +95,13 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         let source::Origin::File(path) = &file.origin else {
             continue;
         };
-        let kind = match look(file) {
+        let seen = match sniff(path) {
+            Ok(Format::Fhir) if file.form == source::Form::Unrecognized => continue,
+            Ok(Format::Fhir) => look(file),
+            Ok(format) => look_at(file, format),
+            Err(why) => Err(why.to_string()),
+        };
+        let kind = match seen {
             Ok((kind, looked)) => {
                 let total = kinds.entry(kind).or_default();
                 total.files += 1;
@@ -107,7 +131,7 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         context.printer.problems(&left_out);
         return Err(
             Error::usage(format!("`{}` holds no file to load", shown(&args.dir)))
-                .hint("Stoker reads .json, .ndjson and .jsonl, also with .gz or .zst"),
+                .hint("Stoker reads resources in .json, .ndjson and .jsonl, also with .gz or .zst, and HL7v2 messages and DICOM instances in files of any name"),
         );
     }
     let loads: Vec<(Kind, Looked, Vec<String>)> = kinds
@@ -123,6 +147,49 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         crate::report::text::quoted(&args.out)
     ));
     Ok(Exit::Well)
+}
+
+/// Tells by the first bytes of a file what it holds; what is neither a message nor an instance may be resources.
+fn sniff(path: &std::path::Path) -> std::io::Result<Format> {
+    let mut beginning = Vec::new();
+    let file = fs_err::File::open(path)?;
+    file.take(hl7v2::ENOUGH as u64)
+        .read_to_end(&mut beginning)?;
+    Ok(super::single::format_of(&beginning))
+}
+
+/// Looks at a file of messages, or at an instance.
+fn look_at(file: &SourceFile, format: Format) -> Result<(Kind, Looked), String> {
+    let mut looked = Looked {
+        files: 1,
+        ..Looked::default()
+    };
+    let file = SourceFile {
+        form: file.form.within(format),
+        ..file.clone()
+    };
+    let mut refused = None;
+    source::glance(&file, &mut |item| {
+        if let Item::Facets(found) = item {
+            looked.records += 1;
+            match &found.refused {
+                Some(reason) => refused = Some(reason.message.clone()),
+                None => looked.types.extend(Some(found.kind.into_owned())),
+            }
+        }
+        if looked.records < LOOKED_AT {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })
+    .map_err(|error| error.to_string())?;
+    looked.types.remove("");
+    match (refused, looked.types.is_empty()) {
+        (Some(why), true) => Err(why),
+        _ if format == Format::Dicom => Ok((Kind::Images, looked)),
+        _ => Ok((Kind::Messages, looked)),
+    }
 }
 
 fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
@@ -194,8 +261,23 @@ fn write(args: &InitArgs, loads: &[(Kind, Looked, Vec<String>)]) -> String {
     line(&format!("name: {}", quoted(&name)));
     line("");
     line("targets:");
-    line("  local:");
-    line("    local: .stoker/store     # an embedded store; needs no account and no server");
+    let is_needed = |target: &str| loads.iter().any(|(kind, ..)| kind.target() == target);
+    if is_needed("local") {
+        line("  local:");
+        line("    local: .stoker/store     # an embedded store; needs no account and no server");
+    }
+    if is_needed("messages") {
+        line("  messages:");
+        line(
+            "    local: { dir: .stoker/store, hl7v2_store: hl7v2 }   # beside it, in the same directory",
+        );
+    }
+    if is_needed("images") {
+        line("  images:");
+        line(
+            "    local: { dir: .stoker/store, dicom_store: dicom }   # beside it, in the same directory",
+        );
+    }
     line("  # google:");
     line(
         "  #   google: { project: \"${PROJECT}\", location: us-central1, dataset: demo, fhir_store: r4 }",
@@ -220,11 +302,19 @@ fn write(args: &InitArgs, loads: &[(Kind, Looked, Vec<String>)]) -> String {
                 "bundles",
                 "transactions and batches, sent whole as their entries ask for",
             ),
+            Kind::Messages => (
+                "messages",
+                "HL7v2 messages, those of one patient in the order of the files",
+            ),
+            Kind::Images => (
+                "images",
+                "DICOM instances, by their own UIDs, so that it can be repeated",
+            ),
         };
         let types: Vec<&str> = looked.types.iter().take(6).map(String::as_str).collect();
         let more = if looked.types.len() > 6 { ", …" } else { "" };
         line(&format!("  - name: {load}   # {why}"));
-        line("    target: local");
+        line(&format!("    target: {}", kind.target()));
         if let (Kind::Bundles, Some(before)) = (kind, before) {
             line(&format!("    after: [{before}]"));
         }
@@ -232,7 +322,9 @@ fn write(args: &InitArgs, loads: &[(Kind, Looked, Vec<String>)]) -> String {
         for pattern in patterns {
             line(&format!("      - {}", quoted(pattern)));
         }
-        line(&format!("    # holds {}{more}", types.join(", ")));
+        if !types.is_empty() {
+            line(&format!("    # holds {}{more}", types.join(", ")));
+        }
         match kind {
             // An entry's own request says what is done with it.
             Kind::Base | Kind::Bundles => {
@@ -241,6 +333,7 @@ fn write(args: &InitArgs, loads: &[(Kind, Looked, Vec<String>)]) -> String {
                 );
                 line("    # interaction: update");
             }
+            Kind::Messages | Kind::Images => {}
             Kind::Resources | Kind::Ndjson if looked.without_id == 0 => {
                 line("    interaction: update   # by the files' ids, so that it can be repeated");
             }

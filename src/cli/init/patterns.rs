@@ -35,13 +35,9 @@ fn any_case(ending: &str) -> String {
         .collect()
 }
 
-/// The pattern of all files that are read.
+/// The pattern of all files: messages and instances have any name.
 pub(super) fn everything() -> String {
-    let endings: Vec<String> = ["json", "ndjson", "jsonl"]
-        .iter()
-        .flat_map(|form| ["", ".gz", ".zst"].map(|packed| any_case(&format!("{form}{packed}"))))
-        .collect();
-    format!("**/*.{{{}}}", endings.join(","))
+    "**/*".to_owned()
 }
 
 /// Returns the patterns of a load: globs where they find no file of another load and none that is left out, or only few,
@@ -95,6 +91,12 @@ pub(super) fn patterns(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<St
                 path_of(args, "**/*{hospital,practitioner}Information*.json")
             ));
         }
+        // The manifest itself is not there yet.
+        if glob.ends_with('*')
+            && let Some(manifest) = beside(args, &glob)
+        {
+            excluded.push(format!("!{}", path_of(args, &manifest)));
+        }
         excluded.extend(
             foreign
                 .iter()
@@ -104,6 +106,16 @@ pub(super) fn patterns(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<St
     excluded.dedup();
     taken.extend(excluded);
     taken
+}
+
+/// Returns the manifest as a file below the directory, where a glob that takes names of any ending would find it.
+fn beside(args: &InitArgs, glob: &str) -> Option<String> {
+    let folder = args.out.parent().filter(|p| !p.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+    let inside = folder.strip_prefix(args.dir.canonicalize().ok()?).ok()?;
+    let of_glob = glob.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let name = args.out.file_name()?;
+    (inside == Path::new(of_glob)).then(|| inside.join(name).to_string_lossy().into_owned())
 }
 
 /// Returns a pattern as the manifest's folder sees it.
@@ -145,11 +157,27 @@ fn glob(kind: Kind, inside: &Path, written: impl Fn(&str) -> String) -> String {
             c => c.to_string(),
         })
         .collect();
-    let ending = written(ending(&name));
+    // Instances and messages are known by their content, whatever they are called.
+    let ending = match kind {
+        Kind::Images | Kind::Messages => written(extension(&name)),
+        _ => written(ending(&name)),
+    };
     match folder.as_str() {
         "" => format!("*{ending}"),
         folder => format!("{folder}/*{ending}"),
     }
+}
+
+/// Returns what stands behind the last dot of a name, with it, where that looks like an ending: not of `1.2.840.10008`.
+fn extension(name: &str) -> &str {
+    let ending = name.rfind('.').and_then(|at| name.get(at..));
+    let is_ending = |ending: &&str| {
+        let letters = ending.bytes().skip(1);
+        (2..=6).contains(&ending.len())
+            && letters.clone().all(|c| c.is_ascii_alphanumeric())
+            && letters.clone().any(|c| c.is_ascii_alphabetic())
+    };
+    ending.filter(is_ending).unwrap_or_default()
 }
 
 /// Returns the ending of a name as it is written: `patients.ndjson.gz` → `.ndjson.gz`.
