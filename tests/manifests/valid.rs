@@ -377,7 +377,8 @@ fn every_key_comes_to_what_it_means() {
           "name": "receiver",
           "store": {
             "mllp": {
-              "address": "mllp.example:2575"
+              "address": "mllp.example:2575",
+              "tls": true
             }
           },
           "auth": "none",
@@ -613,6 +614,7 @@ fn every_key_comes_to_what_it_means() {
           "format": "hl7v2",
           "messages": {
             "segments": "as-is",
+            "charset": "convert",
             "order": "strict",
             "labels": {
               "feed": "adt"
@@ -665,7 +667,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                86,
+                87,
                 13
               ]
             },
@@ -675,7 +677,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                86,
+                87,
                 39
               ]
             },
@@ -685,7 +687,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                86,
+                87,
                 54
               ]
             }
@@ -727,7 +729,7 @@ fn every_key_comes_to_what_it_means() {
               "folder": "tests/data/valid",
               "place": [
                 "tests/data/valid/everything.yaml",
-                90,
+                91,
                 12
               ]
             }
