@@ -227,6 +227,29 @@ pub fn read(mut from: impl Read) -> io::Result<Result<Header, Refusal>> {
     Ok(identity())
 }
 
+/// Returns the name of a transfer syntax (PS3.6, table A-1); its UID where it has none here.
+pub fn transfer_syntax(uid: &str) -> &str {
+    match uid {
+        IMPLICIT => "Implicit VR Little Endian",
+        EXPLICIT => "Explicit VR Little Endian",
+        BIG => "Explicit VR Big Endian",
+        DEFLATED => "Deflated Explicit VR Little Endian",
+        "1.2.840.10008.1.2.4.50" => "JPEG Baseline",
+        "1.2.840.10008.1.2.4.51" => "JPEG Extended",
+        "1.2.840.10008.1.2.4.57" => "JPEG Lossless",
+        "1.2.840.10008.1.2.4.70" => "JPEG Lossless SV1",
+        "1.2.840.10008.1.2.4.80" => "JPEG-LS Lossless",
+        "1.2.840.10008.1.2.4.81" => "JPEG-LS Near-Lossless",
+        "1.2.840.10008.1.2.4.90" => "JPEG 2000 Lossless",
+        "1.2.840.10008.1.2.4.91" => "JPEG 2000",
+        "1.2.840.10008.1.2.4.201" => "HTJ2K Lossless",
+        "1.2.840.10008.1.2.4.202" => "HTJ2K Lossless RPCL",
+        "1.2.840.10008.1.2.4.203" => "HTJ2K",
+        "1.2.840.10008.1.2.5" => "RLE Lossless",
+        other => other,
+    }
+}
+
 fn is_deflated(syntax: &str) -> bool {
     // 1.2.840.10008.1.2.8.1 (deflated image frames) deflates its frames, not its data set.
     matches!(syntax, DEFLATED | JPIP_DEFLATED)

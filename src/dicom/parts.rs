@@ -74,16 +74,14 @@ impl Splitter {
         loop {
             let rest = self.held.get(at..).unwrap_or_default();
             match self.state {
-                State::Before => match self.delimiter.find(rest) {
-                    Some(found) => {
-                        at += found + self.delimiter.needle().len();
-                        self.state = State::Head;
-                    }
-                    None => {
+                State::Before => {
+                    let Some(found) = self.delimiter.find(rest) else {
                         at += self.surely(rest);
                         break;
-                    }
-                },
+                    };
+                    at += found + self.delimiter.needle().len();
+                    self.state = State::Head;
+                }
                 State::Head => {
                     if rest.starts_with(b"--") {
                         self.state = State::Behind;
@@ -104,20 +102,18 @@ impl Splitter {
                         None => break,
                     }
                 }
-                State::Part => match self.delimiter.find(rest) {
-                    Some(found) => {
-                        bytes(rest.get(..found), take);
-                        take(Event::Ends);
-                        at += found + self.delimiter.needle().len();
-                        self.state = State::Head;
-                    }
-                    None => {
+                State::Part => {
+                    let Some(found) = self.delimiter.find(rest) else {
                         let surely = self.surely(rest);
                         bytes(rest.get(..surely), take);
                         at += surely;
                         break;
-                    }
-                },
+                    };
+                    bytes(rest.get(..found), take);
+                    take(Event::Ends);
+                    at += found + self.delimiter.needle().len();
+                    self.state = State::Head;
+                }
                 State::Behind => {
                     at = self.held.len();
                     break;
@@ -160,8 +156,11 @@ mod tests {
 
     use super::*;
 
-    /// Heads and bodies of the parts, whatever the pieces are.
-    fn split(body: &[u8], sizes: &[usize]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Malformed> {
+    /// Head and body of a part.
+    type Part = (Vec<u8>, Vec<u8>);
+
+    /// Returns the parts, whatever the pieces are.
+    fn split(body: &[u8], sizes: &[usize]) -> Result<Vec<Part>, Malformed> {
         let mut splitter = Splitter::new("b");
         let mut parts = Vec::new();
         let mut rest = body;
@@ -188,7 +187,7 @@ mod tests {
         assert_eq!(split(b"--b\r\n\r\nx", &[3]), Err(Malformed::Cut));
         assert_eq!(split(b"--b\r\n\r\nx\r\n--b", &[3]), Err(Malformed::Cut));
         assert_eq!(split(b"--b--", &[1]), Ok(vec![]));
-        let endless = [b"--b\r\n".as_slice(), &[b'x'; 20_000]].concat();
+        let endless = [b"--b\r\n".as_slice(), &vec![b'x'; 20_000]].concat();
         assert_eq!(split(&endless, &[5_000]), Err(Malformed::Head));
     }
 

@@ -66,13 +66,14 @@ impl Error {
         match self {
             Self::Refused { status: 401, .. } => Some("check `auth`; a token may have expired"),
             Self::Refused { status: 403, .. } => Some(
-                "creating takes more rights than loading: roles/healthcare.fhirStoreAdmin for a store and \
+                "creating takes more rights than loading: roles/healthcare.fhirStoreAdmin (of DICOM stores dicomStoreAdmin, of \
+                 HL7v2 stores hl7V2StoreAdmin) for a store and \
                  roles/healthcare.datasetAdmin for a dataset, on the project. Or let somebody who has them create both, and \
                  leave `ensure` out. Check also that the project is right and its Cloud Healthcare API is enabled",
             ),
             Self::Refused { status: 404, .. } => Some("check that project and location are right"),
             Self::Refused { status: 400, .. } => Some(
-                "check the fields under `ensure`: they are FhirStore's own, in its own spelling",
+                "check the fields under `ensure`: they are those of FhirStore, DicomStore or Hl7V2Store, in its own spelling",
             ),
             Self::Slow { .. } => {
                 Some("load again in a while: what exists by then is taken as it is")
@@ -96,7 +97,7 @@ struct OperationError {
     code: i64,
 }
 
-/// Creates a dataset and a FHIR store where they are missing. Returns whether the store was created.
+/// Creates a dataset and a store where they are missing. Returns whether the store was created.
 pub async fn ensure(
     gate: &Gate,
     name: &StoreName,

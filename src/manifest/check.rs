@@ -118,6 +118,7 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
             continue;
         };
         draft.settings.format = target.store.format();
+        without_effect(reader, draft);
         let is_mllp = matches!(target.store, Store::Mllp { .. });
         let settle = draft.settings.settle;
         let fits = match settle {
@@ -173,6 +174,39 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
             reader.report(spot, Diagnostic::error(message).hint(hint));
         }
         draft.settings.interaction = operation;
+    }
+}
+
+/// Names the keys of a load that mean nothing for records of its format.
+fn without_effect(reader: &mut Reader<'_>, draft: &Draft) {
+    let none: &[&str] = match draft.settings.format {
+        Format::Fhir => &["segments", "charset", "order", "labels"],
+        Format::Hl7v2 => &[
+            "identity",
+            "bundle",
+            "transactions",
+            "duplicates",
+            "versioned",
+            "compare",
+        ],
+        Format::Dicom => &[
+            "identity",
+            "transactions",
+            "duplicates",
+            "versioned",
+            "compare",
+            "segments",
+            "charset",
+            "order",
+            "labels",
+        ],
+    };
+    let store = draft.settings.format.as_str();
+    for (key, spot) in &draft.own_keys {
+        if none.contains(&key.as_str()) {
+            let message = format!("`{key}` has no effect on the records of {store} stores");
+            reader.report(*spot, Diagnostic::warning(message).hint("leave it out"));
+        }
     }
 }
 

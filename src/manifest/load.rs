@@ -33,6 +33,8 @@ pub(super) struct Draft {
     pub(super) after: Vec<Text>,
     /// What it says itself is done with its records, and where.
     pub(super) own_interaction: Option<(Operation, Spot)>,
+    /// The keys that it sets itself, and where.
+    pub(super) own_keys: Vec<(String, Spot)>,
     /// Where the entries of its Bundles are bounded.
     pub(super) max_entries: Option<Spot>,
 }
@@ -323,6 +325,10 @@ pub(super) fn load(
         target: basics.target,
         after,
         own_interaction,
+        own_keys: own
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.key_spot))
+            .collect(),
         max_entries: basics
             .bundle
             .max_entries

@@ -56,6 +56,12 @@ pub struct LoadSummary {
     /// Records that are sent when the one before them in their sequence is settled.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub in_sequence: u64,
+    /// Of what the records that are sent are parts of: how many there are, by the word for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub within: BTreeMap<String, u64>,
+    /// By property: how many of the records that are sent have each value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]

@@ -93,6 +93,25 @@ pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
             );
         }
         types(&mut out, totals);
+        if !totals.within.is_empty() {
+            let parts = totals.within.iter().rev();
+            let parts: Vec<String> = parts
+                .map(|(word, count)| format!("{count} {word}"))
+                .collect();
+            line(
+                &mut out,
+                format_args!("  within        {}", parts.join(", ")),
+            );
+        }
+        for (word, values) in &totals.properties {
+            let mut values: Vec<_> = values.iter().collect();
+            values.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+            let values = values
+                .iter()
+                .map(|(value, count)| format!("{value} {count}"));
+            let values: Vec<String> = values.collect();
+            line(&mut out, format_args!("  {word}  {}", values.join(", ")));
+        }
         if totals.cycles > 0 {
             line(
                 &mut out,

@@ -29,14 +29,13 @@ pub(super) async fn ask(
         ..Facts::documented(&settings.store)
     };
     match status {
-        204 => Ok(there()),
+        // A server that stores and cannot be searched says so (405, 501), and stores all the same.
+        204 | 405 | 501 => Ok(there()),
         200 if is_list(response.body()) => Ok(there()),
         200 => refused(
             "what the server answers to a search for studies is no DICOM JSON".to_owned(),
             "check the URL: it is the one under which `studies` is found",
         ),
-        // A server that stores and cannot be searched says so, and stores all the same.
-        405 | 501 => Ok(there()),
         401 => Err(unauthorized(settings)),
         403 => refused(
             "the server does not let these credentials in (403)".to_owned(),

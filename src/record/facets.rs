@@ -25,6 +25,10 @@ pub struct Facets<'a> {
     pub together: Option<u64>,
     /// The character set in which it says that it is written, where it says so.
     pub charset: Option<&'static str>,
+    /// What it is a part of: a word for such things, and a hash of the one. A plan says how many there are of each.
+    pub within: Vec<(&'static str, u64)>,
+    /// What it is like: a word for the property, and its value, which is no content. A plan counts the values.
+    pub properties: Vec<(&'static str, Cow<'a, str>)>,
     /// Why it cannot be loaded anywhere.
     pub refused: Option<Reason>,
     /// What is remarkable about it, in words without content: they are counted, and the first are named with their place.

@@ -12,7 +12,7 @@ use super::{
     read::{Sink, Start, Stop},
 };
 use crate::{
-    dicom::header::{self, Header, Refusal},
+    dicom::header::{self, Header, Refusal, is_uid, transfer_syntax},
     record::{Facets, Reason, hash},
 };
 
@@ -44,6 +44,8 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Sto
         alias: None,
         together: None,
         charset: None,
+        within: Vec::new(),
+        properties: Vec::new(),
         refused: None,
         notices: Vec::new(),
     };
@@ -57,6 +59,17 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Sto
                 .into();
             facets.id = Some(name(header).into());
             facets.together = Some(short(header.study.as_bytes()));
+            let series = [&*header.study, "/", &header.series].concat();
+            facets.within = vec![
+                ("studies", short(header.study.as_bytes())),
+                ("series", short(series.as_bytes())),
+            ];
+            // What stands there may be anything.
+            let syntax = match header.transfer_syntax.as_str() {
+                uid if is_uid(uid) => transfer_syntax(uid),
+                _ => "one that is no UID",
+            };
+            facets.properties = vec![("transfer syntax", syntax.into())];
             if header.is_cut(size) {
                 facets.notices.push(CUT);
             }

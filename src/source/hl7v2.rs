@@ -83,6 +83,8 @@ fn message(
         alias: None,
         together: None,
         charset: None,
+        within: Vec::new(),
+        properties: Vec::new(),
         refused: None,
         notices: Vec::new(),
     };
@@ -168,6 +170,8 @@ fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
         alias: None,
         together: None,
         charset: None,
+        within: Vec::new(),
+        properties: Vec::new(),
         refused: Some(Reason {
             code: code.to_owned(),
             message: kind.to_string(),

@@ -69,6 +69,8 @@ fn instances_are_loaded_once_and_given_back_byte_by_byte() {
     let ran = bed.run(&["plan", "m.yaml"]).exits(0);
     for words in [
         "4 records to send",
+        "2 studies, 2 series",
+        "transfer syntax  Explicit VR Little Endian 4",
         "1 duplicate",
         "no-dicom",
         "same-name-other-bytes",
@@ -144,9 +146,19 @@ fn one_instance_is_created_from_its_file() {
     bed.run(&["create", "text", "--local", "store"]).exits(2);
 }
 
+/// What it is, status, type and body of the answer, whether the server has them, and the outcomes.
+type Row = (
+    &'static str,
+    u16,
+    &'static str,
+    &'static str,
+    bool,
+    [u64; 4],
+);
+
 /// Answers of servers to the storing of the instances 1 and 2 of study 1, and what becomes of them: created, matched, rejected,
 /// unknown. `there` is whether the server says afterwards that it has them.
-const ANSWERS: &[(&str, u16, &str, &str, bool, [u64; 4])] = &[
+const ANSWERS: &[Row] = &[
     (
         "all stored, in JSON",
         200,

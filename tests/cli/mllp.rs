@@ -284,9 +284,9 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
         "release 2: NAK once, then taken",
         |s, id, times| {
             if times == 1 {
-                say(s, &framed("\u{15}"))
+                say(s, &framed("\u{15}"));
             } else {
-                say(s, &ack("AA", id, ""))
+                say(s, &ack("AA", id, ""));
             }
         },
         "",
@@ -300,7 +300,7 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
                 &framed(&format!(
                     "MSH#*~\\&#R#F#S#F#2026##ACK#1#P#2.5\rMSA#AA#{id}\r"
                 )),
-            )
+            );
         },
         "",
         [2, 0, 0],
@@ -313,7 +313,7 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
                 &framed(&format!(
                     "MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\nMSA|AA|{id}\n"
                 )),
-            )
+            );
         },
         "",
         [2, 0, 0],

@@ -160,35 +160,31 @@ fn find(
         let key = match level {
             Level::Study => instance.study.clone(),
             Level::Series => format!("{}/{}", instance.study, instance.series),
-            Level::Instance => format!(
-                "{}/{}/{}",
-                instance.study, instance.series, instance.instance
-            ),
+            Level::Instance => format!("{}/{}/{}", instance.study, instance.series, instance.uid),
         };
         let modality = value(&set, Tag::MODALITY);
-        let at = match places.get(&key) {
-            Some(at) => *at,
-            None => {
-                let url = match level {
-                    Level::Study => format!("{base}/studies/{}", instance.study),
-                    Level::Series => {
-                        format!(
-                            "{base}/studies/{}/series/{}",
-                            instance.study, instance.series
-                        )
-                    }
-                    Level::Instance => instance.url(base),
-                };
-                places.insert(key, all.len());
-                all.push(Found {
-                    set,
-                    instances: 0,
-                    series: BTreeSet::new(),
-                    modalities: BTreeSet::new(),
-                    url,
-                });
-                all.len() - 1
-            }
+        let at = if let Some(at) = places.get(&key) {
+            *at
+        } else {
+            let url = match level {
+                Level::Study => format!("{base}/studies/{}", instance.study),
+                Level::Series => {
+                    format!(
+                        "{base}/studies/{}/series/{}",
+                        instance.study, instance.series
+                    )
+                }
+                Level::Instance => instance.url(base),
+            };
+            places.insert(key, all.len());
+            all.push(Found {
+                set,
+                instances: 0,
+                series: BTreeSet::new(),
+                modalities: BTreeSet::new(),
+                url,
+            });
+            all.len() - 1
         };
         if let Some(found) = all.get_mut(at) {
             found.instances += 1;

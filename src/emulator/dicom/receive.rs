@@ -89,10 +89,10 @@ fn write(
                 failed = part(folder, event, &mut file, &mut received);
             }
         });
-        fed.map_err(|why| malformed(&why))?;
+        fed.map_err(malformed)?;
         std::mem::replace(&mut failed, Ok(()))?;
     }
-    splitter.finish().map_err(|why| malformed(&why))?;
+    splitter.finish().map_err(malformed)?;
     Ok(received)
 }
 
@@ -115,7 +115,7 @@ fn part(
     Ok(())
 }
 
-fn malformed(why: &Malformed) -> Refusal {
+fn malformed(why: Malformed) -> Refusal {
     Refusal::google(StatusCode::BAD_REQUEST, why.to_string())
 }
 

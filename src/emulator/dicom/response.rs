@@ -1,5 +1,7 @@
 //! Answers of DICOMweb: media types that a client takes, JSON and XML, bodies of several parts.
 
+use std::fmt::Write as _;
+
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -107,21 +109,23 @@ fn attributes(set: &Value, out: &mut String) {
         };
         let tag = if tag == "00091097" { "00090097" } else { tag };
         let vr = element["vr"].as_str().unwrap_or("UN");
-        out.push_str(&format!(
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
             "<DicomAttribute tag=\"{tag}\" vr=\"{vr}\" keyword=\"{keyword}\">"
-        ));
+        );
         let values = element["Value"].as_array();
         for (number, value) in values.into_iter().flatten().enumerate() {
             let number = number + 1;
             match value {
                 Value::Object(_) => {
-                    out.push_str(&format!("<Item number=\"{number}\">"));
+                    let _ = write!(out, "<Item number=\"{number}\">");
                     attributes(value, out);
                     out.push_str("</Item>");
                 }
                 value => {
                     let text = value.as_str().map_or_else(|| value.to_string(), escaped);
-                    out.push_str(&format!("<Value number=\"{number}\">{text}</Value>"));
+                    let _ = write!(out, "<Value number=\"{number}\">{text}</Value>");
                 }
             }
         }

@@ -25,7 +25,8 @@ const COLUMNS: &str = "study, series, instance, class, syntax, file, bytes, crea
 pub(super) struct Instance {
     pub(super) study: String,
     pub(super) series: String,
-    pub(super) instance: String,
+    /// Of the instance itself.
+    pub(super) uid: String,
     pub(super) class: String,
     /// The transfer syntax of its file.
     pub(super) syntax: String,
@@ -43,7 +44,7 @@ impl Instance {
         Ok(Self {
             study: row.get(0)?,
             series: row.get(1)?,
-            instance: row.get(2)?,
+            uid: row.get(2)?,
             class: row.get(3)?,
             syntax: row.get(4)?,
             file: row.get(5)?,
@@ -57,7 +58,7 @@ impl Instance {
     pub(super) fn url(&self, base: &str) -> String {
         format!(
             "{base}/studies/{}/series/{}/instances/{}",
-            self.study, self.series, self.instance
+            self.study, self.series, self.uid
         )
     }
 }
@@ -126,12 +127,7 @@ pub(super) fn file(
     instance: &Instance,
 ) -> Result<Option<String>, Refusal> {
     let sql = "SELECT file FROM instance WHERE store = ?1 AND study = ?2 AND series = ?3 AND instance = ?4";
-    let parameters = params![
-        store.key,
-        instance.study,
-        instance.series,
-        instance.instance
-    ];
+    let parameters = params![store.key, instance.study, instance.series, instance.uid];
     let row = connection
         .prepare_cached(sql)?
         .query_row(parameters, |row| row.get(0));
@@ -150,7 +146,7 @@ pub(super) fn put(
         store.key,
         instance.study,
         instance.series,
-        instance.instance,
+        instance.uid,
         instance.class,
         instance.syntax,
         instance.file,

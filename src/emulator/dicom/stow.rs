@@ -75,7 +75,7 @@ pub(super) async fn store(
                 let instance = Instance {
                     study: header.study,
                     series: header.series,
-                    instance: header.instance,
+                    uid: header.instance,
                     class: header.sop_class,
                     syntax: header.transfer_syntax,
                     file: sha256,
@@ -149,7 +149,7 @@ fn told(fates: &[(Option<Instance>, Fate)], base: &str) -> Value {
         let mut item = json!({});
         if let Some(instance) = instance {
             item["00081150"] = uid(&instance.class);
-            item["00081155"] = uid(&instance.instance);
+            item["00081155"] = uid(&instance.uid);
         }
         match fate {
             Fate::Stored => {

@@ -97,7 +97,7 @@ impl Connection {
     }
 
     /// Looks whether an idle connection has ended, or has something to say that nobody asked for.
-    pub(super) async fn is_idle(&mut self) -> bool {
+    pub(super) fn is_idle(&mut self) -> bool {
         let mut byte = [0; 1];
         let read = futures::FutureExt::now_or_never(self.stream.read(&mut byte));
         // Nothing to read yet: the connection is there, and silent.

@@ -39,7 +39,7 @@ mod wait;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long an idle connection is kept: firewalls let go of what is silent for some minutes.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// How a transport is set up.
 #[derive(Debug, Clone)]
@@ -130,7 +130,7 @@ impl MllpTransport {
     /// Returns an idle connection that is still there, or opens one.
     async fn connection(&self, until: Instant) -> Result<Connection, Fault> {
         while let Some((mut connection, since)) = self.take() {
-            if since.elapsed() < IDLE && connection.is_idle().await {
+            if since.elapsed() < IDLE && connection.is_idle() {
                 return Ok(connection);
             }
         }

@@ -4,7 +4,7 @@
 //! Steps are numbered within their load as they are decided; a number of another step is kept with its load, in one
 //! number, until the loads have their places in the plan ([`Place::of`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Decision, Planner, reason};
 use crate::{
@@ -53,6 +53,8 @@ pub(super) struct Known {
     parcels: BTreeMap<u64, Parcel>,
     /// How many wait.
     waiting: usize,
+    /// By load: what was seen of what records are parts of.
+    within: HashSet<(u32, &'static str, u64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -124,6 +126,7 @@ impl Planner<'_> {
             let step = self.facets_step(found, Action::Unsupported(reason("internal", message)));
             return self.number(step, None, None);
         };
+        self.take_stock(found);
         let mut step = self.facets_step(found, Action::Send(operation));
         if let Some(sequence) = sequence
             && let Some(&before) = self.known.last.get(&sequence)
@@ -154,6 +157,23 @@ impl Planner<'_> {
     fn remarkable(&mut self, kind: &'static str, warning: String) {
         let named = self.notices.take_few(kind, warning);
         self.summary.warnings.extend(named);
+    }
+
+    /// Counts what a record is a part of, and what it is like.
+    fn take_stock(&mut self, found: &Facets<'_>) {
+        let load = self.load.0;
+        let Some(summary) = self.summary.loads.get_mut(load as usize) else {
+            return;
+        };
+        for (word, value) in &found.within {
+            if self.known.within.insert((load, *word, *value)) {
+                *summary.within.entry((*word).to_owned()).or_default() += 1;
+            }
+        }
+        for (word, value) in &found.properties {
+            let values = summary.properties.entry((*word).to_owned()).or_default();
+            *values.entry(value.clone().into_owned()).or_default() += 1;
+        }
     }
 
     /// Ends a load: what waited goes out.
