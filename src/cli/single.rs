@@ -82,6 +82,7 @@ pub(super) async fn create(
         packaging: None,
         steps: std::slice::from_ref(&step),
         replaces: &replaces,
+        stretches: &HashMap::new(),
     };
     let request = target
         .write(&parcel, &mut std::iter::once(Bytes::from(bytes)))

@@ -177,7 +177,7 @@ impl Gate {
             Ok(prepared) => prepared,
             Err(attempt) => return attempt,
         };
-        let bytes = request.body().len() as u64;
+        let bytes = crate::record::body_length(&request);
         let operations = exchange.cost().operations;
         exchange.observe(Moment::Sent { bytes });
         let level = slot.sent();
@@ -364,7 +364,7 @@ impl Gate {
                 return Err(self.without_credentials(error));
             }
             let cost = Cost {
-                bytes: request.body().len() as u64,
+                bytes: crate::record::body_length(&request),
                 ..exchange.cost()
             };
             self.pace.ready(cost.operations).await;

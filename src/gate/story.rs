@@ -22,7 +22,7 @@ impl Asked {
         tracing::enabled!(tracing::Level::DEBUG).then(|| Self {
             method: request.method().clone(),
             path: shown(request.uri().path()),
-            bytes: request.body().len() as u64,
+            bytes: crate::record::body_length(request),
         })
     }
 

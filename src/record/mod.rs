@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 mod facets;
 mod step;
+mod stretch;
 
 pub use facets::Facets;
 pub use step::{Action, Group, GroupId, Link, LoadId, Other, Packaging, Reason, Step, To, hash};
+pub use stretch::{BodyPiece, StreamedBody, Stretch, body_length};
 
 /// The number of a source in its plan: the order in which the sources were found, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

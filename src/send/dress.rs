@@ -14,7 +14,7 @@ use crate::{
     journal::JournalLine,
     manifest::{LoadSettings, Settle},
     plan::{self, Step, To, file::Saved},
-    record::{Operation, Span},
+    record::{Operation, Span, Stretch},
     source::Bodies,
     target::{Naming, Purpose, Search, Target, Unwritten},
 };
@@ -145,7 +145,32 @@ impl Dresser {
         self.precedence.as_ref()?.resource(record)
     }
 
+    /// Returns where the bytes of records lie that their target sends without holding them.
+    pub(super) fn stretches(&self, steps: &[Step]) -> Result<HashMap<u64, Stretch>, Error> {
+        let mut stretches = HashMap::new();
+        for step in steps {
+            if self.is_streamed(step)? {
+                let read = self.bodies.stretch(step.position.source, wire_span(step));
+                let (stretch, hash) = read.map_err(|e| self.failed(step, &e.kind.to_string()))?;
+                if step.hash != 0 && hash != step.hash {
+                    return Err(self.changed(step));
+                }
+                stretches.insert(step.number, stretch);
+            }
+        }
+        Ok(stretches)
+    }
+
+    /// Tells whether a record is too large to be held, and its target sends it as it stands in its file.
+    fn is_streamed(&self, step: &Step) -> Result<bool, Error> {
+        let from = self.target_of(step)?.streams_from();
+        Ok(from.is_some_and(|from| wire_span(step).length >= from))
+    }
+
     fn bytes(&self, step: &Step) -> Result<Bytes, Error> {
+        if self.is_streamed(step)? {
+            return Ok(Bytes::new());
+        }
         // What came as an entry was hashed as one, also where its resource goes out by itself in a second request.
         let hashed = step.wire_as(step.first.as_ref().unwrap_or(&step.action));
         let bytes = self

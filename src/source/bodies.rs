@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Error, Kind, Origin};
-use crate::record::{SourceId, Span};
+use crate::record::{SourceId, Span, Stretch};
 
 /// How many files are held open: far below the usual limit of 1,024 a process, far above the files that a run reads at
 /// one time.
@@ -75,6 +75,39 @@ impl Bodies {
                 _ => error.into(),
             },
         })
+    }
+
+    /// Returns where a span of a source lies, and the hash of its bytes ([`crate::record::hash`]), read piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Bodies::read`].
+    pub fn stretch(&self, source: SourceId, span: Span) -> Result<(Stretch, u128), Error> {
+        let path = self.paths.get(&source).cloned().unwrap_or_default();
+        let hashed = self.hash_span(source, span).map_err(|error| Error {
+            origin: Origin::File(path.clone()),
+            records: 0,
+            kind: match error.kind() {
+                io::ErrorKind::UnexpectedEof => Kind::Changed,
+                _ => error.into(),
+            },
+        })?;
+        Ok((Stretch { path, span }, hashed))
+    }
+
+    fn hash_span(&self, source: SourceId, span: Span) -> io::Result<u128> {
+        let file = self.open(source)?;
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        let mut block = vec![0; BLOCK];
+        let mut done = 0;
+        while done < span.length {
+            let wanted = usize::try_from(span.length - done).map_or(BLOCK, |left| left.min(BLOCK));
+            let piece = block.get_mut(..wanted).unwrap_or_default();
+            file.file.file().read_exact_at(piece, span.start + done)?;
+            hash.update(piece);
+            done += wanted as u64;
+        }
+        Ok(hash.digest128())
     }
 
     fn read_span(&self, source: SourceId, span: Span) -> io::Result<Bytes> {

@@ -5,14 +5,14 @@
 //! the Cloud Healthcare API around them. What can be known about a target without asking it stands in
 //! [`Facts::documented`].
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
 use crate::{
     manifest::{Format, LoadSettings, Store},
-    record::{Packaging, Step},
+    record::{Packaging, Step, Stretch},
 };
 
 mod answer;
@@ -44,6 +44,12 @@ pub const LOCAL_FHIR_STORE: &str = "fhir";
 pub trait Target: Send + Sync + fmt::Debug {
     /// Returns the address that all its requests begin with, with a trailing slash. Credentials go to its host only.
     fn base(&self) -> &str;
+
+    /// Returns from how many bytes on a record is not held but sent from its file, as it stands there; none where its bytes
+    /// have to be looked at.
+    fn streams_from(&self) -> Option<u64> {
+        None
+    }
 
     /// Makes the bytes of a record ready: references get the names that the store knows.
     ///
@@ -162,6 +168,9 @@ pub struct Parcel<'a> {
     pub steps: &'a [Step],
     /// The versions that updates replace, as far as they are known.
     pub replaces: &'a HeldVersions,
+    /// Where the bytes of records lie that are too large to be held, by the numbers of their steps: the body of each is
+    /// empty then.
+    pub stretches: &'a HashMap<u64, Stretch>,
 }
 
 /// How a record is made ready.

@@ -108,6 +108,47 @@ fn instances_are_loaded_once_and_given_back_byte_by_byte() {
         .exits(1);
 }
 
+/// From 8 MiB on an instance is sent from its file, and never held.
+#[test]
+fn a_large_instance_is_sent_from_its_file_byte_by_byte() {
+    let bed = Bed::new();
+    bed.write("m.yaml", MANIFEST);
+    let mut large = Vec::new();
+    let sample = Sample {
+        study: "1.2.1",
+        series: "1.2.1.1",
+        instance: "1.2.1.1.9",
+        modality: "SM",
+        name: "Plantedname^Anna",
+        patient: "planted-7",
+        date: "20240314",
+        description: "Plantedscan",
+        number: 9,
+        rows: 3000,
+        columns: 3001,
+        frames: 1,
+    };
+    sample::write(&sample, &mut large).unwrap();
+    put(&bed, "in/large", &large);
+    put(&bed, "in/small", &instance(1, 1, 8));
+    bed.run(&["load", "m.yaml", "--dry-run"]).exits(0);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 2);
+    let sent = &bed.report()["requests"]["sent_bytes"];
+    assert!(sent.as_u64().is_none_or(|sent| sent > 9_000_000), "{sent}");
+    let (name, store) = (name(1, 9), ["--local", "store"]);
+    bed.run(&[&["get", &name, "--out", "back"], &store[..]].concat())
+        .exits(0);
+    assert!(fs::read(bed.path("back")).unwrap() == large);
+    // What has changed since it was planned is not sent.
+    bed.run(&["plan", "m.yaml", "--fresh", "--out", "p.plan"])
+        .exits(0);
+    large[5_000_000] ^= 1;
+    put(&bed, "in/large", &large);
+    let ran = bed.run(&["load", "p.plan"]);
+    assert_ne!(ran.code, 0, "{}", ran.out);
+}
+
 #[test]
 fn what_a_patient_is_called_is_nowhere() {
     let bed = bed();

@@ -154,7 +154,7 @@ fn who_may_not_create_a_store_is_told_what_it_takes() {
     );
     insta::assert_snapshot!(said(&server, &target), @"
     error: target `t`: cannot create dataset d: the server answered 403 (PERMISSION_DENIED)
-    hint: creating takes more rights than loading: roles/healthcare.fhirStoreAdmin for a store and roles/healthcare.datasetAdmin for a dataset, on the project. Or let somebody who has them create both, and leave `ensure` out. Check also that the project is right and its Cloud Healthcare API is enabled
+    hint: creating takes more rights than loading: roles/healthcare.fhirStoreAdmin (of DICOM stores dicomStoreAdmin, of HL7v2 stores hl7V2StoreAdmin) for a store and roles/healthcare.datasetAdmin for a dataset, on the project. Or let somebody who has them create both, and leave `ensure` out. Check also that the project is right and its Cloud Healthcare API is enabled
     ");
 }
 

@@ -9,6 +9,7 @@ mod fault;
 mod hail;
 mod lanes;
 mod options;
+mod streamed;
 
 use std::{
     fmt,
@@ -28,6 +29,7 @@ use super::{
     answers::{self, AnswerBudget, Room},
     transport::{Fault, FaultKind, Transport},
 };
+use crate::record::StreamedBody;
 
 /// How much room is made for a response at once. A server's `Content-Length` is a claim, not a fact.
 const ROOM: usize = 1 << 20;
@@ -80,10 +82,16 @@ impl HttpTransport {
         let largest = usize::try_from(answers::largest(&request)).unwrap_or(usize::MAX);
         let largest = std::cmp::min(largest, self.max_response);
         let uri = request.uri().clone();
-        let request = reqwest::Request::try_from(request).map_err(|_| Fault {
+        let (mut parts, body) = request.into_parts();
+        let streamed: Option<StreamedBody> = parts.extensions.remove();
+        let request = Request::from_parts(parts, body);
+        let mut request = reqwest::Request::try_from(request).map_err(|_| Fault {
             kind: FaultKind::Request,
             what: format!("the URL of a request to {place} is not valid"),
         })?;
+        if let Some(streamed) = streamed {
+            streamed::attach(&mut request, streamed);
+        }
         let ride = lanes.take();
         let mut response = match ride.client.execute(request).await {
             Ok(response) => response,

@@ -36,7 +36,7 @@ use crate::{
     journal::Settlement,
     manifest::LoadSettings,
     plan::{Packaging, Step},
-    record::{Operation, Outcome},
+    record::{Operation, Outcome, Stretch},
     target::{Parcel, Target, Unbuilt},
 };
 
@@ -50,6 +50,8 @@ pub(in crate::send) struct Batch<'a> {
     /// What goes to the wire of each of `steps`; empty while parked.
     bodies: Vec<Bytes>,
     permits: Vec<BytePermit>,
+    /// Where the bytes of those lie that are too large to be held.
+    stretches: HashMap<u64, Stretch>,
     settled: Vec<Settlement>,
     /// Attempts made, those of before its answer was lost among them.
     pub(in crate::send) attempts: u32,
@@ -127,6 +129,7 @@ impl<'a> Batch<'a> {
             atomic,
             bodies,
             permits,
+            stretches: HashMap::new(),
             settled: Vec::new(),
             attempts: 0,
             origin: load,
@@ -203,7 +206,27 @@ impl<'a> Batch<'a> {
             packaging: self.packaging,
             steps: &self.steps,
             replaces: &self.held,
+            stretches: &self.stretches,
         }
+    }
+
+    /// Finds where the bytes of records lie that are too large to be held, and makes sure that they are what was planned.
+    async fn find_stretches(&mut self) -> Result<(), BuildError> {
+        let is_large = |step: &Step| {
+            let from = self.target.streams_from();
+            from.is_some_and(|from| wire_span(step).length >= from)
+        };
+        if !self.stretches.is_empty() || !self.steps.iter().any(is_large) {
+            return Ok(());
+        }
+        let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
+        let found = tokio::task::spawn_blocking(move || dresser.stretches(&steps));
+        match found.await {
+            Ok(Ok(found)) => self.stretches = found,
+            Ok(Err(error)) => return Err(self.fail(error)),
+            Err(error) => return Err(self.fail(Error::of_task(&error))),
+        }
+        Ok(())
     }
 
     /// Makes a large request while its bodies are read.
@@ -211,7 +234,7 @@ impl<'a> Batch<'a> {
         let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
         let (settings, together) = (Arc::clone(&self.settings), self.is_together());
         let (target, packaging) = (Arc::clone(self.target), self.packaging);
-        let replaces = self.held.clone();
+        let (replaces, stretches) = (self.held.clone(), self.stretches.clone());
         let made = tokio::task::spawn_blocking(move || {
             let mut failed = None;
             // Where one cannot be read the bodies end, and what was made until then is dropped.
@@ -224,6 +247,7 @@ impl<'a> Batch<'a> {
                 packaging,
                 steps: &steps,
                 replaces: &replaces,
+                stretches: &stretches,
             };
             let made = target.write(&parcel, &mut bodies);
             drop(bodies);
@@ -308,6 +332,7 @@ impl Exchange for Batch<'_> {
     async fn unpark(&mut self) -> Result<(), BuildError> {
         let (origin, steps) = (self.origin, &self.steps);
         origin.read_versions(steps, &mut self.held).await;
+        self.find_stretches().await?;
         if self.bodies.is_empty() {
             if self.permits.is_empty() {
                 let size = self.cost().bytes;
@@ -337,7 +362,7 @@ impl Exchange for Batch<'_> {
             // The rate counts what leaves, and what waits for a disk after it was counted would leave in a burst.
             self.intend().await?;
         }
-        if self.bodies.is_empty() && self.is_read_late() {
+        if self.bodies.is_empty() && self.is_read_late() || !self.stretches.is_empty() {
             return self.build_large().await;
         }
         let mut bodies = self.bodies.iter().cloned();

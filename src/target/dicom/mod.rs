@@ -12,6 +12,11 @@ use crate::record::Step;
 mod answer;
 mod write;
 
+use write::Body;
+
+/// From how many bytes on an instance is not held in memory: less is cheaper to hold than to read again.
+const STREAMED: u64 = 8 << 20;
+
 /// What DICOMweb answers in.
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
@@ -72,13 +77,24 @@ impl Target for Dicom {
         &self.base
     }
 
+    fn streams_from(&self) -> Option<u64> {
+        Some(STREAMED)
+    }
+
     fn write(
         &self,
         parcel: &Parcel<'_>,
         bodies: &mut dyn Iterator<Item = Bytes>,
     ) -> Result<Request<Bytes>, Unbuilt> {
-        let (content_type, body) = write::multipart(parcel.steps, bodies)?;
-        let mut request = self.request(Method::POST, "studies", body);
+        let (content_type, body) = write::multipart(parcel, bodies)?;
+        let mut request = match body {
+            Body::Held(body) => self.request(Method::POST, "studies", body),
+            Body::Streamed(body) => {
+                let mut request = self.request(Method::POST, "studies", Bytes::new());
+                request.extensions_mut().insert(body);
+                request
+            }
+        };
         request
             .headers_mut()
             .insert(header::CONTENT_TYPE, content_type);
