@@ -21,6 +21,27 @@ pub enum Code {
     CommitRefused,
 }
 
+/// Returns what a code of table 0357 says is wrong.
+pub fn meaning(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "100" => "its segments stand in a wrong order, or one is missing",
+        "101" => "a required field is missing",
+        "102" => "a field holds data of another type",
+        "103" => "a field holds a value that its table does not have",
+        "104" => "a value is too long",
+        "105" => "what is said is not what the profile wants",
+        "200" => "the receiver does not take this type of message",
+        "201" => "the receiver does not take this event",
+        "202" => "the receiver does not take this processing id (MSH-11)",
+        "203" => "the receiver does not take this version of HL7 (MSH-12)",
+        "204" => "it names something that the receiver does not know",
+        "205" => "it names something that the receiver has already",
+        "206" => "what it is about is locked there",
+        "207" => "an error inside of the receiving application",
+        _ => return None,
+    })
+}
+
 impl Code {
     const ALL: [(&'static str, Self); 6] = [
         ("AA", Self::Accepted),
@@ -65,7 +86,7 @@ pub struct Ack<'a> {
     pub control_id: &'a [u8],
     /// MSA-3: a text; content.
     pub text: &'a [u8],
-    /// The segments ERR.
+    /// The segments ERR; where there is none, what MSA-6 says.
     pub errors: Vec<Trouble<'a>>,
 }
 
@@ -105,16 +126,22 @@ pub enum Passing {
     Receiver,
 }
 
+/// Codes of table 0357 for what a message says: it would be refused again.
+const CONTENT: [&[u8]; 12] = [
+    b"100", b"101", b"102", b"103", b"104", b"105", b"200", b"201", b"202", b"203", b"204", b"205",
+];
+
 impl Ack<'_> {
     /// Tells whether a refusal may pass. One for what the message says never does: sequence, fields, types, versions, keys.
     pub fn may_pass(&self) -> Option<Passing> {
-        let codes = self.errors.iter().map(|error| error.code);
-        let mut codes = codes.filter(|code| !code.is_empty() && *code != b"0");
-        let first = codes.next();
-        match (first, self.code) {
-            (Some(b"206" | b"207"), _) => Some(Passing::Record),
-            (None, Code::Refused | Code::CommitRefused) => Some(Passing::Receiver),
-            _ => None,
+        let has = |wanted: &[&[u8]]| self.errors.iter().any(|error| wanted.contains(&error.code));
+        if has(&CONTENT) {
+            None
+        } else if has(&[b"206", b"207"]) {
+            Some(Passing::Record)
+        } else {
+            let is_refused = matches!(self.code, Code::Refused | Code::CommitRefused);
+            is_refused.then_some(Passing::Receiver)
         }
     }
 }
@@ -134,6 +161,9 @@ impl<'a> Ack<'a> {
             }
         }
         let msa = msa.ok_or(NoAck::NoMsa)?;
+        if errors.is_empty() {
+            errors.extend(Trouble::of_msa(&msa, &separators));
+        }
         Ok(Self {
             code: Code::of(msa.field(1, &separators).trim_ascii()).ok_or(NoAck::UnknownCode)?,
             control_id: msa.field(2, &separators),
@@ -144,6 +174,18 @@ impl<'a> Ack<'a> {
 }
 
 impl<'a> Trouble<'a> {
+    /// Reads MSA-6, where versions before 2.5 may have the code and nothing else.
+    fn of_msa(msa: &Segment<'a>, separators: &Separators) -> Option<Self> {
+        let mut parts = split(msa.field(6, separators), separators.component);
+        let code = parts.next().filter(|code| !code.is_empty())?;
+        Some(Self {
+            location: b"",
+            code,
+            severity: b"",
+            text: parts.next().unwrap_or_default(),
+        })
+    }
+
     fn of(segment: &Segment<'a>, separators: &Separators) -> Self {
         let field = |number| segment.field(number, separators);
         let old = field(1);
@@ -263,6 +305,35 @@ mod tests {
         let ack = Ack::parse(other).unwrap();
         assert_eq!((ack.code, ack.control_id), (Code::Committed, &b""[..]));
         assert!(ack.code.is_taken() && ack.code.is_commit());
+    }
+
+    #[test]
+    fn what_may_pass_is_told_by_the_code() {
+        let passes = |msa: &str, rest: &str| {
+            let text = format!("MSH|^~\\&|||||||ACK|1|P|2.5\rMSA|{msa}\r{rest}");
+            Ack::parse(text.as_bytes()).unwrap().may_pass()
+        };
+        use Passing::{Receiver, Record};
+        for (msa, rest, expected) in [
+            ("AR|1", "", Some(Receiver)),
+            ("CR|1", "ERR|||0^fine\r", Some(Receiver)),
+            ("AR|1", "ERR|||999^its own\r", Some(Receiver)),
+            ("AR|1", "ERR|||203^version\r", None),
+            ("AR|1", "ERR|||207^inside\rERR|||101^missing\r", None),
+            ("AR|1||||203^version", "", None),
+            ("AE|1", "", None),
+            ("AE|1", "ERR|||206^locked\r", Some(Record)),
+            ("CE|1", "ERR|PID^1^3^207&inside\r", Some(Record)),
+            ("AE|1||||207^inside", "", Some(Record)),
+            ("AE|1", "ERR|||205^there\r", None),
+        ] {
+            assert_eq!(passes(msa, rest), expected, "{msa} {rest:?}");
+        }
+        assert!(
+            CONTENT
+                .iter()
+                .all(|code| meaning(std::str::from_utf8(code).unwrap()).is_some())
+        );
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Habits {
             Little::Bare => format!("with {status} and nothing else"),
             Little::Text => format!("with {status} and a text that is none of FHIR's"),
             Little::Page => format!("with {status} and a page"),
-            Little::Later | Little::Unsaid => {
+            Little::Later | Little::Unsaid | Little::Other(_) | Little::Silence(_) => {
                 format!("with {status}, which does not say what was done")
             }
         };

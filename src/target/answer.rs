@@ -41,6 +41,10 @@ pub enum Little {
     Later,
     /// That nothing was modified (304), or nothing of it in the answer to its parcel.
     Unsaid,
+    /// Something else, in the target's own words.
+    Other(&'static str),
+    /// Nothing, and that may be the answer; in the target's own words. To send it again would bring no other.
+    Silence(&'static str),
 }
 
 /// What a server said of one record of several.

@@ -115,6 +115,11 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// Reads a refusal. `kind` is that of the record, where the answer speaks of its place among others.
     fn refusal(&self, kind: Option<&str>, answer: &[u8]) -> Refusal;
 
+    /// Says in words without content what an answer with a status that is none of success was.
+    fn words(&self, status: u16, _answer: &[u8]) -> String {
+        format!("the store answered {status}")
+    }
+
     /// Makes the read of one record by its kind and the id under which the store holds it.
     fn read(&self, kind: &str, id: &str) -> Request<Bytes>;
 

@@ -2,11 +2,16 @@
 
 use std::{io, pin::Pin};
 
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
+use tokio_rustls::client::TlsStream;
 
 use super::{
     interrupted,
@@ -14,21 +19,43 @@ use super::{
 };
 use crate::{
     gate::transport::{Fault, FaultKind},
-    hl7v2::mllp::{Decoder, Received},
+    hl7v2::mllp::{COMMIT_ACK, Decoder, END, Received, START},
 };
 
 /// The largest answer that is read: an acknowledgement has some hundred bytes, one that quotes the message some more.
 const LARGEST: usize = 1 << 20;
 
+/// How long the last words of a lost connection are waited for.
+const FAREWELL: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
 
-trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
+trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {
+    /// Returns what lies below any encryption.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
 
 /// A connection to a receiver.
 pub(super) struct Connection {
     stream: Pin<Box<dyn Stream>>,
+    is_encrypted: bool,
+    /// The control id of the last message; none where there was none yet.
+    last: Option<Vec<u8>>,
+    /// Messages were sent on it that ask for no answer. What comes of them all the same is nobody's.
+    is_unasked: bool,
     decoder: Decoder,
     /// The receiver commits blocks by blocks of one byte, and wants its own committed so (release 2).
     commits: bool,
@@ -60,7 +87,7 @@ impl Connection {
         };
         let stream = match timeout_at(until, TcpStream::connect(address)).await {
             Err(_) => return Err(refused("it does not answer")),
-            Ok(Err(error)) => return Err(refused(words(&error))),
+            Ok(Err(error)) => return Err(refused(&words(&error))),
             Ok(Ok(stream)) => stream,
         };
         // A small frame waits for nothing. What fails here fails when it is written to.
@@ -75,6 +102,9 @@ impl Connection {
         };
         Ok(Self {
             stream,
+            is_encrypted: tls.is_some(),
+            last: None,
+            is_unasked: false,
             decoder: Decoder::new(LARGEST),
             commits: false,
             place: address.to_owned(),
@@ -96,40 +126,112 @@ impl Connection {
         &self.place
     }
 
-    /// Looks whether an idle connection has ended, or has something to say that nobody asked for.
-    pub(super) fn is_idle(&mut self) -> bool {
-        let mut byte = [0; 1];
-        let read = futures::FutureExt::now_or_never(self.stream.read(&mut byte));
-        // Nothing to read yet: the connection is there, and silent.
-        read.is_none()
+    /// Tells whether the answer to a message can be told from all that came of those before it.
+    pub(super) fn can_tell(&self, control_id: &[u8]) -> bool {
+        match &self.last {
+            None => true,
+            Some(last) => !control_id.is_empty() && last != control_id,
+        }
     }
 
-    /// Sends a frame.
-    pub(super) async fn send(&mut self, frame: &[u8], until: Instant) -> Result<(), Fault> {
+    /// Looks whether the connection is there, and silent: nothing has been sent on one that was closed, and one that has
+    /// something to say that nobody asked for is not to be trusted with the next message.
+    pub(super) fn is_usable(&mut self) -> bool {
+        loop {
+            match self.pulse() {
+                Pulse::Quiet => return true,
+                // Answers that nobody wanted are taken off: to close on them could cost what lies behind them unread.
+                Pulse::Spoke if self.is_unasked => {}
+                Pulse::Spoke | Pulse::Gone => return false,
+            }
+        }
+    }
+
+    /// Asks the system itself: what the runtime knows of a socket may be a moment old.
+    fn pulse(&mut self) -> Pulse {
+        let mut piece = [0; 256];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(self.stream.socket(), &mut piece, flags) {
+            Ok((0, _)) => return Pulse::Gone,
+            Ok(_) => {}
+            Err(Errno::AGAIN) => return Pulse::Quiet,
+            Err(_) => return Pulse::Gone,
+        }
+        if !self.is_encrypted && !self.is_unasked {
+            return Pulse::Spoke;
+        }
+        // Of what is encrypted not all is said to us: tickets of TLS come at any time.
+        let read = tokio::task::unconstrained(self.stream.read(&mut piece));
+        match futures::FutureExt::now_or_never(read) {
+            None => Pulse::Quiet,
+            Some(Ok(1..)) => Pulse::Spoke,
+            Some(Ok(0) | Err(_)) => Pulse::Gone,
+        }
+    }
+
+    /// Sends a message that asks for no answer.
+    pub(super) async fn send_unasked(&mut self, frame: &[u8], until: Instant) -> Result<(), Fault> {
+        self.is_unasked = true;
+        self.last = Some(Vec::new());
+        self.send(frame, until).await
+    }
+
+    /// Sends a message.
+    pub(super) async fn send_message(
+        &mut self,
+        frame: &[u8],
+        control_id: &[u8],
+        until: Instant,
+    ) -> Result<(), Fault> {
+        self.last = Some(control_id.to_owned());
+        self.send(frame, until).await
+    }
+
+    fn refused_us(&self) -> Fault {
+        Fault {
+            kind: FaultKind::Tls,
+            what: format!("TLS with {} failed: {ALERT}", self.place),
+        }
+    }
+
+    /// Sends a frame. One that did not leave whole is none: its end is missing, and nothing has been taken of it.
+    async fn send(&mut self, frame: &[u8], until: Instant) -> Result<(), Fault> {
         let written = async {
             self.stream.write_all(frame).await?;
             self.stream.flush().await
         };
-        match timeout_at(until, written).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(interrupted(format!(
-                "the connection to {} was lost while the message was sent: {}",
-                self.place,
-                words(&error)
-            ))),
-            Err(_) => Err(Fault {
-                kind: FaultKind::Timeout,
-                what: format!("{} did not take the whole message in time", self.place),
-            }),
-        }
+        let what = match timeout_at(until, written).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => {
+                // Why it was closed may have come before.
+                if self.is_encrypted
+                    && let Ok(Err(why)) = timeout(FAREWELL, self.stream.read(&mut [0; 1])).await
+                    && is_alert(&why)
+                {
+                    return Err(self.refused_us());
+                }
+                format!(
+                    "the connection to {} was lost before the message had left whole: {}",
+                    self.place,
+                    words(&error)
+                )
+            }
+            Err(_) => format!("{} did not take the whole message in time", self.place),
+        };
+        Err(Fault {
+            kind: FaultKind::TurnedAway,
+            what,
+        })
     }
 
     /// Commits a block of the receiver's, where it wants that.
     pub(super) async fn commit(&mut self, until: Instant) {
         if self.commits {
-            let block = [0x0b, crate::hl7v2::mllp::COMMIT_ACK, 0x1c, b'\r'];
-            // The answer has come: that the receiver does not learn so is its own affair.
-            let _ = self.send(&block, until).await;
+            let block = [START, COMMIT_ACK, END, b'\r'];
+            if self.send(&block, until).await.is_err() {
+                // The answer has come: that the receiver does not learn so is its own affair.
+                self.is_odd = true;
+            }
         }
     }
 
@@ -156,12 +258,7 @@ impl Connection {
                 Err(_) => return Ok(Coming::Nothing),
                 Ok(Ok(0)) => return Ok(Coming::End),
                 Ok(Ok(read)) => self.decoder.feed(piece.get(..read).unwrap_or_default()),
-                Ok(Err(error)) if is_alert(&error) => {
-                    return Err(Fault {
-                        kind: FaultKind::Tls,
-                        what: format!("TLS with {} failed: {ALERT}", self.place),
-                    });
-                }
+                Ok(Err(error)) if is_alert(&error) => return Err(self.refused_us()),
                 Ok(Err(error)) => {
                     return Err(interrupted(format!(
                         "the connection to {} was lost before the acknowledgement: {}",
@@ -187,6 +284,14 @@ impl Connection {
     }
 }
 
+/// What a connection is like on which nothing is awaited.
+enum Pulse {
+    Quiet,
+    /// Something has come.
+    Spoke,
+    Gone,
+}
+
 /// What comes on a connection.
 pub(super) enum Coming {
     Received(Received),
@@ -197,8 +302,8 @@ pub(super) enum Coming {
 }
 
 /// Says in words why the system refused, without anything that it may quote.
-pub(super) fn words(error: &io::Error) -> &'static str {
-    match error.kind() {
+pub(super) fn words(error: &io::Error) -> String {
+    let known = match error.kind() {
         io::ErrorKind::ConnectionRefused => "the connection is refused; nobody listens there",
         io::ErrorKind::ConnectionReset => "the receiver reset it",
         io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => "the receiver closed it",
@@ -207,7 +312,12 @@ pub(super) fn words(error: &io::Error) -> &'static str {
         io::ErrorKind::NetworkUnreachable => "the network cannot be reached",
         io::ErrorKind::UnexpectedEof => "it ended too early",
         io::ErrorKind::PermissionDenied => "the system does not permit it",
-        // A name that is not found has no kind of its own.
-        _ => "the host is not known, or the connection failed",
-    }
+        // The system's own words for its number hold nothing else.
+        _ => match error.raw_os_error() {
+            Some(code) => return io::Error::from_raw_os_error(code).to_string(),
+            // A name that is not found has no number and no kind of its own.
+            None => "the name of the host cannot be resolved, or the connection failed",
+        },
+    };
+    known.to_owned()
 }

@@ -1,26 +1,27 @@
 //! The transport over MLLP: a message on a connection, and the acknowledgement that answers it.
 //!
 //! A request's body is a message; what a GET asks is whether a connection can be had. One message is on its way on each
-//! connection at a time, for no receiver has to take a second one before it has answered the first. Idle connections are kept, and
-//! looked at before they are used again: what was closed meanwhile is opened anew, and nothing has been sent then. `connection`
-//! is one of them, `wait` reads what comes until the message is answered, `tls` sets up what encrypts.
+//! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the idle ones and
+//! finds out how many a receiver serves, `connection` is one of them, `wait` reads what comes until the message is answered, `tls`
+//! sets up what encrypts. What was closed while it was idle is opened anew, and nothing has been sent then.
 //!
 //! What the acknowledgement means for the record is the target's business. Here it becomes a status, for the gate: taken is 200,
 //! refused for what may pass 425, refused for good 422. That no answer is wanted is 204, that the message cannot be framed
-//! 400.
+//! 400. Of a message that wants an answer in some cases only, and got none, [`Unanswered`] tells.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use self::connection::Connection;
 pub use self::tls::SetupError;
+use self::{
+    connection::Connection,
+    pool::{Place, Pool, Wish},
+    wait::Answered,
+};
 use super::transport::{Fault, FaultKind, Transport};
 use crate::{
     hl7v2::{
@@ -29,17 +30,19 @@ use crate::{
         mllp,
     },
     manifest::Tls,
+    target::mllp::Unanswered,
 };
 
 mod connection;
+mod pool;
 mod tls;
 mod wait;
 
 /// How long opening a connection may take; always less than the timeout of an attempt.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long an idle connection is kept: firewalls let go of what is silent for some minutes.
-const IDLE: Duration = Duration::from_mins(1);
+/// What is on trial is waited for so long at the most, or a quarter of the timeout, before others are let go for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a transport is set up.
 #[derive(Debug, Clone)]
@@ -58,7 +61,7 @@ pub struct MllpTransport {
     address: String,
     tls: Option<tls::Encryption>,
     timeout: Duration,
-    idle: Mutex<Vec<(Connection, Instant)>>,
+    pool: Arc<Pool>,
 }
 
 /// What is looked for among the answers to a message.
@@ -67,6 +70,13 @@ struct Wanted<'m> {
     /// MSH-10; empty where the message has none, and any acknowledgement is taken for its.
     control_id: &'m [u8],
     wants: Wants,
+}
+
+impl Wanted<'_> {
+    /// Tells whether the application answers with errors alone.
+    fn hears_of_errors_alone(&self) -> bool {
+        matches!(self.wants, Wants::Enhanced { application, .. } if application == Condition::OnError)
+    }
 }
 
 impl MllpTransport {
@@ -83,16 +93,13 @@ impl MllpTransport {
                 .map(|tls| tls::Encryption::new(&options.address, tls))
                 .transpose()?,
             timeout: options.timeout,
-            idle: Mutex::default(),
+            pool: Arc::default(),
         })
     }
 
     async fn attempt(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Fault> {
-        let until = Instant::now() + self.timeout;
         if request.method() == Method::GET {
-            let connection = self.connection(until).await?;
-            self.keep(connection);
-            return Ok(answer(StatusCode::OK, Bytes::new()));
+            return self.look().await;
         }
         let message = request.into_body();
         let frame = match mllp::frame(&message) {
@@ -105,49 +112,94 @@ impl MllpTransport {
             }
         };
         let wanted = wanted(&message);
-        let mut connection = self.connection(until).await?;
-        connection.send(&frame, until).await?;
+        let control_id = wanted.control_id;
+        let (mut place, idle) = self.pool.place(Wish { control_id }).await;
+        let until = Instant::now() + self.timeout;
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.open(until).await?,
+        };
         if is_silent(wanted.wants) {
-            self.keep(connection);
+            connection.send_unasked(&frame, until).await?;
+            // Nothing will tell how many it serves.
+            place.heard();
+            place.keep(connection);
             return Ok(answer(StatusCode::NO_CONTENT, Bytes::new()));
         }
-        let block = wait::acknowledged(&mut connection, wanted, until).await?;
+        connection.send_message(&frame, control_id, until).await?;
+        let answered = self
+            .waited(&mut place, &mut connection, wanted, until)
+            .await?;
+        let block = match answered {
+            Answered::Block(block) => block,
+            Answered::Nak => {
+                place.heard();
+                let nak = Bytes::from_static(&[mllp::COMMIT_NAK]);
+                return Ok(answer(StatusCode::TOO_EARLY, nak));
+            }
+            Answered::Silence(why) => {
+                let mut silence = answer(StatusCode::OK, Bytes::new());
+                silence.extensions_mut().insert(Unanswered(why));
+                return Ok(silence);
+            }
+        };
+        place.heard();
         let status = status(&block);
-        // A receiver that answers in its own way may have more to say: the next message begins on a fresh connection.
-        if connection.is_settled() && status != StatusCode::ACCEPTED {
-            self.keep(connection);
+        // A receiver that answers in its own way may have more to say, and what answers a message without a control id may
+        // answer any: the next message begins on a fresh connection.
+        if connection.is_settled() && status.is_some() && !control_id.is_empty() {
+            place.keep(connection);
         }
-        Ok(answer(
-            if status == StatusCode::ACCEPTED {
-                StatusCode::OK
-            } else {
-                status
-            },
-            Bytes::from(block),
-        ))
+        Ok(answer(status.unwrap_or(StatusCode::OK), Bytes::from(block)))
     }
 
-    /// Returns an idle connection that is still there, or opens one.
-    async fn connection(&self, until: Instant) -> Result<Connection, Fault> {
-        while let Some((mut connection, since)) = self.take() {
-            if since.elapsed() < IDLE && connection.is_idle() {
-                return Ok(connection);
+    /// Waits for what answers a message, and takes note where that takes long on a connection that is on trial.
+    async fn waited(
+        &self,
+        place: &mut Place,
+        connection: &mut Connection,
+        wanted: Wanted<'_>,
+        until: Instant,
+    ) -> Result<Answered, Fault> {
+        let answered = wait::acknowledged(connection, wanted, until);
+        if !place.is_on_trial() {
+            return answered.await;
+        }
+        tokio::pin!(answered);
+        match tokio::time::timeout(PATIENCE.min(self.timeout / 4), &mut answered).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                place.is_stuck();
+                answered.await
             }
         }
+    }
+
+    /// Finds out whether a connection can be had. Where there is one already, another is not kept: it could take the place of
+    /// one that is to be served.
+    async fn look(&self) -> Result<Response<Bytes>, Fault> {
+        let until = Instant::now() + self.timeout;
+        if self.pool.is_in_use() {
+            self.open(until).await?;
+        } else {
+            let (place, idle) = self
+                .pool
+                .place(Wish {
+                    control_id: b"look",
+                })
+                .await;
+            let connection = match idle {
+                Some(connection) => connection,
+                None => self.open(until).await?,
+            };
+            place.keep(connection);
+        }
+        Ok(answer(StatusCode::OK, Bytes::new()))
+    }
+
+    async fn open(&self, until: Instant) -> Result<Connection, Fault> {
         let most = Instant::now() + CONNECT.min(self.timeout * 9 / 10);
         Connection::open(&self.address, self.tls.as_ref(), until.min(most)).await
-    }
-
-    fn take(&self) -> Option<(Connection, Instant)> {
-        self.idle().pop()
-    }
-
-    fn keep(&self, connection: Connection) {
-        self.idle().push((connection, Instant::now()));
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,12 +234,10 @@ fn is_silent(wants: Wants) -> bool {
     matches!(wants, Wants::Enhanced { accept, application } if accept == never && application == never)
 }
 
-/// Returns the status for what was answered; 202 for what is no acknowledgement, so that who reads it says so.
-fn status(block: &[u8]) -> StatusCode {
-    let Ok(ack) = Ack::parse(block) else {
-        return StatusCode::ACCEPTED;
-    };
-    if ack.code.is_taken() {
+/// Returns the status for what was answered; none for what is no acknowledgement.
+fn status(block: &[u8]) -> Option<StatusCode> {
+    let ack = Ack::parse(block).ok()?;
+    Some(if ack.code.is_taken() {
         StatusCode::OK
     } else {
         match ack.may_pass() {
@@ -195,7 +245,7 @@ fn status(block: &[u8]) -> StatusCode {
             Some(Passing::Record | Passing::Receiver) => StatusCode::TOO_EARLY,
             None => StatusCode::UNPROCESSABLE_ENTITY,
         }
-    }
+    })
 }
 
 /// A fault at a point where the message may have been received.

@@ -4,6 +4,8 @@
 //! acknowledgements, twice, without a frame, in release 2's blocks of one byte, or not at all. Each is told by what it was; of
 //! content nothing is told.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::{
@@ -25,25 +27,45 @@ use crate::{
 struct Others {
     /// Acknowledgements of other messages.
     foreign: u32,
+    /// Acknowledgements that name no message.
+    nameless: u32,
     /// Frames that did not end.
     cut: u32,
     /// Bytes outside of frames.
     junk: u64,
+    /// They begin like a message.
+    is_bare: bool,
     /// The receiver has it, by a block of release 2.
     is_committed: bool,
     /// The commit of enhanced mode.
     commit: Option<Vec<u8>>,
 }
 
-/// Returns the block that answers a message, or what is no acknowledgement at all.
+/// How long an error is waited for behind a commit, where errors alone are told.
+const ERRORS_COME: Duration = Duration::from_secs(1);
+
+/// What came of waiting.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// A block: the acknowledgement, or what is none at all.
+    Block(Vec<u8>),
+    /// The block by which a receiver of release 2 says that it has not taken the message.
+    Nak,
+    /// Nothing, where the message asks for an answer in some cases only; what that may mean, in words.
+    Silence(&'static str),
+}
+
+/// Waits for what answers a message.
 pub(super) async fn acknowledged(
     connection: &mut Connection,
     wanted: Wanted<'_>,
-    until: Instant,
-) -> Result<Vec<u8>, Fault> {
+    mut until: Instant,
+) -> Result<Answered, Fault> {
     let mut others = Others::default();
     loop {
-        match connection.receive(until).await? {
+        let coming = connection.receive(until).await?;
+        let is_end = matches!(coming, Coming::End);
+        match coming {
             Coming::Received(Received::Block(block)) => match block.as_slice() {
                 [COMMIT_ACK] => {
                     connection.commits();
@@ -51,57 +73,73 @@ pub(super) async fn acknowledged(
                 }
                 [COMMIT_NAK] => {
                     connection.note_odd();
-                    return Err(not_committed(connection.place()));
+                    return Ok(Answered::Nak);
                 }
                 _ => {
                     connection.commit(until).await;
+                    let had_commit = others.commit.is_some();
                     if let Some(answer) = judged(block, wanted, &mut others) {
-                        return Ok(answer);
+                        return Ok(Answered::Block(answer));
                     }
                     if others.commit.is_none() {
                         connection.note_odd();
+                    } else if !had_commit && wanted.hears_of_errors_alone() {
+                        until = std::cmp::min(until, Instant::now() + ERRORS_COME);
                     }
                 }
             },
-            Coming::Received(Received::Junk { length, .. }) => {
-                others.junk += length;
+            Coming::Received(Received::Junk { length, first }) => {
+                others.add_junk(length, &first);
                 connection.note_odd();
             }
             Coming::Received(Received::Cut(_)) => {
                 others.cut += 1;
                 connection.note_odd();
             }
-            Coming::Nothing => {
+            Coming::Nothing | Coming::End => {
                 connection.note_odd();
                 others.see(connection)?;
                 // A commit says that the message is safe there; the application may answer elsewhere, or later.
                 if let Some(commit) = others.commit {
-                    return Ok(commit);
+                    return Ok(Answered::Block(commit));
                 }
-                let begun = connection.is_inside();
-                return Err(Fault {
-                    kind: FaultKind::Timeout,
-                    what: format!(
-                        "{} did not acknowledge the message in time{}",
-                        connection.place(),
-                        others.words(begun, wanted.wants)
-                    ),
-                });
-            }
-            Coming::End => {
-                connection.note_odd();
-                others.see(connection)?;
-                if let Some(commit) = others.commit {
-                    return Ok(commit);
+                let words = others.words(connection.is_inside());
+                let place = connection.place();
+                if is_end {
+                    return Err(interrupted(format!(
+                        "{place} closed the connection without an acknowledgement{words}"
+                    )));
                 }
-                let begun = connection.is_inside();
-                return Err(interrupted(format!(
-                    "{} closed the connection without an acknowledgement{}",
-                    connection.place(),
-                    others.words(begun, wanted.wants)
-                )));
+                return match silence(wanted.wants) {
+                    Some(silence) if words.is_empty() => Ok(Answered::Silence(silence)),
+                    _ => Err(Fault {
+                        kind: FaultKind::Timeout,
+                        what: format!("{place} did not acknowledge the message in time{words}"),
+                    }),
+                };
             }
         }
+    }
+}
+
+/// Says what silence may mean, where a message asks for an answer in some cases only (table 0155).
+fn silence(wants: Wants) -> Option<&'static str> {
+    const SUCCESS: &str = "no answer came, and the message asks for one of errors only (MSH-15, MSH-16): it was taken, or the \
+        answer was lost";
+    const FAILURE: &str = "no answer came, and the message asks for one of successes only (MSH-15, MSH-16): it was refused, \
+        or the answer was lost";
+    let Wants::Enhanced {
+        accept,
+        application,
+    } = wants
+    else {
+        return None;
+    };
+    match (accept, application) {
+        (Condition::Always, _) | (_, Condition::Always) => None,
+        (Condition::OnSuccess, _) | (_, Condition::OnSuccess) => Some(FAILURE),
+        (Condition::OnError, _) | (_, Condition::OnError) => Some(SUCCESS),
+        (Condition::Never, Condition::Never) => None,
     }
 }
 
@@ -111,10 +149,13 @@ fn judged(block: Vec<u8>, wanted: Wanted<'_>, others: &mut Others) -> Option<Vec
         // It is no acknowledgement; who asked says what that means.
         return Some(block);
     };
-    let is_own = wanted.control_id.is_empty()
-        || ack.control_id.trim_ascii() == wanted.control_id.trim_ascii();
-    if !is_own {
-        others.foreign += 1;
+    let (named, control_id) = (ack.control_id.trim_ascii(), wanted.control_id.trim_ascii());
+    if !control_id.is_empty() && named != control_id {
+        if named.is_empty() {
+            others.nameless += 1;
+        } else {
+            others.foreign += 1;
+        }
         return None;
     }
     if !ack.code.is_commit() || !ack.code.is_taken() {
@@ -123,21 +164,13 @@ fn judged(block: Vec<u8>, wanted: Wanted<'_>, others: &mut Others) -> Option<Vec
     let is_final = match wanted.wants {
         // Nobody asked for a commit: the application's word is what counts, and is waited for.
         Wants::Original => false,
-        Wants::Enhanced { application, .. } => application != Condition::Always,
+        Wants::Enhanced { application, .. } => application == Condition::Never,
     };
     if is_final {
         return Some(block);
     }
     others.commit.get_or_insert(block);
     None
-}
-
-fn not_committed(place: &str) -> Fault {
-    Fault {
-        // It says so itself: the message has had no effect.
-        kind: FaultKind::TurnedAway,
-        what: format!("{place} did not take the message: it answered with a NAK of MLLP"),
-    }
 }
 
 /// The beginning of an alert of TLS (RFC 8446 §5.1), which has no frame.
@@ -147,7 +180,7 @@ impl Others {
     /// Looks at what came outside of frames.
     fn see(&mut self, connection: &mut Connection) -> Result<(), Fault> {
         let (length, first) = connection.junk();
-        self.junk += length;
+        self.add_junk(length, &first);
         if first.starts_with(&ALERT) {
             return Err(Fault {
                 kind: FaultKind::Tls,
@@ -160,8 +193,13 @@ impl Others {
         Ok(())
     }
 
+    fn add_junk(&mut self, length: u64, first: &[u8]) {
+        self.is_bare |= self.junk == 0 && first.starts_with(b"MSH");
+        self.junk += length;
+    }
+
     /// Says what came instead.
-    fn words(&self, begun: bool, wants: Wants) -> String {
+    fn words(&self, begun: bool) -> String {
         let mut words = Vec::new();
         if self.is_committed {
             words.push("it has received the frame".to_owned());
@@ -172,22 +210,19 @@ impl Others {
                 count => format!("{count} acknowledgements of other messages came"),
             });
         }
+        if self.nameless > 0 {
+            words.push("an acknowledgement came that names no message (MSA-2 is empty)".to_owned());
+        }
         if self.junk > 0 {
-            words.push(format!(
-                "{} bytes came that are in no MLLP frame",
-                self.junk
-            ));
+            let what = if self.is_bare {
+                "an answer came without MLLP's frame"
+            } else {
+                "what came is in no MLLP frame"
+            };
+            words.push(format!("{what} ({} bytes)", self.junk));
         }
         if self.cut > 0 || begun {
             words.push("an answer began and did not end".to_owned());
-        }
-        if let Wants::Enhanced { accept, .. } = wants
-            && matches!(accept, Condition::OnError | Condition::OnSuccess)
-        {
-            words.push(
-                "the message asks for an answer in some cases only (MSH-15), so that silence does not tell"
-                    .to_owned(),
-            );
         }
         if words.is_empty() {
             String::new()
@@ -220,6 +255,8 @@ mod tests {
             ("CA", "m1", enhanced(Condition::Never), true),
             ("CA", "m1", enhanced(Condition::Always), false),
             ("CR", "m1", enhanced(Condition::Always), true),
+            ("CA", "m1", enhanced(Condition::OnError), false),
+            ("AE", "", Wants::Original, false),
             ("AA", "m1", enhanced(Condition::Always), true),
         ];
         for (code, id, wants, is_answer) in cases {
@@ -230,6 +267,20 @@ mod tests {
             };
             let found = judged(ack(code, id), wanted, &mut others);
             assert_eq!(found.is_some(), is_answer, "{code} {id} {wants:?}");
+        }
+        for (accept, application, word) in [
+            (Condition::OnError, Condition::Never, Some("taken")),
+            (Condition::Never, Condition::OnError, Some("taken")),
+            (Condition::OnSuccess, Condition::Never, Some("refused")),
+            (Condition::OnError, Condition::Always, None),
+            (Condition::Never, Condition::Never, None),
+        ] {
+            let words = silence(Wants::Enhanced {
+                accept,
+                application,
+            });
+            assert_eq!(words.is_some(), word.is_some());
+            assert!(words.is_none_or(|words| words.contains(word.unwrap_or_default())));
         }
         // Without a control id there is only one message on the connection.
         let wanted = Wanted {

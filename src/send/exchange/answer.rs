@@ -109,8 +109,12 @@ impl Batch<'_> {
                     }
                     Little::Later => "the store only says that it will see to it",
                     Little::Unsaid => "the answer does not say that anything was done",
+                    Little::Other(words) | Little::Silence(words) => words,
                 };
-                self.last.fault = Some(format!("{what} ({status})"));
+                self.last.fault = Some(match little {
+                    Little::Other(_) | Little::Silence(_) => what.to_owned(),
+                    _ => format!("{what} ({status})"),
+                });
                 self.mumble(Some(little))
             }
         }

@@ -167,7 +167,7 @@ impl Batch<'_> {
         } = std::mem::take(&mut self.last);
         let what = match (&fault, status) {
             (Some(fault), _) => fault.clone(),
-            (None, Some(status)) => format!("the store answered {status}"),
+            (None, Some(status)) => self.target.words(status, &body),
             (None, None) => "no answer came".to_owned(),
         };
         let gave_up = |what: &str| match attempted.attempts {

@@ -12,7 +12,11 @@ use super::{
     hl7v2::answer::of_ack,
 };
 use crate::{
-    hl7v2::{ack::Ack, wire::wire},
+    hl7v2::{
+        ack::{Ack, NoAck},
+        mllp::COMMIT_NAK,
+        wire::wire,
+    },
     record::Outcome,
 };
 
@@ -43,6 +47,11 @@ impl Mllp {
         request
     }
 }
+
+/// Stands beside an answer that did not come, and need not have: the message asks for one in some cases only. Says what that may
+/// mean.
+#[derive(Debug, Clone, Copy)]
+pub struct Unanswered(pub &'static str);
 
 /// What is said of a message to which nothing was to be answered.
 const SILENT: &str = "the message asks for no acknowledgement (MSH-15 and MSH-16): it was sent";
@@ -96,7 +105,14 @@ impl Target for Mllp {
                 })
             }
             Ok(_) => Said::Refused,
-            Err(_) => Said::Little(Little::Text),
+            Err(_) if let Some(Unanswered(why)) = answer.extensions().get() => {
+                Said::Little(Little::Silence(why))
+            }
+            Err(why) => Said::Little(Little::Other(match why {
+                NoAck::NoMessage => "the answer is no message of HL7v2",
+                NoAck::NoMsa => "the answer has no MSA, so that it acknowledges nothing",
+                NoAck::UnknownCode => "MSA-1 of the answer is none of AA, AE, AR, CA, CE, CR",
+            })),
         };
         Ok(vec![Some(Answer {
             status: answer.status().as_u16(),
@@ -113,7 +129,22 @@ impl Target for Mllp {
         };
         match Ack::parse(answer) {
             Ok(ack) => of_ack(&ack, refusal),
+            Err(_) if answer == [COMMIT_NAK] => Refusal {
+                code: Some("NAK".to_owned()),
+                ..refusal
+            },
             Err(_) => refusal,
+        }
+    }
+
+    fn words(&self, status: u16, answer: &[u8]) -> String {
+        match (status, answer) {
+            (_, [COMMIT_NAK]) => {
+                "the receiver answered with a NAK of MLLP: it did not take it".to_owned()
+            }
+            (400, _) => "it holds a byte that frames messages in MLLP".to_owned(),
+            (425, _) => "the receiver refused it for now".to_owned(),
+            _ => "the receiver refused it".to_owned(),
         }
     }
 
