@@ -309,11 +309,11 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_told_by_the_code() {
+        use Passing::{Receiver, Record};
         let passes = |msa: &str, rest: &str| {
             let text = format!("MSH|^~\\&|||||||ACK|1|P|2.5\rMSA|{msa}\r{rest}");
             Ack::parse(text.as_bytes()).unwrap().may_pass()
         };
-        use Passing::{Receiver, Record};
         for (msa, rest, expected) in [
             ("AR|1", "", Some(Receiver)),
             ("CR|1", "ERR|||0^fine\r", Some(Receiver)),

@@ -49,6 +49,10 @@ impl Stream for TlsStream<TcpStream> {
 }
 
 /// A connection to a receiver.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing of its own, and none excludes another"
+)]
 pub(super) struct Connection {
     stream: Pin<Box<dyn Stream>>,
     is_encrypted: bool,

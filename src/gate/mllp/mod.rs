@@ -166,13 +166,12 @@ impl MllpTransport {
             return answered.await;
         }
         tokio::pin!(answered);
-        match tokio::time::timeout(PATIENCE.min(self.timeout / 4), &mut answered).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                place.is_stuck();
-                answered.await
-            }
+        let soon = tokio::time::timeout(PATIENCE.min(self.timeout / 4), &mut answered);
+        if let Ok(answered) = soon.await {
+            return answered;
         }
+        place.is_stuck();
+        answered.await
     }
 
     /// Finds out whether a connection can be had. Where there is one already, another is not kept: it could take the place of

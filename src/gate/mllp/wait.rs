@@ -136,10 +136,11 @@ fn silence(wants: Wants) -> Option<&'static str> {
         return None;
     };
     match (accept, application) {
-        (Condition::Always, _) | (_, Condition::Always) => None,
+        (Condition::Always, _) | (_, Condition::Always) | (Condition::Never, Condition::Never) => {
+            None
+        }
         (Condition::OnSuccess, _) | (_, Condition::OnSuccess) => Some(FAILURE),
         (Condition::OnError, _) | (_, Condition::OnError) => Some(SUCCESS),
-        (Condition::Never, Condition::Never) => None,
     }
 }
 
