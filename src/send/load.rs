@@ -236,7 +236,7 @@ impl Load {
         outbox.tell(settled, None).await;
         if was_split || is_split(&work) || !work.atomic && (was_whole || names_found) {
             // An earlier session began to send it in parts.
-            self.carry_split(work, outbox, &held).await?;
+            self.carry_split(work, outbox, &held, false).await?;
         } else if !work.steps.is_empty() {
             self.carry_all(work, ready, outbox, &held).await?;
         }
@@ -275,7 +275,7 @@ impl Load {
                 // What hangs together cannot go in parts. That it is too large is a guess from what others were answered: the store
                 // itself says so, if it is.
                 if self.may_split(work.atomic, work.steps.len()) && !is_circle(&work.steps) {
-                    Box::pin(self.carry_split(work, outbox, &held)).await?;
+                    Box::pin(self.carry_split(work, outbox, &held, false)).await?;
                     continue;
                 }
                 if !work.atomic {
@@ -324,7 +324,7 @@ impl Load {
                         held.extend(batch.versions());
                         drop(intent);
                         outbox.tell(batch.conclude(&conclusion)?.settled, None).await;
-                        Box::pin(self.carry_split(work, outbox, &held)).await?;
+                        Box::pin(self.carry_split(work, outbox, &held, true)).await?;
                         continue;
                     }
                     if let Some(work) = batch.unversioned() {

@@ -243,16 +243,18 @@ impl Load {
         atomic && steps > 1 && self.settings.transactions == Transactions::Split
     }
 
-    /// Carries the entries of a transaction to their end in parts, in the order in which they can arrive.
+    /// Carries the entries of a transaction to their end in parts, in the order in which they can arrive. `is_refused` tells
+    /// whether the store has refused all of them together for their size: then what hangs together as a whole cannot arrive.
     pub(super) async fn carry_split(
         &self,
         work: Work,
         outbox: &mut Outbox<'_>,
         held: &Held,
+        is_refused: bool,
     ) -> Result<(), Error> {
         let count = work.steps.len();
         for (part, together) in parts(work.steps) {
-            if together && part.len() == count {
+            if together && part.len() == count && is_refused {
                 // All of it hangs together, and that is what was refused.
                 let note = "its transaction is larger than the target takes, and its entries refer to each other in a circle";
                 let refused = |step: &Step| {
