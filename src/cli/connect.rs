@@ -21,7 +21,7 @@ use crate::{
         http::{HttpTransport, TransportOptions},
         mllp::{MllpOptions, MllpTransport},
     },
-    manifest::{Auth, Format, Store, TargetSettings, Tls},
+    manifest::{Auth, Format, Store, TargetSettings},
     plan::Header,
     probe,
     send::{Link, Rehearsal},
@@ -110,10 +110,9 @@ fn transport(
         Error::usage(format!("target `{}`: {error}", settings.name))
     };
     if let Store::Mllp { address, tls } = &settings.store {
-        let is_encrypted = *tls || settings.tls != Tls::default();
         let options = MllpOptions {
             address: address.clone(),
-            tls: is_encrypted.then(|| settings.tls.clone()),
+            tls: tls.then(|| settings.tls.clone()),
             timeout: settings.timeout,
         };
         let transport = MllpTransport::new(&options).map_err(|error| failed(&error))?;

@@ -25,6 +25,11 @@ pub struct Unframeable {
     pub byte: u8,
 }
 
+/// Tells whether a message can be framed: it holds no byte of the frame.
+pub fn is_frameable(message: &[u8]) -> bool {
+    memchr::memchr2(START, END, message).is_none()
+}
+
 /// Returns a message in its frame.
 pub fn frame(message: &[u8]) -> Result<Vec<u8>, Unframeable> {
     if let Some(at) = memchr::memchr2(START, END, message) {

@@ -118,8 +118,8 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
             continue;
         };
         draft.settings.format = target.store.format();
-        without_effect(reader, draft);
         let is_mllp = matches!(target.store, Store::Mllp { .. });
+        without_effect(reader, draft, is_mllp);
         let settle = draft.settings.settle;
         let fits = match settle {
             None | Some(Settle::None) => true,
@@ -148,7 +148,7 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
             (Format::Fhir, _)
                 if matches!(
                     draft.settings.interaction,
-                    Some(Operation::Ingest | Operation::Store)
+                    Some(Operation::Ingest | Operation::Store | Operation::Transmit)
                 ) =>
             {
                 (
@@ -157,10 +157,10 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
                 )
             }
             (Format::Fhir, _) => continue,
-            (Format::Hl7v2, None | Some(Operation::Ingest)) if is_mllp => {
+            (Format::Hl7v2, None | Some(Operation::Ingest | Operation::Transmit)) if is_mllp => {
                 (Some(Operation::Transmit), "")
             }
-            (Format::Hl7v2, _) if is_mllp => (None, "`ingest`"),
+            (Format::Hl7v2, _) if is_mllp => (None, "`transmit`"),
             (Format::Hl7v2, None | Some(Operation::Ingest)) => (Some(Operation::Ingest), ""),
             (Format::Hl7v2, Some(Operation::Create)) => (Some(Operation::CreateMessage), ""),
             (Format::Hl7v2, _) => (None, "`ingest` and `create`"),
@@ -178,7 +178,7 @@ fn formats(reader: &mut Reader<'_>, targets: &[TargetSettings], drafts: &mut [Dr
 }
 
 /// Names the keys of a load that mean nothing for records of its format.
-fn without_effect(reader: &mut Reader<'_>, draft: &Draft) {
+fn without_effect(reader: &mut Reader<'_>, draft: &Draft, is_mllp: bool) {
     let none: &[&str] = match draft.settings.format {
         Format::Fhir => &["segments", "charset", "order", "labels"],
         Format::Hl7v2 => &[
@@ -203,6 +203,10 @@ fn without_effect(reader: &mut Reader<'_>, draft: &Draft) {
     };
     let store = draft.settings.format.as_str();
     for (key, spot) in &draft.own_keys {
+        if is_mllp && key == "labels" {
+            let message = "`labels` has no effect on what is sent over MLLP";
+            reader.report(*spot, Diagnostic::warning(message).hint("leave it out"));
+        }
         if none.contains(&key.as_str()) {
             let message = format!("`{key}` has no effect on the records of {store} stores");
             reader.report(*spot, Diagnostic::warning(message).hint("leave it out"));

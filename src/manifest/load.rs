@@ -15,13 +15,14 @@ use super::{
 use crate::fhir::types::RESOURCE_TYPES;
 use crate::{diagnostic::Diagnostic, record::Operation, unit::ByteSize};
 
-const INTERACTIONS: [(&str, Operation); 6] = [
+const INTERACTIONS: [(&str, Operation); 7] = [
     ("create", Operation::Create),
     ("update", Operation::Update),
     ("conditional-create", Operation::ConditionalCreate),
     ("conditional-update", Operation::ConditionalUpdate),
     ("ingest", Operation::Ingest),
     ("store", Operation::Store),
+    ("transmit", Operation::Transmit),
 ];
 
 /// A load with the places that rules across loads point at.

@@ -77,8 +77,8 @@ pub(super) fn store(
                 return None;
             };
             let address = address(reader, node)?;
-            let tls = get(map, "tls").and_then(|node| reader.boolean("tls", node));
-            let tls = tls.unwrap_or(false);
+            // Whether it is encrypted hangs on the target's settings of TLS as well: they are read with those.
+            let tls = false;
             Some((Store::Mllp { address, tls }, node.spot))
         }
         _ => local(reader, entry),

@@ -75,8 +75,14 @@ pub(super) fn settings(
         None if get(own, "google").is_some() => Some(Auth::Google { credentials: None }),
         None => Some(Auth::None),
     };
-    let common = common(reader, &entries);
-    let (store, url_spot) = store?;
+    let mut common = common(reader, &entries);
+    let (mut store, url_spot) = store?;
+    let mut auth = auth;
+    if let Store::Mllp { tls, .. } = &mut store {
+        *tls = encryption(reader, own, &mut common.tls);
+        without_http(reader, own);
+        auth = Some(Auth::None);
+    }
     let url = match &store {
         Store::Google(google) => Some(&google.endpoint),
         Store::Fhir { url } | Store::Dicomweb { url } => Some(url),
@@ -99,6 +105,54 @@ pub(super) fn settings(
         auth: auth?,
         ..common
     })
+}
+
+/// Reads whether connections of MLLP are encrypted: as `mllp` says itself, or else where there are settings of TLS.
+fn encryption(reader: &mut Reader<'_>, own: &[Entry], settings: &mut Tls) -> bool {
+    let map = get(own, "mllp").map(|node| &node.value);
+    let said = match map {
+        Some(Value::Map(map)) => get(map, "tls"),
+        _ => None,
+    };
+    let Some(node) = said else {
+        return *settings != Tls::default();
+    };
+    let of_target = own.iter().find(|entry| entry.key == "tls");
+    if matches!(node.value, Value::Map(_)) {
+        if let Some(other) = of_target {
+            let message = "the target has settings of TLS, and `mllp` has others";
+            let hint = "write them in one of the two places";
+            reader.report(other.key_spot, Diagnostic::error(message).hint(hint));
+        }
+        *settings = tls(reader, node).unwrap_or_default();
+        return true;
+    }
+    let is_encrypted = reader.boolean("tls", node).unwrap_or(true);
+    if !is_encrypted {
+        if let Some(other) = of_target {
+            let message = "`tls` has no effect: `mllp: { tls: false }` does not encrypt";
+            reader.report(
+                other.key_spot,
+                Diagnostic::warning(message).hint("leave one of the two out"),
+            );
+        }
+        *settings = Tls::default();
+    }
+    is_encrypted
+}
+
+/// Names the keys of a target that mean something for HTTP only.
+fn without_http(reader: &mut Reader<'_>, own: &[Entry]) {
+    for entry in own {
+        let hint = match entry.key.as_str() {
+            "auth" => "leave it out; a receiver knows its senders by a client's certificate: `tls`",
+            "headers" | "quota_project" => "leave it out",
+            "proxy" => "leave it out; connections go straight to the receiver",
+            _ => continue,
+        };
+        let message = format!("`{}` has no effect with `mllp`", entry.key);
+        reader.report(entry.key_spot, Diagnostic::warning(message).hint(hint));
+    }
 }
 
 /// Reads defaults for their problems only.

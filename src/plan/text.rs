@@ -166,6 +166,12 @@ pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
                     "a message whose acknowledgement is lost ends as unknown (`settle: resend` sends it again)"
                 }
             };
+            line(
+                &mut out,
+                format_args!(
+                    "  receiver      cannot be asked what it has: only its acknowledgements tell"
+                ),
+            );
             line(&mut out, format_args!("  settle        {words}"));
         }
         if let Some(target) = target {

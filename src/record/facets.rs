@@ -29,6 +29,8 @@ pub struct Facets<'a> {
     pub within: Vec<(&'static str, u64)>,
     /// What it is like: a word for the property, and its value, which is no content. A plan counts the values.
     pub properties: Vec<(&'static str, Cow<'a, str>)>,
+    /// It holds a byte that ends or begins records where they travel in frames.
+    pub holds_frame: bool,
     /// Why it cannot be loaded anywhere.
     pub refused: Option<Reason>,
     /// What is remarkable about it, in words without content: they are counted, and the first are named with their place.

@@ -13,6 +13,7 @@ use crate::{
     record::{SourceId, Span},
 };
 
+mod acknowledged;
 mod brief;
 mod causes;
 mod document;

@@ -3,7 +3,7 @@
 //! Made of the status, the codes, the element, and what record and plan show; never of the server's text. What the codes
 //! mean is known by `fhir::meaning`, how it is said by `refusal`.
 
-use super::{document::Cause, refusal::Refusal, walk::Record};
+use super::{acknowledged, document::Cause, refusal::Refusal, walk::Record};
 use crate::{
     fhir::meaning::{self, Meaning as M},
     manifest::{Settle, Store},
@@ -41,8 +41,11 @@ impl<'a> Why<'a> {
             about: String::new(),
         };
         match record.outcome {
+            Outcome::Rejected if why.is_message() => {
+                why.about = record.expression.first().cloned().unwrap_or_default();
+            }
             Outcome::Rejected if record.status.is_some() => why.refused(),
-            Outcome::Unknown => why.about = why.doubt().to_owned(),
+            Outcome::Unknown => why.about = why.doubted(),
             _ => {}
         }
         why
@@ -88,6 +91,25 @@ impl<'a> Why<'a> {
             _ => (meaning, element),
         };
         (self.meaning, self.about) = (Some(meaning), about);
+    }
+
+    /// Tells whether an acknowledgement says why it was refused.
+    fn is_message(&self) -> bool {
+        let code = self.record.code.as_deref();
+        code.is_some_and(|code| acknowledged::what(code, "").is_some())
+    }
+
+    /// Tells unknown records apart: by what happened to each, where nobody can be asked.
+    fn doubted(&self) -> String {
+        match self.doubt() {
+            "unacknowledged" | "resent" => {
+                let note = self.record.note.as_deref().unwrap_or_default();
+                note.split_once("; whether it took")
+                    .map_or(note, |(what, _)| what)
+                    .to_owned()
+            }
+            word => word.to_owned(),
+        }
     }
 
     /// Tells what is in doubt: the kind of request, and whether the store can be asked.
@@ -151,6 +173,13 @@ impl<'a> Why<'a> {
         let note = || self.record.note.clone();
         match (self.record.outcome, self.meaning) {
             (_, Some(meaning)) => self.refusal(meaning).what(),
+            (Outcome::Rejected, None) if self.is_message() => {
+                let code = self.record.code.as_deref().unwrap_or_default();
+                acknowledged::what(code, &self.about).unwrap_or_default()
+            }
+            (Outcome::Unknown, None) if !self.about.is_empty() && self.about != self.doubt() => {
+                self.about.clone()
+            }
             (Outcome::Unknown, None) => match (self.record.status, self.record.attempts) {
                 (Some(status @ 200..300), _) => format!(
                     "the answer ({status}) was none that a FHIR server gives to a write: a proxy or a login page may have come between"
@@ -200,7 +229,7 @@ impl<'a> Why<'a> {
     }
 
     fn after_doubt(&self) -> String {
-        let words = match self.about.as_str() {
+        let words = match self.doubt() {
             "harmless" => {
                 "to send them again does no harm: their request has the same effect once or twice (`--replay unknown`)"
             }

@@ -19,7 +19,7 @@ use super::{
     apart::Apart,
     doubt::Lost,
     dress::Dresser,
-    exchange::{Batch, HandsOver},
+    exchange::{Batch, HandsOver, Sent},
     feed::{Feed, Work},
     habits::Habits,
     is_too_many,
@@ -300,6 +300,9 @@ impl Load {
             let mut batch = Batch::new(work, self, Arc::clone(&on_wire));
             batch.hold(ready.take());
             batch.since = lost.since;
+            if lost.times > 0 || batch.was_in_doubt() {
+                batch.sent = Sent::Perhaps;
+            }
             batch.attempts = std::cmp::max(lost.attempts, std::mem::take(&mut spent));
             batch.held.clone_from(&held);
             if outbox.is_watched() {

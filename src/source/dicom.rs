@@ -46,6 +46,7 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Sto
         charset: None,
         within: Vec::new(),
         properties: Vec::new(),
+        holds_frame: false,
         refused: None,
         notices: Vec::new(),
     };

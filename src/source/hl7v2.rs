@@ -15,6 +15,7 @@ use crate::{
         charset::{Charset, declared},
         digest::Digest,
         header::{Header, patient},
+        mllp::is_frameable,
         split::{Message, Piece, Problem, ProblemKind, Splitter, Weight},
         wire::wire,
     },
@@ -85,6 +86,7 @@ fn message(
         charset: None,
         within: Vec::new(),
         properties: Vec::new(),
+        holds_frame: !is_frameable(message.bytes),
         refused: None,
         notices: Vec::new(),
     };
@@ -172,6 +174,7 @@ fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
         charset: None,
         within: Vec::new(),
         properties: Vec::new(),
+        holds_frame: false,
         refused: Some(Reason {
             code: code.to_owned(),
             message: kind.to_string(),

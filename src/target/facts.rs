@@ -37,6 +37,9 @@ pub struct Facts {
     /// The character sets that it takes; none where it takes any, or does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charsets: Option<Vec<String>>,
+    /// Records travel to it in frames, whose bytes no record may hold.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub framed: bool,
     /// The limits of its requests.
     pub limits: Limits,
     /// In which fields it is not what the manifest wants it to be.
@@ -91,6 +94,7 @@ impl Facts {
         types: None,
         versioned_update: Vec::new(),
         charsets: None,
+        framed: false,
         limits: Limits::UNKNOWN,
         differs: Vec::new(),
     };
@@ -132,6 +136,7 @@ impl Facts {
                 types: None,
                 versioned_update: Vec::new(),
                 charsets: None,
+                framed: false,
                 limits: Limits::GOOGLE,
                 differs: Vec::new(),
             }
@@ -150,7 +155,10 @@ impl Facts {
             Store::Google(store) => Self::of_format(store.format, true),
             Store::Local { format, .. } => Self::of_format(*format, true),
             Store::Dicomweb { .. } => Self::of_format(Format::Dicom, false),
-            Store::Mllp { .. } => Self::of_format(Format::Hl7v2, false),
+            Store::Mllp { .. } => Self {
+                framed: true,
+                ..Self::of_format(Format::Hl7v2, false)
+            },
             Store::Fhir { .. } => Self::UNKNOWN,
         }
     }

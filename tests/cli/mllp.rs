@@ -30,6 +30,11 @@ type Seen = Arc<Mutex<Vec<(String, String)>>>;
 
 /// Starts a receiver.
 fn receiver(habit: Habit) -> (String, Seen) {
+    receiver_of(habit, false)
+}
+
+/// Starts a receiver, which may serve one connection after the other.
+fn receiver_of(habit: Habit, is_serial: bool) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let seen = Seen::default();
@@ -38,7 +43,10 @@ fn receiver(habit: Habit) -> (String, Seen) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let kept = Arc::clone(&kept);
-            thread::spawn(move || serve(&mut stream.unwrap(), habit, &kept));
+            let served = thread::spawn(move || serve(&mut stream.unwrap(), habit, &kept));
+            if is_serial {
+                served.join().ok();
+            }
         }
     });
     (address, seen)
@@ -157,6 +165,41 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
         [2, 0, 0],
     ),
     (
+        "AR for a reason of its own, then taken",
+        |s, id, times| {
+            let error = "ERR|||999^busy|E\r";
+            say(
+                s,
+                &ack(
+                    if times < 3 { "AR" } else { "AA" },
+                    id,
+                    if times < 3 { error } else { "" },
+                ),
+            );
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "AR for the version, in MSA-6",
+        |s, id, _| {
+            say(
+                s,
+                &framed(&format!(
+                    "MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.3\rMSA|AR|{id}||||203^no\r"
+                )),
+            );
+        },
+        "",
+        [0, 2, 0],
+    ),
+    (
+        "NAK for ever",
+        |s, _, _| say(s, &framed("\u{15}")),
+        "",
+        [0, 2, 0],
+    ),
+    (
         "AR for ever",
         |s, id, _| say(s, &ack("AR", id, "")),
         "",
@@ -210,6 +253,34 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
         |_, _, _| {},
         "ER|NE",
         [0, 0, 2],
+    ),
+    (
+        "a commit, and errors alone are told",
+        |s, id, _| say(s, &ack("CA", id, "")),
+        "AL|ER",
+        [2, 0, 0],
+    ),
+    (
+        "a commit, and then an error",
+        |s, id, _| {
+            say(s, &ack("CA", id, ""));
+            thread::sleep(Duration::from_millis(50));
+            say(s, &ack("AE", id, ""));
+        },
+        "AL|ER",
+        [0, 2, 0],
+    ),
+    (
+        "an acknowledgement that names no message",
+        |s, _, _| say(s, &ack("AA", "", "")),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "answers that nobody wants",
+        |s, id, _| say(s, &ack("AE", id, "")),
+        "NE|NE",
+        [0, 2, 0],
     ),
     ("no answer", |_, _, _| {}, "", [0, 0, 2]),
     (
@@ -339,6 +410,214 @@ fn every_habit_of_a_receiver_ends_as_it_says() {
     }
 }
 
+/// Habits of receivers, what MSH-15 and 16 say, and what is said of them.
+const SAID: &[(Habit, &str, &str)] = &[
+    (|_, _, _| {}, "", "did not acknowledge the message in time"),
+    (
+        |s, _, _| {
+            s.shutdown(std::net::Shutdown::Both).ok();
+        },
+        "",
+        "closed the connection without an acknowledgement",
+    ),
+    (
+        |s, _, _| say(s, &ack("AA", "m9", "")),
+        "",
+        "an acknowledgement of another message came",
+    ),
+    (
+        |s, _, _| say(s, &ack("AA", "", "")),
+        "",
+        "names no message (MSA-2 is empty)",
+    ),
+    (
+        |s, id, _| say(s, &ack("AA", id, "")[1..40]),
+        "",
+        "an answer came without MLLP's frame (39 bytes)",
+    ),
+    (
+        |s, _, _| say(s, b"Plantedname\n"),
+        "",
+        "what came is in no MLLP frame (12 bytes)",
+    ),
+    (
+        |s, id, _| {
+            say(s, &ack("AA", id, "")[..30]);
+            s.shutdown(std::net::Shutdown::Both).ok();
+        },
+        "",
+        "an answer began and did not end",
+    ),
+    (
+        |s, _, _| say(s, &framed("Plantedname")),
+        "",
+        "the answer is no message of HL7v2",
+    ),
+    (
+        |s, _, _| say(s, &framed("MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\r")),
+        "",
+        "the answer has no MSA",
+    ),
+    (
+        |s, id, _| say(s, &ack("OK", id, "")),
+        "",
+        "none of AA, AE, AR, CA, CE, CR",
+    ),
+    (
+        |_, _, _| {},
+        "ER|NE",
+        "it was taken, or the answer was lost",
+    ),
+    (
+        |_, _, _| {},
+        "NE|SU",
+        "it was refused, or the answer was lost",
+    ),
+    (
+        |s, _, _| say(s, &framed("\u{6}")),
+        "",
+        "it has received the frame",
+    ),
+    (|s, _, _| say(s, &framed("\u{15}")), "", "a NAK of MLLP"),
+    (
+        |s, id, _| say(s, &ack("AE", id, "ERR||PID^1^5|101^Plantedname|E\r")),
+        "",
+        "PID^1^5: a required field is missing",
+    ),
+    (
+        |s, id, _| say(s, &ack("AR", id, "")),
+        "",
+        "the receiver refused it for now; given up after 3 attempts",
+    ),
+];
+
+#[test]
+fn what_happened_is_said_in_the_report() {
+    for (habit, wants, words) in SAID {
+        let (address, _) = receiver(*habit);
+        let bed = bed(&address, "", wants);
+        let ran = bed.run(&["load", "m.yaml"]).exits(1);
+        // Lines are folded.
+        let out = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(out.contains(words), "{words}: {out}");
+        assert!(!out.contains("Plantedname"), "{words}: {out}");
+    }
+}
+
+#[test]
+fn a_receiver_that_serves_one_connection_at_a_time_gets_one() {
+    let habit: Habit = |s, id, _| say(s, &ack("AA", id, ""));
+    let (address, seen) = receiver_of(habit, true);
+    let bed = bed(&address, "", "");
+    let manifest = fs::read_to_string(bed.path("m.yaml")).unwrap();
+    bed.write("m.yaml", &manifest.replace("600ms", "4s"));
+    let all: String = (0..60)
+        .map(|n| message(&format!("z{n}"), &format!("z{n}"), ""))
+        .collect();
+    bed.write("in/many.hl7", &all);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!((bed.count("created"), seen.lock().unwrap().len()), (62, 62));
+}
+
+#[test]
+fn what_cannot_be_answered_otherwise_is_not_sent_again() {
+    let (address, seen) = receiver(|_, _, _| {});
+    let bed = bed(&address, ", settle: resend", "ER|NE");
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("unknown"), seen.lock().unwrap().len()), (2, 2));
+}
+
+#[test]
+fn a_message_without_a_control_id_has_its_connection_alone() {
+    // Each answers twice: a second answer must not be taken for the next message's.
+    let (address, seen) = receiver(|s, id, times| {
+        let code = if id.is_empty() && times > 1 {
+            "AE"
+        } else {
+            "AA"
+        };
+        say(s, &ack(code, id, ""));
+        say(s, &ack("AE", "", ""));
+    });
+    let bed = bed(&address, ", order: strict", "");
+    bed.write("in/c.hl7", &message("", "p3", ""));
+    bed.write("in/d.hl7", &message("m4", "p4", ""));
+    let ran = bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 4, "{}", ran.out);
+    assert_eq!(seen.lock().unwrap().len(), 4);
+}
+
+#[test]
+fn what_cannot_be_framed_is_not_sent() {
+    let (address, seen) = receiver(|s, id, _| say(s, &ack("AA", id, "")));
+    let bed = bed(&address, "", "");
+    bed.write("in/c.hl7", &message("m3", "p\u{1c}", ""));
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(ran.out.contains("1 (frame)"), "{}", ran.out);
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("created"), bed.count("unsupported")), (2, 1));
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_manifest_says_how_a_receiver_is_reached() {
+    let bed = bed("127.0.0.1:9", "", "");
+    let manifest = fs::read_to_string(bed.path("m.yaml")).unwrap();
+    let of = |mllp: &str, more: &str, load: &str| {
+        manifest
+            .replace(
+                "address: \"127.0.0.1:9\"",
+                &format!("address: \"127.0.0.1:9\"{mllp}"),
+            )
+            .replace("timeout:", &format!("{more}timeout:"))
+            .replace("files:", &format!("{load}files:"))
+    };
+    for (mllp, more, load, code, words) in [
+        ("", "", "interaction: transmit, ", 0, ""),
+        ("", "", "interaction: create, ", 2, "takes `transmit`"),
+        (", tls: { ca: a.pem }", "", "", 0, ""),
+        (
+            ", tls: { ca: a.pem }",
+            "tls: { ca: b.pem }, ",
+            "",
+            2,
+            "one of the two places",
+        ),
+        (
+            ", tls: false",
+            "tls: { ca: b.pem }, ",
+            "",
+            0,
+            "`tls` has no effect",
+        ),
+        (", tls: { cert: a.pem }", "", "", 2, "certificate"),
+        ("", "auth: none, ", "", 0, "`auth` has no effect"),
+        (
+            "",
+            "proxy: \"http://p.example:1\", ",
+            "",
+            0,
+            "`proxy` has no effect",
+        ),
+        ("", "", "labels: { a: b }, ", 0, "`labels` has no effect"),
+        ("", "", "settle: tag, ", 2, "cannot be asked"),
+    ] {
+        bed.write("m.yaml", &of(mllp, more, load));
+        let ran = bed.run(&["plan", "m.yaml", "--offline"]).exits(code);
+        assert!(ran.err.contains(words), "{mllp}{more}{load}: {}", ran.err);
+    }
+    let defaults = manifest.replace(
+        "targets:",
+        "defaults: { target: { tls: { ca: nowhere.pem } } }\ntargets:",
+    );
+    bed.write(
+        "m.yaml",
+        &defaults.replace("127.0.0.1:9\"", "127.0.0.1:9\", tls: false"),
+    );
+    let ran = bed.run(&["load", "m.yaml"]).exits(4);
+    assert!(ran.err.contains("nobody listens"), "{}", ran.err);
+}
+
 #[test]
 fn what_was_acknowledged_is_not_sent_again_and_patients_keep_their_order() {
     // Some are refused for a moment, so that others could overtake them.
@@ -400,6 +679,12 @@ fn a_lost_acknowledgement_is_settled_as_the_load_says() {
     assert!(ran.out.contains("MSH-10"), "{}", ran.out);
     with.run(&["load", "m.yaml"]).exits(0);
     assert_eq!((with.count("created"), seen.lock().unwrap().len()), (2, 4));
+    let records = fs::read_to_string(with.newest_run().join("records.ndjson")).unwrap();
+    assert_eq!(
+        records.matches("has to know it by MSH-10").count(),
+        2,
+        "{records}"
+    );
     // A store that can be asked is asked.
     with.write("m.yaml", "version: 1\nname: feed\ntargets: { t: { local: { dir: store, hl7v2_store: hl7v2 } } }\nloads: [ { name: feed, files: [\"in/*\"], settle: resend } ]\n");
     let ran = with.run(&["check", "m.yaml"]).exits(2);
@@ -419,7 +704,21 @@ fn a_receiver_that_is_not_there_is_named() {
         ran.err
     );
     // A plan without it is made all the same.
-    bed.run(&["plan", "m.yaml", "--offline"]).exits(0);
+    let ran = bed.run(&["plan", "m.yaml", "--offline"]).exits(0);
+    let words = ["cannot be asked", &address, "settle"];
+    assert!(
+        words.iter().all(|words| ran.out.contains(words)),
+        "{}",
+        ran.out
+    );
+    bed.write(
+        "m.yaml",
+        &fs::read_to_string(bed.path("m.yaml"))
+            .unwrap()
+            .replace("127.0.0.1:", "nowhere.invalid:"),
+    );
+    let ran = bed.run(&["load", "m.yaml"]).exits(4);
+    assert!(ran.err.contains("cannot be resolved"), "{}", ran.err);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use bench::{BLOCK, Mode, Records, SLOTS, When, load};
 mod bench;
 mod hl7v2;
 mod kinds;
+mod mllp;
 mod proxy;
 mod shared;
 pub(crate) mod store;

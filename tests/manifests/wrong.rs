@@ -750,7 +750,7 @@ fn words() {
     8 |     interaction: upsert
       |                  ^^^^^^
       |
-      = hint: it can be `create`, `update`, `conditional-create`, `conditional-update`, `ingest`, `store`
+      = hint: it can be `create`, `update`, `conditional-create`, `conditional-update`, `ingest`, `store`, `transmit`
 
     error: `compare` must be `true` or `false`
      --> structure/words.yaml:9:14

@@ -34,17 +34,27 @@ const PIECE: usize = 16 << 10;
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {
     /// Returns what lies below any encryption.
     fn socket(&self) -> &TcpStream;
+
+    fn is_encrypted(&self) -> bool;
 }
 
 impl Stream for TcpStream {
     fn socket(&self) -> &TcpStream {
         self
     }
+
+    fn is_encrypted(&self) -> bool {
+        false
+    }
 }
 
 impl Stream for TlsStream<TcpStream> {
     fn socket(&self) -> &TcpStream {
         self.get_ref().0
+    }
+
+    fn is_encrypted(&self) -> bool {
+        true
     }
 }
 
@@ -55,11 +65,10 @@ impl Stream for TlsStream<TcpStream> {
 )]
 pub(super) struct Connection {
     stream: Pin<Box<dyn Stream>>,
-    is_encrypted: bool,
     /// The control id of the last message; none where there was none yet.
     last: Option<Vec<u8>>,
-    /// Messages were sent on it that ask for no answer. What comes of them all the same is nobody's.
-    is_unasked: bool,
+    /// Messages were sent on it that ask for no answer, and nobody waits for one: what came of them all the same.
+    unasked: Option<Unasked>,
     decoder: Decoder,
     /// The receiver commits blocks by blocks of one byte, and wants its own committed so (release 2).
     commits: bool,
@@ -106,9 +115,8 @@ impl Connection {
         };
         Ok(Self {
             stream,
-            is_encrypted: tls.is_some(),
             last: None,
-            is_unasked: false,
+            unasked: None,
             decoder: Decoder::new(LARGEST),
             commits: false,
             place: address.to_owned(),
@@ -145,7 +153,7 @@ impl Connection {
             match self.pulse() {
                 Pulse::Quiet => return true,
                 // Answers that nobody wanted are taken off: to close on them could cost what lies behind them unread.
-                Pulse::Spoke if self.is_unasked => {}
+                Pulse::Spoke if self.unasked.is_some() => self.unasked = Some(Unasked::Came),
                 Pulse::Spoke | Pulse::Gone => return false,
             }
         }
@@ -161,7 +169,7 @@ impl Connection {
             Err(Errno::AGAIN) => return Pulse::Quiet,
             Err(_) => return Pulse::Gone,
         }
-        if !self.is_encrypted && !self.is_unasked {
+        if !self.stream.is_encrypted() && self.unasked.is_none() {
             return Pulse::Spoke;
         }
         // Of what is encrypted not all is said to us: tickets of TLS come at any time.
@@ -173,11 +181,19 @@ impl Connection {
         }
     }
 
-    /// Sends a message that asks for no answer.
-    pub(super) async fn send_unasked(&mut self, frame: &[u8], until: Instant) -> Result<(), Fault> {
-        self.is_unasked = true;
-        self.last = Some(Vec::new());
-        self.send(frame, until).await
+    /// Takes note that answers may come that nobody waits for.
+    pub(super) fn expect_unasked(&mut self) {
+        self.is_odd = false;
+        self.unasked = Some(self.unasked.unwrap_or(Unasked::Nothing));
+    }
+
+    /// Tells, once, whether such an answer came.
+    pub(super) fn take_unasked(&mut self) -> bool {
+        let came = self.unasked == Some(Unasked::Came);
+        if came {
+            self.unasked = Some(Unasked::Nothing);
+        }
+        came
     }
 
     /// Sends a message.
@@ -208,7 +224,7 @@ impl Connection {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => {
                 // Why it was closed may have come before.
-                if self.is_encrypted
+                if self.stream.is_encrypted()
                     && let Ok(Err(why)) = timeout(FAREWELL, self.stream.read(&mut [0; 1])).await
                     && is_alert(&why)
                 {
@@ -286,6 +302,13 @@ impl Connection {
     pub(super) fn is_inside(&self) -> bool {
         self.decoder.is_inside()
     }
+}
+
+/// Whether something came that nobody waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unasked {
+    Nothing,
+    Came,
 }
 
 /// What a connection is like on which nothing is awaited.

@@ -9,7 +9,13 @@
 //! refused for what may pass 425, refused for good 422. That no answer is wanted is 204, that the message cannot be framed
 //! 400. Of a message that wants an answer in some cases only, and got none, [`Unanswered`] tells.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -62,6 +68,40 @@ pub struct MllpTransport {
     tls: Option<tls::Encryption>,
     timeout: Duration,
     pool: Arc<Pool>,
+    habit: Habit,
+}
+
+/// Whether a receiver answers messages that ask for no answer.
+#[derive(Debug, Default)]
+struct Habit {
+    /// How often it did not; [`Habit::ANSWERS`] where it has done so.
+    silences: AtomicU32,
+}
+
+impl Habit {
+    const ANSWERS: u32 = u32::MAX;
+
+    /// So many that got none show that none is to come.
+    const ENOUGH: u32 = 3;
+
+    /// Returns how long an answer is waited for; none where it is known not to come.
+    fn grace(&self) -> Option<Duration> {
+        match self.silences.load(Relaxed) {
+            Self::ANSWERS => Some(PATIENCE),
+            0..Self::ENOUGH => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    fn answers(&self) {
+        self.silences.store(Self::ANSWERS, Relaxed);
+    }
+
+    fn is_silent(&self) {
+        let more = |count| (count < Self::ENOUGH).then_some(count + 1);
+        // One that answers is not forgotten.
+        let _ = self.silences.fetch_update(Relaxed, Relaxed, more);
+    }
 }
 
 /// What is looked for among the answers to a message.
@@ -94,6 +134,7 @@ impl MllpTransport {
                 .transpose()?,
             timeout: options.timeout,
             pool: Arc::default(),
+            habit: Habit::default(),
         })
     }
 
@@ -119,17 +160,24 @@ impl MllpTransport {
             Some(connection) => connection,
             None => self.open(until).await?,
         };
-        if is_silent(wanted.wants) {
-            connection.send_unasked(&frame, until).await?;
-            // Nothing will tell how many it serves.
-            place.heard();
-            place.keep(connection);
-            return Ok(answer(StatusCode::NO_CONTENT, Bytes::new()));
+        if connection.take_unasked() {
+            self.habit.answers();
         }
         connection.send_message(&frame, control_id, until).await?;
-        let answered = self
-            .waited(&mut place, &mut connection, wanted, until)
-            .await?;
+        let answered = if !is_silent(wanted.wants) {
+            self.waited(&mut place, &mut connection, wanted, until)
+                .await?
+        } else if let Some(answered) = self.unasked(&mut connection, wanted, until).await? {
+            answered
+        } else {
+            // Nothing will tell how many it serves.
+            place.heard();
+            connection.expect_unasked();
+            if connection.is_settled() {
+                place.keep(connection);
+            }
+            return Ok(answer(StatusCode::NO_CONTENT, Bytes::new()));
+        };
         let block = match answered {
             Answered::Block(block) => block,
             Answered::Nak => {
@@ -166,12 +214,38 @@ impl MllpTransport {
             return answered.await;
         }
         tokio::pin!(answered);
-        let soon = tokio::time::timeout(PATIENCE.min(self.timeout / 4), &mut answered);
-        if let Ok(answered) = soon.await {
+        let patience = PATIENCE.min(self.timeout / 4);
+        if let Ok(answered) = tokio::time::timeout(patience, &mut answered).await {
             return answered;
         }
         place.is_stuck();
         answered.await
+    }
+
+    /// Looks whether a message that asks for no answer gets one: many receivers answer all that comes, and what they refuse is
+    /// not taken.
+    async fn unasked(
+        &self,
+        connection: &mut Connection,
+        wanted: Wanted<'_>,
+        until: Instant,
+    ) -> Result<Option<Answered>, Fault> {
+        let Some(grace) = self.habit.grace() else {
+            return Ok(None);
+        };
+        let until = std::cmp::min(until, Instant::now() + grace.min(self.timeout / 4));
+        match wait::acknowledged(connection, wanted, until).await {
+            Ok(Answered::Block(block)) if Ack::parse(&block).is_err() => Ok(None),
+            Ok(answered) => {
+                self.habit.answers();
+                Ok(Some(answered))
+            }
+            Err(fault) if fault.kind == FaultKind::Tls => Err(fault),
+            Err(_) => {
+                self.habit.is_silent();
+                Ok(None)
+            }
+        }
     }
 
     /// Finds out whether a connection can be had. Where there is one already, another is not kept: it could take the place of

@@ -517,6 +517,8 @@ pub enum LoadInteraction {
     Ingest,
     /// A DICOM instance is stored.
     Store,
+    /// An HL7v2 message is sent to a receiver over MLLP, and its acknowledgement decides.
+    Transmit,
 }
 
 /// Identifier systems by resource type, and what becomes of records without one.

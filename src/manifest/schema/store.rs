@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{NonEmpty, OrVariable, WebUrl};
+use super::{NonEmpty, OrVariable, Tls, WebUrl};
 
 map! {
     /// A store of the Google Cloud Healthcare API, by its resource name: exactly one of `fhir_store`, `dicom_store` and `hl7v2_store`.
@@ -58,11 +58,20 @@ map! {
         /// Host and port.
         #[schemars(extend("examples" = ["mllp.example:2575"]))]
         address: NonEmpty,
-        /// Encrypt connections; the target's `tls` names a private authority and a client's certificate, and turns it on as
-        /// well.
-        #[schemars(extend("examples" = [true], "default" = false))]
-        tls: Option<OrVariable<bool>>,
+        /// Encrypt connections: `true`, or the TLS settings. Without it, where the target has TLS settings.
+        #[schemars(extend("examples" = [true, {"ca": "certs/ca.pem"}]))]
+        tls: Option<MllpTls>,
     }
+}
+
+/// Whether connections are encrypted.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum MllpTls {
+    /// With the target's TLS settings, or the system's authorities alone; or not at all.
+    Whether(OrVariable<bool>),
+    /// With these settings.
+    Settings(Box<Tls>),
 }
 
 map! {

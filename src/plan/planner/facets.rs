@@ -185,6 +185,10 @@ impl Planner<'_> {
 
     /// Why the target does not take a record.
     fn refuses(&self, found: &Facets<'_>) -> Option<Reason> {
+        if found.holds_frame && self.facts().framed {
+            let message = "it holds a byte that frames messages in MLLP (0x0B or 0x1C)";
+            return Some(reason("frame", message));
+        }
         let limit = self.facts().limits.resource_bytes?;
         let length = found.position.span.length;
         (length > limit).then(|| {

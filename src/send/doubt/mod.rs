@@ -194,6 +194,13 @@ impl Load {
                     settled.push(*settlement);
                     continue;
                 }
+                Some(Proof::Resend)
+                    if mumbled.is_some_and(|mumbled| {
+                        matches!(mumbled.little, Some(Little::Silence(_)))
+                    }) =>
+                {
+                    "to send it again would bring no other answer"
+                }
                 Some(Proof::Resend) if may_send && !self.setup.stop.is_stopping() => {
                     again.push(step);
                     continue;

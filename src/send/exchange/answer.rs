@@ -9,7 +9,7 @@ use super::{
         settle::{self, Attempted},
         versions::{Tag, is_changed, is_update, names_header, names_its_own, wants_version},
     },
-    Batch, HandsOver, Last,
+    Batch, HandsOver, Last, Sent,
     conclude::FAILED_UNDER_SUCCESS,
 };
 use crate::{
@@ -189,6 +189,9 @@ impl Batch<'_> {
             accepted.outcome = Some(Outcome::Created);
             accepted.note = Some("an attempt whose answer was lost has stored it");
         }
+        if self.sent == Sent::Perhaps && step.action.operation() == Some(Operation::Transmit) {
+            accepted.note = Some(RESENT);
+        }
         let attempted = Attempted {
             attempts: self.attempts,
             latency: None,
@@ -347,6 +350,9 @@ impl Batch<'_> {
         }
     }
 }
+
+/// Said of a message that may have been received twice.
+const RESENT: &str = "sent again because its acknowledgement was lost: the receiver has to know it by MSH-10, or has it twice";
 
 /// Tells whether words of failure under a status of success are believed without a question: 201 says that something was
 /// created, and speaks against them.

@@ -81,6 +81,8 @@ pub(in crate::send) struct Batch<'a> {
     unversioned: Vec<(Step, Bytes)>,
     /// When its records were first about to be sent, by the target's clock, where they must not be sent twice.
     pub(in crate::send) since: Option<Timestamp>,
+    /// Whether it may have been taken before.
+    pub(in crate::send) sent: Sent,
     /// The journal holds them as about to be sent.
     is_intended: bool,
     /// When what is settled of it is handed over.
@@ -88,6 +90,15 @@ pub(in crate::send) struct Batch<'a> {
     /// One of those that may be about to be sent.
     pub(in crate::send) intent: Option<OwnedSemaphorePermit>,
     failure: Option<Error>,
+}
+
+/// Whether a request was sent before, and nobody knows what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::send) enum Sent {
+    /// It was not, or was not taken.
+    Never,
+    /// It was, and may have been taken.
+    Perhaps,
 }
 
 /// When what is settled of a Bundle is handed over, of which others are still to be tried.
@@ -149,6 +160,7 @@ impl<'a> Batch<'a> {
             held: Held::new(),
             unversioned: Vec::new(),
             since: None,
+            sent: Sent::Never,
             is_intended: false,
             hands_over: HandsOver::AtOnce,
             intent: None,
@@ -159,6 +171,14 @@ impl<'a> Batch<'a> {
     /// Lets go of the permission to be made ready as soon as it waits for another attempt.
     pub(in crate::send) fn hold(&mut self, ready: Option<OwnedSemaphorePermit>) {
         self.ready = ready;
+    }
+
+    /// Tells whether an earlier session may have sent any of it.
+    pub(in crate::send) fn was_in_doubt(&self) -> bool {
+        let earlier = &self.setup.earlier;
+        self.steps
+            .iter()
+            .any(|step| earlier.is_in_doubt(step.number))
     }
 
     /// Lets go of what is left because the run is stopping. Nothing of it is on the wire, and its last attempt, if

@@ -1,0 +1,49 @@
+//! What an acknowledgement says of a message that was refused, in Stoker's own words.
+
+use crate::hl7v2::ack::meaning;
+
+/// Says what is wrong by a code such as `AE 101`, `AR` or `NAK`, and the place that it is about; none where the code is none of
+/// an acknowledgement.
+pub(super) fn what(code: &str, place: &str) -> Option<String> {
+    let (word, number) = code.split_once(' ').unwrap_or((code, ""));
+    let words = match (word, meaning(number)) {
+        ("AE" | "AR" | "CE" | "CR", Some(words)) => words,
+        ("AE", None) => {
+            "the receiving application found an error, and does not say which in a code that is known"
+        }
+        ("AR", None) => {
+            "the receiving application refuses it, and does not say why in a code that is known"
+        }
+        ("CE" | "CR", None) => {
+            "the receiver does not commit it, and does not say why in a code that is known"
+        }
+        ("NAK", _) => "the receiver answered with a NAK of MLLP: it did not take the frame",
+        _ => return None,
+    };
+    Some(match place {
+        "" => words.to_owned(),
+        place => format!("{place}: {words}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_an_acknowledgement_is_put_in_words() {
+        let of = |code| what(code, "PID^1^5");
+        assert_eq!(
+            of("AE 101").unwrap(),
+            "PID^1^5: a required field is missing"
+        );
+        assert!(of("AR").unwrap().contains("refuses it"));
+        assert!(of("CE 9999").unwrap().contains("commit"));
+        assert!(
+            what("NAK", "")
+                .unwrap()
+                .starts_with("the receiver answered")
+        );
+        assert_eq!(of("invalid"), None);
+    }
+}
