@@ -98,7 +98,7 @@ impl Habit {
     }
 
     fn is_silent(&self) {
-        let more = |count| (count < Self::ENOUGH).then_some(count + 1);
+        let more = |count| (count < Self::ENOUGH).then(|| count + 1);
         // One that answers is not forgotten.
         let _ = self.silences.fetch_update(Relaxed, Relaxed, more);
     }
@@ -326,5 +326,34 @@ fn interrupted(what: String) -> Fault {
     Fault {
         kind: FaultKind::Interrupted,
         what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_that_answers_all_the_same_is_not_forgotten() {
+        let habit = Habit::default();
+        for _ in 0..5 {
+            habit.is_silent();
+        }
+        assert_eq!(habit.grace(), None);
+        habit.answers();
+        habit.is_silent();
+        assert_eq!(habit.grace(), Some(PATIENCE));
+    }
+
+    #[test]
+    fn what_is_answered_is_a_status() {
+        let of = |msa: &str| {
+            let text = format!("MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rMSA|{msa}\r");
+            status(text.as_bytes()).map(|status| status.as_u16())
+        };
+        let known = ["AA|1", "CA|1", "AE|1", "AR|1", "CR|1||||203", "CE|1||||206"].map(of);
+        let expected = [200, 200, 422, 425, 422, 425].map(Some);
+        assert_eq!(known, expected);
+        assert_eq!(of("OK|1"), None);
     }
 }

@@ -81,12 +81,14 @@ impl Load {
         } else {
             Duration::ZERO
         };
-        tracing::info!(
-            target = self.settings.target,
-            load = self.settings.name,
-            records = doubts.len() as u64,
-            "nobody knows whether records arrived: the store is asked"
-        );
+        if self.settings.interaction != Some(Operation::Transmit) {
+            tracing::info!(
+                target = self.settings.target,
+                load = self.settings.name,
+                records = doubts.len() as u64,
+                "nobody knows whether records arrived: the store is asked"
+            );
+        }
         let over = Instant::now() + grace;
         let (dresser, read) = (self.dresser.clone(), steps.to_vec());
         let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&read));
