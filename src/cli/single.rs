@@ -20,8 +20,9 @@ use crate::{
     hl7v2,
     manifest::{Format, LoadSettings, Store, TargetSettings},
     record::{Action, Facets, LoadId, Operation, Outcome, SourceId, Step},
+    report::acknowledged,
     source::{self, Ceiling, Form, Item, Origin, SourceFile},
-    target::{Accepted, Answer, Endpoint, Parcel, Said, dicom::Dicom},
+    target::{Accepted, Answer, Endpoint, Little, Parcel, Said, Target, dicom::Dicom},
 };
 
 /// Tells the format of a file by its beginning: what is neither an instance nor a message is taken for a resource.
@@ -90,6 +91,9 @@ pub(super) async fn create(
     let answered = connection.gate.once(|| request.clone()).await;
     let response = connection.finish(answered).await.map_err(|failure| {
         let error = connect::failed(&failure);
+        if failure.may_have_been_sent && operation == Operation::Transmit {
+            return error.hint("it may have arrived all the same: look at the receiver before you send it again");
+        }
         if failure.may_have_been_sent {
             return error.hint("it may have arrived all the same; what has a name of its own can be sent again without harm");
         }
@@ -101,7 +105,47 @@ pub(super) async fn create(
         target.refused_each(&parcel, &response)
     };
     let answer = answers.and_then(|answers| answers.into_iter().next().flatten());
+    if operation == Operation::Transmit
+        && !matches!(&answer, Some(answer) if matches!(answer.said, Said::Taken(_)))
+    {
+        return Err(unacknowledged(&*target, answer, &response, context));
+    }
     said(&step, what, answer, &response, context)
+}
+
+/// Says what came instead of an acknowledgement that takes the message.
+fn unacknowledged(
+    target: &dyn Target,
+    answer: Option<Answer>,
+    response: &Response<Bytes>,
+    context: Context,
+) -> Error {
+    if let Some(Said::Little(Little::Other(why) | Little::Silence(why))) =
+        answer.map(|answer| answer.said)
+    {
+        return Error::new(Exit::Target, why).hint(
+            "it may have been taken all the same: look at the receiver before you send it again",
+        );
+    }
+    let refusal = target.refusal(None, response.body());
+    let code = refusal.code.unwrap_or_default();
+    let place = refusal.expression.first().map_or("", String::as_str);
+    let words = acknowledged(&code, place)
+        .unwrap_or_else(|| target.words(response.status().as_u16(), response.body()));
+    let message = if context.show_content {
+        format!(
+            "the receiver refused the message: {code}, {words}: {}",
+            refusal.text
+        )
+    } else {
+        format!("the receiver refused the message: {code}, {words}")
+    };
+    let error = Error::new(Exit::SomeFailed, message);
+    if context.show_content {
+        error
+    } else {
+        error.hint("--show-content also shows the receiver's words, which may hold patients' data")
+    }
 }
 
 /// Tells what became of it.

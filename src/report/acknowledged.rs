@@ -4,7 +4,7 @@ use crate::hl7v2::ack::meaning;
 
 /// Says what is wrong by a code such as `AE 101`, `AR` or `NAK`, and the place that it is about; none where the code is none of
 /// an acknowledgement.
-pub(super) fn what(code: &str, place: &str) -> Option<String> {
+pub fn what(code: &str, place: &str) -> Option<String> {
     let (word, number) = code.split_once(' ').unwrap_or((code, ""));
     let words = match (word, meaning(number)) {
         ("AE" | "AR" | "CE" | "CR", Some(words)) => words,

@@ -66,6 +66,10 @@ pub struct Report {
     pub types: BTreeMap<String, Totals>,
     /// Records that earlier runs had loaded: they count as unchanged, and not each of them was looked for in the store.
     pub from_history: u64,
+    /// Messages that were sent again because their acknowledgement was lost, and were acknowledged then: a receiver that does
+    /// not know them by MSH-10 has them twice.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub resent: u64,
     /// Why records did not arrive, in Stoker's words, and what to do: rejected first, then unknown, blocked, unsupported;
     /// within one outcome the most frequent first.
     pub causes: Vec<Cause>,
@@ -314,4 +318,13 @@ impl Example {
             None => format!("{}:{}", self.file, self.line),
         }
     }
+}
+
+/// Tells that there are none.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference over"
+)]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

@@ -45,6 +45,13 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
             format!("{count} records, not asked for one by one"),
         ));
     }
+    if report.resent > 0 {
+        let count = grouped(report.resent);
+        rows.push((
+            "Sent again",
+            format!("{count} messages, which the receiver has to know by MSH-10, or has twice"),
+        ));
+    }
     let requests = &report.requests;
     let (sent, retries) = (sent(requests), grouped(requests.retries));
     rows.push(("Requests", format!("{sent}, {retries} of them repeated")));

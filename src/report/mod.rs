@@ -33,6 +33,7 @@ mod walk;
 mod why;
 mod words;
 
+pub use acknowledged::what as acknowledged;
 pub use brief::shorten;
 pub use document::{
     Cause, Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,

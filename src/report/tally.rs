@@ -15,6 +15,7 @@ use crate::{
     journal::{History, RunDirectory, format::Ending},
     plan::file::Saved,
     record::Outcome,
+    send::RESENT,
 };
 
 /// How many kinds of problems a report lists. Real runs have a handful; the bound keeps a server that makes up a new
@@ -56,6 +57,8 @@ pub(super) struct Sum {
     longest: u64,
     /// Records for which the target was asked anything.
     asked: u64,
+    /// Messages that were sent again after their acknowledgement was lost.
+    resent: u64,
 }
 
 impl Sum {
@@ -83,6 +86,7 @@ impl Sum {
             latencies: Histogram::new(3).ok(),
             longest: 0,
             asked: 0,
+            resent: 0,
         }
     }
 
@@ -91,6 +95,7 @@ impl Sum {
         self.outcomes.count(*outcome);
         // What an earlier run loaded, or one that was never sent, took no time of a target.
         self.asked += u64::from(record.attempts != Some(0));
+        self.resent += u64::from(record.note.as_deref() == Some(RESENT));
         match self.types.get_mut(&step.kind) {
             Some(totals) => totals.count(*outcome),
             None => self
@@ -225,6 +230,7 @@ impl Sum {
             loads: self.loads,
             types: self.types,
             from_history,
+            resent: self.resent,
             causes,
             problems: problems(self.problems, &names),
             unlisted_problems: self.unlisted,

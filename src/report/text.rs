@@ -120,6 +120,13 @@ fn figures(out: &mut String, report: &Report, paint: Paint) {
         let value = format!("{}, not asked for one by one", grouped(report.from_history));
         row(out, "", "[from history]", &value);
     }
+    if report.resent > 0 {
+        let value = format!(
+            "{}, which the receiver has to know by MSH-10, or has twice",
+            grouped(report.resent)
+        );
+        row(out, "", "[sent again]", &value);
+    }
     let requests = &report.requests;
     row(
         out,

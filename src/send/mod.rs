@@ -60,6 +60,7 @@ mod ways;
 
 pub use counts::Counts;
 pub use earlier::{Earlier, Replay};
+pub use exchange::RESENT;
 pub use held::{Compared, Held, HeldError, note_held};
 pub use rehearse::Rehearsal;
 pub use stop::Stop;

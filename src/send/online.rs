@@ -259,7 +259,11 @@ impl Asker<'_> {
             Some(Operation::ConditionalCreate) => self.condition(step, Found::Leave).await,
             Some(Operation::ConditionalUpdate) => self.condition(step, Found::Update).await,
             // Only the history knows of a create: the store cannot be asked.
-            Some(Operation::Create) if self.earlier.is_settled(step.number) => Ok(Found::Leave),
+            Some(Operation::Create | Operation::Transmit)
+                if self.earlier.is_settled(step.number) =>
+            {
+                Ok(Found::Leave)
+            }
             Some(Operation::Create | Operation::Transmit) => Ok(Found::Create),
             Some(operation) if operation.keeps_id() => self.by_name(step).await,
             _ => Ok(Found::Update),

@@ -403,6 +403,11 @@ fn every_habit_of_a_receiver_ends_as_it_says() {
         for text in [&ran.out, &ran.err] {
             assert!(!text.contains("Plantedname"), "{what}: {text}");
         }
+        if *what == "a block that is none" {
+            let kept = bed.newest_run().join("rejected/answers.ndjson");
+            let kept = fs::read_to_string(kept).unwrap();
+            assert!(kept.contains("Plantedname"), "{kept}");
+        }
         if expected[1] > 0 {
             let kept = fs::read_to_string(bed.newest_run().join("rejected/feed.hl7")).unwrap();
             assert!(kept.contains("Plantedname"), "{what}");
@@ -501,6 +506,33 @@ fn what_happened_is_said_in_the_report() {
         let out = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(out.contains(words), "{words}: {out}");
         assert!(!out.contains("Plantedname"), "{words}: {out}");
+    }
+}
+
+#[test]
+fn one_message_is_sent_by_itself() {
+    let cases: [(Habit, i32, &str); 4] = [
+        (|s, id, _| say(s, &ack("AA", id, "")), 0, ""),
+        (
+            |s, id, _| say(s, &ack("AE", id, "ERR||PID^1^5|101^Plantedname|E\r")),
+            1,
+            "AE 101, PID^1^5: a required field is missing",
+        ),
+        (
+            |s, _, _| say(s, &framed("Plantedname")),
+            4,
+            "the answer is no message of HL7v2",
+        ),
+        (|_, _, _| {}, 4, "did not acknowledge the message in time"),
+    ];
+    for (habit, code, words) in cases {
+        let (address, _) = receiver(habit);
+        let bed = bed(&address, "", "");
+        let ran = bed
+            .run(&["create", "in/a.hl7", "--manifest", "m.yaml"])
+            .exits(code);
+        assert!(ran.err.contains(words), "{}", ran.err);
+        assert!(!ran.err.contains("Plantedname"), "{}", ran.err);
     }
 }
 
@@ -646,6 +678,8 @@ fn what_was_acknowledged_is_not_sent_again_and_patients_keep_their_order() {
         assert_eq!(ids.len(), 10);
     }
     let before = came.len();
+    let ran = bed.run(&["plan", "m.yaml", "--online"]).exits(0);
+    assert!(ran.out.contains("0 to create"), "{}", ran.out);
     bed.run(&["load", "m.yaml"]).exits(0);
     assert_eq!(
         (bed.count("unchanged"), seen.lock().unwrap().len()),
@@ -677,7 +711,13 @@ fn a_lost_acknowledgement_is_settled_as_the_load_says() {
     let with = bed(&address, ", settle: resend", "");
     let ran = with.run(&["plan", "m.yaml"]).exits(0);
     assert!(ran.out.contains("MSH-10"), "{}", ran.out);
-    with.run(&["load", "m.yaml"]).exits(0);
+    let ran = with.run(&["load", "m.yaml"]).exits(0);
+    assert!(
+        ran.out
+            .contains("2, which the receiver has to know by MSH-10"),
+        "{}",
+        ran.out
+    );
     assert_eq!((with.count("created"), seen.lock().unwrap().len()), (2, 4));
     let records = fs::read_to_string(with.newest_run().join("records.ndjson")).unwrap();
     assert_eq!(

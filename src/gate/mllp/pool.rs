@@ -245,3 +245,103 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const WISH: Wish<'static> = Wish { control_id: b"m1" };
+
+    /// Returns a place for which nobody has to wait.
+    fn now(pool: &Arc<Pool>) -> Option<(Place, Option<Connection>)> {
+        pool.place(WISH).now_or_never()
+    }
+
+    async fn connection(listener: &TcpListener) -> (Connection, tokio::net::TcpStream) {
+        let address = listener.local_addr().unwrap().to_string();
+        let until = Instant::now() + Duration::from_secs(5);
+        let ours = Connection::open(&address, None, until).await.unwrap();
+        (ours, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn connections_are_added_as_they_are_answered() {
+        let pool = Arc::default();
+        let (mut first, _) = now(&pool).unwrap();
+        assert!(now(&pool).is_none(), "the first has to be answered");
+        first.heard();
+        let (mut second, _) = now(&pool).unwrap();
+        assert!(now(&pool).is_none());
+        second.heard();
+        // Two may be tried where two were answered.
+        let _both = (now(&pool).unwrap(), now(&pool).unwrap());
+        assert!(now(&pool).is_none());
+        // One that failed makes room for another.
+        drop(second);
+        drop(first);
+        assert!(now(&pool).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_stuck_gets_the_place_of_another() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = Arc::default();
+        let (mut first, _) = now(&pool).unwrap();
+        first.heard();
+        let (ours, mut theirs) = connection(&listener).await;
+        first.keep(ours);
+        let (_, idle) = now(&pool).unwrap();
+        assert!(idle.is_some(), "it is taken before another is opened");
+        drop(idle);
+        let (mut first, _) = now(&pool).unwrap();
+        first.heard();
+        let (mut second, _) = now(&pool).unwrap();
+        second.is_stuck();
+        // The first is let go as soon as it is idle.
+        let (ours, _theirs) = connection(&listener).await;
+        first.keep(ours);
+        assert!(now(&pool).is_none(), "there is one, and it is stuck");
+        second.heard();
+        assert!(now(&pool).is_none(), "the receiver serves one");
+        drop(second);
+        assert!(now(&pool).is_some());
+        let end = tokio::io::AsyncReadExt::read(&mut theirs, &mut [0; 1]).await;
+        assert_eq!(end.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_not_answered_costs_no_place() {
+        let pool = Arc::default();
+        let (mut first, _) = now(&pool).unwrap();
+        first.heard();
+        let (mut second, _) = now(&pool).unwrap();
+        second.is_stuck();
+        assert!(now(&pool).is_none());
+        drop(second);
+        assert!(now(&pool).is_some(), "it was not for want of a place");
+    }
+
+    #[tokio::test]
+    async fn what_was_closed_or_speaks_is_not_used() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for closes in [true, false] {
+            let pool = Arc::default();
+            let (mut place, _) = now(&pool).unwrap();
+            place.heard();
+            let (ours, mut theirs) = connection(&listener).await;
+            if closes {
+                drop(theirs);
+            } else {
+                tokio::io::AsyncWriteExt::write_all(&mut theirs, b"x")
+                    .await
+                    .unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            place.keep(ours);
+            assert!(now(&pool).unwrap().1.is_none());
+        }
+    }
+}

@@ -278,13 +278,18 @@ impl Load {
                 doubtful.what
             );
             let nothing = Doubt::none();
-            settled.push(settle::unknown(
+            let mut unknown = settle::unknown(
                 step.number,
                 doubtful.status,
                 doubtful.attempted,
                 note,
                 doubts.get(&step.number).unwrap_or(&nothing),
-            ));
+            );
+            // What came is all that people have to find out by.
+            unknown.said = mumbled
+                .filter(|mumbled| matches!(mumbled.little, Some(Little::Other(_))))
+                .map(|mumbled| String::from_utf8_lossy(&mumbled.body).into_owned());
+            settled.push(unknown);
         }
         let again = (!again.is_empty()).then_some(Work {
             steps: again,

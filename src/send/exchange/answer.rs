@@ -352,7 +352,7 @@ impl Batch<'_> {
 }
 
 /// Said of a message that may have been received twice.
-const RESENT: &str = "sent again because its acknowledgement was lost: the receiver has to know it by MSH-10, or has it twice";
+pub const RESENT: &str = "sent again because its acknowledgement was lost: the receiver has to know it by MSH-10, or has it twice";
 
 /// Tells whether words of failure under a status of success are believed without a question: 201 says that something was
 /// created, and speaks against them.

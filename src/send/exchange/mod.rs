@@ -25,6 +25,7 @@ use super::{
     settle::{self, Attempted},
     versions::Held,
 };
+pub use answer::RESENT;
 pub(super) use conclude::Refused;
 
 mod answer;
