@@ -59,10 +59,6 @@ impl Stream for TlsStream<TcpStream> {
 }
 
 /// A connection to a receiver.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a thing of its own, and none excludes another"
-)]
 pub(super) struct Connection {
     stream: Pin<Box<dyn Stream>>,
     /// The control id of the last message; none where there was none yet.
