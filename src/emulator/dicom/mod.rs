@@ -1,8 +1,9 @@
-//! DICOM stores: instances are stored, searched for, retrieved and deleted, over DICOMweb as the Healthcare API speaks it.
+//! DICOM stores: instances are stored, searched for, retrieved, deleted, imported and exported, over DICOMweb as the Healthcare API speaks it.
 //!
 //! An instance is a file that keeps every byte, named by the SHA-256 of them, and a row that says whose it is. `path` says what
 //! a request is about, `store` keeps the stores, `stow` lets instances in, `receive` and `files` bring their bytes to disk,
-//! `describe` says what a data set holds, `rows` keeps that, `qido` searches, `wado` and `pixels` give back, `remove` deletes.
+//! `describe` says what a data set holds, `rows` keeps that, `qido` searches, `wado` and `pixels` give back, `remove` deletes,
+//! `transfer` imports and exports.
 //! What the bytes mean is [`crate::dicom`]'s knowledge.
 //!
 //! What it leaves out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
@@ -21,6 +22,7 @@ mod rows;
 mod settings;
 mod store;
 mod stow;
+mod transfer;
 mod wado;
 
 use std::sync::Arc;
@@ -99,6 +101,12 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
                 } => match verb.as_str() {
                     "getDICOMStoreMetrics" if method == Method::GET => {
                         metrics::of_store(app, &store::open(app, &dataset, &name)?).await
+                    }
+                    "import" if method == Method::POST => {
+                        transfer::import(app, &store::open(app, &dataset, &name)?, &body).await
+                    }
+                    "export" if method == Method::POST => {
+                        transfer::export(app, &store::open(app, &dataset, &name)?, &body).await
                     }
                     _ => {
                         let on = Route::Dicom(Path::Store { dataset, name });

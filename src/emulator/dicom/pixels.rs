@@ -88,7 +88,8 @@ pub(super) async fn bulkdata(
     Ok(response::multipart("application/octet-stream", vec![part]))
 }
 
-fn unreadable() -> Refusal {
+/// What is answered when the bytes of an instance cannot be looked at.
+pub(super) fn unreadable() -> Refusal {
     Refusal::google(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the local store could not read an instance",

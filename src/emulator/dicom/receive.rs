@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::super::reply::Refusal;
-use super::{describe::describe, files};
+use super::{describe::describe, files, pixels::unreadable};
 use crate::dicom::{
     header::{self, Header},
     parts::{Event, Malformed, Splitter},
@@ -53,17 +53,32 @@ pub(super) async fn receive(
         }
     }
     drop(pieces);
-    let written = writing.await.map_err(|_| {
-        Refusal::google(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the local store could not read an instance",
-        )
-    })?;
+    let written = writing.await.map_err(|_| unreadable())?;
     if !is_whole {
         let message = "the request's body ended early";
         return Err(Refusal::google(StatusCode::BAD_REQUEST, message));
     }
     written
+}
+
+/// Reads one instance from a file, and leaves the file as it is.
+pub(super) async fn copy(folder: &Path, from: &Path) -> Result<Received, Refusal> {
+    let (folder, from) = (folder.to_owned(), from.to_owned());
+    let copying = tokio::task::spawn_blocking(move || {
+        let mut from = fs_err::File::open(from).map_err(|error| files::failed(&error))?;
+        let mut coming = Coming::begin(&folder)?;
+        let mut piece = vec![0; 1 << 17];
+        loop {
+            let count = from
+                .read(&mut piece)
+                .map_err(|error| files::failed(&error))?;
+            if count == 0 {
+                return coming.end();
+            }
+            coming.write(piece.get(..count).unwrap_or_default())?;
+        }
+    });
+    copying.await.map_err(|_| unreadable())?
 }
 
 fn write(

@@ -32,32 +32,34 @@ pub(super) struct Accepted {
 pub(super) fn accepted(headers: &HeaderMap) -> Vec<Accepted> {
     let values = headers.get_all(ACCEPT).iter();
     let values = values.filter_map(|value| value.to_str().ok());
-    let one = |written: &str| {
-        let mut parts = written.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let (mut part, mut transfer_syntax) = (None, None);
-        for parameter in parts {
-            let Some((name, value)) = parameter.split_once('=') else {
-                continue;
-            };
-            let value = value.trim().trim_matches('"').to_owned();
-            match name.trim().to_ascii_lowercase().as_str() {
-                "type" => part = Some(value.to_ascii_lowercase()),
-                "transfer-syntax" => transfer_syntax = Some(value),
-                _ => {}
-            }
-        }
-        Accepted {
-            media,
-            part,
-            transfer_syntax,
-        }
-    };
     values
         .flat_map(|value| value.split(','))
         .filter(|value| !value.trim().is_empty())
-        .map(one)
+        .map(media)
         .collect()
+}
+
+/// Reads one media type with its parameters.
+pub(super) fn media(written: &str) -> Accepted {
+    let mut parts = written.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let (mut part, mut transfer_syntax) = (None, None);
+    for parameter in parts {
+        let Some((name, value)) = parameter.split_once('=') else {
+            continue;
+        };
+        let value = value.trim().trim_matches('"').to_owned();
+        match name.trim().to_ascii_lowercase().as_str() {
+            "type" => part = Some(value.to_ascii_lowercase()),
+            "transfer-syntax" => transfer_syntax = Some(value),
+            _ => {}
+        }
+    }
+    Accepted {
+        media,
+        part,
+        transfer_syntax,
+    }
 }
 
 /// Nothing that the client takes can be made of what is there.

@@ -1,6 +1,6 @@
 //! The rows of instances.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::super::reply::Refusal;
 use super::path::Place;
@@ -120,18 +120,16 @@ pub(super) fn all(
     Ok(found)
 }
 
-/// Returns the file of an instance that is there already.
-pub(super) fn file(
+/// Tells whether an instance of these UIDs is there already.
+pub(super) fn is_there(
     connection: &Connection,
     store: &Store,
     instance: &Instance,
-) -> Result<Option<String>, Refusal> {
-    let sql = "SELECT file FROM instance WHERE store = ?1 AND study = ?2 AND series = ?3 AND instance = ?4";
+) -> Result<bool, Refusal> {
+    let sql =
+        "SELECT 1 FROM instance WHERE store = ?1 AND study = ?2 AND series = ?3 AND instance = ?4";
     let parameters = params![store.key, instance.study, instance.series, instance.uid];
-    let row = connection
-        .prepare_cached(sql)?
-        .query_row(parameters, |row| row.get(0));
-    Ok(row.optional()?)
+    Ok(connection.prepare_cached(sql)?.exists(parameters)?)
 }
 
 /// Writes a new instance.
@@ -170,6 +168,32 @@ pub(super) fn delete(
     let parameters = params![store.key, within.study, within.series, within.instance];
     let files = statement.query_map(parameters, |row| row.get(0))?;
     Ok(files.collect::<Result<_, _>>()?)
+}
+
+/// Returns the next instances of a place, or of all, behind a key in the order in which they came, and the key of each.
+pub(super) fn behind(
+    connection: &Connection,
+    store: &Store,
+    within: &Within,
+    key: i64,
+    most: usize,
+) -> Result<Vec<(i64, Instance)>, Refusal> {
+    let sql = format!(
+        "SELECT {COLUMNS}, key FROM instance WHERE store = ?1 AND (?2 IS NULL OR study = ?2)
+            AND (?3 IS NULL OR series = ?3) AND (?4 IS NULL OR instance = ?4) AND key > ?5 ORDER BY key LIMIT ?6"
+    );
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let parameters = params![
+        store.key,
+        within.study,
+        within.series,
+        within.instance,
+        key,
+        most
+    ];
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(parameters, |row| Ok((row.get(9)?, Instance::of(row)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// Returns the files of all instances of a store.

@@ -27,10 +27,15 @@ const NOT_UNDERSTOOD: u16 = 0xC000;
 const OTHER_STUDY: u16 = 43_265;
 
 /// What became of an instance.
-enum Fate {
+pub(super) enum Fate {
     Stored,
+    /// One with its UIDs is there already.
+    There,
     Failed(u16, String),
 }
+
+/// An instance, as far as it could be read, and what became of it.
+pub(super) type Fated = (Option<Instance>, Fate);
 
 /// Stores the instances of a request, of one study where it says so.
 pub(super) async fn store(
@@ -50,11 +55,27 @@ pub(super) async fn store(
         let message = "the request holds no instance";
         return Err(Refusal::google(StatusCode::BAD_REQUEST, message));
     }
-    let writing = Arc::clone(&store);
-    let fates = app
-        .database
+    let fates = keep(app, &store, study, received).await?;
+    let is_stored = |(_, fate): &(_, Fate)| matches!(fate, Fate::Stored);
+    let status = if fates.iter().all(is_stored) {
+        StatusCode::OK
+    } else {
+        StatusCode::CONFLICT
+    };
+    Ok(response::set(status, headers, &told(&fates, base)))
+}
+
+/// Puts instances that came in their places, of one study where one is meant, and says what became of each.
+pub(super) async fn keep(
+    app: &App,
+    store: &Arc<Store>,
+    study: Option<String>,
+    received: Vec<Received>,
+) -> Result<Vec<Fated>, Refusal> {
+    let (store, folder) = (Arc::clone(store), files::folder(app));
+    app.database
         .write(move |session| {
-            writing.ensure_present(&session.connection)?;
+            store.ensure_present(&session.connection)?;
             let created = session.clock.tick().0;
             let (mut fates, mut kept) = (Vec::new(), Vec::new());
             for received in received {
@@ -86,10 +107,10 @@ pub(super) async fn store(
                 let fate = if study.as_ref().is_some_and(|study| *study != instance.study) {
                     let why = "the instance is of another study than the request";
                     Fate::Failed(OTHER_STUDY, why.to_owned())
-                } else if rows::file(&session.connection, &writing, &instance)?.is_some() {
-                    Fate::Failed(PROCESSING_FAILURE, "already exists".to_owned())
+                } else if rows::is_there(&session.connection, &store, &instance)? {
+                    Fate::There
                 } else {
-                    rows::put(&session.connection, &writing, &instance)?;
+                    rows::put(&session.connection, &store, &instance)?;
                     kept.push((instance.file.clone(), path));
                     Fate::Stored
                 };
@@ -98,14 +119,7 @@ pub(super) async fn store(
             files::keep(&folder, kept)?;
             Ok(fates)
         })
-        .await?;
-    let is_stored = |(_, fate): &(_, Fate)| matches!(fate, Fate::Stored);
-    let status = if fates.iter().all(is_stored) {
-        StatusCode::OK
-    } else {
-        StatusCode::CONFLICT
-    };
-    Ok(response::set(status, headers, &told(&fates, base)))
+        .await
 }
 
 /// Reads which body it is: none for one instance.
@@ -141,7 +155,7 @@ fn boundary(content_type: &str) -> Result<Option<String>, Refusal> {
 }
 
 /// Says what became of each instance.
-fn told(fates: &[(Option<Instance>, Fate)], base: &str) -> Value {
+fn told(fates: &[Fated], base: &str) -> Value {
     let uid = |uid: &str| json!({ "vr": "UI", "Value": [uid] });
     let url = |url: String| json!({ "vr": "UR", "Value": [url] });
     let (mut stored, mut failed) = (Vec::new(), Vec::new());
@@ -151,19 +165,20 @@ fn told(fates: &[(Option<Instance>, Fate)], base: &str) -> Value {
             item["00081150"] = uid(&instance.class);
             item["00081155"] = uid(&instance.uid);
         }
-        match fate {
+        let (reason, detail) = match fate {
             Fate::Stored => {
                 if let Some(instance) = instance {
                     item["00081190"] = url(instance.url(base));
                 }
                 stored.push(item);
+                continue;
             }
-            Fate::Failed(reason, detail) => {
-                item["00081197"] = json!({ "vr": "US", "Value": [reason] });
-                item["00091097"] = json!({ "vr": "LO", "Value": [detail] });
-                failed.push(item);
-            }
-        }
+            Fate::There => (PROCESSING_FAILURE, "already exists"),
+            Fate::Failed(reason, detail) => (*reason, detail.as_str()),
+        };
+        item["00081197"] = json!({ "vr": "US", "Value": [reason] });
+        item["00091097"] = json!({ "vr": "LO", "Value": [detail] });
+        failed.push(item);
     }
     let mut set = json!({});
     let studies = fates.iter().filter_map(|(instance, _)| instance.as_ref());
