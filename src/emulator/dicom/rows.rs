@@ -1,6 +1,8 @@
 //! The rows of instances.
 
+use http::StatusCode;
 use rusqlite::{Connection, Row, params};
+use serde_json::{Map, Value};
 
 use super::super::reply::Refusal;
 use super::path::Place;
@@ -54,6 +56,15 @@ impl Instance {
         })
     }
 
+    /// Returns what its data set says.
+    pub(super) fn set(&self) -> Result<Map<String, Value>, Refusal> {
+        serde_json::from_str(&self.described).map_err(|_| {
+            tracing::error!(file = self.file, "the row of an instance is damaged");
+            let message = "the local store cannot read what it has written of an instance";
+            Refusal::google(StatusCode::INTERNAL_SERVER_ERROR, message)
+        })
+    }
+
     /// Returns its address below the base of a service.
     pub(super) fn url(&self, base: &str) -> String {
         format!(
@@ -103,17 +114,21 @@ pub(super) fn each(
     Ok(())
 }
 
-/// Reads all instances of a place, where there are any.
+/// Reads all instances of a place, where there are any; but for what their data sets say, which may be long.
 pub(super) fn all(
     connection: &Connection,
     store: &Store,
     place: &Place,
 ) -> Result<Vec<Instance>, Refusal> {
-    let mut found = Vec::new();
-    each(connection, store, &Within::from(place), |instance| {
-        found.push(instance);
-        Ok(true)
-    })?;
+    let columns = COLUMNS.replace("described", "''");
+    let sql = format!(
+        "SELECT {columns} FROM instance WHERE store = ?1 AND study = ?2 AND (?3 IS NULL OR series = ?3)
+            AND (?4 IS NULL OR instance = ?4) ORDER BY key"
+    );
+    let parameters = params![store.key, place.study, place.series, place.instance];
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(parameters, Instance::of)?;
+    let found = found.collect::<Result<Vec<_>, _>>()?;
     if found.is_empty() {
         return Err(place.not_found());
     }

@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::super::fault::Entries;
 use super::super::reply::Refusal;
 use super::super::serve::App;
 use super::receive::{Received, receive};
@@ -21,6 +22,8 @@ use crate::dicom::multipart::boundary_of;
 
 /// What is there already, and any other failure of processing (PS3.4 table B.2-1).
 const PROCESSING_FAILURE: u16 = 0x0110;
+/// What a store has no room for, or no time.
+const OUT_OF_RESOURCES: u16 = 0xA700;
 /// What cannot be understood.
 const NOT_UNDERSTOOD: u16 = 0xC000;
 /// An instance of another study than the one addressed (Azure's number; Google publishes none).
@@ -37,15 +40,29 @@ pub(super) enum Fate {
 /// An instance, as far as it could be read, and what became of it.
 pub(super) type Fated = (Option<Instance>, Fate);
 
-/// Stores the instances of a request, of one study where it says so.
+/// A request that brings instances.
+pub(super) struct Sent {
+    /// The only study whose instances are taken, where one is named.
+    pub(super) study: Option<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    /// Instances that shall fail.
+    pub(super) entries: Option<Entries>,
+}
+
+/// Stores the instances of a request.
 pub(super) async fn store(
     app: &Arc<App>,
     store: Arc<Store>,
-    study: Option<String>,
     base: &str,
-    headers: &HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response<Body>, Refusal> {
+    let Sent {
+        study,
+        headers,
+        body,
+        entries,
+    } = sent;
     let content_type = headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let boundary = boundary(content_type.unwrap_or_default())?;
@@ -55,14 +72,14 @@ pub(super) async fn store(
         let message = "the request holds no instance";
         return Err(Refusal::google(StatusCode::BAD_REQUEST, message));
     }
-    let fates = keep(app, &store, study, received).await?;
+    let fates = keep(app, &store, study, received, entries).await?;
     let is_stored = |(_, fate): &(_, Fate)| matches!(fate, Fate::Stored);
     let status = if fates.iter().all(is_stored) {
         StatusCode::OK
     } else {
         StatusCode::CONFLICT
     };
-    Ok(response::set(status, headers, &told(&fates, base)))
+    Ok(response::set(status, &headers, &told(&fates, base)))
 }
 
 /// Puts instances that came in their places, of one study where one is meant, and says what became of each.
@@ -71,6 +88,7 @@ pub(super) async fn keep(
     store: &Arc<Store>,
     study: Option<String>,
     received: Vec<Received>,
+    mut entries: Option<Entries>,
 ) -> Result<Vec<Fated>, Refusal> {
     let (store, folder) = (Arc::clone(store), files::folder(app));
     app.database
@@ -104,7 +122,12 @@ pub(super) async fn keep(
                     created,
                     described,
                 };
-                let fate = if study.as_ref().is_some_and(|study| *study != instance.study) {
+                let fails = entries
+                    .as_mut()
+                    .and_then(|entries| entries.next(Some(instance.described.as_bytes())));
+                let fate = if let Some(refusal) = fails {
+                    Fate::Failed(reason(refusal.status), refusal.message().to_owned())
+                } else if study.as_ref().is_some_and(|study| *study != instance.study) {
                     let why = "the instance is of another study than the request";
                     Fate::Failed(OTHER_STUDY, why.to_owned())
                 } else if rows::is_there(&session.connection, &store, &instance)? {
@@ -120,6 +143,15 @@ pub(super) async fn keep(
             Ok(fates)
         })
         .await
+}
+
+/// The reason that stands for a status: a store that cannot just now has no resources, and any other has no reason of its own.
+fn reason(status: StatusCode) -> u16 {
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        OUT_OF_RESOURCES
+    } else {
+        PROCESSING_FAILURE
+    }
 }
 
 /// Reads which body it is: none for one instance.

@@ -67,7 +67,7 @@ async fn import_all(
     for file in found {
         let app = weak.upgrade().ok_or(Stopped::Gone)?;
         let received = copy(&files::folder(&app), file).await?;
-        for (_, fate) in keep(&app, store, None, vec![received]).await? {
+        for (_, fate) in keep(&app, store, None, vec![received], None).await? {
             match fate {
                 Fate::Stored | Fate::There => ended.success += 1,
                 Fate::Failed(_, why) => {

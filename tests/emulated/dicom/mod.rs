@@ -1,5 +1,8 @@
 //! DICOM stores of the embedded server, over HTTP: what goes in comes out byte by byte, and what is asked for is found.
 
+mod faults;
+mod process;
+mod set;
 mod transfer;
 
 use std::time::Duration;
@@ -288,6 +291,11 @@ async fn studies_series_and_instances_are_found() {
         .await;
     assert_eq!(sets[0]["00201208"]["Value"][0], 2);
     assert_eq!(sets[0]["00200013"]["Value"][0], 1);
+    // A study that is asked for by its UID is none that the path names: what it is stands in each answer.
+    let (_, sets) = bed.json("/dicomWeb/instances?StudyInstanceUID=1.2.1").await;
+    assert_eq!(sets[0]["00100020"]["Value"][0], "p-1");
+    let (_, sets) = bed.json("/dicomWeb/instances?limit=2&offset=5").await;
+    assert_eq!(sets.as_array().unwrap().len(), 1);
     assert_eq!(bed.json("/dicomWeb/studies?PatientNam=x").await.0, 400);
     let (_, metrics) = bed.json(":getDICOMStoreMetrics").await;
     assert_eq!(
