@@ -129,6 +129,14 @@ fn element(element: &InMemElement, tag: &str, depth: usize) -> Value {
             let numbers = element.to_multi_int::<i64>().unwrap_or_default();
             numbers.into_iter().map(Value::from).collect()
         }
+        // Eight digits (PS3.18 §F.2.3), where others write tags with brackets and a comma.
+        VR::AT => {
+            let eight = |tag: &String| {
+                let digits = tag.chars().filter(char::is_ascii_hexdigit);
+                digits.collect::<String>().into()
+            };
+            texts(element).iter().map(eight).collect()
+        }
         VR::FL | VR::FD => {
             let numbers = element.to_multi_float64().unwrap_or_default();
             numbers.into_iter().map(Value::from).collect()

@@ -86,6 +86,14 @@ async fn every_storable_file_of_the_set_is_stored_and_described() {
         // Also where the file is cut, deflated, big endian, or of a transfer syntax that nobody knows.
         assert_eq!(text("00100020"), patient, "{path}");
         for element in described[0].as_object().unwrap().values() {
+            if element["vr"] == "AT" {
+                // Eight digits, as PS3.18 has it.
+                let tag = element["Value"][0].as_str().unwrap_or("00000000");
+                assert!(
+                    tag.len() == 8 && u32::from_str_radix(tag, 16).is_ok(),
+                    "{path}: {tag}"
+                );
+            }
             if let Some(uri) = element["BulkDataURI"].as_str() {
                 bulk += 1;
                 let answer = bed.client.get(uri).send().await.unwrap();
