@@ -34,7 +34,8 @@ after and until (numbers of requests) and probability (0 to 1). `fault` is one o
                                        after_write: true
   reset: before_body                   or during_body, after_body, after_write,
                                        during_answer
-  entries: { status: 500, share: 0.5 } entries of a batch fail inside a 200
+  entries: { status: 500, share: 0.5 } entries of a batch fail inside a 200, instances of
+                                       a STOW request inside a 409
   slow: 10 kB/s                        the answer trickles
   truncate: 0.5                        only this part of the answer comes
   token: expired                       401 until another token is presented

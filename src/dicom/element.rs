@@ -259,7 +259,7 @@ impl<R: Read> Walk<R> {
 
 /// Tells whether a value representation has a length of two bytes. One that is not known has four, as the standard wants of
 /// all that come later.
-fn is_short(vr: [u8; 2]) -> bool {
+pub fn is_short(vr: [u8; 2]) -> bool {
     const SHORT: &[&[u8; 2]] = &[
         b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN",
         b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",

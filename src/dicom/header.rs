@@ -44,6 +44,8 @@ pub struct Header {
     pub transfer_syntax: String,
     /// Whether the file begins with a preamble of 128 bytes.
     pub has_preamble: bool,
+    /// Where the data set begins: behind the meta group.
+    pub begins: u64,
     /// How the walk ended.
     pub end: End,
 }
@@ -67,6 +69,16 @@ pub enum End {
 }
 
 impl Header {
+    /// Returns how the elements of the data set are written.
+    pub fn encoding(&self) -> Encoding {
+        encoding(&self.transfer_syntax)
+    }
+
+    /// Tells whether the data set is deflated.
+    pub fn is_deflated(&self) -> bool {
+        is_deflated(&self.transfer_syntax)
+    }
+
     /// Tells whether a file of `size` bytes ends before its pixels do. Of deflated and encapsulated ones that is not known.
     pub fn is_cut(&self, size: u64) -> bool {
         match self.end {
@@ -181,14 +193,9 @@ pub fn read(mut from: impl Read) -> io::Result<Result<Header, Refusal>> {
     let is_deflated = is_deflated(&syntax);
     let (end, at) = if is_deflated {
         let rest = DeflateDecoder::new(first.chain(from.take(LIMIT)));
-        walk(rest, Encoding::Little, &mut found)
+        walk(rest, encoding(&syntax), &mut found)
     } else {
-        let encoding = match syntax.as_str() {
-            IMPLICIT => Encoding::Implicit,
-            BIG => Encoding::Big,
-            _ => Encoding::Little,
-        };
-        walk(first.chain(from), encoding, &mut found)
+        walk(first.chain(from), encoding(&syntax), &mut found)
     };
     let before = if is_deflated { 0 } else { meta.at };
     let (end, why) = match end {
@@ -221,6 +228,7 @@ pub fn read(mut from: impl Read) -> io::Result<Result<Header, Refusal>> {
             modality: found.modality.filter(|modality| !modality.is_empty()),
             transfer_syntax: syntax,
             has_preamble: meta.has_preamble,
+            begins: meta.at,
             end,
         })
     };
@@ -247,6 +255,14 @@ pub fn transfer_syntax(uid: &str) -> &str {
         "1.2.840.10008.1.2.4.203" => "HTJ2K",
         "1.2.840.10008.1.2.5" => "RLE Lossless",
         other => other,
+    }
+}
+
+fn encoding(syntax: &str) -> Encoding {
+    match syntax {
+        IMPLICIT => Encoding::Implicit,
+        BIG => Encoding::Big,
+        _ => Encoding::Little,
     }
 }
 

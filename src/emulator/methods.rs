@@ -81,6 +81,16 @@ pub(super) fn object(body: &[u8]) -> Result<Object, Refusal> {
     }
 }
 
+/// Reads a text from a request, as far as it is there.
+pub(super) fn text<'a>(request: &'a Object, steps: &[&str]) -> Option<&'a str> {
+    let (last, steps) = steps.split_last()?;
+    let mut object = request;
+    for step in steps {
+        object = object.get(*step)?.as_object()?;
+    }
+    object.get(*last)?.as_text().filter(|text| !text.is_empty())
+}
+
 /// A policy with the tag that clients send back when they change it.
 fn with_etag(mut policy: Object) -> Json {
     policy.insert("etag".to_owned(), Json::text("ACAB"));

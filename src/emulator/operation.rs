@@ -2,7 +2,7 @@
 //!
 //! An operation ends with its server: one that is found running when a server starts has been aborted.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rusqlite::params;
 
@@ -31,6 +31,27 @@ pub(super) struct Ended {
     /// Why it failed; otherwise what it answers.
     pub(super) error: Option<String>,
     pub(super) response: Object,
+}
+
+/// Why one ends before its end.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// The server ends.
+    Gone,
+    /// It cannot go on.
+    Failed(String),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failed(refusal.message().to_owned())
+    }
+}
+
+impl From<std::io::Error> for Stopped {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 impl Operation {
@@ -92,6 +113,29 @@ impl Operation {
             *operation = body;
         }
         Ok(())
+    }
+
+    /// Writes down how it ended, with the type of its answer; when the server has ended before, nobody can.
+    pub(super) async fn conclude(
+        self,
+        weak: &Weak<App>,
+        mut ended: Ended,
+        stopped: Result<(), Stopped>,
+        response: &str,
+    ) {
+        let Some(app) = weak.upgrade() else { return };
+        match stopped {
+            Ok(()) => {
+                let kind = Json::Text(format!("type.googleapis.com/{response}"));
+                ended.response.insert("@type".to_owned(), kind);
+            }
+            Err(Stopped::Gone) => return,
+            Err(Stopped::Failed(why)) => ended.error = Some(why),
+        }
+        let name = self.name.clone();
+        if self.end(&app, ended).await.is_err() {
+            tracing::error!(operation = name, "an operation cannot be written down");
+        }
     }
 
     fn body(&self, ended: Option<(Instant, Ended)>) -> Json {

@@ -262,6 +262,7 @@ async fn answer(
                 query,
                 headers: parts.headers,
                 body,
+                entries,
                 root: format!("{}/{version}", app.root),
                 version,
             };
@@ -293,6 +294,34 @@ pub(super) fn check_media_type(headers: &HeaderMap, body: &[u8]) -> Result<(), R
     ))
 }
 
+/// Waits for the next piece of a body; not for ever.
+pub(super) async fn piece<S, E>(stream: &mut S) -> Result<Option<Bytes>, Refusal>
+where
+    S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let next = tokio::time::timeout(PART, stream.next());
+    let next = next.await.map_err(|_| too_slow())?;
+    next.transpose().map_err(|_| ended_early())
+}
+
+fn too_slow() -> Refusal {
+    Refusal::google(
+        StatusCode::REQUEST_TIMEOUT,
+        "the request's body took too long to come",
+    )
+}
+
+fn ended_early() -> Refusal {
+    Refusal::google(StatusCode::BAD_REQUEST, "the request's body ended early")
+}
+
+/// Reads a body of any size to its end, and keeps nothing of it.
+pub(super) async fn discard(body: Body) -> Result<(), Refusal> {
+    let mut stream = body.into_data_stream();
+    while piece(&mut stream).await?.is_some() {}
+    Ok(())
+}
+
 /// Reads a body of limited size, in limited time.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let mut stream = body.into_data_stream();
@@ -302,16 +331,10 @@ pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let until = Instant::now() + WHOLE;
     loop {
         let next = tokio::time::timeout_at(until.min(Instant::now() + PART), stream.next());
-        let next = next.await.map_err(|_| {
-            Refusal::google(
-                StatusCode::REQUEST_TIMEOUT,
-                "the request's body took too long to come",
-            )
-        })?;
-        let Some(chunk) = next else { break };
-        let chunk = chunk.map_err(|_| {
-            Refusal::google(StatusCode::BAD_REQUEST, "the request's body ended early")
-        })?;
+        let Some(chunk) = next.await.map_err(|_| too_slow())? else {
+            break;
+        };
+        let chunk = chunk.map_err(|_| ended_early())?;
         size += chunk.len();
         if size > limit {
             first = None;

@@ -159,6 +159,10 @@ check("dicomweb-client: retrieve", retrieve)
 check("dicomweb-client: store", store_by_client)
 check("pydicom: reads what came back", lambda: str(pydicom.dcmread(io.BytesIO(
     answer(instances.retrieveInstance(parent=STORE, dicomWebPath=ONE), accept="application/dicom; transfer-syntax=*"))).Modality))
+check("export", lambda: wait(stores.export(name=STORE, body={"gcsDestination": {
+    "uriPrefix": "gs://client/out", "mimeType": "application/dicom; transfer-syntax=*"}}).execute())["metadata"]["counter"]["success"])
+check("import", lambda: wait(stores.import_(name=STORE, body={
+    "gcsSource": {"uri": "gs://client/out/**.dcm"}}).execute())["metadata"]["counter"]["success"])
 check("instances.delete", lambda: instances.delete(parent=STORE, dicomWebPath=ONE).execute())
 check("series.delete", lambda: wait(series.delete(parent=STORE, dicomWebPath=ONE_SERIES).execute()) and "")
 last = pydicom.dcmread(FILES[-1]).StudyInstanceUID

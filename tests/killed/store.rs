@@ -12,19 +12,19 @@ use serde_json::Value;
 use super::bench::stoker;
 
 /// `stoker emulate` on a directory.
-pub(super) struct Store {
+pub(crate) struct Store {
     child: Child,
     /// Of the whole server, without a slash at its end.
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 impl Store {
-    pub(super) fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         Self::start_with(folder, &[])
     }
 
     /// The same, with further arguments.
-    pub(super) fn start_with(folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_with(folder: &Path, more: &[&str]) -> Self {
         let arguments = ["emulate", "--dir", "store", "--listen", "127.0.0.1:0"];
         let mut child = stoker(folder, &[&arguments[..], more].concat())
             .stdout(Stdio::piped())
@@ -38,6 +38,11 @@ impl Store {
         let url = line.trim().trim_end_matches('/').to_owned();
         assert!(url.starts_with("http://"), "{line}");
         Self { child, url }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Everything in the store: how often each content is there, with what it refers to.

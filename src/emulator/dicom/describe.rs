@@ -1,26 +1,25 @@
 //! What a data set says, as DICOM JSON (PS3.18 annex F): all of it but the pixels, and long values that are no text.
 
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dicom_core::{VR, header::Header as _};
-use dicom_object::{
-    DefaultDicomObject, InMemDicomObject, OpenFileOptions, Tag, file::ReadPreamble,
-    mem::InMemElement,
-};
+use dicom_object::{InMemDicomObject, OpenFileOptions, mem::InMemElement};
 use serde_json::{Map, Value, json};
 
-use crate::dicom::header::Header;
+use super::thin::{self, Thin};
+use crate::dicom::element::{Encoding, MARK, Tag};
+use crate::dicom::header::{BIG, EXPLICIT, Header, IMPLICIT};
 
 /// How long a value of bytes may be that stands in the metadata; longer ones are bulk data.
 const LONGEST: usize = 4 << 10;
 
-/// Where the pixels begin, as numbers of any kind.
-const PIXELS: Tag = Tag(0x7FE0, 0x0008);
-
 /// Describes the data set of a file. One that the library cannot read is described by who it is.
 pub(super) fn describe(path: &Path, header: &Header) -> String {
-    let mut set = read(path).unwrap_or_default();
+    // What cannot be read from the disk is not described; it has just been written.
+    let thin = thin::read(path, header);
+    let mut set = thin.map(|thin| read(&thin)).unwrap_or_default();
     let mut uid = |tag: &str, value: &str| {
         set.insert(tag.to_owned(), json!({ "vr": "UI", "Value": [value] }));
     };
@@ -38,9 +37,57 @@ pub(super) fn describe(path: &Path, header: &Header) -> String {
     Value::Object(set).to_string()
 }
 
-fn read(path: &Path) -> Option<Map<String, Value>> {
-    let file = open(path)?;
-    Some(data_set(&file, 0))
+/// Reads what is kept of a data set. Where the library cannot read all of it, it reads one element after the other, and leaves
+/// out what it cannot.
+fn read(thin: &Thin) -> Map<String, Value> {
+    let mut set = parse(&thin.elements.concat(), thin.encoding).unwrap_or_else(|| {
+        // Texts are read as SpecificCharacterSet says.
+        let charset = thin.elements.iter().find(|element| {
+            let tag = element.first_chunk::<4>();
+            tag.is_some_and(|tag| matches!(tag, [8, 0, 5, 0] | [0, 8, 0, 5]))
+        });
+        let charset = charset.cloned().unwrap_or_default();
+        let mut set = Map::new();
+        for element in &thin.elements {
+            let bytes = [charset.as_slice(), element.as_slice()].concat();
+            set.extend(parse(&bytes, thin.encoding).into_iter().flatten());
+        }
+        set
+    });
+    for (Tag(group, number), vr) in &thin.long {
+        let tag = format!("{group:04X}{number:04X}");
+        let uri = json!({ "vr": vr.to_string(), "BulkDataURI": format!("bulkdata/{tag}") });
+        set.insert(tag, uri);
+    }
+    set
+}
+
+/// Describes elements, under a meta group of their own: the one of the file may be wrong, and its transfer syntax unknown to
+/// the library, which has no pixels to read here.
+fn parse(elements: &[u8], encoding: Encoding) -> Option<Map<String, Value>> {
+    let syntax = match encoding {
+        Encoding::Implicit => IMPLICIT,
+        Encoding::Little => EXPLICIT,
+        Encoding::Big => BIG,
+    };
+    let mut meta = Vec::new();
+    let uids = [
+        (0x02, "1.2.3"),
+        (0x03, "1.2.3"),
+        (0x10, syntax),
+        (0x12, "1.2.3"),
+    ];
+    for (number, uid) in uids {
+        let length = uid.len() + uid.len() % 2;
+        meta.extend_from_slice(&[2, 0, number, 0, b'U', b'I', u8::try_from(length).ok()?, 0]);
+        meta.extend_from_slice(uid.as_bytes());
+        meta.resize(meta.len() + uid.len() % 2, 0);
+    }
+    let length = u32::try_from(meta.len()).ok()?.to_le_bytes();
+    let begin = [&[0; 128], MARK, b"\x02\0\0\0UL\x04\0", &length, &meta].concat();
+    let file = Cursor::new(begin).chain(elements);
+    let object = OpenFileOptions::new().from_reader(file).ok()?;
+    Some(data_set(&object, 0))
 }
 
 /// How deep sequences are described: real ones are a handful deep.
@@ -81,6 +128,14 @@ fn element(element: &InMemElement, tag: &str, depth: usize) -> Value {
         VR::US | VR::UL | VR::SS | VR::SL | VR::SV | VR::UV => {
             let numbers = element.to_multi_int::<i64>().unwrap_or_default();
             numbers.into_iter().map(Value::from).collect()
+        }
+        // Eight digits (PS3.18 §F.2.3), where others write tags with brackets and a comma.
+        VR::AT => {
+            let eight = |tag: &String| {
+                let digits = tag.chars().filter(char::is_ascii_hexdigit);
+                digits.collect::<String>().into()
+            };
+            texts(element).iter().map(eight).collect()
         }
         VR::FL | VR::FD => {
             let numbers = element.to_multi_float64().unwrap_or_default();
@@ -132,21 +187,4 @@ fn text(vr: VR, text: &str) -> Value {
             .map_or_else(|_| text.into(), Value::from),
         _ => text.into(),
     }
-}
-
-/// Returns the bytes of an element that stands in the data set itself, before the pixels.
-pub(super) fn value(path: &Path, tag: u32) -> Option<Vec<u8>> {
-    let file = open(path)?;
-    let [a, b, c, d] = tag.to_be_bytes();
-    let tag = Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    let element = file.element(tag).ok()?;
-    Some(element.to_bytes().ok()?.into_owned())
-}
-
-fn open(path: &Path) -> Option<DefaultDicomObject> {
-    OpenFileOptions::new()
-        .read_until(PIXELS)
-        .read_preamble(ReadPreamble::Auto)
-        .open_file(path)
-        .ok()
 }

@@ -1,8 +1,10 @@
-//! DICOM stores: instances are stored, searched for, retrieved and deleted, over DICOMweb as the Healthcare API speaks it.
+//! DICOM stores: instances are stored, searched for, retrieved, deleted, imported and exported, over DICOMweb as the Healthcare API speaks it.
 //!
 //! An instance is a file that keeps every byte, named by the SHA-256 of them, and a row that says whose it is. `path` says what
 //! a request is about, `store` keeps the stores, `stow` lets instances in, `receive` and `files` bring their bytes to disk,
-//! `describe` says what a data set holds, `rows` keeps that, `qido` searches, `wado` and `pixels` give back, `remove` deletes.
+//! `describe` says what a data set holds (`thin`: without its
+//! long values), `rows` keeps that, `qido` searches, `wado` and `pixels` give back, `remove` deletes,
+//! `transfer` imports and exports.
 //! What the bytes mean is [`crate::dicom`]'s knowledge.
 //!
 //! What it leaves out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
@@ -21,6 +23,8 @@ mod rows;
 mod settings;
 mod store;
 mod stow;
+mod thin;
+mod transfer;
 mod wado;
 
 use std::sync::Arc;
@@ -32,7 +36,9 @@ pub(super) use self::files::{clean, release_all};
 pub(super) use self::path::{Path, Web, path};
 pub(super) use self::rows::{TABLES, files_of};
 pub(super) use self::store::{Store, below, is_store, provide, there};
+use self::stow::Sent;
 use super::admin::not_found;
+use super::fault::Entries;
 use super::methods;
 use super::reply::Refusal;
 use super::route::Route;
@@ -51,6 +57,8 @@ pub(super) struct Call {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
+    /// Instances that shall fail.
+    pub(super) entries: Option<Entries>,
     /// The address below which the names of stores stand.
     pub(super) root: String,
     /// The version of the API.
@@ -65,6 +73,7 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
         query,
         headers,
         body,
+        entries,
         root,
         version,
     } = call;
@@ -78,10 +87,22 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
             let base = format!("{root}/{}/dicomWeb", store.name);
             match (&method, web) {
                 (&Method::POST, Web::Studies) => {
-                    stow::store(app, store, None, &base, &headers, body).await
+                    let sent = Sent {
+                        study: None,
+                        headers,
+                        body,
+                        entries,
+                    };
+                    stow::store(app, store, &base, sent).await
                 }
                 (&Method::POST, Web::Study(study)) => {
-                    stow::store(app, store, Some(study), &base, &headers, body).await
+                    let sent = Sent {
+                        study: Some(study),
+                        headers,
+                        body,
+                        entries,
+                    };
+                    stow::store(app, store, &base, sent).await
                 }
                 (&Method::GET, web) => get(app, store, web, &query, &headers, &base).await,
                 (&Method::DELETE, web) => remove::delete(app, store, web).await,
@@ -99,6 +120,12 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
                 } => match verb.as_str() {
                     "getDICOMStoreMetrics" if method == Method::GET => {
                         metrics::of_store(app, &store::open(app, &dataset, &name)?).await
+                    }
+                    "import" if method == Method::POST => {
+                        transfer::import(app, &store::open(app, &dataset, &name)?, &body).await
+                    }
+                    "export" if method == Method::POST => {
+                        transfer::export(app, &store::open(app, &dataset, &name)?, &body).await
                     }
                     _ => {
                         let on = Route::Dicom(Path::Store { dataset, name });

@@ -61,7 +61,8 @@ pub(in crate::emulator) struct Place {
 }
 
 impl Place {
-    fn of(web: Web) -> Option<Self> {
+    /// Returns the place that a path names; none where it names more than a place.
+    pub(super) fn of(web: Web) -> Option<Self> {
         let (study, series, instance) = match web {
             Web::Study(study) => (study, None, None),
             Web::OneSeries(study, series) => (study, Some(series), None),

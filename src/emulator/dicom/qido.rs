@@ -12,7 +12,7 @@ use super::super::reply::Refusal;
 use super::super::serve::App;
 use super::path::Web;
 use super::response::{self, JSON};
-use super::rows::{self, Instance, Within};
+use super::rows::{self, Within};
 use super::store::Store;
 use crate::dicom::element::Tag;
 use crate::dicom::query::{self, Query, Wrong};
@@ -135,6 +135,7 @@ fn find(
     query: &Query,
     base: &str,
 ) -> Result<Vec<Value>, Refusal> {
+    let named = within.clone();
     // A single UID that is asked for is found by the index.
     for (tag, wanted) in &query.matches {
         let is_one = !wanted.is_empty() && !wanted.contains(['*', '?', ',', '\\']);
@@ -154,28 +155,53 @@ fn find(
         STUDIES
     };
     let limit = query.limit.unwrap_or(usual).min(most);
+    let answers = |found: &Found| {
+        query.matches.iter().all(|(tag, wanted)| {
+            let answers = |value: &str| query::answers(*tag, wanted, value, query.is_fuzzy);
+            // ModalitiesInStudy
+            if *tag == Tag(0x0008, 0x0061) {
+                return found.modalities.iter().any(|modality| answers(modality));
+            }
+            answers(&value(&found.set, *tag))
+        })
+    };
+    let mut passed = usize::try_from(query.offset).unwrap_or(usize::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let (mut all, mut places): (Vec<Found>, HashMap<String, usize>) = Default::default();
     rows::each(connection, store, &within, |instance| {
-        let set = described(&instance);
-        let key = match level {
-            Level::Study => instance.study.clone(),
-            Level::Series => format!("{}/{}", instance.study, instance.series),
-            Level::Instance => format!("{}/{}/{}", instance.study, instance.series, instance.uid),
-        };
+        let set = instance.set()?;
+        let mut key = instance.study.clone();
+        if level == Level::Series {
+            key.push('/');
+            key.push_str(&instance.series);
+        }
         let modality = value(&set, Tag::MODALITY);
+        if level == Level::Instance {
+            let found = Found {
+                url: instance.url(base),
+                set,
+                instances: 1,
+                series: BTreeSet::new(),
+                modalities: [modality].into(),
+            };
+            // Every row is an answer of its own: what is not shown is not held, and not looked for.
+            if answers(&found) {
+                if passed > 0 {
+                    passed -= 1;
+                } else {
+                    all.push(found);
+                }
+            }
+            return Ok(all.len() < limit);
+        }
         let at = if let Some(at) = places.get(&key) {
             *at
         } else {
-            let url = match level {
-                Level::Study => format!("{base}/studies/{}", instance.study),
-                Level::Series => {
-                    format!(
-                        "{base}/studies/{}/series/{}",
-                        instance.study, instance.series
-                    )
-                }
-                Level::Instance => instance.url(base),
-            };
+            let mut url = format!("{base}/studies/{}", instance.study);
+            if level == Level::Series {
+                url.push_str("/series/");
+                url.push_str(&instance.series);
+            }
             places.insert(key, all.len());
             all.push(Found {
                 set,
@@ -195,33 +221,15 @@ fn find(
         }
         Ok(true)
     })?;
-    let answers = |found: &Found| {
-        query.matches.iter().all(|(tag, wanted)| {
-            let answers = |value: &str| query::answers(*tag, wanted, value, query.is_fuzzy);
-            // ModalitiesInStudy
-            if *tag == Tag(0x0008, 0x0061) {
-                return found.modalities.iter().any(|modality| answers(modality));
-            }
-            answers(&value(&found.set, *tag))
-        })
-    };
-    let passed = usize::try_from(query.offset).unwrap_or(usize::MAX);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if level != Level::Instance {
+        all.retain(answers);
+    }
     Ok(all
         .into_iter()
-        .filter(answers)
         .skip(passed)
         .take(limit)
-        .map(|found| shown(found, level, &within, query))
+        .map(|found| shown(found, level, &named, query))
         .collect())
-}
-
-fn described(instance: &Instance) -> Map<String, Value> {
-    match serde_json::from_str(&instance.described) {
-        Ok(Value::Object(set)) => set,
-        // The store has written it.
-        _ => Map::new(),
-    }
 }
 
 /// Returns the first value of an attribute, as text.

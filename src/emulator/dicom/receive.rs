@@ -4,13 +4,13 @@ use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use axum::body::{Body, Bytes};
-use futures::StreamExt as _;
 use http::StatusCode;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::super::reply::Refusal;
-use super::{describe::describe, files};
+use super::super::serve;
+use super::{describe::describe, files, pixels::unreadable};
 use crate::dicom::{
     header::{self, Header},
     parts::{Event, Malformed, Splitter},
@@ -41,29 +41,42 @@ pub(super) async fn receive(
     let (folder, boundary) = (folder.to_owned(), boundary.map(str::to_owned));
     let writing = tokio::task::spawn_blocking(move || write(&folder, coming, boundary.as_deref()));
     let mut stream = body.into_data_stream();
-    let mut is_whole = true;
-    while let Some(piece) = stream.next().await {
-        let Ok(piece) = piece else {
-            is_whole = false;
-            break;
-        };
-        // Nobody takes it any more where the body is refused already.
-        if pieces.send(piece).await.is_err() {
-            break;
+    let coming = loop {
+        match serve::piece(&mut stream).await {
+            Ok(Some(piece)) => {
+                // Nobody takes it any more where the body is refused already.
+                if pieces.send(piece).await.is_err() {
+                    break Ok(());
+                }
+            }
+            Ok(None) => break Ok(()),
+            Err(refusal) => break Err(refusal),
         }
-    }
+    };
     drop(pieces);
-    let written = writing.await.map_err(|_| {
-        Refusal::google(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the local store could not read an instance",
-        )
-    })?;
-    if !is_whole {
-        let message = "the request's body ended early";
-        return Err(Refusal::google(StatusCode::BAD_REQUEST, message));
-    }
+    let written = writing.await.map_err(|_| unreadable())?;
+    coming?;
     written
+}
+
+/// Reads one instance from a file, and leaves the file as it is.
+pub(super) async fn copy(folder: &Path, from: &Path) -> Result<Received, Refusal> {
+    let (folder, from) = (folder.to_owned(), from.to_owned());
+    let copying = tokio::task::spawn_blocking(move || {
+        let mut from = fs_err::File::open(from).map_err(|error| files::failed(&error))?;
+        let mut coming = Coming::begin(&folder)?;
+        let mut piece = vec![0; 1 << 17];
+        loop {
+            let count = from
+                .read(&mut piece)
+                .map_err(|error| files::failed(&error))?;
+            if count == 0 {
+                return coming.end();
+            }
+            coming.write(piece.get(..count).unwrap_or_default())?;
+        }
+    });
+    copying.await.map_err(|_| unreadable())?
 }
 
 fn write(

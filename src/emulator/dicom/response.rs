@@ -1,13 +1,17 @@
 //! Answers of DICOMweb: media types that a client takes, JSON and XML, bodies of several parts.
 
 use std::fmt::Write as _;
+use std::io::{self, SeekFrom};
+use std::path::PathBuf;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
 use super::super::reply::Refusal;
@@ -32,32 +36,34 @@ pub(super) struct Accepted {
 pub(super) fn accepted(headers: &HeaderMap) -> Vec<Accepted> {
     let values = headers.get_all(ACCEPT).iter();
     let values = values.filter_map(|value| value.to_str().ok());
-    let one = |written: &str| {
-        let mut parts = written.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let (mut part, mut transfer_syntax) = (None, None);
-        for parameter in parts {
-            let Some((name, value)) = parameter.split_once('=') else {
-                continue;
-            };
-            let value = value.trim().trim_matches('"').to_owned();
-            match name.trim().to_ascii_lowercase().as_str() {
-                "type" => part = Some(value.to_ascii_lowercase()),
-                "transfer-syntax" => transfer_syntax = Some(value),
-                _ => {}
-            }
-        }
-        Accepted {
-            media,
-            part,
-            transfer_syntax,
-        }
-    };
     values
         .flat_map(|value| value.split(','))
         .filter(|value| !value.trim().is_empty())
-        .map(one)
+        .map(media)
         .collect()
+}
+
+/// Reads one media type with its parameters.
+pub(super) fn media(written: &str) -> Accepted {
+    let mut parts = written.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let (mut part, mut transfer_syntax) = (None, None);
+    for parameter in parts {
+        let Some((name, value)) = parameter.split_once('=') else {
+            continue;
+        };
+        let value = value.trim().trim_matches('"').to_owned();
+        match name.trim().to_ascii_lowercase().as_str() {
+            "type" => part = Some(value.to_ascii_lowercase()),
+            "transfer-syntax" => transfer_syntax = Some(value),
+            _ => {}
+        }
+    }
+    Accepted {
+        media,
+        part,
+        transfer_syntax,
+    }
 }
 
 /// Nothing that the client takes can be made of what is there.
@@ -149,36 +155,47 @@ pub(super) struct Part {
 /// What a part holds.
 pub(super) enum Content {
     Bytes(Bytes),
-    File(std::path::PathBuf, u64),
+    /// Stretches of a file, one behind the other: where each begins, and how long it is.
+    File(PathBuf, Vec<(u64, u64)>),
 }
 
 impl Content {
+    /// Returns the bytes, as they are read.
+    fn stream(self) -> BoxStream<'static, io::Result<Bytes>> {
+        match self {
+            Self::Bytes(bytes) => stream::once(async move { Ok(bytes) }).boxed(),
+            Self::File(path, stretches) => stream::iter(stretches)
+                .then(move |(at, length)| {
+                    let path = path.clone();
+                    async move {
+                        let mut file = fs_err::tokio::File::open(path).await?;
+                        file.seek(SeekFrom::Start(at)).await?;
+                        Ok::<_, io::Error>(ReaderStream::with_capacity(file.take(length), 1 << 17))
+                    }
+                })
+                .try_flatten()
+                .boxed(),
+        }
+    }
+
     fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File(_, length) => *length,
+            Self::File(_, stretches) => stretches.iter().map(|(_, length)| length).sum(),
         }
     }
 }
 
-/// Answers one file as the whole body.
-pub(super) async fn file(
-    media: &str,
-    path: &std::path::Path,
-    length: u64,
-) -> Result<Response<Body>, Refusal> {
-    let file = fs_err::tokio::File::open(path).await;
-    let file = file.map_err(|error| super::files::failed(&error))?;
-    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(
-        file,
-        1 << 17,
-    )));
+/// Answers what a part holds as the whole body.
+pub(super) fn whole(media: &str, content: Content) -> Response<Body> {
+    let length = content.length();
+    let mut response = Response::new(Body::from_stream(content.stream()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     if let Ok(media) = HeaderValue::try_from(media) {
         headers.insert(CONTENT_TYPE, media);
     }
-    Ok(response)
+    response
 }
 
 /// Answers parts, each as it is read.
@@ -203,16 +220,7 @@ pub(super) fn multipart(media: &str, parts: Vec<Part>) -> Response<Body> {
         + tail.len() as u64;
     let parts = stream::iter(heads.into_iter().zip(parts)).flat_map(|(head, part)| {
         let head = stream::once(async move { Ok(Bytes::from(head)) });
-        let content = stream::once(async move {
-            Ok::<_, std::io::Error>(match part.content {
-                Content::Bytes(bytes) => stream::once(async move { Ok(bytes) }).boxed(),
-                Content::File(path, _) => {
-                    let file = fs_err::tokio::File::open(path).await?;
-                    ReaderStream::with_capacity(file, 1 << 17).boxed()
-                }
-            })
-        });
-        head.chain(content.try_flatten())
+        head.chain(part.content.stream())
     });
     let all = parts.chain(stream::once(async move { Ok(Bytes::from(tail)) }));
     let mut response = Response::new(Body::from_stream(all));

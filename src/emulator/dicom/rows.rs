@@ -1,6 +1,8 @@
 //! The rows of instances.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use http::StatusCode;
+use rusqlite::{Connection, Row, params};
+use serde_json::{Map, Value};
 
 use super::super::reply::Refusal;
 use super::path::Place;
@@ -54,6 +56,15 @@ impl Instance {
         })
     }
 
+    /// Returns what its data set says.
+    pub(super) fn set(&self) -> Result<Map<String, Value>, Refusal> {
+        serde_json::from_str(&self.described).map_err(|_| {
+            tracing::error!(file = self.file, "the row of an instance is damaged");
+            let message = "the local store cannot read what it has written of an instance";
+            Refusal::google(StatusCode::INTERNAL_SERVER_ERROR, message)
+        })
+    }
+
     /// Returns its address below the base of a service.
     pub(super) fn url(&self, base: &str) -> String {
         format!(
@@ -103,35 +114,37 @@ pub(super) fn each(
     Ok(())
 }
 
-/// Reads all instances of a place, where there are any.
+/// Reads all instances of a place, where there are any; but for what their data sets say, which may be long.
 pub(super) fn all(
     connection: &Connection,
     store: &Store,
     place: &Place,
 ) -> Result<Vec<Instance>, Refusal> {
-    let mut found = Vec::new();
-    each(connection, store, &Within::from(place), |instance| {
-        found.push(instance);
-        Ok(true)
-    })?;
+    let columns = COLUMNS.replace("described", "''");
+    let sql = format!(
+        "SELECT {columns} FROM instance WHERE store = ?1 AND study = ?2 AND (?3 IS NULL OR series = ?3)
+            AND (?4 IS NULL OR instance = ?4) ORDER BY key"
+    );
+    let parameters = params![store.key, place.study, place.series, place.instance];
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(parameters, Instance::of)?;
+    let found = found.collect::<Result<Vec<_>, _>>()?;
     if found.is_empty() {
         return Err(place.not_found());
     }
     Ok(found)
 }
 
-/// Returns the file of an instance that is there already.
-pub(super) fn file(
+/// Tells whether an instance of these UIDs is there already.
+pub(super) fn is_there(
     connection: &Connection,
     store: &Store,
     instance: &Instance,
-) -> Result<Option<String>, Refusal> {
-    let sql = "SELECT file FROM instance WHERE store = ?1 AND study = ?2 AND series = ?3 AND instance = ?4";
+) -> Result<bool, Refusal> {
+    let sql =
+        "SELECT 1 FROM instance WHERE store = ?1 AND study = ?2 AND series = ?3 AND instance = ?4";
     let parameters = params![store.key, instance.study, instance.series, instance.uid];
-    let row = connection
-        .prepare_cached(sql)?
-        .query_row(parameters, |row| row.get(0));
-    Ok(row.optional()?)
+    Ok(connection.prepare_cached(sql)?.exists(parameters)?)
 }
 
 /// Writes a new instance.
@@ -170,6 +183,32 @@ pub(super) fn delete(
     let parameters = params![store.key, within.study, within.series, within.instance];
     let files = statement.query_map(parameters, |row| row.get(0))?;
     Ok(files.collect::<Result<_, _>>()?)
+}
+
+/// Returns the next instances of a place, or of all, behind a key in the order in which they came, and the key of each.
+pub(super) fn behind(
+    connection: &Connection,
+    store: &Store,
+    within: &Within,
+    key: i64,
+    most: usize,
+) -> Result<Vec<(i64, Instance)>, Refusal> {
+    let sql = format!(
+        "SELECT {COLUMNS}, key FROM instance WHERE store = ?1 AND (?2 IS NULL OR study = ?2)
+            AND (?3 IS NULL OR series = ?3) AND (?4 IS NULL OR instance = ?4) AND key > ?5 ORDER BY key LIMIT ?6"
+    );
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let parameters = params![
+        store.key,
+        within.study,
+        within.series,
+        within.instance,
+        key,
+        most
+    ];
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(parameters, |row| Ok((row.get(9)?, Instance::of(row)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// Returns the files of all instances of a store.

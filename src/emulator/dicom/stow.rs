@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::super::fault::Entries;
 use super::super::reply::Refusal;
 use super::super::serve::App;
 use super::receive::{Received, receive};
@@ -21,26 +22,47 @@ use crate::dicom::multipart::boundary_of;
 
 /// What is there already, and any other failure of processing (PS3.4 table B.2-1).
 const PROCESSING_FAILURE: u16 = 0x0110;
+/// What a store has no room for, or no time.
+const OUT_OF_RESOURCES: u16 = 0xA700;
 /// What cannot be understood.
 const NOT_UNDERSTOOD: u16 = 0xC000;
 /// An instance of another study than the one addressed (Azure's number; Google publishes none).
 const OTHER_STUDY: u16 = 43_265;
 
 /// What became of an instance.
-enum Fate {
+pub(super) enum Fate {
     Stored,
+    /// One with its UIDs is there already.
+    There,
     Failed(u16, String),
 }
 
-/// Stores the instances of a request, of one study where it says so.
+/// An instance, as far as it could be read, and what became of it.
+pub(super) type Fated = (Option<Instance>, Fate);
+
+/// A request that brings instances.
+pub(super) struct Sent {
+    /// The only study whose instances are taken, where one is named.
+    pub(super) study: Option<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    /// Instances that shall fail.
+    pub(super) entries: Option<Entries>,
+}
+
+/// Stores the instances of a request.
 pub(super) async fn store(
     app: &Arc<App>,
     store: Arc<Store>,
-    study: Option<String>,
     base: &str,
-    headers: &HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response<Body>, Refusal> {
+    let Sent {
+        study,
+        headers,
+        body,
+        entries,
+    } = sent;
     let content_type = headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let boundary = boundary(content_type.unwrap_or_default())?;
@@ -50,11 +72,28 @@ pub(super) async fn store(
         let message = "the request holds no instance";
         return Err(Refusal::google(StatusCode::BAD_REQUEST, message));
     }
-    let writing = Arc::clone(&store);
-    let fates = app
-        .database
+    let fates = keep(app, &store, study, received, entries).await?;
+    let is_stored = |(_, fate): &(_, Fate)| matches!(fate, Fate::Stored);
+    let status = if fates.iter().all(is_stored) {
+        StatusCode::OK
+    } else {
+        StatusCode::CONFLICT
+    };
+    Ok(response::set(status, &headers, &told(&fates, base)))
+}
+
+/// Puts instances that came in their places, of one study where one is meant, and says what became of each.
+pub(super) async fn keep(
+    app: &App,
+    store: &Arc<Store>,
+    study: Option<String>,
+    received: Vec<Received>,
+    mut entries: Option<Entries>,
+) -> Result<Vec<Fated>, Refusal> {
+    let (store, folder) = (Arc::clone(store), files::folder(app));
+    app.database
         .write(move |session| {
-            writing.ensure_present(&session.connection)?;
+            store.ensure_present(&session.connection)?;
             let created = session.clock.tick().0;
             let (mut fates, mut kept) = (Vec::new(), Vec::new());
             for received in received {
@@ -83,13 +122,18 @@ pub(super) async fn store(
                     created,
                     described,
                 };
-                let fate = if study.as_ref().is_some_and(|study| *study != instance.study) {
+                let fails = entries
+                    .as_mut()
+                    .and_then(|entries| entries.next(Some(instance.described.as_bytes())));
+                let fate = if let Some(refusal) = fails {
+                    Fate::Failed(reason(refusal.status), refusal.message().to_owned())
+                } else if study.as_ref().is_some_and(|study| *study != instance.study) {
                     let why = "the instance is of another study than the request";
                     Fate::Failed(OTHER_STUDY, why.to_owned())
-                } else if rows::file(&session.connection, &writing, &instance)?.is_some() {
-                    Fate::Failed(PROCESSING_FAILURE, "already exists".to_owned())
+                } else if rows::is_there(&session.connection, &store, &instance)? {
+                    Fate::There
                 } else {
-                    rows::put(&session.connection, &writing, &instance)?;
+                    rows::put(&session.connection, &store, &instance)?;
                     kept.push((instance.file.clone(), path));
                     Fate::Stored
                 };
@@ -98,14 +142,16 @@ pub(super) async fn store(
             files::keep(&folder, kept)?;
             Ok(fates)
         })
-        .await?;
-    let is_stored = |(_, fate): &(_, Fate)| matches!(fate, Fate::Stored);
-    let status = if fates.iter().all(is_stored) {
-        StatusCode::OK
+        .await
+}
+
+/// The reason that stands for a status: a store that cannot just now has no resources, and any other has no reason of its own.
+fn reason(status: StatusCode) -> u16 {
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        OUT_OF_RESOURCES
     } else {
-        StatusCode::CONFLICT
-    };
-    Ok(response::set(status, headers, &told(&fates, base)))
+        PROCESSING_FAILURE
+    }
 }
 
 /// Reads which body it is: none for one instance.
@@ -141,7 +187,7 @@ fn boundary(content_type: &str) -> Result<Option<String>, Refusal> {
 }
 
 /// Says what became of each instance.
-fn told(fates: &[(Option<Instance>, Fate)], base: &str) -> Value {
+fn told(fates: &[Fated], base: &str) -> Value {
     let uid = |uid: &str| json!({ "vr": "UI", "Value": [uid] });
     let url = |url: String| json!({ "vr": "UR", "Value": [url] });
     let (mut stored, mut failed) = (Vec::new(), Vec::new());
@@ -151,19 +197,20 @@ fn told(fates: &[(Option<Instance>, Fate)], base: &str) -> Value {
             item["00081150"] = uid(&instance.class);
             item["00081155"] = uid(&instance.uid);
         }
-        match fate {
+        let (reason, detail) = match fate {
             Fate::Stored => {
                 if let Some(instance) = instance {
                     item["00081190"] = url(instance.url(base));
                 }
                 stored.push(item);
+                continue;
             }
-            Fate::Failed(reason, detail) => {
-                item["00081197"] = json!({ "vr": "US", "Value": [reason] });
-                item["00091097"] = json!({ "vr": "LO", "Value": [detail] });
-                failed.push(item);
-            }
-        }
+            Fate::There => (PROCESSING_FAILURE, "already exists"),
+            Fate::Failed(reason, detail) => (*reason, detail.as_str()),
+        };
+        item["00081197"] = json!({ "vr": "US", "Value": [reason] });
+        item["00091097"] = json!({ "vr": "LO", "Value": [detail] });
+        failed.push(item);
     }
     let mut set = json!({});
     let studies = fates.iter().filter_map(|(instance, _)| instance.as_ref());

@@ -4,21 +4,27 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use http::{HeaderMap, Response, StatusCode};
+use futures::{StreamExt as _, stream};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response};
 use serde_json::Value;
 
 use super::super::admin::not_found;
+use super::super::database::Database;
 use super::super::reply::Refusal;
 use super::super::serve::App;
 use super::path::{Place, Web};
 use super::response::{self, Accepted, Content, JSON, Part};
-use super::rows::{self, Instance};
+use super::rows::{self, Instance, Within};
 use super::store::Store;
 use super::{files, pixels};
 use crate::dicom::header::EXPLICIT;
 
 /// The media type of a file.
 const DICOM: &str = "application/dicom";
+
+/// How many data sets are said at a time.
+const TOGETHER: usize = 100;
 
 /// Answers a retrieval.
 pub(super) async fn retrieve(
@@ -44,22 +50,13 @@ pub(super) async fn retrieve(
             series: Some(series),
             instance: Some(instance),
         },
-        Web::Metadata(place) => {
-            let found = all(app, store, place).await?;
-            return Ok(metadata(&found, base));
-        }
+        Web::Metadata(place) => return metadata(app, store, place, base).await,
         Web::Frames(place, frames) => {
-            let found = all(app, store, place).await?;
-            let Some(instance) = found.into_iter().next() else {
-                return Err(not_found());
-            };
+            let instance = one(app, store, place).await?;
             return pixels::frames(app, instance, &frames, headers, base).await;
         }
         Web::Bulkdata(place, tag) => {
-            let found = all(app, store, place).await?;
-            let Some(instance) = found.into_iter().next() else {
-                return Err(not_found());
-            };
+            let instance = one(app, store, place).await?;
             return pixels::bulkdata(app, instance, &tag, base).await;
         }
         Web::Rendered => {
@@ -83,8 +80,7 @@ pub(super) async fn retrieve(
     match (wanted, found.as_slice()) {
         (Some(accepted), [instance]) if accepted.media == DICOM => {
             let media = format!("{DICOM}; transfer-syntax={}", instance.syntax);
-            let path = files::path(&folder, &instance.file);
-            response::file(&media, &path, instance.bytes).await
+            Ok(response::whole(&media, content(&folder, instance)))
         }
         (Some(_), _) => Ok(parts(&folder, found, base)),
         (None, _) if takes.is_empty() && found.iter().all(is_plain) => {
@@ -103,6 +99,18 @@ async fn all(app: &App, store: Arc<Store>, place: Place) -> Result<Vec<Instance>
         .await
 }
 
+/// Returns an instance, with what its data set says.
+async fn one(app: &App, store: Arc<Store>, place: Place) -> Result<Instance, Refusal> {
+    let database = Arc::clone(&app.database);
+    database
+        .read(move |connection| {
+            let found = rows::behind(connection, &store, &(&place).into(), i64::MIN, 1)?;
+            let (_, instance) = found.into_iter().next().ok_or_else(|| place.not_found())?;
+            Ok(instance)
+        })
+        .await
+}
+
 /// Tells whether an instance is stored in the form that is meant where none is named.
 fn is_plain(instance: &Instance) -> bool {
     instance.syntax == EXPLICIT
@@ -117,31 +125,95 @@ fn fits(accepted: &Accepted, instance: &Instance) -> bool {
     }
 }
 
+fn content(folder: &std::path::Path, instance: &Instance) -> Content {
+    let path = files::path(folder, &instance.file);
+    Content::File(path, vec![(0, instance.bytes)])
+}
+
 fn parts(folder: &std::path::Path, found: Vec<Instance>, base: &str) -> Response<Body> {
     let parts = found.into_iter().map(|instance| Part {
         media: format!("{DICOM}; transfer-syntax={}", instance.syntax),
         location: Some(instance.url(base)),
-        content: Content::File(files::path(folder, &instance.file), instance.bytes),
+        content: content(folder, &instance),
     });
     response::multipart(DICOM, parts.collect())
 }
 
-/// Answers what instances say, with the addresses of their bulk data.
-fn metadata(found: &[Instance], base: &str) -> Response<Body> {
-    let sets = found.iter().map(|instance| {
-        let mut set: Value = serde_json::from_str(&instance.described).unwrap_or_default();
-        let url = instance.url(base);
-        for element in set
-            .as_object_mut()
-            .into_iter()
-            .flat_map(|set| set.values_mut())
-        {
-            if let Some(place) = element["BulkDataURI"].as_str() {
-                element["BulkDataURI"] = Value::from(format!("{url}/{place}"));
-            }
+/// What is said of the instances of a place, some at a time: all of a study may be more than memory is meant to hold.
+struct Said {
+    database: Arc<Database>,
+    store: Arc<Store>,
+    within: Within,
+    base: String,
+    /// The key of the last one said.
+    last: i64,
+}
+
+impl Said {
+    /// Returns data sets as JSON, without what stands around them; none where there are no more.
+    async fn next(&mut self) -> Result<Option<String>, Refusal> {
+        let (store, within, last) = (Arc::clone(&self.store), self.within.clone(), self.last);
+        let base = self.base.clone();
+        let said = self
+            .database
+            .read(move |connection| {
+                let found = rows::behind(connection, &store, &within, last, TOGETHER)?;
+                let mut said = String::new();
+                for (_, instance) in &found {
+                    if !said.is_empty() {
+                        said.push(',');
+                    }
+                    said.push_str(&about(instance, &base)?.to_string());
+                }
+                Ok(found.last().map(|(key, _)| (*key, said)))
+            })
+            .await?;
+        Ok(said.map(|(key, said)| {
+            self.last = key;
+            said
+        }))
+    }
+}
+
+/// Returns what an instance says, with the addresses of its bulk data.
+fn about(instance: &Instance, base: &str) -> Result<Value, Refusal> {
+    let mut set = instance.set()?;
+    let url = instance.url(base);
+    for element in set.values_mut() {
+        if let Some(place) = element["BulkDataURI"].as_str() {
+            element["BulkDataURI"] = Value::from(format!("{url}/{place}"));
         }
-        set
+    }
+    Ok(Value::Object(set))
+}
+
+/// Answers what instances say.
+async fn metadata(
+    app: &App,
+    store: Arc<Store>,
+    place: Place,
+    base: &str,
+) -> Result<Response<Body>, Refusal> {
+    let mut said = Said {
+        database: Arc::clone(&app.database),
+        store,
+        within: Within::from(&place),
+        base: base.to_owned(),
+        last: i64::MIN,
+    };
+    let first = said.next().await?.ok_or_else(|| place.not_found())?;
+    let more = stream::try_unfold(said, |mut said| async move {
+        let next = said.next().await;
+        // The status has been said already: the answer can only be broken off.
+        let next = next.map_err(|refusal| std::io::Error::other(refusal.message().to_owned()))?;
+        Ok(next.map(|next| (Bytes::from(format!(",{next}")), said)))
     });
-    let body = Value::Array(sets.collect()).to_string();
-    response::of(StatusCode::OK, JSON, Bytes::from(body))
+    let begin = stream::iter([Ok::<_, std::io::Error>(Bytes::from(format!("[{first}")))]);
+    let all = begin
+        .chain(more)
+        .chain(stream::iter([Ok(Bytes::from_static(b"]"))]));
+    let mut response = Response::new(Body::from_stream(all));
+    let media = HeaderValue::from_static(JSON);
+    response.headers_mut().insert(CONTENT_TYPE, media);
+    Ok(response)
 }

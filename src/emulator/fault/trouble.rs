@@ -1,13 +1,14 @@
 //! Does to a request what the rules decide.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes};
-use futures::{StreamExt as _, stream};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use futures::{Stream, StreamExt as _, stream};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use serde::Deserialize;
@@ -47,6 +48,14 @@ impl Incoming {
         let bytes = serve::read(body, MAX_BUNDLE).await?;
         self.body = Content::Here(bytes.clone());
         Ok(bytes)
+    }
+
+    /// Reads the body to its end, and keeps nothing of it: an instance may be larger than memory.
+    async fn discard(&mut self) -> Result<(), Refusal> {
+        match std::mem::replace(&mut self.body, Content::Here(Bytes::new())) {
+            Content::Coming(body) => serve::discard(body).await,
+            Content::Here(_) => Ok(()),
+        }
     }
 
     /// Reads a part of the body, and no more.
@@ -89,11 +98,11 @@ pub(in crate::emulator) async fn answer(
         .authorization()
         .is_some_and(|token| faults.has_expired(token))
     {
-        incoming.body().await?;
+        incoming.discard().await?;
         return Ok(unauthorized());
     }
     if faults.is_lost() {
-        incoming.body().await?;
+        incoming.discard().await?;
         return Err(lost());
     }
     let is_fhir = !matches!(route, Ok(Route::Hl7v2(_) | Route::Dicom(_)));
@@ -137,18 +146,20 @@ pub(in crate::emulator) async fn answer(
         }
     }
     let response = match decision {
-        None => carry_out(app, incoming, entries).await?,
+        None => carry_out(app, incoming, entries).await,
         Some(Decision::Answer(answer)) => {
-            let body = incoming.body().await?;
-            if answer.after_write {
-                // Its answer is the one that gets lost.
-                let _ = carry_out(app, incoming, entries).await?;
-            }
             let echo = if answer.echo {
+                let body = incoming.body().await?;
                 format!("{uri} {}", String::from_utf8_lossy(&body))
             } else {
                 String::new()
             };
+            if answer.after_write {
+                // Its answer is the one that gets lost.
+                let _ = carry_out(app, incoming, entries).await;
+            } else {
+                incoming.discard().await?;
+            }
             answer.response(&echo, is_fhir)
         }
         Some(Decision::Fault(fault)) => strike(app, faults, line, incoming, entries, fault).await?,
@@ -158,14 +169,14 @@ pub(in crate::emulator) async fn answer(
     Ok(response)
 }
 
-async fn carry_out(
-    app: &Arc<App>,
-    mut incoming: Incoming,
-    entries: Option<Entries>,
-) -> Result<Response<Body>, Refusal> {
-    let body = incoming.body().await?;
-    let request = Request::from_parts(incoming.parts, Body::from(body));
-    Ok(serve::plain(app, request, entries).await)
+/// Has the store answer; a body that nobody has read yet reaches it as it comes.
+async fn carry_out(app: &Arc<App>, incoming: Incoming, entries: Option<Entries>) -> Response<Body> {
+    let body = match incoming.body {
+        Content::Here(bytes) => Body::from(bytes),
+        Content::Coming(body) => body,
+    };
+    let request = Request::from_parts(incoming.parts, body);
+    serve::plain(app, request, entries).await
 }
 
 async fn strike(
@@ -189,51 +200,56 @@ async fn strike(
             Ok(nothing())
         }
         Fault::Reset(Moment::AfterBody) => {
-            incoming.body().await?;
+            incoming.discard().await?;
             line.cut();
             Ok(nothing())
         }
         Fault::Reset(Moment::AfterWrite) => {
-            let _ = carry_out(app, incoming, entries).await?;
+            let _ = carry_out(app, incoming, entries).await;
             line.cut();
             Ok(nothing())
         }
         Fault::Reset(Moment::DuringAnswer) => {
-            let response = carry_out(app, incoming, entries).await?;
+            let response = carry_out(app, incoming, entries).await;
+            let half = length(&response) / 2;
             let line = line.clone();
-            Ok(with_body(response, |body| {
-                let first = body.slice(..body.len() / 2);
+            Ok(response.map(|body| {
                 let cut = stream::once(async move {
                     tokio::time::sleep(HEAD_START).await;
                     line.cut();
-                    Err(io::Error::from(io::ErrorKind::ConnectionReset))
+                    Err(axum::Error::new(io::Error::from(
+                        io::ErrorKind::ConnectionReset,
+                    )))
                 });
-                Body::from_stream(stream::iter([Ok(first)]).chain(cut))
-            })
-            .await)
+                Body::from_stream(first(body, half).chain(cut))
+            }))
         }
         Fault::Slow(rate) => {
-            let response = carry_out(app, incoming, entries).await?;
+            let response = carry_out(app, incoming, entries).await;
             let drips = u128::from(*rate) * DRIP.as_millis() / 1000;
             let size = usize::try_from(drips).unwrap_or(usize::MAX).max(1);
-            Ok(with_body(response, |body| trickle(body, size)).await)
+            Ok(response.map(|body| trickle(body, size)))
         }
         Fault::Truncate(share) => {
-            let response = carry_out(app, incoming, entries).await?;
-            Ok(with_body(response, |body| {
-                Body::from(body.slice(..part(body.len(), *share)))
-            })
-            .await)
+            let mut response = carry_out(app, incoming, entries).await;
+            let length = length(&response);
+            if length > 0 {
+                let left = part(length, *share);
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(left));
+                response = response.map(|body| Body::from_stream(first(body, left)));
+            }
+            Ok(response)
         }
         Fault::TokenExpired => {
             if let Some(token) = incoming.authorization() {
                 faults.expire(token);
             }
-            incoming.body().await?;
+            incoming.discard().await?;
             Ok(unauthorized())
         }
         Fault::Vanish { time, how } => {
-            incoming.body().await?;
+            incoming.discard().await?;
             match how {
                 Vanished::NotFound => {
                     faults.lose(*time);
@@ -251,7 +267,7 @@ async fn strike(
         | Fault::Capacity { .. }
         | Fault::Quota { .. }
         | Fault::Answer(_)
-        | Fault::Entries { .. } => carry_out(app, incoming, entries).await,
+        | Fault::Entries { .. } => Ok(carry_out(app, incoming, entries).await),
     }
 }
 
@@ -270,25 +286,49 @@ async fn cost(incoming: &mut Incoming, asked: Option<Asked>) -> Result<u32, Refu
     Ok(u32::try_from(entries).unwrap_or(u32::MAX).max(1))
 }
 
-/// Puts another body in the place of a response's.
-async fn with_body(response: Response<Body>, make: impl FnOnce(Bytes) -> Body) -> Response<Body> {
-    let (parts, body) = response.into_parts();
-    // The store's answers are in memory already; reading them cannot fail.
-    let bytes = axum::body::to_bytes(body, usize::MAX)
-        .await
-        .unwrap_or_default();
-    Response::from_parts(parts, make(bytes))
+/// Returns how long the body of an answer is: what is given back from a file says it, what is in memory has it.
+fn length(response: &Response<Body>) -> u64 {
+    let said = response.headers().get(CONTENT_LENGTH);
+    let said = said.and_then(|said| said.to_str().ok()?.parse().ok());
+    said.or_else(|| hyper::body::Body::size_hint(response.body()).exact())
+        .unwrap_or(0)
 }
 
-fn trickle(body: Bytes, size: usize) -> Body {
-    Body::from_stream(stream::unfold(body, move |mut rest| async move {
-        if rest.is_empty() {
-            return None;
-        }
-        tokio::time::sleep(DRIP).await;
-        let drip = rest.split_to(size.min(rest.len()));
-        Some((Ok::<_, Infallible>(drip), rest))
-    }))
+/// The first bytes of a body, as they come.
+fn first(body: Body, most: u64) -> impl Stream<Item = Result<Bytes, axum::Error>> + Send {
+    stream::unfold(
+        (body.into_data_stream(), most),
+        |(mut body, left)| async move {
+            if left == 0 {
+                return None;
+            }
+            let mut piece = match body.next().await? {
+                Ok(piece) => piece,
+                Err(error) => return Some((Err(error), (body, 0))),
+            };
+            piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            let left = left - piece.len() as u64;
+            Some((Ok(piece), (body, left)))
+        },
+    )
+}
+
+fn trickle(body: Body, size: usize) -> Body {
+    let drips = stream::unfold(
+        (body.into_data_stream(), Bytes::new()),
+        move |(mut body, mut rest)| async move {
+            while rest.is_empty() {
+                match body.next().await? {
+                    Ok(piece) => rest = piece,
+                    Err(error) => return Some((Err(error), (body, rest))),
+                }
+            }
+            tokio::time::sleep(DRIP).await;
+            let drip = rest.split_to(size.min(rest.len()));
+            Some((Ok(drip), (body, rest)))
+        },
+    );
+    Body::from_stream(drips)
 }
 
 #[expect(
@@ -296,8 +336,8 @@ fn trickle(body: Bytes, size: usize) -> Body {
     clippy::cast_sign_loss,
     reason = "the share is from 0 to 1, so the product is from 0 to the length"
 )]
-fn part(length: usize, share: f64) -> usize {
-    ((length as f64 * share) as usize).min(length)
+fn part(length: u64, share: f64) -> u64 {
+    ((length as f64 * share) as u64).min(length)
 }
 
 fn unauthorized() -> Response<Body> {

@@ -15,15 +15,14 @@ use super::super::admin::{invalid, ok};
 use super::super::buckets;
 use super::super::database::Session;
 use super::super::json::{Json, Object};
-use super::super::methods::object;
-use super::super::operation::{Ended, Operation};
+use super::super::methods::{object, text};
+use super::super::operation::{Ended, Operation, Stopped};
 use super::super::reply::{Refusal, Reply};
 use super::super::serve::App;
 use super::changes::{self, Change};
 use super::filter::instant;
 use super::rows::{self, Message};
 use super::store::Store;
-use super::transfer::{Stopped, end, text};
 
 /// Which changes are undone.
 #[derive(Debug)]
@@ -137,15 +136,14 @@ pub(super) async fn rollback(
         let stopped = stopped.await;
         let name = Json::text(store.name.as_str());
         ended.response = Object::from([("hl7v2Store".to_owned(), name)]);
-        end(
-            &weak,
-            operation,
-            ended,
-            stopped,
-            &store,
-            "RollbackHl7V2MessagesResponse",
-        )
-        .await;
+        operation
+            .conclude(
+                &weak,
+                ended,
+                stopped,
+                "google.cloud.healthcare.v1.hl7v2.RollbackHl7V2MessagesResponse",
+            )
+            .await;
     });
     Ok(ok(&answer))
 }

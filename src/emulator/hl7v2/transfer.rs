@@ -10,9 +10,9 @@ use tokio::io::{
 
 use super::super::admin::{invalid, ok};
 use super::super::buckets;
-use super::super::json::{Json, Object};
-use super::super::methods::object;
-use super::super::operation::{Ended, Operation};
+use super::super::json::Json;
+use super::super::methods::{object, text};
+use super::super::operation::{Ended, Operation, Stopped};
 use super::super::reply::{Refusal, Reply};
 use super::super::serve::App;
 use super::MAX_REQUEST;
@@ -29,38 +29,6 @@ use crate::hl7v2::digest::Digest;
 const TOGETHER: usize = 100;
 /// And how large they may be before the next.
 const TOGETHER_BYTES: usize = 16 << 20;
-
-const SERVICE: &str = "google.cloud.healthcare.v1.hl7v2.Hl7V2Service";
-
-/// Why a transfer ends before its end.
-pub(super) enum Stopped {
-    /// The server ends.
-    Gone,
-    /// It cannot go on.
-    Failed(String),
-}
-
-impl From<Refusal> for Stopped {
-    fn from(refusal: Refusal) -> Self {
-        Self::Failed(refusal.message().to_owned())
-    }
-}
-
-impl From<std::io::Error> for Stopped {
-    fn from(error: std::io::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-/// Reads a text from a request, as far as it is there.
-pub(super) fn text<'a>(request: &'a Object, steps: &[&str]) -> Option<&'a str> {
-    let (last, steps) = steps.split_last()?;
-    let mut object = request;
-    for step in steps {
-        object = object.get(*step)?.as_object()?;
-    }
-    object.get(*last)?.as_text().filter(|text| !text.is_empty())
-}
 
 /// Answers `import`.
 pub(super) async fn import(
@@ -92,43 +60,16 @@ pub(super) async fn import(
             let why = "invalid_argument: importing one or more messages failed; the log of the local store names their lines";
             stopped = Err(Stopped::Failed(why.to_owned()));
         }
-        end(
-            &weak,
-            operation,
-            ended,
-            stopped,
-            &store,
-            "ImportMessagesResponse",
-        )
-        .await;
+        operation
+            .conclude(
+                &weak,
+                ended,
+                stopped,
+                "google.cloud.healthcare.v1.hl7v2.ImportMessagesResponse",
+            )
+            .await;
     });
     Ok(ok(&answer))
-}
-
-/// Writes down how a transfer ended; when the server has ended before, nobody can.
-pub(super) async fn end(
-    weak: &Weak<App>,
-    operation: Operation,
-    mut ended: Ended,
-    stopped: Result<(), Stopped>,
-    store: &Store,
-    response: &str,
-) {
-    let Some(app) = weak.upgrade() else { return };
-    match stopped {
-        Ok(()) => {
-            let kind = SERVICE
-                .rsplit_once('.')
-                .map_or(SERVICE, |(package, _)| package);
-            let kind = Json::Text(format!("type.googleapis.com/{kind}.{response}"));
-            ended.response.insert("@type".to_owned(), kind);
-        }
-        Err(Stopped::Gone) => return,
-        Err(Stopped::Failed(why)) => ended.error = Some(why),
-    }
-    if operation.end(&app, ended).await.is_err() {
-        tracing::error!(store = store.name, "an operation cannot be written down");
-    }
 }
 
 async fn import_file(
@@ -265,15 +206,14 @@ pub(super) async fn export(
         let mut ended = Ended::default();
         let id = operation.id();
         let stopped = export_all(&weak, &store, wanted, &id, &mut ended).await;
-        end(
-            &weak,
-            operation,
-            ended,
-            stopped,
-            &store,
-            "ExportMessagesResponse",
-        )
-        .await;
+        operation
+            .conclude(
+                &weak,
+                ended,
+                stopped,
+                "google.cloud.healthcare.v1.hl7v2.ExportMessagesResponse",
+            )
+            .await;
     });
     Ok(ok(&answer))
 }

@@ -1,5 +1,10 @@
 //! DICOM stores of the embedded server, over HTTP: what goes in comes out byte by byte, and what is asked for is found.
 
+mod faults;
+mod process;
+mod set;
+mod transfer;
+
 use std::time::Duration;
 
 use reqwest::{Client, Response, header};
@@ -9,7 +14,7 @@ use stoker::{
         multipart::{Boundary, only_part},
         sample::{self, Sample},
     },
-    emulator::{Opened, Options, Provided, Server, open},
+    emulator::{Opened, Options, Provided, Scenario, Server, open},
 };
 
 const STORE: &str = "v1/projects/p/locations/l/datasets/d/dicomStores/s";
@@ -17,11 +22,16 @@ const STORE: &str = "v1/projects/p/locations/l/datasets/d/dicomStores/s";
 struct Bed {
     server: Server,
     client: Client,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Bed {
     async fn new() -> Self {
+        Self::with(None).await
+    }
+
+    /// A store that does wrong as a scenario says.
+    async fn with(faults: Option<Scenario>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let provide = Provided {
             dataset: "projects/p/locations/l/datasets/d".to_owned(),
@@ -32,6 +42,7 @@ impl Bed {
         };
         let options = Options {
             provide: Some(provide),
+            faults,
             ..Options::new(dir.path().to_owned())
         };
         let Opened::Started(server) = open(options).await.unwrap() else {
@@ -40,7 +51,7 @@ impl Bed {
         Self {
             server,
             client: Client::new(),
-            _dir: dir,
+            dir,
         }
     }
 
@@ -58,6 +69,32 @@ impl Bed {
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
         (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// Waits until an operation is done.
+    async fn wait(&self, name: &str) -> Value {
+        let url = format!("{}v1/{name}", self.server.url());
+        loop {
+            let answer = self.client.get(&url).send().await.unwrap();
+            let operation: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+            if operation["done"] == true {
+                return operation;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Begins an operation of the store, and waits for it; or returns why it is refused.
+    async fn operate(&self, verb: &str, request: &Value) -> Result<Value, (u16, Value)> {
+        let ask = self.client.post(self.url(verb)).body(request.to_string());
+        let ask = ask.header(header::CONTENT_TYPE, "application/json");
+        let answer = ask.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        match body["name"].as_str() {
+            Some(name) if status == 200 => Ok(self.wait(name).await),
+            _ => Err((status, body)),
+        }
     }
 
     /// Stores instances in one request, and returns status and answer.
@@ -254,6 +291,11 @@ async fn studies_series_and_instances_are_found() {
         .await;
     assert_eq!(sets[0]["00201208"]["Value"][0], 2);
     assert_eq!(sets[0]["00200013"]["Value"][0], 1);
+    // A study that is asked for by its UID is none that the path names: what it is stands in each answer.
+    let (_, sets) = bed.json("/dicomWeb/instances?StudyInstanceUID=1.2.1").await;
+    assert_eq!(sets[0]["00100020"]["Value"][0], "p-1");
+    let (_, sets) = bed.json("/dicomWeb/instances?limit=2&offset=5").await;
+    assert_eq!(sets.as_array().unwrap().len(), 1);
     assert_eq!(bed.json("/dicomWeb/studies?PatientNam=x").await.0, 400);
     let (_, metrics) = bed.json(":getDICOMStoreMetrics").await;
     assert_eq!(
@@ -295,27 +337,8 @@ async fn what_is_deleted_is_gone() {
     let (status, operation) = delete("/dicomWeb/studies/1.2.1").await;
     assert_eq!(status, 200);
     let name = operation["name"].as_str().unwrap();
-    let url = format!("{}v1/{name}", bed.server.url());
-    loop {
-        let operation = bed
-            .client
-            .get(&url)
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
-        let operation: Value = serde_json::from_str(&operation).unwrap();
-        if operation["done"] == true {
-            assert_eq!(
-                operation["metadata"]["counter"]["success"], "2",
-                "{operation}"
-            );
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let operation = bed.wait(name).await;
+    assert_eq!(operation["metadata"]["counter"]["success"], "2");
     assert_eq!(bed.json("/dicomWeb/instances").await.0, 204);
     assert_eq!(delete("/dicomWeb/studies/1.2.1").await.0, 404);
     bed.server.stop().await;
