@@ -16,7 +16,7 @@ use super::reply::{Refusal, Reply};
 use super::route::Route;
 use super::serve::App;
 use super::settings::{DATASET, FHIR_STORE};
-use super::{dicom, hl7v2};
+use super::{collection, dicom, hl7v2};
 
 /// Default and greatest size of a page of a list (Healthcare API, `pageSize`).
 const PAGE: (usize, usize) = (100, 1000);
@@ -348,8 +348,8 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
         registry.dataset(&name)?;
         let stores: Vec<(String, i64)> = below(&registry.stores, &prefix)
             .map(|(name, store)| (name.clone(), store.key))
-            .chain(hl7v2::below(&registry, &prefix))
-            .chain(dicom::below(&registry, &prefix))
+            .chain(collection::below::<hl7v2::Store>(&registry, &prefix))
+            .chain(collection::below::<dicom::Store>(&registry, &prefix))
             .collect();
         let operations: Vec<String> = below(&registry.operations, &prefix)
             .map(|(name, _)| name.clone())
@@ -377,16 +377,19 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
             Ok(held)
         })
         .await?;
+    {
+        let mut registry = app.registry_mut();
+        registry.datasets.remove(&name);
+        for (name, _) in stores {
+            registry.stores.remove(&name);
+            registry.hl7v2.remove(&name);
+            registry.dicom.remove(&name);
+        }
+        for name in operations {
+            registry.operations.remove(&name);
+        }
+    }
     dicom::release_all(app, held).await?;
-    let mut registry = app.registry_mut();
-    registry.datasets.remove(&name);
-    for (name, _) in stores {
-        registry.stores.remove(&name);
-        registry.hl7v2.remove(&name);
-    }
-    for name in operations {
-        registry.operations.remove(&name);
-    }
     Ok(ok(&Json::Object(Object::new())))
 }
 

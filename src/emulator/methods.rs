@@ -11,7 +11,7 @@ use super::registry::Registry;
 use super::reply::{Refusal, Reply};
 use super::route::Route;
 use super::serve::App;
-use super::{dicom, hl7v2};
+use super::{collection, dicom, hl7v2};
 
 /// Answers a method of a dataset, a store or an operation.
 pub(super) async fn answer(
@@ -64,8 +64,12 @@ fn there(registry: &Registry, on: &Route) -> Result<String, Refusal> {
             registry.store(name).map(|_| name.clone())
         }
         Route::Operation { name } => registry.operation(name).map(|_| name.clone()),
-        Route::Hl7v2(path) => hl7v2::there(registry, path),
-        Route::Dicom(path) => dicom::there(registry, path),
+        Route::Hl7v2(hl7v2::Path::Store { dataset, name }) => {
+            collection::find::<hl7v2::Store>(registry, dataset, name).map(|_| name.clone())
+        }
+        Route::Dicom(dicom::Path::Store { dataset, name }) => {
+            collection::find::<dicom::Store>(registry, dataset, name).map(|_| name.clone())
+        }
         _ => Err(not_found()),
     }
 }

@@ -18,6 +18,7 @@ mod admin;
 mod buckets;
 mod bundle;
 mod capability;
+mod collection;
 mod database;
 pub mod dicom;
 pub mod fault;

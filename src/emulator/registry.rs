@@ -12,7 +12,7 @@ use super::Provided;
 use super::json::{Json, Object};
 use super::reply::Refusal;
 use super::settings::Settings;
-use super::{dicom, hl7v2};
+use super::{collection, dicom, hl7v2};
 
 /// A FHIR store.
 #[derive(Debug)]
@@ -81,19 +81,15 @@ impl Registry {
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         {
             let (key, name, body): (i64, String, String) = row?;
-            if dicom::is_store(&name) {
-                let store = dicom::Store::new(key, name.clone(), fields(body));
-                registry.dicom.insert(name, store);
-                continue;
-            }
-            if hl7v2::is_store(&name) {
-                let store = hl7v2::Store::new(key, name.clone(), fields(body));
-                registry.hl7v2.insert(name, store);
+            let fields = fields(body);
+            if collection::take::<dicom::Store>(&mut registry, key, &name, &fields)
+                || collection::take::<hl7v2::Store>(&mut registry, key, &name, &fields)
+            {
                 continue;
             }
             registry
                 .stores
-                .insert(name.clone(), Store::new(key, name, fields(body)));
+                .insert(name.clone(), Store::new(key, name, fields));
         }
         for row in connection
             .prepare("SELECT name, body FROM operation")?
@@ -141,10 +137,10 @@ impl Registry {
             self.stores.insert(name.clone(), Store::new(key, name, all));
         }
         if let Some(store) = &provided.hl7v2 {
-            hl7v2::provide(self, connection, dataset, store)?;
+            collection::provide::<hl7v2::Store>(self, connection, dataset, store)?;
         }
         if let Some(store) = &provided.dicom {
-            dicom::provide(self, connection, dataset, store)?;
+            collection::provide::<dicom::Store>(self, connection, dataset, store)?;
         }
         Ok(())
     }

@@ -35,9 +35,10 @@ use http::{HeaderMap, Method, Response};
 pub(super) use self::files::{clean, release_all};
 pub(super) use self::path::{Path, Web, path};
 pub(super) use self::rows::{TABLES, files_of};
-pub(super) use self::store::{Store, below, is_store, provide, there};
+pub(super) use self::store::Store;
 use self::stow::Sent;
 use super::admin::not_found;
+use super::collection::{self, open};
 use super::fault::Entries;
 use super::methods;
 use super::reply::Refusal;
@@ -83,7 +84,7 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
             store,
             web,
         } => {
-            let store = store::open(app, &dataset, &store)?;
+            let store: Arc<Store> = open(app, &dataset, &store)?;
             let base = format!("{root}/{}/dicomWeb", store.name);
             match (&method, web) {
                 (&Method::POST, Web::Studies) => {
@@ -119,20 +120,27 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
                     verb,
                 } => match verb.as_str() {
                     "getDICOMStoreMetrics" if method == Method::GET => {
-                        metrics::of_store(app, &store::open(app, &dataset, &name)?).await
+                        metrics::of_store(app, &open(app, &dataset, &name)?).await
                     }
                     "import" if method == Method::POST => {
-                        transfer::import(app, &store::open(app, &dataset, &name)?, &body).await
+                        transfer::import(app, &open(app, &dataset, &name)?, &body).await
                     }
                     "export" if method == Method::POST => {
-                        transfer::export(app, &store::open(app, &dataset, &name)?, &body).await
+                        transfer::export(app, &open(app, &dataset, &name)?, &body).await
                     }
                     _ => {
                         let on = Route::Dicom(Path::Store { dataset, name });
                         methods::answer(app, &method, on, &verb, &body).await
                     }
                 },
-                path => store::answer(app, &method, path, &query, &body).await,
+                Path::Store { dataset, name } => {
+                    let name = Some(name.as_str());
+                    collection::answer::<Store>(app, &method, &dataset, name, &query, &body).await
+                }
+                Path::Stores { dataset } => {
+                    collection::answer::<Store>(app, &method, &dataset, None, &query, &body).await
+                }
+                Path::Web { .. } => Err(not_found()),
             };
             reply.map(|reply| reply.of_version(version).into_response())
         }

@@ -6,6 +6,7 @@ use axum::body::Body;
 use http::Response;
 
 use super::super::admin::{not_found, ok};
+use super::super::collection::Collected as _;
 use super::super::json::{Json, Object};
 use super::super::operation::{Ended, Operation};
 use super::super::reply::Refusal;

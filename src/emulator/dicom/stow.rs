@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::super::collection::Collected as _;
 use super::super::fault::Entries;
 use super::super::reply::Refusal;
 use super::super::serve::App;

@@ -25,8 +25,9 @@ use http::Method;
 
 pub(super) use self::path::{Path, path};
 pub(super) use self::rows::TABLES;
-pub(super) use self::store::{Store, below, is_store, provide, there};
+pub(super) use self::store::Store;
 use super::admin::not_found;
+use super::collection::{self, open};
 use super::methods;
 use super::reply::{Refusal, Reply};
 use super::route::Route;
@@ -50,8 +51,11 @@ pub(super) async fn answer(
 ) -> Result<Reply, Refusal> {
     let is = |wanted: Method| *method == wanted;
     match path {
-        Path::Stores { .. } | Path::Store { .. } => {
-            store::answer(app, method, path, query, body).await
+        Path::Stores { dataset } => {
+            collection::answer::<Store>(app, method, &dataset, None, query, body).await
+        }
+        Path::Store { dataset, name } => {
+            collection::answer::<Store>(app, method, &dataset, Some(&name), query, body).await
         }
         Path::Method {
             dataset,
@@ -59,16 +63,16 @@ pub(super) async fn answer(
             verb,
         } => match verb.as_str() {
             "import" if is(Method::POST) => {
-                transfer::import(app, &store::open(app, &dataset, &name)?, body).await
+                transfer::import(app, &open(app, &dataset, &name)?, body).await
             }
             "export" if is(Method::POST) => {
-                transfer::export(app, &store::open(app, &dataset, &name)?, body).await
+                transfer::export(app, &open(app, &dataset, &name)?, body).await
             }
             "rollback" if is(Method::POST) => {
-                rollback::rollback(app, &store::open(app, &dataset, &name)?, body).await
+                rollback::rollback(app, &open(app, &dataset, &name)?, body).await
             }
             "getHL7v2StoreMetrics" if is(Method::GET) => {
-                view::metrics(app, &store::open(app, &dataset, &name)?).await
+                view::metrics(app, &open(app, &dataset, &name)?).await
             }
             _ => {
                 let on = Route::Hl7v2(Path::Store { dataset, name });
@@ -76,7 +80,7 @@ pub(super) async fn answer(
             }
         },
         Path::Messages { dataset, store } => {
-            let store = store::open(app, &dataset, &store)?;
+            let store = open(app, &dataset, &store)?;
             match *method {
                 Method::POST => take::create(app, &store, body).await,
                 Method::GET => list::list(app, &store, query).await,
@@ -88,14 +92,14 @@ pub(super) async fn answer(
             store,
             verb,
         } => {
-            let store = store::open(app, &dataset, &store)?;
+            let store = open(app, &dataset, &store)?;
             match verb.as_str() {
                 "ingest" if is(Method::POST) => take::ingest(app, &store, body).await,
                 verb => Err(Refusal::no_method(verb)),
             }
         }
         Path::Message { dataset, store, id } => {
-            let store = store::open(app, &dataset, &store)?;
+            let store = open(app, &dataset, &store)?;
             match *method {
                 Method::GET => view::get(app, &store, id, query).await,
                 Method::PATCH => take::patch(app, &store, id, query, body).await,

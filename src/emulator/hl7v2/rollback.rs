@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::super::admin::{invalid, ok};
 use super::super::buckets;
+use super::super::collection::Collected as _;
 use super::super::database::Session;
 use super::super::json::{Json, Object};
 use super::super::methods::{object, text};

@@ -8,6 +8,7 @@ use http::StatusCode;
 use jiff::tz::TimeZone;
 
 use super::super::admin::{invalid, ok, parameter};
+use super::super::collection::Collected as _;
 use super::super::json::{Json, Object};
 use super::super::methods::object;
 use super::super::reply::{Refusal, Reply};

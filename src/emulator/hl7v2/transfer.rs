@@ -10,6 +10,7 @@ use tokio::io::{
 
 use super::super::admin::{invalid, ok};
 use super::super::buckets;
+use super::super::collection::Collected as _;
 use super::super::json::Json;
 use super::super::methods::{object, text};
 use super::super::operation::{Ended, Operation, Stopped};
