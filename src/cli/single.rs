@@ -19,7 +19,7 @@ use crate::{
     gate::Largest,
     hl7v2,
     manifest::{Format, LoadSettings, Store, TargetSettings},
-    record::{Action, Facets, LoadId, Operation, Outcome, SourceId, Step},
+    record::{Action, LoadId, Operation, Outcome, SourceId, Step},
     report::acknowledged,
     source::{self, Ceiling, Form, Item, Origin, SourceFile},
     target::{Accepted, Answer, Endpoint, Little, Parcel, Said, Target, dicom::Dicom},
@@ -36,14 +36,23 @@ pub(super) fn format_of(bytes: &[u8]) -> Format {
     }
 }
 
+fn a_store(format: Format) -> &'static str {
+    match format {
+        Format::Fhir => "a FHIR store",
+        Format::Dicom => "a DICOM store",
+        // A receiver takes messages as well.
+        Format::Hl7v2 => "an HL7v2 store",
+    }
+}
+
 /// Refuses a target that holds records of another kind.
 pub(super) fn expect(settings: &TargetSettings, format: Format, what: &str) -> Result<(), Error> {
     let has = settings.store.format();
     if has == format {
         return Ok(());
     }
-    let (wants, has) = (format.as_str(), has.as_str());
-    let message = format!("{what} belongs into a {wants} store, and the target is a {has} store");
+    let (wants, has) = (a_store(format), a_store(has));
+    let message = format!("{what} belongs into {wants}, and the target is {has}");
     Err(Error::usage(message).hint("name another target, or another file"))
 }
 
@@ -204,7 +213,7 @@ fn only_record(path: &Path, format: Format, operation: Operation) -> Result<Step
         if let Item::Facets(found) = item {
             match &found.refused {
                 Some(reason) => refused = Some(reason.message.clone()),
-                None => steps.push(step(&found, operation)),
+                None => steps.push(Step::of(&found, LoadId(0), Action::Send(operation))),
             }
         }
         ControlFlow::Continue(())
@@ -220,22 +229,6 @@ fn only_record(path: &Path, format: Format, operation: Operation) -> Result<Step
         ))
         .hint("`stoker load` loads files with many; `stoker init` writes a manifest for them")),
         (None, ..) => Err(Error::usage(format!("{shown}: it holds no record"))),
-    }
-}
-
-fn step(found: &Facets<'_>, operation: Operation) -> Step {
-    Step {
-        number: 0,
-        load: LoadId(0),
-        position: found.position,
-        body: found.position.span,
-        kind: found.kind.clone().into_owned(),
-        id: found.id.as_deref().map(str::to_owned),
-        full_url: None,
-        action: Action::Send(operation),
-        links: Vec::new(),
-        hash: found.hash,
-        first: None,
     }
 }
 

@@ -36,3 +36,25 @@ pub struct Facets<'a> {
     /// What is remarkable about it, in words without content: they are counted, and the first are named with their place.
     pub notices: Vec<&'static str>,
 }
+
+impl Facets<'_> {
+    /// Begins with a record of which nothing is known but where it stands and what its bytes are.
+    pub fn at(position: Position, hash: u128) -> Self {
+        Self {
+            position,
+            kind: Cow::Borrowed(""),
+            id: None,
+            is_named_by_content: false,
+            hash,
+            sequence: None,
+            alias: None,
+            together: None,
+            charset: None,
+            within: Vec::new(),
+            properties: Vec::new(),
+            holds_frame: false,
+            refused: None,
+            notices: Vec::new(),
+        }
+    }
+}

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Operation, Position, Span};
+use super::{Facets, Operation, Position, Span};
 
 /// The number of a load in its plan: its order in the manifest, from 0.
 #[derive(
@@ -132,6 +132,27 @@ impl Link {
 }
 
 impl Step {
+    /// Makes the step of a record that refers to no others. It has no number yet.
+    pub fn of(found: &Facets<'_>, load: LoadId, action: Action) -> Self {
+        Self {
+            number: 0,
+            load,
+            position: found.position,
+            body: found.position.span,
+            kind: found.kind.clone().into_owned(),
+            id: found.id.as_deref().map(str::to_owned),
+            full_url: None,
+            hash: if action.operation().is_some() {
+                found.hash
+            } else {
+                0
+            },
+            action,
+            links: Vec::new(),
+            first: None,
+        }
+    }
+
     /// Returns the step that has to be settled before it is sent, whatever becomes of it.
     pub fn follows(&self) -> Option<u64> {
         let mut links = self.links.iter();

@@ -162,7 +162,7 @@ impl Dresser {
     }
 
     /// Tells whether a record is too large to be held, and its target sends it as it stands in its file.
-    fn is_streamed(&self, step: &Step) -> Result<bool, Error> {
+    pub(super) fn is_streamed(&self, step: &Step) -> Result<bool, Error> {
         let from = self.target_of(step)?.streams_from();
         Ok(from.is_some_and(|from| wire_span(step).length >= from))
     }

@@ -34,22 +34,8 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Sto
         column: 1,
     };
     let size = bytes.count;
-    let mut facets = Facets {
-        position: sink.position(start, size, None),
-        kind: "".into(),
-        id: None,
-        is_named_by_content: false,
-        hash: bytes.hash.digest128(),
-        sequence: None,
-        alias: None,
-        together: None,
-        charset: None,
-        within: Vec::new(),
-        properties: Vec::new(),
-        holds_frame: false,
-        refused: None,
-        notices: Vec::new(),
-    };
+    let position = sink.position(start, size, None);
+    let mut facets = Facets::at(position, bytes.hash.digest128());
     match &header {
         Ok(header) => {
             facets.kind = header

@@ -75,20 +75,9 @@ fn message(
     };
     let position = sink.position(start, message.place.length, None);
     let mut facets = Facets {
-        position,
-        kind: "".into(),
-        id: None,
         is_named_by_content: true,
-        hash: hash(message.bytes),
-        sequence: None,
-        alias: None,
-        together: None,
-        charset: None,
-        within: Vec::new(),
-        properties: Vec::new(),
         holds_frame: !is_frameable(message.bytes),
-        refused: None,
-        notices: Vec::new(),
+        ..Facets::at(position, hash(message.bytes))
     };
     match Header::of(message.bytes) {
         Ok(header) => {
@@ -163,24 +152,12 @@ fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
     let position = sink.position(start, place.length, None);
     sink.records += 1;
     sink.tell(Item::Facets(Facets {
-        position,
-        kind: "".into(),
-        id: None,
-        is_named_by_content: true,
-        hash: 0,
-        sequence: None,
-        alias: None,
-        together: None,
-        charset: None,
-        within: Vec::new(),
-        properties: Vec::new(),
-        holds_frame: false,
         refused: Some(Reason {
             code: code.to_owned(),
             message: kind.to_string(),
             path: None,
         }),
-        notices: Vec::new(),
+        ..Facets::at(position, 0)
     }))
 }
 

@@ -23,6 +23,7 @@ pub mod fhir;
 pub mod google;
 pub mod hl7v2;
 pub mod mllp;
+mod request;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
 pub use endpoint::Endpoint;

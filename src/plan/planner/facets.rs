@@ -100,7 +100,7 @@ impl Planner<'_> {
         }
         let refused = found.refused.clone().or_else(|| self.refuses(found));
         if let Some(reason) = refused {
-            let step = self.facets_step(found, Action::Unsupported(reason));
+            let step = Step::of(found, self.load, Action::Unsupported(reason));
             self.number(step, None, None);
             return;
         }
@@ -123,11 +123,15 @@ impl Planner<'_> {
         let Some(operation) = self.settings().interaction else {
             // The manifest sets it for every load of such a format.
             let message = "no operation is known for its target: this is a bug in Stoker";
-            let step = self.facets_step(found, Action::Unsupported(reason("internal", message)));
+            let step = Step::of(
+                found,
+                self.load,
+                Action::Unsupported(reason("internal", message)),
+            );
             return self.number(step, None, None);
         };
         self.take_stock(found);
-        let mut step = self.facets_step(found, Action::Send(operation));
+        let mut step = Step::of(found, self.load, Action::Send(operation));
         if let Some(sequence) = sequence
             && let Some(&before) = self.known.last.get(&sequence)
         {
@@ -230,28 +234,8 @@ impl Planner<'_> {
                 &format!("{} has the same name and other bytes", first.place),
             ))
         };
-        let step = self.facets_step(found, action);
+        let step = Step::of(found, self.load, action);
         self.number(step, None, None);
-    }
-
-    fn facets_step(&self, found: &Facets<'_>, action: Action) -> Step {
-        Step {
-            number: 0,
-            load: self.load,
-            position: found.position,
-            body: found.position.span,
-            kind: found.kind.clone().into_owned(),
-            id: found.id.as_deref().map(str::to_owned),
-            full_url: None,
-            hash: if action.operation().is_some() {
-                found.hash
-            } else {
-                0
-            },
-            action,
-            links: Vec::new(),
-            first: None,
-        }
     }
 
     /// Gives a step its number, and remembers it by its names.

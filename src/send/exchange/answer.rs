@@ -179,15 +179,19 @@ impl Batch<'_> {
     }
 
     fn taken(&self, step: &Step, status: u16, mut accepted: Accepted) -> Settlement {
-        // What is there already may be what an attempt before has left whose answer was lost.
-        if self.doubt
-            && matches!(
-                accepted.outcome,
-                Some(Outcome::Unchanged | Outcome::Matched)
-            )
-        {
-            accepted.outcome = Some(Outcome::Created);
-            accepted.note = Some("an attempt whose answer was lost has stored it");
+        // What is there already may be what an attempt before has left whose answer was lost. Where contents were not
+        // compared, nobody can tell.
+        match accepted.outcome {
+            Some(Outcome::Unchanged) if self.doubt => {
+                accepted.outcome = Some(Outcome::Created);
+                accepted.note = Some("an attempt whose answer was lost has stored it");
+            }
+            Some(Outcome::Matched) if self.doubt => {
+                accepted.note = Some(
+                    "the store has it; an attempt whose answer was lost may have stored it, and contents were not compared",
+                );
+            }
+            _ => {}
         }
         if self.sent == Sent::Perhaps && step.action.operation() == Some(Operation::Transmit) {
             accepted.note = Some(RESENT);

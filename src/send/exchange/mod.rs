@@ -233,10 +233,8 @@ impl<'a> Batch<'a> {
 
     /// Finds where the bytes of records lie that are too large to be held, and makes sure that they are what was planned.
     async fn find_stretches(&mut self) -> Result<(), BuildError> {
-        let is_large = |step: &Step| {
-            let from = self.target.streams_from();
-            from.is_some_and(|from| wire_span(step).length >= from)
-        };
+        // A target that is not known is told of where the bodies are read.
+        let is_large = |step: &Step| self.dresser.is_streamed(step).unwrap_or(false);
         if !self.stretches.is_empty() || !self.steps.iter().any(is_large) {
             return Ok(());
         }
@@ -408,6 +406,8 @@ impl Exchange for Batch<'_> {
 
     fn park(&mut self) {
         self.bodies.clear();
+        // Before it is sent again the file is looked at again.
+        self.stretches.clear();
         self.permits.clear();
         self.ready = None;
     }

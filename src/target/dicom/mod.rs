@@ -4,9 +4,12 @@
 //! healthcare.v1 discovery document, `dicomStores`. What the bytes mean is [`crate::dicom`]'s knowledge.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use super::{Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName};
+use super::{
+    Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName,
+    request::request,
+};
 use crate::record::Step;
 
 mod answer;
@@ -52,12 +55,8 @@ impl Dicom {
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
-        let mut request = Request::new(body);
-        // The base was checked in the manifest and UIDs have no sign that a path could not, so this is always a URI.
-        let uri = format!("{}{path}", self.base).parse();
-        *request.uri_mut() = uri.unwrap_or_else(|_| Uri::from_static("/"));
+        let mut request = request(method, &format!("{}{path}", self.base), body);
         request.headers_mut().insert(header::ACCEPT, JSON);
-        *request.method_mut() = method;
         request
     }
 }

@@ -1,7 +1,7 @@
 //! Builds FHIR requests. Bodies go out as the bytes that were in the file.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderValue, Method, Request, header};
 use url::Url;
 
 use super::condition;
@@ -87,10 +87,7 @@ impl Requests {
             path => format!("{}{path}", self.base),
         };
         let writes = method != Method::GET;
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        // Types and ids are checked in the plan and criteria are encoded, so this is always a URI.
-        *request.uri_mut() = url.parse().unwrap_or_else(|_| Uri::from_static("/"));
+        let mut request = crate::target::request::request(method, &url, body);
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, FHIR_JSON);
         if writes {

@@ -4,10 +4,13 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::json;
 
-use super::{Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName};
+use super::{
+    Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName,
+    request::request,
+};
 use crate::{
     hl7v2::wire::wire,
     record::{Operation, Step},
@@ -33,16 +36,13 @@ impl Hl7v2 {
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
         const JSON: HeaderValue = HeaderValue::from_static("application/json");
-        let mut request = Request::new(body);
-        // Names were checked in the manifest and ids are base64url, so this is always a URI.
-        let uri = format!("{}{path}", self.base).parse();
-        *request.uri_mut() = uri.unwrap_or_else(|_| Uri::from_static("/"));
+        let writes = method != Method::GET;
+        let mut request = request(method, &format!("{}{path}", self.base), body);
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, JSON);
-        if method != Method::GET {
+        if writes {
             headers.insert(header::CONTENT_TYPE, JSON);
         }
-        *request.method_mut() = method;
         request
     }
 }

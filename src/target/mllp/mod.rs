@@ -5,11 +5,11 @@
 //! HL7 v2.5.1 chapter 2.9 (acknowledgements), table 0357.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::{
     Accepted, Answer, Little, Matches, Parcel, Refusal, Said, Target, Unbuilt,
-    hl7v2::answer::of_ack,
+    hl7v2::answer::of_ack, request::request,
 };
 use crate::{
     hl7v2::{
@@ -40,11 +40,7 @@ impl Mllp {
     }
 
     fn request(&self, method: Method, body: Bytes) -> Request<Bytes> {
-        let mut request = Request::new(body);
-        // The address was checked in the manifest.
-        *request.uri_mut() = self.base.parse().unwrap_or_else(|_| Uri::from_static("/"));
-        *request.method_mut() = method;
-        request
+        request(method, &self.base, body)
     }
 }
 
