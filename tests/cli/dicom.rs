@@ -1,10 +1,13 @@
 //! Instances into a DICOM store of the local dataset, and to servers that answer in their own ways.
 
 use fs_err as fs;
-use stoker::dicom::sample::{self, Sample};
+use stoker::dicom::sample::Sample;
 
 use super::{bed::Bed, responder::start_raw};
-use crate::support::data;
+use crate::support::{
+    data,
+    instances::{uids, written},
+};
 
 const MANIFEST: &str = "version: 1\nname: scans\ntargets: { t: { local: { dir: store, dicom_store: dicom } } }\nloads: [ { name: scans, files: [\"in/**/*\"] } ]\n";
 
@@ -18,25 +21,10 @@ fn response(status: u16, kind: &str, body: &str) -> String {
 
 /// An instance of a study, with a patient whose name must not be seen.
 fn instance(study: u32, number: u32, columns: u16) -> Vec<u8> {
-    let (study, series) = (format!("1.2.{study}"), format!("1.2.{study}.1"));
-    let uid = format!("{series}.{number}");
-    let mut bytes = Vec::new();
-    let sample = Sample {
-        study: &study,
-        series: &series,
-        instance: &uid,
-        modality: "DX",
-        name: "Plantedname^Anna",
-        patient: "planted-7",
-        date: "20240314",
-        description: "Plantedscan",
-        number,
-        rows: 8,
+    written(&Sample {
         columns,
-        frames: 1,
-    };
-    sample::write(&sample, &mut bytes).unwrap();
-    bytes
+        ..uids(study, number).tiny()
+    })
 }
 
 fn name(study: u32, number: u32) -> String {
@@ -113,22 +101,11 @@ fn instances_are_loaded_once_and_given_back_byte_by_byte() {
 fn a_large_instance_is_sent_from_its_file_byte_by_byte() {
     let bed = Bed::new();
     bed.write("m.yaml", MANIFEST);
-    let mut large = Vec::new();
-    let sample = Sample {
-        study: "1.2.1",
-        series: "1.2.1.1",
-        instance: "1.2.1.1.9",
-        modality: "SM",
-        name: "Plantedname^Anna",
-        patient: "planted-7",
-        date: "20240314",
-        description: "Plantedscan",
-        number: 9,
+    let mut large = written(&Sample {
         rows: 3000,
         columns: 3001,
-        frames: 1,
-    };
-    sample::write(&sample, &mut large).unwrap();
+        ..uids(1, 9).tiny()
+    });
     put(&bed, "in/large", &large);
     put(&bed, "in/small", &instance(1, 1, 8));
     bed.run(&["load", "m.yaml", "--dry-run"]).exits(0);

@@ -11,12 +11,10 @@ use std::{
 use fs_err as fs;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::Value;
-use stoker::{
-    dicom::sample::{self, Sample},
-    hl7v2::digest::Digest,
-};
+use stoker::hl7v2::digest::Digest;
 
 use super::{bench::stoker, kills, store::Store};
+use crate::support::instances::{uids, written};
 
 const STUDIES: usize = 20;
 const INSTANCES: usize = 4;
@@ -39,26 +37,10 @@ fn prepare(folder: &Path, url: &str) -> BTreeSet<String> {
     fs::create_dir_all(folder.join("in/images")).unwrap();
     for study in 0..STUDIES {
         for number in 0..INSTANCES {
-            let (study, series) = (format!("1.2.{study}"), format!("1.2.{study}.1"));
-            let instance = format!("{series}.{number}");
-            let sample = Sample {
-                study: &study,
-                series: &series,
-                instance: &instance,
-                modality: "CT",
-                name: "Any^One",
-                patient: "1",
-                date: "20260101",
-                description: "any",
-                number: 1,
-                rows: 4,
-                columns: 4,
-                frames: 1,
-            };
-            let mut bytes = Vec::new();
-            sample::write(&sample, &mut bytes).unwrap();
-            fs::write(folder.join(format!("in/images/{instance}")), bytes).unwrap();
-            names.insert(instance);
+            let uids = uids(study, number);
+            let path = folder.join(format!("in/images/{}", uids.instance));
+            fs::write(path, written(&uids.tiny())).unwrap();
+            names.insert(uids.instance);
         }
     }
     let mut all = String::new();

@@ -12,10 +12,12 @@ use serde_json::Value;
 use stoker::{
     dicom::{
         multipart::{Boundary, only_part},
-        sample::{self, Sample},
+        sample::Sample,
     },
     emulator::{Opened, Options, Provided, Scenario, Server, open},
 };
+
+use crate::support::instances::{uids, written};
 
 const STORE: &str = "v1/projects/p/locations/l/datasets/d/dicomStores/s";
 
@@ -117,25 +119,16 @@ impl Bed {
 }
 
 fn instance(study: u32, number: u32, frames: u32) -> Vec<u8> {
-    let (study, series) = (format!("1.2.{study}"), format!("1.2.{study}.1"));
-    let uid = format!("{series}.{number}");
-    let mut bytes = Vec::new();
-    let sample = Sample {
-        study: &study,
-        series: &series,
-        instance: &uid,
+    written(&Sample {
         modality: "US",
         name: "Rivera^Ana",
         patient: "p-1",
-        date: "20240314",
-        description: "Thyroid",
         number,
         rows: 4,
         columns: 6,
         frames,
-    };
-    sample::write(&sample, &mut bytes).unwrap();
-    bytes
+        ..uids(study, number).tiny()
+    })
 }
 
 const ONE: &str = "/dicomWeb/studies/1.2.1/series/1.2.1.1/instances/1.2.1.1.1";
@@ -341,5 +334,23 @@ async fn what_is_deleted_is_gone() {
     assert_eq!(operation["metadata"]["counter"]["success"], "2");
     assert_eq!(bed.json("/dicomWeb/instances").await.0, 204);
     assert_eq!(delete("/dicomWeb/studies/1.2.1").await.0, 404);
+    bed.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_goes_with_its_dataset() {
+    let bed = Bed::new().await;
+    bed.store("/dicomWeb/studies", &[&instance(1, 1, 1)]).await;
+    let dataset = format!("{}v1/projects/p/locations/l/datasets/d", bed.server.url());
+    let gone = bed.client.delete(&dataset).send().await.unwrap();
+    assert_eq!(gone.status(), 200);
+    let new = format!(
+        "{}v1/projects/p/locations/l/datasets?datasetId=d",
+        bed.server.url()
+    );
+    assert_eq!(bed.client.post(&new).send().await.unwrap().status(), 200);
+    // What has the name of the dataset again has nothing of it.
+    assert_eq!(bed.json("").await.0, 404);
+    assert_eq!(bed.json("/dicomWeb/instances").await.0, 404);
     bed.server.stop().await;
 }
