@@ -2,19 +2,23 @@
 //!
 //! Nothing here opens a file or sends anything, and nothing looks at pixels: `header` reads who an instance is, and stops
 //! where the pixel data begin; `element` goes through the elements of a data set in any of its encodings; `multipart` makes
-//! the body of a STOW request, `parts` takes one apart as it comes; `query` reads what QIDO asks for; `answer` reads what a server says it has stored; `sample`
-//! writes tiny instances, and large ones in a stream. The bytes of an instance are carried: they are looked at, and never changed.
+//! the body of a STOW request, `parts` takes one apart as it comes; `query` reads what QIDO asks for; `answer` reads what a server says it has stored; `thin` and
+//! `describe` say what a data set holds beside its pixels, and `compare` in what two of them differ; `sample` writes tiny
+//! instances, and large ones in a stream. The bytes of an instance are carried: they are looked at, and never changed.
 //!
 //! The header is read by a small reader of our own. `dicom-object` cannot open a private transfer syntax, nor a file
 //! without the group length of its meta group, and a loader has to know who these instances are all the same.
 
 pub mod answer;
+pub mod compare;
+pub mod describe;
 pub mod element;
 pub mod header;
 pub mod multipart;
 pub mod parts;
 pub mod query;
 pub mod sample;
+pub mod thin;
 
 /// How much of a file [`looks_like`] wants to see.
 pub const ENOUGH: usize = 144;

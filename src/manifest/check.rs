@@ -2,7 +2,7 @@
 //! is larger than its target's rate allows.
 
 use super::{
-    Format, LoadSettings, Settle, Store, TargetSettings,
+    Existing, Format, LoadSettings, Settle, Store, TargetSettings,
     document::{Spot, Value},
     load::Draft,
     read::{Parts, already, over},
@@ -192,9 +192,7 @@ fn without_effect(reader: &mut Reader<'_>, draft: &Draft, is_mllp: bool) {
         Format::Dicom => &[
             "identity",
             "transactions",
-            "duplicates",
             "versioned",
-            "compare",
             "segments",
             "charset",
             "order",
@@ -210,6 +208,57 @@ fn without_effect(reader: &mut Reader<'_>, draft: &Draft, is_mllp: bool) {
         if none.contains(&key.as_str()) {
             let message = format!("`{key}` has no effect on the records of {store} stores");
             reader.report(*spot, Diagnostic::warning(message).hint("leave it out"));
+        }
+    }
+    existing(reader, draft);
+}
+
+/// Tells what is wrong with the keys about what a store has already: only stores of instances say that they have it.
+fn existing(reader: &mut Reader<'_>, draft: &Draft) {
+    let own = |key: &str| {
+        let keys = draft.own_keys.iter();
+        keys.clone()
+            .find(|(own, _)| own == key)
+            .map(|(_, spot)| *spot)
+    };
+    let is_dicom = draft.settings.format == Format::Dicom;
+    if let (Some(spot), Some(is_about_existing)) = (own("duplicates"), draft.is_about_existing)
+        && is_about_existing != is_dicom
+        && draft.settings.format != Format::Hl7v2
+    {
+        let (message, hint) = if is_dicom {
+            (
+                "of instances that come twice in the files the first is sent, whatever `duplicates` say",
+                "say what becomes of those that the store already holds: `skip`, `verify` or `replace`",
+            )
+        } else {
+            (
+                "`duplicates` can be `skip`, `verify` or `replace` only where instances are stored",
+                "say what becomes of records of one identity in the files: `first`, `last`, `error` or `ignore`",
+            )
+        };
+        reader.report(spot, Diagnostic::error(message).hint(hint));
+    }
+    let settings = &draft.settings;
+    if let Some(spot) = own("compare") {
+        let compares = settings.existing.bytes;
+        let problem = match (is_dicom, compares) {
+            (true, true) if settings.existing.what == Existing::Skip => Some((
+                "`compare: bytes` has no effect: what the store already holds is not looked at",
+                "set `duplicates: verify` or `replace`",
+            )),
+            (true, false) if settings.compare => Some((
+                "`compare: true` has no effect on instances",
+                "set `duplicates: verify`, and `compare: bytes` where the attributes are not enough",
+            )),
+            (false, true) => Some((
+                "`compare: bytes` compares instances, and these are none",
+                "use `compare: true`",
+            )),
+            _ => None,
+        };
+        if let Some((message, hint)) = problem {
+            reader.report(spot, Diagnostic::warning(message).hint(hint));
         }
     }
 }

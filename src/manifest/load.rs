@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    BundleChoice, BundleSettings, Characters, Duplicates, FilePattern, Format, Identity,
-    LoadSettings, MessageOrder, MessageSettings, Missing, Segments, Settle, Transactions,
-    Versioned,
+    BundleChoice, BundleSettings, Characters, Duplicates, Existing, ExistingSettings, FilePattern,
+    Format, Identity, LoadSettings, MessageOrder, MessageSettings, Missing, Segments, Settle,
+    Transactions, Versioned,
     document::{Entry, Node, Spot, Value},
     read::over,
     reader::{Reader, Text, get, nearest},
@@ -36,6 +36,8 @@ pub(super) struct Draft {
     pub(super) own_interaction: Option<(Operation, Spot)>,
     /// The keys that it sets itself, and where.
     pub(super) own_keys: Vec<(String, Spot)>,
+    /// Its `duplicates` say what becomes of what the store has already, and not of what comes twice in the files.
+    pub(super) is_about_existing: Option<bool>,
     /// Where the entries of its Bundles are bounded.
     pub(super) max_entries: Option<Spot>,
 }
@@ -46,6 +48,8 @@ pub(super) struct Basics {
     interaction: Option<Operation>,
     identity: Identity,
     compare: bool,
+    existing: ExistingSettings,
+    is_about_existing: Option<bool>,
     bundle: BundleSettings,
     transactions: Transactions,
     duplicates: Duplicates,
@@ -57,6 +61,14 @@ pub(super) struct Basics {
 
 /// Reads what a load and the defaults of loads share.
 pub(super) fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics {
+    let compare = get(entries, "compare").and_then(|node| compare(reader, node));
+    let word =
+        get(entries, "duplicates").and_then(|node| reader.word("duplicates", node, &DUPLICATES));
+    let (duplicates, what) = match word {
+        Some(OnDuplicate::OfFiles(duplicates)) => (duplicates, Existing::default()),
+        Some(OnDuplicate::OfStore(existing)) => (Duplicates::default(), existing),
+        None => Default::default(),
+    };
     Basics {
         target: get(entries, "target").and_then(|node| reader.text("target", node)),
         interaction: get(entries, "interaction")
@@ -64,18 +76,19 @@ pub(super) fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics 
         identity: get(entries, "identity")
             .and_then(|node| identity(reader, node))
             .unwrap_or_default(),
-        compare: get(entries, "compare")
-            .and_then(|node| reader.boolean("compare", node))
-            .unwrap_or(false),
+        compare: compare == Some(Compare::Content),
+        existing: ExistingSettings {
+            what,
+            bytes: compare == Some(Compare::Bytes),
+        },
+        is_about_existing: word.map(|word| matches!(word, OnDuplicate::OfStore(_))),
         bundle: get(entries, "bundle")
             .map(|node| bundle(reader, node))
             .unwrap_or_default(),
         transactions: get(entries, "transactions")
             .and_then(|node| reader.word("transactions", node, &TRANSACTIONS))
             .unwrap_or_default(),
-        duplicates: get(entries, "duplicates")
-            .and_then(|node| reader.word("duplicates", node, &DUPLICATES))
-            .unwrap_or_default(),
+        duplicates,
         versioned: get(entries, "versioned")
             .and_then(|node| reader.word("versioned", node, &VERSIONED))
             .unwrap_or_default(),
@@ -84,6 +97,19 @@ pub(super) fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics 
         known: get(entries, "known")
             .map(|node| known(reader, node))
             .unwrap_or_default(),
+    }
+}
+
+/// Reads whether and how contents are compared.
+fn compare(reader: &mut Reader<'_>, node: &Node) -> Option<Compare> {
+    match &node.value {
+        Value::Bool(true) => Some(Compare::Content),
+        Value::Bool(false) => Some(Compare::No),
+        Value::Text(_) => reader.word("compare", node, &COMPARE),
+        _ => {
+            reader.report_kind("compare", node, "`true`, `false` or `bytes`");
+            None
+        }
     }
 }
 
@@ -134,11 +160,37 @@ const TRANSACTIONS: [(&str, Transactions); 3] = [
     ("refuse", Transactions::Refuse),
 ];
 
-const DUPLICATES: [(&str, Duplicates); 4] = [
-    ("first", Duplicates::First),
-    ("last", Duplicates::Last),
-    ("error", Duplicates::Error),
-    ("ignore", Duplicates::Ignore),
+/// What `compare` may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compare {
+    No,
+    Content,
+    Bytes,
+}
+
+const COMPARE: [(&str, Compare); 3] = [
+    ("true", Compare::Content),
+    ("false", Compare::No),
+    ("bytes", Compare::Bytes),
+];
+
+/// What `duplicates` are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDuplicate {
+    /// Records of one identity in the files.
+    OfFiles(Duplicates),
+    /// What the store has already under the name of a record.
+    OfStore(Existing),
+}
+
+const DUPLICATES: [(&str, OnDuplicate); 7] = [
+    ("first", OnDuplicate::OfFiles(Duplicates::First)),
+    ("last", OnDuplicate::OfFiles(Duplicates::Last)),
+    ("error", OnDuplicate::OfFiles(Duplicates::Error)),
+    ("ignore", OnDuplicate::OfFiles(Duplicates::Ignore)),
+    ("skip", OnDuplicate::OfStore(Existing::Skip)),
+    ("verify", OnDuplicate::OfStore(Existing::Verify)),
+    ("replace", OnDuplicate::OfStore(Existing::Replace)),
 ];
 
 const SETTLE: [(&str, Settle); 4] = [
@@ -314,6 +366,7 @@ pub(super) fn load(
             interaction: basics.interaction,
             identity: basics.identity,
             compare: basics.compare,
+            existing: basics.existing,
             bundle: basics.bundle,
             transactions: basics.transactions,
             duplicates: basics.duplicates,
@@ -326,6 +379,7 @@ pub(super) fn load(
         target: basics.target,
         after,
         own_interaction,
+        is_about_existing: basics.is_about_existing,
         own_keys: own
             .iter()
             .map(|entry| (entry.key.clone(), entry.key_spot))

@@ -344,6 +344,9 @@ pub struct LoadSettings {
     pub identity: Identity,
     /// Before an update, read what the store holds and leave equal content alone.
     pub compare: bool,
+    /// What becomes of a record whose name the store says is taken already.
+    #[serde(default, skip_serializing_if = "ExistingSettings::is_default")]
+    pub existing: ExistingSettings,
     /// In which Bundles its records travel.
     pub bundle: BundleSettings,
     /// What becomes of a transaction that is too large for the target.
@@ -464,6 +467,7 @@ impl LoadSettings {
             interaction: None,
             identity: Identity::default(),
             compare: false,
+            existing: ExistingSettings::default(),
             bundle: BundleSettings::default(),
             transactions: Transactions::default(),
             duplicates: Duplicates::default(),
@@ -536,6 +540,39 @@ pub enum Duplicates {
     Error,
     /// Each is sent, as if the others were not there.
     Ignore,
+}
+
+/// What becomes of a record whose name the store says is taken already: by it, or by another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExistingSettings {
+    /// What is done.
+    pub what: Existing,
+    /// Whether all bytes are compared, and not only what describes the record.
+    #[serde(default)]
+    pub bytes: bool,
+}
+
+impl ExistingSettings {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks with a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is done with a record whose name is taken already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Existing {
+    /// It is left as it is, and nobody looks whether it is the same.
+    #[default]
+    Skip,
+    /// It is read and compared; another one is a rejection.
+    Verify,
+    /// It is removed, and the record is stored in its place.
+    Replace,
 }
 
 /// What becomes of the version in a reference (`Patient/1/_history/2`) to a record of the run.

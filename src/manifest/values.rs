@@ -32,7 +32,7 @@ fn quoted_list(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
 }
 
 impl Reader<'_> {
-    fn report_kind(&mut self, name: &str, node: &Node, expected: &str) {
+    pub(super) fn report_kind(&mut self, name: &str, node: &Node, expected: &str) {
         if let Value::Null = node.value {
             self.report_empty(name, node.spot);
             return;

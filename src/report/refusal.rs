@@ -202,6 +202,10 @@ impl Refusal<'_> {
             M::Redirected => "write the address that it leads to as the target's address",
             M::Throttled => "try them again later; a `rate` keeps below what the server allows",
             M::Trouble | M::NoAnswer => "look into the server's log; then try them again",
+            M::Conflict | M::Duplicate if self.interaction == Some(Operation::Store) => {
+                "the store has instances of these UIDs; `duplicates: verify` names the attributes in which they differ, \
+                 `duplicates: replace` puts these in their place"
+            }
             M::Conflict | M::Duplicate => {
                 "look at what the store holds under this id or identifier; `interaction: update` replaces it"
             }

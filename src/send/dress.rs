@@ -31,6 +31,14 @@ pub(super) struct Dresser {
     pub(super) journal: Option<JournalLine>,
 }
 
+/// The bytes of a record that somebody looks at.
+pub(super) enum Opened {
+    /// They are held.
+    Held(Bytes),
+    /// They are too many to be held.
+    Lies(Stretch),
+}
+
 /// Returns the bytes of a record that go to the wire: the whole entry, or the resource.
 pub(super) fn wire_span(step: &Step) -> Span {
     step.wire()
@@ -159,6 +167,21 @@ impl Dresser {
             }
         }
         Ok(stretches)
+    }
+
+    /// Opens the bytes of a record to look at them: where its target sends it from its file, from there.
+    pub(super) fn open(&self, step: &Step) -> Result<Opened, Error> {
+        let step = std::slice::from_ref(step);
+        let stretch = self.stretches(step)?.into_values().next();
+        Ok(match stretch {
+            Some(stretch) => Opened::Lies(stretch),
+            None => Opened::Held(
+                self.read_to_look(step)?
+                    .into_iter()
+                    .next()
+                    .unwrap_or_default(),
+            ),
+        })
     }
 
     /// Tells whether a record is too large to be held, and its target sends it as it stands in its file.

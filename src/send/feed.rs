@@ -51,6 +51,19 @@ impl Work {
     pub(super) fn is_together(&self) -> bool {
         is_together(self.packaging, self.atomic)
     }
+
+    /// Makes a request of records that are read when it is sent, and need not go together.
+    pub(super) fn again(steps: Vec<Step>, packaging: Option<Packaging>) -> Self {
+        Self {
+            steps,
+            packaging,
+            atomic: false,
+            bodies: Vec::new(),
+            permits: Vec::new(),
+            blocked: None,
+            stands: None,
+        }
+    }
 }
 
 /// Tells whether records travel in one transaction, so that their references may name others of it, and themselves.

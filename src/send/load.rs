@@ -23,6 +23,7 @@ use super::{
     feed::{Feed, Work},
     habits::Habits,
     is_too_many,
+    occupied::Replaced,
     outbox::Outbox,
     precedence::Precedence,
     settle::{self, Attempted},
@@ -262,6 +263,7 @@ impl Load {
         let mut spent = 0;
         // A Bundle that was refused as a whole and nobody says why; and whether any of its records is to blame.
         let (mut puzzle, mut has_culprit) = (None, false);
+        let mut replaced = Replaced::default();
         while let Some(work) = queue.pop() {
             let work = match self.one_by_one(work) {
                 Ok(singles) => {
@@ -280,15 +282,7 @@ impl Load {
                 }
                 if !work.atomic {
                     let (packaging, parts) = (work.packaging, self.sizes.cut(work.steps));
-                    queue.extend(parts.into_iter().map(|steps| Work {
-                        steps,
-                        packaging,
-                        atomic: false,
-                        bodies: Vec::new(),
-                        permits: Vec::new(),
-                        blocked: None,
-                        stands: None,
-                    }));
+                    queue.extend(parts.into_iter().map(|steps| Work::again(steps, packaging)));
                     continue;
                 }
             }
@@ -309,7 +303,7 @@ impl Load {
                 batch.hands_over = HandsOver::Together;
             }
             if self.setup.stop.is_stopping() && has_begun {
-                outbox.tell(batch.abandon(), None).await;
+                outbox.tell(replaced.tell(batch.abandon()), None).await;
                 continue;
             }
             has_begun = true;
@@ -348,6 +342,7 @@ impl Load {
                         has_culprit |= settled.is_some();
                         outbox.tell(settled.into_iter().collect(), None).await;
                     }
+                    let attempts = batch.attempts;
                     let concluded = batch.conclude(&conclusion)?;
                     // Who asks the store need not keep others from being sent: after a crash it is asked again.
                     let asks = self.settings.settles_by() != Settle::None;
@@ -355,16 +350,24 @@ impl Load {
                     let (now, then) = if is_unknown { (None, intent) } else { (intent, None) };
                     let is_refused = |one: &Settlement| one.line.outcome == Outcome::Rejected;
                     has_culprit |= concluded.settled.iter().any(is_refused);
-                    outbox.tell(concluded.settled, now).await;
+                    outbox.tell(replaced.tell(concluded.settled), now).await;
                     for (settled, step) in concluded.nameless {
                         let named = self.name(settled, &step).await?;
                         outbox.tell(vec![named], None).await;
+                    }
+                    let (occupied, in_doubt) = (concluded.occupied, concluded.in_doubt);
+                    let (settled, removed) = self.look_at_occupied(occupied, in_doubt, &mut replaced).await;
+                    outbox.tell(settled, None).await;
+                    if !removed.is_empty() {
+                        spent = attempts;
+                        self.setup.counts.retried();
+                        queue.push(Work::again(removed, packaging));
                     }
                     if let Some(doubtful) = concluded.doubtful {
                         lost.add(&doubtful);
                         let may_send = lost.times < self.link.gate.attempts();
                         let (known, again) = self.clear_up(doubtful, may_send).await?;
-                        outbox.tell(known, then).await;
+                        outbox.tell(replaced.tell(known), then).await;
                         if let Some(again) = again {
                             self.setup.counts.retried();
                             self.link.gate.rest(lost.times).await;
@@ -378,7 +381,7 @@ impl Load {
                 }
                 () = abandoned(&self.setup.stop, &on_wire) => {
                     has_culprit = true;
-                    outbox.tell(batch.abandon(), None).await;
+                    outbox.tell(replaced.tell(batch.abandon()), None).await;
                 }
             }
         }

@@ -45,6 +45,7 @@ mod held;
 mod lacks;
 mod load;
 mod name;
+mod occupied;
 pub mod online;
 mod outbox;
 mod precedence;

@@ -139,6 +139,32 @@ pub trait Target: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Makes the read by which a record is compared with what the store has under its name: by all its bytes where `exactly`,
+    /// else by what describes it. None where nothing can be compared so.
+    fn read_to_compare(&self, _step: &Step, _exactly: bool) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Tells in which elements a record differs from what the store answered to [`Target::read_to_compare`]; none where it is
+    /// the same. `open` opens the bytes of the record.
+    ///
+    /// # Errors
+    ///
+    /// Why the answer cannot be compared, in words without content.
+    fn differing(
+        &self,
+        _open: Open<'_>,
+        _answer: &Response<Bytes>,
+        _exactly: bool,
+    ) -> Result<Option<Vec<String>>, String> {
+        Err("such records cannot be compared".to_owned())
+    }
+
+    /// Makes the request that removes what a store has under the name of a record; none where that cannot be asked for.
+    fn remove(&self, _step: &Step) -> Option<Request<Bytes>> {
+        None
+    }
+
     /// Returns the cheapest read that tells whether the store is there.
     ///
     /// # Errors
@@ -152,6 +178,9 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// Answers a read as a store would that holds nothing.
     fn empty(&self, request: &Request<Bytes>) -> Response<Bytes>;
 }
+
+/// Opens the bytes of a record, from their beginning.
+pub type Open<'a> = &'a dyn Fn() -> std::io::Result<Box<dyn std::io::Read>>;
 
 /// Returns the store at an endpoint.
 pub fn of(endpoint: &Endpoint) -> Arc<dyn Target> {

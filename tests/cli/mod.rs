@@ -17,6 +17,7 @@ mod local;
 mod logs;
 mod messages;
 mod mllp;
+mod occupied;
 mod online;
 mod planned;
 mod quickstart;

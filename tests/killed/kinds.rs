@@ -29,17 +29,25 @@ const FAULTS: &str = "seed: 7\nrules:\n\
 - { when: { request: [create], probability: 0.03 }, fault: { answer: { status: 500 } } }\n\
 - { when: { request: [create], probability: 0.03 }, fault: { reset: after_write } }\n\
 - { when: { request: [create], probability: 0.03 }, fault: { reset: before_body } }\n\
+- { when: { request: [delete], probability: 0.04 }, fault: { answer: { status: 503 } } }\n\
+- { when: { request: [delete], probability: 0.03 }, fault: { reset: after_write } }\n\
 - { when: { request: [create] }, fault: { latency: { uniform: [1ms, 8ms] } } }\n";
 
-/// Writes messages and instances, and a manifest that loads them; returns the names under which the store holds them.
-fn prepare(folder: &Path, url: &str) -> BTreeSet<String> {
+/// The patient of instances that another has stored before, under the same UIDs.
+const BEFORE: &str = "before";
+
+/// Writes messages and instances, and a manifest that loads them with these keys; returns the names under which the store holds
+/// them. `patient` is whom the instances are of, if not those of the samples.
+fn prepare(folder: &Path, url: &str, keys: &str, patient: Option<&str>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     fs::create_dir_all(folder.join("in/images")).unwrap();
     for study in 0..STUDIES {
         for number in 0..INSTANCES {
             let uids = uids(study, number);
             let path = folder.join(format!("in/images/{}", uids.instance));
-            fs::write(path, written(&uids.tiny())).unwrap();
+            let mut sample = uids.tiny();
+            sample.patient = patient.unwrap_or(sample.patient);
+            fs::write(path, written(&sample)).unwrap();
             names.insert(uids.instance);
         }
     }
@@ -59,7 +67,7 @@ fn prepare(folder: &Path, url: &str) -> BTreeSet<String> {
         )
     };
     let manifest = format!(
-        "version: 1\nname: both\ntargets:\n  images: {}\n  feed: {}\nloads:\n  - {{ name: images, target: images, files: [\"in/images/*\"], bundle: {{ max_entries: 3 }} }}\n  - {{ name: feed, target: feed, files: [\"in/feed.hl7\"] }}\n",
+        "version: 1\nname: both\ntargets:\n  images: {}\n  feed: {}\nloads:\n  - {{ name: images, target: images, files: [\"in/images/*\"], bundle: {{ max_entries: 3 }}{keys} }}\n  - {{ name: feed, target: feed, files: [\"in/feed.hl7\"] }}\n",
         store("dicom_store: dicom"),
         store("hl7v2_store: hl7v2"),
     );
@@ -95,6 +103,19 @@ async fn held(url: &str) -> Vec<String> {
     held
 }
 
+/// How many instances the store holds that are not those of the files.
+async fn of_before(url: &str) -> usize {
+    let base = format!("{url}/v1/projects/local/locations/local/datasets/stoker");
+    let search = format!("{base}/dicomStores/dicom/dicomWeb/instances?PatientID={BEFORE}");
+    let answer = reqwest::get(search).await.unwrap();
+    if answer.status() == 204 {
+        return 0;
+    }
+    let found = answer.text().await.unwrap();
+    let found: Vec<Value> = serde_json::from_str(&found).unwrap();
+    found.len()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_and_instances_are_there_once_whatever_is_killed_when() {
     for seed in 0..u64::from(kills().unwrap_or(SHORT)) {
@@ -102,7 +123,20 @@ async fn messages_and_instances_are_there_once_whatever_is_killed_when() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("faults.yaml"), FAULTS).unwrap();
         let store = Store::start_with(folder.path(), &["--faults", "faults.yaml"]);
-        let names = prepare(folder.path(), &store.url);
+        // Every other time another has been there before, whose instances are to be replaced.
+        let replaces = seed % 2 == 1;
+        let keys = if replaces {
+            prepare(folder.path(), &store.url, "", Some(BEFORE));
+            let first = ["load", "m.yaml", "--load", "images"];
+            let first = stoker(folder.path(), &first).output().unwrap();
+            assert!(first.status.success(), "seed {seed}");
+            assert_eq!(of_before(&store.url).await, STUDIES * INSTANCES);
+            fs::remove_dir_all(folder.path().join(".stoker")).unwrap();
+            ", duplicates: replace"
+        } else {
+            ""
+        };
+        let names = prepare(folder.path(), &store.url, keys, None);
         let mut is_begun = false;
         for _ in 0..3 {
             let arguments: &[&str] = if is_begun {
@@ -123,6 +157,7 @@ async fn messages_and_instances_are_there_once_whatever_is_killed_when() {
         assert!(last.status.success(), "seed {seed}: {said}");
         let expected: Vec<String> = names.into_iter().collect();
         assert_eq!(held(&store.url).await, expected, "seed {seed}");
+        assert_eq!(of_before(&store.url).await, 0, "seed {seed}");
         // Again: nothing is sent that is there.
         let again = stoker(folder.path(), &["load", "m.yaml"]).output().unwrap();
         let said = String::from_utf8_lossy(&again.stdout).into_owned();

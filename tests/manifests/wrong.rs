@@ -142,7 +142,7 @@ fn bundle() {
 
 #[test]
 fn references() {
-    insta::assert_snapshot!(wrong("structure/references.yaml"), @r#"
+    insta::assert_snapshot!(wrong("structure/references.yaml"), @r"
     error: `known` is empty
      --> structure/references.yaml:2:1
       |
@@ -158,7 +158,7 @@ fn references() {
       |                                 ^^^^
       |
       = hint: did you mean `first`?
-      = hint: it can be `first`, `last`, `error`, `ignore`
+      = hint: it can be `first`, `last`, `error`, `ignore`, `skip`, `verify`, `replace`
 
     error: `splitt` is not a value of `transactions`
      --> structure/references.yaml:6:45
@@ -175,7 +175,7 @@ fn references() {
     6 |   - { name: a, files: a.json, transactions: splitt, duplicates: all, versioned: true }
       |                                                                 ^^^
       |
-      = hint: it can be `first`, `last`, `error`, `ignore`
+      = hint: it can be `first`, `last`, `error`, `ignore`, `skip`, `verify`, `replace`
 
     error: `versioned` must be text, not true or false
      --> structure/references.yaml:6:81
@@ -190,7 +190,7 @@ fn references() {
       |
     7 |   - { name: b, files: b.json, known: 7 }
       |                                      ^
-    "#);
+    ");
 }
 
 #[test]
@@ -752,11 +752,13 @@ fn words() {
       |
       = hint: it can be `create`, `update`, `conditional-create`, `conditional-update`, `ingest`, `store`, `transmit`
 
-    error: `compare` must be `true` or `false`
+    error: `yes` is not a value of `compare`
      --> structure/words.yaml:9:14
       |
     9 |     compare: "yes"
       |              ^^^^^
+      |
+      = hint: it can be `true`, `false`, `bytes`
 
     error: "Pateint" is not a resource type of FHIR R4
       --> structure/words.yaml:10:17

@@ -9,8 +9,8 @@ use stoker::{
         format::{EndLine, Lack, SessionLine},
     },
     manifest::{
-        Auth, Concurrency, GoogleStore, Identity, LoadSettings, Retry, RunSettings, SecretPlace,
-        Store, Sync, TargetSettings, Tls,
+        Auth, Concurrency, ExistingSettings, GoogleStore, Identity, LoadSettings, Retry,
+        RunSettings, SecretPlace, Store, Sync, TargetSettings, Tls,
     },
     plan::{
         Action, Group, GroupId, Header, LoadSummary, Other, Packaging, PlannedSource,
@@ -135,6 +135,7 @@ pub(super) fn loads() -> [LoadSettings; 2] {
         interaction: None,
         identity: Identity::default(),
         compare: false,
+        existing: ExistingSettings::default(),
         bundle: stoker::manifest::BundleSettings::default(),
         transactions: stoker::manifest::Transactions::default(),
         duplicates: stoker::manifest::Duplicates::default(),

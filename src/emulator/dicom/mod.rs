@@ -2,15 +2,13 @@
 //!
 //! An instance is a file that keeps every byte, named by the SHA-256 of them, and a row that says whose it is. `path` says what
 //! a request is about, `store` keeps the stores, `stow` lets instances in, `receive` and `files` bring their bytes to disk,
-//! `describe` says what a data set holds (`thin`: without its
-//! long values), `rows` keeps that, `qido` searches, `wado` and `pixels` give back, `remove` deletes,
-//! `transfer` imports and exports.
+//! `rows` keeps what they say, `qido` searches, `wado` and `pixels` give back, `remove` deletes, `transfer` imports and
+//! exports.
 //! What the bytes mean is [`crate::dicom`]'s knowledge.
 //!
 //! What it leaves out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
 //! stored.
 
-mod describe;
 mod files;
 mod metrics;
 mod path;
@@ -23,7 +21,6 @@ mod rows;
 mod settings;
 mod store;
 mod stow;
-mod thin;
 mod transfer;
 mod wado;
 

@@ -11,10 +11,10 @@ use super::super::reply::Refusal;
 use super::super::serve::App;
 use super::response::{self, Content, Part};
 use super::rows::Instance;
-use super::thin::{self, Bulk};
 use super::{files, response::not_acceptable};
 use crate::dicom::element::Tag;
 use crate::dicom::header::{self, End};
+use crate::dicom::thin::{self, Bulk};
 
 /// How much of an instance is taken into memory for one answer, where it cannot be given as it stands in the file.
 const LARGEST: u64 = 64 << 20;
@@ -83,11 +83,13 @@ pub(super) async fn bulkdata(
     let wanted = Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     let path = files::path(&files::folder(app), &instance.file);
     let content = tokio::task::spawn_blocking(move || {
-        let file = fs_err::File::open(&path)?;
-        let Ok(header) = header::read(io::BufReader::new(file))? else {
+        let mut file = fs_err::File::open(&path)?;
+        let size = file.metadata()?.len();
+        let Ok(header) = header::read(io::BufReader::new(&file))? else {
             return Ok(None);
         };
-        let found = thin::find(&path, &header, wanted)?;
+        file.seek(SeekFrom::Start(header.begins))?;
+        let found = thin::find(file, &header, size, wanted);
         Ok(found.map(|bulk| match bulk {
             Bulk::Stretch(at, length) => Content::File(path, vec![(at, length)]),
             Bulk::Bytes(bytes) => Content::Bytes(Bytes::from(bytes)),

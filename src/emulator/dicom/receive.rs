@@ -5,13 +5,15 @@ use std::path::Path;
 
 use axum::body::{Body, Bytes};
 use http::StatusCode;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::super::reply::Refusal;
 use super::super::serve;
-use super::{describe::describe, files, pixels::unreadable};
+use super::{files, pixels::unreadable};
 use crate::dicom::{
+    describe::describe,
     header::{self, Header},
     parts::{Event, Malformed, Splitter},
 };
@@ -171,7 +173,11 @@ impl Coming {
             .map_err(failed)?
             .map_err(|refusal| refusal.to_string());
         let described = match &header {
-            Ok(header) => describe(file.path(), header),
+            Ok(header) => {
+                let mut set = file.as_file();
+                set.seek(SeekFrom::Start(header.begins)).map_err(failed)?;
+                Value::Object(describe(set, header)).to_string()
+            }
             Err(_) => String::new(),
         };
         let mut sha256 = String::with_capacity(64);

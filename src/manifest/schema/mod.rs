@@ -18,8 +18,8 @@ use schemars::{
 use serde_json::{Value, json};
 
 use super::{
-    BundleChoice, Characters, Duplicates, MessageOrder, Missing, Segments, Settle, Sync,
-    Transactions, Versioned,
+    BundleChoice, Characters, MessageOrder, Missing, Segments, Settle, Sync, Transactions,
+    Versioned,
 };
 use crate::fhir::types::RESOURCE_TYPES;
 
@@ -377,8 +377,9 @@ map! {
         #[schemars(extend("examples" = [{"Patient": ["https://clinic.example/mrn"], "missing": "create"}]))]
         identity: Option<Identity>,
         /// Before an update, read what the store holds and leave equal content alone; what differs is sent with the version that was read, so that nothing is overwritten that changed meanwhile.
+        /// For instances: `bytes` lets `duplicates` compare all bytes, and not only the attributes.
         #[schemars(extend("examples" = [true], "default" = false))]
-        compare: Option<OrVariable<bool>>,
+        compare: Option<OrVariable<Compare>>,
         /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
         #[schemars(extend("examples" = ["none", {"type": "transaction", "max_entries": 50}]))]
         bundle: Option<Bundle>,
@@ -388,8 +389,11 @@ map! {
         transactions: Option<OrVariable<Transactions>>,
         /// What becomes of records with the same identity and differing content: `first` (the default) or `last` is sent,
         /// `error` sends nothing at all, `ignore` sends each. An identical copy is sent once, except with `ignore`.
-        #[schemars(extend("examples" = ["last"], "default" = "first"))]
-        duplicates: Option<OrVariable<Duplicates>>,
+        /// For instances, what becomes of one that the store says it already holds: `skip` (the default) leaves it and does not
+        /// look, `verify` reads it back and compares (another is rejected), `replace` removes it and stores the file's; a load
+        /// that is cut off in between leaves neither there until it is resumed.
+        #[schemars(extend("examples" = ["last", "verify"]))]
+        duplicates: Option<OrVariable<DuplicatesOrExisting>>,
         /// The version in a reference to a record of the run: `strip` (the default) takes it off, since the store
         /// assigns versions anew; `keep` leaves it.
         #[schemars(extend("examples" = ["keep"], "default" = "strip"))]
@@ -433,8 +437,9 @@ map! {
         #[schemars(extend("examples" = [{"Patient": ["https://clinic.example/mrn"], "missing": "create"}]))]
         identity: Option<Identity>,
         /// Before an update, read what the store holds and leave equal content alone; what differs is sent with the version that was read, so that nothing is overwritten that changed meanwhile.
+        /// For instances: `bytes` lets `duplicates` compare all bytes, and not only the attributes.
         #[schemars(extend("examples" = [true], "default" = false))]
-        compare: Option<OrVariable<bool>>,
+        compare: Option<OrVariable<Compare>>,
         /// In which Bundles records travel: `none`, or their type and size. By default the facts of the target decide.
         #[schemars(extend("examples" = ["none", {"type": "transaction", "max_entries": 50}]))]
         bundle: Option<Bundle>,
@@ -444,8 +449,11 @@ map! {
         transactions: Option<OrVariable<Transactions>>,
         /// What becomes of records with the same identity and differing content: `first` (the default) or `last` is sent,
         /// `error` sends nothing at all, `ignore` sends each. An identical copy is sent once, except with `ignore`.
-        #[schemars(extend("examples" = ["last"], "default" = "first"))]
-        duplicates: Option<OrVariable<Duplicates>>,
+        /// For instances, what becomes of one that the store says it already holds: `skip` (the default) leaves it and does not
+        /// look, `verify` reads it back and compares (another is rejected), `replace` removes it and stores the file's; a load
+        /// that is cut off in between leaves neither there until it is resumed.
+        #[schemars(extend("examples" = ["last", "verify"]))]
+        duplicates: Option<OrVariable<DuplicatesOrExisting>>,
         /// The version in a reference to a record of the run: `strip` (the default) takes it off, since the store
         /// assigns versions anew; `keep` leaves it.
         #[schemars(extend("examples" = ["keep"], "default" = "strip"))]

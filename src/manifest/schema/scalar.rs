@@ -22,6 +22,44 @@ pub enum OrVariable<T> {
     Variable(Variable),
 }
 
+/// Whether contents are compared, and how.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Compare {
+    /// They are, or are not.
+    Whether(bool),
+    /// All bytes of instances are.
+    How(CompareHow),
+}
+
+/// How contents are compared.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum CompareHow {
+    /// Byte by byte.
+    Bytes,
+}
+
+/// What becomes of records of one identity: in a load, or of instances in the store.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum DuplicatesOrExisting {
+    /// The first is sent.
+    First,
+    /// The last is sent.
+    Last,
+    /// Nothing is sent before it is mended.
+    Error,
+    /// Each is sent.
+    Ignore,
+    /// What the store holds is left as it is, without a look.
+    Skip,
+    /// What the store holds is compared.
+    Verify,
+    /// What the store holds is replaced.
+    Replace,
+}
+
 /// A number of failures or a percentage.
 #[derive(JsonSchema)]
 #[schemars(untagged)]

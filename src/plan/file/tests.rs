@@ -4,9 +4,9 @@ use super::{Entry, Saved, Sink as _, Writer};
 use crate::{
     event::LoadId,
     manifest::{
-        Auth, BundleSettings, Concurrency, Duplicates, FilePattern, Identity, LoadSettings,
-        MaxErrors, Retry, RunSettings, SecretPlace, Store, Sync, TargetSettings, Tls, Transactions,
-        Versioned,
+        Auth, BundleSettings, Concurrency, Duplicates, ExistingSettings, FilePattern, Identity,
+        LoadSettings, MaxErrors, Retry, RunSettings, SecretPlace, Store, Sync, TargetSettings, Tls,
+        Transactions, Versioned,
     },
     plan::{
         Action, Group, GroupId, Header, Link, LoadSummary, Packaging, PlannedSource, PlannedTarget,
@@ -62,6 +62,7 @@ fn header() -> Header {
         interaction: Some(Operation::ConditionalCreate),
         identity: Identity::default(),
         compare: true,
+        existing: ExistingSettings::default(),
         bundle: BundleSettings::default(),
         transactions: Transactions::default(),
         duplicates: Duplicates::default(),

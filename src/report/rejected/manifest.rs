@@ -14,9 +14,8 @@ use super::{
 };
 use crate::{
     manifest::{
-        Auth, BundleChoice, Characters, Concurrency, Duplicates, Format, LoadSettings,
-        MessageOrder, Missing, SecretPlace, Segments, Settle, Store, TargetSettings, Transactions,
-        Versioned,
+        Auth, BundleChoice, Characters, Concurrency, Existing, Format, LoadSettings, MessageOrder,
+        Missing, SecretPlace, Segments, Settle, Store, TargetSettings, Transactions, Versioned,
     },
     plan::Header,
     record::Operation,
@@ -141,14 +140,14 @@ struct Load {
     interaction: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<Value>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    compare: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compare: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bundle: Option<BundleOf>,
     #[serde(skip_serializing_if = "is_default")]
     transactions: Transactions,
-    #[serde(skip_serializing_if = "is_default")]
-    duplicates: Duplicates,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicates: Option<Value>,
     #[serde(skip_serializing_if = "is_default")]
     versioned: Versioned,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -384,14 +383,22 @@ fn load(settings: &LoadSettings) -> Load {
         files: Vec::new(),
         interaction: settings.interaction.map(word),
         identity: (!systems.is_empty()).then_some(Value::Mapping(systems)),
-        compare: settings.compare,
+        compare: match (settings.compare, settings.existing.bytes) {
+            (_, true) => Some(Value::from("bytes")),
+            (true, false) => Some(Value::from(true)),
+            (false, false) => None,
+        },
         bundle: (!is_default(&settings.bundle)).then(|| BundleOf {
             kind: settings.bundle.kind,
             max_entries: settings.bundle.max_entries.map(u32::from),
             max_bytes: settings.bundle.max_bytes.map(|size| size.0),
         }),
         transactions: settings.transactions,
-        duplicates: settings.duplicates,
+        duplicates: match settings.existing.what {
+            Existing::Skip if is_default(&settings.duplicates) => None,
+            Existing::Skip => serde_yaml::to_value(settings.duplicates).ok(),
+            existing => serde_yaml::to_value(existing).ok(),
+        },
         versioned: settings.versioned,
         settle: settings.settle,
         segments: settings.messages.segments,
@@ -567,9 +574,17 @@ mod tests {
             "bundle: { type: transaction, max_entries: 7, max_bytes: 1500001 }, versioned: keep",
             "transactions: keep, duplicates: error",
             "bundle: { max_bytes: 2 MB }, duplicates: last, known: earlier",
+            "compare: true, interaction: update",
+            "target: pictures, compare: bytes, duplicates: verify",
+            "target: pictures, duplicates: replace",
         ] {
+            let target = if load.contains("target") {
+                ""
+            } else {
+                "target: a, "
+            };
             let text = format!(
-                "version: 1\ntargets: {{ a: {{ local: s }} }}\nloads: [{{ name: a, files: x, {load} }}]\n"
+                "version: 1\ntargets: {{ a: {{ local: s }}, pictures: {{ local: {{ dir: s, dicom_store: d }} }} }}\nloads: [{{ name: a, files: x, {target}{load} }}]\n"
             );
             let first = read(&text, dir.path());
             let text = rejected(&first, &below.join("manifest.yaml"));

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     gate::{Exchange, Fault, Safety, Verdict, verdict},
     journal::Settlement,
+    manifest::Existing,
     plan::{Packaging, Step},
     record::{Operation, Outcome},
     target::{Accepted, Answer, Little, Said},
@@ -170,12 +171,35 @@ impl Batch<'_> {
 
     /// Settles what was taken. What others may need by its id, and has none, is asked about first.
     fn take(&mut self, step: Step, status: u16, accepted: Accepted) {
+        if let Some((settled, _)) = self.keep_taken(step, status, accepted) {
+            self.settled.push(settled);
+        }
+    }
+
+    /// Settles what was taken, and returns it, unless something is to be asked about it first.
+    fn keep_taken(
+        &mut self,
+        step: Step,
+        status: u16,
+        accepted: Accepted,
+    ) -> Option<(Settlement, Step)> {
         let settled = self.taken(&step, status, accepted);
         if is_nameless(&settled, &step) {
             self.nameless.push((settled, step));
+            None
+        } else if self.is_occupied(&settled, &step) {
+            self.occupied.push((settled, step));
+            None
         } else {
-            self.settled.push(settled);
+            Some((settled, step))
         }
+    }
+
+    /// Tells whether the store has something under a record's own name, and the load wants to know what.
+    fn is_occupied(&self, settled: &Settlement, step: &Step) -> bool {
+        settled.line.outcome == Outcome::Matched
+            && step.action.operation() == Some(Operation::Store)
+            && self.settings.existing.what != Existing::Skip
     }
 
     fn taken(&self, step: &Step, status: u16, mut accepted: Accepted) -> Settlement {
@@ -259,12 +283,7 @@ impl Batch<'_> {
                 answer.said,
             ) {
                 (Verdict::Done, Said::Taken(accepted)) => {
-                    let settled = self.taken(&step, status, accepted);
-                    if is_nameless(&settled, &step) {
-                        self.nameless.push((settled, step));
-                    } else {
-                        done.push((settled, step));
-                    }
+                    done.extend(self.keep_taken(step, status, accepted));
                 }
                 (Verdict::Done, Said::Refused) if is_sure(status) => {
                     let note = Some(FAILED_UNDER_SUCCESS.to_owned());

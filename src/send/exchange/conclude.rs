@@ -33,6 +33,10 @@ pub(in crate::send) struct Concluded {
     pub(in crate::send) settled: Vec<Settlement>,
     /// What was taken, and has to be asked about for its id.
     pub(in crate::send) nameless: Vec<(Settlement, Step)>,
+    /// What was not taken because the store has something of that name, which has to be looked at.
+    pub(in crate::send) occupied: Vec<(Settlement, Step)>,
+    /// An attempt whose answer was lost may have been taken.
+    pub(in crate::send) in_doubt: bool,
     /// Those of which nobody can tell without asking.
     pub(in crate::send) doubtful: Option<Doubtful>,
 }
@@ -153,8 +157,9 @@ impl Batch<'_> {
             attempts: self.attempts,
             latency: Some(conclusion.latency),
         };
-        let nameless = self.nameless.iter_mut().map(|(settled, _)| settled);
-        for settled in self.settled.iter_mut().chain(nameless) {
+        let held = self.nameless.iter_mut().chain(&mut self.occupied);
+        let held = held.map(|(settled, _)| settled);
+        for settled in self.settled.iter_mut().chain(held) {
             settled.line.latency_us.get_or_insert_with(|| {
                 u64::try_from(conclusion.latency.as_micros()).unwrap_or(u64::MAX)
             });
@@ -271,6 +276,8 @@ impl Batch<'_> {
         Ok(Concluded {
             settled: self.settled,
             nameless: self.nameless,
+            occupied: self.occupied,
+            in_doubt: self.doubt,
             doubtful,
         })
     }

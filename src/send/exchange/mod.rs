@@ -72,6 +72,8 @@ pub(in crate::send) struct Batch<'a> {
     doubtful: Vec<Step>,
     /// What was taken, and the store did not say under which id.
     nameless: Vec<(Settlement, Step)>,
+    /// What the store did not take because it has something of that name already, where the load wants to know what.
+    occupied: Vec<(Settlement, Step)>,
     /// What an answer was like that came, and told too little.
     mumbled: Option<Mumbled>,
     /// What the store said of records that it does not have by its own words, under a status of success.
@@ -156,6 +158,7 @@ impl<'a> Batch<'a> {
             doubt: false,
             doubtful: Vec::new(),
             nameless: Vec::new(),
+            occupied: Vec::new(),
             mumbled: None,
             refusals: HashMap::new(),
             held: Held::new(),

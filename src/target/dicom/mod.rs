@@ -1,18 +1,19 @@
 //! DICOMweb stores, Google's, the local one and any other: instances are stored under their own UIDs.
 //!
-//! `write` makes requests, `answer` reads what came. Sources: PS3.18 §10.4 (retrieve), §10.5 (store), §10.6 (search);
+//! `write` makes requests, `answer` reads what came, `compare` tells an instance from another of its UIDs. Sources: PS3.18 §10.4 (retrieve), §10.5 (store), §10.6 (search);
 //! healthcare.v1 discovery document, `dicomStores`. What the bytes mean is [`crate::dicom`]'s knowledge.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName,
+    Accepted, Answer, Matches, Open, Parcel, Refusal, Target, Unbuilt, google::StoreName,
     request::request,
 };
 use crate::record::Step;
 
 mod answer;
+mod compare;
 mod write;
 
 use write::Body;
@@ -149,6 +150,29 @@ impl Target for Dicom {
     fn is_ours(&self, step: &Step, _: &Bytes, answer: &Response<Bytes>) -> Option<bool> {
         // UIDs are unique in the world (PS3.5 §9): what is there under them is this instance.
         Some(step.id.is_some() && answer::name(answer.body()) == step.id)
+    }
+
+    fn read_to_compare(&self, step: &Step, exactly: bool) -> Option<Request<Bytes>> {
+        let id = step.id.as_deref()?;
+        Some(if exactly {
+            self.retrieve(id)
+        } else {
+            self.read(&step.kind, id)
+        })
+    }
+
+    fn differing(
+        &self,
+        open: Open<'_>,
+        answer: &Response<Bytes>,
+        exactly: bool,
+    ) -> Result<Option<Vec<String>>, String> {
+        compare::differing(open, answer, exactly)
+    }
+
+    fn remove(&self, step: &Step) -> Option<Request<Bytes>> {
+        let id = step.id.as_deref()?;
+        Some(self.request(Method::DELETE, id, Bytes::new()))
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

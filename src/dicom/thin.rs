@@ -4,16 +4,15 @@
 //! it. A data set that is cut short is good up to the last whole element.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read, Seek as _, SeekFrom};
-use std::path::Path;
+use std::io::{self, Read};
 
 use dicom_core::VR;
 use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
 use dicom_object::StandardDataDictionary;
 use flate2::read::DeflateDecoder;
 
-use crate::dicom::element::{self, Element, Encoding, Tag, Walk};
-use crate::dicom::header::Header;
+use super::element::{self, Element, Encoding, Tag, Walk};
+use super::header::Header;
 
 /// How long a value of bytes may be that is kept; longer ones are bulk data.
 const LONGEST_BYTES: u32 = 4 << 10;
@@ -39,7 +38,7 @@ pub(super) struct Thin {
 
 /// A value that is bulk data.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Bulk {
+pub enum Bulk {
     /// It stands in the file, from here on so many bytes.
     Stretch(u64, u64),
     /// It stands there in another form.
@@ -70,16 +69,14 @@ impl<R: Read> Read for Tee<'_, R> {
     }
 }
 
-/// Opens the data set of a file; inflated, where it is deflated.
-fn open(path: &Path, header: &Header) -> io::Result<Box<dyn Read>> {
-    let mut file = fs_err::File::open(path)?;
-    file.seek(SeekFrom::Start(header.begins))?;
-    let file = io::BufReader::with_capacity(1 << 16, file);
-    Ok(if header.is_deflated() {
-        Box::new(DeflateDecoder::new(file))
+/// Returns a data set as its elements stand: inflated, where it is deflated.
+fn inflated<'a>(set: impl Read + 'a, header: &Header) -> Box<dyn Read + 'a> {
+    let set = io::BufReader::with_capacity(1 << 16, set);
+    if header.is_deflated() {
+        Box::new(DeflateDecoder::new(set))
     } else {
-        Box::new(file)
-    })
+        Box::new(set)
+    }
 }
 
 /// Returns the value representation of an element: its own, or the dictionary's.
@@ -126,11 +123,11 @@ fn is_long(vr: VR, length: Option<u32>) -> bool {
     length.is_some_and(|length| length > most)
 }
 
-/// Reads what is kept of a data set, up to its pixels, its end, or what cannot be read.
-pub(super) fn read(path: &Path, header: &Header) -> io::Result<Thin> {
+/// Reads what is kept of a data set, which begins where the header says: up to its pixels, its end, or what cannot be read.
+pub(super) fn read(set: impl Read, header: &Header) -> Thin {
     let (kept, keeps, room) = (RefCell::default(), Cell::new(true), Cell::new(None));
     let tee = Tee {
-        from: open(path, header)?,
+        from: inflated(set, header),
         kept: &kept,
         keeps: &keeps,
         room: &room,
@@ -168,11 +165,11 @@ pub(super) fn read(path: &Path, header: &Header) -> io::Result<Thin> {
             }
         }
     }
-    Ok(Thin {
+    Thin {
         encoding,
         elements,
         long,
-    })
+    }
 }
 
 /// Tells whether elements end where their lengths say, in sequences, too, however they are nested.
@@ -246,12 +243,13 @@ fn sound(from: &[u8], encoding: Encoding, depth: usize) -> Option<&[u8]> {
     }
 }
 
-/// Finds the value of an element that stands in the data set itself; none where it is not there, not whole, or a sequence.
-pub(super) fn find(path: &Path, header: &Header, tag: Tag) -> io::Result<Option<Bulk>> {
+/// Finds the value of an element that stands in a data set itself, in a file of `size` bytes; none where it is not there, not
+/// whole, or a sequence.
+pub fn find(set: impl Read, header: &Header, size: u64, tag: Tag) -> Option<Bulk> {
     let (kept, keeps) = (RefCell::default(), Cell::new(false));
     let room = Cell::new(Some(LARGEST));
     let tee = Tee {
-        from: open(path, header)?,
+        from: inflated(set, header),
         kept: &kept,
         keeps: &keeps,
         room: &room,
@@ -270,8 +268,8 @@ pub(super) fn find(path: &Path, header: &Header, tag: Tag) -> io::Result<Option<
         let is_as_meant = header.encoding() != Encoding::Big || unit(vr) == 1;
         if !header.is_deflated() && is_as_meant {
             let (at, length) = (header.begins + walk.at(), u64::from(length));
-            let is_whole = at + length <= fs_err::metadata(path)?.len();
-            return Ok(is_whole.then_some(Bulk::Stretch(at, length)));
+            let is_whole = at.saturating_add(length) <= size;
+            return is_whole.then_some(Bulk::Stretch(at, length));
         }
         keeps.set(true);
         if walk.skip(element).is_err() || room.get().is_none() {
@@ -282,9 +280,9 @@ pub(super) fn find(path: &Path, header: &Header, tag: Tag) -> io::Result<Option<
             // Bulk data is little endian, whatever the data set is.
             bytes.chunks_mut(unit(vr)).for_each(<[u8]>::reverse);
         }
-        return Ok(Some(Bulk::Bytes(bytes)));
+        return Some(Bulk::Bytes(bytes));
     }
-    Ok(None)
+    None
 }
 
 /// How many bytes of a value change places where the order of bytes does.
@@ -308,7 +306,7 @@ mod tests {
     const DOCUMENT: Tag = Tag(0x0042, 0x0011);
 
     /// An instance with a document in front of its pixels.
-    fn file(document: usize) -> (tempfile::NamedTempFile, Header) {
+    fn file(document: usize) -> (Vec<u8>, Header) {
         let mut bytes = Vec::new();
         let sample = Sample {
             study: "1.2",
@@ -330,35 +328,37 @@ mod tests {
         bytes.extend_from_slice(&u32::try_from(document).unwrap().to_le_bytes());
         bytes.resize(bytes.len() + document, b'x');
         bytes.extend_from_slice(&pixels);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs_err::write(file.path(), &bytes).unwrap();
         let header = header::read(bytes.as_slice()).unwrap().unwrap();
-        (file, header)
+        (bytes, header)
+    }
+
+    fn set<'a>(file: &'a [u8], header: &Header) -> &'a [u8] {
+        &file[usize::try_from(header.begins).unwrap()..]
+    }
+
+    fn document(file: &[u8], header: &Header, tag: Tag) -> Option<Bulk> {
+        find(set(file, header), header, file.len() as u64, tag)
     }
 
     #[test]
     fn long_values_are_found_and_not_kept() {
         let (short, header) = file(100);
-        let thin = read(short.path(), &header).unwrap();
+        let thin = read(set(&short, &header), &header);
         assert_eq!(thin.long, []);
         let short = thin.elements.len();
         let (long, header) = file(10 << 20);
-        let thin = read(long.path(), &header).unwrap();
+        let thin = read(set(&long, &header), &header);
         assert_eq!(thin.elements.len(), short - 1);
         assert_eq!(thin.long, [(DOCUMENT, VR::OB)]);
         assert!(thin.elements.iter().map(Vec::len).sum::<usize>() < 1_000);
-        let Some(Bulk::Stretch(at, length)) = find(long.path(), &header, DOCUMENT).unwrap() else {
+        let Some(Bulk::Stretch(at, length)) = document(&long, &header, DOCUMENT) else {
             panic!("it stands in the file");
         };
-        let bytes = fs_err::read(long.path()).unwrap();
         assert_eq!(length, 10 << 20);
         let at = usize::try_from(at).unwrap();
-        assert_eq!(bytes[at - 4..][..5], [0, 0, 0xA0, 0, b'x']);
-        assert_eq!(bytes[at + (10 << 20)..][..2], [0xE0, 0x7F]);
-        assert_eq!(
-            find(long.path(), &header, Tag(0x0042, 0x0012)).unwrap(),
-            None
-        );
+        assert_eq!(long[at - 4..][..5], [0, 0, 0xA0, 0, b'x']);
+        assert_eq!(long[at + (10 << 20)..][..2], [0xE0, 0x7F]);
+        assert_eq!(document(&long, &header, Tag(0x0042, 0x0012)), None);
     }
 
     #[test]
@@ -393,12 +393,11 @@ mod tests {
     #[test]
     fn what_is_cut_is_good_up_to_the_cut() {
         let (file, header) = file(10_000);
-        let whole = read(file.path(), &header).unwrap();
-        let length = fs_err::metadata(file.path()).unwrap().len();
-        file.as_file().set_len(length - 5_000).unwrap();
-        let cut = read(file.path(), &header).unwrap();
+        let whole = read(set(&file, &header), &header);
+        let file = &file[..file.len() - 5_000];
+        let cut = read(set(file, &header), &header);
         assert_eq!(cut.elements, whole.elements);
         assert_eq!(cut.long, []);
-        assert_eq!(find(file.path(), &header, DOCUMENT).unwrap(), None);
+        assert_eq!(document(file, &header, DOCUMENT), None);
     }
 }

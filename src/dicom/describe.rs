@@ -1,25 +1,22 @@
 //! What a data set says, as DICOM JSON (PS3.18 annex F): all of it but the pixels, and long values that are no text.
 
-use std::io::{Cursor, Read as _};
-use std::path::Path;
+use std::io::{Cursor, Read};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dicom_core::{VR, header::Header as _};
 use dicom_object::{InMemDicomObject, OpenFileOptions, mem::InMemElement};
 use serde_json::{Map, Value, json};
 
+use super::element::{Encoding, MARK, Tag};
+use super::header::{BIG, EXPLICIT, Header, IMPLICIT};
 use super::thin::{self, Thin};
-use crate::dicom::element::{Encoding, MARK, Tag};
-use crate::dicom::header::{BIG, EXPLICIT, Header, IMPLICIT};
 
 /// How long a value of bytes may be that stands in the metadata; longer ones are bulk data.
 const LONGEST: usize = 4 << 10;
 
-/// Describes the data set of a file. One that the library cannot read is described by who it is.
-pub(super) fn describe(path: &Path, header: &Header) -> String {
-    // What cannot be read from the disk is not described; it has just been written.
-    let thin = thin::read(path, header);
-    let mut set = thin.map(|thin| read(&thin)).unwrap_or_default();
+/// Describes a data set, which begins where its header says. One that the library cannot read is described by who it is.
+pub fn describe(set: impl Read, header: &Header) -> Map<String, Value> {
+    let mut set = read(&thin::read(set, header));
     let mut uid = |tag: &str, value: &str| {
         set.insert(tag.to_owned(), json!({ "vr": "UI", "Value": [value] }));
     };
@@ -34,7 +31,7 @@ pub(super) fn describe(path: &Path, header: &Header) -> String {
     // What stands beside the data set, in the words of Google and others.
     let syntax = json!({ "vr": "UI", "Value": [header.transfer_syntax] });
     set.insert("00083002".to_owned(), syntax);
-    Value::Object(set).to_string()
+    set
 }
 
 /// Reads what is kept of a data set. Where the library cannot read all of it, it reads one element after the other, and leaves

@@ -1,0 +1,235 @@
+//! Looks at what a store has already under the name of a record, where the load asks for it: the same is left, another is a
+//! rejection, or removed for the record.
+//!
+//! Between the removal and the store's taking the record, the store has neither. A run that is cut off there sends the record
+//! when it is resumed.
+
+use std::{
+    collections::HashSet,
+    io::{Read, Seek as _, SeekFrom},
+};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+
+use super::{
+    dress::Opened,
+    load::Load,
+    settle::{self, Attempted},
+};
+use crate::{
+    gate::Largest,
+    journal::Settlement,
+    manifest::Existing,
+    plan::Step,
+    record::{Outcome, Stretch},
+};
+
+/// How many records of one request are looked at at once. Each may be of the size from which on records are streamed.
+const READS: usize = 4;
+
+/// The largest record whose bytes are compared: so much of an answer is held at a time.
+const LARGEST: u64 = 64 << 20;
+
+/// What came of a look.
+enum Looked {
+    /// It is settled.
+    Settled(Box<Settlement>),
+    /// What was there is gone, and the record is to be sent once more.
+    Removed(Box<Step>),
+}
+
+/// The records for which something was removed.
+#[derive(Debug, Default)]
+pub(super) struct Replaced(HashSet<u64>);
+
+impl Replaced {
+    /// Says of what was settled that something was removed for it.
+    pub(super) fn tell(&self, mut settled: Vec<Settlement>) -> Vec<Settlement> {
+        for Settlement { line, .. } in &mut settled {
+            if !self.0.contains(&line.record) {
+                continue;
+            }
+            let what = match line.outcome {
+                Outcome::Created => {
+                    line.outcome = Outcome::Updated;
+                    "it replaces what the store had under its name"
+                }
+                _ => "what the store had under its name was removed for it before",
+            };
+            line.note = Some(match line.note.take() {
+                Some(note) => format!("{note}; {what}"),
+                None => what.to_owned(),
+            });
+        }
+        settled
+    }
+}
+
+impl Load {
+    /// Looks at what the store has in the place of records. Returns what is settled, and what is to be sent once more.
+    /// `in_doubt`: an earlier attempt may have stored them.
+    pub(super) async fn look_at_occupied(
+        &self,
+        occupied: Vec<(Settlement, Step)>,
+        in_doubt: bool,
+        replaced: &mut Replaced,
+    ) -> (Vec<Settlement>, Vec<Step>) {
+        let looks = occupied.into_iter().map(|(settled, step)| {
+            let was_removed = replaced.0.contains(&step.number);
+            // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
+            Box::pin(self.look(settled, step, in_doubt, was_removed))
+                as futures::future::BoxFuture<'_, Looked>
+        });
+        let looks: Vec<_> = looks.collect();
+        let looked: Vec<Looked> = stream::iter(looks).buffered(READS).collect().await;
+        let (mut settled, mut again) = (Vec::new(), Vec::new());
+        for one in looked {
+            match one {
+                Looked::Settled(one) => settled.push(*one),
+                Looked::Removed(step) => again.push(*step),
+            }
+        }
+        replaced.0.extend(again.iter().map(|step| step.number));
+        (settled, again)
+    }
+
+    async fn look(
+        &self,
+        mut settled: Settlement,
+        step: Step,
+        in_doubt: bool,
+        was_removed: bool,
+    ) -> Looked {
+        // An attempt whose answer was lost may have put the record there.
+        if was_removed && !in_doubt {
+            let why = "the store says that it still has something under its name, after it was asked to remove it";
+            return rejected(&settled, why.to_owned(), Vec::new());
+        }
+        let existing = self.settings.existing;
+        // Without a comparison of all bytes nobody knows that it is the same, and what is asked for is that it be.
+        if existing.what == Existing::Verify || existing.bytes || was_removed {
+            match self.differing(&step).await {
+                Ok((None, how)) => {
+                    (settled.line.outcome, settled.line.note) = if was_removed {
+                        let note = "it replaces what the store had under its name";
+                        (Outcome::Updated, Some(note.to_owned()))
+                    } else if in_doubt {
+                        let note = "an attempt whose answer was lost may have stored it";
+                        (Outcome::Created, Some(note.to_owned()))
+                    } else {
+                        let note = format!("the store already has it, with {how}");
+                        (Outcome::Unchanged, Some(note))
+                    };
+                    return Looked::Settled(Box::new(settled));
+                }
+                Ok((Some(_), _)) if existing.what == Existing::Replace && !was_removed => {}
+                Ok((Some(elements), _)) => {
+                    let why = if was_removed {
+                        "somebody else has stored another under its name, after what was there was removed"
+                    } else {
+                        "the store has another under its name, and keeps it; `duplicates: replace` would put this one in its place"
+                    };
+                    return rejected(&settled, why.to_owned(), elements);
+                }
+                Err(why) => {
+                    let note = format!(
+                        "the store already has something under its name, which could not be compared: {why}"
+                    );
+                    settled.line.note = Some(note);
+                    return Looked::Settled(Box::new(settled));
+                }
+            }
+        }
+        match self.remove(&step).await {
+            Ok(()) => Looked::Removed(Box::new(step)),
+            Err(why) => {
+                let why = format!(
+                    "the store has something under its name, which could not be removed: {why}"
+                );
+                rejected(&settled, why, Vec::new())
+            }
+        }
+    }
+
+    /// Compares a record with what the store has under its name. Returns the elements in which they differ, if they do, and
+    /// what was compared, in words.
+    async fn differing(&self, step: &Step) -> Result<(Option<Vec<String>>, &'static str), String> {
+        let (gate, target) = (&self.link.gate, &self.link.target);
+        let is_small = step.wire().length <= LARGEST;
+        let exactly = self.settings.existing.bytes && is_small;
+        let how = match (exactly, self.settings.existing.bytes) {
+            (true, _) => "the same bytes",
+            (false, false) => "the same attributes",
+            (false, true) => "the same attributes; its bytes are too many to be compared",
+        };
+        let Some(mut read) = target.read_to_compare(step, exactly) else {
+            return Err("it has no name to ask by".to_owned());
+        };
+        // What describes a record is smaller than it, but for a small one.
+        let largest = Largest::holding(usize::try_from(step.wire().length).unwrap_or(usize::MAX));
+        read.extensions_mut().insert(largest);
+        let answer = gate
+            .ask(|| read.clone())
+            .await
+            .map_err(|failure| failure.to_string())?;
+        if answer.status() != http::StatusCode::OK {
+            return Err(format!("the store answered {}", answer.status().as_u16()));
+        }
+        let (dresser, step, target) = (self.dresser.clone(), step.clone(), target.clone());
+        let compared = tokio::task::spawn_blocking(move || {
+            let opened = dresser.open(&step).map_err(|error| error.to_string())?;
+            let open = || -> std::io::Result<Box<dyn Read>> {
+                Ok(match &opened {
+                    Opened::Held(bytes) => Box::new(std::io::Cursor::new(Bytes::clone(bytes))),
+                    Opened::Lies(stretch) => Box::new(open_stretch(stretch)?),
+                })
+            };
+            target.differing(&open, &answer, exactly)
+        });
+        let compared = compared.await.map_err(|error| error.to_string())?;
+        compared.map(|elements| (elements, how))
+    }
+
+    async fn remove(&self, step: &Step) -> Result<(), String> {
+        let (gate, target) = (&self.link.gate, &self.link.target);
+        let Some(remove) = target.remove(step) else {
+            return Err("such a store removes nothing".to_owned());
+        };
+        match gate.ask(|| remove.clone()).await {
+            // What is gone already need not be removed.
+            Ok(answer)
+                if answer.status().is_success()
+                    || matches!(answer.status().as_u16(), 404 | 410) =>
+            {
+                Ok(())
+            }
+            Ok(answer) => Err(format!("it answered {}", answer.status().as_u16())),
+            Err(failure) => Err(failure.to_string()),
+        }
+    }
+}
+
+fn open_stretch(Stretch { path, span }: &Stretch) -> std::io::Result<impl Read + use<>> {
+    let mut file = fs_err::File::open(path)?;
+    file.seek(SeekFrom::Start(span.start))?;
+    Ok(std::io::BufReader::new(file).take(span.length))
+}
+
+/// Settles a record that was not taken because of what the store has.
+fn rejected(settled: &Settlement, why: String, elements: Vec<String>) -> Looked {
+    let attempted = Attempted {
+        attempts: settled.line.attempts,
+        latency: None,
+    };
+    let mut rejected = settle::told(
+        settled.line.record,
+        Outcome::Rejected,
+        Some(http::StatusCode::CONFLICT.as_u16()),
+        attempted,
+        why,
+    );
+    rejected.line.latency_us = settled.line.latency_us;
+    rejected.line.expression = elements;
+    Looked::Settled(Box::new(rejected))
+}
