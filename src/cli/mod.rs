@@ -39,6 +39,7 @@ mod secrets;
 mod select;
 mod single;
 mod store;
+mod watch;
 
 pub use exit::{Error, Exit};
 use printer::Printer;
@@ -111,6 +112,8 @@ enum Verb {
     Resume(resume::ResumeArgs),
     /// Show again what became of every record of a run
     Report(report::ReportArgs),
+    /// Show the progress of a run that goes on in another process
+    Watch(watch::WatchArgs),
     /// List the runs, or remove old ones
     Runs(runs::RunsArgs),
     /// Create one resource from a JSON file and print its new id
@@ -177,6 +180,7 @@ pub fn run() -> ExitCode {
             Verb::Load(args) => load::run(args, context).await,
             Verb::Resume(args) => resume::run(args, context).await,
             Verb::Report(args) => report::run(&args, context),
+            Verb::Watch(args) => watch::run(args, context).await,
             Verb::Runs(args) => runs::run(&args, context),
             Verb::Create(args) => create::run(args, context).await,
             Verb::Get(args) => get::run(args, context).await,

@@ -324,7 +324,8 @@ fn is_too_many(max: Option<MaxErrors>, failed: u64, records: u64) -> bool {
     }
 }
 
-fn planned(plan: &Saved, earlier: &Earlier) -> Vec<LoadPlanned> {
+/// Says what each load is going to do, for those who draw it.
+pub fn planned(plan: &Saved, earlier: &Earlier) -> Vec<LoadPlanned> {
     let loads = &plan.header.loads;
     let numbered = (0_u32..).map(LoadId).zip(loads);
     let ids: HashMap<&str, LoadId> = numbered

@@ -1,15 +1,20 @@
 //! Bare loops and sinks for messages and instances: what a client of the same transport could do at the most.
 //!
 //! - `make DIR COUNT`: writes `feed.hl7` (messages, each about a patient of its own) and `images/` (tiny instances, 50 a study);
-//! - `sink ADDRESS MLLP-ADDRESS`: takes messages by HTTP (`messages:ingest`) and by MLLP, and instances by STOW, keeps nothing,
-//!   and answers as a store does;
+//! - `sink ADDRESS MLLP-ADDRESS MILLISECONDS`: takes messages by HTTP (`messages:ingest`) and by MLLP, and instances by STOW, keeps nothing,
+//!   and answers as a store does, after so long;
 //! - `bare ingest|mllp|stow DIR ADDRESS CONCURRENCY`: sends them, and prints how many seconds that took.
 //!
 //! `tests/bench/kinds.sh` compares the bare loops with `stoker load`.
 
 #![expect(clippy::print_stdout, reason = "it is what the benchmark is for")]
 
-use std::{fmt::Write as _, path::Path, sync::Arc, time::Instant};
+use std::{
+    fmt::Write as _,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -51,7 +56,11 @@ fn main() {
         .expect("a runtime");
     match arguments.as_slice() {
         ["make", dir, count] => make(Path::new(dir), count.parse().expect("a number")),
-        ["sink", http, frames] => runtime.block_on(sink(http, frames)),
+        ["sink", http, frames, delay] => {
+            let delay = delay.parse().expect("a number");
+            DELAY.get_or_init(|| Duration::from_millis(delay));
+            runtime.block_on(sink(http, frames));
+        }
         ["bare", what, dir, address, concurrency] => {
             let concurrency = concurrency.parse().expect("a number");
             runtime.block_on(bare(what, Path::new(dir), address, concurrency));
@@ -95,6 +104,15 @@ fn make(dir: &Path, count: usize) {
     fs_err::write(dir.join("feed.hl7"), feed).expect("written");
 }
 
+/// How long the sink thinks about each request.
+static DELAY: OnceLock<Duration> = OnceLock::new();
+
+async fn think() {
+    if let Some(delay) = DELAY.get().filter(|delay| !delay.is_zero()) {
+        tokio::time::sleep(*delay).await;
+    }
+}
+
 /// Takes everything and keeps nothing.
 async fn sink(http: &str, frames: &str) {
     let app = Router::new()
@@ -115,6 +133,7 @@ async fn sink(http: &str, frames: &str) {
 
 /// Answers a message as `messages.ingest` does, and any question as a store that is there.
 async fn taken(body: Bytes) -> impl IntoResponse {
+    think().await;
     let message: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
     let data = message.as_ref().and_then(|m| m["message"]["data"].as_str());
     let answer = match data.and_then(|data| STANDARD.decode(data).ok()) {
@@ -138,6 +157,7 @@ fn answer_to(message: &[u8]) -> Vec<u8> {
 
 /// Answers a STOW request: each part ends with its instance's UID at a known place, which is looked for as bytes.
 async fn stored(body: Bytes) -> impl IntoResponse {
+    think().await;
     // SOPInstanceUID in explicit little endian.
     let tag = memchr::memmem::Finder::new(b"\x08\0\x18\0UI");
     let mut items = Vec::new();
@@ -161,6 +181,7 @@ async fn acknowledge(mut stream: TcpStream) {
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         decoder.feed(&buffer[..count]);
         while let Ok(Some(mllp::Received::Block(message))) = decoder.received() {
+            think().await;
             let framed = mllp::frame(&answer_to(&message)).expect("a frame");
             if stream.write_all(&framed).await.is_err() {
                 return;

@@ -29,4 +29,5 @@ mod selected;
 mod sources;
 mod troubleshooting;
 mod versions;
+mod watch;
 mod whys;

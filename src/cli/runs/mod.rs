@@ -161,7 +161,7 @@ fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
 }
 
 /// Tells whether a process is at work on a run.
-fn is_going_on(run: &RunDirectory) -> bool {
+pub(super) fn is_going_on(run: &RunDirectory) -> bool {
     let journal = fs_err::File::open(run.journal());
     journal.is_ok_and(|journal| {
         matches!(
