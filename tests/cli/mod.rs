@@ -1,6 +1,7 @@
 //! The binary as a user runs it: real files, the embedded store, real sockets.
 
 mod bed;
+mod book;
 mod conditions;
 mod cycles;
 mod dicom;
