@@ -90,7 +90,7 @@ struct Global {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set; with `CLICOLOR_FORCE` also elsewhere.
     Auto,
     /// Always.
     Always,
@@ -135,13 +135,25 @@ struct Context {
     started: tokio::time::Instant,
 }
 
+/// What the environment says of colour: `NO_COLOR` (<https://no-color.org>) forbids it, `CLICOLOR_FORCE`
+/// (<https://bixense.com/clicolors>) wants it also where nobody looks on.
+fn wished_colour() -> Option<bool> {
+    let is_set = |name: &str, off: &str| {
+        variable(name).is_some_and(|value| !value.is_empty() && value != off)
+    };
+    if is_set("NO_COLOR", "") {
+        Some(false)
+    } else {
+        is_set("CLICOLOR_FORCE", "0").then_some(true)
+    }
+}
+
 /// Runs the command line of this process to its end.
 pub fn run() -> ExitCode {
     let started = tokio::time::Instant::now();
     exit::name_panics();
     let cli = Cli::parse();
-    let no_color = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let printer = Printer::new(cli.global.quiet, cli.global.color, no_color);
+    let printer = Printer::new(cli.global.quiet, cli.global.color, wished_colour());
     if let Err(error) = log::begin(
         cli.global.verbose,
         cli.global.log_format,

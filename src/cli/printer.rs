@@ -94,12 +94,12 @@ impl<'a> Message<'a> {
 }
 
 impl Printer {
-    /// Makes a printer; `no_color` is whether the environment asks for none (<https://no-color.org>).
-    pub(super) fn new(quiet: bool, color: Color, no_color: bool) -> Self {
+    /// Makes a printer; `wished` is what the environment asks for, where it does.
+    pub(super) fn new(quiet: bool, color: Color, wished: Option<bool>) -> Self {
         let decide = |terminal: bool| match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && !no_color,
+            Color::Auto => wished.unwrap_or(terminal),
         };
         Self {
             quiet,

@@ -303,3 +303,26 @@ fn only_manifests_are_read_and_shown() {
         }
     }
 }
+
+#[test]
+fn colour_is_as_the_environment_wishes() {
+    let bed = Bed::new();
+    bed.write("m.yaml", "version: 1\ntargest: {}\n");
+    let rows: [(&[(&str, &str)], &[&str], bool); 6] = [
+        (&[], &[], false),
+        (&[("CLICOLOR_FORCE", "1")], &[], true),
+        (&[("CLICOLOR_FORCE", "0")], &[], false),
+        (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], &[], false),
+        (&[("CLICOLOR_FORCE", "1")], &["--color", "never"], false),
+        (&[("NO_COLOR", "1")], &["--color", "always"], true),
+    ];
+    for (variables, flags, expected) in rows {
+        let ran = bed.run_with(variables, &[&["check", "m.yaml"], flags].concat());
+        let is_coloured = ran.err.contains('\u{1b}');
+        assert_eq!(
+            is_coloured, expected,
+            "{variables:?} {flags:?}: {}",
+            ran.err
+        );
+    }
+}
