@@ -16,7 +16,7 @@ use crate::dicom::header::{BIG, EXPLICIT, Header, IMPLICIT};
 const LONGEST: usize = 4 << 10;
 
 /// Describes the data set of a file. One that the library cannot read is described by who it is.
-pub(super) fn describe(path: &Path, header: &Header) -> String {
+pub fn describe(path: &Path, header: &Header) -> String {
     // What cannot be read from the disk is not described; it has just been written.
     let thin = thin::read(path, header);
     let mut set = thin.map(|thin| read(&thin)).unwrap_or_default();

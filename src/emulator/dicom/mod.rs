@@ -32,6 +32,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, Method, Response};
 
+pub use self::describe::describe;
 pub(super) use self::files::{clean, release_all};
 pub(super) use self::path::{Path, Web, path};
 pub(super) use self::rows::{TABLES, files_of};
