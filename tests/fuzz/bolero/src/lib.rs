@@ -13,42 +13,26 @@ mod seeds;
 #[path = "../../targets.rs"]
 mod targets;
 
-/// Gives a target inputs. The seeds are put into the folder in which the engine keeps what it has found.
-fn fuzz(name: &str) {
+/// Returns a target. Its seeds are put into the folder in which the engine keeps what it has found.
+fn target(name: &str) -> &'static targets::Target {
     let target = targets::TARGETS.iter().find(|target| target.name == name);
-    let target = target.expect("a target");
     if let Some(folder) = std::env::var_os("STOKER_CORPUS") {
         seeds::write(name, std::path::Path::new(&folder));
     }
-    bolero::check!().for_each(|input: &[u8]| target.check(input));
+    target.expect("a target")
 }
 
-#[test]
-fn hl7v2_split() {
-    fuzz("hl7v2_split");
+/// bolero finds a test by the function that its macro stands in.
+macro_rules! fuzz {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let target = target(stringify!($name));
+                bolero::check!().for_each(|input: &[u8]| target.check(input));
+            }
+        )*
+    };
 }
 
-#[test]
-fn mllp_decoder() {
-    fuzz("mllp_decoder");
-}
-
-#[test]
-fn mllp_exchange() {
-    fuzz("mllp_exchange");
-}
-
-#[test]
-fn dicom_header() {
-    fuzz("dicom_header");
-}
-
-#[test]
-fn stow_answer() {
-    fuzz("stow_answer");
-}
-
-#[test]
-fn multipart() {
-    fuzz("multipart");
-}
+fuzz!(hl7v2_split mllp_decoder mllp_exchange dicom_header stow_answer multipart);
