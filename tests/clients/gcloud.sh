@@ -94,6 +94,7 @@ check "name:" fhir-stores metrics f --dataset="$dataset"
 store fhir-stores f fhirStores "$work/policy.json" --pubsub-topic=projects/client/topics/t2
 # What the local store does not offer says so, and nothing is repeated.
 refused UNIMPLEMENTED fhir-stores import gcs f --gcs-uri=gs://client/x/*.ndjson --dataset="$dataset"
+refused UNIMPLEMENTED fhir-stores export gcs f --gcs-uri=gs://client/x --dataset="$dataset"
 refused UNIMPLEMENTED dicom-stores deidentify d --destination-store="$dataset" --dataset="$dataset"
 
 check "True" operations list --dataset="$dataset"
