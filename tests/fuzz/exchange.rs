@@ -37,7 +37,7 @@ thread_local! {
 pub(super) fn check(input: &[u8]) {
     let message = MESSAGES[input.len() % MESSAGES.len()];
     RUNTIME.with(|runtime| {
-        LISTENER.with(|listener| runtime.block_on(exchange(listener, message, input)))
+        LISTENER.with(|listener| runtime.block_on(exchange(listener, message, input)));
     });
 }
 

@@ -289,7 +289,9 @@ fn stow_answer(input: &[u8]) {
         if let Ok(read) = answer::read(kind, input) {
             assert!(read.named() <= input.len());
             assert_eq!(read.of(""), None, "an instance without a name");
-            let _ = read.others.iter().map(|code| answer::words(*code)).count();
+            for code in &read.others {
+                assert!(!answer::words(*code).is_empty());
+            }
         }
     }
 }

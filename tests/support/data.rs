@@ -72,7 +72,6 @@ pub(crate) fn set(name: &str) -> Option<PathBuf> {
 }
 
 /// Tells whether an entry of a Bundle of a kind is no record to load: it reads, or it is a remark on a search.
-#[allow(dead_code, reason = "not everyone who takes sets takes Bundles apart")]
 pub(crate) fn is_left_out(kind: &str, entry: &serde_json::Value) -> bool {
     match kind {
         "batch" | "transaction" => {

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 #[path = "../../../support/data.rs"]
+#[expect(dead_code, reason = "no Bundles are taken apart here")]
 mod data;
 #[path = "../../exchange.rs"]
 mod exchange;
