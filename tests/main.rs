@@ -11,6 +11,8 @@ mod dicom;
 #[cfg(test)]
 mod emulated;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod habits;
 #[cfg(test)]
 mod hl7v2;

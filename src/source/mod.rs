@@ -35,7 +35,7 @@ mod spool;
 
 pub use bodies::Bodies;
 pub use glob::{Listing, find};
-pub use read::{glance, look, read, read_as};
+pub use read::{beginning, glance, look, read, read_as};
 pub use spool::{Spool, spooled};
 
 pub use crate::fhir::bundle::BundleKind;

@@ -215,3 +215,48 @@ fn init_knows_all_three_kinds_by_their_content() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["outcomes"]["created"], 4, "{report:#}");
 }
+
+#[test]
+fn init_knows_messages_and_instances_that_are_compressed() {
+    let bed = Bed::with_samples();
+    fs_err::create_dir_all(bed.path("packed/deep")).unwrap();
+    let pack = |from: &str, to: &str| {
+        let bytes = fs_err::read(bed.path(&format!("resources/{from}"))).unwrap();
+        let to = bed.path(&format!("packed/{to}"));
+        if to.extension().is_some_and(|end| end == "zst") {
+            fs_err::write(to, zstd::encode_all(bytes.as_slice(), 1).unwrap()).unwrap();
+        } else {
+            let file = fs_err::File::create(to).unwrap();
+            let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, &bytes).unwrap();
+            encoder.finish().unwrap();
+        }
+    };
+    pack("hl7v2/04-yuki-tanaka.hl7", "tanaka.hl7.gz");
+    pack("hl7v2/05-orders.hl7", "orders.HL7.GZ");
+    pack("hl7v2/06-results.hl7", "deep/results.zst");
+    pack("imaging/katarzyna-wojcik-hand.dcm", "deep/hand.dcm.gz");
+    pack("lab/results.ndjson", "results.ndjson.gz");
+    // Cut in the midst, as a copy that did not end.
+    let cut = fs_err::read(bed.path("packed/tanaka.hl7.gz")).unwrap();
+    fs_err::write(bed.path("packed/deep/cut.hl7.gz"), &cut[..12]).unwrap();
+    let ran = bed.run(&["init", "packed"]).exits(0);
+    let written = fs_err::read_to_string(bed.path("stoker.yaml")).unwrap();
+    for pattern in [
+        "packed/*.[hH][lL]7.[gG][zZ]",
+        "packed/deep/*.zst",
+        "packed/deep/*.dcm.gz",
+        "packed/*.ndjson.gz",
+    ] {
+        assert!(
+            written.contains(&format!("- \"{pattern}\"")),
+            "{pattern}: {written}{}",
+            ran.err
+        );
+    }
+    assert!(!written.contains("cut.hl7"), "{written}");
+    let planned = bed.run(&["plan", "stoker.yaml"]).exits(0);
+    for kind in ["ADT", "ORM", "ORU", "CR", "Observation"] {
+        assert!(planned.out.contains(kind), "{kind}: {}", planned.out);
+    }
+}

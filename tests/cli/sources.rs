@@ -308,7 +308,12 @@ fn only_manifests_are_read_and_shown() {
 fn colour_is_as_the_environment_wishes() {
     let bed = Bed::new();
     bed.write("m.yaml", "version: 1\ntargest: {}\n");
-    let rows: [(&[(&str, &str)], &[&str], bool); 6] = [
+    type Row = (
+        &'static [(&'static str, &'static str)],
+        &'static [&'static str],
+        bool,
+    );
+    let rows: [Row; 6] = [
         (&[], &[], false),
         (&[("CLICOLOR_FORCE", "1")], &[], true),
         (&[("CLICOLOR_FORCE", "0")], &[], false),

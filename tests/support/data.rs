@@ -15,6 +15,15 @@ use fs_err as fs;
 /// One unpacking at a time in this process.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// The folder of the project, also for a crate inside of it.
+pub(crate) fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = here.ancestors();
+    folders
+        .find(|folder| folder.join("resources").is_dir())
+        .unwrap()
+}
+
 /// Returns the directory of a set, unpacked below `target/test-data/`; `None`, said on the terminal, when its archive is
 /// not there. Archives are looked for in `STOKER_TEST_DATA`, or in `../shared/data` beside the manifest.
 #[expect(
@@ -22,7 +31,7 @@ static TURN: Mutex<()> = Mutex::new(());
     reason = "tests have no `cli` that reads the environment for them"
 )]
 pub(crate) fn set(name: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let archives = std::env::var_os("STOKER_TEST_DATA")
         .map_or_else(|| root.join("../shared/data"), PathBuf::from);
     let archive = archives.join(format!("{name}.tar.zst"));

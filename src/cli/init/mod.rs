@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    io::Read as _,
     ops::ControlFlow,
     path::PathBuf,
 };
@@ -131,7 +130,7 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         context.printer.problems(&left_out);
         return Err(
             Error::usage(format!("`{}` holds no file to load", shown(&args.dir)))
-                .hint("Stoker reads resources in .json, .ndjson and .jsonl, also with .gz or .zst, and HL7v2 messages and DICOM instances in files of any name"),
+                .hint("Stoker reads resources in .json, .ndjson and .jsonl, and HL7v2 messages and DICOM instances in files of any name; all of them also compressed (.gz, .zst)"),
         );
     }
     let loads: Vec<(Kind, Looked, Vec<String>)> = kinds
@@ -149,12 +148,10 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
     Ok(Exit::Well)
 }
 
-/// Tells by the first bytes of a file what it holds; what is neither a message nor an instance may be resources.
+/// Tells by the first bytes of a file, compressed or not, what it holds; what is neither a message nor an instance may be
+/// resources.
 fn sniff(path: &std::path::Path) -> std::io::Result<Format> {
-    let mut beginning = Vec::new();
-    let file = fs_err::File::open(path)?;
-    file.take(hl7v2::ENOUGH as u64)
-        .read_to_end(&mut beginning)?;
+    let beginning = source::beginning(path, hl7v2::ENOUGH)?;
     Ok(super::single::format_of(&beginning))
 }
 

@@ -29,7 +29,7 @@ fn any_case(ending: &str) -> String {
     ending
         .chars()
         .map(|c| match c {
-            '.' => ".".to_owned(),
+            c if !c.is_ascii_alphabetic() => c.to_string(),
             c => format!("[{}{}]", c.to_ascii_lowercase(), c.to_ascii_uppercase()),
         })
         .collect()
@@ -168,8 +168,23 @@ fn glob(kind: Kind, inside: &Path, written: impl Fn(&str) -> String) -> String {
     }
 }
 
-/// Returns what stands behind the last dot of a name, with it, where that looks like an ending: not of `1.2.840.10008`.
+/// Returns what stands behind the last dot of a name, with it, where that looks like an ending: not of `1.2.840.10008`. That
+/// of a compressed file has what stands before `.gz` as well: `feed.hl7.gz` → `.hl7.gz`.
 fn extension(name: &str) -> &str {
+    let packed = [".gz", ".zst"].into_iter().find(|end| {
+        let tail = name
+            .len()
+            .checked_sub(end.len())
+            .and_then(|at| name.get(at..));
+        tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    });
+    let plain = name.len() - packed.map_or(0, str::len);
+    // The whole of an ending where nothing is packed: `plain` is the end of the name then.
+    let inner = last_ending(name.get(..plain).unwrap_or(name));
+    name.get(plain - inner.len()..).unwrap_or_default()
+}
+
+fn last_ending(name: &str) -> &str {
     let ending = name.rfind('.').and_then(|at| name.get(at..));
     let is_ending = |ending: &&str| {
         let letters = ending.bytes().skip(1);

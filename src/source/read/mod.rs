@@ -297,6 +297,28 @@ impl Text<'_> {
     }
 }
 
+/// Returns the first bytes of what a file holds, so many at the most; decompressed, where it is compressed. Where that ends
+/// early, who reads all of it is told why.
+///
+/// # Errors
+///
+/// When it cannot be opened or read.
+pub fn beginning(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut file = fs_err::File::open(path)?;
+    let mut head = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut head)?;
+    let compression = Compression::of(&head);
+    let joined = io::Cursor::new(head).chain(file);
+    let mut beginning = Vec::new();
+    let read = plain(joined, compression)?
+        .take(most as u64)
+        .read_to_end(&mut beginning);
+    match read {
+        Err(error) if compression == Compression::None => Err(error),
+        _ => Ok(beginning),
+    }
+}
+
 /// Returns size, time of the last change, and inode of a file, without reading it.
 ///
 /// # Errors
