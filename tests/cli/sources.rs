@@ -306,13 +306,13 @@ fn only_manifests_are_read_and_shown() {
 
 #[test]
 fn colour_is_as_the_environment_wishes() {
-    let bed = Bed::new();
-    bed.write("m.yaml", "version: 1\ntargest: {}\n");
     type Row = (
         &'static [(&'static str, &'static str)],
         &'static [&'static str],
         bool,
     );
+    let bed = Bed::new();
+    bed.write("m.yaml", "version: 1\ntargest: {}\n");
     let rows: [Row; 6] = [
         (&[], &[], false),
         (&[("CLICOLOR_FORCE", "1")], &[], true),
