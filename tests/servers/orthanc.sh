@@ -6,7 +6,9 @@
 #   tests/servers/orthanc.sh [STOKER] [DATA]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-stoker=$(realpath "${1:-target/release/stoker}") data=$(realpath "${2:-${STOKER_TEST_DATA:-../shared/data}}")
+stoker=${1:-target/release/stoker}
+[ -x "$stoker" ] || { echo "$stoker is not there: cargo build --release, or name another" >&2; exit 2; }
+stoker=$(realpath "$stoker") data=$(realpath "${2:-${STOKER_TEST_DATA:-../shared/data}}")
 here=$PWD/tests/servers/orthanc sample=$PWD/resources/imaging/jose-munoz-chest/frontal.dcm
 if ! command -v Orthanc > /dev/null || [ ! -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ]; then
   apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends orthanc orthanc-dicomweb
