@@ -39,6 +39,7 @@ mod secrets;
 mod select;
 mod single;
 mod store;
+mod unload;
 
 pub use exit::{Error, Exit};
 use printer::Printer;
@@ -113,6 +114,8 @@ enum Verb {
     Report(report::ReportArgs),
     /// List the runs, or remove old ones
     Runs(runs::RunsArgs),
+    /// Delete what a run created
+    Unload(unload::UnloadArgs),
     /// Create one resource from a JSON file and print its new id
     Create(create::CreateArgs),
     /// Print one resource
@@ -178,6 +181,7 @@ pub fn run() -> ExitCode {
             Verb::Resume(args) => resume::run(args, context).await,
             Verb::Report(args) => report::run(&args, context),
             Verb::Runs(args) => runs::run(&args, context),
+            Verb::Unload(args) => unload::run(args, context).await,
             Verb::Create(args) => create::run(args, context).await,
             Verb::Get(args) => get::run(args, context).await,
             Verb::Emulate(args) => emulate::run(args, context).await,

@@ -2,7 +2,8 @@
 //!
 //! A run directory holds the plan (`plan.ndjson`: what would be done), the journal (`journal.ndjson`: what became
 //! of it) and `rejected/` (what must not stand anywhere else). `format` holds the journal's lines, `writer`
-//! appends them with group commit, `reader` reads them back, tolerates a torn tail and notices all other damage. [`Ledger`] is what
+//! appends them with group commit, `reader` reads them back, tolerates a torn tail and notices all other damage; `removals` is the
+//! journal of a run's unloading. [`Ledger`] is what
 //! `send` writes through; it knows nothing of files.
 
 use std::{fmt, path::PathBuf};
@@ -13,12 +14,14 @@ mod fates;
 mod files;
 pub mod format;
 mod reader;
+mod removals;
 mod run;
 mod writer;
 
 pub use fates::Fates;
 pub use format::{Ending, JournalLine, Line, SettleLine, Settlement, Tally};
 pub use reader::{Fate, History, read};
+pub use removals::{Removal, RemovalJournal, RemovalLine, Removals};
 pub use run::{RunDirectory, Said, private_append, private_directory, private_file};
 pub use writer::Journal;
 

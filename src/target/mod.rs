@@ -23,11 +23,13 @@ pub mod fhir;
 pub mod google;
 pub mod hl7v2;
 pub mod mllp;
+mod named;
 mod request;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
 pub use endpoint::Endpoint;
 pub use facts::{Facts, Limits, local_store_settings};
+pub use named::Named;
 
 /// The project, location, dataset and store under which the embedded local store keeps its one FHIR store.
 pub const LOCAL_PROJECT: &str = "local";
@@ -137,6 +139,45 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// that or the store says what it compares by; none where the core has to compare contents. `ours` is what was sent.
     fn is_ours(&self, _step: &Step, _ours: &Bytes, _answer: &Response<Bytes>) -> Option<bool> {
         None
+    }
+
+    /// Tells whether the store gives each state of a record a version of its own, so that what was changed is known by it.
+    fn keeps_versions(&self) -> bool {
+        false
+    }
+
+    /// Makes the read of several records in one request; none where each has to be read by itself.
+    fn read_all(&self, _records: &[Named<'_>]) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Makes the request that deletes a record, or several that travel together. None where nothing can be deleted, or not
+    /// in this way.
+    fn delete(
+        &self,
+        _records: &[Named<'_>],
+        _packaging: Option<Packaging>,
+    ) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Tells what the answer to the deletion of one record says, whose status is one of success.
+    fn deleted(&self, _record: Named<'_>, _answer: &Response<Bytes>) -> Said {
+        Said::Taken(Accepted::default())
+    }
+
+    /// Takes the answer to a request for several records apart: an answer of its own for each, in their order; none of one
+    /// that it does not tell of.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, in words without content.
+    fn apart(
+        &self,
+        _records: &[Named<'_>],
+        _answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Response<Bytes>>>, String> {
+        Err("this kind of store answers for one record at a time".to_owned())
     }
 
     /// Returns the cheapest read that tells whether the store is there.

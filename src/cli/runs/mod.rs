@@ -148,6 +148,7 @@ fn kept(run: &RunDirectory) -> Option<Report> {
 
 fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
     match report.ended {
+        _ if run.unload().exists() && !is_going_on(run) => "unloaded",
         report::Ended::Complete => "complete",
         report::Ended::Interrupted => "interrupted",
         report::Ended::MaxErrors => "too many failed",
@@ -161,7 +162,7 @@ fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
 }
 
 /// Tells whether a process is at work on a run.
-fn is_going_on(run: &RunDirectory) -> bool {
+pub(super) fn is_going_on(run: &RunDirectory) -> bool {
     let journal = fs_err::File::open(run.journal());
     journal.is_ok_and(|journal| {
         matches!(

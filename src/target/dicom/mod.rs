@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName,
+    Accepted, Answer, Matches, Named, Parcel, Refusal, Target, Unbuilt, google::StoreName,
     request::request,
 };
-use crate::record::Step;
+use crate::record::{Packaging, Step};
 
 mod answer;
 mod write;
@@ -149,6 +149,17 @@ impl Target for Dicom {
     fn is_ours(&self, step: &Step, _: &Bytes, answer: &Response<Bytes>) -> Option<bool> {
         // UIDs are unique in the world (PS3.5 §9): what is there under them is this instance.
         Some(step.id.is_some() && answer::name(answer.body()) == step.id)
+    }
+
+    fn delete(
+        &self,
+        records: &[Named<'_>],
+        packaging: Option<Packaging>,
+    ) -> Option<Request<Bytes>> {
+        match (records, packaging) {
+            ([record], None) => Some(self.request(Method::DELETE, record.id, Bytes::new())),
+            _ => None,
+        }
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

@@ -1,7 +1,7 @@
 //! FHIR's REST interactions and Bundles, as every kind of FHIR target speaks them.
 //!
 //! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
-//! `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
+//! `apart` makes Bundles that read or delete and takes their answers apart, `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
 //! interactions, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
 //! Source: <https://hl7.org/fhir/R4/http.html>.
 
@@ -10,15 +10,17 @@ use http::{HeaderMap, Request, Response};
 use url::Url;
 
 use super::{
-    Accepted, Answer, Matches, Naming, Parcel, Refusal, Search, Target, Unbuilt, Unwritten, google,
+    Accepted, Answer, Matches, Named, Naming, Parcel, Refusal, Said, Search, Target, Unbuilt,
+    Unwritten, google,
 };
 use crate::{
     fhir::{Scanner, outcome},
-    record::Step,
+    record::{Packaging, Step},
 };
 
 #[cfg(test)]
 mod answers_tests;
+mod apart;
 mod condition;
 mod entries;
 mod entry;
@@ -138,6 +140,41 @@ impl Target for Fhir {
 
     fn held(&self, kind: &str, headers: &HeaderMap, answer: &[u8]) -> Accepted {
         accepted(kind, headers, answer)
+    }
+
+    fn keeps_versions(&self) -> bool {
+        true
+    }
+
+    fn read_all(&self, records: &[Named<'_>]) -> Option<Request<Bytes>> {
+        Some(self.requests.bundle(apart::reads(records)))
+    }
+
+    fn delete(
+        &self,
+        records: &[Named<'_>],
+        packaging: Option<Packaging>,
+    ) -> Option<Request<Bytes>> {
+        match (records, packaging) {
+            (records, Some(packaging)) => {
+                let text = apart::deletes(records, packaging);
+                Some(self.requests.bundle(text))
+            }
+            ([record], None) => Some(self.requests.delete(record.kind, record.id)),
+            (_, None) => None,
+        }
+    }
+
+    fn deleted(&self, record: Named<'_>, answer: &Response<Bytes>) -> Said {
+        apart::deleted(record, answer)
+    }
+
+    fn apart(
+        &self,
+        records: &[Named<'_>],
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Response<Bytes>>>, String> {
+        apart::apart(records, answer.body())
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

@@ -54,6 +54,11 @@ impl Requests {
         self.request(Method::GET, &format!("{kind}/{id}"), Bytes::new())
     }
 
+    /// `DELETE [type]/[id]`.
+    pub fn delete(&self, kind: &str, id: &str) -> Request<Bytes> {
+        self.request(Method::DELETE, &format!("{kind}/{id}"), Bytes::new())
+    }
+
     /// `GET [type]?query`, for two results at the most: enough to tell one from several.
     ///
     /// The query is taken as it stands in a reference; what cannot stand in a URL is encoded. A server that does not know

@@ -8,12 +8,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::json;
 
 use super::{
-    Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName,
+    Accepted, Answer, Matches, Named, Parcel, Refusal, Target, Unbuilt, google::StoreName,
     request::request,
 };
 use crate::{
     hl7v2::wire::wire,
-    record::{Operation, Step},
+    record::{Operation, Packaging, Step},
 };
 
 pub(super) mod answer;
@@ -124,6 +124,20 @@ impl Target for Hl7v2 {
     fn is_ours(&self, step: &Step, _: &Bytes, answer: &Response<Bytes>) -> Option<bool> {
         // The name is the digest of the bytes.
         Some(step.id.is_some() && answer::id(answer.body()) == step.id)
+    }
+
+    fn delete(
+        &self,
+        records: &[Named<'_>],
+        packaging: Option<Packaging>,
+    ) -> Option<Request<Bytes>> {
+        match (records, packaging) {
+            ([record], None) => {
+                let path = format!("messages/{}", record.id);
+                Some(self.request(Method::DELETE, &path, Bytes::new()))
+            }
+            _ => None,
+        }
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {
