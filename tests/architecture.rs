@@ -49,6 +49,8 @@ const BESIDE: &[(&str, &str)] = &[
     ("send", "history"),
     // What a run created is read from its journal, and what was deleted of it is noted beside that.
     ("unload", "journal"),
+    // Records are read, several at a time, before they are deleted.
+    ("unload", "lookup"),
 ];
 
 fn layer(module: &str) -> Option<u32> {

@@ -39,7 +39,9 @@ mod secrets;
 mod select;
 mod single;
 mod store;
+mod stores;
 mod unload;
+mod verify;
 
 pub use exit::{Error, Exit};
 use printer::Printer;
@@ -114,6 +116,8 @@ enum Verb {
     Report(report::ReportArgs),
     /// List the runs, or remove old ones
     Runs(runs::RunsArgs),
+    /// Compare what the stores hold with what the sources say
+    Verify(verify::VerifyArgs),
     /// Delete what a run created
     Unload(unload::UnloadArgs),
     /// Create one resource from a JSON file and print its new id
@@ -181,6 +185,7 @@ pub fn run() -> ExitCode {
             Verb::Resume(args) => resume::run(args, context).await,
             Verb::Report(args) => report::run(&args, context),
             Verb::Runs(args) => runs::run(&args, context),
+            Verb::Verify(args) => verify::run(args, context).await,
             Verb::Unload(args) => unload::run(args, context).await,
             Verb::Create(args) => create::run(args, context).await,
             Verb::Get(args) => get::run(args, context).await,

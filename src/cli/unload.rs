@@ -5,31 +5,23 @@ use std::{
     fmt::Write as _,
     io::{BufRead as _, IsTerminal as _, Write as _},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use serde::Serialize;
 
-use super::{
-    Context, Error, Exit, connect, connect::Connection, interrupt, load, printer::Printer, runs,
-};
+use super::{Context, Error, Exit, connect, interrupt, load, printer::Printer, runs, stores};
 use crate::{
     diagnostic::Diagnostic,
-    emulator,
-    gate::AnswerBudget,
     history::History,
     journal::{self, Removal, RemovalJournal, Removals, RunDirectory},
-    manifest::{Format, Store as Settings, TargetSettings},
+    lookup::Store,
     plan::file::Saved,
     report::text::quoted,
     send::Stop,
-    target::Facts,
     unit::grouped,
-    unload::{self, Counts, Draft, Left, Store, Unload},
+    unload::{self, Counts, Draft, Left, Unload},
 };
 
 /// Arguments of `stoker unload`.
@@ -207,13 +199,15 @@ impl Opened {
     ) -> Result<Unloaded, Error> {
         let mut counts = Counts::default();
         if self.draft.records() > 0 {
-            let connections = self.connect().await?;
+            let names: Vec<&str> = self.draft.targets().collect();
+            let connections = stores::connect(&self.saved.header, &names).await?;
             let ended = async {
-                let stores = self.stores(&connections).await?;
+                let circle = self.draft.largest_circle();
+                let stores = stores::of(&self.saved.header, &names, &connections, circle).await?;
                 self.carry_out(how, &stores, stop, context).await
             }
             .await;
-            connect::close_all(connections.into_iter().collect()).await;
+            connect::close_all(connections).await;
             counts = ended?;
         }
         if !self.history.is_over() && !runs::is_going_on(&self.run) {
@@ -270,65 +264,6 @@ impl Opened {
         }
     }
 
-    /// Connects to the targets from which something is deleted; a local store that is not there is not made.
-    async fn connect(&self) -> Result<Vec<(String, Connection)>, Error> {
-        let answers = Arc::new(AnswerBudget::of_memory(self.saved.header.run.memory.0));
-        let mut connections = Vec::new();
-        for name in self.draft.targets() {
-            let settings = self.settings(name)?;
-            let is_there = match &settings.store {
-                Settings::Local { dir, .. } => emulator::is_there(dir),
-                _ => true,
-            };
-            if is_there {
-                let connection = connect::connect(settings, &answers).await?;
-                connections.push((name.to_owned(), connection));
-            }
-        }
-        Ok(connections)
-    }
-
-    async fn stores(
-        &self,
-        connections: &[(String, Connection)],
-    ) -> Result<HashMap<String, Option<Store>>, Error> {
-        let mut stores = HashMap::new();
-        for name in self.draft.targets() {
-            let found = connections.iter().find(|(known, _)| known == name);
-            let store = match found {
-                Some((_, connection)) => self.store(name, connection).await?,
-                None => None,
-            };
-            stores.insert(name.to_owned(), store);
-        }
-        Ok(stores)
-    }
-
-    async fn store(&self, name: &str, connection: &Connection) -> Result<Option<Store>, Error> {
-        let settings = self.settings(name)?;
-        let facts = connection.facts().await?;
-        if facts.missing {
-            return Ok(None);
-        }
-        let most = settings.rate_entries().unwrap_or(u32::MAX);
-        let sizes = sizes(&facts, settings, most);
-        let link = connection.link(sizes.0.max(sizes.1).max(1))?;
-        Ok(Some(Store {
-            gate: link.gate,
-            target: link.target,
-            batch: sizes.0 as usize,
-            transaction: sizes.1 as usize,
-            requests: link.slots as usize,
-        }))
-    }
-
-    fn settings(&self, name: &str) -> Result<&TargetSettings, Error> {
-        let mut targets = self.saved.header.targets.iter();
-        let target = targets.find(|target| target.settings.name == name);
-        let target = target.map(|target| &target.settings);
-        target.ok_or_else(|| Error::internal(format!("the plan has no target `{name}`")))
-    }
-
     /// Tells the history what is gone. A later load reads it from the run where that fails.
     fn remember(&self, context: Context) {
         let state = load::state_of(&self.saved.header);
@@ -343,41 +278,12 @@ impl Opened {
 }
 
 /// How often the figures are shown.
-const SHOWN_EVERY: Duration = Duration::from_secs(5);
-
-/// So many records are read or deleted in one batch: as many as are loaded in one.
-const BATCH: u32 = 50;
-
-/// Returns how many records a batch and a transaction may have; 1 and 0 where the target executes none.
-fn sizes(facts: &Facts, settings: &TargetSettings, most: u32) -> (u32, u32) {
-    if settings.store.format() != Format::Fhir {
-        return (1, 0);
-    }
-    let batch = match facts.batch {
-        Some(true) => BATCH
-            .min(facts.limits.batch_entries.unwrap_or(BATCH))
-            .min(most),
-        _ => 1,
-    };
-    let transaction = match facts.transaction {
-        Some(false) => 0,
-        // A circle goes as a whole or not at all: it may take a whole window of the rate.
-        _ => {
-            let rate = settings.rate.map_or(u32::MAX, |rate| rate.amount.get());
-            let limit = facts.limits.transaction_entries.unwrap_or(MOST);
-            limit.min(rate).min(MOST)
-        }
-    };
-    (batch.max(1), transaction)
-}
-
-/// The most entries of a transaction that deletes: Google's limit.
-const MOST: u32 = 4_500;
+pub(super) const SHOWN_EVERY: Duration = Duration::from_secs(5);
 
 fn failed(error: unload::Error) -> Error {
     match error {
-        unload::Error::Target { ref hint, .. } => {
-            let hint = hint.clone();
+        unload::Error::Target(ref silent) => {
+            let hint = silent.hint.clone();
             let failed = Error::new(Exit::Target, &error)
                 .hint("repeat the command to go on: what is deleted is not asked for again");
             match hint {

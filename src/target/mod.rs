@@ -17,6 +17,7 @@ use crate::{
 
 mod answer;
 pub mod dicom;
+mod difference;
 mod endpoint;
 mod facts;
 pub mod fhir;
@@ -27,6 +28,7 @@ mod named;
 mod request;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
+pub use difference::{Difference, Listing};
 pub use endpoint::Endpoint;
 pub use facts::{Facts, Limits, local_store_settings};
 pub use named::Named;
@@ -178,6 +180,50 @@ pub trait Target: Send + Sync + fmt::Debug {
         _answer: &Response<Bytes>,
     ) -> Result<Vec<Option<Response<Bytes>>>, String> {
         Err("this kind of store answers for one record at a time".to_owned())
+    }
+
+    /// Makes the read of a record with all that it holds, to be compared with its source.
+    fn retrieve(&self, kind: &str, id: &str) -> Request<Bytes> {
+        self.read(kind, id)
+    }
+
+    /// Returns where what the store holds of a record is not what its source says. `ours` is the record as the store
+    /// should have it, its references rewritten.
+    ///
+    /// # Errors
+    ///
+    /// Why the answer does not tell, in words without content.
+    fn differences(
+        &self,
+        step: &Step,
+        settings: &LoadSettings,
+        ours: &Bytes,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str>;
+
+    /// Tells whether the store can be asked for the records of one kind; else it lists all it has.
+    fn lists_by_kind(&self) -> bool {
+        false
+    }
+
+    /// Makes the request that counts the records of a kind; none where they have to be listed.
+    fn count(&self, _kind: &str) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Reads a count.
+    fn counted(&self, _answer: &Response<Bytes>) -> Option<u64> {
+        None
+    }
+
+    /// Makes the request for the first page of the records of a kind, or of all; none where they cannot be listed.
+    fn list(&self, _kind: &str) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Reads a page of records; none where it is no page. `before` is how many came on the pages before it.
+    fn listed(&self, _kind: &str, _before: u64, _answer: &Response<Bytes>) -> Option<Listing> {
+        None
     }
 
     /// Returns the cheapest read that tells whether the store is there.

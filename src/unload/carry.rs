@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::{Ended, Error, REFERRED, Store, Unit, Unload};
+use super::{Ended, Error, REFERRED, Unit, Unload};
 use crate::{
     journal::{Fate, Removal, RemovalLine},
+    lookup::Store,
     record::Packaging,
     target::{Named, Said},
 };
@@ -138,7 +139,12 @@ async fn check(
     ended: &mut Vec<Ended>,
 ) -> Result<Vec<Item>, Error> {
     let mut same = Vec::with_capacity(items.len());
-    let answers = read(store, &items).await?;
+    let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
+    let single = |at: usize| {
+        let name = names.get(at).copied().unwrap_or(Named { kind: "", id: "" });
+        store.target.read(name.kind, name.id)
+    };
+    let answers = store.read(&names, &single).await?;
     for (item, answer) in items.into_iter().zip(answers) {
         let Some(answer) = answer else { continue };
         match answer.status().as_u16() {
@@ -160,52 +166,6 @@ async fn check(
         }
     }
     Ok(same)
-}
-
-/// Reads records, together where the store takes that. Whom the answer does not tell of, or only of the moment, is read by
-/// itself.
-async fn read(store: &Store, items: &[Item]) -> Result<Vec<Option<Response<Bytes>>>, Error> {
-    let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
-    let mut answers: Vec<Option<Response<Bytes>>> = vec![None; items.len()];
-    if store.batch > 1
-        && names.len() > 1
-        && let Some(request) = store.target.read_all(&names)
-    {
-        answers = in_one(store, &names, request).await?;
-    }
-    for (name, answer) in names.iter().zip(&mut answers) {
-        if answer.is_none() {
-            let request = store.target.read(name.kind, name.id);
-            *answer = store.ask(request, 1).await?;
-        }
-    }
-    Ok(answers)
-}
-
-/// Sends one request for several records; none is returned of those that have to be asked about by themselves.
-async fn in_one(
-    store: &Store,
-    names: &[Named<'_>],
-    request: http::Request<Bytes>,
-) -> Result<Vec<Option<Response<Bytes>>>, Error> {
-    let nothing = vec![None; names.len()];
-    let Some(answer) = store.ask(request, names.len()).await? else {
-        return Ok(nothing);
-    };
-    if !answer.status().is_success() {
-        return Ok(nothing);
-    }
-    // What cannot be read is asked for once more, one by one.
-    let mut answers = store.target.apart(names, &answer).unwrap_or(nothing);
-    for answer in &mut answers {
-        let passes = |answer: &Response<Bytes>| {
-            matches!(answer.status().as_u16(), 401 | 408 | 425 | 429 | 500..)
-        };
-        if answer.as_ref().is_some_and(passes) {
-            *answer = None;
-        }
-    }
-    Ok(answers)
 }
 
 /// Deletes the records of a circle, all or none.
@@ -248,7 +208,7 @@ async fn each(
         && names.len() > 1
         && let Some(request) = store.target.delete(&names, Some(Packaging::Batch))
     {
-        answers = in_one(store, &names, request).await?;
+        answers = store.in_one(&names, request).await?;
     }
     for ((item, name), mut answer) in items.iter().zip(names).zip(answers) {
         if answer.is_none() {

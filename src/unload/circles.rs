@@ -135,6 +135,17 @@ impl<'a> Turns<'a> {
     }
 }
 
+/// Returns how many records the largest circle has.
+pub(super) fn largest(references: &References) -> u32 {
+    let (circle, circles) = circles(references);
+    let mut sizes = vec![0_u32; circles as usize];
+    for id in circle {
+        let size = get(&sizes, id) + 1;
+        set(&mut sizes, id, size);
+    }
+    sizes.into_iter().max().unwrap_or_default()
+}
+
 /// Nobody has come there yet.
 const UNSEEN: u32 = u32::MAX;
 

@@ -8,7 +8,10 @@ use std::{
     hash::BuildHasher as _,
 };
 
-use super::{Error, circles::References};
+use super::{
+    Error,
+    circles::{self, References},
+};
 use crate::{
     journal::{self, Fate, Removals},
     plan::{
@@ -216,6 +219,11 @@ impl Draft {
             last = target;
             is_new.then_some(target.as_str())
         })
+    }
+
+    /// Returns how many records the largest circle has of those that refer to each other.
+    pub fn largest_circle(&self) -> u32 {
+        circles::largest(&self.references)
     }
 
     pub(super) fn references(&self) -> &References {

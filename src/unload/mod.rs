@@ -1,46 +1,26 @@
 //! Deletes what a run created, in reverse order of its references: nothing is deleted that something refers to.
 //!
 //! `draft` finds what there is to delete, and who refers to whom; `circles` those that refer to each other, which have to go
-//! together; `errand` carries requests through the gate of their target; `carry` decides of each record by what the store has.
+//! together; `carry` decides of each record by what the store has.
 //! What happened stands in the journal of the unloading ([`RemovalJournal`](crate::journal::RemovalJournal)). Deletions may be repeated, so a run that is
 //! unloaded twice, or killed on the way, ends with the same store.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use futures::{StreamExt as _, stream};
 
 use crate::{
-    gate::Gate,
     journal::{self, Removal, RemovalJournal, RemovalLine},
+    lookup::{Silent, Store},
     plan::file::{self, Saved},
-    target::Target,
 };
 
 mod carry;
 mod circles;
 mod draft;
-mod errand;
 
 use circles::{Circle, Turns};
 pub use draft::{Draft, Left};
-
-/// A store from which records are deleted.
-#[derive(Debug)]
-pub struct Store {
-    /// The way to it.
-    pub gate: Arc<Gate>,
-    /// What it understands.
-    pub target: Arc<dyn Target>,
-    /// So many records are read, or deleted, in one request at the most; 1 where each has one of its own.
-    pub batch: usize,
-    /// So many records are deleted all or none at the most; 0 where it executes no transactions.
-    pub transaction: usize,
-    /// So many requests are under way at a time at the most.
-    pub requests: usize,
-}
 
 /// Why an unloading cannot go on. What was deleted before stands in its journal.
 #[derive(Debug, thiserror::Error)]
@@ -52,15 +32,8 @@ pub enum Error {
     #[error(transparent)]
     Journal(#[from] journal::Error),
     /// A target is down, or does not take the credentials.
-    #[error("target `{target}`: {what}")]
-    Target {
-        /// Its name in the manifest.
-        target: String,
-        /// What went wrong.
-        what: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
+    #[error(transparent)]
+    Target(#[from] Silent),
     /// Nobody is connected to the target of a load, or the plan is not the journal's.
     #[error("{0}")]
     Internal(String),

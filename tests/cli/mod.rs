@@ -27,5 +27,6 @@ mod runs;
 mod selected;
 mod sources;
 mod troubleshooting;
+mod unload;
 mod versions;
 mod whys;

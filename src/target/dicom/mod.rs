@@ -7,10 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Accepted, Answer, Matches, Named, Parcel, Refusal, Target, Unbuilt, google::StoreName,
-    request::request,
+    Accepted, Answer, Difference, Listing, Matches, Named, Parcel, Refusal, Target, Unbuilt,
+    google::StoreName, request::request,
 };
-use crate::record::{Packaging, Step};
+use crate::{
+    manifest::LoadSettings,
+    record::{Packaging, Step},
+};
 
 mod answer;
 mod write;
@@ -52,6 +55,12 @@ impl Dicom {
         let mut request = self.request(Method::GET, name, Bytes::new());
         request.headers_mut().insert(header::ACCEPT, AS_STORED);
         request
+    }
+
+    /// Makes the request for the instances of the store behind so many.
+    fn page(&self, offset: u64) -> Request<Bytes> {
+        let path = format!("instances?limit=1000&offset={offset}");
+        self.request(Method::GET, &path, Bytes::new())
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
@@ -160,6 +169,37 @@ impl Target for Dicom {
             ([record], None) => Some(self.request(Method::DELETE, record.id, Bytes::new())),
             _ => None,
         }
+    }
+
+    fn retrieve(&self, _: &str, id: &str) -> Request<Bytes> {
+        Dicom::retrieve(self, id)
+    }
+
+    fn differences(
+        &self,
+        step: &Step,
+        _: &LoadSettings,
+        ours: &Bytes,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str> {
+        if ours.is_empty() {
+            // Too large to be held: its name tells that it is there.
+            let is_there = answer::name(answer.body()) == step.id;
+            return is_there
+                .then(Vec::new)
+                .ok_or("the store's answer does not name the instance");
+        }
+        answer::differences(ours, answer)
+    }
+
+    fn list(&self, _: &str) -> Option<Request<Bytes>> {
+        Some(self.page(0))
+    }
+
+    fn listed(&self, _: &str, before: u64, answer: &Response<Bytes>) -> Option<Listing> {
+        let ids = answer::names(answer)?;
+        let next = (!ids.is_empty()).then(|| self.page(before + ids.len() as u64));
+        Some(Listing { ids, next })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

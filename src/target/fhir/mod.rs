@@ -2,7 +2,7 @@
 //!
 //! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
 //! `apart` makes Bundles that read or delete and takes their answers apart, `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
-//! interactions, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
+//! interactions, `differ` compares, `list` counts and lists, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
 //! Source: <https://hl7.org/fhir/R4/http.html>.
 
 use bytes::Bytes;
@@ -10,11 +10,12 @@ use http::{HeaderMap, Request, Response};
 use url::Url;
 
 use super::{
-    Accepted, Answer, Matches, Named, Naming, Parcel, Refusal, Said, Search, Target, Unbuilt,
-    Unwritten, google,
+    Accepted, Answer, Difference, Listing, Matches, Named, Naming, Parcel, Refusal, Said, Search,
+    Target, Unbuilt, Unwritten, google,
 };
 use crate::{
     fhir::{Scanner, outcome},
+    manifest::LoadSettings,
     record::{Packaging, Step},
 };
 
@@ -22,8 +23,10 @@ use crate::{
 mod answers_tests;
 mod apart;
 mod condition;
+mod differ;
 mod entries;
 mod entry;
+mod list;
 mod place;
 mod rehearse;
 mod request;
@@ -175,6 +178,39 @@ impl Target for Fhir {
         answer: &Response<Bytes>,
     ) -> Result<Vec<Option<Response<Bytes>>>, String> {
         apart::apart(records, answer.body())
+    }
+
+    fn differences(
+        &self,
+        step: &Step,
+        _: &LoadSettings,
+        ours: &Bytes,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str> {
+        differ::differences(&step.kind, ours, answer.body(), self.base())
+            .ok_or("the store's answer is no resource")
+    }
+
+    fn lists_by_kind(&self) -> bool {
+        true
+    }
+
+    fn count(&self, kind: &str) -> Option<Request<Bytes>> {
+        Some(self.requests.listing(kind, "_summary=count"))
+    }
+
+    fn counted(&self, answer: &Response<Bytes>) -> Option<u64> {
+        list::total(answer.body())
+    }
+
+    fn list(&self, kind: &str) -> Option<Request<Bytes>> {
+        Some(self.requests.listing(kind, list::QUERY))
+    }
+
+    fn listed(&self, kind: &str, _: u64, answer: &Response<Bytes>) -> Option<Listing> {
+        let (ids, next) = list::page(kind, answer.body())?;
+        let next = next.and_then(|url| self.requests.following(&url));
+        Some(Listing { ids, next })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

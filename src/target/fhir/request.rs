@@ -75,6 +75,25 @@ impl Requests {
         request
     }
 
+    /// `GET [type]?query` for all resources of a type; the query is Stoker's own.
+    pub fn listing(&self, kind: &str, query: &str) -> Request<Bytes> {
+        let mut request = self.request(Method::GET, &format!("{kind}?{query}"), Bytes::new());
+        let no_cache = HeaderValue::from_static("no-cache");
+        request
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, no_cache);
+        request
+    }
+
+    /// `GET` of the next page, as the store names it: under its base, or relative to it.
+    pub fn following(&self, url: &str) -> Option<Request<Bytes>> {
+        let base: Url = self.base.parse().ok()?;
+        let url = base.join(url).ok()?;
+        let mut request = self.request(Method::GET, "", Bytes::new());
+        *request.uri_mut() = url.as_str().parse().ok()?;
+        Some(request)
+    }
+
     /// `GET metadata`.
     pub fn capabilities(&self) -> Request<Bytes> {
         self.request(Method::GET, "metadata", Bytes::new())
