@@ -1,12 +1,6 @@
 //! `stoker verify`: compares what the stores hold with what the sources say.
 
-use std::{
-    cell::Cell,
-    collections::HashMap,
-    fmt::Write as _,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{cell::Cell, collections::HashMap, fmt::Write as _, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
 

@@ -28,5 +28,6 @@ mod selected;
 mod sources;
 mod troubleshooting;
 mod unload;
+mod verify;
 mod versions;
 mod whys;

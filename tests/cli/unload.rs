@@ -327,7 +327,7 @@ fn what_a_receiver_took_cannot_be_unloaded() {
 }
 
 /// How often an unloading is killed.
-const KILLS: u64 = 6;
+const KILLS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
