@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("send", 3),
     ("journal", 3),
     ("history", 3),
+    ("unload", 3),
     ("report", 4),
     ("progress", 4),
     ("emulator", 5),
@@ -46,6 +47,10 @@ const BESIDE: &[(&str, &str)] = &[
     // What earlier runs loaded is read from their journals, and noted before anything is sent.
     ("history", "journal"),
     ("send", "history"),
+    // What a run created is read from its journal, and what was deleted of it is noted beside that.
+    ("unload", "journal"),
+    // Records are read, several at a time, before they are deleted.
+    ("unload", "lookup"),
 ];
 
 fn layer(module: &str) -> Option<u32> {

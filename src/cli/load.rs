@@ -243,7 +243,7 @@ fn unfinished(given: &Given, context: Context) -> Result<Option<RunDirectory>, E
         if !saved.header.is_of(&header) || !saved.header.has_loads_of(&header) {
             continue;
         }
-        if history.is_over() {
+        if history.is_over() || run.unload().exists() {
             return Ok(None);
         }
         if !saved.header.loads_as(&header) {

@@ -39,6 +39,9 @@ mod secrets;
 mod select;
 mod single;
 mod store;
+mod stores;
+mod unload;
+mod verify;
 mod watch;
 
 pub use exit::{Error, Exit};
@@ -116,6 +119,10 @@ enum Verb {
     Watch(watch::WatchArgs),
     /// List the runs, or remove old ones
     Runs(runs::RunsArgs),
+    /// Compare what the stores hold with what the sources say
+    Verify(verify::VerifyArgs),
+    /// Delete what a run created
+    Unload(unload::UnloadArgs),
     /// Create one resource from a JSON file and print its new id
     Create(create::CreateArgs),
     /// Print one resource
@@ -194,6 +201,8 @@ pub fn run() -> ExitCode {
             Verb::Report(args) => report::run(&args, context),
             Verb::Watch(args) => watch::run(args, context).await,
             Verb::Runs(args) => runs::run(&args, context),
+            Verb::Verify(args) => verify::run(args, context).await,
+            Verb::Unload(args) => unload::run(args, context).await,
             Verb::Create(args) => create::run(args, context).await,
             Verb::Get(args) => get::run(args, context).await,
             Verb::Emulate(args) => emulate::run(args, context).await,

@@ -101,7 +101,9 @@ impl Consulted<'_> {
 
     /// Takes in what the runs of the state directory say; those of the same manifest that were cut off are taken over.
     async fn take_in(&self, history: &mut History, printer: Printer) -> Result<(), Error> {
-        for run in RunDirectory::all(self.state).map_err(Error::disk)? {
+        let runs = RunDirectory::all(self.state).map_err(Error::disk)?;
+        let mut taken = Vec::new();
+        for run in runs {
             if run.name() == self.run.name() {
                 continue;
             }
@@ -114,6 +116,7 @@ impl Consulted<'_> {
                 printer.problems(&[Diagnostic::warning(what).hint(hint)]);
                 continue;
             }
+            taken.push(run.clone());
             let (Ok(saved), Ok(told)) = (Saved::open(&run.plan()), journal::read(&run.journal()))
             else {
                 continue;
@@ -137,7 +140,8 @@ impl Consulted<'_> {
                 printer.problems(&[Diagnostic::warning(what).hint(hint)]);
             }
         }
-        Ok(())
+        // What was unloaded since is not there any more.
+        history.take_out(&taken).map_err(broken)
     }
 }
 

@@ -1,6 +1,11 @@
 //! `stoker plan`: what a load would do.
 
-use std::{collections::HashMap, fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub(super) use super::given::{STDIN, documented, header, no_manifest, read_manifest, reads_stdin};
 use super::{
@@ -9,7 +14,7 @@ use super::{
     interrupt,
     load::{self, ProgressKind},
     online,
-    past::{Consulted, Purpose},
+    past::{Asked, Consulted, Purpose},
     printer::Printer,
     scratch::Scratch,
     select::Selection,
@@ -137,7 +142,7 @@ async fn make(
         .hint("write standard input to a file and list that"));
     }
     let scratch = Scratch::create()?;
-    let surveyed = survey(args, &header, &scratch, stop, context).await?;
+    let surveyed = survey(args.out.as_deref(), &header, &scratch, stop, context).await?;
     refuse_problems(&surveyed.problems, context)?;
     let plan = args.out.clone().unwrap_or_else(|| scratch.run().plan());
     let saved = Arc::new(Saved::open(&plan).map_err(Error::disk)?);
@@ -167,6 +172,25 @@ async fn foresee(
     connections: &HashMap<String, Connection>,
     context: Context,
 ) -> Result<(Forecast, Earlier), Error> {
+    let asked = consult(args.fresh, saved, scratch, connections, context).await?;
+    let is_settled = |record| asked.earlier.is_settled(record);
+    let forecast = plan::forecast(saved, &is_settled).map_err(Error::disk)?;
+    let forecast = Forecast {
+        samples: asked.sampled,
+        is_assumed: args.offline,
+        ..forecast
+    };
+    Ok((forecast, asked.earlier))
+}
+
+/// Finds out what earlier runs have loaded of a plan.
+pub(super) async fn consult(
+    fresh: bool,
+    saved: &Arc<Saved>,
+    scratch: &Scratch,
+    connections: &HashMap<String, Connection>,
+    context: Context,
+) -> Result<Asked, Error> {
     let mut links = HashMap::new();
     for (name, connection) in connections {
         // A plan writes nothing.
@@ -186,17 +210,7 @@ async fn foresee(
         run: scratch.run(),
         purpose: Purpose::Plan,
     };
-    let asked = asked
-        .ask(Earlier::default(), args.fresh, context.printer)
-        .await?;
-    let is_settled = |record| asked.earlier.is_settled(record);
-    let forecast = plan::forecast(saved, &is_settled).map_err(Error::disk)?;
-    let forecast = Forecast {
-        samples: asked.sampled,
-        is_assumed: args.offline,
-        ..forecast
-    };
-    Ok((forecast, asked.earlier))
+    asked.ask(Earlier::default(), fresh, context.printer).await
 }
 
 /// Prints a plan; returns whether there is work to do.
@@ -225,8 +239,8 @@ fn print(
 }
 
 /// Reads all sources into the plan that is saved, or that is thrown away.
-async fn survey(
-    args: &PlanArgs,
+pub(super) async fn survey(
+    out: Option<&Path>,
     header: &Header,
     scratch: &Scratch,
     stop: &Stop,
@@ -241,7 +255,7 @@ async fn survey(
     let watcher = load::watcher(how, context.printer);
     let surveying = tokio::task::spawn_blocking({
         let (header, stop, observe) = (header.clone(), stop.clone(), watcher.observer());
-        let out = args.out.clone().unwrap_or_else(|| scratch.run().plan());
+        let out = out.map_or_else(|| scratch.run().plan(), Path::to_owned);
         let run = scratch.run().clone();
         move || {
             let spool = Spool::new(run.spool(), carry::SPOOL).map_err(Error::disk)?;
@@ -268,7 +282,7 @@ async fn survey(
 }
 
 /// Gives work up at the first signal.
-async fn unless_interrupted<T>(
+pub(super) async fn unless_interrupted<T>(
     stop: &Stop,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {

@@ -108,6 +108,11 @@ pub(super) async fn go_on(
         let message = format!("{} was taken over by {by}", run.path().display());
         return Err(Error::usage(message).hint("go on with that one, or load the manifest again"));
     }
+    if run.unload().exists() {
+        let message = format!("{} was unloaded", run.path().display());
+        return Err(Error::usage(message)
+            .hint("load the manifest again: what was deleted is created once more"));
+    }
     check_sources(&saved, run, verify_sources, WAY_ON).await?;
     let connections = connect::connect_all(&saved.header).await?;
     let ended = async {

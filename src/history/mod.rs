@@ -3,7 +3,7 @@
 //! Keyed by target, interaction and content hash of the record; the n-th record of the same key is the n-th that was
 //! loaded. What the references of a record meant when it was loaded stands beside it (`names`): content that is the same says
 //! less where a reference has come to mean something else. It is taken from the journals of runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so
-//! that a run which was killed is known as well. Whether the store is still the one that was loaded is `send`'s to find out.
+//! that a run which was killed is known as well; what was deleted since is taken back (`removed`). Whether the store is still the one that was loaded is `send`'s to find out.
 //! No content of records stands here (design §10).
 //!
 //! `history/` holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written once, a newer one
@@ -33,6 +33,7 @@ use segment::Segment;
 mod merge;
 mod names;
 mod old;
+mod removed;
 mod rows;
 mod segment;
 
@@ -112,6 +113,8 @@ pub enum Before {
         /// What it was marked with.
         tag: Option<String>,
     },
+    /// An earlier run loaded it, and it was deleted since.
+    Gone,
 }
 
 impl Before {
@@ -210,7 +213,11 @@ impl History {
         hash: u128,
         nth: u32,
     ) -> Result<Option<Before>, Error> {
-        let key = rows::key(target, interaction, hash, nth);
+        let row = self.row(rows::key(target, interaction, hash, nth))?;
+        Ok(row.filter(|before| *before != Before::Gone))
+    }
+
+    fn row(&self, key: segment::Key) -> Result<Option<Before>, Error> {
         let mut block = Vec::with_capacity(1 << 13);
         for segment in &self.segments {
             if let Some(value) = segment.get(key, &mut block)? {

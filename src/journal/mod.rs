@@ -2,7 +2,8 @@
 //!
 //! A run directory holds the plan (`plan.ndjson`: what would be done), the journal (`journal.ndjson`: what became
 //! of it) and `rejected/` (what must not stand anywhere else). `format` holds the journal's lines, `writer`
-//! appends them with group commit, `reader` reads them back, tolerates a torn tail and notices all other damage, `follow` reads what another process writes. [`Ledger`] is what
+//! appends them with group commit, `reader` reads them back, tolerates a torn tail and notices all other damage, `follow` reads
+//! what another process writes; `removals` is the journal of a run's unloading. [`Ledger`] is what
 //! `send` writes through; it knows nothing of files.
 
 use std::{fmt, path::PathBuf};
@@ -14,6 +15,7 @@ mod files;
 mod follow;
 pub mod format;
 mod reader;
+mod removals;
 mod run;
 mod writer;
 
@@ -21,6 +23,7 @@ pub use fates::Fates;
 pub use follow::Follower;
 pub use format::{Ending, JournalLine, Line, SettleLine, Settlement, Tally};
 pub use reader::{Fate, History, read};
+pub use removals::{Removal, RemovalJournal, RemovalLine, Removals};
 pub use run::{RunDirectory, Said, private_append, private_directory, private_file};
 pub use writer::Journal;
 

@@ -137,6 +137,11 @@ impl RunDirectory {
         self.path.join("journal.length")
     }
 
+    /// Returns the journal of its unloading.
+    pub fn unload(&self) -> PathBuf {
+        self.path.join("unload.ndjson")
+    }
+
     /// Returns the directory of spooled sources.
     pub fn spool(&self) -> PathBuf {
         self.path.join("spool")

@@ -1,4 +1,5 @@
-//! Asks a store which resource a conditional reference means, once for each; `content` compares what it holds with a record.
+//! Asks a store which resource a conditional reference means, once for each; `content` compares what it holds with a record, `store`
+//! reads several records at a time.
 //!
 //! A conditional reference (`Practitioner?identifier=system|value`) to nothing in the plan can only mean what the store
 //! holds already. The standard lets stores resolve it in transactions only (<https://hl7.org/fhir/R4/http.html#trules>), so
@@ -12,6 +13,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 pub mod content;
+mod store;
 
 use crate::{
     gate::{Failure, Gate},
@@ -19,6 +21,7 @@ use crate::{
 };
 
 pub use crate::target::Matches;
+pub use store::{Silent, Store};
 
 /// What was found, for the log.
 fn word(found: &Matches) -> &'static str {

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io::{self, Read, Seek as _, SeekFrom},
     sync::Arc,
 };
 
@@ -37,6 +38,20 @@ pub(super) enum Opened {
     Held(Bytes),
     /// They are too many to be held.
     Lies(Stretch),
+}
+
+impl Opened {
+    /// Returns what reads them from their beginning.
+    pub(super) fn read(&self) -> io::Result<Box<dyn Read>> {
+        match self {
+            Self::Held(bytes) => Ok(Box::new(io::Cursor::new(Bytes::clone(bytes)))),
+            Self::Lies(Stretch { path, span }) => {
+                let mut file = fs_err::File::open(path)?;
+                file.seek(SeekFrom::Start(span.start))?;
+                Ok(Box::new(io::BufReader::new(file).take(span.length)))
+            }
+        }
+    }
 }
 
 /// Returns the bytes of a record that go to the wire: the whole entry, or the resource.

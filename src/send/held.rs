@@ -237,6 +237,7 @@ pub async fn note_held(
                 asked.held.kept += 1;
                 notes.keep(&loaded).await?;
             }
+            Before::Gone => {}
             Before::Doubtful { since, tag } => notes.doubt(step.number, since, tag).await?,
         }
     }

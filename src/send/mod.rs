@@ -56,6 +56,7 @@ mod settler;
 mod stop;
 mod too_large;
 mod two_steps;
+pub mod verify;
 mod versions;
 mod ways;
 

@@ -4,25 +4,17 @@
 //! Between the removal and the store's taking the record, the store has neither. A run that is cut off there sends the record
 //! when it is resumed.
 
-use std::{
-    collections::HashSet,
-    io::{Read, Seek as _, SeekFrom},
-};
+use std::collections::HashSet;
 
-use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 
 use super::{
-    dress::Opened,
     load::Load,
     settle::{self, Attempted},
 };
 use crate::{
-    gate::Largest,
-    journal::Settlement,
-    manifest::Existing,
-    plan::Step,
-    record::{Outcome, Stretch},
+    gate::Largest, journal::Settlement, manifest::Existing, plan::Step, record::Outcome,
+    target::Named,
 };
 
 /// How many records of one request are looked at at once. Each may be of the size from which on records are streamed.
@@ -179,12 +171,7 @@ impl Load {
         let (dresser, step, target) = (self.dresser.clone(), step.clone(), target.clone());
         let compared = tokio::task::spawn_blocking(move || {
             let opened = dresser.open(&step).map_err(|error| error.to_string())?;
-            let open = || -> std::io::Result<Box<dyn Read>> {
-                Ok(match &opened {
-                    Opened::Held(bytes) => Box::new(std::io::Cursor::new(Bytes::clone(bytes))),
-                    Opened::Lies(stretch) => Box::new(open_stretch(stretch)?),
-                })
-            };
+            let open = || opened.read();
             target.differing(&open, &answer, exactly)
         });
         let compared = compared.await.map_err(|error| error.to_string())?;
@@ -193,7 +180,12 @@ impl Load {
 
     async fn remove(&self, step: &Step) -> Result<(), String> {
         let (gate, target) = (&self.link.gate, &self.link.target);
-        let Some(remove) = target.remove(step) else {
+        let id = step.id.as_deref();
+        let named = id.map(|id| Named {
+            kind: &step.kind,
+            id,
+        });
+        let Some(remove) = named.and_then(|named| target.delete(&[named], None)) else {
             return Err("such a store removes nothing".to_owned());
         };
         match gate.ask(|| remove.clone()).await {
@@ -208,12 +200,6 @@ impl Load {
             Err(failure) => Err(failure.to_string()),
         }
     }
-}
-
-fn open_stretch(Stretch { path, span }: &Stretch) -> std::io::Result<impl Read + use<>> {
-    let mut file = fs_err::File::open(path)?;
-    file.seek(SeekFrom::Start(span.start))?;
-    Ok(std::io::BufReader::new(file).take(span.length))
 }
 
 /// Settles a record that was not taken because of what the store has.

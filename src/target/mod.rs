@@ -17,17 +17,21 @@ use crate::{
 
 mod answer;
 pub mod dicom;
+mod difference;
 mod endpoint;
 mod facts;
 pub mod fhir;
 pub mod google;
 pub mod hl7v2;
 pub mod mllp;
+mod named;
 mod request;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
+pub use difference::{Difference, Listing};
 pub use endpoint::Endpoint;
 pub use facts::{Facts, Limits, local_store_settings};
+pub use named::Named;
 
 /// The project, location, dataset and store under which the embedded local store keeps its one FHIR store.
 pub const LOCAL_PROJECT: &str = "local";
@@ -160,8 +164,86 @@ pub trait Target: Send + Sync + fmt::Debug {
         Err("such records cannot be compared".to_owned())
     }
 
-    /// Makes the request that removes what a store has under the name of a record; none where that cannot be asked for.
-    fn remove(&self, _step: &Step) -> Option<Request<Bytes>> {
+    /// Tells whether the store gives each state of a record a version of its own, so that what was changed is known by it.
+    fn keeps_versions(&self) -> bool {
+        false
+    }
+
+    /// Makes the read of several records in one request; none where each has to be read by itself.
+    fn read_all(&self, _records: &[Named<'_>]) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Makes the request that deletes a record, or several that travel together. None where nothing can be deleted, or not
+    /// in this way.
+    fn delete(
+        &self,
+        _records: &[Named<'_>],
+        _packaging: Option<Packaging>,
+    ) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Tells what the answer to the deletion of one record says, whose status is one of success.
+    fn deleted(&self, _record: Named<'_>, _answer: &Response<Bytes>) -> Said {
+        Said::Taken(Accepted::default())
+    }
+
+    /// Takes the answer to a request for several records apart: an answer of its own for each, in their order; none of one
+    /// that it does not tell of.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, in words without content.
+    fn apart(
+        &self,
+        _records: &[Named<'_>],
+        _answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Response<Bytes>>>, String> {
+        Err("this kind of store answers for one record at a time".to_owned())
+    }
+
+    /// Makes the read of a record with all that it holds, to be compared with its source.
+    fn retrieve(&self, kind: &str, id: &str) -> Request<Bytes> {
+        self.read(kind, id)
+    }
+
+    /// Returns where what the store holds of a record is not what its source says. `ours` is the record as the store
+    /// should have it, its references rewritten.
+    ///
+    /// # Errors
+    ///
+    /// Why the answer does not tell, in words without content.
+    fn differences(
+        &self,
+        step: &Step,
+        settings: &LoadSettings,
+        ours: &Bytes,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str>;
+
+    /// Tells whether the store can be asked for the records of one kind; else it lists all it has.
+    fn lists_by_kind(&self) -> bool {
+        false
+    }
+
+    /// Makes the request that counts the records of a kind; none where they have to be listed.
+    fn count(&self, _kind: &str) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Reads a count.
+    fn counted(&self, _answer: &Response<Bytes>) -> Option<u64> {
+        None
+    }
+
+    /// Makes the request for the first page of the records of a kind, or of all; none where they cannot be listed.
+    fn list(&self, _kind: &str) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Reads a page of records; none where it is no page. `before` is how many came on the pages before it.
+    fn listed(&self, _kind: &str, _before: u64, _answer: &Response<Bytes>) -> Option<Listing> {
         None
     }
 

@@ -19,17 +19,17 @@ use tokio_rustls::rustls::{
 use super::bed::Bed;
 
 /// What a receiver does with a message: it is given the control id, and how often it has had this one.
-type Habit = fn(&mut TcpStream, &str, u32);
+pub(super) type Habit = fn(&mut TcpStream, &str, u32);
 
 /// A connection, encrypted or not.
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
 /// What a receiver has had: control ids and patients, in the order in which they came.
-type Seen = Arc<Mutex<Vec<(String, String)>>>;
+pub(super) type Seen = Arc<Mutex<Vec<(String, String)>>>;
 
 /// Starts a receiver.
-fn receiver(habit: Habit) -> (String, Seen) {
+pub(super) fn receiver(habit: Habit) -> (String, Seen) {
     receiver_of(habit, false)
 }
 
@@ -88,13 +88,13 @@ fn framed(text: &str) -> Vec<u8> {
     [b"\x0b".as_slice(), text.as_bytes(), b"\x1c\r"].concat()
 }
 
-fn ack(code: &str, id: &str, more: &str) -> Vec<u8> {
+pub(super) fn ack(code: &str, id: &str, more: &str) -> Vec<u8> {
     framed(&format!(
         "MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rMSA|{code}|{id}|Plantedname\r{more}"
     ))
 }
 
-fn say(stream: &mut TcpStream, bytes: &[u8]) {
+pub(super) fn say(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).ok();
 }
 

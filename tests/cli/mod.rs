@@ -29,6 +29,8 @@ mod runs;
 mod selected;
 mod sources;
 mod troubleshooting;
+mod unload;
+mod verify;
 mod versions;
 mod watch;
 mod whys;

@@ -14,8 +14,11 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use stoker::{
     gate::{Fault, FaultKind, Transport},
+    manifest::LoadSettings,
     record::Step,
-    target::{Accepted, Answer, Little, Matches, Parcel, Refusal, Said, Target, Unbuilt},
+    target::{
+        Accepted, Answer, Difference, Little, Matches, Parcel, Refusal, Said, Target, Unbuilt,
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -148,6 +151,17 @@ impl Target for Toy {
 
     fn is_ours(&self, _: &Step, ours: &Bytes, answer: &Response<Bytes>) -> Option<bool> {
         Some(answer.body().strip_prefix(b"HAS ") == Some(ours))
+    }
+
+    fn differences(
+        &self,
+        _: &Step,
+        _: &LoadSettings,
+        ours: &Bytes,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str> {
+        let is_same = ours == answer.body();
+        Ok((!is_same).then(Difference::of_bytes).into_iter().collect())
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

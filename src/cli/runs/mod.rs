@@ -148,6 +148,7 @@ fn kept(run: &RunDirectory) -> Option<Report> {
 
 fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
     match report.ended {
+        _ if run.unload().exists() && !is_going_on(run) => "unloaded",
         report::Ended::Complete => "complete",
         report::Ended::Interrupted => "interrupted",
         report::Ended::MaxErrors => "too many failed",

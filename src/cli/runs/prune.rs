@@ -66,7 +66,7 @@ pub(super) fn run(args: &PruneArgs, context: Context) -> Result<Exit, Error> {
         let stays = match stays(run, &manifests) {
             Some(why) => Some(why),
             None if args.dry_run => None,
-            None => forgets(run, &mut history),
+            None => forgets(run, &runs, &mut history),
         };
         if let Some(why) = stays {
             printer.result(&format!("kept {shown}: {why}"));
@@ -133,8 +133,10 @@ fn stays(run: &RunDirectory, manifests: &Manifests) -> Option<String> {
 }
 
 /// Takes a run into the history, and tells why it cannot be removed if that fails.
-fn forgets(run: &RunDirectory, history: &mut History) -> Option<String> {
-    let kept = history.take_in(run).and_then(|()| history.sync());
+fn forgets(run: &RunDirectory, all: &[RunDirectory], history: &mut History) -> Option<String> {
+    let taken = history.take_in(run);
+    let taken = taken.and_then(|()| history.take_out(all));
+    let kept = taken.and_then(|()| history.sync());
     let error = kept.err()?;
     Some(format!(
         "what it loaded would be forgotten ({error}). Remove the directory yourself if it may be"

@@ -6,9 +6,15 @@ use serde_json::{Value, json};
 
 use super::instance;
 use crate::{
-    dicom::answer::{self, Failure, Unreadable, words},
+    dicom::{
+        answer::{self, Failure, Unreadable, words},
+        compare,
+        describe::describe,
+        header as part10,
+        multipart::only_part,
+    },
     record::{Outcome, Step},
-    target::{Accepted, Answer, Refusal, Said},
+    target::{Accepted, Answer, Difference, Refusal, Said},
 };
 
 /// What is said of an instance that the store says it has already: what it has was not compared.
@@ -133,6 +139,64 @@ pub(super) fn name(body: &[u8]) -> Option<String> {
     Some(format!(
         "studies/{study}/series/{series}/instances/{instance}"
     ))
+}
+
+/// Reads the names of instances on a page of a search; a store that has no more says so without a word.
+pub(super) fn names(answer: &Response<Bytes>) -> Option<Vec<String>> {
+    let body = answer.body();
+    if answer.status() == StatusCode::NO_CONTENT || body.trim_ascii().is_empty() {
+        return Some(Vec::new());
+    }
+    let sets: Vec<Value> = serde_json::from_slice(body).ok()?;
+    let named = sets
+        .iter()
+        .map(|set| name(set.to_string().as_bytes()))
+        .collect::<Option<Vec<String>>>();
+    named
+}
+
+/// Returns where an instance is not what was sent: its bytes as a whole, or its data set, where a store writes a meta group of its
+/// own before it.
+pub(super) fn differences(
+    ours: &[u8],
+    answer: &Response<Bytes>,
+) -> Result<Vec<Difference>, &'static str> {
+    let content_type = answer.headers().get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let theirs = content_type
+        .and_then(|content_type| only_part(content_type, answer.body()))
+        .ok_or("the store's answer holds no instance")?;
+    if ours == theirs {
+        return Ok(Vec::new());
+    }
+    let data_set = |bytes: &[u8]| {
+        let header = part10::read(bytes).ok()?.ok()?;
+        let begins = usize::try_from(header.begins).ok()?;
+        let set = bytes.get(begins..)?.to_vec();
+        Some((header, set))
+    };
+    let (Some((our_header, ours)), Some((header, theirs))) = (data_set(ours), data_set(theirs))
+    else {
+        return Ok(vec![Difference::of_bytes()]);
+    };
+    if our_header.transfer_syntax != header.transfer_syntax {
+        return Ok(vec![Difference {
+            path: "TransferSyntaxUID".to_owned(),
+            ours: Some(our_header.transfer_syntax),
+            theirs: Some(header.transfer_syntax),
+        }]);
+    }
+    if ours == theirs {
+        return Ok(Vec::new());
+    }
+    let (one, other) = (describe(&*ours, &our_header), describe(&*theirs, &header));
+    let elements = compare::differing(&one, &other).into_iter();
+    let mut found: Vec<Difference> = elements.map(Difference::of_element).collect();
+    found.truncate(Difference::MOST);
+    if found.is_empty() {
+        found.push(Difference::of_bytes());
+    }
+    Ok(found)
 }
 
 /// Makes the answer of a store that takes all instances.

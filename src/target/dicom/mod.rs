@@ -7,10 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Accepted, Answer, Matches, Open, Parcel, Refusal, Target, Unbuilt, google::StoreName,
-    request::request,
+    Accepted, Answer, Difference, Listing, Matches, Named, Open, Parcel, Refusal, Target, Unbuilt,
+    google::StoreName, request::request,
 };
-use crate::record::Step;
+use crate::{
+    manifest::LoadSettings,
+    record::{Packaging, Step},
+};
 
 mod answer;
 mod compare;
@@ -53,6 +56,12 @@ impl Dicom {
         let mut request = self.request(Method::GET, name, Bytes::new());
         request.headers_mut().insert(header::ACCEPT, AS_STORED);
         request
+    }
+
+    /// Makes the request for the instances of the store behind so many.
+    fn page(&self, offset: u64) -> Request<Bytes> {
+        let path = format!("instances?limit=1000&offset={offset}");
+        self.request(Method::GET, &path, Bytes::new())
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
@@ -170,9 +179,39 @@ impl Target for Dicom {
         compare::differing(open, answer, exactly)
     }
 
-    fn remove(&self, step: &Step) -> Option<Request<Bytes>> {
-        let id = step.id.as_deref()?;
-        Some(self.request(Method::DELETE, id, Bytes::new()))
+    fn delete(
+        &self,
+        records: &[Named<'_>],
+        packaging: Option<Packaging>,
+    ) -> Option<Request<Bytes>> {
+        match (records, packaging) {
+            ([record], None) => Some(self.request(Method::DELETE, record.id, Bytes::new())),
+            _ => None,
+        }
+    }
+
+    fn retrieve(&self, _: &str, id: &str) -> Request<Bytes> {
+        Dicom::retrieve(self, id)
+    }
+
+    fn differences(
+        &self,
+        _: &Step,
+        _: &LoadSettings,
+        ours: &Bytes,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str> {
+        answer::differences(ours, answer)
+    }
+
+    fn list(&self, _: &str) -> Option<Request<Bytes>> {
+        Some(self.page(0))
+    }
+
+    fn listed(&self, _: &str, before: u64, answer: &Response<Bytes>) -> Option<Listing> {
+        let ids = answer::names(answer)?;
+        let next = (!ids.is_empty()).then(|| self.page(before + ids.len() as u64));
+        Some(Listing { ids, next })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

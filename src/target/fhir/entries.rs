@@ -233,7 +233,7 @@ impl Given {
 
 /// Reads a status: `201`, `201 Created`, `HTTP/1.1 201`, the number 201, `Created`, or `NoContent`. Also returned is whether it
 /// was written as the standard has it, with the code first.
-fn status(value: &serde_json::Value) -> Option<(u16, bool)> {
+pub(super) fn status(value: &serde_json::Value) -> Option<(u16, bool)> {
     let is_status = |code: &u16| (100..1000).contains(code);
     let text = match value {
         serde_json::Value::Number(number) => {

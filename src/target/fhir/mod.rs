@@ -1,8 +1,8 @@
 //! FHIR's REST interactions and Bundles, as every kind of FHIR target speaks them.
 //!
 //! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
-//! `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
-//! interactions, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
+//! `apart` makes Bundles that read or delete and takes their answers apart, `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
+//! interactions, `differ` compares, `list` counts and lists, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
 //! Source: <https://hl7.org/fhir/R4/http.html>.
 
 use bytes::Bytes;
@@ -10,18 +10,23 @@ use http::{HeaderMap, Request, Response};
 use url::Url;
 
 use super::{
-    Accepted, Answer, Matches, Naming, Parcel, Refusal, Search, Target, Unbuilt, Unwritten, google,
+    Accepted, Answer, Difference, Listing, Matches, Named, Naming, Parcel, Refusal, Said, Search,
+    Target, Unbuilt, Unwritten, google,
 };
 use crate::{
     fhir::{Scanner, outcome},
-    record::Step,
+    manifest::LoadSettings,
+    record::{Packaging, Step},
 };
 
 #[cfg(test)]
 mod answers_tests;
+mod apart;
 mod condition;
+mod differ;
 mod entries;
 mod entry;
+mod list;
 mod place;
 mod rehearse;
 mod request;
@@ -138,6 +143,74 @@ impl Target for Fhir {
 
     fn held(&self, kind: &str, headers: &HeaderMap, answer: &[u8]) -> Accepted {
         accepted(kind, headers, answer)
+    }
+
+    fn keeps_versions(&self) -> bool {
+        true
+    }
+
+    fn read_all(&self, records: &[Named<'_>]) -> Option<Request<Bytes>> {
+        Some(self.requests.bundle(apart::reads(records)))
+    }
+
+    fn delete(
+        &self,
+        records: &[Named<'_>],
+        packaging: Option<Packaging>,
+    ) -> Option<Request<Bytes>> {
+        match (records, packaging) {
+            (records, Some(packaging)) => {
+                let text = apart::deletes(records, packaging);
+                Some(self.requests.bundle(text))
+            }
+            ([record], None) => Some(self.requests.delete(record.kind, record.id)),
+            (_, None) => None,
+        }
+    }
+
+    fn deleted(&self, record: Named<'_>, answer: &Response<Bytes>) -> Said {
+        apart::deleted(record, answer)
+    }
+
+    fn apart(
+        &self,
+        records: &[Named<'_>],
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Option<Response<Bytes>>>, String> {
+        apart::apart(records, answer.body())
+    }
+
+    fn differences(
+        &self,
+        step: &Step,
+        _: &LoadSettings,
+        ours: &Bytes,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str> {
+        differ::differences(&step.kind, ours, answer.body(), self.base())
+            .ok_or("the store's answer is no resource")
+    }
+
+    fn lists_by_kind(&self) -> bool {
+        true
+    }
+
+    fn count(&self, kind: &str) -> Option<Request<Bytes>> {
+        Some(self.requests.listing(kind, "_summary=count"))
+    }
+
+    fn counted(&self, answer: &Response<Bytes>) -> Option<u64> {
+        list::total(answer.body())
+    }
+
+    fn list(&self, kind: &str) -> Option<Request<Bytes>> {
+        Some(self.requests.listing(kind, list::QUERY))
+    }
+
+    fn listed(&self, kind: &str, _: u64, answer: &Response<Bytes>) -> Option<Listing> {
+        let (ids, next) = list::page(kind, answer.body())?;
+        let next = next.and_then(|url| self.requests.following(&url));
+        Some(Listing { ids, next })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

@@ -54,6 +54,11 @@ impl Requests {
         self.request(Method::GET, &format!("{kind}/{id}"), Bytes::new())
     }
 
+    /// `DELETE [type]/[id]`.
+    pub fn delete(&self, kind: &str, id: &str) -> Request<Bytes> {
+        self.request(Method::DELETE, &format!("{kind}/{id}"), Bytes::new())
+    }
+
     /// `GET [type]?query`, for two results at the most: enough to tell one from several.
     ///
     /// The query is taken as it stands in a reference; what cannot stand in a URL is encoded. A server that does not know
@@ -68,6 +73,25 @@ impl Requests {
         // HAPI answers the same search for a minute with what it found first.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         request
+    }
+
+    /// `GET [type]?query` for all resources of a type; the query is Stoker's own.
+    pub fn listing(&self, kind: &str, query: &str) -> Request<Bytes> {
+        let mut request = self.request(Method::GET, &format!("{kind}?{query}"), Bytes::new());
+        let no_cache = HeaderValue::from_static("no-cache");
+        request
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, no_cache);
+        request
+    }
+
+    /// `GET` of the next page, as the store names it: under its base, or relative to it.
+    pub fn following(&self, url: &str) -> Option<Request<Bytes>> {
+        let base: Url = self.base.parse().ok()?;
+        let url = base.join(url).ok()?;
+        let mut request = self.request(Method::GET, "", Bytes::new());
+        *request.uri_mut() = url.as_str().parse().ok()?;
+        Some(request)
     }
 
     /// `GET metadata`.

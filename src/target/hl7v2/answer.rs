@@ -9,7 +9,7 @@ use crate::{
     fhir::outcome,
     hl7v2::ack::{Ack, Code},
     record::{Outcome, Step},
-    target::{Accepted, Answer, Little, Refusal, Said},
+    target::{Accepted, Answer, Difference, Little, Refusal, Said},
 };
 
 /// `messages.ingest` answers with both, `messages.create` with the message itself.
@@ -53,6 +53,63 @@ pub(super) fn id(body: &[u8]) -> Option<String> {
     let body: Body = serde_json::from_slice(body).ok()?;
     let message = body.message.and_then(|message| message.name);
     last(&message.or(body.name)?)
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    data: String,
+}
+
+/// Reads the bytes of a message.
+pub(super) fn bytes(body: &[u8]) -> Option<Vec<u8>> {
+    let raw: Raw = serde_json::from_slice(body).ok()?;
+    STANDARD.decode(raw.data).ok()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    #[serde(default, rename = "hl7V2Messages")]
+    hl7_v2_messages: Vec<Message>,
+    next_page_token: Option<String>,
+}
+
+/// Reads the ids of messages on a page, and the token of the next one.
+pub(super) fn page(body: &[u8]) -> Option<(Vec<String>, Option<String>)> {
+    let page: Page = serde_json::from_slice(body).ok()?;
+    let names = page.hl7_v2_messages.into_iter().map(|message| message.name);
+    let ids: Option<Vec<String>> = names.map(|name| last(&name?)).collect();
+    Some((ids?, page.next_page_token.filter(|token| !token.is_empty())))
+}
+
+/// Returns which segments of a message differ: by their place and name, which are no content.
+pub(super) fn differences(ours: &[u8], theirs: &[u8]) -> Vec<Difference> {
+    if ours == theirs {
+        return Vec::new();
+    }
+    let segments = |bytes: &[u8]| -> Vec<String> {
+        let text = String::from_utf8_lossy(bytes);
+        text.split('\r').map(str::to_owned).collect()
+    };
+    let (ours, theirs) = (segments(ours), segments(theirs));
+    let mut found = Vec::new();
+    for at in 0..ours.len().max(theirs.len()) {
+        let (one, other) = (ours.get(at), theirs.get(at));
+        if one == other || found.len() == Difference::MOST {
+            continue;
+        }
+        let name = one.or(other).and_then(|segment| segment.get(..3));
+        let is_name = |name: &&str| name.bytes().all(|c| c.is_ascii_alphanumeric());
+        found.push(Difference {
+            path: format!("{}[{at}]", name.filter(is_name).unwrap_or("segment")),
+            ours: one.cloned(),
+            theirs: other.cloned(),
+        });
+    }
+    if found.is_empty() {
+        found.push(Difference::of_bytes());
+    }
+    found
 }
 
 /// Reads an answer with a status of success.

@@ -8,12 +8,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::json;
 
 use super::{
-    Accepted, Answer, Matches, Parcel, Refusal, Target, Unbuilt, google::StoreName,
-    request::request,
+    Accepted, Answer, Difference, Listing, Matches, Named, Parcel, Refusal, Target, Unbuilt,
+    google::StoreName, request::request,
 };
 use crate::{
     hl7v2::wire::wire,
-    record::{Operation, Step},
+    manifest::LoadSettings,
+    record::{Operation, Packaging, Step},
 };
 
 pub(super) mod answer;
@@ -124,6 +125,49 @@ impl Target for Hl7v2 {
     fn is_ours(&self, step: &Step, _: &Bytes, answer: &Response<Bytes>) -> Option<bool> {
         // The name is the digest of the bytes.
         Some(step.id.is_some() && answer::id(answer.body()) == step.id)
+    }
+
+    fn delete(
+        &self,
+        records: &[Named<'_>],
+        packaging: Option<Packaging>,
+    ) -> Option<Request<Bytes>> {
+        match (records, packaging) {
+            ([record], None) => {
+                let path = format!("messages/{}", record.id);
+                Some(self.request(Method::DELETE, &path, Bytes::new()))
+            }
+            _ => None,
+        }
+    }
+
+    fn differences(
+        &self,
+        _: &Step,
+        settings: &LoadSettings,
+        ours: &Bytes,
+        answer: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str> {
+        let messages = &settings.messages;
+        let sent = wire(ours, messages.segments, messages.charset)
+            .map_err(|_| "it cannot be written as it was sent")?;
+        let theirs = answer::bytes(answer.body()).ok_or("the store's answer holds no message")?;
+        Ok(answer::differences(&sent, &theirs))
+    }
+
+    fn list(&self, _: &str) -> Option<Request<Bytes>> {
+        Some(self.request(Method::GET, "messages?pageSize=1000", Bytes::new()))
+    }
+
+    fn listed(&self, _: &str, _: u64, answer: &Response<Bytes>) -> Option<Listing> {
+        let (ids, token) = answer::page(answer.body())?;
+        let next = token.map(|token| {
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            let query = query.append_pair("pageToken", &token).finish();
+            let path = format!("messages?pageSize=1000&{query}");
+            self.request(Method::GET, &path, Bytes::new())
+        });
+        Some(Listing { ids, next })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

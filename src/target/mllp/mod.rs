@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::{
-    Accepted, Answer, Little, Matches, Parcel, Refusal, Said, Target, Unbuilt,
+    Accepted, Answer, Difference, Little, Matches, Parcel, Refusal, Said, Target, Unbuilt,
     hl7v2::answer::of_ack, request::request,
 };
 use crate::{
@@ -17,7 +17,8 @@ use crate::{
         mllp::COMMIT_NAK,
         wire::wire,
     },
-    record::Outcome,
+    manifest::LoadSettings,
+    record::{Outcome, Step},
 };
 
 /// A receiver.
@@ -158,6 +159,16 @@ impl Target for Mllp {
 
     fn held(&self, _: &str, _: &HeaderMap, _: &[u8]) -> Accepted {
         Accepted::default()
+    }
+
+    fn differences(
+        &self,
+        _: &Step,
+        _: &LoadSettings,
+        _: &Bytes,
+        _: &Response<Bytes>,
+    ) -> Result<Vec<Difference>, &'static str> {
+        Err("a receiver cannot be asked what it has")
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

@@ -1,0 +1,471 @@
+//! `stoker unload`: deletes what a run created, after showing what that is.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{Context, Error, Exit, connect, interrupt, load, printer::Printer, runs, stores};
+use crate::{
+    diagnostic::Diagnostic,
+    history::History,
+    journal::{self, Removal, RemovalJournal, Removals, RunDirectory},
+    lookup::Store,
+    plan::file::Saved,
+    report::text::quoted,
+    send::Stop,
+    unit::grouped,
+    unload::{self, Counts, Draft, Left, Unload},
+};
+
+/// Arguments of `stoker unload`.
+#[derive(Debug, clap::Args)]
+pub(super) struct UnloadArgs {
+    /// The run's directory, or its name
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    #[command(flatten)]
+    how: How,
+    /// Print what became of the records as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How records are deleted.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct How {
+    /// Show what would be deleted, and delete nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Delete without asking
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// Also delete what was changed since it was loaded
+    #[arg(long)]
+    pub(super) changed: bool,
+}
+
+/// Runs the verb.
+pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Error> {
+    let stop = Stop::default();
+    interrupt::listen(stop.clone());
+    let run = runs::find(Some(&args.run))?;
+    let Some(opened) = Opened::open(run)? else {
+        context
+            .printer
+            .message("nothing to delete: the run created nothing");
+        return Ok(Exit::Well);
+    };
+    opened.show(args.how, context);
+    if args.how.dry_run {
+        return Ok(Exit::Well);
+    }
+    if opened.draft.records() > 0 {
+        ask_for(
+            args.how,
+            &format!("Delete {}?", records(opened.draft.records())),
+        )?;
+    }
+    let unloaded = opened.unload(args.how, &stop, context).await?;
+    unloaded.tell(args.json, context)
+}
+
+/// Says how many records.
+pub(super) fn records(count: u64) -> String {
+    let word = if count == 1 { "record" } else { "records" };
+    format!("{} {word}", grouped(count))
+}
+
+/// Asks whether to go on; where nobody can be asked, `--yes` has to be there.
+pub(super) fn ask_for(how: How, question: &str) -> Result<(), Error> {
+    if how.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() || !Printer::is_watched() {
+        return Err(
+            Error::usage("nothing was deleted: nobody can be asked here")
+                .hint("`--dry-run` shows what would be deleted; `--yes` deletes it without asking"),
+        );
+    }
+    let answer = answered(&format!("{question} [y/N] "))?;
+    match answer.to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::usage("nothing was deleted")),
+    }
+}
+
+/// Asks on standard error, and reads a line of standard input.
+pub(super) fn answered(question: &str) -> Result<String, Error> {
+    let mut out = std::io::stderr().lock();
+    // Nothing can be said about a terminal that is gone.
+    let _ = out
+        .write_all(question.as_bytes())
+        .and_then(|()| out.flush());
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Error::usage(format!("cannot read the answer: {error}")))?;
+    Ok(line.trim().to_owned())
+}
+
+/// A run that is about to be unloaded.
+pub(super) struct Opened {
+    run: RunDirectory,
+    saved: Saved,
+    history: journal::History,
+    pub(super) draft: Draft,
+}
+
+impl Opened {
+    /// Opens a run; none is returned of one that sent nothing, and is kept in brief.
+    pub(super) fn open(run: RunDirectory) -> Result<Option<Self>, Error> {
+        if runs::is_going_on(&run) {
+            let message = format!("{} is being carried out", quoted(run.path()));
+            return Err(Error::usage(message).hint("wait for its end, or interrupt it"));
+        }
+        let history = journal::read(&run.journal()).map_err(Error::disk)?;
+        if history.brief.is_some() {
+            return Ok(None);
+        }
+        let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
+        let removals = Removals::read(&run, &history.journal).map_err(Error::disk)?;
+        let draft = Draft::of(&saved, &history, &removals).map_err(failed)?;
+        Ok(Some(Self {
+            run,
+            saved,
+            history,
+            draft,
+        }))
+    }
+
+    /// Shows what there is to delete.
+    pub(super) fn show(&self, how: How, context: Context) {
+        let mut text = String::new();
+        let run = quoted(self.run.path());
+        let count = self.draft.records();
+        // Writing to a string cannot fail.
+        let _ = match (count, self.draft.left.away) {
+            (0, 0) => writeln!(text, "{run} created nothing that can be deleted"),
+            (0, away) => writeln!(
+                text,
+                "nothing to delete: all {} that {run} created are gone",
+                records(away)
+            ),
+            (_, 0) => writeln!(text, "{run} created {}", records(count)),
+            (_, away) => writeln!(
+                text,
+                "of what {run} created, {} are left and {} are gone",
+                records(count),
+                grouped(away)
+            ),
+        };
+        let mut last = "";
+        for ((target, kind), count) in &self.draft.kinds {
+            if target != last {
+                let _ = writeln!(text, "\ntarget {target}");
+                last = target;
+            }
+            let _ = writeln!(text, "{:>11}  {kind}", grouped(*count));
+        }
+        if count > 0 {
+            let rest = if how.changed {
+                "What was changed since is deleted as well (--changed)."
+            } else {
+                "What was changed since it was loaded stays; so does what others refer to."
+            };
+            let _ = writeln!(text, "\n{rest}");
+        }
+        if how.dry_run || count == 0 {
+            context.printer.result(text.trim_end());
+        } else {
+            context.printer.message(text.trim_end());
+        }
+        context.printer.problems(&left(&self.draft.left, &run));
+    }
+
+    /// Deletes what the run created.
+    pub(super) async fn unload(
+        &self,
+        how: How,
+        stop: &Stop,
+        context: Context,
+    ) -> Result<Unloaded, Error> {
+        let mut counts = Counts::default();
+        if self.draft.records() > 0 {
+            let names: Vec<&str> = self.draft.targets().collect();
+            let connections = stores::connect(&self.saved.header, &names).await?;
+            let ended = async {
+                let circle = self.draft.largest_circle();
+                let stores = stores::of(&self.saved.header, &names, &connections, circle).await?;
+                self.carry_out(how, &stores, stop, context).await
+            }
+            .await;
+            connect::close_all(connections).await;
+            counts = ended?;
+        }
+        if !self.history.is_over() && !runs::is_going_on(&self.run) {
+            // Nobody is to go on with it.
+            journal::supersede(&self.run, &self.history, "`stoker unload`")
+                .await
+                .map_err(Error::disk)?;
+        }
+        self.remember(context);
+        let unloaded = Unloaded {
+            run: self.run.clone(),
+            counts,
+            left: self.draft.left.clone(),
+        };
+        unloaded.keep()?;
+        Ok(unloaded)
+    }
+
+    async fn carry_out(
+        &self,
+        how: How,
+        stores: &HashMap<String, Option<Store>>,
+        stop: &Stop,
+        context: Context,
+    ) -> Result<Counts, Error> {
+        let (mut journal, _) =
+            RemovalJournal::open(&self.run, &self.history.journal).map_err(Error::disk)?;
+        let unload = Unload {
+            plan: &self.saved,
+            history: &self.history,
+            draft: &self.draft,
+            stores,
+            changed: how.changed,
+        };
+        let done = AtomicU64::new(0);
+        let is_stopping = || stop.is_stopping();
+        let told = |more: u64| {
+            done.fetch_add(more, Ordering::Relaxed);
+        };
+        let mut going = std::pin::pin!(unload.run(&mut journal, &is_stopping, &told));
+        loop {
+            tokio::select! {
+                ended = &mut going => return ended.map_err(failed),
+                () = stop.dropping() => {
+                    return Err(Error::new(Exit::Interrupted, "interrupted")
+                        .hint("repeat the command to go on"));
+                }
+                () = tokio::time::sleep(SHOWN_EVERY) => {
+                    let (done, all) = (done.load(Ordering::Relaxed), self.draft.records());
+                    let message = format!("{} of {}", grouped(done), records(all));
+                    context.printer.message(&message);
+                }
+            }
+        }
+    }
+
+    /// Tells the history what is gone. A later load reads it from the run where that fails.
+    fn remember(&self, context: Context) {
+        let state = load::state_of(&self.saved.header);
+        let all = RunDirectory::all(&state).unwrap_or_default();
+        let kept = History::open(&state).and_then(|mut history| history.take_out(&all));
+        if let Err(error) = kept {
+            let hint = "a later load reads it from the run itself";
+            let problem = Diagnostic::warning(error.to_string()).hint(hint);
+            context.printer.problems(&[problem]);
+        }
+    }
+}
+
+/// How often the figures are shown.
+pub(super) const SHOWN_EVERY: Duration = Duration::from_secs(5);
+
+fn failed(error: unload::Error) -> Error {
+    match error {
+        unload::Error::Target(ref silent) => {
+            let hint = silent.hint.clone();
+            let failed = Error::new(Exit::Target, &error)
+                .hint("repeat the command to go on: what is deleted is not asked for again");
+            match hint {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        }
+        unload::Error::Plan(_) | unload::Error::Journal(_) => Error::disk(error),
+        unload::Error::Internal(_) => Error::internal(error),
+    }
+}
+
+/// Says what the run may have left that cannot be deleted.
+fn left(left: &Left, run: &str) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for (target, count) in &left.transmitted {
+        let what = format!(
+            "target `{target}` is a receiver over MLLP, and has taken {}: it keeps nothing that could be named, so that they cannot be unloaded",
+            records(*count)
+        );
+        problems.push(Diagnostic::warning(what));
+    }
+    if left.unknown > 0 {
+        let what = format!(
+            "nobody knows whether {} arrived: they are not deleted, and may be there",
+            records(left.unknown)
+        );
+        let hint = format!(
+            "before it is unloaded, `stoker resume {run}` asks for those that were cut off, and `stoker verify {run}` looks for them"
+        );
+        problems.push(Diagnostic::warning(what).hint(hint));
+    }
+    if left.nameless > 0 {
+        let what = format!(
+            "the store took {} without saying under which id: they cannot be deleted",
+            records(left.nameless)
+        );
+        problems.push(Diagnostic::warning(what));
+    }
+    problems
+}
+
+/// What became of the records of a run.
+pub(super) struct Unloaded {
+    run: RunDirectory,
+    counts: Counts,
+    left: Left,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    run: String,
+    outcomes: BTreeMap<&'static str, u64>,
+    targets: BTreeMap<&'a str, BTreeMap<&'a str, BTreeMap<&'static str, u64>>>,
+    stayed: &'a [unload::Stayed],
+    transmitted: &'a BTreeMap<String, u64>,
+    unknown: u64,
+    nameless: u64,
+    gone_before: u64,
+    interrupted: bool,
+}
+
+impl Unloaded {
+    fn json(&self) -> Result<String, Error> {
+        let mut outcomes: BTreeMap<&str, u64> = Removal::ALL
+            .into_iter()
+            .map(|outcome| (outcome.as_str(), self.counts.of(outcome)))
+            .collect();
+        outcomes.insert("pending", self.counts.pending);
+        let mut targets: BTreeMap<&str, BTreeMap<&str, BTreeMap<&str, u64>>> = BTreeMap::new();
+        for ((target, kind), counts) in &self.counts.kinds {
+            let words = Removal::ALL.into_iter().map(Removal::as_str);
+            let counts = words
+                .zip(counts.iter().copied())
+                .filter(|(_, count)| *count > 0);
+            targets
+                .entry(target)
+                .or_default()
+                .insert(kind, counts.collect());
+        }
+        let report = Report {
+            run: self.run.path().display().to_string(),
+            outcomes,
+            targets,
+            stayed: &self.counts.stayed,
+            transmitted: &self.left.transmitted,
+            unknown: self.left.unknown,
+            nameless: self.left.nameless,
+            gone_before: self.left.away,
+            interrupted: self.counts.is_interrupted,
+        };
+        serde_json::to_string_pretty(&report).map_err(Error::internal)
+    }
+
+    /// Writes the report beside the journal; one that has nothing new to say leaves that of before.
+    fn keep(&self) -> Result<(), Error> {
+        if self.counts.settled() == 0 {
+            return Ok(());
+        }
+        let path = self.run.path().join("unload.json");
+        let text = self.json()?;
+        let file = journal::private_file(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(Error::disk)
+    }
+
+    /// Says what became of the records.
+    pub(super) fn tell(&self, json: bool, context: Context) -> Result<Exit, Error> {
+        if json {
+            context.printer.json(&self.json()?);
+        } else if self.counts.settled() + self.counts.pending > 0 {
+            context.printer.result(self.text().trim_end());
+        }
+        Ok(self.exit())
+    }
+
+    fn exit(&self) -> Exit {
+        let left = &self.left;
+        let is_all = left.unknown + left.nameless == 0 && left.transmitted.is_empty();
+        if self.counts.is_interrupted {
+            Exit::Interrupted
+        } else if self.counts.is_clean() && is_all {
+            Exit::Well
+        } else {
+            Exit::SomeFailed
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let counts = &self.counts;
+        let outcomes = Removal::ALL
+            .into_iter()
+            .map(|outcome| (outcome.as_str(), counts.of(outcome)));
+        let words = outcomes.chain([("pending", counts.pending)]);
+        let words: Vec<String> = words
+            .filter(|(_, count)| *count > 0)
+            .map(|(word, count)| format!("{} {word}", grouped(count)))
+            .collect();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}: {}", quoted(self.run.path()), words.join(", "));
+        if counts.is_interrupted {
+            let _ = writeln!(text, "interrupted; repeat the command to go on");
+        }
+        for (outcome, what) in [
+            (
+                Removal::Changed,
+                "changed since they were loaded; they stay (`--changed` deletes them as well)",
+            ),
+            (Removal::Referred, "others refer to them; they stay"),
+            (Removal::Refused, "the store refused to delete them"),
+        ] {
+            let count = counts.of(outcome);
+            if count == 0 {
+                continue;
+            }
+            let _ = writeln!(
+                text,
+                "\n{} {outcome}: {what}",
+                grouped(count),
+                outcome = outcome.as_str()
+            );
+            let named = counts
+                .stayed
+                .iter()
+                .filter(|stayed| stayed.outcome == outcome);
+            for stayed in named.take(NAMED) {
+                let status = stayed.status.map(|status| format!("  {status}"));
+                let code = stayed.code.as_deref().map(|code| format!(" {code}"));
+                let _ = writeln!(
+                    text,
+                    "    {}  {}{}{}",
+                    stayed.place,
+                    stayed.kind,
+                    status.unwrap_or_default(),
+                    code.unwrap_or_default()
+                );
+            }
+        }
+        text
+    }
+}
+
+/// So many of each kind of outcome are named; `unload.ndjson` has all.
+const NAMED: usize = 10;

@@ -1,0 +1,164 @@
+//! Reads and deletions, which may be repeated, on their way through the gate: several records in one request where the store
+//! takes that.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::{
+    gate::{BuildError, Cost, Exchange, Fault, Gate, Moment, Safety, Verdict, verdict},
+    target::{Named, Target},
+};
+
+/// A store whose records are read back, or deleted.
+#[derive(Debug)]
+pub struct Store {
+    /// The way to it.
+    pub gate: Arc<Gate>,
+    /// What it understands.
+    pub target: Arc<dyn Target>,
+    /// So many records are read, or deleted, in one request at the most; 1 where each has one of its own.
+    pub batch: usize,
+    /// So many records are deleted all or none at the most; 0 where it executes no transactions.
+    pub transaction: usize,
+    /// So many requests are under way at a time at the most.
+    pub requests: usize,
+}
+
+/// Why a target gives no answers any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("target `{target}`: {what}")]
+pub struct Silent {
+    /// Its name in the manifest.
+    pub target: String,
+    /// What went wrong.
+    pub what: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+struct Errand {
+    request: Request<Bytes>,
+    operations: u32,
+    answer: Option<Response<Bytes>>,
+}
+
+impl Exchange for Errand {
+    fn safety(&self) -> Safety {
+        Safety::Idempotent
+    }
+
+    fn cost(&self) -> Cost {
+        Cost {
+            operations: self.operations,
+            bytes: self.request.body().len() as u64,
+        }
+    }
+
+    async fn unpark(&mut self) -> Result<(), BuildError> {
+        Ok(())
+    }
+
+    async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
+        Ok(self.request.clone())
+    }
+
+    fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {
+        let now = jiff::Timestamp::now();
+        let verdict = verdict::classify(Safety::Idempotent, answer.as_ref(), now);
+        self.answer = answer.ok();
+        verdict
+    }
+
+    fn park(&mut self) {}
+
+    fn observe(&mut self, _: Moment) {}
+}
+
+impl Store {
+    /// Sends a request for so many records, as often as the gate lets it be tried. None is returned where no answer came that
+    /// tells.
+    ///
+    /// # Errors
+    ///
+    /// When the target is down, or does not take the credentials.
+    pub async fn ask(
+        &self,
+        request: Request<Bytes>,
+        records: usize,
+    ) -> Result<Option<Response<Bytes>>, Silent> {
+        let mut errand = Errand {
+            request,
+            operations: u32::try_from(records).unwrap_or(u32::MAX),
+            answer: None,
+        };
+        let concluded = self.gate.carry(&mut errand).await;
+        match concluded.verdict {
+            Verdict::Done | Verdict::Rejected => Ok(errand.answer),
+            Verdict::Stop(reason) => Err(Silent {
+                target: self.gate.name().to_owned(),
+                hint: reason.hint(),
+                what: reason.to_string(),
+            }),
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends one request for several records; none is returned of those that have to be asked about by themselves.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::ask`].
+    pub async fn in_one(
+        &self,
+        names: &[Named<'_>],
+        request: Request<Bytes>,
+    ) -> Result<Vec<Option<Response<Bytes>>>, Silent> {
+        let nothing = vec![None; names.len()];
+        let Some(answer) = self.ask(request, names.len()).await? else {
+            return Ok(nothing);
+        };
+        if !answer.status().is_success() {
+            return Ok(nothing);
+        }
+        // What cannot be read is asked for once more, one by one.
+        let mut answers = self.target.apart(names, &answer).unwrap_or(nothing);
+        for answer in &mut answers {
+            // What speaks of the moment only.
+            let passes = |answer: &Response<Bytes>| {
+                matches!(answer.status().as_u16(), 401 | 408 | 425 | 429 | 500..)
+            };
+            if answer.as_ref().is_some_and(passes) {
+                *answer = None;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Reads records, together where the store takes that. Whom the answer does not tell of is read by itself, by `single`; none
+    /// is returned where no answer came that tells.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::ask`].
+    pub async fn read(
+        &self,
+        names: &[Named<'_>],
+        single: &(dyn Fn(usize) -> Request<Bytes> + Sync),
+    ) -> Result<Vec<Option<Response<Bytes>>>, Silent> {
+        let mut answers = vec![None; names.len()];
+        if self.batch > 1
+            && names.len() > 1
+            && let Some(request) = self.target.read_all(names)
+        {
+            answers = self.in_one(names, request).await?;
+        }
+        for (at, answer) in answers.iter_mut().enumerate() {
+            if answer.is_none() {
+                *answer = self.ask(single(at), 1).await?;
+            }
+        }
+        Ok(answers)
+    }
+}

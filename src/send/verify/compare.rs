@@ -1,0 +1,344 @@
+//! Reads records back and compares them with their sources, as the store should have them.
+
+use bytes::Bytes;
+use http::Response;
+
+use super::{
+    Differing, Error, Outcome, Verified, Verify,
+    expect::{Expected, How, Item, Unit},
+};
+use crate::{
+    fhir::Scanner,
+    lookup::{self, Lookups, Store},
+    manifest::{LoadSettings, Settle},
+    plan::{Action, Link, Step, To},
+    record::Operation,
+    send::dress::Dresser,
+    target::{
+        Difference, Matches, Named,
+        fhir::{TAG_SYSTEM, criteria, tag_query},
+    },
+};
+
+/// Reads records back.
+pub(super) struct Reader<'a> {
+    pub(super) verify: &'a Verify<'a>,
+    pub(super) dresser: &'a Dresser,
+    pub(super) lookups: &'a Lookups,
+}
+
+/// How a record was found.
+pub(super) struct Checked {
+    place: String,
+    how: How,
+    differing: Differing,
+}
+
+impl Checked {
+    /// Counts it, and names it where it is not the same.
+    pub(super) fn count(self, expected: &Expected, verified: &mut Verified) {
+        let differing = self.differing;
+        let outcome = differing.outcome;
+        if self.how == How::Doubtful {
+            let at = match outcome {
+                Outcome::Same | Outcome::Changed => 0,
+                Outcome::Missing => 1,
+                _ => 2,
+            };
+            if let Some(count) = verified.proven.get_mut(at) {
+                *count += 1;
+            }
+            // Whether it should be there nobody knows; that it is not is no difference.
+            if outcome == Outcome::Missing {
+                return;
+            }
+            if let Some(id) = &differing.id {
+                let name = (differing.kind.clone(), id.clone());
+                verified.found.insert(name);
+            }
+        }
+        verified.read += u64::from(self.how != How::Unloaded);
+        verified.looked_for += u64::from(self.how == How::LookedFor && outcome == Outcome::Same);
+        let Some((target, kind)) = expected.counted(&self.place, &differing.kind) else {
+            return;
+        };
+        let kind = verified.kind(target, kind);
+        // What arrived without anybody's knowing was not expected.
+        kind.expected += u64::from(self.how == How::Doubtful && outcome != Outcome::Unknown);
+        *match outcome {
+            Outcome::Same => &mut kind.same,
+            Outcome::Changed => &mut kind.changed,
+            Outcome::Missing => &mut kind.missing,
+            Outcome::Extra => &mut kind.extra,
+            Outcome::Unknown => &mut kind.unknown,
+        } += 1;
+        if outcome != Outcome::Same {
+            verified.name(differing);
+        }
+    }
+}
+
+const NO_STORE: &str = "the store itself is not there";
+const NOT_LOADED: &str = "no run has loaded it";
+const NO_ANSWER: &str = "no answer came that tells";
+const LEADS_NOWHERE: &str =
+    "a conditional reference of it means nothing in the store, or several resources";
+const UNPROVEN: &str =
+    "nobody knows whether it arrived, and nothing by which it could be asked for";
+
+impl Reader<'_> {
+    /// Reads the records of a unit, and compares them.
+    pub(super) async fn check(&self, unit: Unit<'_>) -> Result<Vec<Checked>, Error> {
+        let plan = self.verify.plan;
+        let place = |item: &Item| {
+            let target = plan.header.target_of(item.step.load);
+            target.map(|target| target.settings.store.place())
+        };
+        let mut checked = Vec::with_capacity(unit.items.len());
+        let Some(store) = unit.store else {
+            for item in unit.items {
+                let place = place(&item).unwrap_or_default();
+                let found = Found::without(Outcome::Missing, NO_STORE);
+                checked.push(self.checked(unit.target, place, item, found));
+            }
+            return Ok(checked);
+        };
+        let (mut read, mut others) = (Vec::new(), Vec::new());
+        for item in unit.items {
+            match (&item.id, item.how) {
+                (Some(_), how) if how != How::Unloaded => read.push(item),
+                _ => others.push(item),
+            }
+        }
+        let answers = self.read(store, &read).await?;
+        for (item, answer) in read.into_iter().zip(answers) {
+            let found = self.found(store, unit.settings, &item, answer).await?;
+            let place = place(&item).unwrap_or_default();
+            checked.push(self.checked(unit.target, place, item, found));
+        }
+        for mut item in others {
+            let found = if item.how == How::Doubtful {
+                self.prove(store, unit.settings, &mut item).await?
+            } else {
+                Found::without(Outcome::Missing, NOT_LOADED)
+            };
+            let place = place(&item).unwrap_or_default();
+            checked.push(self.checked(unit.target, place, item, found));
+        }
+        Ok(checked)
+    }
+
+    async fn read(
+        &self,
+        store: &Store,
+        items: &[Item],
+    ) -> Result<Vec<Option<Response<Bytes>>>, Error> {
+        let mut are_streamed = Vec::with_capacity(items.len());
+        for item in items {
+            are_streamed.push(self.dresser.is_streamed(&item.step)?);
+        }
+        let name = |item: &'_ Item| item.id.clone().unwrap_or_default();
+        let ids: Vec<String> = items.iter().map(name).collect();
+        let names: Vec<Named<'_>> = items
+            .iter()
+            .zip(&ids)
+            .map(|(item, id)| Named {
+                kind: &item.step.kind,
+                id,
+            })
+            .collect();
+        let single = |at: usize| {
+            let name = names.get(at).copied().unwrap_or(Named { kind: "", id: "" });
+            let item = items.get(at);
+            let whole = item.is_some_and(|item| item.how != How::LookedFor)
+                && are_streamed.get(at) == Some(&false);
+            if whole {
+                store.target.retrieve(name.kind, name.id)
+            } else {
+                store.target.read(name.kind, name.id)
+            }
+        };
+        Ok(store.read(&names, &single).await?)
+    }
+
+    async fn found(
+        &self,
+        store: &Store,
+        settings: &LoadSettings,
+        item: &Item,
+        answer: Option<Response<Bytes>>,
+    ) -> Result<Found, Error> {
+        let Some(answer) = answer else {
+            return Ok(Found::without(Outcome::Unknown, NO_ANSWER));
+        };
+        let status = answer.status().as_u16();
+        match status {
+            200 => {}
+            404 | 410 => return Ok(Found::of(Outcome::Missing, status)),
+            _ => return Ok(Found::of(Outcome::Unknown, status)),
+        }
+        if item.how == How::LookedFor {
+            return Ok(Found::of(Outcome::Same, status));
+        }
+        let differences = if self.dresser.is_streamed(&item.step)? {
+            self.described(store, &item.step, &answer)?
+        } else {
+            let Some(ours) = self.ours(store, &item.step).await? else {
+                return Ok(Found::without(Outcome::Unknown, LEADS_NOWHERE));
+            };
+            let target = &store.target;
+            target.differences(&item.step, settings, &ours, &answer)
+        };
+        Ok(match differences {
+            Ok(differences) if differences.is_empty() => Found::of(Outcome::Same, status),
+            Ok(differences) => Found {
+                differences,
+                ..Found::of(Outcome::Changed, status)
+            },
+            Err(why) => Found::without(Outcome::Unknown, why),
+        })
+    }
+
+    /// Returns in which elements a record that is too large to be held differs from what describes it in the store.
+    fn described(
+        &self,
+        store: &Store,
+        step: &Step,
+        answer: &Response<Bytes>,
+    ) -> Result<Result<Vec<Difference>, &'static str>, Error> {
+        let opened = self.dresser.open(step)?;
+        let differing = store.target.differing(&|| opened.read(), answer, false);
+        let elements = differing.map(Option::unwrap_or_default);
+        Ok(elements
+            .map(|elements| elements.into_iter().map(Difference::of_element).collect())
+            .map_err(|_| "the store's answer does not describe the record"))
+    }
+
+    /// Returns a record as the store should have it, its references rewritten; none where one of them leads nowhere.
+    async fn ours(&self, store: &Store, step: &Step) -> Result<Option<Bytes>, Error> {
+        let mut step = step.clone();
+        for link in &mut step.links {
+            link.late = false;
+        }
+        for search in self.dresser.searches(&step)? {
+            let (kind, query) = (&search.kind, &search.query);
+            let asked = self
+                .lookups
+                .one(&store.gate, &*store.target, kind, query)
+                .await;
+            match asked.map_err(|failure| silent(store, failure))? {
+                Matches::One(id) => step.links.push(Link {
+                    reference: search.reference,
+                    to: To::Resource(format!("{kind}/{id}")),
+                    late: false,
+                    native: false,
+                }),
+                _ => return Ok(None),
+            }
+        }
+        step.links.retain(|link| link.to != To::Search);
+        if let Action::Entry(operation) = step.action {
+            // The resource is compared, not the entry around it: the hash is that of the whole entry.
+            step.hash = 0;
+            step.action = Action::Send(operation);
+        }
+        let none = std::collections::HashMap::new();
+        let read =
+            self.dresser
+                .read_as_stored(&[step], &std::collections::HashMap::new(), &none)?;
+        Ok(read.into_iter().next())
+    }
+
+    /// Looks for a record of which nobody knows whether it arrived, by its tag or its identifiers.
+    async fn prove(
+        &self,
+        store: &Store,
+        settings: &LoadSettings,
+        item: &mut Item,
+    ) -> Result<Found, Error> {
+        let is_create = item.step.action.operation() == Some(Operation::Create);
+        let query = match settings.settles_by() {
+            Settle::Tag if is_create => {
+                let tag = item.tag.as_deref();
+                tag.map(|tag| tag_query(TAG_SYSTEM, tag))
+            }
+            Settle::Identifier => self.criteria(settings, &item.step),
+            _ => None,
+        };
+        let Some(query) = query else {
+            return Ok(Found::without(Outcome::Unknown, UNPROVEN));
+        };
+        let kind = item.step.kind.clone();
+        let asked = lookup::one(&store.gate, &*store.target, &kind, &query).await;
+        match asked.map_err(|failure| silent(store, failure))? {
+            Matches::One(id) => {
+                item.id = Some(id.clone());
+                let answer = store.ask(store.target.retrieve(&kind, &id), 1).await?;
+                self.found(store, settings, item, answer).await
+            }
+            Matches::None => Ok(Found::of(Outcome::Missing, 200)),
+            _ => Ok(Found::without(Outcome::Unknown, UNPROVEN)),
+        }
+    }
+
+    fn criteria(&self, settings: &LoadSettings, step: &Step) -> Option<String> {
+        let body = self.dresser.bodies.read(step.position.source, step.body);
+        let body = body.ok()?;
+        let mut scanner = Scanner::new();
+        let identifiers = scanner.scan(&body).ok()?.identifiers_of(&body);
+        let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
+        criteria(&settings.identity, &step.kind, &pairs)
+    }
+
+    fn checked(&self, target: &str, place: String, item: Item, found: Found) -> Checked {
+        let file = self.verify.plan.source_name(item.step.position.source);
+        Checked {
+            place,
+            how: item.how,
+            differing: Differing {
+                target: target.to_owned(),
+                place: Some(item.step.position.display(file).to_string()),
+                kind: item.step.kind,
+                id: item.id,
+                outcome: found.outcome,
+                status: found.status,
+                note: found.note,
+                differences: found.differences,
+            },
+        }
+    }
+}
+
+fn silent(store: &Store, failure: crate::gate::Failure) -> Error {
+    Error::Target {
+        target: store.gate.name().to_owned(),
+        failure,
+    }
+}
+
+struct Found {
+    outcome: Outcome,
+    status: Option<u16>,
+    note: Option<&'static str>,
+    differences: Vec<Difference>,
+}
+
+impl Found {
+    fn of(outcome: Outcome, status: u16) -> Self {
+        Self {
+            outcome,
+            status: Some(status),
+            note: None,
+            differences: Vec::new(),
+        }
+    }
+
+    fn without(outcome: Outcome, note: &'static str) -> Self {
+        Self {
+            outcome,
+            status: None,
+            note: Some(note),
+            differences: Vec::new(),
+        }
+    }
+}

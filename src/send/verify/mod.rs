@@ -1,0 +1,242 @@
+//! Compares what the stores hold with what the sources say: counts first, then records by their ids.
+//!
+//! `expect` finds out what should be there, from the plan and what its journal says, `compare` reads records back and compares
+//! them, `count` counts and lists what the stores hold. A hash of the name and the number of each record are kept, and nothing
+//! else of those that are the same.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, stream};
+use serde::Serialize;
+
+use super::{Error as Broken, dress::Dresser, precedence::Precedence};
+use crate::{
+    gate::Failure,
+    journal,
+    lookup::{Lookups, Silent, Store},
+    plan::{self, file::Saved},
+    source::Bodies,
+    target::Difference,
+};
+use expect::{Expected, Walk};
+
+mod compare;
+mod count;
+mod expect;
+
+/// Why the stores cannot be compared with the sources.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan cannot be read, or a source.
+    #[error(transparent)]
+    Unreadable(#[from] Broken),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// A target gives no answers any more.
+    #[error(transparent)]
+    Silent(#[from] Silent),
+    /// A target gave no answer to a search.
+    #[error("target `{target}`: {failure}")]
+    Target {
+        /// Its name in the manifest.
+        target: String,
+        /// What went wrong.
+        failure: Failure,
+    },
+}
+
+impl From<plan::file::Error> for Error {
+    fn from(error: plan::file::Error) -> Self {
+        Self::Unreadable(Broken::Plan(error.to_string()))
+    }
+}
+
+/// What is compared, and how much of it.
+#[derive(Debug)]
+pub struct Verify<'a> {
+    /// The plan.
+    pub plan: &'a Arc<Saved>,
+    /// Reads the sources.
+    pub bodies: &'a Arc<Bodies>,
+    /// What became of the records.
+    pub history: &'a journal::History,
+    /// The stores, by the names of their targets; none where the store itself is not there.
+    pub stores: &'a HashMap<String, Option<Store>>,
+    /// How many records are read; all, where none is given.
+    pub sample: Option<u64>,
+    /// Nothing is read but counts.
+    pub counts_only: bool,
+    /// A record that no run has loaded is missing: the manifest is compared, and not a run.
+    pub is_whole: bool,
+}
+
+/// How a record was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The store holds what the source says.
+    Same,
+    /// The store holds something else under its id.
+    Changed,
+    /// The store does not hold it.
+    Missing,
+    /// The store holds it, and no source says it.
+    Extra,
+    /// The store does not tell.
+    Unknown,
+}
+
+/// What was found of one kind of records of a store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Kind {
+    /// How many the sources say.
+    pub expected: u64,
+    /// How many the store holds, as it counts.
+    pub held: Option<u64>,
+    /// Read, and the same.
+    pub same: u64,
+    /// Read, and not the same.
+    pub changed: u64,
+    /// Not there.
+    pub missing: u64,
+    /// There, and no source says it.
+    pub extra: u64,
+    /// The store does not tell.
+    pub unknown: u64,
+}
+
+/// A record that is not the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differing {
+    /// The target.
+    pub target: String,
+    /// Its kind.
+    pub kind: String,
+    /// The id in the store.
+    pub id: Option<String>,
+    /// Where it stands in its source.
+    pub place: Option<String>,
+    /// How it was found.
+    pub outcome: Outcome,
+    /// The status of the read.
+    pub status: Option<u16>,
+    /// Stoker's own words.
+    pub note: Option<&'static str>,
+    /// Where it differs.
+    pub differences: Vec<Difference>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// By target and kind; of stores that do not list by kind, all records have the kind "".
+    pub kinds: BTreeMap<(String, String), Kind>,
+    /// Those that are not the same, the first of them.
+    pub differing: Vec<Differing>,
+    /// Records that were read.
+    pub read: u64,
+    /// Records that were only looked for: a condition matched them, and their content was never compared.
+    pub looked_for: u64,
+    /// Records of which the run does not know whether they arrived: that are there, that are not, that nobody knows of.
+    pub proven: [u64; 3],
+    /// Records of the plan that were not loaded, and are not looked for.
+    pub not_loaded: u64,
+    /// Only some records were read.
+    pub is_sample: bool,
+    /// Names that were found of records in doubt: no plan knows them.
+    found: HashSet<(String, String)>,
+}
+
+/// So many of those that are not the same are told one by one.
+const NAMED: usize = 10_000;
+
+impl Verified {
+    /// Returns how many were found so.
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        let of = |kind: &Kind| match outcome {
+            Outcome::Same => kind.same,
+            Outcome::Changed => kind.changed,
+            Outcome::Missing => kind.missing,
+            Outcome::Extra => kind.extra,
+            Outcome::Unknown => kind.unknown,
+        };
+        self.kinds.values().map(of).sum()
+    }
+
+    fn kind(&mut self, target: &str, kind: &str) -> &mut Kind {
+        let key = (target.to_owned(), kind.to_owned());
+        self.kinds.entry(key).or_default()
+    }
+
+    fn name(&mut self, differing: Differing) {
+        if self.differing.len() < NAMED {
+            self.differing.push(differing);
+        }
+    }
+}
+
+impl Verify<'_> {
+    /// Compares. `told` is told how many records more were read.
+    ///
+    /// # Errors
+    ///
+    /// When plan, journal or a source cannot be read, or a target gives no answers any more.
+    pub async fn run(&self, told: &dyn Fn(u64)) -> Result<Verified, Error> {
+        let names = Precedence::of(self.plan)?;
+        let expected = Expected::of(self, &names)?;
+        let mut verified = Verified {
+            not_loaded: expected.not_loaded,
+            ..Verified::default()
+        };
+        for ((target, kind), count) in &expected.kinds {
+            verified.kind(target, kind).expected = *count;
+        }
+        self.count(&expected, &mut verified).await?;
+        if self.counts_only {
+            verified.by_counts();
+            return Ok(verified);
+        }
+        let targets = self.plan.header.loads.iter().map(|load| {
+            let store = self.stores.get(&load.target).and_then(Option::as_ref);
+            store.map(|store| Arc::clone(&store.target))
+        });
+        let dresser = Dresser {
+            plan: Arc::clone(self.plan),
+            bodies: Arc::clone(self.bodies),
+            precedence: Some(Arc::new(names)),
+            targets: targets.collect(),
+            journal: None,
+        };
+        let lookups = Lookups::default();
+        let stores = self.stores.values().flatten();
+        let requests: usize = stores.map(|store| store.requests).sum();
+        let (mut walk, sampled) = Walk::new(self, &expected)?;
+        verified.is_sample = sampled;
+        let reader = compare::Reader {
+            verify: self,
+            dresser: &dresser,
+            lookups: &lookups,
+        };
+        let mut found = stream::iter(std::iter::from_fn(|| walk.next().transpose()))
+            .map(|unit| async { reader.check(unit?).await })
+            .buffer_unordered(requests.max(1));
+        while let Some(checked) = found.next().await {
+            let checked = checked?;
+            told(checked.len() as u64);
+            for checked in checked {
+                checked.count(&expected, &mut verified);
+            }
+        }
+        drop(found);
+        if sampled {
+            verified.by_counts_as_well();
+        } else {
+            self.find_extra(&expected, &mut verified).await?;
+        }
+        Ok(verified)
+    }
+}

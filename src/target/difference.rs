@@ -1,0 +1,44 @@
+//! Where what a store holds is not what its source says.
+
+/// Where what a store holds is not what its source says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The element, or the segment: no content.
+    pub path: String,
+    /// What the source says: content; none where it says nothing.
+    pub ours: Option<String>,
+    /// What the store holds: content; none where it holds nothing.
+    pub theirs: Option<String>,
+}
+
+impl Difference {
+    /// So many of one record are told.
+    pub const MOST: usize = 20;
+
+    /// An element is another; what it holds is not told.
+    pub fn of_element(path: String) -> Self {
+        Self {
+            path,
+            ours: None,
+            theirs: None,
+        }
+    }
+
+    /// The bytes as a whole are others.
+    pub fn of_bytes() -> Self {
+        Self {
+            path: "(bytes)".to_owned(),
+            ours: None,
+            theirs: None,
+        }
+    }
+}
+
+/// Records of a store, a page of them.
+#[derive(Debug)]
+pub struct Listing {
+    /// Their ids.
+    pub ids: Vec<String>,
+    /// The request for the next page.
+    pub next: Option<http::Request<bytes::Bytes>>,
+}

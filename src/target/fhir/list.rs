@@ -1,0 +1,70 @@
+//! Counts and lists the resources of a type, by searches without a condition.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::place::Body;
+
+/// A page of names: servers that do not know `_elements` answer with more.
+pub(super) const QUERY: &str = "_elements=id&_count=500";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bundle<'a> {
+    resource_type: String,
+    total: Option<u64>,
+    #[serde(default)]
+    link: Vec<Link>,
+    #[serde(borrow, default)]
+    entry: Vec<Entry<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    relation: Option<String>,
+    url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+}
+
+fn bundle(body: &[u8]) -> Option<Bundle<'_>> {
+    let bundle: Bundle<'_> = serde_json::from_slice(body).ok()?;
+    (bundle.resource_type == "Bundle").then_some(bundle)
+}
+
+/// Reads how many resources a search found.
+pub(super) fn total(body: &[u8]) -> Option<u64> {
+    bundle(body)?.total
+}
+
+/// Reads the ids of the resources of a type on a page, and where the next one is.
+pub(super) fn page(kind: &str, body: &[u8]) -> Option<(Vec<String>, Option<String>)> {
+    let bundle = bundle(body)?;
+    let resources = bundle.entry.iter().filter_map(|entry| entry.resource);
+    let names = resources.filter_map(|raw| Body::read(raw.get().as_bytes())?.name());
+    // What a server remarks on the search is no resource of the type.
+    let ids = names.filter(|name| name.kind == kind).map(|name| name.id);
+    let mut links = bundle.link.into_iter();
+    let next = links.find(|link| link.relation.as_deref() == Some("next"));
+    Some((ids.collect(), next.and_then(|link| link.url)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_names_and_a_next() {
+        let body = br#"{"resourceType":"Bundle","total":3,"link":[{"relation":"self","url":"s"},{"relation":"next","url":"n"}],
+            "entry":[{"resource":{"resourceType":"Patient","id":"a"}},{"resource":{"resourceType":"OperationOutcome","id":"b"}}]}"#;
+        assert_eq!(total(body), Some(3));
+        let (ids, next) = page("Patient", body).unwrap();
+        assert_eq!(ids, ["a"]);
+        assert_eq!(next.as_deref(), Some("n"));
+        assert!(page("Patient", b"{}").is_none());
+    }
+}

@@ -1,0 +1,252 @@
+//! Decides of each record by what the store has, and deletes it.
+//!
+//! Where the store keeps versions, a record is read first: what is not in the version in which the run left it was changed since,
+//! and stays. Records without references to each other are read and deleted in batches, those of a circle all or none.
+
+use bytes::Bytes;
+use http::Response;
+
+use super::{Ended, Error, REFERRED, Unit, Unload};
+use crate::{
+    journal::{Fate, Removal, RemovalLine},
+    lookup::Store,
+    record::Packaging,
+    target::{Named, Said},
+};
+
+/// A record whose turn it is.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    number: u64,
+    target: String,
+    kind: String,
+    id: String,
+    /// The version in which the run left it, as far as it knows.
+    version: Option<String>,
+    place: String,
+}
+
+impl Item {
+    fn name(&self) -> Named<'_> {
+        Named {
+            kind: &self.kind,
+            id: &self.id,
+        }
+    }
+
+    fn ended(&self, outcome: Removal, status: Option<u16>) -> Ended {
+        Ended {
+            line: RemovalLine {
+                record: self.number,
+                outcome,
+                status,
+                code: None,
+                note: None,
+            },
+            target: self.target.clone(),
+            kind: self.kind.clone(),
+            place: self.place.clone(),
+        }
+    }
+
+    /// It stays, for a reason that nobody but Stoker has.
+    pub(super) fn stays(&self, outcome: Removal, note: &str) -> Ended {
+        let mut ended = self.ended(outcome, None);
+        ended.line.note = Some(note.to_owned());
+        ended
+    }
+
+    /// It stays, because the store says so.
+    fn refused(&self, store: &Store, answer: &Response<Bytes>) -> Ended {
+        let status = answer.status().as_u16();
+        // 409 is the standard's answer where something refers to it (R4, http.html#delete).
+        let outcome = match status {
+            409 | 412 => Removal::Referred,
+            _ => Removal::Refused,
+        };
+        let mut ended = self.ended(outcome, Some(status));
+        ended.line.code = store.target.refusal(None, answer.body()).code;
+        if outcome == Removal::Referred {
+            ended.line.note = Some("something in the store refers to it".to_owned());
+        }
+        ended
+    }
+}
+
+const UNVERSIONED: &str =
+    "the store gave it no version when it was loaded, so nobody knows whether it was changed since";
+const OTHER_VERSION: &str = "it was changed since it was loaded";
+const UNTOLD: &str = "the store's answer does not tell whether it was deleted";
+
+impl Unload<'_> {
+    pub(super) fn item(&self, node: u32) -> Result<Item, Error> {
+        let step = self.draft.step(self.plan, node)?;
+        let of = |number: u64| match self.history.fate(number)? {
+            Fate::Settled(line) | Fate::Standing(line) => Ok((line.id, line.version)),
+            Fate::Untouched | Fate::Intended(_) => Ok::<_, Error>((None, None)),
+        };
+        let (id, mut version) = of(step.number)?;
+        if let Some(later) = self.draft.later(node) {
+            version = of(later)?.1;
+        }
+        let lost = || Error::Internal("a record that was created has no id".to_owned());
+        let file = self.plan.source_name(step.position.source);
+        Ok(Item {
+            number: step.number,
+            target: self.target_of(node)?.to_owned(),
+            id: id.or(step.id).ok_or_else(lost)?,
+            version,
+            place: step.position.display(file).to_string(),
+            kind: step.kind,
+        })
+    }
+
+    /// Returns what became of the records of a unit; of whom no answer came, nothing.
+    pub(super) async fn carry(&self, unit: &Unit<'_>) -> Result<Vec<Ended>, Error> {
+        let nodes = unit.circles.iter().flat_map(|circle| &circle.nodes);
+        let items: Result<Vec<Item>, Error> = nodes.map(|node| self.item(*node)).collect();
+        let mut items = items?;
+        let is_circle = unit.circles.iter().any(|circle| circle.nodes.len() > 1);
+        let store = unit.store;
+        let mut ended = Vec::with_capacity(items.len());
+        if !self.changed && store.target.keeps_versions() {
+            let all = items.len();
+            items = check(store, items, &mut ended).await?;
+            let is_unsure = items.len() + ended.len() < all;
+            let stays = ended.iter().any(|ended| !ended.line.outcome.is_away());
+            if is_circle && (stays || is_unsure) {
+                // All of a circle or none: one that stays refers to the others.
+                let others = items
+                    .iter()
+                    .map(|item| item.stays(Removal::Referred, REFERRED));
+                ended.extend(others);
+                return Ok(ended);
+            }
+        }
+        if is_circle && items.len() > 1 && items.len() <= store.transaction {
+            ended.extend(together(store, &items).await?);
+        } else {
+            each(store, &items, is_circle, &mut ended).await?;
+        }
+        Ok(ended)
+    }
+}
+
+/// Returns the records that are as the run left them.
+async fn check(
+    store: &Store,
+    items: Vec<Item>,
+    ended: &mut Vec<Ended>,
+) -> Result<Vec<Item>, Error> {
+    let mut same = Vec::with_capacity(items.len());
+    let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
+    let single = |at: usize| {
+        let name = names.get(at).copied().unwrap_or(Named { kind: "", id: "" });
+        store.target.read(name.kind, name.id)
+    };
+    let answers = store.read(&names, &single).await?;
+    for (item, answer) in items.into_iter().zip(answers) {
+        let Some(answer) = answer else { continue };
+        match answer.status().as_u16() {
+            200 => {
+                let (kind, headers) = (&item.kind, answer.headers());
+                let held = store.target.held(kind, headers, answer.body());
+                if held.id.as_ref() != Some(&item.id) {
+                    ended.push(item.refused(store, &answer));
+                } else if item.version.is_none() {
+                    ended.push(item.stays(Removal::Changed, UNVERSIONED));
+                } else if held.version == item.version {
+                    same.push(item);
+                } else {
+                    ended.push(item.stays(Removal::Changed, OTHER_VERSION));
+                }
+            }
+            status @ (404 | 410) => ended.push(item.ended(Removal::Gone, Some(status))),
+            _ => ended.push(item.refused(store, &answer)),
+        }
+    }
+    Ok(same)
+}
+
+/// Deletes the records of a circle, all or none.
+async fn together(store: &Store, items: &[Item]) -> Result<Vec<Ended>, Error> {
+    let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
+    let mut ended = Vec::with_capacity(items.len());
+    let Some(request) = store.target.delete(&names, Some(Packaging::Transaction)) else {
+        each(store, items, true, &mut ended).await?;
+        return Ok(ended);
+    };
+    let Some(answer) = store.ask(request, names.len()).await? else {
+        return Ok(ended);
+    };
+    if !answer.status().is_success() {
+        ended.extend(items.iter().map(|item| item.refused(store, &answer)));
+        return Ok(ended);
+    }
+    let answers = store.target.apart(&names, &answer);
+    let mut answers = answers
+        .unwrap_or_else(|_| vec![None; items.len()])
+        .into_iter();
+    for item in items {
+        let answer = answers.next().flatten();
+        ended.extend(judge(store, item, answer).await?);
+    }
+    Ok(ended)
+}
+
+/// Deletes records that need not go together.
+async fn each(
+    store: &Store,
+    items: &[Item],
+    is_circle: bool,
+    ended: &mut Vec<Ended>,
+) -> Result<(), Error> {
+    let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
+    let mut answers: Vec<Option<Response<Bytes>>> = vec![None; items.len()];
+    if !is_circle
+        && store.batch > 1
+        && names.len() > 1
+        && let Some(request) = store.target.delete(&names, Some(Packaging::Batch))
+    {
+        answers = store.in_one(&names, request).await?;
+    }
+    for ((item, name), mut answer) in items.iter().zip(names).zip(answers) {
+        if answer.is_none() {
+            let Some(request) = store.target.delete(&[name], None) else {
+                ended.push(item.stays(Removal::Refused, "nothing can be deleted there"));
+                continue;
+            };
+            answer = store.ask(request, 1).await?;
+            if answer.is_none() {
+                continue;
+            }
+        }
+        ended.extend(judge(store, item, answer).await?);
+    }
+    Ok(())
+}
+
+/// Judges the answer to a deletion; where it does not tell, the store is asked for the record.
+async fn judge(
+    store: &Store,
+    item: &Item,
+    answer: Option<Response<Bytes>>,
+) -> Result<Option<Ended>, Error> {
+    if let Some(answer) = &answer {
+        match answer.status().as_u16() {
+            status @ (404 | 410) => return Ok(Some(item.ended(Removal::Gone, Some(status)))),
+            status @ 200..=299 => match store.target.deleted(item.name(), answer) {
+                Said::Taken(_) => return Ok(Some(item.ended(Removal::Deleted, Some(status)))),
+                Said::Refused => return Ok(Some(item.refused(store, answer))),
+                Said::Little(_) => {}
+            },
+            _ => return Ok(Some(item.refused(store, answer))),
+        }
+    }
+    let request = store.target.read(&item.kind, &item.id);
+    let read = store.ask(request, 1).await?;
+    Ok(read.map(|read| match read.status().as_u16() {
+        status @ (404 | 410) => item.ended(Removal::Deleted, Some(status)),
+        _ => item.stays(Removal::Refused, UNTOLD),
+    }))
+}

@@ -1,0 +1,365 @@
+//! What a run created is deleted again, and nothing else: the store is as it was before, by its content.
+
+use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
+
+use fs_err as fs;
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use serde_json::{Value, json};
+
+use super::{
+    bed::{Bed, Ran},
+    mllp,
+};
+use crate::{
+    killed::store::Store,
+    support::instances::{uids, written},
+};
+
+/// Three kinds of stores on a server of their own.
+pub(super) struct Stores {
+    pub(super) bed: Bed,
+    store: Store,
+}
+
+impl Stores {
+    pub(super) fn start(more: &[&str]) -> Self {
+        let bed = Bed::with_samples();
+        bed.write(
+            "faults.yaml",
+            "seed: 7\nrules:\n- { when: { request: [delete, bundle] }, fault: { latency: { uniform: [2ms, 30ms] } } }\n\
+             - { when: { request: [delete], probability: 0.05 }, fault: { answer: { status: 503 } } }\n\
+             - { when: { request: [delete], probability: 0.05 }, fault: { reset: after_write } }\n",
+        );
+        let store = Store::start_with(&bed.path("."), more);
+        let stores = Self { bed, store };
+        stores.write_sources();
+        stores
+    }
+
+    fn target(&self, kind: &str, more: &str) -> String {
+        format!(
+            "{{ google: {{ project: local, location: local, dataset: stoker, {kind}, endpoint: \"{}\" }}, ensure: true, auth: none, retry: {{ attempts: 12, base: 1ms, max: 20ms }}{more} }}",
+            self.store.url
+        )
+    }
+
+    fn write_sources(&self) {
+        let bed = &self.bed;
+        // A circle; it refers to a resource that was there before by its condition, and somebody to it.
+        let mut lines = String::new();
+        for (id, of) in [("a", "b"), ("b", "c"), ("c", "a")] {
+            let organization = json!({"resourceType": "Organization", "id": id, "name": id, "partOf": {"reference": format!("Organization/{of}")}});
+            lines += &format!("{organization}\n");
+        }
+        let patient = json!({"resourceType": "Patient", "id": "p", "managingOrganization": {"reference": "Organization/a"}});
+        let other = json!({"resourceType": "Patient", "id": "q", "generalPractitioner": [{"reference": "Practitioner?identifier=urn:x|was-there"}]});
+        // A duplicate.
+        lines += &format!("{patient}\n{patient}\n{other}\n");
+        bed.write("in/circle.ndjson", &lines);
+        fs::create_dir_all(bed.path("in/images")).unwrap();
+        for study in 0..4 {
+            for number in 0..5 {
+                let uids = uids(study, number);
+                let path = bed.path(&format!("in/images/{}", uids.instance));
+                fs::write(path, written(&uids.tiny())).unwrap();
+            }
+        }
+        let mut all = String::new();
+        for number in 0..40 {
+            all += &format!(
+                "MSH|^~\\&|A|B|C|D|20260101||ADT^A04|m{number}|P|2.5\rPID|1||p{}^^^X\r",
+                number % 7
+            );
+        }
+        bed.write("in/feed.hl7", &all);
+        let fhir = self.target("fhir_store: fhir", "");
+        let images = self.target("dicom_store: dicom", "");
+        let feed = self.target("hl7v2_store: hl7v2", "");
+        bed.write(
+            "m.yaml",
+            &format!(
+                "version: 1\nname: all\ntargets:\n  people: {fhir}\n  images: {images}\n  feed: {feed}\nloads:\n\
+                 - {{ name: clinic, target: people, files: [\"resources/clinic/**/*.json\"], interaction: create }}\n\
+                 - {{ name: circle, target: people, files: [in/circle.ndjson], interaction: create }}\n\
+                 - {{ name: kept, target: people, files: [in/kept.ndjson], interaction: update }}\n\
+                 - {{ name: images, target: images, files: [\"in/images/*\"] }}\n\
+                 - {{ name: feed, target: feed, files: [in/feed.hl7] }}\n"
+            ),
+        );
+        bed.write(
+            "before.yaml",
+            &format!(
+                "version: 1\nname: before\nstate: .before\ntargets:\n  people: {fhir}\n  images: {images}\n  feed: {feed}\nloads:\n\
+                 - {{ name: before, target: people, files: [in/before.ndjson], interaction: update }}\n\
+                 - {{ name: images, target: images, files: [\"in/images/1.2.0.1.0\"] }}\n\
+                 - {{ name: feed, target: feed, files: [in/before.hl7] }}\n"
+            ),
+        );
+        let practitioner = json!({"resourceType": "Practitioner", "id": "was-there", "identifier": [{"system": "urn:x", "value": "was-there"}]});
+        let device = |manufacturer: &str| json!({"resourceType": "Device", "id": "d", "manufacturer": manufacturer});
+        bed.write(
+            "in/before.ndjson",
+            &format!("{practitioner}\n{}\n", device("old")),
+        );
+        // The run updates what was there, and creates another under its own id.
+        let kept = json!({"resourceType": "Device", "id": "e"});
+        bed.write("in/kept.ndjson", &format!("{}\n{kept}\n", device("old")));
+        bed.write(
+            "in/before.hl7",
+            "MSH|^~\\&|A|B|C|D|20260101||ADT^A04|m3|P|2.5\rPID|1||p3^^^X\r",
+        );
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Value {
+        let base = format!(
+            "{}/v1/projects/local/locations/local/datasets/stoker/{path}",
+            self.store.url
+        );
+        let answer = reqwest::get(base).await.unwrap().text().await.unwrap();
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    pub(super) async fn send(&self, method: reqwest::Method, path: &str, body: Option<&Value>) {
+        let url = format!(
+            "{}/v1/projects/local/locations/local/datasets/stoker/{path}",
+            self.store.url
+        );
+        let mut request = reqwest::Client::new().request(method, url);
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/fhir+json")
+                .body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        assert!(
+            answer.status().is_success(),
+            "{}",
+            answer.text().await.unwrap()
+        );
+    }
+
+    /// Everything in the stores, as it stands there.
+    async fn contents(&self) -> BTreeMap<String, String> {
+        let mut contents = BTreeMap::new();
+        let metrics = self.get("fhirStores/fhir:getFHIRStoreMetrics").await;
+        for kind in metrics["metrics"].as_array().into_iter().flatten() {
+            let kind = kind["resourceType"].as_str().unwrap();
+            let page = self
+                .get(&format!("fhirStores/fhir/fhir/{kind}?_count=1000"))
+                .await;
+            for entry in page["entry"].as_array().into_iter().flatten() {
+                let mut resource = entry["resource"].clone();
+                // An update makes a version of the same content.
+                resource.as_object_mut().unwrap().remove("meta");
+                let name = format!("{kind}/{}", resource["id"].as_str().unwrap());
+                contents.insert(name, resource.to_string());
+            }
+        }
+        let instances = self
+            .get("dicomStores/dicom/dicomWeb/instances?limit=1000")
+            .await;
+        for set in instances.as_array().into_iter().flatten() {
+            let uid = set["00080018"]["Value"][0].as_str().unwrap();
+            contents.insert(uid.to_owned(), set.to_string());
+        }
+        let messages = self
+            .get("hl7V2Stores/hl7v2/messages?pageSize=1000&view=RAW_ONLY")
+            .await;
+        for message in messages["hl7V2Messages"].as_array().into_iter().flatten() {
+            contents.insert(
+                message["name"].as_str().unwrap().to_owned(),
+                message["data"].to_string(),
+            );
+        }
+        contents
+    }
+}
+
+impl Stores {
+    /// Loads what was there before; a message that was stored within three seconds is taken for a new one by a load.
+    async fn before(&self) -> BTreeMap<String, String> {
+        let _ = self.bed.run(&["load", "before.yaml"]).exits(0);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        self.contents().await
+    }
+}
+
+fn unload(bed: &Bed, run: &Path, more: &[&str]) -> Ran {
+    bed.run(&[&["unload", run.to_str().unwrap()], more].concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_created_goes_and_nothing_else() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    let before = stores.before().await;
+    assert_eq!(before.len(), 4);
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let all = stores.contents().await;
+    let created = all.len() - before.len();
+    let shown = unload(bed, &run, &["--dry-run"]).exits(0);
+    assert!(
+        shown.out.contains(&format!("created {created} records")),
+        "{}",
+        shown.out
+    );
+    let asked = unload(bed, &run, &[]).exits(2);
+    assert!(asked.err.contains("--yes"), "{}", asked.err);
+    assert_eq!(stores.contents().await, all, "neither deletes anything");
+    let unloaded = unload(bed, &run, &["--yes", "--json"]).exits(0);
+    let report: Value = serde_json::from_str(&unloaded.out).unwrap();
+    assert_eq!(report["outcomes"]["deleted"], created, "{report}");
+    assert_eq!(stores.contents().await, before);
+    let again = unload(bed, &run, &["--yes"]).exits(0);
+    assert!(again.out.contains("nothing to delete"), "{}", again.out);
+    let listed = bed.run(&["runs"]).exits(0);
+    assert!(listed.out.contains("unloaded"), "{}", listed.out);
+    let resumed = bed.run(&["resume", run.to_str().unwrap()]).exits(2);
+    assert!(resumed.err.contains("unloaded"), "{}", resumed.err);
+    // A load after that knows that they are gone.
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(stores.contents().await.len(), all.len());
+    let second = bed.newest_run();
+    assert_eq!(bed.count("created"), created as u64);
+    // Also where the history is lost, and read from the runs again.
+    let _ = unload(bed, &second, &["--yes"]).exits(0);
+    fs::remove_dir_all(bed.path(".stoker/history")).unwrap();
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(stores.contents().await.len(), all.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_or_is_referred_to_stays() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    let _ = stores.before().await;
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let ids = fs::read_to_string(run.join("ids.ndjson")).unwrap();
+    let assigned = |source: &str| -> String {
+        let lines = ids
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut found = lines.filter(|line| line["source"] == source);
+        found.next().unwrap()["assigned"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    // Changed: p, which refers to the circle. Referred to by another: e.
+    let p = assigned("Patient/p");
+    let mut patient = stores.get(&format!("fhirStores/fhir/fhir/{p}")).await;
+    patient["active"] = json!(true);
+    stores
+        .send(
+            reqwest::Method::PUT,
+            &format!("fhirStores/fhir/fhir/{p}"),
+            Some(&patient),
+        )
+        .await;
+    let use_of = json!({"resourceType": "DeviceUseStatement", "id": "mine", "status": "active", "subject": {"display": "x"}, "device": {"reference": "Device/e"}});
+    stores
+        .send(
+            reqwest::Method::PUT,
+            "fhirStores/fhir/fhir/DeviceUseStatement/mine",
+            Some(&use_of),
+        )
+        .await;
+    let unloaded = unload(bed, &run, &["--yes", "--json"]).exits(1);
+    let report: Value = serde_json::from_str(&unloaded.out).unwrap();
+    assert_eq!(report["outcomes"]["changed"], 1, "{report}");
+    assert_eq!(
+        report["outcomes"]["referred"], 4,
+        "the circle, and e: {report}"
+    );
+    assert_eq!(report["outcomes"]["refused"], 0);
+    let left = stores.contents().await;
+    assert_eq!(left.len(), 4 + 1 + 5, "{:?}", left.keys());
+    assert!(
+        !unloaded.err.contains("active"),
+        "no content: {}",
+        unloaded.err
+    );
+    let text = unload(bed, &run, &["--yes"]).exits(1).out;
+    assert!(
+        text.contains("in/circle.ndjson:4") && text.contains("409"),
+        "{text}"
+    );
+    // With what refers to it gone, and what was changed taken as well, nothing is left.
+    stores
+        .send(
+            reqwest::Method::DELETE,
+            "fhirStores/fhir/fhir/DeviceUseStatement/mine",
+            None,
+        )
+        .await;
+    let _ = unload(bed, &run, &["--yes", "--changed"]).exits(0);
+    assert_eq!(stores.contents().await.len(), 4);
+}
+
+#[test]
+fn what_a_receiver_took_cannot_be_unloaded() {
+    let bed = Bed::new();
+    bed.write(
+        "a.hl7",
+        "MSH|^~\\&|A|B|C|D|20260101||ADT^A04|m1|P|2.5\rPID|1||p\r",
+    );
+    let (address, _) = mllp::receiver(|stream, id, _| mllp::say(stream, &mllp::ack("AA", id, "")));
+    bed.write(
+        "m.yaml",
+        &format!(
+            "version: 1\nname: m\ntargets:\n  r: {{ mllp: {{ address: \"{address}\" }} }}\nloads:\n  - {{ name: l, target: r, files: [a.hl7] }}\n"
+        ),
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let unloaded = unload(&bed, &bed.newest_run(), &["--yes"]).exits(1);
+    assert!(
+        unloaded.err.contains("receiver over MLLP"),
+        "{}",
+        unloaded.err
+    );
+    assert!(
+        unloaded.err.contains("cannot be unloaded"),
+        "{}",
+        unloaded.err
+    );
+}
+
+/// How often an unloading is killed.
+const KILLS: u64 = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
+    let stores = Stores::start(&["--faults", "faults.yaml"]);
+    let bed = &stores.bed;
+    let before = stores.before().await;
+    let mut random = SmallRng::seed_from_u64(11);
+    for round in 0..KILLS {
+        let _ = bed.run(&["load", "m.yaml"]).exits(0);
+        let run = bed.newest_run();
+        let all = stores.contents().await.len();
+        for _ in 0..2 {
+            let mut child = bed
+                .command(&["unload", run.to_str().unwrap(), "--yes"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(random.random_range(20..400))).await;
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        if round % 2 == 0 {
+            let _ = unload(bed, &run, &["--yes"]).exits(0);
+            assert_eq!(stores.contents().await, before, "round {round}");
+        } else {
+            // What was not noted is found to be gone by the next load, which creates it again.
+            let _ = unload(bed, &run, &["--yes"]).exits(0);
+            let _ = bed.run(&["load", "m.yaml"]).exits(0);
+            assert_eq!(stores.contents().await.len(), all, "round {round}");
+            let _ = unload(bed, &bed.newest_run(), &["--yes"]).exits(0);
+            assert_eq!(stores.contents().await, before, "round {round}");
+        }
+    }
+}

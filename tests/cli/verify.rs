@@ -1,0 +1,234 @@
+//! What a store holds is compared with what the sources say: a store that was altered by hand in thirty records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fs_err as fs;
+use serde_json::{Value, json};
+
+use super::{bed::Bed, unload::Stores};
+
+/// Observations with decimals that are no numbers of a computer, and two references each.
+fn observations(bed: &Bed) {
+    let mut lines = String::new();
+    for number in 0..120 {
+        lines += &format!(
+            r#"{{"resourceType":"Observation","id":"o{number}","status":"final","code":{{"text":"Plantedtext"}},"subject":{{"reference":"Patient/s{}"}},"valueQuantity":{{"value":{number}.50}}}}"#,
+            number % 9
+        );
+        lines.push('\n');
+    }
+    for number in 0..9 {
+        lines += &format!("{{\"resourceType\":\"Patient\",\"id\":\"s{number}\"}}\n");
+    }
+    bed.write("in/kept.ndjson", &lines);
+}
+
+fn verify(bed: &Bed, what: &str, more: &[&str], code: i32) -> Value {
+    let ran = bed
+        .run(&[&["verify", what, "--json"], more].concat())
+        .exits(code);
+    assert!(!ran.out.contains("Plantedtext"), "no content: {}", ran.out);
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+/// The names of what differs, by outcome, with the paths.
+fn differing(report: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for differing in report["differing"].as_array().unwrap() {
+        let text = |member: &str| differing[member].as_str().unwrap().to_owned();
+        let paths = differing["differences"].as_array().into_iter().flatten();
+        let paths: Vec<&str> = paths.map(|at| at["path"].as_str().unwrap()).collect();
+        let name = format!("{}/{} {}", text("type"), text("id"), paths.join(" "));
+        assert!(
+            found
+                .entry(text("outcome"))
+                .or_default()
+                .insert(name.trim().to_owned())
+        );
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_records_that_were_altered_are_found_and_no_others() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    observations(bed);
+    let _ = bed.run(&["load", "before.yaml"]).exits(0);
+    let before = stores.get("hl7V2Stores/hl7v2/messages").await;
+    let before = before["hl7V2Messages"][0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let run = run.to_str().unwrap();
+    // What was there before is not of this run: the practitioner, and the device.
+    let report = verify(bed, run, &["--all"], 1);
+    let found = differing(&report);
+    let was_there: BTreeSet<String> = ["Practitioner/was-there", "Device/d"]
+        .map(str::to_owned)
+        .into();
+    let extra = found.get("extra").cloned().unwrap_or_default();
+    assert!(extra.is_subset(&was_there) && found.len() <= 1, "{found:?}");
+    assert_eq!(
+        verify(bed, run, &["--all", "--ignore-extra"], 0)["same"],
+        true
+    );
+
+    let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    if !extra.is_empty() {
+        expected.insert("extra".to_owned(), extra);
+    }
+    let mut expect = |outcome: &str, name: String| {
+        assert!(expected.entry(outcome.to_owned()).or_default().insert(name));
+    };
+    let alter = async |name: String, from: String, to: &str| {
+        let path = format!("fhirStores/fhir/fhir/{name}");
+        let resource = stores.get(&path).await.to_string();
+        assert!(resource.contains(&from), "{resource}");
+        let altered: Value = serde_json::from_str(&resource.replace(&from, to)).unwrap();
+        stores
+            .send(reqwest::Method::PUT, &path, Some(&altered))
+            .await;
+    };
+    // A digit of a decimal, also where the number is the same.
+    for number in 0..10 {
+        let name = format!("Observation/o{number}");
+        let to = if number % 2 == 0 {
+            format!(":{number}.5}}")
+        } else {
+            format!(":{number}.51}}")
+        };
+        alter(name.clone(), format!(":{number}.50}}"), &to).await;
+        expect("changed", format!("{name} Observation.valueQuantity.value"));
+    }
+    // A reference.
+    for number in 10..16 {
+        let name = format!("Observation/o{number}");
+        let from = format!("Patient/s{}\"", number % 9);
+        alter(
+            name.clone(),
+            from,
+            &format!("Patient/s{}\"", (number + 1) % 9),
+        )
+        .await;
+        expect("changed", format!("{name} Observation.subject.reference"));
+    }
+    // An element more.
+    alter(
+        "Observation/o16".to_owned(),
+        "\"status\"".to_owned(),
+        "\"issued\":\"2026-01-01T00:00:00Z\",\"status\"",
+    )
+    .await;
+    expect("changed", "Observation/o16 Observation.issued".to_owned());
+    // Deleted.
+    for number in 20..25 {
+        let name = format!("Observation/o{number}");
+        let path = format!("fhirStores/fhir/fhir/{name}");
+        stores.send(reqwest::Method::DELETE, &path, None).await;
+        expect("missing", name);
+    }
+    // Made by hand.
+    for number in 0..4 {
+        let name = format!("Observation/mine-{number}");
+        let path = format!("fhirStores/fhir/fhir/{name}");
+        let mine = json!({"resourceType": "Observation", "id": format!("mine-{number}"), "status": "final", "code": {"text": "x"}});
+        stores.send(reqwest::Method::PUT, &path, Some(&mine)).await;
+        expect("extra", name);
+    }
+    // Instances and messages.
+    for number in 0..2 {
+        let name = format!("studies/1.2.3/series/1.2.3.1/instances/1.2.3.1.{number}");
+        let path = format!("dicomStores/dicom/dicomWeb/{name}");
+        stores.send(reqwest::Method::DELETE, &path, None).await;
+        expect("missing", format!("DX/{name}"));
+    }
+    let id = before.rsplit('/').next().unwrap();
+    let path = format!("hl7V2Stores/hl7v2/messages/{id}");
+    stores.send(reqwest::Method::DELETE, &path, None).await;
+    expect("missing", format!("ADT^A04/{id}"));
+    let data = "TVNIfF5+XCZ8QXxCfEN8RHwyMDI2MDEwMXx8QURUXkEwNHxtM3h8UHwyLjUNUElEfDF8fHAzDQ==";
+    let mine = json!({"message": {"data": data}});
+    stores
+        .send(
+            reqwest::Method::POST,
+            "hl7V2Stores/hl7v2/messages",
+            Some(&mine),
+        )
+        .await;
+    let report = verify(bed, run, &["--all"], 1);
+    let mut found = differing(&report);
+    // The message that was made by hand has a name that nobody foresees.
+    let extra = found.get_mut("extra").unwrap();
+    let message = extra
+        .iter()
+        .find(|name| name.starts_with('/'))
+        .cloned()
+        .unwrap();
+    extra.remove(&message);
+    assert_eq!(found, expected);
+    assert_eq!(report["outcomes"]["changed"], 17);
+    assert_eq!(report["outcomes"]["missing"], 8);
+    assert_eq!(report["outcomes"]["unknown"], 0);
+
+    // The same, where the manifest is compared; counts alone say what counts can say.
+    let manifest = differing(&verify(bed, "m.yaml", &["--all"], 1));
+    assert_eq!(manifest.get("changed"), expected.get("changed"));
+    let counts = verify(bed, run, &["--counts"], 1);
+    assert_eq!(counts["outcomes"]["missing"], 2 + 1);
+    let shown = bed
+        .run(&["verify", run, "--all", "--show-content"])
+        .exits(1);
+    assert!(
+        shown.out.contains("source 0.50") && shown.out.contains("store  0.5\n"),
+        "{}",
+        shown.out
+    );
+    let plain = bed.run(&["verify", run, "--all"]).exits(1);
+    assert!(!plain.out.contains("0.50") && plain.out.contains("Observation.valueQuantity.value"));
+    // A sample of all is all.
+    let sample = verify(bed, run, &["--sample", "100000"], 1);
+    assert_eq!(sample["outcomes"]["changed"], 17);
+    assert_eq!(sample["sample"], false);
+}
+
+#[test]
+fn compressed_bundles_and_their_references_are_the_same() {
+    let bed = Bed::with_samples();
+    let entries: Vec<Value> = (0..40)
+        .flat_map(|number| {
+            let url = format!("urn:uuid:00000000-0000-4000-8000-{number:012}");
+            let request = |kind: &str| json!({"method": "POST", "url": kind});
+            [
+                json!({"fullUrl": url, "request": request("Patient"), "resource": {"resourceType": "Patient", "gender": "other"}}),
+                json!({"request": request("Observation"), "resource": {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": {"reference": url}}}),
+            ]
+        })
+        .collect();
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": entries});
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, format!("{bundle}\n").as_bytes()).unwrap();
+    fs::write(bed.path("b.ndjson.gz"), packed.finish().unwrap()).unwrap();
+    bed.write(
+        "m.yaml",
+        "version: 1\nname: b\ntargets: { t: { local: store } }\nloads: [ { name: l, target: t, files: [b.ndjson.gz], settle: tag } ]\n",
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let report = verify(&bed, run.to_str().unwrap(), &["--all"], 0);
+    assert_eq!(report["outcomes"]["same"], 80);
+    assert!(!run.join("spool").exists());
+    // A source that is not what it was is no source of truth.
+    bed.write("b.ndjson.gz", "");
+    let _ = bed.run(&["verify", run.to_str().unwrap()]).exits(2);
+    // What was never loaded is missing.
+    bed.write("n.ndjson", "{\"resourceType\":\"Patient\"}\n");
+    bed.write(
+        "n.yaml",
+        "version: 1\nname: n\ntargets: { t: { local: store } }\nloads: [ { name: l, target: t, files: [n.ndjson] } ]\n",
+    );
+    let report = verify(&bed, "n.yaml", &["--all", "--ignore-extra"], 1);
+    assert_eq!(report["outcomes"]["missing"], 1, "{report}");
+}
