@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("send", 3),
     ("journal", 3),
     ("history", 3),
+    ("samples", 3),
     ("report", 4),
     ("progress", 4),
     ("emulator", 5),
@@ -46,6 +47,8 @@ const BESIDE: &[(&str, &str)] = &[
     // What earlier runs loaded is read from their journals, and noted before anything is sent.
     ("history", "journal"),
     ("send", "history"),
+    // Samples stand in the directory of a run.
+    ("samples", "journal"),
 ];
 
 fn layer(module: &str) -> Option<u32> {
