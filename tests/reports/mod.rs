@@ -10,6 +10,8 @@ use stoker::{
     report::{self, Report, Words, Written, text::View},
 };
 
+mod browser;
+mod page;
 mod run;
 
 use crate::support::journal::rewrite;

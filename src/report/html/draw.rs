@@ -102,7 +102,7 @@ pub(super) fn over_time(axis: &Axis, scale: Scale, marks: &[Mark]) -> Result<Str
             root.split_vertically(HIGH - if has_band { BAND.cast_unsigned() } else { 0 });
         let mut builder = ChartBuilder::on(&chart);
         builder
-            .margin(10)
+            .margin(20)
             .margin_right(24)
             .x_label_area_size(78)
             .y_label_area_size(166);
