@@ -3,7 +3,7 @@
 //! Events come after the journal has been written and may be dropped; nothing is computed from them that a
 //! report states. Observers must return at once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use crate::record::LoadId;
 use crate::record::Outcome;
@@ -100,6 +100,8 @@ pub enum Event {
     Sent {
         /// The load that it belongs to.
         load: LoadId,
+        /// Bytes of its body.
+        bytes: u64,
     },
     /// A request came back, whatever it said.
     Answered {
@@ -107,6 +109,12 @@ pub enum Event {
         load: LoadId,
         /// The HTTP status, or none where no response came.
         status: Option<u16>,
+        /// The target refused it for now: it asks to be slower.
+        is_refused: bool,
+        /// How long it was on the wire.
+        latency: Duration,
+        /// Bytes of the answer's body.
+        bytes: u64,
     },
     /// An attempt failed and will be made again.
     Retrying {
@@ -164,4 +172,16 @@ pub struct Unobserved;
 
 impl Observe for Unobserved {
     fn observe(&self, _: &Event) {}
+}
+
+/// Several watch, in this order.
+#[derive(Debug, Clone, Default)]
+pub struct Several(pub Vec<Arc<dyn Observe>>);
+
+impl Observe for Several {
+    fn observe(&self, event: &Event) {
+        for watcher in &self.0 {
+            watcher.observe(event);
+        }
+    }
 }

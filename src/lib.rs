@@ -21,7 +21,8 @@
 //! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
 //! - 3: [`probe`] (facts of a target), [`ensure`] (creates stores), [`lookup`] (asks which resource a condition
 //!   means), [`send`] (carries a plan out, or asks what it would change), [`journal`] (the only truth of what happened),
-//!   [`history`] (what earlier runs have loaded), [`unload`] (deletes what a run created).
+//!   [`history`] (what earlier runs have loaded), [`unload`] (deletes what a run created), [`samples`] (how a run went, second by
+//!   second, for pictures).
 //! - 4: [`report`] (reads the journal), [`progress`] (draws events).
 //! - 5: [`emulator`] (the embedded local store).
 //! - 6: [`cli`] (reads arguments and the environment, writes to the terminal, chooses the exit code).
@@ -50,6 +51,7 @@ pub mod probe;
 pub mod progress;
 pub mod record;
 pub mod report;
+pub mod samples;
 pub mod send;
 pub mod source;
 pub mod target;

@@ -27,6 +27,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("journal", 3),
     ("history", 3),
     ("unload", 3),
+    ("samples", 3),
     ("report", 4),
     ("progress", 4),
     ("emulator", 5),
@@ -51,6 +52,8 @@ const BESIDE: &[(&str, &str)] = &[
     ("unload", "journal"),
     // Records are read, several at a time, before they are deleted.
     ("unload", "lookup"),
+    // Samples stand in the directory of a run.
+    ("samples", "journal"),
 ];
 
 fn layer(module: &str) -> Option<u32> {

@@ -17,11 +17,13 @@ use super::{
     report::{exit_of, summary},
 };
 use crate::{
-    event::Unobserved,
+    diagnostic::Diagnostic,
+    event::{Several, Unobserved},
     gate::{self, ByteBudget},
     journal::{Journal, Ledger, RunDirectory, format},
     plan::{self, PlannedSource, file::Saved},
     progress, report,
+    samples::Sampling,
     send::{self, Counts, Earlier, Ended, Link, Setup, Stop},
     source::{Bodies, Spool, spooled},
 };
@@ -115,10 +117,10 @@ impl Carry<'_> {
         let number = u32::try_from(sessions)
             .unwrap_or(u32::MAX)
             .saturating_add(1);
-        let session = format::SessionLine {
-            number,
-            started: jiff::Timestamp::now(),
-        };
+        let started = jiff::Timestamp::now();
+        let session = format::SessionLine { number, started };
+        let first = history.and_then(|history| history.sessions.first());
+        let first = first.map_or(started, |session| session.started);
         let sync = saved.header.run.journal;
         let journal = Journal::open(self.run, sync, session, history).map_err(Error::disk)?;
         tracing::info!(run = %self.run.path().display(), session = number, "a session of the run begins");
@@ -140,8 +142,11 @@ impl Carry<'_> {
         let counts = Arc::new(Counts::default());
         let began = tokio::time::Instant::now();
         let reads = reads_of(&links);
+        let since = Duration::try_from(jiff::Timestamp::now().duration_since(first));
+        // A clock that was set back since then: the session begins where the last sample ends.
+        let sampling = Sampling::begin(self.run, number, since.unwrap_or_default());
         let setup = Setup {
-            observe: self.watcher.observer(),
+            observe: Arc::new(Several(vec![self.watcher.observer(), sampling.observer()])),
             ..self.setup(&saved, &bodies, links, &journal, earlier, &counts)
         };
         let planning_ms = milliseconds(began - self.context.started);
@@ -160,6 +165,12 @@ impl Carry<'_> {
             }
         };
         let (sent, last) = (tokio::time::Instant::now(), tally());
+        if let Err(error) = sampling.finish() {
+            let problem = Diagnostic::warning(error.to_string()).hint(
+                "nothing else is lost: the report lacks pictures of how the run went over time",
+            );
+            self.watcher.suspend(|| printer.problems(&[problem]));
+        }
         let ended = close(&journal, number, last.clone(), ended)
             .await
             .map_err(|error| error.hint(go_on(self.run)));
@@ -298,7 +309,7 @@ fn finish(
 ) -> Result<Exit, Error> {
     let ended = ended?;
     if let Some(reason) = &ended.reason {
-        let mut problem = crate::diagnostic::Diagnostic::error(reason);
+        let mut problem = Diagnostic::error(reason);
         problem.hints.extend(ended.hint.clone());
         printer.problems(&[problem]);
     }

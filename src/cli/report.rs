@@ -71,7 +71,7 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
         }
         Format::Json => printer.json(&report::json::render(&report)),
         Format::Markdown => printer.result(&report::markdown::render(&report)),
-        Format::Html => printer.result(&report::html::render(&report)),
+        Format::Html => printer.result(&report::page(&run, &report).map_err(unreadable)?),
         Format::Junit => printer.result(&report::junit(&run, &report).map_err(unreadable)?),
         // They have been written.
         Format::Records | Format::Ids => {}

@@ -198,7 +198,13 @@ impl Gate {
             .as_ref()
             .ok()
             .map(|response| response.status().as_u16());
-        exchange.observe(Moment::Answered { status });
+        let received = answer.as_ref().map_or(0, |response| response.body().len());
+        exchange.observe(Moment::Answered {
+            status,
+            is_refused: matches!(sign, Sign::Refusing(_)),
+            latency,
+            bytes: received as u64,
+        });
         let fault = answer.as_ref().err();
         let fault_kind = fault.map(|fault| fault.kind);
         let mut away = (fault_kind == Some(FaultKind::Connect)).then_some(Away::Target);

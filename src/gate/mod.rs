@@ -100,6 +100,12 @@ pub enum Moment {
     Answered {
         /// The HTTP status, where a response came.
         status: Option<u16>,
+        /// The target refused it for now: it asks to be slower.
+        is_refused: bool,
+        /// How long it was on the wire.
+        latency: Duration,
+        /// Bytes of the answer's body.
+        bytes: u64,
     },
     /// It will be tried again.
     Retrying {

@@ -31,6 +31,8 @@ pub struct History {
     pub end: Option<EndLine>,
     /// How many sessions ended in order; the others were killed, or one goes on.
     pub ended: usize,
+    /// How they did, by the session's number.
+    pub ends: BTreeMap<u32, EndLine>,
     /// What earlier runs had loaded has been looked up.
     pub is_consulted: bool,
     /// The run sent nothing, and is kept in brief.
@@ -228,6 +230,7 @@ impl History {
             tallies: BTreeMap::new(),
             end: None,
             ended: 0,
+            ends: BTreeMap::new(),
             is_consulted: false,
             consulted: 0,
             brief: None,
@@ -248,6 +251,7 @@ impl History {
             tallies: self.tallies.clone(),
             end: self.end.clone(),
             ended: self.ended,
+            ends: self.ends.clone(),
             is_consulted: self.is_consulted,
             consulted: self.consulted,
             brief: self.brief.clone(),
@@ -299,6 +303,7 @@ impl History {
             Line::End(end) => {
                 self.end = Some(end.clone());
                 self.ended += 1;
+                self.ends.insert(end.session, end.clone());
             }
             Line::Brief(brief) => self.brief = Some(brief.clone()),
         }

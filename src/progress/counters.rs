@@ -152,7 +152,7 @@ impl Counters {
                 // Only the first beginning counts.
                 let _ = self.loads.set(loads.collect());
             }
-            Event::Sent { load } => self.add(*load, |load| &load.sent, 1),
+            Event::Sent { load, .. } => self.add(*load, |load| &load.sent, 1),
             Event::Answered { load, .. } => self.add(*load, |load| &load.answered, 1),
             Event::Retrying { load, .. } => self.add(*load, |load| &load.retries, 1),
             Event::Settled {

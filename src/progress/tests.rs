@@ -148,7 +148,10 @@ impl<D: Draw> Run<D> {
 
     fn sent(&self, load: u32, count: u64) {
         for _ in 0..count {
-            self.counters.observe(&Event::Sent { load: LoadId(load) });
+            self.counters.observe(&Event::Sent {
+                load: LoadId(load),
+                bytes: 100,
+            });
         }
     }
 
@@ -157,6 +160,9 @@ impl<D: Draw> Run<D> {
             self.counters.observe(&Event::Answered {
                 load: LoadId(load),
                 status: Some(201),
+                is_refused: false,
+                latency: Duration::from_millis(1),
+                bytes: 0,
             });
             self.counters.observe(&Event::Settled {
                 load: LoadId(load),

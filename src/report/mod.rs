@@ -119,12 +119,27 @@ pub fn junit(run: &RunDirectory, report: &Report) -> Result<String, Error> {
     junit.render(report)
 }
 
+/// Renders `report.html` of a run.
+///
+/// # Errors
+///
+/// When plan or journal cannot be read.
+pub fn page(run: &RunDirectory, report: &Report) -> Result<String, Error> {
+    if let Some(kept) = brief::document(run, "report.html")? {
+        return Ok(kept);
+    }
+    let joined = walk::Joined::open(run)?;
+    let around = html::Around::of(run, joined.plan(), joined.history())?;
+    Ok(html::render(report, &around))
+}
+
 /// A run whose records have been gone through; its documents are still to be written.
 #[derive(Debug)]
 pub struct Concluded {
     run: RunDirectory,
     report: Report,
     junit: junit::Junit,
+    around: html::Around,
     written: Written,
     is_brief: bool,
 }
@@ -175,11 +190,13 @@ pub fn conclude(
     let written = rejected.finish()?;
     let asked = tally.asked();
     let report = tally.report(run, &joined)?;
+    let around = html::Around::of(run, joined.plan(), joined.history())?;
     Ok(Concluded {
         run: run.clone(),
         is_brief: brief::is_brief(&report, asked),
         report,
         junit,
+        around,
         written,
     })
 }
@@ -208,6 +225,7 @@ impl Concluded {
             run,
             report,
             junit,
+            around,
             written,
             is_brief: _,
         } = self;
@@ -215,7 +233,7 @@ impl Concluded {
         let documents = [
             ("junit.xml", junit.render(&report)?),
             ("report.md", markdown::render(&report)),
-            ("report.html", html::render(&report)),
+            ("report.html", html::render(&report, &around)),
             ("report.json", json::render(&report)),
         ];
         for (name, text) in documents {

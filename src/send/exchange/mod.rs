@@ -425,13 +425,22 @@ impl Exchange for Batch<'_> {
                 self.since.get_or_insert_with(|| gate.time());
                 self.on_wire.store(true, Ordering::Release);
                 self.setup.counts.sent(bytes);
-                self.setup.observe.observe(&Event::Sent { load });
+                self.setup.observe.observe(&Event::Sent { load, bytes });
             }
-            Moment::Answered { status } => {
+            Moment::Answered {
+                status,
+                is_refused,
+                latency,
+                bytes,
+            } => {
                 self.on_wire.store(false, Ordering::Release);
-                self.setup
-                    .observe
-                    .observe(&Event::Answered { load, status });
+                self.setup.observe.observe(&Event::Answered {
+                    load,
+                    status,
+                    is_refused,
+                    latency,
+                    bytes,
+                });
             }
             Moment::Retrying { after } => {
                 // What must not be sent twice is tried again only where the store is known not to have taken it.
