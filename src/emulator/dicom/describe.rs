@@ -15,6 +15,9 @@ use crate::dicom::header::{BIG, EXPLICIT, Header, IMPLICIT};
 /// How long a value of bytes may be that stands in the metadata; longer ones are bulk data.
 const LONGEST: usize = 4 << 10;
 
+/// How long the element is at most that names character sets, of which real ones name three or four.
+const LONGEST_CHARSET: usize = 1 << 10;
+
 /// Describes the data set of a file. One that the library cannot read is described by who it is.
 pub fn describe(path: &Path, header: &Header) -> String {
     // What cannot be read from the disk is not described; it has just been written.
@@ -46,6 +49,8 @@ fn read(thin: &Thin) -> Map<String, Value> {
             let tag = element.first_chunk::<4>();
             tag.is_some_and(|tag| matches!(tag, [8, 0, 5, 0] | [0, 8, 0, 5]))
         });
+        // It is copied in front of every element.
+        let charset = charset.filter(|charset| charset.len() <= LONGEST_CHARSET);
         let charset = charset.cloned().unwrap_or_default();
         let mut set = Map::new();
         for element in &thin.elements {
