@@ -14,6 +14,9 @@ use super::thin::{self, Thin};
 /// How long a value of bytes may be that stands in the metadata; longer ones are bulk data.
 const LONGEST: usize = 4 << 10;
 
+/// How long the element is at most that names character sets, of which real ones name three or four.
+const LONGEST_CHARSET: usize = 1 << 10;
+
 /// Describes a data set, which begins where its header says. One that the library cannot read is described by who it is.
 pub fn describe(set: impl Read, header: &Header) -> Map<String, Value> {
     let mut set = read(&thin::read(set, header));
@@ -43,6 +46,8 @@ fn read(thin: &Thin) -> Map<String, Value> {
             let tag = element.first_chunk::<4>();
             tag.is_some_and(|tag| matches!(tag, [8, 0, 5, 0] | [0, 8, 0, 5]))
         });
+        // It is copied in front of every element.
+        let charset = charset.filter(|charset| charset.len() <= LONGEST_CHARSET);
         let charset = charset.cloned().unwrap_or_default();
         let mut set = Map::new();
         for element in &thin.elements {
@@ -183,5 +188,50 @@ fn text(vr: VR, text: &str) -> Value {
             .parse::<f64>()
             .map_or_else(|_| text.into(), Value::from),
         _ => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        header,
+        sample::{self, Sample},
+    };
+    use super::*;
+
+    #[test]
+    fn damaged_numbers_keep_the_others_from_nothing() {
+        let sample = Sample {
+            study: "1.2",
+            series: "1.2.3",
+            instance: "1.2.3.4",
+            modality: "DX",
+            name: "Rivera^Ana",
+            patient: "p-1",
+            date: "20240314",
+            description: "Chest",
+            number: 1,
+            rows: 1,
+            columns: 2,
+            frames: 1,
+        };
+        let mut file = Vec::new();
+        sample::write(&sample, &mut file).unwrap();
+        let header = header::read(file.as_slice()).unwrap().unwrap();
+        // Every other number of so many has three bytes, where two are one.
+        let mut set = Vec::new();
+        for number in 0..500_u16 {
+            set.extend_from_slice(&[0x28, 0]);
+            set.extend_from_slice(&(0x2000 + number).to_le_bytes());
+            let value: &[u8] = if number % 2 == 0 { &[1, 0, 2] } else { &[1, 0] };
+            set.extend_from_slice(b"US");
+            set.extend_from_slice(&u16::try_from(value.len()).unwrap().to_le_bytes());
+            set.extend_from_slice(value);
+        }
+        let described = describe(set.as_slice(), &header);
+        let numbers = described.keys().filter(|tag| tag.starts_with("0028"));
+        assert_eq!(numbers.count(), 250);
+        assert_eq!(described["00282001"]["Value"][0], 1);
+        assert_eq!(described["00080018"]["Value"][0], "1.2.3.4");
     }
 }

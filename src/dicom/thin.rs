@@ -219,6 +219,11 @@ fn sound(from: &[u8], encoding: Encoding, depth: usize) -> Option<&[u8]> {
         _ => encoding,
     };
     if length != u32::MAX {
+        let whole = vr.and_then(VR::from_binary).map_or(1, size);
+        if !usize::try_from(length).ok()?.is_multiple_of(whole) {
+            // Who reads so many whole numbers reads on in the midst of the last one.
+            return None;
+        }
         let (value, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
         let mut value = if is_item || vr == Some(*b"SQ") {
             value
@@ -283,6 +288,16 @@ pub fn find(set: impl Read, header: &Header, size: u64, tag: Tag) -> Option<Bulk
         return Some(Bulk::Bytes(bytes));
     }
     None
+}
+
+/// How many bytes each of the numbers of a value has.
+fn size(vr: VR) -> usize {
+    match vr {
+        VR::AT => 4,
+        // Bytes and words are read as they are, whole or not.
+        VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN => 1,
+        vr => unit(vr),
+    }
 }
 
 /// How many bytes of a value change places where the order of bytes does.
@@ -386,6 +401,22 @@ mod tests {
         assert!(!is_sound(&good[..good.len() - 8], Encoding::Little));
         assert!(is_sound(b"\x08\0\x60\0\x02\0\0\0CT", Encoding::Implicit));
         assert!(is_sound(b"\0\x08\0\x60CS\0\x02CT", Encoding::Big));
+        // Numbers that are not whole: half a number, and nothing of one.
+        for odd in [
+            &b"\x28\0\x10\0US\x03\0\x01\0\x02"[..],
+            b"\x28\0\x09\0AT\x06\0\x18\0\x63\x10\x18\0",
+            b"\x18\0\x50\0FD\x04\0\0\0\0\0",
+        ] {
+            assert!(!is_sound(odd, Encoding::Little), "{odd:?}");
+            assert!(!is_sound(&sequence(&item(odd)), Encoding::Little));
+        }
+        let implicit = b"\x28\0\x10\0\x03\0\0\0\x01\0\x02";
+        assert!(!is_sound(implicit, Encoding::Implicit));
+        assert!(is_sound(
+            b"\x28\0\x10\0US\x04\0\x01\0\x02\0",
+            Encoding::Little
+        ));
+        assert!(is_sound(b"\x28\0\x10\0US\0\0", Encoding::Little));
         let deep = (0..200).fold(good, |inner, _| sequence(&item(&inner)));
         assert!(!is_sound(&deep, Encoding::Little));
     }
