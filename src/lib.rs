@@ -23,7 +23,7 @@
 //!   means), [`send`] (carries a plan out, or asks what it would change), [`journal`] (the only truth of what happened),
 //!   [`history`] (what earlier runs have loaded), [`unload`] (deletes what a run created), [`samples`] (how a run went, second by
 //!   second, for pictures).
-//! - 4: [`report`] (reads the journal), [`progress`] (draws events).
+//! - 4: [`report`] (reads the journal), [`progress`] (draws events), [`metrics`] (counts them for Prometheus).
 //! - 5: [`emulator`] (the embedded local store).
 //! - 6: [`cli`] (reads arguments and the environment, writes to the terminal, chooses the exit code).
 //!
@@ -45,6 +45,7 @@ pub mod hl7v2;
 pub mod journal;
 pub mod lookup;
 pub mod manifest;
+pub mod metrics;
 pub mod path;
 pub mod plan;
 pub mod probe;

@@ -30,6 +30,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("samples", 3),
     ("report", 4),
     ("progress", 4),
+    ("metrics", 4),
     ("emulator", 5),
     ("cli", 6),
 ];

@@ -10,7 +10,9 @@ use clap::ValueEnum;
 use super::{
     Context, Error, Exit, beside,
     carry::{Carry, SPOOL, check_sources, discard},
-    connect, interrupt, plan as planning,
+    connect, interrupt,
+    metrics::MetricsArgs,
+    plan as planning,
     printer::Printer,
     rehearse,
     resume::{self, ReplayArgs},
@@ -53,6 +55,8 @@ pub(super) struct LoadArgs {
     /// How to show progress
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
     progress: ProgressKind,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// How progress is shown.
@@ -78,6 +82,8 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     let stop = Stop::default();
     interrupt::listen(stop.clone());
     let watcher = watcher(args.progress, context.printer);
+    let of = args.file.display().to_string();
+    let watcher = args.metrics.serve(watcher, &of, context).await?;
     let outcome = async {
         let given = if is_plan(&args.file) {
             if !args.selection.is_everything() {

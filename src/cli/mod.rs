@@ -24,6 +24,7 @@ mod interrupt;
 mod load;
 mod local;
 mod log;
+mod metrics;
 mod online;
 mod open_files;
 mod past;

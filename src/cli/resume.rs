@@ -12,6 +12,7 @@ use super::{
     carry::{Carry, check_sources},
     connect, interrupt,
     load::{self, ProgressKind},
+    metrics::MetricsArgs,
     runs,
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(super) struct ResumeArgs {
     /// How to show progress
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
     progress: ProgressKind,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// Which records are tried once more.
@@ -65,6 +68,7 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
     interrupt::listen(stop.clone());
     let run = runs::find(args.run.as_deref())?;
     let watcher = load::watcher(args.progress, context.printer);
+    let watcher = args.metrics.serve(watcher, &run.name(), context).await?;
     let ended = go_on(
         &run,
         args.replay,

@@ -15,7 +15,7 @@ use std::{
 use indicatif::ProgressDrawTarget;
 use tokio::time::Instant;
 
-use crate::event::{Event, Observe, Unobserved};
+use crate::event::{Event, Observe, Several, Unobserved};
 
 mod bars;
 mod counters;
@@ -69,7 +69,11 @@ impl Draw for OnScreen {
 
 /// Draws a run until it is finished. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
-pub struct Watcher(Option<Arc<Drawing>>);
+pub struct Watcher {
+    drawing: Option<Arc<Drawing>>,
+    /// Who is told the same.
+    others: Vec<Arc<dyn Observe>>,
+}
 
 struct Drawing {
     counters: Arc<Counters>,
@@ -98,7 +102,10 @@ impl std::fmt::Debug for Drawing {
 impl Watcher {
     /// Draws nothing.
     pub fn none() -> Self {
-        Self(None)
+        Self {
+            drawing: None,
+            others: Vec::new(),
+        }
     }
 
     /// Draws bars on standard error: a line a load, and a total where there are several.
@@ -151,25 +158,41 @@ impl Watcher {
                     hand.is_finished = true;
                 }
             });
-        Self(Some(Arc::new(Drawing {
+        let drawing = Drawing {
             counters,
             hand,
             // Without a thread nothing is drawn; the run goes on.
             thread: Mutex::new(thread.ok().map(|thread| (stop, thread))),
-        })))
+        };
+        Self {
+            drawing: Some(Arc::new(drawing)),
+            others: Vec::new(),
+        }
+    }
+
+    /// Lets another be told what this one is told.
+    #[must_use]
+    pub fn and(mut self, other: Arc<dyn Observe>) -> Self {
+        self.others.push(other);
+        self
     }
 
     /// Returns who takes note of events.
     pub fn observer(&self) -> Arc<dyn Observe> {
-        match &self.0 {
+        let own: Arc<dyn Observe> = match &self.drawing {
             Some(drawing) => Arc::clone(&drawing.counters) as Arc<dyn Observe>,
             None => Arc::new(Unobserved),
+        };
+        if self.others.is_empty() {
+            return own;
         }
+        let others = self.others.iter().map(Arc::clone);
+        Arc::new(Several(std::iter::once(own).chain(others).collect()))
     }
 
     /// Lets something else be written meanwhile, on lines of its own. Who writes may ask for it once more.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        let Some(drawing) = self.0.as_ref().filter(|_| !SUSPENDS.get()) else {
+        let Some(drawing) = self.drawing.as_ref().filter(|_| !SUSPENDS.get()) else {
             return write();
         };
         let mut hand = lock(&drawing.hand);
@@ -184,7 +207,7 @@ impl Watcher {
 
     /// Draws the last state; the terminal is the caller's again. Further calls do nothing.
     pub fn finish(&self) {
-        let Some(drawing) = &self.0 else { return };
+        let Some(drawing) = &self.drawing else { return };
         let running = lock(&drawing.thread).take();
         if let Some((stop, thread)) = running {
             drop(stop);

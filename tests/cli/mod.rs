@@ -17,6 +17,7 @@ mod load;
 mod local;
 mod logs;
 mod messages;
+mod metrics;
 mod mllp;
 mod occupied;
 mod online;

@@ -1,0 +1,342 @@
+//! Figures of a run for Prometheus, counted from its events. Who serves them is `cli`'s business.
+//!
+//! Labels are names of the manifest, outcomes, statuses: no content of records (design §10). `docs/metrics.md` lists the names.
+
+use std::sync::OnceLock;
+
+use prometheus::{
+    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::{
+    event::{Event, Flow, LoadId, LoadPlanned, Observe, TargetState},
+    record::Outcome,
+};
+
+/// The media type of what [`Metrics::render`] writes.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Where the buckets of latencies end, in seconds: from a store in the same process to one that a timeout is near.
+const SECONDS: [f64; 14] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0,
+];
+
+/// The states of a target, one of which is 1.
+const STATES: [&str; 3] = ["open", "braked", "down"];
+
+/// What is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    loads: OnceLock<Vec<LoadPlanned>>,
+    scanned_records: IntGauge,
+    scanned_bytes: IntGauge,
+    planned: IntGaugeVec,
+    records: IntCounterVec,
+    record_bytes: IntCounterVec,
+    requests: IntCounterVec,
+    answers: IntCounterVec,
+    refusals: IntCounterVec,
+    retries: IntCounterVec,
+    sent_bytes: IntCounterVec,
+    received_bytes: IntCounterVec,
+    latency: HistogramVec,
+    slots: IntGaugeVec,
+    in_flight: IntGaugeVec,
+    ceiling: GaugeVec,
+    state: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Begins to count. `of` is what is carried out: a manifest, a plan, or a run that goes on.
+    ///
+    /// # Errors
+    ///
+    /// When two figures have one name, which is a bug.
+    pub fn new(of: &str) -> Result<Self, prometheus::Error> {
+        const LOAD: &[&str] = &["load", "target"];
+        let registry = Registry::new_custom(Some("stoker".to_owned()), None)?;
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let single = |name: &str, help: &str| {
+            let made = IntGauge::new(name, help)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let latency = HistogramOpts::new(
+            "request_duration_seconds",
+            "How long requests were on the wire",
+        );
+        let latency = HistogramVec::new(latency.buckets(SECONDS.to_vec()), LOAD)?;
+        registry.register(Box::new(latency.clone()))?;
+        let ceiling = Opts::new(
+            "target_ceiling",
+            "Operations a second that the target was found to allow at the most",
+        );
+        let ceiling = GaugeVec::new(ceiling, &["target"])?;
+        registry.register(Box::new(ceiling.clone()))?;
+        let info = gauge(
+            "run_info",
+            "What is carried out (a manifest, a plan, a run), and by which Stoker",
+            &["of", "version"],
+        )?;
+        info.with_label_values(&[of, env!("CARGO_PKG_VERSION")])
+            .set(1);
+        let metrics = Self {
+            loads: OnceLock::new(),
+            scanned_records: single("scanned_records", "Records found in the sources")?,
+            scanned_bytes: single("scanned_bytes", "Bytes of the sources that were read")?,
+            planned: gauge("planned_records", "Records that are to be sent", LOAD)?,
+            records: counter(
+                "records_total",
+                "Records that have an outcome, those of earlier sessions not counted",
+                &["load", "target", "outcome"],
+            )?,
+            record_bytes: counter(
+                "record_bytes_total",
+                "Bytes of records that have an outcome",
+                LOAD,
+            )?,
+            requests: counter("requests_total", "Requests that left", LOAD)?,
+            answers: counter(
+                "answers_total",
+                "Requests that came back; `none` where no response came",
+                &["load", "target", "status"],
+            )?,
+            refusals: counter(
+                "refusals_total",
+                "Answers by which the target asked to be slower",
+                LOAD,
+            )?,
+            retries: counter("retries_total", "Attempts that will be made again", LOAD)?,
+            sent_bytes: counter("sent_bytes_total", "Bytes of bodies that left", LOAD)?,
+            received_bytes: counter("received_bytes_total", "Bytes of bodies that came", LOAD)?,
+            latency,
+            slots: gauge(
+                "target_slots",
+                "Requests that may be in flight to the target",
+                &["target"],
+            )?,
+            in_flight: gauge(
+                "target_requests_in_flight",
+                "Requests that are in flight to the target",
+                &["target"],
+            )?,
+            ceiling,
+            state: gauge(
+                "target_state",
+                "1 for the state in which the target is: open, braked (it asked to wait) or down",
+                &["target", "state"],
+            )?,
+            registry,
+        };
+        Ok(metrics)
+    }
+
+    /// Writes all figures in Prometheus' text format.
+    ///
+    /// # Errors
+    ///
+    /// When a figure has no value to write, which is a bug.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The labels of a load: its name and its target's.
+    fn with<'s>(&'s self, load: LoadId, count: impl FnOnce(&[&'s str; 2])) {
+        let loads = self.loads.get();
+        if let Some(load) = loads.and_then(|loads| loads.get(load.0 as usize)) {
+            count(&[&load.name, &load.target]);
+        }
+    }
+
+    fn begin(&self, loads: &[LoadPlanned]) {
+        // Only the first beginning counts.
+        if self.loads.set(loads.to_vec()).is_err() {
+            return;
+        }
+        for load in loads {
+            let labels = [load.name.as_str(), load.target.as_str()];
+            let planned = i64::try_from(load.records).unwrap_or(i64::MAX);
+            self.planned.with_label_values(&labels).set(planned);
+            // What is nought so far is there, so that rates of it can be had.
+            for outcome in Outcome::ALL {
+                let [name, target] = labels;
+                let _ = (self.records).with_label_values(&[name, target, outcome.as_str()]);
+            }
+            for counter in [&self.requests, &self.retries, &self.refusals] {
+                let _ = counter.with_label_values(&labels);
+            }
+        }
+    }
+
+    fn target(&self, name: &str, state: &TargetState) {
+        let labels = [name];
+        self.slots
+            .with_label_values(&labels)
+            .set(state.slots.into());
+        let in_flight = self.in_flight.with_label_values(&labels);
+        in_flight.set(state.in_flight.into());
+        if let Some(ceiling) = state.ceiling {
+            self.ceiling.with_label_values(&labels).set(ceiling);
+        }
+        let now = match state.flow {
+            Flow::Open => "open",
+            Flow::Braked(_) => "braked",
+            Flow::Down { .. } => "down",
+        };
+        for state in STATES {
+            let is_now = i64::from(state == now);
+            self.state.with_label_values(&[name, state]).set(is_now);
+        }
+    }
+}
+
+impl Observe for Metrics {
+    fn observe(&self, event: &Event) {
+        match event {
+            Event::Scanning { records, bytes } => {
+                let whole = |count: &u64| i64::try_from(*count).unwrap_or(i64::MAX);
+                self.scanned_records.set(whole(records));
+                self.scanned_bytes.set(whole(bytes));
+            }
+            Event::Started { loads } => self.begin(loads),
+            Event::Sent { load, bytes } => self.with(*load, |labels| {
+                self.requests.with_label_values(labels).inc();
+                self.sent_bytes.with_label_values(labels).inc_by(*bytes);
+            }),
+            Event::Answered {
+                load,
+                status,
+                is_refused,
+                latency,
+                bytes,
+            } => self.with(*load, |labels| {
+                let [name, target] = *labels;
+                let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+                let answers = &self.answers;
+                answers.with_label_values(&[name, target, &status]).inc();
+                if *is_refused {
+                    self.refusals.with_label_values(labels).inc();
+                }
+                self.received_bytes.with_label_values(labels).inc_by(*bytes);
+                let seconds = self.latency.with_label_values(labels);
+                seconds.observe(latency.as_secs_f64());
+            }),
+            Event::Retrying { load, .. } => self.with(*load, |labels| {
+                self.retries.with_label_values(labels).inc();
+            }),
+            Event::Settled {
+                load,
+                outcome,
+                bytes,
+            } => self.with(*load, |labels| {
+                let [name, target] = *labels;
+                let records = &self.records;
+                let labelled = records.with_label_values(&[name, target, outcome.as_str()]);
+                labelled.inc();
+                self.record_bytes.with_label_values(labels).inc_by(*bytes);
+            }),
+            Event::Target { name, state } => self.target(name, state),
+            Event::Way { .. }
+            | Event::Stopping { .. }
+            | Event::Finished
+            | Event::Concluding { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::Before;
+
+    #[test]
+    fn what_happens_is_counted() {
+        let metrics = Metrics::new("clinic").unwrap();
+        let load = LoadId(0);
+        let planned = LoadPlanned {
+            name: "people".to_owned(),
+            target: "store".to_owned(),
+            records: 7,
+            bytes: 700,
+            after: Vec::new(),
+            before: Before::default(),
+        };
+        let state = |flow| TargetState {
+            flow,
+            slots: 8,
+            in_flight: 3,
+            ceiling: Some(12.5),
+        };
+        let name = "store".to_owned();
+        for event in [
+            Event::Started {
+                loads: vec![planned],
+            },
+            Event::Sent { load, bytes: 100 },
+            Event::Answered {
+                load,
+                status: Some(429),
+                is_refused: true,
+                latency: Duration::from_millis(3),
+                bytes: 10,
+            },
+            Event::Retrying {
+                load,
+                after: Duration::ZERO,
+            },
+            Event::Settled {
+                load,
+                outcome: Outcome::Created,
+                bytes: 100,
+            },
+            // A load that nobody planned is counted nowhere.
+            Event::Sent {
+                load: LoadId(9),
+                bytes: 1,
+            },
+            Event::Target {
+                name: name.clone(),
+                state: state(Flow::Open),
+            },
+            Event::Target {
+                name,
+                state: state(Flow::Braked(Duration::from_secs(1))),
+            },
+        ] {
+            metrics.observe(&event);
+        }
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        for line in [
+            "stoker_planned_records{load=\"people\",target=\"store\"} 7",
+            "stoker_records_total{load=\"people\",outcome=\"created\",target=\"store\"} 1",
+            "stoker_records_total{load=\"people\",outcome=\"rejected\",target=\"store\"} 0",
+            "stoker_requests_total{load=\"people\",target=\"store\"} 1",
+            "stoker_answers_total{load=\"people\",status=\"429\",target=\"store\"} 1",
+            "stoker_refusals_total{load=\"people\",target=\"store\"} 1",
+            "stoker_retries_total{load=\"people\",target=\"store\"} 1",
+            "stoker_sent_bytes_total{load=\"people\",target=\"store\"} 100",
+            "stoker_request_duration_seconds_bucket{load=\"people\",target=\"store\",le=\"0.005\"} 1",
+            "stoker_target_slots{target=\"store\"} 8",
+            "stoker_target_ceiling{target=\"store\"} 12.5",
+            "stoker_target_state{state=\"braked\",target=\"store\"} 1",
+            "stoker_target_state{state=\"open\",target=\"store\"} 0",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}
