@@ -26,6 +26,10 @@ use crate::{
 };
 
 /// Arguments of `stoker verify`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
     /// A run (its directory, or its name), or a manifest

@@ -1,6 +1,9 @@
 //! What a store holds is compared with what the sources say: a store that was altered by hand in thirty records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use fs_err as fs;
 use serde_json::{Value, json};
@@ -11,14 +14,16 @@ use super::{bed::Bed, unload::Stores};
 fn observations(bed: &Bed) {
     let mut lines = String::new();
     for number in 0..120 {
-        lines += &format!(
-            r#"{{"resourceType":"Observation","id":"o{number}","status":"final","code":{{"text":"Plantedtext"}},"subject":{{"reference":"Patient/s{}"}},"valueQuantity":{{"value":{number}.50}}}}"#,
-            number % 9
-        );
+        write!(lines, r#"{{"resourceType":"Observation","id":"o{number}","status":"final","code":{{"text":"Plantedtext"}},"subject":{{"reference":"Patient/s{}"}},"valueQuantity":{{"value":{number}.50}}}}"#,
+            number % 9).unwrap();
         lines.push('\n');
     }
     for number in 0..9 {
-        lines += &format!("{{\"resourceType\":\"Patient\",\"id\":\"s{number}\"}}\n");
+        write!(
+            lines,
+            "{{\"resourceType\":\"Patient\",\"id\":\"s{number}\"}}\n"
+        )
+        .unwrap();
     }
     bed.write("in/kept.ndjson", &lines);
 }
