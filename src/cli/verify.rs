@@ -405,7 +405,7 @@ impl Told<'_> {
         if verified.not_loaded > 0 {
             let _ = writeln!(
                 text,
-                "\n{} of the plan were not loaded, and not looked for",
+                "\nNot loaded, and not looked for: {} of the plan",
                 records(verified.not_loaded)
             );
         }

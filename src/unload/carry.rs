@@ -151,7 +151,10 @@ async fn check(
             200 => {
                 let (kind, headers) = (&item.kind, answer.headers());
                 let held = store.target.held(kind, headers, answer.body());
-                if held.id.as_ref() != Some(&item.id) {
+                let is_another = held.id.as_ref().is_some_and(|id| *id != item.id);
+                // An answer that names nothing is believed for its version: an `OperationOutcome` that is stored has no other
+                // name.
+                if is_another || held.id.is_none() && held.version.is_none() {
                     ended.push(item.refused(store, &answer));
                 } else if item.version.is_none() {
                     ended.push(item.stays(Removal::Changed, UNVERSIONED));

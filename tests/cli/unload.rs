@@ -30,6 +30,10 @@ impl Stores {
              - { when: { request: [delete], probability: 0.05 }, fault: { answer: { status: 503 } } }\n\
              - { when: { request: [delete], probability: 0.05 }, fault: { reset: after_write } }\n",
         );
+        bed.write(
+            "slow.yaml",
+            "rules:\n- { when: { request: [create] }, fault: { latency: { uniform: [40ms, 120ms] } } }\n",
+        );
         let store = Store::start_with(&bed.path("."), more);
         let stores = Self { bed, store };
         stores.write_sources();
@@ -40,6 +44,14 @@ impl Stores {
         format!(
             "{{ google: {{ project: local, location: local, dataset: stoker, {kind}, endpoint: \"{}\" }}, ensure: true, auth: none, retry: {{ attempts: 12, base: 1ms, max: 20ms }}{more} }}",
             self.store.url
+        )
+    }
+
+    /// A manifest that creates the resources of one file.
+    pub(super) fn manifest(&self, name: &str, file: &str, more: &str) -> String {
+        let fhir = self.target("fhir_store: fhir", "");
+        format!(
+            "version: 1\nname: {name}\ntargets: {{ people: {fhir} }}\nloads: [ {{ name: l, target: people, files: [{file}], interaction: create, {more} }} ]\n"
         )
     }
 
@@ -105,7 +117,11 @@ impl Stores {
         );
         // The run updates what was there, and creates another under its own id.
         let kept = json!({"resourceType": "Device", "id": "e"});
-        bed.write("in/kept.ndjson", &format!("{}\n{kept}\n", device("old")));
+        let outcome = json!({"resourceType": "OperationOutcome", "id": "o", "issue": [{"severity": "information", "code": "informational"}]});
+        bed.write(
+            "in/kept.ndjson",
+            &format!("{}\n{kept}\n{outcome}\n", device("old")),
+        );
         bed.write(
             "in/before.hl7",
             "MSH|^~\\&|A|B|C|D|20260101||ADT^A04|m3|P|2.5\rPID|1||p3^^^X\r",
