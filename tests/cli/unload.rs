@@ -49,9 +49,12 @@ impl Stores {
 
     /// A manifest that creates the resources of one file.
     pub(super) fn manifest(&self, name: &str, file: &str, more: &str) -> String {
-        let fhir = self.target("fhir_store: fhir", "");
+        let url = format!(
+            "{}/v1/projects/local/locations/local/datasets/stoker/fhirStores/fhir/fhir",
+            self.store.url
+        );
         format!(
-            "version: 1\nname: {name}\ntargets: {{ people: {fhir} }}\nloads: [ {{ name: l, target: people, files: [{file}], interaction: create, {more} }} ]\n"
+            "version: 1\nname: {name}\ntargets: {{ people: {{ fhir: {{ url: \"{url}\" }} }} }}\nloads: [ {{ name: l, target: people, files: [{file}], interaction: create, {more} }} ]\n"
         )
     }
 
@@ -61,12 +64,12 @@ impl Stores {
         let mut lines = String::new();
         for (id, of) in [("a", "b"), ("b", "c"), ("c", "a")] {
             let organization = json!({"resourceType": "Organization", "id": id, "name": id, "partOf": {"reference": format!("Organization/{of}")}});
-            write!(lines, "{organization}\n").unwrap();
+            writeln!(lines, "{organization}").unwrap();
         }
         let patient = json!({"resourceType": "Patient", "id": "p", "managingOrganization": {"reference": "Organization/a"}});
         let other = json!({"resourceType": "Patient", "id": "q", "generalPractitioner": [{"reference": "Practitioner?identifier=urn:x|was-there"}]});
         // A duplicate.
-        write!(lines, "{patient}\n{patient}\n{other}\n").unwrap();
+        writeln!(lines, "{patient}\n{patient}\n{other}").unwrap();
         bed.write("in/circle.ndjson", &lines);
         fs::create_dir_all(bed.path("in/images")).unwrap();
         for study in 0..4 {
@@ -117,11 +120,7 @@ impl Stores {
         );
         // The run updates what was there, and creates another under its own id.
         let kept = json!({"resourceType": "Device", "id": "e"});
-        let outcome = json!({"resourceType": "OperationOutcome", "id": "o", "issue": [{"severity": "information", "code": "informational"}]});
-        bed.write(
-            "in/kept.ndjson",
-            &format!("{}\n{kept}\n{outcome}\n", device("old")),
-        );
+        bed.write("in/kept.ndjson", &format!("{}\n{kept}\n", device("old")));
         bed.write(
             "in/before.hl7",
             "MSH|^~\\&|A|B|C|D|20260101||ADT^A04|m3|P|2.5\rPID|1||p3^^^X\r",
@@ -427,4 +426,36 @@ async fn a_reset_unloads_all_runs_and_deletes_the_stores_that_were_made() {
     assert!(nothing.err.contains("nothing to delete"), "{}", nothing.err);
     // It is made again.
     let _ = bed.run(&["load", "own.yaml"]).exits(0);
+}
+
+#[test]
+fn what_reads_like_an_answer_and_is_a_resource_goes_too() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    let outcome = json!({"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational"}]});
+    bed.write("in/one.ndjson", &format!("{outcome}\n"));
+    bed.write(
+        "one.yaml",
+        &stores.manifest("one", "in/one.ndjson", "settle: none"),
+    );
+    let _ = bed.run(&["load", "before.yaml"]).exits(0);
+    let _ = bed.run(&["load", "one.yaml"]).exits(0);
+    let unloaded = unload(bed, &bed.newest_run(), &["--yes"]).exits(0);
+    assert!(unloaded.out.contains("1 deleted"), "{}", unloaded.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_somebody_else_stored_stays() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    let _ = bed.run(&["load", "before.yaml"]).exits(0);
+    // So soon after, the load takes it for new.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    let before = stores.contents().await;
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    for more in [&["--yes"][..], &["--yes", "--changed"]] {
+        let unloaded = unload(bed, &bed.newest_run(), more).exits(1);
+        assert!(unloaded.out.contains("in/feed.hl7:"), "{}", unloaded.out);
+        assert_eq!(stores.contents().await, before);
+    }
 }

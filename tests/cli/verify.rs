@@ -19,9 +19,9 @@ fn observations(bed: &Bed) {
         lines.push('\n');
     }
     for number in 0..9 {
-        write!(
+        writeln!(
             lines,
-            "{{\"resourceType\":\"Patient\",\"id\":\"s{number}\"}}\n"
+            "{{\"resourceType\":\"Patient\",\"id\":\"s{number}\"}}"
         )
         .unwrap();
     }
@@ -256,10 +256,8 @@ fn what_a_run_does_not_know_is_looked_for() {
     let journal = loop {
         std::thread::sleep(std::time::Duration::from_millis(5));
         let runs = fs::read_dir(bed.path(".stoker/runs")).into_iter().flatten();
-        let journals = runs.map(|run| run.unwrap().path().join("journal.ndjson"));
-        let journal = journals
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .next();
+        let mut journals = runs.map(|run| run.unwrap().path().join("journal.ndjson"));
+        let journal = journals.find_map(|path| fs::read_to_string(path).ok());
         let journal = journal.unwrap_or_default();
         if journal.matches("\"settle\"").count() > 20 {
             break journal;
