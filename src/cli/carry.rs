@@ -15,6 +15,7 @@ use super::{
     past::{Consulted, Purpose},
     printer::Printer,
     report::{exit_of, summary},
+    reset,
 };
 use crate::{
     diagnostic::Diagnostic,
@@ -104,6 +105,7 @@ impl Carry<'_> {
         let printer = self.context.printer;
         for (name, connection) in self.connections {
             if connection.ensure().await? {
+                reset::note_made(&load::state_of(&saved.header), name, connection)?;
                 let message = format!("created the store of target `{name}`");
                 self.watcher.suspend(|| printer.message(&message));
             }

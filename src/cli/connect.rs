@@ -220,6 +220,11 @@ impl Connection {
         Ok(facts)
     }
 
+    /// Returns what tells its store from all others.
+    pub(super) fn place(&self) -> String {
+        self.settings.store.place()
+    }
+
     /// Creates the store if it is missing and the manifest asks for it.
     pub(super) async fn ensure(&self) -> Result<bool, Error> {
         let fields = match &self.settings.store {

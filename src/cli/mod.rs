@@ -33,6 +33,7 @@ mod printer;
 mod rehearse;
 pub mod render;
 mod report;
+mod reset;
 mod resume;
 mod runs;
 mod scratch;
@@ -57,7 +58,7 @@ use printer::Printer;
     max_term_width = 100
 )]
 #[command(
-    after_help = "Exit codes: 0 all settled well · 1 some records were not loaded · 2 usage or manifest · \
+    after_help = "Exit codes: 0 all settled well · 1 some records were not loaded, or differ (verify), or stay (unload, reset) · 2 usage or manifest · \
     3 stopped by max_errors · 4 target or credentials · 5 journal, disk or standard output · \
     10 plan --detailed-exitcode: there is work to do · 70 a bug in Stoker · 130 interrupted"
 )]
@@ -124,6 +125,8 @@ enum Verb {
     Verify(verify::VerifyArgs),
     /// Delete what a run created
     Unload(unload::UnloadArgs),
+    /// Delete what all runs of a manifest created
+    Reset(reset::ResetArgs),
     /// Create one resource from a JSON file and print its new id
     Create(create::CreateArgs),
     /// Print one resource
@@ -204,6 +207,7 @@ pub fn run() -> ExitCode {
             Verb::Runs(args) => runs::run(&args, context),
             Verb::Verify(args) => verify::run(args, context).await,
             Verb::Unload(args) => unload::run(args, context).await,
+            Verb::Reset(args) => reset::run(args, context).await,
             Verb::Create(args) => create::run(args, context).await,
             Verb::Get(args) => get::run(args, context).await,
             Verb::Emulate(args) => emulate::run(args, context).await,

@@ -97,14 +97,13 @@ fn sizes(facts: &Facts, settings: &TargetSettings) -> (u32, u32) {
             .min(settings.rate_entries().unwrap_or(BATCH)),
         _ => 1,
     };
-    let transaction = match facts.transaction {
-        Some(false) => 0,
-        // A circle goes as a whole or not at all: it may take half a window of the rate.
-        _ => {
-            let rate = settings.rate.map_or(MOST, |rate| rate.amount.get() / 2);
-            let limit = facts.limits.transaction_entries.unwrap_or(MOST);
-            limit.min(rate).min(MOST)
-        }
+    // A circle goes as a whole or not at all: it may take half a window of the rate.
+    let transaction = if facts.transaction == Some(false) {
+        0
+    } else {
+        let rate = settings.rate.map_or(MOST, |rate| rate.amount.get() / 2);
+        let limit = facts.limits.transaction_entries.unwrap_or(MOST);
+        limit.min(rate).min(MOST)
     };
     (batch.max(1), transaction)
 }

@@ -26,6 +26,10 @@ use crate::{
 };
 
 /// Arguments of `stoker verify`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
     /// A run (its directory, or its name), or a manifest
@@ -401,7 +405,7 @@ impl Told<'_> {
         if verified.not_loaded > 0 {
             let _ = writeln!(
                 text,
-                "\n{} of the plan were not loaded, and not looked for",
+                "\nNot loaded, and not looked for: {} of the plan",
                 records(verified.not_loaded)
             );
         }

@@ -169,6 +169,21 @@ pub trait Target: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Tells whether what was read of a record tells since when the store has it ([`Target::is_from_before`]).
+    fn tells_age(&self) -> bool {
+        false
+    }
+
+    /// Tells whether what was read is surely older than `since`, by our clock, which says `now` when the answer comes.
+    fn is_from_before(
+        &self,
+        _answer: &Response<Bytes>,
+        _since: jiff::Timestamp,
+        _now: jiff::Timestamp,
+    ) -> bool {
+        false
+    }
+
     /// Makes the read of several records in one request; none where each has to be read by itself.
     fn read_all(&self, _records: &[Named<'_>]) -> Option<Request<Bytes>> {
         None

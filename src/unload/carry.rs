@@ -1,7 +1,7 @@
 //! Decides of each record by what the store has, and deletes it.
 //!
 //! Where the store keeps versions, a record is read first: what is not in the version in which the run left it was changed since,
-//! and stays. Records without references to each other are read and deleted in batches, those of a circle all or none.
+//! and stays. Where it tells since when it has something, what is older than the run stays, too. Records without references to each other are read and deleted in batches, those of a circle all or none.
 
 use bytes::Bytes;
 use http::Response;
@@ -76,6 +76,7 @@ impl Item {
 const UNVERSIONED: &str =
     "the store gave it no version when it was loaded, so nobody knows whether it was changed since";
 const OTHER_VERSION: &str = "it was changed since it was loaded";
+const WAS_THERE: &str = "the store had it before the run began";
 const UNTOLD: &str = "the store's answer does not tell whether it was deleted";
 
 impl Unload<'_> {
@@ -109,9 +110,10 @@ impl Unload<'_> {
         let is_circle = unit.circles.iter().any(|circle| circle.nodes.len() > 1);
         let store = unit.store;
         let mut ended = Vec::with_capacity(items.len());
-        if !self.changed && store.target.keeps_versions() {
+        let is_versioned = !self.changed && store.target.keeps_versions();
+        if is_versioned || store.target.tells_age() {
             let all = items.len();
-            items = check(store, items, &mut ended).await?;
+            items = self.check(store, items, &mut ended).await?;
             let is_unsure = items.len() + ended.len() < all;
             let stays = ended.iter().any(|ended| !ended.line.outcome.is_away());
             if is_circle && (stays || is_unsure) {
@@ -132,40 +134,55 @@ impl Unload<'_> {
     }
 }
 
-/// Returns the records that are as the run left them.
-async fn check(
-    store: &Store,
-    items: Vec<Item>,
-    ended: &mut Vec<Ended>,
-) -> Result<Vec<Item>, Error> {
-    let mut same = Vec::with_capacity(items.len());
-    let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
-    let single = |at: usize| {
-        let name = names.get(at).copied().unwrap_or(Named { kind: "", id: "" });
-        store.target.read(name.kind, name.id)
-    };
-    let answers = store.read(&names, &single).await?;
-    for (item, answer) in items.into_iter().zip(answers) {
-        let Some(answer) = answer else { continue };
-        match answer.status().as_u16() {
-            200 => {
-                let (kind, headers) = (&item.kind, answer.headers());
-                let held = store.target.held(kind, headers, answer.body());
-                if held.id.as_ref() != Some(&item.id) {
-                    ended.push(item.refused(store, &answer));
-                } else if item.version.is_none() {
-                    ended.push(item.stays(Removal::Changed, UNVERSIONED));
-                } else if held.version == item.version {
-                    same.push(item);
-                } else {
-                    ended.push(item.stays(Removal::Changed, OTHER_VERSION));
+impl Unload<'_> {
+    /// Returns the records that are as the run left them.
+    async fn check(
+        &self,
+        store: &Store,
+        items: Vec<Item>,
+        ended: &mut Vec<Ended>,
+    ) -> Result<Vec<Item>, Error> {
+        let mut same = Vec::with_capacity(items.len());
+        let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
+        let single = |at: usize| {
+            let name = names.get(at).copied().unwrap_or(Named { kind: "", id: "" });
+            store.target.read(name.kind, name.id)
+        };
+        let answers = store.read(&names, &single).await?;
+        let began = self.history.sessions.first().map(|session| session.started);
+        for (item, answer) in items.into_iter().zip(answers) {
+            let Some(answer) = answer else { continue };
+            match answer.status().as_u16() {
+                200 => {
+                    let (kind, headers) = (&item.kind, answer.headers());
+                    let held = store.target.held(kind, headers, answer.body());
+                    let is_another = held.id.as_ref().is_some_and(|id| *id != item.id);
+                    // An answer that names nothing is believed for its version: an `OperationOutcome` that is stored has no other
+                    // name.
+                    if is_another || held.id.is_none() && held.version.is_none() {
+                        ended.push(item.refused(store, &answer));
+                    } else if !store.target.keeps_versions() {
+                        let now = jiff::Timestamp::now();
+                        let is_old = |began| store.target.is_from_before(&answer, began, now);
+                        if began.is_some_and(is_old) {
+                            ended.push(item.stays(Removal::Changed, WAS_THERE));
+                        } else {
+                            same.push(item);
+                        }
+                    } else if item.version.is_none() {
+                        ended.push(item.stays(Removal::Changed, UNVERSIONED));
+                    } else if held.version == item.version {
+                        same.push(item);
+                    } else {
+                        ended.push(item.stays(Removal::Changed, OTHER_VERSION));
+                    }
                 }
+                status @ (404 | 410) => ended.push(item.ended(Removal::Gone, Some(status))),
+                _ => ended.push(item.refused(store, &answer)),
             }
-            status @ (404 | 410) => ended.push(item.ended(Removal::Gone, Some(status))),
-            _ => ended.push(item.refused(store, &answer)),
         }
+        Ok(same)
     }
-    Ok(same)
 }
 
 /// Deletes the records of a circle, all or none.

@@ -94,9 +94,7 @@ fn figures_grow_while_a_run_goes_on_and_hold_no_content() {
             .collect()
     };
     let types = last.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let served: String = types
-        .map(|line| format!("{} ", line.split(' ').next().unwrap()))
-        .collect();
+    let served = types.collect::<Vec<_>>().join(" ");
     let documented: std::collections::BTreeSet<String> = page
         .lines()
         .filter(|line| line.starts_with("| `stoker_"))

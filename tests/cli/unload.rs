@@ -1,6 +1,6 @@
 //! What a run created is deleted again, and nothing else: the store is as it was before, by its content.
 
-use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::Stdio, time::Duration};
 
 use fs_err as fs;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
@@ -30,6 +30,10 @@ impl Stores {
              - { when: { request: [delete], probability: 0.05 }, fault: { answer: { status: 503 } } }\n\
              - { when: { request: [delete], probability: 0.05 }, fault: { reset: after_write } }\n",
         );
+        bed.write(
+            "slow.yaml",
+            "rules:\n- { when: { request: [create] }, fault: { latency: { uniform: [40ms, 120ms] } } }\n",
+        );
         let store = Store::start_with(&bed.path("."), more);
         let stores = Self { bed, store };
         stores.write_sources();
@@ -43,18 +47,29 @@ impl Stores {
         )
     }
 
+    /// A manifest that creates the resources of one file.
+    pub(super) fn manifest(&self, name: &str, file: &str, more: &str) -> String {
+        let url = format!(
+            "{}/v1/projects/local/locations/local/datasets/stoker/fhirStores/fhir/fhir",
+            self.store.url
+        );
+        format!(
+            "version: 1\nname: {name}\ntargets: {{ people: {{ fhir: {{ url: \"{url}\" }} }} }}\nloads: [ {{ name: l, target: people, files: [{file}], interaction: create, {more} }} ]\n"
+        )
+    }
+
     fn write_sources(&self) {
         let bed = &self.bed;
         // A circle; it refers to a resource that was there before by its condition, and somebody to it.
         let mut lines = String::new();
         for (id, of) in [("a", "b"), ("b", "c"), ("c", "a")] {
             let organization = json!({"resourceType": "Organization", "id": id, "name": id, "partOf": {"reference": format!("Organization/{of}")}});
-            lines += &format!("{organization}\n");
+            writeln!(lines, "{organization}").unwrap();
         }
         let patient = json!({"resourceType": "Patient", "id": "p", "managingOrganization": {"reference": "Organization/a"}});
         let other = json!({"resourceType": "Patient", "id": "q", "generalPractitioner": [{"reference": "Practitioner?identifier=urn:x|was-there"}]});
         // A duplicate.
-        lines += &format!("{patient}\n{patient}\n{other}\n");
+        writeln!(lines, "{patient}\n{patient}\n{other}").unwrap();
         bed.write("in/circle.ndjson", &lines);
         fs::create_dir_all(bed.path("in/images")).unwrap();
         for study in 0..4 {
@@ -66,10 +81,12 @@ impl Stores {
         }
         let mut all = String::new();
         for number in 0..40 {
-            all += &format!(
+            write!(
+                all,
                 "MSH|^~\\&|A|B|C|D|20260101||ADT^A04|m{number}|P|2.5\rPID|1||p{}^^^X\r",
                 number % 7
-            );
+            )
+            .unwrap();
         }
         bed.write("in/feed.hl7", &all);
         let fhir = self.target("fhir_store: fhir", "");
@@ -361,5 +378,84 @@ async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
             let _ = unload(bed, &bed.newest_run(), &["--yes"]).exits(0);
             assert_eq!(stores.contents().await, before, "round {round}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_unloads_all_runs_and_deletes_the_stores_that_were_made() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    let before = stores.before().await;
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    // A second run creates more, which refers to what the first created.
+    let mut circle = fs::read_to_string(bed.path("in/circle.ndjson")).unwrap();
+    circle += "{\"resourceType\":\"Patient\",\"id\":\"r\",\"managingOrganization\":{\"reference\":\"Organization/b\"}}\n";
+    bed.write("in/circle.ndjson", &circle);
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 1);
+    let _ = bed.run(&["reset", "m.yaml", "--dry-run"]).exits(0);
+    let _ = bed.run(&["reset", "m.yaml", "--yes"]).exits(0);
+    assert_eq!(stores.contents().await, before);
+    let again = bed.run(&["reset", "m.yaml", "--yes"]).exits(0);
+    assert!(again.err.contains("nothing to delete"), "{}", again.err);
+
+    // The stores of a local directory of its own were made by the load, and go when their names are given.
+    bed.write(
+        "own.yaml",
+        "version: 1\nname: own\nstate: .own\ntargets: { t: { local: mine } }\nloads: [ { name: l, target: t, files: [\"resources/clinic/**/*.json\"] } ]\n",
+    );
+    let _ = bed.run(&["load", "own.yaml"]).exits(0);
+    let reset = |name: &str| {
+        let mut child = bed
+            .command(&["reset", "own.yaml", "--yes", "--stores"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, name.as_bytes()).unwrap();
+        drop(input);
+        Ran::of(child.wait_with_output().unwrap())
+    };
+    let other = reset("other\n").exits(1);
+    assert!(other.err.contains("was not deleted"), "{}", other.err);
+    let deleted = reset("fhir\n").exits(0);
+    assert!(deleted.out.contains("deleted the store"), "{}", deleted.out);
+    let nothing = reset("").exits(0);
+    assert!(nothing.err.contains("nothing to delete"), "{}", nothing.err);
+    // It is made again.
+    let _ = bed.run(&["load", "own.yaml"]).exits(0);
+}
+
+#[test]
+fn what_reads_like_an_answer_and_is_a_resource_goes_too() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    let outcome = json!({"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational"}]});
+    bed.write("in/one.ndjson", &format!("{outcome}\n"));
+    bed.write(
+        "one.yaml",
+        &stores.manifest("one", "in/one.ndjson", "settle: none"),
+    );
+    let _ = bed.run(&["load", "before.yaml"]).exits(0);
+    let _ = bed.run(&["load", "one.yaml"]).exits(0);
+    let unloaded = unload(bed, &bed.newest_run(), &["--yes"]).exits(0);
+    assert!(unloaded.out.contains("1 deleted"), "{}", unloaded.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_somebody_else_stored_stays() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    let _ = bed.run(&["load", "before.yaml"]).exits(0);
+    // So soon after, the load takes it for new.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    let before = stores.contents().await;
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    for more in [&["--yes"][..], &["--yes", "--changed"]] {
+        let unloaded = unload(bed, &bed.newest_run(), more).exits(1);
+        assert!(unloaded.out.contains("in/feed.hl7:"), "{}", unloaded.out);
+        assert_eq!(stores.contents().await, before);
     }
 }

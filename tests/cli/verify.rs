@@ -1,6 +1,9 @@
 //! What a store holds is compared with what the sources say: a store that was altered by hand in thirty records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use fs_err as fs;
 use serde_json::{Value, json};
@@ -11,14 +14,16 @@ use super::{bed::Bed, unload::Stores};
 fn observations(bed: &Bed) {
     let mut lines = String::new();
     for number in 0..120 {
-        lines += &format!(
-            r#"{{"resourceType":"Observation","id":"o{number}","status":"final","code":{{"text":"Plantedtext"}},"subject":{{"reference":"Patient/s{}"}},"valueQuantity":{{"value":{number}.50}}}}"#,
-            number % 9
-        );
+        write!(lines, r#"{{"resourceType":"Observation","id":"o{number}","status":"final","code":{{"text":"Plantedtext"}},"subject":{{"reference":"Patient/s{}"}},"valueQuantity":{{"value":{number}.50}}}}"#,
+            number % 9).unwrap();
         lines.push('\n');
     }
     for number in 0..9 {
-        lines += &format!("{{\"resourceType\":\"Patient\",\"id\":\"s{number}\"}}\n");
+        writeln!(
+            lines,
+            "{{\"resourceType\":\"Patient\",\"id\":\"s{number}\"}}"
+        )
+        .unwrap();
     }
     bed.write("in/kept.ndjson", &lines);
 }
@@ -231,4 +236,49 @@ fn compressed_bundles_and_their_references_are_the_same() {
     );
     let report = verify(&bed, "n.yaml", &["--all", "--ignore-extra"], 1);
     assert_eq!(report["outcomes"]["missing"], 1, "{report}");
+}
+
+#[test]
+fn what_a_run_does_not_know_is_looked_for() {
+    let stores = Stores::start(&["--faults", "slow.yaml"]);
+    let bed = &stores.bed;
+    let mut lines = String::new();
+    for number in 0..400 {
+        writeln!(lines, "{{\"resourceType\":\"Patient\",\"gender\":\"other\",\"multipleBirthInteger\":{number}}}").unwrap();
+    }
+    bed.write("in/many.ndjson", &lines);
+    bed.write(
+        "doubt.yaml",
+        &stores.manifest("doubt", "in/many.ndjson", "settle: tag, bundle: none"),
+    );
+    let mut child = bed.command(&["load", "doubt.yaml", "-q"]).spawn().unwrap();
+    // Killed as soon as some have been sent: the store takes its time.
+    let journal = loop {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let runs = fs::read_dir(bed.path(".stoker/runs")).into_iter().flatten();
+        let mut journals = runs.map(|run| run.unwrap().path().join("journal.ndjson"));
+        let journal = journals.find_map(|path| fs::read_to_string(path).ok());
+        let journal = journal.unwrap_or_default();
+        if journal.matches("\"settle\"").count() > 20 {
+            break journal;
+        }
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(journal.contains("\"intend\""));
+    let run = bed.newest_run();
+    let run = run.to_str().unwrap();
+    let report = verify(bed, run, &["--all"], 0);
+    let doubt = |report: &Value, word: &str| report["in_doubt"][word].as_u64().unwrap();
+    assert!(
+        doubt(&report, "there") + doubt(&report, "not_there") > 0,
+        "{report}"
+    );
+    assert_eq!(doubt(&report, "unproven"), 0);
+    let same = report["outcomes"]["same"].as_u64().unwrap();
+    assert!(same > 20 && same < 400, "{report}");
+    let _ = bed.run(&["resume", run]).exits(0);
+    let report = verify(bed, run, &["--all"], 0);
+    assert_eq!(report["outcomes"]["same"], 400);
+    assert_eq!(doubt(&report, "there") + doubt(&report, "not_there"), 0);
 }

@@ -17,6 +17,7 @@ use crate::{
     target::{
         Difference, Matches, Named,
         fhir::{TAG_SYSTEM, criteria, tag_query},
+        miss_proves,
     },
 };
 
@@ -276,9 +277,18 @@ impl Reader<'_> {
                 let answer = store.ask(store.target.retrieve(&kind, &id), 1).await?;
                 self.found(store, settings, item, answer).await
             }
-            Matches::None => Ok(Found::of(Outcome::Missing, 200)),
+            // An index may lag behind.
+            Matches::None if self.miss_proves(settings, &item.step) => {
+                Ok(Found::of(Outcome::Missing, 200))
+            }
             _ => Ok(Found::without(Outcome::Unknown, UNPROVEN)),
         }
+    }
+
+    fn miss_proves(&self, settings: &LoadSettings, step: &Step) -> bool {
+        let by_identifier = settings.settles_by() == Settle::Identifier;
+        let target = self.verify.plan.header.target_of(step.load);
+        target.is_some_and(|target| miss_proves(&target.settings.store, by_identifier))
     }
 
     fn criteria(&self, settings: &LoadSettings, step: &Step) -> Option<String> {

@@ -228,10 +228,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Begins, and tells whether only some of the records are read.
-    pub(super) fn new(
-        verify: &'a Verify<'a>,
-        expected: &'a Expected,
-    ) -> Result<(Self, bool), Error> {
+    pub(super) fn new(verify: &'a Verify<'a>, expected: &'a Expected) -> (Self, bool) {
         let draw = verify.sample.filter(|sample| *sample < expected.records);
         let walk = Self {
             verify,
@@ -242,7 +239,7 @@ impl<'a> Walk<'a> {
             kept: None,
             draw: draw.map(|sample| (sample, expected.records)),
         };
-        Ok((walk, draw.is_some()))
+        (walk, draw.is_some())
     }
 
     /// Returns the next records that are read together.

@@ -214,7 +214,7 @@ impl Verify<'_> {
         let lookups = Lookups::default();
         let stores = self.stores.values().flatten();
         let requests: usize = stores.map(|store| store.requests).sum();
-        let (mut walk, sampled) = Walk::new(self, &expected)?;
+        let (mut walk, sampled) = Walk::new(self, &expected);
         verified.is_sample = sampled;
         let reader = compare::Reader {
             verify: self,

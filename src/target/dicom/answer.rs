@@ -148,11 +148,9 @@ pub(super) fn names(answer: &Response<Bytes>) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let sets: Vec<Value> = serde_json::from_slice(body).ok()?;
-    let named = sets
-        .iter()
+    sets.iter()
         .map(|set| name(set.to_string().as_bytes()))
-        .collect::<Option<Vec<String>>>();
-    named
+        .collect()
 }
 
 /// Returns where an instance is not what was sent: its bytes as a whole, or its data set, where a store writes a meta group of its

@@ -191,7 +191,7 @@ impl Target for Dicom {
     }
 
     fn retrieve(&self, _: &str, id: &str) -> Request<Bytes> {
-        Dicom::retrieve(self, id)
+        Self::retrieve(self, id)
     }
 
     fn differences(

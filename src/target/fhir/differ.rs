@@ -4,6 +4,8 @@
 //! `meta.versionId` and its like, what their rules add to `meta`, references to their own resources with their base, a
 //! narrative where there was none.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use super::TAG_SYSTEM;
@@ -119,7 +121,8 @@ impl Walk<'_> {
             (Some(Value::Array(ours)), Some(Value::Array(theirs))) => {
                 for at in 0..ours.len().max(theirs.len()) {
                     let length = self.path.len();
-                    self.path.push_str(&format!("[{at}]"));
+                    // Writing to a string cannot fail.
+                    let _ = write!(self.path, "[{at}]");
                     self.values(ours.get(at), theirs.get(at));
                     self.path.truncate(length);
                 }

@@ -106,6 +106,17 @@ impl StoreName {
         ))
     }
 
+    /// Returns the request that deletes the store, with all that it holds.
+    pub fn delete_store(&self) -> Result<Request<Bytes>, url::ParseError> {
+        let url = self.url(&self.path(), None)?;
+        Ok(request(Method::DELETE, &url, Bytes::new()))
+    }
+
+    /// Returns the store's id in its dataset.
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
     /// Returns the request that asks how an operation is getting on, by its resource name.
     pub fn get_operation(&self, name: &str) -> Result<Request<Bytes>, url::ParseError> {
         let mut url = self.endpoint.clone();

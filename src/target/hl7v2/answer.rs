@@ -169,14 +169,32 @@ pub(super) fn taken(step: &Step, answer: &Response<Bytes>) -> Answer {
     said(Said::Taken(accepted), None)
 }
 
+/// Tells whether a message that was read was stored before `since`, a time of our clock, which says `now`.
+pub(super) fn is_from_before(
+    answer: &Response<Bytes>,
+    since: jiff::Timestamp,
+    now: jiff::Timestamp,
+) -> bool {
+    let created = serde_json::from_slice::<Body>(answer.body()).ok();
+    let created = created.and_then(|body| body.create_time);
+    let (Some(created), Some(date)) = (created, date(answer)) else {
+        return false;
+    };
+    // `Date` is cut to whole seconds: by how much the server's clock is ahead of ours is not taken for more than it is.
+    created.duration_since(since) < date.duration_since(now)
+}
+
+fn date(answer: &Response<Bytes>) -> Option<jiff::Timestamp> {
+    let date = answer.headers().get(http::header::DATE)?;
+    let date = httpdate::parse_http_date(date.to_str().ok()?).ok()?;
+    jiff::Timestamp::try_from(date).ok()
+}
+
 /// Tells whether a message was stored before this answer was made, by the server's own clock.
 fn is_older(answer: &Response<Bytes>, created: Option<jiff::Timestamp>) -> bool {
     /// `Date` has whole seconds, and the answer to a message is made within moments of its storing.
     const GRANTED: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
-    let date = answer.headers().get(http::header::DATE);
-    let date = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-    let date = date.and_then(|date| jiff::Timestamp::try_from(date).ok());
-    match (date, created) {
+    match (date(answer), created) {
         (Some(date), Some(created)) => date.duration_since(created) > GRANTED,
         _ => false,
     }

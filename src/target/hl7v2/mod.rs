@@ -127,6 +127,19 @@ impl Target for Hl7v2 {
         Some(step.id.is_some() && answer::id(answer.body()) == step.id)
     }
 
+    fn tells_age(&self) -> bool {
+        true
+    }
+
+    fn is_from_before(
+        &self,
+        answer: &Response<Bytes>,
+        since: jiff::Timestamp,
+        now: jiff::Timestamp,
+    ) -> bool {
+        answer::is_from_before(answer, since, now)
+    }
+
     fn delete(
         &self,
         records: &[Named<'_>],

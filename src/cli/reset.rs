@@ -1,0 +1,246 @@
+//! `stoker reset`: unloads all runs of a manifest, the newest first; with `--stores` also deletes the stores that loads of it
+//! have made.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Context, Error, Exit, connect, interrupt, load, plan as planning,
+    select::Selection,
+    stores,
+    unload::{How, Opened, answered, ask_for, records},
+};
+use crate::{
+    journal::{self, RunDirectory},
+    plan::{Header, file::Saved},
+    send::Stop,
+};
+
+/// Arguments of `stoker reset`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResetArgs {
+    /// The manifest
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    #[command(flatten)]
+    how: How,
+    /// Also delete the stores that were made because the manifest says `ensure`, with all that they hold; asks for the name of
+    /// each
+    #[arg(long)]
+    stores: bool,
+}
+
+/// Runs the verb.
+pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error> {
+    let stop = Stop::default();
+    interrupt::listen(stop.clone());
+    let manifest = planning::read_manifest(&args.manifest, &Selection::default(), context)?;
+    let header = planning::header(&manifest, planning::documented(&manifest));
+    let state = load::state_of(&header);
+    let mut opened = Vec::new();
+    for run in RunDirectory::all(&state)
+        .map_err(Error::disk)?
+        .into_iter()
+        .rev()
+    {
+        // What cannot be read is no run of this manifest; one that sent nothing has no plan any more.
+        let is_own = Saved::open(&run.plan()).is_ok_and(|saved| saved.header.is_of(&header));
+        if is_own && let Some(run) = Opened::open(run)? {
+            opened.push(run);
+        }
+    }
+    let all: u64 = opened.iter().map(|run| run.draft.records()).sum();
+    for run in &opened {
+        run.show(args.how, context);
+    }
+    let made = if args.stores {
+        Made::read(&state)?.of(&header)
+    } else {
+        Vec::new()
+    };
+    for made in &made {
+        let what = format!(
+            "the store {} of target `{}` was made by a load",
+            made.name, made.target
+        );
+        context.printer.message(&what);
+    }
+    if args.how.dry_run {
+        return Ok(Exit::Well);
+    }
+    if all == 0 && made.is_empty() {
+        context.printer.message("nothing to delete");
+    } else if all > 0 {
+        let runs = opened.iter().filter(|run| run.draft.records() > 0).count();
+        let runs = match runs {
+            1 => "1 run".to_owned(),
+            runs => format!("{runs} runs"),
+        };
+        ask_for(args.how, &format!("Delete {} of {runs}?", records(all)))?;
+    }
+    let mut exit = Exit::Well;
+    for run in &opened {
+        let unloaded = run.unload(args.how, &stop, context).await?;
+        match unloaded.tell(false, context)? {
+            Exit::Well => {}
+            Exit::Interrupted => return Ok(Exit::Interrupted),
+            worse => exit = worse,
+        }
+    }
+    for made in &made {
+        if !delete(&header, &state, made, context).await? {
+            exit = Exit::SomeFailed;
+        }
+    }
+    Ok(exit)
+}
+
+/// Deletes a store, after its name was given.
+async fn delete(
+    header: &Header,
+    state: &Path,
+    made: &MadeStore,
+    context: Context,
+) -> Result<bool, Error> {
+    let names = [made.target.as_str()];
+    let connections = stores::connect(header, &names).await?;
+    let deleted = async {
+        let Some(connection) = connections.get(&made.target) else {
+            return Ok(true);
+        };
+        let Some(name) = &connection.endpoint.google else {
+            return Ok(true);
+        };
+        let id = name.store();
+        let question = format!(
+            "Deletes the store {} with all that it holds. Type its name ({id}) to go on: ",
+            made.name
+        );
+        if answered(&question)? != id {
+            let what = format!(
+                "the store {} was not deleted: another name was given",
+                made.name
+            );
+            context.printer.message(&what);
+            return Ok(false);
+        }
+        let request = name.delete_store().map_err(Error::usage)?;
+        let answer = connection.gate.look_up(|| request.clone()).await;
+        let answer = answer.map_err(|failure| connect::failed(&failure))?;
+        match answer.status().as_u16() {
+            200..=299 | 404 => {
+                context
+                    .printer
+                    .result(&format!("deleted the store {}", made.name));
+                Ok(true)
+            }
+            _ => {
+                let what = format!("the store {} was not deleted", made.name);
+                Err(connect::refused(&what, &answer, context))
+            }
+        }
+    }
+    .await;
+    connect::close_all(connections).await;
+    let is_deleted = deleted?;
+    if is_deleted {
+        Made::forget(state, &made.place)?;
+    }
+    Ok(is_deleted)
+}
+
+/// A store that a load has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct MadeStore {
+    /// What tells it from all others.
+    place: String,
+    /// Its resource name.
+    name: String,
+    /// The target by which it was made.
+    target: String,
+}
+
+/// The stores that loads have made, a line each: `stores.ndjson` in the state directory.
+#[derive(Debug, Default)]
+struct Made(Vec<MadeStore>);
+
+fn file(state: &Path) -> PathBuf {
+    state.join("stores.ndjson")
+}
+
+/// Notes that a load has made the store of a target.
+pub(super) fn note_made(
+    state: &Path,
+    target: &str,
+    connection: &connect::Connection,
+) -> Result<(), Error> {
+    let Some(name) = &connection.endpoint.google else {
+        return Ok(());
+    };
+    let made = MadeStore {
+        place: connection.place(),
+        name: name.display(),
+        target: target.to_owned(),
+    };
+    let line = serde_json::to_string(&made).map_err(Error::internal)?;
+    let opened =
+        journal::private_directory(state).and_then(|()| journal::private_append(&file(state)));
+    opened
+        .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+        .map_err(Error::disk)
+}
+
+impl Made {
+    fn read(state: &Path) -> Result<Self, Error> {
+        let text = match fs_err::read_to_string(file(state)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Error::disk(error)),
+        };
+        // What was torn was never told.
+        let made = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        Ok(Self(made.collect()))
+    }
+
+    /// Returns those that the targets of a manifest name.
+    fn of(self, header: &Header) -> Vec<MadeStore> {
+        let mut found: Vec<MadeStore> = Vec::new();
+        for made in self.0 {
+            let mut targets = header.targets.iter().map(|target| &target.settings);
+            let target = targets.find(|settings| settings.store.place() == made.place);
+            if let Some(settings) = target
+                && found.iter().all(|other| other.place != made.place)
+            {
+                found.push(MadeStore {
+                    target: settings.name.clone(),
+                    ..made
+                });
+            }
+        }
+        found
+    }
+
+    /// Forgets a store that is not there any more.
+    fn forget(state: &Path, place: &str) -> Result<(), Error> {
+        let kept = Self::read(state)?
+            .0
+            .into_iter()
+            .filter(|made| made.place != place);
+        let mut text = String::new();
+        for made in kept {
+            text += &serde_json::to_string(&made).map_err(Error::internal)?;
+            text.push('\n');
+        }
+        let (path, new) = (file(state), state.join(".stores.new"));
+        let written = journal::private_file(&new)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| fs_err::rename(&new, &path));
+        written.map_err(Error::disk)
+    }
+}
