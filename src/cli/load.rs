@@ -10,7 +10,9 @@ use clap::ValueEnum;
 use super::{
     Context, Error, Exit, beside,
     carry::{Carry, SPOOL, check_sources, discard},
-    connect, interrupt, plan as planning,
+    connect, interrupt,
+    live::Live,
+    plan as planning,
     printer::Printer,
     rehearse,
     resume::{self, ReplayArgs},
@@ -53,6 +55,20 @@ pub(super) struct LoadArgs {
     /// How to show progress
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
     progress: ProgressKind,
+    /// Serve the page of the report while the run goes on, at a URL that is printed, to browsers on this machine
+    /// [a free port, or --live=127.0.0.1:PORT]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "127.0.0.1:0",
+        conflicts_with = "dry_run"
+    )]
+    live: Option<std::net::SocketAddr>,
+    /// Go on serving it when the run is over, until Ctrl-C
+    #[arg(long, requires = "live")]
+    live_keep: bool,
 }
 
 /// How progress is shown.
@@ -78,6 +94,10 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     let stop = Stop::default();
     interrupt::listen(stop.clone());
     let watcher = watcher(args.progress, context.printer);
+    let live = match args.live {
+        Some(address) => Some(Live::begin(address, context.printer).await?),
+        None => None,
+    };
     let outcome = async {
         let given = if is_plan(&args.file) {
             if !args.selection.is_everything() {
@@ -95,13 +115,25 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
             && let Some(run) = unfinished(&given, context)?
         {
             let replay = ReplayArgs::default();
+            if let Some(live) = &live {
+                live.follow(&run);
+            }
             return resume::go_on(&run, replay, args.verify_sources, context, &stop, &watcher)
                 .await;
         }
-        begin(&args, context, &stop, &watcher, given).await
+        begin(&args, context, &stop, &watcher, live.as_ref(), given).await
     }
     .await;
     watcher.finish();
+    if let Some(live) = live {
+        live.end(
+            args.live_keep && outcome.is_ok(),
+            &stop,
+            &watcher,
+            context.printer,
+        )
+        .await;
+    }
     outcome
 }
 
@@ -116,6 +148,7 @@ async fn begin(
     context: Context,
     stop: &Stop,
     watcher: &progress::Watcher,
+    live: Option<&Live>,
     given: Given,
 ) -> Result<Exit, Error> {
     let header = match &given {
@@ -146,6 +179,9 @@ async fn begin(
         if let Err(error) = planned {
             discard(&run);
             return Err(error);
+        }
+        if let Some(live) = live {
+            live.follow(&run);
         }
         let carry = Carry {
             context,

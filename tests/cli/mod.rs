@@ -12,6 +12,7 @@ mod graph;
 mod history;
 mod hl7v2;
 mod leaks;
+mod live;
 mod load;
 mod local;
 mod logs;
