@@ -144,6 +144,8 @@ fn it_listens_on_this_machine_only() {
         ran.err
     );
     assert!(!bed.path(".stoker").exists());
+    let ran = bed.run(&["load", "m.yaml", "--live", "--quiet"]).exits(2);
+    assert!(ran.err.contains("nobody is told the URL"), "{}", ran.err);
     // With nobody watching, it ends with the run.
     let ran = bed.run(&["load", "m.yaml", "--live"]).exits(0);
     assert!(

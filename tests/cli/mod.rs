@@ -25,6 +25,7 @@ mod references;
 mod refusals;
 mod responder;
 mod runs;
+mod samples;
 mod selected;
 mod sources;
 mod troubleshooting;

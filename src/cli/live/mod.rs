@@ -79,6 +79,12 @@ impl Live {
                 ),
             );
         }
+        if printer.is_quiet() {
+            return Err(
+                Error::usage("with --quiet nobody is told the URL of the page")
+                    .hint("give --live without --quiet; `--progress none` keeps the progress away"),
+            );
+        }
         let cannot = |error: std::io::Error| {
             Error::usage(format!("cannot listen on {address}: {error}"))
                 .hint("`--live` alone takes a port that is free")
