@@ -11,6 +11,7 @@ use super::{
     Context, Error, Exit, beside,
     carry::{Carry, SPOOL, check_sources, discard},
     connect, interrupt,
+    live::Live,
     metrics::MetricsArgs,
     plan as planning,
     printer::Printer,
@@ -57,6 +58,20 @@ pub(super) struct LoadArgs {
     progress: ProgressKind,
     #[command(flatten)]
     metrics: MetricsArgs,
+    /// Serve the page of the report while the run goes on, at a URL that is printed, to browsers on this machine
+    /// [a free port, or --live=127.0.0.1:PORT]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "127.0.0.1:0",
+        conflicts_with = "dry_run"
+    )]
+    live: Option<std::net::SocketAddr>,
+    /// Go on serving it when the run is over, until Ctrl-C
+    #[arg(long, requires = "live")]
+    live_keep: bool,
 }
 
 /// How progress is shown.
@@ -84,6 +99,10 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     let watcher = watcher(args.progress, context.printer);
     let of = args.file.display().to_string();
     let watcher = args.metrics.serve(watcher, &of, context).await?;
+    let live = match args.live {
+        Some(address) => Some(Live::begin(address, context.printer).await?),
+        None => None,
+    };
     let outcome = async {
         let given = if is_plan(&args.file) {
             if !args.selection.is_everything() {
@@ -101,13 +120,25 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
             && let Some(run) = unfinished(&given, context)?
         {
             let replay = ReplayArgs::default();
+            if let Some(live) = &live {
+                live.follow(&run);
+            }
             return resume::go_on(&run, replay, args.verify_sources, context, &stop, &watcher)
                 .await;
         }
-        begin(&args, context, &stop, &watcher, given).await
+        begin(&args, context, &stop, &watcher, live.as_ref(), given).await
     }
     .await;
     watcher.finish();
+    if let Some(live) = live {
+        live.end(
+            args.live_keep && outcome.is_ok(),
+            &stop,
+            &watcher,
+            context.printer,
+        )
+        .await;
+    }
     outcome
 }
 
@@ -122,6 +153,7 @@ async fn begin(
     context: Context,
     stop: &Stop,
     watcher: &progress::Watcher,
+    live: Option<&Live>,
     given: Given,
 ) -> Result<Exit, Error> {
     let header = match &given {
@@ -152,6 +184,9 @@ async fn begin(
         if let Err(error) = planned {
             discard(&run);
             return Err(error);
+        }
+        if let Some(live) = live {
+            live.follow(&run);
         }
         let carry = Carry {
             context,

@@ -21,6 +21,7 @@ mod given;
 mod indent;
 mod init;
 mod interrupt;
+mod live;
 mod load;
 mod local;
 mod log;

@@ -133,6 +133,24 @@ pub fn page(run: &RunDirectory, report: &Report) -> Result<String, Error> {
     Ok(html::render(report, &around))
 }
 
+/// Renders the page of a run that goes on, as it stands just now.
+///
+/// # Errors
+///
+/// When plan or journal cannot be read.
+pub fn page_of_now(run: &RunDirectory) -> Result<String, Error> {
+    let joined = walk::Joined::open(run)?;
+    let mut sum = tally::Sum::new(joined.plan());
+    joined.walk(|plan, record, _| {
+        sum.take(plan, record);
+        Ok(())
+    })?;
+    let report = sum.report(run, &joined)?;
+    let mut around = html::Around::of(run, joined.plan(), joined.history())?;
+    around.goes_on();
+    Ok(html::render(&report, &around))
+}
+
 /// A run whose records have been gone through; its documents are still to be written.
 #[derive(Debug)]
 pub struct Concluded {

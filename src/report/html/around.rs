@@ -29,6 +29,8 @@ pub struct Around {
     /// Requests that were planned, and whether that is an estimate; none where they were not counted.
     requests: Option<(u64, bool)>,
     pub(super) sessions: Vec<Session>,
+    /// It is known that the run goes on: there is nothing to be done next.
+    pub(super) goes_on: bool,
 }
 
 /// A session of a run.
@@ -88,7 +90,16 @@ impl Around {
             summary: plan.summary.clone(),
             requests,
             sessions: sessions.collect(),
+            goes_on: false,
         })
+    }
+
+    /// Takes note that the run goes on.
+    pub(in crate::report) fn goes_on(&mut self) {
+        self.goes_on = true;
+        if let Some(last) = self.sessions.last_mut() {
+            (last.end, last.is_well) = ("goes on", true);
+        }
     }
 
     /// Returns the rows of plan and reality: what, planned, measured.

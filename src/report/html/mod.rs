@@ -43,7 +43,7 @@ pub fn render(report: &Report, around: &Around) -> String {
     let title = escaped(&headline(report));
     let failed = Outcome::ALL
         .into_iter()
-        .any(|outcome| !outcome.is_well() && report.outcomes.of(outcome) > 0);
+        .any(|outcome| is_ill(outcome, around) && report.outcomes.of(outcome) > 0);
     let (class, verdict) = if failed {
         ("bad", "verdict ill")
     } else {
@@ -57,9 +57,17 @@ pub fn render(report: &Report, around: &Around) -> String {
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <section class=\"{verdict}\">\n<h1 class=\"{class}\">{title}</h1>"
     );
-    write_verdict(out, report);
+    write_verdict(out, report, around);
     let _ = writeln!(out, "</section>");
-    next::write(out, report, &around.run);
+    if around.goes_on {
+        let pending = grouped(report.outcomes.pending);
+        let _ = writeln!(
+            out,
+            "<p>It goes on: {pending} records are still to come.</p>"
+        );
+    } else {
+        next::write(out, report, &around.run);
+    }
     let _ = writeln!(out, "<h2>Figures</h2>");
     rows(out, super::figures::figures(report).iter());
     let mut number = 0;
@@ -74,13 +82,19 @@ pub fn render(report: &Report, around: &Around) -> String {
     page
 }
 
+/// Tells whether a record that ended so is not loaded, and will not be.
+fn is_ill(outcome: Outcome, around: &Around) -> bool {
+    let may_come = around.goes_on && outcome == Outcome::Pending;
+    !(outcome.is_well() || may_come)
+}
+
 /// Says in a sentence or two what is in the store, and why the rest is not.
-fn write_verdict(out: &mut String, report: &Report) {
+fn write_verdict(out: &mut String, report: &Report, around: &Around) {
     if let Some(reason) = &report.reason {
         let _ = writeln!(out, "<p>{}</p>", escaped(reason));
     }
     let totals = &report.outcomes;
-    let ill = Outcome::ALL.into_iter().filter(|o| !o.is_well());
+    let ill = Outcome::ALL.into_iter().filter(|o| is_ill(*o, around));
     let ill: Vec<String> = ill
         .filter(|outcome| totals.of(*outcome) > 0)
         .map(|outcome| format!("{} {outcome}", grouped(totals.of(outcome))))
