@@ -2,7 +2,7 @@
 //!
 //! `draft` finds what there is to delete, and who refers to whom; `circles` those that refer to each other, which have to go
 //! together; `carry` decides of each record by what the store has.
-//! What happened stands in the journal of the unloading ([`RemovalJournal`](crate::journal::RemovalJournal)). Deletions may be repeated, so a run that is
+//! What happened stands in the journal of the unloading ([`RemovalJournal`]). Deletions may be repeated, so a run that is
 //! unloaded twice, or killed on the way, ends with the same store.
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,7 +1,7 @@
 //! `stoker unload`: deletes what a run created, after showing what that is.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt::Write as _,
     io::{BufRead as _, IsTerminal as _, Write as _},
     path::PathBuf,
@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+mod told;
 
 use super::{Context, Error, Exit, connect, interrupt, load, printer::Printer, runs, stores};
 use crate::{
     diagnostic::Diagnostic,
     history::History,
-    journal::{self, Removal, RemovalJournal, Removals, RunDirectory},
+    journal::{self, RemovalJournal, Removals, RunDirectory},
     lookup::Store,
     plan::file::Saved,
     report::text::quoted,
@@ -23,10 +23,11 @@ use crate::{
     unit::grouped,
     unload::{self, Counts, Draft, Left, Unload},
 };
+use told::Unloaded;
 
 /// Arguments of `stoker unload`.
 #[derive(Debug, clap::Args)]
-pub(super) struct UnloadArgs {
+pub(in crate::cli) struct UnloadArgs {
     /// The run's directory, or its name
     #[arg(value_name = "RUN")]
     run: PathBuf,
@@ -39,20 +40,20 @@ pub(super) struct UnloadArgs {
 
 /// How records are deleted.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub(super) struct How {
+pub(in crate::cli) struct How {
     /// Show what would be deleted, and delete nothing
     #[arg(long)]
-    pub(super) dry_run: bool,
+    pub(in crate::cli) dry_run: bool,
     /// Delete without asking
     #[arg(short, long)]
-    pub(super) yes: bool,
+    pub(in crate::cli) yes: bool,
     /// Also delete what was changed since it was loaded
     #[arg(long)]
-    pub(super) changed: bool,
+    pub(in crate::cli) changed: bool,
 }
 
 /// Runs the verb.
-pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Error> {
+pub(in crate::cli) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
     let run = runs::find(Some(&args.run))?;
@@ -77,13 +78,13 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
 }
 
 /// Says how many records.
-pub(super) fn records(count: u64) -> String {
+pub(in crate::cli) fn records(count: u64) -> String {
     let word = if count == 1 { "record" } else { "records" };
     format!("{} {word}", grouped(count))
 }
 
 /// Asks whether to go on; where nobody can be asked, `--yes` has to be there.
-pub(super) fn ask_for(how: How, question: &str) -> Result<(), Error> {
+pub(in crate::cli) fn ask_for(how: How, question: &str) -> Result<(), Error> {
     if how.yes {
         return Ok(());
     }
@@ -101,7 +102,7 @@ pub(super) fn ask_for(how: How, question: &str) -> Result<(), Error> {
 }
 
 /// Asks on standard error, and reads a line of standard input.
-pub(super) fn answered(question: &str) -> Result<String, Error> {
+pub(in crate::cli) fn answered(question: &str) -> Result<String, Error> {
     let mut out = std::io::stderr().lock();
     // Nothing can be said about a terminal that is gone.
     let _ = out
@@ -116,16 +117,16 @@ pub(super) fn answered(question: &str) -> Result<String, Error> {
 }
 
 /// A run that is about to be unloaded.
-pub(super) struct Opened {
+pub(in crate::cli) struct Opened {
     run: RunDirectory,
     saved: Saved,
     history: journal::History,
-    pub(super) draft: Draft,
+    pub(in crate::cli) draft: Draft,
 }
 
 impl Opened {
     /// Opens a run; none is returned of one that sent nothing, and is kept in brief.
-    pub(super) fn open(run: RunDirectory) -> Result<Option<Self>, Error> {
+    pub(in crate::cli) fn open(run: RunDirectory) -> Result<Option<Self>, Error> {
         if runs::is_going_on(&run) {
             let message = format!("{} is being carried out", quoted(run.path()));
             return Err(Error::usage(message).hint("wait for its end, or interrupt it"));
@@ -146,7 +147,7 @@ impl Opened {
     }
 
     /// Shows what there is to delete.
-    pub(super) fn show(&self, how: How, context: Context) {
+    pub(in crate::cli) fn show(&self, how: How, context: Context) {
         let mut text = String::new();
         let run = quoted(self.run.path());
         let count = self.draft.records();
@@ -191,7 +192,7 @@ impl Opened {
     }
 
     /// Deletes what the run created.
-    pub(super) async fn unload(
+    pub(in crate::cli) async fn unload(
         &self,
         how: How,
         stop: &Stop,
@@ -278,7 +279,7 @@ impl Opened {
 }
 
 /// How often the figures are shown.
-pub(super) const SHOWN_EVERY: Duration = Duration::from_secs(5);
+pub(in crate::cli) const SHOWN_EVERY: Duration = Duration::from_secs(5);
 
 fn failed(error: unload::Error) -> Error {
     match error {
@@ -325,147 +326,3 @@ fn left(left: &Left, run: &str) -> Vec<Diagnostic> {
     }
     problems
 }
-
-/// What became of the records of a run.
-pub(super) struct Unloaded {
-    run: RunDirectory,
-    counts: Counts,
-    left: Left,
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    run: String,
-    outcomes: BTreeMap<&'static str, u64>,
-    targets: BTreeMap<&'a str, BTreeMap<&'a str, BTreeMap<&'static str, u64>>>,
-    stayed: &'a [unload::Stayed],
-    transmitted: &'a BTreeMap<String, u64>,
-    unknown: u64,
-    nameless: u64,
-    gone_before: u64,
-    interrupted: bool,
-}
-
-impl Unloaded {
-    fn json(&self) -> Result<String, Error> {
-        let mut outcomes: BTreeMap<&str, u64> = Removal::ALL
-            .into_iter()
-            .map(|outcome| (outcome.as_str(), self.counts.of(outcome)))
-            .collect();
-        outcomes.insert("pending", self.counts.pending);
-        let mut targets: BTreeMap<&str, BTreeMap<&str, BTreeMap<&str, u64>>> = BTreeMap::new();
-        for ((target, kind), counts) in &self.counts.kinds {
-            let words = Removal::ALL.into_iter().map(Removal::as_str);
-            let counts = words
-                .zip(counts.iter().copied())
-                .filter(|(_, count)| *count > 0);
-            targets
-                .entry(target)
-                .or_default()
-                .insert(kind, counts.collect());
-        }
-        let report = Report {
-            run: self.run.path().display().to_string(),
-            outcomes,
-            targets,
-            stayed: &self.counts.stayed,
-            transmitted: &self.left.transmitted,
-            unknown: self.left.unknown,
-            nameless: self.left.nameless,
-            gone_before: self.left.away,
-            interrupted: self.counts.is_interrupted,
-        };
-        serde_json::to_string_pretty(&report).map_err(Error::internal)
-    }
-
-    /// Writes the report beside the journal; one that has nothing new to say leaves that of before.
-    fn keep(&self) -> Result<(), Error> {
-        if self.counts.settled() == 0 {
-            return Ok(());
-        }
-        let path = self.run.path().join("unload.json");
-        let text = self.json()?;
-        let file = journal::private_file(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(Error::disk)
-    }
-
-    /// Says what became of the records.
-    pub(super) fn tell(&self, json: bool, context: Context) -> Result<Exit, Error> {
-        if json {
-            context.printer.json(&self.json()?);
-        } else if self.counts.settled() + self.counts.pending > 0 {
-            context.printer.result(self.text().trim_end());
-        }
-        Ok(self.exit())
-    }
-
-    fn exit(&self) -> Exit {
-        let left = &self.left;
-        let is_all = left.unknown + left.nameless == 0 && left.transmitted.is_empty();
-        if self.counts.is_interrupted {
-            Exit::Interrupted
-        } else if self.counts.is_clean() && is_all {
-            Exit::Well
-        } else {
-            Exit::SomeFailed
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        let counts = &self.counts;
-        let outcomes = Removal::ALL
-            .into_iter()
-            .map(|outcome| (outcome.as_str(), counts.of(outcome)));
-        let words = outcomes.chain([("pending", counts.pending)]);
-        let words: Vec<String> = words
-            .filter(|(_, count)| *count > 0)
-            .map(|(word, count)| format!("{} {word}", grouped(count)))
-            .collect();
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}: {}", quoted(self.run.path()), words.join(", "));
-        if counts.is_interrupted {
-            let _ = writeln!(text, "interrupted; repeat the command to go on");
-        }
-        for (outcome, what) in [
-            (
-                Removal::Changed,
-                "changed since they were loaded; they stay (`--changed` deletes them as well)",
-            ),
-            (Removal::Referred, "others refer to them; they stay"),
-            (Removal::Refused, "the store refused to delete them"),
-        ] {
-            let count = counts.of(outcome);
-            if count == 0 {
-                continue;
-            }
-            let _ = writeln!(
-                text,
-                "\n{} {outcome}: {what}",
-                grouped(count),
-                outcome = outcome.as_str()
-            );
-            let named = counts
-                .stayed
-                .iter()
-                .filter(|stayed| stayed.outcome == outcome);
-            for stayed in named.take(NAMED) {
-                let status = stayed.status.map(|status| format!("  {status}"));
-                let code = stayed.code.as_deref().map(|code| format!(" {code}"));
-                let _ = writeln!(
-                    text,
-                    "    {}  {}{}{}",
-                    stayed.place,
-                    stayed.kind,
-                    status.unwrap_or_default(),
-                    code.unwrap_or_default()
-                );
-            }
-        }
-        text
-    }
-}
-
-/// So many of each kind of outcome are named; `unload.ndjson` has all.
-const NAMED: usize = 10;

@@ -1,0 +1,207 @@
+//! `stoker verify`: compares what the stores hold with what the sources say.
+
+use std::{cell::Cell, path::PathBuf, sync::Arc};
+
+mod told;
+
+use super::{
+    Context, Error, Exit, carry, connect, interrupt, load, plan as planning, runs,
+    scratch::Scratch,
+    select::Selection,
+    stores,
+    unload::{SHOWN_EVERY, records},
+};
+use told::Told;
+
+use crate::{
+    diagnostic::Diagnostic,
+    journal::{self, RunDirectory},
+    manifest::Store as Settings,
+    plan::file::Saved,
+    report::text::quoted,
+    send::{
+        Stop,
+        verify::{self, Verified, Verify},
+    },
+    source::Bodies,
+};
+
+/// Arguments of `stoker verify`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct VerifyArgs {
+    /// A run (its directory, or its name), or a manifest
+    #[arg(value_name = "RUN|MANIFEST")]
+    what: PathBuf,
+    /// Read so many records, drawn from all [default: 1000]
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    sample: Option<u64>,
+    /// Read every record, and name those that no source says
+    #[arg(long)]
+    all: bool,
+    /// Only count what the stores hold, type by type
+    #[arg(long, conflicts_with_all = ["all", "sample"])]
+    counts: bool,
+    /// What the stores hold besides is no difference
+    #[arg(long)]
+    ignore_extra: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// So many records are read where nothing else is said: if one in a hundred is not the same, it is found out nearly always.
+const SAMPLE: u64 = 1_000;
+
+/// Runs the verb.
+pub(in crate::cli) async fn run(args: VerifyArgs, context: Context) -> Result<Exit, Error> {
+    let stop = Stop::default();
+    interrupt::listen(stop.clone());
+    let work = async {
+        if args.what.is_file() {
+            of_manifest(&args, &stop, context).await
+        } else {
+            of_run(&args, context).await
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = stop.stopping() => Err(Error::new(Exit::Interrupted, "interrupted; nothing was written")),
+    }
+}
+
+async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
+    let run = runs::find(Some(&args.what))?;
+    let history = journal::read(&run.journal()).map_err(Error::disk)?;
+    if history.brief.is_some() {
+        let message = format!("{} sent nothing, and is kept in brief", quoted(run.path()));
+        return Err(Error::usage(message).hint("verify the manifest: `stoker verify MANIFEST`"));
+    }
+    let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
+    let was_spooled = run.spool().exists();
+    let checked = carry::check_sources(&saved, &run, false, WAY_ON).await;
+    let verified = match checked {
+        Ok(()) => verify(args, Arc::new(saved), &history, &run, false, context).await,
+        Err(error) => Err(error),
+    };
+    // What was spooled to be read again is not needed any more.
+    if !was_spooled {
+        let _ = fs_err::remove_dir_all(run.spool());
+    }
+    verified
+}
+
+/// What can be done about sources that are not what they were.
+const WAY_ON: &str = "put it back as it was, or verify the manifest: `stoker verify MANIFEST` goes by what the files say now";
+
+async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result<Exit, Error> {
+    if load::is_plan(&args.what) {
+        let message = format!("{} is a saved plan", quoted(&args.what));
+        return Err(Error::usage(message).hint("name a run, or the manifest"));
+    }
+    let manifest = planning::read_manifest(&args.what, &Selection::default(), context)?;
+    let header = planning::header(&manifest, planning::documented(&manifest));
+    for target in &header.targets {
+        connect::refuse_missing(&target.settings)?;
+    }
+    let connections = connect::connect_all(&header).await?;
+    let verified = async {
+        let header = connect::with_facts(header, &connections).await?;
+        let scratch = Scratch::create()?;
+        let surveyed = planning::survey(None, &header, &scratch, stop, context).await?;
+        planning::refuse_problems(&surveyed.problems, context)?;
+        let saved = Saved::open(&scratch.run().plan()).map_err(Error::disk)?;
+        let saved = Arc::new(saved);
+        planning::consult(false, &saved, &scratch, &connections, context).await?;
+        let history = journal::read(&scratch.run().journal()).map_err(Error::disk)?;
+        verify(args, saved, &history, scratch.run(), true, context).await
+    }
+    .await;
+    connect::close_all(connections).await;
+    verified
+}
+
+async fn verify(
+    args: &VerifyArgs,
+    saved: Arc<Saved>,
+    history: &journal::History,
+    run: &RunDirectory,
+    is_whole: bool,
+    context: Context,
+) -> Result<Exit, Error> {
+    let header = &saved.header;
+    let mut names: Vec<&str> = Vec::new();
+    for load in &header.loads {
+        let target = header
+            .targets
+            .iter()
+            .find(|t| t.settings.name == load.target);
+        let is_receiver = target.is_some_and(|t| matches!(t.settings.store, Settings::Mllp { .. }));
+        if is_receiver {
+            let what = format!(
+                "target `{}` is a receiver over MLLP, which cannot be asked what it has: load `{}` is left out",
+                load.target, load.name
+            );
+            context.printer.problems(&[Diagnostic::warning(what)]);
+        } else if !names.contains(&load.target.as_str()) {
+            names.push(&load.target);
+        }
+    }
+    let bodies = Arc::new(Bodies::new(carry::readable(&saved.sources, &run.spool())));
+    let connections = stores::connect(header, &names).await?;
+    let verified = async {
+        let stores = stores::of(header, &names, &connections, 0).await?;
+        let verify = Verify {
+            plan: &saved,
+            bodies: &bodies,
+            history,
+            stores: &stores,
+            sample: (!args.all).then(|| args.sample.unwrap_or(SAMPLE)),
+            counts_only: args.counts,
+            is_whole,
+        };
+        carry_out(&verify, context).await
+    }
+    .await;
+    connect::close_all(connections).await;
+    let told = Told {
+        args,
+        verified: verified?,
+        context,
+    };
+    told.tell()
+}
+
+async fn carry_out(verify: &Verify<'_>, context: Context) -> Result<Verified, Error> {
+    let read = Cell::new(0_u64);
+    let told = |more: u64| read.set(read.get() + more);
+    let mut going = std::pin::pin!(verify.run(&told));
+    loop {
+        tokio::select! {
+            ended = &mut going => return ended.map_err(failed),
+            () = tokio::time::sleep(SHOWN_EVERY) => {
+                context.printer.message(&format!("{} compared", records(read.get())));
+            }
+        }
+    }
+}
+
+fn failed(error: verify::Error) -> Error {
+    match error {
+        verify::Error::Unreadable(_) | verify::Error::Journal(_) => Error::disk(error),
+        verify::Error::Silent(ref silent) => {
+            let hint = silent.hint.clone();
+            let failed = Error::new(Exit::Target, &error);
+            match hint {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        }
+        verify::Error::Target { target, failure } => {
+            connect::at_target(&target, connect::failed(&failure))
+        }
+    }
+}
