@@ -12,11 +12,13 @@ use super::{
 };
 use crate::{
     plan::file::Saved,
+    report::text::plain,
     send::{
         Earlier,
-        online::{self, Online},
+        online::{self, Change, Compared, Online},
     },
     source::Bodies,
+    unit::grouped,
 };
 
 /// Asks the targets what they hold already of a plan's records; a line for each load.
@@ -25,8 +27,9 @@ pub(super) async fn ask(
     scratch: &Scratch,
     connections: &HashMap<String, Connection>,
     earlier: &Earlier,
+    differs: bool,
     printer: Printer,
-) -> Result<Vec<Online>, Error> {
+) -> Result<Compared, Error> {
     let spool = scratch.run().spool();
     let bodies = Arc::new(Bodies::new(carry::readable(&saved.sources, &spool)));
     let gates = connections
@@ -34,7 +37,7 @@ pub(super) async fn ask(
         .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.target)))
         .collect();
     let bar = Line(bar(saved.summary.sent(), printer));
-    let asked = online::ask(saved, &bodies, &gates, earlier, &|records| {
+    let asked = online::ask(saved, &bodies, &gates, earlier, differs, &|records| {
         bar.0.inc(records);
     })
     .await;
@@ -89,4 +92,47 @@ pub(super) fn words(found: &Online) -> String {
         }
     }
     counts.join(", ")
+}
+
+/// Says which records would change, and where; what stands there only where content may be shown.
+pub(super) fn changes(asked: &Compared, show_content: bool) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    if asked.changes.is_empty() {
+        return text;
+    }
+    text.push_str("\nwould change\n");
+    for change in &asked.changes {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "  {}  {}  {}",
+            change.kind,
+            change.id,
+            plain(&change.position)
+        );
+        match &change.differences {
+            None => text.push_str("      where is not known before what it refers to is loaded\n"),
+            Some(differences) if differences.is_empty() => {
+                text.push_str("      in what servers do of themselves only\n");
+            }
+            Some(differences) => {
+                for difference in differences {
+                    let _ = writeln!(text, "      {}", plain(&difference.path));
+                    let (theirs, ours) = (&difference.theirs, &difference.ours);
+                    for (mark, value) in [('-', theirs), ('+', ours)] {
+                        if let Some(value) = value.as_ref().filter(|_| show_content) {
+                            let _ = writeln!(text, "        {mark} {}", plain(value));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let all: u64 = asked.loads.iter().map(|load| load.update).sum();
+    let told = asked.changes.len() as u64;
+    if told == Change::MOST as u64 && all > told {
+        let _ = writeln!(text, "  … and up to {} more", grouped(all - told));
+    }
+    text
 }

@@ -27,7 +27,10 @@ use crate::{
         self, Forecast, Header, Summary, Survey,
         file::{self, Saved},
     },
-    send::{Earlier, Stop, online::Online},
+    send::{
+        Earlier, Stop,
+        online::{Compared, Online},
+    },
     source::{self, Spool},
 };
 
@@ -58,6 +61,9 @@ pub(super) struct PlanArgs {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+    /// Also show where the records that would change differ from what the targets hold; values with --show-content
+    #[arg(long, requires = "online")]
+    diff: bool,
     /// Exit with 10 when there is work to do, with 0 when there is none
     #[arg(long)]
     detailed_exitcode: bool,
@@ -149,12 +155,19 @@ async fn make(
     let foreseen = foresee(args, &saved, &scratch, connections, context);
     let (forecast, earlier) = unless_interrupted(stop, foreseen).await?;
     let online = if args.online {
-        let asked = online::ask(&saved, &scratch, connections, &earlier, context.printer);
+        let asked = online::ask(
+            &saved,
+            &scratch,
+            connections,
+            &earlier,
+            args.diff,
+            context.printer,
+        );
         Some(unless_interrupted(stop, asked).await?)
     } else {
         None
     };
-    let exit = print(args, &saved, &forecast, online.as_deref(), context);
+    let exit = print(args, &saved, &forecast, online.as_ref(), context);
     if let Some(out) = &args.out {
         context.printer.message(&format!(
             "saved; load it with: stoker load {}",
@@ -218,17 +231,21 @@ fn print(
     args: &PlanArgs,
     saved: &Saved,
     forecast: &Forecast,
-    online: Option<&[Online]>,
+    online: Option<&Compared>,
     context: Context,
 ) -> Exit {
-    let rendered = if args.json {
-        json(saved, forecast, online)
+    let loads = online.map(|online| online.loads.as_slice());
+    let mut rendered = if args.json {
+        json(saved, forecast, online, context.show_content)
     } else {
-        text(saved, forecast, online)
+        text(saved, forecast, loads)
     };
+    if let (Some(online), false) = (online, args.json) {
+        rendered.push_str(&super::online::changes(online, context.show_content));
+    }
     context.printer.result(&rendered);
-    let work = match online {
-        Some(online) => online.iter().any(|load| load.work() > 0),
+    let work = match loads {
+        Some(loads) => loads.iter().any(|load| load.work() > 0),
         None => plan::text::to_send(&saved.summary, forecast) > 0,
     };
     if args.detailed_exitcode && work {
@@ -313,16 +330,32 @@ fn text(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String
     text
 }
 
-fn json(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String {
+fn json(
+    saved: &Saved,
+    forecast: &Forecast,
+    online: Option<&Compared>,
+    show_content: bool,
+) -> String {
     let mut json = plan::json::render(&saved.header, &saved.summary, forecast);
     let loads = json
         .get_mut("loads")
         .and_then(serde_json::Value::as_array_mut);
-    let found = online.unwrap_or_default();
+    let found = online.map_or(&[][..], |online| &online.loads);
     for (load, found) in loads.into_iter().flatten().zip(found) {
         if let Some(load) = load.as_object_mut() {
             load.insert("online".to_owned(), serde_json::json!(found));
         }
+    }
+    let changes = online.map_or(&[][..], |online| &online.changes);
+    if let (Some(json), false) = (json.as_object_mut(), changes.is_empty()) {
+        let mut changes = changes.to_vec();
+        let all = changes
+            .iter_mut()
+            .flat_map(|change| &mut change.differences);
+        for difference in all.flatten().filter(|_| !show_content) {
+            (difference.ours, difference.theirs) = (None, None);
+        }
+        json.insert("changes".to_owned(), serde_json::json!(changes));
     }
     format!("{json:#}")
 }

@@ -26,7 +26,7 @@ use crate::{
     },
     record::Operation,
     source::Bodies,
-    target::{Target, fhir::criteria},
+    target::{Difference, Target, fhir::criteria},
 };
 
 /// What a load would do, given what its target holds now.
@@ -50,15 +50,47 @@ impl Online {
         self.create + self.update + self.refused + self.unknown
     }
 
-    fn count(&mut self, found: Found) {
+    fn count(&mut self, found: &Found) {
         *match found {
             Found::Create => &mut self.create,
-            Found::Update => &mut self.update,
+            Found::Update(_) => &mut self.update,
             Found::Leave => &mut self.leave,
             Found::Refused => &mut self.refused,
             Found::Unknown => &mut self.unknown,
         } += 1;
     }
+}
+
+/// A record that would get a new version.
+#[derive(Debug, Clone, Serialize)]
+pub struct Change {
+    /// The number of its step.
+    #[serde(skip)]
+    number: u64,
+    /// The load.
+    pub load: String,
+    /// Where it stands.
+    pub position: String,
+    /// Its kind.
+    pub kind: String,
+    /// The id under which the store holds it.
+    pub id: String,
+    /// Where what the store holds is not what the record says; none where that is not known yet.
+    pub differences: Option<Vec<Difference>>,
+}
+
+impl Change {
+    /// So many are told of one plan.
+    pub const MOST: usize = 200;
+}
+
+/// What the targets hold of a plan's records.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// By load.
+    pub loads: Vec<Online>,
+    /// What would change, in the order of the plan, so many at the most; none where nobody asks how.
+    pub changes: Vec<Change>,
 }
 
 /// Why the targets could not be asked about a plan.
@@ -86,10 +118,11 @@ pub enum Error {
 /// What is known of one record, or why no other record needs to be asked about.
 type Answer = Result<Found, Error>;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Found {
     Create,
-    Update,
+    /// With what changes, where that is asked for.
+    Update(Option<Box<Change>>),
     Leave,
     Refused,
     Unknown,
@@ -99,7 +132,8 @@ enum Found {
 const AT_A_TIME: usize = 64;
 
 /// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target;
-/// what `earlier` runs have created is left as it is, as in a load; `told` is told how many records more are known of.
+/// what `earlier` runs have created is left as it is, as in a load; with `differs`, what would change is compared element by element;
+/// `told` is told how many records more are known of.
 ///
 /// # Errors
 ///
@@ -110,8 +144,9 @@ pub async fn ask(
     bodies: &Arc<Bodies>,
     gates: &BTreeMap<String, (&Gate, &Arc<dyn Target>)>,
     earlier: &Earlier,
+    differs: bool,
     told: &dyn Fn(u64),
-) -> Result<Vec<Online>, Error> {
+) -> Result<Compared, Error> {
     let targets = plan.header.loads.iter().map(|load| {
         let found = gates.get(&load.target);
         found.map(|(_, target)| Arc::clone(target))
@@ -125,6 +160,7 @@ pub async fn ask(
     };
     let lookups = Lookups::default();
     let mut loads = Vec::with_capacity(plan.header.loads.len());
+    let mut changes = Vec::new();
     for (index, settings) in (0_u32..).zip(&plan.header.loads) {
         let mut counts = Online::default();
         let Some(&(gate, target)) = gates.get(&settings.target) else {
@@ -138,6 +174,7 @@ pub async fn ask(
             lookups: &lookups,
             settings,
             earlier,
+            differs,
         };
         let missing = plan
             .header
@@ -155,12 +192,19 @@ pub async fn ask(
             .map(|sent| async { asker.one(&sent?).await })
             .buffer_unordered(AT_A_TIME);
         while let Some(found) = found.next().await {
-            counts.count(found?);
+            let found = found?;
+            counts.count(&found);
+            if let Found::Update(Some(change)) = found
+                && changes.len() < Change::MOST
+            {
+                changes.push(*change);
+            }
             told(1);
         }
         loads.push(counts);
     }
-    Ok(loads)
+    changes.sort_by_key(|change: &Change| change.number);
+    Ok(Compared { loads, changes })
 }
 
 /// A record that would be sent, with what the others of its transaction are called: by their `fullUrl`, `Type/id`.
@@ -250,6 +294,8 @@ struct Asker<'a> {
     lookups: &'a Lookups,
     settings: &'a LoadSettings,
     earlier: &'a Earlier,
+    /// What would change is compared element by element.
+    differs: bool,
 }
 
 impl Asker<'_> {
@@ -257,7 +303,7 @@ impl Asker<'_> {
         match step.action.operation() {
             Some(Operation::Update) => self.update(step, beside).await,
             Some(Operation::ConditionalCreate) => self.condition(step, Found::Leave).await,
-            Some(Operation::ConditionalUpdate) => self.condition(step, Found::Update).await,
+            Some(Operation::ConditionalUpdate) => self.condition(step, Found::Update(None)).await,
             // Only the history knows of a create: the store cannot be asked.
             Some(Operation::Create | Operation::Transmit)
                 if self.earlier.is_settled(step.number) =>
@@ -266,7 +312,7 @@ impl Asker<'_> {
             }
             Some(Operation::Create | Operation::Transmit) => Ok(Found::Create),
             Some(operation) if operation.keeps_id() => self.by_name(step).await,
-            _ => Ok(Found::Update),
+            _ => Ok(Found::Update(None)),
         }
     }
 
@@ -294,7 +340,24 @@ impl Asker<'_> {
         Ok(match response.status().as_u16() {
             200 => match self.body(step, beside).await? {
                 Some(body) if content::is_same(&body, response.body()) => Found::Leave,
-                _ => Found::Update,
+                body if self.differs => {
+                    let differences = body.and_then(|body| {
+                        let told = self
+                            .target
+                            .differences(step, self.settings, &body, &response);
+                        told.ok()
+                    });
+                    let file = self.dresser.plan.source_name(step.position.source);
+                    Found::Update(Some(Box::new(Change {
+                        number: step.number,
+                        load: self.settings.name.clone(),
+                        position: step.position.display(file).to_string(),
+                        kind: step.kind.clone(),
+                        id: id.to_owned(),
+                        differences,
+                    })))
+                }
+                _ => Found::Update(None),
             },
             404 | 410 => Found::Create,
             401 => return Err(self.refused()),

@@ -1,7 +1,7 @@
 //! Where what a store holds is not what its source says.
 
 /// Where what a store holds is not what its source says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
     /// The element, or the segment: no content.
     pub path: String,

@@ -323,3 +323,24 @@ fn what_to_replay_is_a_choice() {
     assert_eq!((bed.count("unknown"), bed.count("created")), (0, 1));
     assert_eq!(resources(&bed, "Patient").len(), 2);
 }
+
+/// An `OperationOutcome` that is loaded is a record like others, and is read back as one.
+#[test]
+fn outcomes_that_are_records_are_known_again() {
+    for interaction in ["create", "update"] {
+        let bed = Bed::new();
+        let load =
+            format!("{BASE}  - {{ name: all, files: all.ndjson, interaction: {interaction} }}\n");
+        bed.write("m.yaml", &load);
+        let outcomes: Vec<String> = (0..3)
+            .map(|number| format!("{{\"resourceType\":\"OperationOutcome\",\"id\":\"o{number}\",\"issue\":[{{\"severity\":\"error\",\"code\":\"value\"}}]}}\n"))
+            .collect();
+        bed.write("all.ndjson", &outcomes.concat());
+        let _ = bed.run(&["load", "m.yaml"]).exits(0);
+        assert_eq!(bed.count("created"), 3, "{interaction}");
+        let _ = bed.run(&["load", "m.yaml"]).exits(0);
+        assert_eq!(bed.count("unchanged"), 3, "{interaction}");
+        let ran = bed.run(&["verify", "m.yaml", "--all"]).exits(0);
+        assert!(ran.out.contains("3 same"), "{}", ran.out);
+    }
+}

@@ -305,3 +305,62 @@ fn an_interrupt_ends_the_asking_and_leaves_nothing_behind() {
     assert!(said.contains("interrupted while planning"), "{said}");
     assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
 }
+
+/// What would change is shown by its paths; its values only where content may be shown.
+#[test]
+fn what_would_change_is_shown_by_its_paths() {
+    let bed = Bed::new();
+    let patient = |number: u32, family: &str, decimal: &str| {
+        format!(
+            "{{\"resourceType\":\"Patient\",\"id\":\"p{number}\",\"name\":[{{\"family\":\"{family}\"}}],\"extension\":[{{\"url\":\"x:y\",\"valueDecimal\":{decimal}}}]}}\n"
+        )
+    };
+    let all = |family: &str, decimal: &str| {
+        patient(1, "Alpha", "1.0") + &patient(2, family, "1.0") + &patient(3, "Gamma", decimal)
+    };
+    bed.write("all.ndjson", &all("Plantedold", "1.0"));
+    bed.write(
+        "m.yaml",
+        "version: 1\ntargets: { t: { local: store } }\nloads: [ { name: all, files: all.ndjson, interaction: update } ]\n",
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    bed.write("all.ndjson", &all("Plantednew", "1.00"));
+    let ran = bed.run(&["plan", "m.yaml", "--online", "--diff"]).exits(0);
+    assert!(ran.out.contains("2 to update"), "{}", ran.out);
+    let (_, changes) = ran.out.split_once("would change\n").unwrap();
+    let paths: Vec<&str> = changes.lines().map(str::trim).collect();
+    assert_eq!(
+        paths,
+        [
+            "Patient  p2  all.ndjson:2",
+            "Patient.name[0].family",
+            "Patient  p3  all.ndjson:3",
+            "Patient.extension[0].valueDecimal",
+        ]
+    );
+    let shown = ["plan", "m.yaml", "--online", "--diff", "--show-content"];
+    let ran = bed.run(&shown).exits(0);
+    for words in [
+        "- \"Plantedold\"",
+        "+ \"Plantednew\"",
+        "- 1.0\n",
+        "+ 1.00\n",
+    ] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    let ran = bed
+        .run(&["plan", "m.yaml", "--online", "--diff", "--json"])
+        .exits(0);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        json["changes"][1]["differences"][0]["path"],
+        "Patient.extension[0].valueDecimal"
+    );
+    assert!(!ran.out.contains("Planted"), "{}", ran.out);
+    // Without the question there is no answer.
+    let ran = bed.run(&["plan", "m.yaml", "--diff"]).exits(2);
+    assert!(ran.err.contains("--online"), "{}", ran.err);
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let ran = bed.run(&["plan", "m.yaml", "--online", "--diff"]).exits(0);
+    assert!(!ran.out.contains("would change"), "{}", ran.out);
+}

@@ -142,7 +142,7 @@ impl Target for Fhir {
     }
 
     fn held(&self, kind: &str, headers: &HeaderMap, answer: &[u8]) -> Accepted {
-        accepted(kind, headers, answer)
+        place::held(kind, headers, answer)
     }
 
     fn keeps_versions(&self) -> bool {

@@ -88,9 +88,13 @@ impl<'a> Body<'a> {
 
     /// Its name. An `OperationOutcome` has none: its id is that of the answer.
     pub(super) fn name(&self) -> Option<Name> {
-        let kind = self.kind().filter(|&kind| kind != OUTCOME)?;
+        self.own_name().filter(|name| name.kind != OUTCOME)
+    }
+
+    /// Its name, also where it is an `OperationOutcome` that a store holds.
+    fn own_name(&self) -> Option<Name> {
         Some(Name {
-            kind: kind.to_owned(),
+            kind: self.kind()?.to_owned(),
             id: believed(self.id.as_ref()?.as_str()?)?,
             version: self.meta().version_id.as_deref().and_then(believed),
         })
@@ -122,6 +126,15 @@ pub fn accepted(kind: &str, headers: &HeaderMap, body: &[u8]) -> Accepted {
         &names(headers, Body::read(body).as_ref()),
         headers,
     )
+}
+
+/// Reads under which id, and in which version, a store holds what it answers the read of a resource of a type with. An
+/// `OperationOutcome` that is read is the resource, if it has an id, and not what is said of the reading.
+pub(super) fn held(kind: &str, headers: &HeaderMap, body: &[u8]) -> Accepted {
+    let body = Body::read(body);
+    let mut names = names(headers, body.as_ref());
+    names.extend(body.as_ref().and_then(Body::own_name));
+    of_names(kind, None, &names, headers)
 }
 
 /// Returns what an answer names, the surest first.
