@@ -15,7 +15,7 @@ use crate::{
     report::text::plain,
     send::{
         Earlier,
-        online::{self, Change, Compared, Online},
+        online::{self, Change, Holdings, Online},
     },
     source::Bodies,
     unit::grouped,
@@ -29,7 +29,7 @@ pub(super) async fn ask(
     earlier: &Earlier,
     differs: bool,
     printer: Printer,
-) -> Result<Compared, Error> {
+) -> Result<Holdings, Error> {
     let spool = scratch.run().spool();
     let bodies = Arc::new(Bodies::new(carry::readable(&saved.sources, &spool)));
     let gates = connections
@@ -95,7 +95,7 @@ pub(super) fn words(found: &Online) -> String {
 }
 
 /// Says which records would change, and where; what stands there only where content may be shown.
-pub(super) fn changes(asked: &Compared, show_content: bool) -> String {
+pub(super) fn changes(asked: &Holdings, show_content: bool) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     if asked.changes.is_empty() {

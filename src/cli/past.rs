@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Rehearse,
     /// To say what a load would do.
     Plan,
+    /// To compare what is there with the sources: nothing is left alone, and nothing is said of it.
+    Verify,
 }
 
 /// A run that asks the earlier ones.
@@ -77,14 +79,16 @@ impl Consulted<'_> {
                 earlier.history.as_ref(),
                 match self.purpose {
                     Purpose::Load | Purpose::Rehearse => Compared::Asked,
-                    Purpose::Plan => Compared::Believed,
+                    Purpose::Plan | Purpose::Verify => Compared::Believed,
                 },
             );
             for held in noted.await.map_err(failed)? {
                 loaded += held.kept;
                 sampled += held.sampled;
-                printer.message(&words(&held));
-                printer.problems(&outdated(&held));
+                if self.purpose != Purpose::Verify {
+                    printer.message(&words(&held));
+                    printer.problems(&outdated(&held));
+                }
             }
         }
         self.journal.consulted(loaded).await.map_err(Error::disk)?;

@@ -29,7 +29,7 @@ use crate::{
     },
     send::{
         Earlier, Stop,
-        online::{Compared, Online},
+        online::{Holdings, Online},
     },
     source::{self, Spool},
 };
@@ -185,7 +185,15 @@ async fn foresee(
     connections: &HashMap<String, Connection>,
     context: Context,
 ) -> Result<(Forecast, Earlier), Error> {
-    let asked = consult(args.fresh, saved, scratch, connections, context).await?;
+    let asked = consult(
+        Purpose::Plan,
+        args.fresh,
+        saved,
+        scratch,
+        connections,
+        context,
+    )
+    .await?;
     let is_settled = |record| asked.earlier.is_settled(record);
     let forecast = plan::forecast(saved, &is_settled).map_err(Error::disk)?;
     let forecast = Forecast {
@@ -198,6 +206,7 @@ async fn foresee(
 
 /// Finds out what earlier runs have loaded of a plan.
 pub(super) async fn consult(
+    purpose: Purpose,
     fresh: bool,
     saved: &Arc<Saved>,
     scratch: &Scratch,
@@ -221,7 +230,7 @@ pub(super) async fn consult(
         links: &links,
         journal: &journal,
         run: scratch.run(),
-        purpose: Purpose::Plan,
+        purpose,
     };
     asked.ask(Earlier::default(), fresh, context.printer).await
 }
@@ -231,7 +240,7 @@ fn print(
     args: &PlanArgs,
     saved: &Saved,
     forecast: &Forecast,
-    online: Option<&Compared>,
+    online: Option<&Holdings>,
     context: Context,
 ) -> Exit {
     let loads = online.map(|online| online.loads.as_slice());
@@ -333,7 +342,7 @@ fn text(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String
 fn json(
     saved: &Saved,
     forecast: &Forecast,
-    online: Option<&Compared>,
+    online: Option<&Holdings>,
     show_content: bool,
 ) -> String {
     let mut json = plan::json::render(&saved.header, &saved.summary, forecast);

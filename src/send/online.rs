@@ -86,7 +86,7 @@ impl Change {
 
 /// What the targets hold of a plan's records.
 #[derive(Debug, Default)]
-pub struct Compared {
+pub struct Holdings {
     /// By load.
     pub loads: Vec<Online>,
     /// What would change, in the order of the plan, so many at the most; none where nobody asks how.
@@ -146,7 +146,7 @@ pub async fn ask(
     earlier: &Earlier,
     differs: bool,
     told: &dyn Fn(u64),
-) -> Result<Compared, Error> {
+) -> Result<Holdings, Error> {
     let targets = plan.header.loads.iter().map(|load| {
         let found = gates.get(&load.target);
         found.map(|(_, target)| Arc::clone(target))
@@ -204,7 +204,7 @@ pub async fn ask(
         loads.push(counts);
     }
     changes.sort_by_key(|change: &Change| change.number);
-    Ok(Compared { loads, changes })
+    Ok(Holdings { loads, changes })
 }
 
 /// A record that would be sent, with what the others of its transaction are called: by their `fullUrl`, `Type/id`.

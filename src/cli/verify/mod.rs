@@ -5,7 +5,9 @@ use std::{cell::Cell, path::PathBuf, sync::Arc};
 mod told;
 
 use super::{
-    Context, Error, Exit, carry, connect, interrupt, load, plan as planning, runs,
+    Context, Error, Exit, carry, connect, interrupt, load,
+    past::Purpose,
+    plan as planning, runs,
     scratch::Scratch,
     select::Selection,
     stores,
@@ -115,7 +117,15 @@ async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result
         planning::refuse_problems(&surveyed.problems, context)?;
         let saved = Saved::open(&scratch.run().plan()).map_err(Error::disk)?;
         let saved = Arc::new(saved);
-        planning::consult(false, &saved, &scratch, &connections, context).await?;
+        planning::consult(
+            Purpose::Verify,
+            false,
+            &saved,
+            &scratch,
+            &connections,
+            context,
+        )
+        .await?;
         let history = journal::read(&scratch.run().journal()).map_err(Error::disk)?;
         verify(args, saved, &history, scratch.run(), true, context).await
     }
