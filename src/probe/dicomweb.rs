@@ -1,7 +1,7 @@
 //! Finds out whether a DICOMweb server is there. It says nothing of itself that bears on loading: servers with a capabilities
 //! document (PS3.18 §8.9) are few.
 
-use super::{Error, unauthorized};
+use super::{Error, no_answer};
 use crate::{
     gate::Gate,
     manifest::TargetSettings,
@@ -28,26 +28,18 @@ pub(super) async fn ask(
         assumed: false,
         ..Facts::documented(&settings.store)
     };
+    // A server that stores and cannot be searched says so (405, 501), and stores all the same.
+    let is_unsearchable = matches!(status, 405 | 501);
+    if let Some(error) = no_answer(status, settings, "its studies").filter(|_| !is_unsearchable) {
+        return Err(error);
+    }
     match status {
-        // A server that stores and cannot be searched says so (405, 501), and stores all the same.
-        204 | 405 | 501 => Ok(there()),
+        204 => Ok(there()),
+        _ if is_unsearchable => Ok(there()),
         200 if is_list(response.body()) => Ok(there()),
         200 => refused(
             "what the server answers to a search for studies is no DICOM JSON".to_owned(),
             "check the URL: it is the one under which `studies` is found",
-        ),
-        401 => Err(unauthorized(settings)),
-        403 => refused(
-            "the server does not let these credentials in (403)".to_owned(),
-            "check `auth`, and what the user may do there",
-        ),
-        300..=399 => refused(
-            format!("the server sends elsewhere ({status}) when asked for its studies"),
-            "redirects are not followed; write the address that it leads to as `url`",
-        ),
-        500.. => refused(
-            format!("the server answered {status} when asked for its studies"),
-            "the server has trouble of its own; try again when it is well, or ask who runs it",
         ),
         _ => refused(
             format!("the server answered {status} when asked for its studies"),

@@ -155,16 +155,8 @@ async fn of_store(
             ),
             status,
         }),
-        401 => Err(unauthorized(settings)),
-        500.. => Err(Error::Refused {
-            what: format!(
-                "the server answered {status} when asked for {}",
-                name.display()
-            ),
-            hint: "the service has trouble of its own; try again in a while".to_owned(),
-            status,
-        }),
-        _ => Err(not_a_store(status, name)),
+        _ => Err(no_answer(status, settings, &name.display())
+            .unwrap_or_else(|| not_a_store(status, name))),
     }
 }
 
@@ -244,6 +236,35 @@ struct Code {
     code: String,
 }
 
+/// Returns what is wrong where a status says nothing of what was asked for; none where it may.
+fn no_answer(status: u16, settings: &TargetSettings, asked: &str) -> Option<Error> {
+    let (what, hint) = match status {
+        401 => return Some(unauthorized(settings)),
+        403 => (
+            "the server does not let these credentials in (403)".to_owned(),
+            "check `auth`, and what the user may do there",
+        ),
+        300..=399 => (
+            format!("the server sends elsewhere ({status}) when asked for {asked}"),
+            "redirects are not followed; write the address that it leads to as `url`",
+        ),
+        408 | 425 | 429 => (
+            format!("the server asked for patience ({status}) each time it was asked for {asked}"),
+            "it is asked too much, perhaps by others: try again in a while",
+        ),
+        500.. => (
+            format!("the server answered {status} when asked for {asked}"),
+            "the server has trouble of its own; try again when it is well, or ask who runs it",
+        ),
+        _ => return None,
+    };
+    Some(Error::Refused {
+        what,
+        hint: hint.to_owned(),
+        status,
+    })
+}
+
 async fn of_capabilities(
     gate: &Gate,
     requests: &Requests,
@@ -257,37 +278,12 @@ async fn of_capabilities(
             .to_owned(),
         status,
     };
-    match status {
-        200 => {}
-        401 => return Err(unauthorized(settings)),
-        403 => {
-            return Err(Error::Refused {
-                what: "the server does not let these credentials in (403)".to_owned(),
-                hint: "check `auth`, and what the user may do there".to_owned(),
-                status,
-            });
-        }
-        300..=399 => {
-            return Err(Error::Refused {
-                what: format!("the server sends elsewhere ({status}) when asked for its metadata"),
-                hint: "redirects are not followed; write the address that it leads to as `url`"
-                    .to_owned(),
-                status,
-            });
-        }
-        500.. => {
-            return Err(Error::Refused {
-                what: format!("the server answered {status} when asked for its metadata"),
-                hint: "the server has trouble of its own; try again when it is well, or ask who runs it"
-                    .to_owned(),
-                status,
-            });
-        }
-        _ => {
-            return Err(not_fhir(format!(
-                "the server answered {status} when asked for its metadata"
-            )));
-        }
+    if let Some(error) = no_answer(status, settings, "its metadata") {
+        return Err(error);
+    }
+    if status != 200 {
+        let what = format!("the server answered {status} when asked for its metadata");
+        return Err(not_fhir(what));
     }
     let read: Capabilities = serde_json::from_slice(response.body())
         .ok()

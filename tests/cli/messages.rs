@@ -199,6 +199,26 @@ fn an_expired_token_is_told_from_a_missing_one() {
 }
 
 #[test]
+fn a_server_that_has_no_time_is_not_taken_for_another() {
+    let server = Always::says(429, "", "");
+    let dicomweb = bed(&server.fhir().replace("fhir: {", "dicomweb: {"));
+    let manifest = fs_err::read_to_string(dicomweb.path("m.yaml")).unwrap();
+    dicomweb.write(
+        "m.yaml",
+        &manifest.replace("interaction: update", "interaction: store"),
+    );
+    let of_dicomweb = dicomweb.run(&["load", "m.yaml"]).exits(4).err;
+    for said in [
+        said(&server, &server.fhir()),
+        said(&server, &server.google()),
+        of_dicomweb,
+    ] {
+        assert!(said.contains("asked for patience (429)"), "{said}");
+        assert!(said.contains("try again in a while"), "{said}");
+    }
+}
+
+#[test]
 fn what_is_no_fhir_server_is_said() {
     let server = Always::says(200, "content-type: text/html\r\n", "<html>Welcome</html>");
     insta::assert_snapshot!(said(&server, &server.fhir()), @"

@@ -262,3 +262,32 @@ fn keys_that_mean_something_else_there_are_named() {
         assert_eq!(is_warned, code == 0 && !words.is_empty(), "{keys}: {said}");
     }
 }
+
+/// Instances are compared when a store is verified, too: those that are too large to be held by what is said of them.
+#[test]
+fn instances_that_were_replaced_since_are_found() {
+    let bed = Bed::new();
+    for folder in ["in", "other"] {
+        fs::create_dir(bed.path(folder)).unwrap();
+    }
+    for (name, number, rows) in [("small", 1, 2), ("large", 2, 3_000), ("same", 3, 3_000)] {
+        let before = instance(number, rows, Change::Nothing);
+        fs::write(bed.path(&format!("in/{name}")), before).unwrap();
+    }
+    bed.write("first.yaml", &manifest(LOCAL, ""));
+    bed.run(&["load", "first.yaml"]).exits(0);
+    let ran = bed.run(&["verify", "first.yaml", "--all"]).exits(0);
+    assert!(ran.out.contains("3 same"), "{}", ran.out);
+    for (name, number, rows) in [("small", 1, 2), ("large", 2, 3_000)] {
+        let other = instance(number, rows, Change::Attribute);
+        fs::write(bed.path(&format!("other/{name}")), other).unwrap();
+    }
+    let other = manifest(LOCAL, ", duplicates: replace").replace("in/*", "other/*");
+    bed.write("other.yaml", &other);
+    bed.run(&["load", "other.yaml"]).exits(0);
+    assert_eq!(bed.count("updated"), 2);
+    let ran = bed.run(&["verify", "first.yaml", "--all"]).exits(1);
+    assert!(ran.out.contains("1 same, 2 changed"), "{}", ran.out);
+    assert_eq!(ran.out.matches("(0010,0020)").count(), 2, "{}", ran.out);
+    assert!(!ran.out.contains("p-2") && !ran.out.contains("p-1"));
+}
