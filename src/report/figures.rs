@@ -24,7 +24,7 @@ pub(super) struct Table {
 pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Run", report.run.clone())];
     if let Some(started) = report.started {
-        rows.push(("Started", started.to_string()));
+        rows.push(("Started", to_the_second(started)));
     }
     let duration = Duration::from_millis(report.duration_ms);
     let [planning, sending, closing] = stretches(report);
@@ -119,4 +119,9 @@ pub(super) fn tables(report: &Report) -> [Table; 2] {
 pub(super) fn present(all: Totals) -> Vec<Outcome> {
     let outcomes = Outcome::ALL.into_iter();
     outcomes.filter(|outcome| all.of(*outcome) > 0).collect()
+}
+
+/// Writes a time as people read it: what is behind the second tells nobody anything.
+pub(super) fn to_the_second(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -296,13 +296,14 @@ fn write_plan(out: &mut String, report: &Report, around: &Around) {
             out,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td{class}>{}</td></tr>",
             session.line.number,
-            session.line.started,
+            super::figures::to_the_second(session.line.started),
             escaped(&sending),
             session.end
         );
     }
     let _ = writeln!(out, "</tbody>\n</table></div>");
 }
+
 fn write_table(out: &mut String, table: &Table, all: Totals) {
     let outcomes = present(all);
     let _ = write!(
