@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use crate::target::Matches;
-pub use store::{Silent, Store};
+pub use store::{Silent, Store, errand};
 
 /// What was found, for the log.
 fn word(found: &Matches) -> &'static str {

@@ -76,9 +76,36 @@ impl Exchange for Errand {
     fn observe(&mut self, _: Moment) {}
 }
 
+/// Sends a request for so many records that may be repeated, under the rate and within the slots of what is loaded, as often as
+/// the gate lets it be tried. None is returned where no answer came that tells.
+///
+/// # Errors
+///
+/// When the target is down, or does not take the credentials.
+pub async fn errand(
+    gate: &Gate,
+    request: Request<Bytes>,
+    records: usize,
+) -> Result<Option<Response<Bytes>>, Silent> {
+    let mut errand = Errand {
+        request,
+        operations: u32::try_from(records).unwrap_or(u32::MAX),
+        answer: None,
+    };
+    let concluded = gate.carry(&mut errand).await;
+    match concluded.verdict {
+        Verdict::Done | Verdict::Rejected => Ok(errand.answer),
+        Verdict::Stop(reason) => Err(Silent {
+            target: gate.name().to_owned(),
+            hint: reason.hint(),
+            what: reason.to_string(),
+        }),
+        _ => Ok(None),
+    }
+}
+
 impl Store {
-    /// Sends a request for so many records, as often as the gate lets it be tried. None is returned where no answer came that
-    /// tells.
+    /// Sends a request for so many records: see [`errand`].
     ///
     /// # Errors
     ///
@@ -88,21 +115,7 @@ impl Store {
         request: Request<Bytes>,
         records: usize,
     ) -> Result<Option<Response<Bytes>>, Silent> {
-        let mut errand = Errand {
-            request,
-            operations: u32::try_from(records).unwrap_or(u32::MAX),
-            answer: None,
-        };
-        let concluded = self.gate.carry(&mut errand).await;
-        match concluded.verdict {
-            Verdict::Done | Verdict::Rejected => Ok(errand.answer),
-            Verdict::Stop(reason) => Err(Silent {
-                target: self.gate.name().to_owned(),
-                hint: reason.hint(),
-                what: reason.to_string(),
-            }),
-            _ => Ok(None),
-        }
+        errand(&self.gate, request, records).await
     }
 
     /// Sends one request for several records; none is returned of those that have to be asked about by themselves.

@@ -171,7 +171,8 @@ impl Metrics {
             let planned = i64::try_from(load.records).unwrap_or(i64::MAX);
             self.planned.with_label_values(&labels).set(planned);
             // What is nought so far is there, so that rates of it can be had.
-            for outcome in Outcome::ALL {
+            let outcomes = Outcome::ALL.into_iter().filter(|o| *o != Outcome::Pending);
+            for outcome in outcomes {
                 let [name, target] = labels;
                 let _ = (self.records).with_label_values(&[name, target, outcome.as_str()]);
             }
@@ -241,7 +242,7 @@ impl Observe for Metrics {
                 load,
                 outcome,
                 bytes,
-            } => self.with(*load, |labels| {
+            } if *outcome != Outcome::Pending => self.with(*load, |labels| {
                 let [name, target] = *labels;
                 let records = &self.records;
                 let labelled = records.with_label_values(&[name, target, outcome.as_str()]);
@@ -249,7 +250,9 @@ impl Observe for Metrics {
                 self.record_bytes.with_label_values(labels).inc_by(*bytes);
             }),
             Event::Target { name, state } => self.target(name, state),
-            Event::Way { .. }
+            // What is pending was not tried, and is still to be done.
+            Event::Settled { .. }
+            | Event::Way { .. }
             | Event::Stopping { .. }
             | Event::Finished
             | Event::Concluding { .. } => {}
@@ -304,6 +307,11 @@ mod tests {
                 outcome: Outcome::Created,
                 bytes: 100,
             },
+            Event::Settled {
+                load,
+                outcome: Outcome::Pending,
+                bytes: 50,
+            },
             // A load that nobody planned is counted nowhere.
             Event::Sent {
                 load: LoadId(9),
@@ -338,5 +346,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+        assert!(!text.contains("pending"), "{text}");
+        assert!(text.contains("stoker_record_bytes_total{load=\"people\",target=\"store\"} 100"));
     }
 }

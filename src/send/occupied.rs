@@ -13,7 +13,12 @@ use super::{
     settle::{self, Attempted},
 };
 use crate::{
-    gate::Largest, journal::Settlement, manifest::Existing, plan::Step, record::Outcome,
+    gate::Largest,
+    journal::Settlement,
+    lookup::{self, Silent},
+    manifest::Existing,
+    plan::Step,
+    record::Outcome,
     target::Named,
 };
 
@@ -29,6 +34,8 @@ enum Looked {
     Settled(Box<Settlement>),
     /// What was there is gone, and the record is to be sent once more.
     Removed(Box<Step>),
+    /// The target is down, and ends the run: the record waits for the next session.
+    Untold,
 }
 
 /// The records for which something was removed.
@@ -80,6 +87,7 @@ impl Load {
             match one {
                 Looked::Settled(one) => settled.push(*one),
                 Looked::Removed(step) => again.push(*step),
+                Looked::Untold => {}
             }
         }
         replaced.0.extend(again.iter().map(|step| step.number));
@@ -115,7 +123,9 @@ impl Load {
                     };
                     return Looked::Settled(Box::new(settled));
                 }
-                Ok((Some(_), _)) if existing.what == Existing::Replace && !was_removed => {}
+                // Where nobody can tell whether it is the same, it is replaced as well: that is what was asked for.
+                Ok((Some(_), _)) | Err(_) if existing.what == Existing::Replace && !was_removed => {
+                }
                 Ok((Some(elements), _)) => {
                     let why = if was_removed {
                         "somebody else has stored another under its name, after what was there was removed"
@@ -125,21 +135,24 @@ impl Load {
                     return rejected(&settled, why.to_owned(), elements);
                 }
                 Err(why) => {
-                    let note = format!(
-                        "the store already has something under its name, which could not be compared: {why}"
+                    let why = format!(
+                        "the store has something under its name, which could not be compared: {why}"
                     );
-                    settled.line.note = Some(note);
-                    return Looked::Settled(Box::new(settled));
+                    return rejected(&settled, why, Vec::new());
                 }
             }
         }
         match self.remove(&step).await {
-            Ok(()) => Looked::Removed(Box::new(step)),
-            Err(why) => {
+            Ok(None) => Looked::Removed(Box::new(step)),
+            Ok(Some(why)) => {
                 let why = format!(
                     "the store has something under its name, which could not be removed: {why}"
                 );
                 rejected(&settled, why, Vec::new())
+            }
+            Err(silent) => {
+                self.end(&silent.what, silent.hint);
+                Looked::Untold
             }
         }
     }
@@ -178,27 +191,28 @@ impl Load {
         compared.map(|elements| (elements, how))
     }
 
-    async fn remove(&self, step: &Step) -> Result<(), String> {
+    /// Removes what the store has under the name of a record. Returns why it is there still, if it is.
+    async fn remove(&self, step: &Step) -> Result<Option<String>, Silent> {
         let (gate, target) = (&self.link.gate, &self.link.target);
-        let id = step.id.as_deref();
-        let named = id.map(|id| Named {
+        let named = step.id.as_deref().map(|id| Named {
             kind: &step.kind,
             id,
         });
         let Some(remove) = named.and_then(|named| target.delete(&[named], None)) else {
-            return Err("such a store removes nothing".to_owned());
+            return Ok(Some("such a store removes nothing".to_owned()));
         };
-        match gate.ask(|| remove.clone()).await {
+        // It writes: it goes under the rate of what is loaded, and is counted with it.
+        self.setup.counts.sent(0);
+        let answer = lookup::errand(gate, remove, 1).await?;
+        let status = answer.as_ref().map(|answer| answer.status().as_u16());
+        let bytes = answer.as_ref().map_or(0, |answer| answer.body().len());
+        self.setup.counts.answered(status, bytes as u64);
+        Ok(match status {
             // What is gone already need not be removed.
-            Ok(answer)
-                if answer.status().is_success()
-                    || matches!(answer.status().as_u16(), 404 | 410) =>
-            {
-                Ok(())
-            }
-            Ok(answer) => Err(format!("it answered {}", answer.status().as_u16())),
-            Err(failure) => Err(failure.to_string()),
-        }
+            Some(200..=299 | 404 | 410) => None,
+            Some(status) => Some(format!("it answered {status}")),
+            None => Some("no answer came that tells".to_owned()),
+        })
     }
 }
 
