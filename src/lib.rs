@@ -19,7 +19,7 @@
 //! - 1: [`manifest`] (what the user wrote), [`source`] (files into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
 //! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
-//! - 3: [`probe`] (facts of a target), [`ensure`] (creates stores), [`lookup`] (asks which resource a condition
+//! - 3: [`mod@survey`] (reads the sources into a plan), [`probe`] (facts of a target), [`ensure`] (creates stores), [`lookup`] (asks which resource a condition
 //!   means), [`send`] (carries a plan out, or asks what it would change), [`journal`] (the only truth of what happened),
 //!   [`history`] (what earlier runs have loaded), [`unload`] (deletes what a run created), [`samples`] (how a run went, second by
 //!   second, for pictures).
@@ -55,6 +55,7 @@ pub mod report;
 pub mod samples;
 pub mod send;
 pub mod source;
+pub mod survey;
 pub mod target;
 pub mod unit;
 pub mod unload;

@@ -7,6 +7,8 @@ mod cases;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod dicom;
 #[cfg(test)]
 mod emulated;

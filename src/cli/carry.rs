@@ -286,7 +286,7 @@ fn unwritten(error: impl std::fmt::Display) -> Error {
 fn go_on(run: &RunDirectory) -> String {
     format!(
         "then go on with `stoker resume {}`",
-        report::text::quoted(run.path())
+        report::format::quoted(run.path())
     )
 }
 
@@ -294,7 +294,7 @@ fn go_on(run: &RunDirectory) -> String {
 fn report_again(run: &RunDirectory) -> String {
     format!(
         "what was loaded is in the journal; make room, then `stoker report {}` shows what became of it",
-        report::text::quoted(run.path())
+        report::format::quoted(run.path())
     )
 }
 

@@ -8,8 +8,9 @@ use super::{
 use crate::{
     diagnostic::{Diagnostic, Place, Severity},
     event::{LoadId, Unobserved},
-    plan::{self, Action, Group, Header, PlannedSource, Reason, Step, Summary, file, text::plural},
+    plan::{Action, Group, Header, PlannedSource, ReasonCode, Step, Summary, file, text::plural},
     source::{Malformed, Origin, Spool},
+    survey,
 };
 
 /// Arguments of `stoker check`.
@@ -47,7 +48,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
             most,
         };
         let mut malformed = Vec::new();
-        let surveyed = plan::survey(
+        let surveyed = survey::survey(
             &header,
             &mut collect,
             spool.as_ref(),
@@ -130,8 +131,7 @@ impl file::Sink for Collect {
         Ok(())
     }
     fn step(&mut self, step: &Step) -> Result<(), file::Error> {
-        let is_malformed =
-            matches!(&step.action, Action::Unsupported(reason) if reason.code == Reason::MALFORMED);
+        let is_malformed = matches!(&step.action, Action::Unsupported(reason) if reason.code == ReasonCode::Malformed);
         let is_unsupported = matches!(step.action, Action::Unsupported(_));
         if is_unsupported && !is_malformed && self.steps.len() < self.most {
             self.steps.push(step.clone());

@@ -124,9 +124,9 @@ fn transport(
 
 /// The version that a target names, where it is one: a server may put any words there.
 fn fhir_version(facts: &Facts) -> &str {
-    let version = facts.fhir_version.as_deref().unwrap_or("not said");
+    let version = facts.version.as_deref().unwrap_or("not said");
     let is_version = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-');
-    if version.chars().all(is_version) || facts.fhir_version.is_none() {
+    if version.chars().all(is_version) || facts.version.is_none() {
         version
     } else {
         "not one that is known"

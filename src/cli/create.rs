@@ -6,17 +6,12 @@ use bytes::Bytes;
 
 use super::{Context, Error, Exit, connect, single, store::StoreArgs};
 use crate::{
-    fhir::{
-        Scanner,
-        meaning::{self, Meaning},
-        outcome, types,
-    },
+    fhir::{Scanner, outcome, types},
     gate::Failure,
     manifest::Format,
     record::Operation,
-    report::Refusal,
     target::{
-        Accepted, Said,
+        self, Accepted, Refused, Said,
         fhir::{Asked, Verb, said},
     },
 };
@@ -82,23 +77,25 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
 /// Adds what the codes of the answer mean, where they tell.
 fn explained(error: Error, kind: &str, response: &http::Response<Bytes>) -> Error {
     let problem = outcome::read(response.body());
-    let (code, detail) = (problem.code.as_deref(), problem.detail.as_deref());
-    let interaction = Some(Operation::Create);
-    let meaning = meaning::of(interaction, Some(response.status().as_u16()), code, detail);
-    // What the status says by itself has its hint already.
-    if detail.is_none() || meaning == Meaning::Unsaid {
-        return error;
-    }
-    let refusal = Refusal {
-        meaning,
-        about: "",
+    let refused = Refused {
+        format: Format::Fhir,
         kind,
-        interaction,
-        dangles: false,
+        operation: Some(Operation::Create),
+        status: Some(response.status().as_u16()),
+        code: problem.code.as_deref(),
+        detail: problem.detail.as_deref(),
+        expression: &[],
+        lacks: &[],
+        checks: false,
         is_googles: false,
     };
-    let error = error.hint(refusal.what());
-    match refusal.next() {
+    // What the status says by itself has its hint already.
+    let told = target::explain(&refused).filter(|told| !told.is_unsaid);
+    let Some(told) = told.filter(|_| problem.detail.is_some()) else {
+        return error;
+    };
+    let error = error.hint(told.what);
+    match told.next {
         Some(next) => error.hint(next),
         None => error,
     }

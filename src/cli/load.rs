@@ -249,7 +249,7 @@ async fn survey(
     let surveyed = tokio::task::spawn_blocking(move || {
         let mut writer = plan::file::Writer::create(&run.plan()).map_err(Error::disk)?;
         let spool = Spool::new(run.spool(), SPOOL).map_err(Error::disk)?;
-        plan::survey(
+        crate::survey::survey(
             &header,
             &mut writer,
             Some(&spool),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     plan::file::Saved,
-    report::text::plain,
+    report::format::plain,
     send::{
         Earlier,
         online::{self, Change, Holdings, Online},

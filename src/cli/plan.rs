@@ -24,7 +24,7 @@ use crate::{
     journal::{Journal, format},
     manifest::{Manifest, Sync},
     plan::{
-        self, Forecast, Header, Summary, Survey,
+        self, Forecast, Header, Summary,
         file::{self, Saved},
     },
     send::{
@@ -271,7 +271,7 @@ pub(super) async fn survey(
     scratch: &Scratch,
     stop: &Stop,
     context: Context,
-) -> Result<Survey, Error> {
+) -> Result<crate::survey::Survey, Error> {
     // Only people are shown how far the reading is: it ends with the plan, which says everything.
     let how = if Printer::is_watched() {
         ProgressKind::Auto
@@ -286,7 +286,7 @@ pub(super) async fn survey(
         move || {
             let spool = Spool::new(run.spool(), carry::SPOOL).map_err(Error::disk)?;
             let mut writer = file::Writer::create(&out).map_err(Error::disk)?;
-            plan::survey(
+            crate::survey::survey(
                 &header,
                 &mut writer,
                 Some(&spool),
@@ -382,11 +382,11 @@ pub(super) fn refuse_problems(
 }
 
 /// Turns the failure of a survey into what the user is told.
-pub(super) fn survey_failed(error: plan::Error) -> Error {
+pub(super) fn survey_failed(error: crate::survey::Error) -> Error {
     match error {
-        plan::Error::Interrupted => Error::new(Exit::Interrupted, error),
-        plan::Error::Plan(_) => Error::disk(error),
-        plan::Error::Source(source) => {
+        crate::survey::Error::Interrupted => Error::new(Exit::Interrupted, error),
+        crate::survey::Error::Plan(_) => Error::disk(error),
+        crate::survey::Error::Source(source) => {
             let hint = match source.kind {
                 source::Kind::Io(_) => {
                     "the limit of open files (`ulimit -n`) or the memory is used up; give the process more"

@@ -20,7 +20,6 @@ use crate::{
     hl7v2,
     manifest::{Format, LoadSettings, Store, TargetSettings},
     record::{Action, LoadId, Operation, Outcome, SourceId, Step},
-    report::acknowledged,
     source::{self, Ceiling, Form, Item, Origin, SourceFile},
     target::{Accepted, Answer, Endpoint, Little, Parcel, Said, Target, dicom::Dicom},
 };
@@ -139,7 +138,7 @@ fn unacknowledged(
     let refusal = target.refusal(None, response.body());
     let code = refusal.code.unwrap_or_default();
     let place = refusal.expression.first().map_or("", String::as_str);
-    let words = acknowledged(&code, place)
+    let words = crate::target::hl7v2::acknowledged(&code, place)
         .unwrap_or_else(|| target.words(response.status().as_u16(), response.body()));
     let message = if context.show_content {
         format!(

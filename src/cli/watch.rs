@@ -47,7 +47,7 @@ enum Seen {
 /// Runs the verb.
 pub(super) async fn run(args: WatchArgs, context: Context) -> Result<Exit, Error> {
     let run = runs::find(args.run.as_deref())?;
-    let shown = report::text::quoted(run.path());
+    let shown = report::format::quoted(run.path());
     if !runs::is_going_on(&run) {
         let message = format!("nobody is at work on {shown}; this is what became of it");
         context.printer.message(&message);

@@ -231,7 +231,7 @@ impl Gate {
                 Testimony::There | Testimony::Silent => {}
                 Testimony::Gone(words) => {
                     (what, sign, away) = (words, Sign::Away, Some(Away::Store));
-                    // What is no FHIR server any more need not be asked about the record: it is waited for.
+                    // What is no such store any more need not be asked about the record: it is waited for.
                     let may_repeat =
                         verdict == Verdict::Unknown && exchange.safety() == Safety::Idempotent;
                     if verdict == Verdict::Rejected || may_repeat {

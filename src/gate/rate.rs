@@ -35,7 +35,7 @@ use crate::unit::Rate;
 /// The largest request can never pass under the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a request of {largest} operations can never pass at {rate}: a Bundle costs its entries; \
+    "a request of {largest} operations can never pass at {rate}: each record in it counts; \
      raise the rate, or write it per minute"
 )]
 pub struct RateError {
@@ -379,7 +379,7 @@ mod tests {
 
     /// Large requests get the whole rate as well: 100 Bundles of 30 at 300/s take 10 s, and not a tenth more.
     #[test]
-    fn a_rate_is_reached_by_bundles() {
+    fn a_rate_is_reached_by_parcels() {
         let rate: Rate = "300/s".parse().unwrap();
         let passed = passed(rate, 30, &vec![(30, 0); 100]);
         let last = passed.into_iter().map(|(at, _)| at).max().unwrap();

@@ -117,8 +117,8 @@ impl StopReason {
                  address that it leads to as the target's address; then `stoker resume` goes on"
             }
             Self::ShutOut { .. } => {
-                "the credentials may lack the right to write, or have lost it; on Google Cloud it is that of \
-                 roles/healthcare.fhirResourceEditor. Then `stoker resume` goes on; the records that were refused are in rejected/"
+                "the credentials may lack the right to write, or have lost it; on Google Cloud the editor's role for the \
+                 store's kind holds it (IAM, Healthcare). Then `stoker resume` goes on; the records that were refused are in rejected/"
             }
             Self::Request { .. } => {
                 "check that the files have not changed since they were planned, then load again"

@@ -125,7 +125,7 @@ fn says(response: &Response<Bytes>) -> Testimony {
     let is_json = || serde_json::from_slice::<IgnoredAny>(response.body()).is_ok();
     Testimony::Gone(match response.status().as_u16() {
         200..=299 if is_json() => return Testimony::There,
-        200..=299 => "what answers is no FHIR server".to_owned(),
+        200..=299 => "what answers does not speak the store's protocol".to_owned(),
         status @ (404 | 410) => format!("the store is not there ({status})"),
         403 => "the store is not there, or these credentials may not see it (403)".to_owned(),
         status @ 300..=399 => format!("the server sends elsewhere ({status})"),

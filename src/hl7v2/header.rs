@@ -92,7 +92,7 @@ pub enum NoHeader {
 
 /// What a header lacks that receivers ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Lack {
+pub enum HeaderFault {
     /// MSH-2 is empty, so that components cannot be told apart.
     #[error("MSH-2 names no encoding characters")]
     Encoding,
@@ -176,13 +176,16 @@ impl<'a> Header<'a> {
     }
 
     /// Says what it lacks.
-    pub fn lacks(&self) -> Vec<Lack> {
+    pub fn faults(&self) -> Vec<HeaderFault> {
         let all = [
-            (self.encoding.is_empty(), Lack::Encoding),
-            (self.separators.is_ambiguous(), Lack::Ambiguous),
-            (self.kind().is_none(), Lack::Type),
-            (self.control_id.is_empty(), Lack::ControlId),
-            (!self.time.is_empty() && self.at().is_none(), Lack::Time),
+            (self.encoding.is_empty(), HeaderFault::Encoding),
+            (self.separators.is_ambiguous(), HeaderFault::Ambiguous),
+            (self.kind().is_none(), HeaderFault::Type),
+            (self.control_id.is_empty(), HeaderFault::ControlId),
+            (
+                !self.time.is_empty() && self.at().is_none(),
+                HeaderFault::Time,
+            ),
         ];
         let lacks = all.into_iter().filter(|(lacks, _)| *lacks);
         lacks.map(|(_, lack)| lack).collect()
@@ -228,7 +231,7 @@ mod tests {
         assert_eq!(header.charsets, [&b"UNICODE UTF-8"[..], b"ASCII"]);
         assert_eq!(header.field(9), b"ADT^A01^ADT_A01");
         assert!(header.at().unwrap().offset.is_some());
-        assert_eq!(header.lacks(), []);
+        assert_eq!(header.faults(), []);
         assert_eq!(patient(ADMISSION, &header.separators), Some(&b"TH-1"[..]));
     }
 
@@ -236,13 +239,17 @@ mod tests {
     fn what_is_missing_is_said() {
         let header = Header::of(b"MSH|||||||||").unwrap();
         assert_eq!(
-            header.lacks(),
-            [Lack::Encoding, Lack::Type, Lack::ControlId]
+            header.faults(),
+            [
+                HeaderFault::Encoding,
+                HeaderFault::Type,
+                HeaderFault::ControlId
+            ]
         );
         assert_eq!(header.wants, Wants::Original);
         assert_eq!(header.kind(), None);
         let header = Header::of(b"MSH|&&&&|||||soon||ACK|1").unwrap();
-        assert_eq!(header.lacks(), [Lack::Ambiguous, Lack::Time]);
+        assert_eq!(header.faults(), [HeaderFault::Ambiguous, HeaderFault::Time]);
         assert_eq!(header.kind().unwrap(), "ACK");
         assert_eq!(Header::of(b"MSH"), Err(NoHeader::NoSeparator));
         assert_eq!(Header::of(b"PID|1"), Err(NoHeader::NoMsh));
@@ -270,7 +277,7 @@ mod tests {
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), text in "MSH[|][\\^~|&]{0,9}([A-Z|^~]|\r|\nPID[|]){0,40}") {
             for message in [&bytes[..], text.as_bytes()] {
                 if let Ok(header) = Header::of(message) {
-                    let _ = (header.lacks(), header.kind(), patient(message, &header.separators));
+                    let _ = (header.faults(), header.kind(), patient(message, &header.separators));
                 }
             }
         }

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::record::Outcome;
+use crate::record::{Lack, Outcome};
 
 /// The version of the journal's format.
 pub const VERSION: u32 = 3;
@@ -145,16 +145,6 @@ pub struct SettleLine {
     /// Where nobody knows, and another run sent it: what that run marked it with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-}
-
-/// What a refused record lacks. Without content: an element, and a type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lack {
-    /// The element: that of a reference, or one that FHIR requires.
-    pub path: String,
-    /// The type that the reference is to, which no record of the plan is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
 }
 
 /// What became of a record, with what the server said of it.

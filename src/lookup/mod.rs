@@ -1,4 +1,4 @@
-//! Asks a store which resource a conditional reference means, once for each; `content` compares what it holds with a record, `store`
+//! Asks a store which resource a conditional reference means, once for each; `store`
 //! reads several records at a time.
 //!
 //! A conditional reference (`Practitioner?identifier=system|value`) to nothing in the plan can only mean what the store
@@ -12,7 +12,6 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-pub mod content;
 mod store;
 
 use crate::{

@@ -268,9 +268,11 @@ fn rates(reader: &mut Reader<'_>, parts: &Parts, targets: &[TargetSettings], dra
     for draft in drafts {
         let name = &draft.settings.target;
         let target = targets.iter().find(|target| target.name == *name);
-        let (Some(spot), Some(wanted), Some(target)) =
-            (draft.max_entries, draft.settings.bundle.max_entries, target)
-        else {
+        let (Some(spot), Some(wanted), Some(target)) = (
+            draft.max_entries,
+            draft.settings.packaging.max_entries,
+            target,
+        ) else {
             continue;
         };
         let Some(most) = target.rate_entries().filter(|most| wanted.get() > *most) else {

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    BundleChoice, BundleSettings, Characters, Duplicates, Existing, ExistingSettings, FilePattern,
-    Format, Identity, LoadSettings, MessageOrder, MessageSettings, Missing, Segments, Settle,
-    Transactions, Versioned,
+    Characters, Duplicates, Existing, ExistingSettings, FilePattern, Format, Identity,
+    LoadSettings, MessageOrder, MessageSettings, Missing, PackagingChoice, PackagingSettings,
+    Segments, Settle, Transactions, Versioned,
     document::{Entry, Node, Spot, Value},
     read::over,
     reader::{Reader, Text, get, nearest},
@@ -50,7 +50,7 @@ pub(super) struct Basics {
     compare: bool,
     existing: ExistingSettings,
     is_about_existing: Option<bool>,
-    bundle: BundleSettings,
+    packaging: PackagingSettings,
     transactions: Transactions,
     duplicates: Duplicates,
     versioned: Versioned,
@@ -82,8 +82,8 @@ pub(super) fn load_basics(reader: &mut Reader<'_>, entries: &[Entry]) -> Basics 
             bytes: compare == Some(Compare::Bytes),
         },
         is_about_existing: word.map(|word| matches!(word, OnDuplicate::OfStore(_))),
-        bundle: get(entries, "bundle")
-            .map(|node| bundle(reader, node))
+        packaging: get(entries, "bundle")
+            .map(|node| packaging(reader, node))
             .unwrap_or_default(),
         transactions: get(entries, "transactions")
             .and_then(|node| reader.word("transactions", node, &TRANSACTIONS))
@@ -148,10 +148,10 @@ const ORDERS: [(&str, MessageOrder); 3] = [
     ("strict", MessageOrder::Strict),
 ];
 
-const BUNDLES: [(&str, BundleChoice); 3] = [
-    ("batch", BundleChoice::Batch),
-    ("transaction", BundleChoice::Transaction),
-    ("none", BundleChoice::None),
+const PACKAGINGS: [(&str, PackagingChoice); 3] = [
+    ("batch", PackagingChoice::Batch),
+    ("transaction", PackagingChoice::Transaction),
+    ("none", PackagingChoice::None),
 ];
 
 const TRANSACTIONS: [(&str, Transactions); 3] = [
@@ -203,18 +203,18 @@ const SETTLE: [(&str, Settle); 4] = [
 const VERSIONED: [(&str, Versioned); 2] = [("strip", Versioned::Strip), ("keep", Versioned::Keep)];
 
 /// Reads `bundle`: a word, or a map.
-fn bundle(reader: &mut Reader<'_>, node: &Node) -> BundleSettings {
+fn packaging(reader: &mut Reader<'_>, node: &Node) -> PackagingSettings {
     if matches!(node.value, Value::Text(_)) {
-        return BundleSettings {
-            kind: reader.word("bundle", node, &BUNDLES),
-            ..BundleSettings::default()
+        return PackagingSettings {
+            kind: reader.word("bundle", node, &PACKAGINGS),
+            ..PackagingSettings::default()
         };
     }
     let Some(entries) = reader.map("bundle", node, Some(schema::BundleSettings::KEYS)) else {
-        return BundleSettings::default();
+        return PackagingSettings::default();
     };
-    let mut settings = BundleSettings {
-        kind: get(entries, "type").and_then(|node| reader.word("type", node, &BUNDLES)),
+    let mut settings = PackagingSettings {
+        kind: get(entries, "type").and_then(|node| reader.word("type", node, &PACKAGINGS)),
         max_entries: get(entries, "max_entries")
             .and_then(|node| reader.number("max_entries", node, &(1..=u64::from(u32::MAX))))
             .and_then(|number| u32::try_from(number).ok()?.try_into().ok()),
@@ -227,7 +227,7 @@ fn bundle(reader: &mut Reader<'_>, node: &Node) -> BundleSettings {
             Some(size)
         }),
     };
-    if settings.kind == Some(BundleChoice::None) {
+    if settings.kind == Some(PackagingChoice::None) {
         let sizes = ["max_entries", "max_bytes"];
         for entry in entries {
             if sizes.contains(&entry.key.as_str()) {
@@ -367,7 +367,7 @@ pub(super) fn load(
             identity: basics.identity,
             compare: basics.compare,
             existing: basics.existing,
-            bundle: basics.bundle,
+            packaging: basics.packaging,
             transactions: basics.transactions,
             duplicates: basics.duplicates,
             versioned: basics.versioned,
@@ -385,7 +385,7 @@ pub(super) fn load(
             .map(|entry| (entry.key.clone(), entry.key_spot))
             .collect(),
         max_entries: basics
-            .bundle
+            .packaging
             .max_entries
             .and(get(&entries, "bundle"))
             .and_then(|node| match &node.value {

@@ -20,6 +20,7 @@ mod substitute;
 mod syntax;
 mod target;
 mod values;
+pub mod write;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -224,6 +225,40 @@ impl Store {
         }
     }
 
+    /// Tells whether it is the embedded one.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local { .. })
+    }
+
+    /// Tells whether it is a store of the Healthcare API, or built like one, as the embedded one is.
+    pub fn is_googles(&self) -> bool {
+        matches!(self, Self::Google(_) | Self::Local { .. })
+    }
+
+    /// Returns where it is, for people; never a query.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Local { dir, format, .. } => match format {
+                Format::Fhir => format!("local store {}", dir.display()),
+                other => format!("local {} store {}", other.as_str(), dir.display()),
+            },
+            Self::Fhir { url } | Self::Dicomweb { url } => {
+                let mut url = url.clone();
+                url.set_query(None);
+                format!("{} server {url}", self.format().as_str())
+            }
+            Self::Mllp { address, .. } => format!("receiver of messages {address}"),
+            Self::Google(s) => format!(
+                "projects/{}/locations/{}/datasets/{}/{}/{}",
+                s.project,
+                s.location,
+                s.dataset,
+                s.format.collection(),
+                s.store
+            ),
+        }
+    }
+
     /// Returns what names the store among all stores, from one run to the next.
     pub fn place(&self) -> String {
         match self {
@@ -348,7 +383,8 @@ pub struct LoadSettings {
     #[serde(default, skip_serializing_if = "ExistingSettings::is_default")]
     pub existing: ExistingSettings,
     /// In which Bundles its records travel.
-    pub bundle: BundleSettings,
+    #[serde(rename = "bundle")]
+    pub packaging: PackagingSettings,
     /// What becomes of a transaction that is too large for the target.
     pub transactions: Transactions,
     /// What becomes of records of the same identity with differing content.
@@ -431,6 +467,14 @@ impl Format {
         }
     }
 
+    /// Returns the word for a request with several records.
+    pub fn parcel(self) -> &'static str {
+        match self {
+            Self::Fhir => "Bundle",
+            Self::Dicom | Self::Hl7v2 => "request",
+        }
+    }
+
     /// Returns the word for stores of it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -468,7 +512,7 @@ impl LoadSettings {
             identity: Identity::default(),
             compare: false,
             existing: ExistingSettings::default(),
-            bundle: BundleSettings::default(),
+            packaging: PackagingSettings::default(),
             transactions: Transactions::default(),
             duplicates: Duplicates::default(),
             versioned: Versioned::default(),
@@ -489,9 +533,9 @@ impl LoadSettings {
 
 /// In which Bundles the records of a load travel; what is not set is chosen by the target's facts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BundleSettings {
+pub struct PackagingSettings {
     /// Their type.
-    pub kind: Option<BundleChoice>,
+    pub kind: Option<PackagingChoice>,
     /// Entries of one at the most.
     pub max_entries: Option<std::num::NonZeroU32>,
     /// Bytes of one at the most.
@@ -501,7 +545,7 @@ pub struct BundleSettings {
 /// The type of the Bundles that Stoker fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum BundleChoice {
+pub enum PackagingChoice {
     /// Each entry for itself.
     Batch,
     /// All or nothing.

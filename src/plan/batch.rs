@@ -4,7 +4,7 @@ use super::{Action, Header, Packaging, PlannedTarget};
 use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
-    manifest::{BundleChoice, Format, LoadSettings, Store},
+    manifest::{LoadSettings, PackagingChoice},
     target::Limits,
 };
 
@@ -59,19 +59,19 @@ pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
         return vec![None];
     };
     // What may travel together of such records, the plan has put together.
-    if settings.format != Format::Fhir {
+    if !settings.format.has_references() {
         return vec![None];
     }
-    let filled = |bundle| Some(filled(settings, target, bundle));
-    match settings.bundle.kind {
-        Some(BundleChoice::Batch) => vec![filled(Packaging::Batch)],
-        Some(BundleChoice::Transaction) => vec![filled(Packaging::Transaction)],
-        Some(BundleChoice::None) => vec![None],
+    let filled = |packaging| Some(filled(settings, target, packaging));
+    match settings.packaging.kind {
+        Some(PackagingChoice::Batch) => vec![filled(Packaging::Batch)],
+        Some(PackagingChoice::Transaction) => vec![filled(Packaging::Transaction)],
+        Some(PackagingChoice::None) => vec![None],
         // What is compared is read and settled one by one.
         None if settings.compare => vec![None],
         // Google charges every entry as if it came alone, and transactions contend for locks (its quotas and its data
         // throughput pages), so batches are what it favours; the local store is built like it.
-        None if !matches!(target.settings.store, Store::Fhir { .. }) => {
+        None if target.settings.store.is_googles() => {
             let batches = target.facts.batch == Some(true);
             vec![batches.then(|| filled(Packaging::Batch)).flatten()]
         }
@@ -82,14 +82,14 @@ pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
             ];
             let known = executed.into_iter().filter(|(_, is)| *is == Some(true));
             known
-                .map(|(bundle, _)| filled(bundle))
+                .map(|(packaging, _)| filled(packaging))
                 .chain([None])
                 .collect()
         }
     }
 }
 
-pub(super) fn filled(
+pub(crate) fn filled(
     settings: &LoadSettings,
     target: &PlannedTarget,
     packaging: Packaging,
@@ -99,24 +99,24 @@ pub(super) fn filled(
         Packaging::Batch => limits.batch_entries,
         Packaging::Transaction => limits.transaction_entries,
     };
-    let wanted = settings.bundle.max_entries.map_or(ENTRIES, u32::from);
-    let bytes = settings.bundle.max_bytes.map_or(BYTES, |bytes| bytes.0);
+    let wanted = settings.packaging.max_entries.map_or(ENTRIES, u32::from);
+    let bytes = settings.packaging.max_bytes.map_or(BYTES, |bytes| bytes.0);
     Batching {
         packaging,
         entries: wanted
             .min(most.unwrap_or(u32::MAX))
             .min(rate_entries(target)),
-        bytes: bytes.min(limits.bundle_bytes.unwrap_or(u64::MAX)),
+        bytes: bytes.min(limits.request_bytes.unwrap_or(u64::MAX)),
     }
 }
 
 /// Returns how many entries a Bundle that Stoker cuts may have under the target's rate, if it has one.
-pub(super) fn rate_entries(target: &PlannedTarget) -> u32 {
+pub(crate) fn rate_entries(target: &PlannedTarget) -> u32 {
     target.settings.rate_entries().unwrap_or(u32::MAX)
 }
 
 /// Returns how many entries and bytes a part of a transaction may have that is over a target's limits.
-pub(super) fn part(load: &LoadSettings, target: &PlannedTarget) -> (usize, u64) {
+pub(crate) fn part(load: &LoadSettings, target: &PlannedTarget) -> (usize, u64) {
     let limits = target.facts.limits;
     let entries = limits.transaction_entries.unwrap_or(u32::MAX);
     let entries = entries.min(rate_entries(target));
@@ -125,9 +125,9 @@ pub(super) fn part(load: &LoadSettings, target: &PlannedTarget) -> (usize, u64) 
 }
 
 /// Returns how many bytes a transaction may have: what the target takes, or where that is not known, what the manifest says.
-pub(super) fn room(load: &LoadSettings, limits: Limits) -> u64 {
-    let said = load.bundle.max_bytes.map(|bytes| bytes.0);
-    limits.bundle_bytes.or(said).unwrap_or(u64::MAX)
+pub(crate) fn room(load: &LoadSettings, limits: Limits) -> u64 {
+    let said = load.packaging.max_bytes.map(|bytes| bytes.0);
+    limits.request_bytes.or(said).unwrap_or(u64::MAX)
 }
 
 /// The bytes of an entry that Stoker makes, around its resource, most of the time: its request, a `fullUrl`, longer
@@ -138,27 +138,27 @@ pub const ENVELOPE: u64 = 256;
 pub const COMMA: u64 = 1;
 
 /// Names a choice of Bundles that the target does not execute, or that its rate does not let through.
-pub(super) fn refused(settings: &LoadSettings, target: &PlannedTarget) -> Option<Diagnostic> {
-    let rate_entries = rate_entries(target);
-    if let (Some(wanted), Some(rate)) = (settings.bundle.max_entries, target.settings.rate)
+pub(crate) fn refused(settings: &LoadSettings, target: &PlannedTarget) -> Option<Diagnostic> {
+    let (rate_entries, parcel) = (rate_entries(target), settings.format.parcel());
+    if let (Some(wanted), Some(rate)) = (settings.packaging.max_entries, target.settings.rate)
         && wanted.get() > rate_entries
     {
         return Some(
             Diagnostic::error(format!(
-                "load `{}` wants Bundles of {wanted} entries, and at the rate of target `{}` ({rate}) they have at most {rate_entries}: a tenth of it",
+                "load `{}` wants {parcel}s of {wanted} entries, and at the rate of target `{}` ({rate}) they have at most {rate_entries}: a tenth of it",
                 settings.name, target.settings.name
             ))
-            .hint("make `max_entries` smaller or raise the rate; a Bundle costs its entries"),
+            .hint(format!("make `max_entries` smaller or raise the rate; a {parcel} costs its entries")),
         );
     }
-    let (word, executes) = match settings.bundle.kind? {
-        BundleChoice::None => return None,
-        BundleChoice::Batch => ("batch", target.facts.batch),
-        BundleChoice::Transaction => ("transaction", target.facts.transaction),
+    let (word, executes) = match settings.packaging.kind? {
+        PackagingChoice::None => return None,
+        PackagingChoice::Batch => ("batch", target.facts.batch),
+        PackagingChoice::Transaction => ("transaction", target.facts.transaction),
     };
     (executes == Some(false)).then(|| {
         Diagnostic::error(format!(
-            "load `{}` asks for Bundles of type {word}, and target `{}` executes none",
+            "load `{}` asks for {parcel}s of type {word}, and target `{}` executes none",
             settings.name, target.settings.name
         ))
         .hint("write `bundle: none`, or leave `bundle` out and let the target's facts decide")

@@ -14,7 +14,7 @@ use crate::column::nameless_file;
 
 /// Steps, one after the other.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     file: BufWriter<fs_err::File>,
     offset: u64,
     line: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Draft {
 
 /// Reads steps back; those near to each other in one go.
 #[derive(Debug)]
-pub(super) struct Steps {
+pub(crate) struct Steps {
     file: fs_err::File,
     block: Vec<u8>,
     start: u64,
@@ -36,7 +36,7 @@ const PEEK: usize = 1 << 10;
 
 impl Draft {
     /// Makes a draft in a directory. It is gone with the process, whatever ends that.
-    pub(super) fn create(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn create(directory: &Path) -> io::Result<Self> {
         Ok(Self {
             file: BufWriter::with_capacity(1 << 18, nameless_file(directory)?),
             offset: 0,
@@ -45,7 +45,7 @@ impl Draft {
     }
 
     /// Adds a step; returns where it stands.
-    pub(super) fn push(&mut self, step: &Step) -> io::Result<u64> {
+    pub(crate) fn push(&mut self, step: &Step) -> io::Result<u64> {
         self.line.clear();
         file::write_step(&mut self.line, step)?;
         self.line.push(b'\n');
@@ -56,7 +56,7 @@ impl Draft {
     }
 
     /// Announces that the next steps travel together.
-    pub(super) fn push_group(&mut self, group: &Group) -> io::Result<()> {
+    pub(crate) fn push_group(&mut self, group: &Group) -> io::Result<()> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, group).map_err(io::Error::other)?;
         self.line.push(b'\n');
@@ -66,12 +66,12 @@ impl Draft {
     }
 
     /// Returns where the next step will stand.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Ends the draft.
-    pub(super) fn finish(self) -> io::Result<Steps> {
+    pub(crate) fn finish(self) -> io::Result<Steps> {
         let file = self
             .file
             .into_inner()
@@ -86,7 +86,7 @@ impl Draft {
 
 impl Steps {
     /// Reads a single step somewhere else, and leaves what was read ahead.
-    pub(super) fn peek(&self, offset: u64) -> io::Result<Step> {
+    pub(crate) fn peek(&self, offset: u64) -> io::Result<Step> {
         let mut elsewhere = Self {
             file: self.file.try_clone()?,
             block: Vec::new(),
@@ -96,12 +96,12 @@ impl Steps {
     }
 
     /// Reads the step at a place.
-    pub(super) fn at(&mut self, offset: u64) -> io::Result<Step> {
+    pub(crate) fn at(&mut self, offset: u64) -> io::Result<Step> {
         file::read_step(self.line_at(offset)?)
     }
 
     /// Reads the group or step at a place; returns also where the next one stands.
-    pub(super) fn entry(&mut self, offset: u64) -> io::Result<(Entry, u64)> {
+    pub(crate) fn entry(&mut self, offset: u64) -> io::Result<(Entry, u64)> {
         let line = self.line_at(offset)?;
         let next = offset + line.len() as u64 + 1;
         // A step is a list, a group an object.

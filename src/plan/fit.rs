@@ -1,12 +1,7 @@
 //! What the facts of a target rule out for a load, or make doubtful.
 
 use super::{Header, LoadSummary, PlannedTarget, Summary};
-use crate::{
-    diagnostic::Diagnostic,
-    manifest::{LoadSettings, Store},
-    record::Operation,
-    target::Facts,
-};
+use crate::{diagnostic::Diagnostic, manifest::LoadSettings, record::Operation, target::Facts};
 
 /// So many types are named; more are counted.
 const NAMED: usize = 5;
@@ -32,7 +27,7 @@ fn compared(load: &LoadSettings, facts: &Facts, totals: &LoadSummary) -> Option<
     if conditional > 0 {
         what.push_str(", and searched for where it goes by a condition");
     }
-    if load.bundle.kind.is_none() && facts.batch == Some(true) {
+    if load.packaging.kind.is_none() && facts.batch == Some(true) {
         what.push_str("; each travels by itself, where batches would be filled without it");
     }
     if totals.groups > 0 {
@@ -42,7 +37,7 @@ fn compared(load: &LoadSettings, facts: &Facts, totals: &LoadSummary) -> Option<
 }
 
 /// Looks at every load. Errors are returned, warnings go into the summary.
-pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
+pub(crate) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
     for (load, totals) in header.loads.iter().zip(&summary.loads) {
@@ -101,18 +96,10 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
                 warnings.push(warning);
             }
         }
-        if let Some(version) = facts.fhir_version.as_deref().filter(|_| !facts.speaks_r4()) {
-            let types = match facts.types {
-                Some(_) => "which resource types there are is known from the target",
-                None => "which of FHIR's resource types it takes is not known",
-            };
-            let warning = format!(
-                "target `{}` speaks FHIR {version}, and records are read as R4's: it may refuse what R4 has and it has not; {types}; which references a record cannot be without is known of R4 only, so a cycle that is opened may lose one that {version} requires",
-                load.target
-            );
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
+        if let Some(warning) = facts.foreign(&load.target)
+            && !warnings.contains(&warning)
+        {
+            warnings.push(warning);
         }
     }
     summary.warnings.extend(warnings);
@@ -120,13 +107,11 @@ pub(super) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
 }
 
 /// Names the fields in which an existing store is not what the manifest wants. Stoker makes stores, and changes none.
-pub(super) fn differing(target: &PlannedTarget) -> Vec<Diagnostic> {
+pub(crate) fn differing(target: &PlannedTarget) -> Vec<Diagnostic> {
     let name = &target.settings.name;
-    let key = match target.settings.store {
-        Store::Local { .. } => "store",
-        Store::Google(_) | Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => {
-            "ensure"
-        }
+    let key = match target.settings.store.is_local() {
+        true => "store",
+        false => "ensure",
     };
     let problem = |difference: &crate::target::google::Difference| {
         let found = match &difference.found {

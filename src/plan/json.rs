@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    Forecast, Header, Summary,
-    text::{describe, to_send},
-};
+use super::{Forecast, Header, Summary, text::to_send};
 
 /// Renders a plan for machines.
 pub fn render(header: &Header, summary: &Summary, forecast: &Forecast) -> serde_json::Value {
@@ -52,7 +49,7 @@ pub fn render(header: &Header, summary: &Summary, forecast: &Forecast) -> serde_
         .targets
         .iter()
         .map(|t| {
-            let place = describe(&t.settings.store);
+            let place = t.settings.store.describe();
             (
                 t.settings.name.clone(),
                 json!({ "store": place, "facts": t.facts }),

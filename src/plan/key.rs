@@ -2,64 +2,21 @@
 //!
 //! Pure. The hash is keyed anew in every process, so that nobody can make records whose hashes collide; by chance two
 //! of a million collide once in some 10^7 plans. Nothing hashed leaves the process: a saved plan holds step numbers.
+//! Which texts make a name is the business of the format.
 
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::RandomState;
 
-use crate::fhir::{
-    condition::Condition,
-    reference::{Form, Target, by_invalid_id, classify, split_fragment},
-};
-
 /// Makes keys. Keys of different targets never meet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     state: RandomState,
 }
 
-/// What a reference asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wanted {
-    /// What it would be called by a `fullUrl` of its own Bundle, the likeliest first; none outside of Bundles.
-    pub(super) local: [Option<u64>; 3],
-    /// What it would be called in all records of the target.
-    pub(super) global: Global,
-    /// A version of it is named.
-    pub(super) versioned: bool,
-}
-
-/// What a reference asks for outside of its own Bundle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Global {
-    /// Nothing: such a text means something in its own Bundle only.
-    Nothing,
-    /// The record of a key.
-    Record {
-        /// The key.
-        key: u64,
-        /// Nobody but the target itself can have it, if the run has not.
-        here: bool,
-    },
-    /// What answers to a condition.
-    Condition(u64),
-}
-
-/// Where a reference stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    /// The target of its record.
-    pub(super) target: u16,
-    /// It stands in an entry of a Bundle.
-    pub(super) in_bundle: bool,
-    /// The base of the `fullUrl` around it (`https://host/base/`).
-    pub(super) base: Option<&'a str>,
-    /// The base under which the target itself is known.
-    pub(super) own: Option<&'a str>,
-}
-
 impl Keys {
-    fn of(&self, target: u16, parts: &[&str]) -> u64 {
+    /// Of a name at a target, in its parts.
+    pub(crate) fn of(&self, target: u16, parts: &[&str]) -> u64 {
         let mut hasher = self.state.build_hasher();
         hasher.write_u16(target);
         for part in parts {
@@ -69,231 +26,12 @@ impl Keys {
         hasher.finish()
     }
 
-    /// Of a resource by type and id.
-    pub(super) fn resource(&self, target: u16, kind: &str, id: &str) -> u64 {
-        self.of(target, &[kind, id])
-    }
-
-    /// Of an entry by its `fullUrl`, or of a reference by its text.
-    pub(super) fn url(&self, target: u16, url: &str) -> u64 {
-        self.of(target, &["", url])
-    }
-
-    /// Of a resource by an identifier.
-    pub(super) fn identifier(&self, target: u16, kind: &str, system: &str, value: &str) -> u64 {
-        self.of(target, &[kind, system, value])
-    }
-
     /// Of the content of a record, in pieces.
-    pub(super) fn content(&self, pieces: &[&[u8]]) -> u64 {
+    pub(crate) fn content(&self, pieces: &[&[u8]]) -> u64 {
         let mut hasher = self.state.build_hasher();
         for piece in pieces {
             hasher.write(piece);
         }
         hasher.finish()
-    }
-
-    /// Of the records that a condition finds. What is searched by one identifier is what has it.
-    pub(super) fn condition(&self, target: u16, kind: &str, condition: &Condition<'_>) -> u64 {
-        match condition {
-            Condition::Identifier { system, value } => self.identifier(target, kind, system, value),
-            Condition::Search(parameters) => {
-                let parameters = parameters
-                    .iter()
-                    .flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-                let parts: Vec<&str> = ["", "?", kind].into_iter().chain(parameters).collect();
-                self.of(target, &parts)
-            }
-        }
-    }
-
-    /// Tells what a reference asks for; it is none to something in its own record. `takes` tells which types the target has.
-    pub(super) fn wanted(
-        &self,
-        place: Place<'_>,
-        reference: &str,
-        takes: impl Fn(&str) -> bool,
-    ) -> Wanted {
-        let Place { target, .. } = place;
-        let (plain, fragment) = split_fragment(reference);
-        let mut local = [None; 3];
-        if place.in_bundle {
-            // A `fullUrl` is compared as text, whatever it is; nobody says that it is a URL.
-            local[0] = Some(self.url(target, reference));
-            local[1] = (!fragment.is_empty()).then(|| self.url(target, plain));
-        }
-        let mut versioned = false;
-        let global = match classify(plain) {
-            Form::Urn(urn) => Global::Record {
-                key: self.url(target, urn),
-                here: false,
-            },
-            Form::Relative(named) => {
-                versioned = named.version.is_some();
-                local[2] = place
-                    .base
-                    .filter(|_| place.in_bundle)
-                    .map(|base| self.full_url(target, base, named));
-                Global::Record {
-                    key: self.resource(target, named.resource_type, named.id),
-                    here: takes(named.resource_type),
-                }
-            }
-            Form::Absolute {
-                base,
-                target: named,
-            } => {
-                versioned = named.version.is_some();
-                let url = self.full_url(target, base, named);
-                local[2] = Some(url).filter(|_| place.in_bundle && versioned);
-                if place.own == Some(base) {
-                    Global::Record {
-                        key: self.resource(target, named.resource_type, named.id),
-                        here: true,
-                    }
-                } else {
-                    Global::Record {
-                        key: url,
-                        here: false,
-                    }
-                }
-            }
-            Form::Conditional {
-                resource_type,
-                query,
-            } => match Condition::read(query) {
-                Some(condition) => {
-                    Global::Condition(self.condition(target, resource_type, &condition))
-                }
-                None => Global::Nothing,
-            },
-            Form::Contained(_) => Global::Nothing,
-            Form::Other => match by_invalid_id(plain) {
-                Some((kind, id)) => Global::Record {
-                    key: self.resource(target, kind, id),
-                    here: false,
-                },
-                None if plain.contains("://") => Global::Record {
-                    key: self.url(target, plain),
-                    here: false,
-                },
-                None => Global::Nothing,
-            },
-        };
-        Wanted {
-            local,
-            global,
-            versioned,
-        }
-    }
-
-    fn full_url(&self, target: u16, base: &str, named: Target<'_>) -> u64 {
-        self.url(
-            target,
-            &format!("{base}{}/{}", named.resource_type, named.id),
-        )
-    }
-}
-
-/// Returns the base of an absolute `fullUrl` (`https://host/base/` of `https://host/base/Patient/1`).
-pub(super) fn base_of(full_url: &str) -> Option<&str> {
-    match classify(full_url) {
-        Form::Absolute { base, .. } => Some(base),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OWN: &str = "https://here.example/r4/";
-
-    fn at(in_bundle: bool, base: Option<&str>) -> Place<'_> {
-        Place {
-            target: 1,
-            in_bundle,
-            base,
-            own: Some(OWN),
-        }
-    }
-
-    #[test]
-    fn forms_of_one_record_meet_in_one_key() {
-        let keys = Keys::default();
-        let wanted = |text: &str| keys.wanted(at(false, None), text, |kind| kind != "NotTaken");
-        let record = |key, versioned, here| Wanted {
-            local: [None; 3],
-            global: Global::Record { key, here },
-            versioned,
-        };
-        let patient = keys.resource(1, "Patient", "p");
-        let there = keys.url(1, "https://there.example/Patient/p");
-        assert_eq!(wanted("Patient/p"), record(patient, false, true));
-        assert_eq!(wanted("Patient/p#x"), record(patient, false, true));
-        assert_eq!(wanted("Patient/p/_history/2"), record(patient, true, true));
-        assert_eq!(
-            wanted("https://here.example/r4/Patient/p"),
-            record(patient, false, true)
-        );
-        assert_eq!(
-            wanted("https://there.example/Patient/p/_history/1"),
-            record(there, true, false)
-        );
-        let urn = keys.url(1, "urn:uuid:x");
-        assert_eq!(wanted("urn:uuid:x#y"), record(urn, false, false));
-        let own_type = keys.resource(1, "NotTaken", "p");
-        assert_eq!(wanted("NotTaken/p"), record(own_type, false, false));
-        let odd = keys.resource(1, "Patient", "a_b");
-        assert_eq!(wanted("Patient/a_b"), record(odd, false, false));
-        assert_eq!(wanted("resource:0").global, Global::Nothing);
-        let by = keys.identifier(1, "Patient", "urn:s", "a b");
-        for query in ["identifier=urn:s|a%20b", "identifier=urn%3As%7Ca b"] {
-            assert_eq!(
-                wanted(&format!("Patient?{query}")).global,
-                Global::Condition(by),
-                "{query}"
-            );
-        }
-        let more = wanted("Patient?identifier=urn:s|1&active=true").global;
-        assert_eq!(
-            more,
-            wanted("Patient?active=true&identifier=urn:s|1").global
-        );
-        assert_ne!(more, wanted("Group?active=true&identifier=urn:s|1").global);
-        assert_ne!(patient, keys.resource(2, "Patient", "p"));
-    }
-
-    #[test]
-    fn in_a_bundle_a_reference_is_first_compared_with_full_urls() {
-        let keys = Keys::default();
-        let base = base_of("https://a.example/Obs/Observation/1");
-        let local = |text: &str| keys.wanted(at(true, base), text, |_| true).local;
-        let url = |url: &str| Some(keys.url(1, url));
-        assert_eq!(
-            local("Patient/p"),
-            [
-                url("Patient/p"),
-                None,
-                url("https://a.example/Obs/Patient/p")
-            ]
-        );
-        assert_eq!(
-            local("https://b.example/Patient/p/_history/2#x"),
-            [
-                url("https://b.example/Patient/p/_history/2#x"),
-                url("https://b.example/Patient/p/_history/2"),
-                url("https://b.example/Patient/p")
-            ]
-        );
-        for text in [
-            "resource:0",
-            "http://x/100",
-            "http://x/Patient/1?y=z",
-            "Patient?a=b",
-        ] {
-            assert_eq!(local(text), [url(text), None, None], "{text}");
-        }
-        assert_eq!(base_of("urn:uuid:x"), None);
     }
 }

@@ -1,11 +1,13 @@
 //! Decides what will be done with every record. Pure: settings, records and facts in, steps out.
 //!
 //! [`Planner`] decides, record by record; `file` writes and reads plans as streamed segments, so that memory does
-//! not grow with the input; `survey` reads the sources through the planner. `send` reads only the plan.
+//! not grow with the input. The sources are read by `survey`. `send` reads only the plan.
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::record::{Action, Group, GroupId, Link, Other, Packaging, Reason, Step, To, hash};
+pub use crate::record::{
+    Action, Group, GroupId, Link, Other, Packaging, Reason, ReasonCode, Step, To, hash,
+};
 use crate::{
     manifest::{LoadSettings, RunSettings, TargetSettings},
     record::{LoadId, SourceId},
@@ -13,24 +15,21 @@ use crate::{
     target::Facts,
 };
 
-mod arrange;
-mod batch;
-mod condition;
-mod draft;
+pub(crate) mod arrange;
+pub(crate) mod batch;
+pub(crate) mod draft;
 pub mod file;
-mod fit;
+pub(crate) mod fit;
 mod forecast;
-mod graph;
+pub(crate) mod graph;
 pub mod json;
 mod key;
-mod known;
 mod order;
-mod plain;
+pub(crate) mod plain;
 mod planner;
 mod references;
 mod root;
 mod summary;
-mod survey;
 pub mod text;
 mod unchanged;
 
@@ -39,7 +38,6 @@ pub use forecast::{Forecast, LoadForecast, forecast};
 pub use planner::{Decision, Planner};
 pub use references::{Dangling, References};
 pub use summary::{LoadSummary, Summary};
-pub use survey::{Error, OnMalformed, Survey, survey};
 pub use unchanged::{changed_facts, changed_sources};
 
 /// The version of the plan's format.

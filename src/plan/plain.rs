@@ -9,13 +9,13 @@ use super::{Group, LoadSummary, Step, draft::Draft};
 
 /// The steps of such a load, as a stretch of the draft.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Plain {
+pub(crate) struct Plain {
     /// Where its first line stands.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// One after its last byte.
-    pub(super) end: u64,
+    pub(crate) end: u64,
     /// How many steps it has.
-    pub(super) steps: u64,
+    pub(crate) steps: u64,
     /// The groups among them, and the steps in these.
     groups: u64,
     grouped: u64,
@@ -24,7 +24,7 @@ pub(super) struct Plain {
 
 impl Plain {
     /// Begins with nothing, at a place of the draft.
-    pub(super) fn at(start: u64) -> Self {
+    pub(crate) fn at(start: u64) -> Self {
         Self {
             start,
             end: start,
@@ -33,7 +33,7 @@ impl Plain {
     }
 
     /// Adds steps that travel together, in parts of at most so many entries and bytes where that is asked for.
-    pub(super) fn group(
+    pub(crate) fn group(
         &mut self,
         draft: &mut Draft,
         group: Group,
@@ -69,7 +69,7 @@ impl Plain {
     }
 
     /// Adds a step.
-    pub(super) fn step(&mut self, draft: &mut Draft, step: &Step) -> io::Result<()> {
+    pub(crate) fn step(&mut self, draft: &mut Draft, step: &Step) -> io::Result<()> {
         draft.push(step)?;
         self.steps += 1;
         self.end = draft.offset();
@@ -77,7 +77,7 @@ impl Plain {
     }
 
     /// Brings the totals of its load up to its groups; returns how many records travel by themselves.
-    pub(super) fn total(&self, load: &mut LoadSummary) -> u64 {
+    pub(crate) fn total(&self, load: &mut LoadSummary) -> u64 {
         load.groups += self.groups;
         load.largest_group = std::cmp::max(load.largest_group, self.largest);
         load.sent().saturating_sub(self.grouped)

@@ -140,7 +140,7 @@ impl LoadSummary {
             Action::Send(interaction) | Action::Entry(interaction) => {
                 count(&mut self.interactions, interaction.as_str());
             }
-            Action::Unsupported(reason) => count(&mut self.unsupported, &reason.code),
+            Action::Unsupported(reason) => count(&mut self.unsupported, reason.code.as_str()),
             Action::Duplicate(_) => self.duplicates += 1,
             Action::Blocked(_) => self.blocked += 1,
         }

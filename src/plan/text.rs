@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Forecast, Header, LoadForecast, LoadSummary, References, Summary};
 use crate::{
-    manifest::{Format, Settle, Store},
+    manifest::Settle,
     record::Operation,
     unit::{ByteSize, display_duration},
 };
@@ -22,7 +22,7 @@ pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
             .iter()
             .find(|t| t.settings.name == load.target);
         let place = target
-            .map(|t| describe(&t.settings.store))
+            .map(|t| t.settings.store.describe())
             .unwrap_or_default();
         line(
             &mut out,
@@ -54,16 +54,16 @@ pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
                 format_args!("  interactions  {}", interactions.join(", ")),
             );
         }
-        let bundles = match totals.groups {
+        let together = match totals.groups {
             _ if found.requests == 0 => String::new(),
             0 => String::new(),
-            groups if load.format != Format::Fhir => format!(
+            groups if !load.format.has_references() => format!(
                 ", {groups} of several records (largest: {})",
                 totals.largest_group
             ),
             groups => format!(
                 ", {} sent whole (largest: {})",
-                plural(groups, "Bundle"),
+                plural(groups, load.format.parcel()),
                 plural(totals.largest_group.into(), "entry").replace("entrys", "entries")
             ),
         };
@@ -83,7 +83,7 @@ pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
         }
         line(
             &mut out,
-            format_args!("  requests      {}{bundles}", requests(&found)),
+            format_args!("  requests      {}{together}", requests(&found)),
         );
         reads(&mut out, &found);
         if let Some(time) = estimate(header, load.target.as_str(), totals, &found) {
@@ -375,30 +375,6 @@ fn references(out: &mut String, target: &str, found: &References) {
         );
     }
     out.push('\n');
-}
-
-/// Returns where a store is, for people; never a query.
-pub fn describe(store: &Store) -> String {
-    match store {
-        Store::Local { dir, format, .. } => match format {
-            Format::Fhir => format!("local store {}", dir.display()),
-            other => format!("local {} store {}", other.as_str(), dir.display()),
-        },
-        Store::Fhir { url } | Store::Dicomweb { url } => {
-            let mut url = url.clone();
-            url.set_query(None);
-            format!("{} server {url}", store.format().as_str())
-        }
-        Store::Mllp { address, .. } => format!("receiver of messages {address}"),
-        Store::Google(s) => format!(
-            "projects/{}/locations/{}/datasets/{}/{}/{}",
-            s.project,
-            s.location,
-            s.dataset,
-            s.format.collection(),
-            s.store
-        ),
-    }
 }
 
 /// Returns how long a load takes at the least when its target has a rate.

@@ -120,7 +120,7 @@ async fn of_store(
             Ok(Facts {
                 assumed: false,
                 missing: false,
-                fhir_version: Some(version.to_owned()),
+                version: Some(version.to_owned()),
                 update_create: Some(store.enable_update_create),
                 integrity: Some(!store.disable_referential_integrity),
                 differs: differs.unwrap_or_default(),
@@ -344,7 +344,7 @@ fn of_statement(read: &Capabilities) -> Facts {
     Facts {
         assumed: false,
         missing: false,
-        fhir_version: read.fhir_version.clone(),
+        version: read.fhir_version.clone(),
         update_create: any(|r| r.update_create),
         conditional_create: any(|r| r.conditional_create),
         conditional_update: any(|r| r.conditional_update),

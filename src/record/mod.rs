@@ -8,11 +8,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 mod facets;
+mod lack;
+mod reason;
 mod step;
 mod stretch;
 
 pub use facets::Facets;
-pub use step::{Action, Group, GroupId, Link, LoadId, Other, Packaging, Reason, Step, To, hash};
+pub use lack::Lack;
+pub use reason::{Reason, ReasonCode};
+pub use step::{Action, Group, GroupId, LINK, Link, LoadId, Other, Packaging, Step, To, hash};
 pub use stretch::{BodyPiece, StreamedBody, Stretch, body_length};
 
 /// The number of a source in its plan: the order in which the sources were found, from 0.

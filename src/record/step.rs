@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facets, Operation, Position, Span};
+use super::{Facets, Operation, Position, Reason, Span};
 
 /// The number of a load in its plan: its order in the manifest, from 0.
 #[derive(
@@ -88,6 +88,9 @@ pub struct Step {
 pub fn hash(bytes: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(bytes)
 }
+
+/// From this number on, the places of a record's references are of links that are no references: no store checks them.
+pub const LINK: u32 = 1 << 24;
 
 /// A reference of a record, and what it refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,20 +238,4 @@ impl Action {
             Self::Unsupported(_) | Self::Duplicate(_) | Self::Blocked(_) => None,
         }
     }
-}
-
-impl Reason {
-    /// The code of bytes that are no record.
-    pub const MALFORMED: &str = "malformed";
-}
-
-/// Why a record cannot be loaded: Stoker's own words, with no content of the record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// A word for machines, such as `malformed`.
-    pub code: String,
-    /// What is wrong.
-    pub message: String,
-    /// Where in the record, as a JSON path.
-    pub path: Option<String>,
 }

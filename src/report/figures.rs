@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Report, Totals,
-    text::{display_latency, kind, sent, stretches},
+    format::{display_latency, kind, sent, stretches},
 };
 use crate::{
     record::Outcome,

@@ -11,7 +11,7 @@ use std::{
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Error, Report, text, walk::Record, why::Why};
+use super::{Error, Report, format, walk::Record, why::Why};
 use crate::{plan::file::Saved, record::Outcome};
 
 /// How many records have a test case of their own. The systems that show JUnit files become slow beyond.
@@ -67,10 +67,14 @@ impl Junit {
             self.left -= 1;
         }
         let file = plan.source_name(step.position.source);
-        let name = format!("{} {}", step.position.display(file), text::kind(&step.kind));
+        let name = format!(
+            "{} {}",
+            step.position.display(file),
+            format::kind(&step.kind)
+        );
         let message = self.message(plan, record);
         let mut case = TestCase::new(name.trim_end(), status(record.outcome, &message));
-        case.set_classname(text::kind(&step.kind));
+        case.set_classname(format::kind(&step.kind));
         if let Some(latency) = record.latency_us {
             case.set_time(Duration::from_micros(latency));
         }
@@ -128,9 +132,9 @@ impl Junit {
             }
         }
         for ((load, kind, outcome), count) in &self.summed {
-            let kind = text::kind(kind);
-            let name = format!("{kind}: {} {outcome}", text::records(*count));
-            let mut case = TestCase::new(name, status(*outcome, &text::records(*count)));
+            let kind = format::kind(kind);
+            let name = format!("{kind}: {} {outcome}", format::records(*count));
+            let mut case = TestCase::new(name, status(*outcome, &format::records(*count)));
             case.set_classname(kind);
             if let Some(suite) = self.suites.get_mut(*load as usize) {
                 suite.add_test_case(case);

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use super::{
     Report, Totals,
     figures::{Table, figures, present, tables},
+    format::plain,
     problems::{cause_line, codes, example_line, of_what, unlisted},
-    text::{headline, plain},
+    text::headline,
 };
 use crate::unit::grouped;
 
@@ -76,7 +77,7 @@ fn problems(out: &mut String, report: &Report) {
         let _ = writeln!(
             out,
             "- … and {} with other problems",
-            super::text::records(rest)
+            super::format::records(rest)
         );
     }
 }

@@ -13,18 +13,17 @@ use crate::{
     record::{SourceId, Span},
 };
 
-mod acknowledged;
 mod brief;
 mod causes;
 mod document;
 mod figures;
+pub mod format;
 pub mod html;
 pub mod json;
 mod junit;
 pub mod markdown;
 mod problems;
 mod records;
-mod refusal;
 mod rejected;
 mod staged;
 mod tally;
@@ -33,13 +32,11 @@ mod walk;
 mod why;
 mod words;
 
-pub use acknowledged::what as acknowledged;
 pub use brief::shorten;
 pub use document::{
     Cause, Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
 };
 pub use records::{FEW, keep_ids, write_ids, write_records};
-pub use refusal::Refusal;
 pub use tally::of;
 pub use words::Words;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{
     Cause, Report, Words,
-    text::{Paint, WIDTH, kind, plain, records},
+    format::{Paint, WIDTH, kind, plain, records},
 };
 use crate::{record::Outcome, unit::grouped};
 

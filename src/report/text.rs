@@ -3,11 +3,14 @@
 //! Makes a text and writes nothing. Control characters from file names and servers are escaped, so that nothing
 //! that was read can steer a terminal.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
-use super::{Ended, Report, Totals, Words, document::Requests, problems::problems};
+use super::{
+    Ended, Report, Totals, Words,
+    format::{Paint, WIDTH, display_latency, kind, plain, quoted, records, sent, stretches},
+    problems::problems,
+};
 use crate::{
-    diagnostic,
     journal::RunDirectory,
     record::Outcome,
     unit::{ByteSize, display_duration, grouped, speed},
@@ -15,9 +18,6 @@ use crate::{
 
 /// Types that are shown; the rest is in `report.md`.
 const TYPES: usize = 16;
-
-/// The widest table. Beyond it, outcomes that are all well share a column.
-pub(super) const WIDTH: usize = 96;
 
 /// Where the values of the summary begin.
 const LABEL: usize = 28;
@@ -334,56 +334,6 @@ fn closing(out: &mut String, report: &Report, run: &RunDirectory, shows_words: b
     }
 }
 
-/// Quotes a path for a shell where it needs it.
-pub fn quoted(path: &Path) -> String {
-    let path = plain(&path.display().to_string());
-    let safe = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
-    if !path.is_empty() && path.chars().all(safe) {
-        path
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
-}
-
-/// Takes the power to steer a terminal from a foreign text.
-pub fn plain(text: &str) -> String {
-    diagnostic::plain(text).into_owned()
-}
-
-/// Returns the name under which a type is shown.
-pub(super) fn kind(kind: &str) -> &str {
-    if kind.is_empty() { "(no type)" } else { kind }
-}
-
-/// Puts the indefinite article before a type: `a Patient`, `an Encounter`.
-pub(super) fn article(kind: &str) -> String {
-    // The types that begin with a vowel that is not spoken as one begin with `U` alone, and there is none.
-    let article = if kind.starts_with(['A', 'E', 'I', 'O']) {
-        "an"
-    } else {
-        "a"
-    };
-    format!("{article} {kind}")
-}
-
-/// Renders a number of records: `1 record`, `1,204 records`.
-pub(super) fn records(count: u64) -> String {
-    match count {
-        1 => "1 record".to_owned(),
-        n => format!("{} records", grouped(n)),
-    }
-}
-
-/// Renders microseconds with three digits.
-pub(super) fn display_latency(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..10_000 => format!("{:.1} ms", us as f64 / 1e3),
-        10_000..1_000_000 => format!("{} ms", us / 1_000),
-        _ => display_duration(Duration::from_micros(us)),
-    }
-}
-
 fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
@@ -391,42 +341,4 @@ fn cut(text: &str, most: usize) -> String {
     let mut cut: String = text.chars().take(most.saturating_sub(1)).collect();
     cut.push('…');
     cut
-}
-
-/// Marks what needs attention, or nothing.
-#[derive(Clone, Copy)]
-pub(super) struct Paint(bool);
-
-impl Paint {
-    pub(super) fn bold(self, text: &str) -> String {
-        self.sequence("1", text)
-    }
-
-    pub(super) fn outcome(self, outcome: Outcome, text: &str) -> String {
-        match outcome {
-            Outcome::Rejected | Outcome::Blocked | Outcome::Unknown => self.sequence("31", text),
-            Outcome::Unsupported | Outcome::Pending => self.sequence("33", text),
-            _ => text.to_owned(),
-        }
-    }
-
-    fn sequence(self, code: &str, text: &str) -> String {
-        if self.0 {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-}
-
-/// Returns how long planning, sending and closing took.
-pub(super) fn stretches(report: &Report) -> [String; 3] {
-    let stretches = [report.planning_ms, report.sending_ms, report.closing_ms];
-    stretches.map(|ms| display_duration(Duration::from_millis(ms)))
-}
-
-/// Says how many requests were sent, as far as it is known.
-pub(super) fn sent(requests: &Requests) -> String {
-    let least = if requests.at_least { "at least " } else { "" };
-    format!("{least}{}", grouped(requests.sent))
 }

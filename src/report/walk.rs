@@ -5,12 +5,12 @@ use std::sync::mpsc;
 use super::Error;
 use crate::{
     event::LoadId,
-    journal::{Fate, History, RunDirectory, format::Lack, read},
+    journal::{Fate, History, RunDirectory, read},
     plan::{
         Action, Group, Step,
         file::{Entry, Saved},
     },
-    record::Outcome,
+    record::{Lack, Outcome},
 };
 
 /// The plan and the journal of a run.
@@ -207,7 +207,7 @@ fn join(step: Step, group: Option<Group>, fate: &Fate) -> Record {
     };
     if let Action::Unsupported(reason) = &record.step.action {
         record.outcome = Outcome::Unsupported;
-        record.code = Some(reason.code.clone());
+        record.code = Some(reason.code.as_str().to_owned());
         record.expression.extend(reason.path.clone());
         record.note = Some(reason.message.clone());
         return record;

@@ -1,14 +1,14 @@
 //! Why a record did not arrive, and what to do about it, in Stoker's own words.
 //!
 //! Made of the status, the codes, the element, and what record and plan show; never of the server's text. What the codes
-//! mean is known by `fhir::meaning`, how it is said by `refusal`.
+//! of a refusal mean is known by the target's kind.
 
-use super::{acknowledged, document::Cause, refusal::Refusal, walk::Record};
+use super::{document::Cause, walk::Record};
 use crate::{
-    fhir::meaning::{self, Meaning as M},
-    manifest::{Settle, Store},
+    manifest::{Format, Settle},
     plan::file::Saved,
     record::{Operation, Outcome},
+    target::{self, Explained, Refused},
 };
 
 /// Tells causes apart: outcome, status, codes, meaning, and the element or type that it is about.
@@ -17,7 +17,7 @@ pub(super) type Key = (
     Option<u16>,
     Option<String>,
     Option<String>,
-    Option<M>,
+    Option<u16>,
     String,
 );
 
@@ -26,9 +26,9 @@ pub(super) type Key = (
 pub(super) struct Why<'a> {
     plan: &'a Saved,
     record: &'a Record,
-    /// What the answer means; none where there was none to read.
-    meaning: Option<M>,
-    /// The type that a reference is to, or the element that is wrong; empty where nothing is known.
+    /// What the refusal means; none where there was none to read.
+    explained: Option<Explained>,
+    /// What tells unknown records apart; empty where nothing is known.
     about: String,
 }
 
@@ -37,66 +37,34 @@ impl<'a> Why<'a> {
         let mut why = Self {
             plan,
             record,
-            meaning: None,
+            explained: None,
             about: String::new(),
         };
         match record.outcome {
-            Outcome::Rejected if why.is_message() => {
-                why.about = record.expression.first().cloned().unwrap_or_default();
-            }
-            Outcome::Rejected if record.status.is_some() => why.refused(),
+            Outcome::Rejected => why.explained = why.refused(),
             Outcome::Unknown => why.about = why.doubted(),
             _ => {}
         }
         why
     }
 
-    fn refused(&mut self) {
+    fn refused(&self) -> Option<Explained> {
         let record = self.record;
-        let meaning = meaning::of(
-            record.step.action.operation(),
-            record.status,
-            record.code.as_deref(),
-            record.detail.as_deref(),
-        );
-        let (element, kind) = (element(record), &record.step.kind);
-        let reference = record.lacks.iter().find_map(|lack| lack.to.as_deref());
-        let required = record.lacks.iter().find(|lack| lack.to.is_none());
         let target = self.plan.header.target_of(record.step.load);
-        let checks = target.is_some_and(|target| target.facts.integrity == Some(true));
-        let is_whole = element.is_empty() || element == record.step.kind;
-        let (meaning, about) = match (meaning, required, reference) {
-            (M::Required | M::Structure | M::Unsaid | M::Invariant, Some(lack), _)
-                if is_whole || element == lack.path =>
-            {
-                (M::Required, lack.path.clone())
-            }
-            (M::Structure | M::Value | M::Unsaid, _, _) if element == format!("{kind}.id") => {
-                (M::InvalidId, String::new())
-            }
-            // A store that is known to check references, and says no more than that there is a conflict.
-            (M::Unsaid | M::Conflict, _, Some(to)) if checks => {
-                (M::MissingReference, to.to_owned())
-            }
-            // The element is that of the reference; the type says more.
-            (
-                M::MissingReference
-                | M::DeletedReference
-                | M::UnfitReference
-                | M::UnmatchedReference,
-                _,
-                to,
-            ) => (meaning, to.unwrap_or_default().to_owned()),
-            (M::Unsaid | M::Conflict, _, Some(to)) => (meaning, to.to_owned()),
-            _ => (meaning, element),
+        let load = self.plan.header.loads.get(record.step.load.0 as usize);
+        let refused = Refused {
+            format: load.map_or(Format::default(), |load| load.format),
+            kind: &record.step.kind,
+            operation: record.step.action.operation(),
+            status: record.status,
+            code: record.code.as_deref(),
+            detail: record.detail.as_deref(),
+            expression: &record.expression,
+            lacks: &record.lacks,
+            checks: target.is_some_and(|target| target.facts.integrity == Some(true)),
+            is_googles: target.is_some_and(|target| target.settings.store.is_googles()),
         };
-        (self.meaning, self.about) = (Some(meaning), about);
-    }
-
-    /// Tells whether an acknowledgement says why it was refused.
-    fn is_message(&self) -> bool {
-        let code = self.record.code.as_deref();
-        code.is_some_and(|code| acknowledged::what(code, "").is_some())
+        target::explain(&refused)
     }
 
     /// Tells unknown records apart: by what happened to each, where nobody can be asked.
@@ -145,8 +113,8 @@ impl<'a> Why<'a> {
             record.status,
             record.code.clone(),
             record.detail.clone(),
-            self.meaning,
-            self.about.clone(),
+            self.explained.as_ref().and_then(|told| told.meaning),
+            self.about().to_owned(),
         )
     }
 
@@ -171,18 +139,14 @@ impl<'a> Why<'a> {
     /// Says what is wrong.
     pub(super) fn what(&self) -> String {
         let note = || self.record.note.clone();
-        match (self.record.outcome, self.meaning) {
-            (_, Some(meaning)) => self.refusal(meaning).what(),
-            (Outcome::Rejected, None) if self.is_message() => {
-                let code = self.record.code.as_deref().unwrap_or_default();
-                acknowledged::what(code, &self.about).unwrap_or_default()
-            }
+        match (self.record.outcome, &self.explained) {
+            (_, Some(told)) => told.what.clone(),
             (Outcome::Unknown, None) if !self.about.is_empty() && self.about != self.doubt() => {
                 self.about.clone()
             }
             (Outcome::Unknown, None) => match (self.record.status, self.record.attempts) {
                 (Some(status @ 200..300), _) => format!(
-                    "the answer ({status}) was none that a FHIR server gives to a write: a proxy or a login page may have come between"
+                    "the answer ({status}) was none that such a store gives to a write: a proxy or a login page may have come between"
                 ),
                 (Some(status), _) => {
                     format!("the store answered {status}, which leaves open whether it took them")
@@ -195,26 +159,12 @@ impl<'a> Why<'a> {
         }
     }
 
-    fn refusal(&self, meaning: M) -> Refusal<'_> {
-        let step = &self.record.step;
-        Refusal {
-            meaning,
-            about: &self.about,
-            kind: &step.kind,
-            interaction: step.action.operation(),
-            dangles: self.record.lacks.iter().any(|lack| lack.to.is_some()),
-            is_googles: self.is_googles(),
+    /// What it is about: a kind, or an element; empty where nothing is known.
+    fn about(&self) -> &str {
+        match &self.explained {
+            Some(told) => &told.about,
+            None => &self.about,
         }
-    }
-
-    fn is_googles(&self) -> bool {
-        let target = self.plan.header.target_of(self.record.step.load);
-        target.is_some_and(|target| {
-            matches!(
-                target.settings.store,
-                Store::Google(_) | Store::Local { .. }
-            )
-        })
     }
 
     /// Says what to do, where there is more to say than that the records are to be mended.
@@ -224,7 +174,7 @@ impl<'a> Why<'a> {
             Outcome::Unsupported => Some(
                 "`stoker check` names every such record; mend the files and load again".to_owned(),
             ),
-            _ => self.refusal(self.meaning?).next(),
+            _ => self.explained.as_ref()?.next.clone(),
         }
     }
 
@@ -258,40 +208,4 @@ impl<'a> Why<'a> {
         };
         words.to_owned()
     }
-}
-
-/// Returns the element that is wrong, as in `Patient.name.given`: of the record itself, without numbers.
-fn element(record: &Record) -> String {
-    let kind = record.step.kind.as_str();
-    let Some(expression) = record.expression.first() else {
-        return String::new();
-    };
-    let mut path = expression.replace("/f:", ".");
-    path = path.trim_start_matches('.').to_owned();
-    if kind != "Bundle"
-        && let Some(rest) = path.strip_prefix("Bundle.entry")
-    {
-        // A place in the Bundle that it travelled in, which no file has.
-        let rest = rest.split_once('.').map_or("", |(_, rest)| rest);
-        let rest = rest.strip_prefix("resource").unwrap_or(rest);
-        let rest = rest.trim_start_matches('.');
-        let rest = rest
-            .strip_prefix(kind)
-            .map_or(rest, |rest| rest.trim_start_matches('.'));
-        path = match rest {
-            "" => return String::new(),
-            rest => format!("{kind}.{rest}"),
-        };
-    }
-    let mut element = String::with_capacity(path.len());
-    let mut depth = 0;
-    for c in path.chars() {
-        match c {
-            '[' => depth += 1,
-            ']' => depth -= 1,
-            c if depth == 0 => element.push(c),
-            _ => {}
-        }
-    }
-    element
 }

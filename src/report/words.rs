@@ -1,7 +1,7 @@
 //! What the server said of records, for those who ask to see it (`--show-content`). Content: it stands in `rejected/`.
 
 use super::{Error, rejected::Answers};
-use crate::{fhir::outcome, journal::RunDirectory};
+use crate::{journal::RunDirectory, target};
 
 /// The most characters of one answer that are shown on a terminal; all of it stands in `rejected/answers.ndjson`.
 const SHOWN: usize = 400;
@@ -24,9 +24,9 @@ impl Words {
     pub(super) fn of(&mut self, record: u64) -> Option<String> {
         // A line that cannot be read any more has nothing to show.
         let said = self.0.of(record).ok()??;
-        let problem = outcome::read(said.answer.as_bytes());
+        let said = target::said(said.answer.as_bytes());
         let mut words = String::new();
-        for word in problem.text.split_whitespace() {
+        for word in said.split_whitespace() {
             if !words.is_empty() {
                 words.push(' ');
             }

@@ -2,8 +2,8 @@
 
 use super::{
     exchange::Refused,
-    feed::Work,
     settle::{self, Attempted},
+    work::Work,
 };
 use crate::{
     journal::Settlement,
@@ -67,7 +67,8 @@ impl Apart {
                 bodies.remove(at);
             }
             again(steps, bodies);
-            let note = Some("the store refused its Bundle because of it".to_owned());
+            let note =
+                Some("the store refused the request that it travelled in because of it".to_owned());
             return Some(settle::rejected(
                 target, &step, true, status, &answer, attempted, note,
             ));
@@ -150,7 +151,7 @@ mod tests {
             };
             let mut queue = vec![work((0..size).map(step).collect())];
             let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
-            let (mut bundles, mut singles) = (0_u32, 0_u64);
+            let (mut parcels, mut singles) = (0_u32, 0_u64);
             while let Some(work) = queue.pop() {
                 let numbers: Vec<u64> = work.steps.iter().map(|step| step.number).collect();
                 let culprit = numbers.iter().position(|number| bad.contains(number));
@@ -159,7 +160,7 @@ mod tests {
                     if culprit.is_some() { rejected.push(*number) } else { accepted.push(*number) }
                     continue;
                 }
-                bundles += 1;
+                parcels += 1;
                 let Some(culprit) = culprit else {
                     accepted.extend(numbers);
                     continue;
@@ -186,7 +187,7 @@ mod tests {
             prop_assert_eq!(accepted, good);
             prop_assert_eq!(rejected, bad.into_iter().collect::<Vec<u64>>());
             // The first is the Bundle itself; what comes after the halves goes one by one.
-            prop_assert!(bundles <= most + 1, "{} of {}", bundles, most);
+            prop_assert!(parcels <= most + 1, "{} of {}", parcels, most);
             prop_assert!(singles <= size);
         }
     }

@@ -5,23 +5,19 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 
 use super::{
-    doubt::resource_part_of,
-    feed::Work,
     load::Load,
     settle::{self, Attempted},
     two_steps,
     versions::{Held, Tag, is_update, tag_of},
+    work::Work,
 };
 use crate::{
     gate::Largest,
     journal::Settlement,
-    lookup::{
-        self, Matches,
-        content::{is_same, is_same_but_id},
-    },
+    lookup::{self, Matches},
     plan::{Action, Step},
     record::{Operation, Outcome},
-    target::fhir::criteria_of,
+    target::Likeness,
 };
 
 /// How many records of one request are compared at once, beside the gate's own bound.
@@ -89,7 +85,8 @@ impl Load {
 
     /// Compares one record. Whatever goes wrong with the reading, the update itself will tell.
     async fn compare_one(&self, step: &Step, body: &Bytes) -> Found {
-        let ours = resource_part_of(step, body);
+        let (gate, target) = (&self.link.gate, &*self.link.target);
+        let ours = target.kept(step, body);
         let id = match step.action.operation() {
             Some(Operation::Update) => step.id.clone(),
             Some(Operation::ConditionalUpdate) => self.meant(step, ours).await,
@@ -98,7 +95,6 @@ impl Load {
         let Some(id) = id else {
             return Found::Unread;
         };
-        let (gate, target) = (&self.link.gate, &*self.link.target);
         let read = gate.look_up(|| {
             let mut read = target.read(&step.kind, &id);
             read.extensions_mut().insert(Largest::holding(ours.len()));
@@ -108,12 +104,13 @@ impl Load {
             return Found::Unread;
         };
         // Under a condition the store keeps the id that it gave.
-        let compared = if is_update(step) {
-            is_same
+        let likeness = if is_update(step) {
+            Likeness::Same
         } else {
-            is_same_but_id
+            Likeness::ButId
         };
-        if read.status() != http::StatusCode::OK || !compared(ours, read.body()) {
+        let is_read = read.status() == http::StatusCode::OK;
+        if !is_read || !target.is_alike(likeness, ours, read.body()) {
             return match tag_of(target, &step.kind, &read) {
                 // Where the update needs the version, it is asked for once more.
                 Tag::Unasked => Found::Unread,
@@ -134,14 +131,14 @@ impl Load {
         Found::Same(Box::new(settled))
     }
 
-    /// Returns the id of the one resource that a conditional update means.
-    async fn meant(&self, step: &Step, resource: &[u8]) -> Option<String> {
+    /// Returns the id of the one record that a conditional update means.
+    async fn meant(&self, step: &Step, kept: &[u8]) -> Option<String> {
         // The condition of an entry's own request is the store's to read.
         if matches!(step.action, Action::Entry(_)) && self.settings.interaction.is_none() {
             return None;
         }
-        let criteria = criteria_of(&self.settings.identity, &step.kind, resource)?;
         let (gate, target) = (&self.link.gate, &*self.link.target);
+        let criteria = target.identifying(&self.settings, step, kept)?;
         match lookup::one(gate, target, &step.kind, &criteria).await {
             Ok(Matches::One(id)) => Some(id),
             _ => None,

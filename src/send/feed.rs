@@ -6,7 +6,6 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
@@ -14,8 +13,9 @@ use super::{
     dress::{Dresser, wire_span},
     precedence::{Cause, Precedence, Readiness},
     settle::accepted_outcome,
-    two_steps::{Stands, goes_alone, second},
+    two_steps::{goes_alone, second},
     ways::{Turn, Ways},
+    work::{Stands, Work, is_together},
 };
 use crate::{
     event::LoadId,
@@ -26,50 +26,6 @@ use crate::{
     },
     record::Operation,
 };
-
-/// One request to be.
-#[derive(Debug)]
-pub(super) struct Work {
-    /// Its records: one, or those of a Bundle.
-    pub(super) steps: Vec<Step>,
-    /// The Bundle in which they travel together.
-    pub(super) packaging: Option<Packaging>,
-    /// They go together or not at all.
-    pub(super) atomic: bool,
-    /// What goes to the wire of each record: the resource, or the whole entry. Empty: to be read when it is sent.
-    pub(super) bodies: Vec<Bytes>,
-    /// The part of the budget that the bodies hold.
-    pub(super) permits: Vec<BytePermit>,
-    /// They are not sent: the record because of which what they need cannot be had.
-    pub(super) blocked: Option<Arc<Cause>>,
-    /// It is the second request of a record that stands in the store: what came of the first.
-    pub(super) stands: Option<Stands>,
-}
-
-impl Work {
-    /// Tells whether they travel in one transaction.
-    pub(super) fn is_together(&self) -> bool {
-        is_together(self.packaging, self.atomic)
-    }
-
-    /// Makes a request of records that are read when it is sent, and need not go together.
-    pub(super) fn again(steps: Vec<Step>, packaging: Option<Packaging>) -> Self {
-        Self {
-            steps,
-            packaging,
-            atomic: false,
-            bodies: Vec::new(),
-            permits: Vec::new(),
-            blocked: None,
-            stands: None,
-        }
-    }
-}
-
-/// Tells whether records travel in one transaction, so that their references may name others of it, and themselves.
-pub(super) fn is_together(packaging: Option<Packaging>, atomic: bool) -> bool {
-    atomic || packaging == Some(Packaging::Transaction)
-}
 
 /// Reads a load in a thread; the channel ends with the load.
 pub(super) struct Feed {
@@ -411,7 +367,7 @@ impl Feeding<'_> {
             batching.takes(filling.steps.len(), *bytes, size)
         });
         if !fits {
-            self.end_bundle();
+            self.end_parcel();
         }
         if let Some((filling, bytes, _)) = &mut self.filling {
             filling.steps.append(&mut work.steps);
@@ -422,7 +378,7 @@ impl Feeding<'_> {
         }
         if self.alone == 0 {
             match self.turn() {
-                Turn::Bundle(batching) => {
+                Turn::Together(batching) => {
                     work.packaging = Some(batching.packaging);
                     self.filling = Some((work, size, batching));
                     return;
@@ -452,7 +408,7 @@ impl Feeding<'_> {
         }
     }
 
-    fn end_bundle(&mut self) {
+    fn end_parcel(&mut self) {
         if let Some((mut work, ..)) = self.filling.take() {
             // A single record needs no Bundle around it, unless it came as an entry.
             let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
@@ -471,7 +427,7 @@ impl Feeding<'_> {
     }
 
     fn flush(&mut self) {
-        self.end_bundle();
+        self.end_parcel();
         self.hand_over();
     }
 

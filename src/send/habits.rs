@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Counts, feed::Work, load::Load};
+use super::{Counts, load::Load, work::Work};
 use crate::{
     plan::{Action, Link, Step, To},
     target::Little,
@@ -65,7 +65,7 @@ impl Habits {
         };
         let how = match little {
             Little::Bare => format!("with {status} and nothing else"),
-            Little::Text => format!("with {status} and a text that is none of FHIR's"),
+            Little::Text => format!("with {status} and a text that its protocol does not have"),
             Little::Page => format!("with {status} and a page"),
             Little::Later | Little::Unsaid | Little::Other(_) | Little::Silence(_) => {
                 format!("with {status}, which does not say what was done")
@@ -79,13 +79,13 @@ impl Habits {
         counts.remark(format!("target `{target}` answers updates {how}: {what}"));
     }
 
-    /// Takes note that the answer to a Bundle tells nothing of its entries.
+    /// Takes note that the answer to a parcel tells nothing of its records.
     pub(super) fn learn_mumbling(&self, counts: &Counts) {
         self.mumbles.store(true, Ordering::Relaxed);
         let target = &self.target;
         counts.remark(format!(
-            "target `{target}` answers Bundles in a way that does not tell what became of their entries: \
-             records were looked up, and travelled one by one from then on"
+            "target `{target}` answers requests with several records in a way that does not tell what became of each: \
+             they were looked up, and travelled one by one from then on"
         ));
     }
 
@@ -96,8 +96,8 @@ impl Habits {
 }
 
 impl Load {
-    /// Lets records travel by themselves whose target answers Bundles in a way that does not tell of them. What came as an
-    /// entry keeps its request, and that only a Bundle can carry.
+    /// Lets records travel by themselves whose target answers parcels in a way that does not tell of them. What came as an
+    /// entry keeps its request, and that only a parcel can carry.
     pub(super) fn one_by_one(&self, work: Work) -> Result<Vec<Work>, Work> {
         let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
         // Only a transaction can name what it is about to create.

@@ -20,7 +20,7 @@ use super::{
     doubt::Lost,
     dress::Dresser,
     exchange::{Batch, HandsOver, Sent},
-    feed::{Feed, Work},
+    feed::Feed,
     habits::Habits,
     is_too_many,
     occupied::Replaced,
@@ -28,9 +28,10 @@ use super::{
     precedence::Precedence,
     settle::{self, Attempted},
     settler::{Told, settle_all},
-    too_large::{Size, Sizes, TooLarge, is_circle, is_split},
+    too_large::{Size, Sizes, is_circle, is_split},
     versions::{Held, Versions},
     ways::Ways,
+    work::Work,
 };
 use crate::{
     event::{Event, LoadId},
@@ -39,6 +40,7 @@ use crate::{
     manifest::{LoadSettings, Settle},
     plan::{self, Packaging, Step},
     record::Outcome,
+    target::TooLarge,
 };
 
 /// How many requests of a load may be under way, those waiting for their next attempt included.
@@ -387,7 +389,7 @@ impl Load {
         }
         if let Some(size) = puzzle.filter(|_| !has_culprit) {
             // All of them were taken in smaller ones.
-            self.sizes.refused(size, TooLarge::Entries);
+            self.sizes.refused(size, TooLarge::Records);
         }
         Ok(())
     }

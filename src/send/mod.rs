@@ -42,7 +42,6 @@ mod exchange;
 mod feed;
 mod habits;
 mod held;
-mod lacks;
 mod load;
 mod name;
 mod occupied;
@@ -59,6 +58,7 @@ mod two_steps;
 pub mod verify;
 mod versions;
 mod ways;
+mod work;
 
 pub use counts::Counts;
 pub use earlier::{Earlier, Replay};

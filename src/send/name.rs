@@ -11,44 +11,11 @@ use super::{
     settle::{self, Attempted},
 };
 use crate::{
-    fhir::{bundle, condition::written, request::RequestUrl},
     journal::Settlement,
     lookup::{self, Matches},
-    manifest::LoadSettings,
-    plan::{Action, Step},
+    plan::Step,
     record::{Operation, Outcome},
-    target::fhir::{TAG_SYSTEM, criteria_of, tag_query},
 };
-
-/// Returns the condition under which a record is written, as a query: that of its own request, or the one that is made of
-/// its identifiers. `body` is what goes to the wire of it.
-pub(super) fn condition(settings: &LoadSettings, step: &Step, body: &[u8]) -> Option<String> {
-    let interaction = step.action.operation();
-    if !matches!(
-        interaction,
-        Some(Operation::ConditionalCreate | Operation::ConditionalUpdate)
-    ) {
-        return None;
-    }
-    let is_entry = matches!(step.action, Action::Entry(_));
-    if !is_entry || settings.interaction.is_some() {
-        let resource = if is_entry {
-            bundle::envelope(body).ok()?.resource?.of(body)
-        } else {
-            body
-        };
-        return criteria_of(&settings.identity, &step.kind, resource);
-    }
-    let request = bundle::envelope(body).ok()?.request?;
-    let query = match interaction {
-        // Some write it with its type.
-        Some(Operation::ConditionalCreate) => {
-            written(&request.if_none_exist?.text(body)).query.to_owned()
-        }
-        _ => RequestUrl::read(&request.url?.text(body)).query?.to_owned(),
-    };
-    (!query.is_empty()).then_some(query)
-}
 
 impl Load {
     /// Gives a settled record the id that the store did not say, where the store finds one by what the record goes by.
@@ -58,7 +25,7 @@ impl Load {
         step: &Step,
     ) -> Result<Settlement, Error> {
         let query = match self.dresser.tag(step) {
-            Some(tag) => Some(tag_query(TAG_SYSTEM, &tag)),
+            Some(tag) => self.link.target.tagged(&tag),
             None => self.condition_of(step).await?,
         };
         let unsaid = "the store did not say under which id it has it";
@@ -121,6 +88,7 @@ impl Load {
         let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&steps));
         let bodies: Vec<Bytes> = read.await.map_err(|error| Error::of_task(&error))??;
         let body = bodies.first();
-        Ok(body.and_then(|body| condition(&self.settings, step, body)))
+        let target = &self.link.target;
+        Ok(body.and_then(|body| target.condition(&self.settings, step, body)))
     }
 }

@@ -16,9 +16,8 @@ use serde::Serialize;
 use super::{Earlier, dress::Dresser, precedence::Precedence};
 use crate::{
     event::LoadId,
-    fhir::{Scanner, bundle, condition::written, reference::split_fragment, request::RequestUrl},
     gate::{Failure, Gate},
-    lookup::{self, Lookups, Matches, content},
+    lookup::{self, Lookups, Matches},
     manifest::LoadSettings,
     plan::{
         Action, Link, LoadSummary, Packaging, Step, To,
@@ -26,7 +25,7 @@ use crate::{
     },
     record::Operation,
     source::Bodies,
-    target::{Difference, Target, fhir::criteria},
+    target::{Difference, Likeness, Target},
 };
 
 /// What a load would do, given what its target holds now.
@@ -207,7 +206,7 @@ pub async fn ask(
     Ok(Holdings { loads, changes })
 }
 
-/// A record that would be sent, with what the others of its transaction are called: by their `fullUrl`, `Type/id`.
+/// A record that would be sent, with what the others of its transaction are called, and became.
 struct Sent {
     step: Step,
     beside: Arc<HashMap<String, String>>,
@@ -339,7 +338,9 @@ impl Asker<'_> {
         let response = read.map_err(|failure| self.no_answer(failure))?;
         Ok(match response.status().as_u16() {
             200 => match self.body(step, beside).await? {
-                Some(body) if content::is_same(&body, response.body()) => Found::Leave,
+                Some(body) if self.target.is_alike(Likeness::Same, &body, response.body()) => {
+                    Found::Leave
+                }
                 body if self.differs => {
                     let differences = body.and_then(|body| {
                         let told = self
@@ -389,11 +390,11 @@ impl Asker<'_> {
                 _ => return Ok(None),
             }
         }
-        // What a server resolves by itself within a Bundle is put in below, by what stands beside the record.
+        // What a server resolves by itself within a request is put in below, by what stands beside the record.
         step.links
             .retain(|link| link.to != To::Search && !link.native);
         if let Action::Entry(interaction) = step.action {
-            // The resource is compared, not the entry around it.
+            // The record is compared, not the entry around it.
             // The hash is that of the whole entry.
             step.hash = 0;
             step.action = Action::Send(interaction);
@@ -401,7 +402,16 @@ impl Asker<'_> {
         if !beside.is_empty() {
             let body = self.dresser.bodies.read(step.position.source, step.body);
             // What cannot be read here cannot be read below either, and is said there.
-            link_beside(&mut step, &body.unwrap_or_default(), beside);
+            for (reference, resource) in self.target.beside(&body.unwrap_or_default(), beside) {
+                if step.links.iter().all(|link| link.reference != reference) {
+                    step.links.push(Link {
+                        reference,
+                        to: To::Resource(resource),
+                        late: false,
+                        native: false,
+                    });
+                }
+            }
         }
         Ok(self.dresser.read_to_look(&[step])?.pop())
     }
@@ -433,51 +443,14 @@ impl Asker<'_> {
         }
     }
 
-    /// Returns the condition of a record: its entry's own, or that of the load.
+    /// Returns the condition of a record: its own request's, or that of the load.
     fn query(&self, step: &Step) -> Option<String> {
-        if matches!(step.action, Action::Entry(_)) && self.settings.interaction.is_none() {
-            let source = step.position.source;
-            let entry = self.dresser.bodies.read(source, step.position.span).ok()?;
-            let request = bundle::envelope(&entry).ok()?.request?;
-            if let Some(condition) = request.if_none_exist {
-                let text = condition.text(&entry);
-                return Some(written(&text).query.to_owned());
-            }
-            let url = request.url?.text(&entry);
-            return Some(RequestUrl::read(&url).query?.to_owned());
-        }
-        let body = self
-            .dresser
-            .bodies
-            .read(step.position.source, step.body)
-            .ok()?;
-        let mut scanner = Scanner::new();
-        let identifiers = scanner.scan(&body).ok()?.identifiers_of(&body);
-        let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
-        criteria(&self.settings.identity, &step.kind, &pairs)
-    }
-}
-
-/// Links a record with those of its transaction that it refers to by their `fullUrl`.
-fn link_beside(step: &mut Step, body: &[u8], beside: &HashMap<String, String>) {
-    let mut scanner = Scanner::new();
-    // What cannot be read is compared as it is, and is not equal.
-    let Ok(found) = scanner.scan(body) else {
-        return;
-    };
-    for (reference, part) in found.places(body) {
-        if step.links.iter().any(|link| link.reference == reference) {
-            continue;
-        }
-        let text = part.text(body);
-        let (plain, _) = split_fragment(&text);
-        if let Some(resource) = beside.get(text.as_ref()).or_else(|| beside.get(plain)) {
-            step.links.push(Link {
-                reference,
-                to: To::Resource(resource.clone()),
-                late: false,
-                native: false,
-            });
-        }
+        // What travels with a request of its own holds its condition itself; else the record does.
+        let span = match &step.action {
+            Action::Entry(_) => step.position.span,
+            _ => step.body,
+        };
+        let body = self.dresser.bodies.read(step.position.source, span).ok()?;
+        self.target.condition(self.settings, step, &body)
     }
 }

@@ -6,14 +6,13 @@ use std::{
 };
 
 use super::{
-    feed::Work, lacks, load::Load, precedence::Cause, settler::Told, too_large::needs,
-    two_steps::TwoSteps,
+    load::Load, precedence::Cause, settler::Told, too_large::needs, two_steps::TwoSteps, work::Work,
 };
 use crate::{
-    fhir::meaning::{self, Meaning},
     journal::Settlement,
     plan::Step,
     record::{Operation, Outcome, Position, Span},
+    target::Target,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -99,7 +98,7 @@ impl<'a> Outbox<'a> {
         let place = |record: u64| Some(&self.sent.get(&record)?.place);
         self.load.note_lacks(&mut settlements, place);
         if self.atomic {
-            blame(&mut settlements);
+            blame(&*self.load.link.target, &mut settlements);
         }
         self.load.count_failures(&settlements);
         let told = settlements.into_iter().filter_map(|settlement| {
@@ -125,7 +124,7 @@ impl<'a> Outbox<'a> {
 }
 
 impl Load {
-    /// Hands over what became of the records of a Bundle of which others are still to be tried: what is done is written
+    /// Hands over what became of the records of a parcel of which others are still to be tried: what is done is written
     /// down, and others need not wait for it. Returns what has to wait, because there is too much at the moment.
     pub(super) fn hand_over(&self, done: Vec<(Settlement, Step)>) -> Vec<(Settlement, Step)> {
         if done.is_empty() {
@@ -168,6 +167,7 @@ impl Load {
         position.display(file).to_string()
     }
 
+    /// Says of records that were refused what they lack.
     fn note_lacks<'p>(
         &self,
         settlements: &mut [Settlement],
@@ -175,7 +175,20 @@ impl Load {
     ) {
         let target = self.setup.plan.header.target_of(self.id);
         let facts = target.map(|target| &target.facts);
-        lacks::note(settlements, facts, &self.setup.bodies, place);
+        for settlement in settlements {
+            let line = &mut settlement.line;
+            let is_refused = line.outcome == Outcome::Rejected
+                && line.by.is_none()
+                && matches!(line.status, Some(400 | 404 | 409 | 422));
+            let Some(place) = is_refused.then(|| place(line.record)).flatten() else {
+                continue;
+            };
+            // A source that is gone ends the run elsewhere; here it only leaves a report with less to say.
+            if let Ok(body) = self.setup.bodies.read(place.position.source, place.body) {
+                let target = &self.link.target;
+                line.lacks = target.lacks(&place.kind, &body, &place.linked, facts);
+            }
+        }
     }
 
     fn told(&self, settlement: Settlement, sent: Sent, blocked: Option<&Arc<Cause>>) -> Told {
@@ -214,13 +227,13 @@ pub(super) fn needed(place: &str, outcome: Outcome) -> String {
 
 /// Of a transaction that was refused for a reference to what is not there, those with such a reference are to blame, where
 /// the store did not say who is.
-fn blame(settlements: &mut [Settlement]) {
+fn blame(target: &dyn Target, settlements: &mut [Settlement]) {
     let is_refused_for_reference = |settlement: &Settlement| {
         let line = &settlement.line;
         let (code, detail) = (line.code.as_deref(), line.detail.as_deref());
         line.outcome == Outcome::Rejected
             && line.by.is_none()
-            && meaning::of(None, line.status, code, detail) == Meaning::MissingReference
+            && (line.status).is_some_and(|status| target.misses_reference(status, code, detail))
     };
     let lacks_one = |settlement: &Settlement| {
         let mut lacks = settlement.line.lacks.iter();

@@ -3,9 +3,9 @@
 use super::{
     Error,
     earlier::Doubt,
-    feed::Work,
     load::Load,
     settle::{self, Attempted},
+    work::Work,
 };
 use crate::{
     gate::Failure,

@@ -12,17 +12,17 @@ use std::{
 use super::{
     Error,
     dress::wire_span,
-    feed::Work,
     load::Load,
     outbox::Outbox,
     settle::{self, Attempted},
     versions::Held,
+    work::Work,
 };
 use crate::{
-    fhir::outcome,
     manifest::Transactions,
     plan::{Packaging, Step, To},
     record::Outcome,
+    target::TooLarge,
 };
 
 /// What an entry has around its resource, most of the time.
@@ -71,41 +71,6 @@ impl Size {
     }
 }
 
-/// Why a request was too large.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TooLarge {
-    /// It has too many bytes, or one of the two.
-    Bytes,
-    /// It has too many entries.
-    Entries,
-}
-
-impl TooLarge {
-    /// Reads it off a refusal. 413 says it (RFC 9110 §15.5.14), also from a proxy; of servers that answer 400 the code or the
-    /// words do (Microsoft's, Medplum's).
-    pub(super) fn of(status: u16, answer: &[u8]) -> Option<Self> {
-        match status {
-            413 => Some(Self::Bytes),
-            400 | 422 => {
-                let problem = outcome::read(answer);
-                let words = problem.text.to_ascii_lowercase();
-                let counts = words.contains("entries")
-                    && ["too many", "limit", "exceed", "maximum", "more than"]
-                        .iter()
-                        .any(|word| words.contains(word));
-                match problem.code.as_deref() {
-                    _ if counts => Some(Self::Entries),
-                    Some("too-long" | "too-costly") if problem.expression.is_empty() => {
-                        Some(Self::Bytes)
-                    }
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
-    }
-}
-
 impl Sizes {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,7 +81,7 @@ impl Sizes {
         let mut known = self.known();
         match why {
             TooLarge::Bytes => known.refused.bytes = known.refused.bytes.min(size.bytes),
-            TooLarge::Entries => known.refused.entries = known.refused.entries.min(size.entries),
+            TooLarge::Records => known.refused.entries = known.refused.entries.min(size.entries),
         }
     }
 

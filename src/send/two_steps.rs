@@ -5,21 +5,15 @@
 
 use bytes::Bytes;
 
-use super::{dress::Dresser, feed::Work};
+use super::{
+    dress::Dresser,
+    work::{Stands, Work},
+};
 use crate::{
     journal::SettleLine,
     plan::{Action, Packaging, Step},
     record::{Operation, Outcome},
 };
-
-/// What the first request of a record brought that travels in two steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stands {
-    /// The outcome of the record, if the second succeeds.
-    pub(super) outcome: Outcome,
-    /// How often the first was sent.
-    pub(super) attempts: u32,
-}
 
 /// Tells whether a record travels by itself: what comes in two steps does.
 pub(super) fn goes_alone(work: &mut Work) -> bool {

@@ -14,9 +14,9 @@ use http::{Response, header};
 
 use super::load::Load;
 use crate::{
-    plan::{Action, Step},
+    plan::Step,
     record::Operation,
-    target::{Facts, Target, fhir::own_if_match},
+    target::{Facts, Target},
 };
 
 pub(super) use crate::target::{HeldVersion as Tag, HeldVersions as Held};
@@ -158,11 +158,6 @@ pub(super) const UNSAID: &str = "the store wants each update to name the version
 
 /// What is said where a version is wanted and nobody could be asked for it.
 pub(super) const UNASKED: &str = "the store wants each update to name the version that it replaces (If-Match), and could not be asked which version it has: load again";
-
-/// Tells whether an entry brings its own condition on the version.
-pub(super) fn names_its_own(step: &Step, entry: &[u8]) -> bool {
-    matches!(step.action, Action::Entry(_)) && own_if_match(entry)
-}
 
 #[cfg(test)]
 mod tests {

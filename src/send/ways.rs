@@ -64,7 +64,7 @@ struct Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// A Bundle.
-    Bundle(Batching),
+    Together(Batching),
     /// So many records, each by itself.
     Alone(u32),
 }
@@ -181,7 +181,7 @@ impl Ways {
         };
         way.turns = way.turns.saturating_add(1);
         Some(match way.batching {
-            Some(batching) => Turn::Bundle(batching),
+            Some(batching) => Turn::Together(batching),
             None if is_chosen => Turn::Alone(u32::MAX),
             None => Turn::Alone(ALONE),
         })
@@ -292,12 +292,12 @@ mod tests {
 
     /// What was to be a Bundle may have had one record only: it went alone, and nobody waits for the Bundle.
     #[test]
-    fn a_bundle_that_went_alone_is_not_waited_for() {
+    fn a_parcel_that_went_alone_is_not_waited_for() {
         let ways = ways();
         let mut sent = Vec::new();
         while let Some(turn) = ways.next() {
             match turn {
-                Turn::Bundle(batching) => sent.push(Some(batching.packaging)),
+                Turn::Together(batching) => sent.push(Some(batching.packaging)),
                 Turn::Alone(count) => sent.extend((0..count).map(|_| None)),
             }
         }
@@ -314,7 +314,7 @@ mod tests {
         let mut sent = Vec::new();
         while let Some(turn) = ways.next() {
             match turn {
-                Turn::Bundle(batching) => sent.push((Some(batching.packaging), 50)),
+                Turn::Together(batching) => sent.push((Some(batching.packaging), 50)),
                 Turn::Alone(count) => sent.extend((0..count).map(|_| (None, 1))),
             }
         }
@@ -335,7 +335,7 @@ mod tests {
 
     fn taken(ways: &Ways) -> Option<Packaging> {
         match ways.next().unwrap() {
-            Turn::Bundle(batching) => Some(batching.packaging),
+            Turn::Together(batching) => Some(batching.packaging),
             Turn::Alone(_) => None,
         }
     }

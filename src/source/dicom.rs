@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     dicom::header::{self, Header, Refusal, is_uid, transfer_syntax},
-    record::{Facets, Reason, hash},
+    record::{Facets, Reason, ReasonCode, hash},
 };
 
 /// What is said of a file whose pixels are not all there: its instance has a name, and a store may refuse it.
@@ -77,20 +77,16 @@ fn name(header: &Header) -> String {
 
 fn reason(refusal: Refusal) -> Reason {
     let code = match refusal {
-        Refusal::NoDicom => "no-dicom",
-        Refusal::NoMeta => "no-meta-header",
-        Refusal::NoTransferSyntax => "no-transfer-syntax",
-        Refusal::Directory => "dicomdir",
-        Refusal::Cut => "cut",
-        Refusal::TooLong => "identity-too-far",
-        Refusal::Inflate => "not-inflatable",
-        Refusal::Missing(_) => "no-uid",
+        Refusal::NoDicom => ReasonCode::NoDicom,
+        Refusal::NoMeta => ReasonCode::NoMetaHeader,
+        Refusal::NoTransferSyntax => ReasonCode::NoTransferSyntax,
+        Refusal::Directory => ReasonCode::Dicomdir,
+        Refusal::Cut => ReasonCode::Cut,
+        Refusal::TooLong => ReasonCode::IdentityTooFar,
+        Refusal::Inflate => ReasonCode::NotInflatable,
+        Refusal::Missing(_) => ReasonCode::NoUid,
     };
-    Reason {
-        code: code.to_owned(),
-        message: refusal.to_string(),
-        path: None,
-    }
+    Reason::new(code, refusal.to_string())
 }
 
 /// Tells whether a value is the code of a modality (CS: capitals, digits, spaces, underscores); anything else may be anything.

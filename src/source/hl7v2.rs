@@ -20,7 +20,7 @@ use crate::{
         wire::wire,
     },
     manifest::{MessageOrder, MessageSettings},
-    record::{Facets, Reason, hash},
+    record::{Facets, Reason, ReasonCode, hash},
 };
 
 /// Reads messages until the end of `reader`.
@@ -92,11 +92,8 @@ fn message(
                     facets.charset = Header::of(&sent).ok().and_then(|header| charset(&header));
                 }
                 Err(why) => {
-                    facets.refused = Some(Reason {
-                        code: "charset".to_owned(),
-                        message: format!("it cannot be written in UTF-8: {why}"),
-                        path: None,
-                    });
+                    let message = format!("it cannot be written in UTF-8: {why}");
+                    facets.refused = Some(Reason::new(ReasonCode::Charset, message));
                 }
             }
             let (application, facility) = (header.sending_application, header.sending_facility);
@@ -112,11 +109,7 @@ fn message(
             }
         }
         Err(error) => {
-            facets.refused = Some(Reason {
-                code: "no-header".to_owned(),
-                message: error.to_string(),
-                path: None,
-            });
+            facets.refused = Some(Reason::new(ReasonCode::NoHeader, error.to_string()));
         }
     }
     sink.records += 1;
@@ -145,18 +138,14 @@ fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
         column: 1,
     };
     let code = match kind {
-        ProblemKind::TooLarge { .. } => "too-large",
-        ProblemKind::Utf16 => "utf-16",
-        _ => "no-message",
+        ProblemKind::TooLarge { .. } => ReasonCode::TooLarge,
+        ProblemKind::Utf16 => ReasonCode::Utf16,
+        _ => ReasonCode::NoMessage,
     };
     let position = sink.position(start, place.length, None);
     sink.records += 1;
     sink.tell(Item::Facets(Facets {
-        refused: Some(Reason {
-            code: code.to_owned(),
-            message: kind.to_string(),
-            path: None,
-        }),
+        refused: Some(Reason::new(code, kind.to_string())),
         ..Facets::at(position, 0)
     }))
 }

@@ -15,8 +15,9 @@ pub struct Facts {
     pub assumed: bool,
     /// The target does not exist yet and will be created.
     pub missing: bool,
-    /// The FHIR version it speaks, as in `CapabilityStatement.fhirVersion`, such as `4.0.1`.
-    pub fhir_version: Option<String>,
+    /// The version of its protocol, where that has several: of FHIR as in `CapabilityStatement.fhirVersion`, such as `4.0.1`.
+    #[serde(rename = "fhir_version")]
+    pub version: Option<String>,
     /// Whether `PUT` of an id that is not there creates it.
     pub update_create: Option<bool>,
     /// Whether `If-None-Exist` is honoured.
@@ -54,9 +55,10 @@ pub struct Limits {
     pub transaction_entries: Option<u32>,
     /// Entries of a batch.
     pub batch_entries: Option<u32>,
-    /// Bytes of a Bundle request.
-    pub bundle_bytes: Option<u64>,
-    /// Bytes of a request with a single resource.
+    /// Bytes of a request with several records.
+    #[serde(rename = "bundle_bytes")]
+    pub request_bytes: Option<u64>,
+    /// Bytes of a request with a single record.
     pub resource_bytes: Option<u64>,
 }
 
@@ -66,7 +68,7 @@ impl Limits {
     pub const GOOGLE: Self = Self {
         transaction_entries: Some(4_500),
         batch_entries: Some(4_500),
-        bundle_bytes: Some(50_000_000),
+        request_bytes: Some(50_000_000),
         resource_bytes: Some(10_000_000),
     };
 
@@ -74,7 +76,7 @@ impl Limits {
     pub const UNKNOWN: Self = Self {
         transaction_entries: None,
         batch_entries: None,
-        bundle_bytes: None,
+        request_bytes: None,
         resource_bytes: None,
     };
 }
@@ -84,7 +86,7 @@ impl Facts {
     pub const UNKNOWN: Self = Self {
         assumed: true,
         missing: false,
-        fhir_version: None,
+        version: None,
         update_create: None,
         conditional_create: None,
         conditional_update: None,
@@ -111,8 +113,21 @@ impl Facts {
 
     /// Tells whether the target says that it speaks R4. R4B is another version: it has other types.
     pub fn speaks_r4(&self) -> bool {
-        let version = self.fhir_version.as_deref();
+        let version = self.version.as_deref();
         version.is_some_and(|version| version == "4.0" || version.starts_with("4.0."))
+    }
+
+    /// Says what cannot be known of a target that speaks another version than the one which is known by heart; nothing of one
+    /// that speaks it.
+    pub fn foreign(&self, target: &str) -> Option<String> {
+        let version = self.version.as_deref().filter(|_| !self.speaks_r4())?;
+        let types = match self.types {
+            Some(_) => "which resource types there are is known from the target",
+            None => "which of FHIR's resource types it takes is not known",
+        };
+        Some(format!(
+            "target `{target}` speaks FHIR {version}, and records are read as R4's: it may refuse what R4 has and it has not; {types}; which references a record cannot be without is known of R4 only, so a cycle that is opened may lose one that {version} requires"
+        ))
     }
 
     /// Returns what is documented for the kind of a store, before it is asked.
@@ -126,7 +141,7 @@ impl Facts {
             Self {
                 assumed: true,
                 missing: false,
-                fhir_version: Some(version_of(settings)),
+                version: Some(version_of(settings)),
                 update_create: settings.map(|_| flag("enableUpdateCreate").unwrap_or(false)),
                 conditional_create: Some(true),
                 conditional_update: Some(true),

@@ -12,26 +12,38 @@ use http::{HeaderMap, Request, Response};
 
 use crate::{
     manifest::{Format, LoadSettings, Store},
-    record::{Packaging, Step, Stretch},
+    record::{Lack, Packaging, Step},
 };
 
 mod answer;
 pub mod dicom;
 mod difference;
 mod endpoint;
+mod explain;
 mod facts;
 pub mod fhir;
+mod files;
 pub mod google;
 pub mod hl7v2;
 pub mod mllp;
 mod named;
+mod naming;
+mod parcel;
+mod references;
 mod request;
+mod too_large;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
 pub use difference::{Difference, Listing};
 pub use endpoint::Endpoint;
+pub use explain::{Explained, Refused, explain, said};
 pub use facts::{Facts, Limits, local_store_settings};
+pub use files::{Standing, around, standing, under};
 pub use named::Named;
+pub use naming::{Naming, Purpose, Search, Unwritten};
+pub use parcel::{Parcel, Unbuilt};
+pub use references::{Shown, Stuck, shown, without};
+pub use too_large::TooLarge;
 
 /// The project, location, dataset and store under which the embedded local store keeps its one FHIR store.
 pub const LOCAL_PROJECT: &str = "local";
@@ -123,6 +135,81 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// Says in words without content what an answer with a status that is none of success was.
     fn words(&self, status: u16, _answer: &[u8]) -> String {
         format!("the store answered {status}")
+    }
+
+    /// Returns what the store keeps of a record, within what goes to the wire of it.
+    fn kept<'b>(&self, _step: &Step, body: &'b Bytes) -> &'b [u8] {
+        body
+    }
+
+    /// Returns the query by which the store looks for a record before it writes it; none where it is written without a
+    /// condition. `body` is what goes to the wire of it. Content.
+    fn condition(&self, _settings: &LoadSettings, _step: &Step, _body: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// Returns the query that finds a record by the identifiers which the manifest names; `kept` is what the store keeps of
+    /// it. Content.
+    fn identifying(&self, _settings: &LoadSettings, _step: &Step, _kept: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// Returns the query that finds what has a tag of ours; none where the store keeps no tags.
+    fn tagged(&self, _tag: &str) -> Option<String> {
+        None
+    }
+
+    /// Tells whether what a store holds has a tag of ours.
+    fn has_tag(&self, _held: &[u8], _tag: &str) -> bool {
+        false
+    }
+
+    /// Tells whether what a store holds is what was sent of a record.
+    fn is_alike(&self, _likeness: Likeness, ours: &[u8], theirs: &[u8]) -> bool {
+        ours == theirs
+    }
+
+    /// Tells whether the read of a record came to its end: an answer that was cut says nothing.
+    fn is_whole(&self, _answer: &[u8]) -> bool {
+        true
+    }
+
+    /// Reads when a record was last written, by the clock of its store.
+    fn written_at(&self, _answer: &[u8]) -> Option<jiff::Timestamp> {
+        None
+    }
+
+    /// Tells whether a record names the version that it replaces by itself.
+    fn names_its_version(&self, _step: &Step, _body: &[u8]) -> bool {
+        false
+    }
+
+    /// Tells whether a refusal is for the size of the request, and for which.
+    fn too_large(&self, status: u16, _answer: &[u8]) -> Option<TooLarge> {
+        TooLarge::of_status(status)
+    }
+
+    /// Tells whether the codes of a refusal say that a record refers to what the store does not hold.
+    fn misses_reference(&self, _status: u16, _code: Option<&str>, _detail: Option<&str>) -> bool {
+        false
+    }
+
+    /// Finds what a refused record lacks, as it stands in its source. `linked` are those of its references that lead to a
+    /// record of the plan, or of an earlier run.
+    fn lacks(
+        &self,
+        _kind: &str,
+        _body: &[u8],
+        _linked: &[u32],
+        _facts: Option<&Facts>,
+    ) -> Vec<Lack> {
+        Vec::new()
+    }
+
+    /// Returns what the references of a record mean among those that travel with it, by what these are called; `names` has
+    /// what each became. With the place of each reference in the record.
+    fn beside(&self, _body: &[u8], _names: &HashMap<String, String>) -> Vec<(u32, String)> {
+        Vec::new()
     }
 
     /// Makes the read of one record by its kind and the id under which the store holds it.
@@ -276,6 +363,22 @@ pub trait Target: Send + Sync + fmt::Debug {
     fn empty(&self, request: &Request<Bytes>) -> Response<Bytes>;
 }
 
+/// How what a store holds is like what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Likeness {
+    /// It says the same, but for what a store writes by itself.
+    Same,
+    /// As [`Likeness::Same`], under another id.
+    ButId,
+    /// As [`Likeness::ButId`], and a store may have added what its own rules say.
+    MadeOf,
+}
+
+/// Tells whether an answer is JSON to its end.
+fn is_json(answer: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(answer).is_ok()
+}
+
 /// Opens the bytes of a record, from their beginning.
 pub type Open<'a> = &'a dyn Fn() -> std::io::Result<Box<dyn std::io::Read>>;
 
@@ -286,112 +389,6 @@ pub fn of(endpoint: &Endpoint) -> Arc<dyn Target> {
         (Format::Hl7v2, Some(store)) => Arc::new(hl7v2::Hl7v2::new(&endpoint.base, store.clone())),
         (Format::Dicom, store) => Arc::new(dicom::Dicom::new(&endpoint.base, store.clone())),
         _ => Arc::new(fhir::Fhir::new(&endpoint.base, endpoint.google.clone())),
-    }
-}
-
-/// What travels in one request.
-#[derive(Debug, Clone, Copy)]
-pub struct Parcel<'a> {
-    /// The settings of its load.
-    pub settings: &'a LoadSettings,
-    /// How its records travel together; none for one by itself.
-    pub packaging: Option<Packaging>,
-    /// What is done with each record.
-    pub steps: &'a [Step],
-    /// The versions that updates replace, as far as they are known.
-    pub replaces: &'a HeldVersions,
-    /// Where the bytes of records lie that are too large to be held, by the numbers of their steps: the body of each is
-    /// empty then.
-    pub stretches: &'a HashMap<u64, Stretch>,
-}
-
-/// How a record is made ready.
-pub struct Naming<'a> {
-    /// The settings of its load.
-    pub settings: &'a LoadSettings,
-    /// What another record of the plan is called, as far as it is known: `kind/id` as the store has it.
-    pub names: &'a dyn Fn(u64) -> Option<String>,
-    /// What for.
-    pub purpose: Purpose,
-    /// Others that travel with it refer to it by links of the plan.
-    pub is_linked: bool,
-    /// The code of the tag by which the record is found again.
-    pub tag: Option<String>,
-}
-
-/// What a record is made ready for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// It goes to the wire, with what stands around it in its source: all that it refers to has a name.
-    Sending,
-    /// As for [`Purpose::Sending`], where nobody knows the names that a store gives.
-    Rehearsing,
-    /// It is looked at: what has no name yet is left as it stands in the source.
-    Looking,
-    /// It is compared with what a store has: what the store resolves by itself is named, too, as far as it can be.
-    Comparing,
-}
-
-impl Purpose {
-    /// Tells whether what has no name may be left as it stands in the source.
-    pub fn is_lenient(self) -> bool {
-        self != Self::Sending
-    }
-
-    /// Tells whether it goes to the wire.
-    pub fn is_for_wire(self) -> bool {
-        matches!(self, Self::Sending | Self::Rehearsing)
-    }
-}
-
-impl fmt::Debug for Naming<'_> {
-    /// Shows neither names nor tag: they are content.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Naming")
-            .field("purpose", &self.purpose)
-            .field("is_linked", &self.is_linked)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a record could not be made ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unwritten {
-    /// Its bytes are not those that were planned.
-    Changed,
-    /// It refers to a record of this number, of which nothing is known.
-    Unnamed(u64),
-}
-
-/// A reference that only the store can resolve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Search {
-    /// Its place among the references of the record.
-    pub reference: u32,
-    /// The kind that is searched.
-    pub kind: String,
-    /// What is searched for: content.
-    pub query: String,
-    /// The element in the record.
-    pub path: String,
-}
-
-/// Why no request could be made of a record: what it was to be made of is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unbuilt {
-    /// The number of the record's step; none where there is no record at all.
-    pub record: Option<u64>,
-    /// Why, in words that hold no content.
-    pub why: &'static str,
-}
-
-impl Unbuilt {
-    /// What was read is not what was planned.
-    pub fn changed(step: &Step) -> Self {
-        Self {
-            record: Some(step.number),
-            why: "it is no longer what it was when it was planned",
-        }
     }
 }
 

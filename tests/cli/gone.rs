@@ -75,7 +75,7 @@ fn a_login_page_that_comes_between_costs_no_record() {
     let (bed, ran) = load("update", login, login);
     assert_eq!((bed.count("created"), bed.count("pending")), (20, 180));
     insta::assert_snapshot!(without_times(&ran.err), @r##"
-    error: target `t`: down for … s: what answers is no FHIR server
+    error: target `t`: down for … s: what answers does not speak the store's protocol
     hint: check the address, that the server runs, and that the store is there for these credentials; then `stoker resume` goes on. `give_up_after` waits longer
     "##);
     // What must not be sent twice may have been taken, for all anybody knows; but that is little.
@@ -98,7 +98,7 @@ fn rights_that_are_taken_away_end_the_run() {
     assert_eq!(bed.count("pending"), 180 - rejected);
     insta::assert_snapshot!(ran.err, @r##"
     error: target `t`: the server refused 50 requests in a row with 403, and let none through between them
-    hint: the credentials may lack the right to write, or have lost it; on Google Cloud it is that of roles/healthcare.fhirResourceEditor. Then `stoker resume` goes on; the records that were refused are in rejected/
+    hint: the credentials may lack the right to write, or have lost it; on Google Cloud the editor's role for the store's kind holds it (IAM, Healthcare). Then `stoker resume` goes on; the records that were refused are in rejected/
     "##);
 }
 

@@ -587,7 +587,16 @@ fn a_resumed_run_knows_what_has_arrived() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // In the middle: some have arrived, and at this rate not nearly all.
+    let begun = || {
+        let runs = fs_err::read_dir(bed.path(".stoker/runs")).ok()?;
+        let run = runs.flatten().next()?.path();
+        let journal = fs_err::read_to_string(run.join("journal.ndjson")).ok()?;
+        Some(journal.matches("created").count() > 100)
+    };
+    while begun() != Some(true) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let killed = std::process::Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()

@@ -176,7 +176,7 @@ fn hl7v2_message(message: &[u8]) {
     let ended = normalised(message).into_owned();
     assert_eq!(normalised(&ended), ended);
     if let Ok(header) = Header::of(message) {
-        let _ = (header.kind(), header.at(), header.lacks());
+        let _ = (header.kind(), header.at(), header.faults());
         let _ = stoker::hl7v2::header::patient(message, &header.separators);
         let _ = stoker::hl7v2::charset::written(message, &header);
     }

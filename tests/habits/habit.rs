@@ -2,7 +2,7 @@
 
 /// What the body of an answer to a single write holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub(crate) enum Body {
     /// The resource.
     Resource,
     /// Nothing.
@@ -17,7 +17,7 @@ pub(super) enum Body {
 
 /// How a resource that was written is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// `[base]/[type]/[id]/_history/[version]`.
     Absolute,
     /// The same without the history.
@@ -42,7 +42,7 @@ pub(super) enum Place {
 
 /// How a version is written as an entity tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tag {
+pub(crate) enum Tag {
     /// `W/"1"`.
     Weak,
     /// `1`.
@@ -55,7 +55,7 @@ pub(super) enum Tag {
 
 /// How versions are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Versions {
+pub(crate) enum Versions {
     /// 1, 2, 3 for each resource.
     Each,
     /// By the number of the transaction, over the whole store.
@@ -66,7 +66,7 @@ pub(super) enum Versions {
 
 /// Which ids the store gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ids {
+pub(crate) enum Ids {
     /// Numbers in their order.
     Numbers,
     /// UUIDs.
@@ -81,7 +81,7 @@ pub(super) enum Ids {
 
 /// What a condition that hit is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Matched {
+pub(crate) enum Matched {
     /// As a write is.
     Full,
     /// The resource, and no `Location`.
@@ -94,7 +94,7 @@ pub(super) enum Matched {
 
 /// What is made of the condition of a create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conditions {
+pub(crate) enum Conditions {
     /// It is honoured everywhere.
     Honoured,
     /// Entries of Bundles have theirs ignored.
@@ -105,7 +105,7 @@ pub(super) enum Conditions {
 
 /// How the status of an entry is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EntryStatus {
+pub(crate) enum EntryStatus {
     /// `201 Created`.
     Text,
     /// `201`.
@@ -120,7 +120,7 @@ pub(super) enum EntryStatus {
 
 /// Where an entry says what went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Errors {
+pub(crate) enum Errors {
     /// In `response.outcome`.
     Outcome,
     /// In `resource`.
@@ -131,7 +131,7 @@ pub(super) enum Errors {
 
 /// In which order a Bundle is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// That of the request.
     Request,
     /// DELETE, POST, PUT: that of the execution.
@@ -140,7 +140,7 @@ pub(super) enum Order {
 
 /// How a Bundle is answered as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// With a Bundle.
     Bundle,
     /// With one that has an `OperationOutcome` before the others.
@@ -157,16 +157,16 @@ pub(super) enum Answer {
 
 /// What the server says about `If-Match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct IfMatch {
+pub(crate) struct IfMatch {
     /// Of a version that is no longer the last.
-    pub(super) stale: u16,
+    pub(crate) stale: u16,
     /// Where an update has none.
-    pub(super) missing: Option<u16>,
+    pub(crate) missing: Option<u16>,
 }
 
 /// How the server asks to slow down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Throttle {
+pub(crate) enum Throttle {
     /// Never.
     Never,
     /// Every so many writes one is answered 429 with this header.
@@ -183,54 +183,54 @@ pub(super) enum Throttle {
     clippy::struct_excessive_bools,
     reason = "each is a habit of its own, which a server has or has not"
 )]
-pub(super) struct Habits {
-    pub(super) name: &'static str,
+pub(crate) struct Habits {
+    pub(crate) name: &'static str,
     /// The system interactions that it lists.
-    pub(super) lists: &'static [&'static str],
+    pub(crate) lists: &'static [&'static str],
     /// The Bundles that it takes.
-    pub(super) takes: &'static [&'static str],
-    pub(super) create: Body,
-    pub(super) update: Body,
-    pub(super) location: Place,
+    pub(crate) takes: &'static [&'static str],
+    pub(crate) create: Body,
+    pub(crate) update: Body,
+    pub(crate) location: Place,
     /// Updates that created nothing have it, too.
-    pub(super) location_on_update: bool,
-    pub(super) content_location: Place,
-    pub(super) tag: Tag,
-    pub(super) versions: Versions,
+    pub(crate) location_on_update: bool,
+    pub(crate) content_location: Place,
+    pub(crate) tag: Tag,
+    pub(crate) versions: Versions,
     /// An update that changes nothing makes no version.
-    pub(super) keeps_version: bool,
+    pub(crate) keeps_version: bool,
     /// Resources are answered with `meta.versionId` and `meta.lastUpdated`.
-    pub(super) meta: bool,
-    pub(super) ids: Ids,
+    pub(crate) meta: bool,
+    pub(crate) ids: Ids,
     /// `PUT` of an id that is not there creates it.
-    pub(super) upsert: bool,
+    pub(crate) upsert: bool,
     /// Ids of digits only can be put.
-    pub(super) digits: bool,
+    pub(crate) digits: bool,
     /// A `PUT` is always answered 200.
-    pub(super) always_200: bool,
-    pub(super) conditions: Conditions,
-    pub(super) matched: Matched,
-    pub(super) entry_status: EntryStatus,
-    pub(super) entry_location: Place,
+    pub(crate) always_200: bool,
+    pub(crate) conditions: Conditions,
+    pub(crate) matched: Matched,
+    pub(crate) entry_status: EntryStatus,
+    pub(crate) entry_location: Place,
     /// Only what was created has one.
-    pub(super) entry_location_on_create_only: bool,
-    pub(super) entry_tag: Tag,
-    pub(super) entry_resource: bool,
+    pub(crate) entry_location_on_create_only: bool,
+    pub(crate) entry_tag: Tag,
+    pub(crate) entry_resource: bool,
     /// Entries that were taken have an outcome as well.
-    pub(super) entry_outcome: bool,
-    pub(super) errors: Errors,
-    pub(super) order: Order,
-    pub(super) answer: Answer,
+    pub(crate) entry_outcome: bool,
+    pub(crate) errors: Errors,
+    pub(crate) order: Order,
+    pub(crate) answer: Answer,
     /// A transaction has its effect as a whole or not at all.
-    pub(super) atomic: bool,
+    pub(crate) atomic: bool,
     /// Entries of a Bundle, and the status for one that has more.
-    pub(super) entries: Option<(usize, u16)>,
+    pub(crate) entries: Option<(usize, u16)>,
     /// Bytes of a request, and the status for one that has more.
-    pub(super) bytes: Option<(usize, u16)>,
-    pub(super) if_match: IfMatch,
+    pub(crate) bytes: Option<(usize, u16)>,
+    pub(crate) if_match: IfMatch,
     /// The status for a reference to what is not there.
-    pub(super) integrity: Option<u16>,
-    pub(super) throttle: Throttle,
+    pub(crate) integrity: Option<u16>,
+    pub(crate) throttle: Throttle,
     /// It keeps nothing of what it is sent.
-    pub(super) forgets: bool,
+    pub(crate) forgets: bool,
 }

@@ -12,10 +12,10 @@
 
 mod answer;
 mod bundle;
-mod habit;
-mod rows;
+pub(crate) mod habit;
+pub(crate) mod rows;
 mod said;
-mod server;
+pub(crate) mod server;
 mod set;
 mod store;
 

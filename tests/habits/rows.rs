@@ -6,7 +6,7 @@ use super::habit::{
 };
 
 /// A server that does everything as the standard has it.
-pub(super) const STANDARD: Habits = Habits {
+pub(crate) const STANDARD: Habits = Habits {
     name: "standard",
     lists: &["transaction", "batch"],
     takes: &["transaction", "batch"],
@@ -47,7 +47,7 @@ pub(super) const STANDARD: Habits = Habits {
 };
 
 /// All of them.
-pub(super) const ROWS: &[Habits] = &[
+pub(crate) const ROWS: &[Habits] = &[
     STANDARD,
     Habits {
         name: "google",

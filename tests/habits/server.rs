@@ -18,9 +18,9 @@ use super::{
 };
 
 /// A server that runs as long as the process does.
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Its service base, without a slash at its end.
-    pub(super) url: String,
+    pub(crate) url: String,
     state: Arc<Mutex<Inside>>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Inside {
 }
 
 impl Server {
-    pub(super) fn start(habits: &Habits) -> Self {
+    pub(crate) fn start(habits: &Habits) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}/fhir", listener.local_addr().unwrap());
@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// Puts a resource into it.
-    pub(super) fn put(&self, resource: &Value) {
+    pub(crate) fn put(&self, resource: &Value) {
         let text = |member: &str| resource[member].as_str().unwrap().to_owned();
         let mut inside = self.state.lock().unwrap();
         inside.store.resources.insert(
@@ -80,7 +80,7 @@ impl Server {
     }
 
     /// Everything that it holds, by `Type/id`.
-    pub(super) fn contents(&self) -> std::collections::BTreeMap<String, Value> {
+    pub(crate) fn contents(&self) -> std::collections::BTreeMap<String, Value> {
         self.look(|inside| {
             let all = inside.store.resources.iter();
             all.map(|((kind, id), (_, resource))| (format!("{kind}/{id}"), resource.clone()))

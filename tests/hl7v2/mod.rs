@@ -249,7 +249,7 @@ fn the_samples_are_whole() {
         assert_eq!(found.problems, [], "{}", path.display());
         for message in found.messages {
             let header = Header::of(&message).unwrap();
-            assert_eq!(header.lacks(), []);
+            assert_eq!(header.faults(), []);
             let seen = charset::written(&message, &header);
             assert!(matches!(seen, Written::Ascii | Written::As(Charset::Utf8)));
             assert!(patient(&message, &header.separators).is_some());

@@ -6,7 +6,7 @@ use stoker::manifest::Concurrency;
 use stoker::{
     diagnostic::Severity,
     manifest::{
-        self, Auth, BundleChoice, BundleSettings, Duplicates, Manifest, Store, Transactions,
+        self, Auth, Duplicates, Manifest, PackagingChoice, PackagingSettings, Store, Transactions,
         Versioned,
     },
     unit::ByteSize,
@@ -872,16 +872,19 @@ loads:
     let [theirs, own, refusing, merged] = manifest.loads.as_slice() else {
         panic!("{:?}", manifest.loads)
     };
-    let bundle = |kind, entries, bytes: Option<u64>| BundleSettings {
+    let bundle = |kind, entries, bytes: Option<u64>| PackagingSettings {
         kind,
         max_entries: NonZeroU32::new(entries),
         max_bytes: bytes.map(ByteSize),
     };
-    let defaults = bundle(Some(BundleChoice::Transaction), 7, Some(1_000_000));
-    assert_eq!((theirs.bundle, refusing.bundle), (defaults, defaults));
+    let defaults = bundle(Some(PackagingChoice::Transaction), 7, Some(1_000_000));
+    assert_eq!((theirs.packaging, refusing.packaging), (defaults, defaults));
     // A key that a load sets itself wins whole.
-    assert_eq!(own.bundle, bundle(None, 8, None));
-    assert_eq!(merged.bundle, bundle(Some(BundleChoice::None), 0, None));
+    assert_eq!(own.packaging, bundle(None, 8, None));
+    assert_eq!(
+        merged.packaging,
+        bundle(Some(PackagingChoice::None), 0, None)
+    );
     assert_eq!(
         (theirs.transactions, merged.transactions),
         (Transactions::Split, Transactions::Refuse)
@@ -903,8 +906,8 @@ loads:
 fn sizes_of_no_bundle_are_warned_of_and_dropped() {
     let text = "version: 1\ntargets: { a: { local: s, rate: 10/s } }\nloads:\n  - name: a\n    files: x\n    bundle: { type: none, max_entries: 500, max_bytes: 1 MB }\n";
     let (manifest, warnings) = manifest::read_text(text, Path::new("m.yaml"), &env).unwrap();
-    assert_eq!(manifest.loads[0].bundle.max_entries, None);
-    assert_eq!(manifest.loads[0].bundle.max_bytes, None);
+    assert_eq!(manifest.loads[0].packaging.max_entries, None);
+    assert_eq!(manifest.loads[0].packaging.max_bytes, None);
     insta::assert_snapshot!(stoker::cli::render::render(&warnings, false), @r#"
     warning: `max_entries` has no effect with `type: none`
      --> m.yaml:6:27

@@ -74,7 +74,7 @@ fn planned(documents: &[Document], interaction: Option<&str>) -> (Summary, Steps
         run: manifest.run.clone(),
     };
     let mut steps = Steps::default();
-    let surveyed = plan::survey(
+    let surveyed = stoker::survey::survey(
         &header,
         &mut steps,
         None,

@@ -12,6 +12,7 @@ use stoker::{
 
 mod browser;
 mod page;
+mod reasons;
 mod run;
 
 use crate::support::journal::rewrite;

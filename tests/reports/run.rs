@@ -6,7 +6,7 @@ use stoker::{
     event::LoadId,
     journal::{
         Ending, Journal, Ledger as _, RunDirectory, SettleLine, Settlement, Tally,
-        format::{EndLine, Lack, SessionLine},
+        format::{EndLine, SessionLine},
     },
     manifest::{
         Auth, Concurrency, ExistingSettings, GoogleStore, Identity, LoadSettings, Retry,
@@ -17,7 +17,7 @@ use stoker::{
         PlannedTarget, Reason, Step, Summary, VERSION,
         file::{Sink as _, Writer},
     },
-    record::{Operation, Outcome, Position, SourceId, Span},
+    record::{Lack, Operation, Outcome, Position, SourceId, Span},
     source::{Fingerprint, Form},
     target::Facts,
     unit::ByteSize,
@@ -136,7 +136,7 @@ pub(super) fn loads() -> [LoadSettings; 2] {
         identity: Identity::default(),
         compare: false,
         existing: ExistingSettings::default(),
-        bundle: stoker::manifest::BundleSettings::default(),
+        packaging: stoker::manifest::PackagingSettings::default(),
         transactions: stoker::manifest::Transactions::default(),
         duplicates: stoker::manifest::Duplicates::default(),
         versioned: stoker::manifest::Versioned::default(),
@@ -186,7 +186,7 @@ fn steps() -> Vec<(Option<Group>, Step)> {
     let delete = Action::Entry(Operation::Delete);
     let patient = SOURCES[0].trim_end();
     let unsupported = Action::Unsupported(Reason {
-        code: "malformed".to_owned(),
+        code: stoker::record::ReasonCode::Malformed,
         message: "the record ends in the middle of a string".to_owned(),
         path: Some("$.name".to_owned()),
     });
@@ -416,7 +416,7 @@ pub(super) async fn make_every() -> Made {
         place: format!("people.ndjson:{}", step + 1),
     };
     let unsupported = Action::Unsupported(Reason {
-        code: "malformed".to_owned(),
+        code: stoker::record::ReasonCode::Malformed,
         message: "the record ends in the middle of a string".to_owned(),
         path: Some("$.name".to_owned()),
     });

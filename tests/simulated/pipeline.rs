@@ -226,7 +226,7 @@ pub(super) fn plan(case: &Case, folder: &Path) -> Planned {
     };
     let path = folder.join("plan.ndjson");
     let mut writer = file::Writer::create(&path).unwrap();
-    let surveyed = plan::survey(
+    let surveyed = stoker::survey::survey(
         &header,
         &mut writer,
         None,

@@ -76,7 +76,7 @@ fn planned(
         run: manifest.run.clone(),
     };
     let mut writer = file::Writer::create(&run.plan()).unwrap();
-    let surveyed = plan::survey(
+    let surveyed = stoker::survey::survey(
         &header,
         &mut writer,
         None,

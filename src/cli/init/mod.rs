@@ -143,7 +143,7 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
     context.printer.result(&format!(
         "wrote {}; see what it would do with: stoker plan {}",
         shown(&args.out),
-        crate::report::text::quoted(&args.out)
+        crate::report::format::quoted(&args.out)
     ));
     Ok(Exit::Well)
 }

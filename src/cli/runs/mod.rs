@@ -13,7 +13,7 @@ use crate::{
     journal::RunDirectory,
     report::{
         self, Report,
-        text::{plain, quoted},
+        format::{plain, quoted},
     },
     unit::{ByteSize, grouped},
 };

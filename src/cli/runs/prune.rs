@@ -9,7 +9,7 @@ use crate::{
     history::History,
     journal::{self, RunDirectory},
     plan::file::Saved,
-    report::text::{plain, quoted},
+    report::format::{plain, quoted},
     unit::ByteSize,
 };
 

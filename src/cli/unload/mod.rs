@@ -18,7 +18,7 @@ use crate::{
     journal::{self, RemovalJournal, Removals, RunDirectory},
     lookup::Store,
     plan::file::Saved,
-    report::text::quoted,
+    report::format::quoted,
     send::Stop,
     unit::grouped,
     unload::{self, Counts, Draft, Left, Unload},

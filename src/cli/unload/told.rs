@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Context, Error, Exit};
 use crate::{
     journal::{self, Removal, RunDirectory},
-    report::text::quoted,
+    report::format::quoted,
     unit::grouped,
     unload::{self, Counts, Left},
 };

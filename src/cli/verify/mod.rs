@@ -20,7 +20,7 @@ use crate::{
     journal::{self, RunDirectory},
     manifest::Store as Settings,
     plan::file::Saved,
-    report::text::quoted,
+    report::format::quoted,
     send::{
         Stop,
         verify::{self, Verified, Verify},

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Context, Error, Exit, VerifyArgs};
 use crate::{
-    report::text::plain,
+    report::format::plain,
     send::verify::{Differing, Kind, Outcome, Verified},
     unit::grouped,
 };

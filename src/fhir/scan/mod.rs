@@ -15,8 +15,8 @@ use super::{
     reference::LINKS,
 };
 
-/// From this number on, places are links that are no references.
-pub const LINK: u32 = 1 << 24;
+use crate::record::LINK;
+
 /// From this number on, places stand in the narrative.
 pub const NARRATIVE: u32 = 1 << 25;
 /// No place has this number.

@@ -18,7 +18,7 @@ use schemars::{
 use serde_json::{Value, json};
 
 use super::{
-    BundleChoice, Characters, MessageOrder, Missing, Segments, Settle, Sync, Transactions,
+    Characters, MessageOrder, Missing, PackagingChoice, Segments, Settle, Sync, Transactions,
     Versioned,
 };
 use crate::fhir::types::RESOURCE_TYPES;
@@ -489,7 +489,7 @@ map! {
 #[schemars(untagged)]
 pub enum Bundle {
     /// Their type alone.
-    Word(OrVariable<BundleChoice>),
+    Word(OrVariable<PackagingChoice>),
     /// Their type and size.
     Settings(BundleSettings),
 }
@@ -499,7 +499,7 @@ map! {
     BundleSettings {
         /// Their type; by default the facts of the target decide.
         #[schemars(extend("examples" = ["transaction"]))]
-        r#type: Option<OrVariable<BundleChoice>>,
+        r#type: Option<OrVariable<PackagingChoice>>,
         /// Entries of one Bundle at the most. Under a rate at most a tenth of it.
         #[schemars(extend("examples" = [20], "default" = 50))]
         max_entries: Option<OrVariable<Entries>>,

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use super::{Arrangement, Fate};
 use crate::{
     column::Column,
-    fhir::{Scanner, path, reference, types::is_known_type},
     plan::{
         References,
         graph::{ByTarget, Came, Node},
         order::Order,
         references::Dangling,
     },
+    target,
 };
 
 impl Arrangement<'_> {
@@ -113,9 +113,8 @@ impl Arrangement<'_> {
             };
             self.summary.references.insert(name, together);
         }
-        let mut scanner = Scanner::new();
         for (node, ordinal, refused) in samples {
-            if let Some(dangling) = self.sample(&mut scanner, node, ordinal, refused) {
+            if let Some(dangling) = self.sample(node, ordinal, refused) {
                 self.references(node).samples.push(dangling);
             }
         }
@@ -160,13 +159,7 @@ impl Arrangement<'_> {
         at_risk
     }
 
-    pub(super) fn sample(
-        &mut self,
-        scanner: &mut Scanner,
-        node: Node,
-        ordinal: u32,
-        refused: bool,
-    ) -> Option<Dangling> {
+    pub(super) fn sample(&mut self, node: Node, ordinal: u32, refused: bool) -> Option<Dangling> {
         let from = self.place(node);
         let step = self.step(node)?;
         let unread = Dangling {
@@ -178,17 +171,9 @@ impl Arrangement<'_> {
         let Some(bytes) = (self.read)(step.position.source, step.body) else {
             return Some(unread);
         };
-        let found = scanner.scan(&bytes).ok()?;
-        let part = found.place_of(&bytes, ordinal)?;
-        let text = part.text(&bytes);
-        let facts = self.facts(node).map(|(_, facts)| facts);
-        let to = reference::shown(&text, |kind| {
-            is_known_type(kind) || facts.is_some_and(|facts| facts.takes(kind))
-        });
-        Some(Dangling {
-            to,
-            path: path::of(&bytes, part.start),
-            ..unread
-        })
+        let (load, bound) = self.settings(node)?;
+        let target::Shown { to, path } =
+            target::shown(load.format, &bytes, ordinal, Some(&bound.facts))?;
+        Some(Dangling { to, path, ..unread })
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     column::Column,
     diagnostic::Diagnostic,
     plan::{
-        Reason,
+        Reason, ReasonCode,
         graph::{self, Came, Node},
         order::Order,
     },
@@ -113,7 +113,7 @@ impl Arrangement<'_> {
             let is_ambiguous = |edge: graph::Edge| edge.came == Came::Ambiguous;
             if self.graph.edges(node).any(is_ambiguous) {
                 let reason = Reason {
-                    code: "ambiguous-reference".to_owned(),
+                    code: ReasonCode::AmbiguousReference,
                     message: "several records answer to one of its conditional references"
                         .to_owned(),
                     path: None,

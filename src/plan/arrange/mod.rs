@@ -29,20 +29,20 @@ mod open;
 mod sequence;
 
 /// Reads the bytes of a record again; none where they cannot be read twice.
-pub(super) type Read<'a> = &'a dyn Fn(SourceId, Span) -> Option<Vec<u8>>;
+pub(crate) type Read<'a> = &'a dyn Fn(SourceId, Span) -> Option<Vec<u8>>;
 
 /// What an arrangement is made of.
-pub(super) struct Arrangement<'a> {
-    pub(super) header: &'a Header,
-    pub(super) graph: Graph,
-    pub(super) draft: draft::Steps,
+pub(crate) struct Arrangement<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) graph: Graph,
+    pub(crate) draft: draft::Steps,
     /// Of each load that needs no graph, its steps.
-    pub(super) plain: Vec<Option<Plain>>,
+    pub(crate) plain: Vec<Option<Plain>>,
     /// Of each load that needs no graph and has begun, the number of its first step.
-    pub(super) firsts: Vec<u64>,
-    pub(super) sources: &'a [PlannedSource],
-    pub(super) read: Read<'a>,
-    pub(super) summary: &'a mut Summary,
+    pub(crate) firsts: Vec<u64>,
+    pub(crate) sources: &'a [PlannedSource],
+    pub(crate) read: Read<'a>,
+    pub(crate) summary: &'a mut Summary,
 }
 
 /// Why a record that was to be sent is not.
@@ -69,7 +69,7 @@ const NAMED: usize = 20;
 
 impl Arrangement<'_> {
     /// Writes the plan's steps to the sink. Returns what stands in the way of a load.
-    pub(super) fn write(mut self, sink: &mut dyn Sink) -> Result<Vec<Diagnostic>, file::Error> {
+    pub(crate) fn write(mut self, sink: &mut dyn Sink) -> Result<Vec<Diagnostic>, file::Error> {
         let mut problems = Vec::new();
         let (copies, conflicts) = self.graph.resolve();
         let mut fates: HashMap<Node, Fate> = copies

@@ -8,17 +8,12 @@ use std::{
 
 use super::{Arrangement, ENVELOPE};
 use crate::{
-    fhir::{
-        Part, Scanner,
-        cut::{CutError, cut},
-        path,
-        scan::LINK,
-    },
     plan::{
-        Reason,
+        Reason, ReasonCode,
         graph::{Came, NONE, Node},
     },
-    record::Operation,
+    record::{LINK, Operation},
+    target::{self, Stuck},
 };
 
 /// The references of records that come with a second request: of each record, their places.
@@ -44,7 +39,7 @@ impl Arrangement<'_> {
                         _ => format!("it refers to itself through {count} records"),
                     };
                     let reason = Reason {
-                        code: "cycle".to_owned(),
+                        code: ReasonCode::Cycle,
                         message: format!("{through}, {obstacle}, and {why}"),
                         path: None,
                     };
@@ -67,7 +62,7 @@ impl Arrangement<'_> {
             .settings
             .rate
             .map_or(most, |rate| most.min(rate.amount.get() - 1));
-        let room = facts.limits.bundle_bytes.unwrap_or(u64::MAX);
+        let room = facts.limits.request_bytes.unwrap_or(u64::MAX);
         let count = members.len();
         if facts.transaction == Some(false) {
             Some("the target executes no transactions".to_owned())
@@ -93,7 +88,9 @@ impl Arrangement<'_> {
         for (from, &node) in members.iter().enumerate() {
             let group = self.graph.nodes.get(node as usize).map(|kept| kept.group);
             if group != Some(NONE) {
-                return Err("some of them came in a Bundle that is sent whole".to_owned());
+                return Err(
+                    "some of them came in a request of their file that is sent whole".to_owned(),
+                );
             }
             let closes = self.closes(node);
             let mut of_node = Vec::new();
@@ -181,22 +178,14 @@ impl Arrangement<'_> {
         }
         let bytes = (self.read)(step.position.source, step.body)
             .ok_or_else(|| format!("{place} cannot be read twice to see what it can be without"))?;
-        let mut scanner = Scanner::new();
-        let found = scanner
-            .scan(&bytes)
-            .map_err(|_| format!("{place} cannot be read again"))?;
-        let parts: Option<Vec<Part>> = references
-            .iter()
-            .map(|&at| found.place_of(&bytes, at))
-            .collect();
-        let parts = parts.ok_or_else(|| format!("{place} is no longer what it was"))?;
-        match cut(&bytes, &parts) {
-            Ok(_) => Ok(()),
-            Err(CutError::Required(part)) => Err(format!(
-                "{place} cannot be created without {}",
-                path::of(&bytes, part.start)
-            )),
-            Err(CutError::Nowhere(_)) => Err(format!("{place} is no longer what it was")),
-        }
+        let format = self.settings(node).map(|(load, _)| load.format);
+        let without = format.map_or(Err(Stuck::Changed), |format| {
+            target::without(format, &bytes, &references)
+        });
+        without.map_err(|stuck| match stuck {
+            Stuck::Unread => format!("{place} cannot be read again"),
+            Stuck::Changed => format!("{place} is no longer what it was"),
+            Stuck::Required(path) => format!("{place} cannot be created without {path}"),
+        })
     }
 }

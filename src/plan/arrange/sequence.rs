@@ -66,7 +66,7 @@ impl Arrangement<'_> {
             let group = self.graph.groups.get(kept.group as usize).copied();
             let component = self.component(order, node);
             let start = sequence.len();
-            let (bundle, atomic, whole) = match (kept.is_live(), cycles.get(&component), group) {
+            let (packaging, atomic, whole) = match (kept.is_live(), cycles.get(&component), group) {
                 (true, Some(members), _) => {
                     sequence.extend(members.iter().copied().filter(|&node| self.live(node)));
                     (Packaging::Transaction, true, false)
@@ -110,7 +110,7 @@ impl Arrangement<'_> {
             groups.push(Together {
                 start,
                 records: u32::try_from(members.len()).unwrap_or(u32::MAX),
-                packaging: bundle,
+                packaging,
                 atomic,
                 bytes: members.iter().map(|&node| self.bytes(node) + 1).sum(),
                 whole,
@@ -149,7 +149,10 @@ impl Arrangement<'_> {
             load.withdraw(&step.action);
             match fate {
                 Fate::Unsupported(reason) => {
-                    *load.unsupported.entry(reason.code.clone()).or_default() += 1;
+                    *load
+                        .unsupported
+                        .entry(reason.code.as_str().to_owned())
+                        .or_default() += 1;
                 }
                 Fate::Duplicate(_) => load.duplicates += 1,
                 Fate::Blocked(_) => load.blocked += 1,

@@ -70,7 +70,7 @@ impl Error {
     }
 
     /// The draft of a plan could not be written or read.
-    pub(super) fn draft(error: &std::io::Error) -> Self {
+    pub(crate) fn draft(error: &std::io::Error) -> Self {
         Self {
             what: "cannot keep the draft of the plan",
             path: PathBuf::from("its scratch directory"),

@@ -4,9 +4,9 @@ use super::{Entry, Saved, Sink as _, Writer};
 use crate::{
     event::LoadId,
     manifest::{
-        Auth, BundleSettings, Concurrency, Duplicates, ExistingSettings, FilePattern, Identity,
-        LoadSettings, MaxErrors, Retry, RunSettings, SecretPlace, Store, Sync, TargetSettings, Tls,
-        Transactions, Versioned,
+        Auth, Concurrency, Duplicates, ExistingSettings, FilePattern, Identity, LoadSettings,
+        MaxErrors, PackagingSettings, Retry, RunSettings, SecretPlace, Store, Sync, TargetSettings,
+        Tls, Transactions, Versioned,
     },
     plan::{
         Action, Group, GroupId, Header, Link, LoadSummary, Packaging, PlannedSource, PlannedTarget,
@@ -63,7 +63,7 @@ fn header() -> Header {
         identity: Identity::default(),
         compare: true,
         existing: ExistingSettings::default(),
-        bundle: BundleSettings::default(),
+        packaging: PackagingSettings::default(),
         transactions: Transactions::default(),
         duplicates: Duplicates::default(),
         settle: None,
@@ -143,7 +143,7 @@ fn steps() -> [Vec<Entry>; 3] {
         atomic: true,
     };
     let unsupported = Action::Unsupported(Reason {
-        code: "malformed".to_owned(),
+        code: crate::plan::ReasonCode::Malformed,
         message: "a comma is missing".to_owned(),
         path: None,
     });

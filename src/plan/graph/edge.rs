@@ -7,7 +7,7 @@ use super::{Graph, LINK, NONE, Node};
 /// What the graph keeps of a record.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub(in crate::plan) struct Kept {
+pub(crate) struct Kept {
     /// Where its step stands in the draft.
     pub(in crate::plan) line: u64,
     /// The hash of its bytes.
@@ -44,7 +44,7 @@ impl Kept {
 
 /// What a reference came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::plan) enum Came {
+pub(crate) enum Came {
     /// To a record of the plan. `native`: the target finds it by itself while both travel in the same Bundle.
     Record { node: Node, native: bool },
     /// To a record of an earlier run.
@@ -61,7 +61,7 @@ pub(in crate::plan) enum Came {
 
 /// A reference, resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::plan) struct Edge {
+pub(crate) struct Edge {
     /// Its place among the references of its record.
     pub(in crate::plan) ordinal: u32,
     /// What it came to.
@@ -76,7 +76,7 @@ pub(in crate::plan) struct Edge {
 
 /// The same identity at two places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::plan) struct Copy {
+pub(crate) struct Copy {
     /// The record that is not sent.
     pub(in crate::plan) node: Node,
     /// The record that stands for both.
@@ -87,13 +87,13 @@ pub(in crate::plan) struct Copy {
 
 /// A group as it came from its source.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::plan) struct SourceGroup {
-    pub(in crate::plan) group: crate::plan::Group,
-    pub(in crate::plan) first: Node,
+pub(crate) struct SourceGroup {
+    pub(crate) group: crate::plan::Group,
+    pub(crate) first: Node,
     /// One after its last.
-    pub(in crate::plan) end: Node,
+    pub(crate) end: Node,
     /// It is over the target's limits, and its records travel in parts.
-    pub(in crate::plan) split: bool,
+    pub(crate) split: bool,
 }
 
 // How a reference is marked: the highest bits say what it is, the rest is its ordinal.

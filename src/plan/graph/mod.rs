@@ -9,41 +9,43 @@ use std::{
     sync::Arc,
 };
 
-use super::{Header, key::Keys};
+use super::Header;
+pub(crate) use super::key::Keys;
 use crate::{
     column::{Column, Room},
     event::LoadId,
-    fhir::{reference::is_id, scan::LINK},
-    manifest::{Duplicates, LoadSettings},
-    record::Operation,
+    manifest::Duplicates,
+    record::{LINK, Operation},
     target::{Endpoint, Facts},
 };
 
 mod edge;
 mod index;
-mod intake;
 mod resolve;
+mod take;
 
-pub(super) use edge::{Came, Copy, Edge, Kept, SourceGroup};
+pub(crate) use edge::{Came, Copy, Edge, Kept, SourceGroup};
 use edge::{
     HERE, NATIVE, ORDINALS, STATE, STATE_AMBIGUOUS, STATE_CONDITION, STATE_DANGLING, STATE_GLOBAL,
     STATE_KNOWN, STATE_NODE, STATE_NOTHING, STATE_SEARCH, VERSIONED,
 };
 use index::Names;
-use intake::OpenBundle;
+pub(crate) use take::{Asks, NamedBy};
 
 /// A record of the graph, by the order in which it was found.
-pub(super) type Node = u32;
+pub(crate) type Node = u32;
 
 /// No node, no group.
-pub(super) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// Whether the records of a load are looked at for identities and references.
 #[derive(Debug, Clone, Copy)]
-struct Look {
-    target: u16,
+pub(crate) struct Look {
+    /// The target, by its place in the plan.
+    pub(crate) target: u16,
     identities: bool,
-    references: bool,
+    /// Their references are looked at.
+    pub(crate) references: bool,
     duplicates: Duplicates,
 }
 
@@ -60,12 +62,11 @@ struct Bound {
 
 /// The graph, while records come.
 #[derive(Debug)]
-pub(super) struct Graph {
+pub(crate) struct Graph {
     /// Where its columns are, and those of who arranges it.
     pub(super) room: Arc<Room>,
     keys: Keys,
     looks: Vec<Look>,
-    loads: Vec<LoadSettings>,
     targets: Vec<Bound>,
     pub(super) nodes: Column<Kept>,
     identities: Names,
@@ -80,8 +81,7 @@ pub(super) struct Graph {
     marks: Column<u32>,
     /// Of each target how many references its records have.
     scanned: ByTarget<u64>,
-    bundle: Option<OpenBundle>,
-    pub(super) groups: Vec<SourceGroup>,
+    pub(crate) groups: Vec<SourceGroup>,
     known: HashMap<u64, u32>,
     known_names: Vec<Box<str>>,
     /// Of each record that travels in two steps: the references that come with the second.
@@ -90,7 +90,7 @@ pub(super) struct Graph {
 
 impl Graph {
     /// Starts the graph of a plan.
-    pub(super) fn new(header: &Header, room: Arc<Room>) -> Self {
+    pub(crate) fn new(header: &Header, room: Arc<Room>) -> Self {
         let looks = header.loads.iter().map(|load| look(header, load)).collect();
         let targets = header.targets.iter().map(|target| Bound {
             facts: target.facts.clone(),
@@ -101,7 +101,6 @@ impl Graph {
         Self {
             keys: Keys::default(),
             looks,
-            loads: header.loads.clone(),
             targets: targets.collect(),
             nodes: Column::new(&room),
             identities: Names::new(&room),
@@ -113,7 +112,6 @@ impl Graph {
             marks: Column::new(&room),
             scanned: BTreeMap::new(),
             room,
-            bundle: None,
             groups: Vec::new(),
             known: HashMap::new(),
             known_names: Vec::new(),
@@ -121,18 +119,8 @@ impl Graph {
         }
     }
 
-    /// Takes a name under which an earlier run's record is held at a target: `Type/id` or a `fullUrl`, and what it
-    /// became.
-    pub(super) fn know(&mut self, load: LoadId, source: &str, assigned: &str) {
-        let Some(&Look { target, .. }) = self.looks.get(load.0 as usize) else {
-            return;
-        };
-        let key = match source.split_once('/') {
-            Some((kind, id)) if is_id(id) && !kind.contains(':') => {
-                self.keys.resource(target, kind, id)
-            }
-            _ => self.keys.url(target, source),
-        };
+    /// Takes a name under which an earlier run's record is held at a target, and what it became.
+    pub(crate) fn know(&mut self, key: u64, assigned: &str) {
         let number = u32::try_from(self.known_names.len()).unwrap_or(NONE);
         // Two runs may know the same record; what the first of the list says holds.
         if let std::collections::hash_map::Entry::Vacant(free) = self.known.entry(key) {
@@ -149,17 +137,18 @@ impl Graph {
     }
 
     /// Tells whether nothing has to be known of the records of a load: no step of the graph is made of them.
-    pub(super) fn is_needless(&self, load: LoadId) -> bool {
+    pub(crate) fn is_needless(&self, load: LoadId) -> bool {
         let look = self.looks.get(load.0 as usize);
         look.is_some_and(|look| !look.identities)
     }
 
     /// Takes something that is no record.
-    pub(super) fn blank(&mut self, load: LoadId) -> Node {
+    pub(crate) fn blank(&mut self, load: LoadId) -> Node {
         self.push(load, 0)
     }
 
-    fn push(&mut self, load: LoadId, content: u64) -> Node {
+    /// Takes a record, by the hash of its content.
+    pub(crate) fn push(&mut self, load: LoadId, content: u64) -> Node {
         let node = u32::try_from(self.nodes.len()).unwrap_or(NONE);
         self.nodes.push(Kept {
             line: 0,
@@ -180,19 +169,8 @@ impl Graph {
         &self.scanned
     }
 
-    /// Takes the identifier by which the manifest identifies a record.
-    pub(super) fn identified(&mut self, node: Node, kind: &str, system: &str, value: &str) {
-        let Some(kept) = self.nodes.get(node as usize) else {
-            return;
-        };
-        let key = self
-            .keys
-            .identifier(self.target(kept.load), kind, system, value);
-        self.identifying.push(key, node);
-    }
-
     /// Takes what was decided about a record.
-    pub(super) fn decide(&mut self, node: Node, line: u64, step: &super::Step, group: u32) {
+    pub(crate) fn decide(&mut self, node: Node, line: u64, step: &super::Step, group: u32) {
         let Some(kept) = self.nodes.get_mut(node as usize) else {
             return;
         };

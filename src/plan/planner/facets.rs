@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Decision, Planner, reason};
+use super::Planner;
 use crate::{
-    manifest::BundleChoice,
-    plan::{Action, Group, GroupId, Link, Other, Packaging, Reason, Step, batch},
+    manifest::PackagingChoice,
+    plan::{Action, Link, Other, Packaging, Reason, ReasonCode, Step, batch},
     record::{Facets, LoadId},
     source::{Remark, SourceFile},
 };
@@ -126,7 +126,7 @@ impl Planner<'_> {
             let step = Step::of(
                 found,
                 self.load,
-                Action::Unsupported(reason("internal", message)),
+                Action::Unsupported(Reason::new(ReasonCode::Internal, message)),
             );
             return self.number(step, None, None);
         };
@@ -191,13 +191,13 @@ impl Planner<'_> {
     fn refuses(&self, found: &Facets<'_>) -> Option<Reason> {
         if found.holds_frame && self.facts().framed {
             let message = "it holds a byte that frames messages in MLLP (0x0B or 0x1C)";
-            return Some(reason("frame", message));
+            return Some(Reason::new(ReasonCode::Frame, message));
         }
         let limit = self.facts().limits.resource_bytes?;
         let length = found.position.span.length;
         (length > limit).then(|| {
             let message = format!("it has {length} bytes, and the target takes {limit}");
-            reason("too-large", &message)
+            Reason::new(ReasonCode::TooLarge, message)
         })
     }
 
@@ -229,9 +229,9 @@ impl Planner<'_> {
                 place: first.place.to_string(),
             })
         } else {
-            Action::Unsupported(reason(
-                "same-name-other-bytes",
-                &format!("{} has the same name and other bytes", first.place),
+            Action::Unsupported(Reason::new(
+                ReasonCode::SameNameOtherBytes,
+                format!("{} has the same name and other bytes", first.place),
             ))
         };
         let step = Step::of(found, self.load, action);
@@ -258,7 +258,8 @@ impl Planner<'_> {
     }
 
     fn may_travel_together(&self) -> bool {
-        self.facts().batch == Some(true) && self.settings().bundle.kind != Some(BundleChoice::None)
+        self.facts().batch == Some(true)
+            && self.settings().packaging.kind != Some(PackagingChoice::None)
     }
 
     /// Lets a step wait for others of what it belongs to.
@@ -289,19 +290,8 @@ impl Planner<'_> {
         };
         self.known.waiting = self.known.waiting.saturating_sub(parcel.steps.len());
         if parcel.steps.len() > 1 {
-            let id = GroupId(self.next_group);
-            self.next_group += 1;
-            let group = Group {
-                id,
-                packaging: Packaging::Batch,
-                records: u32::try_from(parcel.steps.len()).unwrap_or(u32::MAX),
-                bytes: parcel.bytes,
-                atomic: false,
-            };
-            self.out.push(Decision::Group {
-                group,
-                split: false,
-            });
+            let records = u32::try_from(parcel.steps.len()).unwrap_or(u32::MAX);
+            self.group(Packaging::Batch, records, parcel.bytes, false);
         }
         for (step, named) in parcel.steps {
             let place = Place {

@@ -1,27 +1,21 @@
 //! Decides about records one by one. Pure: it is given records and gives steps back, and touches nothing else.
 
-use super::{Action, Group, Header, Reason, Step, Summary, summary::LoadSummary};
+use super::{
+    Action, Group, GroupId, Header, Packaging, Reason, ReasonCode, Step, Summary,
+    summary::LoadSummary,
+};
 use crate::{
     event::LoadId,
-    fhir::{
-        reference::{is_address, is_id},
-        request::RequestUrl,
-        types::is_known_type,
-    },
-    manifest::{LoadSettings, Missing},
-    record::{Operation, Position, Span},
-    source::{Found, Malformed, SourceFile},
-    target::{self, Endpoint, Facts},
+    manifest::LoadSettings,
+    record::{Position, Span},
+    source::{Malformed, SourceFile},
+    target::Facts,
 };
-use bundle::Bundle;
 use facets::Known;
 pub(super) use facets::Place;
 use notices::Notices;
 
-mod bundle;
-mod entry;
 mod facets;
-mod left_out;
 mod notices;
 
 /// What the planner decided, in the order in which a plan holds it.
@@ -54,9 +48,6 @@ pub struct Planner<'a> {
     load: LoadId,
     next_group: u32,
     summary: Summary,
-    bundle: Option<Bundle>,
-    /// The base under which the target of the load is known.
-    base: Option<String>,
     notices: Notices,
     /// The number of the record that is being decided about.
     found: u32,
@@ -79,8 +70,6 @@ impl<'a> Planner<'a> {
                 warnings: Vec::new(),
                 references: std::collections::BTreeMap::new(),
             },
-            bundle: None,
-            base: None,
             notices: Notices::default(),
             found: 0,
             known: Known::default(),
@@ -94,13 +83,20 @@ impl<'a> Planner<'a> {
         self.found = found;
     }
 
+    /// Returns the number of the record that is being decided about.
+    pub(crate) fn current(&self) -> u32 {
+        self.found
+    }
+
+    /// Returns the load whose records come.
+    pub(crate) fn load_id(&self) -> LoadId {
+        self.load
+    }
+
     /// Goes on to a load; the records that follow are its own.
     pub fn load(&mut self, load: LoadId) {
         self.load = load;
         self.numbered = 0;
-        let target = self.header.target_of(load);
-        let endpoint = target.and_then(|target| Endpoint::of(&target.settings, None).ok());
-        self.base = endpoint.map(|endpoint| endpoint.base.to_string());
     }
 
     /// Takes note of a file of the load.
@@ -120,8 +116,8 @@ impl<'a> Planner<'a> {
         self.out.drain(..)
     }
 
-    /// Adds a warning of a kind, of which there may be as many as Bundles: the first are named, the rest is counted.
-    fn notice(&mut self, kind: &'static str, warning: String) {
+    /// Adds a warning of a kind, of which there may be as many as records: the first are named, the rest is counted.
+    pub(crate) fn notice(&mut self, kind: &'static str, warning: String) {
         self.summary
             .warnings
             .extend(self.notices.take(kind, warning));
@@ -152,15 +148,22 @@ impl<'a> Planner<'a> {
             span,
             String::new(),
             None,
-            reason("unrecognized-form", message),
+            Reason::new(ReasonCode::UnrecognizedForm, message),
         );
     }
 
     /// Decides about bytes that are no record.
     pub fn malformed(&mut self, malformed: &Malformed) {
+        let reason = Self::why_malformed(malformed);
+        let position = malformed.position;
+        self.unsupported(position, position.span, String::new(), None, reason);
+    }
+
+    /// Says why bytes are no record.
+    pub(crate) fn why_malformed(malformed: &Malformed) -> Reason {
         let hint = malformed.hint.map(|hint| format!("; {hint}"));
-        let reason = Reason {
-            code: Reason::MALFORMED.to_owned(),
+        Reason {
+            code: ReasonCode::Malformed,
             message: format!(
                 "{} (line {}, column {}){}",
                 malformed.problem.what,
@@ -169,136 +172,7 @@ impl<'a> Planner<'a> {
                 hint.unwrap_or_default()
             ),
             path: malformed.path().map(str::to_owned),
-        };
-        let position = malformed.position;
-        self.refuse_transaction(position.entry, &reason);
-        self.unsupported(position, position.span, String::new(), None, reason);
-    }
-
-    /// Decides about a record.
-    pub fn record(&mut self, found: &Found<'_>) {
-        match found.entry {
-            Some(entry) if self.is_executed() => self.entry(found, entry),
-            Some(entry) => {
-                if let Some(refused) = self.refused() {
-                    self.refuse(found, refused);
-                } else if entry.resource.is_none() {
-                    self.refuse(found, reason("no-resource", "the entry holds no resource"));
-                } else {
-                    self.single(found);
-                }
-            }
-            None => self.single(found),
         }
-    }
-
-    /// Decides about a record that travels by itself.
-    fn single(&mut self, found: &Found<'_>) {
-        match self.judge(found) {
-            Ok(interaction) => {
-                let limit = self.facts().limits.resource_bytes.unwrap_or(u64::MAX);
-                if found.body().length > limit {
-                    let message = format!(
-                        "it has {} bytes, and the target takes {limit}",
-                        found.body().length
-                    );
-                    return self.refuse(found, reason("too-large", &message));
-                }
-                let step = self.step(found, Action::Send(interaction));
-                self.push(step, self.found);
-            }
-            Err(reason) => self.refuse(found, reason),
-        }
-    }
-
-    /// Returns what is done with a resource on its own, or why nothing can be.
-    fn judge(&self, found: &Found<'_>) -> Result<Operation, Reason> {
-        let kind = found
-            .resource_type()
-            .ok_or_else(|| reason("no-type", "it has no resourceType"))?;
-        self.check_type(&kind)?;
-        let load = self.settings();
-        let interaction = load.interaction.unwrap_or(Operation::Create);
-        match interaction {
-            Operation::Update => match found.id() {
-                Some(id) if is_id(&id) => Ok(interaction),
-                Some(_) => Err(reason("bad-id", "its id is not one that FHIR allows")),
-                None => Err(reason("no-id", "an update needs an id, and it has none")),
-            },
-            Operation::ConditionalCreate | Operation::ConditionalUpdate => {
-                let identifiers = found.scanned.identifiers_of(found.bytes);
-                let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
-                let has = target::fhir::criteria(&load.identity, &kind, &pairs).is_some();
-                match (has, load.identity.missing) {
-                    (true, _) => Ok(interaction),
-                    (false, Missing::Create) => Ok(Operation::Create),
-                    (false, Missing::Refuse) => Err(reason(
-                        "no-identifier",
-                        "it has no identifier of a system that `identity` names for its type",
-                    )),
-                }
-            }
-            other => Ok(other),
-        }
-    }
-
-    fn check_type(&self, kind: &str) -> Result<(), Reason> {
-        let facts = self.facts();
-        if facts.takes(kind) {
-            return Ok(());
-        }
-        Err(match (is_known_type(kind), &facts.types) {
-            (true, Some(_)) => reason("type-not-taken", "the target does not take its type"),
-            (true, None) => reason("unknown-type", "its resourceType is not one of FHIR R4's"),
-            (false, _) => reason("unknown-type", "its resourceType is not one of FHIR's"),
-        })
-    }
-
-    fn step(&self, found: &Found<'_>, action: Action) -> Step {
-        let facts = self.facts();
-        let is_type = |kind: &str| is_known_type(kind) || facts.takes(kind);
-        let of_url = || {
-            let entry = found.entry?;
-            let url = entry.envelope.request?.url?.text(entry.bytes);
-            Some(RequestUrl::read(&url).kind.to_owned())
-        };
-        let full_url = || {
-            let entry = found.entry?;
-            let url = entry.envelope.full_url?.text(entry.bytes).into_owned();
-            is_address(&url, is_type).then_some(url)
-        };
-        Step {
-            number: 0,
-            load: self.load,
-            position: found.position,
-            body: found.body(),
-            // What carries a patch is no resource of the store.
-            kind: found
-                .resource_type()
-                .filter(|_| action.operation() != Some(Operation::Patch))
-                .map(std::borrow::Cow::into_owned)
-                .or_else(of_url)
-                .filter(|kind| is_type(kind))
-                .unwrap_or_default(),
-            id: found
-                .id()
-                .filter(|id| is_id(id))
-                .map(std::borrow::Cow::into_owned),
-            full_url: full_url(),
-            hash: match (&action, found.entry) {
-                (Action::Entry(_), Some(entry)) => super::hash(entry.bytes),
-                (Action::Send(_), _) | (Action::Entry(_), None) => super::hash(found.bytes),
-                _ => 0,
-            },
-            action,
-            links: Vec::new(),
-            first: None,
-        }
-    }
-
-    fn refuse(&mut self, found: &Found<'_>, reason: Reason) {
-        let step = self.step(found, Action::Unsupported(reason));
-        self.push(step, self.found);
     }
 
     fn unsupported(
@@ -326,30 +200,51 @@ impl<'a> Planner<'a> {
         self.push(step, self.found);
     }
 
+    /// Lets the steps that follow travel together, so many of them. With `split` they are over the target's limits, and travel
+    /// in parts.
+    pub(crate) fn group(&mut self, packaging: Packaging, records: u32, bytes: u64, split: bool) {
+        let id = GroupId(self.next_group);
+        self.next_group += 1;
+        let group = Group {
+            id,
+            packaging,
+            records,
+            bytes,
+            atomic: packaging == Packaging::Transaction && !split,
+        };
+        self.out.push(Decision::Group { group, split });
+    }
+
+    /// Counts what stands in a source and is no record to load.
+    pub(crate) fn leave_out(&mut self, code: &str) {
+        if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
+            load.leave_out(code);
+        }
+    }
+
     /// Counts a step.
-    fn push(&mut self, step: Step, found: u32) {
+    pub(crate) fn push(&mut self, step: Step, found: u32) {
         if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
             load.count(&step);
         }
         self.out.push(Decision::Step { step, found });
     }
 
-    fn settings(&self) -> &'a LoadSettings {
+    /// Returns the settings of the load.
+    pub(crate) fn settings(&self) -> &'a LoadSettings {
         &self.header.loads[self.load.0 as usize]
     }
 
-    fn facts(&self) -> &'a Facts {
+    /// Returns the target of the load.
+    pub(crate) fn target(&self) -> Option<&'a super::PlannedTarget> {
+        self.header.target_of(self.load)
+    }
+
+    /// Returns what is known of the target of the load.
+    pub(crate) fn facts(&self) -> &'a Facts {
         const NOTHING_KNOWN: &Facts = &Facts::UNKNOWN;
         self.header
             .target_of(self.load)
             .map_or(NOTHING_KNOWN, |target| &target.facts)
-    }
-}
-
-fn reason(code: &str, message: &str) -> Reason {
-    Reason {
-        code: code.to_owned(),
-        message: message.to_owned(),
-        path: None,
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     manifest::{Auth, MaxErrors, Sync, TargetSettings},
     plan::{self, Header, PlannedTarget, Summary, file::Saved},
     record::Operation,
-    report::{Error, Report, text::sent},
+    report::{Error, Report, format::sent},
     samples::{self, Found},
     target::Facts,
     unit::{ByteSize, display_duration, grouped, speed},
@@ -230,7 +230,7 @@ pub(super) fn of_target(target: &PlannedTarget) -> Vec<Row> {
     let PlannedTarget { settings, facts } = target;
     let mut rows: Vec<Row> = Vec::new();
     let mut row = |what: &str, value: String| rows.push((what.to_owned(), value));
-    row("store", plan::text::describe(&settings.store));
+    row("store", settings.store.describe());
     row("credentials", credentials(settings).to_owned());
     let limit = |limit: Option<String>| limit.unwrap_or_else(|| "none".to_owned());
     row("rate", limit(settings.rate.map(|rate| rate.to_string())));
@@ -289,8 +289,8 @@ fn facts_of(facts: &Facts) -> Vec<Row> {
     if facts.missing {
         row("store", "did not exist, and was to be created".to_owned());
     }
-    if let Some(version) = &facts.fhir_version {
-        row("FHIR version", version.clone());
+    if let Some(version) = &facts.version {
+        row("version of its protocol", version.clone());
     }
     let known = [
         ("update creates", facts.update_create),
@@ -319,7 +319,7 @@ fn facts_of(facts: &Facts) -> Vec<Row> {
         }
     }
     let sizes = [
-        ("size of a Bundle", limits.bundle_bytes),
+        ("size of a request", limits.request_bytes),
         ("size of a record", limits.resource_bytes),
     ];
     for (what, limit) in sizes {

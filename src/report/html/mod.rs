@@ -9,8 +9,9 @@ use std::fmt::Write as _;
 use super::{
     Report, Totals,
     figures::{Table, present, tables},
+    format::plain,
     problems::{cause_line, codes, example_line, of_what, unlisted},
-    text::{headline, plain},
+    text::headline,
 };
 use crate::{
     record::Outcome,
@@ -372,7 +373,7 @@ fn problems(out: &mut String, report: &Report) {
         let _ = writeln!(
             out,
             "<li>… and {} with other problems</li>",
-            super::text::records(rest)
+            super::format::records(rest)
         );
     }
     let _ = writeln!(out, "</ul>");

@@ -7,7 +7,7 @@ use crate::{
     journal::RunDirectory,
     report::{
         Ended, Report,
-        text::{quoted, records},
+        format::{quoted, records},
     },
 };
 

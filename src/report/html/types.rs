@@ -9,7 +9,7 @@ use crate::{
     report::{
         Report, Totals,
         figures::present,
-        text::{kind, plain},
+        format::{kind, plain},
     },
     unit::grouped,
 };

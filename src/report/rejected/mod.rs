@@ -20,22 +20,25 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Bodies, Error, Written, records::PositionLine, staged::Staged, walk::Record};
+use super::{Bodies, Error, Written, format, records::PositionLine, staged::Staged, walk::Record};
 use crate::{
     event::LoadId,
     journal::{RunDirectory, private_directory},
-    plan::{Action, Group, Packaging, file::Saved},
+    manifest::{
+        TargetSettings,
+        write::{Again, Skeleton},
+    },
+    plan::{Action, Group, Header, Packaging, file::Saved},
     record::{Operation, Outcome},
 };
 
 mod answers;
-mod bundle;
-mod manifest;
+mod parcel;
 mod put;
 
 pub(super) use answers::Answers;
 use answers::{AnswerLine, answer};
-use bundle::{Bundle, keep_or_finish};
+use parcel::{Parcel, keep_or_finish};
 use put::{INSTANCES, Travelling};
 
 /// The directory `rejected/`, being written.
@@ -50,16 +53,7 @@ pub(super) struct Rejected<'a> {
     loads: Vec<Again>,
     group: Option<Travelling>,
     written: Written,
-    manifest: manifest::Skeleton,
-}
-
-/// What is loaded again of a load.
-#[derive(Debug)]
-struct Again {
-    load: LoadId,
-    files: Vec<String>,
-    /// The store holds them already, and they are updated.
-    standing: bool,
+    header: Header,
 }
 
 /// A file with a record in each line.
@@ -80,8 +74,8 @@ struct Files {
     standing: Option<Lines>,
     /// Whether all of its records could be read.
     whole: bool,
-    entries: Option<Bundle>,
-    bundles: u32,
+    entries: Option<Parcel>,
+    parcels: u32,
     transactions: u64,
 }
 
@@ -96,7 +90,7 @@ impl<'a> Rejected<'a> {
             loads: Vec::new(),
             group: None,
             written: Written::default(),
-            manifest: manifest::Skeleton::of(&plan.header),
+            header: plan.header.clone(),
         }
     }
 
@@ -189,10 +183,10 @@ impl<'a> Rejected<'a> {
         if files.instances > 0 {
             globs.push(format!("{stem}{INSTANCES}/*"));
         }
-        if let Some(bundle) = files.entries {
-            bundle.finish()?;
+        if let Some(parcel) = files.entries {
+            parcel.finish()?;
         }
-        if files.bundles > 0 {
+        if files.parcels > 0 {
             globs.push(format!("{stem}.entries*.json"));
         }
         if files.transactions > 0 {
@@ -200,7 +194,7 @@ impl<'a> Rejected<'a> {
         }
         if !globs.is_empty() {
             self.loads.push(Again {
-                load,
+                load: load.0 as usize,
                 files: globs,
                 standing: false,
             });
@@ -208,7 +202,7 @@ impl<'a> Rejected<'a> {
         if let Some(lines) = files.standing {
             keep_or_finish(lines.file, files.whole)?;
             self.loads.push(Again {
-                load,
+                load: load.0 as usize,
                 files: vec![format!("{stem}.standing.ndjson")],
                 standing: true,
             });
@@ -224,7 +218,20 @@ impl<'a> Rejected<'a> {
         }
         if !self.loads.is_empty() {
             let path = self.path("manifest.yaml")?;
-            let text = self.manifest.render(&self.loads, &path)?;
+            let header = &self.header;
+            let targets: Vec<&TargetSettings> = header
+                .targets
+                .iter()
+                .map(|target| &target.settings)
+                .collect();
+            let skeleton = Skeleton {
+                name: &header.name,
+                state: header.run.state.as_deref(),
+                targets: &targets,
+                loads: &header.loads,
+            };
+            let text = skeleton.render(&self.loads, &format::quoted(&path));
+            let text = text.map_err(|error| Error::write(&path, &error))?;
             super::staged::write(&path, text.as_bytes())?;
             self.written.rejected_manifest = Some(path);
         }

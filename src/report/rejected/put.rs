@@ -6,27 +6,23 @@ use super::{
         staged::{self, Staged},
         walk::Record,
     },
-    Files, Lines, Rejected,
-    bundle::Bundle,
-    is_rejected,
+    Files, Lines, Rejected, is_rejected,
+    parcel::Parcel,
 };
 use crate::{
-    fhir::{
-        Scanner,
-        splice::{renamed, splice},
-    },
     journal::private_directory,
     manifest::Format,
     plan::{Group, Packaging, file::Saved},
     record::Position,
+    target::{self, Standing},
 };
 
-/// The entries of a batch Bundle of rejected entries, where the target names no limit: small enough for the
+/// The entries of a batch of rejected entries, where the target names no limit: small enough for the
 /// servers that Stoker knows, large enough that a million entries are a thousand files.
 const ENTRIES: u32 = 1_000;
 
-/// The bytes of such a Bundle, where the target names no limit.
-const BUNDLE_BYTES: u64 = 10_000_000;
+/// The bytes of such a batch, where the target names no limit.
+const PARCEL_BYTES: u64 = 10_000_000;
 
 /// Behind the load's name: the folder of its rejected instances.
 pub(super) const INSTANCES: &str = ".instances";
@@ -47,12 +43,8 @@ impl Rejected<'_> {
     pub(super) fn standing(&mut self, record: &Record) -> Result<Placed, Error> {
         let step = &record.step;
         let id = record.id.as_deref().unwrap_or_default();
-        let body = (self.bodies)(step.position.source, step.body).and_then(|body| {
-            let mut scanner = Scanner::new();
-            let found = scanner.scan(&body).map_err(|error| error.to_string())?;
-            let edits: Vec<_> = renamed(found, &body, id).into_iter().collect();
-            splice(&body, &edits).map_err(|error| error.to_string())
-        });
+        let body = (self.bodies)(step.position.source, step.body);
+        let body = body.and_then(|body| target::under(&body, id));
         self.line(".standing.ndjson", body, |files| &mut files.standing)
     }
 
@@ -62,15 +54,15 @@ impl Rejected<'_> {
         let body = (self.bodies)(step.position.source, step.body);
         let load = plan.header.loads.get(step.load.0 as usize);
         let format = load.map_or(Format::default(), |load| load.format);
-        match format {
-            Format::Fhir => self.line(".ndjson", body, |files| &mut files.records),
-            Format::Hl7v2 => self.message(body),
-            Format::Dicom => self.instance(body),
+        match target::standing(format) {
+            (Standing::Lines, ending) => self.line(ending, body, |files| &mut files.records),
+            (Standing::Behind, ending) => self.behind(ending, body),
+            (Standing::Apart, ending) => self.apart(ending, body),
         }
     }
 
-    /// Writes an instance into a file of its own.
-    fn instance(&mut self, body: Result<Vec<u8>, String>) -> Result<Placed, Error> {
+    /// Writes a record into a file of its own.
+    fn apart(&mut self, ending: &str, body: Result<Vec<u8>, String>) -> Result<Placed, Error> {
         let folder = self.name(INSTANCES);
         let Some((_, files)) = &mut self.load else {
             return Ok((None, None));
@@ -78,7 +70,7 @@ impl Rejected<'_> {
         match body {
             Ok(body) => {
                 files.instances += 1;
-                let name = format!("{folder}/{:06}.dcm", files.instances);
+                let name = format!("{folder}/{:06}{ending}", files.instances);
                 private_directory(&self.path(&folder)?)
                     .map_err(|error| Error::write(&self.run.rejected(), &error))?;
                 staged::write(&self.path(&name)?, &body)?;
@@ -88,9 +80,9 @@ impl Rejected<'_> {
         }
     }
 
-    /// Writes a message as it stands, behind those before it.
-    fn message(&mut self, body: Result<Vec<u8>, String>) -> Result<Placed, Error> {
-        let name = self.name(".hl7");
+    /// Writes a record as it stands, behind those before it.
+    fn behind(&mut self, ending: &str, body: Result<Vec<u8>, String>) -> Result<Placed, Error> {
+        let name = self.name(ending);
         let path = self.path(&name)?;
         let Some((_, files)) = &mut self.load else {
             return Ok((None, None));
@@ -159,7 +151,7 @@ impl Rejected<'_> {
             .target_of(step.load)
             .map(|target| target.facts.limits);
         let most = limits.and_then(|l| l.batch_entries).unwrap_or(ENTRIES);
-        let room = limits.and_then(|l| l.bundle_bytes).unwrap_or(BUNDLE_BYTES);
+        let room = limits.and_then(|l| l.request_bytes).unwrap_or(PARCEL_BYTES);
         let span = step.position.span;
         let body = match (self.bodies)(step.position.source, span) {
             Ok(body) => body,
@@ -167,47 +159,47 @@ impl Rejected<'_> {
                 if let Some((
                     _,
                     Files {
-                        entries: Some(bundle),
+                        entries: Some(parcel),
                         ..
                     },
                 )) = &mut self.load
                 {
-                    bundle.whole = false;
+                    parcel.whole = false;
                 }
                 return Ok((None, Some(self.unreadable(why))));
             }
         };
-        let full = matches!(&self.load, Some((_, Files { entries: Some(bundle), .. }))
-            if bundle.entries >= most || bundle.bytes + span.length > room);
+        let full = matches!(&self.load, Some((_, Files { entries: Some(parcel), .. }))
+            if parcel.entries >= most || parcel.bytes + span.length > room);
         let (mut next, mut ended) = (None, None);
         if let Some((_, files)) = &mut self.load {
             if full {
                 ended = files.entries.take();
             }
             if files.entries.is_none() {
-                files.bundles += 1;
-                next = Some(files.bundles);
+                files.parcels += 1;
+                next = Some(files.parcels);
             }
         }
-        if let Some(bundle) = ended {
-            bundle.finish()?;
+        if let Some(parcel) = ended {
+            parcel.finish()?;
         }
         if let Some(number) = next {
             let path = self.path(&self.entries_name(number))?;
-            let bundle = Bundle::create(&path, Packaging::Batch)?;
+            let parcel = Parcel::create(&path, Packaging::Batch)?;
             if let Some((_, files)) = &mut self.load {
-                files.entries = Some(bundle);
+                files.entries = Some(parcel);
             }
         }
         let Some((_, files)) = &mut self.load else {
             return Ok((None, None));
         };
-        let number = files.bundles;
-        let Some(bundle) = &mut files.entries else {
+        let number = files.parcels;
+        let Some(parcel) = &mut files.entries else {
             return Ok((None, None));
         };
-        let index = bundle.entries;
-        bundle.push(&body)?;
+        let index = parcel.entries;
+        parcel.push(&body)?;
         Ok((
             Some(format!("{} (entry {index})", self.entries_name(number))),
             None,
@@ -253,10 +245,10 @@ impl Rejected<'_> {
 
     fn write_transaction(&mut self, travelling: &Travelling) -> Result<Option<String>, Error> {
         let path = self.path(&self.transaction_name(travelling.group))?;
-        let mut bundle = Bundle::create(&path, Packaging::Transaction)?;
+        let mut parcel = Parcel::create(&path, Packaging::Transaction)?;
         for position in &travelling.entries {
             match (self.bodies)(position.source, position.span) {
-                Ok(body) => bundle.push(&body)?,
+                Ok(body) => parcel.push(&body)?,
                 // A part of a transaction is another transaction: all of it, or nothing.
                 Err(why) => {
                     let others = travelling.entries.len() as u64 - 1;
@@ -268,7 +260,7 @@ impl Rejected<'_> {
         if let Some((_, files)) = &mut self.load {
             files.transactions += 1;
         }
-        bundle.finish()?;
+        parcel.finish()?;
         Ok(None)
     }
 }

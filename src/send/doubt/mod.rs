@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use super::{
     Error,
     earlier::Doubt,
-    feed::Work,
     load::Load,
     settle::{self, Attempted},
+    work::Work,
 };
 use crate::{
     journal::Settlement,
@@ -24,13 +24,12 @@ use crate::{
     target::Little,
 };
 use asking::Asking;
-use proof::Proof;
+use evidence::Proof;
 
 mod asking;
+mod evidence;
 mod proof;
 mod together;
-
-pub(super) use proof::resource_part_of;
 
 /// Records whose last attempt may have had its effect.
 #[derive(Debug)]

@@ -12,41 +12,20 @@ use super::{
         Error,
         earlier::Doubt,
         load::Load,
-        name::condition,
         settle::{self, Attempted},
     },
     asking::Asking,
+    evidence::Proof,
     together::together,
 };
 use crate::{
-    fhir::bundle::envelope,
     gate::{Failure, Largest},
-    journal::Settlement,
-    lookup::{self, Matches, content},
+    lookup::{self, Matches},
     manifest::{Settle, Store},
-    plan::{Action, Step},
+    plan::Step,
     record::{Operation, Outcome},
-    target::{
-        fhir::{TAG_SYSTEM, criteria_of, last_updated, tag_query},
-        miss_proves,
-    },
+    target::{Likeness, miss_proves},
 };
-
-/// What asking the store proves of a record.
-pub(super) enum Proof {
-    /// It is there.
-    There(Box<Settlement>),
-    /// It is not there.
-    Absent,
-    /// Something else is there in its place; sending it does no harm.
-    Other,
-    /// Nothing, and asking again would prove nothing either.
-    Nothing(String),
-    /// Nobody could be asked.
-    Unasked(String),
-    /// Nothing; and the load says that it may be sent again all the same.
-    Resend,
-}
 
 /// What the store has that may be a record of ours.
 enum Found {
@@ -163,7 +142,7 @@ impl Load {
         asking: Asking,
     ) -> Found {
         let nothing = |why: &str| Found::Proof(Proof::Nothing(why.to_owned()));
-        let resource = resource_part_of(step, body);
+        let target = &*self.link.target;
         match step.action.operation() {
             Some(
                 Operation::Create | Operation::ConditionalCreate | Operation::ConditionalUpdate,
@@ -185,17 +164,20 @@ impl Load {
             }
             _ => return nothing("asking the store cannot tell"),
         }
-        let condition = condition(&self.settings, step, body);
+        let condition = target.condition(&self.settings, step, body);
         let is_match = step.action.operation() == Some(Operation::ConditionalCreate);
         let (query, by_identifier) = match (&doubt.tag, self.settings.settles_by()) {
             _ if let Some(condition) = condition => {
                 let by_identifier = condition.starts_with("identifier=");
                 (condition, by_identifier)
             }
-            (Some(tag), _) => (tag_query(TAG_SYSTEM, tag), false),
+            (Some(tag), _) => match target.tagged(tag) {
+                Some(query) => (query, false),
+                None => return nothing("the store keeps no tags"),
+            },
             (None, Settle::Identifier) => {
-                match criteria_of(&self.settings.identity, &step.kind, resource) {
-                    Some(criteria) => (criteria, true),
+                match target.identifying(&self.settings, step, target.kept(step, body)) {
+                    Some(query) => (query, true),
                     None => return nothing("it has no identifier that `identity` names"),
                 }
             }
@@ -210,8 +192,7 @@ impl Load {
         tokio::time::sleep_until(over).await;
         let (rounds, pause) = if proves { (1, Duration::ZERO) } else { LAGGING };
         for round in 1.. {
-            let (gate, target) = (&self.link.gate, &*self.link.target);
-            match lookup::one(gate, target, &step.kind, &query).await {
+            match lookup::one(&self.link.gate, target, &step.kind, &query).await {
                 Ok(Matches::One(id)) if is_match => {
                     // What its condition finds is it, or it was there before.
                     let (outcome, attempted) = (Outcome::Matched, Attempted::default());
@@ -225,7 +206,7 @@ impl Load {
                 Ok(Matches::None) if proves => return Found::Proof(Proof::Absent),
                 Ok(Matches::None) if round >= rounds => break,
                 Ok(Matches::None) => tokio::time::sleep(pause).await,
-                Ok(Matches::Several) => return nothing("several resources could be it"),
+                Ok(Matches::Several) => return nothing("several records could be it"),
                 Ok(Matches::Refused(status)) => {
                     let why = format!("the store answered {status} when it was asked");
                     return Found::Proof(Proof::Unasked(why));
@@ -251,13 +232,15 @@ impl Load {
             reads += 1;
             let make = || {
                 let mut read = target.read(&step.kind, id);
-                let largest = Largest::holding(resource_part_of(step, body).len());
+                let largest = Largest::holding(target.kept(step, body).len());
                 read.extensions_mut().insert(largest);
                 read
             };
             match self.link.gate.ask(make).await {
                 // An answer that was cut off, or is none of the store's, says nothing about what the store has.
-                Ok(read) if read.status() == http::StatusCode::OK && !is_whole(read.body()) => {
+                Ok(read)
+                    if read.status() == http::StatusCode::OK && !target.is_whole(read.body()) =>
+                {
                     if reads == READS {
                         let why = "the store's answer could not be read when it was asked";
                         return Proof::Unasked(why.to_owned());
@@ -304,7 +287,7 @@ impl Load {
             None => {}
         }
         let is_old = !is_update
-            && match (doubt.since, last_updated(theirs)) {
+            && match (doubt.since, target.written_at(theirs)) {
                 (Some(since), Some(updated)) => is_before(updated, since),
                 // A tag is this run's alone.
                 _ => doubt.tag.is_none(),
@@ -312,22 +295,23 @@ impl Load {
         if is_old {
             return Proof::Nothing("what the store has is older".to_owned());
         }
-        let ours = resource_part_of(step, body);
-        let is_same = if interaction == Some(Operation::Update) {
-            content::is_same(ours, theirs)
-        } else {
-            content::is_made_of(ours, theirs, target.base())
+        let ours = target.kept(step, body);
+        let likeness = match interaction {
+            Some(Operation::Update) => Likeness::Same,
+            _ => Likeness::MadeOf,
         };
+        let is_same = target.is_alike(likeness, ours, theirs);
         // A store may change what it takes. That it has written it since tells, where it answered with success, and
         // only a bare one is believed where it keeps no times.
         let is_taken = is_update && !is_same && asking.status.is_some() && {
-            match (doubt.since, last_updated(theirs)) {
+            match (doubt.since, target.written_at(theirs)) {
                 (Some(since), Some(updated)) => !is_before(updated, since),
                 _ => asking.is_bare,
             }
         };
         // The tag is this record's alone: whatever the store made of it, it took it.
-        let is_tagged = !is_update && doubt.tag.as_deref().is_some_and(|tag| has_tag(theirs, tag));
+        let tag = doubt.tag.as_deref();
+        let is_tagged = !is_update && tag.is_some_and(|tag| target.has_tag(theirs, tag));
         if !is_same && !is_taken && !is_tagged {
             return if is_update {
                 Proof::Other
@@ -348,48 +332,8 @@ fn unasked(failure: &Failure) -> Proof {
     Proof::Unasked(format!("the store could not be asked: {failure}"))
 }
 
-/// Returns the resource within what goes to the wire: of an entry, whatever was put in before or behind it.
-pub(in crate::send) fn resource_part_of<'a>(step: &Step, body: &'a Bytes) -> &'a [u8] {
-    match step.action {
-        Action::Entry(_) => envelope(body)
-            .ok()
-            .and_then(|envelope| envelope.resource)
-            .map_or(&[], |part| part.of(body)),
-        _ => body,
-    }
-}
-
-/// Tells whether a resource has a tag of ours.
-fn has_tag(resource: &[u8], code: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Tagged {
-        meta: Meta,
-    }
-    #[derive(serde::Deserialize)]
-    struct Meta {
-        tag: Vec<Tag>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Tag {
-        system: Option<String>,
-        code: Option<String>,
-    }
-    let tagged: Result<Tagged, _> = serde_json::from_slice(resource);
-    tagged.is_ok_and(|tagged| {
-        let is_ours = |tag: &Tag| {
-            tag.system.as_deref() == Some(TAG_SYSTEM) && tag.code.as_deref() == Some(code)
-        };
-        tagged.meta.tag.iter().any(is_ours)
-    })
-}
-
 /// How often a resource is read whose answer cannot be understood.
 const READS: u32 = 3;
-
-/// Tells whether an answer is JSON to its end.
-fn is_whole(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
-}
 
 /// Tells whether a store wrote something before a time, which is by its own clock if it tells it.
 fn is_before(updated: Timestamp, since: Timestamp) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{
     super::settle::{self, Attempted},
-    proof::Proof,
+    evidence::Proof,
 };
 use crate::{
     plan::Step,

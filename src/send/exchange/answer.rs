@@ -7,7 +7,7 @@ use super::{
     super::{
         doubt::{Mumbled, Refusal},
         settle::{self, Attempted},
-        versions::{Tag, is_changed, is_update, names_header, names_its_own, wants_version},
+        versions::{Tag, is_changed, is_update, names_header, wants_version},
     },
     Batch, HandsOver, Last, Sent,
     conclude::FAILED_UNDER_SUCCESS,
@@ -58,7 +58,7 @@ impl Batch<'_> {
                     return self.read_refusal(status, response.body());
                 }
                 match (&verdict, self.packaging) {
-                    (Verdict::Done, Some(_)) => self.read_bundle(&response),
+                    (Verdict::Done, Some(_)) => self.read_parcel(&response),
                     (Verdict::Done, None) => self.read_single(&response),
                     _ => verdict,
                 }
@@ -238,8 +238,8 @@ impl Batch<'_> {
         Verdict::Unknown
     }
 
-    /// Reads the answer to a Bundle that was taken as a whole.
-    fn read_bundle(&mut self, response: &Response<Bytes>) -> Verdict {
+    /// Reads the answer to a parcel that was taken as a whole.
+    fn read_parcel(&mut self, response: &Response<Bytes>) -> Verdict {
         let answers = match self.target.answers(&self.parcel(), response) {
             Ok(answers) => answers,
             Err(why) => {
@@ -270,7 +270,9 @@ impl Batch<'_> {
         for (step, answer) in steps.into_iter().zip(answers) {
             let body = bodies.next();
             let Some(answer) = answer else {
-                self.last.fault = Some("the answer to its Bundle does not tell of it".to_owned());
+                self.last.fault = Some(
+                    "the answer to the request that it travelled in does not tell of it".to_owned(),
+                );
                 self.mumble(Some(Little::Unsaid));
                 self.doubtful.push(step);
                 continue;
@@ -339,7 +341,9 @@ impl Batch<'_> {
                 }
                 _ if wants_version(status, &outcome)
                     && self.is_unread(&step)
-                    && body.as_ref().is_none_or(|body| !names_its_own(&step, body)) =>
+                    && body
+                        .as_ref()
+                        .is_none_or(|body| !self.target.names_its_version(&step, body)) =>
                 {
                     self.origin.versions.learn(&step.kind);
                     self.unversioned.push((step, body.unwrap_or_default()));

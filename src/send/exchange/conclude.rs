@@ -7,10 +7,10 @@ use super::{
         Error,
         doubt::Doubtful,
         earlier::Doubt,
-        feed::Work,
         settle::{self, Attempted},
-        too_large::{self, Size, TooLarge},
+        too_large::{self, Size},
         versions::{CHANGED, Held, Tag, UNASKED, UNSAID, is_changed, wants_version},
+        work::Work,
     },
     Batch, Last,
 };
@@ -57,12 +57,12 @@ pub(in crate::send) struct Refused {
 }
 
 impl Batch<'_> {
-    /// When a Bundle that need not stay together was refused as a whole: what is left of it, and what the store said.
+    /// When a parcel that need not stay together was refused as a whole: what is left of it, and what the store said.
     pub(in crate::send) fn refused_whole(&mut self, conclusion: &Conclusion) -> Option<Refused> {
-        let is_bundle = self.packaging.is_some() && !self.atomic && self.steps.len() > 1;
+        let is_parcel = self.packaging.is_some() && !self.atomic && self.steps.len() > 1;
         let status = self.last.status?;
         let is_refused = conclusion.verdict == Verdict::Rejected;
-        if !is_bundle || !is_refused || self.failure.is_some() {
+        if !is_parcel || !is_refused || self.failure.is_some() {
             return None;
         }
         self.withdraw();
@@ -75,12 +75,12 @@ impl Batch<'_> {
         })
     }
 
-    /// Takes note of a Bundle that was refused for its size; returns a transaction that is to go in parts.
+    /// Takes note of a parcel that was refused for its size; returns a transaction that is to go in parts.
     pub(in crate::send) fn too_large(&mut self, conclusion: &Conclusion) -> Option<Work> {
         let is_refused = conclusion.verdict == Verdict::Rejected && self.failure.is_none();
-        let is_bundle = self.packaging.is_some() && self.steps.len() > 1;
-        let why = TooLarge::of(self.last.status?, &self.last.body)?;
-        if !is_refused || !is_bundle {
+        let is_parcel = self.packaging.is_some() && self.steps.len() > 1;
+        let why = self.target.too_large(self.last.status?, &self.last.body)?;
+        if !is_refused || !is_parcel {
             return None;
         }
         self.origin.sizes.refused(Size::of(&self.steps), why);
@@ -226,7 +226,7 @@ impl Batch<'_> {
                         Some((_, place)) => {
                             Some(format!("its transaction was refused because of {place}"))
                         }
-                        None if is_together && TooLarge::of(status, &body).is_some() => {
+                        None if is_together && self.target.too_large(status, &body).is_some() => {
                             Some(too_large::HINT.to_owned())
                         }
                         None if is_together => {
@@ -240,11 +240,11 @@ impl Batch<'_> {
                             .map(str::to_owned)
                             .or_else(|| (attempted.attempts > 1).then(|| gave_up(&what))),
                     };
-                    let in_bundle = self.packaging.is_some();
+                    let is_among_others = self.packaging.is_some();
                     let mut settled = settle::rejected(
                         &**self.target,
                         &step,
-                        in_bundle,
+                        is_among_others,
                         status,
                         &body,
                         attempted,

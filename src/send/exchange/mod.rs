@@ -20,10 +20,11 @@ use super::{
     Error, Setup,
     doubt::{Mumbled, Refusal},
     dress::{Dresser, wire_span},
-    feed::{READ_LATE, Work, is_together},
+    feed::READ_LATE,
     load::Load,
     settle::{self, Attempted},
     versions::Held,
+    work::{Work, is_together},
 };
 pub use answer::RESENT;
 pub(super) use conclude::Refused;

@@ -8,17 +8,12 @@ use super::{
     expect::{Expected, How, Item, Unit},
 };
 use crate::{
-    fhir::Scanner,
     lookup::{self, Lookups, Store},
     manifest::{LoadSettings, Settle},
     plan::{Action, Link, Step, To},
     record::Operation,
     send::dress::Dresser,
-    target::{
-        Difference, Matches, Named,
-        fhir::{TAG_SYSTEM, criteria, tag_query},
-        miss_proves,
-    },
+    target::{Difference, Matches, Named, miss_proves},
 };
 
 /// Reads records back.
@@ -261,9 +256,9 @@ impl Reader<'_> {
         let query = match settings.settles_by() {
             Settle::Tag if is_create => {
                 let tag = item.tag.as_deref();
-                tag.map(|tag| tag_query(TAG_SYSTEM, tag))
+                tag.and_then(|tag| store.target.tagged(tag))
             }
-            Settle::Identifier => self.criteria(settings, &item.step),
+            Settle::Identifier => self.identifying(store, settings, &item.step),
             _ => None,
         };
         let Some(query) = query else {
@@ -291,13 +286,9 @@ impl Reader<'_> {
         target.is_some_and(|target| miss_proves(&target.settings.store, by_identifier))
     }
 
-    fn criteria(&self, settings: &LoadSettings, step: &Step) -> Option<String> {
+    fn identifying(&self, store: &Store, settings: &LoadSettings, step: &Step) -> Option<String> {
         let body = self.dresser.bodies.read(step.position.source, step.body);
-        let body = body.ok()?;
-        let mut scanner = Scanner::new();
-        let identifiers = scanner.scan(&body).ok()?.identifiers_of(&body);
-        let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
-        criteria(&settings.identity, &step.kind, &pairs)
+        store.target.identifying(settings, step, &body.ok()?)
     }
 
     fn checked(&self, target: &str, place: String, item: Item, found: Found) -> Checked {

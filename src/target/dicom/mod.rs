@@ -136,6 +136,10 @@ impl Target for Dicom {
         answer::refusal(answer)
     }
 
+    fn is_whole(&self, answer: &[u8]) -> bool {
+        super::is_json(answer)
+    }
+
     fn read(&self, _: &str, id: &str) -> Request<Bytes> {
         self.request(Method::GET, &format!("{id}/metadata"), Bytes::new())
     }

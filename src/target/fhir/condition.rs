@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::{fhir::Scanner, manifest::Identity};
+use crate::{
+    fhir::{Scanner, bundle, condition::written, request::RequestUrl},
+    manifest::{Identity, LoadSettings},
+    record::{Action, Operation, Step},
+};
 
 /// Returns the identifier, system and value, that identifies a record.
 ///
@@ -44,11 +48,41 @@ pub fn criteria_of(identity: &Identity, kind: &str, resource: &[u8]) -> Option<S
     criteria(identity, kind, &identifiers)
 }
 
+/// Returns the condition under which a record is written, as a query: that of its own request, or the one that is made of
+/// its identifiers. `body` is what goes to the wire of it.
+pub(super) fn of_step(settings: &LoadSettings, step: &Step, body: &[u8]) -> Option<String> {
+    let operation = step.action.operation();
+    if !matches!(
+        operation,
+        Some(Operation::ConditionalCreate | Operation::ConditionalUpdate)
+    ) {
+        return None;
+    }
+    let is_entry = matches!(step.action, Action::Entry(_));
+    if !is_entry || settings.interaction.is_some() {
+        let resource = if is_entry {
+            bundle::envelope(body).ok()?.resource?.of(body)
+        } else {
+            body
+        };
+        return criteria_of(&settings.identity, &step.kind, resource);
+    }
+    let request = bundle::envelope(body).ok()?.request?;
+    let query = match operation {
+        // Some write it with its type.
+        Some(Operation::ConditionalCreate) => {
+            written(&request.if_none_exist?.text(body)).query.to_owned()
+        }
+        _ => RequestUrl::read(&request.url?.text(body)).query?.to_owned(),
+    };
+    (!query.is_empty()).then_some(query)
+}
+
 /// The system of the tags by which Stoker knows its own resources again.
 pub const TAG_SYSTEM: &str = "urn:x-stoker:record";
 
 /// Returns the query that finds what has a tag, encoded (<https://hl7.org/fhir/R4/search.html#tag>).
-pub fn tag_query(system: &str, code: &str) -> String {
+pub(super) fn tag_query(system: &str, code: &str) -> String {
     let mut query = "_tag=".to_owned();
     encode(system, &mut query);
     query.push('|');

@@ -2,30 +2,40 @@
 //!
 //! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
 //! `apart` makes Bundles that read or delete and takes their answers apart, `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
-//! interactions, `differ` compares, `list` counts and lists, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
+//! interactions, `differ` compares for people, `content` for the core, `kept` finds what a store keeps, `lacks` what a refused record has not, `list` counts and lists, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
 //! Source: <https://hl7.org/fhir/R4/http.html>.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use url::Url;
 
 use super::{
-    Accepted, Answer, Difference, Listing, Matches, Named, Naming, Parcel, Refusal, Said, Search,
-    Target, Unbuilt, Unwritten, google,
+    Accepted, Answer, Difference, Facts, Likeness, Listing, Matches, Named, Naming, Parcel,
+    Refusal, Said, Search, Target, TooLarge, Unbuilt, Unwritten, google, is_json,
 };
 use crate::{
-    fhir::{Scanner, outcome},
+    fhir::{
+        Scanner,
+        meaning::{self, Meaning},
+        outcome,
+    },
     manifest::LoadSettings,
-    record::{Packaging, Step},
+    record::{Action, Lack, Packaging, Step},
 };
 
 #[cfg(test)]
 mod answers_tests;
 mod apart;
 mod condition;
+mod content;
 mod differ;
 mod entries;
 mod entry;
+mod explain;
+mod kept;
+mod lacks;
 mod list;
 mod place;
 mod rehearse;
@@ -35,12 +45,13 @@ mod rewrite;
 mod search;
 mod write;
 
-pub use condition::{TAG_SYSTEM, criteria, criteria_of, identifying, tag_query};
+pub use condition::{TAG_SYSTEM, criteria, criteria_of, identifying};
 pub use entries::entries;
-pub use place::{accepted, last_updated};
+pub(super) use explain::explain;
+pub use place::accepted;
 pub use request::{BundleText, Requests};
 pub use response::{Asked, Verb, said};
-pub use write::{full_url, own_if_match};
+pub use write::full_url;
 
 /// A FHIR store.
 #[derive(Debug, Clone)]
@@ -127,6 +138,66 @@ impl Target for Fhir {
             culprit,
             text: problem.text,
         }
+    }
+
+    fn kept<'b>(&self, step: &Step, body: &'b Bytes) -> &'b [u8] {
+        kept::resource(step, body)
+    }
+
+    fn condition(&self, settings: &LoadSettings, step: &Step, body: &[u8]) -> Option<String> {
+        condition::of_step(settings, step, body)
+    }
+
+    fn identifying(&self, settings: &LoadSettings, step: &Step, kept: &[u8]) -> Option<String> {
+        criteria_of(&settings.identity, &step.kind, kept)
+    }
+
+    fn tagged(&self, tag: &str) -> Option<String> {
+        Some(condition::tag_query(TAG_SYSTEM, tag))
+    }
+
+    fn has_tag(&self, held: &[u8], tag: &str) -> bool {
+        kept::has_tag(held, tag)
+    }
+
+    fn is_alike(&self, likeness: Likeness, ours: &[u8], theirs: &[u8]) -> bool {
+        match likeness {
+            Likeness::Same => content::is_same(ours, theirs),
+            Likeness::ButId => content::is_same_but_id(ours, theirs),
+            Likeness::MadeOf => content::is_made_of(ours, theirs, self.base()),
+        }
+    }
+
+    fn is_whole(&self, answer: &[u8]) -> bool {
+        is_json(answer)
+    }
+
+    fn written_at(&self, answer: &[u8]) -> Option<jiff::Timestamp> {
+        place::last_updated(answer)
+    }
+
+    fn names_its_version(&self, step: &Step, body: &[u8]) -> bool {
+        matches!(step.action, Action::Entry(_)) && write::own_if_match(body)
+    }
+
+    /// Of servers that answer 400 the code or the words say it (Microsoft's, Medplum's).
+    fn too_large(&self, status: u16, answer: &[u8]) -> Option<TooLarge> {
+        match status {
+            400 | 422 => response::too_large(&outcome::read(answer)),
+            _ => TooLarge::of_status(status),
+        }
+    }
+
+    fn misses_reference(&self, status: u16, code: Option<&str>, detail: Option<&str>) -> bool {
+        meaning::of(None, Some(status), code, detail) == Meaning::MissingReference
+    }
+
+    fn lacks(&self, kind: &str, body: &[u8], linked: &[u32], facts: Option<&Facts>) -> Vec<Lack> {
+        lacks::of(kind, body, linked, facts)
+    }
+
+    fn beside(&self, body: &[u8], names: &HashMap<String, String>) -> Vec<(u32, String)> {
+        rewrite::beside(body, names)
     }
 
     fn read(&self, kind: &str, id: &str) -> Request<Bytes> {

@@ -112,7 +112,7 @@ impl<'a> Body<'a> {
 pub(super) const OUTCOME: &str = "OperationOutcome";
 
 /// Reads when a resource was last written, by the clock of its store.
-pub fn last_updated(body: &[u8]) -> Option<jiff::Timestamp> {
+pub(super) fn last_updated(body: &[u8]) -> Option<jiff::Timestamp> {
     Body::read(body)?.meta().last_updated?.parse().ok()
 }
 

@@ -7,9 +7,9 @@ use http::HeaderMap;
 
 use super::place::{Body, Name, OUTCOME, names, of_names};
 use crate::{
-    fhir::outcome,
+    fhir::outcome::{self, Problem},
     record::{Operation, Step},
-    target::{Little, Said},
+    target::{Little, Said, TooLarge},
 };
 
 /// What a write asked for, as far as its answer is judged by it.
@@ -111,6 +111,20 @@ pub(super) fn is_enough(asked: &Asked<'_>, status: u16, is_tagged: bool) -> bool
 /// Tells whether a name is that of the resource that was asked for.
 pub(super) fn is_own(asked: &Asked<'_>, name: &Name) -> bool {
     name.kind == asked.kind && asked.own.is_none_or(|own| own == name.id)
+}
+
+/// Tells whether a refusal with 400 or 422 is for the size of the request.
+pub(super) fn too_large(problem: &Problem) -> Option<TooLarge> {
+    let words = problem.text.to_ascii_lowercase();
+    let counts = words.contains("entries")
+        && ["too many", "limit", "exceed", "maximum", "more than"]
+            .iter()
+            .any(|word| words.contains(word));
+    match problem.code.as_deref() {
+        _ if counts => Some(TooLarge::Records),
+        Some("too-long" | "too-costly") if problem.expression.is_empty() => Some(TooLarge::Bytes),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source. Where
 //! references lead is the plan's business, which ids came of it the core's.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use super::{condition::TAG_SYSTEM, entry, write::full_url};
@@ -12,12 +14,11 @@ use crate::{
         cut::cut_with,
         escape, path,
         reference::{Form, classify, split_fragment},
-        scan::LINK,
         splice::{renamed, splice},
         tag,
     },
     manifest::Versioned,
-    record::{Action, Link, Operation, Step, To},
+    record::{Action, LINK, Link, Operation, Step, To},
     target::{Naming, Purpose, Search, Unwritten},
 };
 
@@ -229,4 +230,19 @@ fn part_of(inner: crate::record::Span, outer: crate::record::Span) -> Part {
         start,
         end: start.saturating_add(length),
     }
+}
+/// Returns what the references of a resource mean among those that travel with it, by their `fullUrl`s.
+pub(super) fn beside(body: &[u8], names: &HashMap<String, String>) -> Vec<(u32, String)> {
+    let mut scanner = Scanner::new();
+    // What cannot be read is compared as it is, and is not equal.
+    let Ok(found) = scanner.scan(body) else {
+        return Vec::new();
+    };
+    let meant = found.places(body).filter_map(|(reference, part)| {
+        let text = part.text(body);
+        let (plain, _) = split_fragment(&text);
+        let resource = names.get(text.as_ref()).or_else(|| names.get(plain))?;
+        Some((reference, resource.clone()))
+    });
+    meant.collect()
 }

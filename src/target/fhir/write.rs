@@ -135,7 +135,7 @@ fn tag<'h>(replaces: &'h HeldVersions, step: &Step) -> Option<&'h str> {
 }
 
 /// Tells whether an entry brings its own condition on the version.
-pub fn own_if_match(entry: &[u8]) -> bool {
+pub(super) fn own_if_match(entry: &[u8]) -> bool {
     let request = bundle::envelope(entry).ok().and_then(|e| e.request);
     request.is_some_and(|request| request.if_match.is_some())
 }

@@ -18,6 +18,9 @@ use crate::{
 };
 
 pub(super) mod answer;
+mod explain;
+
+pub use explain::what as acknowledged;
 
 /// An HL7v2 store.
 #[derive(Debug, Clone)]
@@ -99,6 +102,10 @@ impl Target for Hl7v2 {
 
     fn refusal(&self, _: Option<&str>, answer: &[u8]) -> Refusal {
         answer::refusal(answer)
+    }
+
+    fn is_whole(&self, answer: &[u8]) -> bool {
+        super::is_json(answer)
     }
 
     fn read(&self, _: &str, id: &str) -> Request<Bytes> {

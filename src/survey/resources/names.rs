@@ -1,13 +1,13 @@
-//! Takes records into the graph: what they are called, and what their references ask for.
+//! Takes resources into the graph: what they are called, and what their references ask for.
 //!
-//! What these come to is known when all records are there (`resolve`), but for references within one Bundle: they are compared
+//! What these come to is known when all records are there, but for references within one Bundle: they are compared
 //! with its `fullUrl`s when it ends, as texts, whatever they are.
 
 use std::collections::HashMap;
 
 use super::{
-    Graph, HERE, LINK, NATIVE, NONE, Node, ORDINALS, STATE, STATE_CONDITION, STATE_DANGLING,
-    STATE_GLOBAL, STATE_NODE, STATE_NOTHING, VERSIONED,
+    condition,
+    keys::{Global, Place, ResourceKeys, Wanted, base_of},
 };
 use crate::{
     event::LoadId,
@@ -15,16 +15,16 @@ use crate::{
         reference::{Form, classify, is_address, is_uuid, split_fragment},
         types::is_known_type,
     },
-    plan::{
-        condition,
-        key::{Global, Place, Wanted, base_of},
-    },
+    manifest::LoadSettings,
+    plan::graph::{Asks, Graph, NamedBy, Node},
+    record::LINK,
     source::{BundleKind, BundleStart, Found},
+    target::fhir::identifying,
 };
 
 /// The Bundle whose entries are coming.
 #[derive(Debug)]
-pub(super) struct OpenBundle {
+struct OpenBundle {
     /// It is executed as it is.
     is_executed: bool,
     full_urls: HashMap<u64, Named>,
@@ -43,9 +43,15 @@ struct Named {
     is_definition: bool,
 }
 
-impl Graph {
+/// The names of the resources that come.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    bundle: Option<OpenBundle>,
+}
+
+impl Names {
     /// Begins a Bundle; the records that follow stand in it.
-    pub(in crate::plan) fn bundle_start(&mut self, start: &BundleStart) {
+    pub(super) fn bundle_start(&mut self, start: &BundleStart) {
         self.bundle = Some(OpenBundle {
             is_executed: matches!(start.kind, BundleKind::Transaction | BundleKind::Batch),
             full_urls: HashMap::new(),
@@ -54,73 +60,62 @@ impl Graph {
     }
 
     /// Ends a Bundle: references to its own entries are resolved.
-    pub(in crate::plan) fn bundle_end(&mut self) {
+    pub(super) fn bundle_end(&mut self, graph: &mut Graph) {
         let Some(bundle) = self.bundle.take() else {
             return;
         };
         for (reference, key, is_literal) in bundle.local {
-            let (Some(named), Some(wanted), Some(mark)) = (
-                bundle.full_urls.get(&key),
-                self.wanted.get_mut(reference as usize),
-                self.marks.get_mut(reference as usize),
-            ) else {
-                continue;
-            };
-            let is_canonical = named.is_definition && *mark & ORDINALS >= LINK;
-            if *mark & STATE != STATE_NODE && !is_canonical {
-                *wanted = u64::from(named.node);
+            if let Some(named) = bundle.full_urls.get(&key) {
                 // Only an address to the letter is found by every server: a relative reference, or one with a version or a
                 // fragment, is written anew.
-                let native = if named.is_address && is_literal {
-                    NATIVE
-                } else {
-                    0
-                };
-                *mark = (*mark & !STATE) | STATE_NODE | native;
+                let is_native = named.is_address && is_literal;
+                graph.resolve_to(reference, named.node, is_native, named.is_definition);
             }
         }
     }
 
     /// Takes a record.
-    pub(in crate::plan) fn record(&mut self, load: LoadId, found: &Found<'_>) -> Node {
-        let (Some(&look), Some(settings)) = (
-            self.looks.get(load.0 as usize),
-            self.loads.get(load.0 as usize),
-        ) else {
-            return self.blank(load);
+    pub(super) fn record(
+        &mut self,
+        graph: &mut Graph,
+        load: LoadId,
+        settings: &LoadSettings,
+        found: &Found<'_>,
+    ) -> Node {
+        let Some(look) = graph.look(load) else {
+            return graph.blank(load);
         };
+        let target = look.target;
         let is_executed = self.bundle.as_ref().is_some_and(|b| b.is_executed);
-        let condition = condition::key(&self.keys, look.target, settings, is_executed, found);
+        let keys = ResourceKeys(graph.keys());
+        let condition = condition::key(keys, target, settings, is_executed, found);
         // The same resource has another id in every export, and is the same all the same.
         let id = found.scanned.id.unwrap_or_default();
         let (before, after) = found.bytes.split_at_checked(id.start).unwrap_or_default();
-        let content = self
-            .keys
-            .content(&[before, after.get(id.len()..).unwrap_or_default()]);
-        let node = self.push(load, content);
+        let after = after.get(id.len()..).unwrap_or_default();
+        let content = graph.keys().content(&[before, after]);
+        let node = graph.push(load, content);
         if let Some(condition) = condition {
-            self.conditions.push(condition, node);
+            graph.name(NamedBy::Condition, condition, node);
         }
         let full_url = found
             .entry
             .as_ref()
             .and_then(|entry| Some(entry.envelope.full_url?.text(entry.bytes)));
         if let (Some(kind), Some(id)) = (found.resource_type(), found.id()) {
-            let key = self.keys.resource(look.target, &kind, &id);
+            let key = ResourceKeys(graph.keys()).resource(target, &kind, &id);
             // An id that is none names a record as well, but an empty one only where no other has it.
-            let names = match id.as_ref() {
-                "" => &mut self.aliases,
-                _ => &mut self.identities,
+            let by = match id.as_ref() {
+                "" => NamedBy::Alias,
+                _ => NamedBy::Identity,
             };
-            names.push(key, node);
+            graph.name(by, key, node);
         }
         if let Some(url) = &full_url {
-            let key = self.keys.url(look.target, url);
-            self.aliases.push(key, node);
+            let key = ResourceKeys(graph.keys()).url(target, url);
+            graph.name(NamedBy::Alias, key, node);
             if let Some(bundle) = &mut self.bundle {
-                let facts = self.targets.get(look.target as usize).map(|t| &t.facts);
-                let is_type =
-                    |kind: &str| is_known_type(kind) || facts.is_some_and(|f| f.takes(kind));
+                let is_type = |kind: &str| is_known_type(kind) || graph.takes(target, kind);
                 let own = found.scanned.url.map(|own| own.text(found.bytes));
                 bundle.full_urls.entry(key).or_insert(Named {
                     node,
@@ -132,72 +127,97 @@ impl Graph {
         if look.references {
             if let Some(kind) = found.resource_type() {
                 for (system, value) in found.scanned.identifiers_of(found.bytes) {
-                    let key = self.keys.identifier(look.target, &kind, &system, &value);
-                    self.identifiers.push(key, node);
+                    let keys = ResourceKeys(graph.keys());
+                    let key = keys.identifier(target, &kind, &system, &value);
+                    graph.name(NamedBy::Identifier, key, node);
                 }
             }
-            self.references(look.target, found, full_url.as_deref());
+            self.references(graph, target, found, full_url.as_deref());
         }
+        identify(graph, target, node, settings, found);
         node
     }
 
-    fn references(&mut self, target: u16, found: &Found<'_>, full_url: Option<&str>) {
-        let bound = self.targets.get(target as usize);
-        let place = Place {
-            target,
-            in_bundle: self.bundle.is_some(),
-            base: full_url.and_then(base_of),
-            own: bound.and_then(|target| target.base.as_deref()),
-        };
-        let takes = |kind: &str| bound.is_some_and(|target| target.facts.takes(kind));
+    fn references(
+        &mut self,
+        graph: &mut Graph,
+        target: u16,
+        found: &Found<'_>,
+        full_url: Option<&str>,
+    ) {
         // What stands in a Bundle that is stored as it is refers to its own entries first; it is left alone.
         let is_bundle = found.scanned.is(found.bytes, "Bundle");
         let mut count = 0;
         for (ordinal, part) in found.scanned.places(found.bytes) {
+            let place = Place {
+                target,
+                in_bundle: self.bundle.is_some(),
+                base: full_url.and_then(base_of),
+                own: graph.base(target),
+            };
             let is_reference = ordinal < LINK;
             let text = part.text(found.bytes);
             count += u64::from(is_reference);
             if is_bundle || (is_reference && is_within(found, &text)) {
                 if is_reference {
-                    self.wanted.push(0);
-                    self.marks.push(STATE_NOTHING | ordinal);
+                    graph.reference(ordinal, Asks::Within, false);
                 }
                 continue;
             }
             if !is_reference && !may_lead_to_a_record(&text, place) {
                 continue;
             }
+            let takes = |kind: &str| graph.takes(target, kind);
             let Wanted {
                 local,
                 global,
                 versioned,
-            } = self.keys.wanted(place, &text, takes);
-            let (key, state) = match global {
-                Global::Nothing => (0, STATE_DANGLING),
-                Global::Record { key, here } if is_reference && here => (key, STATE_GLOBAL | HERE),
+            } = ResourceKeys(graph.keys()).wanted(place, &text, takes);
+            let asks = match global {
+                Global::Nothing => Asks::Nothing,
+                Global::Record { key, here } if is_reference && here => {
+                    Asks::Record { key, here: true }
+                }
                 // An address on the web is a link to a record only where that stands beside it.
                 Global::Record { here: false, .. } if !is_reference && is_web(&text) => {
-                    (0, STATE_DANGLING)
+                    Asks::Nothing
                 }
-                Global::Record { key, .. } => (key, STATE_GLOBAL),
-                Global::Condition(key) if is_reference => (key, STATE_CONDITION),
+                Global::Record { key, .. } => Asks::Record { key, here: false },
+                Global::Condition(key) if is_reference => Asks::Condition(key),
                 // What is no reference leads to a record, or is none of ours.
                 Global::Condition(_) => continue,
             };
+            let at = graph.reference(ordinal, asks, versioned);
             if let Some(bundle) = &mut self.bundle {
-                let at = u32::try_from(self.wanted.len()).unwrap_or(NONE);
                 let literal = [true, false, false];
                 let local = local.into_iter().zip(literal);
                 let local = local.filter_map(|(key, literal)| Some((at, key?, literal)));
                 bundle.local.extend(local);
             }
-            let versioned = if versioned { VERSIONED } else { 0 };
-            self.wanted.push(key);
-            self.marks.push(state | versioned | ordinal);
         }
-        if count > 0 {
-            *self.scanned.entry(target).or_default() += count;
-        }
+        graph.count_references(target, count);
+    }
+}
+
+/// Takes note of the identifier by which a record is found in the store.
+fn identify(
+    graph: &mut Graph,
+    target: u16,
+    node: Node,
+    settings: &LoadSettings,
+    found: &Found<'_>,
+) {
+    let Some(kind) = found.resource_type() else {
+        return;
+    };
+    if !settings.identity.systems.contains_key(kind.as_ref()) {
+        return;
+    }
+    let identifiers = found.scanned.identifiers_of(found.bytes);
+    let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
+    if let Some((system, value)) = identifying(&settings.identity, &kind, &pairs) {
+        let key = ResourceKeys(graph.keys()).identifier(target, &kind, system, value);
+        graph.name(NamedBy::Identifying, key, node);
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use serde::Deserialize;
 
-use super::graph::Graph;
-use crate::{diagnostic::Diagnostic, event::LoadId, manifest::LoadSettings};
+use super::resources;
+use crate::{diagnostic::Diagnostic, event::LoadId, manifest::LoadSettings, plan::graph::Graph};
 
 /// A line of `ids.ndjson`.
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ fn file(
             .map_err(|e| failed(format!("line {number}, column {}: not an id", e.column())))?;
         if line.target == load.target {
             for name in [line.source, line.url].into_iter().flatten() {
-                graph.know(id, &name, &line.assigned);
+                resources::know(graph, id, &name, &line.assigned);
             }
         }
     }

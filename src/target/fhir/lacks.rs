@@ -3,54 +3,28 @@
 
 use serde::Deserialize as _;
 
-use super::outbox::Place;
 use crate::{
     fhir::{
         Scanner, mandatory, path,
         reference::{Form, classify},
-        scan::LINK,
     },
-    journal::{Settlement, format::Lack},
-    record::Outcome,
-    source::Bodies,
+    record::{LINK, Lack},
     target::Facts,
 };
 
 /// How many are named of a record: the first tells what is wrong, or nothing does.
 const MOST: usize = 3;
 
-/// Says of records that were refused what they lack. `places` is where a record stands.
-pub(super) fn note<'a>(
-    settlements: &mut [Settlement],
-    facts: Option<&Facts>,
-    bodies: &Bodies,
-    place: impl Fn(u64) -> Option<&'a Place>,
-) {
-    for settlement in settlements {
-        let line = &mut settlement.line;
-        let is_refused = line.outcome == Outcome::Rejected
-            && line.by.is_none()
-            && matches!(line.status, Some(400 | 404 | 409 | 422));
-        let Some(place) = is_refused.then(|| place(line.record)).flatten() else {
-            continue;
-        };
-        // A source that is gone ends the run elsewhere; here it only leaves a report with less to say.
-        if let Ok(body) = bodies.read(place.position.source, place.body) {
-            line.lacks = of(&body, &place.kind, &place.linked, facts);
-        }
-    }
-}
-
 /// Finds what a record lacks. `linked` are those of its references that lead to a record of the plan, or of an earlier
 /// run.
-fn of(body: &[u8], kind: &str, linked: &[u32], facts: Option<&Facts>) -> Vec<Lack> {
+pub(super) fn of(kind: &str, body: &[u8], linked: &[u32], facts: Option<&Facts>) -> Vec<Lack> {
     let mut scanner = Scanner::new();
     let Ok(found) = scanner.scan(body) else {
         return Vec::new();
     };
     let mut lacks = Vec::new();
     let is_r4 = |facts: &Facts| {
-        let version = facts.fhir_version.as_deref();
+        let version = facts.version.as_deref();
         version.is_none_or(|version| version.starts_with("4.0"))
     };
     if facts.is_none_or(is_r4) {
@@ -106,7 +80,7 @@ mod tests {
         linked: &[u32],
         facts: &Facts,
     ) -> Vec<(String, Option<String>)> {
-        let lacks = of(body.as_bytes(), kind, linked, Some(facts));
+        let lacks = of(kind, body.as_bytes(), linked, Some(facts));
         lacks.into_iter().map(|lack| (lack.path, lack.to)).collect()
     }
 
@@ -139,7 +113,7 @@ mod tests {
             [("Observation.code".to_owned(), None)]
         );
         let r5 = Facts {
-            fhir_version: Some("5.0.0".to_owned()),
+            version: Some("5.0.0".to_owned()),
             ..Facts::UNKNOWN
         };
         assert_eq!(lacks(bare, "Observation", &[], &r5), []);

@@ -3,7 +3,7 @@
 //! It stands in the entry's own request, or is made of the record's identifiers where the load says so. Records with one
 //! condition are one resource; a reference that repeats the condition means them.
 
-use super::key::Keys;
+use super::keys::ResourceKeys;
 use crate::{
     fhir::{
         condition::{Condition, written},
@@ -18,7 +18,7 @@ use crate::{
 /// Returns the key of a record's condition; none where it is created or updated without one. `is_executed` tells that it is
 /// the entry of a transaction or batch.
 pub(super) fn key(
-    keys: &Keys,
+    keys: ResourceKeys<'_>,
     target: u16,
     load: &LoadSettings,
     is_executed: bool,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Compares two resources by content. What the server writes itself is left out: `meta.versionId`,
 /// `meta.lastUpdated`, `meta.source`; numbers are compared by their text.
-pub fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
+pub(super) fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     match (content(ours), content(theirs)) {
         (Some(ours), Some(theirs)) => ours == theirs,
         _ => false,
@@ -14,7 +14,7 @@ pub fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
 }
 
 /// Compares a record with the resource that a store made of it, under an id of its own: as [`is_same`] does, but for `id`.
-pub fn is_same_but_id(ours: &[u8], theirs: &[u8]) -> bool {
+pub(super) fn is_same_but_id(ours: &[u8], theirs: &[u8]) -> bool {
     let without_id = |json| {
         let mut content = content(json)?;
         content.remove("id");
@@ -29,7 +29,7 @@ pub fn is_same_but_id(ours: &[u8], theirs: &[u8]) -> bool {
 /// Tells whether a resource is what a store under this base made of a record: as [`is_same_but_id`] does, and a store may
 /// write references to its own resources with its base, give a record without a narrative one, and add to `meta`
 /// (profiles, tags, security labels) what its own rules say.
-pub fn is_made_of(ours: &[u8], theirs: &[u8], base: &str) -> bool {
+pub(super) fn is_made_of(ours: &[u8], theirs: &[u8], base: &str) -> bool {
     let (Some(mut ours), Some(mut theirs)) = (content(ours), content(theirs)) else {
         return false;
     };

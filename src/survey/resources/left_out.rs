@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::Planner;
+use super::Resources;
 use crate::{
     fhir::request::RequestUrl,
+    plan::Planner,
     source::{BundleKind, Entry, Found},
 };
 
@@ -88,18 +89,20 @@ impl Entries {
     }
 }
 
-impl Planner<'_> {
+impl Resources {
     /// Tells whether an entry is no record to load, and counts it then.
-    pub(in crate::plan) fn leaves_out(&mut self, found: &Found<'_>) -> bool {
+    pub(in crate::survey) fn leaves_out(
+        &mut self,
+        planner: &mut Planner<'_>,
+        found: &Found<'_>,
+    ) -> bool {
         let Some(entry) = found.entry else {
             return false;
         };
-        let Some(why) = self.why_left_out(found, entry) else {
+        let Some(why) = self.why_left_out(planner, found, entry) else {
             return false;
         };
-        if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
-            load.leave_out(why.code());
-        }
+        planner.leave_out(why.code());
         if let Some(bundle) = &mut self.bundle {
             let number = found.position.entry.unwrap_or_default();
             bundle.left_out.add(why, number);
@@ -107,9 +110,14 @@ impl Planner<'_> {
         true
     }
 
-    fn why_left_out(&mut self, found: &Found<'_>, entry: &Entry<'_>) -> Option<LeftOut> {
+    fn why_left_out(
+        &mut self,
+        planner: &Planner<'_>,
+        found: &Found<'_>,
+        entry: &Entry<'_>,
+    ) -> Option<LeftOut> {
         let is_without_resource = entry.resource.is_none();
-        let overrides = self.settings().interaction.is_some() && !is_without_resource;
+        let overrides = planner.settings().interaction.is_some() && !is_without_resource;
         let bundle = self.bundle.as_mut()?;
         let method = || Some(entry.envelope.request?.method?.text(entry.bytes));
         match bundle.kind {

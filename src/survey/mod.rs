@@ -4,29 +4,30 @@
 
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
-use super::{
-    Header, PlannedSource, Planner, Step, Summary,
-    arrange::Arrangement,
-    batch,
-    draft::Draft,
-    file::{self, Sink},
-    fit,
-    graph::{Graph, NONE, SourceGroup},
-    known,
-    plain::Plain,
-    planner::Decision,
-};
 use crate::{
     column::Room,
     diagnostic::{Diagnostic, Place},
     event::{Event, LoadId, Observe},
     manifest::FilePattern,
+    plan::{
+        Decision, Header, PlannedSource, Planner, Step, Summary,
+        arrange::Arrangement,
+        batch,
+        draft::Draft,
+        file::{self, Sink},
+        fit,
+        graph::{Graph, NONE, SourceGroup},
+        plain::Plain,
+    },
     record::SourceId,
     source::{
-        self, Bodies, Ceiling, Fingerprint, Form, Found, Item, Malformed, Origin, SourceFile, Spool,
+        self, Bodies, Ceiling, Fingerprint, Form, Item, Malformed, Origin, SourceFile, Spool,
     },
-    target::fhir::identifying,
 };
+use resources::Resources;
+
+mod known;
+mod resources;
 
 /// What a survey found.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ pub fn survey(
     let mut surveyor = Surveyor {
         header,
         planner: Planner::new(header),
+        resources: Resources::default(),
         graph: Graph::new(header, Arc::clone(&room)),
         draft: Draft::create(scratch).map_err(|e| file::Error::draft(&e))?,
         load: LoadId(0),
@@ -96,6 +98,7 @@ pub fn survey(
     for (index, load) in header.loads.iter().enumerate() {
         let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
         surveyor.planner.load(id);
+        surveyor.resources.load(&surveyor.planner);
         surveyor.load = id;
         let start = surveyor.draft.offset();
         let is_plain = surveyor.graph.is_needless(id) || !load.format.has_references();
@@ -136,12 +139,14 @@ pub fn survey(
         surveyor.write()?;
     }
     let Surveyor {
-        planner,
+        mut planner,
+        resources,
         graph,
         draft,
         plain: plain_loads,
         ..
     } = surveyor;
+    resources.finish(&mut planner);
     let mut summary = planner.finish();
     let bodies = Bodies::new(plain);
     let read = |source, span| bodies.read(source, span).ok().map(|bytes| bytes.to_vec());
@@ -181,6 +186,7 @@ struct Read {
 struct Surveyor<'a, 'h> {
     header: &'h Header,
     planner: Planner<'h>,
+    resources: Resources,
     graph: Graph,
     room: Arc<Room>,
     draft: Draft,
@@ -264,16 +270,18 @@ impl Surveyor<'_, '_> {
 
     fn take(&mut self, file: &SourceFile, item: &Item<'_>) -> Result<(), Error> {
         match item {
-            Item::Record(found) if self.planner.leaves_out(found) => {}
+            Item::Record(found) if self.resources.leaves_out(&mut self.planner, found) => {}
             Item::Record(found) => {
-                let node = if self.is_plain() {
-                    NONE
-                } else {
-                    self.graph.record(self.load, found)
+                let settings = self.header.loads.get(self.load.0 as usize);
+                let node = match settings.filter(|_| !self.is_plain()) {
+                    Some(settings) => {
+                        self.resources
+                            .name(&mut self.graph, self.load, settings, found)
+                    }
+                    None => NONE,
                 };
-                self.identify(node, found);
                 self.planner.found(node);
-                self.planner.record(found);
+                self.resources.record(&mut self.planner, found);
                 self.bytes += found.body().length;
             }
             Item::Facets(found) => {
@@ -285,19 +293,19 @@ impl Surveyor<'_, '_> {
                 return Ok(());
             }
             Item::BundleStart(start) => {
-                self.graph.bundle_start(start);
-                self.planner.bundle_start(file, start);
+                self.resources.bundle_start(&mut self.planner, file, start);
                 self.bundles += 1;
                 return Ok(());
             }
             Item::BundleEnd => {
-                self.graph.bundle_end();
-                self.planner.bundle_end();
+                self.resources
+                    .bundle_end(&mut self.planner, &mut self.graph);
             }
             Item::Malformed(malformed) => {
                 (self.malformed)(file, malformed);
                 let node = self.blank();
                 self.planner.found(node);
+                self.resources.malformed(&mut self.planner, malformed);
                 self.planner.malformed(malformed);
             }
         }
@@ -326,24 +334,6 @@ impl Surveyor<'_, '_> {
             NONE
         } else {
             self.graph.blank(self.load)
-        }
-    }
-
-    /// Takes note of the identifier by which a record is found in the store.
-    fn identify(&mut self, node: u32, found: &Found<'_>) {
-        let Some(load) = self.header.loads.get(self.load.0 as usize) else {
-            return;
-        };
-        let Some(kind) = found.resource_type() else {
-            return;
-        };
-        if !load.identity.systems.contains_key(kind.as_ref()) {
-            return;
-        }
-        let identifiers = found.scanned.identifiers_of(found.bytes);
-        let pairs = identifiers.iter().map(|(s, v)| (s.as_ref(), v.as_ref()));
-        if let Some((system, value)) = identifying(&load.identity, &kind, &pairs) {
-            self.graph.identified(node, &kind, system, value);
         }
     }
 

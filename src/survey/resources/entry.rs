@@ -1,6 +1,6 @@
 //! Decides about an entry's own request: which interaction it asks for, and what of it no server can take.
 
-use super::{Planner, reason};
+use super::{Resources, check_type, judge};
 use crate::{
     fhir::{
         Part,
@@ -9,7 +9,7 @@ use crate::{
         reference::is_id,
         request::RequestUrl,
     },
-    plan::Reason,
+    plan::{Planner, Reason, ReasonCode},
     record::Operation,
     source::{Entry, Found},
 };
@@ -24,14 +24,15 @@ pub(super) struct Asked<'a> {
 /// What to do about requests that do not go: one that the load makes takes their place.
 const INTERACTION: &str = "`interaction` in the load makes a request of its own";
 
-impl Planner<'_> {
+impl Resources {
     pub(super) fn judge_entry(
         &mut self,
+        planner: &Planner<'_>,
         found: &Found<'_>,
         entry: &Entry<'_>,
     ) -> Result<Operation, Reason> {
-        if self.settings().interaction.is_some() && entry.resource.is_some() {
-            return self.judge(found);
+        if planner.settings().interaction.is_some() && entry.resource.is_some() {
+            return judge(planner, found);
         }
         let Some(Request {
             method,
@@ -41,7 +42,7 @@ impl Planner<'_> {
         }) = entry.envelope.request
         else {
             let message = format!("the entry has no request; {INTERACTION}");
-            return Err(at("request", reason("no-request", &message)));
+            return Err(at("request", Reason::new(ReasonCode::NoRequest, message)));
         };
         let text = |part: Option<Part>| part.map(|part| part.text(entry.bytes));
         let (method, url, condition) = (text(method), text(url), text(if_none_exist));
@@ -53,13 +54,16 @@ impl Planner<'_> {
         let interaction = asked.interaction(self.base.as_deref())?;
         let needs_resource = !matches!(interaction, Operation::Delete);
         if needs_resource && entry.resource.is_none() {
-            return Err(reason("no-resource", "the entry holds no resource"));
+            return Err(Reason::new(
+                ReasonCode::NoResource,
+                "the entry holds no resource",
+            ));
         }
         if needs_resource && interaction != Operation::Patch {
             let kind = found
                 .resource_type()
-                .ok_or_else(|| reason("no-type", "it has no resourceType"))?;
-            self.check_type(&kind)?;
+                .ok_or_else(|| Reason::new(ReasonCode::NoType, "it has no resourceType"))?;
+            check_type(planner.facts(), &kind)?;
             asked.agrees(interaction, &kind, found.id().as_deref())?;
         }
         let has_front = asked
@@ -69,7 +73,7 @@ impl Planner<'_> {
             let bundle = self.bundle.as_ref().map_or("?", |bundle| &bundle.place);
             let entry = found.position.entry.unwrap_or_default();
             let place = || format!("entry {entry} of the Bundle at {bundle}");
-            self.notices.front(place);
+            self.fronts.get_or_insert_with(|| (0, place())).0 += 1;
         }
         Ok(interaction)
     }
@@ -79,12 +83,20 @@ impl Asked<'_> {
     /// Returns the interaction that is asked for. `own` is the base under which the target is known.
     fn interaction(&self, own: Option<&str>) -> Result<Operation, Reason> {
         let url = self.url;
-        let wrong = |message: &str| Err(at("request.url", reason("bad-request-url", message)));
+        let wrong = |message: &str| {
+            Err(at(
+                "request.url",
+                Reason::new(ReasonCode::BadRequestUrl, message),
+            ))
+        };
         if url.base.is_some() && url.base != own {
             let message = format!(
                 "the entry's request.url is absolute, and the standard has it relative to the store: it may mean another server; {INTERACTION}"
             );
-            return Err(at("request.url", reason("absolute-request-url", &message)));
+            return Err(at(
+                "request.url",
+                Reason::new(ReasonCode::AbsoluteRequestUrl, message),
+            ));
         }
         match self.method {
             _ if url.kind.is_empty() => wrong("the entry's request names no url"),
@@ -101,7 +113,7 @@ impl Asked<'_> {
                 (Some(id), _) if is_id(id) => Ok(Operation::Update),
                 (Some(_), _) => {
                     let message = "the id in the entry's request.url is not one that FHIR allows";
-                    Err(at("request.url", reason("bad-id", message)))
+                    Err(at("request.url", Reason::new(ReasonCode::BadId, message)))
                 }
                 (None, Some(query)) if Condition::read(query).is_some() => {
                     Ok(Operation::ConditionalUpdate)
@@ -113,21 +125,28 @@ impl Asked<'_> {
             _ => {
                 let message =
                     format!("the entry's request.method is not one of FHIR's; {INTERACTION}");
-                Err(at("request.method", reason("bad-method", &message)))
+                Err(at(
+                    "request.method",
+                    Reason::new(ReasonCode::BadMethod, message),
+                ))
             }
         }
     }
 
     fn conditional(&self, condition: &str) -> Result<Operation, Reason> {
         let written = written(condition);
-        let wrong =
-            |code: &str, message: &str| Err(at("request.ifNoneExist", reason(code, message)));
+        let wrong = |code: ReasonCode, message: &str| {
+            Err(at("request.ifNoneExist", Reason::new(code, message)))
+        };
         if written.kind.is_some_and(|kind| kind != self.url.kind) {
             let message = "its ifNoneExist searches another type than its request.url names";
-            return wrong("condition-type-differs", message);
+            return wrong(ReasonCode::ConditionTypeDiffers, message);
         }
         if Condition::read(written.query).is_none() {
-            return wrong("no-condition", "its ifNoneExist holds no condition");
+            return wrong(
+                ReasonCode::NoCondition,
+                "its ifNoneExist holds no condition",
+            );
         }
         Ok(Operation::ConditionalCreate)
     }
@@ -139,18 +158,24 @@ impl Asked<'_> {
             let message = format!(
                 "the entry's request.url names another type than its resource has; {INTERACTION}"
             );
-            return Err(at("request.url", reason("type-differs", &message)));
+            return Err(at(
+                "request.url",
+                Reason::new(ReasonCode::TypeDiffers, message),
+            ));
         }
         match (interaction, self.url.id, id) {
             (Operation::Update, Some(_), None) => {
                 let message = "the entry's request.url names an id, and its resource has none: servers refuse that; give the resource that id";
-                Err(at("resource.id", reason("no-id", message)))
+                Err(at("resource.id", Reason::new(ReasonCode::NoId, message)))
             }
             (Operation::Update, Some(of_url), Some(id)) if of_url != id => {
                 let message = format!(
                     "the entry's request.url names another id than its resource has: servers refuse that; {INTERACTION}"
                 );
-                Err(at("resource.id", reason("id-differs", &message)))
+                Err(at(
+                    "resource.id",
+                    Reason::new(ReasonCode::IdDiffers, message),
+                ))
             }
             _ => Ok(()),
         }
@@ -159,7 +184,10 @@ impl Asked<'_> {
 
 fn operation<T>() -> Result<T, Reason> {
     let message = "the entry calls an operation, and that is not loading";
-    Err(at("request.url", reason("operation-entry", message)))
+    Err(at(
+        "request.url",
+        Reason::new(ReasonCode::OperationEntry, message),
+    ))
 }
 
 /// Says where in the entry something is wrong.
@@ -186,7 +214,7 @@ mod tests {
 
     fn of(method: &str, url: &str, if_none_exist: Option<&str>) -> Result<Operation, String> {
         let asked = asked(method, url, if_none_exist).interaction(OWN);
-        asked.map_err(|reason| reason.code)
+        asked.map_err(|reason| reason.code.as_str().to_owned())
     }
 
     #[test]
@@ -258,7 +286,7 @@ mod tests {
     fn the_resource_has_to_be_what_the_url_names() {
         let code = |url: &str, kind: &str, id: Option<&str>| {
             let agrees = asked("PUT", url, None).agrees(Operation::Update, kind, id);
-            agrees.err().map(|reason| reason.code)
+            agrees.err().map(|reason| reason.code.as_str())
         };
         assert_eq!(code("Patient/1", "Patient", Some("1")), None);
         for (url, kind, id, expected) in [
@@ -266,7 +294,7 @@ mod tests {
             ("Patient/1", "Patient", Some("2"), "id-differs"),
             ("Patient/1", "Patient", None, "no-id"),
         ] {
-            assert_eq!(code(url, kind, id).as_deref(), Some(expected));
+            assert_eq!(code(url, kind, id), Some(expected));
         }
         // By condition the store decides about the id.
         let by = asked("PUT", "Patient?a=b", None);

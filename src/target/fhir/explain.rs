@@ -1,40 +1,100 @@
-//! What a refusal means, and what to do about it, said in Stoker's own words.
+//! What a refusal of a FHIR server means, and what to do about it, said in Stoker's own words.
 //!
-//! One place for all that people read of it: the reports of runs, and the verbs that send a single request.
+//! Made of the status, the codes, the element, and what record and plan show; never of the server's text. What the codes
+//! mean is known by `fhir::meaning`. Statuses mean the same for every kind of store.
 
-use super::text;
-use crate::{fhir::meaning::Meaning as M, record::Operation};
+use crate::{
+    fhir::meaning::{self, Meaning as M},
+    record::Operation,
+    target::{Explained, Refused},
+};
 
-/// A refusal, and what is known of the record that was refused.
-#[derive(Debug, Clone, Copy)]
-pub struct Refusal<'a> {
+/// A refusal, read.
+struct Refusal<'a> {
     /// What it means.
-    pub meaning: M,
+    meaning: M,
     /// The type that a reference is to, or the element that is wrong; empty where nothing is known.
-    pub about: &'a str,
+    about: &'a str,
     /// The record's type.
-    pub kind: &'a str,
+    kind: &'a str,
     /// What was asked for.
-    pub interaction: Option<Operation>,
+    interaction: Option<Operation>,
     /// It is known to refer to what no known record is.
-    pub dangles: bool,
+    dangles: bool,
     /// The target is one of Google's stores, or like one.
-    pub is_googles: bool,
+    is_googles: bool,
+}
+
+/// Says what a refusal means.
+pub(in crate::target) fn explain(refused: &Refused<'_>, status: u16) -> Explained {
+    let (meaning, about) = read(refused, status);
+    let refusal = Refusal {
+        meaning,
+        about: &about,
+        kind: refused.kind,
+        interaction: refused.operation,
+        dangles: refused.lacks.iter().any(|lack| lack.to.is_some()),
+        is_googles: refused.is_googles,
+    };
+    Explained {
+        meaning: Some(meaning as u16),
+        what: refusal.what(),
+        next: refusal.next(),
+        is_unsaid: meaning == M::Unsaid,
+        about,
+    }
+}
+
+/// Tells what a refusal means and what it is about: the type that a reference is to, or the element that is wrong.
+fn read(refused: &Refused<'_>, status: u16) -> (M, String) {
+    let kind = refused.kind;
+    let meaning = meaning::of(
+        refused.operation,
+        Some(status),
+        refused.code,
+        refused.detail,
+    );
+    let element = element(kind, refused.expression);
+    let reference = refused.lacks.iter().find_map(|lack| lack.to.as_deref());
+    let required = refused.lacks.iter().find(|lack| lack.to.is_none());
+    let is_whole = element.is_empty() || element == kind;
+    match (meaning, required, reference) {
+        (M::Required | M::Structure | M::Unsaid | M::Invariant, Some(lack), _)
+            if is_whole || element == lack.path =>
+        {
+            (M::Required, lack.path.clone())
+        }
+        (M::Structure | M::Value | M::Unsaid, _, _) if element == format!("{kind}.id") => {
+            (M::InvalidId, String::new())
+        }
+        // A store that is known to check references, and says no more than that there is a conflict.
+        (M::Unsaid | M::Conflict, _, Some(to)) if refused.checks => {
+            (M::MissingReference, to.to_owned())
+        }
+        // The element is that of the reference; the type says more.
+        (
+            M::MissingReference | M::DeletedReference | M::UnfitReference | M::UnmatchedReference,
+            _,
+            to,
+        ) => (meaning, to.unwrap_or_default().to_owned()),
+        (M::Unsaid | M::Conflict, _, Some(to)) => (meaning, to.to_owned()),
+        _ => (meaning, element),
+    }
 }
 
 impl Refusal<'_> {
     /// Says what is wrong.
-    pub fn what(&self) -> String {
+    fn what(&self) -> String {
         let about = self.about;
         let to = match about {
             "" => "a resource".to_owned(),
-            kind => text::article(kind),
+            kind => article(kind),
         };
         let at = |words: &str| match about {
             "" => words.to_owned(),
             element => format!("{element}: {words}"),
         };
-        let kind = text::kind(self.kind);
+        let kind = shown(self.kind);
         let words = match self.meaning {
             M::MissingReference => {
                 return format!("reference to {to} that the store does not hold");
@@ -123,7 +183,7 @@ impl Refusal<'_> {
     }
 
     /// Says what to do, where there is more to say than that the record is to be mended.
-    pub fn next(&self) -> Option<String> {
+    fn next(&self) -> Option<String> {
         let words = match self.meaning {
             M::MissingReference | M::DeletedReference | M::UnmatchedReference => {
                 let integrity = if self.is_googles {
@@ -213,4 +273,55 @@ impl Refusal<'_> {
         };
         Some(words.to_owned())
     }
+}
+
+/// Returns the name under which a type is shown.
+fn shown(kind: &str) -> &str {
+    if kind.is_empty() { "(no type)" } else { kind }
+}
+
+/// Puts the indefinite article before a type: `a Patient`, `an Encounter`.
+fn article(kind: &str) -> String {
+    // The types that begin with a vowel that is not spoken as one begin with `U` alone, and there is none.
+    let article = if kind.starts_with(['A', 'E', 'I', 'O']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {kind}")
+}
+
+/// Returns the element that is wrong, as in `Patient.name.given`: of the record itself, without numbers.
+fn element(kind: &str, expression: &[String]) -> String {
+    let Some(expression) = expression.first() else {
+        return String::new();
+    };
+    let mut path = expression.replace("/f:", ".");
+    path = path.trim_start_matches('.').to_owned();
+    if kind != "Bundle"
+        && let Some(rest) = path.strip_prefix("Bundle.entry")
+    {
+        // A place in the Bundle that it travelled in, which no file has.
+        let rest = rest.split_once('.').map_or("", |(_, rest)| rest);
+        let rest = rest.strip_prefix("resource").unwrap_or(rest);
+        let rest = rest.trim_start_matches('.');
+        let rest = rest
+            .strip_prefix(kind)
+            .map_or(rest, |rest| rest.trim_start_matches('.'));
+        path = match rest {
+            "" => return String::new(),
+            rest => format!("{kind}.{rest}"),
+        };
+    }
+    let mut element = String::with_capacity(path.len());
+    let mut depth = 0;
+    for c in path.chars() {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            c if depth == 0 => element.push(c),
+            _ => {}
+        }
+    }
+    element
 }

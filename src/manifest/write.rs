@@ -1,4 +1,4 @@
-//! `rejected/manifest.yaml`: loads the rejected records again, with the settings of the run that they come from.
+//! Writes a manifest that loads rejected records again, with the settings of the run that they come from.
 //!
 //! It is written in the manifest's own shape (design §8) from the settings that the plan holds: these name the places
 //! of secrets and hold none, and their paths do not depend on where this manifest stands.
@@ -8,24 +8,38 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use serde::Serialize;
 use serde_yaml::Value;
 
-use super::{
-    super::{Error, text},
-    Again,
-};
 use crate::{
     manifest::{
-        Auth, BundleChoice, Characters, Concurrency, Existing, Format, LoadSettings, MessageOrder,
-        Missing, SecretPlace, Segments, Settle, Store, TargetSettings, Transactions, Versioned,
+        Auth, Characters, Concurrency, Existing, Format, LoadSettings, MessageOrder, Missing,
+        PackagingChoice, SecretPlace, Segments, Settle, Store, TargetSettings, Transactions,
+        Versioned,
     },
-    plan::Header,
     record::Operation,
     unit::{ByteSize, Rate, Window},
 };
 
 /// What the manifest is made from.
-#[derive(Debug)]
-pub(super) struct Skeleton {
-    header: Header,
+#[derive(Debug, Clone, Copy)]
+pub struct Skeleton<'a> {
+    /// The name of the manifest whose records were rejected.
+    pub name: &'a str,
+    /// Where its state lies, if it says so.
+    pub state: Option<&'a Path>,
+    /// Its targets.
+    pub targets: &'a [&'a TargetSettings],
+    /// Its loads.
+    pub loads: &'a [LoadSettings],
+}
+
+/// What is loaded again of a load.
+#[derive(Debug, Clone)]
+pub struct Again {
+    /// The load, by its place.
+    pub load: usize,
+    /// The globs of its files.
+    pub files: Vec<String>,
+    /// The store holds them already, and they are updated.
+    pub standing: bool,
 }
 
 #[derive(Serialize)]
@@ -167,7 +181,7 @@ struct Load {
 #[derive(Serialize)]
 struct BundleOf {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<BundleChoice>,
+    kind: Option<PackagingChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_entries: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,28 +192,26 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-impl Skeleton {
-    pub(super) fn of(header: &Header) -> Self {
-        Self {
-            header: header.clone(),
-        }
-    }
-
-    /// Renders the manifest for the loads that have rejected records, each with the globs of its files.
-    pub(super) fn render(&self, loads: &[Again], path: &Path) -> Result<String, Error> {
+impl Skeleton<'_> {
+    /// Renders the manifest for the loads that have rejected records; `path` is what people type for it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be put into YAML.
+    pub fn render(&self, loads: &[Again], path: &str) -> Result<String, serde_yaml::Error> {
         let chosen: Vec<_> = loads
             .iter()
-            .filter_map(|again| Some((self.header.loads.get(again.load.0 as usize)?, again)))
+            .filter_map(|again| Some((self.loads.get(again.load)?, again)))
             .collect();
         let is_chosen = |name: &String| {
             let mut chosen = chosen.iter();
             chosen.any(|(load, again)| load.name == *name && !again.standing)
         };
-        let targets = self.header.targets.iter().map(|target| &target.settings);
+        let targets = self.targets.iter().copied();
         let manifest = Manifest {
             version: 1,
-            name: format!("{}-rejected", self.header.name),
-            state: self.header.run.state.as_deref().map(shown),
+            name: format!("{}-rejected", self.name),
+            state: self.state.map(shown),
             targets: targets
                 .filter(|target| chosen.iter().any(|(load, _)| load.target == target.name))
                 .map(|settings| (settings.name.clone(), target(settings)))
@@ -220,20 +232,19 @@ impl Skeleton {
         };
         let text = serde_yaml::to_value(&manifest)
             .map(|value| self.with_headers(escaped(value)))
-            .and_then(|manifest| serde_yaml::to_string(&manifest))
-            .map_err(|e| Error::write(path, &e))?;
+            .and_then(|manifest| serde_yaml::to_string(&manifest))?;
         Ok(format!(
             "# Loads the records that were rejected: mend the files beside this one, then\n#   stoker load {}\n\
              # What the server said of each stands in `answers.ndjson`.\n{text}",
-            text::quoted(path)
+            path
         ))
     }
 }
 
-impl Skeleton {
+impl Skeleton<'_> {
     /// Puts the headers in again as they are written: their variables have not been filled in.
     fn with_headers(&self, mut manifest: Value) -> Value {
-        for settings in self.header.targets.iter().map(|target| &target.settings) {
+        for settings in self.targets {
             let mut target = manifest
                 .get_mut("targets")
                 .and_then(|targets| targets.get_mut(settings.name.as_str()));
@@ -388,10 +399,10 @@ fn load(settings: &LoadSettings) -> Load {
             (true, false) => Some(Value::from(true)),
             (false, false) => None,
         },
-        bundle: (!is_default(&settings.bundle)).then(|| BundleOf {
-            kind: settings.bundle.kind,
-            max_entries: settings.bundle.max_entries.map(u32::from),
-            max_bytes: settings.bundle.max_bytes.map(|size| size.0),
+        bundle: (!is_default(&settings.packaging)).then(|| BundleOf {
+            kind: settings.packaging.kind,
+            max_entries: settings.packaging.max_entries.map(u32::from),
+            max_bytes: settings.packaging.max_bytes.map(|size| size.0),
         }),
         transactions: settings.transactions,
         duplicates: match settings.existing.what {
@@ -507,13 +518,8 @@ fn escaped(value: Value) -> Value {
 mod tests {
     use std::path::Path;
 
-    use super::Skeleton;
-    use crate::{
-        event::LoadId,
-        manifest::{self, LoadSettings},
-        plan::{Header, VERSION},
-        report::rejected::Again,
-    };
+    use super::{Again, Skeleton};
+    use crate::manifest::{self, LoadSettings, TargetSettings};
 
     /// Reads a manifest that stands in `folder`.
     fn read(text: &str, folder: &Path) -> manifest::Manifest {
@@ -524,34 +530,20 @@ mod tests {
 
     /// Renders the manifest of rejected records of a manifest's first load.
     fn rejected(manifest: &manifest::Manifest, path: &Path) -> String {
-        let header = Header {
-            version: VERSION,
-            stoker: String::new(),
-            name: manifest.name.clone(),
-            manifest: manifest.path.clone(),
-            root: std::path::PathBuf::new(),
-            created: jiff::Timestamp::UNIX_EPOCH,
-            targets: manifest
-                .targets
-                .iter()
-                .map(|settings| crate::plan::PlannedTarget {
-                    facts: crate::target::Facts::documented(&settings.store),
-                    settings: settings.clone(),
-                })
-                .collect(),
-            loads: manifest.loads.clone(),
-            run: manifest.run.clone(),
+        let targets: Vec<&TargetSettings> = manifest.targets.iter().collect();
+        let skeleton = Skeleton {
+            name: &manifest.name,
+            state: manifest.run.state.as_deref(),
+            targets: &targets,
+            loads: &manifest.loads,
         };
-        let files = vec!["people.ndjson".to_owned()];
-        Skeleton::of(&header)
-            .render(
-                &[Again {
-                    load: LoadId(0),
-                    files,
-                    standing: false,
-                }],
-                path,
-            )
+        let again = Again {
+            load: 0,
+            files: vec!["people.ndjson".to_owned()],
+            standing: false,
+        };
+        skeleton
+            .render(&[again], &path.display().to_string())
             .unwrap()
     }
 

@@ -1,31 +1,31 @@
-//! Bundles put together from the bytes of entries.
+//! Files of records that travel together, put together from the bytes of entries.
 
 use std::path::Path;
 
 use super::super::{Error, staged::Staged};
-use crate::plan::Packaging;
+use crate::{plan::Packaging, target::around};
 
-/// A Bundle, being written.
+/// Such a file, being written.
 #[derive(Debug)]
-pub(super) struct Bundle {
+pub(super) struct Parcel {
     file: Staged,
     pub(super) entries: u32,
     pub(super) bytes: u64,
     pub(super) whole: bool,
+    end: &'static str,
 }
 
-impl Bundle {
+impl Parcel {
     pub(super) fn create(path: &Path, kind: Packaging) -> Result<Self, Error> {
         let mut file = Staged::create(path)?;
-        let kind = kind.as_str();
-        file.write(
-            format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\",\"entry\":[").as_bytes(),
-        )?;
+        let (begin, end) = around(kind);
+        file.write(begin.as_bytes())?;
         Ok(Self {
             file,
             entries: 0,
             bytes: 0,
             whole: true,
+            end,
         })
     }
 
@@ -39,7 +39,9 @@ impl Bundle {
     }
 
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        self.file.write(b"\n]}\n")?;
+        self.file.write(b"\n")?;
+        self.file.write(self.end.as_bytes())?;
+        self.file.write(b"\n")?;
         keep_or_finish(self.file, self.whole)
     }
 }

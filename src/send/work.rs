@@ -1,0 +1,65 @@
+//! A request to be: records that go together, and what is at hand of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::precedence::Cause;
+use crate::{
+    gate::BytePermit,
+    plan::{Packaging, Step},
+    record::Outcome,
+};
+
+/// One request to be.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// Its records: one, or those of a Bundle.
+    pub(super) steps: Vec<Step>,
+    /// The Bundle in which they travel together.
+    pub(super) packaging: Option<Packaging>,
+    /// They go together or not at all.
+    pub(super) atomic: bool,
+    /// What goes to the wire of each record: the resource, or the whole entry. Empty: to be read when it is sent.
+    pub(super) bodies: Vec<Bytes>,
+    /// The part of the budget that the bodies hold.
+    pub(super) permits: Vec<BytePermit>,
+    /// They are not sent: the record because of which what they need cannot be had.
+    pub(super) blocked: Option<Arc<Cause>>,
+    /// It is the second request of a record that stands in the store: what came of the first.
+    pub(super) stands: Option<Stands>,
+}
+
+impl Work {
+    /// Tells whether they travel in one transaction.
+    pub(super) fn is_together(&self) -> bool {
+        is_together(self.packaging, self.atomic)
+    }
+
+    /// Makes a request of records that are read when it is sent, and need not go together.
+    pub(super) fn again(steps: Vec<Step>, packaging: Option<Packaging>) -> Self {
+        Self {
+            steps,
+            packaging,
+            atomic: false,
+            bodies: Vec::new(),
+            permits: Vec::new(),
+            blocked: None,
+            stands: None,
+        }
+    }
+}
+
+/// Tells whether records travel in one transaction, so that their references may name others of it, and themselves.
+pub(super) fn is_together(packaging: Option<Packaging>, atomic: bool) -> bool {
+    atomic || packaging == Some(Packaging::Transaction)
+}
+
+/// What the first request of a record brought that travels in two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stands {
+    /// The outcome of the record, if the second succeeds.
+    pub(super) outcome: Outcome,
+    /// How often the first was sent.
+    pub(super) attempts: u32,
+}

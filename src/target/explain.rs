@@ -1,0 +1,74 @@
+//! What a refusal means, and what to do about it, said in Stoker's own words: for reports, and for those who send one record.
+//!
+//! Each format knows its own codes (`fhir::explain`, `hl7v2::explain`). Nothing here shows what a server said.
+
+use crate::{
+    fhir::outcome,
+    manifest::Format,
+    record::{Lack, Operation},
+    target::{fhir, hl7v2},
+};
+
+/// A refusal, and what is known of the record that was refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused<'a> {
+    /// The format of the record.
+    pub format: Format,
+    /// Its kind.
+    pub kind: &'a str,
+    /// What was asked for.
+    pub operation: Option<Operation>,
+    /// The status of the answer, where there is one.
+    pub status: Option<u16>,
+    /// The code of the answer.
+    pub code: Option<&'a str>,
+    /// The server's own code beside it.
+    pub detail: Option<&'a str>,
+    /// The elements concerned.
+    pub expression: &'a [String],
+    /// What the record is known to lack.
+    pub lacks: &'a [Lack],
+    /// The target is known to check references.
+    pub checks: bool,
+    /// The target is one of Google's stores, or like one.
+    pub is_googles: bool,
+}
+
+/// What a refusal means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// Tells meanings apart.
+    pub meaning: Option<u16>,
+    /// The kind that a reference is to, or the element that is wrong; empty where nothing is known.
+    pub about: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do, where there is more to say than that the record is to be mended.
+    pub next: Option<String>,
+    /// Neither status nor codes tell why.
+    pub is_unsaid: bool,
+}
+
+/// Says what a refusal means; nothing where there is neither a status nor a code that tells.
+pub fn explain(refused: &Refused<'_>) -> Option<Explained> {
+    if refused.format == Format::Hl7v2
+        && let Some(code) = refused.code
+    {
+        let about = refused.expression.first().cloned().unwrap_or_default();
+        if let Some(what) = hl7v2::acknowledged(code, &about) {
+            return Some(Explained {
+                meaning: None,
+                about,
+                what,
+                next: None,
+                is_unsaid: false,
+            });
+        }
+    }
+    Some(fhir::explain(refused, refused.status?))
+}
+
+/// Returns the words of an answer, as the server wrote them: content.
+pub fn said(answer: &[u8]) -> String {
+    outcome::read(answer).text
+}

@@ -1,0 +1,76 @@
+//! How a record is made ready for a store: what others are called in it, and what only the store can resolve.
+
+use std::fmt;
+
+use crate::manifest::LoadSettings;
+
+/// How a record is made ready.
+pub struct Naming<'a> {
+    /// The settings of its load.
+    pub settings: &'a LoadSettings,
+    /// What another record of the plan is called, as far as it is known: `kind/id` as the store has it.
+    pub names: &'a dyn Fn(u64) -> Option<String>,
+    /// What for.
+    pub purpose: Purpose,
+    /// Others that travel with it refer to it by links of the plan.
+    pub is_linked: bool,
+    /// The code of the tag by which the record is found again.
+    pub tag: Option<String>,
+}
+
+/// What a record is made ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It goes to the wire, with what stands around it in its source: all that it refers to has a name.
+    Sending,
+    /// As for [`Purpose::Sending`], where nobody knows the names that a store gives.
+    Rehearsing,
+    /// It is looked at: what has no name yet is left as it stands in the source.
+    Looking,
+    /// It is compared with what a store has: what the store resolves by itself is named, too, as far as it can be.
+    Comparing,
+}
+
+impl Purpose {
+    /// Tells whether what has no name may be left as it stands in the source.
+    pub fn is_lenient(self) -> bool {
+        self != Self::Sending
+    }
+
+    /// Tells whether it goes to the wire.
+    pub fn is_for_wire(self) -> bool {
+        matches!(self, Self::Sending | Self::Rehearsing)
+    }
+}
+
+impl fmt::Debug for Naming<'_> {
+    /// Shows neither names nor tag: they are content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Naming")
+            .field("purpose", &self.purpose)
+            .field("is_linked", &self.is_linked)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a record could not be made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwritten {
+    /// Its bytes are not those that were planned.
+    Changed,
+    /// It refers to a record of this number, of which nothing is known.
+    Unnamed(u64),
+}
+
+/// A reference that only the store can resolve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// Its place among the references of the record.
+    pub reference: u32,
+    /// The kind that is searched.
+    pub kind: String,
+    /// What is searched for: content.
+    pub query: String,
+    /// The element in the record.
+    pub path: String,
+}
