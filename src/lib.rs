@@ -8,7 +8,7 @@
 //!  source ─ scan → records ──────────┘ pure     one gate per target └→ events → progress (may drop)
 //! ```
 //!
-//! The modules, from the bottom up; a module uses only modules of lower layers (`tests/architecture.rs`
+//! The modules, from the bottom up; a module uses only modules of lower layers (`tests/architecture`
 //! lists the edges):
 //!
 //! - 0: [`record`] (what travels, and how it ends), [`mod@unit`] (rates, sizes, durations), [`diagnostic`]
