@@ -16,7 +16,7 @@
 //!   (long lists of numbers, on the disk beyond a limit), [`mod@checksum`] (of a line of a file), [`mod@path`] (paths as people
 //!   read them), [`fhir`] (pure knowledge of FHIR JSON), [`hl7v2`] (pure knowledge of HL7v2's bytes),
 //!   [`dicom`] (pure knowledge of DICOM's bytes).
-//! - 1: [`manifest`] (what the user wrote), [`source`] (files into records), [`target`] (builds requests,
+//! - 1: [`manifest`] (what the user wrote), [`storage`] (where bytes lie), [`source`] (bytes into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
 //! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
 //! - 3: [`mod@survey`] (reads the sources into a plan), [`probe`] (facts of a target), [`ensure`] (creates stores), [`lookup`] (asks which resource a condition
@@ -55,6 +55,7 @@ pub mod report;
 pub mod samples;
 pub mod send;
 pub mod source;
+pub mod storage;
 pub mod survey;
 pub mod target;
 pub mod unit;

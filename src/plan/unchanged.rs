@@ -54,14 +54,10 @@ pub fn changed_sources(sources: &[PlannedSource], spool: &Spool, verify: bool) -
 const NAMED: usize = 10;
 
 fn looks_unchanged(source: &PlannedSource, spool: &Spool) -> bool {
-    let now = source
-        .path
-        .as_ref()
-        .and_then(|path| source::look(path).ok());
-    now.is_some_and(|(size, modified, inode)| {
-        let then = &source.fingerprint;
-        (size, modified, inode) == (then.size, then.modified, then.inode)
-    }) && (!source.spooled || spool.path(source.id).is_file())
+    let origin = source.path.clone().map(Origin::File);
+    let now = origin.and_then(|origin| origin.storage().stamp(&origin).ok().flatten());
+    now.is_some_and(|now| now == source.fingerprint.stamp)
+        && (!source.spooled || spool.path(source.id).is_file())
 }
 
 fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
@@ -81,7 +77,8 @@ fn changed(source: &PlannedSource, spool: &Spool) -> Option<Diagnostic> {
         Err(error) => Some(Diagnostic::error(error.to_string())),
         Ok(reading) => {
             let is_same = reading.fingerprint.is_some_and(|now| {
-                (now.size, &now.sha256) == (source.fingerprint.size, &source.fingerprint.sha256)
+                (now.stamp.size, &now.sha256)
+                    == (source.fingerprint.stamp.size, &source.fingerprint.sha256)
             });
             (!is_same).then(|| {
                 Diagnostic::error(format!(

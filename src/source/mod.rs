@@ -1,6 +1,6 @@
 //! Files, streams and their formats, as a stream of records with positions.
 //!
-//! `glob` finds files, `decompress` opens them (capped), `spool` keeps what cannot be read twice, `json`,
+//! Where they lie is known by `storage`. `decompress` opens them (capped), `spool` keeps what cannot be read twice, `json`,
 //! `ndjson` and `bundle` cut them into records, over pieces that `feed` cuts, and `bodies` reads a record again. What is
 //! done with a record is decided by `plan`.
 
@@ -14,10 +14,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnostic::shown,
+    diagnostic::Diagnostic,
     fhir::{Scanned, SyntaxError, bundle::Envelope},
-    manifest::Format,
+    manifest::{FilePattern, Format},
     record::{Facets, Position, SourceId, Span},
+    storage,
 };
 
 mod bodies;
@@ -26,16 +27,15 @@ mod damage;
 mod decompress;
 mod dicom;
 mod feed;
-mod glob;
 mod hl7v2;
 mod json;
 mod ndjson;
 mod read;
 mod spool;
 
+pub use crate::storage::{Origin, Stamp};
 pub use bodies::Bodies;
-pub use glob::{Listing, find};
-pub use read::{beginning, glance, look, read, read_as};
+pub use read::{beginning, glance, read, read_as};
 pub use spool::{Spool, spooled};
 
 pub use crate::fhir::bundle::BundleKind;
@@ -107,24 +107,6 @@ pub struct SourceFile {
     pub origin: Origin,
     /// What its name promises.
     pub form: Form,
-}
-
-/// Where a source comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// A file.
-    File(PathBuf),
-    /// Standard input, `-` in a manifest.
-    Stdin,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.write_str(&shown(path)),
-            Self::Stdin => f.write_str("standard input"),
-        }
-    }
 }
 
 /// How records stand in a source. Compression is not part of it: that is told by the content.
@@ -303,15 +285,82 @@ pub struct Malformed {
 
 /// By which a later run knows that a source is still the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Fingerprint {
-    /// The stored (maybe compressed) size in bytes.
-    pub size: u64,
-    /// When it was last modified, in nanoseconds since 1970; 0 for standard input.
-    pub modified: i128,
-    /// Its number on its disk; 0 for standard input.
-    pub inode: u64,
+    /// What its storage says of it; of what can be read once, the size alone.
+    pub stamp: Stamp,
     /// SHA-256 of the stored bytes, in hexadecimal digits.
     pub sha256: String,
+}
+
+/// A fingerprint as it stands in a plan. (Flattened by serde, numbers of 128 bits would be lost.)
+#[derive(Serialize, Deserialize)]
+struct Written {
+    size: u64,
+    modified: i128,
+    inode: u64,
+    sha256: String,
+}
+
+impl From<Written> for Fingerprint {
+    fn from(written: Written) -> Self {
+        let Written {
+            size,
+            modified,
+            inode,
+            sha256,
+        } = written;
+        Self {
+            stamp: Stamp {
+                size,
+                modified,
+                inode,
+            },
+            sha256,
+        }
+    }
+}
+
+impl From<Fingerprint> for Written {
+    fn from(Fingerprint { stamp, sha256 }: Fingerprint) -> Self {
+        Self {
+            size: stamp.size,
+            modified: stamp.modified,
+            inode: stamp.inode,
+            sha256,
+        }
+    }
+}
+
+/// What the patterns of a load came to.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// The sources, each once, in the order of the patterns and by path within one; numbered from 0.
+    pub files: Vec<SourceFile>,
+    /// Patterns (none of those with `!`) that match nothing at all.
+    pub unmatched: Vec<FilePattern>,
+    /// What is wrong with patterns and what they name.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// Finds the sources of a load.
+pub fn find(patterns: &[FilePattern]) -> Listing {
+    let found = storage::find(patterns);
+    let files = (0..)
+        .zip(found.found)
+        .map(|(number, (_, origin))| SourceFile {
+            id: SourceId(number),
+            form: match &origin {
+                Origin::File(path) => Form::of(path),
+                Origin::Stdin => Form::Either,
+            },
+            origin,
+        });
+    Listing {
+        files: files.collect(),
+        unmatched: found.unmatched,
+        problems: found.problems,
+    }
 }
 
 /// What reading a source came to.

@@ -21,7 +21,7 @@ use crate::{
     },
     record::SourceId,
     source::{
-        self, Bodies, Ceiling, Fingerprint, Form, Item, Malformed, Origin, SourceFile, Spool,
+        self, Bodies, Ceiling, Fingerprint, Form, Item, Malformed, Origin, SourceFile, Spool, Stamp,
     },
 };
 use resources::Resources;
@@ -253,16 +253,21 @@ impl Surveyor<'_, '_> {
 
     /// A file in a form that is not read is one step, so that it is counted and seen.
     fn unrecognized(&mut self, file: &SourceFile) -> Result<Read, Error> {
-        let size = match &file.origin {
-            Origin::File(path) => fs_err::metadata(path).map(|m| m.len()).unwrap_or_default(),
-            Origin::Stdin => 0,
-        };
+        // Of what is gone by now there is nothing to count, and nothing is read of it.
+        let stamp = file.origin.storage().stamp(&file.origin).ok().flatten();
+        let size = stamp.map_or(0, |stamp| stamp.size);
         let node = self.blank();
         self.planner.found(node);
         self.planner.unrecognized(file, size);
         self.write()?;
         Ok(Read {
-            fingerprint: Fingerprint { size, ..unread() },
+            fingerprint: Fingerprint {
+                stamp: Stamp {
+                    size,
+                    ..Stamp::NOTHING
+                },
+                ..unread()
+            },
             spooled: false,
             bytes: None,
         })
@@ -411,9 +416,7 @@ impl Surveyor<'_, '_> {
 /// Of a source whose bytes say nothing about what is loaded.
 fn unread() -> Fingerprint {
     Fingerprint {
-        size: 0,
-        modified: 0,
-        inode: 0,
+        stamp: Stamp::NOTHING,
         sha256: String::new(),
     }
 }

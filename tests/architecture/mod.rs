@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("checksum", 0),
     ("path", 0),
     ("manifest", 1),
+    ("storage", 1),
     ("source", 1),
     ("target", 1),
     ("auth", 1),
@@ -55,6 +56,9 @@ const BESIDE: &[(&str, &str)] = &[
     // What a refusal means depends on what was asked for.
     ("fhir", "record"),
     ("source", "manifest"),
+    // Where bytes lie is known to whoever reads them.
+    ("source", "storage"),
+    ("storage", "manifest"),
     ("target", "manifest"),
     ("auth", "manifest"),
     ("send", "journal"),

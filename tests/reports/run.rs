@@ -294,9 +294,11 @@ fn write_plan(run: &RunDirectory, steps: Vec<(Option<Group>, Step)>, counted: u6
         form: Form::Json,
         spooled: false,
         fingerprint: Fingerprint {
-            size: 1,
-            modified: 1_795_000_000_000_000_000,
-            inode: 1,
+            stamp: stoker::source::Stamp {
+                size: 1,
+                modified: 1_795_000_000_000_000_000,
+                inode: 1,
+            },
             sha256: "00".to_owned(),
         },
     };

@@ -173,9 +173,11 @@ fn sources() -> Vec<PlannedSource> {
             form: Form::Json,
             spooled: id == 1,
             fingerprint: Fingerprint {
-                size: u64::MAX,
-                modified: -1,
-                inode: 1,
+                stamp: crate::source::Stamp {
+                    size: u64::MAX,
+                    modified: -1,
+                    inode: 1,
+                },
                 sha256: "ab".repeat(32),
             },
         })

@@ -4,13 +4,12 @@ use std::{
     io::{self, Read},
     ops::ControlFlow,
     path::Path,
-    time::UNIX_EPOCH,
 };
 
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Ceiling, Error, Fingerprint, Form, Item, Kind, Origin, Reading, SourceFile, Spool,
+    Ceiling, Error, Fingerprint, Form, Item, Kind, Origin, Reading, SourceFile, Spool, Stamp,
     damage::Damage,
     decompress::{Compression, plain},
     dicom,
@@ -98,7 +97,10 @@ fn run(
     let mut sink = Sink::new(file.id, visit);
     let result = match &file.origin {
         Origin::File(path) => from_file(file, path, how, &mut sink),
-        Origin::Stdin => from_stream(file, &mut io::stdin().lock(), how, &mut sink),
+        origin => match origin.storage().open(origin) {
+            Ok(mut stream) => from_stream(file, &mut *stream, how, &mut sink),
+            Err(error) => Err(error.into()),
+        },
     };
     let result = result.or_else(|kind| match kind.damage() {
         Some(damage) => match damage.tell_whole(&mut sink) {
@@ -114,6 +116,7 @@ fn run(
     })
 }
 
+/// Reads a source that can be read again.
 fn from_file(
     file: &SourceFile,
     path: &Path,
@@ -123,9 +126,11 @@ fn from_file(
     if file.form == Form::Unrecognized {
         return Err(Kind::Unrecognized);
     }
-    let opened = fs_err::File::open(path)?;
-    let before = stamp(&opened)?;
-    let mut stored = Tap::new(&opened);
+    let storage = file.origin.storage();
+    let stamp = || -> Result<Stamp, Kind> { storage.stamp(&file.origin)?.ok_or(Kind::NeedsSpool) };
+    let opened = storage.open(&file.origin)?;
+    let before = stamp()?;
+    let mut stored = Tap::new(opened);
     let mut head = Vec::new();
     (&mut stored).take(4).read_to_end(&mut head)?;
     let compression = Compression::of(&head);
@@ -144,11 +149,11 @@ fn from_file(
         (Compression::None, _) => {
             let text = Text {
                 first: Box::new(joined),
-                again: &|| Ok(Box::new(fs_err::File::open(path)?)),
-                size: Some(before.0),
+                again: &|| Ok(storage.open(&file.origin)?),
+                size: Some(before.size),
             };
             let flow = text.read(file.form, End::Whole, how, sink);
-            (Some(path.to_owned()), before.0, flow)
+            (Some(path.to_owned()), before.size, flow)
         }
         (_, Some(spool)) => {
             let (bytes, filled) = spool.fill(file.id, &mut *plain(joined, compression)?);
@@ -161,7 +166,7 @@ fn from_file(
         }
         (_, None) => {
             let again = || -> Result<Box<dyn Read>, Kind> {
-                Ok(plain(fs_err::File::open(path)?, compression)?)
+                Ok(plain(storage.open(&file.origin)?, compression)?)
             };
             // Whether the data is whole is known before any of it is told, as it is with a spool.
             let (bytes, filled) = if how.only_a_glance {
@@ -177,10 +182,12 @@ fn from_file(
         Ok(()) => {
             // A malformed file may not have been read to its end; its hash still is of all of it.
             io::copy(&mut stored, &mut io::sink())?;
-            if stamp(&opened)? != before || stored.count != before.0 {
+            // What is gone by now has changed, too.
+            let is_same = stamp().is_ok_and(|now| now == before);
+            if !is_same || stored.count != before.size {
                 return Err(Kind::Changed);
             }
-            Some(stored.fingerprint(before.1, before.2))
+            Some(stored.fingerprint(before))
         }
         Err(Stop::Visitor) => None,
         Err(Stop::Failed(kind)) => return Err(kind),
@@ -212,7 +219,7 @@ fn from_stream(
     let fingerprint = match decompressed(form, bytes, filled, &again, how, sink) {
         Ok(()) => {
             io::copy(&mut stored, &mut io::sink())?;
-            Some(stored.fingerprint(0, 0))
+            Some(stored.fingerprint(Stamp::NOTHING))
         }
         Err(Stop::Visitor) => None,
         Err(Stop::Failed(kind)) => return Err(kind),
@@ -319,29 +326,6 @@ pub fn beginning(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Returns size, time of the last change, and inode of a file, without reading it.
-///
-/// # Errors
-///
-/// When it is not there.
-pub fn look(path: &Path) -> io::Result<(u64, i128, u64)> {
-    of_metadata(&fs_err::metadata(path)?)
-}
-
-/// Size, time of the last change, and inode.
-fn stamp(file: &fs_err::File) -> io::Result<(u64, i128, u64)> {
-    of_metadata(&file.metadata()?)
-}
-
-fn of_metadata(metadata: &std::fs::Metadata) -> io::Result<(u64, i128, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let modified = match metadata.modified()?.duration_since(UNIX_EPOCH) {
-        Ok(after) => i128::try_from(after.as_nanos()).unwrap_or(i128::MAX),
-        Err(before) => -i128::try_from(before.duration().as_nanos()).unwrap_or(i128::MAX),
-    };
-    Ok((metadata.len(), modified, metadata.ino()))
-}
-
 /// Hashes and counts what is read through it.
 struct Tap<R> {
     reader: R,
@@ -358,7 +342,7 @@ impl<R> Tap<R> {
         }
     }
 
-    fn fingerprint(self, modified: i128, inode: u64) -> Fingerprint {
+    fn fingerprint(self, stamp: Stamp) -> Fingerprint {
         use std::fmt::Write as _;
         let mut sha256 = String::with_capacity(64);
         for byte in self.hash.finalize() {
@@ -366,9 +350,10 @@ impl<R> Tap<R> {
             let _ = write!(sha256, "{byte:02x}");
         }
         Fingerprint {
-            size: self.count,
-            modified,
-            inode,
+            stamp: Stamp {
+                size: self.count,
+                ..stamp
+            },
             sha256,
         }
     }

@@ -102,7 +102,7 @@ fn items(name: &str, text: &str) -> Vec<String> {
         let start = usize::try_from(position.span.start).unwrap();
         assert_eq!(&text.as_bytes()[start..][..bytes.len()], bytes);
     }
-    assert_eq!(reading.fingerprint.unwrap().size, text.len() as u64);
+    assert_eq!(reading.fingerprint.unwrap().stamp.size, text.len() as u64);
     seen.items
 }
 
@@ -327,7 +327,7 @@ fn compressed_sources_read_as_plain_ones() {
             assert_eq!(seen.items, ["0 1 line 1", "1 2 line 2"], "{name}");
             let reading = reading.unwrap();
             assert_eq!((reading.records, reading.bytes), (2, lines.len() as u64));
-            assert_eq!(reading.fingerprint.unwrap().size, bytes.len() as u64);
+            assert_eq!(reading.fingerprint.unwrap().stamp.size, bytes.len() as u64);
             assert_eq!(reading.note.is_some(), note.is_some());
             if let Some(path) = reading.plain {
                 let mut plain = Vec::new();
@@ -364,7 +364,7 @@ fn cut_compressed_sources_keep_what_came_before() {
         let (mut seen, reading) = read_all(&source, spool);
         let reading = reading.unwrap();
         // What is there of the file stays the same file.
-        assert_eq!(reading.fingerprint.unwrap().size, cut.len() as u64);
+        assert_eq!(reading.fingerprint.unwrap().stamp.size, cut.len() as u64);
         assert_eq!(reading.malformed, 1);
         assert!(reading.records > 10_000);
         let last = seen.items.pop().unwrap();
@@ -608,7 +608,7 @@ fn standard_input_is_told_by_its_content() {
             only_a_glance: false,
         };
         let reading = from_stream(&source, &mut &bytes[..], how, &mut sink).unwrap();
-        assert_eq!(reading.fingerprint.unwrap().size, bytes.len() as u64);
+        assert_eq!(reading.fingerprint.unwrap().stamp.size, bytes.len() as u64);
         seen.items
     };
     let lines = b"{\"id\":\"1\"}\n\n{\"id\":\"2\"}\n";

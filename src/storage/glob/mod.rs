@@ -1,4 +1,4 @@
-//! Globs of a load into files, in the order in which they were written.
+//! Globs of a load into files, in the order in which they were written. Standard input (`-`) is passed over.
 //!
 //! `*` and `?` stay within one folder, `**` crosses them, `{a,b}` and `[a-z]` choose. A later `!` pattern takes away what
 //! stands before it. Hidden files and folders are found only where the pattern names their dot; files that would be found but
@@ -12,42 +12,27 @@ use std::{
 use globset::{GlobBuilder, GlobMatcher};
 use walkdir::WalkDir;
 
-use super::{Form, Origin, SourceFile};
+use super::{Listing, Origin};
 use crate::{
     diagnostic::{Diagnostic, shown},
     manifest::FilePattern,
     path::{normal, tidy},
-    record::SourceId,
 };
 
 mod odd;
 
 use odd::{Oddity, oddities, problem};
 
-/// What globs came to.
-#[derive(Debug, Clone, Default)]
-pub struct Listing {
-    /// The files, each once, in the order of the patterns and by path within one; numbered from 0.
-    pub files: Vec<SourceFile>,
-    /// Patterns (none of those with `!`) that match nothing at all.
-    pub unmatched: Vec<FilePattern>,
-    /// Patterns that cannot be read, folders where files belong, folders that cannot be opened; warnings of files that may
-    /// have been meant, and are left out.
-    pub problems: Vec<Diagnostic>,
-}
-
-/// Finds the files of a load.
-pub fn find(patterns: &[FilePattern]) -> Listing {
+/// Finds the files that globs name.
+pub(super) fn list(patterns: &[FilePattern]) -> Listing {
     let mut listing = Listing::default();
     // By the written path, for exclusions; `known` by the real one, so that links lead to a file once.
-    let mut found: Vec<(PathBuf, Origin, usize)> = Vec::new();
+    let mut found: Vec<(PathBuf, PathBuf, usize)> = Vec::new();
     let mut known = HashSet::new();
     let mut odd: Vec<(usize, Oddity, PathBuf)> = Vec::new();
     for (number, pattern) in patterns.iter().enumerate() {
+        // Standard input is no file.
         if pattern.pattern == "-" {
-            if known.insert(PathBuf::from("-")) {
-                found.push((PathBuf::from("-"), Origin::Stdin, number));
-            }
             continue;
         }
         let compiled = match Compiled::new(pattern) {
@@ -59,9 +44,9 @@ pub fn find(patterns: &[FilePattern]) -> Listing {
         };
         if pattern.exclude {
             odd.retain(|(_, _, path)| !compiled.excludes(&normal(path)));
-            found.retain(|(key, origin, _)| {
-                let keep = *origin == Origin::Stdin || !compiled.excludes(key);
-                if let (false, Origin::File(path)) = (keep, origin) {
+            found.retain(|(key, path, _)| {
+                let keep = !compiled.excludes(key);
+                if !keep {
                     known.remove(&real(path));
                 }
                 keep
@@ -83,29 +68,22 @@ pub fn find(patterns: &[FilePattern]) -> Listing {
         matched.retain(|path| known.insert(real(path)));
         matched.sort();
         for path in matched {
-            found.push((normal(&path), Origin::File(tidy(&path)), number));
+            found.push((normal(&path), tidy(&path), number));
         }
     }
     // What another pattern names is not left out.
     odd.retain(|(_, what, path)| *what <= Oddity::Irregular || !known.contains(&real(path)));
-    found.retain(|(_, origin, number)| match origin {
-        Origin::File(path) if path.to_str().is_none() => {
+    found.retain(|(_, path, number)| {
+        let is_text = path.to_str().is_some();
+        if !is_text {
             odd.push((*number, Oddity::NotUtf8, path.clone()));
-            false
         }
-        _ => true,
+        is_text
     });
     listing.problems.extend(oddities(patterns, odd));
-    listing.files = (0..)
-        .zip(found)
-        .map(|(number, (_, origin, _))| SourceFile {
-            id: SourceId(number),
-            form: match &origin {
-                Origin::File(path) => Form::of(path),
-                Origin::Stdin => Form::Either,
-            },
-            origin,
-        })
+    listing.found = found
+        .into_iter()
+        .map(|(_, path, number)| (number, Origin::File(path)))
         .collect();
     listing
 }
