@@ -5,6 +5,7 @@
 //! {"session":{"number":1,"started":"2026-11-23T07:00:00Z"}}
 //! {"intend":{"at":"2026-11-23T07:00:01.204Z","records":[12,13]}}
 //! {"withdraw":[13]}
+//! {"remove":[14]}
 //! {"consulted":{"loaded":0}}
 //! {"settle":{"record":12,"outcome":"created","attempts":1,"status":201,"id":"…","version":"…","latency_us":1830}}
 //! {"tally":{"session":1,"elapsed_ms":1200,"requests":40,"retries":2,"statuses":{"201":38,"429":2},…}}
@@ -40,6 +41,8 @@ pub enum Line {
     Intend(IntendLine),
     /// Records that were about to be sent are known not to have arrived; they wait for their next attempt.
     Withdraw(Vec<u64>),
+    /// What the store has under the names of these records is about to be removed, and they are to take its place.
+    Remove(Vec<u64>),
     /// What earlier runs had loaded has been looked up, and stands above.
     Consulted(ConsultedLine),
     /// What became of a record. The last line of a record holds.

@@ -59,6 +59,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Notes that records which were about to be sent did not arrive. It need not be durable: what it says matters
     /// only to whoever reads the journal after a crash, and whoever misses it is more careful than need be.
     fn withdraw(&self, records: &[u64]);
+    /// Notes that what the store has under the names of these records is about to be removed for them.
+    fn remove(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>>;
     /// Tells whether [`Ledger::intend`] waits for a disk, rather than some microseconds.
     fn waits_for_disk(&self) -> bool {
         false

@@ -1,7 +1,7 @@
 //! Reads a journal back: the last word on every record, whatever was killed when.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     sync::Arc,
@@ -40,6 +40,8 @@ pub struct History {
     /// How many records they had loaded that were left alone.
     pub consulted: u64,
     marks: Marks,
+    /// Those for which something was about to be removed, and that were not settled since.
+    removed: HashSet<u64>,
     path: PathBuf,
     pub(super) file: fs_err::File,
     /// What the checksums of its lines begin with.
@@ -235,6 +237,7 @@ impl History {
             consulted: 0,
             brief: None,
             marks: Marks::default(),
+            removed: HashSet::new(),
             path: path.to_owned(),
             file,
             seed,
@@ -256,6 +259,7 @@ impl History {
             consulted: self.consulted,
             brief: self.brief.clone(),
             marks: self.marks.clone(),
+            removed: self.removed.clone(),
             path: self.path.clone(),
             file,
             seed: self.seed,
@@ -288,7 +292,12 @@ impl History {
                     }
                 }
             }
+            Line::Remove(records) => self.removed.extend(records),
             Line::Settle(settled) => {
+                // One that the store refused may be tried once more, and takes the place then.
+                if settled.outcome.is_well() {
+                    self.removed.remove(&settled.record);
+                }
                 let mark = self.marks.slot(settled.record);
                 *mark = match (settled.outcome, &settled.id) {
                     // Its second request was not made; its first has been all the same.
@@ -322,6 +331,11 @@ impl History {
     /// Tells whether a record was about to be sent and no more is known.
     pub fn is_interrupted(&self, record: u64) -> bool {
         self.mark_of(record) % (1 << BITS) == INTENDED
+    }
+
+    /// Tells whether what the store had under the name of a record was about to be removed, and the record has not taken its place.
+    pub fn is_removed(&self, record: u64) -> bool {
+        self.removed.contains(&record)
     }
 
     /// Tells whether nothing of the run is left to do: it ended in order, and of no record is it open what became of it.

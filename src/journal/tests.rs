@@ -366,6 +366,28 @@ async fn what_is_withdrawn_is_untouched_again() {
 }
 
 #[tokio::test]
+async fn what_is_about_to_be_removed_is_known_until_something_takes_its_place() {
+    let (_folder, run) = run();
+    let journal = Journal::open(&run, Sync::Group, session(1), None).unwrap();
+    journal.remove(&[0, 1]).await.unwrap();
+    journal.remove(&[2]).await.unwrap();
+    let outcomes = [(0, Outcome::Updated), (1, Outcome::Rejected)];
+    for (record, outcome) in outcomes {
+        journal
+            .settle(vec![settled(record, outcome)])
+            .await
+            .unwrap();
+    }
+    let told = journal.told().unwrap();
+    for history in [read(&run.journal()).unwrap(), told] {
+        let removed = [0, 1, 2, 3].map(|record| history.is_removed(record));
+        assert_eq!(removed, [false, true, true, false]);
+        assert_eq!(history.outcome(2), None);
+        assert_eq!(history.counts(), (2, 0));
+    }
+}
+
+#[tokio::test]
 async fn one_process_at_a_time_writes_a_journal() {
     let (_folder, run) = run();
     let first = Journal::open(&run, Sync::None, session(1), None).unwrap();

@@ -318,6 +318,11 @@ impl Ledger for Journal {
         let _ = locked(&self.files).write(&lines, &[], false);
     }
 
+    fn remove(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
+        let lines = Lines::of(Line::Remove(records.to_vec()));
+        self.append(lines, Vec::new(), false)
+    }
+
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), Error>> {
         let mut lines = Lines::default();
         lines.json.reserve(settlements.len() * 192);

@@ -87,6 +87,12 @@ impl Earlier {
         before
     }
 
+    /// Tells whether an earlier session was about to remove what the store had under the name of a record.
+    pub(super) fn is_removed(&self, record: u64) -> bool {
+        let history = self.history.as_ref();
+        history.is_some_and(|history| history.is_removed(record))
+    }
+
     /// Tells whether the store holds a record without the references that close its cycle.
     pub(super) fn is_standing(&self, record: u64) -> bool {
         let history = self.history.as_ref();

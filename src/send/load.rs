@@ -259,13 +259,13 @@ impl Load {
         let mut held = held.clone();
         let packaging = work.packaging;
         let mut apart = Apart::of(work.steps.len());
+        let mut replaced = Replaced::before(&self.setup.earlier, &work.steps);
         let mut queue = vec![work];
         let (mut lost, mut has_begun) = (Lost::default(), false);
         // Attempts that what is sent next has had.
         let mut spent = 0;
         // A Bundle that was refused as a whole and nobody says why; and whether any of its records is to blame.
         let (mut puzzle, mut has_culprit) = (None, false);
-        let mut replaced = Replaced::default();
         while let Some(work) = queue.pop() {
             let work = match self.one_by_one(work) {
                 Ok(singles) => {
@@ -358,7 +358,7 @@ impl Load {
                         outbox.tell(vec![named], None).await;
                     }
                     let (occupied, in_doubt) = (concluded.occupied, concluded.in_doubt);
-                    let (settled, removed) = self.look_at_occupied(occupied, in_doubt, &mut replaced).await;
+                    let (settled, removed) = self.look_at_occupied(occupied, in_doubt, &mut replaced).await?;
                     outbox.tell(settled, None).await;
                     if !removed.is_empty() {
                         spent = attempts;

@@ -1,14 +1,16 @@
 //! Looks at what a store has already under the name of a record, where the load asks for it: the same is left, another is a
 //! rejection, or removed for the record.
 //!
-//! Between the removal and the store's taking the record, the store has neither. A run that is cut off there sends the record
-//! when it is resumed.
+//! Between the removal and the store's taking the record, the store has neither. That something is about to be removed is written
+//! down before: a run that is cut off there sends the record when it is resumed, and says what it replaces.
 
 use std::collections::HashSet;
 
 use futures::{StreamExt as _, stream};
 
 use super::{
+    Error,
+    earlier::Earlier,
     load::Load,
     settle::{self, Attempted},
 };
@@ -40,21 +42,40 @@ enum Looked {
 
 /// The records for which something was removed.
 #[derive(Debug, Default)]
-pub(super) struct Replaced(HashSet<u64>);
+pub(super) struct Replaced {
+    /// In this session.
+    now: HashSet<u64>,
+    /// In an earlier one, which was cut off before or after.
+    before: HashSet<u64>,
+}
 
 impl Replaced {
+    /// Those for which an earlier session was about to remove something.
+    pub(super) fn before(earlier: &Earlier, steps: &[Step]) -> Self {
+        let numbers = steps.iter().map(|step| step.number);
+        Self {
+            now: HashSet::new(),
+            before: numbers
+                .filter(|number| earlier.is_removed(*number))
+                .collect(),
+        }
+    }
+
     /// Says of what was settled that something was removed for it.
     pub(super) fn tell(&self, mut settled: Vec<Settlement>) -> Vec<Settlement> {
         for Settlement { line, .. } in &mut settled {
-            if !self.0.contains(&line.record) {
-                continue;
-            }
+            let (now, before) = (
+                self.now.contains(&line.record),
+                self.before.contains(&line.record),
+            );
             let what = match line.outcome {
+                _ if !now && !before => continue,
                 Outcome::Created => {
                     line.outcome = Outcome::Updated;
                     "it replaces what the store had under its name"
                 }
-                _ => "what the store had under its name was removed for it before",
+                _ if now => "what the store had under its name was removed for it before",
+                _ => "an earlier session was about to remove what the store had under its name",
             };
             line.note = Some(match line.note.take() {
                 Some(note) => format!("{note}; {what}"),
@@ -73,25 +94,26 @@ impl Load {
         occupied: Vec<(Settlement, Step)>,
         in_doubt: bool,
         replaced: &mut Replaced,
-    ) -> (Vec<Settlement>, Vec<Step>) {
+    ) -> Result<(Vec<Settlement>, Vec<Step>), Error> {
         let looks = occupied.into_iter().map(|(settled, step)| {
-            let was_removed = replaced.0.contains(&step.number);
+            let was_removed = replaced.now.contains(&step.number);
+            let replaces = was_removed || replaced.before.contains(&step.number);
             // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
-            Box::pin(self.look(settled, step, in_doubt, was_removed))
-                as futures::future::BoxFuture<'_, Looked>
+            Box::pin(self.look(settled, step, in_doubt, was_removed, replaces))
+                as futures::future::BoxFuture<'_, Result<Looked, Error>>
         });
         let looks: Vec<_> = looks.collect();
-        let looked: Vec<Looked> = stream::iter(looks).buffered(READS).collect().await;
+        let looked: Vec<_> = stream::iter(looks).buffered(READS).collect().await;
         let (mut settled, mut again) = (Vec::new(), Vec::new());
         for one in looked {
-            match one {
+            match one? {
                 Looked::Settled(one) => settled.push(*one),
                 Looked::Removed(step) => again.push(*step),
                 Looked::Untold => {}
             }
         }
-        replaced.0.extend(again.iter().map(|step| step.number));
-        (settled, again)
+        replaced.now.extend(again.iter().map(|step| step.number));
+        Ok((settled, again))
     }
 
     async fn look(
@@ -100,18 +122,19 @@ impl Load {
         step: Step,
         in_doubt: bool,
         was_removed: bool,
-    ) -> Looked {
+        replaces: bool,
+    ) -> Result<Looked, Error> {
         // An attempt whose answer was lost may have put the record there.
         if was_removed && !in_doubt {
             let why = "the store says that it still has something under its name, after it was asked to remove it";
-            return rejected(&settled, why.to_owned(), Vec::new());
+            return Ok(rejected(&settled, why.to_owned(), Vec::new()));
         }
         let existing = self.settings.existing;
         // Without a comparison of all bytes nobody knows that it is the same, and what is asked for is that it be.
         if existing.what == Existing::Verify || existing.bytes || was_removed {
             match self.differing(&step).await {
                 Ok((None, how)) => {
-                    (settled.line.outcome, settled.line.note) = if was_removed {
+                    (settled.line.outcome, settled.line.note) = if replaces {
                         let note = "it replaces what the store had under its name";
                         (Outcome::Updated, Some(note.to_owned()))
                     } else if in_doubt {
@@ -121,7 +144,7 @@ impl Load {
                         let note = format!("the store already has it, with {how}");
                         (Outcome::Unchanged, Some(note))
                     };
-                    return Looked::Settled(Box::new(settled));
+                    return Ok(Looked::Settled(Box::new(settled)));
                 }
                 // Where nobody can tell whether it is the same, it is replaced as well: that is what was asked for.
                 Ok((Some(_), _)) | Err(_) if existing.what == Existing::Replace && !was_removed => {
@@ -132,17 +155,19 @@ impl Load {
                     } else {
                         "the store has another under its name, and keeps it; `duplicates: replace` would put this one in its place"
                     };
-                    return rejected(&settled, why.to_owned(), elements);
+                    return Ok(rejected(&settled, why.to_owned(), elements));
                 }
                 Err(why) => {
                     let why = format!(
                         "the store has something under its name, which could not be compared: {why}"
                     );
-                    return rejected(&settled, why, Vec::new());
+                    return Ok(rejected(&settled, why, Vec::new()));
                 }
             }
         }
-        match self.remove(&step).await {
+        // Whoever goes on with the run has to know that there was something.
+        self.setup.ledger.remove(&[step.number]).await?;
+        Ok(match self.remove(&step).await {
             Ok(None) => Looked::Removed(Box::new(step)),
             Ok(Some(why)) => {
                 let why = format!(
@@ -154,7 +179,7 @@ impl Load {
                 self.end(&silent.what, silent.hint);
                 Looked::Untold
             }
-        }
+        })
     }
 
     /// Compares a record with what the store has under its name. Returns the elements in which they differ, if they do, and
@@ -208,10 +233,10 @@ impl Load {
         let bytes = answer.as_ref().map_or(0, |answer| answer.body().len());
         self.setup.counts.answered(status, bytes as u64);
         Ok(match status {
-            // What is gone already need not be removed.
-            Some(200..=299 | 404 | 410) => None,
+            // What is gone already need not be removed. Where no answer came that tells, it may be: what the store says of the
+            // record tells it.
+            Some(200..=299 | 404 | 410) | None => None,
             Some(status) => Some(format!("it answered {status}")),
-            None => Some("no answer came that tells".to_owned()),
         })
     }
 }

@@ -331,7 +331,7 @@ fn tear(folder: &Path, run: &Path, blocks: u64) {
 }
 
 /// The directory of the run, once its journal is there.
-fn journal(folder: &Path) -> Option<PathBuf> {
+pub(super) fn journal(folder: &Path) -> Option<PathBuf> {
     let runs = fs::read_dir(folder.join(".stoker/runs")).ok()?;
     let mut runs = runs.map(|run| run.unwrap().path());
     runs.find(|run| run.join("journal.ndjson").exists())

@@ -34,7 +34,7 @@ const FAULTS: &str = "seed: 7\nrules:\n\
 - { when: { request: [create] }, fault: { latency: { uniform: [1ms, 8ms] } } }\n";
 
 /// The patient of instances that another has stored before, under the same UIDs.
-const BEFORE: &str = "before";
+pub(super) const BEFORE: &str = "before";
 
 /// Writes messages and instances, and a manifest that loads them with these keys; returns the names under which the store holds
 /// them. `patient` is whom the instances are of, if not those of the samples.
@@ -82,20 +82,24 @@ fn started(folder: &Path, arguments: &[&str]) -> Child {
 }
 
 /// What the store holds: UIDs of instances, and ids of messages.
-async fn held(url: &str) -> Vec<String> {
+pub(super) async fn held(url: &str) -> Vec<String> {
     let base = format!("{url}/v1/projects/local/locations/local/datasets/stoker");
     let client = reqwest::Client::new();
     let get = async |path: String| -> Value {
         let answer = client.get(format!("{base}/{path}")).send().await.unwrap();
+        // Nothing found is an answer without a body.
+        if answer.status() == 204 {
+            return Value::Null;
+        }
         serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     };
     let instances = get("dicomStores/dicom/dicomWeb/instances?limit=1000".to_owned()).await;
-    let instances = instances.as_array().unwrap().iter();
+    let instances = instances.as_array().into_iter().flatten();
     let mut held: Vec<String> = instances
         .map(|set| set["00080018"]["Value"][0].as_str().unwrap().to_owned())
         .collect();
     let messages = get("hl7V2Stores/hl7v2/messages?pageSize=1000".to_owned()).await;
-    for name in messages["hl7V2Messages"].as_array().unwrap() {
+    for name in messages["hl7V2Messages"].as_array().into_iter().flatten() {
         let name = name["name"].as_str().unwrap();
         held.push(name.rsplit('/').next().unwrap().to_owned());
     }
@@ -104,7 +108,7 @@ async fn held(url: &str) -> Vec<String> {
 }
 
 /// How many instances the store holds that are not those of the files.
-async fn of_before(url: &str) -> usize {
+pub(super) async fn of_before(url: &str) -> usize {
     let base = format!("{url}/v1/projects/local/locations/local/datasets/stoker");
     let search = format!("{base}/dicomStores/dicom/dicomWeb/instances?PatientID={BEFORE}");
     let answer = reqwest::get(search).await.unwrap();

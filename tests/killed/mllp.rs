@@ -2,71 +2,20 @@
 //! sent twice that must not be, and those of a patient in their order.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::Stdio,
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
+    collections::BTreeMap, fmt::Write as _, path::Path, process::Stdio, thread, time::Duration,
 };
 
 use fs_err as fs;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::Value;
 
-use super::{bench::stoker, kills};
+use super::{bench::stoker, kills, receiver::Receiver};
 
 const MESSAGES: usize = 120;
 const PATIENTS: usize = 12;
 
 /// How many loads are killed in short, each some times.
 const SHORT: u32 = 3;
-
-/// What came, in order: the number of the message, and whether it was taken.
-type Log = Arc<Mutex<Vec<(usize, bool)>>>;
-
-/// A receiver that takes its time, refuses some for a moment, and loses some of its answers, before or after it has taken them.
-fn receiver(seed: u64) -> (String, Log) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let log = Log::default();
-    let kept = Arc::clone(&log);
-    // Ends with the process.
-    thread::spawn(move || {
-        for (number, stream) in (0..).zip(listener.incoming()) {
-            let (kept, random) = (Arc::clone(&kept), SmallRng::seed_from_u64(seed + number));
-            thread::spawn(move || serve(&stream.unwrap(), random, &kept));
-        }
-    });
-    (address, log)
-}
-
-fn serve(mut stream: &TcpStream, mut random: SmallRng, log: &Log) {
-    let (mut held, mut piece) = (Vec::new(), [0; 4096]);
-    while let Ok(read @ 1..) = stream.read(&mut piece) {
-        held.extend_from_slice(&piece[..read]);
-        while let Some(end) = held.windows(2).position(|two| two == [0x1c, b'\r']) {
-            let frame: Vec<u8> = held.drain(..end + 2).collect();
-            let text = String::from_utf8(frame).unwrap();
-            let id = text.split('|').nth(9).unwrap();
-            let number: usize = id.strip_prefix('m').unwrap().parse().unwrap();
-            let is_busy = random.random_range(0..100) < 4;
-            log.lock().unwrap().push((number, !is_busy));
-            thread::sleep(Duration::from_millis(random.random_range(20..40)));
-            let code = if is_busy { "AR" } else { "AA" };
-            if random.random_range(0..100) < 3 {
-                stream.shutdown(std::net::Shutdown::Both).ok();
-                return;
-            }
-            let ack =
-                format!("\u{b}MSH|^~\\&|C|D|A|B|2026||ACK|1|P|2.5\rMSA|{code}|{id}\r\u{1c}\r");
-            stream.write_all(ack.as_bytes()).ok();
-        }
-    }
-}
 
 fn prepare(folder: &Path, address: &str, settle: &str) {
     fs::create_dir_all(folder.join("in")).unwrap();
@@ -115,8 +64,8 @@ fn killed(seed: u64, settle: &str) {
     let mut random = SmallRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let (address, log) = receiver(seed * 1000);
-    prepare(folder, &address, settle);
+    let receiver = Receiver::unsteady(seed * 1000);
+    prepare(folder, &receiver.address, settle);
     let mut is_begun = false;
     for _ in 0..3 {
         let arguments: &[&str] = if is_begun {
@@ -144,7 +93,7 @@ fn killed(seed: u64, settle: &str) {
     let said = String::from_utf8_lossy(&last.stdout).into_owned();
     let outcomes = outcomes(folder);
     assert_eq!(outcomes.len(), MESSAGES, "{case}: {said}");
-    let log = log.lock().unwrap().clone();
+    let log = receiver.log();
     let taken = |number: usize| log.iter().filter(|one| **one == (number, true)).count();
     for (&number, outcome) in &outcomes {
         match (settle, outcome.as_str()) {

@@ -20,9 +20,12 @@ mod bench;
 mod hl7v2;
 mod kinds;
 mod mllp;
+mod points;
 mod proxy;
+mod receiver;
 mod shared;
 pub(crate) mod store;
+mod wire;
 
 /// How many random moments are tried in full; none in short.
 #[expect(

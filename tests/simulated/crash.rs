@@ -103,6 +103,16 @@ impl Ledger for Journal {
         }
     }
 
+    fn remove(&self, records: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
+        let line = Line::Remove(records.to_vec());
+        Box::pin(async {
+            self.life.pass().await;
+            self.push(line);
+            self.life.pass().await;
+            Ok(())
+        })
+    }
+
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), journal::Error>> {
         Box::pin(async {
             for settlement in settlements {
