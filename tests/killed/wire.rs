@@ -61,6 +61,8 @@ struct Plan {
 pub(super) struct Wire {
     /// `host:port`.
     pub(super) address: String,
+    /// Where the server is.
+    server: Arc<Mutex<String>>,
     plan: Arc<Mutex<Plan>>,
     is_there: Arc<AtomicBool>,
 }
@@ -70,22 +72,29 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let wire = Self {
             address: listener.local_addr().unwrap().to_string(),
+            server: Arc::new(Mutex::new(server.to_owned())),
             plan: Arc::default(),
             is_there: Arc::default(),
         };
-        let (kept, server) = (wire.clone(), server.to_owned());
+        let kept = wire.clone();
         // Ends with the process.
         thread::spawn(move || {
             for client in listener.incoming() {
-                let (wire, server) = (kept.clone(), server.clone());
+                let wire = kept.clone();
                 thread::spawn(move || {
-                    let server = TcpStream::connect(server).unwrap();
-                    // Whoever is killed breaks off.
-                    let _ = wire.pass(framing, &client.unwrap(), &server);
+                    let address = wire.server.lock().unwrap().clone();
+                    // Whoever is killed breaks off, or is not there.
+                    let _ = TcpStream::connect(address)
+                        .and_then(|server| wire.pass(framing, &client.unwrap(), &server));
                 });
             }
         });
         wire
+    }
+
+    /// The server is elsewhere from now on.
+    pub(super) fn lead_to(&self, server: &str) {
+        server.clone_into(&mut self.server.lock().unwrap());
     }
 
     /// Holds on there, from now on.

@@ -17,6 +17,7 @@ mod gone;
 mod lookups;
 mod pacing;
 mod pipeline;
+mod replaced;
 mod speed;
 mod store;
 mod trouble;

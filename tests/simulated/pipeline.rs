@@ -22,7 +22,7 @@ use stoker::{
     record::Outcome,
     send::{self, Earlier, Link, Setup},
     source::Bodies,
-    target::{Facts, fhir::Fhir},
+    target::{Facts, Target, fhir::Fhir},
 };
 
 use super::{
@@ -34,7 +34,7 @@ use super::{
 /// Keeps what was settled.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    lines: Mutex<Vec<SettleLine>>,
+    pub(super) lines: Mutex<Vec<SettleLine>>,
 }
 
 impl Ledger for Settled {
@@ -205,7 +205,6 @@ pub(super) fn plan(case: &Case, folder: &Path) -> Planned {
          loads: [ {{ name: all, files: [{file}], {} }} ]\n",
         case.attempts, case.load
     );
-    let (manifest, _) = manifest::read_text(&yaml, &folder.join("m.yaml"), &|_| None).unwrap();
     let facts = Facts {
         assumed: false,
         integrity: Some(true),
@@ -213,6 +212,12 @@ pub(super) fn plan(case: &Case, folder: &Path) -> Planned {
         batch: Some(true),
         ..Facts::UNKNOWN
     };
+    planned(&yaml, facts, folder)
+}
+
+/// Plans a manifest with one target, `t`.
+pub(super) fn planned(yaml: &str, facts: Facts, folder: &Path) -> Planned {
+    let (manifest, _) = manifest::read_text(yaml, &folder.join("m.yaml"), &|_| None).unwrap();
     let settings = manifest.targets[0].clone();
     let header = Header {
         version: plan::VERSION,
@@ -262,11 +267,24 @@ impl Planned {
         earlier: Earlier,
     ) -> Setup {
         let base = BASE.parse().unwrap();
+        let target = Arc::new(Fhir::new(&base, None));
+        self.setup_for(target, transport, ledger, earlier)
+    }
+
+    /// The same, for a store of another kind.
+    pub(super) fn setup_for(
+        &self,
+        target: Arc<dyn Target>,
+        transport: Arc<dyn Transport>,
+        ledger: Arc<dyn Ledger>,
+        earlier: Earlier,
+    ) -> Setup {
+        let base = target.base().parse().unwrap();
         let settings = GateSettings::of(&self.settings, self.saved.largest_request("t"));
         let gate = Gate::new(transport, Arc::new(Nobody), &settings, &base);
         let link = Link {
             gate: Arc::new(gate.unwrap()),
-            target: Arc::new(Fhir::new(&base, None)),
+            target,
             slots: 4,
         };
         Setup {
