@@ -91,6 +91,15 @@ pub enum Event {
         /// Bytes read so far.
         bytes: u64,
     },
+    /// A session of a run begins to be kept in the journal.
+    Session {
+        /// The run's name.
+        run: String,
+        /// Tells it from another run of that name.
+        mark: String,
+        /// From 1.
+        number: u32,
+    },
     /// Sending begins. [`LoadId`] indexes `loads`.
     Started {
         /// The loads, in the order of the manifest.

@@ -23,7 +23,8 @@
 //!   means), [`send`] (carries a plan out, or asks what it would change), [`journal`] (the only truth of what happened),
 //!   [`history`] (what earlier runs have loaded), [`unload`] (deletes what a run created), [`samples`] (how a run went, second by
 //!   second, for pictures).
-//! - 4: [`report`] (reads the journal), [`progress`] (draws events), [`metrics`] (counts them for Prometheus).
+//! - 4: [`report`] (reads the journal), [`progress`] (draws events), [`metrics`] (counts them for Prometheus), [`telemetry`]
+//!   (pushes figures and a trace to a collector).
 //! - 5: [`emulator`] (the embedded local store).
 //! - 6: [`cli`] (reads arguments and the environment, writes to the terminal, chooses the exit code).
 //!
@@ -58,5 +59,6 @@ pub mod source;
 pub mod storage;
 pub mod survey;
 pub mod target;
+pub mod telemetry;
 pub mod unit;
 pub mod unload;

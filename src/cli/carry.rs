@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     diagnostic::Diagnostic,
-    event::{Several, Unobserved},
+    event::{Event, Several, Unobserved},
     gate::{self, ByteBudget},
     journal::{Journal, Ledger, RunDirectory, format},
     plan::{self, PlannedSource, file::Saved},
@@ -126,6 +126,11 @@ impl Carry<'_> {
         let sync = saved.header.run.journal;
         let journal = Journal::open(self.run, sync, session, history).map_err(Error::disk)?;
         tracing::info!(run = %self.run.path().display(), session = number, "a session of the run begins");
+        self.watcher.observer().observe(&Event::Session {
+            run: journal.line().run.clone(),
+            mark: journal.line().mark.clone(),
+            number,
+        });
         let journal = Arc::new(journal);
         let earlier = match consult {
             Some(state) => {

@@ -42,6 +42,20 @@ impl Exit {
             Self::Interrupted => 130,
         }
     }
+
+    /// Says what went wrong, where something did.
+    pub fn wrong(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Well | Self::WorkToDo => return None,
+            Self::SomeFailed => "some records were not loaded",
+            Self::Usage => "the arguments or the manifest are wrong",
+            Self::MaxErrors => "stopped by max_errors",
+            Self::Target => "the target or the credentials failed",
+            Self::Disk => "the journal, the disk or standard output failed",
+            Self::Internal => "a bug in Stoker",
+            Self::Interrupted => "interrupted",
+        })
+    }
 }
 
 impl From<Exit> for ExitCode {

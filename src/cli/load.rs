@@ -98,7 +98,10 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     interrupt::listen(stop.clone());
     let watcher = watcher(args.progress, context.printer);
     let of = args.file.display().to_string();
-    let watcher = args.metrics.serve(watcher, &of, context).await?;
+    // A rehearsal leaves no history, with a collector neither.
+    let verb = (!args.dry_run).then_some("load");
+    let told = args.metrics.begin(watcher, verb, &of, context).await?;
+    let watcher = told.watcher.clone();
     let live = match args.live {
         Some(address) => Some(Live::begin(address, context.printer).await?),
         None => None,
@@ -129,7 +132,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
         begin(&args, context, &stop, &watcher, live.as_ref(), given).await
     }
     .await;
-    watcher.finish();
+    told.end(&outcome, context).await;
     if let Some(live) = live {
         live.end(
             args.live_keep && outcome.is_ok(),

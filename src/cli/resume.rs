@@ -68,17 +68,18 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
     interrupt::listen(stop.clone());
     let run = runs::find(args.run.as_deref())?;
     let watcher = load::watcher(args.progress, context.printer);
-    let watcher = args.metrics.serve(watcher, &run.name(), context).await?;
+    let (verb, of) = (Some("resume"), run.name());
+    let told = args.metrics.begin(watcher, verb, &of, context).await?;
     let ended = go_on(
         &run,
         args.replay,
         args.verify_sources,
         context,
         &stop,
-        &watcher,
+        &told.watcher,
     );
     let ended = ended.await;
-    watcher.finish();
+    told.end(&ended, context).await;
     ended
 }
 

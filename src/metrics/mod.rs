@@ -2,11 +2,12 @@
 //!
 //! Labels are names of the manifest, outcomes, statuses: no content of records (design §10). `docs/metrics.md` lists the names.
 
-use std::sync::OnceLock;
+use std::{cell::RefCell, sync::OnceLock};
 
 use prometheus::{
     Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
+    proto::{MetricFamily, MetricType},
 };
 
 use crate::{
@@ -18,17 +19,46 @@ use crate::{
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Where the buckets of latencies end, in seconds: from a store in the same process to one that a timeout is near.
-const SECONDS: [f64; 14] = [
+pub const SECONDS: [f64; 14] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0,
 ];
 
 /// The states of a target, one of which is 1.
 const STATES: [&str; 3] = ["open", "braked", "down"];
 
+/// How a figure moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It grows.
+    Counter,
+    /// It grows and shrinks.
+    Gauge,
+    /// It is a distribution.
+    Histogram,
+}
+
+/// A figure that is counted.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Its whole name.
+    pub name: String,
+    /// What it is.
+    pub help: &'static str,
+    /// How it moves.
+    pub kind: Kind,
+}
+
+/// The names and values of the labels of a value.
+pub type Labels<'a> = &'a [(&'a str, &'a str)];
+
+/// What every name begins with.
+const PREFIX: &str = "stoker";
+
 /// What is counted.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    figures: Vec<Figure>,
     loads: OnceLock<Vec<LoadPlanned>>,
     scanned_records: IntGauge,
     scanned_bytes: IntGauge,
@@ -56,33 +86,44 @@ impl Metrics {
     /// When two figures have one name, which is a bug.
     pub fn new(of: &str) -> Result<Self, prometheus::Error> {
         const LOAD: &[&str] = &["load", "target"];
-        let registry = Registry::new_custom(Some("stoker".to_owned()), None)?;
-        let counter = |name: &str, help: &str, labels: &[&str]| {
+        let registry = Registry::new_custom(Some(PREFIX.to_owned()), None)?;
+        let figures = RefCell::new(Vec::new());
+        let note = |name: &str, help: &'static str, kind: Kind| {
+            let name = format!("{PREFIX}_{name}");
+            figures.borrow_mut().push(Figure { name, help, kind });
+        };
+        let counter = |name: &str, help: &'static str, labels: &[&str]| {
+            note(name, help, Kind::Counter);
             let made = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(made.clone()))?;
             Ok::<_, prometheus::Error>(made)
         };
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
+        let gauge = |name: &str, help: &'static str, labels: &[&str]| {
+            note(name, help, Kind::Gauge);
             let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(made.clone()))?;
             Ok::<_, prometheus::Error>(made)
         };
-        let single = |name: &str, help: &str| {
+        let single = |name: &str, help: &'static str| {
+            note(name, help, Kind::Gauge);
             let made = IntGauge::new(name, help)?;
             registry.register(Box::new(made.clone()))?;
             Ok::<_, prometheus::Error>(made)
         };
-        let latency = HistogramOpts::new(
+        let (name, help) = (
             "request_duration_seconds",
             "How long requests were on the wire",
         );
+        note(name, help, Kind::Histogram);
+        let latency = HistogramOpts::new(name, help);
         let latency = HistogramVec::new(latency.buckets(SECONDS.to_vec()), LOAD)?;
         registry.register(Box::new(latency.clone()))?;
-        let ceiling = Opts::new(
+        let (name, help) = (
             "target_ceiling",
             "Operations a second that the target was found to allow at the most",
         );
-        let ceiling = GaugeVec::new(ceiling, &["target"])?;
+        note(name, help, Kind::Gauge);
+        let ceiling = GaugeVec::new(Opts::new(name, help), &["target"])?;
         registry.register(Box::new(ceiling.clone()))?;
         let info = gauge(
             "run_info",
@@ -138,8 +179,12 @@ impl Metrics {
                 &["target", "state"],
             )?,
             registry,
+            figures: Vec::new(),
         };
-        Ok(metrics)
+        Ok(Self {
+            figures: figures.into_inner(),
+            ..metrics
+        })
     }
 
     /// Writes all figures in Prometheus' text format.
@@ -151,6 +196,26 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+
+    /// Returns all figures.
+    pub fn figures(&self) -> &[Figure] {
+        &self.figures
+    }
+
+    /// Tells each value of a counter or a gauge, with its labels.
+    pub fn each(&self, figure: &str, told: &mut dyn FnMut(Labels<'_>, f64)) {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == figure);
+        for metric in family.map_or(&[][..], MetricFamily::get_metric) {
+            let labels = metric.get_label().iter();
+            let labels: Vec<_> = labels.map(|label| (label.name(), label.value())).collect();
+            match family.map(MetricFamily::get_field_type) {
+                Some(MetricType::COUNTER) => told(&labels, metric.get_counter().get_value()),
+                Some(MetricType::GAUGE) => told(&labels, metric.get_gauge().get_value()),
+                _ => {}
+            }
+        }
     }
 
     /// The labels of a load: its name and its target's.
@@ -251,7 +316,8 @@ impl Observe for Metrics {
             }),
             Event::Target { name, state } => self.target(name, state),
             // What is pending was not tried, and is still to be done.
-            Event::Settled { .. }
+            Event::Session { .. }
+            | Event::Settled { .. }
             | Event::Way { .. }
             | Event::Stopping { .. }
             | Event::Finished

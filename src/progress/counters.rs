@@ -195,6 +195,7 @@ impl Counters {
             Event::Finished => {
                 let _ = self.finished.set(());
             }
+            Event::Session { .. } => {}
         }
     }
 

@@ -44,6 +44,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("report", 4),
     ("progress", 4),
     ("metrics", 4),
+    ("telemetry", 4),
     ("emulator", 5),
     ("cli", 6),
 ];
@@ -69,6 +70,8 @@ const BESIDE: &[(&str, &str)] = &[
     ("unload", "journal"),
     // Records are read, several at a time, before they are deleted.
     ("unload", "lookup"),
+    // What is pushed is read off the counters.
+    ("telemetry", "metrics"),
     // Samples stand in the directory of a run.
     ("samples", "journal"),
 ];

@@ -96,6 +96,41 @@ impl Bed {
     }
 }
 
+/// `stoker emulate`, until it is dropped.
+pub(super) struct Emulating {
+    child: std::process::Child,
+    /// The URL of its FHIR store.
+    pub(super) fhir: String,
+}
+
+impl Bed {
+    /// Serves a store of its own, with faults.
+    pub(super) fn emulate(&self, faults: &str) -> Emulating {
+        use std::io::BufRead as _;
+        self.write("faults.yaml", faults);
+        let serve = "emulate --dir served --listen 127.0.0.1:0 --faults faults.yaml";
+        let mut command = self.command(&serve.split(' ').collect::<Vec<_>>());
+        command.stdout(std::process::Stdio::piped());
+        command.stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let fhir = format!(
+            "{}v1/projects/local/locations/local/datasets/stoker/fhirStores/fhir/fhir",
+            line.trim()
+        );
+        Emulating { child, fhir }
+    }
+}
+
+impl Drop for Emulating {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Ran {
     pub(super) fn of(output: Output) -> Self {
         Self {

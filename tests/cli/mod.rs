@@ -2,6 +2,7 @@
 
 mod bed;
 mod book;
+mod collector;
 mod conditions;
 mod cycles;
 mod dicom;
@@ -31,6 +32,7 @@ mod runs;
 mod samples;
 mod selected;
 mod sources;
+mod telemetry;
 mod troubleshooting;
 mod unload;
 mod verify;
