@@ -3,7 +3,12 @@
 //! The store echoes what it is sent, credentials included, in every place of an answer that has room for words.
 
 use std::{
-    os::unix::fs::PermissionsExt, path::Path, sync::atomic::AtomicUsize, sync::atomic::Ordering,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use fs_err as fs;
@@ -11,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     bed::{Bed, Ran},
+    collector::Collector,
     responder::{response, start_raw},
 };
 
@@ -413,4 +419,107 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
         "http://a:sesame-url@127.0.0.1:1/?key=sesame-key",
     ]);
     printed("--url", &ran);
+}
+
+/// Asks a page of this machine; returns all that came.
+fn got(address: &str, path: &str, token: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut came = Vec::new();
+    stream.read_to_end(&mut came).unwrap();
+    String::from_utf8_lossy(&came).into_owned()
+}
+
+#[test]
+fn pages_figures_and_telemetry_hold_nothing_of_it() {
+    let collector = Collector::start(|_| (200, b"Lindqvist".to_vec()));
+    let bed = bed(&format!(
+        r#"fhir: {{ url: "{}" }}, auth: {{ bearer: {{ env: TOKEN }} }}, headers: {{ X-Api-Key: "${{KEY}}" }}"#,
+        echoing()
+    ));
+    let mut load = bed.command(&[
+        "load",
+        "m.yaml",
+        "--progress",
+        "none",
+        "--live",
+        "--live-keep",
+        "--metrics",
+        "127.0.0.1:0",
+    ]);
+    load.envs(SECRETS)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)
+        .env(
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer%20sesame-filed",
+        )
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "60000")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "20");
+    let load = load.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut load = load.spawn().unwrap();
+    let said = BufReader::new(load.stderr.take().unwrap());
+    let (mut metrics, mut live, mut token) = (None, None, String::new());
+    let mut shown = String::new();
+    for line in said.lines().map(Result::unwrap) {
+        shown.push_str(&line);
+        shown.push('\n');
+        if let Some(rest) = line.strip_prefix("metrics at http://") {
+            metrics = rest.strip_suffix("/metrics").map(str::to_owned);
+        }
+        if let Some(rest) = line.strip_prefix("the page of this run: http://") {
+            let (address, secret) = rest.split_once("/#").unwrap();
+            (live, token) = (Some(address.to_owned()), secret.to_owned());
+            // What it shows while the run goes on, if it still does.
+            shown.push_str(&got(address, "/page", &token));
+        }
+        if line.starts_with("the page stays at") {
+            break;
+        }
+    }
+    let (metrics, live) = (metrics.unwrap(), live.unwrap());
+    let figures = got(&metrics, "/metrics", "");
+    assert!(figures.contains("stoker_records_total{"), "{figures}");
+    assert!(figures.contains("outcome=\"rejected\""), "{figures}");
+    shown.push_str(&figures);
+    let events = got(&live, "/events", &token);
+    assert!(events.contains("event: over"), "{events}");
+    shown.push_str(&events);
+    let page = got(&live, "/page", &token);
+    assert!(
+        page.contains("not loaded") && page.contains("<svg"),
+        "{page}"
+    );
+    shown.push_str(&page);
+    for path in ["/", "/live.js", "/else", "/metrics"] {
+        shown.push_str(&got(&live, path, &token));
+        shown.push_str(&got(&metrics, path, &token));
+    }
+    let pid = rustix::process::Pid::from_child(&load);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ended = load.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    shown.push_str(&String::from_utf8_lossy(&ended.stdout));
+
+    let came = collector.came();
+    for path in ["/v1/traces", "/v1/metrics"] {
+        assert!(came.iter().any(|came| came.path == path), "{path}");
+    }
+    // Texts stand in protobuf as they are.
+    for came in &came {
+        assert!(came.head.contains("authorization: bearer sesame-filed"));
+        shown.push_str(&String::from_utf8_lossy(&came.body));
+    }
+    assert!(shown.contains("load identified"), "the spans can be read");
+    for words in [&NAMES[..], &TOKENS[..]] {
+        if let Some(word) = holds(&shown, words) {
+            let lines = shown.lines().filter(|line| holds(line, &[&word]).is_some());
+            panic!("{word}: {}", lines.collect::<Vec<_>>().join("\n"));
+        }
+    }
+    let page = fs::read_to_string(bed.newest_run().join("report.html")).unwrap();
+    assert!(holds(&page, &NAMES).is_none() && page.contains("<svg"));
+    assert!(written(&bed.path(".stoker"), false) >= 1);
 }
