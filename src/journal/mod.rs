@@ -3,13 +3,14 @@
 //! A run directory holds the plan (`plan.ndjson`: what would be done), the journal (`journal.ndjson`: what became
 //! of it) and `rejected/` (what must not stand anywhere else). `format` holds the journal's lines, `writer`
 //! appends them with group commit, `reader` reads them back, tolerates a torn tail and notices all other damage, `follow` reads
-//! what another process writes; `removals` is the journal of a run's unloading. [`Ledger`] is what
+//! what another process writes; `amend` adds what was proven afterwards; `removals` is the journal of a run's unloading. [`Ledger`] is what
 //! `send` writes through; it knows nothing of files.
 
 use std::{fmt, path::PathBuf};
 
 use futures::future::BoxFuture;
 
+mod amend;
 mod fates;
 mod files;
 mod follow;
@@ -19,6 +20,7 @@ mod removals;
 mod run;
 mod writer;
 
+pub use amend::{Amendment, Proof};
 pub use fates::Fates;
 pub use follow::Follower;
 pub use format::{Ending, JournalLine, Line, SettleLine, Settlement, Tally};

@@ -359,7 +359,7 @@ impl Ledger for Journal {
 
 /// A torn tail would join the first new line; it was never durable, so it goes. Whole lines that came since the journal was
 /// read are another session's, and stay.
-fn cut_torn_tail(file: &fs_err::File, path: &Path, whole: u64) -> std::io::Result<()> {
+pub(super) fn cut_torn_tail(file: &fs_err::File, path: &Path, whole: u64) -> std::io::Result<()> {
     use std::io::{Read as _, Seek as _};
     let mut tail = Vec::new();
     let mut read = fs_err::File::open(path)?;

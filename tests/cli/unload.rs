@@ -23,7 +23,15 @@ pub(super) struct Stores {
 
 impl Stores {
     pub(super) fn start(more: &[&str]) -> Self {
+        Self::start_as(more, &[])
+    }
+
+    /// The same, with further files.
+    pub(super) fn start_as(more: &[&str], files: &[(&str, &str)]) -> Self {
         let bed = Bed::with_samples();
+        for (name, text) in files {
+            bed.write(name, text);
+        }
         bed.write(
             "faults.yaml",
             "seed: 7\nrules:\n- { when: { request: [delete, bundle] }, fault: { latency: { uniform: [2ms, 30ms] } } }\n\

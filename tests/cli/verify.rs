@@ -277,8 +277,53 @@ fn what_a_run_does_not_know_is_looked_for() {
     assert_eq!(doubt(&report, "unproven"), 0);
     let same = report["outcomes"]["same"].as_u64().unwrap();
     assert!(same > 20 && same < 400, "{report}");
-    let _ = bed.run(&["resume", run]).exits(0);
+    // The run says so from now on: what is there was created, the rest is still to come.
+    let told = bed.run(&["report", run, "--format", "json"]);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(told["outcomes"]["created"], same, "{told}");
+    assert_eq!(told["outcomes"]["pending"], 400 - same);
+    assert_eq!(told["outcomes"]["unknown"], 0);
+    let written = fs::read_to_string(bed.path(run).join("report.json")).unwrap();
+    let written: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(written["outcomes"], told["outcomes"]);
+    let resumed = bed.run(&["resume", run]).exits(0);
+    assert!(!resumed.err.contains("asked"), "{}", resumed.err);
     let report = verify(bed, run, &["--all"], 0);
     assert_eq!(report["outcomes"]["same"], 400);
     assert_eq!(doubt(&report, "there") + doubt(&report, "not_there"), 0);
+}
+
+/// The store takes what it is sent, its answers are lost, and it does not answer questions for a while.
+const MUTE: &str = "rules:
+- { when: { request: [read, search], until: 40 }, fault: { answer: { status: 503 } } }
+- { when: { path: \"**/dicomWeb/studies\", method: POST, until: 60 }, fault: { reset: after_write } }
+- { when: { path: \"**/messages*\", method: POST, until: 60 }, fault: { reset: after_write } }
+- { when: { path: \"**/fhir/Device/*\", method: PUT, until: 60 }, fault: { reset: after_write } }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_proven_of_all_kinds_is_written_into_the_run() {
+    let stores = Stores::start_as(&["--faults", "mute.yaml"], &[("mute.yaml", MUTE)]);
+    let bed = &stores.bed;
+    let manifest = fs::read_to_string(bed.path("m.yaml")).unwrap();
+    let manifest = manifest.replace("attempts: 12", "attempts: 2");
+    bed.write("once.yaml", &manifest);
+    let ran = bed.run(&["load", "once.yaml"]);
+    let run = bed.newest_run();
+    let run = run.to_str().unwrap();
+    let unknown = bed.count("unknown");
+    assert!(unknown > 0, "{}", ran.out);
+    // The store answers again by and by.
+    let mut report = Value::Null;
+    for _ in 0..40 {
+        let ran = bed.run(&["verify", run, "--all", "--json", "--ignore-extra"]);
+        if let Ok(told) = serde_json::from_str::<Value>(&ran.out)
+            && told["in_doubt"]["unproven"] == 0
+        {
+            report = told;
+            break;
+        }
+    }
+    assert_eq!(report["outcomes"]["unknown"], 0, "{report}");
+    assert_eq!(bed.count("unknown"), 0);
 }

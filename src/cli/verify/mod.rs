@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, path::PathBuf, sync::Arc};
 
+mod proven;
 mod told;
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     stores,
     unload::{SHOWN_EVERY, records},
 };
+use proven::prove;
 use told::Told;
 
 use crate::{
@@ -86,7 +88,7 @@ async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
     let was_spooled = run.spool().exists();
     let checked = carry::check_sources(&saved, &run, false, WAY_ON).await;
     let verified = match checked {
-        Ok(()) => verify(args, Arc::new(saved), &history, &run, false, context).await,
+        Ok(()) => verify(args, Arc::new(saved), history, &run, false, context).await,
         Err(error) => Err(error),
     };
     // What was spooled to be read again is not needed any more.
@@ -127,7 +129,7 @@ async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result
         )
         .await?;
         let history = journal::read(&scratch.run().journal()).map_err(Error::disk)?;
-        verify(args, saved, &history, scratch.run(), true, context).await
+        verify(args, saved, history, scratch.run(), true, context).await
     }
     .await;
     connect::close_all(connections).await;
@@ -137,7 +139,7 @@ async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result
 async fn verify(
     args: &VerifyArgs,
     saved: Arc<Saved>,
-    history: &journal::History,
+    history: journal::History,
     run: &RunDirectory,
     is_whole: bool,
     context: Context,
@@ -164,27 +166,44 @@ async fn verify(
     let connections = stores::connect(header, &names).await?;
     let verified = async {
         let stores = stores::of(header, &names, &connections, 0).await?;
-        let verify = Verify {
+        let amended;
+        let mut verify = Verify {
             plan: &saved,
             bodies: &bodies,
-            history,
+            history: &history,
             stores: &stores,
             sample: (!args.all).then(|| args.sample.unwrap_or(SAMPLE)),
             counts_only: args.counts,
             is_whole,
         };
-        carry_out(&verify, context).await
+        let proven = if args.counts {
+            None
+        } else {
+            prove(&verify, run, context).await?
+        };
+        if proven.is_some() {
+            amended = journal::read(&run.journal()).map_err(Error::disk)?;
+            verify.history = &amended;
+            if !is_whole {
+                proven::report_again(run, &saved, &bodies, context)?;
+            }
+        }
+        let mut verified = carry_out(&verify, context).await?;
+        verified.proven = proven.unwrap_or_default();
+        Ok(verified)
     }
     .await;
     connect::close_all(connections).await;
     let told = Told {
         args,
         verified: verified?,
+        is_noted: !is_whole,
         context,
     };
     told.tell()
 }
 
+/// Compares, and shows how far it came.
 async fn carry_out(verify: &Verify<'_>, context: Context) -> Result<Verified, Error> {
     let read = Cell::new(0_u64);
     let told = |more: u64| read.set(read.get() + more);

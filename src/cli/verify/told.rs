@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Context, Error, Exit, VerifyArgs};
 use crate::{
     report::format::plain,
-    send::verify::{Differing, Kind, Outcome, Verified},
+    send::verify::{Differing, Kind, Outcome, Proven, Verified},
     unit::grouped,
 };
 
@@ -17,6 +17,8 @@ use super::records;
 pub(super) struct Told<'a> {
     pub(super) args: &'a VerifyArgs,
     pub(super) verified: Verified,
+    /// What was proven has been written into the run.
+    pub(super) is_noted: bool,
     pub(super) context: Context,
 }
 
@@ -119,7 +121,11 @@ impl Told<'_> {
     fn json(&self) -> Result<String, Error> {
         let verified = &self.verified;
         let is_shown = self.context.show_content;
-        let [there, not_there, unproven] = verified.proven;
+        let Proven {
+            there,
+            not_there,
+            unproven,
+        } = verified.proven;
         let report = Report {
             same: self.is_same(),
             sample: verified.is_sample,
@@ -192,15 +198,19 @@ impl Told<'_> {
         let _ = writeln!(text, "{words}; {what}");
         self.table(&mut text);
         self.list(&mut text);
-        let [there, not_there, unproven] = verified.proven;
-        if there + not_there + unproven > 0 {
+        let proven = verified.proven;
+        if proven.all() > 0 {
             let _ = writeln!(
                 text,
-                "\nIn doubt  {} of which the run does not know whether they arrived: {} are there, {} are not, {} nobody knows of",
-                records(there + not_there + unproven),
-                grouped(there),
-                grouped(not_there),
-                grouped(unproven)
+                "\nIn doubt  {} of which the run did not know whether they arrived: {} are there, {} are not, {} nobody knows of{}",
+                records(proven.all()),
+                grouped(proven.there),
+                grouped(proven.not_there),
+                grouped(proven.unproven),
+                match self.is_noted {
+                    true if proven.there + proven.not_there > 0 => "; the run says so now",
+                    _ => "",
+                }
             );
         }
         if verified.looked_for > 0 {

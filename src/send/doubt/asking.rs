@@ -5,7 +5,7 @@ use crate::target::Little;
 
 /// What is known of the answer that leaves a record in doubt.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asking {
+pub(in crate::send) struct Asking {
     /// None came: what was sent may still be at work.
     pub(super) is_lost: bool,
     /// The status of the one that came, and told too little.
@@ -16,7 +16,7 @@ pub(super) struct Asking {
 
 impl Asking {
     /// No answer came.
-    pub(super) fn of_lost() -> Self {
+    pub(in crate::send) fn of_lost() -> Self {
         Self {
             is_lost: true,
             status: None,

@@ -3,7 +3,7 @@
 use crate::journal::Settlement;
 
 /// What asking the store proves of a record.
-pub(super) enum Proof {
+pub(in crate::send) enum Proof {
     /// It is there.
     There(Box<Settlement>),
     /// It is not there.

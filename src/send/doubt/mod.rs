@@ -23,8 +23,9 @@ use crate::{
     record::{Operation, Outcome},
     target::Little,
 };
-use asking::Asking;
-use evidence::Proof;
+pub(super) use asking::Asking;
+pub(super) use evidence::Proof;
+pub(super) use proof::Asker;
 
 mod asking;
 mod evidence;
@@ -126,6 +127,7 @@ impl Load {
         let attempted = Attempted::default();
         let asking = Asking::of_lost();
         let proofs = self
+            .asker()
             .prove(&work.steps, work.atomic, &doubts, asking)
             .await?;
         let mut settled = Vec::new();
@@ -180,7 +182,8 @@ impl Load {
             doubtful.steps.iter().map(unasked).collect()
         } else {
             let asking = Asking::of(doubtful.mumbled.as_ref());
-            self.prove(&doubtful.steps, doubtful.atomic, &doubts, asking)
+            self.asker()
+                .prove(&doubtful.steps, doubtful.atomic, &doubts, asking)
                 .await?
         };
         let mumbled = doubtful.mumbled.as_ref();

@@ -1,6 +1,6 @@
 //! Asks the store about records in doubt, and says what its answers prove.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         Error,
+        dress::Dresser,
         earlier::Doubt,
         load::Load,
         settle::{self, Attempted},
@@ -19,12 +20,12 @@ use super::{
     together::together,
 };
 use crate::{
-    gate::{Failure, Largest},
+    gate::{Failure, Gate, Largest},
     lookup::{self, Matches},
-    manifest::{Settle, Store},
+    manifest::{LoadSettings, Settle, Store},
     plan::Step,
     record::{Operation, Outcome},
-    target::{Likeness, miss_proves},
+    target::{Likeness, Target, miss_proves},
 };
 
 /// What the store has that may be a record of ours.
@@ -46,9 +47,40 @@ const GRACE: Duration = Duration::from_secs(10);
 const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
 
 impl Load {
+    /// Returns who asks the store of this load.
+    pub(super) fn asker(&self) -> Asker<'_> {
+        let target = self.setup.plan.header.target_of(self.id);
+        Asker {
+            settings: &self.settings,
+            store: target.map(|target| &target.settings.store),
+            dresser: &self.dresser,
+            gate: &self.link.gate,
+            target: &*self.link.target,
+            since: None,
+        }
+    }
+}
+
+/// Asks a store about records in doubt.
+pub(in crate::send) struct Asker<'a> {
+    /// The settings of their load.
+    pub(in crate::send) settings: &'a LoadSettings,
+    /// The store that is asked.
+    pub(in crate::send) store: Option<&'a Store>,
+    /// Reads the records.
+    pub(in crate::send) dresser: &'a Arc<Dresser>,
+    /// The way to the store.
+    pub(in crate::send) gate: &'a Gate,
+    /// What it understands.
+    pub(in crate::send) target: &'a dyn Target,
+    /// Since when nothing is sent any more; since now where none is given.
+    pub(in crate::send) since: Option<Instant>,
+}
+
+impl Asker<'_> {
     /// Asks about every record in doubt; the others get no proof. Of those that go together or not at all, one that is
     /// there proves the others.
-    pub(super) async fn prove(
+    pub(in crate::send) async fn prove(
         &self,
         steps: &[Step],
         atomic: bool,
@@ -68,8 +100,8 @@ impl Load {
                 "nobody knows whether records arrived: the store is asked"
             );
         }
-        let over = Instant::now() + grace;
-        let (dresser, read) = (self.dresser.clone(), steps.to_vec());
+        let over = self.since.unwrap_or_else(Instant::now) + grace;
+        let (dresser, read) = (Arc::clone(self.dresser), steps.to_vec());
         let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&read));
         let bodies = read.await.map_err(|error| Error::of_task(&error))??;
         let questions = steps.iter().zip(&bodies).map(|(step, body)| {
@@ -99,7 +131,7 @@ impl Load {
             .iter()
             .filter_map(|(record, doubt)| Some((*record, doubt.tag.clone()?)))
             .collect();
-        let (dresser, stored) = (self.dresser.clone(), steps.to_vec());
+        let (dresser, stored) = (Arc::clone(self.dresser), steps.to_vec());
         let read = move || dresser.read_as_stored(&stored, &ids, &tags);
         let read = tokio::task::spawn_blocking(read);
         let bodies = read.await.map_err(|error| Error::of_task(&error))??;
@@ -120,13 +152,8 @@ impl Load {
         Ok(proofs)
     }
 
-    fn store(&self) -> Option<&Store> {
-        let target = self.setup.plan.header.target_of(self.id)?;
-        Some(&target.settings.store)
-    }
-
     fn grace(&self) -> Duration {
-        match self.store() {
+        match self.store {
             Some(Store::Local { .. }) => LOCAL_GRACE,
             _ => GRACE,
         }
@@ -142,7 +169,7 @@ impl Load {
         asking: Asking,
     ) -> Found {
         let nothing = |why: &str| Found::Proof(Proof::Nothing(why.to_owned()));
-        let target = &*self.link.target;
+        let target = self.target;
         match step.action.operation() {
             Some(
                 Operation::Create | Operation::ConditionalCreate | Operation::ConditionalUpdate,
@@ -164,7 +191,7 @@ impl Load {
             }
             _ => return nothing("asking the store cannot tell"),
         }
-        let condition = target.condition(&self.settings, step, body);
+        let condition = target.condition(self.settings, step, body);
         let is_match = step.action.operation() == Some(Operation::ConditionalCreate);
         let (query, by_identifier) = match (&doubt.tag, self.settings.settles_by()) {
             _ if let Some(condition) = condition => {
@@ -187,12 +214,12 @@ impl Load {
             }
         };
         let proves = self
-            .store()
+            .store
             .is_some_and(|store| miss_proves(store, by_identifier));
         tokio::time::sleep_until(over).await;
         let (rounds, pause) = if proves { (1, Duration::ZERO) } else { LAGGING };
         for round in 1.. {
-            match lookup::one(&self.link.gate, target, &step.kind, &query).await {
+            match lookup::one(self.gate, target, &step.kind, &query).await {
                 Ok(Matches::One(id)) if is_match => {
                     // What its condition finds is it, or it was there before.
                     let (outcome, attempted) = (Outcome::Matched, Attempted::default());
@@ -226,7 +253,7 @@ impl Load {
         id: &str,
         asking: Asking,
     ) -> Proof {
-        let target = &*self.link.target;
+        let target = self.target;
         let mut reads = 0;
         let read = loop {
             reads += 1;
@@ -236,7 +263,7 @@ impl Load {
                 read.extensions_mut().insert(largest);
                 read
             };
-            match self.link.gate.ask(make).await {
+            match self.gate.ask(make).await {
                 // An answer that was cut off, or is none of the store's, says nothing about what the store has.
                 Ok(read)
                     if read.status() == http::StatusCode::OK && !target.is_whole(read.body()) =>

@@ -8,12 +8,11 @@ use super::{
     expect::{Expected, How, Item, Unit},
 };
 use crate::{
-    lookup::{self, Lookups, Store},
-    manifest::{LoadSettings, Settle},
+    lookup::{Lookups, Store},
+    manifest::LoadSettings,
     plan::{Action, Link, Step, To},
-    record::Operation,
     send::dress::Dresser,
-    target::{Difference, Matches, Named, miss_proves},
+    target::{Difference, Matches, Named},
 };
 
 /// Reads records back.
@@ -35,23 +34,9 @@ impl Checked {
     pub(super) fn count(self, expected: &Expected, verified: &mut Verified) {
         let differing = self.differing;
         let outcome = differing.outcome;
-        if self.how == How::Doubtful {
-            let at = match outcome {
-                Outcome::Same | Outcome::Changed => 0,
-                Outcome::Missing => 1,
-                _ => 2,
-            };
-            if let Some(count) = verified.proven.get_mut(at) {
-                *count += 1;
-            }
-            // Whether it should be there nobody knows; that it is not is no difference.
-            if outcome == Outcome::Missing {
-                return;
-            }
-            if let Some(id) = &differing.id {
-                let name = (differing.kind.clone(), id.clone());
-                verified.found.insert(name);
-            }
+        // Whether it should be there nobody knows; that it is not is no difference.
+        if self.how == How::Doubtful && outcome == Outcome::Missing {
+            return;
         }
         verified.read += u64::from(self.how != How::Unloaded);
         verified.looked_for += u64::from(self.how == How::LookedFor && outcome == Outcome::Same);
@@ -79,8 +64,7 @@ const NOT_LOADED: &str = "no run has loaded it";
 const NO_ANSWER: &str = "no answer came that tells";
 const LEADS_NOWHERE: &str =
     "a conditional reference of it means nothing in the store, or several resources";
-const UNPROVEN: &str =
-    "nobody knows whether it arrived, and nothing by which it could be asked for";
+const UNPROVEN: &str = "nobody knows whether it arrived, and what the store has does not prove it";
 
 impl Reader<'_> {
     /// Reads the records of a unit, and compares them.
@@ -112,9 +96,9 @@ impl Reader<'_> {
             let place = place(&item).unwrap_or_default();
             checked.push(self.checked(unit.target, place, item, found));
         }
-        for mut item in others {
+        for item in others {
             let found = if item.how == How::Doubtful {
-                self.prove(store, unit.settings, &mut item).await?
+                Found::without(Outcome::Unknown, UNPROVEN)
             } else {
                 Found::without(Outcome::Missing, NOT_LOADED)
             };
@@ -210,6 +194,26 @@ impl Reader<'_> {
             .map_err(|_| "the store's answer does not describe the record"))
     }
 
+    /// Tells whether the store holds the bytes of a record, and whether it had them before a time.
+    pub(super) async fn holds(
+        &self,
+        store: &Store,
+        settings: &LoadSettings,
+        item: Item,
+        since: Option<jiff::Timestamp>,
+    ) -> Result<Option<bool>, Error> {
+        let items = [item];
+        let answer = self.read(store, &items).await?.into_iter().flatten().next();
+        let [item] = items;
+        let now = jiff::Timestamp::now();
+        let is_old = |answer: &Response<Bytes>| {
+            since.is_some_and(|since| store.target.is_from_before(answer, since, now))
+        };
+        let is_old = store.target.tells_age() && answer.as_ref().is_some_and(is_old);
+        let found = self.found(store, settings, &item, answer).await?;
+        Ok((found.outcome == Outcome::Same).then_some(is_old))
+    }
+
     /// Returns a record as the store should have it, its references rewritten; none where one of them leads nowhere.
     async fn ours(&self, store: &Store, step: &Step) -> Result<Option<Bytes>, Error> {
         let mut step = step.clone();
@@ -243,52 +247,6 @@ impl Reader<'_> {
             self.dresser
                 .read_as_stored(&[step], &std::collections::HashMap::new(), &none)?;
         Ok(read.into_iter().next())
-    }
-
-    /// Looks for a record of which nobody knows whether it arrived, by its tag or its identifiers.
-    async fn prove(
-        &self,
-        store: &Store,
-        settings: &LoadSettings,
-        item: &mut Item,
-    ) -> Result<Found, Error> {
-        let is_create = item.step.action.operation() == Some(Operation::Create);
-        let query = match settings.settles_by() {
-            Settle::Tag if is_create => {
-                let tag = item.tag.as_deref();
-                tag.and_then(|tag| store.target.tagged(tag))
-            }
-            Settle::Identifier => self.identifying(store, settings, &item.step),
-            _ => None,
-        };
-        let Some(query) = query else {
-            return Ok(Found::without(Outcome::Unknown, UNPROVEN));
-        };
-        let kind = item.step.kind.clone();
-        let asked = lookup::one(&store.gate, &*store.target, &kind, &query).await;
-        match asked.map_err(|failure| silent(store, failure))? {
-            Matches::One(id) => {
-                item.id = Some(id.clone());
-                let answer = store.ask(store.target.retrieve(&kind, &id), 1).await?;
-                self.found(store, settings, item, answer).await
-            }
-            // An index may lag behind.
-            Matches::None if self.miss_proves(settings, &item.step) => {
-                Ok(Found::of(Outcome::Missing, 200))
-            }
-            _ => Ok(Found::without(Outcome::Unknown, UNPROVEN)),
-        }
-    }
-
-    fn miss_proves(&self, settings: &LoadSettings, step: &Step) -> bool {
-        let by_identifier = settings.settles_by() == Settle::Identifier;
-        let target = self.verify.plan.header.target_of(step.load);
-        target.is_some_and(|target| miss_proves(&target.settings.store, by_identifier))
-    }
-
-    fn identifying(&self, store: &Store, settings: &LoadSettings, step: &Step) -> Option<String> {
-        let body = self.dresser.bodies.read(step.position.source, step.body);
-        store.target.identifying(settings, step, &body.ok()?)
     }
 
     fn checked(&self, target: &str, place: String, item: Item, found: Found) -> Checked {

@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use super::{Error, Verify};
 use crate::{
     event::LoadId,
-    journal::{self, Fate, Fates},
+    journal::{Fate, Fates},
     lookup::Store,
     manifest::LoadSettings,
     plan::{
@@ -40,8 +40,6 @@ pub(super) struct Item {
     pub(super) step: Step,
     pub(super) id: Option<String>,
     pub(super) how: How,
-    /// The tag with which it was sent, where nobody knows whether it arrived.
-    pub(super) tag: Option<String>,
 }
 
 /// Records that are read together.
@@ -69,7 +67,7 @@ pub(super) struct Expected {
 }
 
 /// Tells how a record is looked for; none where it was not loaded.
-fn how(step: &Step, fate: Fate, is_whole: bool) -> Option<(How, Option<String>, Option<String>)> {
+fn how(step: &Step, fate: Fate, is_whole: bool) -> Option<(How, Option<String>)> {
     let operation = step.action.operation()?;
     let own = || step.id.clone().filter(|_| operation.keeps_id());
     match fate {
@@ -83,23 +81,23 @@ fn how(step: &Step, fate: Fate, is_whole: bool) -> Option<(How, Option<String>, 
                     } else {
                         How::Compared
                     };
-                    Some((how, id, None))
+                    Some((how, id))
                 }
-                Outcome::Matched => Some((How::LookedFor, id, None)),
-                Outcome::Unknown => Some((How::Doubtful, id, line.tag)),
+                Outcome::Matched => Some((How::LookedFor, id)),
+                Outcome::Unknown => Some((How::Doubtful, id)),
                 // It stands in the store without the references that close its cycle.
                 Outcome::Rejected if step.is_in_two_steps() && id.is_some() => {
-                    Some((How::LookedFor, id, None))
+                    Some((How::LookedFor, id))
                 }
                 _ => None,
             }
         }
-        Fate::Standing(line) => Some((How::Compared, line.id.or_else(own), None)),
-        Fate::Intended(intend) => Some((How::Doubtful, own(), intend.tag)),
+        Fate::Standing(line) => Some((How::Compared, line.id.or_else(own))),
+        Fate::Intended(_) => Some((How::Doubtful, own())),
         Fate::Untouched if !is_whole => None,
         Fate::Untouched => Some(match own() {
-            Some(id) => (How::Compared, Some(id), None),
-            None => (How::Unloaded, None, None),
+            Some(id) => (How::Compared, Some(id)),
+            None => (How::Unloaded, None),
         }),
     }
 }
@@ -127,7 +125,7 @@ impl Expected {
                     expected.not_loaded += 1;
                     continue;
                 };
-                let Some((how, id, _)) = how(&step, fates.of(step.number)?, verify.is_whole) else {
+                let Some((how, id)) = how(&step, fates.of(step.number)?, verify.is_whole) else {
                     expected.not_loaded += 1;
                     continue;
                 };
@@ -292,7 +290,7 @@ impl<'a> Walk<'a> {
         for entry in steps {
             let Entry::Step(step) = entry? else { continue };
             let fate = self.fates.of(step.number)?;
-            let Some((how, id, tag)) = how(&step, fate, self.verify.is_whole) else {
+            let Some((how, id)) = how(&step, fate, self.verify.is_whole) else {
                 continue;
             };
             let names = step.action.operation().is_some_and(|operation| {
@@ -309,20 +307,10 @@ impl<'a> Walk<'a> {
             if !names || !is_looked_for || !draws(&mut self.draw) {
                 continue;
             }
-            let own = || journal_tag(&self.verify.history.journal, step.number);
-            return Ok(Some(Item {
-                tag: tag.or_else(|| (how == How::Doubtful).then(own)),
-                step,
-                id,
-                how,
-            }));
+            return Ok(Some(Item { step, id, how }));
         }
         Ok(None)
     }
-}
-
-fn journal_tag(journal: &journal::JournalLine, record: u64) -> String {
-    journal.tag(record)
 }
 
 /// Draws from a known number, each with the same chance.

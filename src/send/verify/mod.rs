@@ -1,11 +1,11 @@
 //! Compares what the stores hold with what the sources say: counts first, then records by their ids.
 //!
 //! `expect` finds out what should be there, from the plan and what its journal says, `compare` reads records back and compares
-//! them, `count` counts and lists what the stores hold. A hash of the name and the number of each record are kept, and nothing
+//! them, `count` counts and lists what the stores hold. What the run does not know is asked about before (`prove`). A hash of the name and the number of each record are kept, and nothing
 //! else of those that are the same.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Error as Broken, dress::Dresser, precedence::Precedence};
 use crate::{
     gate::Failure,
-    journal,
+    journal::{self, JournalLine},
     lookup::{Lookups, Silent, Store},
     plan::{self, file::Saved},
     source::Bodies,
@@ -26,6 +26,9 @@ use expect::{Expected, Walk};
 mod compare;
 mod count;
 mod expect;
+mod prove;
+
+pub use prove::{Keep, Proven};
 
 /// Why the stores cannot be compared with the sources.
 #[derive(Debug, thiserror::Error)]
@@ -141,14 +144,12 @@ pub struct Verified {
     pub read: u64,
     /// Records that were only looked for: a condition matched them, and their content was never compared.
     pub looked_for: u64,
-    /// Records of which the run does not know whether they arrived: that are there, that are not, that nobody knows of.
-    pub proven: [u64; 3],
+    /// Records of which the run did not know whether they arrived.
+    pub proven: Proven,
     /// Records of the plan that were not loaded, and are not looked for.
     pub not_loaded: u64,
     /// Only some records were read.
     pub is_sample: bool,
-    /// Names that were found of records in doubt: no plan knows them.
-    found: HashSet<(String, String)>,
 }
 
 /// So many of those that are not the same are told one by one.
@@ -200,17 +201,7 @@ impl Verify<'_> {
             verified.by_counts();
             return Ok(verified);
         }
-        let targets = self.plan.header.loads.iter().map(|load| {
-            let store = self.stores.get(&load.target).and_then(Option::as_ref);
-            store.map(|store| Arc::clone(&store.target))
-        });
-        let dresser = Dresser {
-            plan: Arc::clone(self.plan),
-            bodies: Arc::clone(self.bodies),
-            precedence: Some(Arc::new(names)),
-            targets: targets.collect(),
-            journal: None,
-        };
+        let dresser = self.dresser(Arc::new(names), None);
         let lookups = Lookups::default();
         let stores = self.stores.values().flatten();
         let requests: usize = stores.map(|store| store.requests).sum();
@@ -238,5 +229,19 @@ impl Verify<'_> {
             self.find_extra(&expected, &mut verified).await?;
         }
         Ok(verified)
+    }
+
+    fn dresser(&self, names: Arc<Precedence>, journal: Option<JournalLine>) -> Dresser {
+        let targets = self.plan.header.loads.iter().map(|load| {
+            let store = self.stores.get(&load.target).and_then(Option::as_ref);
+            store.map(|store| Arc::clone(&store.target))
+        });
+        Dresser {
+            plan: Arc::clone(self.plan),
+            bodies: Arc::clone(self.bodies),
+            precedence: Some(names),
+            targets: targets.collect(),
+            journal,
+        }
     }
 }
