@@ -6,10 +6,7 @@ use stoker::{
     target::{HeldVersion, Matches, Said},
 };
 
-use super::{
-    bound::{Bound, Local},
-    written_and_read,
-};
+use super::bound::Bound;
 use crate::habits::{
     rows::{ROWS, STANDARD},
     server::Server,
@@ -48,14 +45,6 @@ fn everywhere() -> Vec<(String, String)> {
         all.push((url.clone(), url));
     }
     all
-}
-
-#[tokio::test]
-async fn a_standard_server_keeps_every_promise() {
-    let local = Local::start().await;
-    let load = "{ files: [../resources/clinic/Organization/*], interaction: create }";
-    written_and_read(&local.bound("fhir_store", load).await).await;
-    written_and_read(&bound(&Server::start(&STANDARD).url, "interaction: update")).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ const FORMATS: [(&str, &str); 3] = [
         "hl7v2_store",
         "{ files: [../resources/hl7v2/01-*], interaction: ingest }",
     ),
-    ("dicom_store", "{ files: [../resources/imaging/*.dcm] }"),
+    ("dicom_store", "{ files: [../resources/imaging/**] }"),
 ];
 
 /// Runs a part of the suite against the embedded store, format by format.
@@ -114,9 +114,9 @@ async fn another_record_is_not_taken_for_ours() {
 #[tokio::test]
 async fn what_is_no_record_is_refused_and_said_why() {
     in_every_format(async |bound| {
-        let (step, body) = bound.record(0);
-        let half = body.slice(..body.len() / 2);
-        let request = bound.request(std::slice::from_ref(&step), vec![half], None);
+        let (step, _) = bound.record(0);
+        let nothing = bytes::Bytes::from_static(b"this is no record of any format");
+        let request = bound.request(std::slice::from_ref(&step), vec![nothing], None);
         let answer = bound.call(request).await;
         let parcel = bound.parcel(std::slice::from_ref(&step), None);
         let said = bound.target.answers(&parcel.of(), &answer);
