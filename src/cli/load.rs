@@ -11,7 +11,7 @@ use super::{
     Context, Error, Exit, beside,
     carry::{Carry, SPOOL, check_sources, discard},
     connect, interrupt,
-    live::Live,
+    live::{Live, LiveArgs},
     metrics::MetricsArgs,
     plan as planning,
     printer::Printer,
@@ -42,7 +42,7 @@ pub(super) struct LoadArgs {
     #[command(flatten)]
     selection: Selection,
     /// Do everything but send: read, plan, build every request
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["live", "live_keep"])]
     dry_run: bool,
     /// Go on with the latest run of this manifest, if it is not over; else begin one
     #[arg(long, conflicts_with_all = ["dry_run", "fresh"])]
@@ -58,20 +58,8 @@ pub(super) struct LoadArgs {
     progress: ProgressKind,
     #[command(flatten)]
     metrics: MetricsArgs,
-    /// Serve the page of the report while the run goes on, at a URL that is printed, to browsers on this machine
-    /// [a free port, or --live=127.0.0.1:PORT]
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "127.0.0.1:0",
-        conflicts_with = "dry_run"
-    )]
-    live: Option<std::net::SocketAddr>,
-    /// Go on serving it when the run is over, until Ctrl-C
-    #[arg(long, requires = "live")]
-    live_keep: bool,
+    #[command(flatten)]
+    live: LiveArgs,
 }
 
 /// How progress is shown.
@@ -102,10 +90,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     let verb = (!args.dry_run).then_some("load");
     let told = args.metrics.begin(watcher, verb, &of, context).await?;
     let watcher = told.watcher.clone();
-    let live = match args.live {
-        Some(address) => Some(Live::begin(address, context.printer).await?),
-        None => None,
-    };
+    let live = args.live.begin(context.printer).await?;
     let outcome = async {
         let given = if is_plan(&args.file) {
             if !args.selection.is_everything() {
@@ -135,7 +120,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     told.end(&outcome, context).await;
     if let Some(live) = live {
         live.end(
-            args.live_keep && outcome.is_ok(),
+            args.live.keeps() && outcome.is_ok(),
             &stop,
             &watcher,
             context.printer,

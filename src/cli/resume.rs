@@ -11,6 +11,7 @@ use super::{
     Context, Error, Exit,
     carry::{Carry, check_sources},
     connect, interrupt,
+    live::LiveArgs,
     load::{self, ProgressKind},
     metrics::MetricsArgs,
     runs,
@@ -39,6 +40,8 @@ pub(super) struct ResumeArgs {
     progress: ProgressKind,
     #[command(flatten)]
     metrics: MetricsArgs,
+    #[command(flatten)]
+    live: LiveArgs,
 }
 
 /// Which records are tried once more.
@@ -70,6 +73,10 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
     let watcher = load::watcher(args.progress, context.printer);
     let (verb, of) = (Some("resume"), run.name());
     let told = args.metrics.begin(watcher, verb, &of, context).await?;
+    let live = args.live.begin(context.printer).await?;
+    if let Some(live) = &live {
+        live.follow(&run);
+    }
     let ended = go_on(
         &run,
         args.replay,
@@ -79,7 +86,12 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
         &told.watcher,
     );
     let ended = ended.await;
+    let watcher = told.watcher.clone();
     told.end(&ended, context).await;
+    if let Some(live) = live {
+        let keeps = args.live.keeps() && ended.is_ok();
+        live.end(keeps, &stop, &watcher, context.printer).await;
+    }
     ended
 }
 

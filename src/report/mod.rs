@@ -36,6 +36,7 @@ pub use brief::shorten;
 pub use document::{
     Cause, Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
 };
+pub use html::SCRIPT;
 pub use records::{FEW, keep_ids, write_ids, write_records};
 pub use tally::of;
 pub use words::Words;

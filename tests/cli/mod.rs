@@ -24,6 +24,7 @@ mod mllp;
 mod occupied;
 mod online;
 mod planned;
+mod prometheus;
 mod quickstart;
 mod references;
 mod refusals;

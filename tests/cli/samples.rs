@@ -100,3 +100,29 @@ fn a_run_that_is_killed_keeps_its_seconds_and_a_resumed_one_goes_on() {
         "it is redrawn from the directory"
     );
 }
+
+#[test]
+fn a_page_has_every_target() {
+    let bed = Bed::new();
+    bed.write("p.json", "{\"resourceType\":\"Patient\",\"id\":\"p\"}");
+    let targets = (0..8).map(|n| format!("  t{n}: {{ local: store-{n} }}\n"));
+    let loads = (0..8).map(|n| {
+        format!("  - {{ name: l{n}, target: t{n}, files: p.json, interaction: update }}\n")
+    });
+    let (targets, loads) = (targets.collect::<String>(), loads.collect::<String>());
+    bed.write(
+        "m.yaml",
+        &format!("version: 1\ntargets:\n{targets}loads:\n{loads}"),
+    );
+    let _ = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
+    let page = fs::read_to_string(bed.newest_run().join("report.html")).unwrap();
+    for n in 0..6 {
+        assert!(page.contains(&format!("<h3>Target t{n}</h3>")), "{n}");
+    }
+    for n in 6..8 {
+        let row = format!(
+            "<tr><td>t{n}</td><td class=\"n\">1</td><td class=\"n\">1</td><td class=\"n\">0</td>"
+        );
+        assert!(page.contains(&row), "{page}");
+    }
+}

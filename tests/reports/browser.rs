@@ -57,6 +57,8 @@ impl Browser {
             "goog:chromeOptions": {"args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                // A name of somebody else that leads to this machine.
+                "--host-resolver-rules=MAP evil.example 127.0.0.1",
             ]},
         }}});
         let made = browser.post("", wanted).await;
@@ -84,8 +86,24 @@ impl Browser {
             json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600});
         let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": size});
         self.post("/goog/cdp/execute", command).await;
-        let url = format!("file://{}", file.display());
+        self.go(&format!("file://{}", file.display())).await;
+    }
+
+    async fn go(&self, url: &str) {
         self.post("/url", json!({ "url": url })).await;
+    }
+
+    /// What the page that is open says, without what differs from one drawing to the next: how wide a space is.
+    async fn words(&self, of: &str) -> String {
+        let script = format!("return document.querySelector('{of}').textContent");
+        let words = self.run(&script).await;
+        let words = words.as_str().unwrap().split_whitespace();
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Errors and warnings since the last time.
+    async fn console(&self) -> Value {
+        self.post("/se/log", json!({"type": "browser"})).await
     }
 
     async fn end(self) {
@@ -154,7 +172,7 @@ async fn shows_well(browser: &Browser, what: &str, file: &Path, pictures: u64) {
         let first = "return document.querySelector('main > *').className";
         let first = browser.run(first).await;
         assert!(first.as_str().unwrap().starts_with("verdict"), "{what}");
-        let log = browser.post("/se/log", json!({"type": "browser"})).await;
+        let log = browser.console().await;
         assert_eq!(log, json!([]), "{what} at {width} pixels");
     }
 }
@@ -165,6 +183,29 @@ async fn prints(browser: &Browser, what: &str) {
     let printed = base64::engine::general_purpose::STANDARD.decode(printed.as_str().unwrap());
     let printed = printed.unwrap();
     assert!(printed.starts_with(b"%PDF"), "{what}");
+}
+
+/// Sorts a table of the page that is open, by a click and by a key.
+async fn sorts(browser: &Browser) {
+    let column = "
+        const table = [...document.querySelectorAll('table')].find(t => t.tHead && t.tBodies[0].rows.length > 3 && !t.closest('figure'));
+        const head = table.tHead.rows[0].cells[1];
+        const cells = () => [...table.tBodies[0].rows].map(row => row.cells[1].textContent);
+        const numbers = () => cells().slice(0, -1).map(text => Number(text.replaceAll(',', '')));
+        const total = cells().at(-1), all = numbers().sort((a, b) => a - b);
+        head.click();
+        const down = numbers(), kept = cells().at(-1) === total, told = head.getAttribute('aria-sort');
+        head.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));
+        return [down, [...all].reverse(), numbers(), all, kept, told, head.tabIndex];";
+    let sorted = browser.run(column).await;
+    assert_eq!(
+        (&sorted[0], &sorted[2]),
+        (&sorted[1], &sorted[3]),
+        "{sorted}"
+    );
+    assert_ne!(sorted[0], sorted[2]);
+    assert_eq!(sorted[4], true, "the total stays last: {sorted}");
+    assert_eq!((&sorted[5], &sorted[6]), (&json!("descending"), &json!(0)));
 }
 
 fn page_of(run: &RunDirectory) -> std::path::PathBuf {
@@ -221,6 +262,8 @@ async fn every_page_is_whole_on_a_phone_a_desk_and_paper() {
     )
     .await;
 
+    sorts(&browser).await;
+
     let hours: Vec<_> = (0..36_000).map(|at| second(1, "clinic", at)).collect();
     let width = samples::width(&hours, 1_500, 1_000);
     write(&made.run, &samples::fold(hours, width));
@@ -245,5 +288,153 @@ async fn every_page_is_whole_on_a_phone_a_desk_and_paper() {
     fs_err::write(&file, report::page(&made.run, &report).unwrap()).unwrap();
     // Its hundreds of sheets take longer than the driver waits for a print.
     shows_well(&browser, "2,000 problems and types", &file, 7).await;
+    browser.end().await;
+}
+
+/// A process that ends with the test.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the binary; returns the first line that begins so, without its beginning.
+fn started(folder: &Path, arguments: &str, says: &str) -> (Ends, String) {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("stoker"));
+    let command = command.args(arguments.split(' ')).current_dir(folder);
+    let said = fs_err::File::create(folder.join("said")).unwrap();
+    let (said, also) = (said.try_clone().unwrap().into_file(), said.into_file());
+    let child = Ends(command.stdout(said).stderr(also).spawn().unwrap());
+    let found = (0..600).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let said = fs_err::read_to_string(folder.join("said")).unwrap();
+        // A line that is not whole yet is looked at again.
+        let lines = said
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        let mut found = lines.filter_map(|line| line.strip_prefix(says));
+        found.next().map(|line| line.trim().to_owned())
+    });
+    (child, found.unwrap())
+}
+
+/// `STOKER_LIVE_RECORDS=50000 cargo test --release --test tests browser::the_live -- --nocapture` is the same with more.
+#[tokio::test]
+async fn the_live_page_follows_a_faulty_run_to_its_end() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    #[expect(clippy::disallowed_methods, reason = "tests read their own variables")]
+    let wanted = std::env::var("STOKER_LIVE_RECORDS").ok();
+    let count: u32 = wanted.as_ref().map_or(300, |count| count.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let served = tempfile::tempdir().unwrap();
+    // A small load is held up for as long as a page takes to follow it.
+    let latency = if wanted.is_some() { "1ms" } else { "40ms" };
+    let faults = format!(
+        "seed: 5\nrules:\n  \
+         - {{ when: {{ request: [update, bundle] }}, fault: {{ latency: {{ fixed: {latency} }} }} }}\n  \
+         - {{ when: {{ path: '**/Patient/*77' }}, fault: {{ answer: {{ status: 422 }} }} }}\n  \
+         - {{ when: {{ request: [update, bundle], probability: 0.05 }}, fault: {{ answer: {{ status: 503 }} }} }}\n"
+    );
+    fs_err::write(served.path().join("faults.yaml"), faults).unwrap();
+    let emulate = "emulate --dir store --listen 127.0.0.1:0 --faults faults.yaml";
+    let (_store, url) = started(served.path(), emulate, "http");
+    let lines = (0..count).map(|n| {
+        format!("{{\"resourceType\":\"Patient\",\"id\":\"p{n}\",\"name\":[{{\"family\":\"Plantedname\"}}]}}\n")
+    });
+    fs_err::write(folder.path().join("p.ndjson"), lines.collect::<String>()).unwrap();
+    let concurrency = if wanted.is_some() {
+        ""
+    } else {
+        ", concurrency: 2"
+    };
+    let manifest = format!(
+        "version: 1\nname: watched\ntargets: {{ t: {{ fhir: {{ url: \"http{url}v1/projects/local/locations/local/datasets/stoker/fhirStores/fhir/fhir\" }}, \
+         retry: {{ attempts: 20, base: 1ms, max: 10ms }}{concurrency} }} }}\n\
+         loads: [{{ name: people, target: t, files: p.ndjson, interaction: update, bundle: {{ type: none }} }}]\n"
+    );
+    fs_err::write(folder.path().join("m.yaml"), manifest).unwrap();
+    let load = "load m.yaml --progress none --live --live-keep";
+    let (mut load, url) = started(folder.path(), load, "the page of this run: ");
+
+    browser.go(&url).await;
+    let mut seen = std::collections::BTreeSet::new();
+    loop {
+        let note = browser.words("#note").await;
+        assert!(
+            !note.contains("lost") && !note.contains("ended before"),
+            "{note}"
+        );
+        if note == "The run is over." {
+            break;
+        }
+        if note.contains("goes on") {
+            let drawn = browser
+                .run("return document.querySelectorAll('main svg').length")
+                .await;
+            if drawn.as_u64() > Some(0) {
+                seen.insert(browser.words("main").await);
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert!(load.0.try_wait().unwrap().is_none(), "it stays");
+    }
+    assert!(!seen.is_empty(), "nothing was drawn while the run went on");
+    assert_eq!(browser.run(FAULTS).await, json!([]));
+    assert_eq!(browser.console().await, json!([]));
+    let shown = browser.words("main").await;
+    assert!(!seen.contains(&shown), "the end is drawn, too");
+    let all = browser
+        .run("return document.documentElement.outerHTML")
+        .await;
+    assert!(!all.as_str().unwrap().contains("Plantedname"));
+    eprintln!("{count} records: {} pages while it went on", seen.len());
+
+    // It is the page that the run leaves.
+    let runs = fs_err::read_dir(folder.path().join(".stoker/runs")).unwrap();
+    let run = runs.map(|run| run.unwrap().path()).next().unwrap();
+    browser.open(&run.join("report.html"), 1_280).await;
+    assert_eq!(browser.words("main").await, shown);
+    let report = fs_err::read_to_string(run.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let created = report["outcomes"]["created"].as_u64().unwrap();
+    assert!(created > 0 && report["outcomes"]["rejected"].as_u64() > Some(0));
+    assert!(shown.contains(&stoker::unit::grouped(created)), "{shown}");
+    assert_eq!(browser.console().await, json!([]));
+
+    // Without the token, and under the name of somebody else, there is nothing.
+    let (base, token) = url.split_once("/#").unwrap();
+    let port = base.rsplit(':').next().unwrap();
+    for (url, words) in [
+        (
+            format!("{base}/#{}", "0".repeat(32)),
+            "The token is missing or wrong",
+        ),
+        (format!("{base}/"), "The token is missing or wrong"),
+        (
+            format!("http://evil.example:{port}/#{token}"),
+            "answers to its own address only",
+        ),
+    ] {
+        // A page that differs in its fragment only is not opened anew.
+        browser.go("about:blank").await;
+        browser.go(&url).await;
+        let mut text = String::new();
+        for _ in 0..100 {
+            text = browser.words("body").await;
+            if text.contains(words) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert!(
+            text.contains(words) && !text.contains("watched"),
+            "{url}: {text}"
+        );
+    }
     browser.end().await;
 }

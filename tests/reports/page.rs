@@ -11,7 +11,7 @@ use stoker::{
 
 use super::{
     run::{make, make_every},
-    shown,
+    shown, unscripted,
 };
 
 /// Writes samples as a run writes them.
@@ -58,10 +58,14 @@ pub(super) fn of_two_sessions(run: &RunDirectory) {
     write(run, &first.chain(then).chain(other).collect::<Vec<_>>());
 }
 
-/// What a screen reader reads of a page: no style, and no inside of a picture.
+/// What a screen reader reads of a page: no style, no script and what allows it, and no inside of a picture.
 fn read_aloud(run: &RunDirectory, page: &str) -> String {
+    let page = unscripted(page);
+    let (before, policy) = page.split_once("; script-src 'sha256-").unwrap();
+    let (_, after) = policy.split_once('\'').unwrap();
+    let page = format!("{before}{after}");
     let mut text = String::new();
-    let mut rest = page;
+    let mut rest = &*page;
     while let Some((before, svg)) = rest.split_once("<svg ") {
         let (_, after) = svg.split_once("</svg>").unwrap();
         text.push_str(before);

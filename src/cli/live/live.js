@@ -13,6 +13,7 @@ async function draw(words) {
   document.querySelector('style').textContent = page.querySelector('style').textContent;
   document.querySelector('main').replaceWith(document.importNode(page.querySelector('main'), true));
   document.querySelectorAll('details').forEach((each, at) => { each.open = Boolean(open[at]); });
+  document.dispatchEvent(new Event('drawn'));
   say(words);
 }
 

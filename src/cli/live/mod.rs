@@ -1,4 +1,4 @@
-//! `stoker load --live`: serves the page of the run while it goes on, to a browser on this machine.
+//! `stoker load --live` (and `stoker resume`): serves the page of the run while it goes on, to a browser on this machine.
 //!
 //! It listens on the loopback only. What it serves of the run needs a token, which stands in the fragment of the URL that is
 //! printed, and so in no log and in no `Referer`. A page of another site that has had its name resolve to this machine is
@@ -43,6 +43,39 @@ const SHARE: u32 = 10;
 /// How long those who watch have to fetch the last page.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// Who asks for the page of a run that goes on.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct LiveArgs {
+    /// Serve the page of the report while the run goes on, at a URL that is printed, to browsers on this machine
+    /// [a free port, or --live=127.0.0.1:PORT]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "127.0.0.1:0"
+    )]
+    live: Option<SocketAddr>,
+    /// Go on serving it when the run is over, until Ctrl-C
+    #[arg(long, requires = "live")]
+    live_keep: bool,
+}
+
+impl LiveArgs {
+    /// Begins to serve, where it is asked for.
+    pub(super) async fn begin(self, printer: Printer) -> Result<Option<Live>, Error> {
+        match self.live {
+            Some(address) => Ok(Some(Live::begin(address, printer).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Tells whether the page stays when the run is over.
+    pub(super) fn keeps(self) -> bool {
+        self.live_keep
+    }
+}
+
 /// The page of a run that is being served.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -71,7 +104,7 @@ impl std::fmt::Debug for Served {
 
 impl Live {
     /// Begins to serve, and says where.
-    pub(super) async fn begin(address: SocketAddr, printer: Printer) -> Result<Self, Error> {
+    async fn begin(address: SocketAddr, printer: Printer) -> Result<Self, Error> {
         if !address.ip().is_loopback() {
             return Err(
                 Error::usage(format!("{address} is not a loopback address")).hint(
@@ -182,6 +215,7 @@ impl Served {
         }
         match path {
             "/" => text(StatusCode::OK, "text/html", SHELL),
+            "/page.js" => text(StatusCode::OK, "text/javascript", report::SCRIPT),
             "/live.js" => text(StatusCode::OK, "text/javascript", SCRIPT),
             "/page" | "/events" if !self.knows(headers) => {
                 let words =

@@ -6,6 +6,9 @@
 
 use std::fmt::Write as _;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use sha2::{Digest as _, Sha256};
+
 use super::{
     Report, Totals,
     figures::{Table, present, tables},
@@ -25,6 +28,7 @@ mod draw;
 mod latency;
 mod next;
 mod numbers;
+mod others;
 mod pictures;
 mod timeline;
 mod types;
@@ -34,7 +38,10 @@ pub use around::Around;
 /// Light and dark as the system is, in its own fonts; tables scroll by themselves where the screen is narrow.
 const STYLE: &str = include_str!("page.css");
 
-/// Targets of which pictures are drawn: a page for more is none that anybody reads.
+/// Sorts tables, where scripts are allowed. The page needs none to be read.
+pub const SCRIPT: &str = include_str!("page.js");
+
+/// Targets of which pictures are drawn; further ones stand in a table: a page of more pictures is none that anybody reads.
 const TARGETS: usize = 6;
 
 /// Renders a report as a page.
@@ -50,11 +57,13 @@ pub fn render(report: &Report, around: &Around) -> String {
     } else {
         ("well", "verdict")
     };
+    // No other script runs, whatever may stand in the page.
+    let hash = BASE64.encode(Sha256::digest(SCRIPT));
     let _ = writeln!(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'\">\n\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <section class=\"{verdict}\">\n<h1 class=\"{class}\">{title}</h1>"
     );
@@ -79,7 +88,7 @@ pub fn render(report: &Report, around: &Around) -> String {
         write_table(out, &table, report.outcomes);
     }
     write_plan(out, report, around);
-    out.push_str("</main>\n</body>\n</html>\n");
+    let _ = writeln!(out, "</main>\n<script>{SCRIPT}</script>\n</body>\n</html>");
     page
 }
 
@@ -181,13 +190,8 @@ fn write_pictures(out: &mut String, report: &Report, around: &Around, number: &m
                 }
                 let _ = writeln!(out, "</div>");
             }
-            let rest = targets.len().saturating_sub(TARGETS);
-            if rest > 0 {
-                let _ = writeln!(
-                    out,
-                    "<p class=\"dim\">{rest} more targets are in {}.</p>",
-                    crate::samples::FILE
-                );
+            if let Some(further) = targets.get(TARGETS..).filter(|rest| !rest.is_empty()) {
+                others::write(out, further, &found.samples);
             }
         }
     }
