@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Subcommand};
+use clap::{CommandFactory, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{Cli, Context, Error, Exit};
-use crate::manifest;
+use super::{Cli, Context, Error, Exit, beside, store::environment};
+use crate::{journal::RunDirectory, manifest};
 
 /// Arguments of `stoker generate`.
 #[derive(Debug, clap::Args)]
@@ -26,11 +26,55 @@ enum What {
         /// The shell
         shell: Shell,
     },
+    /// Print the names that a shell completes: of runs, and of loads and targets of a manifest
+    #[command(hide = true)]
+    Names {
+        /// Which names
+        which: Which,
+        /// The words of the command line, one of which may be a manifest
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<PathBuf>,
+    },
     /// Write man pages into a directory
     Man {
         /// The directory
         dir: PathBuf,
     },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Which {
+    /// Of runs beside the manifest, the latest first.
+    Runs,
+    /// Of loads.
+    Loads,
+    /// Of targets.
+    Targets,
+}
+
+/// What bash asks for besides flags and files. Completion by the program itself would be more at home in `clap_complete`; there
+/// it is not stable yet.
+const BASH: &str = include_str!("completions.bash");
+
+/// Returns names to choose from; none where there is nothing to be read, as nobody wants to be told of it at a prompt.
+fn names(which: Which, words: &[PathBuf]) -> Vec<String> {
+    if matches!(which, Which::Runs) {
+        let runs = RunDirectory::all(&beside::nearest()).unwrap_or_default();
+        return runs.iter().rev().map(RunDirectory::name).collect();
+    }
+    let is_manifest = |word: &&PathBuf| {
+        let is_yaml = word.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        is_yaml && word.is_file()
+    };
+    let read = words.iter().find(is_manifest);
+    let read = read.and_then(|path| manifest::read(path, &environment()).ok());
+    let Some((manifest, _)) = read else {
+        return Vec::new();
+    };
+    match which {
+        Which::Targets => manifest.targets.into_iter().map(|t| t.name).collect(),
+        _ => manifest.loads.into_iter().map(|load| load.name).collect(),
+    }
 }
 
 /// Runs the verb.
@@ -41,7 +85,15 @@ pub(super) fn run(args: &GenerateArgs, context: Context) -> Result<Exit, Error> 
         What::Completions { shell } => {
             let mut out = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "stoker", &mut out);
+            if *shell == Shell::Bash {
+                out.extend_from_slice(BASH.as_bytes());
+            }
             context.printer.result_bytes(&out);
+        }
+        What::Names { which, words } => {
+            for name in names(*which, words) {
+                context.printer.result(&name);
+            }
         }
         What::Man { dir } => {
             fs_err::create_dir_all(dir).map_err(Error::disk)?;

@@ -3,6 +3,7 @@
 mod bed;
 mod book;
 mod collector;
+mod completions;
 mod conditions;
 mod cycles;
 mod dicom;
