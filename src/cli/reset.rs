@@ -12,7 +12,7 @@ use super::{
     Context, Error, Exit, connect, interrupt, load, plan as planning,
     select::Selection,
     stores,
-    unload::{How, Opened, answered, ask_for, records},
+    unload::{How, Opened, answered, ask_for},
 };
 use crate::{
     journal::{self, RunDirectory},
@@ -72,15 +72,15 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
     if args.how.dry_run {
         return Ok(Exit::Well);
     }
-    if all == 0 && made.is_empty() {
-        context.printer.message("nothing to delete");
-    } else if all > 0 {
-        let runs = opened.iter().filter(|run| run.draft.records() > 0).count();
-        let runs = match runs {
-            1 => "1 run".to_owned(),
-            runs => format!("{runs} runs"),
-        };
-        ask_for(args.how, &format!("Delete {} of {runs}?", records(all)))?;
+    let updates: u64 = opened.iter().map(|run| run.draft.updates()).sum();
+    let runs = match opened.iter().filter(|run| run.draft.records() > 0).count() {
+        1 => " of 1 run".to_owned(),
+        runs => format!(" of {runs} runs"),
+    };
+    match args.how.question(all, updates, &runs) {
+        Some(question) => ask_for(args.how, &question)?,
+        None if made.is_empty() => context.printer.message("nothing to delete"),
+        None => {}
     }
     let mut exit = Exit::Well;
     for run in &opened {

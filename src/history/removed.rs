@@ -47,7 +47,7 @@ impl History {
             let told = journal::read(&run.journal())?;
             let removals = Removals::read(run, &told.journal)?;
             each(run, &told, &mut |named| {
-                if removals.is_away(named.number) {
+                if removals.is_undone(named.number) {
                     let hash = gone.hash(named.place, named.kind, named.id);
                     gone.names.insert(hash);
                 }

@@ -39,16 +39,19 @@ pub enum Removal {
     Referred,
     /// It stays: the store refused to delete it.
     Refused,
+    /// The run had changed it, and it is again what it was before.
+    Restored,
 }
 
 impl Removal {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Deleted,
         Self::Gone,
         Self::Changed,
         Self::Referred,
         Self::Refused,
+        Self::Restored,
     ];
 
     /// Returns the word used in reports.
@@ -59,12 +62,18 @@ impl Removal {
             Self::Changed => "changed",
             Self::Referred => "referred",
             Self::Refused => "refused",
+            Self::Restored => "restored",
         }
     }
 
     /// Tells whether the store does not hold the record any more.
     pub fn is_away(self) -> bool {
         matches!(self, Self::Deleted | Self::Gone)
+    }
+
+    /// Tells whether nothing is left of what the run did to the record.
+    pub fn is_undone(self) -> bool {
+        self.is_away() || self == Self::Restored
     }
 }
 
@@ -195,6 +204,11 @@ impl Removals {
     /// Tells whether the store does not hold a record any more.
     pub fn is_away(&self, record: u64) -> bool {
         self.outcome(record).is_some_and(Removal::is_away)
+    }
+
+    /// Tells whether nothing is left of what the run did to a record.
+    pub fn is_undone(&self, record: u64) -> bool {
+        self.outcome(record).is_some_and(Removal::is_undone)
     }
 
     /// Counts the records that the store does not hold any more.

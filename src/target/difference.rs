@@ -1,7 +1,7 @@
 //! Where what a store holds is not what its source says.
 
 /// Where what a store holds is not what its source says.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Difference {
     /// The element, or the segment: no content.
     pub path: String,
@@ -41,4 +41,13 @@ pub struct Listing {
     pub ids: Vec<String>,
     /// The request for the next page.
     pub next: Option<http::Request<bytes::Bytes>>,
+}
+
+/// A version of a record that a store keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Which.
+    pub version: String,
+    /// What it holds: content; none of a deletion.
+    pub resource: Option<bytes::Bytes>,
 }

@@ -34,7 +34,7 @@ mod request;
 mod too_large;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
-pub use difference::{Difference, Listing};
+pub use difference::{Difference, Listing, Version};
 pub use endpoint::Endpoint;
 pub use explain::{Explained, Refused, explain, said};
 pub use facts::{Facts, Limits, local_store_settings};
@@ -291,6 +291,43 @@ pub trait Target: Send + Sync + fmt::Debug {
         Said::Taken(Accepted::default())
     }
 
+    /// Makes the read of the versions of a record that the store keeps; none where it keeps none.
+    fn history(&self, _record: Named<'_>) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Reads the versions of a record, the newest first; none where the answer does not tell.
+    fn versions(&self, _record: Named<'_>, _answer: &Response<Bytes>) -> Option<Vec<Version>> {
+        None
+    }
+
+    /// Makes the request that takes from a record what refers to any of `of`, so that these can be deleted; `current` is the
+    /// answer to its read. What is written carries a mark, by which [`Target::is_loosened`] knows it again.
+    fn loosen(
+        &self,
+        _record: Named<'_>,
+        _of: &[Named<'_>],
+        _current: &Response<Bytes>,
+        _mark: &str,
+    ) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Tells whether a store holds what [`Target::loosen`] wrote with this mark, and nobody has changed it since.
+    fn is_loosened(&self, _answer: &Response<Bytes>, _mark: &str) -> bool {
+        false
+    }
+
+    /// Makes the request that puts a record back to what it was, if it is still in this version.
+    fn restore(
+        &self,
+        _record: Named<'_>,
+        _version: &str,
+        _before: Bytes,
+    ) -> Option<Request<Bytes>> {
+        None
+    }
+
     /// Takes the answer to a request for several records apart: an answer of its own for each, in their order; none of one
     /// that it does not tell of.
     ///
@@ -336,6 +373,16 @@ pub trait Target: Send + Sync + fmt::Debug {
 
     /// Reads a count.
     fn counted(&self, _answer: &Response<Bytes>) -> Option<u64> {
+        None
+    }
+
+    /// Makes the request that counts the records of all kinds at once; none where each kind is counted by itself.
+    fn count_all(&self) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Reads the counts of all kinds: of one that is not named there are none.
+    fn counted_all(&self, _answer: &Response<Bytes>) -> Option<HashMap<String, u64>> {
         None
     }
 

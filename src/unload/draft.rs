@@ -4,7 +4,7 @@
 //! its turn.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::BuildHasher as _,
 };
 
@@ -30,6 +30,10 @@ pub struct Draft {
     later: HashMap<u32, u64>,
     /// How many records there are of each target and kind.
     pub kinds: BTreeMap<(String, String), u64>,
+    /// What the run has changed and not created, and is not restored yet.
+    pub(super) changed: Vec<Changed>,
+    /// How many that are, by target and kind.
+    pub updated: BTreeMap<(String, String), u64>,
     /// What the run may have left that cannot be deleted.
     pub left: Left,
 }
@@ -45,6 +49,18 @@ pub struct Left {
     pub nameless: u64,
     /// Records that were deleted before, or were found to be gone.
     pub away: u64,
+}
+
+/// A record that the run has changed and not created.
+#[derive(Debug)]
+pub(super) struct Changed {
+    /// Of the records of the plan with its name, the one that changed it first, and the one that did last.
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) target: String,
+    pub(super) kind: String,
+    pub(super) id: String,
+    pub(super) place: String,
 }
 
 #[derive(Debug)]
@@ -123,6 +139,7 @@ impl Draft {
         let mut draft = Self::default();
         let mut fates = history.fates();
         let mut names = Names::default();
+        let mut changed = HashMap::new();
         for (index, load) in (0_u32..).zip(&plan.header.loads) {
             let mut steps = plan.steps(LoadId(index))?;
             loop {
@@ -152,6 +169,8 @@ impl Draft {
                     Made::Changed(id) => {
                         if let Some(node) = names.get(&load.target, &step.kind, &id) {
                             draft.later.insert(node, step.number);
+                        } else {
+                            draft.note_changed(plan, &load.target, &step, id, &mut changed);
                         }
                     }
                     Made::Nameless => draft.left.nameless += 1,
@@ -164,9 +183,46 @@ impl Draft {
                 }
             }
         }
-        drop(names);
+        drop((names, changed));
+        draft
+            .changed
+            .retain(|changed| !removals.is_undone(changed.last));
+        for changed in &draft.changed {
+            let key = (changed.target.clone(), changed.kind.clone());
+            *draft.updated.entry(key).or_default() += 1;
+        }
         draft.refer(plan)?;
         Ok(draft)
+    }
+
+    fn note_changed(
+        &mut self,
+        plan: &Saved,
+        target: &str,
+        step: &Step,
+        id: String,
+        known: &mut HashMap<(String, String, String), usize>,
+    ) {
+        let key = (target.to_owned(), step.kind.clone(), id.clone());
+        if let Some(changed) = known.get(&key).and_then(|at| self.changed.get_mut(*at)) {
+            changed.last = step.number;
+            return;
+        }
+        known.insert(key, self.changed.len());
+        let file = plan.source_name(step.position.source);
+        self.changed.push(Changed {
+            first: step.number,
+            last: step.number,
+            target: target.to_owned(),
+            kind: step.kind.clone(),
+            id,
+            place: step.position.display(file).to_string(),
+        });
+    }
+
+    /// Returns how many records the run has changed and not created.
+    pub fn updates(&self) -> u64 {
+        self.changed.len() as u64
     }
 
     /// Finds out who refers to whom.
@@ -211,14 +267,12 @@ impl Draft {
         self.nodes.len() as u64
     }
 
-    /// Returns the targets from which something is deleted.
-    pub fn targets(&self) -> impl Iterator<Item = &str> {
-        let mut last = "";
-        self.kinds.keys().filter_map(move |(target, _)| {
-            let is_new = target != last;
-            last = target;
-            is_new.then_some(target.as_str())
-        })
+    /// Returns the targets from which something is deleted, or in which something is restored.
+    pub fn targets(&self, restores: bool) -> Vec<&str> {
+        let updated = self.updated.keys().filter(|_| restores);
+        let targets = self.kinds.keys().chain(updated);
+        let targets: BTreeSet<&str> = targets.map(|(target, _)| target.as_str()).collect();
+        targets.into_iter().collect()
     }
 
     /// Returns how many records the largest circle has of those that refer to each other.

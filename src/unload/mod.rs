@@ -1,7 +1,7 @@
 //! Deletes what a run created, in reverse order of its references: nothing is deleted that something refers to.
 //!
 //! `draft` finds what there is to delete, and who refers to whom; `circles` those that refer to each other, which have to go
-//! together; `carry` decides of each record by what the store has.
+//! together; `carry` decides of each record by what the store has; `restore` puts back what was changed.
 //! What happened stands in the journal of the unloading ([`RemovalJournal`]). Deletions may be repeated, so a run that is
 //! unloaded twice, or killed on the way, ends with the same store.
 
@@ -18,6 +18,7 @@ use crate::{
 mod carry;
 mod circles;
 mod draft;
+mod restore;
 
 use circles::{Circle, Turns};
 pub use draft::{Draft, Left};
@@ -112,7 +113,7 @@ impl Counts {
     pub fn is_clean(&self) -> bool {
         let stay = Removal::ALL
             .into_iter()
-            .filter(|outcome| !outcome.is_away());
+            .filter(|outcome| !outcome.is_undone());
         self.pending == 0 && stay.map(|outcome| self.of(outcome)).sum::<u64>() == 0
     }
 
@@ -130,7 +131,7 @@ impl Counts {
         if let Some(count) = counts.get_mut(line.outcome as usize) {
             *count += 1;
         }
-        if !line.outcome.is_away() && self.stayed.len() < NAMED {
+        if !line.outcome.is_undone() && self.stayed.len() < NAMED {
             self.stayed.push(Stayed {
                 target,
                 place,
@@ -157,6 +158,8 @@ pub struct Unload<'a> {
     pub stores: &'a HashMap<String, Option<Store>>,
     /// Records that are not what the run left are deleted as well.
     pub changed: bool,
+    /// Records that the run has changed are put back to what they were.
+    pub restores: bool,
 }
 
 impl Unload<'_> {
@@ -176,12 +179,20 @@ impl Unload<'_> {
             journal,
             told,
         };
-        let ended = self.carry_out(&mut notes, is_stopping).await;
+        let mut ended = Ok(());
+        let mut all = self.draft.records();
+        if self.restores {
+            all += self.draft.updates();
+            ended = self.restore(&mut notes, is_stopping).await;
+        }
+        if ended.is_ok() {
+            ended = self.carry_out(&mut notes, is_stopping).await;
+        }
         notes.journal.end()?;
         let mut counts = notes.counts;
         ended?;
-        counts.is_interrupted = is_stopping() && counts.settled() < self.draft.records();
-        let pending = self.draft.records().saturating_sub(counts.settled());
+        counts.is_interrupted = is_stopping() && counts.settled() < all;
+        let pending = all.saturating_sub(counts.settled());
         counts.pending = pending;
         Ok(counts)
     }

@@ -48,7 +48,7 @@ impl Stores {
         stores
     }
 
-    fn target(&self, kind: &str, more: &str) -> String {
+    pub(super) fn target(&self, kind: &str, more: &str) -> String {
         format!(
             "{{ google: {{ project: local, location: local, dataset: stoker, {kind}, endpoint: \"{}\" }}, ensure: true, auth: none, retry: {{ attempts: 12, base: 1ms, max: 20ms }}{more} }}",
             self.store.url
@@ -79,6 +79,13 @@ impl Stores {
         // A duplicate.
         writeln!(lines, "{patient}\n{patient}\n{other}").unwrap();
         bed.write("in/circle.ndjson", &lines);
+        // A circle that no transaction holds under the rate: it is loaded in two steps.
+        let mut lines = String::new();
+        for number in 0..6 {
+            let location = json!({"resourceType": "Location", "id": format!("l{number}"), "partOf": {"reference": format!("Location/l{}", (number + 1) % 6)}});
+            writeln!(lines, "{location}").unwrap();
+        }
+        bed.write("in/long.ndjson", &lines);
         fs::create_dir_all(bed.path("in/images")).unwrap();
         for study in 0..4 {
             for number in 0..5 {
@@ -98,14 +105,17 @@ impl Stores {
         }
         bed.write("in/feed.hl7", &all);
         let fhir = self.target("fhir_store: fhir", "");
+        // Six of them are more than a second lets through together.
+        let slow = self.target("fhir_store: fhir", ", rate: 6/s");
         let images = self.target("dicom_store: dicom", "");
         let feed = self.target("hl7v2_store: hl7v2", "");
         bed.write(
             "m.yaml",
             &format!(
-                "version: 1\nname: all\ntargets:\n  people: {fhir}\n  images: {images}\n  feed: {feed}\nloads:\n\
+                "version: 1\nname: all\ntargets:\n  people: {fhir}\n  slow: {slow}\n  images: {images}\n  feed: {feed}\nloads:\n\
                  - {{ name: clinic, target: people, files: [\"resources/clinic/**/*.json\"], interaction: create }}\n\
                  - {{ name: circle, target: people, files: [in/circle.ndjson], interaction: create }}\n\
+                 - {{ name: long, target: slow, files: [in/long.ndjson], interaction: create }}\n\
                  - {{ name: kept, target: people, files: [in/kept.ndjson], interaction: update }}\n\
                  - {{ name: images, target: images, files: [\"in/images/*\"] }}\n\
                  - {{ name: feed, target: feed, files: [in/feed.hl7] }}\n"
@@ -351,8 +361,11 @@ fn what_a_receiver_took_cannot_be_unloaded() {
     );
 }
 
-/// How often an unloading is killed.
-const KILLS: u64 = 4;
+/// How often an unloading is killed, where `STOKER_KILLS` says nothing.
+const KILLS: u64 = 8;
+
+/// How often a round kills.
+const EACH: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
@@ -360,11 +373,17 @@ async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
     let bed = &stores.bed;
     let before = stores.before().await;
     let mut random = SmallRng::seed_from_u64(11);
-    for round in 0..KILLS {
+    let kills = std::env::var("STOKER_KILLS").ok();
+    let kills = kills.map_or(KILLS, |kills| kills.parse().unwrap());
+    let mut hits = 0;
+    for round in 0..kills.div_ceil(EACH) {
         let _ = bed.run(&["load", "m.yaml"]).exits(0);
         let run = bed.newest_run();
+        let journal = fs::read_to_string(run.join("journal.ndjson")).unwrap();
+        let stood = journal.matches("\"outcome\":\"pending\"").count();
+        assert!(stood > 0, "a circle was loaded in two steps");
         let all = stores.contents().await.len();
-        for _ in 0..2 {
+        for _ in 0..EACH {
             let mut child = bed
                 .command(&["unload", run.to_str().unwrap(), "--yes"])
                 .stdout(Stdio::null())
@@ -373,7 +392,7 @@ async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
                 .unwrap();
             tokio::time::sleep(Duration::from_millis(random.random_range(20..400))).await;
             child.kill().unwrap();
-            child.wait().unwrap();
+            hits += u64::from(child.wait().unwrap().code().is_none());
         }
         if round % 2 == 0 {
             let _ = unload(bed, &run, &["--yes"]).exits(0);
@@ -387,6 +406,123 @@ async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
             assert_eq!(stores.contents().await, before, "round {round}");
         }
     }
+    eprintln!("{hits} unloadings were killed on their way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_updated_is_put_back_where_it_is_asked_for() {
+    let stores = Stores::start_as(
+        &["--faults", "lost.yaml"],
+        &[(
+            "lost.yaml",
+            // The answer to the first restoration is lost.
+            "rules:\n- { when: { path: \"**/Device/d\", method: PUT, until: 1 }, fault: { reset: after_write } }\n",
+        )],
+    );
+    let bed = &stores.bed;
+    let before = stores.before().await;
+    let new = json!({"resourceType": "Device", "id": "d", "manufacturer": "new"});
+    let other = json!({"resourceType": "Practitioner", "id": "was-there", "active": true, "identifier": [{"system": "urn:x", "value": "was-there"}]});
+    bed.write("in/kept.ndjson", &format!("{new}\n{other}\n"));
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("updated"), 2);
+    let run = bed.newest_run();
+    // Changed since: that stays.
+    let mine = json!({"resourceType": "Practitioner", "id": "was-there", "active": false});
+    let path = "fhirStores/fhir/fhir/Practitioner/was-there";
+    stores.send(reqwest::Method::PUT, path, Some(&mine)).await;
+    let shown = unload(bed, &run, &["--dry-run"]).exits(0);
+    assert!(
+        shown.out.contains("2 records were updated: they stay") && shown.out.contains("--restore"),
+        "{}",
+        shown.out
+    );
+    let _ = unload(bed, &run, &["--yes"]).exits(0);
+    let device = stores.get("fhirStores/fhir/fhir/Device/d").await;
+    assert_eq!(device["manufacturer"], "new");
+    let restored = unload(bed, &run, &["--yes", "--restore", "--json"]).exits(1);
+    let report: Value = serde_json::from_str(&restored.out).unwrap();
+    assert_eq!(report["outcomes"]["restored"], 1, "{report}");
+    assert_eq!(report["outcomes"]["changed"], 1, "{report}");
+    assert!(!restored.out.contains("manufacturer"), "no content");
+    let mut after = stores.contents().await;
+    let practitioner = after.insert(
+        "Practitioner/was-there".to_owned(),
+        before["Practitioner/was-there"].clone(),
+    );
+    assert!(practitioner.unwrap().contains("\"active\":false"));
+    assert_eq!(after, before);
+    // Nothing is done twice; a later load knows that it is to be updated again.
+    let again = unload(bed, &run, &["--yes", "--restore", "--json"]).exits(1);
+    let report: Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!(report["outcomes"]["restored"], 0, "{report}");
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let device = stores.get("fhirStores/fhir/fhir/Device/d").await;
+    assert_eq!(device["manufacturer"], "new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_of_all_kinds_go_when_their_names_are_given() {
+    let stores = Stores::start(&[]);
+    let bed = &stores.bed;
+    let before = stores.before().await;
+    let manifest = fs::read_to_string(bed.path("m.yaml")).unwrap();
+    let manifest = (manifest.replace("fhir_store: fhir", "fhir_store: r9"))
+        .replace("dicom_store: dicom", "dicom_store: d9")
+        .replace("hl7v2_store: hl7v2", "hl7v2_store: h9")
+        .replace("name: all\n", "name: all\nstate: .own\n");
+    // The circle refers to what is not there.
+    let lines = manifest
+        .lines()
+        .filter(|line| !line.contains("name: circle"));
+    bed.write("nine.yaml", &lines.collect::<Vec<_>>().join("\n"));
+    let _ = bed.run(&["load", "nine.yaml"]).exits(0);
+    let made = fs::read_to_string(bed.path(".own/stores.ndjson")).unwrap();
+    assert_eq!(made.lines().count(), 3, "{made}");
+    let names: Vec<String> = made
+        .lines()
+        .map(|line| {
+            let made: Value = serde_json::from_str(line).unwrap();
+            made["name"]
+                .as_str()
+                .unwrap()
+                .rsplit_once('/')
+                .unwrap()
+                .1
+                .to_owned()
+        })
+        .collect();
+    let reset = |answers: &str| {
+        let mut child = bed
+            .command(&["reset", "nine.yaml", "--yes", "--stores"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, answers.as_bytes()).unwrap();
+        drop(input);
+        Ran::of(child.wait_with_output().unwrap())
+    };
+    let first = reset(&format!("{}\nother\n{}\n", names[0], names[2])).exits(1);
+    assert_eq!(
+        first.out.matches("deleted the store").count(),
+        2,
+        "{}{}",
+        first.out,
+        first.err
+    );
+    let second = reset(&format!("{}\n", names[1])).exits(0);
+    assert!(second.out.contains(&names[1]), "{}", second.out);
+    let third = reset("").exits(0);
+    assert!(third.err.contains("nothing to delete"), "{}", third.err);
+    assert_eq!(
+        stores.contents().await,
+        before,
+        "the others are as they were"
+    );
+    let _ = bed.run(&["load", "nine.yaml"]).exits(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

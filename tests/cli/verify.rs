@@ -8,7 +8,10 @@ use std::{
 use fs_err as fs;
 use serde_json::{Value, json};
 
+use stoker::dicom::sample::Sample;
+
 use super::{bed::Bed, unload::Stores};
+use crate::support::instances::{uids, written};
 
 /// Observations with decimals that are no numbers of a computer, and two references each.
 fn observations(bed: &Bed) {
@@ -128,6 +131,27 @@ async fn thirty_records_that_were_altered_are_found_and_no_others() {
     )
     .await;
     expect("changed", "Observation/o16 Observation.issued".to_owned());
+    // A text, a code, and elements that are gone or in another place.
+    for (number, from, to, at) in [
+        (17, "Plantedtext", "Planted text", "Observation.code.text"),
+        (18, "final", "amended", "Observation.status"),
+        (
+            19,
+            ",\"valueQuantity\":{\"value\":19.50}",
+            "",
+            "Observation.valueQuantity",
+        ),
+        (
+            25,
+            "\"code\":{\"text\":\"Plantedtext\"}",
+            "\"code\":{\"coding\":[{\"code\":\"x\"}],\"text\":\"Plantedtext\"}",
+            "Observation.code.coding",
+        ),
+    ] {
+        let name = format!("Observation/o{number}");
+        alter(name.clone(), from.to_owned(), to).await;
+        expect("changed", format!("{name} {at}"));
+    }
     // Deleted.
     for number in 20..25 {
         let name = format!("Observation/o{number}");
@@ -150,6 +174,25 @@ async fn thirty_records_that_were_altered_are_found_and_no_others() {
         stores.send(reqwest::Method::DELETE, &path, None).await;
         expect("missing", format!("DX/{name}"));
     }
+    // One has other contents under its UIDs, and one is new: somebody else loaded them.
+    let path = "dicomStores/dicom/dicomWeb/studies/1.2.2/series/1.2.2.1/instances/1.2.2.1.0";
+    stores.send(reqwest::Method::DELETE, path, None).await;
+    fs::create_dir_all(bed.path("in/hand")).unwrap();
+    for (name, uids) in [("a", uids(2, 0)), ("b", uids(9, 0))] {
+        let sample = Sample {
+            description: "Plantedother",
+            ..uids.tiny()
+        };
+        fs::write(bed.path("in/hand").join(name), written(&sample)).unwrap();
+    }
+    bed.write(
+        "hand.yaml",
+        &format!(
+            "version: 1\nname: hand\nstate: .hand\ntargets: {{ images: {} }}\nloads: [ {{ name: l, target: images, files: [\"in/hand/*\"] }} ]\n",
+            stores.target("dicom_store: dicom", "")
+        ),
+    );
+    let _ = bed.run(&["load", "hand.yaml"]).exits(0);
     let id = before.rsplit('/').next().unwrap();
     let path = format!("hl7V2Stores/hl7v2/messages/{id}");
     stores.send(reqwest::Method::DELETE, &path, None).await;
@@ -169,20 +212,32 @@ async fn thirty_records_that_were_altered_are_found_and_no_others() {
     let extra = found.get_mut("extra").unwrap();
     let message = extra
         .iter()
-        .find(|name| name.starts_with('/'))
+        .find(|name| name.starts_with('/') && !name.contains("studies"))
         .cloned()
         .unwrap();
     extra.remove(&message);
+    let instance = "studies/1.2.2/series/1.2.2.1/instances/1.2.2.1.0";
+    let changed = found.get_mut("changed").unwrap();
+    let changed_instance = changed.iter().find(|name| name.contains(instance)).cloned();
+    assert!(changed.remove(&changed_instance.unwrap()));
+    let other = "studies/1.2.9/series/1.2.9.1/instances/1.2.9.1.0";
+    let extra = found.get_mut("extra").unwrap();
+    assert!(extra.remove(&format!("/{other}")), "{extra:?}");
     assert_eq!(found, expected);
-    assert_eq!(report["outcomes"]["changed"], 17);
+    assert_eq!(report["outcomes"]["changed"], 22);
     assert_eq!(report["outcomes"]["missing"], 8);
     assert_eq!(report["outcomes"]["unknown"], 0);
 
     // The same, where the manifest is compared; counts alone say what counts can say.
-    let manifest = differing(&verify(bed, "m.yaml", &["--all"], 1));
+    let mut manifest = differing(&verify(bed, "m.yaml", &["--all"], 1));
+    manifest
+        .get_mut("changed")
+        .unwrap()
+        .retain(|name| !name.contains(instance));
     assert_eq!(manifest.get("changed"), expected.get("changed"));
     let counts = verify(bed, run, &["--counts"], 1);
-    assert_eq!(counts["outcomes"]["missing"], 2 + 1);
+    // What is gone and what came cancel each other out, type by type.
+    assert_eq!(counts["outcomes"]["missing"], 1 + 1);
     let shown = bed
         .run(&["verify", run, "--all", "--show-content"])
         .exits(1);
@@ -195,7 +250,7 @@ async fn thirty_records_that_were_altered_are_found_and_no_others() {
     assert!(!plain.out.contains("0.50") && plain.out.contains("Observation.valueQuantity.value"));
     // A sample of all is all.
     let sample = verify(bed, run, &["--sample", "100000"], 1);
-    assert_eq!(sample["outcomes"]["changed"], 17);
+    assert_eq!(sample["outcomes"]["changed"], 22);
     assert_eq!(sample["sample"], false);
 }
 
@@ -326,4 +381,96 @@ async fn what_is_proven_of_all_kinds_is_written_into_the_run() {
     }
     assert_eq!(report["outcomes"]["unknown"], 0, "{report}");
     assert_eq!(bed.count("unknown"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_that_is_killed_goes_on_where_it_was() {
+    let stores = Stores::start_as(
+        &["--faults", "slow-reads.yaml"],
+        &[(
+            "slow-reads.yaml",
+            "rules:\n- { when: { request: [bundle], method: POST }, fault: { latency: { fixed: 60ms } } }\n",
+        )],
+    );
+    let bed = &stores.bed;
+    let mut lines = String::new();
+    for number in 0..3_000 {
+        writeln!(
+            lines,
+            "{{\"resourceType\":\"Patient\",\"id\":\"k{number}\",\"multipleBirthInteger\":{number}}}"
+        )
+        .unwrap();
+    }
+    bed.write("in/many.ndjson", &lines);
+    let manifest = stores.manifest("many", "in/many.ndjson", "");
+    let manifest = manifest.replace("interaction: create", "interaction: update");
+    bed.write(
+        "many.yaml",
+        &manifest.replace("} } }\nloads", "}, concurrency: 2 } }\nloads"),
+    );
+    let _ = bed.run(&["load", "before.yaml"]).exits(0);
+    let _ = bed.run(&["load", "many.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let changed = json!({"resourceType": "Patient", "id": "k3", "multipleBirthInteger": 77_077});
+    let path = "fhirStores/fhir/fhir/Patient/k3";
+    stores
+        .send(reqwest::Method::PUT, path, Some(&changed))
+        .await;
+    let name = run.to_str().unwrap();
+    let mut child = bed
+        .command(&["verify", name, "--all", "-q"])
+        .spawn()
+        .unwrap();
+    let state = run.join("verify.ndjson");
+    while !fs::read_to_string(&state).is_ok_and(|text| text.contains("\"checked\"")) {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it was over before it was killed"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // A torn line is no harm.
+    let mut torn = fs::read(&state).unwrap();
+    assert!(torn.len() < 64 << 10, "{}", torn.len());
+    torn.extend_from_slice(b"{\"checked\":{\"record\":99");
+    fs::write(&state, torn).unwrap();
+    let ran = bed.run(&["verify", name, "--all", "--json"]).exits(1);
+    assert!(ran.err.contains("going on with"), "{}", ran.err);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    let outcomes = &report["outcomes"];
+    assert_eq!(
+        (&outcomes["same"], &outcomes["changed"]),
+        (&json!(2_999), &json!(1)),
+        "{report}"
+    );
+    assert_eq!(report["read"], 3_000);
+    assert_eq!(report["differing"][0]["id"], "k3");
+    assert!(!state.exists(), "the next one begins anew");
+    let kept: Value =
+        serde_json::from_str(&fs::read_to_string(run.join("verify.json")).unwrap()).unwrap();
+    assert_eq!(kept, report);
+    let page = fs::read_to_string(run.join("verify.html")).unwrap();
+    assert!(page.contains("Patient.multipleBirthInteger"), "{page}");
+    assert!(!page.contains("77077"), "values are content: {page}");
+    // With the values, it stands where content may stand.
+    let shown = bed
+        .run(&["verify", name, "--all", "--show-content"])
+        .exits(1);
+    assert!(!shown.err.contains("going on with"), "{}", shown.err);
+    let path = run.join("rejected/verify.html");
+    let page = fs::read_to_string(&path).unwrap();
+    assert!(page.contains("+ 77077") && page.contains("- 3<"), "{page}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let names = |folder: &std::path::Path| -> Vec<String> {
+        let entries = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        entries
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    };
+    assert!(!names(&run).iter().any(|name| name.ends_with(".new")));
 }

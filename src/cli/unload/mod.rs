@@ -50,6 +50,26 @@ pub(in crate::cli) struct How {
     /// Also delete what was changed since it was loaded
     #[arg(long)]
     pub(in crate::cli) changed: bool,
+    /// Put back what a run has updated to what it was before, where the store keeps versions
+    #[arg(long)]
+    pub(in crate::cli) restore: bool,
+}
+
+impl How {
+    /// Returns what is asked before anything is done to a run, or to several.
+    pub(in crate::cli) fn question(self, deletes: u64, restores: u64, of: &str) -> Option<String> {
+        let restores = if self.restore { restores } else { 0 };
+        match (deletes, restores) {
+            (0, 0) => None,
+            (deletes, 0) => Some(format!("Delete {}{of}?", records(deletes))),
+            (0, restores) => Some(format!("Restore {}{of}?", records(restores))),
+            (deletes, restores) => Some(format!(
+                "Delete {} and restore {}{of}?",
+                records(deletes),
+                grouped(restores)
+            )),
+        }
+    }
 }
 
 /// Runs the verb.
@@ -67,11 +87,9 @@ pub(in crate::cli) async fn run(args: UnloadArgs, context: Context) -> Result<Ex
     if args.how.dry_run {
         return Ok(Exit::Well);
     }
-    if opened.draft.records() > 0 {
-        ask_for(
-            args.how,
-            &format!("Delete {}?", records(opened.draft.records())),
-        )?;
+    let (deletes, restores) = (opened.draft.records(), opened.draft.updates());
+    if let Some(question) = args.how.question(deletes, restores, "") {
+        ask_for(args.how, &question)?;
     }
     let unloaded = opened.unload(args.how, &stop, context).await?;
     unloaded.tell(args.json, context)
@@ -179,11 +197,22 @@ impl Opened {
             let rest = if how.changed {
                 "What was changed since is deleted as well (--changed)."
             } else {
-                "What was changed since it was loaded stays; so does what others refer to."
+                "What was changed since it was loaded stays; so does what others refer to, whoever made them, and what that refers to."
             };
             let _ = writeln!(text, "\n{rest}");
         }
-        if how.dry_run || count == 0 {
+        let updated = self.draft.updates();
+        if updated > 0 {
+            let rest = if how.restore {
+                "put back to what they were, where the store keeps that version and nobody changed them since (--restore)."
+            } else {
+                "they stay as the run left them (`--restore` puts back what was there before)."
+            };
+            let what = if updated == 1 { "was" } else { "were" };
+            let _ = writeln!(text, "\n{} {what} updated: {rest}", records(updated));
+        }
+        let restores = how.restore && updated > 0;
+        if how.dry_run || count == 0 && !restores {
             context.printer.result(text.trim_end());
         } else {
             context.printer.message(text.trim_end());
@@ -199,8 +228,9 @@ impl Opened {
         context: Context,
     ) -> Result<Unloaded, Error> {
         let mut counts = Counts::default();
-        if self.draft.records() > 0 {
-            let names: Vec<&str> = self.draft.targets().collect();
+        let restores = how.restore && self.draft.updates() > 0;
+        if self.draft.records() > 0 || restores {
+            let names = self.draft.targets(restores);
             let connections = stores::connect(&self.saved.header, &names).await?;
             let ended = async {
                 let circle = self.draft.largest_circle();
@@ -242,6 +272,7 @@ impl Opened {
             draft: &self.draft,
             stores,
             changed: how.changed,
+            restores: how.restore,
         };
         let done = AtomicU64::new(0);
         let is_stopping = || stop.is_stopping();
@@ -257,7 +288,11 @@ impl Opened {
                         .hint("repeat the command to go on"));
                 }
                 () = tokio::time::sleep(SHOWN_EVERY) => {
-                    let (done, all) = (done.load(Ordering::Relaxed), self.draft.records());
+                    let mut all = self.draft.records();
+                    if how.restore {
+                        all += self.draft.updates();
+                    }
+                    let done = done.load(Ordering::Relaxed);
                     let message = format!("{} of {}", grouped(done), records(all));
                     context.printer.message(&message);
                 }

@@ -117,10 +117,13 @@ impl Unloaded {
         for (outcome, what) in [
             (
                 Removal::Changed,
-                "changed since they were loaded; they stay (`--changed` deletes them as well)",
+                "changed since they were loaded; they stay (`--changed` deletes what the run created)",
             ),
             (Removal::Referred, "others refer to them; they stay"),
-            (Removal::Refused, "the store refused to delete them"),
+            (
+                Removal::Refused,
+                "the store refused, or does not tell; they stay",
+            ),
         ] {
             let count = counts.of(outcome);
             if count == 0 {
@@ -138,14 +141,16 @@ impl Unloaded {
                 .filter(|stayed| stayed.outcome == outcome);
             for stayed in named.take(NAMED) {
                 let status = stayed.status.map(|status| format!("  {status}"));
+                let note = stayed.note.as_deref().map(|note| format!("  {note}"));
                 let code = stayed.code.as_deref().map(|code| format!(" {code}"));
                 let _ = writeln!(
                     text,
-                    "    {}  {}{}{}",
+                    "    {}  {}{}{}{}",
                     stayed.place,
                     stayed.kind,
                     status.unwrap_or_default(),
-                    code.unwrap_or_default()
+                    code.unwrap_or_default(),
+                    note.unwrap_or_default()
                 );
             }
         }

@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, path::PathBuf, sync::Arc};
 
+mod kept;
 mod proven;
 mod told;
 
@@ -14,6 +15,7 @@ use super::{
     stores,
     unload::{SHOWN_EVERY, records},
 };
+use kept::Kept;
 use proven::prove;
 use told::Told;
 
@@ -25,7 +27,7 @@ use crate::{
     report::format::quoted,
     send::{
         Stop,
-        verify::{self, Verified, Verify},
+        verify::{self, State, Verified, Verify},
     },
     source::Bodies,
 };
@@ -52,6 +54,9 @@ pub(in crate::cli) struct VerifyArgs {
     /// What the stores hold besides is no difference
     #[arg(long)]
     ignore_extra: bool,
+    /// Begin anew, also where an earlier verification of the run was cut off (`--all` goes on with it)
+    #[arg(long)]
+    fresh: bool,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
@@ -73,7 +78,10 @@ pub(in crate::cli) async fn run(args: VerifyArgs, context: Context) -> Result<Ex
     };
     tokio::select! {
         done = work => done,
-        () = stop.stopping() => Err(Error::new(Exit::Interrupted, "interrupted; nothing was written")),
+        () = stop.stopping() => {
+            let hint = "repeat the command: with `--all`, the verification of a run goes on where it was";
+            Err(Error::new(Exit::Interrupted, "interrupted").hint(hint))
+        }
     }
 }
 
@@ -164,6 +172,7 @@ async fn verify(
     }
     let bodies = Arc::new(Bodies::new(carry::readable(&saved.sources, &run.spool())));
     let connections = stores::connect(header, &names).await?;
+    let kept = (!is_whole).then_some(Kept { run, context });
     let verified = async {
         let stores = stores::of(header, &names, &connections, 0).await?;
         let amended;
@@ -175,6 +184,7 @@ async fn verify(
             sample: (!args.all).then(|| args.sample.unwrap_or(SAMPLE)),
             counts_only: args.counts,
             is_whole,
+            shows_values: context.show_content,
         };
         let proven = if args.counts {
             None
@@ -188,26 +198,41 @@ async fn verify(
                 proven::report_again(run, &saved, &bodies, context)?;
             }
         }
-        let mut verified = carry_out(&verify, context).await?;
+        let mut state = match kept {
+            Some(kept) if args.all => Some(kept.state(verify.history, args.fresh, context)?),
+            _ => None,
+        };
+        let mut verified = carry_out(&verify, state.as_mut(), context).await?;
         verified.proven = proven.unwrap_or_default();
+        if let Some(state) = state {
+            state.end().map_err(Error::disk)?;
+        }
         Ok(verified)
     }
     .await;
     connect::close_all(connections).await;
-    let told = Told {
+    let mut told = Told {
         args,
         verified: verified?,
         is_noted: !is_whole,
+        page: None,
         context,
     };
+    if let Some(kept) = kept {
+        told.page = Some(kept.write(&told)?);
+    }
     told.tell()
 }
 
 /// Compares, and shows how far it came.
-async fn carry_out(verify: &Verify<'_>, context: Context) -> Result<Verified, Error> {
+async fn carry_out(
+    verify: &Verify<'_>,
+    state: Option<&mut State>,
+    context: Context,
+) -> Result<Verified, Error> {
     let read = Cell::new(0_u64);
     let told = |more: u64| read.set(read.get() + more);
-    let mut going = std::pin::pin!(verify.run(&told));
+    let mut going = std::pin::pin!(verify.run(&told, state));
     loop {
         tokio::select! {
             ended = &mut going => return ended.map_err(failed),

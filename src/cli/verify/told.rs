@@ -1,12 +1,12 @@
 //! What was found where the stores were compared with the sources, for people and for programs.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 
 use super::{Context, Error, Exit, VerifyArgs};
 use crate::{
-    report::format::plain,
+    report::format::{plain, quoted},
     send::verify::{Differing, Kind, Outcome, Proven, Verified},
     unit::grouped,
 };
@@ -19,6 +19,8 @@ pub(super) struct Told<'a> {
     pub(super) verified: Verified,
     /// What was proven has been written into the run.
     pub(super) is_noted: bool,
+    /// The page that shows it.
+    pub(super) page: Option<PathBuf>,
     pub(super) context: Context,
 }
 
@@ -27,7 +29,7 @@ struct Report<'a> {
     same: bool,
     sample: bool,
     read: u64,
-    outcomes: HashMap<&'static str, u64>,
+    outcomes: BTreeMap<&'static str, u64>,
     kinds: Vec<Row<'a>>,
     differing: Vec<DifferingRow<'a>>,
     matched_and_looked_for: u64,
@@ -103,7 +105,11 @@ impl Told<'_> {
         if self.args.json {
             self.context.printer.json(&self.json()?);
         } else {
-            self.context.printer.result(self.text().trim_end());
+            let mut text = self.text();
+            if let Some(page) = &self.page {
+                let _ = writeln!(text, "\nPage      {}", quoted(page));
+            }
+            self.context.printer.result(text.trim_end());
         }
         Ok(if self.is_same() {
             Exit::Well
@@ -118,7 +124,7 @@ impl Told<'_> {
         differing.filter(|d| d.outcome != Outcome::Extra || !self.args.ignore_extra)
     }
 
-    fn json(&self) -> Result<String, Error> {
+    pub(super) fn json(&self) -> Result<String, Error> {
         let verified = &self.verified;
         let is_shown = self.context.show_content;
         let Proven {
@@ -152,7 +158,7 @@ impl Told<'_> {
                     place: differing.place.as_deref(),
                     outcome: differing.outcome,
                     status: differing.status,
-                    note: differing.note,
+                    note: differing.note.as_deref(),
                     differences: differing
                         .differences
                         .iter()
@@ -175,7 +181,7 @@ impl Told<'_> {
         serde_json::to_string_pretty(&report).map_err(Error::internal)
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let verified = &self.verified;
         let mut text = String::new();
         let words: Vec<String> = OUTCOMES
@@ -207,9 +213,10 @@ impl Told<'_> {
                 grouped(proven.there),
                 grouped(proven.not_there),
                 grouped(proven.unproven),
-                match self.is_noted {
-                    true if proven.there + proven.not_there > 0 => "; the run says so now",
-                    _ => "",
+                if self.is_noted && proven.there + proven.not_there > 0 {
+                    "; the run says so now"
+                } else {
+                    ""
                 }
             );
         }
@@ -280,6 +287,7 @@ impl Told<'_> {
                     .unwrap_or_default();
                 let note = differing
                     .note
+                    .as_ref()
                     .map(|note| format!("  {note}"))
                     .unwrap_or_default();
                 let kind = if differing.kind.is_empty() {

@@ -32,8 +32,10 @@ mod others;
 mod pictures;
 mod timeline;
 mod types;
+mod verified;
 
 pub use around::Around;
+pub use verified::render as verified;
 
 /// Light and dark as the system is, in its own fonts; tables scroll by themselves where the screen is narrow.
 const STYLE: &str = include_str!("page.css");

@@ -261,8 +261,13 @@ impl Reader<'_> {
                 id: item.id,
                 outcome: found.outcome,
                 status: found.status,
-                note: found.note,
-                differences: found.differences,
+                note: found.note.map(str::to_owned),
+                differences: if self.verify.shows_values {
+                    found.differences
+                } else {
+                    let paths = found.differences.into_iter();
+                    paths.map(|at| Difference::of_element(at.path)).collect()
+                },
             },
         }
     }

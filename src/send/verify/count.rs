@@ -27,7 +27,18 @@ impl Verify<'_> {
                 .filter(|(of, _)| of == target)
                 .map(|(_, kind)| kind.clone())
                 .collect();
+            let mut all = None;
+            if let Some(request) = store.target.count_all() {
+                let answer = store.ask(request, 1).await?;
+                let answer = answer.filter(|answer| answer.status().is_success());
+                all = answer.and_then(|answer| store.target.counted_all(&answer));
+            }
             for kind in kinds {
+                if let Some(all) = &all {
+                    let held = all.get(&kind).copied().unwrap_or(0);
+                    verified.kind(target, &kind).held = Some(held);
+                    continue;
+                }
                 let Some(request) = store.target.count(&kind) else {
                     continue;
                 };

@@ -222,6 +222,8 @@ pub(super) struct Walk<'a> {
     kept: Option<Item>,
     /// How many records are still to be drawn, and of how many.
     draw: Option<(u64, u64)>,
+    /// What comes before this number in the plan has been looked for.
+    from: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -236,8 +238,14 @@ impl<'a> Walk<'a> {
             steps: None,
             kept: None,
             draw: draw.map(|sample| (sample, expected.records)),
+            from: 0,
         };
         (walk, draw.is_some())
+    }
+
+    /// Leaves out the records up to this one.
+    pub(super) fn go_on_after(&mut self, last: u64) {
+        self.from = last + 1;
     }
 
     /// Returns the next records that are read together.
@@ -289,6 +297,9 @@ impl<'a> Walk<'a> {
         };
         for entry in steps {
             let Entry::Step(step) = entry? else { continue };
+            if step.number < self.from {
+                continue;
+            }
             let fate = self.fates.of(step.number)?;
             let Some((how, id)) = how(&step, fate, self.verify.is_whole) else {
                 continue;

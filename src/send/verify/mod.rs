@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Error as Broken, dress::Dresser, precedence::Precedence};
 use crate::{
@@ -27,8 +27,10 @@ mod compare;
 mod count;
 mod expect;
 mod prove;
+mod state;
 
 pub use prove::{Keep, Proven};
+pub use state::State;
 
 /// Why the stores cannot be compared with the sources.
 #[derive(Debug, thiserror::Error)]
@@ -75,10 +77,12 @@ pub struct Verify<'a> {
     pub counts_only: bool,
     /// A record that no run has loaded is missing: the manifest is compared, and not a run.
     pub is_whole: bool,
+    /// The values that differ are told, and not only where.
+    pub shows_values: bool,
 }
 
 /// How a record was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The store holds what the source says.
@@ -94,7 +98,7 @@ pub enum Outcome {
 }
 
 /// What was found of one kind of records of a store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kind {
     /// How many the sources say.
     pub expected: u64,
@@ -113,7 +117,7 @@ pub struct Kind {
 }
 
 /// A record that is not the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Differing {
     /// The target.
     pub target: String,
@@ -128,7 +132,7 @@ pub struct Differing {
     /// The status of the read.
     pub status: Option<u16>,
     /// Stoker's own words.
-    pub note: Option<&'static str>,
+    pub note: Option<String>,
     /// Where it differs.
     pub differences: Vec<Difference>,
 }
@@ -155,6 +159,9 @@ pub struct Verified {
 /// So many of those that are not the same are told one by one.
 const NAMED: usize = 10_000;
 
+/// After so many records it is written down how far it came: whoever goes on reads no more than these once more.
+const NOTED_EVERY: usize = 500;
+
 impl Verified {
     /// Returns how many were found so.
     pub fn of(&self, outcome: Outcome) -> u64 {
@@ -173,6 +180,24 @@ impl Verified {
         self.kinds.entry(key).or_default()
     }
 
+    /// Adds what was found of others.
+    fn add(&mut self, other: Self) {
+        for (key, kind) in other.kinds {
+            let sum = self.kinds.entry(key).or_default();
+            sum.expected += kind.expected;
+            sum.same += kind.same;
+            sum.changed += kind.changed;
+            sum.missing += kind.missing;
+            sum.extra += kind.extra;
+            sum.unknown += kind.unknown;
+        }
+        for differing in other.differing {
+            self.name(differing);
+        }
+        self.read += other.read;
+        self.looked_for += other.looked_for;
+    }
+
     fn name(&mut self, differing: Differing) {
         if self.differing.len() < NAMED {
             self.differing.push(differing);
@@ -181,12 +206,16 @@ impl Verified {
 }
 
 impl Verify<'_> {
-    /// Compares. `told` is told how many records more were read.
+    /// Compares. `told` is told how many records more were read; `state` keeps how far it came, and goes on from there.
     ///
     /// # Errors
     ///
-    /// When plan, journal or a source cannot be read, or a target gives no answers any more.
-    pub async fn run(&self, told: &dyn Fn(u64)) -> Result<Verified, Error> {
+    /// When plan, journal or a source cannot be read, the state cannot be written, or a target gives no answers any more.
+    pub async fn run(
+        &self,
+        told: &dyn Fn(u64),
+        mut state: Option<&mut State>,
+    ) -> Result<Verified, Error> {
         let names = Precedence::of(self.plan)?;
         let expected = Expected::of(self, &names)?;
         let mut verified = Verified {
@@ -207,21 +236,42 @@ impl Verify<'_> {
         let requests: usize = stores.map(|store| store.requests).sum();
         let (mut walk, sampled) = Walk::new(self, &expected);
         verified.is_sample = sampled;
+        if let Some((last, before)) = state.as_mut().and_then(|state| state.before()) {
+            walk.go_on_after(last);
+            told(before.read);
+            verified.add(before);
+        }
         let reader = compare::Reader {
             verify: self,
             dresser: &dresser,
             lookups: &lookups,
         };
+        // In the order of the plan, so that one number says how far it came.
         let mut found = stream::iter(std::iter::from_fn(|| walk.next().transpose()))
-            .map(|unit| async { reader.check(unit?).await })
-            .buffer_unordered(requests.max(1));
+            .map(|unit| async {
+                let unit = unit?;
+                let last = unit.items.last().map(|item| item.step.number);
+                Ok::<_, Error>((last, reader.check(unit).await?))
+            })
+            .buffered(requests.max(1));
+        let mut new = Verified::default();
+        let mut since = 0;
         while let Some(checked) = found.next().await {
-            let checked = checked?;
+            let (last, checked) = checked?;
             told(checked.len() as u64);
+            since += checked.len();
             for checked in checked {
-                checked.count(&expected, &mut verified);
+                checked.count(&expected, &mut new);
+            }
+            if let (Some(state), Some(last)) = (&mut state, last)
+                && since >= NOTED_EVERY
+            {
+                state.note(last, &new)?;
+                since = 0;
+                verified.add(std::mem::take(&mut new));
             }
         }
+        verified.add(new);
         drop(found);
         if sampled {
             verified.by_counts_as_well();

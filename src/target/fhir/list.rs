@@ -1,7 +1,9 @@
 //! Counts and lists the resources of a type, by searches without a condition.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::place::Body;
 
@@ -53,9 +55,50 @@ pub(super) fn page(kind: &str, body: &[u8]) -> Option<(Vec<String>, Option<Strin
     Some((ids.collect(), next.and_then(|link| link.url)))
 }
 
+/// Reads how many resources of each type Google's metrics of a store count. Counts are strings there (int64 in JSON).
+pub(super) fn counts(body: &[u8]) -> Option<HashMap<String, u64>> {
+    #[derive(Deserialize)]
+    struct Metrics {
+        #[serde(default)]
+        metrics: Vec<Metric>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metric {
+        resource_type: String,
+        #[serde(default)]
+        count: Value,
+    }
+    let metrics: Metrics = serde_json::from_slice(body).ok()?;
+    let counted = metrics.metrics.into_iter().map(|metric| {
+        let count = match metric.count {
+            Value::String(text) => text.parse().ok(),
+            // What is none is left out in JSON.
+            Value::Null => Some(0),
+            number => number.as_u64(),
+        };
+        Some((metric.resource_type, count?))
+    });
+    counted.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_count_in_strings() {
+        let body = br#"{"name":"s","metrics":[{"resourceType":"Patient","count":"12"},{"resourceType":"Group"}]}"#;
+        let counts = counts(body).unwrap();
+        assert_eq!(
+            (counts["Patient"], counts["Group"], counts.len()),
+            (12, 0, 2)
+        );
+        assert!(super::counts(b"[]").is_none());
+        assert!(
+            super::counts(br#"{"metrics":[{"resourceType":"Patient","count":"x"}]}"#).is_none()
+        );
+    }
 
     #[test]
     fn a_page_has_names_and_a_next() {

@@ -2,7 +2,7 @@
 //!
 //! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
 //! `apart` makes Bundles that read or delete and takes their answers apart, `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
-//! interactions, `differ` compares for people, `content` for the core, `kept` finds what a store keeps, `lacks` what a refused record has not, `list` counts and lists, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
+//! interactions, `differ` compares for people, `content` for the core, `kept` finds what a store keeps, `lacks` what a refused record has not, `list` counts and lists, `history` reads versions, `loosen` takes references out, `rehearse` answers a dry run. What differs between servers is in their [`Facts`](super::Facts), not here.
 //! Source: <https://hl7.org/fhir/R4/http.html>.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     Accepted, Answer, Difference, Facts, Likeness, Listing, Matches, Named, Naming, Parcel,
-    Refusal, Said, Search, Target, TooLarge, Unbuilt, Unwritten, google, is_json,
+    Refusal, Said, Search, Target, TooLarge, Unbuilt, Unwritten, Version, google, is_json,
 };
 use crate::{
     fhir::{
@@ -34,9 +34,11 @@ mod differ;
 mod entries;
 mod entry;
 mod explain;
+mod history;
 mod kept;
 mod lacks;
 mod list;
+mod loosen;
 mod place;
 mod rehearse;
 mod request;
@@ -262,8 +264,56 @@ impl Target for Fhir {
             .ok_or("the store's answer is no resource")
     }
 
+    fn history(&self, record: Named<'_>) -> Option<Request<Bytes>> {
+        let Named { kind, id } = record;
+        Some(
+            self.requests
+                .listing(&format!("{kind}/{id}/_history"), history::QUERY),
+        )
+    }
+
+    fn versions(&self, record: Named<'_>, answer: &Response<Bytes>) -> Option<Vec<Version>> {
+        history::versions(record, answer.body())
+    }
+
+    fn restore(&self, record: Named<'_>, version: &str, before: Bytes) -> Option<Request<Bytes>> {
+        let mut request = self.requests.update(record.kind, record.id, before);
+        let version = http::HeaderValue::from_str(&format!("W/\"{version}\"")).ok()?;
+        request
+            .headers_mut()
+            .insert(http::header::IF_MATCH, version);
+        Some(request)
+    }
+
+    fn loosen(
+        &self,
+        record: Named<'_>,
+        of: &[Named<'_>],
+        current: &Response<Bytes>,
+        mark: &str,
+    ) -> Option<Request<Bytes>> {
+        let body = loosen::loosened(of, current.body(), mark)?;
+        let held = self.held(record.kind, current.headers(), current.body());
+        match held.version {
+            Some(version) => self.restore(record, &version, body),
+            None => Some(self.requests.update(record.kind, record.id, body)),
+        }
+    }
+
+    fn is_loosened(&self, answer: &Response<Bytes>, mark: &str) -> bool {
+        loosen::is_loosened(answer.body(), mark)
+    }
+
     fn lists_by_kind(&self) -> bool {
         true
+    }
+
+    fn count_all(&self) -> Option<Request<Bytes>> {
+        self.google.as_ref()?.get_metrics().ok()
+    }
+
+    fn counted_all(&self, answer: &Response<Bytes>) -> Option<HashMap<String, u64>> {
+        list::counts(answer.body())
     }
 
     fn count(&self, kind: &str) -> Option<Request<Bytes>> {

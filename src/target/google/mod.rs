@@ -106,6 +106,23 @@ impl StoreName {
         ))
     }
 
+    /// Returns the request that counts what the store holds.
+    ///
+    /// The metrics of a FHIR store say how many resources of each type it has; its search knows no `_summary=count`.
+    pub fn get_metrics(&self) -> Result<Request<Bytes>, url::ParseError> {
+        let method = match self.format {
+            Format::Fhir => "getFHIRStoreMetrics",
+            Format::Dicom => "getDICOMStoreMetrics",
+            Format::Hl7v2 => "getHL7v2StoreMetrics",
+        };
+        let store = format!("{}:{method}", self.store);
+        let collection = self.format.collection();
+        Ok(read(&self.url(
+            &["datasets", &self.dataset, collection, &store],
+            None,
+        )?))
+    }
+
     /// Returns the request that deletes the store, with all that it holds.
     pub fn delete_store(&self) -> Result<Request<Bytes>, url::ParseError> {
         let url = self.url(&self.path(), None)?;
