@@ -250,6 +250,14 @@ async fn what_a_run_created_goes_and_nothing_else() {
     assert!(again.out.contains("nothing to delete"), "{}", again.out);
     let listed = bed.run(&["runs"]).exits(0);
     assert!(listed.out.contains("unloaded"), "{}", listed.out);
+    let verified = bed
+        .run(&["verify", run.to_str().unwrap(), "--all"])
+        .exits(1);
+    assert!(
+        verified.err.contains("was unloaded since"),
+        "{}",
+        verified.err
+    );
     let resumed = bed.run(&["resume", run.to_str().unwrap()]).exits(2);
     assert!(resumed.err.contains("unloaded"), "{}", resumed.err);
     // A load after that knows that they are gone.

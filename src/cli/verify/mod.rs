@@ -92,6 +92,13 @@ async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
         let message = format!("{} sent nothing, and is kept in brief", quoted(run.path()));
         return Err(Error::usage(message).hint("verify the manifest: `stoker verify MANIFEST`"));
     }
+    if run.unload().exists() {
+        let what = "the run was unloaded since: what was deleted is missing";
+        let warning = Diagnostic::warning(what);
+        context
+            .printer
+            .problems(&[warning.hint("`unload.json` beside its report says what was deleted")]);
+    }
     let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
     let was_spooled = run.spool().exists();
     let checked = carry::check_sources(&saved, &run, false, WAY_ON).await;
