@@ -70,6 +70,11 @@ impl Boundary {
             io::BufRead::consume(&mut reader, length);
         }
     }
+
+    /// Tells whether it stands in a part that is held.
+    pub fn stands_in_held(&self, part: &[u8]) -> bool {
+        Search::new(self).feed(part)
+    }
 }
 
 /// Returns the bytes of the only part of a body that a server sent; none where it has no part, or several.

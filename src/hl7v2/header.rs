@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::segment::{Segment, segments};
+use super::segment::{Fields, Segment, segments};
 use super::separators::{Separators, split};
 use super::time::Time;
 
@@ -118,7 +118,8 @@ impl<'a> Header<'a> {
             return Err(NoHeader::NoMsh);
         }
         let separators = Separators::of(segment.bytes).ok_or(NoHeader::NoSeparator)?;
-        let field = |number| segment.field(number, &separators);
+        let fields = Fields::<19>::of(&segment, &separators);
+        let field = |number| fields.get(number);
         let first = |number| separators.first(field(number));
         let kind = split(field(9), separators.repetition).next();
         let mut kind = split(kind.unwrap_or_default(), separators.component);

@@ -39,6 +39,36 @@ impl<'a> Segment<'a> {
     }
 }
 
+/// The first fields of a segment, found in one go.
+#[derive(Debug)]
+pub(super) struct Fields<'a, const N: usize>([&'a [u8]; N]);
+
+impl<'a, const N: usize> Fields<'a, N> {
+    /// Finds the fields below number `N`.
+    pub(super) fn of(segment: &Segment<'a>, separators: &Separators) -> Self {
+        let mut found: [&[u8]; N] = [&[]; N];
+        let first = segment.bytes.get(3..4).unwrap_or_default();
+        let parts = segment.bytes.split(|byte| *byte == separators.field);
+        if is_header(segment.name()) {
+            let (head, rest) = found.split_at_mut(std::cmp::min(2, N));
+            head.fill(first);
+            for (field, part) in rest.iter_mut().zip(parts.skip(1)) {
+                *field = part;
+            }
+        } else {
+            for (field, part) in found.iter_mut().zip(parts) {
+                *field = part;
+            }
+        }
+        Self(found)
+    }
+
+    /// As [`Segment::field`]; empty also where the number is not below `N`.
+    pub(super) fn get(&self, number: usize) -> &'a [u8] {
+        self.0.get(number).copied().unwrap_or_default()
+    }
+}
+
 /// Tells whether a segment of that name begins with its separators.
 fn is_header(name: &[u8]) -> bool {
     matches!(name, b"MSH" | b"FHS" | b"BHS")
@@ -249,6 +279,18 @@ mod tests {
             };
             prop_assert_eq!(rest(&once), rest(text.as_bytes()));
             prop_assert_eq!(once.last(), Some(&b'\r'));
+        }
+
+        #[test]
+        fn fields_found_in_one_go_are_those_found_one_by_one(text in "(MSH|PID|BHS|M)[|]?[|^ab]{0,40}") {
+            let bytes = text.as_bytes();
+            let segment = Segment { start: 0, bytes };
+            let separators = Separators::of(b"MSH|^~\\&|").unwrap();
+            let fields = Fields::<12>::of(&segment, &separators);
+            for number in 0..12 {
+                prop_assert_eq!(fields.get(number), segment.field(number, &separators));
+            }
+            prop_assert_eq!(fields.get(12), b"");
         }
 
         #[test]

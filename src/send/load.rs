@@ -118,11 +118,15 @@ async fn send_all(
     let mut chunk: Vec<Work> = Vec::new();
     let mut failed = Ok(());
     while failed.is_ok() {
+        // One that fails ends the run itself, so nobody has to be woken for each that is over.
+        while let Some(joined) = tasks.try_join_next() {
+            failed = failed.and(finished(joined));
+        }
         let wanted = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
             () = stop.stopping() => break,
-            Some(joined) = tasks.join_next(), if !tasks.is_empty() => failed = finished(joined),
+            Some(joined) = tasks.join_next(), if tasks.len() >= WINDOW => failed = finished(joined),
             permit = Arc::clone(&ready).acquire_many_owned(wanted), if wanted > 0 => {
                 start(load, &mut tasks, std::mem::take(&mut chunk), permit.ok());
             }
@@ -202,9 +206,16 @@ impl Load {
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
         let mut outbox = Outbox::new(&self, &work);
-        let settlements = self.send(work, ready, &mut outbox).await?;
-        outbox.tell(settlements, None).await;
-        Ok(())
+        match self.send(work, ready, &mut outbox).await {
+            Ok(settlements) => {
+                outbox.tell(settlements, None).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.setup.stop.fail();
+                Err(error)
+            }
+        }
     }
 
     async fn send(

@@ -66,6 +66,8 @@ pub(super) struct Connection {
     /// Messages were sent on it that ask for no answer, and nobody waits for one: what came of them all the same.
     unasked: Option<Unasked>,
     decoder: Decoder,
+    /// What is read at once is read into this.
+    piece: Box<[u8]>,
     /// The receiver commits blocks by blocks of one byte, and wants its own committed so (release 2).
     commits: bool,
     /// `host:port`, for words.
@@ -114,6 +116,7 @@ impl Connection {
             last: None,
             unasked: None,
             decoder: Decoder::new(LARGEST),
+            piece: vec![0; PIECE].into_boxed_slice(),
             commits: false,
             place: address.to_owned(),
             is_odd: false,
@@ -269,11 +272,12 @@ impl Connection {
                     });
                 }
             }
-            let mut piece = vec![0; PIECE];
-            match timeout_at(until, self.stream.read(&mut piece)).await {
+            match timeout_at(until, self.stream.read(&mut self.piece)).await {
                 Err(_) => return Ok(Coming::Nothing),
                 Ok(Ok(0)) => return Ok(Coming::End),
-                Ok(Ok(read)) => self.decoder.feed(piece.get(..read).unwrap_or_default()),
+                Ok(Ok(read)) => self
+                    .decoder
+                    .feed(self.piece.get(..read).unwrap_or_default()),
                 Ok(Err(error)) if is_alert(&error) => return Err(self.refused_us()),
                 Ok(Err(error)) => {
                     return Err(interrupted(format!(

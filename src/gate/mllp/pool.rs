@@ -81,6 +81,10 @@ impl Pool {
 
     /// Waits for a place, and for the idle connection in it, if there is one.
     pub(super) async fn place(self: &Arc<Self>, wish: Wish<'_>) -> (Place, Option<Connection>) {
+        // Mostly there is one: then nothing need be listened for.
+        if let Some(found) = self.try_place(wish) {
+            return found;
+        }
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

@@ -58,7 +58,11 @@ pub(super) fn multipart(
 
 /// Joins pieces where all of them are held.
 fn body(pieces: Vec<BodyPiece>) -> Body {
-    let mut joined = BytesMut::new();
+    let held = pieces.iter().map(|piece| match piece {
+        BodyPiece::Bytes(bytes) => bytes.len(),
+        BodyPiece::Stretch(_) => 0,
+    });
+    let mut joined = BytesMut::with_capacity(held.sum());
     for piece in &pieces {
         match piece {
             BodyPiece::Bytes(bytes) => joined.extend_from_slice(bytes),
@@ -92,7 +96,7 @@ fn boundary(parts: &[BodyPiece]) -> Result<Boundary, Unbuilt> {
 
 fn stands_in(boundary: &Boundary, part: &BodyPiece) -> io::Result<bool> {
     match part {
-        BodyPiece::Bytes(bytes) => boundary.stands_in(bytes.as_ref()),
+        BodyPiece::Bytes(bytes) => Ok(boundary.stands_in_held(bytes)),
         BodyPiece::Stretch(Stretch { path, span }) => {
             let mut file = fs_err::File::open(path)?;
             file.seek(SeekFrom::Start(span.start))?;

@@ -4,6 +4,8 @@
 //! whether it is to be sent again, the transport finds out (`gate::mllp`); what an acknowledgement says of it is read here. Source:
 //! HL7 v2.5.1 chapter 2.9 (acknowledgements), table 0357.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
@@ -73,7 +75,11 @@ impl Target for Mllp {
         // What cannot be converted is not planned to be sent.
         let sent =
             wire(&body, settings.segments, settings.charset).map_err(|_| Unbuilt::changed(step))?;
-        let sent = Bytes::from(sent.into_owned());
+        let sent = match sent {
+            Cow::Owned(made) => Bytes::from(made),
+            // What is sent may be a part of the body.
+            Cow::Borrowed(part) => body.slice_ref(part),
+        };
         Ok(self.request(Method::POST, sent))
     }
 
