@@ -22,12 +22,12 @@ pub struct LoadPlanned {
     /// Loads that end before it begins.
     pub after: Vec<LoadId>,
     /// What became of its records before: in earlier sessions of the run, and in earlier runs.
-    pub before: Before,
+    pub before: SettledBefore,
 }
 
 /// Records of a load that had an outcome when sending began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Before {
+pub struct SettledBefore {
     /// All of them.
     pub done: u64,
     /// Of these, those that were rejected.
@@ -36,7 +36,7 @@ pub struct Before {
     pub failed: u64,
 }
 
-impl Before {
+impl SettledBefore {
     /// Counts one more.
     pub fn add(&mut self, outcome: Outcome) {
         match outcome {

@@ -15,7 +15,7 @@ use super::json::{Json, Object};
 use super::registry::{Registry, Store};
 use super::reply::Refusal;
 use crate::fhir::{
-    reference::{Form, Target, classify},
+    reference::{ReferenceForm, ReferenceTarget, classify},
     types::is_resource_type,
 };
 
@@ -89,13 +89,13 @@ impl Walk<'_> {
     }
 
     fn reference(&mut self, text: &str) {
-        let Target {
+        let ReferenceTarget {
             resource_type,
             id,
             version,
         } = match classify(text) {
-            Form::Relative(target) => target,
-            Form::Absolute { base, target } if base.ends_with(self.own) => target,
+            ReferenceForm::Relative(target) => target,
+            ReferenceForm::Absolute { base, target } if base.ends_with(self.own) => target,
             _ => return,
         };
         // Of other words nobody can say that they are not there.

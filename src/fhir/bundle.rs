@@ -5,7 +5,7 @@
 
 use super::{
     Part, SyntaxError,
-    json::{BUNDLE_DEPTH, Fault, Machine, Visit},
+    json::{BUNDLE_DEPTH, JsonFault, Machine, Visit},
     path, text,
 };
 
@@ -118,7 +118,7 @@ pub fn envelope(entry: &[u8]) -> Result<Envelope, SyntaxError> {
     let mut visitor = EnvelopeVisitor::default();
     match Machine::new(BUNDLE_DEPTH).run(entry, true, &mut visitor) {
         Ok(_) => Ok(visitor.envelope),
-        Err(Fault { offset, what }) => Err(SyntaxError {
+        Err(JsonFault { offset, what }) => Err(SyntaxError {
             offset,
             what,
             path: path::of(entry, offset),

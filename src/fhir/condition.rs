@@ -53,7 +53,7 @@ impl Condition<'_> {
 
 /// A condition as somebody wrote it, in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written<'a> {
+pub struct WrittenCondition<'a> {
     /// The type in front, where one stands there.
     pub kind: Option<&'a str>,
     /// What follows the `?`: the standard's form of `ifNoneExist` (<https://hl7.org/fhir/R4/http.html#ccreate>).
@@ -63,18 +63,18 @@ pub struct Written<'a> {
 }
 
 /// Takes `ifNoneExist` apart: many write `Type?query` or `?query`, HL7's own examples among them.
-pub fn written(condition: &str) -> Written<'_> {
+pub fn written(condition: &str) -> WrittenCondition<'_> {
     match condition.split_once('?') {
         // A question mark behind the first `=` belongs to a value.
         Some((front, query)) if !front.contains('=') => {
             let kind = front.rsplit('/').next().filter(|kind| !kind.is_empty());
-            Written {
+            WrittenCondition {
                 kind,
                 query,
                 has_front: true,
             }
         }
-        _ => Written {
+        _ => WrittenCondition {
             kind: None,
             query: condition,
             has_front: false,
@@ -223,7 +223,7 @@ mod tests {
                 false,
             ),
         ] {
-            let expected = Written {
+            let expected = WrittenCondition {
                 kind,
                 query,
                 has_front,
@@ -269,7 +269,7 @@ mod tests {
         #[test]
         fn nothing_panics(text in ".{0,40}") {
             let _ = Condition::read(&text);
-            let Written { query, .. } = written(&text);
+            let WrittenCondition { query, .. } = written(&text);
             prop_assert!(text.ends_with(query));
         }
     }

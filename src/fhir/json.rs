@@ -40,7 +40,7 @@ pub trait Visit {
 
 /// Where and why a text is not well-formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub struct JsonFault {
     /// Offset of the offending byte in the piece.
     pub offset: usize,
     /// What is wrong.
@@ -101,21 +101,21 @@ impl Machine {
         bytes: &[u8],
         last: bool,
         visit: &mut V,
-    ) -> Result<usize, Fault> {
+    ) -> Result<usize, JsonFault> {
         let mut at = 0;
         let mut state = self.state;
         let consumed = loop {
             at = skip_space(bytes, at);
             let Some(&byte) = bytes.get(at) else {
                 if last && state != State::Done {
-                    return Err(Fault {
+                    return Err(JsonFault {
                         offset: at,
                         what: ENDS_EARLY,
                     });
                 }
                 break at;
             };
-            let fault = |what| Fault { offset: at, what };
+            let fault = |what| JsonFault { offset: at, what };
             match state {
                 State::Value | State::FirstValue => match byte {
                     b'"' => {
@@ -269,7 +269,7 @@ const fn special(word: u64) -> u64 {
 
 /// Reads the string whose opening quote is at `open`; returns the offset of its closing quote, or none if the
 /// piece ends before it and more may come.
-fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, Fault> {
+fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, JsonFault> {
     let start = open + 1;
     let mut at = start;
     let mut high = 0;
@@ -290,15 +290,15 @@ fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, Fault>
                 Escape::Of(length) => at += length,
                 Escape::Cut if !last => return Ok(None),
                 Escape::Cut => {
-                    return Err(Fault {
+                    return Err(JsonFault {
                         offset: bytes.len(),
                         what: ENDS_EARLY,
                     });
                 }
-                Escape::Wrong(what) => return Err(Fault { offset: at, what }),
+                Escape::Wrong(what) => return Err(JsonFault { offset: at, what }),
             },
             Some(0..0x20) => {
-                return Err(Fault {
+                return Err(JsonFault {
                     offset: at,
                     what: "a control character stands unescaped in a string",
                 });
@@ -309,7 +309,7 @@ fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, Fault>
             }
             None if !last => return Ok(None),
             None => {
-                return Err(Fault {
+                return Err(JsonFault {
                     offset: at,
                     what: "the string is not closed",
                 });
@@ -319,7 +319,7 @@ fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, Fault>
     if high != 0
         && let Err(error) = std::str::from_utf8(bytes.get(start..at).unwrap_or_default())
     {
-        return Err(Fault {
+        return Err(JsonFault {
             offset: start + error.valid_up_to(),
             what: "the bytes are not UTF-8",
         });
@@ -379,34 +379,34 @@ fn unit(bytes: &[u8], at: usize) -> Result<u32, Escape> {
 }
 
 /// Reads a number or a literal; returns the offset after it, or none if the piece may cut it.
-fn scalar(bytes: &[u8], at: usize, first: u8, last: bool) -> Result<Option<usize>, Fault> {
+fn scalar(bytes: &[u8], at: usize, first: u8, last: bool) -> Result<Option<usize>, JsonFault> {
     match first {
         b'-' | b'0'..=b'9' => number(bytes, at, last),
         b't' => literal(bytes, at, b"true", last),
         b'f' => literal(bytes, at, b"false", last),
         b'n' => literal(bytes, at, b"null", last),
-        _ => Err(Fault {
+        _ => Err(JsonFault {
             offset: at,
             what: "expected a value",
         }),
     }
 }
 
-fn literal(bytes: &[u8], at: usize, word: &[u8], last: bool) -> Result<Option<usize>, Fault> {
+fn literal(bytes: &[u8], at: usize, word: &[u8], last: bool) -> Result<Option<usize>, JsonFault> {
     let rest = bytes.get(at..).unwrap_or_default();
     if rest.starts_with(word) {
         Ok(Some(at + word.len()))
     } else if !last && word.starts_with(rest) {
         Ok(None)
     } else {
-        Err(Fault {
+        Err(JsonFault {
             offset: at,
             what: "expected a value",
         })
     }
 }
 
-fn number(bytes: &[u8], start: usize, last: bool) -> Result<Option<usize>, Fault> {
+fn number(bytes: &[u8], start: usize, last: bool) -> Result<Option<usize>, JsonFault> {
     let digits = |mut at: usize| {
         while bytes.get(at).is_some_and(u8::is_ascii_digit) {
             at += 1;
@@ -417,7 +417,7 @@ fn number(bytes: &[u8], start: usize, last: bool) -> Result<Option<usize>, Fault
         if at >= bytes.len() && !last {
             Ok(None)
         } else {
-            Err(Fault {
+            Err(JsonFault {
                 offset: at,
                 what: "the number needs a digit here",
             })
@@ -434,7 +434,7 @@ fn number(bytes: &[u8], start: usize, last: bool) -> Result<Option<usize>, Fault
         _ => return needs_digit(integer),
     };
     if bytes.get(at).is_some_and(u8::is_ascii_digit) {
-        return Err(Fault {
+        return Err(JsonFault {
             offset: at,
             what: "a number may not begin with 0",
         });

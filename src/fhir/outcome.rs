@@ -16,7 +16,7 @@ const LONGEST_PARSED: usize = 1 << 20;
 
 /// What went wrong, in the server's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problem {
+pub struct OutcomeProblem {
     /// `issue.code` of the worst issue, or Google's status (`INVALID_ARGUMENT`). A word of a fixed vocabulary:
     /// any other is left out.
     pub code: Option<String>,
@@ -31,7 +31,7 @@ pub struct Problem {
 }
 
 /// Reads the body of an answer that tells of a failure; it never fails itself.
-pub fn read(body: &[u8]) -> Problem {
+pub fn read(body: &[u8]) -> OutcomeProblem {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if body.len() > LONGEST_PARSED {
         return raw(body);
@@ -99,7 +99,7 @@ pub fn own(kind: &str, expression: &str) -> Option<String> {
 /// Returns which entry of the Bundle that was sent the problem is about, from 0.
 ///
 /// Servers say it as `Bundle.entry[4]…`, in the expression or in their words.
-pub fn entry(problem: &Problem) -> Option<usize> {
+pub fn entry(problem: &OutcomeProblem) -> Option<usize> {
     let texts = problem.expression.iter().chain([&problem.text]);
     texts.into_iter().find_map(|text| {
         let (_, rest) = text.split_once("entry[")?;
@@ -108,7 +108,7 @@ pub fn entry(problem: &Problem) -> Option<usize> {
 }
 
 /// Reads an answer that is already parsed; none if it has neither shape.
-pub fn of(value: &Value) -> Option<Problem> {
+pub fn of(value: &Value) -> Option<OutcomeProblem> {
     if let Some(issues) = value.get("issue").and_then(Value::as_array) {
         let mut problem = operation_outcome(issues);
         let name = value.get("id").and_then(Value::as_str);
@@ -124,7 +124,7 @@ pub fn of(value: &Value) -> Option<Problem> {
     error.is_object().then(|| google(error))
 }
 
-fn operation_outcome(issues: &[Value]) -> Problem {
+fn operation_outcome(issues: &[Value]) -> OutcomeProblem {
     let severity = |issue: &Value| match issue.get("severity").and_then(Value::as_str) {
         Some("fatal") => 0,
         Some("warning") => 2,
@@ -132,7 +132,7 @@ fn operation_outcome(issues: &[Value]) -> Problem {
         _ => 1, // `error`, and servers that leave it out
     };
     let worst = issues.iter().map(severity).min().unwrap_or(1);
-    let mut problem = Problem::default();
+    let mut problem = OutcomeProblem::default();
     for issue in issues {
         let details = issue.get("details");
         let coded = details.and_then(|details| details.get("coding")?.get(0)?.get("display"));
@@ -190,14 +190,14 @@ fn detail(issue: &Value) -> Option<String> {
     coded.or_else(text).or_else(hapi).map(str::to_owned)
 }
 
-fn google(error: &Value) -> Problem {
-    let mut problem = Problem {
+fn google(error: &Value) -> OutcomeProblem {
+    let mut problem = OutcomeProblem {
         code: error
             .get("status")
             .and_then(Value::as_str)
             .filter(|status| is_code(status))
             .map(str::to_owned),
-        ..Problem::default()
+        ..OutcomeProblem::default()
     };
     if let Some(message) = error.get("message").and_then(Value::as_str) {
         line(&mut problem.text, message);
@@ -220,11 +220,11 @@ fn google(error: &Value) -> Problem {
     problem
 }
 
-fn raw(body: &[u8]) -> Problem {
+fn raw(body: &[u8]) -> OutcomeProblem {
     let body = body.get(..LONGEST_RAW).unwrap_or(body);
-    Problem {
+    OutcomeProblem {
         text: String::from_utf8_lossy(body).trim().to_owned(),
-        ..Problem::default()
+        ..OutcomeProblem::default()
     }
 }
 
@@ -384,7 +384,7 @@ mod tests {
         // Odd types inside are passed over.
         assert_eq!(
             read(br#"{"issue":[5,{"code":["a"],"expression":"x","details":7}]}"#),
-            Problem::default()
+            OutcomeProblem::default()
         );
     }
 }

@@ -33,15 +33,15 @@ pub const LINKS: [&str; 18] = [
 
 /// How a reference names its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form<'a> {
+pub enum ReferenceForm<'a> {
     /// `Patient/123`, `Patient/123/_history/2`.
-    Relative(Target<'a>),
+    Relative(ReferenceTarget<'a>),
     /// `https://host/base/Patient/123`.
     Absolute {
         /// What stands before the type, with its last slash.
         base: &'a str,
         /// The resource on that server.
-        target: Target<'a>,
+        target: ReferenceTarget<'a>,
     },
     /// `urn:uuid:…`, `urn:oid:…`: the `fullUrl` of an entry in the same Bundle.
     Urn(&'a str),
@@ -60,7 +60,7 @@ pub enum Form<'a> {
 
 /// A resource by type, id and maybe version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target<'a> {
+pub struct ReferenceTarget<'a> {
     /// What has the shape of a type; whether there is such a type, only a target knows.
     pub resource_type: &'a str,
     /// A valid id.
@@ -70,40 +70,40 @@ pub struct Target<'a> {
 }
 
 /// Tells which form a reference has. `reference` is the text with its JSON escapes resolved.
-pub fn classify(reference: &str) -> Form<'_> {
+pub fn classify(reference: &str) -> ReferenceForm<'_> {
     if let Some(id) = reference.strip_prefix('#') {
-        return Form::Contained(id);
+        return ReferenceForm::Contained(id);
     }
     if reference.starts_with("urn:") {
-        return Form::Urn(reference);
+        return ReferenceForm::Urn(reference);
     }
     if let Some((resource_type, query)) = reference.split_once('?') {
         return if has_type_shape(resource_type) {
-            Form::Conditional {
+            ReferenceForm::Conditional {
                 resource_type,
                 query,
             }
         } else {
-            Form::Other
+            ReferenceForm::Other
         };
     }
     let Some((before, target)) = target(reference) else {
-        return Form::Other;
+        return ReferenceForm::Other;
     };
     if before.is_empty() {
-        return Form::Relative(target);
+        return ReferenceForm::Relative(target);
     }
     let host = before
         .strip_prefix("https://")
         .or_else(|| before.strip_prefix("http://"));
     match host {
         Some(host) if !host.is_empty() && !host.starts_with('/') && !before.contains('#') => {
-            Form::Absolute {
+            ReferenceForm::Absolute {
                 base: before,
                 target,
             }
         }
-        _ => Form::Other,
+        _ => ReferenceForm::Other,
     }
 }
 
@@ -130,9 +130,13 @@ pub fn by_invalid_id(reference: &str) -> Option<(&str, &str)> {
 /// be words (design §10). `is_type` tells which names are types.
 pub fn is_address(full_url: &str, is_type: impl Fn(&str) -> bool) -> bool {
     match classify(full_url) {
-        Form::Relative(target) | Form::Absolute { target, .. } => is_type(target.resource_type),
-        Form::Urn(_) => true,
-        Form::Contained(_) | Form::Conditional { .. } | Form::Other => false,
+        ReferenceForm::Relative(target) | ReferenceForm::Absolute { target, .. } => {
+            is_type(target.resource_type)
+        }
+        ReferenceForm::Urn(_) => true,
+        ReferenceForm::Contained(_) | ReferenceForm::Conditional { .. } | ReferenceForm::Other => {
+            false
+        }
     }
 }
 
@@ -144,8 +148,8 @@ pub fn shown(reference: &str, is_type: impl Fn(&str) -> bool) -> String {
         return format!("{}#…", shown(plain, is_type));
     }
     match classify(reference) {
-        Form::Relative(target) if is_type(target.resource_type) => reference.to_owned(),
-        Form::Absolute { base, target } if is_type(target.resource_type) => {
+        ReferenceForm::Relative(target) if is_type(target.resource_type) => reference.to_owned(),
+        ReferenceForm::Absolute { base, target } if is_type(target.resource_type) => {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]".contains(&byte);
             if base.bytes().all(is_plain) {
                 reference.to_owned()
@@ -153,20 +157,24 @@ pub fn shown(reference: &str, is_type: impl Fn(&str) -> bool) -> String {
                 format!("…/{}/{}", target.resource_type, target.id)
             }
         }
-        Form::Urn(urn) => match (urn.strip_prefix("urn:uuid:"), urn.strip_prefix("urn:oid:")) {
-            (Some(rest), _) | (_, Some(rest)) if is_number(rest) => urn.to_owned(),
-            _ => "urn:…".to_owned(),
-        },
-        Form::Contained(_) => "#…".to_owned(),
-        Form::Conditional { resource_type, .. } if is_type(resource_type) => {
+        ReferenceForm::Urn(urn) => {
+            match (urn.strip_prefix("urn:uuid:"), urn.strip_prefix("urn:oid:")) {
+                (Some(rest), _) | (_, Some(rest)) if is_number(rest) => urn.to_owned(),
+                _ => "urn:…".to_owned(),
+            }
+        }
+        ReferenceForm::Contained(_) => "#…".to_owned(),
+        ReferenceForm::Conditional { resource_type, .. } if is_type(resource_type) => {
             format!("{resource_type}?…")
         }
-        Form::Other if is_uuid(reference) => reference.to_owned(),
-        Form::Other => match by_invalid_id(reference) {
+        ReferenceForm::Other if is_uuid(reference) => reference.to_owned(),
+        ReferenceForm::Other => match by_invalid_id(reference) {
             Some((kind, _)) if is_type(kind) => format!("{kind}/…"),
             _ => "…".to_owned(),
         },
-        Form::Relative(_) | Form::Absolute { .. } | Form::Conditional { .. } => "…".to_owned(),
+        ReferenceForm::Relative(_)
+        | ReferenceForm::Absolute { .. }
+        | ReferenceForm::Conditional { .. } => "…".to_owned(),
     }
 }
 
@@ -181,7 +189,7 @@ pub fn is_uuid(text: &str) -> bool {
 }
 
 /// Reads `Type/id` or `Type/id/_history/version` from the end; returns what stands before it, too.
-fn target(reference: &str) -> Option<(&str, Target<'_>)> {
+fn target(reference: &str) -> Option<(&str, ReferenceTarget<'_>)> {
     let mut segments = reference.rsplit('/');
     let last = segments.next()?;
     let (id, version, length) = match segments.next()? {
@@ -198,7 +206,7 @@ fn target(reference: &str) -> Option<(&str, Target<'_>)> {
     (found_id == id && is_id(id) && version.is_none_or(is_id) && has_type_shape(resource_type))
         .then_some((
             before,
-            Target {
+            ReferenceTarget {
                 resource_type,
                 id,
                 version,
@@ -251,8 +259,8 @@ mod tests {
         }
     }
 
-    fn patient<'a>(id: &'a str, version: Option<&'a str>) -> Target<'a> {
-        Target {
+    fn patient<'a>(id: &'a str, version: Option<&'a str>) -> ReferenceTarget<'a> {
+        ReferenceTarget {
             resource_type: "Patient",
             id,
             version,
@@ -263,72 +271,75 @@ mod tests {
     fn every_form_is_told_apart() {
         let long = "a".repeat(65);
         let cases = [
-            ("Patient/1", Form::Relative(patient("1", None))),
+            ("Patient/1", ReferenceForm::Relative(patient("1", None))),
             (
                 "Patient/a.b-C/_history/2",
-                Form::Relative(patient("a.b-C", Some("2"))),
+                ReferenceForm::Relative(patient("a.b-C", Some("2"))),
             ),
             (
                 "https://host/base/Patient/1",
-                Form::Absolute {
+                ReferenceForm::Absolute {
                     base: "https://host/base/",
                     target: patient("1", None),
                 },
             ),
             (
                 "http://h/Patient/1/_history/v",
-                Form::Absolute {
+                ReferenceForm::Absolute {
                     base: "http://h/",
                     target: patient("1", Some("v")),
                 },
             ),
-            ("urn:uuid:x", Form::Urn("urn:uuid:x")),
-            ("urn:oid:1.2", Form::Urn("urn:oid:1.2")),
-            ("#med", Form::Contained("med")),
-            ("#", Form::Contained("")),
+            ("urn:uuid:x", ReferenceForm::Urn("urn:uuid:x")),
+            ("urn:oid:1.2", ReferenceForm::Urn("urn:oid:1.2")),
+            ("#med", ReferenceForm::Contained("med")),
+            ("#", ReferenceForm::Contained("")),
             (
                 "Patient?identifier=s|v/w",
-                Form::Conditional {
+                ReferenceForm::Conditional {
                     resource_type: "Patient",
                     query: "identifier=s|v/w",
                 },
             ),
-            ("", Form::Other),
-            ("Patient", Form::Other),
-            ("Patient/", Form::Other),
-            ("/Patient/1", Form::Other),
-            ("patient/1", Form::Other),
-            ("Patient/1/", Form::Other),
-            ("Patient/1/_history/", Form::Other),
-            ("Patient/_history/1", Form::Other),
-            ("Patient/1/_history", Form::Other),
-            ("Patient/a b", Form::Other),
-            ("Patient/1#frag", Form::Other),
-            ("ftp://host/Patient/1", Form::Other),
-            ("https:///Patient/1", Form::Other),
-            ("https://host/x?y=Patient/1", Form::Other),
-            ("nonsense?identifier=1", Form::Other),
-            ("https://example.org/ValueSet", Form::Other),
-            ("resource:0", Form::Other),
-            ("http://x/100", Form::Other),
+            ("", ReferenceForm::Other),
+            ("Patient", ReferenceForm::Other),
+            ("Patient/", ReferenceForm::Other),
+            ("/Patient/1", ReferenceForm::Other),
+            ("patient/1", ReferenceForm::Other),
+            ("Patient/1/", ReferenceForm::Other),
+            ("Patient/1/_history/", ReferenceForm::Other),
+            ("Patient/_history/1", ReferenceForm::Other),
+            ("Patient/1/_history", ReferenceForm::Other),
+            ("Patient/a b", ReferenceForm::Other),
+            ("Patient/1#frag", ReferenceForm::Other),
+            ("ftp://host/Patient/1", ReferenceForm::Other),
+            ("https:///Patient/1", ReferenceForm::Other),
+            ("https://host/x?y=Patient/1", ReferenceForm::Other),
+            ("nonsense?identifier=1", ReferenceForm::Other),
+            ("https://example.org/ValueSet", ReferenceForm::Other),
+            ("resource:0", ReferenceForm::Other),
+            ("http://x/100", ReferenceForm::Other),
         ];
         for (reference, form) in cases {
             assert_eq!(classify(reference), form, "{reference}");
         }
-        assert_eq!(classify(&format!("Patient/{long}")), Form::Other);
+        assert_eq!(classify(&format!("Patient/{long}")), ReferenceForm::Other);
     }
 
     #[test]
     fn types_that_r4_does_not_know_are_types_as_well() {
-        let topic = Target {
+        let topic = ReferenceTarget {
             resource_type: "SubscriptionTopic",
             id: "t",
             version: None,
         };
-        assert_eq!(classify("SubscriptionTopic/t"), Form::Relative(topic));
+        assert_eq!(
+            classify("SubscriptionTopic/t"),
+            ReferenceForm::Relative(topic)
+        );
         assert!(matches!(
             classify("BodySite?identifier=a|b"),
-            Form::Conditional {
+            ReferenceForm::Conditional {
                 resource_type: "BodySite",
                 ..
             }

@@ -13,7 +13,7 @@ use super::{
     flow::{Away, Failed, Pass},
     slots::Slot,
     story::{Asked, millis},
-    verdict::{self, Refusal},
+    verdict::{self, Throttle},
     witness::{self, Testimony},
 };
 use crate::auth;
@@ -53,7 +53,7 @@ enum Sign {
     /// It does its work.
     Well,
     /// It refuses for now.
-    Refusing(Refusal),
+    Refusing(Throttle),
     /// It does not get to its work: it cannot be reached, or what stands before it answers for it.
     Away,
     /// It failed at this one.
@@ -246,7 +246,7 @@ impl Gate {
         };
         if sign == Sign::Well && matches!(verdict, Verdict::Partial { brake: true, .. }) {
             // Of a Bundle that was taken, entries were refused.
-            sign = Sign::Refusing(Refusal::Unsaid);
+            sign = Sign::Refusing(Throttle::Unsaid);
         }
         let was_taken = sign == Sign::Well || exchange.cost().operations < operations;
         let rest = slot.answered(self.weigh(sign));
@@ -260,7 +260,7 @@ impl Gate {
         } else if matches!(sign, Sign::Refusing(_) | Sign::Away) {
             if let Sign::Refusing(refusal) = sign {
                 self.pace.answered(operations, true, began);
-                if refusal == Refusal::Quota && self.pace.ceiling().is_none() {
+                if refusal == Throttle::Quota && self.pace.ceiling().is_none() {
                     self.learn(Duration::ZERO);
                 }
             }
@@ -270,7 +270,7 @@ impl Gate {
                 after: after.filter(|_| matches!(sign, Sign::Refusing(_))),
                 is_first,
                 away,
-                may_be_quota: matches!(sign, Sign::Refusing(Refusal::Quota | Refusal::Unsaid)),
+                may_be_quota: matches!(sign, Sign::Refusing(Throttle::Quota | Throttle::Unsaid)),
                 what,
             };
             match self.gatekeeper.failed(failed) {
@@ -316,8 +316,8 @@ impl Gate {
     fn weigh(&self, sign: Sign) -> Answer {
         match sign {
             Sign::Well => Answer::Taken,
-            Sign::Refusing(Refusal::Load) => Answer::Refused,
-            Sign::Refusing(Refusal::Unsaid) if !self.pace.is_holding() => Answer::Refused,
+            Sign::Refusing(Throttle::Load) => Answer::Refused,
+            Sign::Refusing(Throttle::Unsaid) if !self.pace.is_holding() => Answer::Refused,
             Sign::Refusing(_) | Sign::Away | Sign::Failing => Answer::Failed,
         }
     }

@@ -160,7 +160,7 @@ pub fn classify(
 
 /// Why a target refuses for now, as far as it says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Throttle {
     /// A quota is used up: however few requests are in flight, only fewer in a given time help.
     Quota,
     /// Too many requests at a time: contention for locks, or load that is shed.
@@ -177,7 +177,7 @@ const SEARCHED: usize = 16 * 1024;
 /// Google answers 429 to both a quota that is used up (`RATE_LIMIT_EXCEEDED`, <https://google.aip.dev/194>) and to
 /// contention (`too-costly` in an `OperationOutcome`; FHIR data throughput page), and 409 with `ABORTED` to a transaction
 /// that lost against another.
-pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
+pub fn refusal(response: &Response<Bytes>) -> Option<Throttle> {
     let status = response.status().as_u16();
     if !matches!(status, 409 | 429 | 503) {
         return None;
@@ -189,16 +189,16 @@ pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
         .into_iter()
         .any(says)
     {
-        Some(Refusal::Load)
+        Some(Throttle::Load)
     } else if status == 409 {
         None
     } else if ["RATE_LIMIT_EXCEEDED", "Quota exceeded"]
         .into_iter()
         .any(says)
     {
-        Some(Refusal::Quota)
+        Some(Throttle::Quota)
     } else {
-        Some(Refusal::Unsaid)
+        Some(Throttle::Unsaid)
     }
 }
 
@@ -452,11 +452,11 @@ mod tests {
         const ABORTED: &str = r#"{"error":{"code":409,"status":"ABORTED"}}"#;
         const CONFLICT: &str = r#"{"error":{"code":409,"status":"ALREADY_EXISTS"}}"#;
         for (status, body, found, verdict) in [
-            (429, QUOTA, Some(Refusal::Quota), "again, slower"),
-            (429, CONTENTION, Some(Refusal::Load), "again, slower"),
-            (429, "", Some(Refusal::Unsaid), "again, slower"),
-            (503, "<html>", Some(Refusal::Unsaid), "again, slower"),
-            (409, ABORTED, Some(Refusal::Load), "again, slower"),
+            (429, QUOTA, Some(Throttle::Quota), "again, slower"),
+            (429, CONTENTION, Some(Throttle::Load), "again, slower"),
+            (429, "", Some(Throttle::Unsaid), "again, slower"),
+            (503, "<html>", Some(Throttle::Unsaid), "again, slower"),
+            (409, ABORTED, Some(Throttle::Load), "again, slower"),
             (409, CONFLICT, None, "rejected"),
             (400, CONTENTION, None, "rejected"),
             (201, QUOTA, None, "done"),

@@ -20,14 +20,14 @@ use jiff::Timestamp;
 
 use crate::{
     event::LoadId,
-    journal::{self, Fate, RunDirectory, SettleLine},
+    journal::{self, RecordState, RunDirectory, SettleLine},
     plan::{
         self, Header, Step,
         file::{Entry, Saved},
     },
     record::{Link, Operation, Outcome},
 };
-pub use names::{Meaning, Names};
+pub use names::{Names, ReferenceMeaning};
 use segment::Segment;
 
 mod merge;
@@ -104,7 +104,7 @@ pub enum Before {
         /// The version that the store gave it.
         version: Option<String>,
         /// What its references meant.
-        meaning: Meaning,
+        meaning: ReferenceMeaning,
     },
     /// An earlier run was sending it, and nobody knows whether it arrived.
     Doubtful {
@@ -119,7 +119,7 @@ pub enum Before {
 
 impl Before {
     /// Takes note of what the references of a record meant that was loaded.
-    fn means(&mut self, now: Meaning) {
+    fn means(&mut self, now: ReferenceMeaning) {
         if let Self::Loaded { meaning, .. } = self {
             *meaning = now;
         }
@@ -378,7 +378,12 @@ impl Intake {
     /// # Errors
     ///
     /// When the history cannot be written.
-    pub fn take(&mut self, step: &Step, fate: Fate, told: &journal::History) -> Result<(), Error> {
+    pub fn take(
+        &mut self,
+        step: &Step,
+        fate: RecordState,
+        told: &journal::JournalIndex,
+    ) -> Result<(), Error> {
         let Some(interaction) = step.action.operation() else {
             return Ok(());
         };
@@ -387,13 +392,13 @@ impl Intake {
         };
         let nth = self.counter.count(place, interaction, step.hash);
         self.names.keep(step);
-        if let Fate::Settled(SettleLine { id: Some(id), .. })
-        | Fate::Standing(SettleLine { id: Some(id), .. }) = &fate
+        if let RecordState::Settled(SettleLine { id: Some(id), .. })
+        | RecordState::Standing(SettleLine { id: Some(id), .. }) = &fate
         {
             self.names.give(step.number, &step.kind, id);
         }
         if self.is_told
-            && let Fate::Settled(line) = &fate
+            && let RecordState::Settled(line) = &fate
             && line.outcome == Outcome::Unchanged
             && line.attempts == 0
         {
@@ -428,14 +433,19 @@ impl Intake {
 
 /// Returns what a later run should know of a record; nothing of one that did not arrive, which leaves what an earlier run
 /// has told of it.
-fn before(step: &Step, interaction: Operation, fate: Fate, tag: Option<String>) -> Option<Before> {
+fn before(
+    step: &Step,
+    interaction: Operation,
+    fate: RecordState,
+    tag: Option<String>,
+) -> Option<Before> {
     let once = !interaction.is_idempotent();
     match fate {
-        Fate::Intended(intend) => once.then(|| Before::Doubtful {
+        RecordState::Intended(intend) => once.then(|| Before::Doubtful {
             since: intend.at,
             tag: intend.tag.or(tag),
         }),
-        Fate::Settled(SettleLine {
+        RecordState::Settled(SettleLine {
             outcome: Outcome::Unknown,
             since: Some(since),
             tag: others,
@@ -445,16 +455,16 @@ fn before(step: &Step, interaction: Operation, fate: Fate, tag: Option<String>) 
             tag: others.or(tag),
         }),
         // It is there, and not whole: found by its tag, it is made so.
-        Fate::Standing(_) => once.then_some(Before::Doubtful {
+        RecordState::Standing(_) => once.then_some(Before::Doubtful {
             since: Timestamp::UNIX_EPOCH,
             tag,
         }),
-        Fate::Settled(line) if line.outcome.is_well() => Some(Before::Loaded {
+        RecordState::Settled(line) if line.outcome.is_well() => Some(Before::Loaded {
             id: line.id.or_else(|| step.id.clone())?,
             version: line.version,
-            meaning: Meaning::Untold,
+            meaning: ReferenceMeaning::Untold,
         }),
-        Fate::Untouched | Fate::Settled(_) => None,
+        RecordState::Untouched | RecordState::Settled(_) => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::record::{Link, Operation, Step, To};
 
 /// What the references of a record mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
+pub enum ReferenceMeaning {
     /// Nobody knows: what one of them refers to has no name, or an older Stoker kept none.
     Untold,
     /// It has none that lead to a record of a plan or to one that an earlier run loaded.
@@ -21,7 +21,7 @@ pub enum Meaning {
     Of(u64),
 }
 
-impl Meaning {
+impl ReferenceMeaning {
     /// Tells whether a record that meant this when it was loaded means the same by now.
     pub fn still_holds(self, now: Self) -> bool {
         match (self, now) {
@@ -68,7 +68,7 @@ impl Names {
     }
 
     /// Returns what the references of a record mean.
-    pub fn meaning(&self, links: &[Link]) -> Meaning {
+    pub fn meaning(&self, links: &[Link]) -> ReferenceMeaning {
         let mut hasher = Xxh3::new();
         let mut is_empty = true;
         for link in referring(links) {
@@ -81,16 +81,16 @@ impl Names {
                 To::Search => continue,
             };
             let Some(name) = name else {
-                return Meaning::Untold;
+                return ReferenceMeaning::Untold;
             };
             is_empty = false;
             hasher.update(&link.reference.to_le_bytes());
             hasher.update(&name.get().to_le_bytes());
         }
         if is_empty {
-            Meaning::Nothing
+            ReferenceMeaning::Nothing
         } else {
-            Meaning::Of(hasher.digest())
+            ReferenceMeaning::Of(hasher.digest())
         }
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     fn a_reference_means_what_the_store_calls_it() {
         let mut names = Names::default();
         let refers = [link(To::Step(1))];
-        assert_eq!(names.meaning(&refers), Meaning::Untold);
+        assert_eq!(names.meaning(&refers), ReferenceMeaning::Untold);
         names.give(1, "Patient", "a");
         let then = names.meaning(&refers);
         assert!(then.still_holds(then));
@@ -142,14 +142,14 @@ mod tests {
         assert!(!then.still_holds(names.meaning(&refers)));
         // It leads nowhere by now, or did so then.
         assert!(!then.still_holds(names.meaning(&[])));
-        assert!(!Meaning::Nothing.still_holds(then));
+        assert!(!ReferenceMeaning::Nothing.still_holds(then));
     }
 
     #[test]
     fn who_goes_first_and_what_is_searched_for_is_no_name() {
         let names = Names::default();
         let links = [Link::follows(7), link(To::Search)];
-        assert_eq!(names.meaning(&links), Meaning::Nothing);
-        assert!(Meaning::Untold.still_holds(Meaning::Nothing));
+        assert_eq!(names.meaning(&links), ReferenceMeaning::Nothing);
+        assert!(ReferenceMeaning::Untold.still_holds(ReferenceMeaning::Nothing));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Before, Error, Meaning, rows};
+use super::{Before, Error, ReferenceMeaning, rows};
 use crate::{journal, record::Operation};
 
 /// The version of its tables that is read; what is older was begun anew by its own Stoker, too.
@@ -81,7 +81,7 @@ fn read(path: &Path, directory: &Path) -> Result<(), Failure> {
             (Some(id), _) => Before::Loaded {
                 id,
                 version: row.get(5)?,
-                meaning: Meaning::Untold,
+                meaning: ReferenceMeaning::Untold,
             },
             (None, Some(since)) => Before::Doubtful {
                 since,

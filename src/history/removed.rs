@@ -8,7 +8,7 @@ use std::{collections::HashSet, hash::BuildHasher as _};
 use super::{Before, Counter, Error, History, merge, rows};
 use crate::{
     event::LoadId,
-    journal::{self, Fate, Removals, RunDirectory},
+    journal::{self, RecordState, Removals, RunDirectory},
     plan::file::{Entry, Saved},
 };
 
@@ -102,7 +102,7 @@ struct Named<'a> {
 /// Walks the records of a run that have a name in their store.
 fn each(
     run: &RunDirectory,
-    told: &journal::History,
+    told: &journal::JournalIndex,
     see: &mut dyn FnMut(&Named<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     if told.brief.is_some() {
@@ -122,7 +122,9 @@ fn each(
                 continue;
             };
             let nth = counter.count(&place, operation, step.hash);
-            let (Fate::Settled(line) | Fate::Standing(line)) = fates.of(step.number)? else {
+            let (RecordState::Settled(line) | RecordState::Standing(line)) =
+                fates.of(step.number)?
+            else {
                 continue;
             };
             let own = step.id.as_ref().filter(|_| operation.keeps_id());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{
-    Before, Error, Meaning,
+    Before, Error, ReferenceMeaning,
     segment::{Key, Writer},
 };
 use crate::record::Operation;
@@ -48,9 +48,9 @@ pub(super) fn write(out: &mut Vec<u8>, before: &Before) {
             let uuid = uuid.filter(|uuid| uuid.to_string() == *id);
             let kind = uuid.map_or(LOADED, |_| LOADED_UUID);
             match meaning {
-                Meaning::Untold => out.push(kind),
-                Meaning::Nothing => out.push(kind | MEANS_NOTHING),
-                Meaning::Of(hash) => {
+                ReferenceMeaning::Untold => out.push(kind),
+                ReferenceMeaning::Nothing => out.push(kind | MEANS_NOTHING),
+                ReferenceMeaning::Of(hash) => {
                     out.push(kind | MEANS);
                     out.extend_from_slice(&hash.to_le_bytes());
                 }
@@ -85,10 +85,10 @@ pub(super) fn read(value: &[u8]) -> Option<Before> {
     let (meaning, rest) = match kind & (MEANS | MEANS_NOTHING) {
         MEANS => {
             let (hash, rest) = rest.split_first_chunk::<8>()?;
-            (Meaning::Of(u64::from_le_bytes(*hash)), rest)
+            (ReferenceMeaning::Of(u64::from_le_bytes(*hash)), rest)
         }
-        MEANS_NOTHING => (Meaning::Nothing, rest),
-        0 => (Meaning::Untold, rest),
+        MEANS_NOTHING => (ReferenceMeaning::Nothing, rest),
+        0 => (ReferenceMeaning::Untold, rest),
         _ => return None,
     };
     Some(match kind & !(MEANS | MEANS_NOTHING) {

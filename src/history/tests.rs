@@ -16,7 +16,7 @@ fn loaded(id: &str) -> Before {
     Before::Loaded {
         id: id.to_owned(),
         version: Some("3".to_owned()),
-        meaning: Meaning::Untold,
+        meaning: ReferenceMeaning::Untold,
     }
 }
 
@@ -48,12 +48,12 @@ fn what_was_taken_in_is_known_and_the_last_word_holds() {
     let no_version = Before::Loaded {
         id: "A-1".to_owned(),
         version: None,
-        meaning: Meaning::Nothing,
+        meaning: ReferenceMeaning::Nothing,
     };
     let refers = |id: &str| Before::Loaded {
         id: id.to_owned(),
         version: None,
-        meaning: Meaning::Of(u64::MAX - 1),
+        meaning: ReferenceMeaning::Of(u64::MAX - 1),
     };
     let first = (0..5_000).map(|n| (n, loaded(&format!("id-{n}"))));
     write(folder.path(), "one", first);

@@ -3,7 +3,7 @@
 use std::{fs::TryLockError, io::Write as _};
 
 use super::{
-    Error, History, Line, RunDirectory, SettleLine, files::push_json, format, reader::Length,
+    Error, JournalIndex, Line, RunDirectory, SettleLine, files::push_json, format, reader::Length,
     run::private_append, writer::cut_torn_tail,
 };
 use crate::{checksum, record::Outcome};
@@ -33,7 +33,7 @@ impl Amendment {
     /// # Errors
     ///
     /// When it cannot be written, or another process is at work on the run.
-    pub fn open(run: &RunDirectory, history: &History) -> Result<Self, Error> {
+    pub fn open(run: &RunDirectory, history: &JournalIndex) -> Result<Self, Error> {
         let path = run.journal();
         let fail = |why: String| Error {
             what: "cannot open the journal",

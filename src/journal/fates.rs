@@ -3,17 +3,17 @@
 use std::os::unix::fs::FileExt;
 
 use super::{
-    Error, History,
+    Error, JournalIndex,
     format::Line,
-    reader::{BITS, Fate, NOTHING, WAY_ON, is_standing},
+    reader::{BITS, NOTHING, RecordState, WAY_ON, is_standing},
 };
 use crate::checksum;
 
 /// Reads the lines of records. Records are settled in about the order of the plan, so that a few windows of the file hold
 /// the lines of many that follow each other.
 #[derive(Debug)]
-pub struct Fates<'a> {
-    history: &'a History,
+pub struct RecordStates<'a> {
+    history: &'a JournalIndex,
     /// What is read in one go.
     window: usize,
     /// The window that was used last comes first.
@@ -24,8 +24,8 @@ pub struct Fates<'a> {
 /// How many windows are kept: those in flight when a record was settled are spread over no more of the file.
 const WINDOWS: usize = 8;
 
-impl<'a> Fates<'a> {
-    pub(super) fn of_history(history: &'a History, window: usize) -> Self {
+impl<'a> RecordStates<'a> {
+    pub(super) fn of_history(history: &'a JournalIndex, window: usize) -> Self {
         Self {
             history,
             window,
@@ -35,10 +35,10 @@ impl<'a> Fates<'a> {
     }
 
     /// Returns what the journal says of a record.
-    pub fn of(&mut self, record: u64) -> Result<Fate, Error> {
+    pub fn of(&mut self, record: u64) -> Result<RecordState, Error> {
         let mark = self.history.mark_of(record);
         if mark == NOTHING {
-            return Ok(Fate::Untouched);
+            return Ok(RecordState::Untouched);
         }
         let offset = mark >> BITS;
         let history = self.history;
@@ -46,10 +46,10 @@ impl<'a> Fates<'a> {
             .line_at(offset)
             .map_err(|why| history.fail(format!("the line at byte {offset}: {why}; {WAY_ON}")))?;
         match line {
-            Line::Settle(settled) if is_standing(mark) => Ok(Fate::Standing(settled)),
-            Line::Settle(settled) => Ok(Fate::Settled(settled)),
-            Line::Intend(intend) => Ok(Fate::Intended(intend)),
-            _ => Ok(Fate::Untouched),
+            Line::Settle(settled) if is_standing(mark) => Ok(RecordState::Standing(settled)),
+            Line::Settle(settled) => Ok(RecordState::Settled(settled)),
+            Line::Intend(intend) => Ok(RecordState::Intended(intend)),
+            _ => Ok(RecordState::Untouched),
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Error, History,
+    Error, JournalIndex,
     format::Line,
     reader::Length,
     run::{private_append, private_directory},
@@ -59,7 +59,7 @@ pub(super) struct Files {
     /// What the checksums of its lines begin with.
     pub(super) seed: u32,
     /// What has been written so far; nothing once somebody has been told.
-    pub(super) told: Option<History>,
+    pub(super) told: Option<JournalIndex>,
     /// How many bytes the file has.
     pub(super) whole: u64,
     /// Lines with their checksums, just before they are written.
@@ -138,7 +138,7 @@ impl Files {
             if let (Line::Journal(journal), checksum::FIRST) = (line, seed) {
                 self.seed = sum;
                 let read = self.read.try_clone()?;
-                self.told = Some(History::begin(journal.clone(), sum, &self.path, read));
+                self.told = Some(JournalIndex::begin(journal.clone(), sum, &self.path, read));
             }
             if let Some(told) = &mut self.told {
                 told.take(line, offset);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, History, format::Line, reader::WAY_ON};
+use super::{Error, JournalIndex, format::Line, reader::WAY_ON};
 use crate::checksum;
 
 /// How much is read at a time.
@@ -31,7 +31,7 @@ impl Follower {
     /// # Errors
     ///
     /// When the journal cannot be read.
-    pub fn behind(history: &History, path: &Path) -> Result<Self, Error> {
+    pub fn behind(history: &JournalIndex, path: &Path) -> Result<Self, Error> {
         let follower = |file| Self {
             path: path.to_owned(),
             file,

@@ -21,12 +21,12 @@ mod run;
 mod writer;
 
 pub use amend::{Amendment, Proof};
-pub use fates::Fates;
+pub use fates::RecordStates;
 pub use follow::Follower;
 pub use format::{Ending, JournalLine, Line, SettleLine, Settlement, Tally};
-pub use reader::{Fate, History, read};
+pub use reader::{JournalIndex, RecordState, read};
 pub use removals::{Removal, RemovalJournal, RemovalLine, Removals};
-pub use run::{RunDirectory, Said, private_append, private_directory, private_file};
+pub use run::{RunDirectory, SaidLine, private_append, private_directory, private_file};
 pub use writer::Journal;
 
 /// Ends a run that is not over, because another one has taken over what was left. A run that is being carried out is left
@@ -35,7 +35,7 @@ pub use writer::Journal;
 /// # Errors
 ///
 /// When its journal cannot be written.
-pub async fn supersede(run: &RunDirectory, history: &History, by: &str) -> Result<(), Error> {
+pub async fn supersede(run: &RunDirectory, history: &JournalIndex, by: &str) -> Result<(), Error> {
     let number = history.sessions.last().map_or(1, |session| session.number);
     let at = jiff::Timestamp::now();
     let session = format::SessionLine {

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Fates,
+    Error, RecordStates,
     format::{
         BriefLine, EndLine, Ending, IntendLine, JournalLine, Line, SessionLine, SettleLine, Tally,
         VERSION,
@@ -20,7 +20,7 @@ use crate::{checksum, record::Outcome};
 
 /// What a journal says, compactly: per record where its last line stands, not the line.
 #[derive(Debug)]
-pub struct History {
+pub struct JournalIndex {
     /// What the file is.
     pub journal: JournalLine,
     /// The sessions so far.
@@ -52,7 +52,7 @@ pub struct History {
 
 /// What a journal says of a record.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Fate {
+pub enum RecordState {
     /// Nothing.
     Untouched,
     /// It was about to be sent, and no more is known.
@@ -137,7 +137,7 @@ pub(super) const WAY_ON: &str = "put the file back from a copy. Without one, wha
 
 /// Reads a journal. A torn tail is ignored; any other line that cannot be read, or does not fit its checksum, is an error, and
 /// so is a journal that has become shorter than it was when a session ended.
-pub fn read(path: &Path) -> Result<History, Error> {
+pub fn read(path: &Path) -> Result<JournalIndex, Error> {
     let fail = |why: String| Error {
         what: "cannot read the journal",
         path: path.to_owned(),
@@ -145,7 +145,7 @@ pub fn read(path: &Path) -> Result<History, Error> {
     };
     let file = fs_err::File::open(path).map_err(|e| fail(e.to_string()))?;
     let mut lines = BufReader::with_capacity(1 << 20, &file);
-    let mut history: Option<History> = None;
+    let mut history: Option<JournalIndex> = None;
     let mut line = Vec::new();
     let (mut offset, mut number) = (0u64, 0u64);
     loop {
@@ -180,7 +180,7 @@ pub fn read(path: &Path) -> Result<History, Error> {
             };
             let seed = seed.map_err(|e| damaged(&e))?;
             let read = fs_err::File::open(path).map_err(|e| fail(e.to_string()))?;
-            history = Some(History::begin(journal, seed, path, read));
+            history = Some(JournalIndex::begin(journal, seed, path, read));
         }
         offset += length as u64;
         if let Some(history) = &mut history {
@@ -223,7 +223,7 @@ impl Length {
 /// What is read in one go where many lines are wanted.
 const WINDOW: usize = 1 << 16;
 
-impl History {
+impl JournalIndex {
     /// What is known of a journal of which only the first line has been read, or written.
     pub(super) fn begin(journal: JournalLine, seed: u32, path: &Path, file: fs_err::File) -> Self {
         Self {
@@ -376,17 +376,17 @@ impl History {
     }
 
     /// Returns what the journal says of a record.
-    pub fn fate(&self, record: u64) -> Result<Fate, Error> {
+    pub fn fate(&self, record: u64) -> Result<RecordState, Error> {
         // Only this line is wanted; it is some 150 bytes.
         self.windows_of(1 << 9).of(record)
     }
 
     /// Reads what the journal says of many records, best in about the order in which they were settled.
-    pub fn fates(&self) -> Fates<'_> {
+    pub fn fates(&self) -> RecordStates<'_> {
         self.windows_of(WINDOW)
     }
 
-    fn windows_of(&self, window: usize) -> Fates<'_> {
-        Fates::of_history(self, window)
+    fn windows_of(&self, window: usize) -> RecordStates<'_> {
+        RecordStates::of_history(self, window)
     }
 }

@@ -16,16 +16,16 @@ pub struct RunDirectory {
 
 /// What the server said of a record that it refused: a line of `rejected/answers.ndjson`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct SaidLine {
     /// The record's step number in the plan.
     pub record: u64,
     /// The HTTP status.
     pub status: Option<u16>,
-    /// The server's words, cut at [`Said::LIMIT`].
+    /// The server's words, cut at [`SaidLine::LIMIT`].
     pub answer: String,
 }
 
-impl Said {
+impl SaidLine {
     /// The most bytes of one answer that are kept: an OperationOutcome with many issues fits, a server that
     /// answers with a whole page for each of a million records does not fill the disk.
     pub const LIMIT: usize = 16 * 1024;

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Ending, Fate, Journal, Ledger as _, Line, RunDirectory, Said, SettleLine, Settlement, Tally,
+    Ending, Journal, Ledger as _, Line, RecordState, RunDirectory, SaidLine, SettleLine,
+    Settlement, Tally,
     format::{EndLine, IntendLine, SessionLine},
     read,
 };
@@ -118,18 +119,18 @@ async fn the_last_word_on_every_record_is_read_back() {
     assert_eq!(history.last_record(), Some(3));
     assert_eq!(
         history.fate(0).unwrap(),
-        Fate::Settled(settled(0, Outcome::Created).line)
+        RecordState::Settled(settled(0, Outcome::Created).line)
     );
     // It was not sent after all, so nothing is known to have happened.
-    assert_eq!(history.fate(1).unwrap(), Fate::Untouched);
-    assert!(matches!(history.fate(2).unwrap(), Fate::Intended(_)));
+    assert_eq!(history.fate(1).unwrap(), RecordState::Untouched);
+    assert!(matches!(history.fate(2).unwrap(), RecordState::Intended(_)));
     assert!(history.is_interrupted(2) && history.outcome(2).is_none());
     assert_eq!(history.outcome(3), Some(Outcome::Unknown));
     assert_eq!(
         history.fate(3).unwrap(),
-        Fate::Settled(settled(3, Outcome::Unknown).line)
+        RecordState::Settled(settled(3, Outcome::Unknown).line)
     );
-    assert_eq!(history.fate(u64::MAX).unwrap(), Fate::Untouched);
+    assert_eq!(history.fate(u64::MAX).unwrap(), RecordState::Untouched);
 }
 
 /// What stands in the store is not whole before it is settled, whatever is said of its second request.
@@ -144,17 +145,17 @@ async fn what_stands_is_remembered_until_it_is_settled() {
     let history = || read(&run.journal()).unwrap();
     assert_eq!(
         history().fate(0).unwrap(),
-        Fate::Standing(standing.line.clone())
+        RecordState::Standing(standing.line.clone())
     );
     // Interrupted before its second request.
     let pending = settled(0, Outcome::Pending);
     journal.settle(vec![pending]).await.unwrap();
     let found = history();
-    assert_eq!(found.fate(0).unwrap(), Fate::Standing(standing.line));
+    assert_eq!(found.fate(0).unwrap(), RecordState::Standing(standing.line));
     assert!(found.is_standing(0) && found.outcome(0).is_none() && !found.is_interrupted(0));
     let whole = settled(0, Outcome::Created);
     journal.settle(vec![whole.clone()]).await.unwrap();
-    assert_eq!(history().fate(0).unwrap(), Fate::Settled(whole.line));
+    assert_eq!(history().fate(0).unwrap(), RecordState::Settled(whole.line));
     assert!(!history().is_standing(0));
 }
 
@@ -187,14 +188,14 @@ async fn cut_at_any_byte_it_reads_as_its_beginning() {
             });
             let intended = lines.iter().any(|l| matches!(l, Line::Intend(_)));
             let expected = match settled {
-                Some(settled) if settled.outcome == Outcome::Pending => Fate::Untouched,
-                Some(settled) => Fate::Settled(settled),
-                None if intended => Fate::Intended(IntendLine {
+                Some(settled) if settled.outcome == Outcome::Pending => RecordState::Untouched,
+                Some(settled) => RecordState::Settled(settled),
+                None if intended => RecordState::Intended(IntendLine {
                     at: intended_at(&lines),
                     records: vec![0, 1, 2, 3],
                     tag: None,
                 }),
-                None => Fate::Untouched,
+                None => RecordState::Untouched,
             };
             assert_eq!(history.fate(record).unwrap(), expected, "{length}");
         }
@@ -238,17 +239,17 @@ async fn a_torn_answer_does_not_swallow_the_next_one() {
     let history = read(&run.journal()).unwrap();
     let journal = Journal::open(&run, Sync::None, session(2), Some(&history)).unwrap();
     // Cut between characters.
-    let long = "ü".repeat(Said::LIMIT);
+    let long = "ü".repeat(SaidLine::LIMIT);
     journal.settle(vec![said(2, &long)]).await.unwrap();
     drop(journal);
     let text = fs_err::read_to_string(run.answers()).unwrap();
-    let whole: Vec<Said> = text
+    let whole: Vec<SaidLine> = text
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
     let records: Vec<_> = whole.iter().map(|said| said.record).collect();
     assert_eq!(records, [0, 2]);
-    assert_eq!(whole[1].answer.len(), Said::LIMIT);
+    assert_eq!(whole[1].answer.len(), SaidLine::LIMIT);
     let journal = fs_err::read_to_string(run.journal()).unwrap();
     assert!(!journal.contains("never") && !journal.contains('ü'));
 }
@@ -286,7 +287,7 @@ async fn a_line_longer_than_a_read_is_read_whole() {
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
     journal.settle(vec![long.clone()]).await.unwrap();
     let history = read(&run.journal()).unwrap();
-    assert_eq!(history.fate(0).unwrap(), Fate::Settled(long.line));
+    assert_eq!(history.fate(0).unwrap(), RecordState::Settled(long.line));
 }
 
 #[test]
@@ -360,7 +361,7 @@ async fn what_is_withdrawn_is_untouched_again() {
     journal.withdraw(&[0, 1]);
     let history = read(&run.journal()).unwrap();
     assert_eq!(history.outcome(0), Some(Outcome::Rejected));
-    assert_eq!(history.fate(1).unwrap(), Fate::Untouched);
+    assert_eq!(history.fate(1).unwrap(), RecordState::Untouched);
     assert!(history.is_interrupted(2) && !history.is_over());
     assert_eq!(history.counts(), (1, 1));
 }
@@ -411,7 +412,7 @@ async fn lines_of_two_sessions() -> (tempfile::TempDir, RunDirectory, Vec<Vec<u8
     (folder, run, lines)
 }
 
-fn read_of(run: &RunDirectory, text: &[u8]) -> Result<super::History, String> {
+fn read_of(run: &RunDirectory, text: &[u8]) -> Result<super::JournalIndex, String> {
     fs_err::write(run.journal(), text).unwrap();
     read(&run.journal()).map_err(|error| error.to_string())
 }
@@ -526,6 +527,6 @@ async fn the_writer_knows_what_a_reader_would_read() {
     }
     assert_eq!(
         told.fates().of(1).unwrap(),
-        Fate::Settled(settled(1, Outcome::Rejected).line)
+        RecordState::Settled(settled(1, Outcome::Rejected).line)
     );
 }

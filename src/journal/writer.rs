@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{
-    Error, History, Ledger, RunDirectory, Said,
+    Error, JournalIndex, Ledger, RunDirectory, SaidLine,
     files::{Failure, Files, Lines, push_json},
     format::{
         BriefLine, ConsultedLine, EndLine, IntendLine, JournalLine, Line, SessionLine, Settlement,
@@ -66,7 +66,7 @@ impl Journal {
         run: &RunDirectory,
         sync: Sync,
         session: SessionLine,
-        history: Option<&History>,
+        history: Option<&JournalIndex>,
     ) -> Result<Self, Error> {
         let path = run.journal();
         let fail = |what: &'static str, path: &Path, error: &std::io::Error| Error {
@@ -206,7 +206,7 @@ impl Journal {
     /// # Errors
     ///
     /// When it cannot be written; then it stays as it was.
-    pub fn shorten(run: &RunDirectory, told: &History, brief: BriefLine) -> Result<(), Error> {
+    pub fn shorten(run: &RunDirectory, told: &JournalIndex, brief: BriefLine) -> Result<(), Error> {
         let mut lines = Lines::of(Line::Journal(told.journal.clone()));
         for session in &told.sessions {
             lines.push(Line::Session(session.clone()));
@@ -249,7 +249,7 @@ impl Journal {
 
     /// Returns what the journal says by now, as [`super::read`] would, without reading it; what is written after that is
     /// not part of it. None once it could not be written: then the file itself has to say how far it came.
-    pub fn told(&self) -> Option<History> {
+    pub fn told(&self) -> Option<JournalIndex> {
         let mut files = locked(&self.files);
         let failed = self
             .failure
@@ -329,14 +329,14 @@ impl Ledger for Journal {
         let mut said = Vec::new();
         for Settlement { line, said: answer } in settlements {
             if let Some(mut answer) = answer {
-                let mut end = std::cmp::min(answer.len(), Said::LIMIT);
+                let mut end = std::cmp::min(answer.len(), SaidLine::LIMIT);
                 while !answer.is_char_boundary(end) {
                     end -= 1;
                 }
                 answer.truncate(end);
                 push_json(
                     &mut said,
-                    &Said {
+                    &SaidLine {
                         record: line.record,
                         status: line.status,
                         answer,

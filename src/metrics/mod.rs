@@ -331,7 +331,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::event::Before;
+    use crate::event::SettledBefore;
 
     #[test]
     fn what_happens_is_counted() {
@@ -343,7 +343,7 @@ mod tests {
             records: 7,
             bytes: 700,
             after: Vec::new(),
-            before: Before::default(),
+            before: SettledBefore::default(),
         };
         let state = |flow| TargetState {
             flow,

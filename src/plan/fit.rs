@@ -113,7 +113,7 @@ pub(crate) fn differing(target: &PlannedTarget) -> Vec<Diagnostic> {
         true => "store",
         false => "ensure",
     };
-    let problem = |difference: &crate::target::google::Difference| {
+    let problem = |difference: &crate::target::google::SettingDifference| {
         let found = match &difference.found {
             Some(found) => format!("the store has {found}"),
             None => "the store has nothing there".to_owned(),

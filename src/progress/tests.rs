@@ -15,7 +15,7 @@ use super::{
     rate::Speed,
 };
 use crate::{
-    event::{Before, Event, Flow, LoadId, LoadPlanned, Observe as _, TargetState},
+    event::{Event, Flow, LoadId, LoadPlanned, Observe as _, SettledBefore, TargetState},
     record::Outcome,
 };
 
@@ -118,7 +118,7 @@ impl<D: Draw> Run<D> {
             records: *records,
             bytes: records * 100,
             after: Vec::new(),
-            before: Before::default(),
+            before: SettledBefore::default(),
         });
         self.counters.observe(&Event::Started {
             loads: loads.collect(),
@@ -135,7 +135,7 @@ impl<D: Draw> Run<D> {
                 records: *records,
                 bytes: records * 100,
                 after: after.iter().copied().map(LoadId).collect(),
-                before: Before {
+                before: SettledBefore {
                     done: *done,
                     rejected: done / 10,
                     failed: 0,
@@ -499,7 +499,7 @@ fn a_watcher_counts_from_many_threads_and_finishes_once() {
             records: 4_000,
             bytes: 0,
             after: Vec::new(),
-            before: Before::default(),
+            before: SettledBefore::default(),
         }],
     });
     std::thread::scope(|scope| {

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    journal::{self, Fate, History, RunDirectory},
+    journal::{self, JournalIndex, RecordState, RunDirectory},
     plan::{self, Step},
     record::{SourceId, Span},
 };
@@ -84,7 +84,7 @@ impl Error {
 }
 
 /// Reads bytes of a source again: the `bodies` of [`write()`]. The error says why it cannot, without content.
-pub type Bodies<'a> = dyn Fn(SourceId, Span) -> Result<Vec<u8>, String> + 'a;
+pub type ReadBody<'a> = dyn Fn(SourceId, Span) -> Result<Vec<u8>, String> + 'a;
 
 /// What [`write()`] wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -161,7 +161,7 @@ pub struct Concluded {
 }
 
 /// Whoever else wants to know every record of a run that is concluded, with what its journal says of it.
-pub type Each<'a> = dyn FnMut(&Step, Fate, &History) + 'a;
+pub type Each<'a> = dyn FnMut(&Step, RecordState, &JournalIndex) + 'a;
 
 /// Goes through the records of a run once: sums them up, and keeps those that were rejected.
 ///
@@ -173,8 +173,8 @@ pub type Each<'a> = dyn FnMut(&Step, Fate, &History) + 'a;
 /// error: see [`Written::unreadable`].
 pub fn conclude(
     run: &RunDirectory,
-    told: Option<History>,
-    bodies: &Bodies<'_>,
+    told: Option<JournalIndex>,
+    bodies: &ReadBody<'_>,
     each: &mut Each<'_>,
 ) -> Result<Concluded, Error> {
     let joined = match told {
@@ -265,7 +265,7 @@ impl Concluded {
 /// # Errors
 ///
 /// As [`conclude`] and [`Concluded::write`].
-pub fn write(run: &RunDirectory, bodies: &Bodies<'_>) -> Result<Written, Error> {
+pub fn write(run: &RunDirectory, bodies: &ReadBody<'_>) -> Result<Written, Error> {
     let concluded = conclude(run, None, bodies, &mut |_, _, _| {})?;
     Ok(concluded.write()?.1)
 }

@@ -12,7 +12,7 @@ use super::{
     walk::{Joined, Record},
 };
 use crate::{
-    journal::{History, RunDirectory, format::Ending},
+    journal::{JournalIndex, RunDirectory, format::Ending},
     plan::file::Saved,
     record::Outcome,
     send::RESENT,
@@ -169,7 +169,7 @@ impl Sum {
         }
     }
 
-    fn sum_up(mut self, run: &RunDirectory, plan: &Saved, history: &History) -> Report {
+    fn sum_up(mut self, run: &RunDirectory, plan: &Saved, history: &JournalIndex) -> Report {
         let mut requests = Requests {
             at_least: history.ended < history.sessions.len(),
             ..Requests::default()

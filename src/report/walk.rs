@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use super::Error;
 use crate::{
     event::LoadId,
-    journal::{Fate, History, RunDirectory, read},
+    journal::{JournalIndex, RecordState, RunDirectory, read},
     plan::{
         Action, Group, Step,
         file::{Entry, Saved},
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Joined {
     plan: Saved,
-    history: History,
+    history: JournalIndex,
     run: RunDirectory,
 }
 
@@ -61,7 +61,7 @@ impl Joined {
     }
 
     /// Opens the plan of a run of whose journal is known what it says.
-    pub(super) fn of(run: &RunDirectory, history: History) -> Result<Self, Error> {
+    pub(super) fn of(run: &RunDirectory, history: JournalIndex) -> Result<Self, Error> {
         if history.brief.is_some() {
             return Err(Error::Brief(run.path().to_owned()));
         }
@@ -86,7 +86,7 @@ impl Joined {
         &self.plan
     }
 
-    pub(super) fn history(&self) -> &History {
+    pub(super) fn history(&self) -> &JournalIndex {
         &self.history
     }
 
@@ -101,7 +101,7 @@ impl Joined {
     /// number. Another thread reads the plan meanwhile: whoever waits for the end of a load waits for this.
     pub(super) fn walk(
         &self,
-        mut each: impl FnMut(&Saved, &Record, Fate) -> Result<(), Error>,
+        mut each: impl FnMut(&Saved, &Record, RecordState) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (batches, read) = mpsc::sync_channel(AHEAD);
         std::thread::scope(|scope| {
@@ -114,7 +114,7 @@ impl Joined {
     fn join_all(
         &self,
         read: mpsc::Receiver<Batch>,
-        each: &mut impl FnMut(&Saved, &Record, Fate) -> Result<(), Error>,
+        each: &mut impl FnMut(&Saved, &Record, RecordState) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut number = 0;
         let mut group: Option<(Group, u32)> = None;
@@ -188,7 +188,7 @@ fn read_ahead(plan: &Saved, batches: &mpsc::SyncSender<Batch>) {
     }
 }
 
-fn join(step: Step, group: Option<Group>, fate: &Fate) -> Record {
+fn join(step: Step, group: Option<Group>, fate: &RecordState) -> Record {
     let mut record = Record {
         group,
         outcome: Outcome::Pending,
@@ -227,13 +227,13 @@ fn join(step: Step, group: Option<Group>, fate: &Fate) -> Record {
         Action::Send(_) | Action::Entry(_) | Action::Unsupported(_) => {}
     }
     match fate {
-        Fate::Untouched => {}
-        Fate::Intended(_) => {
+        RecordState::Untouched => {}
+        RecordState::Intended(_) => {
             record.outcome = Outcome::Unknown;
             record.attempts = None;
             record.note = Some("the run was cut off while it was being sent".to_owned());
         }
-        Fate::Standing(line) | Fate::Settled(line) => {
+        RecordState::Standing(line) | RecordState::Settled(line) => {
             record.outcome = line.outcome;
             record.attempts = Some(line.attempts);
             record.status = line.status;

@@ -17,7 +17,7 @@ mod recorder;
 mod writer;
 
 pub use fold::{fold, width};
-pub use reader::{Found, read};
+pub use reader::{SamplesRead, read};
 pub use recorder::Recorder;
 pub use writer::{Error, Sampling};
 

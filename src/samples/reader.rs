@@ -7,7 +7,7 @@ use crate::journal::RunDirectory;
 
 /// The samples of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found {
+pub struct SamplesRead {
     /// In the order of their beginnings.
     pub samples: Vec<Sample>,
     /// Lines that say nothing that is known.
@@ -26,13 +26,13 @@ const LATEST: u64 = 100 * 365 * 86_400_000;
 /// # Errors
 ///
 /// When the file cannot be read.
-pub fn read(run: &RunDirectory) -> io::Result<Option<Found>> {
+pub fn read(run: &RunDirectory) -> io::Result<Option<SamplesRead>> {
     let file = match fs_err::File::open(path(run)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut found = Found::default();
+    let mut found = SamplesRead::default();
     let mut lines = BufReader::new(file.take(MOST));
     let mut line = Vec::new();
     loop {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    event::{Before, Event, Flow, LoadId, LoadPlanned, Observe as _, TargetState},
+    event::{Event, Flow, LoadId, LoadPlanned, Observe as _, SettledBefore, TargetState},
     journal::RunDirectory,
 };
 
@@ -35,7 +35,7 @@ fn planned(target: &str) -> LoadPlanned {
         records: 9,
         bytes: 9,
         after: Vec::new(),
-        before: Before::default(),
+        before: SettledBefore::default(),
     }
 }
 

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::{
-    event::Before,
-    journal::{self, Fate, History},
+    event::SettledBefore,
+    journal::{self, JournalIndex, RecordState},
     plan::Step,
     record::Outcome,
 };
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Earlier {
     /// The journal so far; none for a new run.
-    pub history: Option<History>,
+    pub history: Option<JournalIndex>,
     /// Which settled records are tried once more.
     pub replay: Replay,
 }
@@ -68,7 +68,7 @@ impl Earlier {
             return Ok(None);
         };
         Ok(match history.fate(step.number)? {
-            Fate::Settled(line) if line.outcome.is_well() => {
+            RecordState::Settled(line) if line.outcome.is_well() => {
                 let id = line.id.or_else(|| step.id.clone());
                 id.map(|id| format!("{}/{id}", step.kind))
             }
@@ -77,9 +77,9 @@ impl Earlier {
     }
 
     /// Counts the outcomes that stand of the records with these numbers.
-    pub(super) fn before(&self, numbers: std::ops::Range<u64>) -> Before {
-        let mut before = Before::default();
-        let last = self.history.as_ref().and_then(History::last_record);
+    pub(super) fn before(&self, numbers: std::ops::Range<u64>) -> SettledBefore {
+        let mut before = SettledBefore::default();
+        let last = self.history.as_ref().and_then(JournalIndex::last_record);
         let end = last.map_or(0, |last| std::cmp::min(last + 1, numbers.end));
         for outcome in (numbers.start..end).filter_map(|number| self.outcome(number)) {
             before.add(outcome);
@@ -118,13 +118,13 @@ impl Earlier {
             return Ok(None);
         };
         let doubt = match history.fate(record)? {
-            Fate::Untouched | Fate::Standing(_) => return Ok(None),
-            Fate::Intended(intend) => Doubt {
+            RecordState::Untouched | RecordState::Standing(_) => return Ok(None),
+            RecordState::Intended(intend) => Doubt {
                 since: Some(intend.at),
                 tag: intend.tag.or(own),
                 is_replayed: self.replay.unknown,
             },
-            Fate::Settled(line) => Doubt {
+            RecordState::Settled(line) => Doubt {
                 since: line.since,
                 tag: line.tag.or(own),
                 is_replayed: self.replay.unknown,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     event::LoadId,
     gate::Failure,
-    history::{self, Before, Counter, History, Meaning, Names},
+    history::{self, Before, Counter, History, Names, ReferenceMeaning},
     journal::{self, Journal, Ledger as _, Settlement},
     plan::{
         Step,
@@ -143,7 +143,7 @@ pub async fn note_held(
     links: &HashMap<String, Link, impl std::hash::BuildHasher>,
     history: &History,
     journal: &Journal,
-    earlier: Option<&journal::History>,
+    earlier: Option<&journal::JournalIndex>,
     compared: Compared,
 ) -> Result<Vec<Held>, HeldError> {
     let mut asked: HashMap<&str, Asked<'_>> = HashMap::new();
@@ -231,7 +231,7 @@ pub async fn note_held(
                         continue;
                     }
                     // An older Stoker did not note what its references meant.
-                    loaded.is_outdated = meaning != Meaning::Untold;
+                    loaded.is_outdated = meaning != ReferenceMeaning::Untold;
                     asked.held.outdated += u64::from(loaded.is_outdated);
                 }
                 asked.held.kept += 1;
@@ -456,7 +456,7 @@ impl Asked<'_> {
 /// What is about to stand in the journal.
 struct Notes<'a> {
     journal: &'a Journal,
-    earlier: Option<&'a journal::History>,
+    earlier: Option<&'a journal::JournalIndex>,
     waiting: Vec<Settlement>,
 }
 

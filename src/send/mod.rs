@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     event::{Event, LoadId, LoadPlanned, Observe},
     gate::{ByteBudget, Gate},
-    journal::{self, Ending, Fate, JournalLine, Ledger},
+    journal::{self, Ending, JournalLine, Ledger, RecordState},
     lookup::Lookups,
     manifest::MaxErrors,
     plan::{
@@ -282,8 +282,8 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
                 continue;
             };
             let line = match history.fate(step.number)? {
-                Fate::Settled(line) if setup.earlier.is_settled(step.number) => line,
-                Fate::Standing(line) => {
+                RecordState::Settled(line) if setup.earlier.is_settled(step.number) => line,
+                RecordState::Standing(line) => {
                     let stood = Stood::of(&line);
                     let id = line.id.ok_or_else(|| {
                         let number = step.number;
@@ -295,7 +295,9 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
                     continue;
                 }
                 // The last is one that is tried once more.
-                Fate::Untouched | Fate::Intended(_) | Fate::Settled(_) => continue,
+                RecordState::Untouched | RecordState::Intended(_) | RecordState::Settled(_) => {
+                    continue;
+                }
             };
             // What has an id is there, even if its second request was refused; the file's is an update's only.
             let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);

@@ -45,7 +45,7 @@ pub struct Facts {
     pub limits: Limits,
     /// In which fields it is not what the manifest wants it to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub differs: Vec<google::Difference>,
+    pub differs: Vec<google::SettingDifference>,
 }
 
 /// The limits of a target's requests.

@@ -319,7 +319,7 @@ impl Observe for Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Before;
+    use crate::event::SettledBefore;
 
     #[test]
     fn a_million_retries_leave_few_spans_and_are_all_counted() {
@@ -337,7 +337,7 @@ mod tests {
             records: 1_000_000,
             bytes: 0,
             after: Vec::new(),
-            before: Before::default(),
+            before: SettledBefore::default(),
         };
         tell(&Event::Started {
             loads: vec![load("people"), load("results")],

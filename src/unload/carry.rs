@@ -8,7 +8,7 @@ use http::Response;
 
 use super::{Ended, Error, REFERRED, Unit, Unload};
 use crate::{
-    journal::{Fate, Removal, RemovalLine},
+    journal::{RecordState, Removal, RemovalLine},
     lookup::Store,
     record::Packaging,
     target::{Named, Said},
@@ -85,8 +85,8 @@ impl Unload<'_> {
     pub(super) fn item(&self, node: u32) -> Result<Item, Error> {
         let step = self.draft.step(self.plan, node)?;
         let of = |number: u64| match self.history.fate(number)? {
-            Fate::Settled(line) | Fate::Standing(line) => Ok((line.id, line.version)),
-            Fate::Untouched | Fate::Intended(_) => Ok::<_, Error>((None, None)),
+            RecordState::Settled(line) | RecordState::Standing(line) => Ok((line.id, line.version)),
+            RecordState::Untouched | RecordState::Intended(_) => Ok::<_, Error>((None, None)),
         };
         let (id, mut version) = of(step.number)?;
         if let Some(later) = self.draft.later(node) {

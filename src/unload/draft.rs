@@ -13,7 +13,7 @@ use super::{
     circles::{self, References},
 };
 use crate::{
-    journal::{self, Fate, Removals},
+    journal::{self, RecordState, Removals},
     plan::{
         Step,
         file::{Entry, Saved},
@@ -89,14 +89,14 @@ enum Made {
 }
 
 impl Made {
-    fn of(step: &Step, fate: Fate) -> Self {
+    fn of(step: &Step, fate: RecordState) -> Self {
         let operation = step.action.operation();
         let named = |id: Option<String>| {
             let keeps_id = operation.is_some_and(Operation::keeps_id);
             id.or_else(|| step.id.clone().filter(|_| keeps_id))
         };
         match fate {
-            Fate::Settled(line) => match line.outcome {
+            RecordState::Settled(line) => match line.outcome {
                 Outcome::Created if operation == Some(Operation::Transmit) => Self::Transmitted,
                 Outcome::Created => named(line.id).map_or(Self::Nameless, Self::Created),
                 Outcome::Updated if operation != Some(Operation::Delete) => {
@@ -112,15 +112,15 @@ impl Made {
                 _ => Self::Nothing,
             },
             // Its first request is done, and its second was not made.
-            Fate::Standing(line) => {
+            RecordState::Standing(line) => {
                 let is_new = operation == Some(Operation::Create) || line.status == Some(201);
                 match named(line.id) {
                     Some(id) if is_new => Self::Created(id),
                     _ => Self::Nothing,
                 }
             }
-            Fate::Intended(_) => Self::Unknown,
-            Fate::Untouched => Self::Nothing,
+            RecordState::Intended(_) => Self::Unknown,
+            RecordState::Untouched => Self::Nothing,
         }
     }
 }
@@ -133,7 +133,7 @@ impl Draft {
     /// When plan or journal cannot be read, or there are too many records.
     pub fn of(
         plan: &Saved,
-        history: &journal::History,
+        history: &journal::JournalIndex,
         removals: &Removals,
     ) -> Result<Self, Error> {
         let mut draft = Self::default();

@@ -151,7 +151,7 @@ pub struct Unload<'a> {
     /// The plan of the run.
     pub plan: &'a Saved,
     /// What became of its records.
-    pub history: &'a journal::History,
+    pub history: &'a journal::JournalIndex,
     /// What there is to delete.
     pub draft: &'a Draft,
     /// The stores, by the names of their targets; none where the store itself is not there any more.

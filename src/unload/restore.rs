@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Ended, Error, Notes, Unload, draft::Changed};
 use crate::{
-    journal::{Fate, Removal, RemovalLine},
+    journal::{RecordState, Removal, RemovalLine},
     lookup::Store,
     target::{Named, Version},
 };
@@ -114,8 +114,8 @@ impl Unload<'_> {
     /// Returns in which version a record of the plan left what it changed.
     fn version(&self, record: u64) -> Result<Option<String>, Error> {
         Ok(match self.history.fate(record)? {
-            Fate::Settled(line) | Fate::Standing(line) => line.version,
-            Fate::Untouched | Fate::Intended(_) => None,
+            RecordState::Settled(line) | RecordState::Standing(line) => line.version,
+            RecordState::Untouched | RecordState::Intended(_) => None,
         })
     }
 

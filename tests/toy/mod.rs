@@ -99,7 +99,7 @@ fn planned(
 }
 
 /// Opens the journal when the threads of the session before have let it go, as a process that is killed does at once.
-async fn opened(run: &RunDirectory, session: u32) -> (Journal, Option<journal::History>) {
+async fn opened(run: &RunDirectory, session: u32) -> (Journal, Option<journal::JournalIndex>) {
     loop {
         let history = (session > 1).then(|| journal::read(&run.journal()).unwrap());
         let line = format::SessionLine {

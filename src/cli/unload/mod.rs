@@ -138,7 +138,7 @@ pub(in crate::cli) fn answered(question: &str) -> Result<String, Error> {
 pub(in crate::cli) struct Opened {
     run: RunDirectory,
     saved: Saved,
-    history: journal::History,
+    history: journal::JournalIndex,
     pub(in crate::cli) draft: Draft,
 }
 

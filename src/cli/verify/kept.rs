@@ -8,7 +8,7 @@ use std::{
 
 use super::{Context, Error, told::Told};
 use crate::{
-    journal::{self, History, RunDirectory},
+    journal::{self, JournalIndex, RunDirectory},
     report::html,
     send::verify::State,
 };
@@ -32,7 +32,7 @@ impl Kept<'_> {
     /// Opens the state, and says so where it goes on with an earlier verification.
     pub(super) fn state(
         self,
-        history: &History,
+        history: &JournalIndex,
         fresh: bool,
         context: Context,
     ) -> Result<State, Error> {

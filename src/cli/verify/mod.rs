@@ -154,7 +154,7 @@ async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result
 async fn verify(
     args: &VerifyArgs,
     saved: Arc<Saved>,
-    history: journal::History,
+    history: journal::JournalIndex,
     run: &RunDirectory,
     is_whole: bool,
     context: Context,

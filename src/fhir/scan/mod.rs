@@ -10,7 +10,7 @@ use memchr::memmem;
 
 use super::{
     Part, SyntaxError,
-    json::{Fault, MAX_DEPTH, Machine, Visit},
+    json::{JsonFault, MAX_DEPTH, Machine, Visit},
     narrative, path,
     reference::LINKS,
 };
@@ -199,7 +199,7 @@ impl Scanner {
                 path: path::of(bytes, 0),
             }),
             Ok(_) => Ok(&self.collector.found),
-            Err(Fault { offset, what }) => Err(SyntaxError {
+            Err(JsonFault { offset, what }) => Err(SyntaxError {
                 offset,
                 what,
                 path: path::of(bytes, offset),

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use crate::{
-    journal::{Ending, History, RunDirectory, Tally, format::SessionLine},
+    journal::{Ending, JournalIndex, RunDirectory, Tally, format::SessionLine},
     manifest::{Auth, MaxErrors, Sync, TargetSettings},
     plan::{self, Header, PlannedTarget, Summary, file::Saved},
     record::Operation,
     report::{Error, Report, format::sent},
-    samples::{self, Found},
+    samples::{self, SamplesRead},
     target::Facts,
     unit::{ByteSize, display_duration, grouped, speed},
 };
@@ -23,7 +23,7 @@ const COUNTED: u64 = 1_000_000;
 pub struct Around {
     pub(super) run: RunDirectory,
     /// How the run went; or why that cannot be told.
-    pub(super) samples: Result<Found, String>,
+    pub(super) samples: Result<SamplesRead, String>,
     pub(super) header: Header,
     pub(super) summary: Summary,
     /// Requests that were planned, and whether that is an estimate; none where they were not counted.
@@ -51,7 +51,7 @@ impl Around {
     pub(in crate::report) fn of(
         run: &RunDirectory,
         plan: &Saved,
-        history: &History,
+        history: &JournalIndex,
     ) -> Result<Self, Error> {
         let samples = match samples::read(run) {
             Ok(Some(found)) => Ok(found),

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::super::{Error, records::PositionLine};
 use crate::{
-    journal::{RunDirectory, Said},
+    journal::{RunDirectory, SaidLine},
     record::Outcome,
 };
 
@@ -68,7 +68,7 @@ struct ReadLine<'a> {
     answer: Option<&'a RawValue>,
 }
 
-fn parsed(line: &[u8]) -> Option<Said> {
+fn parsed(line: &[u8]) -> Option<SaidLine> {
     let line: ReadLine<'_> = serde_json::from_slice(line).ok()?;
     let answer = line.answer.map_or("null", RawValue::get);
     let answer = match answer.as_bytes().first() {
@@ -77,7 +77,7 @@ fn parsed(line: &[u8]) -> Option<Said> {
         // Nothing was said.
         _ => return None,
     };
-    Some(Said {
+    Some(SaidLine {
         record: line.record,
         status: line.status,
         answer,
@@ -126,7 +126,7 @@ impl Answers {
         Ok(answers)
     }
 
-    pub(in crate::report) fn of(&mut self, record: u64) -> Result<Option<Said>, Error> {
+    pub(in crate::report) fn of(&mut self, record: u64) -> Result<Option<SaidLine>, Error> {
         let (Some((start, length)), Some(file)) =
             (self.places.get(&record).copied(), self.file.as_mut())
         else {

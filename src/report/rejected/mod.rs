@@ -20,7 +20,9 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Bodies, Error, Written, format, records::PositionLine, staged::Staged, walk::Record};
+use super::{
+    Error, ReadBody, Written, format, records::PositionLine, staged::Staged, walk::Record,
+};
 use crate::{
     event::LoadId,
     journal::{RunDirectory, private_directory},
@@ -44,7 +46,7 @@ use put::{INSTANCES, Travelling};
 /// The directory `rejected/`, being written.
 pub(super) struct Rejected<'a> {
     run: RunDirectory,
-    bodies: &'a Bodies<'a>,
+    bodies: &'a ReadBody<'a>,
     stems: Vec<String>,
     /// What the journal has of the server's words, and the same with positions.
     answers: Option<(Answers, Staged)>,
@@ -80,7 +82,7 @@ struct Files {
 }
 
 impl<'a> Rejected<'a> {
-    pub(super) fn new(run: &RunDirectory, plan: &Saved, bodies: &'a Bodies<'a>) -> Self {
+    pub(super) fn new(run: &RunDirectory, plan: &Saved, bodies: &'a ReadBody<'a>) -> Self {
         Self {
             run: run.clone(),
             bodies,

@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use super::{Error, Verify};
 use crate::{
     event::LoadId,
-    journal::{Fate, Fates},
+    journal::{RecordState, RecordStates},
     lookup::Store,
     manifest::LoadSettings,
     plan::{
@@ -67,11 +67,11 @@ pub(super) struct Expected {
 }
 
 /// Tells how a record is looked for; none where it was not loaded.
-fn how(step: &Step, fate: Fate, is_whole: bool) -> Option<(How, Option<String>)> {
+fn how(step: &Step, fate: RecordState, is_whole: bool) -> Option<(How, Option<String>)> {
     let operation = step.action.operation()?;
     let own = || step.id.clone().filter(|_| operation.keeps_id());
     match fate {
-        Fate::Settled(line) => {
+        RecordState::Settled(line) => {
             let id = line.id.or_else(own);
             match line.outcome {
                 Outcome::Created | Outcome::Updated | Outcome::Unchanged => {
@@ -92,10 +92,10 @@ fn how(step: &Step, fate: Fate, is_whole: bool) -> Option<(How, Option<String>)>
                 _ => None,
             }
         }
-        Fate::Standing(line) => Some((How::Compared, line.id.or_else(own))),
-        Fate::Intended(_) => Some((How::Doubtful, own())),
-        Fate::Untouched if !is_whole => None,
-        Fate::Untouched => Some(match own() {
+        RecordState::Standing(line) => Some((How::Compared, line.id.or_else(own))),
+        RecordState::Intended(_) => Some((How::Doubtful, own())),
+        RecordState::Untouched if !is_whole => None,
+        RecordState::Untouched => Some(match own() {
             Some(id) => (How::Compared, Some(id)),
             None => (How::Unloaded, None),
         }),
@@ -215,7 +215,7 @@ const BYTES: u64 = 2 << 20;
 pub(super) struct Walk<'a> {
     verify: &'a Verify<'a>,
     expected: &'a Expected,
-    fates: Fates<'a>,
+    fates: RecordStates<'a>,
     load: u32,
     steps: Option<Steps>,
     /// The first record of the next unit.

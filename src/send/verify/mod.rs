@@ -68,7 +68,7 @@ pub struct Verify<'a> {
     /// Reads the sources.
     pub bodies: &'a Arc<Bodies>,
     /// What became of the records.
-    pub history: &'a journal::History,
+    pub history: &'a journal::JournalIndex,
     /// The stores, by the names of their targets; none where the store itself is not there.
     pub stores: &'a HashMap<String, Option<Store>>,
     /// How many records are read; all, where none is given.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::LoadId,
-    journal::{self, Fate, Proof as Noted, SettleLine},
+    journal::{self, Proof as Noted, RecordState, SettleLine},
     lookup::{Lookups, Store},
     plan::{Packaging, Step, file::Entry},
     record::Outcome,
@@ -190,9 +190,11 @@ impl Asked<'_> {
     fn doubt(&self, step: &Step) -> Result<Doubt, Error> {
         let own = || self.sent.tag(step);
         let (since, tag) = match self.verify.history.fate(step.number)? {
-            Fate::Intended(intend) => (Some(intend.at), intend.tag.or_else(own)),
-            Fate::Settled(line) | Fate::Standing(line) => (line.since, line.tag.or_else(own)),
-            Fate::Untouched => (None, own()),
+            RecordState::Intended(intend) => (Some(intend.at), intend.tag.or_else(own)),
+            RecordState::Settled(line) | RecordState::Standing(line) => {
+                (line.since, line.tag.or_else(own))
+            }
+            RecordState::Untouched => (None, own()),
         };
         Ok(Doubt {
             since,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{Differing, Kind, Verified};
 use crate::{
     checksum,
-    journal::{self, History, private_append},
+    journal::{self, JournalIndex, private_append},
 };
 
 /// The version of the format.
@@ -71,7 +71,7 @@ impl State {
     /// # Errors
     ///
     /// When it cannot be written, or another process is verifying the run.
-    pub fn open(path: &Path, history: &History, fresh: bool) -> Result<Self, journal::Error> {
+    pub fn open(path: &Path, history: &JournalIndex, fresh: bool) -> Result<Self, journal::Error> {
         let fail = |why: String| journal::Error {
             what: "cannot open the state of the verification",
             path: path.to_owned(),

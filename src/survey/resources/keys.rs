@@ -3,7 +3,7 @@
 use crate::{
     fhir::{
         condition::Condition,
-        reference::{Form, Target, by_invalid_id, classify, split_fragment},
+        reference::{ReferenceForm, ReferenceTarget, by_invalid_id, classify, split_fragment},
     },
     plan::graph::Keys,
 };
@@ -110,11 +110,11 @@ impl ResourceKeys<'_> {
         }
         let mut versioned = false;
         let global = match classify(plain) {
-            Form::Urn(urn) => Global::Record {
+            ReferenceForm::Urn(urn) => Global::Record {
                 key: self.url(target, urn),
                 here: false,
             },
-            Form::Relative(named) => {
+            ReferenceForm::Relative(named) => {
                 versioned = named.version.is_some();
                 local[2] = place
                     .base
@@ -125,7 +125,7 @@ impl ResourceKeys<'_> {
                     here: takes(named.resource_type),
                 }
             }
-            Form::Absolute {
+            ReferenceForm::Absolute {
                 base,
                 target: named,
             } => {
@@ -144,7 +144,7 @@ impl ResourceKeys<'_> {
                     }
                 }
             }
-            Form::Conditional {
+            ReferenceForm::Conditional {
                 resource_type,
                 query,
             } => match Condition::read(query) {
@@ -153,8 +153,8 @@ impl ResourceKeys<'_> {
                 }
                 None => Global::Nothing,
             },
-            Form::Contained(_) => Global::Nothing,
-            Form::Other => match by_invalid_id(plain) {
+            ReferenceForm::Contained(_) => Global::Nothing,
+            ReferenceForm::Other => match by_invalid_id(plain) {
                 Some((kind, id)) => Global::Record {
                     key: self.resource(target, kind, id),
                     here: false,
@@ -173,7 +173,7 @@ impl ResourceKeys<'_> {
         }
     }
 
-    fn full_url(&self, target: u16, base: &str, named: Target<'_>) -> u64 {
+    fn full_url(&self, target: u16, base: &str, named: ReferenceTarget<'_>) -> u64 {
         self.url(
             target,
             &format!("{base}{}/{}", named.resource_type, named.id),
@@ -184,7 +184,7 @@ impl ResourceKeys<'_> {
 /// Returns the base of an absolute `fullUrl` (`https://host/base/` of `https://host/base/Patient/1`).
 pub(in crate::survey) fn base_of(full_url: &str) -> Option<&str> {
     match classify(full_url) {
-        Form::Absolute { base, .. } => Some(base),
+        ReferenceForm::Absolute { base, .. } => Some(base),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     event::LoadId,
     fhir::{
-        reference::{Form, classify, is_address, is_uuid, split_fragment},
+        reference::{ReferenceForm, classify, is_address, is_uuid, split_fragment},
         types::is_known_type,
     },
     manifest::LoadSettings,
@@ -235,10 +235,10 @@ fn is_within(found: &Found<'_>, reference: &str) -> bool {
 fn may_lead_to_a_record(link: &str, place: Place<'_>) -> bool {
     let (plain, _) = split_fragment(link);
     match classify(plain) {
-        Form::Relative(_) | Form::Urn(_) => true,
-        Form::Absolute { base, .. } => place.in_bundle || place.own == Some(base),
-        Form::Contained(_) | Form::Conditional { .. } => false,
-        Form::Other => {
+        ReferenceForm::Relative(_) | ReferenceForm::Urn(_) => true,
+        ReferenceForm::Absolute { base, .. } => place.in_bundle || place.own == Some(base),
+        ReferenceForm::Contained(_) | ReferenceForm::Conditional { .. } => false,
+        ReferenceForm::Other => {
             let is_url = plain.contains(':') || is_uuid(plain);
             is_url && place.in_bundle && plain.len() <= 255 && !plain.contains(char::is_whitespace)
         }

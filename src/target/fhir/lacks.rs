@@ -6,7 +6,7 @@ use serde::Deserialize as _;
 use crate::{
     fhir::{
         Scanner, mandatory, path,
-        reference::{Form, classify},
+        reference::{ReferenceForm, classify},
     },
     record::{LINK, Lack},
     target::Facts,
@@ -42,11 +42,13 @@ pub(super) fn of(kind: &str, body: &[u8], linked: &[u32], facts: Option<&Facts>)
         lacks.extend(dangling.filter_map(|(_, part)| {
             let text = part.text(body);
             let to = match classify(&text) {
-                Form::Relative(target) => target.resource_type,
-                Form::Conditional { resource_type, .. } => resource_type,
-                Form::Urn(_) => "",
+                ReferenceForm::Relative(target) => target.resource_type,
+                ReferenceForm::Conditional { resource_type, .. } => resource_type,
+                ReferenceForm::Urn(_) => "",
                 // Within the record, at another server, or no reference at all.
-                Form::Contained(_) | Form::Absolute { .. } | Form::Other => return None,
+                ReferenceForm::Contained(_)
+                | ReferenceForm::Absolute { .. }
+                | ReferenceForm::Other => return None,
             };
             let path = path::of(body, part.start);
             Some(Lack {

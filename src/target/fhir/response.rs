@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::place::{Body, Name, OUTCOME, names, of_names};
 use crate::{
-    fhir::outcome::{self, Problem},
+    fhir::outcome::{self, OutcomeProblem},
     record::{Operation, Step},
     target::{Little, Said, TooLarge},
 };
@@ -114,7 +114,7 @@ pub(super) fn is_own(asked: &Asked<'_>, name: &Name) -> bool {
 }
 
 /// Tells whether a refusal with 400 or 422 is for the size of the request.
-pub(super) fn too_large(problem: &Problem) -> Option<TooLarge> {
+pub(super) fn too_large(problem: &OutcomeProblem) -> Option<TooLarge> {
     let words = problem.text.to_ascii_lowercase();
     let counts = words.contains("entries")
         && ["too many", "limit", "exceed", "maximum", "more than"]

@@ -13,7 +13,7 @@ use crate::{
         Part, Scanned, Scanner,
         cut::cut_with,
         escape, path,
-        reference::{Form, classify, split_fragment},
+        reference::{ReferenceForm, classify, split_fragment},
         splice::{renamed, splice},
         tag,
     },
@@ -118,7 +118,7 @@ pub(super) fn searches(step: &Step, bytes: &[u8]) -> Result<Vec<Search>, Unwritt
         let part = found.place_of(resource, link.reference)?;
         let text = part.text(resource);
         match classify(split_fragment(&text).0) {
-            Form::Conditional {
+            ReferenceForm::Conditional {
                 resource_type,
                 query,
             } => Some(Search {
@@ -179,8 +179,8 @@ fn rewritten(own: &str, versioned: Versioned, old: &str, to: &str) -> String {
         parts => parts,
     };
     let (base, version) = match classify(plain) {
-        Form::Relative(target) => ("", target.version),
-        Form::Absolute {
+        ReferenceForm::Relative(target) => ("", target.version),
+        ReferenceForm::Absolute {
             base: given,
             target,
         } => (

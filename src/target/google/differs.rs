@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// A field of a store that is not as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
+pub struct SettingDifference {
     /// The field, as `consentConfig.version`.
     pub field: String,
     /// What the manifest wants, as JSON.
@@ -19,7 +19,7 @@ pub struct Difference {
     pub found: Option<String>,
 }
 
-impl Difference {
+impl SettingDifference {
     /// Tells whether the field can only be set when the store is made (discovery document: immutable).
     pub fn is_fixed(&self) -> bool {
         let field = self.field.split('.').next().unwrap_or_default();
@@ -33,7 +33,7 @@ impl Difference {
 }
 
 /// Returns the fields in which a store differs from what is wanted, in the order of their names.
-pub fn differences(wanted: &BTreeMap<String, Value>, store: &Value) -> Vec<Difference> {
+pub fn differences(wanted: &BTreeMap<String, Value>, store: &Value) -> Vec<SettingDifference> {
     let mut found = Vec::new();
     for (field, wanted) in wanted {
         compare(field, wanted, store.get(field), &mut found);
@@ -41,7 +41,7 @@ pub fn differences(wanted: &BTreeMap<String, Value>, store: &Value) -> Vec<Diffe
     found
 }
 
-fn compare(field: &str, wanted: &Value, store: Option<&Value>, found: &mut Vec<Difference>) {
+fn compare(field: &str, wanted: &Value, store: Option<&Value>, found: &mut Vec<SettingDifference>) {
     if let (Value::Object(wanted), Some(Value::Object(_)) | None) = (wanted, store) {
         for (name, wanted) in wanted {
             let store = store.and_then(|store| store.get(name));
@@ -54,7 +54,7 @@ fn compare(field: &str, wanted: &Value, store: Option<&Value>, found: &mut Vec<D
         Some(store) => is_same(wanted, store),
     };
     if !is_same {
-        found.push(Difference {
+        found.push(SettingDifference {
             field: field.to_owned(),
             wanted: wanted.to_string(),
             found: match (store, wanted) {
@@ -164,7 +164,7 @@ mod tests {
         let found = differences(&wanted, &json!({"version": "R4"}));
         assert_eq!(
             found,
-            [Difference {
+            [SettingDifference {
                 field: "version".to_owned(),
                 wanted: "\"R5\"".to_owned(),
                 found: Some("\"R4\"".to_owned()),

@@ -9,7 +9,7 @@ use http::{Method, Request, header};
 use serde_json::Value;
 use url::Url;
 
-pub use differs::{Difference, differences};
+pub use differs::{SettingDifference, differences};
 
 use super::{LOCAL_DATASET, LOCAL_LOCATION, LOCAL_PROJECT};
 use crate::manifest::{Format, GoogleStore};
