@@ -97,9 +97,9 @@ impl Load {
     ) -> Result<(Vec<Settlement>, Vec<Step>), Error> {
         let looks = occupied.into_iter().map(|(settled, step)| {
             let was_removed = replaced.now.contains(&step.number);
-            let replaces = was_removed || replaced.before.contains(&step.number);
+            let takes_place = was_removed || replaced.before.contains(&step.number);
             // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
-            Box::pin(self.look(settled, step, in_doubt, was_removed, replaces))
+            Box::pin(self.look(settled, step, in_doubt, was_removed, takes_place))
                 as futures::future::BoxFuture<'_, Result<Looked, Error>>
         });
         let looks: Vec<_> = looks.collect();
@@ -122,7 +122,7 @@ impl Load {
         step: Step,
         in_doubt: bool,
         was_removed: bool,
-        replaces: bool,
+        takes_place: bool,
     ) -> Result<Looked, Error> {
         // An attempt whose answer was lost may have put the record there.
         if was_removed && !in_doubt {
@@ -134,7 +134,7 @@ impl Load {
         if existing.what == Existing::Verify || existing.bytes || was_removed {
             match self.differing(&step).await {
                 Ok((None, how)) => {
-                    (settled.line.outcome, settled.line.note) = if replaces {
+                    (settled.line.outcome, settled.line.note) = if takes_place {
                         let note = "it replaces what the store had under its name";
                         (Outcome::Updated, Some(note.to_owned()))
                     } else if in_doubt {

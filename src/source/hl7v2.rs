@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     hl7v2::{
-        charset::{Charset, declared},
+        charset::{Charset, NotConverted, Written, declared, written},
         digest::Digest,
         header::{Header, patient},
         mllp::is_frameable,
         split::{Message, Piece, Problem, ProblemKind, Splitter, Weight},
-        wire::wire,
+        wire::{Characters, wire},
     },
     manifest::{MessageOrder, MessageSettings},
     record::{Facets, Reason, ReasonCode, hash},
@@ -81,6 +81,7 @@ fn message(
     };
     match Header::of(message.bytes) {
         Ok(header) => {
+            remarks(message, &header, settings, sink)?;
             facets.kind = header
                 .kind()
                 .filter(|kind| is_kind(kind))
@@ -114,6 +115,37 @@ fn message(
     }
     sink.records += 1;
     sink.tell(Item::Facets(facets))
+}
+
+/// Tells what receivers will stumble over: what the header lacks, and bytes that are not what MSH-18 says.
+fn remarks(
+    message: &Message<'_>,
+    header: &Header<'_>,
+    settings: &MessageSettings,
+    sink: &mut Sink<'_>,
+) -> Result<(), Stop> {
+    const LACKS: &str = "messages whose headers lack what receivers ask for";
+    const UNTRUE: &str = "messages whose characters are not those that MSH-18 names";
+    let mut remark = |kind, what| {
+        sink.tell(Item::Remark(Remark {
+            line: message.place.line,
+            kind,
+            what,
+        }))
+    };
+    for lack in header.lacks() {
+        remark(LACKS, lack.to_string())?;
+    }
+    // What is written in UTF-8 and cannot be is not sent, and says so.
+    if settings.charset == Characters::Convert {
+        return Ok(());
+    }
+    let untrue = match written(message.bytes, header) {
+        Written::Not { named, at } => NotConverted::Malformed { named, at },
+        Written::Undeclared { at, is_utf8: false } => NotConverted::Undeclared { at },
+        _ => return Ok(()),
+    };
+    remark(UNTRUE, untrue.to_string())
 }
 
 /// What of a file is in no message is a record that cannot be loaded, so that it is counted and seen; what is merely odd is

@@ -93,6 +93,74 @@ fn what_is_no_message_is_counted_and_named() {
     );
 }
 
+/// What receivers stumble over is said before anything is sent; nothing of the message is.
+#[test]
+fn what_a_header_lacks_and_bytes_that_are_not_as_it_says_are_named() {
+    let bed = bed();
+    let good = message("1", "p1", "\r");
+    let with = |name: &str, from: &str, to: &str| {
+        assert!(good.contains(from), "{name}");
+        let text = good.replace(from, to);
+        // One byte for each character: what is not ASCII is no UTF-8 then.
+        let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+        bed.write("in/x", "");
+        fs::write(bed.path(&format!("in/{name}")), bytes).unwrap();
+    };
+    let rows = [
+        (
+            "no-id",
+            "|1|P|",
+            "||P|",
+            Some("MSH-10, the control id, is empty"),
+        ),
+        (
+            "no-type",
+            "ADT^A04",
+            "",
+            Some("MSH-9, the type of the message, is empty"),
+        ),
+        (
+            "no-time",
+            "|20260101080000||",
+            "|soon||",
+            Some("MSH-7 is no time"),
+        ),
+        (
+            "untold",
+            "name^Anna",
+            "name^\u{c4}nna",
+            Some("names no character set, and byte"),
+        ),
+        ("good", "|P|2.5", "|P|2.5", None),
+    ];
+    for (name, from, to, words) in rows {
+        with(name, from, to);
+        let ran = bed.run(&["plan", "m.yaml"]);
+        let said = format!("{}{}", ran.out, ran.err);
+        let is_named = said.lines().any(|line| {
+            line.contains(&format!("in/{name}:1"))
+                && words.is_some_and(|words| line.contains(words))
+        });
+        assert_eq!(is_named, words.is_some(), "{name}: {said}");
+        assert!(!said.contains("Plantedname"), "{said}");
+        fs::remove_file(bed.path(&format!("in/{name}"))).unwrap();
+    }
+    with("utf-8", "|P|2.5", "|P|2.5||||||UNICODE UTF-8");
+    let text = fs::read(bed.path("in/utf-8")).unwrap();
+    let at = memchr::memmem::find(&text, b"Anna").unwrap();
+    let mut text = text;
+    text[at] = 0xc4;
+    fs::write(bed.path("in/utf-8"), &text).unwrap();
+    let ran = bed.run(&["plan", "m.yaml"]);
+    let words = format!("byte {at} is not UTF-8, which MSH-18 names");
+    assert!(
+        ran.err.contains(&words) || ran.out.contains(&words),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+}
+
 #[test]
 fn only_what_is_done_with_messages_may_be_asked_for() {
     let bed = bed();
