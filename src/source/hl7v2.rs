@@ -133,7 +133,7 @@ fn remarks(
             what,
         }))
     };
-    for lack in header.lacks() {
+    for lack in header.faults() {
         remark(LACKS, lack.to_string())?;
     }
     // What is written in UTF-8 and cannot be is not sent, and says so.
