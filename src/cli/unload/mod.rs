@@ -39,6 +39,10 @@ pub(in crate::cli) struct UnloadArgs {
 }
 
 /// How records are deleted.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(in crate::cli) struct How {
     /// Show what would be deleted, and delete nothing
