@@ -9,6 +9,10 @@ use super::{
 use crate::{checksum, record::Outcome};
 
 /// What was proven of a record of which a run did not know whether it arrived.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few are held at a time, and most are the large one"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Proof {
     /// The store holds it.
