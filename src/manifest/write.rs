@@ -234,9 +234,8 @@ impl Skeleton<'_> {
             .map(|value| self.with_headers(escaped(value)))
             .and_then(|manifest| serde_yaml::to_string(&manifest))?;
         Ok(format!(
-            "# Loads the records that were rejected: mend the files beside this one, then\n#   stoker load {}\n\
-             # What the server said of each stands in `answers.ndjson`.\n{text}",
-            path
+            "# Loads the records that were rejected: mend the files beside this one, then\n#   stoker load {path}\n\
+             # What the server said of each stands in `answers.ndjson`.\n{text}"
         ))
     }
 }

@@ -109,9 +109,10 @@ pub(crate) fn check(header: &Header, summary: &mut Summary) -> Vec<Diagnostic> {
 /// Names the fields in which an existing store is not what the manifest wants. Stoker makes stores, and changes none.
 pub(crate) fn differing(target: &PlannedTarget) -> Vec<Diagnostic> {
     let name = &target.settings.name;
-    let key = match target.settings.store.is_local() {
-        true => "store",
-        false => "ensure",
+    let key = if target.settings.store.is_local() {
+        "store"
+    } else {
+        "ensure"
     };
     let problem = |difference: &crate::target::google::SettingDifference| {
         let found = match &difference.found {

@@ -156,10 +156,6 @@ impl Form {
 
 /// What is read from a source, in its order.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one is looked at for a moment, and never kept"
-)]
 pub enum Item<'a> {
     /// A record: a line of NDJSON, the resource of a file, or an entry of a Bundle.
     Record(Found<'a>),

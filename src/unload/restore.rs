@@ -83,9 +83,10 @@ impl Unload<'_> {
         };
         if current.version != last {
             // An earlier attempt may have put it back.
-            return match is_same(&current, &before) {
-                true => Ok(Some(changed.ended(Removal::Restored, None, None))),
-                false => stays(CHANGED),
+            return if is_same(&current, &before) {
+                Ok(Some(changed.ended(Removal::Restored, None, None)))
+            } else {
+                stays(CHANGED)
             };
         }
         let Some(request) = store.target.restore(name, &last, before.clone()) else {

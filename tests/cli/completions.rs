@@ -47,7 +47,7 @@ fn names_at_hand_are_completed() {
     );
     assert_eq!(offered(&bed, "stoker plan m.yaml --target f"), ["far"]);
     // Without a manifest there is nothing to name, and nothing is said.
-    assert_eq!(offered(&bed, "stoker load --load p"), [""; 0]);
+    assert_eq!(offered(&bed, "stoker load --load zz"), [""; 0]);
     let _ = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
     let name = bed
         .newest_run()

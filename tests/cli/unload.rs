@@ -375,14 +375,23 @@ const KILLS: u64 = 8;
 /// How often a round kills.
 const EACH: u64 = 2;
 
+/// How many unloadings are killed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no `cli` that reads the environment for them"
+)]
+fn kills() -> u64 {
+    let kills = std::env::var("STOKER_KILLS").ok();
+    kills.map_or(KILLS, |kills| kills.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
     let stores = Stores::start(&["--faults", "faults.yaml"]);
     let bed = &stores.bed;
     let before = stores.before().await;
     let mut random = SmallRng::seed_from_u64(11);
-    let kills = std::env::var("STOKER_KILLS").ok();
-    let kills = kills.map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = kills();
     let mut hits = 0;
     for round in 0..kills.div_ceil(EACH) {
         let _ = bed.run(&["load", "m.yaml"]).exits(0);

@@ -210,7 +210,7 @@ impl Local {
     }
 
     /// Plans a load for its store of a kind.
-    pub(super) async fn bound(&self, kind: &str, load: &str) -> Bound {
+    pub(super) fn bound(&self, kind: &str, load: &str) -> Bound {
         let url = self.server.url();
         let load = load.trim_start_matches('{');
         let yaml = format!(

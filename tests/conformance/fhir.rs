@@ -36,6 +36,10 @@ fn bound(url: &str, load: &str) -> Bound {
 }
 
 /// The servers that the suite runs against: those of the table, and the one that the environment names.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no `cli` that reads the environment for them"
+)]
 fn everywhere() -> Vec<(String, String)> {
     let rows = ROWS.iter().filter(|row| row.upsert && !row.forgets);
     let mut all: Vec<(String, String)> = rows

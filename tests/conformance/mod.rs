@@ -34,7 +34,7 @@ const FORMATS: [(&str, &str); 3] = [
 async fn in_every_format(check: impl AsyncFn(&Bound)) {
     for (kind, load) in FORMATS {
         let local = Local::start().await;
-        let bound = local.bound(kind, load).await;
+        let bound = local.bound(kind, load);
         check(&bound).await;
     }
 }

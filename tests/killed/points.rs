@@ -254,7 +254,7 @@ fn kill(bed: &Bed, when: When, undisturbed: &Undisturbed) -> bool {
             });
         }
         When::Closing => {
-            command = torn_where(bed, u64::midpoint(undisturbed.journal, undisturbed.report))
+            command = torn_where(bed, u64::midpoint(undisturbed.journal, undisturbed.report));
         }
         When::Planning | When::Begun => {}
     }
@@ -415,8 +415,8 @@ fn is_true_to_the_receiver(
     let slots = usize::try_from(slots).unwrap();
     let (mut unknown, mut twice) = (0, 0);
     for (number, outcome) in outcomes.iter().enumerate() {
-        let came = contents.get(&format!("m{number}")).copied().unwrap_or(0);
-        match (bed.kind, *outcome, came) {
+        let times = contents.get(&format!("m{number}")).copied().unwrap_or(0);
+        match (bed.kind, *outcome, times) {
             (_, "created", 1) => {}
             (Kind::Transmitted, "unknown", 0 | 1) => unknown += 1,
             (Kind::Resent, "created", 2) => twice += 1,

@@ -154,10 +154,14 @@ impl Wire {
                 (point.map(|point| point.place), is_mumbled)
             };
             match place {
-                Some(Place::Request) => return self.hold(),
+                Some(Place::Request) => {
+                    self.hold();
+                    return Ok(());
+                }
                 Some(Place::HalfRequest) => {
                     server.write_all(&request[..half(framing, &request)])?;
-                    return self.hold();
+                    self.hold();
+                    return Ok(());
                 }
                 _ => server.write_all(&request)?,
             }
@@ -169,10 +173,14 @@ impl Wire {
                 answer = NOTHING.into();
             }
             match place {
-                Some(Place::Answer) => return self.hold(),
+                Some(Place::Answer) => {
+                    self.hold();
+                    return Ok(());
+                }
                 Some(Place::HalfAnswer) => {
                     client.write_all(&answer[..half(framing, &answer)])?;
-                    return self.hold();
+                    self.hold();
+                    return Ok(());
                 }
                 Some(Place::WholeAnswer) => {
                     if let Some(before) = &self.plan.lock().unwrap().before {
@@ -188,12 +196,11 @@ impl Wire {
     }
 
     /// Says that it is there, and waits until it no longer matters. Then both connections end.
-    fn hold(&self) -> std::io::Result<()> {
+    fn hold(&self) {
         self.is_there.store(true, Ordering::Release);
         while self.is_there() {
             thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
     }
 }
 
@@ -242,9 +249,9 @@ fn next(
 }
 
 /// The length of a whole message of HTTP, if it is there.
-fn end_of_http(held: &[u8], method: &str) -> Option<usize> {
-    let head = head(held)?;
-    let text = String::from_utf8_lossy(&held[..head]).to_ascii_lowercase();
+fn end_of_http(message: &[u8], method: &str) -> Option<usize> {
+    let head = head(message)?;
+    let text = String::from_utf8_lossy(&message[..head]).to_ascii_lowercase();
     let has_none = text.starts_with("http/1.1 204") || method == "HEAD";
     let field = |name: &str| {
         let mut lines = text.lines();
@@ -255,16 +262,16 @@ fn end_of_http(held: &[u8], method: &str) -> Option<usize> {
     } else if field("transfer-encoding:").is_some_and(|coding| coding == "chunked") {
         let mut at = head;
         loop {
-            let line = find(held.get(at..)?, b"\r\n")?;
-            let size = std::str::from_utf8(&held[at..at + line]).unwrap();
+            let line = find(message.get(at..)?, b"\r\n")?;
+            let size = std::str::from_utf8(&message[at..at + line]).unwrap();
             let size = usize::from_str_radix(size, 16).unwrap();
             at += line + 2 + size + 2;
             if size == 0 {
-                return (held.len() >= at).then_some(at);
+                return (message.len() >= at).then_some(at);
             }
         }
     } else {
         let length: usize = field("content-length:").map_or(0, |length| length.parse().unwrap());
-        (held.len() >= head + length).then_some(head + length)
+        (message.len() >= head + length).then_some(head + length)
     }
 }

@@ -203,7 +203,7 @@ impl Asker<'_> {
                 None => return nothing("the store keeps no tags"),
             },
             (None, Settle::Identifier) => {
-                match target.identifying(&self.settings, step, target.kept(step, body)) {
+                match target.identifying(self.settings, step, target.kept(step, body)) {
                     Some(query) => (query, true),
                     None => return nothing("it has no identifier that `identity` names"),
                 }

@@ -97,7 +97,7 @@ fn run(
     let mut sink = Sink::new(file.id, visit);
     let result = match &file.origin {
         Origin::File(path) => from_file(file, path, how, &mut sink),
-        origin => match origin.storage().open(origin) {
+        origin @ Origin::Stdin => match origin.storage().open(origin) {
             Ok(mut stream) => from_stream(file, &mut *stream, how, &mut sink),
             Err(error) => Err(error.into()),
         },

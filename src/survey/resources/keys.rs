@@ -54,18 +54,18 @@ pub(in crate::survey) struct Place<'a> {
 
 impl ResourceKeys<'_> {
     /// Of a resource by type and id.
-    pub(in crate::survey) fn resource(&self, target: u16, kind: &str, id: &str) -> u64 {
+    pub(in crate::survey) fn resource(self, target: u16, kind: &str, id: &str) -> u64 {
         self.0.of(target, &[kind, id])
     }
 
     /// Of an entry by its `fullUrl`, or of a reference by its text.
-    pub(in crate::survey) fn url(&self, target: u16, url: &str) -> u64 {
+    pub(in crate::survey) fn url(self, target: u16, url: &str) -> u64 {
         self.0.of(target, &["", url])
     }
 
     /// Of a resource by an identifier.
     pub(in crate::survey) fn identifier(
-        &self,
+        self,
         target: u16,
         kind: &str,
         system: &str,
@@ -76,7 +76,7 @@ impl ResourceKeys<'_> {
 
     /// Of the records that a condition finds. What is searched by one identifier is what has it.
     pub(in crate::survey) fn condition(
-        &self,
+        self,
         target: u16,
         kind: &str,
         condition: &Condition<'_>,
@@ -95,7 +95,7 @@ impl ResourceKeys<'_> {
 
     /// Tells what a reference asks for; it is none to something in its own record. `takes` tells which types the target has.
     pub(in crate::survey) fn wanted(
-        &self,
+        self,
         place: Place<'_>,
         reference: &str,
         takes: impl Fn(&str) -> bool,
@@ -173,7 +173,7 @@ impl ResourceKeys<'_> {
         }
     }
 
-    fn full_url(&self, target: u16, base: &str, named: ReferenceTarget<'_>) -> u64 {
+    fn full_url(self, target: u16, base: &str, named: ReferenceTarget<'_>) -> u64 {
         self.url(
             target,
             &format!("{base}{}/{}", named.resource_type, named.id),

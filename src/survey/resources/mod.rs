@@ -108,15 +108,15 @@ impl Resources {
                         Reason::new(ReasonCode::NoResource, "the entry holds no resource"),
                     );
                 } else {
-                    self.single(planner, found);
+                    Self::single(planner, found);
                 }
             }
-            None => self.single(planner, found),
+            None => Self::single(planner, found),
         }
     }
 
     /// Decides about a record that travels by itself.
-    fn single(&self, planner: &mut Planner<'_>, found: &Found<'_>) {
+    fn single(planner: &mut Planner<'_>, found: &Found<'_>) {
         match judge(planner, found) {
             Ok(interaction) => {
                 let limit = planner.facts().limits.resource_bytes.unwrap_or(u64::MAX);
