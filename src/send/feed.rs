@@ -14,7 +14,7 @@ use super::{
     precedence::{Cause, Precedence, Readiness},
     settle::accepted_outcome,
     two_steps::{goes_alone, second},
-    ways::{Turn, Ways},
+    ways::{Trial, Turn, Ways},
     work::{Stands, Work, is_together},
 };
 use crate::{
@@ -54,12 +54,20 @@ const PATIENCE: u32 = 256;
 /// would be twice as much in memory.
 pub(super) const READ_LATE: u64 = 1 << 20;
 
-type Sender = mpsc::Sender<Result<Vec<Work>, Error>>;
+/// Requests that are handed over together.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) works: Vec<Work>,
+    /// Held until the last of them has ended, where it is still found out how they go best.
+    pub(super) trial: Option<Arc<Trial>>,
+}
+
+type Sender = mpsc::Sender<Result<Chunk, Error>>;
 
 impl Feed {
     /// Starts reading. Requests come in chunks of at most so many, because handing each over by itself would cost
     /// more than sending it.
-    pub(super) fn start(self, chunk: usize) -> mpsc::Receiver<Result<Vec<Work>, Error>> {
+    pub(super) fn start(self, chunk: usize) -> mpsc::Receiver<Result<Chunk, Error>> {
         let (sender, receiver) = mpsc::channel(CHUNKS);
         let runtime = tokio::runtime::Handle::current();
         let failed = sender.clone();
@@ -434,7 +442,10 @@ impl Feeding<'_> {
     /// Hands a chunk over.
     fn hand_over(&mut self) {
         if !self.waiting.is_empty() {
-            let chunk = std::mem::take(&mut self.waiting);
+            let chunk = Chunk {
+                works: std::mem::take(&mut self.waiting),
+                trial: self.feed.ways.hand_over().map(Arc::new),
+            };
             self.is_over |= self.sender.blocking_send(Ok(chunk)).is_err();
         }
     }

@@ -20,7 +20,7 @@ use super::{
     doubt::Lost,
     dress::Dresser,
     exchange::{Batch, HandsOver, Sent},
-    feed::Feed,
+    feed::{Chunk, Feed},
     habits::Habits,
     is_too_many,
     occupied::Replaced,
@@ -109,20 +109,20 @@ pub(super) async fn run(
 /// Gives every request a task, until the feed or the run is over.
 async fn send_all(
     load: &Arc<Load>,
-    mut feed: mpsc::Receiver<Result<Vec<Work>, Error>>,
+    mut feed: mpsc::Receiver<Result<Chunk, Error>>,
     ready: usize,
 ) -> Result<(), Error> {
     let stop = load.setup.stop.clone();
     let ready = Arc::new(Semaphore::new(ready));
     let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
-    let mut chunk: Vec<Work> = Vec::new();
+    let mut chunk = Chunk::default();
     let mut failed = Ok(());
     while failed.is_ok() {
         // One that fails ends the run itself, so nobody has to be woken for each that is over.
         while let Some(joined) = tasks.try_join_next() {
             failed = failed.and(finished(joined));
         }
-        let wanted = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(chunk.works.len()).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
             () = stop.stopping() => break,
@@ -164,12 +164,17 @@ async fn send_all(
 fn start(
     load: &Arc<Load>,
     tasks: &mut JoinSet<Result<(), Error>>,
-    chunk: Vec<Work>,
+    chunk: Chunk,
     mut permits: Option<OwnedSemaphorePermit>,
 ) {
-    for work in chunk {
+    for work in chunk.works {
         let permit = permits.as_mut().and_then(|permits| permits.split(1));
-        tasks.spawn(Arc::clone(load).carry(work, permit));
+        let (load, trial) = (Arc::clone(load), chunk.trial.clone());
+        tasks.spawn(async move {
+            let ended = load.carry(work, permit).await;
+            drop(trial);
+            ended
+        });
     }
 }
 

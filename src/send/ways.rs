@@ -2,12 +2,13 @@
 //!
 //! What a server says of itself does not tell which is faster, nor whether it works: the first requests of a load go in every
 //! way that is possible, in turn, and the one that held a slot for the shortest time per record is taken for the rest. A way
-//! in which requests are refused as a whole again and again is left. What fills the requests is `feed`; which ways there are
-//! at all is the plan's.
+//! in which requests are refused as a whole again and again is left. A turn may tell nothing: what an earlier session left in
+//! doubt, or what compares equal, is settled without a request. Where all that was handed over has ended and the trial
+//! has not, it gets more turns. What fills the requests is `feed`; which ways there are at all is the plan's.
 
 use std::{
     fmt,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -43,6 +44,20 @@ struct State {
     ways: Vec<Way>,
     /// The one that is taken, once it is known.
     chosen: Option<usize>,
+    /// What was handed over during the trial and has not ended.
+    on_its_way: usize,
+}
+
+/// Held as long as something that was handed over during the trial is on its way, whatever becomes of it.
+#[derive(Debug)]
+pub(super) struct Trial(Arc<Ways>);
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.on_its_way = state.on_its_way.saturating_sub(1);
+        self.0.answered.notify_all();
+    }
 }
 
 #[derive(Debug)]
@@ -138,6 +153,19 @@ impl State {
         let wanted: u32 = self.ways.iter().map(Way::trial).sum();
         self.ways.iter().all(Way::is_judged) || answered >= wanted
     }
+
+    /// Whether all turns were given and ended, and told too little.
+    fn is_stuck(&self) -> bool {
+        let is_given = self.ways.iter().all(|way| way.turns >= TRIAL);
+        self.chosen.is_none() && self.on_its_way == 0 && is_given
+    }
+
+    /// Gives more turns to the ways that are not judged.
+    fn try_again(&mut self) {
+        for way in self.ways.iter_mut().filter(|way| !way.is_judged()) {
+            way.turns = 0;
+        }
+    }
 }
 
 impl Ways {
@@ -157,9 +185,19 @@ impl Ways {
             state: Mutex::new(State {
                 ways: ways.collect(),
                 chosen,
+                on_its_way: 0,
             }),
             answered: Condvar::new(),
         }
+    }
+
+    /// Takes note of something that is handed over; none where the trial is over.
+    pub(super) fn hand_over(self: &Arc<Self>) -> Option<Trial> {
+        let mut state = self.state();
+        state.chosen.is_none().then(|| {
+            state.on_its_way += 1;
+            Trial(Arc::clone(self))
+        })
     }
 
     /// Returns what the next request is to be; none while the answers to the trial are awaited.
@@ -187,10 +225,12 @@ impl Ways {
         })
     }
 
-    /// Waits a little for the answers to the trial.
+    /// Waits a little for the answers to the trial; what was collected has been handed over. Where none will come any more, the ways that are not judged get turns again.
     pub(super) fn wait(&self, stop: &Stop) {
-        let state = self.state();
-        if state.chosen.is_none() && !stop.is_stopping() {
+        let mut state = self.state();
+        if state.is_stuck() {
+            state.try_again();
+        } else if state.chosen.is_none() && !stop.is_stopping() {
             let waited = self.answered.wait_timeout(state, LOOK);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
@@ -275,7 +315,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn ways() -> Ways {
+    fn ways() -> Arc<Ways> {
         let batching = |packaging| {
             Some(Batching {
                 packaging,
@@ -283,17 +323,54 @@ mod tests {
                 bytes: 1000,
             })
         };
-        Ways::of(vec![
+        Arc::new(Ways::of(vec![
             batching(Packaging::Batch),
             batching(Packaging::Transaction),
             None,
-        ])
+        ]))
+    }
+
+    /// Takes turns until the answers are awaited.
+    fn turns(ways: &Ways) -> Vec<Turn> {
+        std::iter::from_fn(|| ways.next()).collect()
+    }
+
+    #[test]
+    fn what_ends_without_an_answer_is_not_waited_for() {
+        let (ways, stop) = (ways(), Stop::default());
+        // The first record of each is settled by asking the store.
+        for _ in 0..3 {
+            let chunk = ways.hand_over();
+            assert_eq!(turns(&ways).len(), 3 * 4);
+            ways.wait(&stop);
+            assert_eq!(ways.next(), None, "it is on its way");
+            drop(chunk);
+            ways.wait(&stop);
+        }
+        // Those of one way only are.
+        let chunk = ways.hand_over();
+        for _ in turns(&ways) {
+            ways.answered(Some(Packaging::Batch), 50, MS, false);
+        }
+        drop(chunk);
+        ways.wait(&stop);
+        let chunk = ways.hand_over();
+        let asked = turns(&ways);
+        assert_eq!(asked.len(), 2 * 4, "the batches are known");
+        for _ in 0..4 {
+            ways.answered(Some(Packaging::Transaction), 50, MS, false);
+        }
+        let found = (0..64).find_map(|_| ways.answered(None, 1, MS, false));
+        assert!(found.is_some());
+        drop(chunk);
+        assert!(ways.hand_over().is_none(), "the trial is over");
     }
 
     /// What was to be a Bundle may have had one record only: it went alone, and nobody waits for the Bundle.
     #[test]
     fn a_parcel_that_went_alone_is_not_waited_for() {
         let ways = ways();
+        let _chunk = ways.hand_over();
         let mut sent = Vec::new();
         while let Some(turn) = ways.next() {
             match turn {
@@ -302,15 +379,16 @@ mod tests {
             }
         }
         sent[0] = None;
-        let found = sent
+        let mut found = sent
             .into_iter()
             .map(|packaging| ways.answered(packaging, 1, MS, false));
-        assert!(found.last().flatten().is_some());
+        assert!(found.next_back().flatten().is_some());
         assert!(ways.next().is_some());
     }
 
     /// Gives the trial its turns and answers; `busy` is what a record costs in each way.
-    fn tried(ways: &Ways, busy: [u32; 3], refuses: [bool; 3]) -> Option<Found> {
+    fn tried(ways: &Arc<Ways>, busy: [u32; 3], refuses: [bool; 3]) -> Option<Found> {
+        let _chunk = ways.hand_over();
         let mut sent = Vec::new();
         while let Some(turn) = ways.next() {
             match turn {
