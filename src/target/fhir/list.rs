@@ -69,6 +69,10 @@ pub(super) fn counts(body: &[u8]) -> Option<HashMap<String, u64>> {
         #[serde(default)]
         count: Value,
     }
+    // A list is read as a structure without members.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
     let metrics: Metrics = serde_json::from_slice(body).ok()?;
     let counted = metrics.metrics.into_iter().map(|metric| {
         let count = match metric.count {
