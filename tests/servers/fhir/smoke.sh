@@ -1,4 +1,4 @@
-# Sourced by helios.sh, hapi.sh and bench/peers.sh, which define `serve FOLDER` (starts the server with that folder, and sets `server`, its process, and
+# Sourced by helios.sh and hapi.sh, which define `serve FOLDER` (starts the server with that folder, and sets `server`, its process, and
 # `url`). Loads the set `synthea-r4-2021-smoke` in each way, each time into a server of its own, killed at random points and resumed, and
 # reads the store back.
 #
