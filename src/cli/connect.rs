@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 
-use super::{Context, Error, Exit, local::LocalStore, store::environment};
+use super::{Context, Error, Exit, environment, local::LocalStore};
 use crate::{
     auth::{self, Credentials},
     emulator, ensure,

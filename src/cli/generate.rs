@@ -1,11 +1,14 @@
 //! `stoker generate`: what other tools need to know about Stoker.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{CommandFactory, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{Cli, Context, Error, Exit, beside, store::environment};
+use super::{Cli, Context, Error, Exit, beside, environment};
 use crate::{journal::RunDirectory, manifest};
 
 /// Arguments of `stoker generate`.
@@ -31,9 +34,9 @@ enum What {
     Names {
         /// Which names
         which: Which,
-        /// The words of the command line, one of which may be a manifest
+        /// The words of the command line, one of which may be a manifest, and the last of which may be empty
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<PathBuf>,
+        words: Vec<OsString>,
     },
     /// Write man pages into a directory
     Man {
@@ -57,16 +60,16 @@ enum Which {
 const BASH: &str = include_str!("completions.bash");
 
 /// Returns names to choose from; none where there is nothing to be read, as nobody wants to be told of it at a prompt.
-fn names(which: Which, words: &[PathBuf]) -> Vec<String> {
+fn names(which: Which, words: &[OsString]) -> Vec<String> {
     if matches!(which, Which::Runs) {
         let runs = RunDirectory::all(&beside::nearest()).unwrap_or_default();
         return runs.iter().rev().map(RunDirectory::name).collect();
     }
-    let is_manifest = |word: &&PathBuf| {
+    let is_manifest = |word: &&Path| {
         let is_yaml = word.extension().is_some_and(|e| e == "yaml" || e == "yml");
         is_yaml && word.is_file()
     };
-    let read = words.iter().find(is_manifest);
+    let read = words.iter().map(Path::new).find(is_manifest);
     let read = read.and_then(|path| manifest::read(path, &environment()).ok());
     let Some((manifest, _)) = read else {
         return Vec::new();

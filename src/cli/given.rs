@@ -24,7 +24,7 @@ pub(super) fn read_manifest(
     selection: &Selection,
     context: Context,
 ) -> Result<Manifest, Error> {
-    let environment = super::store::environment();
+    let environment = super::environment();
     let read = if path == Path::new(STDIN) {
         let mut text = String::new();
         let mut input = std::io::stdin().lock().take(LONGEST + 1);

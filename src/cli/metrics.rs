@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{Router, http::header, response::IntoResponse, routing::get};
 use http::StatusCode;
 
-use super::{Context, Error, Exit, store::environment};
+use super::{Context, Error, Exit, environment};
 use crate::{
     diagnostic::Diagnostic,
     metrics::{CONTENT_TYPE, Metrics},

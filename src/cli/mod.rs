@@ -251,6 +251,11 @@ fn end(printer: Printer, ended: Result<Exit, Error>) -> ExitCode {
     }
 }
 
+/// Reads the environment for those who may not.
+pub(super) fn environment() -> impl Fn(&str) -> Option<String> + Clone + Send + Sync {
+    variable
+}
+
 /// Reads an environment variable; one that is not Unicode counts as unset.
 #[expect(
     clippy::disallowed_methods,

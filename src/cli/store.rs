@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use url::Url;
 
-use super::{Context, Error, variable};
+use super::{Context, Error};
 use crate::manifest::{self, Auth, Format, GoogleStore, Store, TargetSettings};
 
 /// Names one store: by its Google resource name, by URL, as a local directory, or as a target of a manifest.
@@ -139,9 +139,4 @@ impl StoreArgs {
                 }),
         }
     }
-}
-
-/// Reads the environment for those who may not.
-pub(super) fn environment() -> impl Fn(&str) -> Option<String> + Clone + Send + Sync {
-    variable
 }

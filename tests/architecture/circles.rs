@@ -11,7 +11,7 @@ const KNOTS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "beside", "carry", "closing", "connect", "given", "load", "online", "plan", "rehearse",
-            "report", "reset", "resume", "runs", "store", "stores", "unload",
+            "report", "reset", "resume", "runs", "stores", "unload",
         ],
     ),
     (
