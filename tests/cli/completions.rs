@@ -6,6 +6,8 @@ use super::bed::Bed;
 
 /// What is offered for a line whose last word is being written.
 fn offered(bed: &Bed, line: &str) -> Vec<String> {
+    // The name of the program is the one that was typed.
+    let line = line.replacen("stoker", "\"$STOKER\"", 1);
     let script = format!(
         "source completions.bash; COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
          _stoker_names \"$STOKER\" \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
