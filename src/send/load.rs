@@ -118,15 +118,12 @@ async fn send_all(
     let mut chunk = Chunk::default();
     let mut failed = Ok(());
     while failed.is_ok() {
-        // One that fails ends the run itself, so nobody has to be woken for each that is over.
-        while let Some(joined) = tasks.try_join_next() {
-            failed = failed.and(finished(joined));
-        }
         let wanted = u32::try_from(chunk.works.len()).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
             () = stop.stopping() => break,
-            Some(joined) = tasks.join_next(), if tasks.len() >= WINDOW => failed = finished(joined),
+            // Also one that panics ends the run.
+            Some(joined) = tasks.join_next(), if !tasks.is_empty() => failed = finished(joined),
             permit = Arc::clone(&ready).acquire_many_owned(wanted), if wanted > 0 => {
                 start(load, &mut tasks, std::mem::take(&mut chunk), permit.ok());
             }
