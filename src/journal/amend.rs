@@ -3,7 +3,7 @@
 use std::{fs::TryLockError, io::Write as _};
 
 use super::{
-    Error, JournalIndex, Line, RunDirectory, SettleLine, files::push_json, format, reader::Length,
+    Error, JournalIndex, Line, RunDirectory, SettleLine, files::push_json, reader::Length,
     run::private_append, writer::cut_torn_tail,
 };
 use crate::{checksum, record::Outcome};
@@ -69,7 +69,7 @@ impl Amendment {
         for proof in proofs {
             let line = match proof {
                 Proof::There(line) => Line::Settle(line),
-                Proof::Absent(record) => Line::Settle(format::SettleLine::pending(record)),
+                Proof::Absent(record) => Line::Settle(SettleLine::new(record, Outcome::Pending)),
             };
             object.clear();
             push_json(&mut object, &line);
@@ -105,29 +105,6 @@ impl Amendment {
             what: "cannot write to the journal",
             path: self.run.journal(),
             why: error.to_string(),
-        }
-    }
-}
-
-impl SettleLine {
-    /// A record that is still to be sent.
-    fn pending(record: u64) -> Self {
-        Self {
-            record,
-            outcome: Outcome::Pending,
-            attempts: 0,
-            status: None,
-            id: None,
-            version: None,
-            latency_us: None,
-            code: None,
-            detail: None,
-            expression: Vec::new(),
-            lacks: Vec::new(),
-            by: None,
-            note: None,
-            since: None,
-            tag: None,
         }
     }
 }

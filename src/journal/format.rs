@@ -150,6 +150,29 @@ pub struct SettleLine {
     pub tag: Option<String>,
 }
 
+impl SettleLine {
+    /// Begins with a record of which nothing but its outcome is known, and no attempt was made.
+    pub fn new(record: u64, outcome: Outcome) -> Self {
+        Self {
+            record,
+            outcome,
+            attempts: 0,
+            status: None,
+            id: None,
+            version: None,
+            latency_us: None,
+            code: None,
+            detail: None,
+            expression: Vec::new(),
+            lacks: Vec::new(),
+            by: None,
+            note: None,
+            since: None,
+            tag: None,
+        }
+    }
+}
+
 /// What became of a record, with what the server said of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settlement {

@@ -27,21 +27,11 @@ fn end(session: u32, how: Ending) -> EndLine {
 fn settled(record: u64, outcome: Outcome) -> Settlement {
     Settlement {
         line: SettleLine {
-            record,
-            outcome,
             attempts: 2,
             status: Some(201),
             id: (outcome != Outcome::Pending).then(|| format!("id-{record}")),
-            version: None,
             latency_us: Some(7),
-            code: None,
-            detail: None,
-            expression: Vec::new(),
-            lacks: Vec::new(),
-            by: None,
-            note: None,
-            since: None,
-            tag: None,
+            ..SettleLine::new(record, outcome)
         },
         said: None,
     }

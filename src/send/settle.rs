@@ -118,24 +118,11 @@ pub(super) fn unknown(
 }
 
 fn blank(record: u64, outcome: Outcome, attempted: Attempted) -> SettleLine {
+    let latency = attempted.latency;
     SettleLine {
-        record,
-        outcome,
         attempts: attempted.attempts,
-        status: None,
-        id: None,
-        version: None,
-        latency_us: attempted
-            .latency
-            .map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
-        code: None,
-        detail: None,
-        expression: Vec::new(),
-        lacks: Vec::new(),
-        by: None,
-        note: None,
-        since: None,
-        tag: None,
+        latency_us: latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
+        ..SettleLine::new(record, outcome)
     }
 }
 

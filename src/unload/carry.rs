@@ -27,7 +27,11 @@ pub(super) struct Item {
 }
 
 impl Item {
-    fn name(&self) -> Named<'_> {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn name(&self) -> Named<'_> {
         Named {
             kind: &self.kind,
             id: &self.id,
@@ -57,7 +61,7 @@ impl Item {
     }
 
     /// It stays, because the store says so.
-    fn refused(&self, store: &Store, answer: &Response<Bytes>) -> Ended {
+    pub(super) fn refused(&self, store: &Store, answer: &Response<Bytes>) -> Ended {
         let status = answer.status().as_u16();
         // 409 is the standard's answer where something refers to it (R4, http.html#delete).
         let outcome = match status {
@@ -77,8 +81,6 @@ const UNVERSIONED: &str =
     "the store gave it no version when it was loaded, so nobody knows whether it was changed since";
 const OTHER_VERSION: &str = "it was changed since it was loaded";
 const WAS_THERE: &str = "the store had it before the run began";
-const CIRCLE: &str =
-    "it is in a circle of references, which cannot be deleted together, and could not be opened";
 const UNTOLD: &str = "the store's answer does not tell whether it was deleted";
 
 impl Unload<'_> {
@@ -129,16 +131,10 @@ impl Unload<'_> {
         }
         if is_circle && items.len() > 1 && items.len() <= store.transaction {
             ended.extend(together(store, &items).await?);
+        } else if is_circle && items.len() > 1 {
+            self.one_by_one(store, &items, &mut ended).await?;
         } else {
-            if is_circle && items.len() > 1 && !self.loosen(store, &items, &mut ended).await? {
-                return Ok(ended);
-            }
             each(store, &items, is_circle, &mut ended).await?;
-            if is_circle {
-                let referred = ended.iter_mut();
-                let referred = referred.filter(|ended| ended.line.outcome == Removal::Referred);
-                referred.for_each(|ended| ended.line.note = Some(CIRCLE.to_owned()));
-            }
         }
         Ok(ended)
     }
@@ -198,66 +194,6 @@ impl Unload<'_> {
     }
 }
 
-impl Unload<'_> {
-    /// What a record is marked with whose references were taken out.
-    fn mark(&self, item: &Item) -> String {
-        self.history.journal.tag(item.number)
-    }
-
-    /// Opens a circle that cannot go in one transaction: takes from its records what refers to the others. Tells whether they can
-    /// be deleted one by one; of those that cannot, `ended` says why.
-    async fn loosen(
-        &self,
-        store: &Store,
-        items: &[Item],
-        ended: &mut Vec<Ended>,
-    ) -> Result<bool, Error> {
-        let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
-        let single = |at: usize| {
-            let name = names.get(at).copied().unwrap_or(Named { kind: "", id: "" });
-            store.target.read(name.kind, name.id)
-        };
-        let answers = store.read(&names, &single).await?;
-        let mut refused = Vec::new();
-        for ((item, name), answer) in items.iter().zip(&names).zip(answers) {
-            let Some(answer) = answer else {
-                return Ok(false);
-            };
-            let mark = self.mark(item);
-            let is_there = answer.status().is_success();
-            if !is_there || store.target.is_loosened(&answer, &mark) {
-                continue;
-            }
-            let Some(request) = store.target.loosen(*name, &names, &answer, &mark) else {
-                refused.push(item.stays(Removal::Referred, CIRCLE));
-                continue;
-            };
-            match store.ask(request, 1).await? {
-                Some(answer) if answer.status().is_success() => {}
-                // The answer to a first attempt may be lost: a read tells.
-                Some(answer) => {
-                    let read = store.ask(store.target.read(name.kind, name.id), 1).await?;
-                    if !read.is_some_and(|read| store.target.is_loosened(&read, &mark)) {
-                        let mut stays = item.refused(store, &answer);
-                        stays.line.note = Some(CIRCLE.to_owned());
-                        refused.push(stays);
-                        break;
-                    }
-                }
-                None => return Ok(false),
-            }
-        }
-        if refused.is_empty() {
-            return Ok(true);
-        }
-        let told: Vec<u64> = refused.iter().map(|ended| ended.line.record).collect();
-        let others = items.iter().filter(|item| !told.contains(&item.number));
-        ended.extend(others.map(|item| item.stays(Removal::Referred, CIRCLE)));
-        ended.append(&mut refused);
-        Ok(false)
-    }
-}
-
 /// Deletes the records of a circle, all or none.
 async fn together(store: &Store, items: &[Item]) -> Result<Vec<Ended>, Error> {
     let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
@@ -285,7 +221,7 @@ async fn together(store: &Store, items: &[Item]) -> Result<Vec<Ended>, Error> {
 }
 
 /// Deletes records that need not go together.
-async fn each(
+pub(super) async fn each(
     store: &Store,
     items: &[Item],
     is_circle: bool,

@@ -18,6 +18,7 @@ use crate::{
 mod carry;
 mod circles;
 mod draft;
+mod opened;
 mod restore;
 
 use circles::{Circle, Turns};

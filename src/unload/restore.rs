@@ -6,13 +6,12 @@
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use serde_json::Value;
 
 use super::{Ended, Error, Notes, Unload, draft::Changed};
 use crate::{
     journal::{RecordState, Removal, RemovalLine},
     lookup::Store,
-    target::{Named, Version},
+    target::{Likeness, Named, Version},
 };
 
 const UNTOLD: &str = "the store does not tell what it was before";
@@ -83,7 +82,7 @@ impl Unload<'_> {
         };
         if current.version != last {
             // An earlier attempt may have put it back.
-            return if is_same(&current, &before) {
+            return if is_same(store, &current, &before) {
                 Ok(Some(changed.ended(Removal::Restored, None, None)))
             } else {
                 stays(CHANGED)
@@ -98,7 +97,7 @@ impl Unload<'_> {
             Some(200..=299) => Ok(Some(changed.ended(Removal::Restored, status, None))),
             // Somebody was faster; or a first attempt was taken, and its answer lost.
             None | Some(409 | 412) => match self.versions(store, name, &first).await? {
-                Asked::Told { current, before } if is_same(&current, &before) => {
+                Asked::Told { current, before } if is_same(store, &current, &before) => {
                     Ok(Some(changed.ended(Removal::Restored, status, None)))
                 }
                 Asked::Told { .. } if status.is_some() => stays(CHANGED),
@@ -187,14 +186,7 @@ impl Changed {
 }
 
 /// Tells whether two versions hold the same, but for what the store says of them.
-fn is_same(current: &Version, before: &[u8]) -> bool {
-    let read = |bytes: &[u8]| -> Option<Value> {
-        let mut resource: Value = serde_json::from_slice(bytes).ok()?;
-        let meta = resource.get_mut("meta").and_then(Value::as_object_mut)?;
-        meta.remove("versionId");
-        meta.remove("lastUpdated");
-        Some(resource)
-    };
-    let current = current.resource.as_deref().and_then(read);
-    current.is_some() && current == read(before)
+fn is_same(store: &Store, current: &Version, before: &[u8]) -> bool {
+    let current = current.resource.as_deref();
+    current.is_some_and(|current| store.target.is_alike(Likeness::Same, before, current))
 }

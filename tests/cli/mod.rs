@@ -24,6 +24,7 @@ mod metrics;
 mod mllp;
 mod occupied;
 mod online;
+mod opened;
 mod planned;
 mod prometheus;
 mod quickstart;

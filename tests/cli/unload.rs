@@ -174,7 +174,7 @@ impl Stores {
     }
 
     /// Everything in the stores, as it stands there.
-    async fn contents(&self) -> BTreeMap<String, String> {
+    pub(super) async fn contents(&self) -> BTreeMap<String, String> {
         let mut contents = BTreeMap::new();
         let metrics = self.get("fhirStores/fhir:getFHIRStoreMetrics").await;
         for kind in metrics["metrics"].as_array().into_iter().flatten() {
@@ -212,14 +212,29 @@ impl Stores {
 
 impl Stores {
     /// Loads what was there before; a message that was stored within three seconds is taken for a new one by a load.
-    async fn before(&self) -> BTreeMap<String, String> {
+    pub(super) async fn before(&self) -> BTreeMap<String, String> {
         let _ = self.bed.run(&["load", "before.yaml"]).exits(0);
         tokio::time::sleep(Duration::from_secs(5)).await;
         self.contents().await
     }
 }
 
-fn unload(bed: &Bed, run: &Path, more: &[&str]) -> Ran {
+/// Deletes the stores that a manifest's loads made, with these answers at the terminal.
+fn reset(bed: &Bed, manifest: &str, answers: &str) -> Ran {
+    let mut child = bed
+        .command(&["reset", manifest, "--yes", "--stores"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, answers.as_bytes()).unwrap();
+    drop(input);
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+pub(super) fn unload(bed: &Bed, run: &Path, more: &[&str]) -> Ran {
     bed.run(&[&["unload", run.to_str().unwrap()], more].concat())
 }
 
@@ -508,19 +523,7 @@ async fn stores_of_all_kinds_go_when_their_names_are_given() {
                 .to_owned()
         })
         .collect();
-    let reset = |answers: &str| {
-        let mut child = bed
-            .command(&["reset", "nine.yaml", "--yes", "--stores"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        std::io::Write::write_all(&mut input, answers.as_bytes()).unwrap();
-        drop(input);
-        Ran::of(child.wait_with_output().unwrap())
-    };
+    let reset = |answers: &str| reset(bed, "nine.yaml", answers);
     let first = reset(&format!("{}\nother\n{}\n", names[0], names[2])).exits(1);
     assert_eq!(
         first.out.matches("deleted the store").count(),
@@ -565,19 +568,7 @@ async fn a_reset_unloads_all_runs_and_deletes_the_stores_that_were_made() {
         "version: 1\nname: own\nstate: .own\ntargets: { t: { local: mine } }\nloads: [ { name: l, target: t, files: [\"resources/clinic/**/*.json\"] } ]\n",
     );
     let _ = bed.run(&["load", "own.yaml"]).exits(0);
-    let reset = |name: &str| {
-        let mut child = bed
-            .command(&["reset", "own.yaml", "--yes", "--stores"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        std::io::Write::write_all(&mut input, name.as_bytes()).unwrap();
-        drop(input);
-        Ran::of(child.wait_with_output().unwrap())
-    };
+    let reset = |name: &str| reset(bed, "own.yaml", name);
     let other = reset("other\n").exits(1);
     assert!(other.err.contains("was not deleted"), "{}", other.err);
     let deleted = reset("fhir\n").exits(0);

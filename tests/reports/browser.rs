@@ -23,6 +23,26 @@ struct Browser {
     session: String,
 }
 
+/// Starts the driver on a port of its choice; nothing where it ends before it says which.
+fn driver() -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines.map_while(Result::ok).find_map(|line| {
+        let port = line.split_once("started successfully on port ")?.1;
+        port.trim_end_matches('.').parse::<u16>().ok()
+    });
+    if port.is_none() {
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    Some((driver, port?))
+}
+
 impl Browser {
     /// Starts both; nothing where they are not installed.
     async fn start() -> Option<Self> {
@@ -34,22 +54,15 @@ impl Browser {
             eprintln!("skipped: there is no chromium with its chromedriver");
             return None;
         }
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
-            let port = line.split_once("started successfully on port ")?.1;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
+        // It takes a free port for IPv4 and wants the same one for IPv6; where somebody has that, it gives up.
+        let (driver, port) = (0..10)
+            .find_map(|_| driver())
+            .expect("chromedriver finds no port");
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut browser = Self {
             driver,
             client,
-            session: format!("http://127.0.0.1:{}/session", port.unwrap()),
+            session: format!("http://127.0.0.1:{port}/session"),
         };
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
@@ -376,8 +389,10 @@ async fn the_live_page_follows_a_faulty_run_to_its_end() {
             let drawn = browser
                 .run("return document.querySelectorAll('main svg').length")
                 .await;
-            if drawn.as_u64() > Some(0) {
-                seen.insert(browser.words("main").await);
+            let main = browser.words("main").await;
+            // The end may have been drawn since the note was read.
+            if drawn.as_u64() > Some(0) && browser.words("#note").await == note {
+                seen.insert(main);
             }
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;

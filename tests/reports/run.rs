@@ -313,21 +313,10 @@ fn write_plan(run: &RunDirectory, steps: Vec<(Option<Group>, Step)>, counted: u6
 fn settled(record: u64, outcome: Outcome, status: u16) -> Settlement {
     Settlement {
         line: SettleLine {
-            record,
-            outcome,
             attempts: 1,
             status: Some(status),
-            id: None,
-            version: None,
             latency_us: Some(1_000 * (record + 1)),
-            code: None,
-            detail: None,
-            expression: Vec::new(),
-            lacks: Vec::new(),
-            by: None,
-            note: None,
-            since: None,
-            tag: None,
+            ..SettleLine::new(record, outcome)
         },
         said: None,
     }

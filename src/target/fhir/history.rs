@@ -24,17 +24,6 @@ struct Entry<'a> {
     resource: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Versioned {
-    meta: Option<Meta>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    version_id: Option<String>,
-}
-
 /// Returns the versions on a page, the newest first. An entry without a resource is a deletion.
 pub(super) fn versions(record: Named<'_>, body: &Bytes) -> Option<Vec<Version>> {
     let bundle: Bundle<'_> = serde_json::from_slice(body).ok()?;
@@ -53,9 +42,8 @@ pub(super) fn versions(record: Named<'_>, body: &Bytes) -> Option<Vec<Version>> 
         if name.kind != record.kind || name.id != record.id {
             return None;
         }
-        let versioned: Versioned = serde_json::from_slice(text).ok()?;
         Some(Version {
-            version: versioned.meta?.version_id?,
+            version: name.version?,
             resource: Some(body.slice_ref(text)),
         })
     });
