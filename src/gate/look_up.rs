@@ -26,6 +26,8 @@ pub struct Failure {
     pub what: String,
     /// The request may have reached the store all the same.
     pub may_have_been_sent: bool,
+    /// Nobody can be asked any more: the target is down, or takes no credentials.
+    pub is_final: bool,
     hint: Option<String>,
 }
 
@@ -40,6 +42,7 @@ impl Failure {
             hint: reason.hint(),
             what: reason.to_string(),
             may_have_been_sent: false,
+            is_final: true,
         }
     }
 
@@ -47,6 +50,7 @@ impl Failure {
         Self {
             what: fault.what.clone(),
             may_have_been_sent: fault.kind.may_have_been_sent(),
+            is_final: false,
             hint: Some(fault.hint().to_owned()),
         }
     }
@@ -221,6 +225,7 @@ impl Gate {
                 .map_err(|error| Failure {
                     what: error.what,
                     may_have_been_sent: false,
+                    is_final: false,
                     hint: error.hint,
                 })?;
             let bytes = request.body().len() as u64;

@@ -14,6 +14,8 @@ pub(in crate::send) enum Proof {
     Nothing(String),
     /// Nobody could be asked.
     Unasked(String),
+    /// Nobody can be asked any more, which ends the run: the next session asks. With why, and what to do about it.
+    Silent(String, Option<String>),
     /// Nothing; and the load says that it may be sent again all the same.
     Resend,
 }

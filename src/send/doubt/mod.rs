@@ -130,6 +130,11 @@ impl Load {
             .asker()
             .prove(&work.steps, work.atomic, &doubts, asking)
             .await?;
+        if self.ends_by(&proofs) {
+            work.steps.clear();
+            work.bodies.clear();
+            return Ok((work, Vec::new()));
+        }
         let mut settled = Vec::new();
         let (mut steps, mut bodies) = (Vec::new(), Vec::new());
         let mut all_bodies = work.bodies.into_iter();
@@ -186,6 +191,9 @@ impl Load {
                 .prove(&doubtful.steps, doubtful.atomic, &doubts, asking)
                 .await?
         };
+        if self.ends_by(&proofs) {
+            return Ok((Vec::new(), None));
+        }
         let mumbled = doubtful.mumbled.as_ref();
         let (mut settled, mut again) = (Vec::new(), Vec::new());
         for (step, proof) in doubtful.steps.into_iter().zip(proofs) {
@@ -273,7 +281,9 @@ impl Load {
                 }
                 Some(Proof::Other) | None => "what the store has differs from what was sent",
                 Some(Proof::Resend) => "it was sent as often as it may be",
-                Some(Proof::Nothing(ref why) | Proof::Unasked(ref why)) => why.as_str(),
+                Some(
+                    Proof::Nothing(ref why) | Proof::Unasked(ref why) | Proof::Silent(ref why, _),
+                ) => why.as_str(),
             };
             let note = format!(
                 "{}; whether it took the record is not known: {why}",
@@ -307,6 +317,19 @@ impl Load {
 }
 
 impl Load {
+    /// Tells whether nobody can be asked any more, and ends the run then: what is in doubt is not settled, and the next session
+    /// asks about it. Of what goes together, none is settled then.
+    fn ends_by(&self, proofs: &[Option<Proof>]) -> bool {
+        let silent = proofs.iter().flatten().find_map(|proof| match proof {
+            Proof::Silent(what, hint) => Some((what, hint)),
+            _ => None,
+        });
+        if let Some((what, hint)) = silent {
+            self.end(what, hint.clone());
+        }
+        silent.is_some()
+    }
+
     /// Takes note of how an answer looks that was to an update, and meant that all is well.
     fn learn(&self, step: &Step, packaging: Option<Packaging>, mumbled: Option<&Mumbled>) {
         let is_update = step.action.operation() == Some(Operation::Update);

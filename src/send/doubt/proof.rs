@@ -356,6 +356,9 @@ impl Asker<'_> {
 }
 
 fn unasked(failure: &Failure) -> Proof {
+    if failure.is_final {
+        return Proof::Silent(failure.to_string(), failure.hint().map(str::to_owned));
+    }
     Proof::Unasked(format!("the store could not be asked: {failure}"))
 }
 
