@@ -70,7 +70,7 @@ pub enum Severity {
 
 /// A place in a text file that people wrote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct TextPosition {
     /// The file.
     pub file: PathBuf,
     /// Line, from 1.
@@ -89,7 +89,7 @@ pub struct Diagnostic {
     /// What is wrong: a lower-case phrase without a period.
     pub message: String,
     /// Where; none for problems that have no place.
-    pub place: Option<Place>,
+    pub place: Option<TextPosition>,
     /// The file's line at that place, to be shown; only for manifests.
     pub snippet: Option<String>,
     /// What to do about it, one phrase each.
@@ -118,7 +118,7 @@ impl Diagnostic {
 
     /// Adds the place.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
+    pub fn at(mut self, place: TextPosition) -> Self {
         self.place = Some(place);
         self
     }

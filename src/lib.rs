@@ -12,7 +12,7 @@
 //! lists the edges):
 //!
 //! - 0: [`record`] (what travels, and how it ends), [`mod@unit`] (rates, sizes, durations), [`diagnostic`]
-//!   (problems with a place), [`event`] (what watchers are told), [`mod@column`]
+//!   (problems with a place), [`event`] (what watchers are told), [`spill`]
 //!   (long lists of numbers, on the disk beyond a limit), [`mod@checksum`] (of a line of a file), [`mod@path`] (paths as people
 //!   read them), [`fhir`] (pure knowledge of FHIR JSON), [`hl7v2`] (pure knowledge of HL7v2's bytes),
 //!   [`dicom`] (pure knowledge of DICOM's bytes).
@@ -33,7 +33,6 @@
 pub mod auth;
 pub mod checksum;
 pub mod cli;
-pub mod column;
 pub mod diagnostic;
 pub mod dicom;
 pub mod emulator;
@@ -56,6 +55,7 @@ pub mod report;
 pub mod samples;
 pub mod send;
 pub mod source;
+pub mod spill;
 pub mod storage;
 pub mod survey;
 pub mod target;

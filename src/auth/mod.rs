@@ -7,8 +7,8 @@
 //! file. The environment is passed in by `cli`; what Google's libraries read by themselves is listed there.
 
 mod google;
-mod placed;
 mod secret;
+mod static_secret;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -86,8 +86,10 @@ impl Error {
 pub async fn open(auth: &Auth, env: &Environment<'_>) -> Result<Arc<dyn Credentials>, Error> {
     Ok(match auth {
         Auth::None => Arc::new(Nobody),
-        Auth::Bearer(place) => Arc::new(placed::Placed::bearer(place, env)?),
-        Auth::Basic { user, password } => Arc::new(placed::Placed::basic(user, password, env)?),
+        Auth::Bearer(place) => Arc::new(static_secret::SecretCredentials::bearer(place, env)?),
+        Auth::Basic { user, password } => Arc::new(static_secret::SecretCredentials::basic(
+            user, password, env,
+        )?),
         Auth::Google { credentials } => {
             Arc::new(google::Google::open(credentials.as_deref(), env).await?)
         }

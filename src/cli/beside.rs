@@ -6,7 +6,7 @@ use super::{load::STATE, printer::Printer};
 use crate::{
     diagnostic::Diagnostic,
     journal::RunDirectory,
-    plan::{Header, file::Saved},
+    plan::{PlanHeader, file::Saved},
 };
 
 /// Returns the state directory of this directory, or of the nearest above it that has one.
@@ -31,7 +31,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// Says that the working directory holds runs of a manifest whose state lies elsewhere: they are not asked.
-pub(super) fn warn_of_others(header: &Header, state: &Path, printer: Printer) {
+pub(super) fn warn_of_others(header: &PlanHeader, state: &Path, printer: Printer) {
     let here = PathBuf::from(STATE);
     if is_same_file(&here, state) {
         return;

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use super::{
-    Context, Error, Exit, carry, load, plan as planning, scratch::Scratch, select::Selection,
+    Context, Error, Exit, load, plan as planning, scratch::Scratch, select::Selection, session,
 };
 use crate::{
-    diagnostic::{Diagnostic, Place, Severity},
+    diagnostic::{Diagnostic, Severity, TextPosition},
     event::{LoadId, Unobserved},
-    plan::{Action, Group, Header, PlannedSource, ReasonCode, Step, Summary, file, text::plural},
+    plan::{
+        Action, Group, PlanHeader, PlannedSource, ReasonCode, Step, Summary, file, text::plural,
+    },
     source::{Malformed, Origin, Spool},
     survey,
 };
@@ -41,7 +43,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
     let checked = tokio::task::spawn_blocking(move || {
         let spool = scratch
             .as_ref()
-            .map(|scratch| Spool::new(scratch.run().spool(), carry::SPOOL));
+            .map(|scratch| Spool::new(scratch.run().spool(), session::SPOOL));
         let spool = spool.transpose().map_err(Error::disk)?;
         let mut collect = Collect {
             steps: Vec::new(),
@@ -121,7 +123,7 @@ struct Collect {
 }
 
 impl file::Sink for Collect {
-    fn header(&mut self, _: &Header) -> Result<(), file::Error> {
+    fn header(&mut self, _: &PlanHeader) -> Result<(), file::Error> {
         Ok(())
     }
     fn load(&mut self, _: LoadId) -> Result<(), file::Error> {
@@ -144,7 +146,7 @@ impl file::Sink for Collect {
 }
 
 fn of_malformed(origin: &Origin, malformed: &Malformed) -> Diagnostic {
-    let problem = Diagnostic::error(malformed.to_string()).at(Place {
+    let problem = Diagnostic::error(malformed.to_string()).at(TextPosition {
         file: match origin {
             Origin::File(path) => path.clone(),
             Origin::Stdin => origin.to_string().into(),
@@ -177,7 +179,7 @@ fn of_step(step: &Step, sources: &[PlannedSource]) -> Diagnostic {
     let which = format!("{what}{at}");
     let which = which.strip_suffix(", ").map(|which| format!("{which}: "));
     let which = which.unwrap_or_default();
-    Diagnostic::error(format!("cannot be loaded: {which}{message}")).at(Place {
+    Diagnostic::error(format!("cannot be loaded: {which}{message}")).at(TextPosition {
         file: file.into(),
         line: usize::try_from(step.position.line).unwrap_or(usize::MAX),
         column: 1,

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{Error, carry::milliseconds, printer::Printer};
+use super::{Error, printer::Printer, session::milliseconds};
 use crate::{
     diagnostic::Diagnostic,
     event::Event,
@@ -15,7 +15,7 @@ use crate::{
     journal::{Journal, RunDirectory, Tally},
     plan::file::Saved,
     progress,
-    report::{self, Ended, Report},
+    report::{self, Report, SessionEnd},
     source::Bodies,
 };
 
@@ -89,7 +89,7 @@ impl Closing<'_> {
             self.warn(Diagnostic::warning(message));
         }
         // A run that is not over may be resumed, and needs what its sources cannot give twice.
-        if reported.ended == Ended::Complete {
+        if reported.ended == SessionEnd::Complete {
             let _ = fs_err::remove_dir_all(self.run.spool());
         }
         if is_brief && let Err(error) = report::shorten(self.run, &reported) {

@@ -17,22 +17,22 @@ use crate::{
     emulator, ensure,
     fhir::outcome,
     gate::{
-        AnswerBudget, Failure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
+        AnswerBudget, CallFailure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
         http::{HttpTransport, TransportOptions},
         mllp::{MllpOptions, MllpTransport},
     },
     manifest::{Auth, Format, Store, TargetSettings},
-    plan::Header,
+    plan::PlanHeader,
     probe,
-    send::{Link, Rehearsal},
-    target::{self, Endpoint, Facts, Target, fhir::Requests, local_store_settings},
+    send::{DryRunTransport, TargetConnection},
+    target::{self, Endpoint, Facts, Target, fhir::RequestBuilder, local_store_settings},
 };
 
 /// A target that can be sent to.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) gate: Arc<Gate>,
-    pub(super) requests: Requests,
+    pub(super) requests: RequestBuilder,
     pub(super) target: Arc<dyn Target>,
     pub(super) endpoint: Endpoint,
     settings: TargetSettings,
@@ -82,7 +82,7 @@ pub(super) async fn connect(
         &endpoint.base,
     )
     .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
-    let requests = Requests::new(&endpoint.base);
+    let requests = RequestBuilder::new(&endpoint.base);
     tracing::info!(
         target = settings.name,
         url = address(&endpoint.base),
@@ -191,7 +191,7 @@ impl Connection {
         let began = tokio::time::Instant::now();
         let facts = probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings).await;
         if let Ok(facts) = &facts {
-            let ms = super::carry::milliseconds(began.elapsed());
+            let ms = super::session::milliseconds(began.elapsed());
             let version = fhir_version(facts);
             let (transactions, batches) = (facts.transaction, facts.batch);
             let (target, known) = (&*self.settings.name, |fact: Option<bool>| match fact {
@@ -266,14 +266,14 @@ impl Connection {
     }
 
     /// Returns what `send` needs of it, for requests of so many operations at the most.
-    pub(super) fn link(&self, largest_request: u32) -> Result<Link, Error> {
+    pub(super) fn link(&self, largest_request: u32) -> Result<TargetConnection, Error> {
         let settings = GateSettings::of(&self.settings, largest_request);
         self.link_by(Arc::clone(&self.transport), &settings)
     }
 
     /// Returns a link by which nothing is sent that writes. A store that was missing when it was asked for its facts holds
     /// nothing.
-    pub(super) fn rehearsal(&self, largest_request: u32) -> Result<Link, Error> {
+    pub(super) fn rehearsal(&self, largest_request: u32) -> Result<TargetConnection, Error> {
         // Reads keep to the rate on their own gate; what is not sent needs none.
         let settings = GateSettings {
             rate: None,
@@ -282,7 +282,7 @@ impl Connection {
         };
         let is_missing = self.is_missing.load(Ordering::Relaxed);
         let reads = (!is_missing).then(|| Arc::clone(&self.gate));
-        let transport = Rehearsal::new(Arc::clone(&self.target), reads);
+        let transport = DryRunTransport::new(Arc::clone(&self.target), reads);
         self.link_by(Arc::new(transport), &settings)
     }
 
@@ -290,7 +290,7 @@ impl Connection {
         &self,
         transport: Arc<dyn Transport>,
         settings: &GateSettings,
-    ) -> Result<Link, Error> {
+    ) -> Result<TargetConnection, Error> {
         let gate = Gate::new(
             transport,
             Arc::clone(&self.credentials),
@@ -300,7 +300,7 @@ impl Connection {
         .map_err(|error| self.at_target(Error::usage(error)))?;
         let witness = self.target.alive().map_err(Error::usage)?;
         let gate = gate.with_witness(witness);
-        Ok(Link {
+        Ok(TargetConnection {
             gate: Arc::new(gate),
             target: Arc::clone(&self.target),
             slots: self.settings.concurrency.max,
@@ -326,7 +326,7 @@ impl Connection {
 }
 
 /// Connects to every target that a plan's loads name.
-pub(super) async fn connect_all(header: &Header) -> Result<HashMap<String, Connection>, Error> {
+pub(super) async fn connect_all(header: &PlanHeader) -> Result<HashMap<String, Connection>, Error> {
     let mut connections = HashMap::new();
     let answers = Arc::new(AnswerBudget::of_memory(header.run.memory.0));
     for target in &header.targets {
@@ -340,9 +340,9 @@ pub(super) async fn connect_all(header: &Header) -> Result<HashMap<String, Conne
 
 /// Puts into a header what its targets say of themselves.
 pub(super) async fn with_facts(
-    mut header: Header,
+    mut header: PlanHeader,
     connections: &HashMap<String, Connection>,
-) -> Result<Header, Error> {
+) -> Result<PlanHeader, Error> {
     for target in &mut header.targets {
         if let Some(connection) = connections.get(&target.settings.name) {
             target.facts = connection.facts().await?;
@@ -367,7 +367,7 @@ pub(super) fn at_target(name: &str, mut error: Error) -> Error {
 }
 
 /// Turns the failure of a request into what the user is told.
-pub(super) fn failed(failure: &Failure) -> Error {
+pub(super) fn failed(failure: &CallFailure) -> Error {
     let error = Error::new(Exit::Target, failure);
     match failure.hint() {
         Some(hint) => error.hint(hint),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Context, Error, Exit, connect, single, store::StoreArgs};
 use crate::{
     fhir::{Scanner, outcome, types},
-    gate::Failure,
+    gate::CallFailure,
     manifest::Format,
     record::Operation,
     target::{
@@ -43,7 +43,7 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
     let body = Bytes::from(bytes);
     let answered = connection
         .gate
-        .once(|| connection.requests.create(&kind, body.clone(), None))
+        .call_once(|| connection.requests.create(&kind, body.clone(), None))
         .await;
     let response = connection
         .finish(answered)
@@ -143,7 +143,7 @@ fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> 
     Ok(kind.into_owned())
 }
 
-fn failed(failure: &Failure) -> Error {
+fn failed(failure: &CallFailure) -> Error {
     let error = connect::failed(failure);
     if failure.may_have_been_sent {
         return error.hint(

@@ -40,7 +40,7 @@ pub(super) async fn run(args: GetArgs, context: Context) -> Result<Exit, Error> 
     let connection = connect::connect(&settings, &Arc::default()).await?;
     let read = connection
         .gate
-        .look_up(|| {
+        .call_interactive(|| {
             let mut read = connection.requests.read(&kind, &id);
             // Nothing was sent by which its size could be known.
             read.extensions_mut().insert(Largest(u64::MAX));

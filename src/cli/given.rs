@@ -8,7 +8,7 @@ use std::{
 use super::{Context, Error, Exit, secrets, select::Selection};
 use crate::{
     manifest::{self, Manifest},
-    plan::{self, Header, PlannedTarget},
+    plan::{self, PlanHeader, PlannedTarget},
     target::Facts,
 };
 
@@ -67,8 +67,8 @@ pub(super) fn no_manifest(path: &Path) -> Error {
 }
 
 /// Makes the header of a plan.
-pub(super) fn header(manifest: &Manifest, facts: Vec<Facts>) -> Header {
-    Header {
+pub(super) fn header(manifest: &Manifest, facts: Vec<Facts>) -> PlanHeader {
+    PlanHeader {
         version: plan::VERSION,
         stoker: env!("CARGO_PKG_VERSION").to_owned(),
         name: manifest.name.clone(),

@@ -8,9 +8,7 @@ use std::{
 use clap::ValueEnum;
 
 use super::{
-    Context, Error, Exit, beside,
-    carry::{Carry, SPOOL, check_sources, discard},
-    connect, interrupt,
+    Context, Error, Exit, beside, connect, interrupt,
     live::{Live, LiveArgs},
     metrics::MetricsArgs,
     plan as planning,
@@ -19,11 +17,12 @@ use super::{
     resume::{self, ReplayArgs},
     scratch::Scratch,
     select::Selection,
+    session::{SPOOL, Session, check_sources, discard},
 };
 use crate::{
     journal::{self, RunDirectory},
     manifest::{Manifest, RunSettings},
-    plan::{self, Header, file::Saved},
+    plan::{self, PlanHeader, file::Saved},
     progress,
     send::Stop,
     source::Spool,
@@ -176,7 +175,7 @@ async fn begin(
         if let Some(live) = live {
             live.follow(&run);
         }
-        let carry = Carry {
+        let carry = Session {
             context,
             stop,
             watcher,
@@ -194,7 +193,7 @@ async fn begin(
 }
 
 /// Returns the directory in which the runs of a manifest are kept.
-pub(super) fn state_of(header: &Header) -> PathBuf {
+pub(super) fn state_of(header: &PlanHeader) -> PathBuf {
     let state = header.run.state.clone();
     state.unwrap_or_else(|| RunSettings::beside(&header.manifest))
 }
@@ -204,8 +203,8 @@ const PLAN_AGAIN: &str = "plan again with `stoker plan --out`";
 
 /// A plan holds as long as its targets are what it relies on.
 pub(super) fn refuse_changed_facts(
-    planned: &Header,
-    now: &Header,
+    planned: &PlanHeader,
+    now: &PlanHeader,
     way_on: &str,
 ) -> Result<(), Error> {
     let changed = plan::changed_facts(planned, now);
@@ -226,7 +225,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 
 /// Reads all sources into the plan of a run.
 async fn survey(
-    header: &Header,
+    header: &PlanHeader,
     run: &RunDirectory,
     context: Context,
     stop: &Stop,

@@ -89,7 +89,7 @@ impl Told {
             Ok(exit) => *exit,
             Err(error) => error.exit,
         };
-        let ending = telemetry::Ending {
+        let ending = telemetry::TraceEnd {
             exit: exit.code(),
             wrong: exit.wrong(),
         };

@@ -5,10 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    Error, Exit, carry,
+    Error, Exit,
     connect::{self, Connection},
     printer::Printer,
     scratch::Scratch,
+    session,
 };
 use crate::{
     plan::file::Saved,
@@ -31,7 +32,7 @@ pub(super) async fn ask(
     printer: Printer,
 ) -> Result<Holdings, Error> {
     let spool = scratch.run().spool();
-    let bodies = Arc::new(Bodies::new(carry::readable(&saved.sources, &spool)));
+    let bodies = Arc::new(Bodies::new(session::readable(&saved.sources, &spool)));
     let gates = connections
         .iter()
         .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.target)))

@@ -9,22 +9,23 @@ use std::{
 
 pub(super) use super::given::{STDIN, documented, header, no_manifest, read_manifest, reads_stdin};
 use super::{
-    Context, Error, Exit, carry,
+    Context, Error, Exit,
     connect::{self, Connection},
     interrupt,
     load::{self, ProgressKind},
     online,
-    past::{Asked, Consulted, Purpose},
     printer::Printer,
+    prior_runs::{Asked, Consulted, Purpose},
     scratch::Scratch,
     select::Selection,
+    session,
 };
 use crate::{
     diagnostic::{Diagnostic, Severity},
     journal::{Journal, format},
     manifest::{Manifest, Sync},
     plan::{
-        self, Forecast, Header, Summary,
+        self, Forecast, PlanHeader, Summary,
         file::{self, Saved},
     },
     send::{
@@ -85,7 +86,7 @@ pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error>
 
 async fn connect(
     args: &PlanArgs,
-    header: &Header,
+    header: &PlanHeader,
     stop: &Stop,
 ) -> Result<HashMap<String, Connection>, Error> {
     if args.offline {
@@ -267,7 +268,7 @@ fn print(
 /// Reads all sources into the plan that is saved, or that is thrown away.
 pub(super) async fn survey(
     out: Option<&Path>,
-    header: &Header,
+    header: &PlanHeader,
     scratch: &Scratch,
     stop: &Stop,
     context: Context,
@@ -284,7 +285,7 @@ pub(super) async fn survey(
         let out = out.map_or_else(|| scratch.run().plan(), Path::to_owned);
         let run = scratch.run().clone();
         move || {
-            let spool = Spool::new(run.spool(), carry::SPOOL).map_err(Error::disk)?;
+            let spool = Spool::new(run.spool(), session::SPOOL).map_err(Error::disk)?;
             let mut writer = file::Writer::create(&out).map_err(Error::disk)?;
             crate::survey::survey(
                 &header,
@@ -388,10 +389,10 @@ pub(super) fn survey_failed(error: crate::survey::Error) -> Error {
         crate::survey::Error::Plan(_) => Error::disk(error),
         crate::survey::Error::Source(source) => {
             let hint = match source.kind {
-                source::Kind::Io(_) => {
+                source::ErrorKind::Io(_) => {
                     "the limit of open files (`ulimit -n`) or the memory is used up; give the process more"
                 }
-                source::Kind::Spool(_) | source::Kind::SpoolFull { .. } => {
+                source::ErrorKind::Spool(_) | source::ErrorKind::SpoolFull { .. } => {
                     "make room where the run keeps decompressed sources, beside its journal"
                 }
                 _ => "nothing was sent; load again",

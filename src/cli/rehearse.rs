@@ -8,22 +8,22 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
     Context, Error, Exit,
-    carry::{Carry, Opened, reads_of},
-    past::{Consulted, Purpose},
+    prior_runs::{Consulted, Purpose},
     report::exit_of,
+    session::{Opened, Session, reads_of},
 };
 use crate::{
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, TextPosition},
     journal::{Ending, Journal, Ledger as _, format},
     manifest::Sync,
     plan,
     report::{self, Problem, Report},
-    send::{self, Counts, Earlier},
+    send::{self, Earlier, RequestCounts},
     unit::{ByteSize, grouped},
 };
 
 /// Does everything but send.
-pub(super) async fn run(carry: &Carry<'_>, state: &Path, fresh: bool) -> Result<Exit, Error> {
+pub(super) async fn run(carry: &Session<'_>, state: &Path, fresh: bool) -> Result<Exit, Error> {
     let Opened { saved, bodies } = carry.open()?;
     let Context { printer, .. } = carry.context;
     let mut links = HashMap::new();
@@ -49,7 +49,7 @@ pub(super) async fn run(carry: &Carry<'_>, state: &Path, fresh: bool) -> Result<
     let is_settled = |record| asked.earlier.is_settled(record);
     let mut forecast = plan::forecast(&saved, &is_settled).map_err(Error::disk)?;
     forecast.samples = asked.sampled;
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(RequestCounts::default());
     let reads = reads_of(&links);
     let setup = carry.setup(&saved, &bodies, links, &journal, asked.earlier, &counts);
     let ended = send::run(setup).await.map_err(|error| match error {
@@ -115,7 +115,7 @@ fn problems(reported: &Report) -> Vec<Diagnostic> {
                 "would be {}: {}: {note}{more}",
                 problem.outcome, problem.kind
             );
-            Some(Diagnostic::error(what).at(Place {
+            Some(Diagnostic::error(what).at(TextPosition {
                 file: first.file.clone().into(),
                 line: usize::try_from(first.line).unwrap_or(usize::MAX),
                 column: 1,

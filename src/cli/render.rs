@@ -5,7 +5,7 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use crate::diagnostic::{Diagnostic, Place, Severity, plain_lines, shown};
+use crate::diagnostic::{Diagnostic, Severity, TextPosition, plain_lines, shown};
 
 /// Renders diagnostics in the order of their places, those without a place first, with an empty line between.
 pub fn render(diagnostics: &[Diagnostic], color: bool) -> String {
@@ -89,7 +89,7 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic) -> String {
 }
 
 /// Returns the bytes of the line that are underlined: characters counted from 1 become bytes from 0.
-fn span(place: &Place, line: &str) -> std::ops::Range<usize> {
+fn span(place: &TextPosition, line: &str) -> std::ops::Range<usize> {
     let byte = |character: usize| {
         line.char_indices()
             .nth(character)
@@ -103,8 +103,8 @@ fn span(place: &Place, line: &str) -> std::ops::Range<usize> {
 mod tests {
     use super::*;
 
-    fn place(line: usize, column: usize, length: usize) -> Place {
-        Place {
+    fn place(line: usize, column: usize, length: usize) -> TextPosition {
+        TextPosition {
             file: "m.yaml".into(),
             line,
             column,
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn no_name_and_no_word_steers_the_terminal() {
         let hostile = "a\u{1b}]0;x\u{7}\u{202e}b";
-        let place = Place {
+        let place = TextPosition {
             file: hostile.into(),
             ..place(1, 2, 1)
         };

@@ -9,7 +9,7 @@ use crate::{
     journal::RunDirectory,
     manifest::Manifest,
     record::Outcome,
-    report::{self, Ended, Report, Words, text::View},
+    report::{self, Report, SessionEnd, Words, text::View},
 };
 
 /// Arguments of `stoker report`.
@@ -121,12 +121,12 @@ pub(super) fn summary(
 /// Returns the exit code of a run.
 pub(super) fn exit_of(report: &Report) -> Exit {
     match report.ended {
-        Ended::MaxErrors => return Exit::MaxErrors,
-        Ended::Target => return Exit::Target,
-        Ended::Source => return Exit::Disk,
-        Ended::Internal => return Exit::Internal,
-        Ended::Interrupted => return Exit::Interrupted,
-        Ended::Complete | Ended::Superseded | Ended::Unfinished => {}
+        SessionEnd::MaxErrors => return Exit::MaxErrors,
+        SessionEnd::Target => return Exit::Target,
+        SessionEnd::Source => return Exit::Disk,
+        SessionEnd::Internal => return Exit::Internal,
+        SessionEnd::Interrupted => return Exit::Interrupted,
+        SessionEnd::Complete | SessionEnd::Superseded | SessionEnd::Unfinished => {}
     }
     let failed = Outcome::ALL
         .into_iter()

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     journal::{self, RunDirectory},
-    plan::{Header, file::Saved},
+    plan::{PlanHeader, file::Saved},
     send::Stop,
 };
 
@@ -101,7 +101,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
 
 /// Deletes a store, after its name was given.
 async fn delete(
-    header: &Header,
+    header: &PlanHeader,
     state: &Path,
     made: &MadeStore,
     context: Context,
@@ -129,7 +129,7 @@ async fn delete(
             return Ok(false);
         }
         let request = name.delete_store().map_err(Error::usage)?;
-        let answer = connection.gate.look_up(|| request.clone()).await;
+        let answer = connection.gate.call_interactive(|| request.clone()).await;
         let answer = answer.map_err(|failure| connect::failed(&failure))?;
         match answer.status().as_u16() {
             200..=299 | 404 => {
@@ -209,7 +209,7 @@ impl Made {
     }
 
     /// Returns those that the targets of a manifest name.
-    fn of(self, header: &Header) -> Vec<MadeStore> {
+    fn of(self, header: &PlanHeader) -> Vec<MadeStore> {
         let mut found: Vec<MadeStore> = Vec::new();
         for made in self.0 {
             let mut targets = header.targets.iter().map(|target| &target.settings);

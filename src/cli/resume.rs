@@ -8,13 +8,12 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::{
-    Context, Error, Exit,
-    carry::{Carry, check_sources},
-    connect, interrupt,
+    Context, Error, Exit, connect, interrupt,
     live::LiveArgs,
     load::{self, ProgressKind},
     metrics::MetricsArgs,
     runs,
+    session::{Session, check_sources},
 };
 use crate::{
     journal::{self, Ending, RunDirectory},
@@ -147,7 +146,7 @@ pub(super) async fn go_on(
             history: Some(history),
             replay,
         };
-        let carry = Carry {
+        let carry = Session {
             context,
             stop,
             watcher,

@@ -96,7 +96,7 @@ pub(super) async fn create(
     let request = target
         .write(&parcel, &mut std::iter::once(Bytes::from(bytes)))
         .map_err(|unbuilt| Error::usage(format!("{}: {}", path.display(), unbuilt.why)))?;
-    let answered = connection.gate.once(|| request.clone()).await;
+    let answered = connection.gate.call_once(|| request.clone()).await;
     let response = connection.finish(answered).await.map_err(|failure| {
         let error = connect::failed(&failure);
         if failure.may_have_been_sent && operation == Operation::Transmit {
@@ -307,7 +307,7 @@ pub(super) async fn get(
             read.extensions_mut().insert(Largest(u64::MAX));
             read
         };
-        connection.gate.look_up(make).await
+        connection.gate.call_interactive(make).await
     };
     let response = connection
         .finish(read)

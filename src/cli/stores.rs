@@ -6,15 +6,15 @@ use super::{Error, connect, connect::Connection};
 use crate::{
     emulator,
     gate::AnswerBudget,
-    lookup::Store,
+    lookup::OpenStore,
     manifest::{Format, Store as Settings, TargetSettings},
-    plan::Header,
+    plan::PlanHeader,
     target::Facts,
 };
 
 /// Connects to targets; a local store that is not there is not made.
 pub(super) async fn connect(
-    header: &Header,
+    header: &PlanHeader,
     names: &[&str],
 ) -> Result<HashMap<String, Connection>, Error> {
     let answers = Arc::new(AnswerBudget::of_memory(header.run.memory.0));
@@ -35,11 +35,11 @@ pub(super) async fn connect(
 
 /// Returns the stores of targets; none of one that is not there. `circle` is how many records are deleted together at the most.
 pub(super) async fn of(
-    header: &Header,
+    header: &PlanHeader,
     names: &[&str],
     connections: &HashMap<String, Connection>,
     circle: u32,
-) -> Result<HashMap<String, Option<Store>>, Error> {
+) -> Result<HashMap<String, Option<OpenStore>>, Error> {
     let mut stores = HashMap::new();
     for name in names {
         let store = match connections.get(*name) {
@@ -55,7 +55,7 @@ async fn store(
     settings: &TargetSettings,
     connection: &Connection,
     circle: u32,
-) -> Result<Option<Store>, Error> {
+) -> Result<Option<OpenStore>, Error> {
     let facts = connection.facts().await?;
     if facts.missing {
         return Ok(None);
@@ -64,7 +64,7 @@ async fn store(
     // The rate keeps room for the largest request, so none is foreseen that does not come.
     let circle = if circle <= transaction { circle } else { 0 };
     let link = connection.link(batch.max(circle))?;
-    Ok(Some(Store {
+    Ok(Some(OpenStore {
         gate: link.gate,
         target: link.target,
         batch: batch as usize,
@@ -73,7 +73,7 @@ async fn store(
     }))
 }
 
-fn settings<'a>(header: &'a Header, name: &str) -> Result<&'a TargetSettings, Error> {
+fn settings<'a>(header: &'a PlanHeader, name: &str) -> Result<&'a TargetSettings, Error> {
     let mut targets = header.targets.iter();
     let target = targets.find(|target| target.settings.name == name);
     let target = target.map(|target| &target.settings);

@@ -8,7 +8,7 @@ use dicom_object::{InMemDicomObject, OpenFileOptions, mem::InMemElement};
 use serde_json::{Map, Value, json};
 
 use super::element::{Encoding, MARK, Tag};
-use super::header::{BIG, EXPLICIT, Header, IMPLICIT};
+use super::header::{BIG, EXPLICIT, IMPLICIT, InstanceHeader};
 use super::thin::{self, Thin};
 
 /// How long a value of bytes may be that stands in the metadata; longer ones are bulk data.
@@ -18,7 +18,7 @@ const LONGEST: usize = 4 << 10;
 const LONGEST_CHARSET: usize = 1 << 10;
 
 /// Describes a data set, which begins where its header says. One that the library cannot read is described by who it is.
-pub fn describe(set: impl Read, header: &Header) -> Map<String, Value> {
+pub fn describe(set: impl Read, header: &InstanceHeader) -> Map<String, Value> {
     let mut set = read(&thin::read(set, header));
     let mut uid = |tag: &str, value: &str| {
         set.insert(tag.to_owned(), json!({ "vr": "UI", "Value": [value] }));
@@ -195,13 +195,13 @@ fn text(vr: VR, text: &str) -> Value {
 mod tests {
     use super::super::{
         header,
-        sample::{self, Sample},
+        sample::{self, SampleInstance},
     };
     use super::*;
 
     #[test]
     fn damaged_numbers_keep_the_others_from_nothing() {
-        let sample = Sample {
+        let sample = SampleInstance {
             study: "1.2",
             series: "1.2.3",
             instance: "1.2.3.4",

@@ -53,7 +53,7 @@ pub enum Encoding {
 
 /// What ends a walk early.
 #[derive(Debug)]
-pub enum Stop {
+pub enum WalkStop {
     /// The bytes end inside an element.
     Cut,
     /// More bytes would have to be read than allowed.
@@ -101,9 +101,9 @@ impl<R: Read> Walk<R> {
     }
 
     /// Fills a buffer as far as there are bytes, and returns how many there were.
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Stop> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, WalkStop> {
         if self.at.saturating_add(buffer.len() as u64) > self.limit {
-            return Err(Stop::Limit);
+            return Err(WalkStop::Limit);
         }
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -111,18 +111,18 @@ impl<R: Read> Walk<R> {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Stop::Read(error)),
+                Err(error) => return Err(WalkStop::Read(error)),
             }
         }
         self.at += filled as u64;
         Ok(filled)
     }
 
-    fn exact<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+    fn exact<const N: usize>(&mut self) -> Result<[u8; N], WalkStop> {
         let mut buffer = [0; N];
         let filled = self.fill(&mut buffer)?;
         if filled < N {
-            Err(Stop::Cut)
+            Err(WalkStop::Cut)
         } else {
             Ok(buffer)
         }
@@ -143,17 +143,17 @@ impl<R: Read> Walk<R> {
     }
 
     /// Reads the bytes of the next tag; `None` at the end of all bytes.
-    pub(super) fn tag(&mut self) -> Result<Option<[u8; 4]>, Stop> {
+    pub(super) fn tag(&mut self) -> Result<Option<[u8; 4]>, WalkStop> {
         let mut tag = [0; 4];
         match self.fill(&mut tag)? {
             0 => Ok(None),
             4 => Ok(Some(tag)),
-            _ => Err(Stop::Cut),
+            _ => Err(WalkStop::Cut),
         }
     }
 
     /// Reads the head of the next element; `None` at the end of the bytes.
-    pub fn element(&mut self) -> Result<Option<Element>, Stop> {
+    pub fn element(&mut self) -> Result<Option<Element>, WalkStop> {
         let Some(tag) = self.tag()? else {
             return Ok(None);
         };
@@ -161,7 +161,7 @@ impl<R: Read> Walk<R> {
     }
 
     /// Reads the rest of the head of an element whose tag's bytes are already read.
-    pub(super) fn behind(&mut self, tag: [u8; 4]) -> Result<Element, Stop> {
+    pub(super) fn behind(&mut self, tag: [u8; 4]) -> Result<Element, WalkStop> {
         let [g, h, e, f] = tag;
         let tag = Tag(self.short([g, h]), self.short([e, f]));
         let four = self.exact::<4>()?;
@@ -187,14 +187,14 @@ impl<R: Read> Walk<R> {
     }
 
     /// Reads the value of an element as text, if it is not longer than `most`; longer ones are skipped.
-    pub fn text(&mut self, element: Element, most: u32) -> Result<Option<String>, Stop> {
+    pub fn text(&mut self, element: Element, most: u32) -> Result<Option<String>, WalkStop> {
         let Some(length) = element.length.filter(|length| *length <= most) else {
             self.skip(element)?;
             return Ok(None);
         };
         let mut value = vec![0; length as usize];
         if self.fill(&mut value)? < value.len() {
-            return Err(Stop::Cut);
+            return Err(WalkStop::Cut);
         }
         let text = String::from_utf8_lossy(&value);
         let text = text.trim_matches(|sign: char| sign == '\0' || sign.is_whitespace());
@@ -202,7 +202,7 @@ impl<R: Read> Walk<R> {
     }
 
     /// Skips the value of an element.
-    pub fn skip(&mut self, element: Element) -> Result<(), Stop> {
+    pub fn skip(&mut self, element: Element) -> Result<(), WalkStop> {
         if let Some(length) = element.length {
             return self.pass(u64::from(length));
         }
@@ -216,12 +216,12 @@ impl<R: Read> Walk<R> {
         skipped
     }
 
-    fn skip_nested(&mut self) -> Result<(), Stop> {
+    fn skip_nested(&mut self) -> Result<(), WalkStop> {
         let mut depth = 1_u64;
         // The depth at which an unknown value began, and how elements are written around it.
         let mut unknown: Option<(u64, Encoding)> = None;
         while depth > 0 {
-            let element = self.element()?.ok_or(Stop::Cut)?;
+            let element = self.element()?.ok_or(WalkStop::Cut)?;
             match (element.tag, element.length) {
                 (Tag::ITEM_END | Tag::SEQUENCE_END, _) => {
                     depth -= 1;
@@ -243,13 +243,13 @@ impl<R: Read> Walk<R> {
         Ok(())
     }
 
-    fn pass(&mut self, mut count: u64) -> Result<(), Stop> {
+    fn pass(&mut self, mut count: u64) -> Result<(), WalkStop> {
         let mut buffer = [0; 8192];
         while count > 0 {
             let want = usize::try_from(count).map_or(buffer.len(), |count| count.min(buffer.len()));
             let part = buffer.get_mut(..want).unwrap_or_default();
             if self.fill(part)? < want {
-                return Err(Stop::Cut);
+                return Err(WalkStop::Cut);
             }
             count -= want as u64;
         }

@@ -6,7 +6,7 @@ use std::io::{self, Cursor, Read};
 
 use flate2::read::DeflateDecoder;
 
-use super::element::{Element, Encoding, MARK, Stop, Tag, Walk};
+use super::element::{Element, Encoding, MARK, Tag, Walk, WalkStop};
 
 /// How many bytes of a file are read at most, and how many come out of a deflated one.
 pub const LIMIT: u64 = 64 << 20;
@@ -29,7 +29,7 @@ const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 
 /// What a header says of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
+pub struct InstanceHeader {
     /// The class.
     pub sop_class: String,
     /// The study.
@@ -68,7 +68,7 @@ pub enum End {
     Unread,
 }
 
-impl Header {
+impl InstanceHeader {
     /// Returns how the elements of the data set are written.
     pub fn encoding(&self) -> Encoding {
         encoding(&self.transfer_syntax)
@@ -94,7 +94,7 @@ impl Header {
 
 /// Why a file holds no instance that can be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Refusal {
+pub enum NotAnInstance {
     /// No mark, no meta group and no data set.
     #[error("no DICOM file")]
     NoDicom,
@@ -118,12 +118,12 @@ pub enum Refusal {
     Inflate,
     /// A part of the identity is missing, empty, or no UID.
     #[error("no {0}")]
-    Missing(Part),
+    Missing(IdentityPart),
 }
 
 /// A part of an instance's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum IdentityPart {
     /// The class.
     Class,
     /// The study.
@@ -134,7 +134,7 @@ pub enum Part {
     Instance,
 }
 
-impl std::fmt::Display for Part {
+impl std::fmt::Display for IdentityPart {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.write_str(match self {
             Self::Class => "SOPClassUID (0008,0016)",
@@ -166,7 +166,7 @@ struct Meta {
 }
 
 /// Reads a header. The outer error is one of reading; the inner says why the file holds no instance to store.
-pub fn read(mut from: impl Read) -> io::Result<Result<Header, Refusal>> {
+pub fn read(mut from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInstance>> {
     let mut start = Vec::with_capacity(132);
     from.by_ref().take(132).read_to_end(&mut start)?;
     let skipped = match before(&start) {
@@ -177,15 +177,15 @@ pub fn read(mut from: impl Read) -> io::Result<Result<Header, Refusal>> {
     let mut from = Cursor::new(rest).chain(from);
     let meta = match meta(&mut from, skipped) {
         Ok(meta) => meta,
-        Err(Stop::Read(error)) => return Err(error),
-        Err(Stop::Cut) => return Ok(Err(Refusal::Cut)),
-        Err(Stop::Limit) => return Ok(Err(Refusal::TooLong)),
+        Err(WalkStop::Read(error)) => return Err(error),
+        Err(WalkStop::Cut) => return Ok(Err(NotAnInstance::Cut)),
+        Err(WalkStop::Limit) => return Ok(Err(NotAnInstance::TooLong)),
     };
     if meta.class.as_deref() == Some(DIRECTORY) {
-        return Ok(Err(Refusal::Directory));
+        return Ok(Err(NotAnInstance::Directory));
     }
     let Some(syntax) = meta.syntax.filter(|syntax| !syntax.is_empty()) else {
-        return Ok(Err(Refusal::NoTransferSyntax));
+        return Ok(Err(NotAnInstance::NoTransferSyntax));
     };
     let first = meta.first.unwrap_or_default();
     let first = Cursor::new(first.get(..meta.first.map_or(0, |_| 4)).unwrap_or_default());
@@ -204,27 +204,31 @@ pub fn read(mut from: impl Read) -> io::Result<Result<Header, Refusal>> {
             (End::Pixels { at, length }, None)
         }
         Ok(None) => (End::File, None),
-        Err(Stop::Cut) => (End::Cut, Some(Refusal::Cut)),
-        Err(Stop::Limit) => (End::Unread, Some(Refusal::TooLong)),
+        Err(WalkStop::Cut) => (End::Cut, Some(NotAnInstance::Cut)),
+        Err(WalkStop::Limit) => (End::Unread, Some(NotAnInstance::TooLong)),
         // A stream that is no deflated one is an error of its bytes, not of reading.
-        Err(Stop::Read(error)) if is_deflated && error.kind() == io::ErrorKind::UnexpectedEof => {
-            (End::Cut, Some(Refusal::Cut))
+        Err(WalkStop::Read(error))
+            if is_deflated && error.kind() == io::ErrorKind::UnexpectedEof =>
+        {
+            (End::Cut, Some(NotAnInstance::Cut))
         }
-        Err(Stop::Read(error)) if is_deflated && error.kind() == io::ErrorKind::InvalidInput => {
-            (End::Unread, Some(Refusal::Inflate))
+        Err(WalkStop::Read(error))
+            if is_deflated && error.kind() == io::ErrorKind::InvalidInput =>
+        {
+            (End::Unread, Some(NotAnInstance::Inflate))
         }
-        Err(Stop::Read(error)) => return Err(error),
+        Err(WalkStop::Read(error)) => return Err(error),
     };
-    let part = |value: Option<String>, part: Part| {
+    let part = |value: Option<String>, part: IdentityPart| {
         let value = value.filter(|value| is_uid(value));
-        value.ok_or(why.unwrap_or(Refusal::Missing(part)))
+        value.ok_or(why.unwrap_or(NotAnInstance::Missing(part)))
     };
     let identity = || {
-        Ok(Header {
-            sop_class: part(found.class, Part::Class)?,
-            study: part(found.study, Part::Study)?,
-            series: part(found.series, Part::Series)?,
-            instance: part(found.instance, Part::Instance)?,
+        Ok(InstanceHeader {
+            sop_class: part(found.class, IdentityPart::Class)?,
+            study: part(found.study, IdentityPart::Study)?,
+            series: part(found.series, IdentityPart::Series)?,
+            instance: part(found.instance, IdentityPart::Instance)?,
             modality: found.modality.filter(|modality| !modality.is_empty()),
             transfer_syntax: syntax,
             has_preamble: meta.has_preamble,
@@ -281,7 +285,7 @@ pub fn is_uid(value: &str) -> bool {
 }
 
 /// Tells how many of the first bytes stand before the meta group: a preamble and its mark, the mark alone, or nothing.
-fn before(start: &[u8]) -> Result<usize, Refusal> {
+fn before(start: &[u8]) -> Result<usize, NotAnInstance> {
     if start.get(128..132) == Some(MARK) {
         Ok(132)
     } else if start.starts_with(MARK) {
@@ -289,13 +293,13 @@ fn before(start: &[u8]) -> Result<usize, Refusal> {
     } else if start.starts_with(&[2, 0]) && super::looks_like(start) {
         Ok(0)
     } else if super::looks_like(start) {
-        Err(Refusal::NoMeta)
+        Err(NotAnInstance::NoMeta)
     } else {
-        Err(Refusal::NoDicom)
+        Err(NotAnInstance::NoDicom)
     }
 }
 
-fn meta(from: &mut impl Read, skipped: usize) -> Result<Meta, Stop> {
+fn meta(from: &mut impl Read, skipped: usize) -> Result<Meta, WalkStop> {
     let mut walk = Walk::new(from, Encoding::Little, LIMIT);
     let mut meta = Meta {
         syntax: None,
@@ -328,13 +332,13 @@ fn walk(
     from: impl Read,
     encoding: Encoding,
     found: &mut Found,
-) -> (Result<Option<Element>, Stop>, u64) {
+) -> (Result<Option<Element>, WalkStop>, u64) {
     let mut walk = Walk::new(from, encoding, LIMIT);
     let end = elements(&mut walk, found);
     (end, walk.at())
 }
 
-fn elements<R: Read>(walk: &mut Walk<R>, found: &mut Found) -> Result<Option<Element>, Stop> {
+fn elements<R: Read>(walk: &mut Walk<R>, found: &mut Found) -> Result<Option<Element>, WalkStop> {
     while let Some(element) = walk.element()? {
         if element.tag.is_pixels() {
             return Ok(Some(element));

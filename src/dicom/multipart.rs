@@ -56,7 +56,7 @@ impl Boundary {
 
     /// Tells whether the boundary stands in what `part` gives. No more than a piece of it is in memory.
     pub fn stands_in(&self, part: impl Read) -> io::Result<bool> {
-        let mut search = Search::new(self);
+        let mut search = BoundarySearch::new(self);
         let mut reader = io::BufReader::with_capacity(1 << 16, part);
         loop {
             let chunk = io::BufRead::fill_buf(&mut reader)?;
@@ -73,7 +73,7 @@ impl Boundary {
 
     /// Tells whether it stands in a part that is held.
     pub fn stands_in_held(&self, part: &[u8]) -> bool {
-        Search::new(self).feed(part)
+        BoundarySearch::new(self).feed(part)
     }
 }
 
@@ -115,13 +115,13 @@ pub fn boundary_of(content_type: &str) -> Option<&str> {
 
 /// Looks for a boundary in bytes that come in pieces.
 #[derive(Debug)]
-pub struct Search {
+pub struct BoundarySearch {
     finder: Finder<'static>,
     /// The end of what came before: shorter than the boundary.
     before: Vec<u8>,
 }
 
-impl Search {
+impl BoundarySearch {
     /// Begins with nothing seen.
     pub fn new(boundary: &Boundary) -> Self {
         Self {
@@ -209,7 +209,7 @@ mod tests {
                 bytes.extend_from_slice(boundary.as_str().as_bytes());
             }
             bytes.extend_from_slice(b"behind");
-            let mut search = Search::new(&boundary);
+            let mut search = BoundarySearch::new(&boundary);
             let mut rest = bytes.as_slice();
             let mut found = false;
             for size in sizes.iter().cycle() {

@@ -8,7 +8,7 @@ const LONGEST_HEAD: usize = 16 << 10;
 
 /// What is found in a body.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum PartEvent<'a> {
     /// A part begins; its head, as it stands there.
     Begins(&'a [u8]),
     /// Bytes of the part.
@@ -19,7 +19,7 @@ pub enum Event<'a> {
 
 /// Why a body is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedParts {
     /// No boundary at all.
     #[error("the body holds no boundary")]
     NoBoundary,
@@ -47,13 +47,13 @@ enum State {
 
 /// Finds the parts of a body.
 #[derive(Debug)]
-pub struct Splitter {
+pub struct PartSplitter {
     delimiter: Finder<'static>,
     held: Vec<u8>,
     state: State,
 }
 
-impl Splitter {
+impl PartSplitter {
     /// Begins a body with this boundary.
     pub fn new(boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}");
@@ -70,7 +70,11 @@ impl Splitter {
     /// # Errors
     ///
     /// When the head of a part does not end.
-    pub fn feed(&mut self, piece: &[u8], take: &mut dyn FnMut(Event<'_>)) -> Result<(), Malformed> {
+    pub fn feed(
+        &mut self,
+        piece: &[u8],
+        take: &mut dyn FnMut(PartEvent<'_>),
+    ) -> Result<(), MalformedParts> {
         self.held.extend_from_slice(piece);
         let mut at = 0;
         loop {
@@ -91,11 +95,11 @@ impl Splitter {
                     }
                     match memchr::memmem::find(rest, b"\r\n\r\n") {
                         Some(end) => {
-                            take(Event::Begins(rest.get(..end).unwrap_or_default()));
+                            take(PartEvent::Begins(rest.get(..end).unwrap_or_default()));
                             at += end + 2;
                             self.state = State::Begun;
                         }
-                        None if rest.len() > LONGEST_HEAD => return Err(Malformed::Head),
+                        None if rest.len() > LONGEST_HEAD => return Err(MalformedParts::Head),
                         None => break,
                     }
                 }
@@ -117,7 +121,7 @@ impl Splitter {
                         break;
                     };
                     bytes(rest.get(..found), take);
-                    take(Event::Ends);
+                    take(PartEvent::Ends);
                     at += found + self.delimiter.needle().len();
                     self.state = State::Head;
                 }
@@ -136,11 +140,11 @@ impl Splitter {
     /// # Errors
     ///
     /// When its last boundary has not come.
-    pub fn finish(self) -> Result<(), Malformed> {
+    pub fn finish(self) -> Result<(), MalformedParts> {
         match self.state {
             State::Behind => Ok(()),
-            State::Before => Err(Malformed::NoBoundary),
-            State::Head | State::Begun | State::Part => Err(Malformed::Cut),
+            State::Before => Err(MalformedParts::NoBoundary),
+            State::Head | State::Begun | State::Part => Err(MalformedParts::Cut),
         }
     }
 
@@ -151,9 +155,9 @@ impl Splitter {
     }
 }
 
-fn bytes(part: Option<&[u8]>, take: &mut dyn FnMut(Event<'_>)) {
+fn bytes(part: Option<&[u8]>, take: &mut dyn FnMut(PartEvent<'_>)) {
     if let Some(part) = part.filter(|part| !part.is_empty()) {
-        take(Event::Bytes(part));
+        take(PartEvent::Bytes(part));
     }
 }
 
@@ -167,8 +171,8 @@ mod tests {
     type Part = (Vec<u8>, Vec<u8>);
 
     /// Returns the parts, whatever the pieces are.
-    fn split(body: &[u8], sizes: &[usize]) -> Result<Vec<Part>, Malformed> {
-        let mut splitter = Splitter::new("b");
+    fn split(body: &[u8], sizes: &[usize]) -> Result<Vec<Part>, MalformedParts> {
+        let mut splitter = PartSplitter::new("b");
         let mut parts = Vec::new();
         let mut rest = body;
         for size in sizes.iter().cycle() {
@@ -177,9 +181,9 @@ mod tests {
             }
             let (piece, behind) = rest.split_at((*size).clamp(1, rest.len()));
             splitter.feed(piece, &mut |event| match event {
-                Event::Begins(head) => parts.push((head.to_vec(), Vec::new())),
-                Event::Bytes(bytes) => parts.last_mut().unwrap().1.extend_from_slice(bytes),
-                Event::Ends => {}
+                PartEvent::Begins(head) => parts.push((head.to_vec(), Vec::new())),
+                PartEvent::Bytes(bytes) => parts.last_mut().unwrap().1.extend_from_slice(bytes),
+                PartEvent::Ends => {}
             })?;
             rest = behind;
         }
@@ -189,13 +193,16 @@ mod tests {
 
     #[test]
     fn a_body_that_is_none_says_why() {
-        assert_eq!(split(b"", &[1]), Err(Malformed::NoBoundary));
-        assert_eq!(split(b"--a\r\n", &[3]), Err(Malformed::NoBoundary));
-        assert_eq!(split(b"--b\r\n\r\nx", &[3]), Err(Malformed::Cut));
-        assert_eq!(split(b"--b\r\n\r\nx\r\n--b", &[3]), Err(Malformed::Cut));
+        assert_eq!(split(b"", &[1]), Err(MalformedParts::NoBoundary));
+        assert_eq!(split(b"--a\r\n", &[3]), Err(MalformedParts::NoBoundary));
+        assert_eq!(split(b"--b\r\n\r\nx", &[3]), Err(MalformedParts::Cut));
+        assert_eq!(
+            split(b"--b\r\n\r\nx\r\n--b", &[3]),
+            Err(MalformedParts::Cut)
+        );
         assert_eq!(split(b"--b--", &[1]), Ok(vec![]));
         let endless = [b"--b\r\n".as_slice(), &vec![b'x'; 20_000]].concat();
-        assert_eq!(split(&endless, &[5_000]), Err(Malformed::Head));
+        assert_eq!(split(&endless, &[5_000]), Err(MalformedParts::Head));
     }
 
     proptest! {

@@ -12,7 +12,7 @@ pub const SOP_CLASS: &str = "1.2.840.10008.5.1.4.1.1.7";
 
 /// What an instance is about.
 #[derive(Debug, Clone, Copy)]
-pub struct Sample<'a> {
+pub struct SampleInstance<'a> {
     /// The study.
     pub study: &'a str,
     /// The series.
@@ -41,7 +41,7 @@ pub struct Sample<'a> {
 
 /// Writes an instance; no more than a piece of it is in memory. A sample whose pixels are too many for the length of an
 /// element is refused.
-pub fn write(sample: &Sample<'_>, to: &mut impl Write) -> io::Result<()> {
+pub fn write(sample: &SampleInstance<'_>, to: &mut impl Write) -> io::Result<()> {
     let frame = u64::from(sample.rows) * u64::from(sample.columns);
     let pixels = frame * u64::from(sample.frames);
     let padded = pixels + pixels % 2;

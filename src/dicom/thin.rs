@@ -12,7 +12,7 @@ use dicom_object::StandardDataDictionary;
 use flate2::read::DeflateDecoder;
 
 use super::element::{self, Element, Encoding, Tag, Walk};
-use super::header::Header;
+use super::header::InstanceHeader;
 
 /// How long a value of bytes may be that is kept; longer ones are bulk data.
 const LONGEST_BYTES: u32 = 4 << 10;
@@ -70,7 +70,7 @@ impl<R: Read> Read for Tee<'_, R> {
 }
 
 /// Returns a data set as its elements stand: inflated, where it is deflated.
-fn inflated<'a>(set: impl Read + 'a, header: &Header) -> Box<dyn Read + 'a> {
+fn inflated<'a>(set: impl Read + 'a, header: &InstanceHeader) -> Box<dyn Read + 'a> {
     let set = io::BufReader::with_capacity(1 << 16, set);
     if header.is_deflated() {
         Box::new(DeflateDecoder::new(set))
@@ -124,7 +124,7 @@ fn is_long(vr: VR, length: Option<u32>) -> bool {
 }
 
 /// Reads what is kept of a data set, which begins where the header says: up to its pixels, its end, or what cannot be read.
-pub(super) fn read(set: impl Read, header: &Header) -> Thin {
+pub(super) fn read(set: impl Read, header: &InstanceHeader) -> Thin {
     let (kept, keeps, room) = (RefCell::default(), Cell::new(true), Cell::new(None));
     let tee = Tee {
         from: inflated(set, header),
@@ -250,7 +250,7 @@ fn sound(from: &[u8], encoding: Encoding, depth: usize) -> Option<&[u8]> {
 
 /// Finds the value of an element that stands in a data set itself, in a file of `size` bytes; none where it is not there, not
 /// whole, or a sequence.
-pub fn find(set: impl Read, header: &Header, size: u64, tag: Tag) -> Option<Bulk> {
+pub fn find(set: impl Read, header: &InstanceHeader, size: u64, tag: Tag) -> Option<Bulk> {
     let (kept, keeps) = (RefCell::default(), Cell::new(false));
     let room = Cell::new(Some(LARGEST));
     let tee = Tee {
@@ -315,15 +315,15 @@ mod tests {
     use super::*;
     use crate::dicom::{
         header,
-        sample::{self, Sample},
+        sample::{self, SampleInstance},
     };
 
     const DOCUMENT: Tag = Tag(0x0042, 0x0011);
 
     /// An instance with a document in front of its pixels.
-    fn file(document: usize) -> (Vec<u8>, Header) {
+    fn file(document: usize) -> (Vec<u8>, InstanceHeader) {
         let mut bytes = Vec::new();
-        let sample = Sample {
+        let sample = SampleInstance {
             study: "1.2",
             series: "1.2.3",
             instance: "1.2.3.4",
@@ -347,11 +347,11 @@ mod tests {
         (bytes, header)
     }
 
-    fn set<'a>(file: &'a [u8], header: &Header) -> &'a [u8] {
+    fn set<'a>(file: &'a [u8], header: &InstanceHeader) -> &'a [u8] {
         &file[usize::try_from(header.begins).unwrap()..]
     }
 
-    fn document(file: &[u8], header: &Header, tag: Tag) -> Option<Bulk> {
+    fn document(file: &[u8], header: &InstanceHeader, tag: Tag) -> Option<Bulk> {
         find(set(file, header), header, file.len() as u64, tag)
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use http::{Method, StatusCode};
 use rusqlite::params;
 
-use super::database::Session;
+use super::database::DatabaseSession;
 use super::json::{Json, Object};
 use super::methods;
 use super::pages::{decode_token, encode_token};
@@ -435,7 +435,7 @@ async fn create_store(
     Ok(ok(&Json::Object(fields)))
 }
 
-pub(super) fn delete_rows(session: &mut Session, key: i64) -> Result<(), Refusal> {
+pub(super) fn delete_rows(session: &mut DatabaseSession, key: i64) -> Result<(), Refusal> {
     for table in [
         "token",
         "history",

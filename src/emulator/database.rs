@@ -88,12 +88,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
 
 /// What a write works with: the connection inside a transaction, and the clock.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct DatabaseSession {
     pub(super) connection: Connection,
     pub(super) clock: Clock,
 }
 
-impl Session {
+impl DatabaseSession {
     /// Runs the work so that all of its changes happen, or none.
     pub(super) fn atomically<T>(
         &mut self,
@@ -120,7 +120,7 @@ impl Session {
 
 /// Tells the one who waits; `false` when the commit failed.
 type Deliver = Box<dyn FnOnce(bool) + Send>;
-type Job = Box<dyn FnOnce(&mut Session) -> Deliver + Send>;
+type Job = Box<dyn FnOnce(&mut DatabaseSession) -> Deliver + Send>;
 
 /// Access to the database from any task.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ impl Database {
     /// Carries out a change; the answer comes when it is committed.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Session) -> Result<T, Refusal> + Send + 'static,
+        work: impl FnOnce(&mut DatabaseSession) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |session| {
@@ -233,7 +233,7 @@ fn write_all(connection: Connection, mut queue: mpsc::Receiver<Job>) {
         .query_row("SELECT last FROM clock", [], |row| row.get(0))
         .optional();
     let last = last.ok().flatten().unwrap_or(0);
-    let mut session = Session {
+    let mut session = DatabaseSession {
         connection,
         clock: Clock::after(last),
     };
@@ -273,7 +273,7 @@ fn write_all(connection: Connection, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-fn commit(session: &Session) -> Result<(), rusqlite::Error> {
+fn commit(session: &DatabaseSession) -> Result<(), rusqlite::Error> {
     session
         .connection
         .prepare_cached("UPDATE clock SET last = ?1")?

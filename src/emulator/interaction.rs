@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::database::Session;
+use super::database::DatabaseSession;
 use super::instant::Instant;
 use super::integrity;
 use super::json::Json;
@@ -112,7 +112,7 @@ pub(super) struct Done {
 
 /// Carries out one interaction.
 pub(super) fn apply(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     interaction: Interaction,
 ) -> Result<Done, Refusal> {
@@ -192,7 +192,7 @@ pub(super) fn new_id() -> String {
 
 /// Finds which id a conditional update is about, and whether it creates.
 pub(super) fn resolve_update(
-    session: &Session,
+    session: &DatabaseSession,
     store: &Store,
     resource: &Resource,
     criteria: &Criteria,
@@ -234,7 +234,7 @@ fn no_update_create(kind: &str, id: &str) -> Refusal {
 }
 
 fn update(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     resource: Resource,
     id: String,
@@ -246,7 +246,7 @@ fn update(
 
 /// Checks an update against what is there, and returns that.
 pub(super) fn check_update(
-    session: &Session,
+    session: &DatabaseSession,
     store: &Store,
     resource: &Resource,
     id: &str,
@@ -261,7 +261,7 @@ pub(super) fn check_update(
 }
 
 fn put(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     resource: Resource,
     id: String,
@@ -293,7 +293,7 @@ fn put(
 }
 
 fn patch_one(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     kind: &'static str,
     id: String,
@@ -315,7 +315,7 @@ fn patch_one(
 }
 
 fn delete(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     kind: &'static str,
     id: String,

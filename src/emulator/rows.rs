@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::database::Session;
+use super::database::DatabaseSession;
 use super::instant::Instant;
 use super::integrity::{self, Link};
 use super::registry::Store;
@@ -76,7 +76,7 @@ pub(super) fn absent(
 /// Stores a new version, in place of the old one, which becomes history.
 #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
 pub(super) fn keep(
-    session: &Session,
+    session: &DatabaseSession,
     store: &Store,
     kind: &str,
     id: &str,
@@ -120,7 +120,7 @@ pub(super) fn keep(
 
 /// Replaces the text of the current version, whose tokens stay; what it refers to is known only now.
 pub(super) fn complete(
-    session: &Session,
+    session: &DatabaseSession,
     store: &Store,
     kind: &str,
     id: &str,
@@ -138,7 +138,7 @@ pub(super) fn complete(
 
 /// Takes a resource away; a store without versioning keeps no trace of it.
 pub(super) fn remove(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     kind: &str,
     id: &str,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    gate::{Failure, Gate},
+    gate::{CallFailure, Gate},
     target::google::StoreName,
 };
 
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_mins(20);
 pub enum Error {
     /// The target could not be asked.
     #[error(transparent)]
-    Failure(#[from] Failure),
+    Failure(#[from] CallFailure),
     /// The target refused.
     #[error("cannot create {what}: the server answered {status}{}", word.as_deref().map(|w| format!(" ({w})")).unwrap_or_default())]
     Refused {
@@ -186,8 +186,8 @@ async fn create_store(
 async fn ask(
     gate: &Gate,
     request: http::Request<bytes::Bytes>,
-) -> Result<(u16, bytes::Bytes), Failure> {
-    let response = gate.look_up(|| request.clone()).await?;
+) -> Result<(u16, bytes::Bytes), CallFailure> {
+    let response = gate.call_interactive(|| request.clone()).await?;
     Ok((response.status().as_u16(), response.into_body()))
 }
 

@@ -4,7 +4,7 @@
 //! entry's own request is decided by `plan`.
 
 use super::{
-    Part, SyntaxError,
+    SyntaxError, TextRange,
     json::{BUNDLE_DEPTH, JsonFault, Machine, Visit},
     path, text,
 };
@@ -78,34 +78,34 @@ impl BundleKind {
 
 /// An entry of a Bundle around its resource, as parts of the entry's bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Envelope {
+pub struct EntryEnvelope {
     /// The text of `fullUrl`.
-    pub full_url: Option<Part>,
+    pub full_url: Option<TextRange>,
     /// The object `resource`.
-    pub resource: Option<Part>,
+    pub resource: Option<TextRange>,
     /// `request`.
     pub request: Option<Request>,
     /// The text of `search.mode`.
-    pub search_mode: Option<Part>,
+    pub search_mode: Option<TextRange>,
 }
 
 /// `Bundle.entry.request`: what its sender wants done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Request {
     /// The whole object.
-    pub whole: Part,
+    pub whole: TextRange,
     /// The text of `method`.
-    pub method: Option<Part>,
+    pub method: Option<TextRange>,
     /// The text of `url`.
-    pub url: Option<Part>,
+    pub url: Option<TextRange>,
     /// The text of `ifNoneExist`.
-    pub if_none_exist: Option<Part>,
+    pub if_none_exist: Option<TextRange>,
     /// The text of `ifMatch`.
-    pub if_match: Option<Part>,
+    pub if_match: Option<TextRange>,
     /// The text of `ifNoneMatch`.
-    pub if_none_match: Option<Part>,
+    pub if_none_match: Option<TextRange>,
     /// The text of `ifModifiedSince`.
-    pub if_modified_since: Option<Part>,
+    pub if_modified_since: Option<TextRange>,
 }
 
 /// Reads the envelope of an entry: one JSON object.
@@ -114,7 +114,7 @@ pub struct Request {
 ///
 /// The entry is not well-formed, not an object, its resource or request is not an object, or one of these members
 /// occurs twice.
-pub fn envelope(entry: &[u8]) -> Result<Envelope, SyntaxError> {
+pub fn envelope(entry: &[u8]) -> Result<EntryEnvelope, SyntaxError> {
     let mut visitor = EnvelopeVisitor::default();
     match Machine::new(BUNDLE_DEPTH).run(entry, true, &mut visitor) {
         Ok(_) => Ok(visitor.envelope),
@@ -146,7 +146,7 @@ enum Member {
 
 #[derive(Debug, Default)]
 struct EnvelopeVisitor {
-    envelope: Envelope,
+    envelope: EntryEnvelope,
     depth: usize,
     member: Member,
     /// In which member of the entry the depth is greater than 1, and where that began.
@@ -207,7 +207,7 @@ impl Visit for EnvelopeVisitor {
 
     fn string(&mut self, _bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str> {
         self.not_an_object()?;
-        let part = Some(Part { start, end });
+        let part = Some(TextRange { start, end });
         if self.depth == 1 && self.member == Member::FullUrl {
             self.envelope.full_url = part;
         }
@@ -253,7 +253,7 @@ impl Visit for EnvelopeVisitor {
     fn close(&mut self, end: usize) -> Result<(), &'static str> {
         self.depth -= 1;
         if self.depth == 1 {
-            let whole = Part {
+            let whole = TextRange {
                 start: self.start,
                 end,
             };
@@ -279,11 +279,11 @@ pub struct Outline {
 
 impl Outline {
     /// Starts a text.
-    pub fn new(entries: Entries) -> Self {
+    pub fn new(entries: BundleEntries) -> Self {
         Self {
             machine: Machine::new(BUNDLE_DEPTH),
             visitor: OutlineVisitor {
-                keep: entries == Entries::Kept,
+                keep: entries == BundleEntries::Kept,
                 ..OutlineVisitor::default()
             },
         }
@@ -372,7 +372,7 @@ impl Outline {
 
 /// Whether an [`Outline`] notes where the entries stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entries {
+pub enum BundleEntries {
     /// They are only counted.
     Counted,
     /// They are noted, to be taken with [`Outline::entries`].
@@ -523,7 +523,7 @@ mod tests {
             .replace("\\\\", "\\");
         let entry = entry.as_bytes();
         let envelope = envelope(entry).unwrap();
-        let text = |part: Option<Part>| part.unwrap().text(entry).into_owned();
+        let text = |part: Option<TextRange>| part.unwrap().text(entry).into_owned();
         assert_eq!(text(envelope.search_mode), "match");
         assert_eq!(text(envelope.full_url), "urn:uuid:1");
         assert!(
@@ -557,7 +557,7 @@ mod tests {
         ] {
             assert!(envelope(entry.as_bytes()).is_err(), "{entry}");
         }
-        assert_eq!(envelope(b"{}").unwrap(), Envelope::default());
+        assert_eq!(envelope(b"{}").unwrap(), EntryEnvelope::default());
     }
 
     #[test]
@@ -567,7 +567,7 @@ mod tests {
         let at = |offset: u64| usize::try_from(offset).unwrap();
         let parts = [r#"{"a":[1,2]}"#, "null", r#"{"b":"\u00e9"}"#];
         for size in 1..=text.len() {
-            let mut outline = Outline::new(Entries::Kept);
+            let mut outline = Outline::new(BundleEntries::Kept);
             let (mut done, mut end, mut entries) = (0_usize, 0, Vec::new());
             while end < text.len() {
                 end = (end + size).min(text.len());
@@ -587,7 +587,7 @@ mod tests {
     #[test]
     fn an_outline_tells_what_is_wrong_with_a_bundle() {
         let read = |text: &str| {
-            let mut outline = Outline::new(Entries::Counted);
+            let mut outline = Outline::new(BundleEntries::Counted);
             outline.read(text.as_bytes(), 0, true).map(|_| outline)
         };
         let misshapen = read(r#"{"resourceType":"Bundle","entry":{}}"#).unwrap();

@@ -4,7 +4,7 @@
 //! left empty goes with it: FHIR has neither empty objects nor empty lists.
 
 use super::{
-    Part,
+    TextRange,
     json::{MAX_DEPTH, Machine, Visit},
     required::{definition, is_required},
 };
@@ -14,10 +14,10 @@ use super::{
 pub enum CutError {
     /// The reference of this place cannot be left out: R4 requires it, or what holds it.
     #[error("the reference at byte {} is required", .0.start)]
-    Required(Part),
+    Required(TextRange),
     /// This is no place of a reference in the text.
     #[error("there is no reference at byte {}", .0.start)]
-    Nowhere(Part),
+    Nowhere(TextRange),
 }
 
 /// Returns the parts of a record that have to go so that the references at `places` (as a scan found them) are gone,
@@ -26,7 +26,7 @@ pub enum CutError {
 /// # Errors
 ///
 /// When one of them cannot be left out, or is none.
-pub fn cut(bytes: &[u8], places: &[Part]) -> Result<Vec<Part>, CutError> {
+pub fn cut(bytes: &[u8], places: &[TextRange]) -> Result<Vec<TextRange>, CutError> {
     cut_with(bytes, places, None)
 }
 
@@ -37,11 +37,11 @@ pub fn cut(bytes: &[u8], places: &[Part]) -> Result<Vec<Part>, CutError> {
 /// As [`cut`].
 pub fn cut_with(
     bytes: &[u8],
-    places: &[Part],
-    member: Option<Part>,
-) -> Result<Vec<Part>, CutError> {
+    places: &[TextRange],
+    member: Option<TextRange>,
+) -> Result<Vec<TextRange>, CutError> {
     let mut tree = Tree::default();
-    let nowhere = |place: Option<&Part>| CutError::Nowhere(place.copied().unwrap_or_default());
+    let nowhere = |place: Option<&TextRange>| CutError::Nowhere(place.copied().unwrap_or_default());
     Machine::new(MAX_DEPTH)
         .run(bytes, true, &mut tree)
         .map_err(|_| nowhere(places.first()))?;
@@ -69,10 +69,10 @@ pub fn cut_with(
 #[derive(Debug, Default)]
 struct Node {
     /// With its name, where it is a member.
-    whole: Part,
-    name: Option<Part>,
+    whole: TextRange,
+    name: Option<TextRange>,
     /// Of a string, what stands between its quotes.
-    text: Option<Part>,
+    text: Option<TextRange>,
     parent: Option<usize>,
     children: Vec<usize>,
     is_object: bool,
@@ -87,16 +87,16 @@ struct Node {
 struct Tree {
     nodes: Vec<Node>,
     open: Vec<usize>,
-    name: Option<Part>,
+    name: Option<TextRange>,
 }
 
 impl Tree {
-    fn add(&mut self, value: Part) -> usize {
+    fn add(&mut self, value: TextRange) -> usize {
         let name = self.name.take();
         let at = self.nodes.len();
         let parent = self.open.last().copied();
         self.nodes.push(Node {
-            whole: Part {
+            whole: TextRange {
                 start: name.map_or(value.start, |name| name.start - 1),
                 end: value.end,
             },
@@ -165,7 +165,7 @@ impl Tree {
     }
 
     /// Collects what goes, each with the comma that goes with it.
-    fn parts(&self, at: usize, parts: &mut Vec<Part>) {
+    fn parts(&self, at: usize, parts: &mut Vec<TextRange>) {
         let Some(node) = self.nodes.get(at) else {
             return;
         };
@@ -181,12 +181,12 @@ impl Tree {
                 kept_before = true;
                 self.parts(at, parts);
             } else if kept_before {
-                parts.push(Part {
+                parts.push(TextRange {
                     start: before,
                     end: child.whole.end,
                 });
             } else if let Some((_, next)) = children.peek() {
-                parts.push(Part {
+                parts.push(TextRange {
                     start: child.whole.start,
                     end: next.whole.start,
                 });
@@ -198,28 +198,28 @@ impl Tree {
 
 impl Visit for Tree {
     fn key(&mut self, _: &[u8], start: usize, end: usize) -> Result<(), &'static str> {
-        self.name = Some(Part { start, end });
+        self.name = Some(TextRange { start, end });
         Ok(())
     }
 
     fn string(&mut self, _: &[u8], start: usize, end: usize) -> Result<(), &'static str> {
-        let at = self.add(Part {
+        let at = self.add(TextRange {
             start: start - 1,
             end: end + 1,
         });
         if let Some(node) = self.nodes.get_mut(at) {
-            node.text = Some(Part { start, end });
+            node.text = Some(TextRange { start, end });
         }
         Ok(())
     }
 
     fn scalar(&mut self, start: usize, end: usize) -> Result<(), &'static str> {
-        self.add(Part { start, end });
+        self.add(TextRange { start, end });
         Ok(())
     }
 
     fn open(&mut self, object: bool, at: usize) -> Result<(), &'static str> {
-        let node = self.add(Part { start: at, end: at });
+        let node = self.add(TextRange { start: at, end: at });
         if let Some(node) = self.nodes.get_mut(node) {
             node.is_object = object;
         }
@@ -246,13 +246,13 @@ mod tests {
     fn without(text: &str, references: &[&str]) -> Result<String, CutError> {
         let mut scanner = Scanner::new();
         let found = scanner.scan(text.as_bytes()).unwrap();
-        let places: Vec<Part> = found
+        let places: Vec<TextRange> = found
             .places(text.as_bytes())
             .filter(|(_, part)| references.contains(&part.text(text.as_bytes()).as_ref()))
             .map(|(_, part)| part)
             .collect();
         let parts = cut(text.as_bytes(), &places)?;
-        let edits: Vec<(Part, &str)> = parts.into_iter().map(|part| (part, "")).collect();
+        let edits: Vec<(TextRange, &str)> = parts.into_iter().map(|part| (part, "")).collect();
         let cut = String::from_utf8(splice(text.as_bytes(), &edits).unwrap()).unwrap();
         serde_json::from_str::<Value>(&cut).unwrap();
         Ok(cut)
@@ -344,9 +344,9 @@ mod tests {
             let bytes = text.as_bytes();
             let mut scanner = Scanner::new();
             let found = scanner.scan(bytes).unwrap();
-            let places: Vec<Part> = found.references.iter().map(|r| r.part).collect();
+            let places: Vec<TextRange> = found.references.iter().map(|r| r.part).collect();
             let parts = cut_with(bytes, &places, found.id).unwrap();
-            let edits: Vec<(Part, &str)> = parts.into_iter().map(|part| (part, "")).collect();
+            let edits: Vec<(TextRange, &str)> = parts.into_iter().map(|part| (part, "")).collect();
             let cut = String::from_utf8(splice(bytes, &edits).unwrap()).unwrap();
             assert_eq!(cut, expected);
         }
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_place_of_another_text_is_refused() {
-        let place = Part { start: 3, end: 5 };
+        let place = TextRange { start: 3, end: 5 };
         assert_eq!(cut(b"{}", &[place]), Err(CutError::Nowhere(place)));
     }
 }

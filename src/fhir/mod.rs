@@ -30,14 +30,14 @@ pub use scan::{Scanned, Scanner};
 
 /// A part of a text: the offsets of its first byte and of the byte after its last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Part {
+pub struct TextRange {
     /// Offset of the first byte.
     pub start: usize,
     /// Offset of the byte after the last.
     pub end: usize,
 }
 
-impl Part {
+impl TextRange {
     /// Returns the bytes of the part, or none at all when `bytes` is not the text that it was found in.
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.start..self.end).unwrap_or_default()
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_part_of_another_text_is_empty() {
-        assert_eq!(Part { start: 3, end: 9 }.of(b"abc"), b"");
-        assert_eq!(Part { start: 1, end: 2 }.of(b"abc"), b"b");
+        assert_eq!(TextRange { start: 3, end: 9 }.of(b"abc"), b"");
+        assert_eq!(TextRange { start: 1, end: 2 }.of(b"abc"), b"b");
     }
 }

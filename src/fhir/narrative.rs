@@ -3,12 +3,12 @@
 //! Works on the raw content of the JSON string `text.div`, so that what it finds can be replaced at its place. It is no
 //! parser of XHTML: it finds the attributes of tags, and leaves their meaning to others.
 
-use super::Part;
+use super::TextRange;
 
 /// Finds the values of `href` and `src` in the tags of a raw `div`, as parts of it, in order.
 ///
 /// Entities and JSON escapes in a value are left as they are; a value that has any leads nowhere that a record is.
-pub fn links(div: &[u8]) -> Vec<Part> {
+pub fn links(div: &[u8]) -> Vec<TextRange> {
     let mut links = Vec::new();
     let mut at = 0;
     while let Some(tag) = memchr::memchr(b'<', div.get(at..).unwrap_or_default()) {
@@ -18,7 +18,7 @@ pub fn links(div: &[u8]) -> Vec<Part> {
 }
 
 /// Walks the attributes of the tag that begins before `at`; returns where it ends.
-fn attributes(div: &[u8], mut at: usize, links: &mut Vec<Part>) -> usize {
+fn attributes(div: &[u8], mut at: usize, links: &mut Vec<TextRange>) -> usize {
     let mut name = at;
     while let Some(&byte) = div.get(at) {
         match byte {
@@ -27,7 +27,7 @@ fn attributes(div: &[u8], mut at: usize, links: &mut Vec<Part>) -> usize {
                 let word = div.get(name..at).unwrap_or_default();
                 let (start, end, after) = value(div, at + 1);
                 if matches!(word, b"href" | b"src") && end > start {
-                    links.push(Part { start, end });
+                    links.push(TextRange { start, end });
                 }
                 at = after;
                 name = at;

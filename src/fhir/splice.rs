@@ -1,6 +1,6 @@
 //! Putting new texts into the bytes of a record, where a scan found the old ones; the rest stays as it is.
 
-use super::{Part, Scanned, escape};
+use super::{Scanned, TextRange, escape};
 
 /// Why nothing was spliced: a bug of the caller, told instead of sending a spoilt record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,10 @@ pub enum SpliceError {
 /// Replaces parts of `bytes` by new texts, which are put in as they are (see [`super::escape`]).
 ///
 /// An empty part inserts. The edits must be sorted and must not overlap.
-pub fn splice<T: AsRef<[u8]>>(bytes: &[u8], edits: &[(Part, T)]) -> Result<Vec<u8>, SpliceError> {
+pub fn splice<T: AsRef<[u8]>>(
+    bytes: &[u8],
+    edits: &[(TextRange, T)],
+) -> Result<Vec<u8>, SpliceError> {
     let added: usize = edits.iter().map(|(_, text)| text.as_ref().len()).sum();
     let mut spliced = Vec::with_capacity(bytes.len() + added);
     let mut done = 0;
@@ -44,13 +47,13 @@ pub fn splice<T: AsRef<[u8]>>(bytes: &[u8], edits: &[(Part, T)]) -> Result<Vec<u
 }
 
 /// Returns the edit by which a record gets another id; none where it has that already.
-pub fn renamed(found: &Scanned, bytes: &[u8], id: &str) -> Option<(Part, String)> {
+pub fn renamed(found: &Scanned, bytes: &[u8], id: &str) -> Option<(TextRange, String)> {
     match found.id {
         Some(old) if old.text(bytes) == id => None,
         Some(old) => Some((old, escape(id).into_owned())),
         None => {
             let at = found.whole.start + 1;
-            let part = Part { start: at, end: at };
+            let part = TextRange { start: at, end: at };
             Some((part, format!("\"id\":\"{}\",", escape(id))))
         }
     }
@@ -65,10 +68,10 @@ mod tests {
     #[test]
     fn parts_are_replaced_removed_and_inserted() {
         let edits = [
-            (Part { start: 0, end: 0 }, "<"),
-            (Part { start: 1, end: 3 }, "XYZ"),
-            (Part { start: 3, end: 4 }, ""),
-            (Part { start: 6, end: 6 }, ">"),
+            (TextRange { start: 0, end: 0 }, "<"),
+            (TextRange { start: 1, end: 3 }, "XYZ"),
+            (TextRange { start: 3, end: 4 }, ""),
+            (TextRange { start: 6, end: 6 }, ">"),
         ];
         assert_eq!(splice(b"abcdef", &edits).unwrap(), b"<aXYZef>");
         assert_eq!(splice::<&str>(b"abc", &[]).unwrap(), b"abc");
@@ -92,7 +95,7 @@ mod tests {
 
     #[test]
     fn wrong_edits_are_refused() {
-        let part = |start, end| (Part { start, end }, "x");
+        let part = |start, end| (TextRange { start, end }, "x");
         assert_eq!(
             splice(b"abc", &[part(0, 2), part(1, 3)]),
             Err(SpliceError::Order(1))
@@ -117,7 +120,7 @@ mod tests {
                 let start = before.len();
                 before.push_str(old);
                 after.push_str(new);
-                edits.push((Part { start, end: before.len() }, new));
+                edits.push((TextRange { start, end: before.len() }, new));
             }
             before.push_str(&tail);
             after.push_str(&tail);

@@ -3,7 +3,7 @@
 //! A resource keeps its bytes; a tag is put in front of those that it has, or `meta.tag`, or `meta`, is made for it.
 
 use super::{
-    Part, SyntaxError,
+    SyntaxError, TextRange,
     json::{MAX_DEPTH, Machine, Visit},
 };
 
@@ -14,7 +14,11 @@ use super::{
 /// # Errors
 ///
 /// When the resource is not well-formed.
-pub fn insertion(resource: &[u8], system: &str, code: &str) -> Result<(Part, String), SyntaxError> {
+pub fn insertion(
+    resource: &[u8],
+    system: &str,
+    code: &str,
+) -> Result<(TextRange, String), SyntaxError> {
     let mut places = Places::default();
     Machine::new(MAX_DEPTH)
         .run(resource, true, &mut places)
@@ -43,7 +47,7 @@ pub fn insertion(resource: &[u8], system: &str, code: &str) -> Result<(Part, Str
         }
     };
     let text = if place.is_empty { text } else { text + "," };
-    let part = Part {
+    let part = TextRange {
         start: place.inside,
         end: place.inside,
     };

@@ -24,30 +24,30 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::sync::Semaphore;
 use url::Url;
 
+mod adaptive_rate;
 mod answers;
+mod attempts;
 mod backoff;
 mod budget;
-mod carry;
-mod climb;
+mod call;
+mod circuit;
 mod clock;
-mod flow;
+mod concurrency;
+mod health;
 pub mod http;
-mod look_up;
 mod mask;
 pub mod mllp;
-mod pace;
 mod rate;
 mod retry;
 mod slots;
 mod story;
 pub mod transport;
 pub mod verdict;
-mod witness;
 
 pub use answers::{AnswerBudget, Largest, share};
 pub use backoff::Backoff;
 pub use budget::{ByteBudget, BytePermit};
-pub use look_up::Failure;
+pub use call::CallFailure;
 pub use mask::Masked;
 pub use rate::RateError;
 pub use transport::{Fault, FaultKind, Transport};
@@ -59,13 +59,13 @@ use crate::{
     auth::{self, Credentials},
     manifest::{Concurrency, Retry, TargetSettings},
 };
+use adaptive_rate::AdaptiveRate;
+use circuit::CircuitBreaker;
 use clock::Clock;
-use flow::Gatekeeper;
-use pace::Pace;
+use health::HealthCheck;
 use rate::Rates;
 use retry::RetryBudget;
 use slots::Slots;
-use witness::Witness;
 
 /// What a request costs: a Bundle costs its entries, as Google's quota counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,13 +212,13 @@ pub struct Gate {
     /// Seeds for all that is left to chance.
     seeds: Mutex<SmallRng>,
     retries: RetryBudget,
-    pace: Pace,
-    gatekeeper: Gatekeeper,
+    pace: AdaptiveRate,
+    gatekeeper: CircuitBreaker,
     clock: Clock,
     /// When a request was first turned away, if no answer has come since.
     turned_away: Mutex<Option<tokio::time::Instant>>,
     /// Who is asked whether the store is there.
-    witness: Option<Witness>,
+    witness: Option<HealthCheck>,
     /// Reads put on the wire.
     reads: AtomicU64,
 }
@@ -244,7 +244,7 @@ impl Gate {
             .or(credentials.quota_project())
             .and_then(|project| HeaderValue::from_str(project).ok());
         let mut seeds = SmallRng::seed_from_u64(settings.seed.unwrap_or_else(rand::random));
-        let gatekeeper = Gatekeeper::new(
+        let gatekeeper = CircuitBreaker::new(
             settings.name.clone(),
             settings.retry,
             settings.give_up_after,
@@ -262,7 +262,7 @@ impl Gate {
             look_up_rates: Rates::new(settings.rate, None, 1)?,
             retry: settings.retry,
             retries: RetryBudget::new(),
-            pace: Pace::new(),
+            pace: AdaptiveRate::new(),
             gatekeeper,
             clock: Clock::default(),
             turned_away: Mutex::default(),
@@ -276,7 +276,7 @@ impl Gate {
     /// is refused for what may be no fault of its own.
     #[must_use]
     pub fn with_witness(mut self, read: Request<Bytes>) -> Self {
-        self.witness = Some(Witness::new(read));
+        self.witness = Some(HealthCheck::new(read));
         self
     }
 

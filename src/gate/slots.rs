@@ -1,4 +1,4 @@
-//! How many requests are under way at a time: a number that is set, or found by [`Climb`] between two.
+//! How many requests are under way at a time: a number that is set, or found by [`ConcurrencyLimiter`] between two.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,7 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::climb::{Answer, Climb, Ticket};
+use super::concurrency::{ConcurrencyLimiter, Signal, Ticket};
 use crate::manifest::Concurrency;
 
 /// A slot rests no longer than this after a refusal, however slow the store is otherwise.
@@ -28,7 +28,7 @@ pub(super) struct Slots {
 
 #[derive(Debug)]
 struct Inner {
-    climb: Climb,
+    climb: ConcurrencyLimiter,
     /// Slots there are, those that are to go included.
     count: u32,
     /// Slots that go as soon as they come back.
@@ -49,7 +49,7 @@ pub(super) struct Slot {
 
 impl Slots {
     pub(super) fn new(concurrency: Concurrency) -> Arc<Self> {
-        let climb = Climb::new(concurrency.min, concurrency.max);
+        let climb = ConcurrencyLimiter::new(concurrency.min, concurrency.max);
         let count = climb.limit();
         Arc::new(Self {
             semaphore: Arc::new(Semaphore::new(count as usize)),
@@ -138,18 +138,18 @@ impl Slot {
 
     /// Takes note of the answer. After a refusal the slot rests until a request that is taken would have come back:
     /// otherwise a store that refuses quickly would be asked the more often, the less it can take.
-    pub(super) fn answered(&mut self, answer: Answer) -> Option<Instant> {
+    pub(super) fn answered(&mut self, answer: Signal) -> Option<Instant> {
         let now = Instant::now();
         let ticket = self.ticket.take()?;
         let mut inner = self.slots.lock();
         inner.on_wire -= 1;
         let latency = now - ticket.sent;
         let mut held = latency;
-        if answer == Answer::Taken {
+        if answer == Signal::Taken {
             let seconds = latency.as_secs_f64();
             let usual = inner.usual.unwrap_or(seconds);
             inner.usual = Some(usual + (seconds - usual) * SMOOTHING);
-        } else if answer == Answer::Refused {
+        } else if answer == Signal::Refused {
             let usual = Duration::from_secs_f64(inner.usual.unwrap_or_default());
             held = std::cmp::max(latency, std::cmp::min(usual, LONGEST_REST));
         }

@@ -22,8 +22,8 @@ use crate::{
     event::LoadId,
     journal::{self, RecordState, RunDirectory, SettleLine},
     plan::{
-        self, Header, Step,
-        file::{Entry, Saved},
+        self, PlanHeader, Step,
+        file::{PlanEntry, Saved},
     },
     record::{Link, Operation, Outcome},
 };
@@ -260,7 +260,9 @@ impl History {
         let mut fates = told.fates();
         for (index, _) in (0_u32..).zip(&saved.header.loads) {
             for entry in saved.steps(LoadId(index))? {
-                let Entry::Step(step) = entry? else { continue };
+                let PlanEntry::Step(step) = entry? else {
+                    continue;
+                };
                 if step.action.operation().is_some() {
                     intake.take(&step, fates.of(step.number)?, &told)?;
                 }
@@ -347,14 +349,14 @@ pub struct Intake {
 
 impl Intake {
     /// Begins to take in a run that ends, for the history of a state directory: what the run knew from there is there.
-    pub fn of(state: &Path, header: &Header) -> Self {
+    pub fn of(state: &Path, header: &PlanHeader) -> Self {
         Self {
             is_told: true,
             ..Self::new(&directory_of(state), header)
         }
     }
 
-    fn new(directory: &Path, header: &Header) -> Self {
+    fn new(directory: &Path, header: &PlanHeader) -> Self {
         let mut collected = rows::Collected::new(directory);
         let loads = (0_u32..).zip(&header.loads).map(|(index, load)| {
             let target = header.target_of(LoadId(index))?;

@@ -9,7 +9,7 @@ use super::{Before, Counter, Error, History, merge, rows};
 use crate::{
     event::LoadId,
     journal::{self, RecordState, Removals, RunDirectory},
-    plan::file::{Entry, Saved},
+    plan::file::{PlanEntry, Saved},
 };
 
 /// Names of records that were deleted, by a hash: one that is taken for another is loaded again at the worst.
@@ -117,7 +117,9 @@ fn each(
         };
         let place = target.settings.store.place();
         for entry in plan.steps(LoadId(index))? {
-            let Entry::Step(step) = entry? else { continue };
+            let PlanEntry::Step(step) = entry? else {
+                continue;
+            };
             let Some(operation) = step.action.operation() else {
                 continue;
             };

@@ -1,6 +1,6 @@
 //! Acknowledgements: what an answer says of a message, and answers of our own.
 
-use super::header::Header;
+use super::header::MessageHeader;
 use super::segment::{Segment, segments};
 use super::separators::{Separators, split};
 
@@ -149,7 +149,7 @@ impl Ack<'_> {
 impl<'a> Ack<'a> {
     /// Reads an answer. Only MSA counts: some receivers answer with a message of their own type.
     pub fn parse(answer: &'a [u8]) -> Result<Self, NoAck> {
-        let header = Header::of(answer).map_err(|_| NoAck::NoMessage)?;
+        let header = MessageHeader::of(answer).map_err(|_| NoAck::NoMessage)?;
         let separators = header.separators;
         let mut msa = None;
         let mut errors = Vec::new();
@@ -218,7 +218,7 @@ impl<'a> Trouble<'a> {
 
 /// Writes the acknowledgement of a message: sender and receiver change places, MSH-10 is `id`, MSH-11 and MSH-12 are the
 /// message's. As in the answers of the Healthcare API, the last segment is not ended, and MSH-9 is `ACK`.
-pub fn build(header: &Header<'_>, code: Code, time: &str, id: &str, text: &str) -> Vec<u8> {
+pub fn build(header: &MessageHeader<'_>, code: Code, time: &str, id: &str, text: &str) -> Vec<u8> {
     let field = header.separators.field;
     let mut made = Vec::new();
     let segment = |made: &mut Vec<u8>, parts: &[&[u8]]| {
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn the_answer_is_the_published_one() {
         let message = b"MSH|^~\\&|A|SEND_FACILITY|A|A|20180101000000||TYPE^A|20180101000000|T|0.0|||AA||00|ASCII\rEVN|A00\r";
-        let header = Header::of(message).unwrap();
+        let header = MessageHeader::of(message).unwrap();
         let id = "1f2d5243-1a9a-4a83-9fb9-ce52315ff963";
         let made = build(&header, Code::Accepted, "20200214212005", id, "");
         assert_eq!(

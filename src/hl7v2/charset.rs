@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use encoding_rs::Encoding;
 
-use super::header::{Header, NoHeader};
+use super::header::{MessageHeader, NoHeader};
 use super::segment::segments;
 
 /// How MSH-18 names UTF-8.
@@ -103,7 +103,7 @@ fn malformed(encoding: &'static Encoding, bytes: &[u8]) -> usize {
 
 /// What a message says of its characters, and whether that is so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum DeclaredCharset {
     /// All bytes are ASCII; whatever MSH-18 says holds.
     Ascii,
     /// The bytes are of the set that MSH-18 names.
@@ -127,36 +127,36 @@ pub enum Written {
 }
 
 /// Looks how a message is written.
-pub fn written(message: &[u8], header: &Header<'_>) -> Written {
+pub fn written(message: &[u8], header: &MessageHeader<'_>) -> DeclaredCharset {
     let Some(at) = message.iter().position(|byte| !byte.is_ascii()) else {
         // Japanese in ISO 2022 has bytes of 7 bits only.
         return match declared(header) {
             Some(Some(named @ Charset::Other(set))) if set == encoding_rs::ISO_2022_JP => {
                 match named.decode(message) {
-                    Ok(_) if message.contains(&0x1b) => Written::As(named),
-                    Ok(_) => Written::Ascii,
-                    Err(at) => Written::Not { named, at },
+                    Ok(_) if message.contains(&0x1b) => DeclaredCharset::As(named),
+                    Ok(_) => DeclaredCharset::Ascii,
+                    Err(at) => DeclaredCharset::Not { named, at },
                 }
             }
-            _ => Written::Ascii,
+            _ => DeclaredCharset::Ascii,
         };
     };
     match declared(header) {
-        None | Some(Some(Charset::Ascii)) => Written::Undeclared {
+        None | Some(Some(Charset::Ascii)) => DeclaredCharset::Undeclared {
             at,
             is_utf8: std::str::from_utf8(message).is_ok(),
         },
-        Some(None) => Written::Unknown,
+        Some(None) => DeclaredCharset::Unknown,
         Some(Some(named)) => match named.decode(message) {
-            Ok(_) => Written::As(named),
-            Err(at) => Written::Not { named, at },
+            Ok(_) => DeclaredCharset::As(named),
+            Err(at) => DeclaredCharset::Not { named, at },
         },
     }
 }
 
 /// Returns the set that MSH-18 names: `None` where it is empty, `Some(None)` where it cannot be known. Of several sets the
 /// first is the default one, and the Japanese one covers the others, which are written by its escapes.
-pub fn declared(header: &Header<'_>) -> Option<Option<Charset>> {
+pub fn declared(header: &MessageHeader<'_>) -> Option<Option<Charset>> {
     let mut sets = header.charsets.iter().map(|name| Charset::named(name));
     let first = sets.next()?;
     let is_japanese =
@@ -195,17 +195,19 @@ pub enum NotConverted {
 /// Writes a message in UTF-8 and says so in MSH-18. A message in ASCII that says nothing else stays as it is. `otherwise` is
 /// the set of bytes of which the message does not say what they are, and which are no UTF-8.
 pub fn convert(message: &[u8], otherwise: Option<Charset>) -> Result<Cow<'_, [u8]>, NotConverted> {
-    let header = Header::of(message)?;
+    let header = MessageHeader::of(message)?;
     let named = declared(&header);
     let from = match written(message, &header) {
-        Written::Ascii if matches!(named, None | Some(Some(Charset::Ascii))) => {
+        DeclaredCharset::Ascii if matches!(named, None | Some(Some(Charset::Ascii))) => {
             return Ok(Cow::Borrowed(message));
         }
-        Written::Ascii | Written::Undeclared { is_utf8: true, .. } => Charset::Utf8,
-        Written::As(charset) => charset,
-        Written::Undeclared { at, .. } => otherwise.ok_or(NotConverted::Undeclared { at })?,
-        Written::Not { named, at } => return Err(NotConverted::Malformed { named, at }),
-        Written::Unknown => return Err(NotConverted::Unknown),
+        DeclaredCharset::Ascii | DeclaredCharset::Undeclared { is_utf8: true, .. } => Charset::Utf8,
+        DeclaredCharset::As(charset) => charset,
+        DeclaredCharset::Undeclared { at, .. } => {
+            otherwise.ok_or(NotConverted::Undeclared { at })?
+        }
+        DeclaredCharset::Not { named, at } => return Err(NotConverted::Malformed { named, at }),
+        DeclaredCharset::Unknown => return Err(NotConverted::Unknown),
     };
     let is_said = header.charsets.len() == 1 && header.charsets.first() == Some(&UTF8.as_bytes());
     if from == Charset::Utf8 && is_said {
@@ -252,9 +254,9 @@ mod tests {
         message
     }
 
-    fn seen(charset: &str, name: &[u8]) -> Written {
+    fn seen(charset: &str, name: &[u8]) -> DeclaredCharset {
         let message = message(charset, name);
-        written(&message, &Header::of(&message).unwrap())
+        written(&message, &MessageHeader::of(&message).unwrap())
     }
 
     #[test]
@@ -291,37 +293,37 @@ mod tests {
 
     #[test]
     fn bytes_are_compared_with_what_is_said() {
-        assert_eq!(seen("8859/1", b"Bob"), Written::Ascii);
+        assert_eq!(seen("8859/1", b"Bob"), DeclaredCharset::Ascii);
         assert_eq!(
             seen("", "Jos\u{e9}".as_bytes()),
-            Written::Undeclared {
+            DeclaredCharset::Undeclared {
                 at: 58,
                 is_utf8: true
             }
         );
         assert!(matches!(
             seen("", b"Jos\xe9"),
-            Written::Undeclared { is_utf8: false, .. }
+            DeclaredCharset::Undeclared { is_utf8: false, .. }
         ));
         assert!(matches!(
             seen("8859/1", b"Jos\xe9"),
-            Written::As(Charset::Other(_))
+            DeclaredCharset::As(Charset::Other(_))
         ));
         assert_eq!(
             seen("UNICODE UTF-8", "é".as_bytes()),
-            Written::As(Charset::Utf8)
+            DeclaredCharset::As(Charset::Utf8)
         );
         assert!(matches!(
             seen("UNICODE UTF-8", b"\xe9"),
-            Written::Not {
+            DeclaredCharset::Not {
                 named: Charset::Utf8,
                 ..
             }
         ));
-        assert_eq!(seen("KLINGON", b"\xe9"), Written::Unknown);
+        assert_eq!(seen("KLINGON", b"\xe9"), DeclaredCharset::Unknown);
         assert!(matches!(
             seen("~ISO IR87", b"\x1b$B;3ED\x1b(B"),
-            Written::As(_)
+            DeclaredCharset::As(_)
         ));
     }
 
@@ -364,7 +366,10 @@ mod tests {
             made,
             "MSH$%~$A$$$$$$$$$$$$$$$UNICODE UTF-8\nPID$é".as_bytes()
         );
-        assert_eq!(Header::of(&made).unwrap().charsets, [b"UNICODE UTF-8"]);
+        assert_eq!(
+            MessageHeader::of(&made).unwrap().charsets,
+            [b"UNICODE UTF-8"]
+        );
         // A line end inside of MSH is a part of a field.
         let sent = b"MSH|^~\\&|A\nb|||||||||||||||8859/1\rPID|\xe9\r";
         let made = convert(sent, None).unwrap();
@@ -389,9 +394,9 @@ mod tests {
             let sent = message(&charset, &name);
             if let Ok(made) = convert(&sent, None) {
                 prop_assert!(std::str::from_utf8(&made).is_ok());
-                let header = Header::of(&made).unwrap();
+                let header = MessageHeader::of(&made).unwrap();
                 let seen = written(&made, &header);
-                prop_assert!(matches!(seen, Written::Ascii | Written::As(Charset::Utf8)), "{seen:?}");
+                prop_assert!(matches!(seen, DeclaredCharset::Ascii | DeclaredCharset::As(Charset::Utf8)), "{seen:?}");
                 prop_assert_eq!(convert(&made, None).unwrap(), &made[..]);
             }
         }

@@ -8,7 +8,7 @@ use super::time::Time;
 
 /// The header of a message. All fields are bytes of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header<'a> {
+pub struct MessageHeader<'a> {
     /// MSH-1 and MSH-2.
     pub separators: Separators,
     /// MSH-2, the encoding characters as they stand there.
@@ -21,7 +21,7 @@ pub struct Header<'a> {
     pub receiving_application: &'a [u8],
     /// MSH-6.1
     pub receiving_facility: &'a [u8],
-    /// MSH-7.1, when it was made; see [`Header::at`].
+    /// MSH-7.1, when it was made; see [`MessageHeader::at`].
     pub time: &'a [u8],
     /// MSH-9.1, such as `ADT`.
     pub message_code: &'a [u8],
@@ -49,15 +49,15 @@ pub enum Wants {
     /// Enhanced mode.
     Enhanced {
         /// MSH-15: whether a commit (CA, CE, CR) is wanted.
-        accept: Condition,
+        accept: AcknowledgmentCondition,
         /// MSH-16: whether an application's answer (AA, AE, AR) is wanted, later.
-        application: Condition,
+        application: AcknowledgmentCondition,
     },
 }
 
 /// When an acknowledgement is wanted (table 0155).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
+pub enum AcknowledgmentCondition {
     /// AL
     Always,
     /// NE, and an empty field beside one that is not.
@@ -68,7 +68,7 @@ pub enum Condition {
     OnSuccess,
 }
 
-impl Condition {
+impl AcknowledgmentCondition {
     fn of(field: &[u8]) -> Self {
         match field {
             b"AL" => Self::Always,
@@ -110,7 +110,7 @@ pub enum HeaderFault {
     Time,
 }
 
-impl<'a> Header<'a> {
+impl<'a> MessageHeader<'a> {
     /// Reads the header of a message.
     pub fn of(message: &'a [u8]) -> Result<Self, NoHeader> {
         let segment = segments(message).next().ok_or(NoHeader::NoMsh)?;
@@ -128,8 +128,8 @@ impl<'a> Header<'a> {
             Wants::Original
         } else {
             Wants::Enhanced {
-                accept: Condition::of(accept),
-                application: Condition::of(application),
+                accept: AcknowledgmentCondition::of(accept),
+                application: AcknowledgmentCondition::of(application),
             }
         };
         let charsets = split(field(18), separators.repetition)
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_admission() {
-        let header = Header::of(ADMISSION).unwrap();
+        let header = MessageHeader::of(ADMISSION).unwrap();
         assert_eq!(header.sending_application, b"APP");
         assert_eq!(header.receiving_facility, b"RFAC");
         assert_eq!(header.kind().unwrap(), "ADT^A01");
@@ -220,8 +220,8 @@ mod tests {
             (header.processing_id, header.version),
             (&b"P"[..], &b"2.5.1"[..])
         );
-        let accept = Condition::Always;
-        let application = Condition::Never;
+        let accept = AcknowledgmentCondition::Always;
+        let application = AcknowledgmentCondition::Never;
         assert_eq!(
             header.wants,
             Wants::Enhanced {
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said() {
-        let header = Header::of(b"MSH|||||||||").unwrap();
+        let header = MessageHeader::of(b"MSH|||||||||").unwrap();
         assert_eq!(
             header.faults(),
             [
@@ -249,12 +249,12 @@ mod tests {
         );
         assert_eq!(header.wants, Wants::Original);
         assert_eq!(header.kind(), None);
-        let header = Header::of(b"MSH|&&&&|||||soon||ACK|1").unwrap();
+        let header = MessageHeader::of(b"MSH|&&&&|||||soon||ACK|1").unwrap();
         assert_eq!(header.faults(), [HeaderFault::Ambiguous, HeaderFault::Time]);
         assert_eq!(header.kind().unwrap(), "ACK");
-        assert_eq!(Header::of(b"MSH"), Err(NoHeader::NoSeparator));
-        assert_eq!(Header::of(b"PID|1"), Err(NoHeader::NoMsh));
-        assert_eq!(Header::of(b""), Err(NoHeader::NoMsh));
+        assert_eq!(MessageHeader::of(b"MSH"), Err(NoHeader::NoSeparator));
+        assert_eq!(MessageHeader::of(b"PID|1"), Err(NoHeader::NoMsh));
+        assert_eq!(MessageHeader::of(b""), Err(NoHeader::NoMsh));
         let usual = Separators::of(b"MSH|^~\\&|").unwrap();
         assert_eq!(patient(b"MSH|^~\\&|\rPID|1||^^^X\r", &usual), None);
         assert_eq!(patient(b"MSH|^~\\&|\r", &header.separators), None);
@@ -263,7 +263,8 @@ mod tests {
     #[test]
     fn other_separators() {
         let header =
-            Header::of(b"MSH$%~\\&$GHH LAB$$$$$$ORU%R01$7\rPID$$$555-44-4444$$X%Y\r").unwrap();
+            MessageHeader::of(b"MSH$%~\\&$GHH LAB$$$$$$ORU%R01$7\rPID$$$555-44-4444$$X%Y\r")
+                .unwrap();
         assert_eq!(header.kind().unwrap(), "ORU^R01");
         assert_eq!(header.control_id, b"7");
         let message = b"MSH$%~\\&$GHH LAB\rPID$$$555-44-4444$$X%Y\r";
@@ -277,7 +278,7 @@ mod tests {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), text in "MSH[|][\\^~|&]{0,9}([A-Z|^~]|\r|\nPID[|]){0,40}") {
             for message in [&bytes[..], text.as_bytes()] {
-                if let Ok(header) = Header::of(message) {
+                if let Ok(header) = MessageHeader::of(message) {
                     let _ = (header.faults(), header.kind(), patient(message, &header.separators));
                 }
             }

@@ -62,7 +62,7 @@ pub enum Received {
 /// A frame larger than the decoder keeps; what follows on the connection cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an MLLP frame larger than {limit} bytes")]
-pub struct TooLarge {
+pub struct FrameTooLarge {
     /// The limit.
     pub limit: usize,
 }
@@ -97,7 +97,7 @@ impl Decoder {
     }
 
     /// Returns the next thing that has come whole; `None` when more bytes are needed.
-    pub fn received(&mut self) -> Result<Option<Received>, TooLarge> {
+    pub fn received(&mut self) -> Result<Option<Received>, FrameTooLarge> {
         if !self.is_inside {
             let start = memchr::memchr(START, &self.kept);
             let junk = start.unwrap_or(self.kept.len());
@@ -168,9 +168,9 @@ impl Decoder {
         self.first.extend(junk.iter().take(room));
     }
 
-    fn within_limit(&self, size: usize) -> Result<Option<Received>, TooLarge> {
+    fn within_limit(&self, size: usize) -> Result<Option<Received>, FrameTooLarge> {
         if size > self.limit {
-            return Err(TooLarge { limit: self.limit });
+            return Err(FrameTooLarge { limit: self.limit });
         }
         Ok(None)
     }
@@ -248,7 +248,7 @@ mod tests {
         let mut decoder = Decoder::new(4);
         decoder.feed(b"\x0b1234\x1c\r\x0b12345");
         assert_eq!(decoder.received(), Ok(Some(block("1234"))));
-        assert_eq!(decoder.received(), Err(TooLarge { limit: 4 }));
+        assert_eq!(decoder.received(), Err(FrameTooLarge { limit: 4 }));
     }
 
     #[test]

@@ -15,12 +15,12 @@ use tokio::sync::OnceCell;
 mod store;
 
 use crate::{
-    gate::{Failure, Gate},
+    gate::{CallFailure, Gate},
     target::Target,
 };
 
 pub use crate::target::Matches;
-pub use store::{Silent, Store, errand};
+pub use store::{OpenStore, Silent, errand};
 
 /// What was found, for the log.
 fn word(found: &Matches) -> &'static str {
@@ -44,13 +44,13 @@ pub async fn one(
     target: &dyn Target,
     kind: &str,
     query: &str,
-) -> Result<Matches, Failure> {
+) -> Result<Matches, CallFailure> {
     if query.trim_matches('&').is_empty() {
         return Ok(Matches::Several);
     }
     let mut found = Matches::Refused(200);
     for _ in 0..READINGS {
-        let response = gate.ask(|| target.search(kind, query)).await?;
+        let response = gate.call_for_record(|| target.search(kind, query)).await?;
         found = match response.status().as_u16() {
             200 => target.matches(kind, response.body()),
             status => Matches::Refused(status),
@@ -78,7 +78,7 @@ pub struct Lookups {
 }
 
 /// What was found, once it was.
-type Answer = Arc<OnceCell<Result<Matches, Failure>>>;
+type Answer = Arc<OnceCell<Result<Matches, CallFailure>>>;
 
 impl Lookups {
     /// Returns what the store has for `kind?query`, as [`one`] does.
@@ -93,7 +93,7 @@ impl Lookups {
         target: &dyn Target,
         kind: &str,
         query: &str,
-    ) -> Result<Matches, Failure> {
+    ) -> Result<Matches, CallFailure> {
         let key = (format!("{}{kind}", target.base()), query.to_owned());
         let cell = Arc::clone(self.found().entry(key.clone()).or_default());
         let answer = cell
@@ -116,7 +116,7 @@ impl Lookups {
 }
 
 /// Tells whether an answer speaks of the moment (load, an outage, a token that expired) and not of the search.
-fn passes(answer: &Result<Matches, Failure>) -> bool {
+fn passes(answer: &Result<Matches, CallFailure>) -> bool {
     matches!(
         answer,
         Err(_) | Ok(Matches::Refused(401 | 408 | 425 | 429 | 500..))

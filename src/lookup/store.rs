@@ -13,7 +13,7 @@ use crate::{
 
 /// A store whose records are read back, or deleted.
 #[derive(Debug)]
-pub struct Store {
+pub struct OpenStore {
     /// The way to it.
     pub gate: Arc<Gate>,
     /// What it understands.
@@ -92,7 +92,7 @@ pub async fn errand(
         operations: u32::try_from(records).unwrap_or(u32::MAX),
         answer: None,
     };
-    let concluded = gate.carry(&mut errand).await;
+    let concluded = gate.execute(&mut errand).await;
     match concluded.verdict {
         Verdict::Done | Verdict::Rejected => Ok(errand.answer),
         Verdict::Stop(reason) => Err(Silent {
@@ -104,7 +104,7 @@ pub async fn errand(
     }
 }
 
-impl Store {
+impl OpenStore {
     /// Sends a request for so many records: see [`errand`].
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Store::ask`].
+    /// As for [`OpenStore::ask`].
     pub async fn in_one(
         &self,
         names: &[Named<'_>],
@@ -154,7 +154,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Store::ask`].
+    /// As for [`OpenStore::ask`].
     pub async fn read(
         &self,
         names: &[Named<'_>],

@@ -35,7 +35,7 @@ use crate::{
 };
 
 pub use self::{
-    read::{Outcome, read, read_text},
+    read::{ReadResult, read, read_text},
     schema::{reference, schema},
     target::HeaderError,
 };

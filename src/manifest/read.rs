@@ -12,7 +12,7 @@ use super::{
     reader::{Reader, Text, get},
     resolve, schema,
 };
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, TextPosition};
 
 /// The parts of a manifest and of all that it includes: included files first, the rest in the order of the files.
 #[derive(Default)]
@@ -28,13 +28,13 @@ pub(super) struct Parts {
 }
 
 /// What reading a manifest gives: the manifest with its warnings, or all that is wrong.
-pub type Outcome = Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>>;
+pub type ReadResult = Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>>;
 
 /// Reads a manifest and what it includes, checks it, and fills in variables and defaults.
 ///
 /// All problems are given at once: errors and warnings if there is an error, else the manifest and the
 /// warnings. `env` gives the variables of the environment.
-pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
+pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> ReadResult {
     match read_file(path, &crate::diagnostic::shown(path), By::User) {
         Ok(text) => read_text(&text, path, env),
         Err(diagnostic) => Err(vec![*diagnostic]),
@@ -42,7 +42,7 @@ pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
 }
 
 /// Reads a manifest from text, as if it stood in the file `path`.
-pub fn read_text(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
+pub fn read_text(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> ReadResult {
     let mut reader = Reader::new(env);
     let mut parts = Parts::default();
     let mut visit = Visit {
@@ -125,7 +125,7 @@ fn read_file(path: &Path, shown: &str, by: By) -> Result<String, Box<Diagnostic>
         let lines = document::lines(&before);
         Box::new(
             Diagnostic::error(format!("`{shown}` is not UTF-8 text"))
-                .at(Place {
+                .at(TextPosition {
                     file: path.to_owned(),
                     line: lines.len(),
                     column: lines.last().map_or(0, |line| line.chars().count()) + 1,

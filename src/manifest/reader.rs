@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::document::{Entry, Flaw, Node, Spot, Value};
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Severity, TextPosition};
 
 /// So many problems are told; more than that is another kind of file.
 const MOST: usize = 200;
@@ -174,7 +174,7 @@ impl<'e> Reader<'e> {
         let mut diagnostics: Vec<Diagnostic> = Vec::with_capacity(found.len());
         for (spot, mut diagnostic) in found {
             if let Some(spot) = spot {
-                diagnostic = diagnostic.at(Place {
+                diagnostic = diagnostic.at(TextPosition {
                     file: self.file(spot).to_owned(),
                     line: spot.line,
                     column: spot.column,

@@ -28,7 +28,7 @@ const STATES: [&str; 3] = ["open", "braked", "down"];
 
 /// How a figure moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It grows.
     Counter,
     /// It grows and shrinks.
@@ -45,7 +45,7 @@ pub struct Figure {
     /// What it is.
     pub help: &'static str,
     /// How it moves.
-    pub kind: Kind,
+    pub kind: MetricKind,
 }
 
 /// The names and values of the labels of a value.
@@ -88,24 +88,24 @@ impl Metrics {
         const LOAD: &[&str] = &["load", "target"];
         let registry = Registry::new_custom(Some(PREFIX.to_owned()), None)?;
         let figures = RefCell::new(Vec::new());
-        let note = |name: &str, help: &'static str, kind: Kind| {
+        let note = |name: &str, help: &'static str, kind: MetricKind| {
             let name = format!("{PREFIX}_{name}");
             figures.borrow_mut().push(Figure { name, help, kind });
         };
         let counter = |name: &str, help: &'static str, labels: &[&str]| {
-            note(name, help, Kind::Counter);
+            note(name, help, MetricKind::Counter);
             let made = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(made.clone()))?;
             Ok::<_, prometheus::Error>(made)
         };
         let gauge = |name: &str, help: &'static str, labels: &[&str]| {
-            note(name, help, Kind::Gauge);
+            note(name, help, MetricKind::Gauge);
             let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(made.clone()))?;
             Ok::<_, prometheus::Error>(made)
         };
         let single = |name: &str, help: &'static str| {
-            note(name, help, Kind::Gauge);
+            note(name, help, MetricKind::Gauge);
             let made = IntGauge::new(name, help)?;
             registry.register(Box::new(made.clone()))?;
             Ok::<_, prometheus::Error>(made)
@@ -114,7 +114,7 @@ impl Metrics {
             "request_duration_seconds",
             "How long requests were on the wire",
         );
-        note(name, help, Kind::Histogram);
+        note(name, help, MetricKind::Histogram);
         let latency = HistogramOpts::new(name, help);
         let latency = HistogramVec::new(latency.buckets(SECONDS.to_vec()), LOAD)?;
         registry.register(Box::new(latency.clone()))?;
@@ -122,7 +122,7 @@ impl Metrics {
             "target_ceiling",
             "Operations a second that the target was found to allow at the most",
         );
-        note(name, help, Kind::Gauge);
+        note(name, help, MetricKind::Gauge);
         let ceiling = GaugeVec::new(Opts::new(name, help), &["target"])?;
         registry.register(Box::new(ceiling.clone()))?;
         let info = gauge(

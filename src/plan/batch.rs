@@ -1,6 +1,6 @@
 //! In which Bundles the records of a load travel: what the manifest says, within what the target takes.
 
-use super::{Action, Header, Packaging, PlannedTarget};
+use super::{Action, Packaging, PlanHeader, PlannedTarget};
 use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
@@ -44,7 +44,7 @@ const BYTES: u64 = 5_000_000;
 
 /// Returns how the records of a load are batched, as far as it is known before anything is sent; none where they travel by
 /// themselves.
-pub fn batching(header: &Header, load: LoadId) -> Option<Batching> {
+pub fn batching(header: &PlanHeader, load: LoadId) -> Option<Batching> {
     ways(header, load).into_iter().next().flatten()
 }
 
@@ -52,7 +52,7 @@ pub fn batching(header: &Header, load: LoadId) -> Option<Batching> {
 ///
 /// Where there are several, sending finds out which takes most. They are in the order of what a refusal costs: an entry of
 /// a batch fails alone, one of a transaction takes the others with it, and who travels alone pays a round trip each time.
-pub fn ways(header: &Header, load: LoadId) -> Vec<Option<Batching>> {
+pub fn ways(header: &PlanHeader, load: LoadId) -> Vec<Option<Batching>> {
     let (Some(settings), Some(target)) =
         (header.loads.get(load.0 as usize), header.target_of(load))
     else {

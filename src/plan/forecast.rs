@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Action, Batching, Group, Step, To, batching, entry_size,
-    file::{self, Entry, Saved},
+    file::{self, PlanEntry, Saved},
 };
 use crate::{event::LoadId, manifest::LoadSettings, record::Operation};
 
@@ -73,11 +73,11 @@ pub fn forecast(plan: &Saved, is_settled: &dyn Fn(u64) -> bool) -> Result<Foreca
         let mut entries = plan.steps(id)?;
         while let Some(entry) = entries.next() {
             let (group, steps) = match entry? {
-                Entry::Step(step) => (None, vec![step]),
-                Entry::Group(group) => {
+                PlanEntry::Step(step) => (None, vec![step]),
+                PlanEntry::Group(group) => {
                     let mut steps = Vec::with_capacity(group.records as usize);
                     for entry in entries.by_ref().take(group.records as usize) {
-                        if let Entry::Step(step) = entry? {
+                        if let PlanEntry::Step(step) = entry? {
                             steps.push(step);
                         }
                     }

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{Forecast, Header, Summary, text::to_send};
+use super::{Forecast, PlanHeader, Summary, text::to_send};
 
 /// Renders a plan for machines.
-pub fn render(header: &Header, summary: &Summary, forecast: &Forecast) -> serde_json::Value {
+pub fn render(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> serde_json::Value {
     let loads: Vec<_> = header
         .loads
         .iter()

@@ -15,37 +15,37 @@ use crate::{
     target::Facts,
 };
 
-pub(crate) mod arrange;
 pub(crate) mod batch;
-pub(crate) mod draft;
+pub(crate) mod capability_check;
 pub mod file;
-pub(crate) mod fit;
 mod forecast;
 pub(crate) mod graph;
+pub(crate) mod independent;
 pub mod json;
 mod key;
 mod order;
-pub(crate) mod plain;
 mod planner;
 mod references;
 mod root;
+pub(crate) mod schedule;
+pub(crate) mod staging;
+mod staleness;
 mod summary;
 pub mod text;
-mod unchanged;
 
 pub use batch::{Batching, COMMA, ENVELOPE, batching, entry_size, ways};
 pub use forecast::{Forecast, LoadForecast, forecast};
 pub use planner::{Decision, Planner};
 pub use references::{Dangling, References};
+pub use staleness::{changed_facts, changed_sources};
 pub use summary::{LoadSummary, Summary};
-pub use unchanged::{changed_facts, changed_sources};
 
 /// The version of the plan's format.
 pub const VERSION: u32 = 5;
 
 /// The beginning of a plan: everything that holds for all of its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Header {
+pub struct PlanHeader {
     /// [`VERSION`] of the Stoker that wrote it.
     pub version: u32,
     /// The Stoker that wrote it.
@@ -67,7 +67,7 @@ pub struct Header {
     pub run: RunSettings,
 }
 
-impl Header {
+impl PlanHeader {
     /// Returns the target of a load.
     pub fn target_of(&self, load: LoadId) -> Option<&PlannedTarget> {
         let name = &self.loads.get(load.0 as usize)?.target;

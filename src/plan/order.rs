@@ -5,24 +5,24 @@
 
 use std::sync::Arc;
 
-use crate::column::{Column, Room};
+use crate::spill::{MemoryBudget, SpillVec};
 
 /// Who needs whom: of each unit, the units that it needs, one list after the other.
 #[derive(Debug)]
 pub(super) struct Needs {
-    starts: Column<u32>,
-    needed: Column<u32>,
-    room: Arc<Room>,
+    starts: SpillVec<u32>,
+    needed: SpillVec<u32>,
+    room: Arc<MemoryBudget>,
 }
 
 impl Needs {
     /// Collects edges, each from a unit to one that it needs. `edges` is walked twice and must say the same.
     pub(super) fn collect(
-        room: &Arc<Room>,
+        room: &Arc<MemoryBudget>,
         units: usize,
         edges: impl Fn(&mut dyn FnMut(u32, u32)),
     ) -> Self {
-        let mut starts = Column::filled(room, 0_u32, units + 1);
+        let mut starts = SpillVec::filled(room, 0_u32, units + 1);
         edges(&mut |from, _| {
             if let Some(count) = starts.get_mut(from as usize + 1) {
                 *count += 1;
@@ -33,8 +33,8 @@ impl Needs {
             sum += *start;
             *start = sum;
         }
-        let mut needed = Column::filled(room, 0_u32, sum as usize);
-        let mut next = Column::filled(room, 0_u32, starts.len());
+        let mut needed = SpillVec::filled(room, 0_u32, sum as usize);
+        let mut next = SpillVec::filled(room, 0_u32, starts.len());
         next.copy_from_slice(&starts);
         edges(&mut |from, to| {
             if let Some(at) = next.get_mut(from as usize) {
@@ -66,9 +66,9 @@ impl Needs {
 #[derive(Debug)]
 pub(super) struct Order {
     /// Of each unit, its component. A component is numbered after all that it needs.
-    pub(super) component: Column<u32>,
+    pub(super) component: SpillVec<u32>,
     /// Of each component, how long the longest chain below it is; 0 where it needs nobody.
-    pub(super) level: Column<u32>,
+    pub(super) level: SpillVec<u32>,
     /// The components of several units, or of one that needs itself.
     pub(super) cycles: Vec<u32>,
 }
@@ -80,12 +80,12 @@ pub(super) fn order(needs: &Needs) -> Order {
     let units = needs.units();
     let mut search = Search {
         needs,
-        seen: Column::filled(&needs.room, UNSEEN, units as usize),
-        low: Column::filled(&needs.room, 0, units as usize),
-        component: Column::filled(&needs.room, UNSEEN, units as usize),
-        level: Column::new(&needs.room),
+        seen: SpillVec::filled(&needs.room, UNSEEN, units as usize),
+        low: SpillVec::filled(&needs.room, 0, units as usize),
+        component: SpillVec::filled(&needs.room, UNSEEN, units as usize),
+        level: SpillVec::new(&needs.room),
         cycles: Vec::new(),
-        open: Column::new(&needs.room),
+        open: SpillVec::new(&needs.room),
         next: 0,
     };
     for unit in 0..units {
@@ -103,14 +103,14 @@ pub(super) fn order(needs: &Needs) -> Order {
 struct Search<'a> {
     needs: &'a Needs,
     /// When a unit was reached.
-    seen: Column<u32>,
+    seen: SpillVec<u32>,
     /// The earliest open unit that can be reached from it.
-    low: Column<u32>,
-    component: Column<u32>,
-    level: Column<u32>,
+    low: SpillVec<u32>,
+    component: SpillVec<u32>,
+    level: SpillVec<u32>,
     cycles: Vec<u32>,
     /// Units that have been reached and have no component yet.
-    open: Column<u32>,
+    open: SpillVec<u32>,
     next: u32,
 }
 
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn order_of(units: usize, edges: &[(u32, u32)]) -> Order {
-        let needs = Needs::collect(&Room::endless(), units, |edge| {
+        let needs = Needs::collect(&MemoryBudget::endless(), units, |edge| {
             for &(from, to) in edges {
                 edge(from, to);
             }

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Header, PlannedSource, PlannedTarget};
+use super::{PlanHeader, PlannedSource, PlannedTarget};
 use crate::{
     manifest::{Auth, LoadSettings, SecretPlace, Store},
     path::tidy,
 };
 
-impl Header {
+impl PlanHeader {
     /// Tells whether two plans are of one manifest, wherever they were made.
     pub fn is_of(&self, other: &Self) -> bool {
         let place = |header: &Self| tidy(&header.root.join(&header.manifest));

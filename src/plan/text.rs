@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Forecast, Header, LoadForecast, LoadSummary, References, Summary};
+use super::{Forecast, LoadForecast, LoadSummary, PlanHeader, References, Summary};
 use crate::{
     manifest::Settle,
     record::Operation,
@@ -13,7 +13,7 @@ use crate::{
 const TYPES: usize = 12;
 
 /// Renders a plan for people.
-pub fn text(header: &Header, summary: &Summary, forecast: &Forecast) -> String {
+pub fn text(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> String {
     let mut out = String::new();
     for (index, (load, totals)) in header.loads.iter().zip(&summary.loads).enumerate() {
         let found = forecast.loads.get(index).copied().unwrap_or_default();
@@ -379,7 +379,7 @@ fn references(out: &mut String, target: &str, found: &References) {
 
 /// Returns how long a load takes at the least when its target has a rate.
 fn estimate(
-    header: &Header,
+    header: &PlanHeader,
     target: &str,
     totals: &LoadSummary,
     found: &LoadForecast,

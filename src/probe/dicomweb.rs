@@ -15,7 +15,7 @@ pub(super) async fn ask(
     settings: &TargetSettings,
 ) -> Result<Facts, Error> {
     let store = Dicom::new(&endpoint.base, None);
-    let response = gate.look_up(|| store.first_study()).await?;
+    let response = gate.call_interactive(|| store.first_study()).await?;
     let status = response.status().as_u16();
     let refused = |what: String, hint: &str| {
         Err(Error::Refused {

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use crate::{
     auth,
-    gate::{Failure, Gate},
+    gate::{CallFailure, Gate},
     manifest::{Auth, Format, Store, TargetSettings},
-    target::{Endpoint, Facts, fhir::Requests, google::differences, mllp::Mllp},
+    target::{Endpoint, Facts, fhir::RequestBuilder, google::differences, mllp::Mllp},
 };
 
 mod dicomweb;
@@ -20,7 +20,7 @@ mod dicomweb;
 pub enum Error {
     /// The target could not be asked.
     #[error("{0}")]
-    Failure(#[from] Failure),
+    Failure(#[from] CallFailure),
     /// The target answered, but not as such a store does.
     #[error("{what}")]
     Refused {
@@ -40,7 +40,7 @@ pub enum Error {
 pub async fn facts(
     gate: &Gate,
     endpoint: &Endpoint,
-    requests: &Requests,
+    requests: &RequestBuilder,
     settings: &TargetSettings,
 ) -> Result<Facts, Error> {
     match &endpoint.google {
@@ -58,7 +58,7 @@ async fn of_receiver(
     settings: &TargetSettings,
 ) -> Result<Facts, Error> {
     let receiver = Mllp::new(&endpoint.base);
-    gate.look_up(|| receiver.greeting()).await?;
+    gate.call_interactive(|| receiver.greeting()).await?;
     Ok(Facts {
         assumed: false,
         ..Facts::documented(&settings.store)
@@ -83,7 +83,7 @@ async fn of_store(
 ) -> Result<Facts, Error> {
     let documented = Facts::documented(&settings.store);
     let request = name.get_store()?;
-    let response = gate.look_up(|| request.clone()).await?;
+    let response = gate.call_interactive(|| request.clone()).await?;
     let is_ensured = match &settings.store {
         Store::Google(store) => store.ensure.is_some(),
         Store::Local { .. } => true,
@@ -267,10 +267,10 @@ fn no_answer(status: u16, settings: &TargetSettings, asked: &str) -> Option<Erro
 
 async fn of_capabilities(
     gate: &Gate,
-    requests: &Requests,
+    requests: &RequestBuilder,
     settings: &TargetSettings,
 ) -> Result<Facts, Error> {
-    let response = gate.look_up(|| requests.capabilities()).await?;
+    let response = gate.call_interactive(|| requests.capabilities()).await?;
     let status = response.status().as_u16();
     let not_fhir = |what: String| Error::Refused {
         what,

@@ -16,7 +16,7 @@ pub(super) fn is_brief(report: &Report, asked: u64) -> bool {
     let others = Outcome::ALL
         .into_iter()
         .filter(|outcome| !as_before.contains(outcome));
-    report.ended == super::Ended::Complete
+    report.ended == super::SessionEnd::Complete
         && report.records > FEW
         && report.requests.sent == 0
         && asked == 0

@@ -9,13 +9,13 @@ use indexmap::IndexMap;
 
 use super::{
     document::{Cause, Example},
-    walk::Record,
+    join::Record,
     why::{Key, Why},
 };
 use crate::{
-    column::{Column, Room},
     plan::file::Saved,
     record::Outcome,
+    spill::{MemoryBudget, SpillVec},
 };
 
 /// How many causes a report lists. Real runs have a handful; the bound keeps a server that makes up a new code for every
@@ -36,20 +36,20 @@ const UNLISTED: usize = CAUSES;
 pub(super) struct Causes {
     listed: IndexMap<Key, Cause>,
     /// The records that failed for a cause of their own, in order, each with it.
-    own: Column<u64>,
+    own: SpillVec<u64>,
     /// The records because of which others failed, as far as they had not come by; with one bit for how the others ended.
-    later: Column<u64>,
+    later: SpillVec<u64>,
     /// The first of those others.
     examples: Vec<Example>,
 }
 
 impl Causes {
     pub(super) fn new(plan: &Saved) -> Self {
-        let room: Arc<Room> = Room::new(plan.header.run.memory.0, plan.folder());
+        let room: Arc<MemoryBudget> = MemoryBudget::new(plan.header.run.memory.0, plan.folder());
         Self {
             listed: IndexMap::new(),
-            own: Column::new(&room),
-            later: Column::new(&room),
+            own: SpillVec::new(&room),
+            later: SpillVec::new(&room),
             examples: Vec::new(),
         }
     }

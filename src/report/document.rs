@@ -28,7 +28,7 @@ pub struct Report {
     /// The manifest's file.
     pub manifest: String,
     /// How the last session ended.
-    pub ended: Ended,
+    pub ended: SessionEnd,
     /// Why, where it was stopped.
     pub reason: Option<String>,
     /// When the first session began.
@@ -57,7 +57,7 @@ pub struct Report {
     /// Records for which the target was asked, per second of sending; none where nothing was measured.
     pub records_per_second: Option<f64>,
     /// The requests of all sessions.
-    pub requests: Requests,
+    pub requests: RequestFigures,
     /// How long the last attempts took that settled records; none where nothing was sent.
     pub latency: Option<Latency>,
     /// Per load, in the order of the manifest.
@@ -83,7 +83,7 @@ pub struct Report {
 /// How the last session of a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Ended {
+pub enum SessionEnd {
     /// Every record has its outcome.
     Complete,
     /// The user interrupted it.
@@ -172,7 +172,7 @@ impl Totals {
 /// The requests of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Requests {
+pub struct RequestFigures {
     /// There were at least so many: a session was killed, or goes on, and its figures are written down once a second.
     pub at_least: bool,
     /// Requests sent that write, repeated ones included.

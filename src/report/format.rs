@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{Report, document::Requests};
+use super::{Report, document::RequestFigures};
 use crate::{
     diagnostic,
     record::Outcome,
@@ -84,7 +84,7 @@ pub(super) fn stretches(report: &Report) -> [String; 3] {
 }
 
 /// Says how many requests were sent, as far as it is known.
-pub(super) fn sent(requests: &Requests) -> String {
+pub(super) fn sent(requests: &RequestFigures) -> String {
     let least = if requests.at_least { "at least " } else { "" };
     format!("{least}{}", grouped(requests.sent))
 }

@@ -11,7 +11,7 @@ use std::{
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Error, Report, format, walk::Record, why::Why};
+use super::{Error, Report, format, join::Record, why::Why};
 use crate::{plan::file::Saved, record::Outcome};
 
 /// How many records have a test case of their own. The systems that show JUnit files become slow beyond.

@@ -13,32 +13,33 @@ use crate::{
     record::{SourceId, Span},
 };
 
+mod aggregate;
+mod atomic_file;
 mod brief;
 mod causes;
 mod document;
 mod figures;
 pub mod format;
 pub mod html;
+mod join;
 pub mod json;
 mod junit;
 pub mod markdown;
 mod problems;
 mod records;
 mod rejected;
-mod staged;
-mod tally;
 pub mod text;
-mod walk;
 mod why;
 mod words;
 
+pub use aggregate::of;
 pub use brief::shorten;
 pub use document::{
-    Cause, Ended, Example, Latency, LoadReport, Problem, Report, Requests, Totals, VERSION,
+    Cause, Example, Latency, LoadReport, Problem, Report, RequestFigures, SessionEnd, Totals,
+    VERSION,
 };
 pub use html::SCRIPT;
 pub use records::{FEW, keep_ids, write_ids, write_records};
-pub use tally::of;
 pub use words::Words;
 
 /// Why a report could not be made.
@@ -89,7 +90,7 @@ pub type ReadBody<'a> = dyn Fn(SourceId, Span) -> Result<Vec<u8>, String> + 'a;
 /// What [`write()`] wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Written {
+pub struct WrittenFiles {
     /// The manifest that loads the rejected records; none where there are none.
     pub rejected_manifest: Option<PathBuf>,
     /// How many rejected records could not be read from their sources again, and so are missing in `rejected/`
@@ -108,7 +109,7 @@ pub fn junit(run: &RunDirectory, report: &Report) -> Result<String, Error> {
     if let Some(kept) = brief::document(run, "junit.xml")? {
         return Ok(kept);
     }
-    let joined = walk::Joined::open(run)?;
+    let joined = join::JoinedRun::open(run)?;
     let mut junit = junit::Junit::new(joined.plan());
     joined.walk(|plan, record, _| {
         junit.take(plan, record);
@@ -126,7 +127,7 @@ pub fn page(run: &RunDirectory, report: &Report) -> Result<String, Error> {
     if let Some(kept) = brief::document(run, "report.html")? {
         return Ok(kept);
     }
-    let joined = walk::Joined::open(run)?;
+    let joined = join::JoinedRun::open(run)?;
     let around = html::Around::of(run, joined.plan(), joined.history())?;
     Ok(html::render(report, &around))
 }
@@ -137,8 +138,8 @@ pub fn page(run: &RunDirectory, report: &Report) -> Result<String, Error> {
 ///
 /// When plan or journal cannot be read.
 pub fn page_of_now(run: &RunDirectory) -> Result<String, Error> {
-    let joined = walk::Joined::open(run)?;
-    let mut sum = tally::Sum::new(joined.plan());
+    let joined = join::JoinedRun::open(run)?;
+    let mut sum = aggregate::Aggregate::new(joined.plan());
     joined.walk(|plan, record, _| {
         sum.take(plan, record);
         Ok(())
@@ -156,7 +157,7 @@ pub struct Concluded {
     report: Report,
     junit: junit::Junit,
     around: html::Around,
-    written: Written,
+    written: WrittenFiles,
     is_brief: bool,
 }
 
@@ -170,7 +171,7 @@ pub type Each<'a> = dyn FnMut(&Step, RecordState, &JournalIndex) + 'a;
 /// # Errors
 ///
 /// When plan or journal cannot be read, or what was rejected cannot be kept. A source that cannot be read again is no
-/// error: see [`Written::unreadable`].
+/// error: see [`WrittenFiles::unreadable`].
 pub fn conclude(
     run: &RunDirectory,
     told: Option<JournalIndex>,
@@ -178,8 +179,8 @@ pub fn conclude(
     each: &mut Each<'_>,
 ) -> Result<Concluded, Error> {
     let joined = match told {
-        Some(told) => walk::Joined::of(run, told)?,
-        None => walk::Joined::open(run)?,
+        Some(told) => join::JoinedRun::of(run, told)?,
+        None => join::JoinedRun::open(run)?,
     };
     let few = joined.plan().summary.records() <= records::FEW;
     let mut records = if few {
@@ -189,7 +190,7 @@ pub fn conclude(
     };
     let mut junit = junit::Junit::new(joined.plan());
     let mut rejected = rejected::Rejected::new(run, joined.plan(), bodies);
-    let mut tally = tally::Sum::new(joined.plan());
+    let mut tally = aggregate::Aggregate::new(joined.plan());
     joined.walk(|plan, record, fate| {
         tally.take(plan, record);
         junit.take(plan, record);
@@ -236,7 +237,7 @@ impl Concluded {
     /// # Errors
     ///
     /// When a document cannot be written.
-    pub fn write(self) -> Result<(Report, Written), Error> {
+    pub fn write(self) -> Result<(Report, WrittenFiles), Error> {
         let Self {
             run,
             report,
@@ -253,7 +254,7 @@ impl Concluded {
             ("report.json", json::render(&report)),
         ];
         for (name, text) in documents {
-            staged::write(&directory.join(name), text.as_bytes())?;
+            atomic_file::write(&directory.join(name), text.as_bytes())?;
         }
         Ok((report, written))
     }
@@ -265,7 +266,7 @@ impl Concluded {
 /// # Errors
 ///
 /// As [`conclude`] and [`Concluded::write`].
-pub fn write(run: &RunDirectory, bodies: &ReadBody<'_>) -> Result<Written, Error> {
+pub fn write(run: &RunDirectory, bodies: &ReadBody<'_>) -> Result<WrittenFiles, Error> {
     let concluded = conclude(run, None, bodies, &mut |_, _, _| {})?;
     Ok(concluded.write()?.1)
 }

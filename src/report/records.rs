@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::{
     Error,
-    staged::Staged,
-    walk::{Joined, Record},
+    atomic_file::AtomicFile,
+    join::{JoinedRun, Record},
 };
 use crate::{
     journal::RunDirectory,
@@ -96,7 +96,7 @@ pub const FEW: u64 = 10_000;
 ///
 /// When plan or journal cannot be read, or `out` not be written.
 pub fn write_records(run: &RunDirectory, out: &mut dyn Write) -> Result<(), Error> {
-    Joined::open(run)?.walk(|plan, record, _| line(out, &record_line(plan, record)))
+    JoinedRun::open(run)?.walk(|plan, record, _| line(out, &record_line(plan, record)))
 }
 
 /// Writes which id the store gave to whom.
@@ -105,7 +105,7 @@ pub fn write_records(run: &RunDirectory, out: &mut dyn Write) -> Result<(), Erro
 ///
 /// When plan or journal cannot be read, or `out` not be written.
 pub fn write_ids(run: &RunDirectory, out: &mut dyn Write) -> Result<(), Error> {
-    Joined::open(run)?.walk(|plan, record, _| match id_line(plan, record) {
+    JoinedRun::open(run)?.walk(|plan, record, _| match id_line(plan, record) {
         Some(id) => line(out, &id),
         None => Ok(()),
     })
@@ -121,8 +121,8 @@ pub fn keep_ids(run: &RunDirectory) -> Result<(), Error> {
     if path.exists() {
         return Ok(());
     }
-    let mut staged = Staged::create(&path)?;
-    Joined::open(run)?.walk(|plan, record, _| match id_line(plan, record) {
+    let mut staged = AtomicFile::create(&path)?;
+    JoinedRun::open(run)?.walk(|plan, record, _| match id_line(plan, record) {
         Some(id) => staged.line(&id),
         None => Ok(()),
     })?;
@@ -180,15 +180,15 @@ fn id_line<'a>(plan: &'a Saved, record: &'a Record) -> Option<IdLine<'a>> {
 /// Both files, being written.
 #[derive(Debug)]
 pub(super) struct Records {
-    records: Staged,
-    ids: Staged,
+    records: AtomicFile,
+    ids: AtomicFile,
 }
 
 impl Records {
     pub(super) fn create(directory: &Path) -> Result<Self, Error> {
         Ok(Self {
-            records: Staged::create(&directory.join("records.ndjson"))?,
-            ids: Staged::create(&directory.join("ids.ndjson"))?,
+            records: AtomicFile::create(&directory.join("records.ndjson"))?,
+            ids: AtomicFile::create(&directory.join("ids.ndjson"))?,
         })
     }
 

@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use super::{
-    Ended, Report, Totals, Words,
+    Report, SessionEnd, Totals, Words,
     format::{Paint, WIDTH, display_latency, kind, plain, quoted, records, sent, stretches},
     problems::problems,
 };
@@ -38,7 +38,10 @@ pub fn render(report: &Report, run: &RunDirectory, mut view: View) -> String {
     let paint = Paint(view.colour);
     let mut text = String::new();
     let out = &mut text;
-    if view.quiet && report.outcomes.well() == report.records && report.ended == Ended::Complete {
+    if view.quiet
+        && report.outcomes.well() == report.records
+        && report.ended == SessionEnd::Complete
+    {
         return text;
     }
     let _ = writeln!(out, "{}", paint.bold(&headline(report)));
@@ -95,14 +98,14 @@ pub(super) fn headline(report: &Report) -> String {
         _ => format!("{} of {} loaded", grouped(well), records(report.records)),
     };
     let ended = match report.ended {
-        Ended::Complete => "",
-        Ended::Interrupted => ", interrupted",
-        Ended::MaxErrors => ", stopped: too many records failed",
-        Ended::Target => ", stopped: the target failed",
-        Ended::Source => ", stopped: a source could not be read",
-        Ended::Internal => ", stopped: a bug in Stoker",
-        Ended::Superseded => ", taken over by a later load",
-        Ended::Unfinished => ", not finished",
+        SessionEnd::Complete => "",
+        SessionEnd::Interrupted => ", interrupted",
+        SessionEnd::MaxErrors => ", stopped: too many records failed",
+        SessionEnd::Target => ", stopped: the target failed",
+        SessionEnd::Source => ", stopped: a source could not be read",
+        SessionEnd::Internal => ", stopped: a bug in Stoker",
+        SessionEnd::Superseded => ", taken over by a later load",
+        SessionEnd::Unfinished => ", not finished",
     };
     format!("{name}: {loaded}{ended}")
 }

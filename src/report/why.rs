@@ -3,7 +3,7 @@
 //! Made of the status, the codes, the element, and what record and plan show; never of the server's text. What the codes
 //! of a refusal mean is known by the target's kind.
 
-use super::{document::Cause, walk::Record};
+use super::{document::Cause, join::Record};
 use crate::{
     manifest::{Format, Settle},
     plan::file::Saved,

@@ -15,7 +15,7 @@ const STATUSES: usize = 600;
 
 /// Figures of a session.
 #[derive(Debug)]
-pub struct Counts {
+pub struct RequestCounts {
     requests: AtomicU64,
     retries: AtomicU64,
     bytes_sent: AtomicU64,
@@ -28,7 +28,7 @@ pub struct Counts {
     ways: Mutex<BTreeMap<String, String>>,
 }
 
-impl Default for Counts {
+impl Default for RequestCounts {
     fn default() -> Self {
         Self {
             requests: AtomicU64::new(0),
@@ -43,7 +43,7 @@ impl Default for Counts {
     }
 }
 
-impl Counts {
+impl RequestCounts {
     pub(super) fn sent(&self, bytes: u64) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Counts, load::Load, work::Work};
+use super::{RequestCounts, load::Load, work::Work};
 use crate::{
     plan::{Action, Link, Step, To},
     target::Little,
@@ -50,7 +50,7 @@ impl Habits {
     }
 
     /// Takes note that the store has what was answered so. A page is never learnt: a login looks the same each time.
-    pub(super) fn learn(&self, little: Little, status: u16, body: &[u8], counts: &Counts) {
+    pub(super) fn learn(&self, little: Little, status: u16, body: &[u8], counts: &RequestCounts) {
         let target = &self.target;
         let body = body.trim_ascii();
         let is_learnt = {
@@ -80,7 +80,7 @@ impl Habits {
     }
 
     /// Takes note that the answer to a parcel tells nothing of its records.
-    pub(super) fn learn_mumbling(&self, counts: &Counts) {
+    pub(super) fn learn_mumbling(&self, counts: &RequestCounts) {
         self.mumbles.store(true, Ordering::Relaxed);
         let target = &self.target;
         counts.remark(format!(
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn only_what_was_read_back_is_believed() {
-        let (habits, counts) = (Habits::of("t"), Counts::default());
+        let (habits, counts) = (Habits::of("t"), RequestCounts::default());
         assert!(!habits.is_enough(200, b""));
         habits.learn(Little::Bare, 200, b"", &counts);
         habits.learn(Little::Text, 200, b"OK\n", &counts);
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn few_words_are_learnt() {
-        let (habits, counts) = (Habits::of("t"), Counts::default());
+        let (habits, counts) = (Habits::of("t"), RequestCounts::default());
         for number in 0..100 {
             let body = format!("done {number}");
             habits.learn(Little::Text, 200, body.as_bytes(), &counts);

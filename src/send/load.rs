@@ -15,19 +15,19 @@ use tokio::{
 };
 
 use super::{
-    Error, Setup,
-    apart::Apart,
-    doubt::Lost,
-    dress::Dresser,
+    Error, RunContext,
+    bisect::Bisector,
+    committer::{RecordResult, commit_all},
+    dependencies::DependencyTracker,
     exchange::{Batch, HandsOver, Sent},
-    feed::{Chunk, Feed},
     habits::Habits,
+    in_doubt::Lost,
     is_too_many,
     occupied::Replaced,
-    outbox::Outbox,
-    precedence::Precedence,
-    settle::{self, Attempted},
-    settler::{Told, settle_all},
+    results::ResultSender,
+    rewrite::BodyRewriter,
+    scheduler::{Dispatch, Scheduler},
+    settlement::{self, Attempted},
     too_large::{Size, Sizes, is_circle, is_split},
     versions::{Held, Versions},
     ways::Ways,
@@ -55,9 +55,9 @@ const READY_PER_SLOT: usize = 2;
 
 /// Carries one load to its end.
 pub(super) async fn run(
-    setup: Arc<Setup>,
-    dresser: Arc<Dresser>,
-    precedence: Option<Arc<Precedence>>,
+    setup: Arc<RunContext>,
+    dresser: Arc<BodyRewriter>,
+    precedence: Option<Arc<DependencyTracker>>,
     habits: Arc<Habits>,
     id: LoadId,
 ) -> Result<(), Error> {
@@ -68,7 +68,7 @@ pub(super) async fn run(
     };
     let slots = link.slots as usize;
     let ways = Arc::new(Ways::of(plan::ways(&setup.plan.header, id)));
-    let feed = Feed {
+    let feed = Scheduler {
         plan: Arc::clone(&setup.plan),
         dresser: Arc::clone(&dresser),
         precedence: precedence.clone(),
@@ -97,7 +97,7 @@ pub(super) async fn run(
         sizes: Sizes::default(),
         setup,
     });
-    let settling = tokio::spawn(settle_all(Arc::clone(&load.setup), precedence, id, settled));
+    let settling = tokio::spawn(commit_all(Arc::clone(&load.setup), precedence, id, settled));
     let sent = send_all(&load, feed, slots * READY_PER_SLOT).await;
     // The last sender goes with the load; then the settler has written all that came.
     drop(load);
@@ -109,13 +109,13 @@ pub(super) async fn run(
 /// Gives every request a task, until the feed or the run is over.
 async fn send_all(
     load: &Arc<Load>,
-    mut feed: mpsc::Receiver<Result<Chunk, Error>>,
+    mut feed: mpsc::Receiver<Result<Dispatch, Error>>,
     ready: usize,
 ) -> Result<(), Error> {
     let stop = load.setup.stop.clone();
     let ready = Arc::new(Semaphore::new(ready));
     let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
-    let mut chunk = Chunk::default();
+    let mut chunk = Dispatch::default();
     let mut failed = Ok(());
     while failed.is_ok() {
         let wanted = u32::try_from(chunk.works.len()).unwrap_or(u32::MAX);
@@ -161,7 +161,7 @@ async fn send_all(
 fn start(
     load: &Arc<Load>,
     tasks: &mut JoinSet<Result<(), Error>>,
-    chunk: Chunk,
+    chunk: Dispatch,
     mut permits: Option<OwnedSemaphorePermit>,
 ) {
     for work in chunk.works {
@@ -183,17 +183,17 @@ fn finished(joined: Result<Result<(), Error>, tokio::task::JoinError>) -> Result
 pub(super) struct Load {
     pub(super) id: LoadId,
     pub(super) settings: Arc<LoadSettings>,
-    pub(super) link: super::Link,
+    pub(super) link: super::TargetConnection,
     records: u64,
-    pub(super) settler: mpsc::Sender<Vec<Told>>,
+    pub(super) settler: mpsc::Sender<Vec<RecordResult>>,
     /// A request that must not be sent twice holds one from before it leaves until what became of it is written down: so
     /// many are in doubt after a crash, and no more.
     pub(super) intents: Arc<Semaphore>,
     ways: Arc<Ways>,
-    pub(super) dresser: Arc<Dresser>,
+    pub(super) dresser: Arc<BodyRewriter>,
     /// What has been learnt of its target.
     pub(super) habits: Arc<Habits>,
-    pub(super) setup: Arc<Setup>,
+    pub(super) setup: Arc<RunContext>,
     /// The types whose updates name a version.
     pub(super) versions: Versions,
     /// What the target takes in one request.
@@ -207,10 +207,10 @@ impl Load {
         work: Work,
         ready: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
-        let mut outbox = Outbox::new(&self, &work);
+        let mut outbox = ResultSender::new(&self, &work);
         match self.send(work, ready, &mut outbox).await {
             Ok(settlements) => {
-                outbox.tell(settlements, None).await;
+                outbox.send_result(settlements, None).await;
                 Ok(())
             }
             Err(error) => {
@@ -224,7 +224,7 @@ impl Load {
         &self,
         work: Work,
         ready: Option<OwnedSemaphorePermit>,
-        outbox: &mut Outbox<'_>,
+        outbox: &mut ResultSender<'_>,
     ) -> Result<Vec<Settlement>, Error> {
         if let Some(by) = &work.blocked {
             let note = format!("it needs {}", by.needed);
@@ -232,7 +232,7 @@ impl Load {
                 let attempted = Attempted::default();
                 let note = note.clone();
                 let mut settled =
-                    settle::told(step.number, Outcome::Blocked, None, attempted, note);
+                    settlement::told(step.number, Outcome::Blocked, None, attempted, note);
                 settled.line.by = Some(by.record);
                 settled
             };
@@ -241,15 +241,15 @@ impl Load {
         // What is settled below may leave one that refers to others of a transaction that went in parts.
         let was_split = is_split(&work);
         let (work, settled, held) = self.compare(work).await;
-        outbox.tell(settled, None).await;
+        outbox.send_result(settled, None).await;
         let (work, settled) = self.look_up(work).await?;
-        outbox.tell(settled, None).await;
+        outbox.send_result(settled, None).await;
         let was_whole = work.atomic;
         let (work, settled) = self.settle_earlier(work).await?;
         // What is left may refer to what was just found: it is named from what is known here, for the settler may not have
         // told the others yet.
         let names_found = !settled.is_empty() && outbox.is_watched();
-        outbox.tell(settled, None).await;
+        outbox.send_result(settled, None).await;
         if was_split || is_split(&work) || !work.atomic && (was_whole || names_found) {
             // An earlier session began to send it in parts.
             self.carry_split(work, outbox, &held, false).await?;
@@ -265,13 +265,13 @@ impl Load {
         &self,
         work: Work,
         mut ready: Option<OwnedSemaphorePermit>,
-        outbox: &mut Outbox<'_>,
+        outbox: &mut ResultSender<'_>,
         held: &Held,
     ) -> Result<(), Error> {
         // What was read of a Bundle that the store refused as a whole holds for its parts: nothing was written.
         let mut held = held.clone();
         let packaging = work.packaging;
-        let mut apart = Apart::of(work.steps.len());
+        let mut apart = Bisector::of(work.steps.len());
         let mut replaced = Replaced::before(&self.setup.earlier, &work.steps);
         let mut queue = vec![work];
         let (mut lost, mut has_begun) = (Lost::default(), false);
@@ -318,13 +318,15 @@ impl Load {
                 batch.hands_over = HandsOver::Together;
             }
             if self.setup.stop.is_stopping() && has_begun {
-                outbox.tell(replaced.tell(batch.abandon()), None).await;
+                outbox
+                    .send_result(replaced.tell(batch.abandon()), None)
+                    .await;
                 continue;
             }
             has_begun = true;
             tokio::select! {
                 biased;
-                conclusion = self.link.gate.carry(&mut batch) => {
+                conclusion = self.link.gate.execute(&mut batch) => {
                     if let Verdict::Stop(reason) = &conclusion.verdict {
                         self.end(&reason.to_string(), reason.hint());
                     }
@@ -335,7 +337,7 @@ impl Load {
                     if let Some(work) = batch.too_large(&conclusion) {
                         held.extend(batch.versions());
                         drop(intent);
-                        outbox.tell(batch.conclude(&conclusion)?.settled, None).await;
+                        outbox.send_result(batch.conclude(&conclusion)?.settled, None).await;
                         Box::pin(self.carry_split(work, outbox, &held, true)).await?;
                         continue;
                     }
@@ -355,7 +357,7 @@ impl Load {
                         held.extend(batch.versions());
                         let settled = apart.take(&*self.link.target, refused, packaging, &mut queue);
                         has_culprit |= settled.is_some();
-                        outbox.tell(settled.into_iter().collect(), None).await;
+                        outbox.send_result(settled.into_iter().collect(), None).await;
                     }
                     let attempts = batch.attempts;
                     let concluded = batch.conclude(&conclusion)?;
@@ -365,14 +367,14 @@ impl Load {
                     let (now, then) = if is_unknown { (None, intent) } else { (intent, None) };
                     let is_refused = |one: &Settlement| one.line.outcome == Outcome::Rejected;
                     has_culprit |= concluded.settled.iter().any(is_refused);
-                    outbox.tell(replaced.tell(concluded.settled), now).await;
+                    outbox.send_result(replaced.tell(concluded.settled), now).await;
                     for (settled, step) in concluded.nameless {
                         let named = self.name(settled, &step).await?;
-                        outbox.tell(vec![named], None).await;
+                        outbox.send_result(vec![named], None).await;
                     }
                     let (occupied, in_doubt) = (concluded.occupied, concluded.in_doubt);
                     let (settled, removed) = self.look_at_occupied(occupied, in_doubt, &mut replaced).await?;
-                    outbox.tell(settled, None).await;
+                    outbox.send_result(settled, None).await;
                     if !removed.is_empty() {
                         spent = attempts;
                         self.setup.counts.retried();
@@ -381,8 +383,8 @@ impl Load {
                     if let Some(doubtful) = concluded.doubtful {
                         lost.add(&doubtful);
                         let may_send = lost.times < self.link.gate.attempts();
-                        let (known, again) = self.clear_up(doubtful, may_send).await?;
-                        outbox.tell(replaced.tell(known), then).await;
+                        let (known, again) = self.recover(doubtful, may_send).await?;
+                        outbox.send_result(replaced.tell(known), then).await;
                         if let Some(again) = again {
                             self.setup.counts.retried();
                             self.link.gate.rest(lost.times).await;
@@ -396,7 +398,7 @@ impl Load {
                 }
                 () = abandoned(&self.setup.stop, &on_wire) => {
                     has_culprit = true;
-                    outbox.tell(replaced.tell(batch.abandon()), None).await;
+                    outbox.send_result(replaced.tell(batch.abandon()), None).await;
                 }
             }
         }

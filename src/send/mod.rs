@@ -21,37 +21,37 @@ use crate::{
     manifest::MaxErrors,
     plan::{
         self,
-        file::{Entry, Saved},
+        file::{PlanEntry, Saved},
     },
     record::Operation,
     source::Bodies,
     target::Target,
 };
-use dress::Dresser;
+use dependencies::{Cause, DependencyTracker, StoredId};
 use habits::Habits;
-use outbox::needed;
-use precedence::{Cause, Precedence, Stood};
+use results::needed;
+use rewrite::BodyRewriter;
 
-mod apart;
-mod compare;
+mod bisect;
+mod committer;
 mod counts;
-mod doubt;
-mod dress;
+mod dependencies;
+mod dry_run;
 mod earlier;
 mod exchange;
-mod feed;
 mod habits;
-mod held;
+mod in_doubt;
 mod load;
 mod name;
 mod occupied;
 pub mod online;
-mod outbox;
-mod precedence;
-mod rehearse;
-mod resolve;
-mod settle;
-mod settler;
+mod prior_runs;
+mod references;
+mod results;
+mod rewrite;
+mod scheduler;
+mod settlement;
+mod skip_unchanged;
 mod stop;
 mod too_large;
 mod two_steps;
@@ -60,16 +60,16 @@ mod versions;
 mod ways;
 mod work;
 
-pub use counts::Counts;
+pub use counts::RequestCounts;
+pub use dry_run::DryRunTransport;
 pub use earlier::{Earlier, Replay};
 pub use exchange::RESENT;
-pub use held::{Compared, Held, HeldError, note_held};
-pub use rehearse::Rehearsal;
+pub use prior_runs::{Compared, HeldError, PriorLoads, skip_loaded};
 pub use stop::Stop;
 
 /// A target that has been connected to.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub struct TargetConnection {
     /// Its gate.
     pub gate: Arc<Gate>,
     /// Builds its requests and reads its answers.
@@ -80,11 +80,11 @@ pub struct Link {
 
 /// Everything that a run needs.
 #[derive(Debug)]
-pub struct Setup {
+pub struct RunContext {
     /// What is carried out.
     pub plan: Arc<Saved>,
     /// The targets by name.
-    pub links: HashMap<String, Link>,
+    pub links: HashMap<String, TargetConnection>,
     /// Reads the bodies of records.
     pub bodies: Arc<Bodies>,
     /// Takes what became of records.
@@ -102,10 +102,10 @@ pub struct Setup {
     /// What the stores were asked about conditional references.
     pub lookups: Arc<Lookups>,
     /// Figures that the tally and the stop rule read.
-    pub counts: Arc<Counts>,
+    pub counts: Arc<RequestCounts>,
 }
 
-impl Setup {
+impl RunContext {
     /// Tells those who watch how sending goes, target by target in the order of the plan.
     fn observe_targets(&self) {
         for target in &self.plan.header.targets {
@@ -154,7 +154,7 @@ impl Error {
 
 /// How a run ended, when it ended in order.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct RunEnd {
     /// How.
     pub how: Ending,
     /// Why, in words for people.
@@ -168,7 +168,7 @@ pub struct Ended {
 /// # Errors
 ///
 /// When the journal, the plan or a source fails; the journal then still holds all that was settled.
-pub async fn run(setup: Setup) -> Result<Ended, Error> {
+pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
     let setup = Arc::new(setup);
     let loads = setup.plan.header.loads.len();
     setup.observe.observe(&Event::Started {
@@ -179,7 +179,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
         let link = setup.links.get(&load.target);
         link.map(|link| Arc::clone(&link.target))
     });
-    let dresser = Arc::new(Dresser {
+    let dresser = Arc::new(BodyRewriter {
         plan: Arc::clone(&setup.plan),
         bodies: Arc::clone(&setup.bodies),
         precedence: precedence.clone(),
@@ -261,7 +261,7 @@ pub async fn run(setup: Setup) -> Result<Ended, Error> {
 }
 
 /// Returns who waits for whom, with what earlier sessions settled; nobody does where no record refers to another, or follows it.
-fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
+fn precedence(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Error> {
     let plan = &setup.plan;
     let summary = &plan.summary;
     let refers = summary.references.values().any(|found| found.links > 0);
@@ -269,7 +269,7 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
     if !refers && !follows {
         return Ok(None);
     }
-    let precedence = Precedence::of(plan)?;
+    let precedence = DependencyTracker::of(plan)?;
     let Some(history) = &setup.earlier.history else {
         return Ok(Some(Arc::new(precedence)));
     };
@@ -278,20 +278,20 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
             .steps(LoadId(index))
             .map_err(|e| Error::Plan(e.to_string()))?;
         for entry in steps {
-            let Entry::Step(step) = entry.map_err(|e| Error::Plan(e.to_string()))? else {
+            let PlanEntry::Step(step) = entry.map_err(|e| Error::Plan(e.to_string()))? else {
                 continue;
             };
             let line = match history.fate(step.number)? {
                 RecordState::Settled(line) if setup.earlier.is_settled(step.number) => line,
                 RecordState::Standing(line) => {
-                    let stood = Stood::of(&line);
+                    let stood = StoredId::of(&line);
                     let id = line.id.ok_or_else(|| {
                         let number = step.number;
                         Error::Internal(format!(
                             "record {number} stands in the store without an id"
                         ))
                     })?;
-                    precedence.stands(step.number, &step.kind, &id, stood);
+                    precedence.mark_partial(step.number, &step.kind, &id, stood);
                     continue;
                 }
                 // The last is one that is tried once more.
@@ -303,7 +303,7 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
             let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
             let is_well = line.outcome.is_well();
             if let Some(id) = line.id.or(step.id.filter(|_| is_well && keeps_id)) {
-                precedence.arrived(step.number, &step.kind, &id);
+                precedence.mark_stored(step.number, &step.kind, &id);
             } else {
                 let file = plan.source_name(step.position.source);
                 let place = step.position.display(file).to_string();
@@ -311,7 +311,7 @@ fn precedence(setup: &Setup) -> Result<Option<Arc<Precedence>>, Error> {
                     record: line.by.unwrap_or(step.number),
                     needed: needed(&place, line.outcome).into(),
                 };
-                precedence.failed(step.number, &Arc::new(cause));
+                precedence.mark_failed(step.number, &Arc::new(cause));
             }
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     Error,
     load::Load,
-    settle::{self, Attempted},
+    settlement::{self, Attempted},
 };
 use crate::{
     journal::Settlement,
@@ -60,7 +60,7 @@ impl Load {
                         latency: None,
                     };
                     let note = format!("{unsaid}, and could not be asked: {failure}");
-                    return Ok(settle::told(
+                    return Ok(settlement::told(
                         step.number,
                         Outcome::Pending,
                         settled.line.status,

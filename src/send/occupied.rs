@@ -12,7 +12,7 @@ use super::{
     Error,
     earlier::Earlier,
     load::Load,
-    settle::{self, Attempted},
+    settlement::{self, Attempted},
 };
 use crate::{
     gate::Largest,
@@ -200,7 +200,7 @@ impl Load {
         let largest = Largest::holding(usize::try_from(step.wire().length).unwrap_or(usize::MAX));
         read.extensions_mut().insert(largest);
         let answer = gate
-            .ask(|| read.clone())
+            .call_for_record(|| read.clone())
             .await
             .map_err(|failure| failure.to_string())?;
         if answer.status() != http::StatusCode::OK {
@@ -247,7 +247,7 @@ fn rejected(settled: &Settlement, why: String, elements: Vec<String>) -> Looked 
         attempts: settled.line.attempts,
         latency: None,
     };
-    let mut rejected = settle::told(
+    let mut rejected = settlement::told(
         settled.line.record,
         Outcome::Rejected,
         Some(http::StatusCode::CONFLICT.as_u16()),

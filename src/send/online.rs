@@ -13,15 +13,15 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
-use super::{Earlier, dress::Dresser, precedence::Precedence};
+use super::{Earlier, dependencies::DependencyTracker, rewrite::BodyRewriter};
 use crate::{
     event::LoadId,
-    gate::{Failure, Gate},
+    gate::{CallFailure, Gate},
     lookup::{self, Lookups, Matches},
     manifest::LoadSettings,
     plan::{
         Action, Link, LoadSummary, Packaging, Step, To,
-        file::{self, Entry, Saved},
+        file::{self, PlanEntry, Saved},
     },
     record::Operation,
     source::Bodies,
@@ -104,7 +104,7 @@ pub enum Error {
         /// Its name in the manifest.
         target: String,
         /// What went wrong.
-        failure: Failure,
+        failure: CallFailure,
     },
     /// A target no longer takes the credentials.
     #[error("target `{target}` does not accept the credentials (401)")]
@@ -150,7 +150,7 @@ pub async fn ask(
         let found = gates.get(&load.target);
         found.map(|(_, target)| Arc::clone(target))
     });
-    let dresser = Dresser {
+    let dresser = BodyRewriter {
         plan: Arc::clone(plan),
         bodies: Arc::clone(bodies),
         precedence: updated(plan)?.map(Arc::new),
@@ -229,22 +229,22 @@ fn sent(
             let step = match read.pop_front() {
                 Some(step) => step,
                 None => match entries.next()?.map_err(failed) {
-                    Ok(Entry::Step(step)) => {
+                    Ok(PlanEntry::Step(step)) => {
                         beside = Arc::default();
                         step
                     }
-                    Ok(Entry::Group(group)) if group.packaging == Packaging::Transaction => {
+                    Ok(PlanEntry::Group(group)) if group.packaging == Packaging::Transaction => {
                         for entry in entries.by_ref().take(group.records as usize) {
                             match entry.map_err(failed) {
-                                Ok(Entry::Step(step)) => read.push_back(step),
-                                Ok(Entry::Group(_)) => {}
+                                Ok(PlanEntry::Step(step)) => read.push_back(step),
+                                Ok(PlanEntry::Group(_)) => {}
                                 Err(error) => return Some(Err(error)),
                             }
                         }
                         beside = Arc::new(names(read.iter()));
                         continue;
                     }
-                    Ok(Entry::Group(_)) => continue,
+                    Ok(PlanEntry::Group(_)) => continue,
                     Err(error) => return Some(Err(error)),
                 },
             };
@@ -269,17 +269,17 @@ fn names<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<String, String> {
 
 /// Returns what the records are called whose id the file decides, for the references to them; none where no record
 /// refers to another.
-fn updated(plan: &Saved) -> Result<Option<Precedence>, super::Error> {
+fn updated(plan: &Saved) -> Result<Option<DependencyTracker>, super::Error> {
     let mut found = plan.summary.references.values();
     if found.all(|found| found.links == 0) {
         return Ok(None);
     }
-    let names = Precedence::of(plan)?;
+    let names = DependencyTracker::of(plan)?;
     for (index, _) in (0_u32..).zip(&plan.header.loads) {
         for step in sent(plan, LoadId(index))? {
             let Sent { step, .. } = step?;
             if let (Some(Operation::Update), Some(id)) = (step.action.operation(), &step.id) {
-                names.arrived(step.number, &step.kind, id);
+                names.mark_stored(step.number, &step.kind, id);
             }
         }
     }
@@ -289,7 +289,7 @@ fn updated(plan: &Saved) -> Result<Option<Precedence>, super::Error> {
 struct Asker<'a> {
     gate: &'a Gate,
     target: &'a dyn Target,
-    dresser: &'a Dresser,
+    dresser: &'a BodyRewriter,
     lookups: &'a Lookups,
     settings: &'a LoadSettings,
     earlier: &'a Earlier,
@@ -320,7 +320,10 @@ impl Asker<'_> {
         let Some(id) = step.id.as_deref() else {
             return Ok(Found::Unknown);
         };
-        let read = self.gate.look_up(|| self.target.read(&step.kind, id)).await;
+        let read = self
+            .gate
+            .call_interactive(|| self.target.read(&step.kind, id))
+            .await;
         let response = read.map_err(|failure| self.no_answer(failure))?;
         Ok(match response.status().as_u16() {
             200 => Found::Leave,
@@ -334,7 +337,10 @@ impl Asker<'_> {
         let Some(id) = step.id.as_deref() else {
             return Ok(Found::Unknown);
         };
-        let read = self.gate.look_up(|| self.target.read(&step.kind, id)).await;
+        let read = self
+            .gate
+            .call_interactive(|| self.target.read(&step.kind, id))
+            .await;
         let response = read.map_err(|failure| self.no_answer(failure))?;
         Ok(match response.status().as_u16() {
             200 => match self.body(step, beside).await? {
@@ -430,7 +436,7 @@ impl Asker<'_> {
         })
     }
 
-    fn no_answer(&self, failure: Failure) -> Error {
+    fn no_answer(&self, failure: CallFailure) -> Error {
         Error::Target {
             target: self.settings.target.clone(),
             failure,

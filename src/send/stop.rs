@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Ended;
+use super::RunEnd;
 use crate::journal::Ending;
 
 /// Ends a run early. Cheap to clone; all clones are one.
@@ -14,7 +14,7 @@ pub struct Stop {
     stopping: CancellationToken,
     /// What is in flight is dropped.
     dropping: CancellationToken,
-    why: Arc<Mutex<Option<Ended>>>,
+    why: Arc<Mutex<Option<RunEnd>>>,
 }
 
 impl Stop {
@@ -29,7 +29,7 @@ impl Stop {
     /// Ends the run for a reason; the first reason holds.
     pub fn end(&self, how: Ending, reason: &str, hint: Option<String>) {
         if let Ok(mut why) = self.why.lock() {
-            why.get_or_insert_with(|| Ended {
+            why.get_or_insert_with(|| RunEnd {
                 how,
                 reason: Some(reason.to_owned()),
                 hint,
@@ -59,8 +59,8 @@ impl Stop {
     }
 
     /// Returns how the run ended.
-    pub fn ended(&self) -> Ended {
-        let complete = Ended {
+    pub fn ended(&self) -> RunEnd {
+        let complete = RunEnd {
             how: Ending::Complete,
             reason: None,
             hint: None,

@@ -11,10 +11,10 @@ use std::{
 
 use super::{
     Error,
-    dress::wire_span,
     load::Load,
-    outbox::Outbox,
-    settle::{self, Attempted},
+    results::ResultSender,
+    rewrite::wire_span,
+    settlement::{self, Attempted},
     versions::Held,
     work::Work,
 };
@@ -213,7 +213,7 @@ impl Load {
     pub(super) async fn carry_split(
         &self,
         work: Work,
-        outbox: &mut Outbox<'_>,
+        outbox: &mut ResultSender<'_>,
         held: &Held,
         is_refused: bool,
     ) -> Result<(), Error> {
@@ -224,9 +224,11 @@ impl Load {
                 let note = "its transaction is larger than the target takes, and its entries refer to each other in a circle";
                 let refused = |step: &Step| {
                     let attempted = Attempted::default();
-                    settle::told(step.number, Outcome::Rejected, Some(413), attempted, note)
+                    settlement::told(step.number, Outcome::Rejected, Some(413), attempted, note)
                 };
-                outbox.tell(part.iter().map(refused).collect(), None).await;
+                outbox
+                    .send_result(part.iter().map(refused).collect(), None)
+                    .await;
                 continue;
             }
             let (mut ready, mut blocked) = (Vec::new(), HashMap::new());
@@ -251,12 +253,12 @@ impl Load {
                 let attempted = Attempted::default();
                 if self.setup.stop.is_stopping() {
                     let note = "interrupted before it was sent";
-                    return settle::told(number, Outcome::Pending, None, attempted, note);
+                    return settlement::told(number, Outcome::Pending, None, attempted, note);
                 }
                 let note = format!("it needs {by}, which did not arrive");
-                settle::told(number, Outcome::Blocked, None, attempted, note)
+                settlement::told(number, Outcome::Blocked, None, attempted, note)
             });
-            outbox.tell(told.collect(), None).await;
+            outbox.send_result(told.collect(), None).await;
             let chunks = if together {
                 vec![ready]
             } else {
@@ -288,7 +290,7 @@ fn needed_of(step: &Step, blocked: &HashMap<u64, String>) -> Option<u64> {
 }
 
 /// Puts in what became of the entries that an entry refers to. Returns which of them did not arrive.
-fn resolve_natives(step: &mut Step, outbox: &Outbox<'_>, together: bool) -> Option<String> {
+fn resolve_natives(step: &mut Step, outbox: &ResultSender<'_>, together: bool) -> Option<String> {
     for link in step.links.iter_mut().filter(|link| !link.late) {
         let To::Step(to) = link.to else { continue };
         if !link.native && !outbox.watches(to) {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::{
-    dress::Dresser,
+    rewrite::BodyRewriter,
     work::{Stands, Work},
 };
 use crate::{
@@ -109,7 +109,7 @@ impl TwoSteps {
 const WITHOUT: &str = "it stands in the store without the references that close its cycle";
 
 /// Returns the whole of a record whose first request leaves something out: what the store may hold already.
-pub(super) fn whole(dresser: &Dresser, work: &Work) -> Option<Bytes> {
+pub(super) fn whole(dresser: &BodyRewriter, work: &Work) -> Option<Bytes> {
     let step = work.steps.first().filter(|step| step.is_in_two_steps())?;
     let mut step: Step = step.clone();
     for link in &mut step.links {

@@ -77,7 +77,7 @@ impl Load {
         }
         let (gate, target) = (&self.link.gate, &*self.link.target);
         let reads = wanted.into_iter().map(|(number, kind, id)| async move {
-            let read = gate.ask(|| target.read(&kind, &id)).await;
+            let read = gate.call_for_record(|| target.read(&kind, &id)).await;
             (
                 number,
                 read.map_or(Tag::Unasked, |read| tag_of(target, &kind, &read)),

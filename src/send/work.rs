@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::precedence::Cause;
+use super::dependencies::Cause;
 use crate::{
     gate::BytePermit,
     plan::{Packaging, Step},

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Error, Kind, Origin};
+use super::{Error, ErrorKind, Origin};
 use crate::record::{SourceId, Span, Stretch};
 
 /// How many files are held open: far below the usual limit of 1,024 a process, far above the files that a run reads at
@@ -71,7 +71,7 @@ impl Bodies {
             origin: Origin::File(path.cloned().unwrap_or_default()),
             records: 0,
             kind: match error.kind() {
-                io::ErrorKind::UnexpectedEof => Kind::Changed,
+                io::ErrorKind::UnexpectedEof => ErrorKind::Changed,
                 _ => error.into(),
             },
         })
@@ -88,7 +88,7 @@ impl Bodies {
             origin: Origin::File(path.clone()),
             records: 0,
             kind: match error.kind() {
-                io::ErrorKind::UnexpectedEof => Kind::Changed,
+                io::ErrorKind::UnexpectedEof => ErrorKind::Changed,
                 _ => error.into(),
             },
         })?;
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(read(3, 999_000, 9).unwrap(), text[3 + 999_000..][..9]);
         for start in [1_199_999, 5_000_000] {
             let error = read(0, start, 100).unwrap_err();
-            assert!(matches!(error.kind, Kind::Changed), "{error:?}");
+            assert!(matches!(error.kind, ErrorKind::Changed), "{error:?}");
         }
         assert!(read(81, 0, 1).is_err());
     }

@@ -1,14 +1,14 @@
 //! Bundles cut into their entries, holding one entry at a time.
 
 use super::{
-    BundleStart, Entry, Item, Kind,
-    feed::Feed,
-    read::{Sink, Start, Stop},
+    BundleStart, EntryAround, ErrorKind, Item,
+    chunks::ChunkReader,
+    read::{ItemEmitter, Start, Stop},
 };
 use crate::{
     fhir::{
         SyntaxError,
-        bundle::{Entries, Outline, envelope},
+        bundle::{BundleEntries, Outline, envelope},
         path,
     },
     record::Span,
@@ -19,7 +19,7 @@ pub(super) const NO_ARRAY: &str = "`entry` is not an array";
 
 /// Tells whether a text in memory is a Bundle that can be read; none if it is well-formed and something else.
 pub(super) fn outline(text: &[u8]) -> Result<Option<Outline>, SyntaxError> {
-    let mut outline = Outline::new(Entries::Counted);
+    let mut outline = Outline::new(BundleEntries::Counted);
     let error = |(offset, what): (u64, &'static str)| {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         SyntaxError {
@@ -37,12 +37,12 @@ pub(super) fn outline(text: &[u8]) -> Result<Option<Outline>, SyntaxError> {
 
 /// Yields a Bundle that has been outlined. Offsets of the feed count from `start.offset - from`.
 pub(super) fn read(
-    feed: &mut dyn Feed,
+    feed: &mut dyn ChunkReader,
     from: u64,
     start: Start,
     length: u64,
     known: &Outline,
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
     let ordinal = sink.bundles;
     sink.bundles += 1;
@@ -56,7 +56,7 @@ pub(super) fn read(
             length,
         },
     }))?;
-    let mut outline = Outline::new(Entries::Kept);
+    let mut outline = Outline::new(BundleEntries::Kept);
     let mut cursor = Cursor {
         at: from,
         line: start.line,
@@ -71,7 +71,7 @@ pub(super) fn read(
         // The text was well-formed when it was outlined.
         done = outline
             .read(fresh, done, piece.last)
-            .map_err(|_| Kind::Changed)?;
+            .map_err(|_| ErrorKind::Changed)?;
         entries.extend(outline.entries());
         for (begin, end) in entries.drain(..) {
             cursor.advance(piece.bytes, piece.base, begin);
@@ -94,12 +94,12 @@ pub(super) fn read(
         }
     }
     if number != known.count() {
-        return Err(Kind::Changed.into());
+        return Err(ErrorKind::Changed.into());
     }
     sink.tell(Item::BundleEnd)
 }
 
-fn entry(bytes: &[u8], start: Start, number: u32, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn entry(bytes: &[u8], start: Start, number: u32, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
     let no_hint = |_: &mut SyntaxError, _: &[u8]| None;
     let envelope = match envelope(bytes) {
         Ok(envelope) => envelope,
@@ -115,7 +115,7 @@ fn entry(bytes: &[u8], start: Start, number: u32, sink: &mut Sink<'_>) -> Result
         sink.scanner.nothing();
     }
     let position = sink.position(start, bytes.len() as u64, Some(number));
-    let entry = Entry {
+    let entry = EntryAround {
         bytes,
         envelope,
         resource: envelope.resource.map(|part| Span {

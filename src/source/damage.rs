@@ -4,8 +4,8 @@
 use std::io;
 
 use super::{
-    Kind, Malformed,
-    read::{Sink, Start, Stop},
+    ErrorKind, Malformed,
+    read::{ItemEmitter, Start, Stop},
 };
 use crate::fhir::SyntaxError;
 
@@ -26,7 +26,7 @@ fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-impl Kind {
+impl ErrorKind {
     /// Tells what is wrong with the file, if it is the file's own fault.
     pub(super) fn damage(&self) -> Option<Damage> {
         let (what, hint, keeps) = match self {
@@ -75,7 +75,7 @@ impl Damage {
         start: Start,
         length: u64,
         column: u64,
-        sink: &mut Sink<'_>,
+        sink: &mut ItemEmitter<'_>,
     ) -> Result<(), Stop> {
         let malformed = Malformed {
             position: sink.position(start, length, None),
@@ -92,7 +92,7 @@ impl Damage {
     }
 
     /// Tells of a file of which nothing is taken.
-    pub(super) fn tell_whole(self, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    pub(super) fn tell_whole(self, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
         let start = Start {
             offset: 0,
             line: 1,

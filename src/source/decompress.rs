@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::Kind;
+use super::ErrorKind;
 
 /// How many bytes may come of one stored byte, once more than [`FREE`] have come. Synthea's NDJSON comes to 40 with zstd;
 /// gzip cannot do more than 1,032, which nothing but a bomb reaches.
@@ -116,14 +116,14 @@ impl Read for Capped<'_> {
             // An error of the system has a code; what has none, the decoder has made up.
             Err(error) if error.raw_os_error().is_some() => return Err(error),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(Kind::Cut(self.compression.name()).wrap());
+                return Err(ErrorKind::Cut(self.compression.name()).wrap());
             }
-            Err(_) => return Err(Kind::Corrupt(self.compression.name()).wrap()),
+            Err(_) => return Err(ErrorKind::Corrupt(self.compression.name()).wrap()),
         };
         self.given += read as u64;
         let taken = self.taken.load(Ordering::Relaxed);
         if self.given > FREE && (self.given / RATIO > taken || self.given > LARGEST) {
-            return Err(Kind::Bomb {
+            return Err(ErrorKind::Bomb {
                 ratio: RATIO,
                 beyond: FREE,
             }
@@ -169,9 +169,9 @@ mod tests {
             (gzip(&text), "gzip"),
             (zstd::encode_all(&text[..], 1).unwrap(), "zstd"),
         ] {
-            let error = Kind::from(read(&stored[..stored.len() / 2]).unwrap_err());
+            let error = ErrorKind::from(read(&stored[..stored.len() / 2]).unwrap_err());
             assert!(
-                matches!(error, Kind::Cut(found) if found == name),
+                matches!(error, ErrorKind::Cut(found) if found == name),
                 "{error:?}"
             );
         }
@@ -179,8 +179,8 @@ mod tests {
         let length = spoilt.len();
         spoilt[length - 6] ^= 1;
         assert!(matches!(
-            Kind::from(read(&spoilt).unwrap_err()),
-            Kind::Corrupt("gzip")
+            ErrorKind::from(read(&spoilt).unwrap_err()),
+            ErrorKind::Corrupt("gzip")
         ));
     }
 
@@ -191,6 +191,9 @@ mod tests {
             &mut plain(&stored[..], Compression::Zstd).unwrap(),
             &mut io::sink(),
         );
-        assert!(matches!(Kind::from(error.unwrap_err()), Kind::Bomb { .. }));
+        assert!(matches!(
+            ErrorKind::from(error.unwrap_err()),
+            ErrorKind::Bomb { .. }
+        ));
     }
 }

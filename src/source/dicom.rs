@@ -8,11 +8,11 @@ use std::io::{self, Read};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    Item, Kind,
-    read::{Sink, Start, Stop},
+    ErrorKind, Item,
+    read::{ItemEmitter, Start, Stop},
 };
 use crate::{
-    dicom::header::{self, Header, Refusal, is_uid, transfer_syntax},
+    dicom::header::{self, InstanceHeader, NotAnInstance, is_uid, transfer_syntax},
     record::{Facets, Reason, ReasonCode, hash},
 };
 
@@ -20,14 +20,14 @@ use crate::{
 const CUT: &str = "the file ends before its pixels do";
 
 /// Reads one file to its end.
-pub(super) fn read(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Stop> {
+pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
     let mut bytes = Passing {
         reader,
         hash: Xxh3::new(),
         count: 0,
     };
-    let header = header::read(&mut bytes).map_err(Kind::from)?;
-    io::copy(&mut bytes, &mut io::sink()).map_err(Kind::from)?;
+    let header = header::read(&mut bytes).map_err(ErrorKind::from)?;
+    io::copy(&mut bytes, &mut io::sink()).map_err(ErrorKind::from)?;
     let start = Start {
         offset: 0,
         line: 1,
@@ -68,23 +68,23 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Sto
 }
 
 /// The path of an instance below a DICOMweb service (PS3.18 §8.2), by which it is the same everywhere.
-fn name(header: &Header) -> String {
+fn name(header: &InstanceHeader) -> String {
     format!(
         "studies/{}/series/{}/instances/{}",
         header.study, header.series, header.instance
     )
 }
 
-fn reason(refusal: Refusal) -> Reason {
+fn reason(refusal: NotAnInstance) -> Reason {
     let code = match refusal {
-        Refusal::NoDicom => ReasonCode::NoDicom,
-        Refusal::NoMeta => ReasonCode::NoMetaHeader,
-        Refusal::NoTransferSyntax => ReasonCode::NoTransferSyntax,
-        Refusal::Directory => ReasonCode::Dicomdir,
-        Refusal::Cut => ReasonCode::Cut,
-        Refusal::TooLong => ReasonCode::IdentityTooFar,
-        Refusal::Inflate => ReasonCode::NotInflatable,
-        Refusal::Missing(_) => ReasonCode::NoUid,
+        NotAnInstance::NoDicom => ReasonCode::NoDicom,
+        NotAnInstance::NoMeta => ReasonCode::NoMetaHeader,
+        NotAnInstance::NoTransferSyntax => ReasonCode::NoTransferSyntax,
+        NotAnInstance::Directory => ReasonCode::Dicomdir,
+        NotAnInstance::Cut => ReasonCode::Cut,
+        NotAnInstance::TooLong => ReasonCode::IdentityTooFar,
+        NotAnInstance::Inflate => ReasonCode::NotInflatable,
+        NotAnInstance::Missing(_) => ReasonCode::NoUid,
     };
     Reason::new(code, refusal.to_string())
 }

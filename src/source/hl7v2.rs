@@ -6,17 +6,17 @@
 use std::io::Read;
 
 use super::{
-    Ceiling, Item, Kind, Remark,
-    feed::PIECE,
-    read::{Sink, Start, Stop},
+    Ceiling, ErrorKind, Item, Remark,
+    chunks::PIECE,
+    read::{ItemEmitter, Start, Stop},
 };
 use crate::{
     hl7v2::{
-        charset::{Charset, NotConverted, Written, declared, written},
+        charset::{Charset, DeclaredCharset, NotConverted, declared, written},
         digest::Digest,
-        header::{Header, patient},
+        header::{MessageHeader, patient},
         mllp::is_frameable,
-        split::{Message, Piece, Problem, ProblemKind, Splitter, Weight},
+        split::{Message, MessageSplitter, Piece, ProblemKind, SplitProblem, Weight},
         wire::{Characters, wire},
     },
     manifest::{MessageOrder, MessageSettings},
@@ -28,16 +28,16 @@ pub(super) fn read(
     reader: &mut dyn Read,
     settings: &MessageSettings,
     ceiling: Ceiling,
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
-    let mut splitter = Splitter::new(ceiling.bytes());
+    let mut splitter = MessageSplitter::new(ceiling.bytes());
     let mut buffer = vec![0; PIECE];
     let mut stopped = Ok(());
     loop {
         let read = match reader.read(&mut buffer) {
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Kind::from(error).into()),
+            Err(error) => return Err(ErrorKind::from(error).into()),
         };
         let mut take = |piece: Piece<'_>| {
             if stopped.is_ok() {
@@ -55,7 +55,11 @@ pub(super) fn read(
     }
 }
 
-fn tell(piece: Piece<'_>, settings: &MessageSettings, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn tell(
+    piece: Piece<'_>,
+    settings: &MessageSettings,
+    sink: &mut ItemEmitter<'_>,
+) -> Result<(), Stop> {
     match piece {
         Piece::Message(message) => self::message(&message, settings, sink),
         Piece::Envelope(..) => Ok(()),
@@ -66,7 +70,7 @@ fn tell(piece: Piece<'_>, settings: &MessageSettings, sink: &mut Sink<'_>) -> Re
 fn message(
     message: &Message<'_>,
     settings: &MessageSettings,
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
     let start = Start {
         offset: message.place.start,
@@ -79,7 +83,7 @@ fn message(
         holds_frame: !is_frameable(message.bytes),
         ..Facets::at(position, hash(message.bytes))
     };
-    match Header::of(message.bytes) {
+    match MessageHeader::of(message.bytes) {
         Ok(header) => {
             remarks(message, &header, settings, sink)?;
             facets.kind = header
@@ -90,7 +94,9 @@ fn message(
             match wire(message.bytes, settings.segments, settings.charset) {
                 Ok(sent) => {
                     facets.id = Some(Digest::of(&sent).message_id().into());
-                    facets.charset = Header::of(&sent).ok().and_then(|header| charset(&header));
+                    facets.charset = MessageHeader::of(&sent)
+                        .ok()
+                        .and_then(|header| charset(&header));
                 }
                 Err(why) => {
                     let message = format!("it cannot be written in UTF-8: {why}");
@@ -120,9 +126,9 @@ fn message(
 /// Tells what receivers will stumble over: what the header lacks, and bytes that are not what MSH-18 says.
 fn remarks(
     message: &Message<'_>,
-    header: &Header<'_>,
+    header: &MessageHeader<'_>,
     settings: &MessageSettings,
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
     const LACKS: &str = "messages whose headers lack what receivers ask for";
     const UNTRUE: &str = "messages whose characters are not those that MSH-18 names";
@@ -141,8 +147,8 @@ fn remarks(
         return Ok(());
     }
     let untrue = match written(message.bytes, header) {
-        Written::Not { named, at } => NotConverted::Malformed { named, at },
-        Written::Undeclared { at, is_utf8: false } => NotConverted::Undeclared { at },
+        DeclaredCharset::Not { named, at } => NotConverted::Malformed { named, at },
+        DeclaredCharset::Undeclared { at, is_utf8: false } => NotConverted::Undeclared { at },
         _ => return Ok(()),
     };
     remark(UNTRUE, untrue.to_string())
@@ -150,8 +156,8 @@ fn remarks(
 
 /// What of a file is in no message is a record that cannot be loaded, so that it is counted and seen; what is merely odd is
 /// remarked.
-fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    let Problem { kind, place } = problem;
+fn problem(problem: SplitProblem, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
+    let SplitProblem { kind, place } = problem;
     if kind.weight() < Weight::Loss {
         let what = kind.to_string();
         return sink.tell(Item::Remark(Remark {
@@ -184,7 +190,7 @@ fn problem(problem: Problem, sink: &mut Sink<'_>) -> Result<(), Stop> {
 
 /// Returns the name of the character set in MSH-18; none where it says nothing. What stands there may be anything, and is
 /// shown only where it is known.
-fn charset(header: &Header<'_>) -> Option<&'static str> {
+fn charset(header: &MessageHeader<'_>) -> Option<&'static str> {
     declared(header).map(|declared| declared.map_or("one that is not known", Charset::name))
 }
 

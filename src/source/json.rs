@@ -6,13 +6,13 @@
 use std::{io::Read, path::Path};
 
 use super::{
-    Ceiling, Form, Kind, Malformed, bundle,
-    feed::{Feed, PIECE, StreamFeed, is_too_large, locate},
-    read::{Sink, Start, Stop, Text},
+    Ceiling, ErrorKind, Form, Malformed, bundle,
+    chunks::{ChunkReader, PIECE, StreamReader, is_too_large, locate},
+    read::{ItemEmitter, Start, Stop, Text},
 };
 use crate::fhir::{
     SyntaxError,
-    bundle::{Entries, Outline},
+    bundle::{BundleEntries, Outline},
     json::EXPECTED_END,
     scan::NOT_AN_OBJECT,
 };
@@ -46,7 +46,7 @@ pub(super) fn trim(bytes: &[u8]) -> (usize, &[u8]) {
 
 /// Tells of what is no JSON in UTF-8 from its first bytes on: text in UTF-16, by its mark or by the zeros beside its first
 /// character, and other formats that are called .json by mistake.
-pub(super) fn refuse_foreign(head: &[u8], sink: &mut Sink<'_>) -> Result<bool, Stop> {
+pub(super) fn refuse_foreign(head: &[u8], sink: &mut ItemEmitter<'_>) -> Result<bool, Stop> {
     let utf_16 = head.starts_with(b"\xff\xfe")
         || head.starts_with(b"\xfe\xff")
         || matches!(head, [0, a, 0, b, ..] | [a, 0, b, 0, ..] if *a != 0 && *b != 0);
@@ -95,7 +95,7 @@ fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
 
 /// Tells of a file that is wrong from its beginning.
 fn whole_file(
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
     offset: u64,
     length: u64,
     what: &'static str,
@@ -131,7 +131,11 @@ fn hint(what: &str) -> Option<&'static str> {
 }
 
 /// Reads a file of one resource or Bundle.
-pub(super) fn read(mut text: Text<'_>, ceiling: Ceiling, sink: &mut Sink<'_>) -> Result<(), Stop> {
+pub(super) fn read(
+    mut text: Text<'_>,
+    ceiling: Ceiling,
+    sink: &mut ItemEmitter<'_>,
+) -> Result<(), Stop> {
     let mut head = Vec::new();
     if text.size.is_none_or(|size| size <= SMALL) {
         let expected = text.size.unwrap_or(0);
@@ -143,15 +147,15 @@ pub(super) fn read(mut text: Text<'_>, ceiling: Ceiling, sink: &mut Sink<'_>) ->
     }
     let again = text.again;
     large(
-        &mut StreamFeed::new(head.chain(text.first), PIECE),
-        &|| Ok(Box::new(StreamFeed::new(again()?, PIECE))),
+        &mut StreamReader::new(head.chain(text.first), PIECE),
+        &|| Ok(Box::new(StreamReader::new(again()?, PIECE))),
         ceiling,
         sink,
     )
 }
 
 /// Reads a file that is in memory.
-pub(super) fn in_memory(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
+pub(super) fn in_memory(bytes: &[u8], sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
     if refuse_foreign(bytes, sink)? {
         return Ok(());
     }
@@ -176,17 +180,17 @@ pub(super) fn in_memory(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
 
 /// Reads a file in pieces: `first` is its first reading, `again` begins another.
 pub(super) fn large<'t>(
-    first: &mut dyn Feed,
-    again: &dyn Fn() -> Result<Box<dyn Feed + 't>, Kind>,
+    first: &mut dyn ChunkReader,
+    again: &dyn Fn() -> Result<Box<dyn ChunkReader + 't>, ErrorKind>,
     ceiling: Ceiling,
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
     let piece = first.piece(0)?;
     if refuse_foreign(piece.bytes, sink)? {
         return Ok(());
     }
     let skip = skip_mark(piece.bytes) as u64;
-    let mut outline = Outline::new(Entries::Counted);
+    let mut outline = Outline::new(BundleEntries::Counted);
     let mut done = skip;
     let mut fault = loop {
         let piece = first.piece(done)?;
@@ -263,7 +267,7 @@ pub(super) fn large<'t>(
         let within = usize::try_from(start - piece.base).unwrap_or(usize::MAX);
         match piece.bytes.get(within..within.saturating_add(length)) {
             Some(value) => return sink.value(value, at, |error, _| hint(error.what)),
-            None if piece.last => return Err(Kind::Changed.into()),
+            None if piece.last => return Err(ErrorKind::Changed.into()),
             None => {}
         }
     }
@@ -271,15 +275,15 @@ pub(super) fn large<'t>(
 
 /// Tells whether a stream is JSON or NDJSON: NDJSON if its first line is a complete object, and another begins on a
 /// later line.
-pub(super) fn sniff(path: &Path) -> Result<Form, Kind> {
-    let mut feed = StreamFeed::new(fs_err::File::open(path)?, PIECE);
+pub(super) fn sniff(path: &Path) -> Result<Form, ErrorKind> {
+    let mut feed = StreamReader::new(fs_err::File::open(path)?, PIECE);
     let first = feed.piece(0)?;
     let mut done = skip_mark(first.bytes) as u64;
     if first.last && trim(first.bytes).1.is_empty() {
         // Nothing at all is no record that is wrong.
         return Ok(Form::Ndjson);
     }
-    let mut outline = Outline::new(Entries::Counted);
+    let mut outline = Outline::new(BundleEntries::Counted);
     let fault = loop {
         let piece = feed.piece(done)?;
         if is_too_large(piece.bytes.len() as u64) {
@@ -298,7 +302,7 @@ pub(super) fn sniff(path: &Path) -> Result<Form, Kind> {
     };
     let mut file = feed.into_inner();
     std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(start))?;
-    let mut lines = |length: u64| -> Result<bool, Kind> {
+    let mut lines = |length: u64| -> Result<bool, ErrorKind> {
         let mut bytes = Vec::new();
         (&mut file).take(length).read_to_end(&mut bytes)?;
         Ok(memchr::memchr(b'\n', &bytes).is_some())

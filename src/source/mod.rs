@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     diagnostic::Diagnostic,
-    fhir::{Scanned, SyntaxError, bundle::Envelope},
+    fhir::{Scanned, SyntaxError, bundle::EntryEnvelope},
     manifest::{FilePattern, Format},
     record::{Facets, Position, SourceId, Span},
     storage,
@@ -23,10 +23,10 @@ use crate::{
 
 mod bodies;
 mod bundle;
+mod chunks;
 mod damage;
 mod decompress;
 mod dicom;
-mod feed;
 mod hl7v2;
 mod json;
 mod ndjson;
@@ -181,7 +181,7 @@ pub struct Found<'a> {
     /// What the scan found.
     pub scanned: &'a Scanned,
     /// The entry around it, if it stands in a Bundle.
-    pub entry: Option<&'a Entry<'a>>,
+    pub entry: Option<&'a EntryAround<'a>>,
 }
 
 impl Found<'_> {
@@ -229,11 +229,11 @@ impl fmt::Display for Malformed {
 
 /// The entry of a Bundle around a record.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
+pub struct EntryAround<'a> {
     /// The bytes of the whole entry, to which `envelope` refers.
     pub bytes: &'a [u8],
     /// Its fullUrl and request.
-    pub envelope: Envelope,
+    pub envelope: EntryEnvelope,
     /// Where the resource alone stands in the source.
     pub resource: Option<Span>,
 }
@@ -330,7 +330,7 @@ impl From<Fingerprint> for Written {
 
 /// What the patterns of a load came to.
 #[derive(Debug, Clone, Default)]
-pub struct Listing {
+pub struct SourceListing {
     /// The sources, each once, in the order of the patterns and by path within one; numbered from 0.
     pub files: Vec<SourceFile>,
     /// Patterns (none of those with `!`) that match nothing at all.
@@ -340,7 +340,7 @@ pub struct Listing {
 }
 
 /// Finds the sources of a load.
-pub fn find(patterns: &[FilePattern]) -> Listing {
+pub fn find(patterns: &[FilePattern]) -> SourceListing {
     let found = storage::find(patterns);
     let files = (0..)
         .zip(found.found)
@@ -352,7 +352,7 @@ pub fn find(patterns: &[FilePattern]) -> Listing {
             },
             origin,
         });
-    Listing {
+    SourceListing {
         files: files.collect(),
         unmatched: found.unmatched,
         problems: found.problems,
@@ -386,7 +386,7 @@ pub struct Error {
     /// How many records had been found by then.
     pub records: u64,
     /// What happened.
-    pub kind: Kind,
+    pub kind: ErrorKind,
 }
 
 struct After(u64);
@@ -404,7 +404,7 @@ impl fmt::Display for After {
 /// What can happen while a source is read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ErrorKind {
     /// The operating system refused.
     #[error(transparent)]
     Io(io::Error),
@@ -444,7 +444,7 @@ pub enum Kind {
     Unrecognized,
 }
 
-impl From<io::Error> for Kind {
+impl From<io::Error> for ErrorKind {
     /// Finds the reason that a decompressor or a cap has wrapped into an error of I/O.
     fn from(error: io::Error) -> Self {
         match error.downcast::<Self>() {
@@ -454,7 +454,7 @@ impl From<io::Error> for Kind {
     }
 }
 
-impl Kind {
+impl ErrorKind {
     fn wrap(self) -> io::Error {
         io::Error::other(self)
     }

@@ -4,13 +4,13 @@
 
 use super::{
     Ceiling, Malformed,
-    feed::{Feed, Piece},
+    chunks::{ChunkReader, TextChunk},
     json::{refuse_foreign, skip_mark, trim},
-    read::{End, Sink, Start, Stop},
+    read::{End, ItemEmitter, Start, Stop},
 };
 use crate::fhir::{
     SyntaxError,
-    bundle::{Entries, Outline},
+    bundle::{BundleEntries, Outline},
     json::EXPECTED_END,
 };
 
@@ -31,10 +31,10 @@ const NO_SEPARATOR: &str =
 
 /// Reads all lines; of a text that is cut, all but the last if that has no end.
 pub(super) fn read(
-    feed: &mut dyn Feed,
+    feed: &mut dyn ChunkReader,
     end: End,
     ceiling: Ceiling,
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
     if refuse_foreign(feed.piece(0)?.bytes, sink)? {
         return Ok(());
@@ -114,7 +114,7 @@ pub(super) fn read(
 }
 
 /// Returns what a piece holds from an offset of the text on.
-fn from<'p>(piece: &Piece<'p>, offset: u64) -> &'p [u8] {
+fn from<'p>(piece: &TextChunk<'p>, offset: u64) -> &'p [u8] {
     let within = usize::try_from(offset.saturating_sub(piece.base)).unwrap_or(usize::MAX);
     piece.bytes.get(within..).unwrap_or_default()
 }
@@ -180,7 +180,12 @@ struct Lines {
 
 impl Lines {
     /// Reads the line of so many bytes that comes next; it may also go back to an earlier one.
-    fn line(&mut self, piece: &Piece<'_>, length: usize, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    fn line(
+        &mut self,
+        piece: &TextChunk<'_>,
+        length: usize,
+        sink: &mut ItemEmitter<'_>,
+    ) -> Result<(), Stop> {
         let text = from(piece, self.at.offset);
         let text = text.get(..length).unwrap_or(text);
         let end = self.at.offset + text.len() as u64;
@@ -238,7 +243,7 @@ impl Lines {
         {
             return false;
         }
-        let mut outline = Outline::new(Entries::Counted);
+        let mut outline = Outline::new(BundleEntries::Counted);
         let start = self.at.start(blanks);
         let end = start.offset + value.len() as u64;
         // The line end comes with it, so that no number or word seems to go on.
@@ -263,7 +268,7 @@ impl Lines {
 
     /// Takes what seemed to be a value over several lines for what it is: a cut line with others after it, which are read
     /// again, or such a value with something wrong in it.
-    fn give_up(&mut self, piece: &Piece<'_>, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    fn give_up(&mut self, piece: &TextChunk<'_>, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
@@ -296,7 +301,7 @@ impl Lines {
     }
 
     /// Tells of the values over several lines that have been passed.
-    fn tell(&mut self, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    fn tell(&mut self, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
         match self.told.take() {
             Some(Told { start, end }) => refuse(
                 start,
@@ -309,7 +314,7 @@ impl Lines {
         }
     }
 
-    fn too_large(&mut self, text: &[u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
+    fn too_large(&mut self, text: &[u8], sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
         self.tell(sink)?;
         let start = self.at.start(0);
         refuse(start, text.len() as u64, self.ceiling.words(), None, sink)
@@ -334,13 +339,13 @@ fn is_record(value: &[u8]) -> bool {
     if !value.starts_with(b"{") || !value.ends_with(b"}") {
         return false;
     }
-    let mut outline = Outline::new(Entries::Counted);
+    let mut outline = Outline::new(BundleEntries::Counted);
     outline.read(value, 0, true).is_ok() && outline.has_type()
 }
 
 /// Reads the value of a line; several, where files were put together of which one has no last line end and the next one a
 /// byte order mark.
-fn values(mut value: &[u8], mut start: Start, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn values(mut value: &[u8], mut start: Start, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
     while let Some(end) = joint(value) {
         let (one, rest) = value.split_at(end);
         sink.value(trim(one).1, start, refine)?;
@@ -359,7 +364,7 @@ fn values(mut value: &[u8], mut start: Start, sink: &mut Sink<'_>) -> Result<(),
 /// Finds the byte order mark after a complete value.
 fn joint(value: &[u8]) -> Option<usize> {
     memchr::memmem::find(value, super::json::MARK)?;
-    match Outline::new(Entries::Counted).read(value, 0, true) {
+    match Outline::new(BundleEntries::Counted).read(value, 0, true) {
         Err((at, EXPECTED_END)) => {
             let at = usize::try_from(at).ok()?;
             value
@@ -397,7 +402,7 @@ fn refuse(
     length: u64,
     what: &'static str,
     hint: Option<&'static str>,
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
     let malformed = Malformed {
         position: sink.position(start, length, None),

@@ -9,7 +9,7 @@ use std::{
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use super::{Kind, feed::PIECE};
+use super::{ErrorKind, chunks::PIECE};
 use crate::record::SourceId;
 
 /// A directory of plain copies. They hold patients' data: only their owner may read them, and who made the spool
@@ -56,35 +56,39 @@ impl Spool {
     }
 
     /// Writes the plain bytes of a source and returns how many came, and why not all of them if so.
-    pub(super) fn fill(&self, source: SourceId, reader: &mut dyn Read) -> (u64, Result<(), Kind>) {
+    pub(super) fn fill(
+        &self,
+        source: SourceId,
+        reader: &mut dyn Read,
+    ) -> (u64, Result<(), ErrorKind>) {
         let mut written = 0;
         // Under its name only when the filling is over: what a killed process left half done is not taken for it.
         let part = self.path(source).with_extension("part");
         let copied = self.copy(&part, reader, &mut written);
-        let named = fs_err::rename(&part, self.path(source)).map_err(Kind::Spool);
+        let named = fs_err::rename(&part, self.path(source)).map_err(ErrorKind::Spool);
         let result = copied.and(named);
         (written, result)
     }
 
-    fn copy(&self, part: &Path, reader: &mut dyn Read, written: &mut u64) -> Result<(), Kind> {
+    fn copy(&self, part: &Path, reader: &mut dyn Read, written: &mut u64) -> Result<(), ErrorKind> {
         let mut options = fs_err::OpenOptions::new();
         options.write(true).create(true).truncate(true);
         options.mode(0o600);
-        let mut file = options.open(part).map_err(Kind::Spool)?;
+        let mut file = options.open(part).map_err(ErrorKind::Spool)?;
         let mut buffer = vec![0; PIECE];
         loop {
             let read = match reader.read(&mut buffer) {
-                Ok(0) => return file.flush().map_err(Kind::Spool),
+                Ok(0) => return file.flush().map_err(ErrorKind::Spool),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             };
             let used = self.used.fetch_add(read as u64, Ordering::Relaxed) + read as u64;
             if used > self.cap {
-                return Err(Kind::SpoolFull { cap: self.cap });
+                return Err(ErrorKind::SpoolFull { cap: self.cap });
             }
             file.write_all(buffer.get(..read).unwrap_or_default())
-                .map_err(Kind::Spool)?;
+                .map_err(ErrorKind::Spool)?;
             *written += read as u64;
         }
     }

@@ -5,24 +5,22 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use crate::{
-    column::Room,
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, TextPosition},
     event::{Event, LoadId, Observe},
     manifest::FilePattern,
     plan::{
-        Decision, Header, PlannedSource, Planner, Step, Summary,
-        arrange::Arrangement,
-        batch,
-        draft::Draft,
+        Decision, PlanHeader, PlannedSource, Planner, Step, Summary, batch, capability_check,
         file::{self, Sink},
-        fit,
         graph::{Graph, NONE, SourceGroup},
-        plain::Plain,
+        independent::IndependentLoad,
+        schedule::Arrangement,
+        staging::StagingWriter,
     },
     record::SourceId,
     source::{
         self, Bodies, Ceiling, Fingerprint, Form, Item, Malformed, Origin, SourceFile, Spool, Stamp,
     },
+    spill::MemoryBudget,
 };
 use resources::Resources;
 
@@ -65,7 +63,7 @@ const TELL_EVERY: u64 = 1_000;
 /// Sources that cannot be read twice go through `spool`; until their order is known, the steps stand in a nameless file
 /// in the directory `scratch`. `is_stopped` is asked between records.
 pub fn survey(
-    header: &Header,
+    header: &PlanHeader,
     sink: &mut dyn Sink,
     spool: Option<&Spool>,
     scratch: &Path,
@@ -74,13 +72,13 @@ pub fn survey(
     malformed: OnMalformed<'_>,
 ) -> Result<Survey, Error> {
     sink.header(header)?;
-    let room = Room::new(header.run.memory.0, scratch);
+    let room = MemoryBudget::new(header.run.memory.0, scratch);
     let mut surveyor = Surveyor {
         header,
         planner: Planner::new(header),
         resources: Resources::default(),
         graph: Graph::new(header, Arc::clone(&room)),
-        draft: Draft::create(scratch).map_err(|e| file::Error::draft(&e))?,
+        draft: StagingWriter::create(scratch).map_err(|e| file::Error::draft(&e))?,
         load: LoadId(0),
         room: Arc::clone(&room),
         left_in_group: 0,
@@ -102,7 +100,9 @@ pub fn survey(
         surveyor.load = id;
         let start = surveyor.draft.offset();
         let is_plain = surveyor.graph.is_needless(id) || !load.format.has_references();
-        surveyor.plain.push(is_plain.then(|| Plain::at(start)));
+        surveyor
+            .plain
+            .push(is_plain.then(|| IndependentLoad::at(start)));
         problems.extend(known::read(&mut surveyor.graph, id, load));
         let target = header.target_of(id);
         problems.extend(target.and_then(|target| batch::refused(load, target)));
@@ -163,7 +163,7 @@ pub fn survey(
     problems.extend(arrangement.write(sink)?);
     room.check().map_err(|e| file::Error::draft(&e))?;
     problems.extend(check_rates(header, &summary));
-    problems.extend(fit::check(header, &mut summary));
+    problems.extend(capability_check::check(header, &mut summary));
     summary
         .references
         .retain(|_, references| !references.is_empty());
@@ -184,17 +184,17 @@ struct Read {
 }
 
 struct Surveyor<'a, 'h> {
-    header: &'h Header,
+    header: &'h PlanHeader,
     planner: Planner<'h>,
     resources: Resources,
     graph: Graph,
-    room: Arc<Room>,
-    draft: Draft,
+    room: Arc<MemoryBudget>,
+    draft: StagingWriter,
     load: LoadId,
     /// How many of the steps to come belong to the last group.
     left_in_group: u32,
     /// Of each load that needs no graph, its steps.
-    plain: Vec<Option<Plain>>,
+    plain: Vec<Option<IndependentLoad>>,
     observe: &'a dyn Observe,
     is_stopped: &'a dyn Fn() -> bool,
     malformed: OnMalformed<'a>,
@@ -425,7 +425,7 @@ fn nothing_matches(pattern: &FilePattern) -> Diagnostic {
     let (file, line, column) = pattern.place.clone();
     let length = pattern.pattern.chars().count();
     Diagnostic::error(format!("no file matches `{}`", pattern.pattern))
-        .at(Place {
+        .at(TextPosition {
             file,
             line,
             column,
@@ -438,7 +438,7 @@ fn nothing_matches(pattern: &FilePattern) -> Diagnostic {
 }
 
 /// A Bundle costs its entries, so under a rate it must be smaller than what the rate allows in its window.
-fn check_rates(header: &Header, summary: &Summary) -> Vec<Diagnostic> {
+fn check_rates(header: &PlanHeader, summary: &Summary) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for (load, totals) in header.loads.iter().zip(&summary.loads) {
         let target = header

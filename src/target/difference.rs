@@ -36,7 +36,7 @@ impl Difference {
 
 /// Records of a store, a page of them.
 #[derive(Debug)]
-pub struct Listing {
+pub struct StoreListing {
     /// Their ids.
     pub ids: Vec<String>,
     /// The request for the next page.

@@ -34,7 +34,7 @@ mod request;
 mod too_large;
 
 pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
-pub use difference::{Difference, Listing, Version};
+pub use difference::{Difference, StoreListing, Version};
 pub use endpoint::Endpoint;
 pub use explain::{Explained, Refused, explain, said};
 pub use facts::{Facts, Limits, local_store_settings};
@@ -392,7 +392,7 @@ pub trait Target: Send + Sync + fmt::Debug {
     }
 
     /// Reads a page of records; none where it is no page. `before` is how many came on the pages before it.
-    fn listed(&self, _kind: &str, _before: u64, _answer: &Response<Bytes>) -> Option<Listing> {
+    fn listed(&self, _kind: &str, _before: u64, _answer: &Response<Bytes>) -> Option<StoreListing> {
         None
     }
 

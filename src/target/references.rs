@@ -2,7 +2,7 @@
 
 use crate::{
     fhir::{
-        Part, Scanner,
+        Scanner, TextRange,
         cut::{CutError, cut},
         path, reference,
         types::is_known_type,
@@ -33,7 +33,7 @@ pub fn without(format: Format, bytes: &[u8], references: &[u32]) -> Result<(), S
     }
     let mut scanner = Scanner::new();
     let found = scanner.scan(bytes).map_err(|_| Stuck::Unread)?;
-    let parts: Option<Vec<Part>> = references
+    let parts: Option<Vec<TextRange>> = references
         .iter()
         .map(|&at| found.place_of(bytes, at))
         .collect();

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use super::{Signal, notes::Notes};
 use crate::gate::{
     Transport,
-    http::{HttpTransport, SetupError, TransportOptions},
+    http::{HttpSetupError, HttpTransport, TransportOptions},
 };
 
 /// The longest answer that is read: a collector has little to say.
@@ -27,7 +27,7 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    pub(super) fn of(signal: &Signal, notes: &Arc<Notes>) -> Result<Self, SetupError> {
+    pub(super) fn of(signal: &Signal, notes: &Arc<Notes>) -> Result<Self, HttpSetupError> {
         let options = TransportOptions {
             tls: signal.tls.clone(),
             timeout: signal.timeout,

@@ -24,7 +24,7 @@ use opentelemetry_sdk::{
 use super::notes::Notes;
 use crate::{
     event::{Event, Observe},
-    metrics::{Kind, Metrics, SECONDS},
+    metrics::{MetricKind, Metrics, SECONDS},
 };
 
 /// The name of what tells: the scope of every figure and span.
@@ -55,9 +55,9 @@ pub(super) fn push(provider: &SdkMeterProvider, metrics: &Arc<Metrics>) -> Laten
     for figure in metrics.figures() {
         let (name, unit) = (figure.name.clone(), unit(&figure.name));
         match figure.kind {
-            Kind::Counter => counter(&meter, metrics, name, figure.help, unit),
-            Kind::Gauge => gauge(&meter, metrics, name, figure.help, unit),
-            Kind::Histogram => {
+            MetricKind::Counter => counter(&meter, metrics, name, figure.help, unit),
+            MetricKind::Gauge => gauge(&meter, metrics, name, figure.help, unit),
+            MetricKind::Histogram => {
                 let made = meter.f64_histogram(name).with_description(figure.help);
                 let made = made.with_unit(unit).with_boundaries(SECONDS.to_vec());
                 latencies = Some(made.build());

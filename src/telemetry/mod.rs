@@ -22,7 +22,7 @@ use opentelemetry_sdk::{
 use crate::{
     diagnostic::Diagnostic,
     event::{Event, Observe},
-    gate::http::SetupError,
+    gate::http::HttpSetupError,
     metrics::Metrics,
 };
 use courier::Courier;
@@ -60,7 +60,7 @@ pub struct Telemetry {
 pub enum Error {
     /// The connection cannot be set up.
     #[error(transparent)]
-    Setup(#[from] SetupError),
+    Setup(#[from] HttpSetupError),
     /// The exporter cannot be set up.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
@@ -68,7 +68,7 @@ pub enum Error {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ending {
+pub struct TraceEnd {
     /// The exit code.
     pub exit: u8,
     /// What went wrong, in Stoker's own words.
@@ -134,7 +134,7 @@ impl Telemetry {
     }
 
     /// Sends what has not been sent, and waits for it for a while; returns what went wrong on the way.
-    pub async fn end(self, ending: Ending) -> Option<Diagnostic> {
+    pub async fn end(self, ending: TraceEnd) -> Option<Diagnostic> {
         let Self {
             metrics,
             trail,
@@ -171,7 +171,7 @@ fn set<B: WithExportConfig + WithHttpConfig>(
     exporter: B,
     signal: &Signal,
     notes: &Arc<Notes>,
-) -> Result<B, SetupError> {
+) -> Result<B, HttpSetupError> {
     let exporter = exporter
         .with_http_client(Courier::of(signal, notes)?)
         .with_endpoint(signal.endpoint.as_str())

@@ -19,7 +19,7 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use sha2::{Digest as _, Sha256};
 
-use super::{Ending, figures::SCOPE, spread::Spread};
+use super::{TraceEnd, figures::SCOPE, spread::Spread};
 use crate::{
     event::{Event, LoadId, LoadPlanned, Observe},
     metrics::Metrics,
@@ -89,7 +89,7 @@ impl Trail {
     }
 
     /// Makes the spans.
-    pub(super) fn spans(&self, metrics: &Metrics, ending: Ending) -> Vec<SpanData> {
+    pub(super) fn spans(&self, metrics: &Metrics, ending: TraceEnd) -> Vec<SpanData> {
         let end = self.clock.elapsed();
         let made = Made::of(self.session.get());
         let root = SpanId::from(some());
@@ -349,7 +349,7 @@ mod tests {
             });
         }
         tell(&Event::Finished);
-        let ending = Ending {
+        let ending = TraceEnd {
             exit: 0,
             wrong: None,
         };

@@ -9,7 +9,7 @@ use http::Response;
 use super::{Ended, Error, REFERRED, Unit, Unload};
 use crate::{
     journal::{RecordState, Removal, RemovalLine},
-    lookup::Store,
+    lookup::OpenStore,
     record::Packaging,
     target::{Named, Said},
 };
@@ -61,7 +61,7 @@ impl Item {
     }
 
     /// It stays, because the store says so.
-    pub(super) fn refused(&self, store: &Store, answer: &Response<Bytes>) -> Ended {
+    pub(super) fn refused(&self, store: &OpenStore, answer: &Response<Bytes>) -> Ended {
         let status = answer.status().as_u16();
         // 409 is the standard's answer where something refers to it (R4, http.html#delete).
         let outcome = match status {
@@ -144,7 +144,7 @@ impl Unload<'_> {
     /// Returns the records that are as the run left them.
     async fn check(
         &self,
-        store: &Store,
+        store: &OpenStore,
         items: Vec<Item>,
         ended: &mut Vec<Ended>,
     ) -> Result<Vec<Item>, Error> {
@@ -195,7 +195,7 @@ impl Unload<'_> {
 }
 
 /// Deletes the records of a circle, all or none.
-async fn together(store: &Store, items: &[Item]) -> Result<Vec<Ended>, Error> {
+async fn together(store: &OpenStore, items: &[Item]) -> Result<Vec<Ended>, Error> {
     let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
     let mut ended = Vec::with_capacity(items.len());
     let Some(request) = store.target.delete(&names, Some(Packaging::Transaction)) else {
@@ -222,7 +222,7 @@ async fn together(store: &Store, items: &[Item]) -> Result<Vec<Ended>, Error> {
 
 /// Deletes records that need not go together.
 pub(super) async fn each(
-    store: &Store,
+    store: &OpenStore,
     items: &[Item],
     is_circle: bool,
     ended: &mut Vec<Ended>,
@@ -254,7 +254,7 @@ pub(super) async fn each(
 
 /// Judges the answer to a deletion; where it does not tell, the store is asked for the record.
 async fn judge(
-    store: &Store,
+    store: &OpenStore,
     item: &Item,
     answer: Option<Response<Bytes>>,
 ) -> Result<Option<Ended>, Error> {

@@ -11,18 +11,18 @@ use futures::{StreamExt as _, stream};
 
 use crate::{
     journal::{self, Removal, RemovalJournal, RemovalLine},
-    lookup::{Silent, Store},
+    lookup::{OpenStore, Silent},
     plan::file::{self, Saved},
 };
 
 mod carry;
 mod circles;
-mod draft;
 mod opened;
+mod removal_plan;
 mod restore;
 
 use circles::{Circle, Turns};
-pub use draft::{Draft, Left};
+pub use removal_plan::{Left, RemovalPlan};
 
 /// Why an unloading cannot go on. What was deleted before stands in its journal.
 #[derive(Debug, thiserror::Error)]
@@ -76,13 +76,13 @@ struct Ended {
 /// Records that are carried in the same requests.
 #[derive(Debug)]
 struct Unit<'a> {
-    store: &'a Store,
+    store: &'a OpenStore,
     circles: Vec<Circle>,
 }
 
 /// How many records ended in which way.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct RemovalCounts {
     /// By target and kind, in the order of [`Removal::ALL`].
     pub kinds: BTreeMap<(String, String), [u64; Removal::ALL.len()]>,
     /// Those that stay, and why: the first of them.
@@ -96,7 +96,7 @@ pub struct Counts {
 /// So many of those that stay are named.
 const NAMED: usize = 50;
 
-impl Counts {
+impl RemovalCounts {
     /// Returns how many records ended so.
     pub fn of(&self, outcome: Removal) -> u64 {
         let counts = self.kinds.values();
@@ -154,9 +154,9 @@ pub struct Unload<'a> {
     /// What became of its records.
     pub history: &'a journal::JournalIndex,
     /// What there is to delete.
-    pub draft: &'a Draft,
+    pub draft: &'a RemovalPlan,
     /// The stores, by the names of their targets; none where the store itself is not there any more.
-    pub stores: &'a HashMap<String, Option<Store>>,
+    pub stores: &'a HashMap<String, Option<OpenStore>>,
     /// Records that are not what the run left are deleted as well.
     pub changed: bool,
     /// Records that the run has changed are put back to what they were.
@@ -174,9 +174,9 @@ impl Unload<'_> {
         journal: &mut RemovalJournal,
         is_stopping: &(dyn Fn() -> bool + Sync),
         told: &(dyn Fn(u64) + Sync),
-    ) -> Result<Counts, Error> {
+    ) -> Result<RemovalCounts, Error> {
         let mut notes = Notes {
-            counts: Counts::default(),
+            counts: RemovalCounts::default(),
             journal,
             told,
         };
@@ -374,7 +374,7 @@ fn may_change_its_mind(line: &RemovalLine) -> bool {
 
 /// Writes down what becomes of records, and counts it.
 struct Notes<'a> {
-    counts: Counts,
+    counts: RemovalCounts,
     journal: &'a mut RemovalJournal,
     told: &'a (dyn Fn(u64) + Sync),
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     journal::Removal,
-    lookup::Store,
+    lookup::OpenStore,
     target::{Named, Target},
 };
 
@@ -43,7 +43,7 @@ impl Unload<'_> {
     /// Deletes the records of a circle one by one. Where the first of them cannot go, none goes.
     pub(super) async fn one_by_one(
         &self,
-        store: &Store,
+        store: &OpenStore,
         items: &[Item],
         ended: &mut Vec<Ended>,
     ) -> Result<(), Error> {
@@ -90,7 +90,7 @@ impl Unload<'_> {
     /// taken out of it.
     async fn open(
         &self,
-        store: &Store,
+        store: &OpenStore,
         items: &[Item],
         taken: &mut Vec<Option<Bytes>>,
     ) -> Result<Opening, Error> {
@@ -140,7 +140,7 @@ impl Unload<'_> {
     /// Puts back what was taken out. Returns the records of which that failed.
     async fn close(
         &self,
-        store: &Store,
+        store: &OpenStore,
         items: &[Item],
         taken: Vec<Option<Bytes>>,
     ) -> Result<Vec<u64>, Error> {
@@ -173,7 +173,7 @@ impl Unload<'_> {
     /// Returns what a record was before something was taken out of it, where the store keeps that.
     async fn before(
         &self,
-        store: &Store,
+        store: &OpenStore,
         name: Named<'_>,
         mark: &str,
     ) -> Result<Option<Bytes>, Error> {

@@ -7,10 +7,10 @@
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 
-use super::{Ended, Error, Notes, Unload, draft::Changed};
+use super::{Ended, Error, Notes, Unload, removal_plan::Changed};
 use crate::{
     journal::{RecordState, Removal, RemovalLine},
-    lookup::Store,
+    lookup::OpenStore,
     target::{Likeness, Named, Version},
 };
 
@@ -120,7 +120,12 @@ impl Unload<'_> {
     }
 
     /// Asks for the newest version of a record, and for the one before that of the run.
-    async fn versions(&self, store: &Store, name: Named<'_>, own: &str) -> Result<Asked, Error> {
+    async fn versions(
+        &self,
+        store: &OpenStore,
+        name: Named<'_>,
+        own: &str,
+    ) -> Result<Asked, Error> {
         let Some(request) = store.target.history(name) else {
             return Ok(Asked::Nothing);
         };
@@ -186,7 +191,7 @@ impl Changed {
 }
 
 /// Tells whether two versions hold the same, but for what the store says of them.
-fn is_same(store: &Store, current: &Version, before: &[u8]) -> bool {
+fn is_same(store: &OpenStore, current: &Version, before: &[u8]) -> bool {
     let current = current.resource.as_deref();
     current.is_some_and(|current| store.target.is_alike(Likeness::Same, before, current))
 }

@@ -10,8 +10,8 @@ const KNOTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "beside", "carry", "closing", "connect", "given", "load", "online", "plan", "rehearse",
-            "report", "reset", "resume", "runs", "stores", "unload",
+            "beside", "closing", "connect", "given", "load", "online", "plan", "rehearse",
+            "report", "reset", "resume", "runs", "session", "stores", "unload",
         ],
     ),
     (
@@ -46,13 +46,13 @@ const KNOTS: &[(&str, &[&str])] = &[
     (
         "send",
         &[
-            "apart",
-            "doubt",
+            "bisect",
             "exchange",
             "habits",
+            "in_doubt",
             "load",
             "occupied",
-            "outbox",
+            "results",
             "too_large",
             "versions",
         ],

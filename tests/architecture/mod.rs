@@ -10,6 +10,7 @@ use std::{
 };
 
 mod circles;
+mod names;
 mod pure;
 mod words;
 
@@ -22,7 +23,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("fhir", 0),
     ("hl7v2", 0),
     ("dicom", 0),
-    ("column", 0),
+    ("spill", 0),
     ("checksum", 0),
     ("path", 0),
     ("manifest", 1),

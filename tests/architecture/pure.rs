@@ -9,7 +9,7 @@ const PURE: [&str; 11] = [
     "record",
     "checksum.rs",
     "unit.rs",
-    "plan/arrange",
+    "plan/schedule",
     "plan/graph",
     "plan/planner",
     "plan/batch.rs",

@@ -36,7 +36,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("report/figures.rs", "MSH-10"),
     ("report/text.rs", "MSH-10"),
     ("report/why.rs", "MSH-10"),
-    ("send/doubt/proof.rs", "MSH-10"),
+    ("send/in_doubt/proof.rs", "MSH-10"),
     ("send/exchange/answer.rs", "MSH-10"),
     // The name of a file that people open with the tools of the format.
     ("report/rejected/mod.rs", ".hl7\""),

@@ -28,12 +28,12 @@ use serde_json::json;
 use stoker::{
     dicom::{
         multipart::Boundary,
-        sample::{self, Sample},
+        sample::{self, SampleInstance},
     },
     hl7v2::{
         ack::{self, Code},
         digest::Digest,
-        header::Header,
+        header::MessageHeader,
         mllp,
     },
 };
@@ -83,7 +83,7 @@ fn make(dir: &Path, count: usize) {
         let (study, series) = (number / TOGETHER, number / TOGETHER);
         let (study, series) = (format!("1.2.826.{study}"), format!("1.2.826.{series}.1"));
         let instance = format!("{series}.{number}");
-        let sample = Sample {
+        let sample = SampleInstance {
             study: &study,
             series: &series,
             instance: &instance,
@@ -151,7 +151,7 @@ async fn taken(body: Bytes) -> impl IntoResponse {
 }
 
 fn answer_to(message: &[u8]) -> Vec<u8> {
-    let header = Header::of(message).expect("a header");
+    let header = MessageHeader::of(message).expect("a header");
     ack::build(&header, Code::Accepted, "20260101120000", "1", "")
 }
 

@@ -1,7 +1,7 @@
 //! Instances into a DICOM store of the local dataset, and to servers that answer in their own ways.
 
 use fs_err as fs;
-use stoker::dicom::sample::Sample;
+use stoker::dicom::sample::SampleInstance;
 
 use super::{bed::Bed, responder::start_raw};
 use crate::support::{
@@ -21,7 +21,7 @@ fn response(status: u16, kind: &str, body: &str) -> String {
 
 /// An instance of a study, with a patient whose name must not be seen.
 fn instance(study: u32, number: u32, columns: u16) -> Vec<u8> {
-    written(&Sample {
+    written(&SampleInstance {
         columns,
         ..uids(study, number).tiny()
     })
@@ -101,7 +101,7 @@ fn instances_are_loaded_once_and_given_back_byte_by_byte() {
 fn a_large_instance_is_sent_from_its_file_byte_by_byte() {
     let bed = Bed::new();
     bed.write("m.yaml", MANIFEST);
-    let mut large = written(&Sample {
+    let mut large = written(&SampleInstance {
         rows: 3000,
         columns: 3001,
         ..uids(1, 9).tiny()

@@ -313,8 +313,10 @@ loads:
     for load in 0..3 {
         for entry in saved.steps(LoadId(load)).unwrap() {
             match entry.unwrap() {
-                file::Entry::Group(group) => groups.push((group.id.0, group.records, ids.len())),
-                file::Entry::Step(step) => {
+                file::PlanEntry::Group(group) => {
+                    groups.push((group.id.0, group.records, ids.len()))
+                }
+                file::PlanEntry::Step(step) => {
                     assert_eq!(step.number, ids.len() as u64);
                     assert_eq!(step.load, LoadId(load));
                     let to: Vec<To> = step.links.iter().map(|link| link.to.clone()).collect();

@@ -1,7 +1,7 @@
 //! Instances whose UIDs a store has already: left, compared, or replaced, as `duplicates` says.
 
 use fs_err as fs;
-use stoker::dicom::sample::Sample;
+use stoker::dicom::sample::SampleInstance;
 
 use super::{bed::Bed, responder::start_raw};
 use crate::support::instances::{uids, written};
@@ -27,7 +27,7 @@ enum Change {
 
 fn instance(number: u32, rows: u16, change: Change) -> Vec<u8> {
     let uids = uids(1, number);
-    let mut sample = Sample {
+    let mut sample = SampleInstance {
         rows,
         columns: 4_000,
         ..uids.tiny()

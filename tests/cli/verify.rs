@@ -8,7 +8,7 @@ use std::{
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use stoker::dicom::sample::Sample;
+use stoker::dicom::sample::SampleInstance;
 
 use super::{bed::Bed, unload::Stores};
 use crate::support::instances::{uids, written};
@@ -179,7 +179,7 @@ async fn thirty_records_that_were_altered_are_found_and_no_others() {
     stores.send(reqwest::Method::DELETE, path, None).await;
     fs::create_dir_all(bed.path("in/hand")).unwrap();
     for (name, uids) in [("a", uids(2, 0)), ("b", uids(9, 0))] {
-        let sample = Sample {
+        let sample = SampleInstance {
             description: "Plantedother",
             ..uids.tiny()
         };

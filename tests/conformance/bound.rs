@@ -9,8 +9,8 @@ use stoker::{
     event::{LoadId, Unobserved},
     manifest::{self, LoadSettings},
     plan::{
-        self, Header, PlannedTarget,
-        file::{self, Entry},
+        self, PlanHeader, PlannedTarget,
+        file::{self, PlanEntry},
     },
     record::{Packaging, Step, Stretch},
     source::Bodies,
@@ -60,7 +60,7 @@ impl Bound {
         let (manifest, _) = manifest::read_text(yaml, &folder.join("m.yaml"), &|_| None).unwrap();
         let settings = manifest.targets[0].clone();
         let endpoint = Endpoint::of(&settings, None).unwrap();
-        let header = Header {
+        let header = PlanHeader {
             version: plan::VERSION,
             stoker: "test".to_owned(),
             name: manifest.name.clone(),
@@ -93,8 +93,8 @@ impl Bound {
         let saved = file::Saved::open(&path).unwrap();
         let steps = saved.steps(LoadId(0)).unwrap();
         let steps = steps.filter_map(|entry| match entry.unwrap() {
-            Entry::Step(step) => step.action.operation().map(|_| step),
-            Entry::Group(_) => None,
+            PlanEntry::Step(step) => step.action.operation().map(|_| step),
+            PlanEntry::Group(_) => None,
         });
         Self {
             target: target::of(&endpoint),

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use stoker::dicom::{
     header,
-    sample::{self, Sample},
+    sample::{self, SampleInstance},
 };
 
 /// The day of `resources/hl7v2/`.
 const DAY: &str = "20250304";
 
 /// Every file of the directory: a chest of two views, a hand, and a loop of an ultrasound of four frames.
-const FILES: &[(&str, Sample<'static>)] = &[
+const FILES: &[(&str, SampleInstance<'static>)] = &[
     ("jose-munoz-chest/frontal.dcm", JOSE),
     (
         "jose-munoz-chest/lateral.dcm",
-        Sample {
+        SampleInstance {
             series: "2.25.2025030410002.2",
             instance: "2.25.2025030410002.2.1",
             columns: 16,
@@ -27,7 +27,7 @@ const FILES: &[(&str, Sample<'static>)] = &[
     (
         // Media name their files like this one.
         "IM000001",
-        Sample {
+        SampleInstance {
             study: "2.25.2025030410001",
             series: "2.25.2025030410001.1",
             instance: "2.25.2025030410001.1.1",
@@ -44,7 +44,7 @@ const FILES: &[(&str, Sample<'static>)] = &[
     ),
 ];
 
-const JOSE: Sample<'static> = Sample {
+const JOSE: SampleInstance<'static> = SampleInstance {
     study: "2.25.2025030410002",
     series: "2.25.2025030410002.1",
     instance: "2.25.2025030410002.1.1",
@@ -59,7 +59,7 @@ const JOSE: Sample<'static> = Sample {
     frames: 1,
 };
 
-const KATARZYNA: Sample<'static> = Sample {
+const KATARZYNA: SampleInstance<'static> = SampleInstance {
     study: "2.25.2025030410003",
     series: "2.25.2025030410003.1",
     instance: "2.25.2025030410003.1.1",
@@ -78,7 +78,7 @@ fn dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("resources/imaging")
 }
 
-fn bytes(sample: &Sample<'_>) -> Vec<u8> {
+fn bytes(sample: &SampleInstance<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     sample::write(sample, &mut bytes).unwrap();
     bytes

@@ -9,9 +9,9 @@ use fs_err as fs;
 use proptest::prelude::*;
 use stoker::dicom::{
     self,
-    header::{self, End, Header, Refusal},
+    header::{self, End, InstanceHeader, NotAnInstance},
     multipart::Boundary,
-    sample::{self, Sample},
+    sample::{self, SampleInstance},
 };
 
 use crate::support::data;
@@ -79,7 +79,7 @@ fn every_instance_of_the_set_is_known_and_all_others_have_a_reason() {
         let parts = [&row.study, &row.series, &row.instance, &row.class];
         let is_storable = row.is_part_10 && parts.iter().all(|part| !part.is_empty());
         let read = header::read(file.as_slice()).unwrap();
-        assert_eq!(is_known, read != Err(Refusal::NoDicom), "{path}");
+        assert_eq!(is_known, read != Err(NotAnInstance::NoDicom), "{path}");
         if let Ok(header) = &read
             && header.is_cut(file.len() as u64)
         {
@@ -128,8 +128,8 @@ fn every_instance_of_the_set_is_known_and_all_others_have_a_reason() {
     );
 }
 
-fn tiny() -> Sample<'static> {
-    Sample {
+fn tiny() -> SampleInstance<'static> {
+    SampleInstance {
         study: "1.2.3",
         series: "1.2.3.4",
         instance: "1.2.3.4.5",
@@ -145,7 +145,7 @@ fn tiny() -> Sample<'static> {
     }
 }
 
-fn written(sample: &Sample<'_>) -> Vec<u8> {
+fn written(sample: &SampleInstance<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     sample::write(sample, &mut bytes).unwrap();
     bytes
@@ -164,7 +164,7 @@ impl<R: Read> Read for Counted<R> {
 
 #[test]
 fn nothing_is_read_behind_the_head_of_the_pixels() {
-    let sample = Sample {
+    let sample = SampleInstance {
         rows: 1000,
         columns: 1000,
         ..tiny()
@@ -202,7 +202,9 @@ fn an_instance_that_is_cut_before_its_identity_is_refused_as_cut() {
     for length in 200..340 {
         let read = header::read(&bytes[..length]).unwrap();
         match read {
-            Err(Refusal::Cut | Refusal::NoTransferSyntax | Refusal::Missing(_)) => {}
+            Err(
+                NotAnInstance::Cut | NotAnInstance::NoTransferSyntax | NotAnInstance::Missing(_),
+            ) => {}
             other => panic!("{length}: {other:?}"),
         }
     }
@@ -214,9 +216,12 @@ fn a_length_that_lies_takes_no_memory_and_no_time() {
     bytes.truncate(132);
     bytes.extend_from_slice(b"\x02\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0");
     bytes.extend_from_slice(b"\x08\0\x05\0UN\0\0\xfe\xff\xff\xff");
-    assert_eq!(header::read(bytes.as_slice()).unwrap(), Err(Refusal::Cut));
+    assert_eq!(
+        header::read(bytes.as_slice()).unwrap(),
+        Err(NotAnInstance::Cut)
+    );
     let endless = bytes.as_slice().chain(std::io::repeat(0));
-    assert_eq!(header::read(endless).unwrap(), Err(Refusal::TooLong));
+    assert_eq!(header::read(endless).unwrap(), Err(NotAnInstance::TooLong));
 }
 
 #[test]
@@ -229,7 +234,10 @@ fn depth_costs_no_stack() {
             b"\x08\0\x15\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff",
         );
     }
-    assert_eq!(header::read(bytes.as_slice()).unwrap(), Err(Refusal::Cut));
+    assert_eq!(
+        header::read(bytes.as_slice()).unwrap(),
+        Err(NotAnInstance::Cut)
+    );
 }
 
 #[test]
@@ -241,7 +249,7 @@ fn a_boundary_in_an_instance_is_seen() {
     assert!(boundary.stands_in(bytes.as_slice()).unwrap());
 }
 
-fn known(header: &Header) -> [&str; 4] {
+fn known(header: &InstanceHeader) -> [&str; 4] {
     [
         &header.study,
         &header.series,
@@ -266,7 +274,7 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read(rows in 1..40_u16, columns in 1..40_u16, frames in 1..4_u32) {
-        let sample = Sample { rows, columns, frames, ..tiny() };
+        let sample = SampleInstance { rows, columns, frames, ..tiny() };
         let bytes = written(&sample);
         let header = header::read(bytes.as_slice()).unwrap().unwrap();
         prop_assert_eq!(known(&header), [sample.study, sample.series, sample.instance, sample::SOP_CLASS]);

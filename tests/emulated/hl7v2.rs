@@ -11,7 +11,7 @@ use stoker::emulator::{Options, Provided, Scenario};
 use stoker::hl7v2::ack::{Ack, Code};
 use stoker::hl7v2::digest::Digest;
 use stoker::hl7v2::segment::normalised;
-use stoker::hl7v2::split::{Piece, Splitter};
+use stoker::hl7v2::split::{MessageSplitter, Piece};
 
 use super::bed::{Answer, Bed, DATASETS, options, started};
 use crate::support::data;
@@ -837,7 +837,7 @@ async fn real_messages_are_stored_byte_for_byte() {
         .filter_map(|line| line.split('\t').next())
     {
         let file = fs::read(folder.join(path)).unwrap();
-        Splitter::whole(&file, &mut |piece| {
+        MessageSplitter::whole(&file, &mut |piece| {
             if let Piece::Message(message) = piece {
                 let made = normalised(message.bytes).into_owned();
                 sent.insert(Digest::of(&made).message_id(), made);

@@ -56,7 +56,7 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "mllp_decoder" => {
             for sample in samples("hl7v2", "hl7v2") {
                 let mut framed = Vec::new();
-                split::Splitter::whole(&sample, &mut |piece| {
+                split::MessageSplitter::whole(&sample, &mut |piece| {
                     if let split::Piece::Message(message) = piece {
                         framed.extend(mllp::frame(message.bytes).unwrap_or_default());
                     }

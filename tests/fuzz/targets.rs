@@ -16,12 +16,12 @@ use stoker::dicom::{
     describe::describe,
     header,
     multipart::{Boundary, boundary_of, only_part},
-    parts::{Event, Malformed, Splitter},
+    parts::{MalformedParts, PartEvent, PartSplitter},
 };
 use stoker::hl7v2::{
     ack::Ack,
-    header::Header,
-    mllp::{Decoder, Received, TooLarge, frame},
+    header::MessageHeader,
+    mllp::{Decoder, FrameTooLarge, Received, frame},
     segment::normalised,
     split::{self, Piece},
     wire::{Characters, Segments, wire},
@@ -114,7 +114,7 @@ fn told(piece: Piece<'_>) -> (std::ops::Range<usize>, bool, String) {
 fn hl7v2_split(input: &[u8]) {
     let mut whole = Vec::new();
     let mut messages = Vec::new();
-    split::Splitter::whole(input, &mut |piece| {
+    split::MessageSplitter::whole(input, &mut |piece| {
         if let Piece::Message(message) = piece {
             let start = usize::try_from(message.place.start).unwrap();
             assert_eq!(
@@ -128,7 +128,7 @@ fn hl7v2_split(input: &[u8]) {
     covers(input, &whole);
     let cut = |limit: usize| {
         let mut told = Vec::new();
-        let mut splitter = split::Splitter::new(limit);
+        let mut splitter = split::MessageSplitter::new(limit);
         for piece in pieces(input) {
             splitter.feed(piece, &mut |piece| told.push(self::told(piece)));
         }
@@ -175,7 +175,7 @@ fn covers(input: &[u8], told: &[(std::ops::Range<usize>, bool, String)]) {
 fn hl7v2_message(message: &[u8]) {
     let ended = normalised(message).into_owned();
     assert_eq!(normalised(&ended), ended);
-    if let Ok(header) = Header::of(message) {
+    if let Ok(header) = MessageHeader::of(message) {
         let _ = (header.kind(), header.at(), header.faults());
         let _ = stoker::hl7v2::header::patient(message, &header.separators);
         let _ = stoker::hl7v2::charset::written(message, &header);
@@ -193,7 +193,7 @@ fn hl7v2_message(message: &[u8]) {
 fn decoded<'p>(
     limit: usize,
     pieces: impl IntoIterator<Item = &'p [u8]>,
-) -> (Vec<Received>, Option<TooLarge>) {
+) -> (Vec<Received>, Option<FrameTooLarge>) {
     let mut decoder = Decoder::new(limit);
     let mut all = Vec::new();
     for piece in pieces {
@@ -291,23 +291,23 @@ fn stow_answer(input: &[u8]) {
 }
 
 /// The parts of a body: heads and contents, and how it ended.
-type Parts = (Vec<(Vec<u8>, Vec<u8>)>, Result<(), Malformed>);
+type Parts = (Vec<(Vec<u8>, Vec<u8>)>, Result<(), MalformedParts>);
 
 fn parts<'p>(boundary: &str, pieces: impl IntoIterator<Item = &'p [u8]>) -> Parts {
-    let mut splitter = Splitter::new(boundary);
+    let mut splitter = PartSplitter::new(boundary);
     let mut parts: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut is_open = false;
     for piece in pieces {
         let fed = splitter.feed(piece, &mut |event| match event {
-            Event::Begins(head) => {
+            PartEvent::Begins(head) => {
                 assert!(!std::mem::replace(&mut is_open, true));
                 parts.push((head.to_vec(), Vec::new()));
             }
-            Event::Bytes(bytes) => {
+            PartEvent::Bytes(bytes) => {
                 assert!(is_open);
                 parts.last_mut().unwrap().1.extend_from_slice(bytes);
             }
-            Event::Ends => assert!(std::mem::take(&mut is_open)),
+            PartEvent::Ends => assert!(std::mem::take(&mut is_open)),
         });
         if let Err(why) = fed {
             return (parts, Err(why));
@@ -332,7 +332,7 @@ fn multipart(input: &[u8]) {
     let whole = parts(boundary, [body]);
     let cut = parts(boundary, pieces(body));
     // A head without an end is found out sooner or later.
-    if whole.1 != Err(Malformed::Head) && cut.1 != Err(Malformed::Head) {
+    if whole.1 != Err(MalformedParts::Head) && cut.1 != Err(MalformedParts::Head) {
         assert_eq!(whole, cut, "the pieces in which a body comes play a part");
     }
     let size: usize = whole

@@ -6,12 +6,12 @@ use std::path::Path;
 use fs_err as fs;
 use stoker::hl7v2::{
     self,
-    charset::{self, Charset, Written},
+    charset::{self, Charset, DeclaredCharset},
     digest::Digest,
-    header::{Header, patient},
+    header::{MessageHeader, patient},
     mllp,
     segment::{Ends, normalised, segments},
-    split::{Piece, ProblemKind, Splitter, Weight},
+    split::{MessageSplitter, Piece, ProblemKind, Weight},
 };
 
 use crate::support::data;
@@ -65,7 +65,7 @@ fn split(file: &[u8], chunk: usize) -> Found {
                 .push((problem.kind, place.start, place.length));
         }
     };
-    let mut splitter = Splitter::default();
+    let mut splitter = MessageSplitter::default();
     for chunk in file.chunks(chunk) {
         splitter.feed(chunk, &mut take);
     }
@@ -128,7 +128,7 @@ fn every_message_of_the_set_is_found() {
         );
         recognised += usize::from(looks);
         for message in &found.messages {
-            if let Ok(header) = Header::of(message) {
+            if let Ok(header) = MessageHeader::of(message) {
                 if !header.control_id.is_empty() {
                     *ids.entry(header.control_id.to_vec()).or_default() += 1;
                 }
@@ -190,7 +190,7 @@ fn messages_of_the_set_are_made_alike() {
                 assert_eq!(&made[..], &message[..], "{}", row.path);
                 assert_eq!(Digest::of(&made), Digest::of(message));
             }
-            let Ok(header) = Header::of(message) else {
+            let Ok(header) = MessageHeader::of(message) else {
                 continue;
             };
             if !message.contains(&mllp::START) && !message.contains(&mllp::END) {
@@ -205,7 +205,7 @@ fn messages_of_the_set_are_made_alike() {
                     converted += 1;
                 }
                 Err(error) => assert!(
-                    matches!(seen, Written::Not { .. } | Written::Unknown),
+                    matches!(seen, DeclaredCharset::Not { .. } | DeclaredCharset::Unknown),
                     "{}: {error}",
                     row.path
                 ),
@@ -248,10 +248,13 @@ fn the_samples_are_whole() {
         let found = split(&file, 1 << 16);
         assert_eq!(found.problems, [], "{}", path.display());
         for message in found.messages {
-            let header = Header::of(&message).unwrap();
+            let header = MessageHeader::of(&message).unwrap();
             assert_eq!(header.faults(), []);
             let seen = charset::written(&message, &header);
-            assert!(matches!(seen, Written::Ascii | Written::As(Charset::Utf8)));
+            assert!(matches!(
+                seen,
+                DeclaredCharset::Ascii | DeclaredCharset::As(Charset::Utf8)
+            ));
             assert!(patient(&message, &header.separators).is_some());
             ids.push(header.control_id.to_vec());
             let kind = String::from_utf8(header.message_code.to_vec()).unwrap();

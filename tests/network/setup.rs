@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use stoker::{
-    gate::http::{HttpTransport, SetupError, TransportOptions},
+    gate::http::{HttpSetupError, HttpTransport, TransportOptions},
     manifest::Tls,
 };
 
 use super::server::{CONTENT, Mock, attempt, options};
 
 fn refusal(options: &TransportOptions) -> String {
-    let error: SetupError = HttpTransport::new(options).unwrap_err();
+    let error: HttpSetupError = HttpTransport::new(options).unwrap_err();
     let text = error.to_string();
     assert!(!format!("{text} {error:?}").contains(CONTENT), "{text}");
     text

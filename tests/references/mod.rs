@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use stoker::{
     event::{LoadId, Unobserved},
     manifest,
-    plan::{self, Action, Group, Header, PlannedSource, PlannedTarget, Step, Summary, To, file},
+    plan::{
+        self, Action, Group, PlanHeader, PlannedSource, PlannedTarget, Step, Summary, To, file,
+    },
     target::Facts,
 };
 
@@ -21,7 +23,7 @@ struct Steps {
 }
 
 impl file::Sink for Steps {
-    fn header(&mut self, _: &Header) -> Result<(), file::Error> {
+    fn header(&mut self, _: &PlanHeader) -> Result<(), file::Error> {
         Ok(())
     }
     fn load(&mut self, _: LoadId) -> Result<(), file::Error> {
@@ -55,7 +57,7 @@ fn planned(documents: &[Document], interaction: Option<&str>) -> (Summary, Steps
     );
     let path = folder.path().join("m.yaml");
     let (manifest, _) = manifest::read_text(&text, &path, &|_| None).unwrap();
-    let header = Header {
+    let header = PlanHeader {
         version: plan::VERSION,
         stoker: String::new(),
         name: manifest.name.clone(),

@@ -7,7 +7,7 @@ use stoker::{
     journal::RunDirectory,
     manifest,
     record::Outcome,
-    report::{self, Report, Words, Written, text::View},
+    report::{self, Report, Words, WrittenFiles, text::View},
 };
 
 mod browser;
@@ -18,7 +18,7 @@ mod run;
 use crate::support::journal::rewrite;
 use run::{Made, PATIENT, bodies, loads, make, targets};
 
-async fn written() -> (Made, Report, Written) {
+async fn written() -> (Made, Report, WrittenFiles) {
     let made = make().await;
     let report = report::of(&made.run).unwrap();
     let written = report::write(&made.run, &bodies).unwrap();
@@ -1039,7 +1039,7 @@ async fn a_run_that_was_killed_is_not_finished() {
     let report = report::of(&made.run).unwrap();
     assert_eq!(
         (report.ended, report.finished),
-        (report::Ended::Unfinished, None)
+        (report::SessionEnd::Unfinished, None)
     );
     assert_eq!((report.duration_ms, report.sending_ms), (2_600, 2_000));
     assert!(report::text::render(&report, &made.run, View::default()).contains(", not finished"));
@@ -1092,7 +1092,7 @@ async fn nothing_rejected_leaves_no_directory_of_rejected_records() {
     let made = run::make_large(1, 0).await;
     let report = report::of(&made.run).unwrap();
     let written = report::write(&made.run, &bodies).unwrap();
-    assert_eq!(written, Written::default());
+    assert_eq!(written, WrittenFiles::default());
     assert!(!made.run.rejected().exists());
     let text = report::text::render(&report, &made.run, View::default());
     assert!(

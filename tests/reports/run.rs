@@ -13,7 +13,7 @@ use stoker::{
         RunSettings, SecretPlace, Store, Sync, TargetSettings, Tls,
     },
     plan::{
-        Action, Group, GroupId, Header, LoadSummary, Other, Packaging, PlannedSource,
+        Action, Group, GroupId, LoadSummary, Other, Packaging, PlanHeader, PlannedSource,
         PlannedTarget, Reason, Step, Summary, VERSION,
         file::{Sink as _, Writer},
     },
@@ -245,7 +245,7 @@ pub(super) fn plan(run: &RunDirectory, counted: u64) {
 
 fn write_plan(run: &RunDirectory, steps: Vec<(Option<Group>, Step)>, counted: u64) {
     let mut writer = Writer::create(&run.plan()).unwrap();
-    let header = Header {
+    let header = PlanHeader {
         version: VERSION,
         stoker: "0.1.0".to_owned(),
         name: "clinic".to_owned(),

@@ -200,7 +200,10 @@ async fn live(case: &Case, seed: u64, folder: &Path, random: &mut SmallRng) -> L
         let link = setup.links["t"].clone();
         let whole = async {
             // As every session does, it asks about the store first.
-            let _ = link.gate.ask(|| link.target.read("Basic", "none")).await;
+            let _ = link
+                .gate
+                .call_for_record(|| link.target.read("Basic", "none"))
+                .await;
             send::run(setup).await
         };
         tokio::select! {

@@ -200,7 +200,7 @@ async fn look_ups_wait_for_a_store_that_vanished() {
     };
     let search = async {
         tokio::time::sleep(Duration::from_secs(10)).await;
-        let found = gate.ask(read).await.unwrap();
+        let found = gate.call_for_record(read).await.unwrap();
         (found.status().as_u16(), store_time(&start))
     };
     let all = carry_all(&gate, &budget, 500, 10, |work| {

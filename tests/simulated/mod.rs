@@ -108,7 +108,7 @@ async fn carry_all(
     join_all((0..count).map(|number| async move {
         let mut work = Work::new(number, size, budget);
         prepare(&mut work);
-        let conclusion = gate.carry(&mut work).await;
+        let conclusion = gate.execute(&mut work).await;
         work.let_go();
         (work, conclusion)
     }))

@@ -18,9 +18,9 @@ use stoker::{
     gate::{ByteBudget, Gate, GateSettings, Transport},
     journal::{self, JournalLine, Ledger, SettleLine, Settlement, format::Tally},
     manifest,
-    plan::{self, Action, Header, PlannedTarget, file},
+    plan::{self, Action, PlanHeader, PlannedTarget, file},
     record::Outcome,
-    send::{self, Earlier, Link, Setup},
+    send::{self, Earlier, RunContext, TargetConnection},
     source::Bodies,
     target::{Facts, Target, fhir::Fhir},
 };
@@ -219,7 +219,7 @@ pub(super) fn plan(case: &Case, folder: &Path) -> Planned {
 pub(super) fn planned(yaml: &str, facts: Facts, folder: &Path) -> Planned {
     let (manifest, _) = manifest::read_text(yaml, &folder.join("m.yaml"), &|_| None).unwrap();
     let settings = manifest.targets[0].clone();
-    let header = Header {
+    let header = PlanHeader {
         version: plan::VERSION,
         stoker: "test".to_owned(),
         name: manifest.name.clone(),
@@ -265,7 +265,7 @@ impl Planned {
         transport: Arc<dyn Transport>,
         ledger: Arc<dyn Ledger>,
         earlier: Earlier,
-    ) -> Setup {
+    ) -> RunContext {
         let base = BASE.parse().unwrap();
         let target = Arc::new(Fhir::new(&base, None));
         self.setup_for(target, transport, ledger, earlier)
@@ -278,16 +278,16 @@ impl Planned {
         transport: Arc<dyn Transport>,
         ledger: Arc<dyn Ledger>,
         earlier: Earlier,
-    ) -> Setup {
+    ) -> RunContext {
         let base = target.base().parse().unwrap();
         let settings = GateSettings::of(&self.settings, self.saved.largest_request("t"));
         let gate = Gate::new(transport, Arc::new(Nobody), &settings, &base);
-        let link = Link {
+        let link = TargetConnection {
             gate: Arc::new(gate.unwrap()),
             target,
             slots: 4,
         };
-        Setup {
+        RunContext {
             plan: Arc::clone(&self.saved),
             links: HashMap::from([("t".to_owned(), link)]),
             bodies: Arc::clone(&self.bodies),
@@ -340,7 +340,7 @@ pub(super) fn expect(case: &Case, saved: &file::Saved, settled: &[SettleLine], s
     // Every record of the plan has one outcome.
     let mut outcomes: BTreeMap<u64, Outcome> = BTreeMap::new();
     for entry in saved.steps(stoker::event::LoadId(0)).unwrap() {
-        if let file::Entry::Step(step) = entry.unwrap() {
+        if let file::PlanEntry::Step(step) = entry.unwrap() {
             match step.action {
                 Action::Unsupported(_) => outcomes.insert(step.number, Outcome::Unsupported),
                 Action::Duplicate(_) => outcomes.insert(step.number, Outcome::Duplicate),
@@ -370,7 +370,7 @@ pub(super) fn expect(case: &Case, saved: &file::Saved, settled: &[SettleLine], s
     let accepted: BTreeSet<u64> = held.accepted.keys().copied().collect();
     let mut markers = BTreeMap::new();
     for entry in saved.steps(stoker::event::LoadId(0)).unwrap() {
-        if let file::Entry::Step(step) = entry.unwrap() {
+        if let file::PlanEntry::Step(step) = entry.unwrap() {
             let marker: u64 = step.id.unwrap()[1..].parse().unwrap();
             markers.insert(step.number, marker);
         }

@@ -197,7 +197,7 @@ fn run(seed: u64, course: Course, slots: Concurrency, time: Duration, settled: u
             loop {
                 let number = numbers.fetch_add(1, Ordering::Relaxed);
                 let mut work = Work::new(number, 10, &budget);
-                let end = gate.carry(&mut work).await;
+                let end = gate.execute(&mut work).await;
                 let is_fair = matches!(end.verdict, Verdict::Done | Verdict::Again { .. });
                 assert!(is_fair, "{end:?}");
             }

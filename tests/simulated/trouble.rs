@@ -137,7 +137,7 @@ async fn no_wait_goes_beyond_giving_up() {
         let start = Instant::now();
         let request = || http::Request::get("https://store.example/fhir/metadata");
         let _ = gate
-            .look_up(|| request().body(bytes::Bytes::new()).unwrap())
+            .call_interactive(|| request().body(bytes::Bytes::new()).unwrap())
             .await;
         assert!(
             start.elapsed() < Duration::from_secs(6),

@@ -1,6 +1,6 @@
 //! Instances that tests load: told apart by study and number.
 
-use stoker::dicom::sample::{self, Sample};
+use stoker::dicom::sample::{self, SampleInstance};
 
 /// The UIDs of an instance.
 pub(crate) struct Uids {
@@ -21,8 +21,8 @@ pub(crate) fn uids(study: impl std::fmt::Display, number: impl std::fmt::Display
 
 impl Uids {
     /// Describes a tiny instance, with a patient whose name must not be seen.
-    pub(crate) fn tiny(&self) -> Sample<'_> {
-        Sample {
+    pub(crate) fn tiny(&self) -> SampleInstance<'_> {
+        SampleInstance {
             study: &self.study,
             series: &self.series,
             instance: &self.instance,
@@ -40,7 +40,7 @@ impl Uids {
 }
 
 /// Returns the bytes of an instance.
-pub(crate) fn written(sample: &Sample<'_>) -> Vec<u8> {
+pub(crate) fn written(sample: &SampleInstance<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     sample::write(sample, &mut bytes).unwrap();
     bytes

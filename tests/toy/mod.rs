@@ -9,9 +9,9 @@ use stoker::{
     gate::{ByteBudget, Gate, GateSettings},
     journal::{self, Journal, RunDirectory, format},
     manifest,
-    plan::{self, Header, PlannedTarget, file},
+    plan::{self, PlanHeader, PlannedTarget, file},
     report,
-    send::{self, Earlier, Link, Replay, Setup},
+    send::{self, Earlier, Replay, RunContext, TargetConnection},
     source::Bodies,
     target::Facts,
 };
@@ -61,7 +61,7 @@ fn planned(
                 loads: [ { name: all, files: [all.ndjson], interaction: update, bundle: none } ]\n";
     let (manifest, _) = manifest::read_text(yaml, &folder.join("m.yaml"), &|_| None).unwrap();
     let settings = manifest.targets[0].clone();
-    let header = Header {
+    let header = PlanHeader {
         version: plan::VERSION,
         stoker: "test".to_owned(),
         name: manifest.name.clone(),
@@ -132,11 +132,11 @@ async fn a_store_nobody_has_heard_of_is_loaded_whole_through_kills() {
         let gate = GateSettings::of(&settings, 1);
         let base = "toy://toy/".parse().unwrap();
         let gate = Gate::new(Arc::new(Line(address)), Arc::new(Nobody), &gate, &base).unwrap();
-        let setup = Setup {
+        let setup = RunContext {
             plan: Arc::clone(&saved),
             links: HashMap::from([(
                 "t".to_owned(),
-                Link {
+                TargetConnection {
                     gate: Arc::new(gate),
                     target: Arc::new(Toy),
                     slots: 8,

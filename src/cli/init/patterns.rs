@@ -15,7 +15,7 @@ pub(super) struct Sorted {
 }
 
 /// The files of a directory that a pattern finds.
-pub(super) fn find(args: &InitArgs, pattern: &str) -> source::Listing {
+pub(super) fn find(args: &InitArgs, pattern: &str) -> source::SourceListing {
     source::find(&[FilePattern {
         pattern: pattern.to_owned(),
         exclude: false,

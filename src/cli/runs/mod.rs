@@ -149,15 +149,15 @@ fn kept(run: &RunDirectory) -> Option<Report> {
 fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
     match report.ended {
         _ if run.unload().exists() && !is_going_on(run) => "unloaded",
-        report::Ended::Complete => "complete",
-        report::Ended::Interrupted => "interrupted",
-        report::Ended::MaxErrors => "too many failed",
-        report::Ended::Target => "target failed",
-        report::Ended::Source => "source failed",
-        report::Ended::Internal => "a bug in Stoker",
-        report::Ended::Superseded => "taken over",
-        report::Ended::Unfinished if is_going_on(run) => "going on",
-        report::Ended::Unfinished => "killed",
+        report::SessionEnd::Complete => "complete",
+        report::SessionEnd::Interrupted => "interrupted",
+        report::SessionEnd::MaxErrors => "too many failed",
+        report::SessionEnd::Target => "target failed",
+        report::SessionEnd::Source => "source failed",
+        report::SessionEnd::Internal => "a bug in Stoker",
+        report::SessionEnd::Superseded => "taken over",
+        report::SessionEnd::Unfinished if is_going_on(run) => "going on",
+        report::SessionEnd::Unfinished => "killed",
     }
 }
 

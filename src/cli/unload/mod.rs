@@ -16,12 +16,12 @@ use crate::{
     diagnostic::Diagnostic,
     history::History,
     journal::{self, RemovalJournal, Removals, RunDirectory},
-    lookup::Store,
+    lookup::OpenStore,
     plan::file::Saved,
     report::format::quoted,
     send::Stop,
     unit::grouped,
-    unload::{self, Counts, Draft, Left, Unload},
+    unload::{self, Left, RemovalCounts, RemovalPlan, Unload},
 };
 use told::Unloaded;
 
@@ -143,7 +143,7 @@ pub(in crate::cli) struct Opened {
     run: RunDirectory,
     saved: Saved,
     history: journal::JournalIndex,
-    pub(in crate::cli) draft: Draft,
+    pub(in crate::cli) draft: RemovalPlan,
 }
 
 impl Opened {
@@ -159,7 +159,7 @@ impl Opened {
         }
         let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
         let removals = Removals::read(&run, &history.journal).map_err(Error::disk)?;
-        let draft = Draft::of(&saved, &history, &removals).map_err(failed)?;
+        let draft = RemovalPlan::of(&saved, &history, &removals).map_err(failed)?;
         Ok(Some(Self {
             run,
             saved,
@@ -231,7 +231,7 @@ impl Opened {
         stop: &Stop,
         context: Context,
     ) -> Result<Unloaded, Error> {
-        let mut counts = Counts::default();
+        let mut counts = RemovalCounts::default();
         let restores = how.restore && self.draft.updates() > 0;
         if self.draft.records() > 0 || restores {
             let names = self.draft.targets(restores);
@@ -264,10 +264,10 @@ impl Opened {
     async fn carry_out(
         &self,
         how: How,
-        stores: &HashMap<String, Option<Store>>,
+        stores: &HashMap<String, Option<OpenStore>>,
         stop: &Stop,
         context: Context,
-    ) -> Result<Counts, Error> {
+    ) -> Result<RemovalCounts, Error> {
         let (mut journal, _) =
             RemovalJournal::open(&self.run, &self.history.journal).map_err(Error::disk)?;
         let unload = Unload {

@@ -9,13 +9,13 @@ use crate::{
     journal::{self, Removal, RunDirectory},
     report::format::quoted,
     unit::grouped,
-    unload::{self, Counts, Left},
+    unload::{self, Left, RemovalCounts},
 };
 
 /// What became of the records of a run.
 pub(in crate::cli) struct Unloaded {
     pub(super) run: RunDirectory,
-    pub(super) counts: Counts,
+    pub(super) counts: RemovalCounts,
     pub(super) left: Left,
 }
 

@@ -7,12 +7,12 @@ mod proven;
 mod told;
 
 use super::{
-    Context, Error, Exit, carry, connect, interrupt, load,
-    past::Purpose,
-    plan as planning, runs,
+    Context, Error, Exit, connect, interrupt, load, plan as planning,
+    prior_runs::Purpose,
+    runs,
     scratch::Scratch,
     select::Selection,
-    stores,
+    session, stores,
     unload::{SHOWN_EVERY, records},
 };
 use kept::Kept;
@@ -101,7 +101,7 @@ async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
     }
     let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
     let was_spooled = run.spool().exists();
-    let checked = carry::check_sources(&saved, &run, false, WAY_ON).await;
+    let checked = session::check_sources(&saved, &run, false, WAY_ON).await;
     let verified = match checked {
         Ok(()) => verify(args, Arc::new(saved), history, &run, false, context).await,
         Err(error) => Err(error),
@@ -177,7 +177,7 @@ async fn verify(
             names.push(&load.target);
         }
     }
-    let bodies = Arc::new(Bodies::new(carry::readable(&saved.sources, &run.spool())));
+    let bodies = Arc::new(Bodies::new(session::readable(&saved.sources, &run.spool())));
     let connections = stores::connect(header, &names).await?;
     let kept = (!is_whole).then_some(Kept { run, context });
     let verified = async {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Context, Error, Exit, VerifyArgs};
 use crate::{
     report::format::{plain, quoted},
-    send::verify::{Differing, Kind, Outcome, Proven, Verified},
+    send::verify::{Differing, KindComparison, Proven, Verification, Verified},
     unit::grouped,
 };
 
@@ -50,7 +50,7 @@ struct Row<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(flatten)]
-    counts: &'a Kind,
+    counts: &'a KindComparison,
 }
 
 #[derive(Serialize)]
@@ -62,7 +62,7 @@ struct DifferingRow<'a> {
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<&'a str>,
-    outcome: Outcome,
+    outcome: Verification,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,19 +80,19 @@ struct At<'a> {
     store: Option<&'a str>,
 }
 
-const OUTCOMES: [(Outcome, &str); 5] = [
-    (Outcome::Same, "same"),
-    (Outcome::Changed, "changed"),
-    (Outcome::Missing, "missing"),
-    (Outcome::Extra, "extra"),
-    (Outcome::Unknown, "unknown"),
+const OUTCOMES: [(Verification, &str); 5] = [
+    (Verification::Same, "same"),
+    (Verification::Changed, "changed"),
+    (Verification::Missing, "missing"),
+    (Verification::Extra, "extra"),
+    (Verification::Unknown, "unknown"),
 ];
 
 impl Told<'_> {
     fn is_same(&self) -> bool {
         let differ = OUTCOMES.iter().filter(|(outcome, _)| match outcome {
-            Outcome::Same => false,
-            Outcome::Extra => !self.args.ignore_extra,
+            Verification::Same => false,
+            Verification::Extra => !self.args.ignore_extra,
             _ => true,
         });
         differ
@@ -121,7 +121,7 @@ impl Told<'_> {
     /// Those that are told: what is there besides, only where it counts.
     fn differing(&self) -> impl Iterator<Item = &Differing> {
         let differing = self.verified.differing.iter();
-        differing.filter(|d| d.outcome != Outcome::Extra || !self.args.ignore_extra)
+        differing.filter(|d| d.outcome != Verification::Extra || !self.args.ignore_extra)
     }
 
     pub(super) fn json(&self) -> Result<String, Error> {
@@ -281,7 +281,9 @@ impl Told<'_> {
             for differing in found.iter().take(NAMED) {
                 let id = differing.id.as_deref().unwrap_or("no id");
                 let place = differing.place.as_deref().unwrap_or_default();
-                let status = differing.status.filter(|_| outcome == Outcome::Unknown);
+                let status = differing
+                    .status
+                    .filter(|_| outcome == Verification::Unknown);
                 let status = status
                     .map(|status| format!("  {status}"))
                     .unwrap_or_default();

@@ -23,23 +23,23 @@ const DETAILS: [&str; 4] = ["00091097", "00090097", "00741048", "00000902"];
 
 /// What became of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum InstanceStatus {
     /// It is stored; with a warning, where one was given.
     Stored(Option<u16>),
     /// It is not stored.
-    Failed(Failure),
+    Failed(InstanceFailure),
 }
 
 /// Why an instance is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Failure {
+pub struct InstanceFailure {
     /// The code of the reason; `None` where the answer has none.
     pub reason: Option<u16>,
     /// The server's own words.
     pub detail: Option<String>,
 }
 
-impl Failure {
+impl InstanceFailure {
     /// Tells whether the server says that it has this instance already. 272 alone does not: it is any failure of processing.
     pub fn is_duplicate(&self) -> bool {
         let says = |detail: &String| detail.to_ascii_lowercase().contains("already exists");
@@ -49,17 +49,17 @@ impl Failure {
 
 /// An answer, read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
-    said: HashMap<String, Said>,
+pub struct StoreAnswer {
+    said: HashMap<String, InstanceStatus>,
     /// Reasons of failures that are tied to no instance.
     pub others: Vec<u16>,
     /// What an answer says that is no DICOM: the message of a status in JSON, or the text itself.
     pub message: Option<String>,
 }
 
-impl Answer {
+impl StoreAnswer {
     /// Returns what was said of an instance; `None` where it is in neither list.
-    pub fn of(&self, instance: &str) -> Option<&Said> {
+    pub fn of(&self, instance: &str) -> Option<&InstanceStatus> {
         self.said.get(instance)
     }
 
@@ -84,7 +84,7 @@ pub enum Unreadable {
 }
 
 /// Reads an answer. Without a `Content-Type` the first sign of the body tells.
-pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Answer, Unreadable> {
+pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<StoreAnswer, Unreadable> {
     let kind = content_type.map(|value| {
         let media = value.split(';').next().unwrap_or_default();
         media.trim().to_ascii_lowercase()
@@ -94,28 +94,28 @@ pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Answer, Unreadabl
         .unwrap_or(body)
         .trim_ascii();
     if body.is_empty() {
-        return Ok(Answer::default());
+        return Ok(StoreAnswer::default());
     }
     match kind.as_deref() {
         Some(kind) if kind.ends_with("json") => json(body),
         Some(kind) if kind.ends_with("xml") => document(body),
         Some("") | None if matches!(body.first(), Some(b'{' | b'[')) => json(body),
         Some("") | None if body.first() == Some(&b'<') => document(body),
-        _ => Ok(Answer {
+        _ => Ok(StoreAnswer {
             message: Some(String::from_utf8_lossy(body).into_owned()),
-            ..Answer::default()
+            ..StoreAnswer::default()
         }),
     }
 }
 
-fn json(body: &[u8]) -> Result<Answer, Unreadable> {
+fn json(body: &[u8]) -> Result<StoreAnswer, Unreadable> {
     let value: Value = serde_json::from_slice(body).map_err(|_| Unreadable::Json)?;
     // Some servers put the one data set into an array, as QIDO does.
     let sets = match &value {
         Value::Array(sets) => sets.as_slice(),
         other => std::slice::from_ref(other),
     };
-    let mut answer = Answer::default();
+    let mut answer = StoreAnswer::default();
     for set in sets {
         take(set, &mut answer);
         if let Some(message) = message(set) {
@@ -125,9 +125,9 @@ fn json(body: &[u8]) -> Result<Answer, Unreadable> {
     Ok(answer)
 }
 
-fn document(body: &[u8]) -> Result<Answer, Unreadable> {
+fn document(body: &[u8]) -> Result<StoreAnswer, Unreadable> {
     let set = xml::read(body)?;
-    let mut answer = Answer::default();
+    let mut answer = StoreAnswer::default();
     take(&set, &mut answer);
     Ok(answer)
 }
@@ -140,21 +140,26 @@ fn message(value: &Value) -> Option<String> {
     text.map(str::to_owned)
 }
 
-fn take(set: &Value, answer: &mut Answer) {
+fn take(set: &Value, answer: &mut StoreAnswer) {
     for item in items(set, REFERENCED) {
         if let Some(instance) = text(item, INSTANCE) {
             let warning = number(item, WARNING);
-            answer.said.insert(instance, Said::Stored(warning));
+            answer
+                .said
+                .insert(instance, InstanceStatus::Stored(warning));
         }
     }
     for item in items(set, FAILED) {
-        let failure = Failure {
+        let failure = InstanceFailure {
             reason: number(item, REASON),
             detail: DETAILS.iter().find_map(|tag| text(item, tag)),
         };
         // What is named in both lists was sent twice: it is there.
         if let Some(instance) = text(item, INSTANCE) {
-            answer.said.entry(instance).or_insert(Said::Failed(failure));
+            answer
+                .said
+                .entry(instance)
+                .or_insert(InstanceStatus::Failed(failure));
         } else {
             answer.others.extend(failure.reason);
         }

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn stored(warning: Option<u16>) -> Said {
-    Said::Stored(warning)
+fn stored(warning: Option<u16>) -> InstanceStatus {
+    InstanceStatus::Stored(warning)
 }
 
 /// Google's answer as published, with a failure as its pages describe one.
@@ -33,7 +33,7 @@ fn an_answer_in_xml_is_read_with_and_without_namespace() {
         )
         .unwrap();
         assert_eq!(answer.of("1.1"), Some(&stored(None)));
-        let Some(Said::Failed(failure)) = answer.of("1.2") else {
+        let Some(InstanceStatus::Failed(failure)) = answer.of("1.2") else {
             panic!("{answer:?}");
         };
         assert_eq!(failure.reason, Some(272));
@@ -58,12 +58,12 @@ fn an_answer_in_json_is_read_with_numbers_as_texts_too() {
     let answer = read(Some("application/dicom+json"), body).unwrap();
     assert_eq!(answer.of("1.1"), Some(&stored(None)));
     assert_eq!(answer.of("1.2"), Some(&stored(Some(45056))));
-    let failure = Failure {
+    let failure = InstanceFailure {
         reason: Some(49152),
         detail: None,
     };
     assert!(!failure.is_duplicate());
-    assert_eq!(answer.of("1.3"), Some(&Said::Failed(failure)));
+    assert_eq!(answer.of("1.3"), Some(&InstanceStatus::Failed(failure)));
     assert_eq!(answer.others, [42752, 43264]);
     assert_eq!(answer.named(), 3);
 }
@@ -76,7 +76,7 @@ fn what_is_no_dicom_is_a_message() {
     assert_eq!(answer.message.as_deref(), Some("no permission"));
     let answer = read(Some("text/plain"), b"Service Unavailable").unwrap();
     assert_eq!(answer.message.as_deref(), Some("Service Unavailable"));
-    assert_eq!(read(None, b" \r\n"), Ok(Answer::default()));
+    assert_eq!(read(None, b" \r\n"), Ok(StoreAnswer::default()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use http::StatusCode;
 
-use super::super::database::Session;
+use super::super::database::DatabaseSession;
 use super::super::instant::Instant;
 use super::super::integrity::{self, Link};
 use super::super::interaction::{
@@ -45,7 +45,7 @@ enum Step {
 
 /// Carries out a transaction; a refusal of any entry is the refusal of all.
 pub(super) fn carry_out(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     base: &str,
     entries: &[Entry],
@@ -169,7 +169,7 @@ impl Work<'_> {
     /// Takes a resource away; whether others still refer to it counts when all entries are carried out.
     fn delete(
         &mut self,
-        session: &mut Session,
+        session: &mut DatabaseSession,
         index: usize,
         interaction: Interaction,
     ) -> Result<Done, Refusal> {
@@ -199,7 +199,7 @@ impl Work<'_> {
     }
 
     /// Checks the references of all that was stored, and those to what was deleted.
-    fn check_links(&self, session: &Session) -> Result<(), Refusal> {
+    fn check_links(&self, session: &DatabaseSession) -> Result<(), Refusal> {
         let connection = &session.connection;
         for (index, kind, id, links) in &self.links_of {
             integrity::check(connection, self.store, kind, id, links)
@@ -233,7 +233,7 @@ impl Work<'_> {
     /// Finds out what an entry will do, and to which id.
     fn resolve(
         &mut self,
-        session: &Session,
+        session: &DatabaseSession,
         base: &str,
         index: usize,
         entry: &Entry,
@@ -328,7 +328,7 @@ impl Work<'_> {
     /// Stores a resource; `true` when it has conditional references, and its text has to be completed later.
     fn store_one(
         &mut self,
-        session: &Session,
+        session: &DatabaseSession,
         entry: &Entry,
         index: usize,
         (kind, id, version): (&'static str, &str, Instant),
@@ -365,7 +365,7 @@ impl Work<'_> {
     /// Resolves the conditional references of a resource, now that everything is there, and stores its text.
     fn complete_one(
         &mut self,
-        session: &Session,
+        session: &DatabaseSession,
         entry: &Entry,
         index: usize,
         (kind, id, version): (&'static str, &str, Instant),

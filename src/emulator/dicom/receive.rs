@@ -14,8 +14,8 @@ use super::super::serve;
 use super::{files, pixels::unreadable};
 use crate::dicom::{
     describe::describe,
-    header::{self, Header},
-    parts::{Event, Malformed, Splitter},
+    header::{self, InstanceHeader},
+    parts::{MalformedParts, PartEvent, PartSplitter},
 };
 
 /// How many pieces of a body wait to be written.
@@ -24,7 +24,7 @@ const WAITING: usize = 16;
 /// An instance that came.
 pub(super) struct Received {
     /// Who it is; or why it is none that can be stored, in words without content.
-    pub(super) header: Result<Header, String>,
+    pub(super) header: Result<InstanceHeader, String>,
     pub(super) path: tempfile::TempPath,
     /// The SHA-256 of its bytes, in hexadecimal digits.
     pub(super) sha256: String,
@@ -95,7 +95,7 @@ fn write(
         received.push(file.end()?);
         return Ok(received);
     };
-    let mut splitter = Splitter::new(boundary);
+    let mut splitter = PartSplitter::new(boundary);
     let mut file = None;
     let mut failed = Ok(());
     while let Some(piece) = coming.blocking_recv() {
@@ -113,24 +113,24 @@ fn write(
 
 fn part(
     folder: &Path,
-    event: Event<'_>,
+    event: PartEvent<'_>,
     file: &mut Option<Coming>,
     received: &mut Vec<Received>,
 ) -> Result<(), Refusal> {
     match (event, file.as_mut()) {
-        (Event::Begins(_), _) => *file = Some(Coming::begin(folder)?),
-        (Event::Bytes(bytes), Some(file)) => file.write(bytes)?,
-        (Event::Ends, Some(_)) => {
+        (PartEvent::Begins(_), _) => *file = Some(Coming::begin(folder)?),
+        (PartEvent::Bytes(bytes), Some(file)) => file.write(bytes)?,
+        (PartEvent::Ends, Some(_)) => {
             if let Some(file) = file.take() {
                 received.push(file.end()?);
             }
         }
-        (Event::Bytes(_) | Event::Ends, None) => {}
+        (PartEvent::Bytes(_) | PartEvent::Ends, None) => {}
     }
     Ok(())
 }
 
-fn malformed(why: Malformed) -> Refusal {
+fn malformed(why: MalformedParts) -> Refusal {
     Refusal::google(StatusCode::BAD_REQUEST, why.to_string())
 }
 

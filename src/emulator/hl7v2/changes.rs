@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::super::database::Session;
+use super::super::database::DatabaseSession;
 use super::super::reply::Refusal;
 use super::rows::{COLUMNS, Message, sent_order};
 use super::store::Store;
@@ -41,7 +41,7 @@ pub(super) struct Note {
 
 /// Notes a change. New messages are not noted: their `created` tells when they came.
 pub(super) fn note(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     change: Change,
     before: &Message,

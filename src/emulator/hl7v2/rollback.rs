@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::super::admin::{invalid, ok};
 use super::super::buckets;
 use super::super::collection::Collected as _;
-use super::super::database::Session;
+use super::super::database::DatabaseSession;
 use super::super::json::{Json, Object};
 use super::super::methods::{object, text};
 use super::super::operation::{Ended, Operation, Stopped};
@@ -156,7 +156,7 @@ fn last_part(name: &str) -> String {
 
 /// Undoes the changes that are wanted, the last one first, and returns them.
 fn undo(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     wanted: &Wanted,
 ) -> Result<Vec<(String, Change)>, Refusal> {
@@ -185,7 +185,7 @@ fn undo(
 }
 
 fn undo_one(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     wanted: &Wanted,
     found: &Found,
@@ -221,7 +221,7 @@ fn undo_one(
 }
 
 /// Lists what has changed since a time, the last change first.
-fn since(session: &Session, store: &Store, time: i64) -> Result<Vec<Found>, Refusal> {
+fn since(session: &DatabaseSession, store: &Store, time: i64) -> Result<Vec<Found>, Refusal> {
     let mut all = Vec::new();
     let connection = &session.connection;
     let sql =

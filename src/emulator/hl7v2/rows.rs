@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::super::database::Session;
+use super::super::database::DatabaseSession;
 use super::super::reply::Refusal;
 use super::parse::Content;
 use super::store::Store;
@@ -111,7 +111,7 @@ pub(super) fn set_ack(
 
 /// Writes a new message, and the operation that brings it.
 pub(super) fn put(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     store: &Store,
     message: &Message,
     operation: Option<&str>,

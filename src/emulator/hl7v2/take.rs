@@ -23,7 +23,7 @@ use super::store::Store;
 use super::view::{View, message};
 use crate::hl7v2::ack::{self, Code};
 use crate::hl7v2::digest::Digest;
-use crate::hl7v2::header::Header;
+use crate::hl7v2::header::MessageHeader;
 
 /// A message as it was sent.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ async fn keep(
 fn answer(store: &Store, data: &[u8], code: Code, text: &str, zone: &TimeZone) -> Vec<u8> {
     let first = store.parser.segments(data).next().unwrap_or_default();
     // What has no header is answered by the usual separators.
-    let header = Header::of(first).or_else(|_| Header::of(b"MSH|^~\\&|"));
+    let header = MessageHeader::of(first).or_else(|_| MessageHeader::of(b"MSH|^~\\&|"));
     let Ok(header) = header else {
         return Vec::new();
     };

@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt};
 use memchr::memmem;
 
 use super::{
-    Part, SyntaxError,
+    SyntaxError, TextRange,
     json::{JsonFault, MAX_DEPTH, Machine, Visit},
     narrative, path,
     reference::LINKS,
@@ -25,28 +25,28 @@ const END: u32 = 1 << 26;
 /// The text is valid JSON, but no object.
 pub const NOT_AN_OBJECT: &str = "not a JSON object";
 
-/// What a scan found, as parts of the scanned bytes. Texts are raw: [`Part::text`] resolves escapes.
+/// What a scan found, as parts of the scanned bytes. Texts are raw: [`TextRange::text`] resolves escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scanned {
     /// The object itself, without white space around it. New members can be put in at `start + 1`.
-    pub whole: Part,
+    pub whole: TextRange,
     /// The text of `resourceType`; none when it is missing or not a string.
-    pub resource_type: Option<Part>,
+    pub resource_type: Option<TextRange>,
     /// The text of `id`; none when it is missing or not a string.
-    pub id: Option<Part>,
+    pub id: Option<TextRange>,
     /// The text of the top-level `url`: the name of a definition, under which others mean it wherever it is held.
-    pub url: Option<Part>,
+    pub url: Option<TextRange>,
     /// The entries of the top-level `identifier`, whether array or single object, in order.
     pub identifiers: Vec<Identifier>,
     /// Every string member `reference` at any depth, in order.
     pub references: Vec<Reference>,
     /// The ids of the resources in `contained`, in order; those without an id are left out.
-    pub contained: Vec<Part>,
+    pub contained: Vec<TextRange>,
     /// String members that can lead to a record without being references (`Attachment.url`, `valueUri`, …), in order. What
     /// names a definition is none of them: `Extension.url`, and the `url` by which a resource itself is known.
-    pub links: Vec<Part>,
+    pub links: Vec<TextRange>,
     /// The text of `text.div`.
-    pub div: Option<Part>,
+    pub div: Option<TextRange>,
     /// Whether `text.div` holds `href=` or `src=`.
     pub div_links: bool,
 }
@@ -73,11 +73,11 @@ impl Scanned {
 
     /// Returns every place where a reference to a record can stand, with its number: the references, from 0; other
     /// links, from [`LINK`]; those of the narrative, from [`NARRATIVE`].
-    pub fn places<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (u32, Part)> + 'a {
+    pub fn places<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (u32, TextRange)> + 'a {
         let references = self.references.iter().map(|reference| reference.part);
         let narrative = self.div.filter(|_| self.div_links).into_iter();
         let narrative = narrative.flat_map(move |div| {
-            let inside = move |part: Part| Part {
+            let inside = move |part: TextRange| TextRange {
                 start: div.start + part.start,
                 end: div.start + part.end,
             };
@@ -90,7 +90,7 @@ impl Scanned {
     }
 
     /// Returns the place of a number that [`Scanned::places`] gave.
-    pub fn place_of(&self, bytes: &[u8], number: u32) -> Option<Part> {
+    pub fn place_of(&self, bytes: &[u8], number: u32) -> Option<TextRange> {
         match number {
             ..LINK => self
                 .references
@@ -117,7 +117,7 @@ impl Scanned {
             div,
             div_links,
         } = self;
-        *whole = Part::default();
+        *whole = TextRange::default();
         *resource_type = None;
         *id = None;
         *url = None;
@@ -134,16 +134,16 @@ impl Scanned {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Identifier {
     /// The text of `system`.
-    pub system: Option<Part>,
+    pub system: Option<TextRange>,
     /// The text of `value`.
-    pub value: Option<Part>,
+    pub value: Option<TextRange>,
 }
 
 /// A literal reference. Its element is `path::of(bytes, reference.part.start)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reference {
     /// The text of the reference.
-    pub part: Part,
+    pub part: TextRange,
     /// Whether it stands inside an `extension` or `modifierExtension`, which not every store follows.
     pub in_extension: bool,
     /// Whether it stands inside `contained`.
@@ -312,7 +312,7 @@ impl Visit for Collector {
         let Some(frame) = self.frames.last_mut() else {
             return Ok(());
         };
-        let raw = Part { start, end };
+        let raw = TextRange { start, end };
         let name = raw.of(bytes);
         // The longest escape of one character has 12 bytes, the longest name of interest 17 characters.
         let resolved;
@@ -352,7 +352,7 @@ impl Visit for Collector {
     }
 
     fn string(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str> {
-        let part = Part { start, end };
+        let part = TextRange { start, end };
         match self.slot() {
             Slot::Reference => {
                 if let Some(frame) = self.frames.last() {
@@ -438,7 +438,7 @@ impl Visit for Collector {
         if let Some(frame) = self.frames.pop()
             && frame.role == Role::Root
         {
-            self.found.whole = Part {
+            self.found.whole = TextRange {
                 start: frame.start,
                 end,
             };

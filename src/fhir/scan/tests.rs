@@ -8,7 +8,7 @@ fn scan(text: &str) -> Result<Scanned, SyntaxError> {
     Scanner::new().scan(text.as_bytes()).cloned()
 }
 
-fn texts(text: &str, parts: impl IntoIterator<Item = Part>) -> Vec<String> {
+fn texts(text: &str, parts: impl IntoIterator<Item = TextRange>) -> Vec<String> {
     parts
         .into_iter()
         .map(|part| part.text(text.as_bytes()).into_owned())
@@ -86,7 +86,7 @@ fn a_scanner_forgets_the_record_before() {
     assert_eq!(
         scanner.scan(b"{}").unwrap(),
         &Scanned {
-            whole: Part { start: 0, end: 2 },
+            whole: TextRange { start: 0, end: 2 },
             ..Scanned::default()
         }
     );

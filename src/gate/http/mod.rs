@@ -7,8 +7,8 @@
 
 mod fault;
 mod hail;
-mod lanes;
 mod options;
+mod pool;
 mod streamed;
 
 use std::{
@@ -23,8 +23,8 @@ use ::http::{Request, Response, Uri};
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 
-pub use self::options::{SetupError, TransportOptions};
-use self::{fault::Place, lanes::Lanes};
+pub use self::options::{HttpSetupError, TransportOptions};
+use self::{fault::Place, pool::ConnectionPool};
 use super::{
     answers::{self, AnswerBudget, Room},
     transport::{Fault, FaultKind, Transport},
@@ -37,9 +37,9 @@ const ROOM: usize = 1 << 20;
 /// Puts requests on the wire with reqwest.
 pub struct HttpTransport {
     /// Through a proxy, where one is set.
-    proxied: Lanes,
+    proxied: ConnectionPool,
     /// Past all proxies, for this machine itself.
-    direct: Lanes,
+    direct: ConnectionPool,
     /// The proxy of the settings as `host:port`, for the words of a fault.
     proxy: Option<String>,
     max_response: usize,
@@ -58,13 +58,13 @@ impl HttpTransport {
     /// # Errors
     ///
     /// When a file of the TLS settings, the proxy or a header cannot be used; the error names which and why.
-    pub fn new(options: &TransportOptions) -> Result<Self, SetupError> {
+    pub fn new(options: &TransportOptions) -> Result<Self, HttpSetupError> {
         let (with, without) = (options.clone(), options.clone());
         let proxied = move || with.build(with.proxied(with.builder()?)?);
         let direct = move || without.build(without.builder()?.no_proxy());
         Ok(Self {
-            proxied: Lanes::new(Box::new(proxied), options.concurrency)?,
-            direct: Lanes::new(Box::new(direct), options.concurrency)?,
+            proxied: ConnectionPool::new(Box::new(proxied), options.concurrency)?,
+            direct: ConnectionPool::new(Box::new(direct), options.concurrency)?,
             proxy: options.proxy_place(),
             max_response: options.max_response,
             answers: Arc::clone(&options.answers),

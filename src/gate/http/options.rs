@@ -79,7 +79,7 @@ impl fmt::Debug for TransportOptions {
 /// Which settings of a transport cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SetupError {
+pub enum HttpSetupError {
     /// A file of the TLS settings cannot be read.
     #[error("{setting} {} cannot be read: {why}", path.display())]
     Unreadable {
@@ -130,7 +130,7 @@ pub enum SetupError {
 
 impl TransportOptions {
     /// Starts a client with everything but proxies.
-    pub(super) fn builder(&self) -> Result<ClientBuilder, SetupError> {
+    pub(super) fn builder(&self) -> Result<ClientBuilder, HttpSetupError> {
         let mut builder = Client::builder()
             .retry(reqwest::retry::never())
             .redirect(redirect::Policy::none())
@@ -163,33 +163,33 @@ impl TransportOptions {
     }
 
     /// Adds the proxy of the settings, if there is one.
-    pub(super) fn proxied(&self, builder: ClientBuilder) -> Result<ClientBuilder, SetupError> {
+    pub(super) fn proxied(&self, builder: ClientBuilder) -> Result<ClientBuilder, HttpSetupError> {
         let Some(url) = &self.proxy else {
             return Ok(builder);
         };
         if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") || !url.has_host() {
-            return Err(SetupError::Proxy);
+            return Err(HttpSetupError::Proxy);
         }
-        let proxy = Proxy::all(url.clone()).map_err(|_| SetupError::Proxy)?;
+        let proxy = Proxy::all(url.clone()).map_err(|_| HttpSetupError::Proxy)?;
         Ok(builder.proxy(proxy.no_proxy(NoProxy::from_env())))
     }
 
     /// Builds the client. What fails only here: certificates that do not fit, and the system's.
-    pub(super) fn build(&self, builder: ClientBuilder) -> Result<Client, SetupError> {
+    pub(super) fn build(&self, builder: ClientBuilder) -> Result<Client, HttpSetupError> {
         builder.build().map_err(|_| match &self.tls.key {
             Some(key) => pem(
                 "tls.key",
                 key,
                 "does not belong to the certificate, or one of the two is of a kind that is not supported",
             ),
-            None => SetupError::System,
+            None => HttpSetupError::System,
         })
     }
 
-    fn header_map(&self) -> Result<HeaderMap, SetupError> {
+    fn header_map(&self) -> Result<HeaderMap, HttpSetupError> {
         let mut map = HeaderMap::with_capacity(self.headers.len());
         for (name, value) in &self.headers {
-            let error = |why| SetupError::Header {
+            let error = |why| HttpSetupError::Header {
                 name: name.clone(),
                 why,
             };
@@ -207,7 +207,7 @@ impl TransportOptions {
         Ok(map)
     }
 
-    fn identity(&self) -> Result<Option<Identity>, SetupError> {
+    fn identity(&self) -> Result<Option<Identity>, HttpSetupError> {
         let (certificate, key) = match (&self.tls.certificate, &self.tls.key) {
             (None, None) => return Ok(None),
             (Some(certificate), Some(key)) => (certificate, key),
@@ -216,7 +216,7 @@ impl TransportOptions {
                     Some(_) => ("certificate", "key"),
                     None => ("key", "certificate"),
                 };
-                return Err(SetupError::HalfIdentity { present, missing });
+                return Err(HttpSetupError::HalfIdentity { present, missing });
             }
         };
         authorities("tls.certificate", certificate)?;
@@ -256,16 +256,16 @@ const RESERVED: [HeaderName; 7] = [
     header::ACCEPT_ENCODING,
 ];
 
-fn pem(setting: &'static str, path: &Path, why: &'static str) -> SetupError {
-    SetupError::Pem {
+fn pem(setting: &'static str, path: &Path, why: &'static str) -> HttpSetupError {
+    HttpSetupError::Pem {
         setting,
         path: path.to_owned(),
         why,
     }
 }
 
-fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
-    fs_err::read(path).map_err(|error| SetupError::Unreadable {
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, HttpSetupError> {
+    fs_err::read(path).map_err(|error| HttpSetupError::Unreadable {
         setting,
         path: path.to_owned(),
         why: error.kind(),
@@ -273,7 +273,7 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
 }
 
 /// Reads certificates, and tries each: reqwest takes anything in PEM armour and fails later, namelessly.
-fn authorities(setting: &'static str, path: &Path) -> Result<Vec<Certificate>, SetupError> {
+fn authorities(setting: &'static str, path: &Path) -> Result<Vec<Certificate>, HttpSetupError> {
     let text = read(setting, path)?;
     let certificates = Certificate::from_pem_bundle(&text)
         .map_err(|_| pem(setting, path, "holds a certificate that is not valid PEM"))?;

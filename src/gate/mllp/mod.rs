@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-pub use self::tls::SetupError;
+pub use self::tls::MllpSetupError;
 use self::{
     connection::Connection,
     pool::{Place, Pool, Wish},
@@ -32,7 +32,7 @@ use super::transport::{Fault, FaultKind, Transport};
 use crate::{
     hl7v2::{
         ack::{Ack, Passing},
-        header::{Condition, Header, Wants},
+        header::{AcknowledgmentCondition, MessageHeader, Wants},
         mllp,
     },
     manifest::Tls,
@@ -115,7 +115,7 @@ struct Wanted<'m> {
 impl Wanted<'_> {
     /// Tells whether the application answers with errors alone.
     fn hears_of_errors_alone(&self) -> bool {
-        matches!(self.wants, Wants::Enhanced { application, .. } if application == Condition::OnError)
+        matches!(self.wants, Wants::Enhanced { application, .. } if application == AcknowledgmentCondition::OnError)
     }
 }
 
@@ -125,7 +125,7 @@ impl MllpTransport {
     /// # Errors
     ///
     /// When a file of the TLS settings cannot be used, or the address is none.
-    pub fn new(options: &MllpOptions) -> Result<Self, SetupError> {
+    pub fn new(options: &MllpOptions) -> Result<Self, MllpSetupError> {
         let tls = options.tls.as_ref();
         Ok(Self {
             address: options.address.clone(),
@@ -289,7 +289,7 @@ fn answer(status: StatusCode, body: Bytes) -> Response<Bytes> {
 }
 
 fn wanted(message: &[u8]) -> Wanted<'_> {
-    Header::of(message).map_or(
+    MessageHeader::of(message).map_or(
         Wanted {
             control_id: b"",
             wants: Wants::Original,
@@ -303,7 +303,7 @@ fn wanted(message: &[u8]) -> Wanted<'_> {
 
 /// Tells whether a message asks for no answer at all.
 fn is_silent(wants: Wants) -> bool {
-    let never = Condition::Never;
+    let never = AcknowledgmentCondition::Never;
     matches!(wants, Wants::Enhanced { accept, application } if accept == never && application == never)
 }
 

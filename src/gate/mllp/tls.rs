@@ -21,7 +21,7 @@ use crate::{
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SetupError {
+pub enum MllpSetupError {
     /// A file does not hold what it should.
     #[error("{setting} {} {why}", path.display())]
     File {
@@ -91,16 +91,16 @@ impl std::fmt::Debug for Encryption {
 }
 
 impl Encryption {
-    pub(super) fn new(address: &str, tls: &Tls) -> Result<Self, SetupError> {
+    pub(super) fn new(address: &str, tls: &Tls) -> Result<Self, MllpSetupError> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| SetupError::Host(host.to_owned()))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| MllpSetupError::Host(host.to_owned()))?;
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(path) = &tls.ca {
             for certificate in certificates("tls.ca", path)? {
-                roots.add(certificate).map_err(|_| SetupError::File {
+                roots.add(certificate).map_err(|_| MllpSetupError::File {
                     setting: "tls.ca",
                     path: path.clone(),
                     why: "holds a certificate that is damaged",
@@ -108,27 +108,27 @@ impl Encryption {
             }
         }
         if roots.is_empty() {
-            return Err(SetupError::System);
+            return Err(MllpSetupError::System);
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|_| SetupError::System)?
+            .map_err(|_| MllpSetupError::System)?
             .with_root_certificates(roots);
         let config = match (&tls.certificate, &tls.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(certificate), Some(key)) => {
                 let chain = certificates("tls.certificate", certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|_| SetupError::File {
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|_| MllpSetupError::File {
                     setting: "tls.key",
                     path: key.clone(),
                     why: "holds no private key in PEM that can be read; an encrypted one has to be decrypted first",
                 })?;
                 builder
                     .with_client_auth_cert(chain, key)
-                    .map_err(|_| SetupError::Identity)?
+                    .map_err(|_| MllpSetupError::Identity)?
             }
-            _ => return Err(SetupError::HalfIdentity),
+            _ => return Err(MllpSetupError::HalfIdentity),
         };
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
@@ -182,8 +182,8 @@ impl Encryption {
 fn certificates(
     setting: &'static str,
     path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let refused = |why| SetupError::File {
+) -> Result<Vec<CertificateDer<'static>>, MllpSetupError> {
+    let refused = |why| MllpSetupError::File {
         setting,
         path: path.to_owned(),
         why,

@@ -17,7 +17,7 @@ use crate::{
     gate::transport::{Fault, FaultKind},
     hl7v2::{
         ack::Ack,
-        header::{Condition, Wants},
+        header::{AcknowledgmentCondition, Wants},
         mllp::{COMMIT_ACK, COMMIT_NAK, Received},
     },
 };
@@ -136,11 +136,15 @@ fn silence(wants: Wants) -> Option<&'static str> {
         return None;
     };
     match (accept, application) {
-        (Condition::Always, _) | (_, Condition::Always) | (Condition::Never, Condition::Never) => {
-            None
+        (AcknowledgmentCondition::Always, _)
+        | (_, AcknowledgmentCondition::Always)
+        | (AcknowledgmentCondition::Never, AcknowledgmentCondition::Never) => None,
+        (AcknowledgmentCondition::OnSuccess, _) | (_, AcknowledgmentCondition::OnSuccess) => {
+            Some(FAILURE)
         }
-        (Condition::OnSuccess, _) | (_, Condition::OnSuccess) => Some(FAILURE),
-        (Condition::OnError, _) | (_, Condition::OnError) => Some(SUCCESS),
+        (AcknowledgmentCondition::OnError, _) | (_, AcknowledgmentCondition::OnError) => {
+            Some(SUCCESS)
+        }
     }
 }
 
@@ -165,7 +169,7 @@ fn judged(block: Vec<u8>, wanted: Wanted<'_>, others: &mut Others) -> Option<Vec
     let is_final = match wanted.wants {
         // Nobody asked for a commit: the application's word is what counts, and is waited for.
         Wants::Original => false,
-        Wants::Enhanced { application, .. } => application == Condition::Never,
+        Wants::Enhanced { application, .. } => application == AcknowledgmentCondition::Never,
     };
     if is_final {
         return Some(block);
@@ -244,7 +248,7 @@ mod tests {
     #[test]
     fn the_answer_is_told_by_control_id_and_phase() {
         let enhanced = |application| Wants::Enhanced {
-            accept: Condition::Always,
+            accept: AcknowledgmentCondition::Always,
             application,
         };
         let cases = [
@@ -253,12 +257,17 @@ mod tests {
             ("AA", "m2", Wants::Original, false),
             ("CA", "m1", Wants::Original, false),
             ("CE", "m1", Wants::Original, true),
-            ("CA", "m1", enhanced(Condition::Never), true),
-            ("CA", "m1", enhanced(Condition::Always), false),
-            ("CR", "m1", enhanced(Condition::Always), true),
-            ("CA", "m1", enhanced(Condition::OnError), false),
+            ("CA", "m1", enhanced(AcknowledgmentCondition::Never), true),
+            ("CA", "m1", enhanced(AcknowledgmentCondition::Always), false),
+            ("CR", "m1", enhanced(AcknowledgmentCondition::Always), true),
+            (
+                "CA",
+                "m1",
+                enhanced(AcknowledgmentCondition::OnError),
+                false,
+            ),
             ("AE", "", Wants::Original, false),
-            ("AA", "m1", enhanced(Condition::Always), true),
+            ("AA", "m1", enhanced(AcknowledgmentCondition::Always), true),
         ];
         for (code, id, wants, is_answer) in cases {
             let mut others = Others::default();
@@ -270,11 +279,31 @@ mod tests {
             assert_eq!(found.is_some(), is_answer, "{code} {id} {wants:?}");
         }
         for (accept, application, word) in [
-            (Condition::OnError, Condition::Never, Some("taken")),
-            (Condition::Never, Condition::OnError, Some("taken")),
-            (Condition::OnSuccess, Condition::Never, Some("refused")),
-            (Condition::OnError, Condition::Always, None),
-            (Condition::Never, Condition::Never, None),
+            (
+                AcknowledgmentCondition::OnError,
+                AcknowledgmentCondition::Never,
+                Some("taken"),
+            ),
+            (
+                AcknowledgmentCondition::Never,
+                AcknowledgmentCondition::OnError,
+                Some("taken"),
+            ),
+            (
+                AcknowledgmentCondition::OnSuccess,
+                AcknowledgmentCondition::Never,
+                Some("refused"),
+            ),
+            (
+                AcknowledgmentCondition::OnError,
+                AcknowledgmentCondition::Always,
+                None,
+            ),
+            (
+                AcknowledgmentCondition::Never,
+                AcknowledgmentCondition::Never,
+                None,
+            ),
         ] {
             let words = silence(Wants::Enhanced {
                 accept,

@@ -2,7 +2,7 @@
 //!
 //! All four are optional (`[FHS] { [BHS] { MSH … } [BTS] } [FTS]`), and so are the counts in BTS-1 (messages) and FTS-1 (batches).
 
-use super::{Envelope, Piece, Place, ProblemKind};
+use super::{BatchEnvelope, FileStretch, Piece, ProblemKind};
 
 /// What has been counted so far.
 #[derive(Debug, Default)]
@@ -12,8 +12,8 @@ pub(super) struct Counts {
     /// Messages of the file of batches.
     all: u64,
     batches: u64,
-    batch: Option<Place>,
-    file: Option<Place>,
+    batch: Option<FileStretch>,
+    file: Option<FileStretch>,
 }
 
 impl Counts {
@@ -24,26 +24,26 @@ impl Counts {
 
     pub(super) fn envelope(
         &mut self,
-        envelope: Envelope,
+        envelope: BatchEnvelope,
         segment: &[u8],
-        place: Place,
+        place: FileStretch,
         out: &mut impl FnMut(Piece<'_>),
     ) {
         match envelope {
-            Envelope::FileHeader => {
+            BatchEnvelope::FileHeader => {
                 self.end(out);
                 *self = Self {
                     file: Some(place),
                     ..Self::default()
                 };
             }
-            Envelope::BatchHeader => {
+            BatchEnvelope::BatchHeader => {
                 self.end_batch(out);
                 self.batch = Some(place);
                 self.batches += 1;
                 self.messages = 0;
             }
-            Envelope::BatchTrailer => {
+            BatchEnvelope::BatchTrailer => {
                 if self.batch.take().is_none() {
                     self.batches += 1;
                     let kind = ProblemKind::NotBegun(
@@ -57,7 +57,7 @@ impl Counts {
                 });
                 self.messages = 0;
             }
-            Envelope::FileTrailer => {
+            BatchEnvelope::FileTrailer => {
                 self.end_batch(out);
                 if self.file.take().is_none() {
                     let kind = ProblemKind::NotBegun(
@@ -95,7 +95,7 @@ fn check(
     name: &'static str,
     segment: &[u8],
     found: u64,
-    place: Place,
+    place: FileStretch,
     out: &mut impl FnMut(Piece<'_>),
     differs: impl Fn(u64) -> ProblemKind,
 ) {

@@ -4,13 +4,13 @@ use super::super::BOM;
 use super::super::mllp::{END, START};
 use super::super::segment::{is_blank, is_segment};
 use super::super::separators::is_separator;
-use super::{Blanks, Envelope, Piece, ProblemKind, Splitter};
+use super::{BatchEnvelope, Blanks, MessageSplitter, Piece, ProblemKind};
 
 /// What a line begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beginning {
     Message,
-    Envelope(Envelope),
+    Envelope(BatchEnvelope),
 }
 
 /// Tells what a line begins, if it is no part of what came before.
@@ -19,16 +19,16 @@ pub(super) fn beginning(line: &[u8]) -> Option<Beginning> {
     let is_ended = rest.first().is_none_or(|byte| is_separator(*byte));
     let begins = match name {
         b"MSH" => Beginning::Message,
-        b"FHS" => Beginning::Envelope(Envelope::FileHeader),
-        b"BHS" => Beginning::Envelope(Envelope::BatchHeader),
-        b"BTS" => Beginning::Envelope(Envelope::BatchTrailer),
-        b"FTS" => Beginning::Envelope(Envelope::FileTrailer),
+        b"FHS" => Beginning::Envelope(BatchEnvelope::FileHeader),
+        b"BHS" => Beginning::Envelope(BatchEnvelope::BatchHeader),
+        b"BTS" => Beginning::Envelope(BatchEnvelope::BatchTrailer),
+        b"FTS" => Beginning::Envelope(BatchEnvelope::FileTrailer),
         _ => return None,
     };
     is_ended.then_some(begins)
 }
 
-impl Splitter {
+impl MessageSplitter {
     fn begin(&mut self, is_final: bool, out: &mut impl FnMut(Piece<'_>)) -> bool {
         if self.has_begun || (self.kept.len() < 3 && !is_final) {
             return self.has_begun;

@@ -1,7 +1,7 @@
 //! The messages of a file: one, many, batches, MLLP's frames.
 //!
-//! A [`Splitter`] takes a file in chunks and gives its pieces in the order of the file: messages, the segments of batches, and
-//! [problems](Problem), each with its place. Every byte of the file lies in a piece, or is a line end or a framing byte:
+//! A [`MessageSplitter`] takes a file in chunks and gives its pieces in the order of the file: messages, the segments of batches, and
+//! [problems](SplitProblem), each with its place. Every byte of the file lies in a piece, or is a line end or a framing byte:
 //! nothing is lost silently. Memory holds one message of limited size and one chunk.
 //!
 //! A message begins with a line that begins with `MSH` and a separator, and ends before the next such line, before a segment of
@@ -16,7 +16,7 @@ mod tests;
 
 use self::count::Counts;
 use self::lines::{Beginning, beginning};
-pub use self::problem::{Place, Problem, ProblemKind, Weight};
+pub use self::problem::{FileStretch, ProblemKind, SplitProblem, Weight};
 
 /// The largest message that is kept, unless told otherwise: 64 MiB, far beyond what any store takes (Google: 10 MB).
 pub const MAX_MESSAGE: usize = 64 << 20;
@@ -27,16 +27,16 @@ pub enum Piece<'a> {
     /// A message.
     Message(Message<'a>),
     /// A segment that begins or ends a batch or a file of batches.
-    Envelope(Envelope, Place),
+    Envelope(BatchEnvelope, FileStretch),
     /// Something that is not as it should be.
-    Problem(Problem),
+    Problem(SplitProblem),
 }
 
 /// A message as it stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Where: from the `M` of `MSH` to the end of the last segment, with what ends it.
-    pub place: Place,
+    pub place: FileStretch,
     /// Which of the file's messages, from 0; those that are too large are counted.
     pub index: u64,
     /// Its bytes.
@@ -47,7 +47,7 @@ pub struct Message<'a> {
 
 /// The segments around batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Envelope {
+pub enum BatchEnvelope {
     /// FHS: a file of batches begins.
     FileHeader,
     /// BHS: a batch begins.
@@ -62,7 +62,7 @@ pub enum Envelope {
 #[derive(Debug)]
 struct Open {
     /// From its first byte to the end of its last segment so far.
-    place: Place,
+    place: FileStretch,
     field: u8,
     is_framed: bool,
     /// It is over the limit: its bytes are gone, and only its place is kept.
@@ -72,13 +72,13 @@ struct Open {
 /// Blank lines of which it is not known yet whether they stand inside of a message.
 #[derive(Debug)]
 struct Blanks {
-    place: Place,
+    place: FileStretch,
     lines: u64,
 }
 
 /// Finds the messages of a file; see the [module](self).
 #[derive(Debug)]
-pub struct Splitter {
+pub struct MessageSplitter {
     limit: usize,
     /// What is kept of the file: from the begin of the open message, or else of the line.
     kept: Vec<u8>,
@@ -95,20 +95,20 @@ pub struct Splitter {
     is_wide: bool,
     index: u64,
     open: Option<Open>,
-    stray: Option<Place>,
+    stray: Option<FileStretch>,
     blanks: Option<Blanks>,
     /// Where the frame began, and whether anything stood in it.
-    frame: Option<(Place, bool)>,
+    frame: Option<(FileStretch, bool)>,
     counts: Counts,
 }
 
-impl Default for Splitter {
+impl Default for MessageSplitter {
     fn default() -> Self {
         Self::new(MAX_MESSAGE)
     }
 }
 
-impl Splitter {
+impl MessageSplitter {
     /// A splitter that keeps messages of at most so many bytes; larger ones are a problem with a place.
     pub fn new(limit: usize) -> Self {
         Self {
@@ -146,7 +146,7 @@ impl Splitter {
         self.counts.end(out);
         if self.is_wide {
             let length = self.offset + self.kept.len() as u64;
-            let place = Place {
+            let place = FileStretch {
                 start: 0,
                 length,
                 line: 1,
@@ -210,8 +210,8 @@ impl Splitter {
         self.searched -= gone;
     }
 
-    fn place(&self, from: usize, to: usize) -> Place {
-        Place {
+    fn place(&self, from: usize, to: usize) -> FileStretch {
+        FileStretch {
             start: self.offset + from as u64,
             length: (to - from) as u64,
             line: self.line,
@@ -227,7 +227,7 @@ impl Splitter {
         }
     }
 
-    fn add_stray(&mut self, place: Place) {
+    fn add_stray(&mut self, place: FileStretch) {
         // Blank lines beside stray ones are stray as well.
         let blanks = self.blanks.take().map(|blanks| blanks.place);
         let stray = self.stray.get_or_insert(blanks.unwrap_or(place));
@@ -267,7 +267,7 @@ impl Splitter {
 }
 
 impl Blanks {
-    fn problem(&self, is_inside: bool) -> Problem {
+    fn problem(&self, is_inside: bool) -> SplitProblem {
         let lines = self.lines;
         ProblemKind::BlankLines { lines, is_inside }.at(self.place)
     }

@@ -2,7 +2,7 @@
 
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct FileStretch {
     /// The first byte.
     pub start: u64,
     /// How many bytes.
@@ -11,7 +11,7 @@ pub struct Place {
     pub line: u64,
 }
 
-impl Place {
+impl FileStretch {
     /// Returns the offset behind the last byte.
     pub fn end(&self) -> u64 {
         self.start + self.length
@@ -24,11 +24,11 @@ impl Place {
 
 /// Something in a file that is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Problem {
+pub struct SplitProblem {
     /// What.
     pub kind: ProblemKind,
     /// Where.
-    pub place: Place,
+    pub place: FileStretch,
 }
 
 /// How much a problem matters.
@@ -120,8 +120,8 @@ const STRAY: &str = "bytes that belong to no message";
 
 impl ProblemKind {
     /// Puts it in its place.
-    pub(super) fn at(self, place: Place) -> Problem {
-        Problem { kind: self, place }
+    pub(super) fn at(self, place: FileStretch) -> SplitProblem {
+        SplitProblem { kind: self, place }
     }
 
     /// Says how much it matters.

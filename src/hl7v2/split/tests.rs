@@ -5,9 +5,9 @@ use super::*;
 /// What a test looks at: a piece that owns its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found {
-    Message(u64, Vec<u8>, Place, bool),
-    Envelope(Envelope, Place),
-    Problem(Problem),
+    Message(u64, Vec<u8>, FileStretch, bool),
+    Envelope(BatchEnvelope, FileStretch),
+    Problem(SplitProblem),
 }
 
 fn found(piece: Piece<'_>) -> Found {
@@ -25,11 +25,11 @@ fn found(piece: Piece<'_>) -> Found {
 
 fn split(file: &[u8]) -> Vec<Found> {
     let mut all = Vec::new();
-    Splitter::whole(file, &mut |piece| all.push(found(piece)));
+    MessageSplitter::whole(file, &mut |piece| all.push(found(piece)));
     all
 }
 
-fn range(place: Place) -> std::ops::Range<usize> {
+fn range(place: FileStretch) -> std::ops::Range<usize> {
     let [from, to] = [place.start, place.end()].map(|at| usize::try_from(at).unwrap());
     from..to
 }
@@ -212,13 +212,13 @@ fn a_message_over_the_limit_is_named_and_memory_stays_small() {
     file.resize(10_000, b'x');
     file.extend_from_slice(b"\rPID|1\rMSH|2\r");
     let mut all = Vec::new();
-    let mut splitter = Splitter::new(100);
+    let mut splitter = MessageSplitter::new(100);
     for chunk in file.chunks(7) {
         splitter.feed(chunk, &mut |piece| all.push(found(piece)));
         assert!(splitter.kept.len() <= 107, "{}", splitter.kept.len());
     }
     splitter.finish(&mut |piece| all.push(found(piece)));
-    let place = Place {
+    let place = FileStretch {
         start: 0,
         length: 10_007,
         line: 1,
@@ -237,7 +237,7 @@ fn a_message_over_the_limit_is_named_and_memory_stays_small() {
 fn a_line_without_end_is_borne() {
     for (beginning, is_message) in [("MSH|", true), ("PID|", false)] {
         let mut all = Vec::new();
-        let mut splitter = Splitter::new(100);
+        let mut splitter = MessageSplitter::new(100);
         splitter.feed(beginning.as_bytes(), &mut |piece| all.push(found(piece)));
         for _ in 0..100 {
             splitter.feed(&[b'x'; 50], &mut |piece| all.push(found(piece)));
@@ -304,7 +304,7 @@ proptest! {
     fn chunks_change_nothing(parts in prop::collection::vec(part(), 0..40), size in 1_usize..9) {
         let file = parts.concat();
         let mut all = Vec::new();
-        let mut splitter = Splitter::default();
+        let mut splitter = MessageSplitter::default();
         for chunk in file.chunks(size) {
             splitter.feed(chunk, &mut |piece| all.push(found(piece)));
         }
@@ -315,7 +315,7 @@ proptest! {
     #[test]
     fn memory_is_bounded(parts in prop::collection::vec(part(), 0..80), limit in 1_usize..40) {
         let file = parts.concat();
-        let mut splitter = Splitter::new(limit);
+        let mut splitter = MessageSplitter::new(limit);
         let mut last = 0;
         let mut ordered = true;
         for chunk in file.chunks(5) {

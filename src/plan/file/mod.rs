@@ -16,9 +16,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, Header, PlannedSource, Step, Summary};
+use super::{Group, PlanHeader, PlannedSource, Step, Summary};
 use crate::event::LoadId;
-pub use read::{Entry, Saved, Steps};
+pub use read::{PlanEntry, Saved, Steps};
 use step::StepLine;
 pub(super) use step::{read_step, write_step};
 pub use write::Writer;
@@ -39,7 +39,7 @@ pub struct Error {
 /// Takes a plan as it is being made.
 pub trait Sink {
     /// Takes the beginning. Called once, first.
-    fn header(&mut self, header: &Header) -> Result<(), Error>;
+    fn header(&mut self, header: &PlanHeader) -> Result<(), Error>;
     /// Begins a load; the steps that follow are its own.
     fn load(&mut self, load: LoadId) -> Result<(), Error>;
     /// Announces that the next steps travel together.
@@ -86,7 +86,7 @@ impl Error {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum WrittenLine<'a> {
-    Header(&'a Header),
+    Header(&'a PlanHeader),
     Group(&'a Group),
     Step(StepLine<'a>),
     Source(&'a PlannedSource),
@@ -100,7 +100,7 @@ enum WrittenLine<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ReadLine<'a> {
-    Header(Box<Header>),
+    Header(Box<PlanHeader>),
     Group(Group),
     #[serde(borrow)]
     Step(StepLine<'a>),

@@ -11,7 +11,7 @@ use super::{Error, ReadLine};
 use crate::{
     checksum,
     event::LoadId,
-    plan::{Group, Header, PlannedSource, Step, Summary, VERSION},
+    plan::{Group, PlanHeader, PlannedSource, Step, Summary, VERSION},
     record::SourceId,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Saved {
     /// Everything that holds for all steps.
-    pub header: Header,
+    pub header: PlanHeader,
     /// The totals.
     pub summary: Summary,
     /// The sources, by their number.
@@ -50,7 +50,7 @@ struct AnyVersion {
     reason = "nearly all are steps, and one is there at a time"
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+pub enum PlanEntry {
     /// The next steps travel together.
     Group(Group),
     /// A step.
@@ -325,7 +325,7 @@ impl Steps {
 }
 
 impl Iterator for Steps {
-    type Item = Result<Entry, Error>;
+    type Item = Result<PlanEntry, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (load, number) = (self.load, self.next);
@@ -334,13 +334,13 @@ impl Iterator for Steps {
             Ok(Some(line)) => serde_json::from_slice::<ReadLine<'_>>(line)
                 .map_err(|e| e.to_string())
                 .and_then(|line| match line {
-                    ReadLine::Group(group) => Ok(Entry::Group(group)),
-                    ReadLine::Step(step) => Ok(Entry::Step(step.owned(load, number))),
+                    ReadLine::Group(group) => Ok(PlanEntry::Group(group)),
+                    ReadLine::Step(step) => Ok(PlanEntry::Step(step.owned(load, number))),
                     _ => Err("a step was expected".to_owned()),
                 }),
             Err(e) => return Some(Err(e)),
         };
-        if let Ok(Entry::Step(_)) = &parsed {
+        if let Ok(PlanEntry::Step(_)) = &parsed {
             self.next += 1;
         }
         Some(parsed.map_err(|e| self.lines.fail(&e)))

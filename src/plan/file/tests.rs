@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
-use super::{Entry, Saved, Sink as _, Writer};
+use super::{PlanEntry, Saved, Sink as _, Writer};
 use crate::{
     event::LoadId,
     manifest::{
@@ -9,8 +9,8 @@ use crate::{
         Tls, Transactions, Versioned,
     },
     plan::{
-        Action, Group, GroupId, Header, Link, LoadSummary, Packaging, PlannedSource, PlannedTarget,
-        Reason, Step, Summary, To, VERSION,
+        Action, Group, GroupId, Link, LoadSummary, Packaging, PlanHeader, PlannedSource,
+        PlannedTarget, Reason, Step, Summary, To, VERSION,
     },
     record::{Operation, Position, SourceId, Span},
     source::{Fingerprint, Form},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A header with a value in every setting that has an unusual shape on disk.
-fn header() -> Header {
+fn header() -> PlanHeader {
     let settings = TargetSettings {
         name: "try-out".to_owned(),
         store: Store::Local {
@@ -70,7 +70,7 @@ fn header() -> Header {
         versioned: Versioned::default(),
         known: Vec::new(),
     };
-    Header {
+    PlanHeader {
         version: VERSION,
         stoker: "0.1.0".to_owned(),
         name: "clinic".to_owned(),
@@ -134,7 +134,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
     }
 }
 
-fn steps() -> [Vec<Entry>; 3] {
+fn steps() -> [Vec<PlanEntry>; 3] {
     let group = Group {
         id: GroupId(0),
         packaging: Packaging::Transaction,
@@ -151,14 +151,14 @@ fn steps() -> [Vec<Entry>; 3] {
     let entry = |number| step(number, 2, "Observation", Action::Entry(Operation::Patch));
     [
         vec![
-            Entry::Step(step(0, 0, "Patient", create)),
-            Entry::Step(step(1, 0, "", unsupported)),
+            PlanEntry::Step(step(0, 0, "Patient", create)),
+            PlanEntry::Step(step(1, 0, "", unsupported)),
         ],
         vec![],
         vec![
-            Entry::Group(group),
-            Entry::Step(entry(2)),
-            Entry::Step(entry(3)),
+            PlanEntry::Group(group),
+            PlanEntry::Step(entry(2)),
+            PlanEntry::Step(entry(3)),
         ],
     ]
 }
@@ -189,7 +189,7 @@ fn summary() -> Summary {
     for entries in steps() {
         let mut load = LoadSummary::default();
         for entry in entries {
-            if let Entry::Step(step) = entry {
+            if let PlanEntry::Step(step) = entry {
                 load.count(&step);
             }
         }
@@ -206,8 +206,8 @@ fn write(path: &Path) {
         writer.load(LoadId(load)).unwrap();
         for entry in entries {
             match entry {
-                Entry::Group(group) => writer.group(&group).unwrap(),
-                Entry::Step(step) => writer.step(&step).unwrap(),
+                PlanEntry::Group(group) => writer.group(&group).unwrap(),
+                PlanEntry::Step(step) => writer.step(&step).unwrap(),
             }
         }
     }
@@ -295,7 +295,7 @@ fn a_last_line_longer_than_a_read_is_found() {
 }
 
 /// Reads all of a plan.
-fn read_all(path: &Path) -> Result<Vec<Entry>, String> {
+fn read_all(path: &Path) -> Result<Vec<PlanEntry>, String> {
     let saved = Saved::open(path).map_err(|e| e.to_string())?;
     saved.verify().map_err(|e| e.to_string())?;
     let loads = 0..u32::try_from(saved.header.loads.len()).unwrap();

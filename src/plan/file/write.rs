@@ -9,7 +9,7 @@ use super::{EndRef, Error, Sink, WrittenLine, step::StepLine};
 use crate::{
     checksum,
     event::LoadId,
-    plan::{Group, Header, PlannedSource, Step, Summary},
+    plan::{Group, PlanHeader, PlannedSource, Step, Summary},
 };
 
 /// Writes a plan to a file that only its owner may read.
@@ -83,7 +83,7 @@ fn writing(path: &Path, error: &std::io::Error) -> Error {
 }
 
 impl Sink for Writer {
-    fn header(&mut self, header: &Header) -> Result<(), Error> {
+    fn header(&mut self, header: &PlanHeader) -> Result<(), Error> {
         self.write(&WrittenLine::Header(header))
     }
 

@@ -7,7 +7,7 @@ use super::{Graph, LINK, NONE, Node};
 /// What the graph keeps of a record.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub(crate) struct Kept {
+pub(crate) struct NodeRecord {
     /// Where its step stands in the draft.
     pub(in crate::plan) line: u64,
     /// The hash of its bytes.
@@ -25,7 +25,7 @@ pub(crate) struct Kept {
     pub(super) keeps_id: u8,
 }
 
-impl Kept {
+impl NodeRecord {
     /// It is sent.
     pub(in crate::plan) fn is_live(&self) -> bool {
         self.live != 0
@@ -44,7 +44,7 @@ impl Kept {
 
 /// What a reference came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(crate) enum Resolution {
     /// To a record of the plan. `native`: the target finds it by itself while both travel in the same Bundle.
     Record { node: Node, native: bool },
     /// To a record of an earlier run.
@@ -65,7 +65,7 @@ pub(crate) struct Edge {
     /// Its place among the references of its record.
     pub(in crate::plan) ordinal: u32,
     /// What it came to.
-    pub(in crate::plan) came: Came,
+    pub(in crate::plan) came: Resolution,
     /// It is no reference: the URL of an attachment, a link in a narrative.
     pub(in crate::plan) is_link: bool,
     /// It names a version.
@@ -76,7 +76,7 @@ pub(crate) struct Edge {
 
 /// The same identity at two places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Copy {
+pub(crate) struct Duplicate {
     /// The record that is not sent.
     pub(in crate::plan) node: Node,
     /// The record that stands for both.
@@ -141,15 +141,15 @@ impl Graph {
                     versioned: mark & VERSIONED != 0,
                     late: late.contains(&(mark & ORDINALS)),
                     came: match mark & STATE {
-                        STATE_NODE => Came::Record {
+                        STATE_NODE => Resolution::Record {
                             node: number,
                             native: mark & NATIVE != 0,
                         },
-                        STATE_KNOWN => Came::Known(number),
-                        STATE_AMBIGUOUS => Came::Ambiguous,
-                        STATE_SEARCH => Came::Search,
-                        STATE_NOTHING => Came::Within,
-                        _ => Came::Dangling {
+                        STATE_KNOWN => Resolution::Known(number),
+                        STATE_AMBIGUOUS => Resolution::Ambiguous,
+                        STATE_SEARCH => Resolution::Search,
+                        STATE_NOTHING => Resolution::Within,
+                        _ => Resolution::Dangling {
                             here: mark & HERE != 0,
                         },
                     },
@@ -160,7 +160,7 @@ impl Graph {
     /// Returns the records that a record needs to be there before it.
     pub(in crate::plan) fn needs(&self, node: Node) -> impl Iterator<Item = Node> {
         self.edges(node).filter_map(|edge| match edge.came {
-            Came::Record { node, .. } => Some(node),
+            Resolution::Record { node, .. } => Some(node),
             _ => None,
         })
     }
@@ -168,7 +168,7 @@ impl Graph {
     /// Returns the records that a record needs to be there before it is sent at all.
     pub(in crate::plan) fn first_needs(&self, node: Node) -> impl Iterator<Item = Node> {
         self.edges(node).filter_map(|edge| match edge.came {
-            Came::Record { node, .. } if !edge.late => Some(node),
+            Resolution::Record { node, .. } if !edge.late => Some(node),
             _ => None,
         })
     }

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use super::{NONE, Node};
-use crate::column::{Column, Room};
+use crate::spill::{MemoryBudget, SpillVec};
 
 /// A list of keys and the records that have them.
 #[derive(Debug)]
 pub(super) struct Names {
-    keys: Column<u64>,
-    nodes: Column<Node>,
+    keys: SpillVec<u64>,
+    nodes: SpillVec<Node>,
 }
 
 impl Names {
-    pub(super) fn new(room: &Arc<Room>) -> Self {
+    pub(super) fn new(room: &Arc<MemoryBudget>) -> Self {
         Self {
-            keys: Column::new(room),
-            nodes: Column::new(room),
+            keys: SpillVec::new(room),
+            nodes: SpillVec::new(room),
         }
     }
 
@@ -31,20 +31,20 @@ impl Names {
 pub(super) struct Index {
     names: Names,
     /// Of each key the first name that has it, at the first free place from where the key points; `NONE` where free.
-    places: Column<u32>,
+    places: SpillVec<u32>,
 }
 
 impl Index {
     /// Indexes names; of those with the same key, `choose` takes the record so far and the next one, and says which
     /// counts.
     pub(super) fn of(
-        room: &Arc<Room>,
+        room: &Arc<MemoryBudget>,
         names: Names,
         mut choose: impl FnMut(Node, Node) -> Node,
     ) -> Self {
         let length = names.keys.len();
         let mut index = Self {
-            places: Column::filled(room, NONE, length + length / 2 + 1),
+            places: SpillVec::filled(room, NONE, length + length / 2 + 1),
             names,
         };
         for at in 0..u32::try_from(length).unwrap_or(NONE) {

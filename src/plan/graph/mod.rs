@@ -9,13 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use super::Header;
+use super::PlanHeader;
 pub(crate) use super::key::Keys;
 use crate::{
-    column::{Column, Room},
     event::LoadId,
     manifest::Duplicates,
     record::{LINK, Operation},
+    spill::{MemoryBudget, SpillVec},
     target::{Endpoint, Facts},
 };
 
@@ -24,7 +24,7 @@ mod index;
 mod resolve;
 mod take;
 
-pub(crate) use edge::{Came, Copy, Edge, Kept, SourceGroup};
+pub(crate) use edge::{Duplicate, Edge, NodeRecord, Resolution, SourceGroup};
 use edge::{
     HERE, NATIVE, ORDINALS, STATE, STATE_AMBIGUOUS, STATE_CONDITION, STATE_DANGLING, STATE_GLOBAL,
     STATE_KNOWN, STATE_NODE, STATE_NOTHING, STATE_SEARCH, VERSIONED,
@@ -40,7 +40,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 /// Whether the records of a load are looked at for identities and references.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct ReferenceTracking {
     /// The target, by its place in the plan.
     pub(crate) target: u16,
     identities: bool,
@@ -64,11 +64,11 @@ struct Bound {
 #[derive(Debug)]
 pub(crate) struct Graph {
     /// Where its columns are, and those of who arranges it.
-    pub(super) room: Arc<Room>,
+    pub(super) room: Arc<MemoryBudget>,
     keys: Keys,
-    looks: Vec<Look>,
+    looks: Vec<ReferenceTracking>,
     targets: Vec<Bound>,
-    pub(super) nodes: Column<Kept>,
+    pub(super) nodes: SpillVec<NodeRecord>,
     identities: Names,
     aliases: Names,
     identifiers: Names,
@@ -77,8 +77,8 @@ pub(crate) struct Graph {
     /// The identifiers that identify, where the manifest says so.
     identifying: Names,
     /// Of each reference the key that it asks for; once resolved, the record.
-    wanted: Column<u64>,
-    marks: Column<u32>,
+    wanted: SpillVec<u64>,
+    marks: SpillVec<u32>,
     /// Of each target how many references its records have.
     scanned: ByTarget<u64>,
     pub(crate) groups: Vec<SourceGroup>,
@@ -90,7 +90,7 @@ pub(crate) struct Graph {
 
 impl Graph {
     /// Starts the graph of a plan.
-    pub(crate) fn new(header: &Header, room: Arc<Room>) -> Self {
+    pub(crate) fn new(header: &PlanHeader, room: Arc<MemoryBudget>) -> Self {
         let looks = header.loads.iter().map(|load| look(header, load)).collect();
         let targets = header.targets.iter().map(|target| Bound {
             facts: target.facts.clone(),
@@ -102,14 +102,14 @@ impl Graph {
             keys: Keys::default(),
             looks,
             targets: targets.collect(),
-            nodes: Column::new(&room),
+            nodes: SpillVec::new(&room),
             identities: Names::new(&room),
             aliases: Names::new(&room),
             identifiers: Names::new(&room),
             conditions: Names::new(&room),
             identifying: Names::new(&room),
-            wanted: Column::new(&room),
-            marks: Column::new(&room),
+            wanted: SpillVec::new(&room),
+            marks: SpillVec::new(&room),
             scanned: BTreeMap::new(),
             room,
             groups: Vec::new(),
@@ -150,7 +150,7 @@ impl Graph {
     /// Takes a record, by the hash of its content.
     pub(crate) fn push(&mut self, load: LoadId, content: u64) -> Node {
         let node = u32::try_from(self.nodes.len()).unwrap_or(NONE);
-        self.nodes.push(Kept {
+        self.nodes.push(NodeRecord {
             line: 0,
             content,
             references: u32::try_from(self.wanted.len()).unwrap_or(NONE),
@@ -207,7 +207,7 @@ impl Graph {
 
 /// Tells what has to be looked at: no identities where every copy is sent anyway, no references where the ids are the
 /// file's and the store checks none (design §3).
-fn look(header: &Header, load: &crate::manifest::LoadSettings) -> Look {
+fn look(header: &PlanHeader, load: &crate::manifest::LoadSettings) -> ReferenceTracking {
     let place = header
         .targets
         .iter()
@@ -228,7 +228,7 @@ fn look(header: &Header, load: &crate::manifest::LoadSettings) -> Look {
     };
     let assigns = of_target().any(|load| load.interaction != Some(Operation::Update));
     let ignores = of_target().all(|load| load.duplicates == Duplicates::Ignore);
-    Look {
+    ReferenceTracking {
         target,
         identities: assigns || checks || !ignores,
         references: assigns || checks,

@@ -3,18 +3,18 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Copy, Graph, Kept, LINK, NATIVE, NONE, Node, ORDINALS, SEVERAL, STATE, STATE_AMBIGUOUS,
-    STATE_CONDITION, STATE_DANGLING, STATE_GLOBAL, STATE_KNOWN, STATE_NODE, STATE_NOTHING,
-    STATE_SEARCH,
+    Duplicate, Graph, LINK, NATIVE, NONE, Node, NodeRecord, ORDINALS, SEVERAL, STATE,
+    STATE_AMBIGUOUS, STATE_CONDITION, STATE_DANGLING, STATE_GLOBAL, STATE_KNOWN, STATE_NODE,
+    STATE_NOTHING, STATE_SEARCH,
     index::{Index, Names},
 };
-use crate::{column::Room, manifest::Duplicates};
+use crate::{manifest::Duplicates, spill::MemoryBudget};
 
 impl Graph {
     /// Resolves identities and conditions: which records are copies of others, by the rules of their loads.
     ///
     /// Then resolves every reference. Returns the copies, and the pairs for which the manifest decides nothing.
-    pub(in crate::plan) fn resolve(&mut self) -> (Vec<Copy>, Vec<Copy>) {
+    pub(in crate::plan) fn resolve(&mut self) -> (Vec<Duplicate>, Vec<Duplicate>) {
         let room = Arc::clone(&self.room);
         let taken = |names: &mut Names| std::mem::replace(names, Names::new(&room));
         let mut found = Copies::default();
@@ -74,7 +74,7 @@ impl Graph {
         (copies, conflicts)
     }
 
-    fn withdraw(&mut self, copies: &[Copy]) {
+    fn withdraw(&mut self, copies: &[Duplicate]) {
         for copy in copies {
             if let Some(kept) = self.nodes.get_mut(copy.node as usize) {
                 kept.withdraw();
@@ -108,9 +108,9 @@ impl Graph {
 /// Records that are the same as others.
 #[derive(Default)]
 struct Copies {
-    copies: Vec<Copy>,
+    copies: Vec<Duplicate>,
     /// Those for which the manifest decides nothing.
-    conflicts: Vec<Copy>,
+    conflicts: Vec<Duplicate>,
 }
 
 impl Copies {
@@ -131,7 +131,7 @@ impl Copies {
                 return before;
             };
             let differs = old.content != new.content;
-            let copy = |node, of| Copy { node, of, differs };
+            let copy = |node, of| Duplicate { node, of, differs };
             match look.duplicates {
                 Duplicates::Ignore => {}
                 Duplicates::Last if differs => {
@@ -149,8 +149,13 @@ impl Copies {
 }
 
 /// Makes an index of names that counts only where one record has them. Copies of one record are one.
-fn unique(room: &Arc<Room>, names: Names, nodes: &[Kept], follow: impl Fn(Node) -> Node) -> Index {
-    let is_live = |node: Node| nodes.get(node as usize).is_some_and(Kept::is_live);
+fn unique(
+    room: &Arc<MemoryBudget>,
+    names: Names,
+    nodes: &[NodeRecord],
+    follow: impl Fn(Node) -> Node,
+) -> Index {
+    let is_live = |node: Node| nodes.get(node as usize).is_some_and(NodeRecord::is_live);
     Index::of(room, names, |before, node| {
         let node = follow(node);
         match before {

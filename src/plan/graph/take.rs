@@ -3,8 +3,8 @@
 //! What these come to is known when all records are there (`resolve`), but where a format knows it before.
 
 use super::{
-    Graph, HERE, Keys, LINK, Look, NATIVE, NONE, Node, ORDINALS, STATE, STATE_CONDITION,
-    STATE_DANGLING, STATE_GLOBAL, STATE_NODE, STATE_NOTHING, VERSIONED,
+    Graph, HERE, Keys, LINK, NATIVE, NONE, Node, ORDINALS, ReferenceTracking, STATE,
+    STATE_CONDITION, STATE_DANGLING, STATE_GLOBAL, STATE_NODE, STATE_NOTHING, VERSIONED,
 };
 use crate::event::LoadId;
 
@@ -48,7 +48,7 @@ impl Graph {
     }
 
     /// Tells whether the records of a load are looked at for identities and references; none of a load that is not there.
-    pub(crate) fn look(&self, load: LoadId) -> Option<Look> {
+    pub(crate) fn look(&self, load: LoadId) -> Option<ReferenceTracking> {
         self.looks.get(load.0 as usize).copied()
     }
 

@@ -1,7 +1,7 @@
 //! Decides about records one by one. Pure: it is given records and gives steps back, and touches nothing else.
 
 use super::{
-    Action, Group, GroupId, Header, Packaging, Reason, ReasonCode, Step, Summary,
+    Action, Group, GroupId, Packaging, PlanHeader, Reason, ReasonCode, Step, Summary,
     summary::LoadSummary,
 };
 use crate::{
@@ -44,7 +44,7 @@ pub enum Decision {
 /// Decides what is done with every record of a plan.
 #[derive(Debug)]
 pub struct Planner<'a> {
-    header: &'a Header,
+    header: &'a PlanHeader,
     load: LoadId,
     next_group: u32,
     summary: Summary,
@@ -60,7 +60,7 @@ pub struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// Starts a plan.
-    pub fn new(header: &'a Header) -> Self {
+    pub fn new(header: &'a PlanHeader) -> Self {
         Self {
             header,
             load: LoadId(0),

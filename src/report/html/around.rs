@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     journal::{Ending, JournalIndex, RunDirectory, Tally, format::SessionLine},
     manifest::{Auth, MaxErrors, Sync, TargetSettings},
-    plan::{self, Header, PlannedTarget, Summary, file::Saved},
+    plan::{self, PlanHeader, PlannedTarget, Summary, file::Saved},
     record::Operation,
     report::{Error, Report, format::sent},
     samples::{self, SamplesRead},
@@ -24,18 +24,18 @@ pub struct Around {
     pub(super) run: RunDirectory,
     /// How the run went; or why that cannot be told.
     pub(super) samples: Result<SamplesRead, String>,
-    pub(super) header: Header,
+    pub(super) header: PlanHeader,
     pub(super) summary: Summary,
     /// Requests that were planned, and whether that is an estimate; none where they were not counted.
     requests: Option<(u64, bool)>,
-    pub(super) sessions: Vec<Session>,
+    pub(super) sessions: Vec<SessionBand>,
     /// It is known that the run goes on: there is nothing to be done next.
     pub(super) goes_on: bool,
 }
 
 /// A session of a run.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct SessionBand {
     pub(super) line: SessionLine,
     pub(super) sending: Option<Duration>,
     /// How it ended, in words.
@@ -76,7 +76,7 @@ impl Around {
             let tally = history.tallies.get(&line.number);
             let end = history.ends.get(&line.number).map(|end| end.how);
             let (end, is_well) = ended(end, Some(line.number) == last);
-            Session {
+            SessionBand {
                 line: line.clone(),
                 sending: tally.map(|tally: &Tally| Duration::from_millis(tally.elapsed_ms)),
                 end,

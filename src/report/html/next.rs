@@ -6,7 +6,7 @@ use super::escaped;
 use crate::{
     journal::RunDirectory,
     report::{
-        Ended, Report,
+        Report, SessionEnd,
         format::{quoted, records},
     },
 };
@@ -45,7 +45,7 @@ fn steps(report: &Report, run: &RunDirectory) -> Vec<Step> {
     let path = quoted(&directory);
     let totals = &report.outcomes;
     let mut steps = Vec::new();
-    let is_cut_off = matches!(report.ended, Ended::Unfinished) && totals.unknown > 0;
+    let is_cut_off = matches!(report.ended, SessionEnd::Unfinished) && totals.unknown > 0;
     if totals.pending > 0 || is_cut_off {
         steps.push(step(
             format!(

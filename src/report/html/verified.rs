@@ -5,16 +5,16 @@ use std::fmt::Write as _;
 
 use super::{STYLE, escaped};
 use crate::{
-    send::verify::{Differing, Kind, Outcome, Verified},
+    send::verify::{Differing, KindComparison, Verification, Verified},
     unit::grouped,
 };
 
 /// The outcomes, in the order in which they are told.
-const TOLD: [(Outcome, &str); 4] = [
-    (Outcome::Changed, "Changed"),
-    (Outcome::Missing, "Missing"),
-    (Outcome::Extra, "Extra"),
-    (Outcome::Unknown, "Unknown"),
+const TOLD: [(Verification, &str); 4] = [
+    (Verification::Changed, "Changed"),
+    (Verification::Missing, "Missing"),
+    (Verification::Extra, "Extra"),
+    (Verification::Unknown, "Unknown"),
 ];
 
 /// Renders what a verification of a run has found. `shows_values` tells whether it was asked for values.
@@ -45,7 +45,7 @@ pub fn render(verified: &Verified, run: &str, shows_values: bool) -> String {
          <section class=\"{verdict}\">\n<h1 class=\"{class}\">{headline}</h1>\n\
          <p>{run} against its sources: {} records read{read}, {} the same.</p>\n</section>",
         grouped(verified.read),
-        grouped(verified.of(Outcome::Same)),
+        grouped(verified.of(Verification::Same)),
         run = escaped(run),
     );
     counts(out, verified);
@@ -74,7 +74,7 @@ fn counts(out: &mut String, verified: &Verified) {
          <th>Same</th><th>Changed</th><th>Missing</th><th>Extra</th><th>Unknown</th></tr></thead>\n<tbody>"
     );
     for ((target, kind), counts) in &verified.kinds {
-        let Kind {
+        let KindComparison {
             expected,
             held,
             same,
@@ -116,7 +116,7 @@ fn list(out: &mut String, found: &[&Differing], shows_values: bool) {
             differing.status.map(|status| status.to_string()),
             differing.note.clone(),
         ] {
-            if let Some(said) = said.filter(|_| differing.outcome == Outcome::Unknown) {
+            if let Some(said) = said.filter(|_| differing.outcome == Verification::Unknown) {
                 let _ = write!(name, " · {said}");
             }
         }

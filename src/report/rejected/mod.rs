@@ -21,7 +21,8 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
-    Error, ReadBody, Written, format, records::PositionLine, staged::Staged, walk::Record,
+    Error, ReadBody, WrittenFiles, atomic_file::AtomicFile, format, join::Record,
+    records::PositionLine,
 };
 use crate::{
     event::LoadId,
@@ -30,7 +31,7 @@ use crate::{
         TargetSettings,
         write::{Again, Skeleton},
     },
-    plan::{Action, Group, Header, Packaging, file::Saved},
+    plan::{Action, Group, Packaging, PlanHeader, file::Saved},
     record::{Operation, Outcome},
 };
 
@@ -49,19 +50,19 @@ pub(super) struct Rejected<'a> {
     bodies: &'a ReadBody<'a>,
     stems: Vec<String>,
     /// What the journal has of the server's words, and the same with positions.
-    answers: Option<(Answers, Staged)>,
+    answers: Option<(Answers, AtomicFile)>,
     load: Option<(LoadId, Files)>,
     /// Per load that has rejected records: the globs of its files.
     loads: Vec<Again>,
     group: Option<Travelling>,
-    written: Written,
-    header: Header,
+    written: WrittenFiles,
+    header: PlanHeader,
 }
 
 /// A file with a record in each line.
 #[derive(Debug)]
 struct Lines {
-    file: Staged,
+    file: AtomicFile,
     count: u64,
 }
 
@@ -91,7 +92,7 @@ impl<'a> Rejected<'a> {
             load: None,
             loads: Vec::new(),
             group: None,
-            written: Written::default(),
+            written: WrittenFiles::default(),
             header: plan.header.clone(),
         }
     }
@@ -136,7 +137,7 @@ impl<'a> Rejected<'a> {
         }
         if self.answers.is_none() {
             let path = self.path("answers.ndjson")?;
-            self.answers = Some((Answers::open(&self.run)?, Staged::create(&path)?));
+            self.answers = Some((Answers::open(&self.run)?, AtomicFile::create(&path)?));
         }
         let Some((answers, file)) = &mut self.answers else {
             return Ok(());
@@ -213,7 +214,7 @@ impl<'a> Rejected<'a> {
     }
 
     /// Ends the last load and writes the manifest, if there is anything to load.
-    pub(super) fn finish(mut self) -> Result<Written, Error> {
+    pub(super) fn finish(mut self) -> Result<WrittenFiles, Error> {
         self.end_load()?;
         if let Some((_, file)) = self.answers.take() {
             file.finish()?;
@@ -234,7 +235,7 @@ impl<'a> Rejected<'a> {
             };
             let text = skeleton.render(&self.loads, &format::quoted(&path));
             let text = text.map_err(|error| Error::write(&path, &error))?;
-            super::staged::write(&path, text.as_bytes())?;
+            super::atomic_file::write(&path, text.as_bytes())?;
             self.written.rejected_manifest = Some(path);
         }
         Ok(self.written)

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::super::{Error, staged::Staged};
+use super::super::{Error, atomic_file::AtomicFile};
 use crate::{plan::Packaging, target::around};
 
 /// Such a file, being written.
 #[derive(Debug)]
 pub(super) struct Parcel {
-    file: Staged,
+    file: AtomicFile,
     pub(super) entries: u32,
     pub(super) bytes: u64,
     pub(super) whole: bool,
@@ -17,7 +17,7 @@ pub(super) struct Parcel {
 
 impl Parcel {
     pub(super) fn create(path: &Path, kind: Packaging) -> Result<Self, Error> {
-        let mut file = Staged::create(path)?;
+        let mut file = AtomicFile::create(path)?;
         let (begin, end) = around(kind);
         file.write(begin.as_bytes())?;
         Ok(Self {
@@ -47,7 +47,7 @@ impl Parcel {
 }
 
 /// Puts a file in its place, unless it lacks records that an earlier report may have read.
-pub(super) fn keep_or_finish(file: Staged, whole: bool) -> Result<(), Error> {
+pub(super) fn keep_or_finish(file: AtomicFile, whole: bool) -> Result<(), Error> {
     if !whole && file.path().exists() {
         return Ok(());
     }

@@ -3,8 +3,8 @@
 use super::{
     super::{
         Error,
-        staged::{self, Staged},
-        walk::Record,
+        atomic_file::{self, AtomicFile},
+        join::Record,
     },
     Files, Lines, Rejected, is_rejected,
     parcel::Parcel,
@@ -73,7 +73,7 @@ impl Rejected<'_> {
                 let name = format!("{folder}/{:06}{ending}", files.instances);
                 private_directory(&self.path(&folder)?)
                     .map_err(|error| Error::write(&self.run.rejected(), &error))?;
-                staged::write(&self.path(&name)?, &body)?;
+                atomic_file::write(&self.path(&name)?, &body)?;
                 Ok((Some(name), None))
             }
             Err(why) => Ok((None, Some(self.unreadable(why)))),
@@ -92,7 +92,7 @@ impl Rejected<'_> {
                 let lines = match &mut files.messages {
                     Some(lines) => lines,
                     none => none.insert(Lines {
-                        file: Staged::create(&path)?,
+                        file: AtomicFile::create(&path)?,
                         count: 0,
                     }),
                 };
@@ -126,7 +126,7 @@ impl Rejected<'_> {
                 let lines = match lines(files) {
                     Some(lines) => lines,
                     none => none.insert(Lines {
-                        file: Staged::create(&path)?,
+                        file: AtomicFile::create(&path)?,
                         count: 0,
                     }),
                 };

@@ -5,8 +5,8 @@ use http::Response;
 
 use super::{
     super::{
-        doubt::{Mumbled, Refusal},
-        settle::{self, Attempted},
+        in_doubt::{RefusedInDoubt, UnclearAnswer},
+        settlement::{self, Attempted},
         versions::{Tag, is_changed, is_update, names_header, wants_version},
     },
     Batch, HandsOver, Last, Sent,
@@ -93,7 +93,7 @@ impl Batch<'_> {
             Said::Refused if is_sure(status) => Verdict::Rejected,
             Said::Refused => {
                 let what = "the store answered success and said in its words that it failed";
-                let refusal = Refusal {
+                let refusal = RefusedInDoubt {
                     status,
                     answer: self.last.body.clone(),
                 };
@@ -224,13 +224,13 @@ impl Batch<'_> {
             attempts: self.attempts,
             latency: None,
         };
-        settle::accepted(step, status, accepted, attempted)
+        settlement::accepted(step, status, accepted, attempted)
     }
 
     /// An answer came that tells too little: what was sent may have been taken, and the store is asked rather than sent it again.
     fn mumble(&mut self, little: Option<Little>) -> Verdict {
         self.doubt = true;
-        self.mumbled = Some(Mumbled {
+        self.mumbled = Some(UnclearAnswer {
             little,
             status: self.last.status.unwrap_or_default(),
             body: self.last.body.clone(),
@@ -289,7 +289,7 @@ impl Batch<'_> {
                 }
                 (Verdict::Done, Said::Refused) if is_sure(status) => {
                     let note = Some(FAILED_UNDER_SUCCESS.to_owned());
-                    let settled = settle::rejected(
+                    let settled = settlement::rejected(
                         &**self.target,
                         &step,
                         true,
@@ -308,7 +308,7 @@ impl Batch<'_> {
                     let what = if said == Said::Refused {
                         let answer = outcome;
                         self.refusals
-                            .insert(step.number, Refusal { status, answer });
+                            .insert(step.number, RefusedInDoubt { status, answer });
                         "its entry was answered with success, and with words that say that it failed"
                     } else {
                         "the answer to its entry does not say that it was taken"
@@ -352,7 +352,7 @@ impl Batch<'_> {
                     let note = self
                         .about_version(&step, status, &outcome)
                         .map(str::to_owned);
-                    let settled = settle::rejected(
+                    let settled = settlement::rejected(
                         &**self.target,
                         &step,
                         true,

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::{
     super::{
         Error,
-        doubt::Doubtful,
         earlier::Doubt,
-        settle::{self, Attempted},
+        in_doubt::InDoubt,
+        settlement::{self, Attempted},
         too_large::{self, Size},
         versions::{CHANGED, Held, Tag, UNASKED, UNSAID, is_changed, wants_version},
         work::Work,
@@ -38,7 +38,7 @@ pub(in crate::send) struct Concluded {
     /// An attempt whose answer was lost may have been taken.
     pub(in crate::send) in_doubt: bool,
     /// Those of which nobody can tell without asking.
-    pub(in crate::send) doubtful: Option<Doubtful>,
+    pub(in crate::send) doubtful: Option<InDoubt>,
 }
 
 /// A Bundle that was refused as a whole.
@@ -204,7 +204,7 @@ impl Batch<'_> {
             }
             self.settled.push(match (&conclusion.verdict, status) {
                 (Verdict::Done, Some(status)) => {
-                    settle::accepted(&step, status, Accepted::default(), attempted)
+                    settlement::accepted(&step, status, Accepted::default(), attempted)
                 }
                 (Verdict::Stop(reason), _) if self.may_have_been_sent(conclusion) => {
                     let doubt = Doubt {
@@ -212,11 +212,11 @@ impl Batch<'_> {
                         tag: self.dresser.tag(&step),
                         is_replayed: false,
                     };
-                    settle::unknown(record, status, attempted, reason.to_string(), &doubt)
+                    settlement::unknown(record, status, attempted, reason.to_string(), &doubt)
                 }
                 (Verdict::Stop(reason), _) => {
                     let reason = reason.to_string();
-                    settle::told(record, Outcome::Pending, status, attempted, reason)
+                    settlement::told(record, Outcome::Pending, status, attempted, reason)
                 }
                 (_, Some(status)) => {
                     let note = match &culprit {
@@ -241,7 +241,7 @@ impl Batch<'_> {
                             .or_else(|| (attempted.attempts > 1).then(|| gave_up(&what))),
                     };
                     let is_among_others = self.packaging.is_some();
-                    let mut settled = settle::rejected(
+                    let mut settled = settlement::rejected(
                         &**self.target,
                         &step,
                         is_among_others,
@@ -258,11 +258,11 @@ impl Batch<'_> {
                     settled
                 }
                 (_, None) => {
-                    settle::told(record, Outcome::Rejected, None, attempted, gave_up(&what))
+                    settlement::told(record, Outcome::Rejected, None, attempted, gave_up(&what))
                 }
             });
         }
-        let doubtful = (!self.doubtful.is_empty()).then(|| Doubtful {
+        let doubtful = (!self.doubtful.is_empty()).then(|| InDoubt {
             steps: self.doubtful,
             packaging: self.packaging,
             atomic: self.atomic,

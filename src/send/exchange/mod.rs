@@ -17,12 +17,12 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Error, Setup,
-    doubt::{Mumbled, Refusal},
-    dress::{Dresser, wire_span},
-    feed::READ_LATE,
+    Error, RunContext,
+    in_doubt::{RefusedInDoubt, UnclearAnswer},
     load::Load,
-    settle::{self, Attempted},
+    rewrite::{BodyRewriter, wire_span},
+    scheduler::READ_LATE,
+    settlement::{self, Attempted},
     versions::Held,
     work::{Work, is_together},
 };
@@ -61,8 +61,8 @@ pub(in crate::send) struct Batch<'a> {
     load: LoadId,
     settings: Arc<LoadSettings>,
     target: &'a Arc<dyn Target>,
-    setup: Arc<Setup>,
-    dresser: Arc<Dresser>,
+    setup: Arc<RunContext>,
+    dresser: Arc<BodyRewriter>,
     on_wire: Arc<AtomicBool>,
     ready: Option<OwnedSemaphorePermit>,
     /// What the last attempt brought, for records that are given up.
@@ -76,9 +76,9 @@ pub(in crate::send) struct Batch<'a> {
     /// What the store did not take because it has something of that name already, where the load wants to know what.
     occupied: Vec<(Settlement, Step)>,
     /// What an answer was like that came, and told too little.
-    mumbled: Option<Mumbled>,
+    mumbled: Option<UnclearAnswer>,
     /// What the store said of records that it does not have by its own words, under a status of success.
-    refusals: HashMap<u64, Refusal>,
+    refusals: HashMap<u64, RefusedInDoubt>,
     /// The versions that updates replace.
     pub(in crate::send) held: Held,
     /// What was refused because it names no version.
@@ -209,7 +209,7 @@ impl<'a> Batch<'a> {
             .filter(|step| intended.contains(&step.number));
         settled.extend(left.map(|step| {
             let note = "interrupted before it was sent";
-            settle::told(step.number, Outcome::Pending, None, attempted, note)
+            settlement::told(step.number, Outcome::Pending, None, attempted, note)
         }));
         settled
     }

@@ -4,21 +4,21 @@ use bytes::Bytes;
 use http::Response;
 
 use super::{
-    Differing, Error, Outcome, Verified, Verify,
+    Differing, Error, Verification, Verified, Verify,
     expect::{Expected, How, Item, Unit},
 };
 use crate::{
-    lookup::{Lookups, Store},
+    lookup::{Lookups, OpenStore},
     manifest::LoadSettings,
     plan::{Action, Link, Step, To},
-    send::dress::Dresser,
+    send::rewrite::BodyRewriter,
     target::{Difference, Matches, Named},
 };
 
 /// Reads records back.
 pub(super) struct Reader<'a> {
     pub(super) verify: &'a Verify<'a>,
-    pub(super) dresser: &'a Dresser,
+    pub(super) dresser: &'a BodyRewriter,
     pub(super) lookups: &'a Lookups,
 }
 
@@ -35,25 +35,26 @@ impl Checked {
         let differing = self.differing;
         let outcome = differing.outcome;
         // Whether it should be there nobody knows; that it is not is no difference.
-        if self.how == How::Doubtful && outcome == Outcome::Missing {
+        if self.how == How::Doubtful && outcome == Verification::Missing {
             return;
         }
         verified.read += u64::from(self.how != How::Unloaded);
-        verified.looked_for += u64::from(self.how == How::LookedFor && outcome == Outcome::Same);
+        verified.looked_for +=
+            u64::from(self.how == How::LookedFor && outcome == Verification::Same);
         let Some((target, kind)) = expected.counted(&self.place, &differing.kind) else {
             return;
         };
         let kind = verified.kind(target, kind);
         // What arrived without anybody's knowing was not expected.
-        kind.expected += u64::from(self.how == How::Doubtful && outcome != Outcome::Unknown);
+        kind.expected += u64::from(self.how == How::Doubtful && outcome != Verification::Unknown);
         *match outcome {
-            Outcome::Same => &mut kind.same,
-            Outcome::Changed => &mut kind.changed,
-            Outcome::Missing => &mut kind.missing,
-            Outcome::Extra => &mut kind.extra,
-            Outcome::Unknown => &mut kind.unknown,
+            Verification::Same => &mut kind.same,
+            Verification::Changed => &mut kind.changed,
+            Verification::Missing => &mut kind.missing,
+            Verification::Extra => &mut kind.extra,
+            Verification::Unknown => &mut kind.unknown,
         } += 1;
-        if outcome != Outcome::Same {
+        if outcome != Verification::Same {
             verified.name(differing);
         }
     }
@@ -78,7 +79,7 @@ impl Reader<'_> {
         let Some(store) = unit.store else {
             for item in unit.items {
                 let place = place(&item).unwrap_or_default();
-                let found = Found::without(Outcome::Missing, NO_STORE);
+                let found = Found::without(Verification::Missing, NO_STORE);
                 checked.push(self.checked(unit.target, place, item, found));
             }
             return Ok(checked);
@@ -98,9 +99,9 @@ impl Reader<'_> {
         }
         for item in others {
             let found = if item.how == How::Doubtful {
-                Found::without(Outcome::Unknown, UNPROVEN)
+                Found::without(Verification::Unknown, UNPROVEN)
             } else {
-                Found::without(Outcome::Missing, NOT_LOADED)
+                Found::without(Verification::Missing, NOT_LOADED)
             };
             let place = place(&item).unwrap_or_default();
             checked.push(self.checked(unit.target, place, item, found));
@@ -110,7 +111,7 @@ impl Reader<'_> {
 
     async fn read(
         &self,
-        store: &Store,
+        store: &OpenStore,
         items: &[Item],
     ) -> Result<Vec<Option<Response<Bytes>>>, Error> {
         let mut are_streamed = Vec::with_capacity(items.len());
@@ -143,46 +144,46 @@ impl Reader<'_> {
 
     async fn found(
         &self,
-        store: &Store,
+        store: &OpenStore,
         settings: &LoadSettings,
         item: &Item,
         answer: Option<Response<Bytes>>,
     ) -> Result<Found, Error> {
         let Some(answer) = answer else {
-            return Ok(Found::without(Outcome::Unknown, NO_ANSWER));
+            return Ok(Found::without(Verification::Unknown, NO_ANSWER));
         };
         let status = answer.status().as_u16();
         match status {
             200 => {}
-            404 | 410 => return Ok(Found::of(Outcome::Missing, status)),
-            _ => return Ok(Found::of(Outcome::Unknown, status)),
+            404 | 410 => return Ok(Found::of(Verification::Missing, status)),
+            _ => return Ok(Found::of(Verification::Unknown, status)),
         }
         if item.how == How::LookedFor {
-            return Ok(Found::of(Outcome::Same, status));
+            return Ok(Found::of(Verification::Same, status));
         }
         let differences = if self.dresser.is_streamed(&item.step)? {
             self.described(store, &item.step, &answer)?
         } else {
             let Some(ours) = self.ours(store, &item.step).await? else {
-                return Ok(Found::without(Outcome::Unknown, LEADS_NOWHERE));
+                return Ok(Found::without(Verification::Unknown, LEADS_NOWHERE));
             };
             let target = &store.target;
             target.differences(&item.step, settings, &ours, &answer)
         };
         Ok(match differences {
-            Ok(differences) if differences.is_empty() => Found::of(Outcome::Same, status),
+            Ok(differences) if differences.is_empty() => Found::of(Verification::Same, status),
             Ok(differences) => Found {
                 differences,
-                ..Found::of(Outcome::Changed, status)
+                ..Found::of(Verification::Changed, status)
             },
-            Err(why) => Found::without(Outcome::Unknown, why),
+            Err(why) => Found::without(Verification::Unknown, why),
         })
     }
 
     /// Returns in which elements a record that is too large to be held differs from what describes it in the store.
     fn described(
         &self,
-        store: &Store,
+        store: &OpenStore,
         step: &Step,
         answer: &Response<Bytes>,
     ) -> Result<Result<Vec<Difference>, &'static str>, Error> {
@@ -197,7 +198,7 @@ impl Reader<'_> {
     /// Tells whether the store holds the bytes of a record, and whether it had them before a time.
     pub(super) async fn holds(
         &self,
-        store: &Store,
+        store: &OpenStore,
         settings: &LoadSettings,
         item: Item,
         since: Option<jiff::Timestamp>,
@@ -211,11 +212,11 @@ impl Reader<'_> {
         };
         let is_old = store.target.tells_age() && answer.as_ref().is_some_and(is_old);
         let found = self.found(store, settings, &item, answer).await?;
-        Ok((found.outcome == Outcome::Same).then_some(is_old))
+        Ok((found.outcome == Verification::Same).then_some(is_old))
     }
 
     /// Returns a record as the store should have it, its references rewritten; none where one of them leads nowhere.
-    async fn ours(&self, store: &Store, step: &Step) -> Result<Option<Bytes>, Error> {
+    async fn ours(&self, store: &OpenStore, step: &Step) -> Result<Option<Bytes>, Error> {
         let mut step = step.clone();
         for link in &mut step.links {
             link.late = false;
@@ -273,7 +274,7 @@ impl Reader<'_> {
     }
 }
 
-fn silent(store: &Store, failure: crate::gate::Failure) -> Error {
+fn silent(store: &OpenStore, failure: crate::gate::CallFailure) -> Error {
     Error::Target {
         target: store.gate.name().to_owned(),
         failure,
@@ -281,14 +282,14 @@ fn silent(store: &Store, failure: crate::gate::Failure) -> Error {
 }
 
 struct Found {
-    outcome: Outcome,
+    outcome: Verification,
     status: Option<u16>,
     note: Option<&'static str>,
     differences: Vec<Difference>,
 }
 
 impl Found {
-    fn of(outcome: Outcome, status: u16) -> Self {
+    fn of(outcome: Verification, status: u16) -> Self {
         Self {
             outcome,
             status: Some(status),
@@ -297,7 +298,7 @@ impl Found {
         }
     }
 
-    fn without(outcome: Outcome, note: &'static str) -> Self {
+    fn without(outcome: Verification, note: &'static str) -> Self {
         Self {
             outcome,
             status: None,

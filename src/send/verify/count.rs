@@ -1,10 +1,10 @@
 //! Counts what the stores hold, and finds what no source says.
 
-use super::{Differing, Error, Kind, Outcome, Verified, Verify, expect::Expected};
-use crate::{lookup::Store, target::Listing};
+use super::{Differing, Error, KindComparison, Verification, Verified, Verify, expect::Expected};
+use crate::{lookup::OpenStore, target::StoreListing};
 
 impl Verify<'_> {
-    fn store(&self, target: &str) -> Option<&Store> {
+    fn store(&self, target: &str) -> Option<&OpenStore> {
         self.stores.get(target).and_then(Option::as_ref)
     }
 
@@ -57,7 +57,7 @@ impl Verify<'_> {
         expected: &Expected,
         verified: &mut Verified,
     ) -> Result<(), Error> {
-        let more = |kind: &Kind| {
+        let more = |kind: &KindComparison| {
             let found = kind.same + kind.changed + kind.unknown;
             kind.held.is_none_or(|held| held > found)
         };
@@ -80,7 +80,7 @@ impl Verify<'_> {
     /// Goes through the names of what a store holds; counts them, where that was not done before.
     async fn list(
         &self,
-        store: &Store,
+        store: &OpenStore,
         target: &str,
         kind: &str,
         expected: &Expected,
@@ -94,7 +94,7 @@ impl Verify<'_> {
             let answer = answer.filter(|answer| answer.status().is_success());
             let page = answer.and_then(|answer| store.target.listed(kind, held, &answer));
             // How many there are is not known then.
-            let Some(Listing { ids, next: more }) = page else {
+            let Some(StoreListing { ids, next: more }) = page else {
                 return Ok(());
             };
             held += ids.len() as u64;
@@ -108,7 +108,7 @@ impl Verify<'_> {
                     kind: kind.to_owned(),
                     id: Some(id),
                     place: None,
-                    outcome: Outcome::Extra,
+                    outcome: Verification::Extra,
                     status: None,
                     note: None,
                     differences: Vec::new(),

@@ -11,14 +11,14 @@ use super::{Error, Verify};
 use crate::{
     event::LoadId,
     journal::{RecordState, RecordStates},
-    lookup::Store,
+    lookup::OpenStore,
     manifest::LoadSettings,
     plan::{
         Step,
-        file::{Entry, Steps},
+        file::{PlanEntry, Steps},
     },
     record::{Operation, Outcome},
-    send::precedence::Precedence,
+    send::dependencies::DependencyTracker,
 };
 
 /// How a record is looked for.
@@ -47,7 +47,7 @@ pub(super) struct Item {
 pub(super) struct Unit<'a> {
     pub(super) target: &'a str,
     /// None where the store itself is not there.
-    pub(super) store: Option<&'a Store>,
+    pub(super) store: Option<&'a OpenStore>,
     pub(super) settings: &'a LoadSettings,
     pub(super) items: Vec<Item>,
 }
@@ -103,7 +103,7 @@ fn how(step: &Step, fate: RecordState, is_whole: bool) -> Option<(How, Option<St
 }
 
 impl Expected {
-    pub(super) fn of(verify: &Verify<'_>, names: &Precedence) -> Result<Self, Error> {
+    pub(super) fn of(verify: &Verify<'_>, names: &DependencyTracker) -> Result<Self, Error> {
         let mut expected = Self::default();
         for target in &verify.plan.header.targets {
             let settings = &target.settings;
@@ -120,7 +120,9 @@ impl Expected {
         let loads = verify.plan.header.loads.len();
         for index in (0_u32..).take(loads) {
             for entry in verify.plan.steps(LoadId(index))? {
-                let Entry::Step(step) = entry? else { continue };
+                let PlanEntry::Step(step) = entry? else {
+                    continue;
+                };
                 let Some(operation) = step.action.operation() else {
                     expected.not_loaded += 1;
                     continue;
@@ -143,7 +145,7 @@ impl Expected {
                     continue;
                 }
                 if let Some(id) = &id {
-                    names.arrived(step.number, &step.kind, id);
+                    names.mark_stored(step.number, &step.kind, id);
                 }
                 if how == How::Doubtful {
                     expected.records += 1;
@@ -296,7 +298,9 @@ impl<'a> Walk<'a> {
             none => none.insert(self.verify.plan.steps(LoadId(self.load))?),
         };
         for entry in steps {
-            let Entry::Step(step) = entry? else { continue };
+            let PlanEntry::Step(step) = entry? else {
+                continue;
+            };
             if step.number < self.from {
                 continue;
             }

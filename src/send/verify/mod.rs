@@ -12,11 +12,11 @@ use std::{
 use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use super::{Error as Broken, dress::Dresser, precedence::Precedence};
+use super::{Error as Broken, dependencies::DependencyTracker, rewrite::BodyRewriter};
 use crate::{
-    gate::Failure,
+    gate::CallFailure,
     journal::{self, JournalLine},
-    lookup::{Lookups, Silent, Store},
+    lookup::{Lookups, OpenStore, Silent},
     plan::{self, file::Saved},
     source::Bodies,
     target::Difference,
@@ -50,7 +50,7 @@ pub enum Error {
         /// Its name in the manifest.
         target: String,
         /// What went wrong.
-        failure: Failure,
+        failure: CallFailure,
     },
 }
 
@@ -70,7 +70,7 @@ pub struct Verify<'a> {
     /// What became of the records.
     pub history: &'a journal::JournalIndex,
     /// The stores, by the names of their targets; none where the store itself is not there.
-    pub stores: &'a HashMap<String, Option<Store>>,
+    pub stores: &'a HashMap<String, Option<OpenStore>>,
     /// How many records are read; all, where none is given.
     pub sample: Option<u64>,
     /// Nothing is read but counts.
@@ -84,7 +84,7 @@ pub struct Verify<'a> {
 /// How a record was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum Verification {
     /// The store holds what the source says.
     Same,
     /// The store holds something else under its id.
@@ -99,7 +99,7 @@ pub enum Outcome {
 
 /// What was found of one kind of records of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kind {
+pub struct KindComparison {
     /// How many the sources say.
     pub expected: u64,
     /// How many the store holds, as it counts.
@@ -128,7 +128,7 @@ pub struct Differing {
     /// Where it stands in its source.
     pub place: Option<String>,
     /// How it was found.
-    pub outcome: Outcome,
+    pub outcome: Verification,
     /// The status of the read.
     pub status: Option<u16>,
     /// Stoker's own words.
@@ -141,7 +141,7 @@ pub struct Differing {
 #[derive(Debug, Default)]
 pub struct Verified {
     /// By target and kind; of stores that do not list by kind, all records have the kind "".
-    pub kinds: BTreeMap<(String, String), Kind>,
+    pub kinds: BTreeMap<(String, String), KindComparison>,
     /// Those that are not the same, the first of them.
     pub differing: Vec<Differing>,
     /// Records that were read.
@@ -164,18 +164,18 @@ const NOTED_EVERY: usize = 500;
 
 impl Verified {
     /// Returns how many were found so.
-    pub fn of(&self, outcome: Outcome) -> u64 {
-        let of = |kind: &Kind| match outcome {
-            Outcome::Same => kind.same,
-            Outcome::Changed => kind.changed,
-            Outcome::Missing => kind.missing,
-            Outcome::Extra => kind.extra,
-            Outcome::Unknown => kind.unknown,
+    pub fn of(&self, outcome: Verification) -> u64 {
+        let of = |kind: &KindComparison| match outcome {
+            Verification::Same => kind.same,
+            Verification::Changed => kind.changed,
+            Verification::Missing => kind.missing,
+            Verification::Extra => kind.extra,
+            Verification::Unknown => kind.unknown,
         };
         self.kinds.values().map(of).sum()
     }
 
-    fn kind(&mut self, target: &str, kind: &str) -> &mut Kind {
+    fn kind(&mut self, target: &str, kind: &str) -> &mut KindComparison {
         let key = (target.to_owned(), kind.to_owned());
         self.kinds.entry(key).or_default()
     }
@@ -216,7 +216,7 @@ impl Verify<'_> {
         told: &dyn Fn(u64),
         mut state: Option<&mut State>,
     ) -> Result<Verified, Error> {
-        let names = Precedence::of(self.plan)?;
+        let names = DependencyTracker::of(self.plan)?;
         let expected = Expected::of(self, &names)?;
         let mut verified = Verified {
             not_loaded: expected.not_loaded,
@@ -281,12 +281,12 @@ impl Verify<'_> {
         Ok(verified)
     }
 
-    fn dresser(&self, names: Arc<Precedence>, journal: Option<JournalLine>) -> Dresser {
+    fn dresser(&self, names: Arc<DependencyTracker>, journal: Option<JournalLine>) -> BodyRewriter {
         let targets = self.plan.header.loads.iter().map(|load| {
             let store = self.stores.get(&load.target).and_then(Option::as_ref);
             store.map(|store| Arc::clone(&store.target))
         });
-        Dresser {
+        BodyRewriter {
             plan: Arc::clone(self.plan),
             bodies: Arc::clone(self.bodies),
             precedence: Some(names),

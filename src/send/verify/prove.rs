@@ -13,14 +13,14 @@ use super::{
 use crate::{
     event::LoadId,
     journal::{self, Proof as Noted, RecordState, SettleLine},
-    lookup::{Lookups, Store},
-    plan::{Packaging, Step, file::Entry},
+    lookup::{Lookups, OpenStore},
+    plan::{Packaging, Step, file::PlanEntry},
     record::Outcome,
     send::{
-        doubt::{Asker, Asking, Proof},
-        dress::Dresser,
+        dependencies::DependencyTracker,
         earlier::Doubt,
-        precedence::Precedence,
+        in_doubt::{Asker, Asking, Evidence},
+        rewrite::BodyRewriter,
         two_steps::TwoSteps,
         work::Work,
     },
@@ -70,7 +70,7 @@ impl Verify<'_> {
     /// When plan, journal or a source cannot be read, what is proven cannot be written, or a target gives no answers any
     /// more.
     pub async fn prove(&self, since: Instant, keep: &mut Keep<'_>) -> Result<Proven, Error> {
-        let names = Arc::new(Precedence::of(self.plan)?);
+        let names = Arc::new(DependencyTracker::of(self.plan)?);
         Expected::of(self, &names)?;
         let own = self.history.journal.clone();
         let asked = Asked {
@@ -86,7 +86,9 @@ impl Verify<'_> {
             };
             let mut steps = Vec::new();
             for entry in self.plan.steps(LoadId(index))? {
-                let Entry::Step(step) = entry? else { continue };
+                let PlanEntry::Step(step) = entry? else {
+                    continue;
+                };
                 if !self.is_in_doubt(step.number) {
                     continue;
                 }
@@ -116,15 +118,15 @@ struct Asked<'a> {
     verify: &'a Verify<'a>,
     since: Instant,
     /// Reads records as they were sent.
-    sent: Arc<Dresser>,
-    names: Arc<Precedence>,
+    sent: Arc<BodyRewriter>,
+    names: Arc<DependencyTracker>,
 }
 
 impl Asked<'_> {
     async fn ask(
         &self,
         load: LoadId,
-        store: &Store,
+        store: &OpenStore,
         steps: Vec<Step>,
         keep: &mut Keep<'_>,
         proven: &mut Proven,
@@ -153,7 +155,7 @@ impl Asked<'_> {
         let mut noted = Vec::new();
         for (step, proof) in steps.into_iter().zip(proofs) {
             match proof {
-                Some(Proof::There(settlement)) => {
+                Some(Evidence::There(settlement)) => {
                     let mut line = settlement.line;
                     let refers = kept.is_none_or(|store| store.format().has_references());
                     if !refers {
@@ -170,12 +172,12 @@ impl Asked<'_> {
                     line.note = Some(NOTE.to_owned());
                     as_planned(&step, &mut line);
                     if let Some(id) = &line.id {
-                        self.names.arrived(step.number, &step.kind, id);
+                        self.names.mark_stored(step.number, &step.kind, id);
                     }
                     proven.there += 1;
                     noted.push(Noted::There(line));
                 }
-                Some(Proof::Absent) => {
+                Some(Evidence::Absent) => {
                     proven.not_there += 1;
                     noted.push(Noted::Absent(step.number));
                 }
@@ -206,7 +208,7 @@ impl Asked<'_> {
     /// Tells whether the store holds the bytes of an instance or a message, and whether it had them before.
     async fn holds(
         &self,
-        store: &Store,
+        store: &OpenStore,
         load: LoadId,
         step: &Step,
         since: Option<jiff::Timestamp>,

@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Differing, Kind, Verified};
+use super::{Differing, KindComparison, Verified};
 use crate::{
     checksum,
     journal::{self, JournalIndex, private_append},
@@ -60,7 +60,7 @@ struct Checked {
     record: u64,
     read: u64,
     looked_for: u64,
-    kinds: Vec<(String, String, Kind)>,
+    kinds: Vec<(String, String, KindComparison)>,
     differing: Vec<Differing>,
 }
 

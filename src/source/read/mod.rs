@@ -9,18 +9,17 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Ceiling, Error, Fingerprint, Form, Item, Kind, Origin, Reading, SourceFile, Spool, Stamp,
+    Ceiling, Error, ErrorKind, Fingerprint, Form, Item, Origin, Reading, SourceFile, Spool, Stamp,
+    chunks::{PIECE, StreamReader},
     damage::Damage,
     decompress::{Compression, plain},
-    dicom,
-    feed::{PIECE, StreamFeed},
-    hl7v2, json, ndjson,
+    dicom, hl7v2, json, ndjson,
 };
 use crate::manifest::MessageSettings;
 
-mod sink;
+mod emitter;
 
-pub(super) use sink::{Sink, Start, Stop};
+pub(super) use emitter::{ItemEmitter, Start, Stop};
 
 /// Reads all records of a source in their order.
 ///
@@ -94,7 +93,7 @@ fn run(
     how: How<'_>,
     visit: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
 ) -> Result<Reading, Error> {
-    let mut sink = Sink::new(file.id, visit);
+    let mut sink = ItemEmitter::new(file.id, visit);
     let result = match &file.origin {
         Origin::File(path) => from_file(file, path, how, &mut sink),
         origin @ Origin::Stdin => match origin.storage().open(origin) {
@@ -121,24 +120,26 @@ fn from_file(
     file: &SourceFile,
     path: &Path,
     how: How<'_>,
-    sink: &mut Sink<'_>,
-) -> Result<Reading, Kind> {
+    sink: &mut ItemEmitter<'_>,
+) -> Result<Reading, ErrorKind> {
     if file.form == Form::Unrecognized {
-        return Err(Kind::Unrecognized);
+        return Err(ErrorKind::Unrecognized);
     }
     let storage = file.origin.storage();
-    let stamp = || -> Result<Stamp, Kind> { storage.stamp(&file.origin)?.ok_or(Kind::NeedsSpool) };
+    let stamp = || -> Result<Stamp, ErrorKind> {
+        storage.stamp(&file.origin)?.ok_or(ErrorKind::NeedsSpool)
+    };
     let opened = storage.open(&file.origin)?;
     let before = stamp()?;
-    let mut stored = Tap::new(opened);
+    let mut stored = HashingReader::new(opened);
     let mut head = Vec::new();
     (&mut stored).take(4).read_to_end(&mut head)?;
     let compression = Compression::of(&head);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let note = match (Compression::promised(&name), compression) {
         (promised, found) if promised == found => None,
-        (Compression::Gzip, _) if head.is_empty() => return Err(Kind::Cut("gzip")),
-        (Compression::Zstd, _) if head.is_empty() => return Err(Kind::Cut("zstd")),
+        (Compression::Gzip, _) if head.is_empty() => return Err(ErrorKind::Cut("gzip")),
+        (Compression::Zstd, _) if head.is_empty() => return Err(ErrorKind::Cut("zstd")),
         (_, Compression::None) => {
             Some("the file is named as compressed, and is not; it was read as it is")
         }
@@ -158,14 +159,16 @@ fn from_file(
         (_, Some(spool)) => {
             let (bytes, filled) = spool.fill(file.id, &mut *plain(joined, compression)?);
             let spooled = spool.path(file.id);
-            let again = || -> Result<Box<dyn Read>, Kind> {
-                Ok(Box::new(fs_err::File::open(&spooled).map_err(Kind::Spool)?))
+            let again = || -> Result<Box<dyn Read>, ErrorKind> {
+                Ok(Box::new(
+                    fs_err::File::open(&spooled).map_err(ErrorKind::Spool)?,
+                ))
             };
             let flow = decompressed(file.form, bytes, filled, &again, how, sink);
             (Some(spooled), bytes, flow)
         }
         (_, None) => {
-            let again = || -> Result<Box<dyn Read>, Kind> {
+            let again = || -> Result<Box<dyn Read>, ErrorKind> {
                 Ok(plain(storage.open(&file.origin)?, compression)?)
             };
             // Whether the data is whole is known before any of it is told, as it is with a spool.
@@ -185,7 +188,7 @@ fn from_file(
             // What is gone by now has changed, too.
             let is_same = stamp().is_ok_and(|now| now == before);
             if !is_same || stored.count != before.size {
-                return Err(Kind::Changed);
+                return Err(ErrorKind::Changed);
             }
             Some(stored.fingerprint(before))
         }
@@ -200,10 +203,10 @@ fn from_stream(
     file: &SourceFile,
     stream: &mut dyn Read,
     how: How<'_>,
-    sink: &mut Sink<'_>,
-) -> Result<Reading, Kind> {
-    let spool = how.spool.ok_or(Kind::NeedsSpool)?;
-    let mut stored = Tap::new(stream);
+    sink: &mut ItemEmitter<'_>,
+) -> Result<Reading, ErrorKind> {
+    let spool = how.spool.ok_or(ErrorKind::NeedsSpool)?;
+    let mut stored = HashingReader::new(stream);
     let mut head = Vec::new();
     (&mut stored).take(4).read_to_end(&mut head)?;
     let compression = Compression::of(&head);
@@ -213,8 +216,10 @@ fn from_stream(
         Form::Either => json::sniff(&spooled)?,
         form => form,
     };
-    let again = || -> Result<Box<dyn Read>, Kind> {
-        Ok(Box::new(fs_err::File::open(&spooled).map_err(Kind::Spool)?))
+    let again = || -> Result<Box<dyn Read>, ErrorKind> {
+        Ok(Box::new(
+            fs_err::File::open(&spooled).map_err(ErrorKind::Spool)?,
+        ))
     };
     let fingerprint = match decompressed(form, bytes, filled, &again, how, sink) {
         Ok(()) => {
@@ -228,7 +233,7 @@ fn from_stream(
 }
 
 /// Reads to the end, and returns how many bytes came, and why not all of them if so.
-fn drain(reader: &mut dyn Read) -> (u64, Result<(), Kind>) {
+fn drain(reader: &mut dyn Read) -> (u64, Result<(), ErrorKind>) {
     let mut buffer = vec![0; PIECE];
     let mut bytes = 0;
     loop {
@@ -245,10 +250,10 @@ fn drain(reader: &mut dyn Read) -> (u64, Result<(), Kind>) {
 fn decompressed(
     form: Form,
     bytes: u64,
-    ended: Result<(), Kind>,
-    again: &dyn Fn() -> Result<Box<dyn Read>, Kind>,
+    ended: Result<(), ErrorKind>,
+    again: &dyn Fn() -> Result<Box<dyn Read>, ErrorKind>,
     how: How<'_>,
-    sink: &mut Sink<'_>,
+    sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
     let end = match ended {
         Ok(()) => End::Whole,
@@ -270,7 +275,7 @@ fn decompressed(
 /// Plain bytes to be read, once through `first`, and maybe again.
 pub(super) struct Text<'t> {
     pub(super) first: Box<dyn Read + 't>,
-    pub(super) again: &'t dyn Fn() -> Result<Box<dyn Read>, Kind>,
+    pub(super) again: &'t dyn Fn() -> Result<Box<dyn Read>, ErrorKind>,
     /// The size, where it is known before reading.
     pub(super) size: Option<u64>,
 }
@@ -283,11 +288,17 @@ pub(super) enum End {
 }
 
 impl Text<'_> {
-    fn read(self, form: Form, end: End, how: How<'_>, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    fn read(
+        self,
+        form: Form,
+        end: End,
+        how: How<'_>,
+        sink: &mut ItemEmitter<'_>,
+    ) -> Result<(), Stop> {
         let ceiling = how.ceiling;
         match form {
             Form::Ndjson => {
-                let mut feed = StreamFeed::new(self.first, PIECE);
+                let mut feed = StreamReader::new(self.first, PIECE);
                 ndjson::read(&mut feed, end, ceiling, sink)
             }
             Form::Json | Form::Either => json::read(self, ceiling, sink),
@@ -299,7 +310,7 @@ impl Text<'_> {
                 let mut reader = self.first;
                 dicom::read(&mut *reader, sink)
             }
-            Form::Unrecognized => Err(Kind::Unrecognized.into()),
+            Form::Unrecognized => Err(ErrorKind::Unrecognized.into()),
         }
     }
 }
@@ -327,13 +338,13 @@ pub fn beginning(path: &Path, most: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Hashes and counts what is read through it.
-struct Tap<R> {
+struct HashingReader<R> {
     reader: R,
     hash: Sha256,
     count: u64,
 }
 
-impl<R> Tap<R> {
+impl<R> HashingReader<R> {
     fn new(reader: R) -> Self {
         Self {
             reader,
@@ -359,7 +370,7 @@ impl<R> Tap<R> {
     }
 }
 
-impl<R: Read> Read for Tap<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
         self.hash.update(buffer.get(..read).unwrap_or_default());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    diagnostic::{Diagnostic, Place, Severity, shown},
+    diagnostic::{Diagnostic, Severity, TextPosition, shown},
     manifest::FilePattern,
 };
 
@@ -92,7 +92,7 @@ pub(super) fn oddities(
 /// A problem at a pattern.
 pub(super) fn problem(pattern: &FilePattern, message: String) -> Diagnostic {
     let (file, line, column) = &pattern.place;
-    Diagnostic::error(message).at(Place {
+    Diagnostic::error(message).at(TextPosition {
         file: file.clone(),
         line: *line,
         column: *column,

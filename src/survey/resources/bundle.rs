@@ -6,7 +6,7 @@ use super::{Resources, left_out, refuse, step};
 use crate::{
     manifest::Transactions,
     plan::{Action, Packaging, Planner, Reason, ReasonCode, Step, batch},
-    source::{BundleKind, BundleStart, Entry, Found, SourceFile},
+    source::{BundleKind, BundleStart, EntryAround, Found, SourceFile},
 };
 
 /// The Bundle whose entries are coming.
@@ -216,7 +216,7 @@ impl Resources {
         &mut self,
         planner: &mut Planner<'_>,
         found: &Found<'_>,
-        entry: &Entry<'_>,
+        entry: &EntryAround<'_>,
     ) {
         let decided = self.judge_entry(planner, found, entry);
         match (decided, self.refused()) {

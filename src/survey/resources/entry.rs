@@ -3,7 +3,7 @@
 use super::{Resources, check_type, judge};
 use crate::{
     fhir::{
-        Part,
+        TextRange,
         bundle::Request,
         condition::{Condition, written},
         reference::is_id,
@@ -11,7 +11,7 @@ use crate::{
     },
     plan::{Planner, Reason, ReasonCode},
     record::Operation,
-    source::{Entry, Found},
+    source::{EntryAround, Found},
 };
 
 /// An entry's request, as texts.
@@ -29,7 +29,7 @@ impl Resources {
         &mut self,
         planner: &Planner<'_>,
         found: &Found<'_>,
-        entry: &Entry<'_>,
+        entry: &EntryAround<'_>,
     ) -> Result<Operation, Reason> {
         if planner.settings().interaction.is_some() && entry.resource.is_some() {
             return judge(planner, found);
@@ -44,7 +44,7 @@ impl Resources {
             let message = format!("the entry has no request; {INTERACTION}");
             return Err(at("request", Reason::new(ReasonCode::NoRequest, message)));
         };
-        let text = |part: Option<Part>| part.map(|part| part.text(entry.bytes));
+        let text = |part: Option<TextRange>| part.map(|part| part.text(entry.bytes));
         let (method, url, condition) = (text(method), text(url), text(if_none_exist));
         let asked = Asked {
             method: method.as_deref().unwrap_or(""),

@@ -8,7 +8,7 @@ use super::Resources;
 use crate::{
     fhir::request::RequestUrl,
     plan::Planner,
-    source::{BundleKind, Entry, Found},
+    source::{BundleKind, EntryAround, Found},
 };
 
 /// Why something is left out.
@@ -114,7 +114,7 @@ impl Resources {
         &mut self,
         planner: &Planner<'_>,
         found: &Found<'_>,
-        entry: &Entry<'_>,
+        entry: &EntryAround<'_>,
     ) -> Option<LeftOut> {
         let is_without_resource = entry.resource.is_none();
         let overrides = planner.settings().interaction.is_some() && !is_without_resource;
@@ -151,7 +151,7 @@ impl Resources {
 }
 
 /// Returns which resource an entry of a history is a version of: `Type/id`.
-fn resource_of(found: &Found<'_>, entry: &Entry<'_>) -> Option<String> {
+fn resource_of(found: &Found<'_>, entry: &EntryAround<'_>) -> Option<String> {
     if let (Some(kind), Some(id)) = (found.resource_type(), found.id()) {
         return Some(format!("{kind}/{id}"));
     }

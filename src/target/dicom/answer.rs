@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::instance;
 use crate::{
     dicom::{
-        answer::{self, Failure, Unreadable, words},
+        answer::{self, InstanceFailure, Unreadable, words},
         compare,
         describe::describe,
         header as part10,
@@ -22,7 +22,7 @@ const EXISTS: &str =
     "the store already holds an instance of these UIDs; its bytes were not compared";
 
 /// Reads an answer to a STOW request by its own `Content-Type`.
-pub(super) fn read(response: &Response<Bytes>) -> Result<answer::Answer, Unreadable> {
+pub(super) fn read(response: &Response<Bytes>) -> Result<answer::StoreAnswer, Unreadable> {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     answer::read(content_type, response.body())
@@ -31,7 +31,7 @@ pub(super) fn read(response: &Response<Bytes>) -> Result<answer::Answer, Unreada
 /// Says what became of each instance; none of one that the answer does not name.
 pub(super) fn each(
     steps: &[Step],
-    read: &answer::Answer,
+    read: &answer::StoreAnswer,
     status: StatusCode,
 ) -> Vec<Option<Answer>> {
     let said = steps.iter().map(|step| read.of(instance(step)));
@@ -39,24 +39,24 @@ pub(super) fn each(
         .collect()
 }
 
-fn one(said: &answer::Said, status: StatusCode) -> Answer {
+fn one(said: &answer::InstanceStatus, status: StatusCode) -> Answer {
     let taken = |accepted| Answer {
         status: 200,
         said: Said::Taken(accepted),
         outcome: None,
     };
     match said {
-        answer::Said::Stored(warning) => taken(Accepted {
+        answer::InstanceStatus::Stored(warning) => taken(Accepted {
             outcome: Some(Outcome::Created),
             note: warning.map(warned),
             ..Accepted::default()
         }),
-        answer::Said::Failed(failure) if failure.is_duplicate() => taken(Accepted {
+        answer::InstanceStatus::Failed(failure) if failure.is_duplicate() => taken(Accepted {
             outcome: Some(Outcome::Matched),
             note: Some(EXISTS),
             ..Accepted::default()
         }),
-        answer::Said::Failed(failure) => Answer {
+        answer::InstanceStatus::Failed(failure) => Answer {
             status: status_of(failure, status),
             said: Said::Refused,
             outcome: Some(told(failure)),
@@ -75,7 +75,7 @@ fn warned(code: u16) -> &'static str {
 }
 
 /// Returns the status that the reason of a failure stands for: what may pass by itself is tried again.
-fn status_of(failure: &Failure, status: StatusCode) -> u16 {
+fn status_of(failure: &InstanceFailure, status: StatusCode) -> u16 {
     match failure.reason {
         // Out of resources; another request stores the same instance.
         Some(0xA700..=0xA7FF | 45071) => 503,
@@ -86,7 +86,7 @@ fn status_of(failure: &Failure, status: StatusCode) -> u16 {
 }
 
 /// Writes a failure as a store does, for one instance.
-fn told(failure: &Failure) -> String {
+fn told(failure: &InstanceFailure) -> String {
     let mut item = json!({});
     if let Some(reason) = failure.reason {
         item["00081197"] = json!({ "vr": "US", "Value": [reason] });
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_refusal_has_the_words_of_its_reason_and_keeps_the_stores_own_apart() {
-        let failure = Failure {
+        let failure = InstanceFailure {
             reason: Some(0xC000),
             detail: Some("Rivera^Ana".to_owned()),
         };
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn failures_are_told_by_what_may_pass() {
         let status = |reason, answered: u16| {
-            let failure = Failure {
+            let failure = InstanceFailure {
                 reason: Some(reason),
                 detail: None,
             };

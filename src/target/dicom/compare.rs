@@ -11,7 +11,7 @@ use crate::{
     dicom::{
         compare,
         describe::describe,
-        header::{self as head, Header},
+        header::{self as head, InstanceHeader},
         multipart::only_part,
     },
     target::Open,
@@ -60,7 +60,7 @@ pub(super) fn differing(
     Ok((!tags.is_empty()).then_some(tags))
 }
 
-fn header(bytes: impl Read) -> Result<Header, String> {
+fn header(bytes: impl Read) -> Result<InstanceHeader, String> {
     match head::read(bytes) {
         Ok(Ok(header)) => Ok(header),
         Ok(Err(refusal)) => Err(refusal.to_string()),

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Accepted, Answer, Difference, Listing, Matches, Named, Open, Parcel, Refusal, Target, Unbuilt,
-    google::StoreName, request::request,
+    Accepted, Answer, Difference, Matches, Named, Open, Parcel, Refusal, StoreListing, Target,
+    Unbuilt, google::StoreName, request::request,
 };
 use crate::{
     manifest::LoadSettings,
@@ -212,10 +212,10 @@ impl Target for Dicom {
         Some(self.page(0))
     }
 
-    fn listed(&self, _: &str, before: u64, answer: &Response<Bytes>) -> Option<Listing> {
+    fn listed(&self, _: &str, before: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
         let ids = answer::names(answer)?;
         let next = (!ids.is_empty()).then(|| self.page(before + ids.len() as u64));
-        Some(Listing { ids, next })
+        Some(StoreListing { ids, next })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

@@ -2,7 +2,7 @@
 //!
 //! The resource itself is `dress`'s business; entries that get a request of the load are made anew by `request`.
 
-use crate::fhir::{Part, SyntaxError, bundle::envelope, condition::written, escape};
+use crate::fhir::{SyntaxError, TextRange, bundle::envelope, condition::written, escape};
 
 /// Returns the edits of an entry, in order.
 ///
@@ -15,7 +15,7 @@ use crate::fhir::{Part, SyntaxError, bundle::envelope, condition::written, escap
 pub(super) fn edits(
     entry: &[u8],
     full_url: Option<&str>,
-) -> Result<Vec<(Part, String)>, SyntaxError> {
+) -> Result<Vec<(TextRange, String)>, SyntaxError> {
     let envelope = envelope(entry)?;
     let mut edits = Vec::new();
     if let Some(url) = full_url {
@@ -25,7 +25,7 @@ pub(super) fn edits(
         } else {
             // The entry is an object, and not an empty one: it holds a resource.
             let start = memchr::memchr(b'{', entry).map_or(0, |at| at + 1);
-            let place = Part { start, end: start };
+            let place = TextRange { start, end: start };
             edits.push((place, format!("\"fullUrl\":\"{url}\",")));
         }
     }

@@ -12,8 +12,8 @@ use http::{HeaderMap, Request, Response};
 use url::Url;
 
 use super::{
-    Accepted, Answer, Difference, Facts, Likeness, Listing, Matches, Named, Naming, Parcel,
-    Refusal, Said, Search, Target, TooLarge, Unbuilt, Unwritten, Version, google, is_json,
+    Accepted, Answer, Difference, Facts, Likeness, Matches, Named, Naming, Parcel, Refusal, Said,
+    Search, StoreListing, Target, TooLarge, Unbuilt, Unwritten, Version, google, is_json,
 };
 use crate::{
     fhir::{
@@ -51,14 +51,14 @@ pub use condition::{TAG_SYSTEM, criteria, criteria_of, identifying};
 pub use entries::entries;
 pub(super) use explain::explain;
 pub use place::accepted;
-pub use request::{BundleText, Requests};
+pub use request::{BundleText, RequestBuilder};
 pub use response::{Asked, Verb, said};
 pub use write::full_url;
 
 /// A FHIR store.
 #[derive(Debug, Clone)]
 pub struct Fhir {
-    requests: Requests,
+    requests: RequestBuilder,
     /// The store's resource name, where it is Google-shaped.
     google: Option<google::StoreName>,
 }
@@ -67,7 +67,7 @@ impl Fhir {
     /// Takes the service base URL, with a trailing slash, and the store behind it where it is Google-shaped.
     pub fn new(base: &Url, google: Option<google::StoreName>) -> Self {
         Self {
-            requests: Requests::new(base),
+            requests: RequestBuilder::new(base),
             google,
         }
     }
@@ -328,10 +328,10 @@ impl Target for Fhir {
         Some(self.requests.listing(kind, list::QUERY))
     }
 
-    fn listed(&self, kind: &str, _: u64, answer: &Response<Bytes>) -> Option<Listing> {
+    fn listed(&self, kind: &str, _: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
         let (ids, next) = list::page(kind, answer.body())?;
         let next = next.and_then(|url| self.requests.following(&url));
-        Some(Listing { ids, next })
+        Some(StoreListing { ids, next })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

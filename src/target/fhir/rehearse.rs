@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::target::{
         Target,
-        fhir::{Asked, Requests, Verb, accepted, entries},
+        fhir::{Asked, RequestBuilder, Verb, accepted, entries},
     };
 
     const BASE: &str = "https://fhir.example/r4/";
@@ -144,8 +144,8 @@ mod tests {
         Fhir::new(&BASE.parse().unwrap(), None).rehearse(request)
     }
 
-    fn requests() -> Requests {
-        Requests::new(&BASE.parse().unwrap())
+    fn requests() -> RequestBuilder {
+        RequestBuilder::new(&BASE.parse().unwrap())
     }
 
     #[test]

@@ -10,11 +10,11 @@ const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json")
 
 /// Builds the requests of one FHIR endpoint.
 #[derive(Debug, Clone)]
-pub struct Requests {
+pub struct RequestBuilder {
     base: String,
 }
 
-impl Requests {
+impl RequestBuilder {
     /// Takes the service base URL, with a trailing slash.
     pub fn new(base: &Url) -> Self {
         Self {
@@ -162,8 +162,8 @@ impl BundleText {
 mod tests {
     use super::*;
 
-    fn requests() -> Requests {
-        Requests::new(&"https://fhir.example/r4/".parse().unwrap())
+    fn requests() -> RequestBuilder {
+        RequestBuilder::new(&"https://fhir.example/r4/".parse().unwrap())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{condition::TAG_SYSTEM, entry, write::full_url};
 use crate::{
     fhir::{
-        Part, Scanned, Scanner,
+        Scanned, Scanner, TextRange,
         cut::cut_with,
         escape, path,
         reference::{ReferenceForm, classify, split_fragment},
@@ -43,7 +43,7 @@ pub(super) fn rewrite(
         return Ok(bytes);
     }
     let found = scanner.scan(body).map_err(|_| Unwritten::Changed)?;
-    let mut edits: Vec<(Part, String)> = late(step, found, body)?;
+    let mut edits: Vec<(TextRange, String)> = late(step, found, body)?;
     // Under an id of the store's a record is updated as what it is there.
     if step.action == Action::Send(Operation::Update) {
         edits.extend(step.id.as_deref().and_then(|id| renamed(found, body, id)));
@@ -68,7 +68,8 @@ pub(super) fn rewrite(
         let old = place.text(body);
         let new = rewritten(base, naming.settings.versioned, &old, &to);
         // What is cut out, with what holds it, needs nothing any more.
-        let is_cut = |(part, _): &(Part, String)| (part.start..part.end).contains(&place.start);
+        let is_cut =
+            |(part, _): &(TextRange, String)| (part.start..part.end).contains(&place.start);
         if new != old && !edits.iter().any(is_cut) {
             edits.push((place, escape(&new).into_owned()));
         }
@@ -80,7 +81,7 @@ pub(super) fn rewrite(
         return Ok(bytes);
     };
     // Whether a comma follows the tag depends on what the cuts have left around its place.
-    let resource = Part {
+    let resource = TextRange {
         start: resource.start,
         end: bytes.len().saturating_sub(after),
     };
@@ -134,7 +135,11 @@ pub(super) fn searches(step: &Step, bytes: &[u8]) -> Result<Vec<Search>, Unwritt
 }
 
 /// Puts edits, whose places are those in the resource, into what goes to the wire, where it begins at `start`.
-fn spliced(bytes: Bytes, start: usize, mut edits: Vec<(Part, String)>) -> Result<Bytes, Unwritten> {
+fn spliced(
+    bytes: Bytes,
+    start: usize,
+    mut edits: Vec<(TextRange, String)>,
+) -> Result<Bytes, Unwritten> {
     if edits.is_empty() {
         return Ok(bytes);
     }
@@ -149,14 +154,14 @@ fn spliced(bytes: Bytes, start: usize, mut edits: Vec<(Part, String)>) -> Result
 
 /// Returns what has to go so that a record can be created: an id that is none of FHIR's, and the references to what comes
 /// later.
-fn late(step: &Step, found: &Scanned, body: &[u8]) -> Result<Vec<(Part, String)>, Unwritten> {
+fn late(step: &Step, found: &Scanned, body: &[u8]) -> Result<Vec<(TextRange, String)>, Unwritten> {
     // Only references are checked by stores; other links may lead nowhere for a while.
     let late = step
         .links
         .iter()
         .filter(|link| link.late && link.reference < LINK);
     let places = late.map(|link| found.place_of(body, link.reference));
-    let places: Option<Vec<Part>> = places.collect();
+    let places: Option<Vec<TextRange>> = places.collect();
     let places = places.ok_or(Unwritten::Changed)?;
     let id = found.id.filter(|_| drops_id(step));
     if places.is_empty() && id.is_none() {
@@ -218,15 +223,15 @@ pub(super) fn address(to: &Step) -> String {
 }
 
 /// Returns the resource within what goes to the wire.
-fn resource_part(step: &Step) -> Part {
+fn resource_part(step: &Step) -> TextRange {
     part_of(step.body, step.wire())
 }
 
 /// Returns a stretch of a source within another one that holds it.
-fn part_of(inner: crate::record::Span, outer: crate::record::Span) -> Part {
+fn part_of(inner: crate::record::Span, outer: crate::record::Span) -> TextRange {
     let start = usize::try_from(inner.start.saturating_sub(outer.start)).unwrap_or(usize::MAX);
     let length = usize::try_from(inner.length).unwrap_or(usize::MAX);
-    Part {
+    TextRange {
         start,
         end: start.saturating_add(length),
     }

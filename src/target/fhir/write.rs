@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 
-use super::{BundleText, Requests, criteria_of};
+use super::{BundleText, RequestBuilder, criteria_of};
 use crate::{
     fhir::bundle,
     manifest::LoadSettings,
@@ -19,7 +19,7 @@ const ENVELOPE: u64 = 256;
 
 /// Makes the request of one record, or of the records of a Bundle.
 pub(super) fn write(
-    requests: &Requests,
+    requests: &RequestBuilder,
     parcel: &Parcel<'_>,
     bodies: &mut dyn Iterator<Item = Bytes>,
 ) -> Result<Request<Bytes>, Unbuilt> {

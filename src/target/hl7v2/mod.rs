@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::json;
 
 use super::{
-    Accepted, Answer, Difference, Listing, Matches, Named, Parcel, Refusal, Target, Unbuilt,
+    Accepted, Answer, Difference, Matches, Named, Parcel, Refusal, StoreListing, Target, Unbuilt,
     google::StoreName, request::request,
 };
 use crate::{
@@ -184,7 +184,7 @@ impl Target for Hl7v2 {
         Some(self.request(Method::GET, "messages?pageSize=1000", Bytes::new()))
     }
 
-    fn listed(&self, _: &str, _: u64, answer: &Response<Bytes>) -> Option<Listing> {
+    fn listed(&self, _: &str, _: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
         let (ids, token) = answer::page(answer.body())?;
         let next = token.map(|token| {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -192,7 +192,7 @@ impl Target for Hl7v2 {
             let path = format!("messages?pageSize=1000&{query}");
             self.request(Method::GET, &path, Bytes::new())
         });
-        Some(Listing { ids, next })
+        Some(StoreListing { ids, next })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

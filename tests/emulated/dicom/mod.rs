@@ -12,7 +12,7 @@ use serde_json::Value;
 use stoker::{
     dicom::{
         multipart::{Boundary, only_part},
-        sample::Sample,
+        sample::SampleInstance,
     },
     emulator::{Opened, Options, Provided, Scenario, Server, open},
 };
@@ -119,7 +119,7 @@ impl Bed {
 }
 
 fn instance(study: u32, number: u32, frames: u32) -> Vec<u8> {
-    written(&Sample {
+    written(&SampleInstance {
         modality: "US",
         name: "Rivera^Ana",
         patient: "p-1",

@@ -8,7 +8,7 @@ use reqwest::{Body, Client};
 use serde_json::Value;
 use stoker::dicom::{
     multipart::Boundary,
-    sample::{self, Sample},
+    sample::{self, SampleInstance},
 };
 
 use super::{Bed, instance, instances};
@@ -88,7 +88,7 @@ async fn what_was_acknowledged_survives_kill_9() {
 
 /// Writes an instance of 100 MB of a document, and 200 MB of pixels behind it.
 fn large(path: &Path) {
-    let sample = Sample {
+    let sample = SampleInstance {
         study: "1.2",
         series: "1.2.3",
         instance: "1.2.3.4",
@@ -105,7 +105,7 @@ fn large(path: &Path) {
     let mut head = Vec::new();
     // Only what stands before the pixels is taken from it.
     sample::write(
-        &Sample {
+        &SampleInstance {
             rows: 1,
             columns: 2,
             frames: 2,

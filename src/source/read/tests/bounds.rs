@@ -17,7 +17,7 @@ fn standard_input_is_told_by_its_content() {
             seen.item(&item);
             ControlFlow::Continue(())
         };
-        let mut sink = Sink::new(SourceId(7), &mut visit);
+        let mut sink = ItemEmitter::new(SourceId(7), &mut visit);
         let messages = crate::manifest::MessageSettings::default();
         let how = How {
             messages: &messages,
@@ -68,8 +68,8 @@ fn a_line_without_end_is_not_kept() {
         });
         ControlFlow::Continue(())
     };
-    let mut sink = Sink::new(SourceId(7), &mut visit);
-    let mut feed = StreamFeed::new(text, 1 << 20);
+    let mut sink = ItemEmitter::new(SourceId(7), &mut visit);
+    let mut feed = StreamReader::new(text, 1 << 20);
     ndjson::read(&mut feed, End::Whole, Ceiling::Any, &mut sink).unwrap();
     assert_eq!(seen, [Ceiling::Any.words(), "line 2"]);
 }
@@ -99,15 +99,15 @@ fn what_the_target_will_not_take_is_not_kept() {
                 }
                 ControlFlow::Continue(())
             };
-            let mut sink = Sink::new(SourceId(7), &mut visit);
-            let mut feed = StreamFeed::new(text(), PIECE);
+            let mut sink = ItemEmitter::new(SourceId(7), &mut visit);
+            let mut feed = StreamReader::new(text(), PIECE);
             match form {
                 Form::Ndjson => {
                     ndjson::read(&mut feed, End::Whole, Ceiling::Limited(4 << 20), &mut sink)
                 }
                 _ => json::large(
                     &mut feed,
-                    &|| Ok(Box::new(StreamFeed::new(text(), PIECE))),
+                    &|| Ok(Box::new(StreamReader::new(text(), PIECE))),
                     Ceiling::Limited(4 << 20),
                     &mut sink,
                 ),

@@ -123,13 +123,13 @@ fn in_pieces(text: &[u8], form: Form, size: usize) -> Seen {
         seen.item(&item);
         ControlFlow::Continue(())
     };
-    let mut sink = Sink::new(SourceId(7), &mut visit);
-    let mut feed = StreamFeed::new(text, size);
+    let mut sink = ItemEmitter::new(SourceId(7), &mut visit);
+    let mut feed = StreamReader::new(text, size);
     match form {
         Form::Ndjson => ndjson::read(&mut feed, End::Whole, Ceiling::Any, &mut sink),
         _ => json::large(
             &mut feed,
-            &|| Ok(Box::new(StreamFeed::new(text, size))),
+            &|| Ok(Box::new(StreamReader::new(text, size))),
             Ceiling::Any,
             &mut sink,
         ),

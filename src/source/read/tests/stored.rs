@@ -82,7 +82,7 @@ fn cut_compressed_sources_keep_what_came_before() {
     let source = file(folder.path(), "a.ndjson.gz", &whole);
     assert!(matches!(
         read_all(&source, Some(&small)).1.unwrap_err().kind,
-        Kind::SpoolFull { cap: 100 }
+        ErrorKind::SpoolFull { cap: 100 }
     ));
 }
 

@@ -1,0 +1,347 @@
+//! Carries a run to its end, whether it is new or goes on: the sources, the journal, the sending, the report.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Context, Error, Exit,
+    closing::Closing,
+    connect::Connection,
+    load,
+    printer::Printer,
+    prior_runs::{Consulted, Purpose},
+    report::{exit_of, summary},
+    reset,
+};
+use crate::{
+    diagnostic::Diagnostic,
+    event::{Event, Several, Unobserved},
+    gate::{self, ByteBudget},
+    journal::{Journal, Ledger, RunDirectory, format},
+    plan::{self, PlannedSource, file::Saved},
+    progress, report,
+    samples::Sampling,
+    send::{self, Earlier, RequestCounts, RunContext, RunEnd, Stop, TargetConnection},
+    source::{Bodies, Spool, spooled},
+};
+
+/// The most bytes of decompressed sources that a run keeps: a full disk is worse than a clear refusal.
+pub(super) const SPOOL: u64 = 1 << 40;
+
+/// How often the figures of a session are written down, should it be killed.
+const TALLY_EVERY: Duration = Duration::from_secs(1);
+
+/// Reads the sources of a saved plan again: they must be what they were, and those that are compressed are spooled.
+///
+/// Those that look unchanged (size, time, inode) are taken for it, unless `verify` asks for more. `way_on` is what can be done
+/// about one that is not.
+pub(super) async fn check_sources(
+    saved: &Saved,
+    run: &RunDirectory,
+    verify: bool,
+    way_on: &str,
+) -> Result<(), Error> {
+    let (sources, spool) = (saved.sources.clone(), run.spool());
+    let changed = tokio::task::spawn_blocking(move || {
+        let spool = Spool::new(spool, SPOOL).map_err(Error::disk)?;
+        Ok(plan::changed_sources(&sources, &spool, verify))
+    })
+    .await
+    .map_err(|error| Error::task(&error))??;
+    if changed.is_empty() {
+        Ok(())
+    } else {
+        let changed = changed.into_iter().map(|problem| problem.hint(way_on));
+        Err(Error::all(Exit::Usage, changed.collect()))
+    }
+}
+
+/// A run that is carried to its end.
+pub(super) struct Session<'a> {
+    pub(super) context: Context,
+    pub(super) stop: &'a Stop,
+    pub(super) watcher: &'a progress::Watcher,
+    pub(super) run: &'a RunDirectory,
+    pub(super) connections: &'a HashMap<String, Connection>,
+}
+
+/// A plan and its bodies.
+pub(super) struct Opened {
+    pub(super) saved: Arc<Saved>,
+    pub(super) bodies: Arc<Bodies>,
+}
+
+impl Session<'_> {
+    pub(super) fn open(&self) -> Result<Opened, Error> {
+        let saved = Arc::new(Saved::open(&self.run.plan()).map_err(Error::disk)?);
+        let sources = readable(&saved.sources, &self.run.spool());
+        let bodies = Arc::new(Bodies::new(sources));
+        Ok(Opened { saved, bodies })
+    }
+
+    /// Begins a new run: sends what its plan holds, but for what earlier runs have loaded, and reports.
+    pub(super) async fn begin(&self, state: &Path, fresh: bool) -> Result<Exit, Error> {
+        self.carry_out(Earlier::default(), Some(state), fresh).await
+    }
+
+    /// Goes on with a run.
+    pub(super) async fn go_on(&self, earlier: Earlier, state: &Path) -> Result<Exit, Error> {
+        let is_consulted = earlier.history.as_ref().is_some_and(|h| h.is_consulted);
+        let state = (!is_consulted).then_some(state);
+        self.carry_out(earlier, state, false).await
+    }
+
+    async fn carry_out(
+        &self,
+        earlier: Earlier,
+        consult: Option<&Path>,
+        fresh: bool,
+    ) -> Result<Exit, Error> {
+        let Opened { saved, bodies } = self.open()?;
+        let printer = self.context.printer;
+        for (name, connection) in self.connections {
+            if connection.ensure().await? {
+                reset::note_made(&load::state_of(&saved.header), name, connection)?;
+                let message = format!("created the store of target `{name}`");
+                self.watcher.suspend(|| printer.message(&message));
+            }
+        }
+        let mut links = HashMap::new();
+        for (name, connection) in self.connections {
+            links.insert(name.clone(), connection.link(saved.largest_request(name))?);
+        }
+        let history = earlier.history.as_ref();
+        let sessions = history.map_or(0, |history| history.sessions.len());
+        let number = u32::try_from(sessions)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        let started = jiff::Timestamp::now();
+        let session = format::SessionLine { number, started };
+        let first = history.and_then(|history| history.sessions.first());
+        let first = first.map_or(started, |session| session.started);
+        let sync = saved.header.run.journal;
+        let journal = Journal::open(self.run, sync, session, history).map_err(Error::disk)?;
+        tracing::info!(run = %self.run.path().display(), session = number, "a session of the run begins");
+        self.watcher.observer().observe(&Event::Session {
+            run: journal.line().run.clone(),
+            mark: journal.line().mark.clone(),
+            number,
+        });
+        let journal = Arc::new(journal);
+        let earlier = match consult {
+            Some(state) => {
+                let asked = Consulted {
+                    state,
+                    saved: &saved,
+                    links: &links,
+                    journal: &journal,
+                    run: self.run,
+                    purpose: Purpose::Load,
+                };
+                asked.consult(earlier, fresh, printer).await?
+            }
+            None => earlier,
+        };
+        let counts = Arc::new(RequestCounts::default());
+        let began = tokio::time::Instant::now();
+        let reads = reads_of(&links);
+        let since = Duration::try_from(jiff::Timestamp::now().duration_since(first));
+        // A clock that was set back since then: the session begins where the last sample ends.
+        let sampling = Sampling::begin(self.run, number, since.unwrap_or_default());
+        let setup = RunContext {
+            observe: Arc::new(Several(vec![self.watcher.observer(), sampling.observer()])),
+            ..self.setup(&saved, &bodies, links, &journal, earlier, &counts)
+        };
+        let planning_ms = milliseconds(began - self.context.started);
+        let tally = || format::Tally {
+            planning_ms,
+            ..counts.tally(milliseconds(began.elapsed()), reads())
+        };
+        let mut sending = std::pin::pin!(send::run(setup));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut sending => break ended,
+                () = tokio::time::sleep(TALLY_EVERY) => {
+                    // A journal that cannot be written ends the run through the next settlement.
+                    let _ = journal.tally(tally()).await;
+                }
+            }
+        };
+        let (sent, last) = (tokio::time::Instant::now(), tally());
+        if let Err(error) = sampling.finish() {
+            let problem = Diagnostic::warning(error.to_string()).hint(
+                "nothing else is lost: the report lacks pictures of how the run went over time",
+            );
+            self.watcher.suspend(|| printer.problems(&[problem]));
+        }
+        let ended = close(&journal, number, last.clone(), ended)
+            .await
+            .map_err(|error| error.hint(go_on(self.run)));
+        let state = load::state_of(&saved.header);
+        let closing = Closing {
+            printer,
+            watcher: self.watcher,
+            run: self.run,
+            state: &state,
+            saved: &saved,
+            bodies: &bodies,
+            journal: &journal,
+            sent,
+            last,
+        };
+        let reported = closing.close().await;
+        self.watcher.finish();
+        let reported = match (reported, &ended) {
+            (Ok(reported), _) => reported,
+            // What stopped the run goes before what its report met for the same reason.
+            (Err(_), Err(_)) => return ended.map(|_| Exit::Disk),
+            (Err(error), Ok(_)) => return Err(error.hint(report_again(self.run))),
+        };
+        let text = summary(&reported, self.run, self.context)?;
+        if !text.is_empty() {
+            printer.styled(&text);
+        }
+        finish(printer, self.run, &reported, ended)
+    }
+
+    /// Puts together what `send` needs.
+    pub(super) fn setup(
+        &self,
+        saved: &Arc<Saved>,
+        bodies: &Arc<Bodies>,
+        links: HashMap<String, TargetConnection>,
+        journal: &Arc<Journal>,
+        earlier: Earlier,
+        counts: &Arc<RequestCounts>,
+    ) -> RunContext {
+        let memory = saved.header.run.memory.0;
+        RunContext {
+            plan: Arc::clone(saved),
+            links,
+            bodies: Arc::clone(bodies),
+            ledger: Arc::clone(journal) as Arc<dyn Ledger>,
+            journal: journal.line().clone(),
+            observe: Arc::new(Unobserved),
+            stop: self.stop.clone(),
+            // What is left of it is for answers.
+            budget: Arc::new(ByteBudget::new(memory - gate::share(memory))),
+            earlier: Arc::new(earlier),
+            lookups: Arc::default(),
+            counts: Arc::clone(counts),
+        }
+    }
+}
+
+/// Returns what tells how many reads have gone out by these links.
+pub(super) fn reads_of(links: &HashMap<String, TargetConnection>) -> impl Fn() -> u64 + use<> {
+    let gates: Vec<_> = links.values().map(|link| Arc::clone(&link.gate)).collect();
+    move || gates.iter().map(|gate| gate.reads()).sum()
+}
+
+/// Writes the last lines of a session.
+async fn close(
+    journal: &Arc<Journal>,
+    session: u32,
+    tally: format::Tally,
+    ended: Result<RunEnd, send::Error>,
+) -> Result<RunEnd, Error> {
+    let end = |how, reason| format::EndLine {
+        session,
+        at: jiff::Timestamp::now(),
+        how,
+        reason,
+    };
+    match ended {
+        Ok(ended) => {
+            journal.tally(tally).await.map_err(unwritten)?;
+            journal
+                .end(end(ended.how, ended.reason.clone()))
+                .await
+                .map_err(unwritten)?;
+            Ok(ended)
+        }
+        Err(error @ (send::Error::Source(_) | send::Error::Plan(_))) => {
+            let _ = journal.tally(tally).await;
+            let _ = journal
+                .end(end(format::Ending::Source, Some(error.to_string())))
+                .await;
+            Err(Error::disk(error)
+                .hint("load the manifest again (what has been loaded is not sent twice), or put the file back as it was"))
+        }
+        Err(error @ send::Error::Journal(_)) => Err(unwritten(error)),
+        Err(error @ send::Error::Internal(_)) => {
+            let _ = journal.tally(tally).await;
+            let _ = journal
+                .end(end(format::Ending::Internal, Some(error.to_string())))
+                .await;
+            Err(Error::internal(error))
+        }
+    }
+}
+
+fn unwritten(error: impl std::fmt::Display) -> Error {
+    Error::disk(error).hint("what was settled before stands in the journal; make room")
+}
+
+/// Says how to go on with a run.
+fn go_on(run: &RunDirectory) -> String {
+    format!(
+        "then go on with `stoker resume {}`",
+        report::format::quoted(run.path())
+    )
+}
+
+/// Says how the report of a run that is over is had once there is room for it.
+fn report_again(run: &RunDirectory) -> String {
+    format!(
+        "what was loaded is in the journal; make room, then `stoker report {}` shows what became of it",
+        report::format::quoted(run.path())
+    )
+}
+
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Says how a run ended, and what can be done about it.
+fn finish(
+    printer: Printer,
+    run: &RunDirectory,
+    reported: &report::Report,
+    ended: Result<RunEnd, Error>,
+) -> Result<Exit, Error> {
+    let ended = ended?;
+    if let Some(reason) = &ended.reason {
+        let mut problem = Diagnostic::error(reason);
+        problem.hints.extend(ended.hint.clone());
+        printer.problems(&[problem]);
+    }
+    tracing::info!(run = %run.path().display(), "the run is over");
+    Ok(exit_of(reported))
+}
+
+/// Returns the file from which each source can be read at any place.
+pub(super) fn readable(
+    sources: &[PlannedSource],
+    spool: &Path,
+) -> Vec<(crate::record::SourceId, PathBuf)> {
+    sources
+        .iter()
+        .map(|source| {
+            let path = match &source.path {
+                Some(path) if !source.spooled => path.clone(),
+                _ => spooled(spool, source.id),
+            };
+            (source.id, path)
+        })
+        .collect()
+}
+
+/// Removes the directory of a run that never began.
+pub(super) fn discard(run: &RunDirectory) {
+    let _ = fs_err::remove_dir_all(run.path());
+}

@@ -1,0 +1,574 @@
+//! Who may go: a record goes when all that it refers to has arrived, and gets the ids that those were given.
+//!
+//! Shared by the feeds, which ask before they send, and by those who settle. There are no barriers: what waits, waits for
+//! one record at a time, and is looked at again when that one is settled. A record costs 18 bytes here, its id with it;
+//! what waits is kept as a place in the plan.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::Error;
+use crate::{
+    journal::SettleLine,
+    plan::file::Saved,
+    spill::{MemoryBudget, SpillVec},
+};
+
+/// What became of the records of a run, as far as others depend on it.
+#[derive(Debug)]
+pub(super) struct DependencyTracker {
+    state: Mutex<State>,
+    /// Per load: something may go, or need not be waited for any longer.
+    released: Vec<Condvar>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Of each record its fate, as a byte.
+    fates: SpillVec<u8>,
+    /// The type of each record that arrived, as its place among the types.
+    kinds: SpillVec<u8>,
+    types: Types,
+    /// The id of each record that arrived, where it is a UUID in its usual form.
+    uuids: SpillVec<[u8; 16]>,
+    /// The ids that are none; with their type where [`WHOLE`] says so.
+    names: HashMap<u64, Box<str>>,
+    /// Why a record cannot be had, and because of which.
+    causes: HashMap<u64, Arc<Cause>>,
+    /// The records that stand in the store and are not whole yet.
+    standing: HashMap<u64, StoredId>,
+    waiting: HashMap<u64, Vec<Parked>>,
+    loads: Vec<Waiting>,
+}
+
+/// The types of the records that arrived, whatever version of FHIR they are of.
+#[derive(Debug, Default)]
+struct Types {
+    names: Vec<Box<str>>,
+}
+
+/// The number of no type: the name of the record holds its type, too. No version of FHIR has as many types.
+const WHOLE: u8 = u8::MAX;
+
+impl Types {
+    /// Returns the number of a type.
+    fn number(&mut self, kind: &str) -> u8 {
+        let known = self.names.iter().position(|name| **name == *kind);
+        let at = known.unwrap_or(self.names.len());
+        match u8::try_from(at) {
+            Ok(number) if number < WHOLE => {
+                if known.is_none() {
+                    self.names.push(kind.into());
+                }
+                number
+            }
+            _ => WHOLE,
+        }
+    }
+
+    fn name(&self, number: u8) -> Option<&str> {
+        self.names.get(usize::from(number)).map(AsRef::as_ref)
+    }
+}
+
+/// A record that kept others from arriving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// Its number in the plan.
+    pub(super) record: u64,
+    /// Its position, and why it cannot be had: the end of a sentence that begins with `it needs`.
+    pub(super) needed: Box<str>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    released: VecDeque<Parked>,
+    /// How many wait or are released.
+    parked: usize,
+    /// How many second requests do.
+    late: usize,
+}
+
+/// What the first of two requests brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoredId {
+    /// Its status.
+    pub(super) status: u16,
+    /// How often it was sent.
+    pub(super) attempts: u32,
+}
+
+impl StoredId {
+    pub(super) fn of(line: &SettleLine) -> Self {
+        Self {
+            status: line.status.unwrap_or_default(),
+            attempts: line.attempts,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DependencyState {
+    Open = 0,
+    Arrived = 1,
+    Failed = 2,
+}
+
+impl DependencyState {
+    fn of(byte: u8) -> Self {
+        match byte {
+            1 => Self::Arrived,
+            2 => Self::Failed,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// Records that wait: a step, or a group with its steps, by its place in the plan.
+#[derive(Debug)]
+pub(super) struct Parked {
+    /// The load that reads it.
+    pub(super) load: usize,
+    /// Where it stands, as `Steps::place` told.
+    pub(super) place: (u64, u64),
+    needs: Vec<u64>,
+    /// What has to be settled before it is looked at, whatever becomes of that.
+    follows: Option<u64>,
+    /// Looked at only when all that it needs is settled: what failed may concern only a part of it.
+    patient: bool,
+    /// It is the second request of a record.
+    pub(super) late: bool,
+}
+
+/// Whether records may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// All that they need is there.
+    Ready,
+    /// They are kept until it is.
+    Parked,
+    /// One that they need did not arrive, because of this one.
+    Blocked(Arc<Cause>),
+}
+
+/// How long a feed sleeps before it looks whether the run is being stopped.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl DependencyTracker {
+    /// Knows of nothing that arrived.
+    pub(super) fn new(loads: usize, records: u64, room: &Arc<MemoryBudget>) -> Self {
+        let records = usize::try_from(records).unwrap_or(usize::MAX);
+        Self {
+            state: Mutex::new(State {
+                fates: SpillVec::filled(room, DependencyState::Open as u8, records),
+                kinds: SpillVec::filled(room, 0, records),
+                types: Types::default(),
+                uuids: SpillVec::filled(room, [0; 16], records),
+                names: HashMap::new(),
+                causes: HashMap::new(),
+                standing: HashMap::new(),
+                waiting: HashMap::new(),
+                loads: (0..loads).map(|_| Waiting::default()).collect(),
+            }),
+            released: (0..loads).map(|_| Condvar::new()).collect(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks whether records that need others may go; those that may not are kept.
+    ///
+    /// Those who need not arrive together are `patient`: all that they need is settled before they are looked at.
+    pub(super) fn try_start(
+        &self,
+        load: usize,
+        needs: Vec<u64>,
+        follows: Option<u64>,
+        patient: bool,
+        place: (u64, u64),
+    ) -> Result<Readiness, Error> {
+        if needs.is_empty() && follows.is_none() {
+            return Ok(Readiness::Ready);
+        }
+        self.park(Parked {
+            load,
+            place,
+            needs,
+            follows,
+            patient,
+            late: false,
+        })
+    }
+
+    /// Asks whether the second request of a record may go: when the record stands, and all that it still needs is there.
+    /// It is not looked at before all of them are settled, the record's first request among them.
+    pub(super) fn try_start_second(
+        &self,
+        load: usize,
+        needs: Vec<u64>,
+        place: (u64, u64),
+    ) -> Result<Readiness, Error> {
+        self.park(Parked {
+            load,
+            place,
+            needs,
+            follows: None,
+            patient: true,
+            late: true,
+        })
+    }
+
+    fn park(&self, parked: Parked) -> Result<Readiness, Error> {
+        let mut state = self.state();
+        let records = state.fates.len() as u64;
+        let all = || parked.needs.iter().chain(&parked.follows);
+        if let Some(need) = all().find(|&&need| need >= records) {
+            // It would be waited for without end.
+            return Err(Error::Plan(format!(
+                "the plan is damaged: a record refers to number {need}, and there are {records}"
+            )));
+        }
+        Ok(match state.readiness_of(&parked) {
+            Ok(readiness) => readiness,
+            Err(need) => {
+                if let Some(waiting) = state.loads.get_mut(parked.load) {
+                    *waiting.count(parked.late) += 1;
+                }
+                state.waiting.entry(need).or_default().push(parked);
+                Readiness::Parked
+            }
+        })
+    }
+
+    /// Returns which record that is needed did not arrive, of those that are settled.
+    pub(super) fn blocks(&self, needs: &[u64]) -> Option<Arc<Cause>> {
+        match self.state().readiness(needs, false) {
+            Ok(Readiness::Blocked(cause)) => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// Takes what may go now, or never will.
+    pub(super) fn next(&self, load: usize) -> Option<(Parked, Readiness)> {
+        let mut state = self.state();
+        let waiting = state.loads.get_mut(load)?;
+        let parked = waiting.released.pop_front()?;
+        *waiting.count(parked.late) -= 1;
+        let readiness = state.readiness_of(&parked).unwrap_or(Readiness::Ready);
+        Some((parked, readiness))
+    }
+
+    /// Returns how many records or groups of a load are kept, and how many second requests.
+    pub(super) fn parked(&self, load: usize) -> (usize, usize) {
+        self.state()
+            .loads
+            .get(load)
+            .map_or((0, 0), |waiting| (waiting.parked, waiting.late))
+    }
+
+    /// Waits until something of a load may go; a short while at the most.
+    pub(super) fn wait_for_all(&self, load: usize) {
+        let state = self.state();
+        let is_free = state.loads.get(load).is_none_or(|waiting| {
+            !waiting.released.is_empty() || waiting.parked + waiting.late == 0
+        });
+        if let (false, Some(released)) = (is_free, self.released.get(load)) {
+            drop(
+                released
+                    .wait_timeout(state, LOOK)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+    }
+
+    /// Takes note that a record stands in the store under an id, and is not whole yet. Those who need it may go.
+    pub(super) fn mark_partial(&self, record: u64, kind: &str, id: &str, stood: StoredId) {
+        let mut state = self.state();
+        state.standing.insert(record, stood);
+        self.arrive(state, record, kind, id);
+    }
+
+    /// Returns what is known of a record that stands, and the id that it has.
+    pub(super) fn standing(&self, record: u64) -> Option<(StoredId, String)> {
+        let stood = *self.state().standing.get(&record)?;
+        let resource = self.resource(record)?;
+        let (_, id) = resource.split_once('/')?;
+        Some((stood, id.to_owned()))
+    }
+
+    /// Takes note that a record arrived, under which id.
+    pub(super) fn mark_stored(&self, record: u64, kind: &str, id: &str) {
+        self.arrive(self.state(), record, kind, id);
+    }
+
+    fn arrive(&self, mut state: MutexGuard<'_, State>, record: u64, kind: &str, id: &str) {
+        let Ok(at) = usize::try_from(record) else {
+            return;
+        };
+        let Some(fate) = state.fates.get_mut(at) else {
+            return;
+        };
+        *fate = DependencyState::Arrived as u8;
+        let number = state.types.number(kind);
+        if let Some(place) = state.kinds.get_mut(at) {
+            *place = number;
+        }
+        match uuid(id).filter(|_| number != WHOLE) {
+            Some(uuid) => {
+                if let Some(place) = state.uuids.get_mut(at) {
+                    *place = uuid;
+                }
+            }
+            None if number == WHOLE => {
+                state.names.insert(record, format!("{kind}/{id}").into());
+            }
+            None => {
+                state.names.insert(record, id.into());
+            }
+        }
+        self.release(state, record);
+    }
+
+    /// Takes note that a record did not arrive, because of this one. One that stands has arrived.
+    pub(super) fn mark_failed(&self, record: u64, cause: &Arc<Cause>) {
+        let mut state = self.state();
+        if state.standing.contains_key(&record) {
+            return;
+        }
+        if let Some(fate) = usize::try_from(record)
+            .ok()
+            .and_then(|at| state.fates.get_mut(at))
+        {
+            *fate = DependencyState::Failed as u8;
+        }
+        state.causes.insert(record, Arc::clone(cause));
+        self.release(state, record);
+    }
+
+    fn release(&self, mut state: MutexGuard<'_, State>, record: u64) {
+        let mut woken = Vec::new();
+        for parked in state.waiting.remove(&record).unwrap_or_default() {
+            match state.readiness_of(&parked) {
+                Ok(_) => {
+                    let load = parked.load;
+                    if let Some(waiting) = state.loads.get_mut(load) {
+                        waiting.released.push_back(parked);
+                    }
+                    if !woken.contains(&load) {
+                        woken.push(load);
+                    }
+                }
+                Err(need) => state.waiting.entry(need).or_default().push(parked),
+            }
+        }
+        drop(state);
+        for load in woken {
+            if let Some(released) = self.released.get(load) {
+                released.notify_all();
+            }
+        }
+    }
+
+    /// Of the records of a plan. What is more than `memory` allows is kept beside it on the disk.
+    pub(super) fn of(plan: &Saved) -> Result<Self, Error> {
+        let room = MemoryBudget::new(plan.header.run.memory.0, plan.folder());
+        let precedence = Self::new(plan.header.loads.len(), plan.summary.records(), &room);
+        match room.check() {
+            Ok(()) => Ok(precedence),
+            Err(error) => Err(Error::Plan(format!(
+                "cannot keep the ids that records get: {error}"
+            ))),
+        }
+    }
+
+    /// Returns what a record that arrived is called in the store: `Type/id`.
+    pub(super) fn resource(&self, record: u64) -> Option<String> {
+        let state = self.state();
+        let at = usize::try_from(record).ok()?;
+        (DependencyState::of(*state.fates.get(at)?) == DependencyState::Arrived).then_some(())?;
+        let number = *state.kinds.get(at)?;
+        let name = state.names.get(&record);
+        if number == WHOLE {
+            return name.map(ToString::to_string);
+        }
+        let kind = state.types.name(number)?;
+        Some(match name {
+            Some(name) => format!("{kind}/{name}"),
+            None => format!("{kind}/{}", uuid::Uuid::from_bytes(*state.uuids.get(at)?)),
+        })
+    }
+}
+
+impl Cause {
+    /// One of which only the number is known.
+    pub(super) fn unnamed(record: u64) -> Self {
+        Self {
+            record,
+            needed: format!("record {record}, which did not arrive").into(),
+        }
+    }
+}
+
+impl Waiting {
+    fn count(&mut self, late: bool) -> &mut usize {
+        if late {
+            &mut self.late
+        } else {
+            &mut self.parked
+        }
+    }
+}
+
+impl State {
+    fn fate(&self, record: u64) -> DependencyState {
+        let at = usize::try_from(record).ok();
+        at.and_then(|at| self.fates.get(at))
+            .map_or(DependencyState::Open, |&fate| DependencyState::of(fate))
+    }
+
+    /// Tells whether all that is waited for is settled; else what is not.
+    fn readiness_of(&self, parked: &Parked) -> Result<Readiness, u64> {
+        match parked
+            .follows
+            .filter(|&record| self.fate(record) == DependencyState::Open)
+        {
+            Some(open) => Err(open),
+            None => self.readiness(&parked.needs, parked.patient),
+        }
+    }
+
+    /// Tells whether all of `needs` are settled; else which is not.
+    fn readiness(&self, needs: &[u64], patient: bool) -> Result<Readiness, u64> {
+        let fate = |record: u64| self.fate(record);
+        let open = needs
+            .iter()
+            .find(|&&need| fate(need) == DependencyState::Open);
+        let failed = needs
+            .iter()
+            .find(|&&need| fate(need) == DependencyState::Failed);
+        match (failed, open) {
+            (Some(failed), open) if open.is_none() || !patient => {
+                let unnamed = || Arc::new(Cause::unnamed(*failed));
+                let cause = self.causes.get(failed);
+                Ok(Readiness::Blocked(cause.map_or_else(unnamed, Arc::clone)))
+            }
+            (_, Some(&open)) => Err(open),
+            (_, None) => Ok(Readiness::Ready),
+        }
+    }
+}
+
+/// Reads a UUID that is written as most servers write it; any other way is a name of its own.
+fn uuid(id: &str) -> Option<[u8; 16]> {
+    let uuid = uuid::Uuid::try_parse(id).ok()?;
+    (uuid.as_hyphenated().to_string() == id).then(|| uuid.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_goes_when_the_last_has_arrived() {
+        let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        assert_eq!(
+            precedence
+                .try_start(0, vec![0, 1], None, false, (10, 2))
+                .unwrap(),
+            Readiness::Parked
+        );
+        precedence.mark_stored(1, "Patient", "one");
+        assert!(precedence.next(0).is_none());
+        precedence.mark_stored(0, "Patient", "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b");
+        let (parked, readiness) = precedence.next(0).unwrap();
+        assert_eq!((parked.place, readiness), ((10, 2), Readiness::Ready));
+        assert_eq!(precedence.parked(0), (0, 0));
+        assert_eq!(precedence.resource(1).unwrap(), "Patient/one");
+        assert_eq!(
+            precedence.resource(0).unwrap(),
+            "Patient/9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b"
+        );
+        assert_eq!(precedence.resource(2), None);
+    }
+
+    #[test]
+    fn who_follows_goes_whatever_became_of_the_one_before() {
+        let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        let admit = |place| precedence.try_start(0, Vec::new(), Some(0), false, place);
+        assert_eq!(admit((1, 1)).unwrap(), Readiness::Parked);
+        let cause = Arc::new(Cause::unnamed(0));
+        precedence.mark_failed(0, &cause);
+        let (_, readiness) = precedence.next(0).unwrap();
+        assert_eq!(readiness, Readiness::Ready);
+        assert_eq!(admit((2, 2)).unwrap(), Readiness::Ready);
+    }
+
+    #[test]
+    fn one_failure_blocks_at_once_and_names_its_cause() {
+        let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        assert_eq!(
+            precedence
+                .try_start(0, vec![0, 1], None, false, (0, 2))
+                .unwrap(),
+            Readiness::Parked
+        );
+        let cause = Arc::new(Cause {
+            record: 1,
+            needed: "a.ndjson:7".into(),
+        });
+        precedence.mark_failed(1, &cause);
+        // It waits for record 0 still; what it then finds is the failure.
+        precedence.mark_stored(0, "Patient", "x");
+        let (_, readiness) = precedence.next(0).unwrap();
+        assert_eq!(readiness, Readiness::Blocked(Arc::clone(&cause)));
+        assert_eq!(
+            precedence
+                .try_start(0, vec![1], None, false, (0, 3))
+                .unwrap(),
+            Readiness::Blocked(cause)
+        );
+    }
+
+    #[test]
+    fn a_type_that_r4_does_not_know_stays_what_it_is() {
+        let precedence = DependencyTracker::new(0, 400, &MemoryBudget::endless());
+        let uuid = "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b";
+        // More types than there are numbers for: each keeps its own name all the same.
+        let kind = |n: u64| {
+            let letter = |n: u64| char::from(b'a' + u8::try_from(n % 26).unwrap());
+            format!("Topic{}{}", letter(n / 26), letter(n))
+        };
+        for n in 0..400 {
+            let id = if n % 2 == 0 { uuid } else { "one" };
+            precedence.mark_stored(n, &kind(n), id);
+        }
+        for n in 0..400 {
+            let id = if n % 2 == 0 { uuid } else { "one" };
+            assert_eq!(precedence.resource(n).unwrap(), format!("{}/{id}", kind(n)));
+        }
+    }
+
+    #[test]
+    fn what_the_plan_does_not_hold_is_not_waited_for() {
+        let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        assert!(
+            precedence
+                .try_start(0, vec![4], None, false, (0, 0))
+                .is_err()
+        );
+        assert!(precedence.try_start_second(0, vec![1, 9], (0, 0)).is_err());
+    }
+
+    #[test]
+    fn an_id_in_capitals_is_kept_as_it_is() {
+        let precedence = DependencyTracker::new(0, 1, &MemoryBudget::endless());
+        let id = "9B8D6F3E-5F1A-4C0D-9D5E-0F6F4F3E2A1B";
+        precedence.mark_stored(0, "Patient", id);
+        assert_eq!(precedence.resource(0).unwrap(), format!("Patient/{id}"));
+    }
+}

@@ -1,0 +1,373 @@
+//! Asks the store about records in doubt, and says what its answers prove.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        Error,
+        earlier::Doubt,
+        load::Load,
+        rewrite::BodyRewriter,
+        settlement::{self, Attempted},
+    },
+    asking::Asking,
+    evidence::Evidence,
+    together::together,
+};
+use crate::{
+    gate::{CallFailure, Gate, Largest},
+    lookup::{self, Matches},
+    manifest::{LoadSettings, Settle, Store},
+    plan::Step,
+    record::{Operation, Outcome},
+    target::{Likeness, Target, miss_proves},
+};
+
+/// What the store has that may be a record of ours.
+enum Found {
+    Resource { id: String },
+    Proof(Evidence),
+}
+
+/// How many questions are asked at once, beside the gate's own bound.
+const QUESTIONS: usize = 16;
+
+/// A request whose connection broke may still be at work in the server. The local store commits within milliseconds;
+/// other servers seldom take longer than this for a request whose client is gone.
+const LOCAL_GRACE: Duration = Duration::from_millis(500);
+/// See [`LOCAL_GRACE`].
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often an index that lags is asked again, and after which pause: Google's usually needs seconds.
+const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
+
+impl Load {
+    /// Returns who asks the store of this load.
+    pub(super) fn asker(&self) -> Asker<'_> {
+        let target = self.setup.plan.header.target_of(self.id);
+        Asker {
+            settings: &self.settings,
+            store: target.map(|target| &target.settings.store),
+            dresser: &self.dresser,
+            gate: &self.link.gate,
+            target: &*self.link.target,
+            since: None,
+        }
+    }
+}
+
+/// Asks a store about records in doubt.
+pub(in crate::send) struct Asker<'a> {
+    /// The settings of their load.
+    pub(in crate::send) settings: &'a LoadSettings,
+    /// The store that is asked.
+    pub(in crate::send) store: Option<&'a Store>,
+    /// Reads the records.
+    pub(in crate::send) dresser: &'a Arc<BodyRewriter>,
+    /// The way to the store.
+    pub(in crate::send) gate: &'a Gate,
+    /// What it understands.
+    pub(in crate::send) target: &'a dyn Target,
+    /// Since when nothing is sent any more; since now where none is given.
+    pub(in crate::send) since: Option<Instant>,
+}
+
+impl Asker<'_> {
+    /// Asks about every record in doubt; the others get no proof. Of those that go together or not at all, one that is
+    /// there proves the others.
+    pub(in crate::send) async fn prove(
+        &self,
+        steps: &[Step],
+        atomic: bool,
+        doubts: &HashMap<u64, Doubt>,
+        asking: Asking,
+    ) -> Result<Vec<Option<Evidence>>, Error> {
+        let grace = if asking.is_lost {
+            self.grace()
+        } else {
+            Duration::ZERO
+        };
+        if self.settings.interaction != Some(Operation::Transmit) {
+            tracing::info!(
+                target = self.settings.target,
+                load = self.settings.name,
+                records = doubts.len() as u64,
+                "nobody knows whether records arrived: the store is asked"
+            );
+        }
+        let over = self.since.unwrap_or_else(Instant::now) + grace;
+        let (dresser, read) = (Arc::clone(self.dresser), steps.to_vec());
+        let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&read));
+        let bodies = read.await.map_err(|error| Error::of_task(&error))??;
+        let questions = steps.iter().zip(&bodies).map(|(step, body)| {
+            let doubt = doubts.get(&step.number);
+            async move {
+                match doubt {
+                    Some(doubt) => Some(self.find(step, doubt, body, over, asking).await),
+                    None => None,
+                }
+            }
+        });
+        // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
+        let questions: Vec<futures::future::BoxFuture<'_, Option<Found>>> = questions
+            .map(|question| Box::pin(question) as futures::future::BoxFuture<'_, _>)
+            .collect();
+        let found: Vec<Option<Found>> = stream::iter(questions).buffered(QUESTIONS).collect().await;
+        // What is found refers to what else is found: both were sent by the session that was cut off.
+        let ids: HashMap<u64, String> = steps
+            .iter()
+            .zip(&found)
+            .filter_map(|(step, found)| match found {
+                Some(Found::Resource { id }) => Some((step.number, format!("{}/{id}", step.kind))),
+                _ => None,
+            })
+            .collect();
+        let tags = doubts
+            .iter()
+            .filter_map(|(record, doubt)| Some((*record, doubt.tag.clone()?)))
+            .collect();
+        let (dresser, stored) = (Arc::clone(self.dresser), steps.to_vec());
+        let read = move || dresser.read_as_stored(&stored, &ids, &tags);
+        let read = tokio::task::spawn_blocking(read);
+        let bodies = read.await.map_err(|error| Error::of_task(&error))??;
+        let mut proofs = Vec::with_capacity(steps.len());
+        for ((step, body), found) in steps.iter().zip(&bodies).zip(found) {
+            let proof = match (found, doubts.get(&step.number)) {
+                (Some(Found::Resource { id }), Some(doubt)) => {
+                    Some(self.compare_found(step, doubt, body, &id, asking).await)
+                }
+                (Some(Found::Proof(proof)), _) => Some(proof),
+                _ => None,
+            };
+            proofs.push(proof);
+        }
+        if atomic {
+            together(steps, &mut proofs);
+        }
+        Ok(proofs)
+    }
+
+    fn grace(&self) -> Duration {
+        match self.store {
+            Some(Store::Local { .. }) => LOCAL_GRACE,
+            _ => GRACE,
+        }
+    }
+
+    /// Looks for what may be a record, once what was on its way is over.
+    async fn find(
+        &self,
+        step: &Step,
+        doubt: &Doubt,
+        body: &Bytes,
+        over: Instant,
+        asking: Asking,
+    ) -> Found {
+        let nothing = |why: &str| Found::Proof(Evidence::Nothing(why.to_owned()));
+        let target = self.target;
+        match step.action.operation() {
+            Some(
+                Operation::Create | Operation::ConditionalCreate | Operation::ConditionalUpdate,
+            ) => {}
+            Some(operation) if operation.keeps_id() => {
+                let Some(id) = step.id.clone() else {
+                    return nothing("it has no name to ask by");
+                };
+                tokio::time::sleep_until(over).await;
+                return Found::Resource { id };
+            }
+            Some(Operation::Transmit) if self.settings.settle == Some(Settle::Resend) => {
+                return Found::Proof(Evidence::Resend);
+            }
+            Some(Operation::Transmit) => {
+                return nothing(
+                    "a receiver cannot be asked; `settle: resend` sends it again, if the receiver knows what it has by MSH-10",
+                );
+            }
+            _ => return nothing("asking the store cannot tell"),
+        }
+        let condition = target.condition(self.settings, step, body);
+        let is_match = step.action.operation() == Some(Operation::ConditionalCreate);
+        let (query, by_identifier) = match (&doubt.tag, self.settings.settles_by()) {
+            _ if let Some(condition) = condition => {
+                let by_identifier = condition.starts_with("identifier=");
+                (condition, by_identifier)
+            }
+            (Some(tag), _) => match target.tagged(tag) {
+                Some(query) => (query, false),
+                None => return nothing("the store keeps no tags"),
+            },
+            (None, Settle::Identifier) => {
+                match target.identifying(self.settings, step, target.kept(step, body)) {
+                    Some(query) => (query, true),
+                    None => return nothing("it has no identifier that `identity` names"),
+                }
+            }
+            (None, Settle::Tag) => return nothing("it was sent without a tag"),
+            (None, Settle::None | Settle::Resend) => {
+                return nothing("`settle: tag` or `identifier` would let the store be asked");
+            }
+        };
+        let proves = self
+            .store
+            .is_some_and(|store| miss_proves(store, by_identifier));
+        tokio::time::sleep_until(over).await;
+        let (rounds, pause) = if proves { (1, Duration::ZERO) } else { LAGGING };
+        for round in 1.. {
+            match lookup::one(self.gate, target, &step.kind, &query).await {
+                Ok(Matches::One(id)) if is_match => {
+                    // What its condition finds is it, or it was there before.
+                    let (outcome, attempted) = (Outcome::Matched, Attempted::default());
+                    let note = asking.note();
+                    let mut settled =
+                        settlement::told(step.number, outcome, asking.status, attempted, note);
+                    settled.line.id = Some(id);
+                    return Found::Proof(Evidence::There(Box::new(settled)));
+                }
+                Ok(Matches::One(id)) => return Found::Resource { id },
+                Ok(Matches::None) if proves => return Found::Proof(Evidence::Absent),
+                Ok(Matches::None) if round >= rounds => break,
+                Ok(Matches::None) => tokio::time::sleep(pause).await,
+                Ok(Matches::Several) => return nothing("several records could be it"),
+                Ok(Matches::Refused(status)) => {
+                    let why = format!("the store answered {status} when it was asked");
+                    return Found::Proof(Evidence::Unasked(why));
+                }
+                Err(failure) => return Found::Proof(unasked(&failure)),
+            }
+        }
+        nothing("the store's index may lag behind, so that finding nothing proves nothing")
+    }
+
+    /// Tells whether a resource is a record of ours.
+    async fn compare_found(
+        &self,
+        step: &Step,
+        doubt: &Doubt,
+        body: &Bytes,
+        id: &str,
+        asking: Asking,
+    ) -> Evidence {
+        let target = self.target;
+        let mut reads = 0;
+        let read = loop {
+            reads += 1;
+            let make = || {
+                let mut read = target.read(&step.kind, id);
+                let largest = Largest::holding(target.kept(step, body).len());
+                read.extensions_mut().insert(largest);
+                read
+            };
+            match self.gate.call_for_record(make).await {
+                // An answer that was cut off, or is none of the store's, says nothing about what the store has.
+                Ok(read)
+                    if read.status() == http::StatusCode::OK && !target.is_whole(read.body()) =>
+                {
+                    if reads == READS {
+                        let why = "the store's answer could not be read when it was asked";
+                        return Evidence::Unasked(why.to_owned());
+                    }
+                }
+                Ok(read) => break read,
+                Err(failure) => return unasked(&failure),
+            }
+        };
+        let interaction = step.action.operation();
+        let is_update = matches!(
+            interaction,
+            Some(Operation::Update | Operation::ConditionalUpdate)
+        );
+        if read.status() != http::StatusCode::OK {
+            let status = read.status().as_u16();
+            let keeps_id = interaction.is_some_and(Operation::keeps_id);
+            return match status {
+                // Sent once more, it tells itself.
+                404 | 410 if is_update || keeps_id => Evidence::Absent,
+                _ => Evidence::Unasked(format!("the store answered {status} when it was asked")),
+            };
+        }
+        let theirs = read.body();
+        let there = |outcome| {
+            let attempted = Attempted::default();
+            let mut settled = settlement::told(
+                step.number,
+                outcome,
+                asking.status,
+                attempted,
+                asking.note(),
+            );
+            settled.line.id = Some(id.to_owned());
+            settled.line.version = target.held(&step.kind, read.headers(), theirs).version;
+            Evidence::There(Box::new(settled))
+        };
+        match target.is_ours(step, body, &read) {
+            Some(true) => return there(Outcome::Created),
+            Some(false) => {
+                let why = "what the store has differs from what was sent";
+                return Evidence::Nothing(why.to_owned());
+            }
+            None => {}
+        }
+        let is_old = !is_update
+            && match (doubt.since, target.written_at(theirs)) {
+                (Some(since), Some(updated)) => is_before(updated, since),
+                // A tag is this run's alone.
+                _ => doubt.tag.is_none(),
+            };
+        if is_old {
+            return Evidence::Nothing("what the store has is older".to_owned());
+        }
+        let ours = target.kept(step, body);
+        let likeness = match interaction {
+            Some(Operation::Update) => Likeness::Same,
+            _ => Likeness::MadeOf,
+        };
+        let is_same = target.is_alike(likeness, ours, theirs);
+        // A store may change what it takes. That it has written it since tells, where it answered with success, and
+        // only a bare one is believed where it keeps no times.
+        let is_taken = is_update && !is_same && asking.status.is_some() && {
+            match (doubt.since, target.written_at(theirs)) {
+                (Some(since), Some(updated)) => !is_before(updated, since),
+                _ => asking.is_bare,
+            }
+        };
+        // The tag is this record's alone: whatever the store made of it, it took it.
+        let tag = doubt.tag.as_deref();
+        let is_tagged = !is_update && tag.is_some_and(|tag| target.has_tag(theirs, tag));
+        if !is_same && !is_taken && !is_tagged {
+            return if is_update {
+                Evidence::Other
+            } else {
+                Evidence::Nothing("what the store has differs from what was sent".to_owned())
+            };
+        }
+        let outcome = if is_update && asking.status != Some(201) {
+            Outcome::Updated
+        } else {
+            Outcome::Created
+        };
+        there(outcome)
+    }
+}
+
+fn unasked(failure: &CallFailure) -> Evidence {
+    if failure.is_final {
+        return Evidence::Silent(failure.to_string(), failure.hint().map(str::to_owned));
+    }
+    Evidence::Unasked(format!("the store could not be asked: {failure}"))
+}
+
+/// How often a resource is read whose answer cannot be understood.
+const READS: u32 = 3;
+
+/// Tells whether a store wrote something before a time, which is by its own clock if it tells it.
+fn is_before(updated: Timestamp, since: Timestamp) -> bool {
+    // Its clock is known to a second, `lastUpdated` of some stores too.
+    const GRANTED: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+    since.duration_since(updated) > GRANTED
+}

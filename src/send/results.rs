@@ -1,0 +1,258 @@
+//! Hands over what became of the records of a request, as soon as it is known.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    committer::RecordResult, dependencies::Cause, load::Load, too_large::needs,
+    two_steps::TwoSteps, work::Work,
+};
+use crate::{
+    journal::Settlement,
+    plan::Step,
+    record::{Operation, Outcome, Position, Span},
+    target::Target,
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// What is kept of a record while it is sent.
+pub(super) struct Sent {
+    place: RecordPosition,
+    own_id: Option<String>,
+}
+
+/// Where a record stands, and which of its references lead to a record.
+pub(super) struct RecordPosition {
+    pub(super) position: Position,
+    pub(super) body: Span,
+    pub(super) kind: String,
+    pub(super) linked: Box<[u32]>,
+}
+
+/// Hands over what became of the records of one request.
+pub(super) struct ResultSender<'a> {
+    load: &'a Load,
+    sent: HashMap<u64, Sent>,
+    /// What the store made of those of a transaction that others of it refer to; nothing where they did not arrive.
+    pub(super) arrived: HashMap<u64, Option<String>>,
+    /// Where those stand.
+    places: HashMap<u64, String>,
+    /// What kept them from being sent.
+    blocked: Option<Arc<Cause>>,
+    /// They go together or not at all.
+    atomic: bool,
+    two: TwoSteps,
+}
+
+impl<'a> ResultSender<'a> {
+    pub(super) fn new(load: &'a Load, work: &Work) -> Self {
+        let sent = work.steps.iter();
+        let own: HashSet<u64> = work.steps.iter().map(|step| step.number).collect();
+        let wanted: HashSet<u64> = match work.packaging {
+            Some(_) => sent.clone().flat_map(|step| needs(step, &own)).collect(),
+            None => HashSet::new(),
+        };
+        let places = sent.clone().filter(|step| wanted.contains(&step.number));
+        Self {
+            load,
+            arrived: HashMap::new(),
+            places: places
+                .map(|step| (step.number, load.place(step.position)))
+                .collect(),
+            sent: sent.map(|step| (step.number, Load::sent(step))).collect(),
+            blocked: work.blocked.clone(),
+            atomic: work.atomic && work.steps.len() > 1,
+            two: TwoSteps::of(work),
+        }
+    }
+
+    /// Tells whether others of the transaction wait for what becomes of some.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// Tells whether others of its transaction wait for what becomes of a record.
+    pub(super) fn watches(&self, record: u64) -> bool {
+        self.places.contains_key(&record)
+    }
+
+    /// Returns where an entry stands that another one of its transaction refers to.
+    pub(super) fn place_of(&self, record: u64) -> String {
+        let place = self.places.get(&record).cloned();
+        place.unwrap_or_else(|| "an entry of its transaction".to_owned())
+    }
+
+    /// Hands settlements over; the intent is let go when they are written down.
+    pub(super) async fn send_result(
+        &mut self,
+        mut settlements: Vec<Settlement>,
+        intent: Option<OwnedSemaphorePermit>,
+    ) {
+        if settlements.is_empty() {
+            return;
+        }
+        for settlement in &mut settlements {
+            self.two.adjust(&mut settlement.line);
+        }
+        let place = |record: u64| Some(&self.sent.get(&record)?.place);
+        self.load.note_lacks(&mut settlements, place);
+        if self.atomic {
+            blame(&*self.load.link.target, &mut settlements);
+        }
+        self.load.count_failures(&settlements);
+        let told = settlements.into_iter().filter_map(|settlement| {
+            let sent = self.sent.remove(&settlement.line.record)?;
+            let line = &settlement.line;
+            if self.places.contains_key(&line.record) {
+                let id = line.id.as_ref().or(sent.own_id.as_ref());
+                let id = id.filter(|_| line.outcome.is_well());
+                self.arrived.insert(
+                    line.record,
+                    id.map(|id| format!("{}/{id}", sent.place.kind)),
+                );
+            }
+            Some(self.load.told(settlement, sent, self.blocked.as_ref()))
+        });
+        let mut told: Vec<RecordResult> = told.collect();
+        if let Some(last) = told.last_mut() {
+            last.intent = intent;
+        }
+        // Nobody takes it only when the journal has failed, and that is reported where it happened.
+        let _ = self.load.settler.send(told).await;
+    }
+}
+
+impl Load {
+    /// Hands over what became of the records of a parcel of which others are still to be tried: what is done is written
+    /// down, and others need not wait for it. Returns what has to wait, because there is too much at the moment.
+    pub(super) fn hand_over(&self, done: Vec<(Settlement, Step)>) -> Vec<(Settlement, Step)> {
+        if done.is_empty() {
+            return done;
+        }
+        let Ok(permit) = self.settler.try_reserve() else {
+            return done;
+        };
+        let mut all = Vec::with_capacity(done.len());
+        let mut settlements = Vec::with_capacity(done.len());
+        for (settlement, step) in done {
+            let sent = Self::sent(&step);
+            let mut settled = [settlement];
+            self.note_lacks(&mut settled, |_| Some(&sent.place));
+            let [settlement] = settled;
+            settlements.push(settlement.clone());
+            all.push(self.told(settlement, sent, None));
+        }
+        self.count_failures(&settlements);
+        permit.send(all);
+        Vec::new()
+    }
+
+    fn sent(step: &Step) -> Sent {
+        let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
+        Sent {
+            place: RecordPosition {
+                position: step.position,
+                body: step.body,
+                kind: step.kind.clone(),
+                linked: step.links.iter().map(|link| link.reference).collect(),
+            },
+            own_id: step.id.clone().filter(|_| keeps_id),
+        }
+    }
+
+    /// Returns where a record stands, for people.
+    pub(super) fn place(&self, position: Position) -> String {
+        let file = self.setup.plan.source_name(position.source);
+        position.display(file).to_string()
+    }
+
+    /// Says of records that were refused what they lack.
+    fn note_lacks<'p>(
+        &self,
+        settlements: &mut [Settlement],
+        place: impl Fn(u64) -> Option<&'p RecordPosition>,
+    ) {
+        let target = self.setup.plan.header.target_of(self.id);
+        let facts = target.map(|target| &target.facts);
+        for settlement in settlements {
+            let line = &mut settlement.line;
+            let is_refused = line.outcome == Outcome::Rejected
+                && line.by.is_none()
+                && matches!(line.status, Some(400 | 404 | 409 | 422));
+            let Some(place) = is_refused.then(|| place(line.record)).flatten() else {
+                continue;
+            };
+            // A source that is gone ends the run elsewhere; here it only leaves a report with less to say.
+            if let Ok(body) = self.setup.bodies.read(place.position.source, place.body) {
+                let target = &self.link.target;
+                line.lacks = target.lacks(&place.kind, &body, &place.linked, facts);
+            }
+        }
+    }
+
+    fn told(
+        &self,
+        settlement: Settlement,
+        sent: Sent,
+        blocked: Option<&Arc<Cause>>,
+    ) -> RecordResult {
+        let line = &settlement.line;
+        let own = || {
+            Arc::new(Cause {
+                record: line.by.unwrap_or(line.record),
+                needed: needed(&self.place(sent.place.position), line.outcome).into(),
+            })
+        };
+        // Who needs it waits in vain, too, if nobody knows its id.
+        let has_id = line.id.is_some() || sent.own_id.is_some();
+        let cause =
+            (!line.outcome.is_well() || !has_id).then(|| blocked.cloned().unwrap_or_else(own));
+        RecordResult {
+            bytes: sent.place.body.length,
+            kind: sent.place.kind,
+            own_id: sent.own_id,
+            cause,
+            settlement,
+            intent: None,
+        }
+    }
+}
+
+/// Says of what is needed why it cannot be had: the end of a sentence that begins with `it needs`.
+pub(super) fn needed(place: &str, outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Unknown => format!("{place}, of which nobody knows whether it arrived"),
+        outcome if outcome.is_well() => {
+            format!("{place}, which arrived, but the store did not say under which id")
+        }
+        _ => format!("{place}, which did not arrive"),
+    }
+}
+
+/// Of a transaction that was refused for a reference to what is not there, those with such a reference are to blame, where
+/// the store did not say who is.
+fn blame(target: &dyn Target, settlements: &mut [Settlement]) {
+    let is_refused_for_reference = |settlement: &Settlement| {
+        let line = &settlement.line;
+        let (code, detail) = (line.code.as_deref(), line.detail.as_deref());
+        line.outcome == Outcome::Rejected
+            && line.by.is_none()
+            && (line.status).is_some_and(|status| target.misses_reference(status, code, detail))
+    };
+    let lacks_one = |settlement: &Settlement| {
+        let mut lacks = settlement.line.lacks.iter();
+        lacks.any(|lack| lack.to.is_some())
+    };
+    let mut refused = settlements.iter().filter(|s| is_refused_for_reference(s));
+    let Some(to_blame) = refused.find(|s| lacks_one(s)).map(|s| s.line.record) else {
+        return;
+    };
+    for settlement in settlements {
+        if is_refused_for_reference(settlement) && !lacks_one(settlement) {
+            settlement.line.by = Some(to_blame);
+            settlement.line.lacks.clear();
+        }
+    }
+}

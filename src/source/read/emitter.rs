@@ -1,0 +1,223 @@
+//! Where all readers put what they find: it is numbered, counted and told to the visitor.
+
+use std::{ops::ControlFlow, path::PathBuf};
+
+use crate::source::{
+    ErrorKind, Fingerprint, Found, Item, Malformed, Reading, Visit, bundle,
+    chunks::{PIECE, SliceReader, locate},
+};
+use crate::{
+    fhir::{Scanner, SyntaxError},
+    record::{Position, SourceId, Span},
+};
+
+/// Why reading stopped early.
+#[derive(Debug)]
+pub(in crate::source) enum Stop {
+    /// The visitor wants no more.
+    Visitor,
+    /// It cannot go on.
+    Failed(ErrorKind),
+}
+
+impl<K: Into<ErrorKind>> From<K> for Stop {
+    fn from(kind: K) -> Self {
+        Self::Failed(kind.into())
+    }
+}
+
+/// Numbers what is found and tells it to the visitor.
+pub(in crate::source) struct ItemEmitter<'v> {
+    source: SourceId,
+    visit: &'v mut Visit<'v>,
+    pub(in crate::source) scanner: Scanner,
+    index: u64,
+    pub(in crate::source) bundles: u64,
+    pub(in crate::source) records: u64,
+    malformed: u64,
+}
+
+/// Where a value begins in its source.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::source) struct Start {
+    pub(in crate::source) offset: u64,
+    pub(in crate::source) line: u64,
+    /// In characters, from 1.
+    pub(in crate::source) column: u64,
+}
+
+impl<'v> ItemEmitter<'v> {
+    pub(super) fn new<'a: 'v>(source: SourceId, visit: &'v mut Visit<'a>) -> Self {
+        // Two lifetimes, because a mutable reference to a trait object fixes the object's own.
+        Self {
+            source,
+            visit: shorten(visit),
+            scanner: Scanner::new(),
+            index: 0,
+            bundles: 0,
+            records: 0,
+            malformed: 0,
+        }
+    }
+
+    pub(in crate::source) fn tell(&mut self, item: Item<'_>) -> Result<(), Stop> {
+        match (self.visit)(item) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Stop::Visitor),
+        }
+    }
+
+    /// Gives the next position.
+    pub(in crate::source) fn position(
+        &mut self,
+        start: Start,
+        length: u64,
+        entry: Option<u32>,
+    ) -> Position {
+        let index = self.index;
+        self.index += 1;
+        Position {
+            source: self.source,
+            index,
+            line: start.line,
+            entry,
+            span: Span {
+                start: start.offset,
+                length,
+            },
+        }
+    }
+
+    /// Reads one trimmed value: a record, a Bundle, or something malformed. `refine` may put the problem into words of the
+    /// source's form, and say what to do about it.
+    pub(in crate::source) fn value(
+        &mut self,
+        text: &[u8],
+        start: Start,
+        refine: impl Fn(&mut SyntaxError, &[u8]) -> Option<&'static str>,
+    ) -> Result<(), Stop> {
+        // What looks like a Bundle is tried as one first, to spare it a scan that would be thrown away; what the text
+        // is does not depend on it.
+        let head = text.get(..256).unwrap_or(text);
+        let looks = memchr::memmem::find(head, b"\"Bundle\"").is_some();
+        let failed = if looks {
+            None
+        } else {
+            match self.scanner.scan(text) {
+                Ok(found) if !found.is(text, "Bundle") => {
+                    self.record(text, start)?;
+                    return Ok(());
+                }
+                Ok(_) => None,
+                Err(error) => Some(error),
+            }
+        };
+        match bundle::outline(text) {
+            Ok(Some(outline)) => {
+                let mut feed = SliceReader::new(text, PIECE);
+                let length = text.len() as u64;
+                bundle::read(&mut feed, 0, start, length, &outline, self)
+            }
+            Ok(None) if failed.is_none() => match self.scanner.scan(text) {
+                Ok(_) => self.record(text, start),
+                Err(error) => self.malformed(text, start, None, error, refine),
+            },
+            Ok(None) => match failed {
+                Some(error) => self.malformed(text, start, None, error, refine),
+                None => Ok(()),
+            },
+            Err(error) => self.malformed(text, start, None, failed.unwrap_or(error), refine),
+        }
+    }
+
+    /// Tells of the record that was scanned last.
+    fn record(&mut self, text: &[u8], start: Start) -> Result<(), Stop> {
+        let position = self.position(start, text.len() as u64, None);
+        self.records += 1;
+        let found = Found {
+            position,
+            bytes: text,
+            scanned: self.scanner.found(),
+            entry: None,
+        };
+        match (self.visit)(Item::Record(found)) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Stop::Visitor),
+        }
+    }
+
+    /// Tells of an entry's record; `bytes` are of its resource, which was scanned last.
+    pub(in crate::source) fn entry(
+        &mut self,
+        position: Position,
+        bytes: &[u8],
+        entry: &crate::source::EntryAround<'_>,
+    ) -> Result<(), Stop> {
+        self.records += 1;
+        let found = Found {
+            position,
+            bytes,
+            scanned: self.scanner.found(),
+            entry: Some(entry),
+        };
+        match (self.visit)(Item::Record(found)) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Stop::Visitor),
+        }
+    }
+
+    /// Tells of a text that is wrong at the error's offset.
+    pub(in crate::source) fn malformed(
+        &mut self,
+        text: &[u8],
+        start: Start,
+        entry: Option<u32>,
+        mut problem: SyntaxError,
+        refine: impl Fn(&mut SyntaxError, &[u8]) -> Option<&'static str>,
+    ) -> Result<(), Stop> {
+        let place = locate(
+            &mut SliceReader::new(text, text.len()),
+            0,
+            problem.offset as u64,
+        )?;
+        let column = if place.line == 1 {
+            start.column + place.column - 1
+        } else {
+            place.column
+        };
+        let malformed = Malformed {
+            position: self.position(start, text.len() as u64, entry),
+            line: start.line + place.line - 1,
+            column,
+            hint: refine(&mut problem, text),
+            problem,
+        };
+        self.tell_malformed(malformed)
+    }
+
+    pub(in crate::source) fn tell_malformed(&mut self, malformed: Malformed) -> Result<(), Stop> {
+        self.malformed += 1;
+        self.tell(Item::Malformed(malformed))
+    }
+
+    pub(super) fn reading(
+        &self,
+        fingerprint: Option<Fingerprint>,
+        bytes: u64,
+        plain: Option<PathBuf>,
+        note: Option<&'static str>,
+    ) -> Reading {
+        Reading {
+            fingerprint,
+            records: self.records,
+            malformed: self.malformed,
+            bytes,
+            plain,
+            note,
+        }
+    }
+}
+
+fn shorten<'v, 'a: 'v>(visit: &'v mut Visit<'a>) -> &'v mut Visit<'v> {
+    visit
+}

@@ -1,0 +1,340 @@
+//! What there is to delete: the records that a run created, and who of them refers to whom.
+//!
+//! Per record 24 bytes are kept, and 4 for each of its references; names and versions are read from plan and journal when it is
+//! its turn.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::BuildHasher as _,
+};
+
+use super::{
+    Error,
+    circles::{self, References},
+};
+use crate::{
+    journal::{self, RecordState, Removals},
+    plan::{
+        Step,
+        file::{PlanEntry, Saved},
+    },
+    record::{Link, LoadId, Operation, Outcome, To},
+};
+
+/// What there is to delete.
+#[derive(Debug, Default)]
+pub struct RemovalPlan {
+    nodes: Vec<Node>,
+    references: References,
+    /// Of a record that the same run has changed after it created it: the record that did so last.
+    later: HashMap<u32, u64>,
+    /// How many records there are of each target and kind.
+    pub kinds: BTreeMap<(String, String), u64>,
+    /// What the run has changed and not created, and is not restored yet.
+    pub(super) changed: Vec<Changed>,
+    /// How many that are, by target and kind.
+    pub updated: BTreeMap<(String, String), u64>,
+    /// What the run may have left that cannot be deleted.
+    pub left: Left,
+}
+
+/// What a run may have left in the stores that cannot be deleted.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Messages that receivers have taken, by target: they keep nothing that could be named.
+    pub transmitted: BTreeMap<String, u64>,
+    /// Records of which nobody knows whether they arrived.
+    pub unknown: u64,
+    /// Records that the store took without saying under which id.
+    pub nameless: u64,
+    /// Records that were deleted before, or were found to be gone.
+    pub away: u64,
+}
+
+/// A record that the run has changed and not created.
+#[derive(Debug)]
+pub(super) struct Changed {
+    /// Of the records of the plan with its name, the one that changed it first, and the one that did last.
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) target: String,
+    pub(super) kind: String,
+    pub(super) id: String,
+    pub(super) place: String,
+}
+
+#[derive(Debug)]
+struct Node {
+    number: u64,
+    /// Where its step stands in the plan.
+    offset: u64,
+    load: u32,
+    /// The bytes of the record, as far as that number goes.
+    bytes: u32,
+}
+
+/// What a run did to a record that it may have created.
+enum Made {
+    /// It created it, under this id.
+    Created(String),
+    /// It created it, and does not know its name.
+    Nameless,
+    /// It sent it to a receiver.
+    Transmitted,
+    /// Nobody knows.
+    Unknown,
+    /// It changed it, under this id.
+    Changed(String),
+    Nothing,
+}
+
+impl Made {
+    fn of(step: &Step, fate: RecordState) -> Self {
+        let operation = step.action.operation();
+        let named = |id: Option<String>| {
+            let keeps_id = operation.is_some_and(Operation::keeps_id);
+            id.or_else(|| step.id.clone().filter(|_| keeps_id))
+        };
+        match fate {
+            RecordState::Settled(line) => match line.outcome {
+                Outcome::Created if operation == Some(Operation::Transmit) => Self::Transmitted,
+                Outcome::Created => named(line.id).map_or(Self::Nameless, Self::Created),
+                Outcome::Updated if operation != Some(Operation::Delete) => {
+                    named(line.id).map_or(Self::Nothing, Self::Changed)
+                }
+                Outcome::Unknown => Self::Unknown,
+                // Its first request created it, and its second was refused.
+                Outcome::Rejected
+                    if step.is_in_two_steps() && operation == Some(Operation::Create) =>
+                {
+                    line.id.map_or(Self::Nothing, Self::Created)
+                }
+                _ => Self::Nothing,
+            },
+            // Its first request is done, and its second was not made.
+            RecordState::Standing(line) => {
+                let is_new = operation == Some(Operation::Create) || line.status == Some(201);
+                match named(line.id) {
+                    Some(id) if is_new => Self::Created(id),
+                    _ => Self::Nothing,
+                }
+            }
+            RecordState::Intended(_) => Self::Unknown,
+            RecordState::Untouched => Self::Nothing,
+        }
+    }
+}
+
+impl RemovalPlan {
+    /// Finds what a run created, as far as it was not deleted before.
+    ///
+    /// # Errors
+    ///
+    /// When plan or journal cannot be read, or there are too many records.
+    pub fn of(
+        plan: &Saved,
+        history: &journal::JournalIndex,
+        removals: &Removals,
+    ) -> Result<Self, Error> {
+        let mut draft = Self::default();
+        let mut fates = history.fates();
+        let mut names = Names::default();
+        let mut changed = HashMap::new();
+        for (index, load) in (0_u32..).zip(&plan.header.loads) {
+            let mut steps = plan.steps(LoadId(index))?;
+            loop {
+                let (offset, _) = steps.place();
+                let step = match steps.next().transpose()? {
+                    Some(PlanEntry::Step(step)) => step,
+                    Some(PlanEntry::Group(_)) => continue,
+                    None => break,
+                };
+                if step.action.operation().is_none() {
+                    continue;
+                }
+                match Made::of(&step, fates.of(step.number)?) {
+                    Made::Created(_) if removals.is_away(step.number) => draft.left.away += 1,
+                    Made::Created(id) => {
+                        let node = u32::try_from(draft.nodes.len()).map_err(|_| too_many())?;
+                        names.put(&load.target, &step.kind, &id, node);
+                        draft.nodes.push(Node {
+                            number: step.number,
+                            offset,
+                            load: index,
+                            bytes: u32::try_from(step.body.length).unwrap_or(u32::MAX),
+                        });
+                        let key = (load.target.clone(), step.kind);
+                        *draft.kinds.entry(key).or_default() += 1;
+                    }
+                    Made::Changed(id) => {
+                        if let Some(node) = names.get(&load.target, &step.kind, &id) {
+                            draft.later.insert(node, step.number);
+                        } else {
+                            draft.note_changed(plan, &load.target, &step, id, &mut changed);
+                        }
+                    }
+                    Made::Nameless => draft.left.nameless += 1,
+                    Made::Unknown => draft.left.unknown += 1,
+                    Made::Transmitted => {
+                        let sent = draft.left.transmitted.entry(load.target.clone());
+                        *sent.or_default() += 1;
+                    }
+                    Made::Nothing => {}
+                }
+            }
+        }
+        drop((names, changed));
+        draft
+            .changed
+            .retain(|changed| !removals.is_undone(changed.last));
+        for changed in &draft.changed {
+            let key = (changed.target.clone(), changed.kind.clone());
+            *draft.updated.entry(key).or_default() += 1;
+        }
+        draft.refer(plan)?;
+        Ok(draft)
+    }
+
+    fn note_changed(
+        &mut self,
+        plan: &Saved,
+        target: &str,
+        step: &Step,
+        id: String,
+        known: &mut HashMap<(String, String, String), usize>,
+    ) {
+        let key = (target.to_owned(), step.kind.clone(), id.clone());
+        if let Some(changed) = known.get(&key).and_then(|at| self.changed.get_mut(*at)) {
+            changed.last = step.number;
+            return;
+        }
+        known.insert(key, self.changed.len());
+        let file = plan.source_name(step.position.source);
+        self.changed.push(Changed {
+            first: step.number,
+            last: step.number,
+            target: target.to_owned(),
+            kind: step.kind.clone(),
+            id,
+            place: step.position.display(file).to_string(),
+        });
+    }
+
+    /// Returns how many records the run has changed and not created.
+    pub fn updates(&self) -> u64 {
+        self.changed.len() as u64
+    }
+
+    /// Finds out who refers to whom.
+    fn refer(&mut self, plan: &Saved) -> Result<(), Error> {
+        let mut references = References {
+            starts: Vec::with_capacity(self.nodes.len() + 1),
+            to: Vec::new(),
+        };
+        references.starts.push(0);
+        for (index, _) in (0_u32..).zip(&plan.header.loads) {
+            for entry in plan.steps(LoadId(index))? {
+                let PlanEntry::Step(step) = entry? else {
+                    continue;
+                };
+                if self.node(step.number).is_none() {
+                    continue;
+                }
+                let referring = step.links.iter().filter_map(|link| match link.to {
+                    To::Step(to) if link.reference != Link::FOLLOWS && to != step.number => {
+                        self.node(to)
+                    }
+                    _ => None,
+                });
+                references.to.extend(referring);
+                let end = u32::try_from(references.to.len()).map_err(|_| too_many())?;
+                references.starts.push(end);
+            }
+        }
+        self.references = references;
+        Ok(())
+    }
+
+    fn node(&self, number: u64) -> Option<u32> {
+        let found = self.nodes.binary_search_by_key(&number, |node| node.number);
+        found.ok().and_then(|at| u32::try_from(at).ok())
+    }
+
+    fn get(&self, node: u32) -> Option<&Node> {
+        self.nodes.get(node as usize)
+    }
+
+    /// Returns how many records there are to delete.
+    pub fn records(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
+    /// Returns the targets from which something is deleted, or in which something is restored.
+    pub fn targets(&self, restores: bool) -> Vec<&str> {
+        let updated = self.updated.keys().filter(|_| restores);
+        let targets = self.kinds.keys().chain(updated);
+        let targets: BTreeSet<&str> = targets.map(|(target, _)| target.as_str()).collect();
+        targets.into_iter().collect()
+    }
+
+    /// Returns how many records the largest circle has of those that refer to each other.
+    pub fn largest_circle(&self) -> u32 {
+        circles::largest(&self.references)
+    }
+
+    pub(super) fn references(&self) -> &References {
+        &self.references
+    }
+
+    pub(super) fn number(&self, node: u32) -> Option<u64> {
+        self.get(node).map(|node| node.number)
+    }
+
+    pub(super) fn load(&self, node: u32) -> Option<u32> {
+        self.get(node).map(|node| node.load)
+    }
+
+    pub(super) fn bytes(&self, node: u32) -> u64 {
+        self.get(node).map_or(0, |node| u64::from(node.bytes))
+    }
+
+    /// Reads the step of a record.
+    pub(super) fn step(&self, plan: &Saved, node: u32) -> Result<Step, Error> {
+        let lost = || Error::Internal("a record of the plan is not where it was".to_owned());
+        let node = self.get(node).ok_or_else(lost)?;
+        let mut steps = plan.steps_at(LoadId(node.load), node.offset, node.number)?;
+        match steps.next().transpose()? {
+            Some(PlanEntry::Step(step)) => Ok(step),
+            _ => Err(lost()),
+        }
+    }
+
+    /// Returns the record with which the run has last changed another one.
+    pub(super) fn later(&self, node: u32) -> Option<u64> {
+        self.later.get(&node).copied()
+    }
+}
+
+fn too_many() -> Error {
+    Error::Internal("the run has more records than can be deleted together".to_owned())
+}
+
+/// Who is called what, by a hash of the name: two that share one are taken for the same at the worst, and the version tells them
+/// apart then.
+#[derive(Debug, Default)]
+struct Names {
+    nodes: HashMap<u64, u32>,
+    state: foldhash::quality::RandomState,
+}
+
+impl Names {
+    fn put(&mut self, target: &str, kind: &str, id: &str, node: u32) {
+        let key = self.state.hash_one((target, kind, id));
+        self.nodes.insert(key, node);
+    }
+
+    fn get(&self, target: &str, kind: &str, id: &str) -> Option<u32> {
+        let key = self.state.hash_one((target, kind, id));
+        self.nodes.get(&key).copied()
+    }
+}
