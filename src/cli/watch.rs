@@ -15,7 +15,7 @@ use crate::{
     event::{Event, LoadId, Observe},
     journal::{self, Follower, Line, RunDirectory},
     plan::file::Saved,
-    record::Outcome,
+    record::{Outcome, StepId},
     report,
     send::{self, Earlier, Replay},
 };
@@ -104,7 +104,7 @@ async fn follow(run: &RunDirectory, observe: &dyn Observe) -> Result<Seen, Error
     observe.observe(&Event::Started {
         loads: send::planned(&saved, &earlier),
     });
-    let loads: Vec<(LoadId, std::ops::Range<u64>, u64)> = (0..)
+    let loads: Vec<(LoadId, std::ops::Range<StepId>, u64)> = (0..)
         .map(LoadId)
         .zip(&saved.summary.loads)
         .map(|(id, totals)| {
@@ -120,7 +120,7 @@ async fn follow(run: &RunDirectory, observe: &dyn Observe) -> Result<Seen, Error
         while let Some(line) = follower.next_line().map_err(Error::disk)? {
             match line {
                 Line::Settle(settled) if settled.outcome != Outcome::Pending => {
-                    let of = |(_, numbers, _): &&(_, std::ops::Range<u64>, _)| {
+                    let of = |(_, numbers, _): &&(_, std::ops::Range<StepId>, _)| {
                         numbers.contains(&settled.record)
                     };
                     if let Some((load, _, bytes)) = loads.iter().find(of) {

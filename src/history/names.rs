@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::record::{Link, Operation, Step, To};
+use crate::record::{Link, Operation, Step, StepId, To};
 
 /// What the references of a record mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,17 +46,17 @@ impl Names {
     }
 
     /// Takes note of what the store calls a record.
-    pub fn give(&mut self, record: u64, kind: &str, id: &str) {
+    pub fn give(&mut self, record: StepId, kind: &str, id: &str) {
         self.set(record, Some(hash(&format!("{kind}/{id}"))));
     }
 
     /// Takes back what the store called a record: it is not there any more.
-    pub fn take(&mut self, record: u64) {
+    pub fn take(&mut self, record: StepId) {
         self.set(record, None);
     }
 
-    fn set(&mut self, record: u64, name: Option<NonZeroU64>) {
-        let Ok(at) = usize::try_from(record) else {
+    fn set(&mut self, record: StepId, name: Option<NonZeroU64>) {
+        let Ok(at) = usize::try_from(record.0) else {
             return;
         };
         if self.0.len() <= at && name.is_some() {
@@ -74,7 +74,7 @@ impl Names {
         for link in referring(links) {
             let name = match &link.to {
                 To::Step(step) => {
-                    let at = usize::try_from(*step).ok();
+                    let at = step.index();
                     at.and_then(|at| self.0.get(at).copied().flatten())
                 }
                 To::Resource(resource) => Some(hash(resource)),
@@ -127,18 +127,18 @@ mod tests {
     #[test]
     fn a_reference_means_what_the_store_calls_it() {
         let mut names = Names::default();
-        let refers = [link(To::Step(1))];
+        let refers = [link(To::Step(StepId(1)))];
         assert_eq!(names.meaning(&refers), ReferenceMeaning::Untold);
-        names.give(1, "Patient", "a");
+        names.give(StepId(1), "Patient", "a");
         let then = names.meaning(&refers);
         assert!(then.still_holds(then));
-        names.give(1, "Patient", "b");
+        names.give(StepId(1), "Patient", "b");
         assert!(!then.still_holds(names.meaning(&refers)));
-        names.give(1, "Patient", "a");
+        names.give(StepId(1), "Patient", "a");
         assert!(then.still_holds(names.meaning(&refers)));
         // By whichever way it was found.
         assert!(then.still_holds(names.meaning(&[link(To::Resource("Patient/a".to_owned()))])));
-        names.take(1);
+        names.take(StepId(1));
         assert!(!then.still_holds(names.meaning(&refers)));
         // It leads nowhere by now, or did so then.
         assert!(!then.still_holds(names.meaning(&[])));
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn who_goes_first_and_what_is_searched_for_is_no_name() {
         let names = Names::default();
-        let links = [Link::follows(7), link(To::Search)];
+        let links = [Link::follows(StepId(7)), link(To::Search)];
         assert_eq!(names.meaning(&links), ReferenceMeaning::Nothing);
         assert!(ReferenceMeaning::Untold.still_holds(ReferenceMeaning::Nothing));
     }

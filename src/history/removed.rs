@@ -10,6 +10,7 @@ use crate::{
     event::LoadId,
     journal::{self, RecordState, Removals, RunDirectory},
     plan::file::{PlanEntry, Saved},
+    record::StepId,
 };
 
 /// Names of records that were deleted, by a hash: one that is taken for another is loaded again at the worst.
@@ -92,7 +93,7 @@ impl History {
 
 /// A record that a store had under a name.
 struct Named<'a> {
-    number: u64,
+    number: StepId,
     place: &'a str,
     kind: &'a str,
     id: &'a str,

@@ -6,7 +6,7 @@ use super::{
     Error, JournalIndex, Line, RunDirectory, SettleLine, files::push_json, reader::Length,
     run::private_append, writer::cut_torn_tail,
 };
-use crate::{checksum, record::Outcome};
+use crate::{checksum, record::Outcome, record::StepId};
 
 /// What was proven of a record of which a run did not know whether it arrived.
 #[expect(
@@ -18,7 +18,7 @@ pub enum Proof {
     /// The store holds it.
     There(SettleLine),
     /// The store does not hold it: it is still to be sent.
-    Absent(u64),
+    Absent(StepId),
 }
 
 /// The journal of a run that is not being carried out, open for what was proven since.

@@ -7,7 +7,7 @@ use super::{
     format::Line,
     reader::{BITS, NOTHING, RecordState, WAY_ON, is_standing},
 };
-use crate::checksum;
+use crate::{checksum, record::StepId};
 
 /// Reads the lines of records. Records are settled in about the order of the plan, so that a few windows of the file hold
 /// the lines of many that follow each other.
@@ -35,7 +35,7 @@ impl<'a> RecordStates<'a> {
     }
 
     /// Returns what the journal says of a record.
-    pub fn of(&mut self, record: u64) -> Result<RecordState, Error> {
+    pub fn of(&mut self, record: StepId) -> Result<RecordState, Error> {
         let mark = self.history.mark_of(record);
         if mark == NOTHING {
             return Ok(RecordState::Untouched);

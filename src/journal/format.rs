@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Lack, Outcome};
+use crate::record::{Lack, Outcome, StepId};
 
 /// The version of the journal's format.
 pub const VERSION: u32 = 3;
@@ -40,9 +40,9 @@ pub enum Line {
     /// Records are about to be sent in a way that must not happen twice.
     Intend(IntendLine),
     /// Records that were about to be sent are known not to have arrived; they wait for their next attempt.
-    Withdraw(Vec<u64>),
+    Withdraw(Vec<StepId>),
     /// What the store has under the names of these records is about to be removed, and they are to take its place.
-    Remove(Vec<u64>),
+    Remove(Vec<StepId>),
     /// What earlier runs had loaded has been looked up, and stands above.
     Consulted(ConsultedLine),
     /// What became of a record. The last line of a record holds.
@@ -70,7 +70,7 @@ pub struct JournalLine {
 
 impl JournalLine {
     /// Returns what marks a record of this run in a store, as the code of a `meta.tag`.
-    pub fn tag(&self, record: u64) -> String {
+    pub fn tag(&self, record: StepId) -> String {
         format!("{}.{}.{record}", self.run, self.mark)
     }
 }
@@ -81,7 +81,7 @@ pub struct IntendLine {
     /// When, by the store's clock if it tells it: nothing that a store had before then is theirs.
     pub at: Timestamp,
     /// The records.
-    pub records: Vec<u64>,
+    pub records: Vec<StepId>,
     /// Another run was about to send them, and this is what it marked them with (one record a line then).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
@@ -107,7 +107,7 @@ pub struct SessionLine {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettleLine {
     /// The record's step number in the plan.
-    pub record: u64,
+    pub record: StepId,
     /// Its outcome.
     pub outcome: Outcome,
     /// How many attempts were made; 0 where nothing was sent.
@@ -138,7 +138,7 @@ pub struct SettleLine {
     pub lacks: Vec<Lack>,
     /// The record because of which it was refused or not sent, where that is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<u64>,
+    pub by: Option<StepId>,
     /// Stoker's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -152,7 +152,7 @@ pub struct SettleLine {
 
 impl SettleLine {
     /// Begins with a record of which nothing but its outcome is known, and no attempt was made.
-    pub fn new(record: u64, outcome: Outcome) -> Self {
+    pub fn new(record: StepId, outcome: Outcome) -> Self {
         Self {
             record,
             outcome,

@@ -10,6 +10,8 @@ use std::{fmt, path::PathBuf};
 
 use futures::future::BoxFuture;
 
+use crate::record::StepId;
+
 mod amend;
 mod fates;
 mod files;
@@ -57,12 +59,12 @@ pub async fn supersede(run: &RunDirectory, history: &JournalIndex, by: &str) -> 
 /// Both calls return once the lines are durable (design §3); what has been settled is never sent again.
 pub trait Ledger: Send + Sync + fmt::Debug {
     /// Notes that records are about to be sent in a way that must not happen twice, and when by the target's clock.
-    fn intend(&self, at: jiff::Timestamp, records: &[u64]) -> BoxFuture<'_, Result<(), Error>>;
+    fn intend(&self, at: jiff::Timestamp, records: &[StepId]) -> BoxFuture<'_, Result<(), Error>>;
     /// Notes that records which were about to be sent did not arrive. It need not be durable: what it says matters
     /// only to whoever reads the journal after a crash, and whoever misses it is more careful than need be.
-    fn withdraw(&self, records: &[u64]);
+    fn withdraw(&self, records: &[StepId]);
     /// Notes that what the store has under the names of these records is about to be removed for them.
-    fn remove(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>>;
+    fn remove(&self, records: &[StepId]) -> BoxFuture<'_, Result<(), Error>>;
     /// Tells whether [`Ledger::intend`] waits for a disk, rather than some microseconds.
     fn waits_for_disk(&self) -> bool {
         false

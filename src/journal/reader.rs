@@ -16,7 +16,7 @@ use super::{
         VERSION,
     },
 };
-use crate::{checksum, record::Outcome};
+use crate::{checksum, record::Outcome, record::StepId};
 
 /// What a journal says, compactly: per record where its last line stands, not the line.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct JournalIndex {
     pub consulted: u64,
     marks: Marks,
     /// Those for which something was about to be removed, and that were not settled since.
-    removed: HashSet<u64>,
+    removed: HashSet<StepId>,
     path: PathBuf,
     pub(super) file: fs_err::File,
     /// What the checksums of its lines begin with.
@@ -84,29 +84,29 @@ impl Marks {
         clippy::cast_possible_truncation,
         reason = "the remainder is less than a page"
     )]
-    fn place(record: u64) -> usize {
-        (record % PAGE as u64) as usize
+    fn place(record: StepId) -> usize {
+        (record.0 % PAGE as u64) as usize
     }
 
-    fn slot(&mut self, record: u64) -> &mut u64 {
+    fn slot(&mut self, record: StepId) -> &mut u64 {
         let page = self
             .pages
-            .entry(record / PAGE as u64)
+            .entry(record.0 / PAGE as u64)
             .or_insert_with(|| Arc::new([NOTHING; PAGE]));
         // The remainder is less than the page's length.
         &mut Arc::make_mut(page)[Self::place(record)]
     }
 
-    fn get(&self, record: u64) -> u64 {
+    fn get(&self, record: StepId) -> u64 {
         self.pages
-            .get(&(record / PAGE as u64))
+            .get(&(record.0 / PAGE as u64))
             .map_or(NOTHING, |page| page[Self::place(record)])
     }
 
-    fn last(&self) -> Option<u64> {
+    fn last(&self) -> Option<StepId> {
         let (page, marks) = self.pages.iter().max_by_key(|(page, _)| **page)?;
         let last = marks.iter().rposition(|mark| *mark != NOTHING)?;
-        Some(page * PAGE as u64 + last as u64)
+        Some(StepId(page * PAGE as u64 + last as u64))
     }
 }
 
@@ -319,22 +319,22 @@ impl JournalIndex {
     }
 
     /// Tells how a record was settled, if it was.
-    pub fn outcome(&self, record: u64) -> Option<Outcome> {
+    pub fn outcome(&self, record: StepId) -> Option<Outcome> {
         outcome_of(self.mark_of(record)).filter(|outcome| *outcome != Outcome::Pending)
     }
 
     /// Tells whether the store holds a record without the references that close its cycle.
-    pub fn is_standing(&self, record: u64) -> bool {
+    pub fn is_standing(&self, record: StepId) -> bool {
         is_standing(self.mark_of(record))
     }
 
     /// Tells whether a record was about to be sent and no more is known.
-    pub fn is_interrupted(&self, record: u64) -> bool {
+    pub fn is_interrupted(&self, record: StepId) -> bool {
         self.mark_of(record) % (1 << BITS) == INTENDED
     }
 
     /// Tells whether what the store had under the name of a record was about to be removed, and the record has not taken its place.
-    pub fn is_removed(&self, record: u64) -> bool {
+    pub fn is_removed(&self, record: StepId) -> bool {
         self.removed.contains(&record)
     }
 
@@ -352,12 +352,12 @@ impl JournalIndex {
         (settled.count() as u64, interrupted.count() as u64)
     }
 
-    pub(super) fn mark_of(&self, record: u64) -> u64 {
+    pub(super) fn mark_of(&self, record: StepId) -> u64 {
         self.marks.get(record)
     }
 
     /// Returns the highest record that the journal speaks of.
-    pub fn last_record(&self) -> Option<u64> {
+    pub fn last_record(&self) -> Option<StepId> {
         self.marks.last()
     }
 
@@ -376,7 +376,7 @@ impl JournalIndex {
     }
 
     /// Returns what the journal says of a record.
-    pub fn fate(&self, record: u64) -> Result<RecordState, Error> {
+    pub fn fate(&self, record: StepId) -> Result<RecordState, Error> {
         // Only this line is wanted; it is some 150 bytes.
         self.windows_of(1 << 9).of(record)
     }

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, JournalLine, RunDirectory, run::private_append};
-use crate::checksum;
+use crate::{checksum, record::StepId};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -81,7 +81,7 @@ impl Removal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovalLine {
     /// The record's step number in the plan.
-    pub record: u64,
+    pub record: StepId,
     /// What became of it.
     pub outcome: Removal,
     /// The last HTTP status.
@@ -183,7 +183,7 @@ impl Removals {
     }
 
     fn take(&mut self, line: &RemovalLine) {
-        let Ok(at) = usize::try_from(line.record) else {
+        let Some(at) = line.record.index() else {
             return;
         };
         if self.outcomes.len() <= at {
@@ -196,18 +196,18 @@ impl Removals {
     }
 
     /// Returns what became of a record, if anything is told of it.
-    pub fn outcome(&self, record: u64) -> Option<Removal> {
-        let told = *self.outcomes.get(usize::try_from(record).ok()?)?;
+    pub fn outcome(&self, record: StepId) -> Option<Removal> {
+        let told = *self.outcomes.get(record.index()?)?;
         Removal::ALL.get(usize::from(told).checked_sub(1)?).copied()
     }
 
     /// Tells whether the store does not hold a record any more.
-    pub fn is_away(&self, record: u64) -> bool {
+    pub fn is_away(&self, record: StepId) -> bool {
         self.outcome(record).is_some_and(Removal::is_away)
     }
 
     /// Tells whether nothing is left of what the run did to a record.
-    pub fn is_undone(&self, record: u64) -> bool {
+    pub fn is_undone(&self, record: StepId) -> bool {
         self.outcome(record).is_some_and(Removal::is_undone)
     }
 
@@ -347,7 +347,7 @@ impl RemovalJournal {
 mod tests {
     use super::*;
 
-    fn line(record: u64, outcome: Removal) -> RemovalLine {
+    fn line(record: StepId, outcome: Removal) -> RemovalLine {
         RemovalLine {
             record,
             outcome,
@@ -371,7 +371,10 @@ mod tests {
         assert!(!Removals::read(&run, &first).unwrap().is_begun());
         let (mut journal, _) = RemovalJournal::open(&run, &first).unwrap();
         journal
-            .note(vec![line(7, Removal::Deleted), line(2, Removal::Referred)])
+            .note(vec![
+                line(StepId(7), Removal::Deleted),
+                line(StepId(2), Removal::Referred),
+            ])
             .unwrap();
         assert!(RemovalJournal::open(&run, &first).is_err(), "it is locked");
         journal.end().unwrap();
@@ -379,12 +382,15 @@ mod tests {
         let whole = fs_err::read(run.unload()).unwrap();
         fs_err::write(run.unload(), [&whole[..], b"{\"removal\":{\"rec"].concat()).unwrap();
         let (mut journal, told) = RemovalJournal::open(&run, &first).unwrap();
-        assert_eq!(told.outcome(7), Some(Removal::Deleted));
-        assert_eq!(told.outcome(2), Some(Removal::Referred));
-        assert_eq!((told.outcome(3), told.outcome(900)), (None, None));
+        assert_eq!(told.outcome(StepId(7)), Some(Removal::Deleted));
+        assert_eq!(told.outcome(StepId(2)), Some(Removal::Referred));
+        assert_eq!(
+            (told.outcome(StepId(3)), told.outcome(StepId(900))),
+            (None, None)
+        );
         assert_eq!(told.away(), 1);
         // What is said last holds.
-        journal.note(vec![line(2, Removal::Gone)]).unwrap();
+        journal.note(vec![line(StepId(2), Removal::Gone)]).unwrap();
         drop(journal);
         assert_eq!(Removals::read(&run, &first).unwrap().away(), 2);
         let other = JournalLine {

@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::StepId;
+
 /// The directory of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDirectory {
@@ -18,7 +20,7 @@ pub struct RunDirectory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaidLine {
     /// The record's step number in the plan.
-    pub record: u64,
+    pub record: StepId,
     /// The HTTP status.
     pub status: Option<u16>,
     /// The server's words, cut at [`SaidLine::LIMIT`].

@@ -6,7 +6,7 @@ use super::{
     format::{EndLine, IntendLine, SessionLine},
     read,
 };
-use crate::{manifest::Sync, record::Outcome};
+use crate::{manifest::Sync, record::Outcome, record::StepId};
 
 fn session(number: u32) -> SessionLine {
     SessionLine {
@@ -24,7 +24,7 @@ fn end(session: u32, how: Ending) -> EndLine {
     }
 }
 
-fn settled(record: u64, outcome: Outcome) -> Settlement {
+fn settled(record: StepId, outcome: Outcome) -> Settlement {
     Settlement {
         line: SettleLine {
             attempts: 2,
@@ -75,10 +75,16 @@ async fn two_sessions() -> (tempfile::TempDir, RunDirectory) {
     let (folder, run) = run();
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
     journal
-        .intend(jiff::Timestamp::now(), &[0, 1, 2, 3])
+        .intend(
+            jiff::Timestamp::now(),
+            &[StepId(0), StepId(1), StepId(2), StepId(3)],
+        )
         .await
         .unwrap();
-    let first = vec![settled(0, Outcome::Created), settled(1, Outcome::Pending)];
+    let first = vec![
+        settled(StepId(0), Outcome::Created),
+        settled(StepId(1), Outcome::Pending),
+    ];
     journal.settle(first).await.unwrap();
     let tally = |requests| Tally {
         reads: 1,
@@ -92,7 +98,10 @@ async fn two_sessions() -> (tempfile::TempDir, RunDirectory) {
     drop(journal);
     let history = read(&run.journal()).unwrap();
     let journal = Journal::open(&run, Sync::Group, session(2), Some(&history)).unwrap();
-    let again = vec![settled(3, Outcome::Rejected), settled(3, Outcome::Unknown)];
+    let again = vec![
+        settled(StepId(3), Outcome::Rejected),
+        settled(StepId(3), Outcome::Unknown),
+    ];
     journal.settle(again).await.unwrap();
     journal.end(end(2, Ending::Complete)).await.unwrap();
     (folder, run)
@@ -106,21 +115,27 @@ async fn the_last_word_on_every_record_is_read_back() {
     assert_eq!(history.sessions, [session(1), session(2)]);
     assert_eq!(history.tallies[&1].requests, 2, "the last tally holds");
     assert_eq!(history.end, Some(end(2, Ending::Complete)));
-    assert_eq!(history.last_record(), Some(3));
+    assert_eq!(history.last_record(), Some(StepId(3)));
     assert_eq!(
-        history.fate(0).unwrap(),
-        RecordState::Settled(settled(0, Outcome::Created).line)
+        history.fate(StepId(0)).unwrap(),
+        RecordState::Settled(settled(StepId(0), Outcome::Created).line)
     );
     // It was not sent after all, so nothing is known to have happened.
-    assert_eq!(history.fate(1).unwrap(), RecordState::Untouched);
-    assert!(matches!(history.fate(2).unwrap(), RecordState::Intended(_)));
-    assert!(history.is_interrupted(2) && history.outcome(2).is_none());
-    assert_eq!(history.outcome(3), Some(Outcome::Unknown));
+    assert_eq!(history.fate(StepId(1)).unwrap(), RecordState::Untouched);
+    assert!(matches!(
+        history.fate(StepId(2)).unwrap(),
+        RecordState::Intended(_)
+    ));
+    assert!(history.is_interrupted(StepId(2)) && history.outcome(StepId(2)).is_none());
+    assert_eq!(history.outcome(StepId(3)), Some(Outcome::Unknown));
     assert_eq!(
-        history.fate(3).unwrap(),
-        RecordState::Settled(settled(3, Outcome::Unknown).line)
+        history.fate(StepId(3)).unwrap(),
+        RecordState::Settled(settled(StepId(3), Outcome::Unknown).line)
     );
-    assert_eq!(history.fate(u64::MAX).unwrap(), RecordState::Untouched);
+    assert_eq!(
+        history.fate(StepId(u64::MAX)).unwrap(),
+        RecordState::Untouched
+    );
 }
 
 /// What stands in the store is not whole before it is settled, whatever is said of its second request.
@@ -128,25 +143,38 @@ async fn the_last_word_on_every_record_is_read_back() {
 async fn what_stands_is_remembered_until_it_is_settled() {
     let (_folder, run) = run();
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
-    let mut standing = settled(0, Outcome::Pending);
+    let mut standing = settled(StepId(0), Outcome::Pending);
     standing.line.id = Some("server".to_owned());
-    journal.intend(jiff::Timestamp::now(), &[0]).await.unwrap();
+    journal
+        .intend(jiff::Timestamp::now(), &[StepId(0)])
+        .await
+        .unwrap();
     journal.settle(vec![standing.clone()]).await.unwrap();
     let history = || read(&run.journal()).unwrap();
     assert_eq!(
-        history().fate(0).unwrap(),
+        history().fate(StepId(0)).unwrap(),
         RecordState::Standing(standing.line.clone())
     );
     // Interrupted before its second request.
-    let pending = settled(0, Outcome::Pending);
+    let pending = settled(StepId(0), Outcome::Pending);
     journal.settle(vec![pending]).await.unwrap();
     let found = history();
-    assert_eq!(found.fate(0).unwrap(), RecordState::Standing(standing.line));
-    assert!(found.is_standing(0) && found.outcome(0).is_none() && !found.is_interrupted(0));
-    let whole = settled(0, Outcome::Created);
+    assert_eq!(
+        found.fate(StepId(0)).unwrap(),
+        RecordState::Standing(standing.line)
+    );
+    assert!(
+        found.is_standing(StepId(0))
+            && found.outcome(StepId(0)).is_none()
+            && !found.is_interrupted(StepId(0))
+    );
+    let whole = settled(StepId(0), Outcome::Created);
     journal.settle(vec![whole.clone()]).await.unwrap();
-    assert_eq!(history().fate(0).unwrap(), RecordState::Settled(whole.line));
-    assert!(!history().is_standing(0));
+    assert_eq!(
+        history().fate(StepId(0)).unwrap(),
+        RecordState::Settled(whole.line)
+    );
+    assert!(!history().is_standing(StepId(0)));
 }
 
 #[tokio::test]
@@ -173,7 +201,7 @@ async fn cut_at_any_byte_it_reads_as_its_beginning() {
             .collect();
         for record in 0..4 {
             let settled = lines.iter().rev().find_map(|line| match line {
-                Line::Settle(settled) if settled.record == record => Some(settled.clone()),
+                Line::Settle(settled) if settled.record == StepId(record) => Some(settled.clone()),
                 _ => None,
             });
             let intended = lines.iter().any(|l| matches!(l, Line::Intend(_)));
@@ -182,12 +210,12 @@ async fn cut_at_any_byte_it_reads_as_its_beginning() {
                 Some(settled) => RecordState::Settled(settled),
                 None if intended => RecordState::Intended(IntendLine {
                     at: intended_at(&lines),
-                    records: vec![0, 1, 2, 3],
+                    records: vec![StepId(0), StepId(1), StepId(2), StepId(3)],
                     tag: None,
                 }),
                 None => RecordState::Untouched,
             };
-            assert_eq!(history.fate(record).unwrap(), expected, "{length}");
+            assert_eq!(history.fate(StepId(record)).unwrap(), expected, "{length}");
         }
     }
 }
@@ -202,13 +230,13 @@ async fn a_torn_tail_is_cut_off_before_the_next_session() {
     let history = read(&run.journal()).unwrap();
     let journal = Journal::open(&run, Sync::Always, session(3), Some(&history)).unwrap();
     journal
-        .settle(vec![settled(2, Outcome::Created)])
+        .settle(vec![settled(StepId(2), Outcome::Created)])
         .await
         .unwrap();
     drop(journal);
     let history = read(&run.journal()).unwrap();
     assert_eq!(history.sessions.len(), 3);
-    assert_eq!(history.outcome(2), Some(Outcome::Created));
+    assert_eq!(history.outcome(StepId(2)), Some(Outcome::Created));
 }
 
 #[tokio::test]
@@ -220,7 +248,7 @@ async fn a_torn_answer_does_not_swallow_the_next_one() {
     };
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
     journal
-        .settle(vec![said(0, "no"), said(1, "never")])
+        .settle(vec![said(StepId(0), "no"), said(StepId(1), "never")])
         .await
         .unwrap();
     drop(journal);
@@ -230,7 +258,7 @@ async fn a_torn_answer_does_not_swallow_the_next_one() {
     let journal = Journal::open(&run, Sync::None, session(2), Some(&history)).unwrap();
     // Cut between characters.
     let long = "ü".repeat(SaidLine::LIMIT);
-    journal.settle(vec![said(2, &long)]).await.unwrap();
+    journal.settle(vec![said(StepId(2), &long)]).await.unwrap();
     drop(journal);
     let text = fs_err::read_to_string(run.answers()).unwrap();
     let whole: Vec<SaidLine> = text
@@ -238,7 +266,7 @@ async fn a_torn_answer_does_not_swallow_the_next_one() {
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
     let records: Vec<_> = whole.iter().map(|said| said.record).collect();
-    assert_eq!(records, [0, 2]);
+    assert_eq!(records, [StepId(0), StepId(2)]);
     assert_eq!(whole[1].answer.len(), SaidLine::LIMIT);
     let journal = fs_err::read_to_string(run.journal()).unwrap();
     assert!(!journal.contains("never") && !journal.contains('ü'));
@@ -272,12 +300,15 @@ async fn damage_in_the_middle_is_an_error_that_names_the_line() {
 #[tokio::test]
 async fn a_line_longer_than_a_read_is_read_whole() {
     let (_folder, run) = run();
-    let mut long = settled(0, Outcome::Rejected);
+    let mut long = settled(StepId(0), Outcome::Rejected);
     long.line.expression = (0..500).map(|i| format!("Patient.name[{i}]")).collect();
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
     journal.settle(vec![long.clone()]).await.unwrap();
     let history = read(&run.journal()).unwrap();
-    assert_eq!(history.fate(0).unwrap(), RecordState::Settled(long.line));
+    assert_eq!(
+        history.fate(StepId(0)).unwrap(),
+        RecordState::Settled(long.line)
+    );
 }
 
 #[test]
@@ -287,7 +318,7 @@ fn a_damaged_number_takes_no_memory() {
                  {\"intend\":{\"at\":\"2026-11-23T07:00:00Z\",\"records\":[18446744073709551615,0]}}\n";
     write(&run, lines);
     let history = read(&run.journal()).unwrap();
-    assert_eq!(history.last_record(), Some(u64::MAX));
+    assert_eq!(history.last_record(), Some(StepId(u64::MAX)));
     assert_eq!(history.memory(), 2 * 512 * 8);
 }
 
@@ -297,7 +328,7 @@ fn a_million_records_take_eight_bytes_each() {
     let mut lines = String::from(
         "{\"journal\":{\"version\":3,\"run\":\"r\",\"mark\":\"m\",\"stoker\":\"0.1.0\"}}\n",
     );
-    let all: Vec<u64> = (0..1_000_000).collect();
+    let all: Vec<StepId> = (0..1_000_000).map(StepId).collect();
     for records in all.chunks(1_000) {
         let line = Line::Intend(IntendLine {
             at: jiff::Timestamp::UNIX_EPOCH,
@@ -314,7 +345,7 @@ fn a_million_records_take_eight_bytes_each() {
         "{}",
         history.memory()
     );
-    assert!(history.is_interrupted(999_999) && !history.is_interrupted(1_000_000));
+    assert!(history.is_interrupted(StepId(999_999)) && !history.is_interrupted(StepId(1_000_000)));
 }
 
 #[test]
@@ -341,18 +372,18 @@ async fn what_is_withdrawn_is_untouched_again() {
     let (_folder, run) = run();
     let journal = Journal::open(&run, Sync::Group, session(1), None).unwrap();
     journal
-        .intend(jiff::Timestamp::now(), &[0, 1, 2])
+        .intend(jiff::Timestamp::now(), &[StepId(0), StepId(1), StepId(2)])
         .await
         .unwrap();
     journal
-        .settle(vec![settled(0, Outcome::Rejected)])
+        .settle(vec![settled(StepId(0), Outcome::Rejected)])
         .await
         .unwrap();
-    journal.withdraw(&[0, 1]);
+    journal.withdraw(&[StepId(0), StepId(1)]);
     let history = read(&run.journal()).unwrap();
-    assert_eq!(history.outcome(0), Some(Outcome::Rejected));
-    assert_eq!(history.fate(1).unwrap(), RecordState::Untouched);
-    assert!(history.is_interrupted(2) && !history.is_over());
+    assert_eq!(history.outcome(StepId(0)), Some(Outcome::Rejected));
+    assert_eq!(history.fate(StepId(1)).unwrap(), RecordState::Untouched);
+    assert!(history.is_interrupted(StepId(2)) && !history.is_over());
     assert_eq!(history.counts(), (1, 1));
 }
 
@@ -360,20 +391,20 @@ async fn what_is_withdrawn_is_untouched_again() {
 async fn what_is_about_to_be_removed_is_known_until_something_takes_its_place() {
     let (_folder, run) = run();
     let journal = Journal::open(&run, Sync::Group, session(1), None).unwrap();
-    journal.remove(&[0, 1]).await.unwrap();
-    journal.remove(&[2]).await.unwrap();
+    journal.remove(&[StepId(0), StepId(1)]).await.unwrap();
+    journal.remove(&[StepId(2)]).await.unwrap();
     let outcomes = [(0, Outcome::Updated), (1, Outcome::Rejected)];
     for (record, outcome) in outcomes {
         journal
-            .settle(vec![settled(record, outcome)])
+            .settle(vec![settled(StepId(record), outcome)])
             .await
             .unwrap();
     }
     let told = journal.told().unwrap();
     for history in [read(&run.journal()).unwrap(), told] {
-        let removed = [0, 1, 2, 3].map(|record| history.is_removed(record));
+        let removed = [0, 1, 2, 3].map(|record| history.is_removed(StepId(record)));
         assert_eq!(removed, [false, true, true, false]);
-        assert_eq!(history.outcome(2), None);
+        assert_eq!(history.outcome(StepId(2)), None);
         assert_eq!(history.counts(), (2, 0));
     }
 }
@@ -465,14 +496,14 @@ async fn the_writer_knows_what_a_reader_would_read() {
     let (_folder, run) = run();
     let journal = Journal::open(&run, Sync::None, session(1), None).unwrap();
     journal
-        .intend(jiff::Timestamp::now(), &[0, 1, 600])
+        .intend(jiff::Timestamp::now(), &[StepId(0), StepId(1), StepId(600)])
         .await
         .unwrap();
     journal
-        .settle(vec![settled(0, Outcome::Created)])
+        .settle(vec![settled(StepId(0), Outcome::Created)])
         .await
         .unwrap();
-    journal.withdraw(&[600]);
+    journal.withdraw(&[StepId(600)]);
     journal
         .tally(Tally {
             requests: 3,
@@ -484,11 +515,11 @@ async fn the_writer_knows_what_a_reader_would_read() {
     let history = read(&run.journal()).unwrap();
     let journal = Journal::open(&run, Sync::Always, session(2), Some(&history)).unwrap();
     journal
-        .settle(vec![settled(1, Outcome::Rejected)])
+        .settle(vec![settled(StepId(1), Outcome::Rejected)])
         .await
         .unwrap();
     assert!(
-        history.is_interrupted(1),
+        history.is_interrupted(StepId(1)),
         "what was read before stays as it was"
     );
     journal.end(end(2, Ending::Complete)).await.unwrap();
@@ -513,10 +544,13 @@ async fn the_writer_knows_what_a_reader_would_read() {
         )
     );
     for record in [0, 1, 2, 600, 601] {
-        assert_eq!(told.fate(record).unwrap(), again.fate(record).unwrap());
+        assert_eq!(
+            told.fate(StepId(record)).unwrap(),
+            again.fate(StepId(record)).unwrap()
+        );
     }
     assert_eq!(
-        told.fates().of(1).unwrap(),
-        RecordState::Settled(settled(1, Outcome::Rejected).line)
+        told.fates().of(StepId(1)).unwrap(),
+        RecordState::Settled(settled(StepId(1), Outcome::Rejected).line)
     );
 }

@@ -25,7 +25,7 @@ use super::{
     reader::Length,
     run::private_append,
 };
-use crate::{checksum, manifest::Sync};
+use crate::{checksum, manifest::Sync, record::StepId};
 
 /// A journal open for writing; one session of its run.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Journal {
     /// Notes that another run was about to send a record, and what it marked it with.
     pub async fn inherit(
         &self,
-        record: u64,
+        record: StepId,
         at: jiff::Timestamp,
         tag: Option<String>,
     ) -> Result<(), Error> {
@@ -299,7 +299,7 @@ impl Drop for Journal {
 }
 
 impl Ledger for Journal {
-    fn intend(&self, at: jiff::Timestamp, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
+    fn intend(&self, at: jiff::Timestamp, records: &[StepId]) -> BoxFuture<'_, Result<(), Error>> {
         let line = Line::Intend(IntendLine {
             at,
             records: records.to_vec(),
@@ -312,13 +312,13 @@ impl Ledger for Journal {
         self.sync == Sync::Always
     }
 
-    fn withdraw(&self, records: &[u64]) {
+    fn withdraw(&self, records: &[StepId]) {
         let lines = Lines::of(Line::Withdraw(records.to_vec()));
         // A journal that cannot be written ends the run through the next settlement.
         let _ = locked(&self.files).write(&lines, &[], false);
     }
 
-    fn remove(&self, records: &[u64]) -> BoxFuture<'_, Result<(), Error>> {
+    fn remove(&self, records: &[StepId]) -> BoxFuture<'_, Result<(), Error>> {
         let lines = Lines::of(Line::Remove(records.to_vec()));
         self.append(lines, Vec::new(), false)
     }

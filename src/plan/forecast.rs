@@ -10,7 +10,7 @@ use super::{
     Action, Batching, Group, Step, To, batching, entry_size,
     file::{self, PlanEntry, Saved},
 };
-use crate::{event::LoadId, manifest::LoadSettings, record::Operation};
+use crate::{event::LoadId, manifest::LoadSettings, record::Operation, record::StepId};
 
 /// What will be sent of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +57,10 @@ impl Forecast {
 /// # Errors
 ///
 /// When the plan cannot be read.
-pub fn forecast(plan: &Saved, is_settled: &dyn Fn(u64) -> bool) -> Result<Forecast, file::Error> {
+pub fn forecast(
+    plan: &Saved,
+    is_settled: &dyn Fn(StepId) -> bool,
+) -> Result<Forecast, file::Error> {
     let records = usize::try_from(plan.summary.records()).unwrap_or(usize::MAX);
     let mut waves = Waves(vec![0; records]);
     let mut loads = Vec::with_capacity(plan.header.loads.len());
@@ -99,13 +102,13 @@ pub fn forecast(plan: &Saved, is_settled: &dyn Fn(u64) -> bool) -> Result<Foreca
 struct Waves(Vec<u16>);
 
 impl Waves {
-    fn of(&self, step: u64) -> u16 {
-        let at = usize::try_from(step).ok();
+    fn of(&self, step: StepId) -> u16 {
+        let at = step.index();
         at.and_then(|at| self.0.get(at)).copied().unwrap_or(0)
     }
 
-    fn set(&mut self, step: u64, wave: u16) {
-        let at = usize::try_from(step).ok();
+    fn set(&mut self, step: StepId, wave: u16) {
+        let at = step.index();
         if let Some(place) = at.and_then(|at| self.0.get_mut(at)) {
             *place = wave;
         }
@@ -127,7 +130,7 @@ impl Counting<'_> {
         &mut self,
         group: Option<Group>,
         steps: &[Step],
-        is_settled: &dyn Fn(u64) -> bool,
+        is_settled: &dyn Fn(StepId) -> bool,
         waves: &mut Waves,
     ) {
         let is_sent = |step: &&Step| step.action.operation().is_some();
@@ -142,7 +145,7 @@ impl Counting<'_> {
         let (Some(first), Some(last)) = (left.first(), left.last()) else {
             return;
         };
-        let own = first.number..last.number + 1;
+        let own = first.number..last.number.next();
         let needs = left.iter().flat_map(|step| step.needs());
         let needs = needs.filter(|need| !own.contains(need) && !is_settled(*need));
         let wave = needs.map(|need| waves.of(need).saturating_add(1)).max();

@@ -16,7 +16,9 @@ mod stretch;
 pub use facets::Facets;
 pub use lack::Lack;
 pub use reason::{Reason, ReasonCode};
-pub use step::{Action, Group, GroupId, LINK, Link, LoadId, Other, Packaging, Step, To, hash};
+pub use step::{
+    Action, Group, GroupId, LINK, Link, LoadId, Other, Packaging, Step, StepId, To, hash,
+};
 pub use stretch::{BodyPiece, StreamedBody, Stretch, body_length};
 
 /// The number of a source in its plan: the order in which the sources were found, from 0.

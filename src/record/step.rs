@@ -2,6 +2,8 @@
 //!
 //! Pure values. Which step a record gets is decided by `plan`; what goes to the wire for it is a target's business.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Facets, Operation, Position, Reason, Span};
@@ -12,6 +14,32 @@ use super::{Facets, Operation, Position, Reason, Span};
 )]
 #[serde(transparent)]
 pub struct LoadId(pub u32);
+
+/// The number of a step in its plan, from 0: the number of its record in the journal, in reports and in what the history keeps.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct StepId(pub u64);
+
+impl StepId {
+    /// Returns the step that comes after it in the plan.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Returns its place in a list of all steps of a plan; `None` where such a list cannot be held on this machine.
+    pub fn index(self) -> Option<usize> {
+        usize::try_from(self.0).ok()
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The number of a group in its plan, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,7 +87,7 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// Its number in the plan, the same in journal and report.
-    pub number: u64,
+    pub number: StepId,
     /// The load it belongs to.
     pub load: LoadId,
     /// Where the record stands.
@@ -111,7 +139,7 @@ pub struct Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum To {
     /// The record of a step, which has to be there first, or travels in the same group.
-    Step(u64),
+    Step(StepId),
     /// A resource of an earlier run, or one that was looked up: `Type/id` as the store has it.
     Resource(String),
     /// What the store finds when it is asked: it is a conditional reference to nothing that the plan knows of.
@@ -124,7 +152,7 @@ impl Link {
     pub const FOLLOWS: u32 = u32::MAX;
 
     /// Makes the link of a record to the one that goes before it.
-    pub fn follows(step: u64) -> Self {
+    pub fn follows(step: StepId) -> Self {
         Self {
             reference: Self::FOLLOWS,
             to: To::Step(step),
@@ -138,7 +166,7 @@ impl Step {
     /// Makes the step of a record that refers to no others. It has no number yet.
     pub fn of(found: &Facets<'_>, load: LoadId, action: Action) -> Self {
         Self {
-            number: 0,
+            number: StepId(0),
             load,
             position: found.position,
             body: found.position.span,
@@ -157,7 +185,7 @@ impl Step {
     }
 
     /// Returns the step that has to be settled before it is sent, whatever becomes of it.
-    pub fn follows(&self) -> Option<u64> {
+    pub fn follows(&self) -> Option<StepId> {
         let mut links = self.links.iter();
         links.find_map(|link| match link.to {
             To::Step(step) if link.reference == Link::FOLLOWS => Some(step),
@@ -166,16 +194,16 @@ impl Step {
     }
 
     /// Returns the steps that it needs to be there before it is sent.
-    pub fn needs(&self) -> impl Iterator<Item = u64> {
+    pub fn needs(&self) -> impl Iterator<Item = StepId> {
         self.steps_of(false)
     }
 
     /// Returns the steps that its second request needs to be there; none where it has no second.
-    pub fn late_needs(&self) -> impl Iterator<Item = u64> {
+    pub fn late_needs(&self) -> impl Iterator<Item = StepId> {
         self.steps_of(true)
     }
 
-    fn steps_of(&self, late: bool) -> impl Iterator<Item = u64> {
+    fn steps_of(&self, late: bool) -> impl Iterator<Item = StepId> {
         let is_wanted = move |link: &&Link| {
             link.late == late && !link.native && link.reference != Link::FOLLOWS
         };
@@ -225,7 +253,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Other {
     /// Its step.
-    pub step: u64,
+    pub step: StepId,
     /// Its position, as `file:line`.
     pub place: String,
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     plan::file::Saved,
-    record::Outcome,
+    record::{Outcome, StepId},
     spill::{MemoryBudget, SpillVec},
 };
 
@@ -64,7 +64,7 @@ impl Causes {
             if let Some(cause) = self.of(by) {
                 self.bring(cause, is_blocked);
             } else {
-                self.later.push(by << 1 | u64::from(is_blocked));
+                self.later.push(by.0 << 1 | u64::from(is_blocked));
                 if self.examples.len() < EXAMPLES {
                     self.examples.push(example(plan, record));
                 }
@@ -79,7 +79,7 @@ impl Causes {
             None => self.listed.insert_full(key, why.cause(record)).0,
         };
         let number = record.step.number;
-        self.own.push(number << BITS | at as u64);
+        self.own.push(number.0 << BITS | at as u64);
         let Some((_, cause)) = self.listed.get_index_mut(at) else {
             return;
         };
@@ -101,10 +101,10 @@ impl Causes {
     }
 
     /// Returns the cause for which a record failed that has come by.
-    fn of(&self, record: u64) -> Option<usize> {
+    fn of(&self, record: StepId) -> Option<usize> {
         let at = self
             .own
-            .binary_search_by_key(&record, |own| own >> BITS)
+            .binary_search_by_key(&record.0, |own| own >> BITS)
             .ok()?;
         usize::try_from(self.own.get(at)? & ((1 << BITS) - 1)).ok()
     }
@@ -125,7 +125,7 @@ impl Causes {
             let Some(&later) = self.later.get(at) else {
                 break;
             };
-            match self.of(later >> 1) {
+            match self.of(StepId(later >> 1)) {
                 Some(cause) => self.bring(cause, later & 1 == 1),
                 None => orphans += 1,
             }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::Outcome;
+use crate::record::{Outcome, StepId};
 
 /// The version of `report.json`. It changes when a field goes away or changes its meaning, not when one is added.
 pub const VERSION: u32 = 1;
@@ -297,7 +297,8 @@ fn outcome<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D:
 #[schemars(deny_unknown_fields)]
 pub struct Example {
     /// Its number in the plan, as in `records.ndjson`.
-    pub record: u64,
+    #[schemars(with = "u64")]
+    pub record: StepId,
     /// The file.
     pub file: String,
     /// The line on which it begins, from 1.

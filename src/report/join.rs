@@ -10,7 +10,7 @@ use crate::{
         Action, Group, Step,
         file::{PlanEntry, Saved},
     },
-    record::{Lack, Outcome},
+    record::{Lack, Outcome, StepId},
 };
 
 /// The plan and the journal of a run.
@@ -49,7 +49,7 @@ pub(super) struct Record {
     /// What it lacks, where it was refused.
     pub(super) lacks: Vec<Lack>,
     /// The record because of which it did not arrive, where that is another.
-    pub(super) by: Option<u64>,
+    pub(super) by: Option<StepId>,
     /// Stoker's own words.
     pub(super) note: Option<String>,
 }
@@ -72,7 +72,7 @@ impl JoinedRun {
             run: run.clone(),
         };
         if let Some(last) = joined.history.last_record()
-            && last >= joined.plan.summary.records()
+            && last.0 >= joined.plan.summary.records()
         {
             return Err(joined.disagree(format!(
                 "the journal speaks of record {last}, and the plan has {}",
@@ -124,7 +124,7 @@ impl JoinedRun {
                 match entry {
                     PlanEntry::Group(next) => group = Some((next, next.records)),
                     PlanEntry::Step(step) => {
-                        if step.number != number {
+                        if step.number != StepId(number) {
                             return Err(self.disagree(format!(
                                 "step {} of the plan stands where step {number} belongs",
                                 step.number

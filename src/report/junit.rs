@@ -12,7 +12,7 @@ use std::{
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Error, Report, format, join::Record, why::Why};
-use crate::{plan::file::Saved, record::Outcome};
+use crate::{plan::file::Saved, record::Outcome, record::StepId};
 
 /// How many records have a test case of their own. The systems that show JUnit files become slow beyond.
 pub(super) const CASES: u64 = 10_000;
@@ -27,9 +27,9 @@ pub(super) struct Junit {
     /// Records without a test case of their own, by load, type and outcome.
     summed: BTreeMap<(u32, String, Outcome), u64>,
     /// What is wrong with the records that have a test case and failed for a cause of their own.
-    whys: HashMap<u64, String>,
+    whys: HashMap<StepId, String>,
     /// Test cases of the others: load, place in it, outcome, what is said of it, and the record to blame.
-    others: Vec<(usize, usize, Outcome, String, u64)>,
+    others: Vec<(usize, usize, Outcome, String, StepId)>,
 }
 
 impl Junit {

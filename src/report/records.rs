@@ -20,12 +20,12 @@ use super::{
 use crate::{
     journal::RunDirectory,
     plan::file::Saved,
-    record::{Operation, Outcome},
+    record::{Operation, Outcome, StepId},
 };
 
 #[derive(Serialize)]
 struct RecordLine<'a> {
-    record: u64,
+    record: StepId,
     load: &'a str,
     target: &'a str,
     position: PositionLine<'a>,
@@ -84,7 +84,7 @@ struct IdLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
     assigned: String,
-    record: u64,
+    record: StepId,
 }
 
 /// A run of so many records has both files in its directory.

@@ -1,7 +1,7 @@
 //! What the server said of records, for those who ask to see it (`--show-content`). Content: it stands in `rejected/`.
 
 use super::{Error, rejected::Answers};
-use crate::{journal::RunDirectory, target};
+use crate::{journal::RunDirectory, record::StepId, target};
 
 /// The most characters of one answer that are shown on a terminal; all of it stands in `rejected/answers.ndjson`.
 const SHOWN: usize = 400;
@@ -21,7 +21,7 @@ impl Words {
     }
 
     /// Returns what the server said of a record, as one line.
-    pub(super) fn of(&mut self, record: u64) -> Option<String> {
+    pub(super) fn of(&mut self, record: StepId) -> Option<String> {
         // A line that cannot be read any more has nothing to show.
         let said = self.0.of(record).ok()??;
         let said = target::said(said.answer.as_bytes());

@@ -99,7 +99,7 @@ mod tests {
     use crate::{
         event::LoadId,
         plan::{Action, Packaging},
-        record::{Operation, Position, SourceId, Span},
+        record::{Operation, Position, SourceId, Span, StepId},
         target::fhir::Fhir,
     };
 
@@ -109,7 +109,7 @@ mod tests {
             length: 0,
         };
         Step {
-            number,
+            number: StepId(number),
             load: LoadId(0),
             position: Position {
                 source: SourceId(0),
@@ -153,8 +153,8 @@ mod tests {
             let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
             let (mut parcels, mut singles) = (0_u32, 0_u64);
             while let Some(work) = queue.pop() {
-                let numbers: Vec<u64> = work.steps.iter().map(|step| step.number).collect();
-                let culprit = numbers.iter().position(|number| bad.contains(number));
+                let numbers: Vec<StepId> = work.steps.iter().map(|step| step.number).collect();
+                let culprit = numbers.iter().position(|number| bad.contains(&number.0));
                 if let [number] = numbers.as_slice() {
                     singles += 1;
                     if culprit.is_some() { rejected.push(*number) } else { accepted.push(*number) }
@@ -183,9 +183,9 @@ mod tests {
             }
             accepted.sort_unstable();
             rejected.sort_unstable();
-            let good: Vec<u64> = (0..size).filter(|number| !bad.contains(number)).collect();
+            let good: Vec<StepId> = (0..size).filter(|number| !bad.contains(number)).map(StepId).collect();
             prop_assert_eq!(accepted, good);
-            prop_assert_eq!(rejected, bad.into_iter().collect::<Vec<u64>>());
+            prop_assert_eq!(rejected, bad.into_iter().map(StepId).collect::<Vec<_>>());
             // The first is the Bundle itself; what comes after the halves goes one by one.
             prop_assert!(parcels <= most + 1, "{} of {}", parcels, most);
             prop_assert!(singles <= size);

@@ -14,6 +14,7 @@ use super::Error;
 use crate::{
     journal::SettleLine,
     plan::file::Saved,
+    record::StepId,
     spill::{MemoryBudget, SpillVec},
 };
 
@@ -35,12 +36,12 @@ struct State {
     /// The id of each record that arrived, where it is a UUID in its usual form.
     uuids: SpillVec<[u8; 16]>,
     /// The ids that are none; with their type where [`WHOLE`] says so.
-    names: HashMap<u64, Box<str>>,
+    names: HashMap<StepId, Box<str>>,
     /// Why a record cannot be had, and because of which.
-    causes: HashMap<u64, Arc<Cause>>,
+    causes: HashMap<StepId, Arc<Cause>>,
     /// The records that stand in the store and are not whole yet.
-    standing: HashMap<u64, StoredId>,
-    waiting: HashMap<u64, Vec<Parked>>,
+    standing: HashMap<StepId, StoredId>,
+    waiting: HashMap<StepId, Vec<Parked>>,
     loads: Vec<Waiting>,
 }
 
@@ -78,7 +79,7 @@ impl Types {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cause {
     /// Its number in the plan.
-    pub(super) record: u64,
+    pub(super) record: StepId,
     /// Its position, and why it cannot be had: the end of a sentence that begins with `it needs`.
     pub(super) needed: Box<str>,
 }
@@ -134,9 +135,9 @@ pub(super) struct Parked {
     pub(super) load: usize,
     /// Where it stands, as `Steps::place` told.
     pub(super) place: (u64, u64),
-    needs: Vec<u64>,
+    needs: Vec<StepId>,
     /// What has to be settled before it is looked at, whatever becomes of that.
-    follows: Option<u64>,
+    follows: Option<StepId>,
     /// Looked at only when all that it needs is settled: what failed may concern only a part of it.
     patient: bool,
     /// It is the second request of a record.
@@ -187,8 +188,8 @@ impl DependencyTracker {
     pub(super) fn try_start(
         &self,
         load: usize,
-        needs: Vec<u64>,
-        follows: Option<u64>,
+        needs: Vec<StepId>,
+        follows: Option<StepId>,
         patient: bool,
         place: (u64, u64),
     ) -> Result<Readiness, Error> {
@@ -210,7 +211,7 @@ impl DependencyTracker {
     pub(super) fn try_start_second(
         &self,
         load: usize,
-        needs: Vec<u64>,
+        needs: Vec<StepId>,
         place: (u64, u64),
     ) -> Result<Readiness, Error> {
         self.park(Parked {
@@ -227,7 +228,7 @@ impl DependencyTracker {
         let mut state = self.state();
         let records = state.fates.len() as u64;
         let all = || parked.needs.iter().chain(&parked.follows);
-        if let Some(need) = all().find(|&&need| need >= records) {
+        if let Some(need) = all().find(|&&need| need.0 >= records) {
             // It would be waited for without end.
             return Err(Error::Plan(format!(
                 "the plan is damaged: a record refers to number {need}, and there are {records}"
@@ -246,7 +247,7 @@ impl DependencyTracker {
     }
 
     /// Returns which record that is needed did not arrive, of those that are settled.
-    pub(super) fn blocks(&self, needs: &[u64]) -> Option<Arc<Cause>> {
+    pub(super) fn blocks(&self, needs: &[StepId]) -> Option<Arc<Cause>> {
         match self.state().readiness(needs, false) {
             Ok(Readiness::Blocked(cause)) => Some(cause),
             _ => None,
@@ -287,14 +288,14 @@ impl DependencyTracker {
     }
 
     /// Takes note that a record stands in the store under an id, and is not whole yet. Those who need it may go.
-    pub(super) fn mark_partial(&self, record: u64, kind: &str, id: &str, stood: StoredId) {
+    pub(super) fn mark_partial(&self, record: StepId, kind: &str, id: &str, stood: StoredId) {
         let mut state = self.state();
         state.standing.insert(record, stood);
         self.arrive(state, record, kind, id);
     }
 
     /// Returns what is known of a record that stands, and the id that it has.
-    pub(super) fn standing(&self, record: u64) -> Option<(StoredId, String)> {
+    pub(super) fn standing(&self, record: StepId) -> Option<(StoredId, String)> {
         let stood = *self.state().standing.get(&record)?;
         let resource = self.resource(record)?;
         let (_, id) = resource.split_once('/')?;
@@ -302,12 +303,12 @@ impl DependencyTracker {
     }
 
     /// Takes note that a record arrived, under which id.
-    pub(super) fn mark_stored(&self, record: u64, kind: &str, id: &str) {
+    pub(super) fn mark_stored(&self, record: StepId, kind: &str, id: &str) {
         self.arrive(self.state(), record, kind, id);
     }
 
-    fn arrive(&self, mut state: MutexGuard<'_, State>, record: u64, kind: &str, id: &str) {
-        let Ok(at) = usize::try_from(record) else {
+    fn arrive(&self, mut state: MutexGuard<'_, State>, record: StepId, kind: &str, id: &str) {
+        let Some(at) = record.index() else {
             return;
         };
         let Some(fate) = state.fates.get_mut(at) else {
@@ -335,22 +336,19 @@ impl DependencyTracker {
     }
 
     /// Takes note that a record did not arrive, because of this one. One that stands has arrived.
-    pub(super) fn mark_failed(&self, record: u64, cause: &Arc<Cause>) {
+    pub(super) fn mark_failed(&self, record: StepId, cause: &Arc<Cause>) {
         let mut state = self.state();
         if state.standing.contains_key(&record) {
             return;
         }
-        if let Some(fate) = usize::try_from(record)
-            .ok()
-            .and_then(|at| state.fates.get_mut(at))
-        {
+        if let Some(fate) = record.index().and_then(|at| state.fates.get_mut(at)) {
             *fate = DependencyState::Failed as u8;
         }
         state.causes.insert(record, Arc::clone(cause));
         self.release(state, record);
     }
 
-    fn release(&self, mut state: MutexGuard<'_, State>, record: u64) {
+    fn release(&self, mut state: MutexGuard<'_, State>, record: StepId) {
         let mut woken = Vec::new();
         for parked in state.waiting.remove(&record).unwrap_or_default() {
             match state.readiness_of(&parked) {
@@ -387,9 +385,9 @@ impl DependencyTracker {
     }
 
     /// Returns what a record that arrived is called in the store: `Type/id`.
-    pub(super) fn resource(&self, record: u64) -> Option<String> {
+    pub(super) fn resource(&self, record: StepId) -> Option<String> {
         let state = self.state();
-        let at = usize::try_from(record).ok()?;
+        let at = record.index()?;
         (DependencyState::of(*state.fates.get(at)?) == DependencyState::Arrived).then_some(())?;
         let number = *state.kinds.get(at)?;
         let name = state.names.get(&record);
@@ -406,7 +404,7 @@ impl DependencyTracker {
 
 impl Cause {
     /// One of which only the number is known.
-    pub(super) fn unnamed(record: u64) -> Self {
+    pub(super) fn unnamed(record: StepId) -> Self {
         Self {
             record,
             needed: format!("record {record}, which did not arrive").into(),
@@ -425,14 +423,14 @@ impl Waiting {
 }
 
 impl State {
-    fn fate(&self, record: u64) -> DependencyState {
-        let at = usize::try_from(record).ok();
+    fn fate(&self, record: StepId) -> DependencyState {
+        let at = record.index();
         at.and_then(|at| self.fates.get(at))
             .map_or(DependencyState::Open, |&fate| DependencyState::of(fate))
     }
 
     /// Tells whether all that is waited for is settled; else what is not.
-    fn readiness_of(&self, parked: &Parked) -> Result<Readiness, u64> {
+    fn readiness_of(&self, parked: &Parked) -> Result<Readiness, StepId> {
         match parked
             .follows
             .filter(|&record| self.fate(record) == DependencyState::Open)
@@ -443,8 +441,8 @@ impl State {
     }
 
     /// Tells whether all of `needs` are settled; else which is not.
-    fn readiness(&self, needs: &[u64], patient: bool) -> Result<Readiness, u64> {
-        let fate = |record: u64| self.fate(record);
+    fn readiness(&self, needs: &[StepId], patient: bool) -> Result<Readiness, StepId> {
+        let fate = |record: StepId| self.fate(record);
         let open = needs
             .iter()
             .find(|&&need| fate(need) == DependencyState::Open);
@@ -478,31 +476,31 @@ mod tests {
         let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert_eq!(
             precedence
-                .try_start(0, vec![0, 1], None, false, (10, 2))
+                .try_start(0, vec![StepId(0), StepId(1)], None, false, (10, 2))
                 .unwrap(),
             Readiness::Parked
         );
-        precedence.mark_stored(1, "Patient", "one");
+        precedence.mark_stored(StepId(1), "Patient", "one");
         assert!(precedence.next(0).is_none());
-        precedence.mark_stored(0, "Patient", "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b");
+        precedence.mark_stored(StepId(0), "Patient", "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b");
         let (parked, readiness) = precedence.next(0).unwrap();
         assert_eq!((parked.place, readiness), ((10, 2), Readiness::Ready));
         assert_eq!(precedence.parked(0), (0, 0));
-        assert_eq!(precedence.resource(1).unwrap(), "Patient/one");
+        assert_eq!(precedence.resource(StepId(1)).unwrap(), "Patient/one");
         assert_eq!(
-            precedence.resource(0).unwrap(),
+            precedence.resource(StepId(0)).unwrap(),
             "Patient/9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b"
         );
-        assert_eq!(precedence.resource(2), None);
+        assert_eq!(precedence.resource(StepId(2)), None);
     }
 
     #[test]
     fn who_follows_goes_whatever_became_of_the_one_before() {
         let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
-        let admit = |place| precedence.try_start(0, Vec::new(), Some(0), false, place);
+        let admit = |place| precedence.try_start(0, Vec::new(), Some(StepId(0)), false, place);
         assert_eq!(admit((1, 1)).unwrap(), Readiness::Parked);
-        let cause = Arc::new(Cause::unnamed(0));
-        precedence.mark_failed(0, &cause);
+        let cause = Arc::new(Cause::unnamed(StepId(0)));
+        precedence.mark_failed(StepId(0), &cause);
         let (_, readiness) = precedence.next(0).unwrap();
         assert_eq!(readiness, Readiness::Ready);
         assert_eq!(admit((2, 2)).unwrap(), Readiness::Ready);
@@ -513,22 +511,22 @@ mod tests {
         let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert_eq!(
             precedence
-                .try_start(0, vec![0, 1], None, false, (0, 2))
+                .try_start(0, vec![StepId(0), StepId(1)], None, false, (0, 2))
                 .unwrap(),
             Readiness::Parked
         );
         let cause = Arc::new(Cause {
-            record: 1,
+            record: StepId(1),
             needed: "a.ndjson:7".into(),
         });
-        precedence.mark_failed(1, &cause);
+        precedence.mark_failed(StepId(1), &cause);
         // It waits for record 0 still; what it then finds is the failure.
-        precedence.mark_stored(0, "Patient", "x");
+        precedence.mark_stored(StepId(0), "Patient", "x");
         let (_, readiness) = precedence.next(0).unwrap();
         assert_eq!(readiness, Readiness::Blocked(Arc::clone(&cause)));
         assert_eq!(
             precedence
-                .try_start(0, vec![1], None, false, (0, 3))
+                .try_start(0, vec![StepId(1)], None, false, (0, 3))
                 .unwrap(),
             Readiness::Blocked(cause)
         );
@@ -545,11 +543,14 @@ mod tests {
         };
         for n in 0..400 {
             let id = if n % 2 == 0 { uuid } else { "one" };
-            precedence.mark_stored(n, &kind(n), id);
+            precedence.mark_stored(StepId(n), &kind(n), id);
         }
         for n in 0..400 {
             let id = if n % 2 == 0 { uuid } else { "one" };
-            assert_eq!(precedence.resource(n).unwrap(), format!("{}/{id}", kind(n)));
+            assert_eq!(
+                precedence.resource(StepId(n)).unwrap(),
+                format!("{}/{id}", kind(n))
+            );
         }
     }
 
@@ -558,17 +559,24 @@ mod tests {
         let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert!(
             precedence
-                .try_start(0, vec![4], None, false, (0, 0))
+                .try_start(0, vec![StepId(4)], None, false, (0, 0))
                 .is_err()
         );
-        assert!(precedence.try_start_second(0, vec![1, 9], (0, 0)).is_err());
+        assert!(
+            precedence
+                .try_start_second(0, vec![StepId(1), StepId(9)], (0, 0))
+                .is_err()
+        );
     }
 
     #[test]
     fn an_id_in_capitals_is_kept_as_it_is() {
         let precedence = DependencyTracker::new(0, 1, &MemoryBudget::endless());
         let id = "9B8D6F3E-5F1A-4C0D-9D5E-0F6F4F3E2A1B";
-        precedence.mark_stored(0, "Patient", id);
-        assert_eq!(precedence.resource(0).unwrap(), format!("Patient/{id}"));
+        precedence.mark_stored(StepId(0), "Patient", id);
+        assert_eq!(
+            precedence.resource(StepId(0)).unwrap(),
+            format!("Patient/{id}")
+        );
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     event::SettledBefore,
     journal::{self, JournalIndex, RecordState},
     plan::Step,
-    record::Outcome,
+    record::{Outcome, StepId},
 };
 
 /// What earlier sessions of a run left behind.
@@ -52,12 +52,12 @@ impl Doubt {
 
 impl Earlier {
     /// Tells whether a record has an outcome that stands.
-    pub fn is_settled(&self, record: u64) -> bool {
+    pub fn is_settled(&self, record: StepId) -> bool {
         self.outcome(record).is_some()
     }
 
     /// Tells which outcome of a record stands.
-    pub(super) fn outcome(&self, record: u64) -> Option<Outcome> {
+    pub(super) fn outcome(&self, record: StepId) -> Option<Outcome> {
         let outcome = self.history.as_ref()?.outcome(record)?;
         (!self.replay.is_of(outcome)).then_some(outcome)
     }
@@ -77,30 +77,31 @@ impl Earlier {
     }
 
     /// Counts the outcomes that stand of the records with these numbers.
-    pub(super) fn before(&self, numbers: std::ops::Range<u64>) -> SettledBefore {
+    pub(super) fn before(&self, numbers: std::ops::Range<StepId>) -> SettledBefore {
         let mut before = SettledBefore::default();
         let last = self.history.as_ref().and_then(JournalIndex::last_record);
-        let end = last.map_or(0, |last| std::cmp::min(last + 1, numbers.end));
-        for outcome in (numbers.start..end).filter_map(|number| self.outcome(number)) {
+        let end = last.map_or(0, |last| std::cmp::min(last.next(), numbers.end).0);
+        let settled = (numbers.start.0..end).map(StepId);
+        for outcome in settled.filter_map(|record| self.outcome(record)) {
             before.add(outcome);
         }
         before
     }
 
     /// Tells whether an earlier session was about to remove what the store had under the name of a record.
-    pub(super) fn is_removed(&self, record: u64) -> bool {
+    pub(super) fn is_removed(&self, record: StepId) -> bool {
         let history = self.history.as_ref();
         history.is_some_and(|history| history.is_removed(record))
     }
 
     /// Tells whether the store holds a record without the references that close its cycle.
-    pub(super) fn is_standing(&self, record: u64) -> bool {
+    pub(super) fn is_standing(&self, record: StepId) -> bool {
         let history = self.history.as_ref();
         history.is_some_and(|history| history.is_standing(record))
     }
 
     /// Tells whether a record may have arrived without anybody's knowing.
-    pub(super) fn is_in_doubt(&self, record: u64) -> bool {
+    pub(super) fn is_in_doubt(&self, record: StepId) -> bool {
         self.history.as_ref().is_some_and(|history| {
             history.is_interrupted(record)
                 || self.replay.is_of(Outcome::Unknown)
@@ -111,7 +112,7 @@ impl Earlier {
     /// Returns what is known of a record that may have arrived; `own` is the tag with which this run sends it.
     pub(super) fn doubt(
         &self,
-        record: u64,
+        record: StepId,
         own: Option<String>,
     ) -> Result<Option<Doubt>, journal::Error> {
         let Some(history) = self.history.as_ref().filter(|_| self.is_in_doubt(record)) else {

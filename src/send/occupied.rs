@@ -20,7 +20,7 @@ use crate::{
     lookup::{self, Silent},
     manifest::Existing,
     plan::Step,
-    record::Outcome,
+    record::{Outcome, StepId},
     target::Named,
 };
 
@@ -44,9 +44,9 @@ enum Looked {
 #[derive(Debug, Default)]
 pub(super) struct Replaced {
     /// In this session.
-    now: HashSet<u64>,
+    now: HashSet<StepId>,
     /// In an earlier one, which was cut off before or after.
-    before: HashSet<u64>,
+    before: HashSet<StepId>,
 }
 
 impl Replaced {

@@ -23,7 +23,7 @@ use crate::{
         Action, Link, LoadSummary, Packaging, Step, To,
         file::{self, PlanEntry, Saved},
     },
-    record::Operation,
+    record::{Operation, StepId},
     source::Bodies,
     target::{Difference, Likeness, Target},
 };
@@ -65,7 +65,7 @@ impl Online {
 pub struct Change {
     /// The number of its step.
     #[serde(skip)]
-    number: u64,
+    number: StepId,
     /// The load.
     pub load: String,
     /// Where it stands.

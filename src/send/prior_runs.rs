@@ -25,7 +25,7 @@ use crate::{
         Step,
         file::{PlanEntry, Saved, Steps},
     },
-    record::{Operation, Outcome},
+    record::{Operation, Outcome, StepId},
 };
 
 /// What earlier runs had loaded into a target.
@@ -121,7 +121,7 @@ enum Confidence {
 /// A resource that an earlier run loaded.
 #[derive(Debug, Clone)]
 struct Loaded {
-    record: u64,
+    record: StepId,
     kind: String,
     id: String,
     version: Option<String>,
@@ -254,7 +254,7 @@ async fn find_gone(
     mut walk: Walk<'_>,
     asked: &HashMap<&str, Asked<'_>>,
     names: &mut Names,
-) -> Result<HashSet<u64>, HeldError> {
+) -> Result<HashSet<StepId>, HeldError> {
     let mut gone = HashSet::new();
     if asked.values().all(|asked| asked.trust == Confidence::All) {
         return Ok(gone);
@@ -461,7 +461,7 @@ struct Notes<'a> {
 }
 
 impl Notes<'_> {
-    fn is_noted(&self, record: u64) -> bool {
+    fn is_noted(&self, record: StepId) -> bool {
         self.earlier.is_some_and(|earlier| {
             earlier.outcome(record).is_some() || earlier.is_interrupted(record)
         })
@@ -490,7 +490,7 @@ impl Notes<'_> {
 
     async fn doubt(
         &mut self,
-        record: u64,
+        record: StepId,
         since: jiff::Timestamp,
         tag: Option<String>,
     ) -> Result<(), HeldError> {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     journal::Settlement,
     plan::Step,
-    record::{Operation, Outcome, Position, Span},
+    record::{Operation, Outcome, Position, Span, StepId},
     target::Target,
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -34,11 +34,11 @@ pub(super) struct RecordPosition {
 /// Hands over what became of the records of one request.
 pub(super) struct ResultSender<'a> {
     load: &'a Load,
-    sent: HashMap<u64, Sent>,
+    sent: HashMap<StepId, Sent>,
     /// What the store made of those of a transaction that others of it refer to; nothing where they did not arrive.
-    pub(super) arrived: HashMap<u64, Option<String>>,
+    pub(super) arrived: HashMap<StepId, Option<String>>,
     /// Where those stand.
-    places: HashMap<u64, String>,
+    places: HashMap<StepId, String>,
     /// What kept them from being sent.
     blocked: Option<Arc<Cause>>,
     /// They go together or not at all.
@@ -49,8 +49,8 @@ pub(super) struct ResultSender<'a> {
 impl<'a> ResultSender<'a> {
     pub(super) fn new(load: &'a Load, work: &Work) -> Self {
         let sent = work.steps.iter();
-        let own: HashSet<u64> = work.steps.iter().map(|step| step.number).collect();
-        let wanted: HashSet<u64> = match work.packaging {
+        let own: HashSet<StepId> = work.steps.iter().map(|step| step.number).collect();
+        let wanted: HashSet<StepId> = match work.packaging {
             Some(_) => sent.clone().flat_map(|step| needs(step, &own)).collect(),
             None => HashSet::new(),
         };
@@ -74,12 +74,12 @@ impl<'a> ResultSender<'a> {
     }
 
     /// Tells whether others of its transaction wait for what becomes of a record.
-    pub(super) fn watches(&self, record: u64) -> bool {
+    pub(super) fn watches(&self, record: StepId) -> bool {
         self.places.contains_key(&record)
     }
 
     /// Returns where an entry stands that another one of its transaction refers to.
-    pub(super) fn place_of(&self, record: u64) -> String {
+    pub(super) fn place_of(&self, record: StepId) -> String {
         let place = self.places.get(&record).cloned();
         place.unwrap_or_else(|| "an entry of its transaction".to_owned())
     }
@@ -96,7 +96,7 @@ impl<'a> ResultSender<'a> {
         for settlement in &mut settlements {
             self.two.adjust(&mut settlement.line);
         }
-        let place = |record: u64| Some(&self.sent.get(&record)?.place);
+        let place = |record: StepId| Some(&self.sent.get(&record)?.place);
         self.load.note_lacks(&mut settlements, place);
         if self.atomic {
             blame(&*self.load.link.target, &mut settlements);
@@ -172,7 +172,7 @@ impl Load {
     fn note_lacks<'p>(
         &self,
         settlements: &mut [Settlement],
-        place: impl Fn(u64) -> Option<&'p RecordPosition>,
+        place: impl Fn(StepId) -> Option<&'p RecordPosition>,
     ) {
         let target = self.setup.plan.header.target_of(self.id);
         let facts = target.map(|target| &target.facts);

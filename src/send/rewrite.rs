@@ -15,7 +15,7 @@ use crate::{
     journal::JournalLine,
     manifest::{LoadSettings, Settle},
     plan::{self, Step, To, file::Saved},
-    record::{Operation, Span, Stretch},
+    record::{Operation, Span, StepId, Stretch},
     source::Bodies,
     target::{Naming, Purpose, Search, Target, Unwritten},
 };
@@ -82,8 +82,8 @@ impl BodyRewriter {
         together: bool,
     ) -> impl Iterator<Item = Result<Bytes, Error>> + 's {
         let own = match (steps.first(), steps.last(), together) {
-            (Some(first), Some(last), true) => first.number..last.number + 1,
-            _ => 0..0,
+            (Some(first), Some(last), true) => first.number..last.number.next(),
+            _ => StepId(0)..StepId(0),
         };
         // Those whom others of the transaction refer to by a link of the plan, and not by what stands in the file.
         let links = steps
@@ -94,18 +94,18 @@ impl BodyRewriter {
             To::Step(to) => Some(to),
             To::Resource(_) | To::Search => None,
         });
-        let linked: HashSet<u64> = links.filter(|to| own.contains(to)).collect();
+        let linked: HashSet<StepId> = links.filter(|to| own.contains(to)).collect();
         steps.iter().map(move |step| {
             let bytes = self.bytes(step)?;
-            let inside = |to: u64| {
+            let inside = |to: StepId| {
                 let is_own = own.contains(&to);
                 let at = steps.binary_search_by_key(&to, |step| step.number);
                 let at = at.ok().filter(|_| is_own);
                 at.and_then(|at| steps.get(at))
             };
             let target = self.target_of(step)?;
-            let own_name = |to: u64| kept_name(std::slice::from_ref(step), to);
-            let names = |to: u64| {
+            let own_name = |to: StepId| kept_name(std::slice::from_ref(step), to);
+            let names = |to: StepId| {
                 let beside = inside(to).map(|beside| target.address(beside));
                 let known = beside.or_else(|| self.arrived(to));
                 known.or_else(|| own_name(to))
@@ -128,10 +128,10 @@ impl BodyRewriter {
     pub(super) fn read_as_stored(
         &self,
         steps: &[Step],
-        resources: &HashMap<u64, String>,
-        tags: &HashMap<u64, String>,
+        resources: &HashMap<StepId, String>,
+        tags: &HashMap<StepId, String>,
     ) -> Result<Vec<Bytes>, Error> {
-        let stored = |to: u64| {
+        let stored = |to: StepId| {
             let known = resources.get(&to).cloned();
             known.or_else(|| kept_name(steps, to))
         };
@@ -142,11 +142,11 @@ impl BodyRewriter {
     fn read_with(
         &self,
         steps: &[Step],
-        inside: &dyn Fn(u64) -> Option<String>,
+        inside: &dyn Fn(StepId) -> Option<String>,
         purpose: Purpose,
         tag: &dyn Fn(&Step) -> Option<String>,
     ) -> Result<Vec<Bytes>, Error> {
-        let names = |to: u64| inside(to).or_else(|| self.arrived(to));
+        let names = |to: StepId| inside(to).or_else(|| self.arrived(to));
         steps
             .iter()
             .map(|step| {
@@ -164,12 +164,12 @@ impl BodyRewriter {
     }
 
     /// Returns what a record is called that has arrived.
-    fn arrived(&self, record: u64) -> Option<String> {
+    fn arrived(&self, record: StepId) -> Option<String> {
         self.precedence.as_ref()?.resource(record)
     }
 
     /// Returns where the bytes of records lie that their target sends without holding them.
-    pub(super) fn stretches(&self, steps: &[Step]) -> Result<HashMap<u64, Stretch>, Error> {
+    pub(super) fn stretches(&self, steps: &[Step]) -> Result<HashMap<StepId, Stretch>, Error> {
         let mut stretches = HashMap::new();
         for step in steps {
             if self.is_streamed(step)? {
@@ -252,7 +252,7 @@ impl BodyRewriter {
     }
 
     /// Sent as it stands in the source, the reference would lead to something else.
-    fn unnamed(&self, step: &Step, to: u64) -> Error {
+    fn unnamed(&self, step: &Step, to: StepId) -> Error {
         let file = self.plan.source_name(step.position.source);
         Error::Internal(format!(
             "{} was about to be sent before it was known what became of record {to}, to which it refers",
@@ -301,7 +301,7 @@ impl BodyRewriter {
 }
 
 /// Returns what a record is called whatever becomes of it: an update names it itself.
-fn kept_name(steps: &[Step], record: u64) -> Option<String> {
+fn kept_name(steps: &[Step], record: StepId) -> Option<String> {
     let step = steps.iter().find(|step| step.number == record)?;
     let is_kept = step.action.operation() == Some(Operation::Update);
     let id = step.id.as_ref().filter(|_| is_kept)?;

@@ -24,7 +24,7 @@ use crate::{
         Action, Batching, Group, Packaging, Step, To, entry_size,
         file::{PlanEntry, Saved, Steps},
     },
-    record::Operation,
+    record::{Operation, StepId},
 };
 
 /// Reads a load in a thread; the channel ends with the load.
@@ -271,21 +271,21 @@ impl SchedulerTask<'_> {
     /// Returns what will keep a record from becoming whole, if that is known before it is sent.
     fn blocked_later(&self, steps: &[Step]) -> Option<Arc<Cause>> {
         let precedence = self.feed.precedence.as_ref()?;
-        let needs: Vec<u64> = steps.iter().flat_map(Step::late_needs).collect();
+        let needs: Vec<StepId> = steps.iter().flat_map(Step::late_needs).collect();
         (!needs.is_empty())
             .then(|| precedence.blocks(&needs))
             .flatten()
     }
 
     /// Returns what the second request of a record needs; none where it has no second, or is settled.
-    fn second_needs(&self, unit: &Unit) -> Option<Vec<u64>> {
+    fn second_needs(&self, unit: &Unit) -> Option<Vec<StepId>> {
         let [step] = unit.steps.as_slice() else {
             return None;
         };
         if !step.is_in_two_steps() || self.feed.earlier.is_settled(step.number) {
             return None;
         }
-        let mut needs: Vec<u64> = step.late_needs().collect();
+        let mut needs: Vec<StepId> = step.late_needs().collect();
         needs.push(step.number);
         needs.sort_unstable();
         needs.dedup();
@@ -332,7 +332,7 @@ impl SchedulerTask<'_> {
     fn unblocked(&mut self, steps: Vec<Step>) -> Vec<Step> {
         let mut left = Vec::with_capacity(steps.len());
         for step in steps {
-            let needs: Vec<u64> = step.needs().collect();
+            let needs: Vec<StepId> = step.needs().collect();
             let blocks = self.feed.precedence.as_ref();
             match blocks.and_then(|precedence| precedence.blocks(&needs)) {
                 Some(by) => self.block(vec![step], by),
@@ -452,12 +452,12 @@ impl SchedulerTask<'_> {
 }
 
 /// Returns what a unit needs from outside of itself, among what is left to do.
-fn needs(unit: &Unit) -> Vec<u64> {
-    let own: Range<u64> = match (unit.steps.first(), unit.steps.last()) {
-        (Some(first), Some(last)) => first.number..last.number + 1,
-        _ => 0..0,
+fn needs(unit: &Unit) -> Vec<StepId> {
+    let own: Range<StepId> = match (unit.steps.first(), unit.steps.last()) {
+        (Some(first), Some(last)) => first.number..last.number.next(),
+        _ => StepId(0)..StepId(0),
     };
-    let mut needs: Vec<u64> = unit
+    let mut needs: Vec<StepId> = unit
         .steps
         .iter()
         .flat_map(Step::needs)
@@ -469,7 +469,7 @@ fn needs(unit: &Unit) -> Vec<u64> {
 }
 
 /// Returns what goes before a unit; records that travel together follow nothing.
-fn follows(unit: &Unit) -> Option<u64> {
+fn follows(unit: &Unit) -> Option<StepId> {
     unit.steps.first().and_then(Step::follows)
 }
 

@@ -9,7 +9,7 @@ use super::earlier::Doubt;
 use crate::{
     journal::{SettleLine, Settlement},
     plan::Step,
-    record::{Operation, Outcome},
+    record::{Operation, Outcome, StepId},
     target::{Accepted, Target},
 };
 
@@ -91,7 +91,7 @@ pub(super) fn rejected(
 
 /// Settles a record in Stoker's own words.
 pub(super) fn told(
-    record: u64,
+    record: StepId,
     outcome: Outcome,
     status: Option<u16>,
     attempted: Attempted,
@@ -105,7 +105,7 @@ pub(super) fn told(
 
 /// Settles a record of which nobody can tell whether it arrived.
 pub(super) fn unknown(
-    record: u64,
+    record: StepId,
     status: Option<u16>,
     attempted: Attempted,
     note: impl Into<String>,
@@ -117,7 +117,7 @@ pub(super) fn unknown(
     settled
 }
 
-fn blank(record: u64, outcome: Outcome, attempted: Attempted) -> SettleLine {
+fn blank(record: StepId, outcome: Outcome, attempted: Attempted) -> SettleLine {
     let latency = attempted.latency;
     SettleLine {
         attempts: attempted.attempts,
@@ -169,7 +169,7 @@ mod tests {
             length: 0,
         };
         Step {
-            number: 7,
+            number: StepId(7),
             load: LoadId(0),
             position: Position {
                 source: SourceId(0),

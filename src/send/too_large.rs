@@ -21,7 +21,7 @@ use super::{
 use crate::{
     manifest::Transactions,
     plan::{Packaging, Step, To},
-    record::Outcome,
+    record::{Outcome, StepId},
     target::TooLarge,
 };
 
@@ -148,7 +148,7 @@ pub(super) fn is_split(work: &Work) -> bool {
 /// each other in a circle are the last, and stay together.
 fn parts(steps: Vec<Step>) -> Vec<(Vec<Step>, bool)> {
     let own = own(&steps);
-    let mut left: BTreeMap<u64, (Step, BTreeSet<u64>)> = steps
+    let mut left: BTreeMap<StepId, (Step, BTreeSet<StepId>)> = steps
         .into_iter()
         .map(|step| {
             let needs = needs(&step, &own).filter(|need| *need != step.number);
@@ -158,7 +158,7 @@ fn parts(steps: Vec<Step>) -> Vec<(Vec<Step>, bool)> {
         .collect();
     let mut parts = Vec::new();
     loop {
-        let free: Vec<u64> = left
+        let free: Vec<StepId> = left
             .iter()
             .filter(|(_, (_, needs))| needs.is_empty())
             .map(|(&number, _)| number)
@@ -187,12 +187,12 @@ pub(super) fn is_circle(steps: &[Step]) -> bool {
     steps.iter().all(needs_another)
 }
 
-fn own(steps: &[Step]) -> HashSet<u64> {
+fn own(steps: &[Step]) -> HashSet<StepId> {
     steps.iter().map(|step| step.number).collect()
 }
 
 /// Returns what an entry needs of its own transaction.
-pub(super) fn needs(step: &Step, own: &HashSet<u64>) -> impl Iterator<Item = u64> {
+pub(super) fn needs(step: &Step, own: &HashSet<StepId>) -> impl Iterator<Item = StepId> {
     step.links.iter().filter_map(|link| match link.to {
         To::Step(to) if !link.late && own.contains(&to) => Some(to),
         _ => None,
@@ -241,7 +241,7 @@ impl Load {
                 }
             }
             // Who needs one of a circle that does not go cannot go either.
-            let lacking = |ready: &[Step], blocked: &HashMap<u64, String>| {
+            let lacking = |ready: &[Step], blocked: &HashMap<StepId, String>| {
                 let mut ready = ready.iter().enumerate();
                 ready.find_map(|(at, step)| Some((at, needed_of(step, blocked)?)))
             };
@@ -282,7 +282,7 @@ impl Load {
 }
 
 /// Returns which of those that do not go an entry refers to.
-fn needed_of(step: &Step, blocked: &HashMap<u64, String>) -> Option<u64> {
+fn needed_of(step: &Step, blocked: &HashMap<StepId, String>) -> Option<StepId> {
     step.links.iter().find_map(|link| match link.to {
         To::Step(to) if !link.late && blocked.contains_key(&to) => Some(to),
         _ => None,

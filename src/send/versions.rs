@@ -15,7 +15,7 @@ use http::{Response, header};
 use super::load::Load;
 use crate::{
     plan::Step,
-    record::Operation,
+    record::{Operation, StepId},
     target::{Facts, Target},
 };
 
@@ -66,7 +66,7 @@ impl Load {
     /// Reads the versions that updates have to name, as far as they are not known. Whatever goes wrong with the reading, the
     /// update itself will tell.
     pub(super) async fn read_versions(&self, steps: &[Step], held: &mut Held) {
-        let wanted: Vec<(u64, String, String)> = steps
+        let wanted: Vec<(StepId, String, String)> = steps
             .iter()
             .filter(|step| is_update(step) && !held.contains_key(&step.number))
             .filter(|step| self.versions.wants(&step.kind))
@@ -87,7 +87,7 @@ impl Load {
         let reads: Vec<futures::future::BoxFuture<'_, _>> = reads
             .map(|read| Box::pin(read) as futures::future::BoxFuture<'_, _>)
             .collect();
-        let read: Vec<(u64, Tag)> = stream::iter(reads).buffer_unordered(READS).collect().await;
+        let read: Vec<(StepId, Tag)> = stream::iter(reads).buffer_unordered(READS).collect().await;
         held.extend(read);
     }
 }

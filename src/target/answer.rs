@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::record::Outcome;
+use crate::record::{Outcome, StepId};
 
 /// What the store made of a record that it took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub enum Matches {
 }
 
 /// What was found where each record would go, by the number of its step.
-pub type HeldVersions = HashMap<u64, HeldVersion>;
+pub type HeldVersions = HashMap<StepId, HeldVersion>;
 
 /// What a store has under the id of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]

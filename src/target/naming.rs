@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::manifest::LoadSettings;
+use crate::{manifest::LoadSettings, record::StepId};
 
 /// How a record is made ready.
 pub struct Naming<'a> {
     /// The settings of its load.
     pub settings: &'a LoadSettings,
     /// What another record of the plan is called, as far as it is known: `kind/id` as the store has it.
-    pub names: &'a dyn Fn(u64) -> Option<String>,
+    pub names: &'a dyn Fn(StepId) -> Option<String>,
     /// What for.
     pub purpose: Purpose,
     /// Others that travel with it refer to it by links of the plan.
@@ -59,7 +59,7 @@ pub enum Unwritten {
     /// Its bytes are not those that were planned.
     Changed,
     /// It refers to a record of this number, of which nothing is known.
-    Unnamed(u64),
+    Unnamed(StepId),
 }
 
 /// A reference that only the store can resolve.

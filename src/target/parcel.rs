@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::HeldVersions;
 use crate::{
     manifest::LoadSettings,
-    record::{Packaging, Step, Stretch},
+    record::{Packaging, Step, StepId, Stretch},
 };
 
 /// What travels in one request.
@@ -21,14 +21,14 @@ pub struct Parcel<'a> {
     pub replaces: &'a HeldVersions,
     /// Where the bytes of records lie that are too large to be held, by the numbers of their steps: the body of each is
     /// empty then.
-    pub stretches: &'a HashMap<u64, Stretch>,
+    pub stretches: &'a HashMap<StepId, Stretch>,
 }
 
 /// Why no request could be made of a record: what it was to be made of is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unbuilt {
     /// The number of the record's step; none where there is no record at all.
-    pub record: Option<u64>,
+    pub record: Option<StepId>,
     /// Why, in words that hold no content.
     pub why: &'static str,
 }

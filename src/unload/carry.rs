@@ -10,14 +10,14 @@ use super::{Ended, Error, REFERRED, Unit, Unload};
 use crate::{
     journal::{RecordState, Removal, RemovalLine},
     lookup::OpenStore,
-    record::Packaging,
+    record::{Packaging, StepId},
     target::{Named, Said},
 };
 
 /// A record whose turn it is.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
-    number: u64,
+    number: StepId,
     target: String,
     kind: String,
     id: String,
@@ -27,7 +27,7 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> StepId {
         self.number
     }
 
@@ -86,7 +86,7 @@ const UNTOLD: &str = "the store's answer does not tell whether it was deleted";
 impl Unload<'_> {
     pub(super) fn item(&self, node: u32) -> Result<Item, Error> {
         let step = self.draft.step(self.plan, node)?;
-        let of = |number: u64| match self.history.fate(number)? {
+        let of = |number: StepId| match self.history.fate(number)? {
             RecordState::Settled(line) | RecordState::Standing(line) => Ok((line.id, line.version)),
             RecordState::Untouched | RecordState::Intended(_) => Ok::<_, Error>((None, None)),
         };

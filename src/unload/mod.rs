@@ -13,6 +13,7 @@ use crate::{
     journal::{self, Removal, RemovalJournal, RemovalLine},
     lookup::{OpenStore, Silent},
     plan::file::{self, Saved},
+    record::StepId,
 };
 
 mod carry;
@@ -262,7 +263,7 @@ impl Unload<'_> {
                     }
                 };
                 for mut circle in unit.circles {
-                    let numbers: Vec<u64> = circle
+                    let numbers: Vec<StepId> = circle
                         .nodes
                         .iter()
                         .filter_map(|node| self.draft.number(*node))
@@ -278,7 +279,7 @@ impl Unload<'_> {
                         .partition(|ended| ended.line.outcome.is_away());
                     has_moved |= !away.is_empty();
                     let left = stay.iter().map(|ended| ended.line.record);
-                    let left: Vec<u64> = left.collect();
+                    let left: Vec<StepId> = left.collect();
                     notes.note(away)?;
                     if is_answered && stay.iter().any(|ended| may_change_its_mind(&ended.line)) {
                         circle.nodes.retain(|node| {

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     journal::Removal,
     lookup::OpenStore,
+    record::StepId,
     target::{Named, Target},
 };
 
@@ -143,7 +144,7 @@ impl Unload<'_> {
         store: &OpenStore,
         items: &[Item],
         taken: Vec<Option<Bytes>>,
-    ) -> Result<Vec<u64>, Error> {
+    ) -> Result<Vec<StepId>, Error> {
         let mut lost = Vec::new();
         for (item, before) in items.iter().zip(taken) {
             let (name, mark) = (item.name(), self.mark(item));

@@ -18,7 +18,7 @@ use crate::{
         Step,
         file::{PlanEntry, Saved},
     },
-    record::{Link, LoadId, Operation, Outcome, To},
+    record::{Link, LoadId, Operation, Outcome, StepId, To},
 };
 
 /// What there is to delete.
@@ -27,7 +27,7 @@ pub struct RemovalPlan {
     nodes: Vec<Node>,
     references: References,
     /// Of a record that the same run has changed after it created it: the record that did so last.
-    later: HashMap<u32, u64>,
+    later: HashMap<u32, StepId>,
     /// How many records there are of each target and kind.
     pub kinds: BTreeMap<(String, String), u64>,
     /// What the run has changed and not created, and is not restored yet.
@@ -55,8 +55,8 @@ pub struct Left {
 #[derive(Debug)]
 pub(super) struct Changed {
     /// Of the records of the plan with its name, the one that changed it first, and the one that did last.
-    pub(super) first: u64,
-    pub(super) last: u64,
+    pub(super) first: StepId,
+    pub(super) last: StepId,
     pub(super) target: String,
     pub(super) kind: String,
     pub(super) id: String,
@@ -65,7 +65,7 @@ pub(super) struct Changed {
 
 #[derive(Debug)]
 struct Node {
-    number: u64,
+    number: StepId,
     /// Where its step stands in the plan.
     offset: u64,
     load: u32,
@@ -255,7 +255,7 @@ impl RemovalPlan {
         Ok(())
     }
 
-    fn node(&self, number: u64) -> Option<u32> {
+    fn node(&self, number: StepId) -> Option<u32> {
         let found = self.nodes.binary_search_by_key(&number, |node| node.number);
         found.ok().and_then(|at| u32::try_from(at).ok())
     }
@@ -286,7 +286,7 @@ impl RemovalPlan {
         &self.references
     }
 
-    pub(super) fn number(&self, node: u32) -> Option<u64> {
+    pub(super) fn number(&self, node: u32) -> Option<StepId> {
         self.get(node).map(|node| node.number)
     }
 
@@ -302,7 +302,7 @@ impl RemovalPlan {
     pub(super) fn step(&self, plan: &Saved, node: u32) -> Result<Step, Error> {
         let lost = || Error::Internal("a record of the plan is not where it was".to_owned());
         let node = self.get(node).ok_or_else(lost)?;
-        let mut steps = plan.steps_at(LoadId(node.load), node.offset, node.number)?;
+        let mut steps = plan.steps_at(LoadId(node.load), node.offset, node.number.0)?;
         match steps.next().transpose()? {
             Some(PlanEntry::Step(step)) => Ok(step),
             _ => Err(lost()),
@@ -310,7 +310,7 @@ impl RemovalPlan {
     }
 
     /// Returns the record with which the run has last changed another one.
-    pub(super) fn later(&self, node: u32) -> Option<u64> {
+    pub(super) fn later(&self, node: u32) -> Option<StepId> {
         self.later.get(&node).copied()
     }
 }

@@ -11,6 +11,7 @@ use super::{Ended, Error, Notes, Unload, removal_plan::Changed};
 use crate::{
     journal::{RecordState, Removal, RemovalLine},
     lookup::OpenStore,
+    record::StepId,
     target::{Likeness, Named, Version},
 };
 
@@ -112,7 +113,7 @@ impl Unload<'_> {
     }
 
     /// Returns in which version a record of the plan left what it changed.
-    fn version(&self, record: u64) -> Result<Option<String>, Error> {
+    fn version(&self, record: StepId) -> Result<Option<String>, Error> {
         Ok(match self.history.fate(record)? {
             RecordState::Settled(line) | RecordState::Standing(line) => line.version,
             RecordState::Untouched | RecordState::Intended(_) => None,

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
+
+use fs_err as fs;
 
 use super::{code, root, sources};
 

@@ -1,6 +1,7 @@
 //! What the plan says and does about identities and references, through the binary.
 
 use serde_json::Value;
+use stoker::record::StepId;
 
 use super::bed::Bed;
 
@@ -314,16 +315,18 @@ loads:
         for entry in saved.steps(LoadId(load)).unwrap() {
             match entry.unwrap() {
                 file::PlanEntry::Group(group) => {
-                    groups.push((group.id.0, group.records, ids.len()))
+                    groups.push((group.id.0, group.records, ids.len()));
                 }
                 file::PlanEntry::Step(step) => {
-                    assert_eq!(step.number, ids.len() as u64);
+                    assert_eq!(step.number, StepId(ids.len() as u64));
                     assert_eq!(step.load, LoadId(load));
                     let to: Vec<To> = step.links.iter().map(|link| link.to.clone()).collect();
                     if step.id.as_deref() == Some("o") {
                         assert_eq!(
                             to,
-                            [To::Step(ids.iter().position(|id| id == "p").unwrap() as u64)]
+                            [To::Step(StepId(
+                                ids.iter().position(|id| id == "p").unwrap() as u64
+                            ))]
                         );
                     } else {
                         assert_eq!(to, []);

@@ -12,7 +12,7 @@ use stoker::{
         self, PlanHeader, PlannedTarget,
         file::{self, PlanEntry},
     },
-    record::{Packaging, Step, Stretch},
+    record::{Packaging, Step, StepId, Stretch},
     source::Bodies,
     target::{self, Endpoint, Facts, HeldVersions, Naming, Parcel, Purpose, Said, Target},
 };
@@ -39,7 +39,7 @@ pub(super) struct Travels<'a> {
     steps: &'a [Step],
     packaging: Option<Packaging>,
     pub(super) replaces: HeldVersions,
-    stretches: HashMap<u64, Stretch>,
+    stretches: HashMap<StepId, Stretch>,
 }
 
 impl Travels<'_> {

@@ -17,7 +17,7 @@ use stoker::{
         PlannedTarget, Reason, Step, Summary, VERSION,
         file::{Sink as _, Writer},
     },
-    record::{Lack, Operation, Outcome, Position, SourceId, Span},
+    record::{Lack, Operation, Outcome, Position, SourceId, Span, StepId},
     source::{Fingerprint, Form},
     target::Facts,
     unit::ByteSize,
@@ -157,7 +157,7 @@ pub(super) fn loads() -> [LoadSettings; 2] {
 
 fn step(number: u64, load: u32, position: Position, kind: &str, action: Action) -> Step {
     Step {
-        number,
+        number: StepId(number),
         load: LoadId(load),
         position,
         body: position.span,
@@ -316,7 +316,7 @@ fn settled(record: u64, outcome: Outcome, status: u16) -> Settlement {
             attempts: 1,
             status: Some(status),
             latency_us: Some(1_000 * (record + 1)),
-            ..SettleLine::new(record, outcome)
+            ..SettleLine::new(StepId(record), outcome)
         },
         said: None,
     }
@@ -380,7 +380,10 @@ pub(super) async fn make() -> Made {
         ])
         .await
         .unwrap();
-    journal.intend(jiff::Timestamp::now(), &[3]).await.unwrap();
+    journal
+        .intend(jiff::Timestamp::now(), &[StepId(3)])
+        .await
+        .unwrap();
     journal.tally(tally(500)).await.unwrap();
     let end = EndLine {
         session: 2,
@@ -403,7 +406,7 @@ pub(super) async fn make_every() -> Made {
     let patient = SOURCES[0].trim_end();
     let send = || Action::Send(Operation::ConditionalUpdate);
     let other = |step: u64| Other {
-        step,
+        step: StepId(step),
         place: format!("people.ndjson:{}", step + 1),
     };
     let unsupported = Action::Unsupported(Reason {
@@ -499,9 +502,13 @@ pub(super) async fn make_every() -> Made {
         blocked.line.status,
         blocked.line.latency_us,
     ) = (0, None, None);
-    let blocked = by(blocked, 6, "it needs people.ndjson:7, which did not arrive");
+    let blocked = by(
+        blocked,
+        StepId(6),
+        "it needs people.ndjson:7, which did not arrive",
+    );
     let mut also_blocked = blocked.clone();
-    also_blocked.line.record = 9;
+    also_blocked.line.record = StepId(9);
     let mut value = refused(
         10,
         422,
@@ -520,12 +527,12 @@ pub(super) async fn make_every() -> Made {
     let note = "its transaction was refused as a whole";
     let with_it = by(
         refused(13, 400, "processing", "HAPI-1094", "not found"),
-        14,
+        StepId(14),
         note,
     );
     let also = by(
         refused(15, 400, "processing", "HAPI-1094", "not found"),
-        14,
+        StepId(14),
         note,
     );
     let mut doubt = settled(16, Outcome::Unknown, 0);

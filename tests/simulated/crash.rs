@@ -22,7 +22,7 @@ use stoker::{
         self, Ledger, Line, SettleLine, Settlement,
         format::{IntendLine, Tally},
     },
-    record::Outcome,
+    record::{Outcome, StepId},
     send::{self, Earlier, Replay},
 };
 use tokio::sync::Notify;
@@ -81,7 +81,7 @@ impl Ledger for Journal {
     fn intend(
         &self,
         at: jiff::Timestamp,
-        records: &[u64],
+        records: &[StepId],
     ) -> BoxFuture<'_, Result<(), journal::Error>> {
         let line = Line::Intend(IntendLine {
             at,
@@ -96,14 +96,14 @@ impl Ledger for Journal {
         })
     }
 
-    fn withdraw(&self, records: &[u64]) {
+    fn withdraw(&self, records: &[StepId]) {
         // It may get lost.
         if !self.life.is_over() {
             self.push(Line::Withdraw(records.to_vec()));
         }
     }
 
-    fn remove(&self, records: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
+    fn remove(&self, records: &[StepId]) -> BoxFuture<'_, Result<(), journal::Error>> {
         let line = Line::Remove(records.to_vec());
         Box::pin(async {
             self.life.pass().await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use stoker::record::Outcome;
+use stoker::record::{Outcome, StepId};
 
 use super::{
     fhir_store::Manners,
@@ -51,20 +51,24 @@ async fn what_is_proved_not_to_have_arrived_is_not_unknown() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let ran = pipeline::run(&no_answers(load), 0, folder.path()).await;
-        let settled: BTreeMap<u64, _> =
+        let settled: BTreeMap<StepId, _> =
             ran.settled.iter().map(|line| (line.record, line)).collect();
         assert_eq!(settled.len(), 5, "{load}");
         assert_eq!(ran.settled.len(), 5, "{load}");
         assert_eq!(ran.store.held().resources.len(), 4, "{load}");
         for (record, line) in settled {
             let expected = match (record, load.contains("update")) {
-                (2, _) => Outcome::Rejected,
+                (StepId(2), _) => Outcome::Rejected,
                 (_, true) => Outcome::Updated,
                 (_, false) => Outcome::Created,
             };
             assert_eq!(line.outcome, expected, "{load}: {line:?}");
         }
-        let refused = ran.settled.iter().find(|line| line.record == 2).unwrap();
+        let refused = ran
+            .settled
+            .iter()
+            .find(|line| line.record == StepId(2))
+            .unwrap();
         assert_eq!(refused.attempts, ATTEMPTS, "{load}");
         assert_eq!(
             refused.note.as_deref(),

@@ -19,7 +19,7 @@ use stoker::{
     journal::{self, JournalLine, Ledger, SettleLine, Settlement, format::Tally},
     manifest,
     plan::{self, Action, PlanHeader, PlannedTarget, file},
-    record::Outcome,
+    record::{Outcome, StepId},
     send::{self, Earlier, RunContext, TargetConnection},
     source::Bodies,
     target::{Facts, Target, fhir::Fhir},
@@ -38,13 +38,17 @@ pub(super) struct Settled {
 }
 
 impl Ledger for Settled {
-    fn intend(&self, _: jiff::Timestamp, _: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
+    fn intend(
+        &self,
+        _: jiff::Timestamp,
+        _: &[StepId],
+    ) -> BoxFuture<'_, Result<(), journal::Error>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn withdraw(&self, _: &[u64]) {}
+    fn withdraw(&self, _: &[StepId]) {}
 
-    fn remove(&self, _: &[u64]) -> BoxFuture<'_, Result<(), journal::Error>> {
+    fn remove(&self, _: &[StepId]) -> BoxFuture<'_, Result<(), journal::Error>> {
         Box::pin(async { Ok(()) })
     }
 
@@ -338,7 +342,7 @@ fn check(case: &Case, ran: &Ran) {
 /// Expects what must come of every record to have come of it.
 pub(super) fn expect(case: &Case, saved: &file::Saved, settled: &[SettleLine], store: &FhirStore) {
     // Every record of the plan has one outcome.
-    let mut outcomes: BTreeMap<u64, Outcome> = BTreeMap::new();
+    let mut outcomes: BTreeMap<StepId, Outcome> = BTreeMap::new();
     for entry in saved.steps(stoker::event::LoadId(0)).unwrap() {
         if let file::PlanEntry::Step(step) = entry.unwrap() {
             match step.action {

@@ -12,7 +12,7 @@ use crate::{
     checksum,
     event::LoadId,
     plan::{Group, PlanHeader, PlannedSource, Step, Summary, VERSION},
-    record::SourceId,
+    record::{SourceId, StepId},
 };
 
 /// A plan on disk, open for reading: everything but its steps is in memory.
@@ -164,13 +164,13 @@ impl Saved {
     }
 
     /// Returns the numbers of a load's records: they follow each other, load by load.
-    pub fn numbers(&self, load: LoadId) -> std::ops::Range<u64> {
-        let first = |index: usize| self.loads.get(index).map(|load| load.2);
+    pub fn numbers(&self, load: LoadId) -> std::ops::Range<StepId> {
+        let first = |index: usize| self.loads.get(index).map(|load| StepId(load.2));
         let index = load.0 as usize;
         match (first(index), first(index + 1)) {
             (Some(begin), Some(end)) => begin..end,
-            (Some(begin), None) => begin..u64::MAX,
-            (None, _) => 0..0,
+            (Some(begin), None) => begin..StepId(u64::MAX),
+            (None, _) => StepId(0)..StepId(0),
         }
     }
 
@@ -335,7 +335,7 @@ impl Iterator for Steps {
                 .map_err(|e| e.to_string())
                 .and_then(|line| match line {
                     ReadLine::Group(group) => Ok(PlanEntry::Group(group)),
-                    ReadLine::Step(step) => Ok(PlanEntry::Step(step.owned(load, number))),
+                    ReadLine::Step(step) => Ok(PlanEntry::Step(step.owned(load, StepId(number)))),
                     _ => Err("a step was expected".to_owned()),
                 }),
             Err(e) => return Some(Err(e)),

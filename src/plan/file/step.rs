@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::LoadId,
     plan::{Action, Link, Step, To},
-    record::{Position, SourceId, Span},
+    record::{Position, SourceId, Span, StepId},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub(in crate::plan) fn write_step(out: &mut Vec<u8>, step: &Step) -> std::io::Re
 /// Reads what [`write_step`] wrote.
 pub(in crate::plan) fn read_step(line: &[u8]) -> std::io::Result<Step> {
     let line: StepLine<'_> = serde_json::from_slice(line).map_err(std::io::Error::other)?;
-    Ok(line.owned(LoadId(0), 0))
+    Ok(line.owned(LoadId(0), StepId(0)))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
@@ -66,8 +66,8 @@ impl<'a> StepLine<'a> {
         for link in &step.links {
             late.extend(link.late.then_some(link.reference));
             match &link.to {
-                To::Step(to) if link.native => native.extend([u64::from(link.reference), *to]),
-                To::Step(to) => links.extend([u64::from(link.reference), *to]),
+                To::Step(to) if link.native => native.extend([u64::from(link.reference), to.0]),
+                To::Step(to) => links.extend([u64::from(link.reference), to.0]),
                 To::Resource(to) => known.push((link.reference, to.clone())),
                 To::Search => known.push((link.reference, String::new())),
             }
@@ -93,7 +93,7 @@ impl<'a> StepLine<'a> {
         )
     }
 
-    pub(super) fn owned(self, load: LoadId, number: u64) -> Step {
+    pub(super) fn owned(self, load: LoadId, number: StepId) -> Step {
         let Self(
             source,
             index,
@@ -117,7 +117,7 @@ impl<'a> StepLine<'a> {
             let reference = u32::try_from(*pair.first()?).ok()?;
             Some(Link {
                 reference,
-                to: To::Step(*pair.last()?),
+                to: To::Step(StepId(*pair.last()?)),
                 late: late.contains(&reference),
                 native: false,
             })
@@ -125,7 +125,7 @@ impl<'a> StepLine<'a> {
         let natives = native.chunks_exact(2).filter_map(|pair| {
             Some(Link {
                 reference: u32::try_from(*pair.first()?).ok()?,
-                to: To::Step(*pair.last()?),
+                to: To::Step(StepId(*pair.last()?)),
                 late: false,
                 native: true,
             })

@@ -12,7 +12,7 @@ use crate::{
         Action, Group, GroupId, Link, LoadSummary, Packaging, PlanHeader, PlannedSource,
         PlannedTarget, Reason, Step, Summary, To, VERSION,
     },
-    record::{Operation, Position, SourceId, Span},
+    record::{Operation, Position, SourceId, Span, StepId},
     source::{Fingerprint, Form},
     target::Facts,
     unit::ByteSize,
@@ -93,7 +93,7 @@ fn header() -> PlanHeader {
 
 fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
     Step {
-        number,
+        number: StepId(number),
         load: LoadId(load),
         position: Position {
             source: SourceId(load / 2),
@@ -122,7 +122,7 @@ fn step(number: u64, load: u32, kind: &str, action: Action) -> Step {
             .map(|reference| Link {
                 reference: u32::try_from(reference).unwrap(),
                 to: match reference {
-                    0 => To::Step(number + 7),
+                    0 => To::Step(StepId(number + 7)),
                     1 => To::Resource("Patient/\"p".to_owned()),
                     _ => To::Search,
                 },

@@ -10,7 +10,7 @@ use super::Planner;
 use crate::{
     manifest::PackagingChoice,
     plan::{Action, Link, Other, Packaging, Reason, ReasonCode, Step, batch},
-    record::{Facets, LoadId},
+    record::{Facets, LoadId, StepId},
     source::{Remark, SourceFile},
 };
 
@@ -20,7 +20,7 @@ pub(in crate::plan) struct Place {
     /// The load.
     pub(in crate::plan) load: LoadId,
     /// The number of the step in it, from 0.
-    pub(in crate::plan) step: u64,
+    pub(in crate::plan) step: StepId,
 }
 
 /// Bits of the number within the load.
@@ -29,13 +29,13 @@ const BITS: u32 = 40;
 impl Place {
     /// Returns it as one number.
     fn packed(self) -> u64 {
-        u64::from(self.load.0) << BITS | self.step
+        u64::from(self.load.0) << BITS | self.step.0
     }
 
     /// Reads what [`Place::packed`] made.
     pub(in crate::plan) fn of(packed: u64) -> Self {
         let load = LoadId(u32::try_from(packed >> BITS).unwrap_or(u32::MAX));
-        let step = packed & ((1 << BITS) - 1);
+        let step = StepId(packed & ((1 << BITS) - 1));
         Self { load, step }
     }
 }
@@ -135,7 +135,7 @@ impl Planner<'_> {
         if let Some(sequence) = sequence
             && let Some(&before) = self.known.last.get(&sequence)
         {
-            step.links.push(Link::follows(before));
+            step.links.push(Link::follows(StepId(before)));
         }
         let remember = named.map(|named| (named, found.hash, place));
         match found.together.filter(|_| self.may_travel_together()) {
@@ -225,7 +225,7 @@ impl Planner<'_> {
         };
         let action = if first.hash == found.hash || found.is_named_by_content {
             Action::Duplicate(Other {
-                step: at,
+                step: StepId(at),
                 place: first.place.to_string(),
             })
         } else {
@@ -242,7 +242,7 @@ impl Planner<'_> {
     fn number(&mut self, step: Step, sequence: Option<u64>, remember: Option<(u64, u128, String)>) {
         let place = Place {
             load: self.load,
-            step: self.numbered,
+            step: StepId(self.numbered),
         };
         let at = place.packed();
         if let Some(sequence) = sequence {
@@ -296,7 +296,7 @@ impl Planner<'_> {
         for (step, named) in parcel.steps {
             let place = Place {
                 load: self.load,
-                step: self.numbered,
+                step: StepId(self.numbered),
             };
             if let Some(named) = named.and_then(|named| self.known.named.get_mut(&named)) {
                 named.at = At::Numbered(place.packed());

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     event::LoadId,
     manifest::LoadSettings,
-    record::{Position, Span},
+    record::{Position, Span, StepId},
     source::{Malformed, SourceFile},
     target::Facts,
 };
@@ -185,7 +185,7 @@ impl<'a> Planner<'a> {
     ) {
         let action = Action::Unsupported(reason);
         let step = Step {
-            number: 0,
+            number: StepId(0),
             load: self.load,
             position,
             body,

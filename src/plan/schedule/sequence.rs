@@ -14,6 +14,7 @@ use crate::{
         order::Order,
         planner::Place,
     },
+    record::StepId,
     spill::SpillVec,
 };
 
@@ -227,7 +228,8 @@ impl Arrangement<'_> {
         let number = |node: Node| {
             let number = number.get(node as usize).copied();
             let number = number.filter(|&number| number != NONE);
-            number.map(u64::from).ok_or_else(file::Error::unnumbered)
+            let number = number.map(|number| StepId(number.into()));
+            number.ok_or_else(file::Error::unnumbered)
         };
         let mut groups = groups.iter().peekable();
         // The steps of the current group, and whether the target resolves what is in it.
@@ -279,13 +281,13 @@ impl Arrangement<'_> {
                     step.action = Action::Unsupported((**reason).clone());
                 }
                 Some(Disposition::Duplicate(of)) => {
-                    step.action = Action::Duplicate(other(*of, self)?)
+                    step.action = Action::Duplicate(other(*of, self)?);
                 }
                 Some(Disposition::Blocked(by)) => step.action = Action::Blocked(other(*by, self)?),
             }
             if kept.is_live() {
                 // Those of a group are numbered without a gap.
-                let shift = number(node)?.saturating_sub(at as u64);
+                let shift = number(node)?.0.saturating_sub(at as u64);
                 let together = current.0.start as u64 + shift..current.0.end as u64 + shift;
                 let whole = current.1;
                 for edge in self.graph.edges(node) {
@@ -293,7 +295,7 @@ impl Arrangement<'_> {
                     let to = match edge.came {
                         Resolution::Record { node: to, native } => {
                             let step = number(to)?;
-                            is_native = together.contains(&step) && native && whole;
+                            is_native = together.contains(&step.0) && native && whole;
                             To::Step(step)
                         }
                         Resolution::Known(known) => {
@@ -351,7 +353,7 @@ impl Arrangement<'_> {
                     sink.group(&Group { id, ..group })?;
                 }
                 PlanEntry::Step(mut step) => {
-                    step.number = number;
+                    step.number = StepId(number);
                     step.load = load;
                     number += 1;
                     self.place_others(&mut step)?;
@@ -364,11 +366,12 @@ impl Arrangement<'_> {
 
     /// Gives the steps that a step of a load without a graph names their numbers in the plan: those of loads that have begun.
     fn place_others(&self, step: &mut Step) -> Result<(), file::Error> {
-        let number = |packed: u64| {
-            let place = Place::of(packed);
+        // A step of another load is named by a place that is packed into its number, until all loads have begun.
+        let number = |packed: StepId| {
+            let place = Place::of(packed.0);
             let first = self.firsts.get(place.load.0 as usize);
             let first = first.ok_or_else(file::Error::unnumbered)?;
-            Ok::<_, file::Error>(first + place.step)
+            Ok::<_, file::Error>(StepId(first + place.step.0))
         };
         if let Action::Duplicate(other) = &mut step.action {
             other.step = number(other.step)?;

@@ -13,13 +13,13 @@ use serde_json::value::RawValue;
 use super::super::{Error, records::PositionLine};
 use crate::{
     journal::{RunDirectory, SaidLine},
-    record::Outcome,
+    record::{Outcome, StepId},
 };
 
 /// A line of `answers.ndjson` with the position.
 #[derive(Serialize)]
 pub(super) struct AnswerLine<'a> {
-    pub(super) record: u64,
+    pub(super) record: StepId,
     pub(super) load: &'a str,
     pub(super) position: PositionLine<'a>,
     #[serde(rename = "type")]
@@ -61,7 +61,7 @@ pub(super) fn answer(text: &str) -> Answer<'_> {
 /// A line of either form: the answer is a text, or JSON as it came.
 #[derive(Deserialize)]
 struct ReadLine<'a> {
-    record: u64,
+    record: StepId,
     #[serde(default)]
     status: Option<u16>,
     #[serde(borrow)]
@@ -90,7 +90,7 @@ pub(in crate::report) struct Answers {
     file: Option<fs_err::File>,
     path: PathBuf,
     /// Where the last line of each record begins, and how long it is.
-    places: HashMap<u64, (u64, usize)>,
+    places: HashMap<StepId, (u64, usize)>,
 }
 
 impl Answers {
@@ -126,7 +126,7 @@ impl Answers {
         Ok(answers)
     }
 
-    pub(in crate::report) fn of(&mut self, record: u64) -> Result<Option<SaidLine>, Error> {
+    pub(in crate::report) fn of(&mut self, record: StepId) -> Result<Option<SaidLine>, Error> {
         let (Some((start, length)), Some(file)) =
             (self.places.get(&record).copied(), self.file.as_mut())
         else {

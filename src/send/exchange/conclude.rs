@@ -18,7 +18,7 @@ use crate::{
     gate::{Conclusion, Exchange, Safety, Verdict},
     journal::Settlement,
     plan::Step,
-    record::Outcome,
+    record::{Outcome, StepId},
     target::Accepted,
 };
 
@@ -112,7 +112,7 @@ impl Batch<'_> {
             bodies
         };
         if self.atomic && std::mem::take(&mut self.is_intended) {
-            let records: Vec<u64> = steps.iter().map(|step| step.number).collect();
+            let records: Vec<StepId> = steps.iter().map(|step| step.number).collect();
             self.setup.ledger.withdraw(&records);
         }
         Some(Work {

@@ -38,7 +38,7 @@ use crate::{
     journal::Settlement,
     manifest::LoadSettings,
     plan::{Packaging, Step},
-    record::{Operation, Outcome, Stretch},
+    record::{Operation, Outcome, StepId, Stretch},
     target::{Parcel, Target, Unbuilt},
 };
 
@@ -53,7 +53,7 @@ pub(in crate::send) struct Batch<'a> {
     bodies: Vec<Bytes>,
     permits: Vec<BytePermit>,
     /// Where the bytes of those lie that are too large to be held.
-    stretches: HashMap<u64, Stretch>,
+    stretches: HashMap<StepId, Stretch>,
     settled: Vec<Settlement>,
     /// Attempts made, those of before its answer was lost among them.
     pub(in crate::send) attempts: u32,
@@ -78,7 +78,7 @@ pub(in crate::send) struct Batch<'a> {
     /// What an answer was like that came, and told too little.
     mumbled: Option<UnclearAnswer>,
     /// What the store said of records that it does not have by its own words, under a status of success.
-    refusals: HashMap<u64, RefusedInDoubt>,
+    refusals: HashMap<StepId, RefusedInDoubt>,
     /// The versions that updates replace.
     pub(in crate::send) held: Held,
     /// What was refused because it names no version.
@@ -312,7 +312,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Returns which records must not be sent twice. Those that go together share their fate.
-    fn doubtful_records(&self) -> Vec<u64> {
+    fn doubtful_records(&self) -> Vec<StepId> {
         let is_once = |step: &&Step| {
             let interaction = step.action.operation();
             self.atomic || !interaction.is_some_and(Operation::is_idempotent)

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     journal::Settlement,
     plan::{Packaging, Step},
-    record::{Operation, Outcome},
+    record::{Operation, Outcome, StepId},
     target::Little,
 };
 pub(super) use asking::Asking;
@@ -47,7 +47,7 @@ pub(super) struct InDoubt {
     /// An answer came, and told too little.
     pub(super) mumbled: Option<UnclearAnswer>,
     /// What the store said of those that it answered with success, and with words of failure.
-    pub(super) refusals: HashMap<u64, RefusedInDoubt>,
+    pub(super) refusals: HashMap<StepId, RefusedInDoubt>,
 }
 
 /// An answer that tells too little.

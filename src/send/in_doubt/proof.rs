@@ -24,7 +24,7 @@ use crate::{
     lookup::{self, Matches},
     manifest::{LoadSettings, Settle, Store},
     plan::Step,
-    record::{Operation, Outcome},
+    record::{Operation, Outcome, StepId},
     target::{Likeness, Target, miss_proves},
 };
 
@@ -84,7 +84,7 @@ impl Asker<'_> {
         &self,
         steps: &[Step],
         atomic: bool,
-        doubts: &HashMap<u64, Doubt>,
+        doubts: &HashMap<StepId, Doubt>,
         asking: Asking,
     ) -> Result<Vec<Option<Evidence>>, Error> {
         let grace = if asking.is_lost {
@@ -119,7 +119,7 @@ impl Asker<'_> {
             .collect();
         let found: Vec<Option<Found>> = stream::iter(questions).buffered(QUESTIONS).collect().await;
         // What is found refers to what else is found: both were sent by the session that was cut off.
-        let ids: HashMap<u64, String> = steps
+        let ids: HashMap<StepId, String> = steps
             .iter()
             .zip(&found)
             .filter_map(|(step, found)| match found {

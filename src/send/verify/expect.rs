@@ -17,7 +17,7 @@ use crate::{
         Step,
         file::{PlanEntry, Steps},
     },
-    record::{Operation, Outcome},
+    record::{Operation, Outcome, StepId},
     send::dependencies::DependencyTracker,
 };
 
@@ -56,7 +56,7 @@ pub(super) struct Unit<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Expected {
     /// The last record that has written what has a name, by a hash of that: two that share one are taken for the same.
-    last: HashMap<u64, u64>,
+    last: HashMap<u64, StepId>,
     state: foldhash::quality::RandomState,
     pub(super) kinds: BTreeMap<(String, String), u64>,
     /// The target under which all of one store are counted, and whether that lists by kind.
@@ -205,7 +205,7 @@ impl Expected {
     }
 
     /// Tells whether a record is the last that has written what has this name.
-    fn is_last(&self, target: &str, kind: &str, id: &str, record: u64) -> bool {
+    fn is_last(&self, target: &str, kind: &str, id: &str, record: StepId) -> bool {
         self.last.get(&self.hash(target, kind, id)) == Some(&record)
     }
 }
@@ -225,7 +225,7 @@ pub(super) struct Walk<'a> {
     /// How many records are still to be drawn, and of how many.
     draw: Option<(u64, u64)>,
     /// What comes before this number in the plan has been looked for.
-    from: u64,
+    from: StepId,
 }
 
 impl<'a> Walk<'a> {
@@ -240,14 +240,14 @@ impl<'a> Walk<'a> {
             steps: None,
             kept: None,
             draw: draw.map(|sample| (sample, expected.records)),
-            from: 0,
+            from: StepId(0),
         };
         (walk, draw.is_some())
     }
 
     /// Leaves out the records up to this one.
-    pub(super) fn go_on_after(&mut self, last: u64) {
-        self.from = last + 1;
+    pub(super) fn go_on_after(&mut self, last: StepId) {
+        self.from = last.next();
     }
 
     /// Returns the next records that are read together.

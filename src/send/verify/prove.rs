@@ -15,7 +15,7 @@ use crate::{
     journal::{self, Proof as Noted, RecordState, SettleLine},
     lookup::{Lookups, OpenStore},
     plan::{Packaging, Step, file::PlanEntry},
-    record::Outcome,
+    record::{Outcome, StepId},
     send::{
         dependencies::DependencyTracker,
         earlier::Doubt,
@@ -54,10 +54,10 @@ impl Verify<'_> {
     /// Tells whether there are records of which the run does not know whether they arrived.
     pub fn has_doubts(&self) -> bool {
         let last = self.history.last_record();
-        last.is_some_and(|last| (0..=last).any(|record| self.is_in_doubt(record)))
+        last.is_some_and(|last| (0..=last.0).any(|record| self.is_in_doubt(StepId(record))))
     }
 
-    fn is_in_doubt(&self, record: u64) -> bool {
+    fn is_in_doubt(&self, record: StepId) -> bool {
         self.history.is_interrupted(record)
             || self.history.outcome(record) == Some(Outcome::Unknown)
     }

@@ -21,6 +21,7 @@ use super::{Differing, KindComparison, Verified};
 use crate::{
     checksum,
     journal::{self, JournalIndex, private_append},
+    record::StepId,
 };
 
 /// The version of the format.
@@ -34,7 +35,7 @@ pub struct State {
     seed: u32,
     whole: u64,
     begun: Timestamp,
-    before: Option<(u64, Verified)>,
+    before: Option<(StepId, Verified)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ struct First {
 #[derive(Debug, Serialize, Deserialize)]
 struct Checked {
     /// The last record that was looked for.
-    record: u64,
+    record: StepId,
     read: u64,
     looked_for: u64,
     kinds: Vec<(String, String, KindComparison)>,
@@ -157,12 +158,12 @@ impl State {
     }
 
     /// Returns the last record that was looked for before, and what was found up to it.
-    pub(super) fn before(&mut self) -> Option<(u64, Verified)> {
+    pub(super) fn before(&mut self) -> Option<(StepId, Verified)> {
         self.before.take()
     }
 
     /// Notes what was found of the records up to one: it survives `kill -9` when this returns.
-    pub(super) fn note(&mut self, record: u64, found: &Verified) -> Result<(), journal::Error> {
+    pub(super) fn note(&mut self, record: StepId, found: &Verified) -> Result<(), journal::Error> {
         let kinds = found.kinds.iter();
         self.write(&Line::Checked(Checked {
             record,

@@ -12,7 +12,7 @@ use crate::{
     },
     manifest::{LoadSettings, Missing},
     plan::{Action, Planner, Reason, ReasonCode, Step, graph::Graph, hash, text::plural},
-    record::Operation,
+    record::{Operation, StepId},
     source::{BundleStart, Found, Malformed, SourceFile},
     target::{self, Endpoint, Facts},
 };
@@ -206,7 +206,7 @@ fn step(planner: &Planner<'_>, found: &Found<'_>, action: Action) -> Step {
         is_address(&url, is_type).then_some(url)
     };
     Step {
-        number: 0,
+        number: StepId(0),
         load: planner.load_id(),
         position: found.position,
         body: found.body(),

@@ -106,7 +106,7 @@ pub fn full_url(step: &Step) -> String {
     step.full_url
         .clone()
         .filter(|url| !url.is_empty())
-        .unwrap_or_else(|| format!("urn:uuid:00000000-0000-4000-8000-{:012x}", step.number))
+        .unwrap_or_else(|| format!("urn:uuid:00000000-0000-4000-8000-{:012x}", step.number.0))
 }
 
 /// Makes an entry anew around its resource, with the request that the load asks for.
