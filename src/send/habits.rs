@@ -9,14 +9,10 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use super::{RequestCounts, load::Load, work::Work};
-use crate::{
-    plan::{Action, Link, Step, To},
-    target::Little,
-};
+use super::RequestCounts;
+use crate::target::Little;
 
 /// What has been learnt of a target.
 #[derive(Debug)]
@@ -92,42 +88,6 @@ impl Habits {
     /// Tells whether records had better travel one by one.
     pub(super) fn mumbles(&self) -> bool {
         self.mumbles.load(Ordering::Relaxed)
-    }
-}
-
-impl Load {
-    /// Lets records travel by themselves whose target answers parcels in a way that does not tell of them. What came as an
-    /// entry keeps its request, and that only a parcel can carry.
-    pub(super) fn one_by_one(&self, work: Work) -> Result<Vec<Work>, Work> {
-        let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
-        // Only a transaction can name what it is about to create.
-        let names_itself = |step: &Step| {
-            let to = |link: &Link| link.to == To::Step(step.number) && !link.late;
-            step.links.iter().any(to)
-        };
-        let is_bound = |step: &Step| is_entry(step) || names_itself(step);
-        let is_filled =
-            work.packaging.is_some() && !work.atomic && !work.steps.iter().any(is_bound);
-        if !is_filled || !self.habits.mumbles() {
-            return Err(work);
-        }
-        self.measure((work.packaging, work.steps.len()), Duration::ZERO, true);
-        let mut bodies = work.bodies.into_iter();
-        let single = |step| Work {
-            steps: vec![step],
-            packaging: None,
-            atomic: false,
-            bodies: bodies.next().into_iter().collect(),
-            permits: Vec::new(),
-            blocked: None,
-            stands: None,
-        };
-        let mut singles: Vec<Work> = work.steps.into_iter().map(single).collect();
-        // The first is taken last, and the memory is counted until then.
-        if let Some(first) = singles.first_mut() {
-            first.permits = work.permits;
-        }
-        Ok(singles)
     }
 }
 

@@ -33,7 +33,9 @@ use results::needed;
 use rewrite::BodyRewriter;
 
 mod bisect;
+mod carry;
 mod committer;
+mod context;
 mod counts;
 mod dependencies;
 mod dry_run;

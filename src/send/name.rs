@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Error,
-    load::Load,
+    context::LoadContext,
     settlement::{self, Attempted},
 };
 use crate::{
@@ -17,78 +17,75 @@ use crate::{
     record::{Operation, Outcome},
 };
 
-impl Load {
-    /// Gives a settled record the id that the store did not say, where the store finds one by what the record goes by.
-    pub(super) async fn name(
-        &self,
-        mut settled: Settlement,
-        step: &Step,
-    ) -> Result<Settlement, Error> {
-        let query = match self.dresser.tag(step) {
-            Some(tag) => self.link.target.tagged(&tag),
-            None => self.condition_of(step).await?,
-        };
-        let unsaid = "the store did not say under which id it has it";
-        let Some(query) = query else {
-            settled.line.note.get_or_insert_with(|| unsaid.to_owned());
+/// Gives a settled record the id that the store did not say, where the store finds one by what the record goes by.
+pub(super) async fn name(
+    load: &LoadContext,
+    mut settled: Settlement,
+    step: &Step,
+) -> Result<Settlement, Error> {
+    let query = match load.dresser.tag(step) {
+        Some(tag) => load.link.target.tagged(&tag),
+        None => condition_of(load, step).await?,
+    };
+    let unsaid = "the store did not say under which id it has it";
+    let Some(query) = query else {
+        settled.line.note.get_or_insert_with(|| unsaid.to_owned());
+        return Ok(settled);
+    };
+    let (gate, target) = (&load.link.gate, &*load.link.target);
+    let found = lookup::one(gate, target, &step.kind, &query).await;
+    let why = match found {
+        Ok(Matches::One(id)) => {
+            settled.line.id = Some(id);
+            settled.line.note = Some("the store did not say its id; it was looked up".to_owned());
             return Ok(settled);
-        };
-        let (gate, target) = (&self.link.gate, &*self.link.target);
-        let found = lookup::one(gate, target, &step.kind, &query).await;
-        let why = match found {
-            Ok(Matches::One(id)) => {
-                settled.line.id = Some(id);
-                settled.line.note =
-                    Some("the store did not say its id; it was looked up".to_owned());
-                return Ok(settled);
-            }
-            Ok(Matches::None) => {
-                if settled.line.outcome == Outcome::Matched {
-                    // What matched has to be found.
-                    settled.line.outcome = Outcome::Unknown;
-                }
-                "finds nothing when it is asked".to_owned()
-            }
-            Ok(Matches::Several) => "finds several when it is asked".to_owned(),
-            Ok(Matches::Refused(status)) => format!("answered {status} when it was asked"),
-            Err(failure) => {
-                // Sent once more, it harms nobody.
-                let is_repeatable = (step.action.operation()).is_some_and(Operation::is_idempotent);
-                if is_repeatable {
-                    let attempted = Attempted {
-                        attempts: settled.line.attempts,
-                        latency: None,
-                    };
-                    let note = format!("{unsaid}, and could not be asked: {failure}");
-                    return Ok(settlement::told(
-                        step.number,
-                        Outcome::Pending,
-                        settled.line.status,
-                        attempted,
-                        note,
-                    ));
-                }
-                format!("could not be asked: {failure}")
-            }
-        };
-        settled.line.note = Some(format!("{unsaid}, and {why}"));
-        Ok(settled)
-    }
-
-    /// Returns the condition under which a record is written.
-    pub(super) async fn condition_of(&self, step: &Step) -> Result<Option<String>, Error> {
-        let is_conditional = matches!(
-            step.action.operation(),
-            Some(Operation::ConditionalCreate | Operation::ConditionalUpdate)
-        );
-        if !is_conditional {
-            return Ok(None);
         }
-        let (dresser, steps) = (self.dresser.clone(), vec![step.clone()]);
-        let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&steps));
-        let bodies: Vec<Bytes> = read.await.map_err(|error| Error::of_task(&error))??;
-        let body = bodies.first();
-        let target = &self.link.target;
-        Ok(body.and_then(|body| target.condition(&self.settings, step, body)))
+        Ok(Matches::None) => {
+            if settled.line.outcome == Outcome::Matched {
+                // What matched has to be found.
+                settled.line.outcome = Outcome::Unknown;
+            }
+            "finds nothing when it is asked".to_owned()
+        }
+        Ok(Matches::Several) => "finds several when it is asked".to_owned(),
+        Ok(Matches::Refused(status)) => format!("answered {status} when it was asked"),
+        Err(failure) => {
+            // Sent once more, it harms nobody.
+            let is_repeatable = (step.action.operation()).is_some_and(Operation::is_idempotent);
+            if is_repeatable {
+                let attempted = Attempted {
+                    attempts: settled.line.attempts,
+                    latency: None,
+                };
+                let note = format!("{unsaid}, and could not be asked: {failure}");
+                return Ok(settlement::told(
+                    step.number,
+                    Outcome::Pending,
+                    settled.line.status,
+                    attempted,
+                    note,
+                ));
+            }
+            format!("could not be asked: {failure}")
+        }
+    };
+    settled.line.note = Some(format!("{unsaid}, and {why}"));
+    Ok(settled)
+}
+
+/// Returns the condition under which a record is written.
+pub(super) async fn condition_of(load: &LoadContext, step: &Step) -> Result<Option<String>, Error> {
+    let is_conditional = matches!(
+        step.action.operation(),
+        Some(Operation::ConditionalCreate | Operation::ConditionalUpdate)
+    );
+    if !is_conditional {
+        return Ok(None);
     }
+    let (dresser, steps) = (load.dresser.clone(), vec![step.clone()]);
+    let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&steps));
+    let bodies: Vec<Bytes> = read.await.map_err(|error| Error::of_task(&error))??;
+    let body = bodies.first();
+    let target = &load.link.target;
+    Ok(body.and_then(|body| target.condition(&load.settings, step, body)))
 }

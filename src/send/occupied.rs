@@ -10,8 +10,8 @@ use futures::{StreamExt as _, stream};
 
 use super::{
     Error,
+    context::LoadContext,
     earlier::Earlier,
-    load::Load,
     settlement::{self, Attempted},
 };
 use crate::{
@@ -86,159 +86,165 @@ impl Replaced {
     }
 }
 
-impl Load {
-    /// Looks at what the store has in the place of records. Returns what is settled, and what is to be sent once more.
-    /// `in_doubt`: an earlier attempt may have stored them.
-    pub(super) async fn look_at_occupied(
-        &self,
-        occupied: Vec<(Settlement, Step)>,
-        in_doubt: bool,
-        replaced: &mut Replaced,
-    ) -> Result<(Vec<Settlement>, Vec<Step>), Error> {
-        let looks = occupied.into_iter().map(|(settled, step)| {
-            let was_removed = replaced.now.contains(&step.number);
-            let takes_place = was_removed || replaced.before.contains(&step.number);
-            // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
-            Box::pin(self.look(settled, step, in_doubt, was_removed, takes_place))
-                as futures::future::BoxFuture<'_, Result<Looked, Error>>
-        });
-        let looks: Vec<_> = looks.collect();
-        let looked: Vec<_> = stream::iter(looks).buffered(READS).collect().await;
-        let (mut settled, mut again) = (Vec::new(), Vec::new());
-        for one in looked {
-            match one? {
-                Looked::Settled(one) => settled.push(*one),
-                Looked::Removed(step) => again.push(*step),
-                Looked::Untold => {}
-            }
+/// Looks at what the store has in the place of records. Returns what is settled, and what is to be sent once more.
+/// `in_doubt`: an earlier attempt may have stored them.
+pub(super) async fn look_at_occupied(
+    load: &LoadContext,
+    occupied: Vec<(Settlement, Step)>,
+    in_doubt: bool,
+    replaced: &mut Replaced,
+) -> Result<(Vec<Settlement>, Vec<Step>), Error> {
+    let looks = occupied.into_iter().map(|(settled, step)| {
+        let was_removed = replaced.now.contains(&step.number);
+        let takes_place = was_removed || replaced.before.contains(&step.number);
+        // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
+        Box::pin(look(
+            load,
+            settled,
+            step,
+            in_doubt,
+            was_removed,
+            takes_place,
+        )) as futures::future::BoxFuture<'_, Result<Looked, Error>>
+    });
+    let looks: Vec<_> = looks.collect();
+    let looked: Vec<_> = stream::iter(looks).buffered(READS).collect().await;
+    let (mut settled, mut again) = (Vec::new(), Vec::new());
+    for one in looked {
+        match one? {
+            Looked::Settled(one) => settled.push(*one),
+            Looked::Removed(step) => again.push(*step),
+            Looked::Untold => {}
         }
-        replaced.now.extend(again.iter().map(|step| step.number));
-        Ok((settled, again))
     }
+    replaced.now.extend(again.iter().map(|step| step.number));
+    Ok((settled, again))
+}
 
-    async fn look(
-        &self,
-        mut settled: Settlement,
-        step: Step,
-        in_doubt: bool,
-        was_removed: bool,
-        takes_place: bool,
-    ) -> Result<Looked, Error> {
-        // An attempt whose answer was lost may have put the record there.
-        if was_removed && !in_doubt {
-            let why = "the store says that it still has something under its name, after it was asked to remove it";
-            return Ok(rejected(&settled, why.to_owned(), Vec::new()));
-        }
-        let existing = self.settings.existing;
-        // Without a comparison of all bytes nobody knows that it is the same, and what is asked for is that it be.
-        if existing.what == Existing::Verify || existing.bytes || was_removed {
-            match self.differing(&step).await {
-                Ok((None, how)) => {
-                    (settled.line.outcome, settled.line.note) = if takes_place {
-                        let note = "it replaces what the store had under its name";
-                        (Outcome::Updated, Some(note.to_owned()))
-                    } else if in_doubt {
-                        let note = "an attempt whose answer was lost may have stored it";
-                        (Outcome::Created, Some(note.to_owned()))
-                    } else {
-                        let note = format!("the store already has it, with {how}");
-                        (Outcome::Unchanged, Some(note))
-                    };
-                    return Ok(Looked::Settled(Box::new(settled)));
-                }
-                // Where nobody can tell whether it is the same, it is replaced as well: that is what was asked for.
-                Ok((Some(_), _)) | Err(_) if existing.what == Existing::Replace && !was_removed => {
-                }
-                Ok((Some(elements), _)) => {
-                    let why = if was_removed {
-                        "somebody else has stored another under its name, after what was there was removed"
-                    } else {
-                        "the store has another under its name, and keeps it; `duplicates: replace` would put this one in its place"
-                    };
-                    return Ok(rejected(&settled, why.to_owned(), elements));
-                }
-                Err(why) => {
-                    let why = format!(
-                        "the store has something under its name, which could not be compared: {why}"
-                    );
-                    return Ok(rejected(&settled, why, Vec::new()));
-                }
+async fn look(
+    load: &LoadContext,
+    mut settled: Settlement,
+    step: Step,
+    in_doubt: bool,
+    was_removed: bool,
+    takes_place: bool,
+) -> Result<Looked, Error> {
+    // An attempt whose answer was lost may have put the record there.
+    if was_removed && !in_doubt {
+        let why = "the store says that it still has something under its name, after it was asked to remove it";
+        return Ok(rejected(&settled, why.to_owned(), Vec::new()));
+    }
+    let existing = load.settings.existing;
+    // Without a comparison of all bytes nobody knows that it is the same, and what is asked for is that it be.
+    if existing.what == Existing::Verify || existing.bytes || was_removed {
+        match differing(load, &step).await {
+            Ok((None, how)) => {
+                (settled.line.outcome, settled.line.note) = if takes_place {
+                    let note = "it replaces what the store had under its name";
+                    (Outcome::Updated, Some(note.to_owned()))
+                } else if in_doubt {
+                    let note = "an attempt whose answer was lost may have stored it";
+                    (Outcome::Created, Some(note.to_owned()))
+                } else {
+                    let note = format!("the store already has it, with {how}");
+                    (Outcome::Unchanged, Some(note))
+                };
+                return Ok(Looked::Settled(Box::new(settled)));
             }
-        }
-        // Whoever goes on with the run has to know that there was something.
-        self.setup.ledger.remove(&[step.number]).await?;
-        Ok(match self.remove(&step).await {
-            Ok(None) => Looked::Removed(Box::new(step)),
-            Ok(Some(why)) => {
+            // Where nobody can tell whether it is the same, it is replaced as well: that is what was asked for.
+            Ok((Some(_), _)) | Err(_) if existing.what == Existing::Replace && !was_removed => {}
+            Ok((Some(elements), _)) => {
+                let why = if was_removed {
+                    "somebody else has stored another under its name, after what was there was removed"
+                } else {
+                    "the store has another under its name, and keeps it; `duplicates: replace` would put this one in its place"
+                };
+                return Ok(rejected(&settled, why.to_owned(), elements));
+            }
+            Err(why) => {
                 let why = format!(
-                    "the store has something under its name, which could not be removed: {why}"
+                    "the store has something under its name, which could not be compared: {why}"
                 );
-                rejected(&settled, why, Vec::new())
+                return Ok(rejected(&settled, why, Vec::new()));
             }
-            Err(silent) => {
-                self.end(&silent.what, silent.hint);
-                Looked::Untold
-            }
-        })
-    }
-
-    /// Compares a record with what the store has under its name. Returns the elements in which they differ, if they do, and
-    /// what was compared, in words.
-    async fn differing(&self, step: &Step) -> Result<(Option<Vec<String>>, &'static str), String> {
-        let (gate, target) = (&self.link.gate, &self.link.target);
-        let is_small = step.wire().length <= LARGEST;
-        let exactly = self.settings.existing.bytes && is_small;
-        let how = match (exactly, self.settings.existing.bytes) {
-            (true, _) => "the same bytes",
-            (false, false) => "the same attributes",
-            (false, true) => "the same attributes; its bytes are too many to be compared",
-        };
-        let Some(mut read) = target.read_to_compare(step, exactly) else {
-            return Err("it has no name to ask by".to_owned());
-        };
-        // What describes a record is smaller than it, but for a small one.
-        let largest = Largest::holding(usize::try_from(step.wire().length).unwrap_or(usize::MAX));
-        read.extensions_mut().insert(largest);
-        let answer = gate
-            .call_for_record(|| read.clone())
-            .await
-            .map_err(|failure| failure.to_string())?;
-        if answer.status() != http::StatusCode::OK {
-            return Err(format!("the store answered {}", answer.status().as_u16()));
         }
-        let (dresser, step, target) = (self.dresser.clone(), step.clone(), target.clone());
-        let compared = tokio::task::spawn_blocking(move || {
-            let opened = dresser.open(&step).map_err(|error| error.to_string())?;
-            let open = || opened.read();
-            target.differing(&open, &answer, exactly)
-        });
-        let compared = compared.await.map_err(|error| error.to_string())?;
-        compared.map(|elements| (elements, how))
     }
+    // Whoever goes on with the run has to know that there was something.
+    load.setup.ledger.remove(&[step.number]).await?;
+    Ok(match remove(load, &step).await {
+        Ok(None) => Looked::Removed(Box::new(step)),
+        Ok(Some(why)) => {
+            let why = format!(
+                "the store has something under its name, which could not be removed: {why}"
+            );
+            rejected(&settled, why, Vec::new())
+        }
+        Err(silent) => {
+            load.end(&silent.what, silent.hint);
+            Looked::Untold
+        }
+    })
+}
 
-    /// Removes what the store has under the name of a record. Returns why it is there still, if it is.
-    async fn remove(&self, step: &Step) -> Result<Option<String>, Silent> {
-        let (gate, target) = (&self.link.gate, &self.link.target);
-        let named = step.id.as_deref().map(|id| Named {
-            kind: &step.kind,
-            id,
-        });
-        let Some(remove) = named.and_then(|named| target.delete(&[named], None)) else {
-            return Ok(Some("such a store removes nothing".to_owned()));
-        };
-        // It writes: it goes under the rate of what is loaded, and is counted with it.
-        self.setup.counts.sent(0);
-        let answer = lookup::errand(gate, remove, 1).await?;
-        let status = answer.as_ref().map(|answer| answer.status().as_u16());
-        let bytes = answer.as_ref().map_or(0, |answer| answer.body().len());
-        self.setup.counts.answered(status, bytes as u64);
-        Ok(match status {
-            // What is gone already need not be removed. Where no answer came that tells, it may be: what the store says of the
-            // record tells it.
-            Some(200..=299 | 404 | 410) | None => None,
-            Some(status) => Some(format!("it answered {status}")),
-        })
+/// Compares a record with what the store has under its name. Returns the elements in which they differ, if they do, and
+/// what was compared, in words.
+async fn differing(
+    load: &LoadContext,
+    step: &Step,
+) -> Result<(Option<Vec<String>>, &'static str), String> {
+    let (gate, target) = (&load.link.gate, &load.link.target);
+    let is_small = step.wire().length <= LARGEST;
+    let exactly = load.settings.existing.bytes && is_small;
+    let how = match (exactly, load.settings.existing.bytes) {
+        (true, _) => "the same bytes",
+        (false, false) => "the same attributes",
+        (false, true) => "the same attributes; its bytes are too many to be compared",
+    };
+    let Some(mut read) = target.read_to_compare(step, exactly) else {
+        return Err("it has no name to ask by".to_owned());
+    };
+    // What describes a record is smaller than it, but for a small one.
+    let largest = Largest::holding(usize::try_from(step.wire().length).unwrap_or(usize::MAX));
+    read.extensions_mut().insert(largest);
+    let answer = gate
+        .call_for_record(|| read.clone())
+        .await
+        .map_err(|failure| failure.to_string())?;
+    if answer.status() != http::StatusCode::OK {
+        return Err(format!("the store answered {}", answer.status().as_u16()));
     }
+    let (dresser, step, target) = (load.dresser.clone(), step.clone(), target.clone());
+    let compared = tokio::task::spawn_blocking(move || {
+        let opened = dresser.open(&step).map_err(|error| error.to_string())?;
+        let open = || opened.read();
+        target.differing(&open, &answer, exactly)
+    });
+    let compared = compared.await.map_err(|error| error.to_string())?;
+    compared.map(|elements| (elements, how))
+}
+
+/// Removes what the store has under the name of a record. Returns why it is there still, if it is.
+async fn remove(load: &LoadContext, step: &Step) -> Result<Option<String>, Silent> {
+    let (gate, target) = (&load.link.gate, &load.link.target);
+    let named = step.id.as_deref().map(|id| Named {
+        kind: &step.kind,
+        id,
+    });
+    let Some(remove) = named.and_then(|named| target.delete(&[named], None)) else {
+        return Ok(Some("such a store removes nothing".to_owned()));
+    };
+    // It writes: it goes under the rate of what is loaded, and is counted with it.
+    load.setup.counts.sent(0);
+    let answer = lookup::errand(gate, remove, 1).await?;
+    let status = answer.as_ref().map(|answer| answer.status().as_u16());
+    let bytes = answer.as_ref().map_or(0, |answer| answer.body().len());
+    load.setup.counts.answered(status, bytes as u64);
+    Ok(match status {
+        // What is gone already need not be removed. Where no answer came that tells, it may be: what the store says of the
+        // record tells it.
+        Some(200..=299 | 404 | 410) | None => None,
+        Some(status) => Some(format!("it answered {status}")),
+    })
 }
 
 /// Settles a record that was not taken because of what the store has.

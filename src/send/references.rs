@@ -2,8 +2,8 @@
 
 use super::{
     Error,
+    context::LoadContext,
     earlier::Doubt,
-    load::Load,
     settlement::{self, Attempted},
     work::Work,
 };
@@ -15,117 +15,118 @@ use crate::{
     record::Outcome,
 };
 
-impl Load {
-    /// Finds out what the conditional references of records mean that only the store can tell, before they are sent.
-    /// What refers to nothing, or to several, is rejected; of those who go together, all are.
-    pub(super) async fn look_up(&self, mut work: Work) -> Result<(Work, Vec<Settlement>), Error> {
-        let mut settled = Vec::new();
-        let mut found_any = false;
-        let mut at = 0;
-        while let Some(step) = work.steps.get(at) {
-            if step.links.iter().all(|link| link.to != plan::To::Search) {
-                at += 1;
-                continue;
-            }
-            let searches = self.dresser.searches(step)?;
-            let mut wrong = None;
-            let mut links = Vec::with_capacity(searches.len());
-            for search in searches {
-                let (gate, target) = (&self.link.gate, &*self.link.target);
-                let (kind, query) = (&search.kind, &search.query);
-                let answer = self.setup.lookups.one(gate, target, kind, query).await;
-                let what = match answer {
-                    Ok(Matches::One(id)) => {
-                        links.push(plan::Link {
-                            reference: search.reference,
-                            to: plan::To::Resource(format!("{kind}/{id}")),
-                            late: false,
-                            native: false,
-                        });
-                        continue;
-                    }
-                    Ok(Matches::None) => "matches nothing in the store".to_owned(),
-                    Ok(Matches::Several) => "matches several resources in the store".to_owned(),
-                    Ok(Matches::Refused(status)) => {
-                        format!("cannot be looked up: the store answered {status}")
-                    }
-                    Err(failure) => {
-                        // Nobody refused the records: whoever goes on with the run asks again.
-                        self.end(&failure.to_string(), failure.hint().map(str::to_owned));
-                        let left = work.steps.drain(..);
-                        settled.extend(left.map(|step| self.untried(&step, &failure)));
-                        return Ok((work, settled));
-                    }
-                };
-                wrong.get_or_insert((search, what));
-            }
-            let Some((search, what)) = wrong else {
-                if let Some(step) = work.steps.get_mut(at) {
-                    step.links.retain(|link| link.to != plan::To::Search);
-                    step.links.append(&mut links);
-                }
-                found_any = true;
-                at += 1;
-                continue;
-            };
-            let note = format!(
-                "its conditional reference to a {} {what}; it was not sent",
-                search.kind
-            );
-            let attempted = Attempted::default();
-            let reject = |step: &Step, note: String| {
-                if self.setup.earlier.is_in_doubt(step.number) {
-                    // It may have arrived before.
-                    let doubt = self.known_doubt(step);
-                    return settlement::unknown(step.number, None, attempted, note, &doubt);
-                }
-                let mut settled =
-                    settlement::told(step.number, Outcome::Rejected, None, attempted, note);
-                settled.line.code = Some("unresolved-reference".to_owned());
-                settled
-            };
-            let culprit = work.steps.remove(at);
-            if at < work.bodies.len() {
-                work.bodies.remove(at);
-            }
-            if work.atomic {
-                let place = self.place(culprit.position);
-                let others = work.steps.drain(..);
-                settled.extend(others.map(|step| {
-                    let note = format!("its transaction was not sent because of {place}");
-                    let mut rejected = reject(&step, note);
-                    rejected.line.by = Some(culprit.number);
-                    rejected
-                }));
-            }
-            let mut rejected = reject(&culprit, note);
-            rejected.line.expression = vec![search.path];
-            settled.push(rejected);
+/// Finds out what the conditional references of records mean that only the store can tell, before they are sent.
+/// What refers to nothing, or to several, is rejected; of those who go together, all are.
+pub(super) async fn look_up(
+    load: &LoadContext,
+    mut work: Work,
+) -> Result<(Work, Vec<Settlement>), Error> {
+    let mut settled = Vec::new();
+    let mut found_any = false;
+    let mut at = 0;
+    while let Some(step) = work.steps.get(at) {
+        if step.links.iter().all(|link| link.to != plan::To::Search) {
+            at += 1;
+            continue;
         }
-        if found_any && !work.bodies.is_empty() {
-            // With what was found they are made ready once more.
-            work.bodies = self.dresser.read(&work.steps, work.is_together())?;
+        let searches = load.dresser.searches(step)?;
+        let mut wrong = None;
+        let mut links = Vec::with_capacity(searches.len());
+        for search in searches {
+            let (gate, target) = (&load.link.gate, &*load.link.target);
+            let (kind, query) = (&search.kind, &search.query);
+            let answer = load.setup.lookups.one(gate, target, kind, query).await;
+            let what = match answer {
+                Ok(Matches::One(id)) => {
+                    links.push(plan::Link {
+                        reference: search.reference,
+                        to: plan::To::Resource(format!("{kind}/{id}")),
+                        late: false,
+                        native: false,
+                    });
+                    continue;
+                }
+                Ok(Matches::None) => "matches nothing in the store".to_owned(),
+                Ok(Matches::Several) => "matches several resources in the store".to_owned(),
+                Ok(Matches::Refused(status)) => {
+                    format!("cannot be looked up: the store answered {status}")
+                }
+                Err(failure) => {
+                    // Nobody refused the records: whoever goes on with the run asks again.
+                    load.end(&failure.to_string(), failure.hint().map(str::to_owned));
+                    let left = work.steps.drain(..);
+                    settled.extend(left.map(|step| untried(load, &step, &failure)));
+                    return Ok((work, settled));
+                }
+            };
+            wrong.get_or_insert((search, what));
         }
-        Ok((work, settled))
-    }
-
-    /// A record that was not sent because the target could not be asked.
-    fn untried(&self, step: &Step, failure: &CallFailure) -> Settlement {
+        let Some((search, what)) = wrong else {
+            if let Some(step) = work.steps.get_mut(at) {
+                step.links.retain(|link| link.to != plan::To::Search);
+                step.links.append(&mut links);
+            }
+            found_any = true;
+            at += 1;
+            continue;
+        };
+        let note = format!(
+            "its conditional reference to a {} {what}; it was not sent",
+            search.kind
+        );
         let attempted = Attempted::default();
-        let record = step.number;
-        let note = format!("its conditional reference could not be looked up: {failure}");
-        if self.setup.earlier.is_in_doubt(record) {
-            settlement::unknown(record, None, attempted, note, &self.known_doubt(step))
-        } else {
-            settlement::told(record, Outcome::Pending, None, attempted, note)
+        let reject = |step: &Step, note: String| {
+            if load.setup.earlier.is_in_doubt(step.number) {
+                // It may have arrived before.
+                let doubt = known_doubt(load, step);
+                return settlement::unknown(step.number, None, attempted, note, &doubt);
+            }
+            let mut settled =
+                settlement::told(step.number, Outcome::Rejected, None, attempted, note);
+            settled.line.code = Some("unresolved-reference".to_owned());
+            settled
+        };
+        let culprit = work.steps.remove(at);
+        if at < work.bodies.len() {
+            work.bodies.remove(at);
         }
+        if work.atomic {
+            let place = load.place(culprit.position);
+            let others = work.steps.drain(..);
+            settled.extend(others.map(|step| {
+                let note = format!("its transaction was not sent because of {place}");
+                let mut rejected = reject(&step, note);
+                rejected.line.by = Some(culprit.number);
+                rejected
+            }));
+        }
+        let mut rejected = reject(&culprit, note);
+        rejected.line.expression = vec![search.path];
+        settled.push(rejected);
     }
+    if found_any && !work.bodies.is_empty() {
+        // With what was found they are made ready once more.
+        work.bodies = load.dresser.read(&work.steps, work.is_together())?;
+    }
+    Ok((work, settled))
+}
 
-    /// What is known of a record that may have arrived before: it is kept, so that a later session can ask.
-    fn known_doubt(&self, step: &Step) -> Doubt {
-        let earlier = &self.setup.earlier;
-        let known = earlier.doubt(step.number, self.dresser.tag(step));
-        // A journal that cannot be read any more ends the run where it is written.
-        known.ok().flatten().unwrap_or_else(Doubt::none)
+/// A record that was not sent because the target could not be asked.
+fn untried(load: &LoadContext, step: &Step, failure: &CallFailure) -> Settlement {
+    let attempted = Attempted::default();
+    let record = step.number;
+    let note = format!("its conditional reference could not be looked up: {failure}");
+    if load.setup.earlier.is_in_doubt(record) {
+        settlement::unknown(record, None, attempted, note, &known_doubt(load, step))
+    } else {
+        settlement::told(record, Outcome::Pending, None, attempted, note)
     }
+}
+
+/// What is known of a record that may have arrived before: it is kept, so that a later session can ask.
+fn known_doubt(load: &LoadContext, step: &Step) -> Doubt {
+    let earlier = &load.setup.earlier;
+    let known = earlier.doubt(step.number, load.dresser.tag(step));
+    // A journal that cannot be read any more ends the run where it is written.
+    known.ok().flatten().unwrap_or_else(Doubt::none)
 }

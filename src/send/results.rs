@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    committer::RecordResult, dependencies::Cause, load::Load, too_large::needs,
+    committer::RecordResult, context::LoadContext, dependencies::Cause, too_large::needs,
     two_steps::TwoSteps, work::Work,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) struct RecordPosition {
 
 /// Hands over what became of the records of one request.
 pub(super) struct ResultSender<'a> {
-    load: &'a Load,
+    load: &'a LoadContext,
     sent: HashMap<StepId, Sent>,
     /// What the store made of those of a transaction that others of it refer to; nothing where they did not arrive.
     pub(super) arrived: HashMap<StepId, Option<String>>,
@@ -47,7 +47,7 @@ pub(super) struct ResultSender<'a> {
 }
 
 impl<'a> ResultSender<'a> {
-    pub(super) fn new(load: &'a Load, work: &Work) -> Self {
+    pub(super) fn new(load: &'a LoadContext, work: &Work) -> Self {
         let sent = work.steps.iter();
         let own: HashSet<StepId> = work.steps.iter().map(|step| step.number).collect();
         let wanted: HashSet<StepId> = match work.packaging {
@@ -61,7 +61,7 @@ impl<'a> ResultSender<'a> {
             places: places
                 .map(|step| (step.number, load.place(step.position)))
                 .collect(),
-            sent: sent.map(|step| (step.number, Load::sent(step))).collect(),
+            sent: sent.map(|step| (step.number, sent_of(step))).collect(),
             blocked: work.blocked.clone(),
             atomic: work.atomic && work.steps.len() > 1,
             two: TwoSteps::of(work),
@@ -97,7 +97,7 @@ impl<'a> ResultSender<'a> {
             self.two.adjust(&mut settlement.line);
         }
         let place = |record: StepId| Some(&self.sent.get(&record)?.place);
-        self.load.note_lacks(&mut settlements, place);
+        note_lacks(self.load, &mut settlements, place);
         if self.atomic {
             blame(&*self.load.link.target, &mut settlements);
         }
@@ -113,7 +113,7 @@ impl<'a> ResultSender<'a> {
                     id.map(|id| format!("{}/{id}", sent.place.kind)),
                 );
             }
-            Some(self.load.told(settlement, sent, self.blocked.as_ref()))
+            Some(told(self.load, settlement, sent, self.blocked.as_ref()))
         });
         let mut told: Vec<RecordResult> = told.collect();
         if let Some(last) = told.last_mut() {
@@ -124,99 +124,93 @@ impl<'a> ResultSender<'a> {
     }
 }
 
-impl Load {
-    /// Hands over what became of the records of a parcel of which others are still to be tried: what is done is written
-    /// down, and others need not wait for it. Returns what has to wait, because there is too much at the moment.
-    pub(super) fn hand_over(&self, done: Vec<(Settlement, Step)>) -> Vec<(Settlement, Step)> {
-        if done.is_empty() {
-            return done;
-        }
-        let Ok(permit) = self.settler.try_reserve() else {
-            return done;
+/// Hands over what became of the records of a parcel of which others are still to be tried: what is done is written
+/// down, and others need not wait for it. Returns what has to wait, because there is too much at the moment.
+pub(super) fn hand_over(
+    load: &LoadContext,
+    done: Vec<(Settlement, Step)>,
+) -> Vec<(Settlement, Step)> {
+    if done.is_empty() {
+        return done;
+    }
+    let Ok(permit) = load.settler.try_reserve() else {
+        return done;
+    };
+    let mut all = Vec::with_capacity(done.len());
+    let mut settlements = Vec::with_capacity(done.len());
+    for (settlement, step) in done {
+        let sent = sent_of(&step);
+        let mut settled = [settlement];
+        note_lacks(load, &mut settled, |_| Some(&sent.place));
+        let [settlement] = settled;
+        settlements.push(settlement.clone());
+        all.push(told(load, settlement, sent, None));
+    }
+    load.count_failures(&settlements);
+    permit.send(all);
+    Vec::new()
+}
+
+fn sent_of(step: &Step) -> Sent {
+    let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
+    Sent {
+        place: RecordPosition {
+            position: step.position,
+            body: step.body,
+            kind: step.kind.clone(),
+            linked: step.links.iter().map(|link| link.reference).collect(),
+        },
+        own_id: step.id.clone().filter(|_| keeps_id),
+    }
+}
+
+/// Says of records that were refused what they lack.
+fn note_lacks<'p>(
+    load: &LoadContext,
+    settlements: &mut [Settlement],
+    place: impl Fn(StepId) -> Option<&'p RecordPosition>,
+) {
+    let target = load.setup.plan.header.target_of(load.id);
+    let facts = target.map(|target| &target.facts);
+    for settlement in settlements {
+        let line = &mut settlement.line;
+        let is_refused = line.outcome == Outcome::Rejected
+            && line.by.is_none()
+            && matches!(line.status, Some(400 | 404 | 409 | 422));
+        let Some(place) = is_refused.then(|| place(line.record)).flatten() else {
+            continue;
         };
-        let mut all = Vec::with_capacity(done.len());
-        let mut settlements = Vec::with_capacity(done.len());
-        for (settlement, step) in done {
-            let sent = Self::sent(&step);
-            let mut settled = [settlement];
-            self.note_lacks(&mut settled, |_| Some(&sent.place));
-            let [settlement] = settled;
-            settlements.push(settlement.clone());
-            all.push(self.told(settlement, sent, None));
-        }
-        self.count_failures(&settlements);
-        permit.send(all);
-        Vec::new()
-    }
-
-    fn sent(step: &Step) -> Sent {
-        let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
-        Sent {
-            place: RecordPosition {
-                position: step.position,
-                body: step.body,
-                kind: step.kind.clone(),
-                linked: step.links.iter().map(|link| link.reference).collect(),
-            },
-            own_id: step.id.clone().filter(|_| keeps_id),
+        // A source that is gone ends the run elsewhere; here it only leaves a report with less to say.
+        if let Ok(body) = load.setup.bodies.read(place.position.source, place.body) {
+            let target = &load.link.target;
+            line.lacks = target.lacks(&place.kind, &body, &place.linked, facts);
         }
     }
+}
 
-    /// Returns where a record stands, for people.
-    pub(super) fn place(&self, position: Position) -> String {
-        let file = self.setup.plan.source_name(position.source);
-        position.display(file).to_string()
-    }
-
-    /// Says of records that were refused what they lack.
-    fn note_lacks<'p>(
-        &self,
-        settlements: &mut [Settlement],
-        place: impl Fn(StepId) -> Option<&'p RecordPosition>,
-    ) {
-        let target = self.setup.plan.header.target_of(self.id);
-        let facts = target.map(|target| &target.facts);
-        for settlement in settlements {
-            let line = &mut settlement.line;
-            let is_refused = line.outcome == Outcome::Rejected
-                && line.by.is_none()
-                && matches!(line.status, Some(400 | 404 | 409 | 422));
-            let Some(place) = is_refused.then(|| place(line.record)).flatten() else {
-                continue;
-            };
-            // A source that is gone ends the run elsewhere; here it only leaves a report with less to say.
-            if let Ok(body) = self.setup.bodies.read(place.position.source, place.body) {
-                let target = &self.link.target;
-                line.lacks = target.lacks(&place.kind, &body, &place.linked, facts);
-            }
-        }
-    }
-
-    fn told(
-        &self,
-        settlement: Settlement,
-        sent: Sent,
-        blocked: Option<&Arc<Cause>>,
-    ) -> RecordResult {
-        let line = &settlement.line;
-        let own = || {
-            Arc::new(Cause {
-                record: line.by.unwrap_or(line.record),
-                needed: needed(&self.place(sent.place.position), line.outcome).into(),
-            })
-        };
-        // Who needs it waits in vain, too, if nobody knows its id.
-        let has_id = line.id.is_some() || sent.own_id.is_some();
-        let cause =
-            (!line.outcome.is_well() || !has_id).then(|| blocked.cloned().unwrap_or_else(own));
-        RecordResult {
-            bytes: sent.place.body.length,
-            kind: sent.place.kind,
-            own_id: sent.own_id,
-            cause,
-            settlement,
-            intent: None,
-        }
+fn told(
+    load: &LoadContext,
+    settlement: Settlement,
+    sent: Sent,
+    blocked: Option<&Arc<Cause>>,
+) -> RecordResult {
+    let line = &settlement.line;
+    let own = || {
+        Arc::new(Cause {
+            record: line.by.unwrap_or(line.record),
+            needed: needed(&load.place(sent.place.position), line.outcome).into(),
+        })
+    };
+    // Who needs it waits in vain, too, if nobody knows its id.
+    let has_id = line.id.is_some() || sent.own_id.is_some();
+    let cause = (!line.outcome.is_well() || !has_id).then(|| blocked.cloned().unwrap_or_else(own));
+    RecordResult {
+        bytes: sent.place.body.length,
+        kind: sent.place.kind,
+        own_id: sent.own_id,
+        cause,
+        settlement,
+        intent: None,
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 
 use super::{
-    load::Load,
+    context::LoadContext,
     settlement::{self, Attempted},
     two_steps,
     versions::{Held, Tag, is_update, tag_of},
@@ -33,115 +33,113 @@ enum Found {
     Unread,
 }
 
-impl Load {
-    /// Leaves alone what the store already holds, where the load asks for it. Returns what has to be sent, what is settled,
-    /// and the versions that were read. Of what goes together or not at all, nothing is left alone.
-    pub(super) async fn compare(&self, mut work: Work) -> (Work, Vec<Settlement>, Held) {
-        let mut held = Held::new();
-        if !self.settings.compare || work.atomic {
-            return (work, Vec::new(), held);
-        }
-        // What is read when its request is made, such as a large Bundle, is read here to look at it alone.
-        let is_read_late = work.bodies.len() != work.steps.len();
-        if is_read_late {
-            match self.dresser.read_to_look(&work.steps) {
-                Ok(read) => work.bodies = read,
-                // What cannot be read fails where it is made.
-                Err(_) => return (work, Vec::new(), held),
-            }
-        }
-        let whole = two_steps::whole(&self.dresser, &work);
-        let comparisons = work.steps.iter().zip(&work.bodies).map(|(step, body)| {
-            let body = whole.clone().unwrap_or_else(|| body.clone());
-            let step = step.clone();
-            Box::pin(async move { self.compare_one(&step, &body).await })
-                as futures::future::BoxFuture<'_, Found>
-        });
-        let comparisons: Vec<_> = comparisons.collect();
-        let found: Vec<Found> = stream::iter(comparisons).buffered(READS).collect().await;
-        let mut settled = Vec::new();
-        let (mut steps, mut bodies) = (Vec::new(), Vec::new());
-        let read = work.steps.into_iter().zip(work.bodies).zip(found);
-        for ((step, body), found) in read {
-            match found {
-                Found::Same(same) => {
-                    settled.push(*same);
-                    continue;
-                }
-                Found::Other(tag) => {
-                    held.insert(step.number, tag);
-                }
-                Found::Unread => {}
-            }
-            steps.push(step);
-            bodies.push(body);
-        }
-        if is_read_late {
-            bodies.clear();
-        }
-        (work.steps, work.bodies) = (steps, bodies);
-        (work, settled, held)
+/// Leaves alone what the store already holds, where the load asks for it. Returns what has to be sent, what is settled,
+/// and the versions that were read. Of what goes together or not at all, nothing is left alone.
+pub(super) async fn compare(load: &LoadContext, mut work: Work) -> (Work, Vec<Settlement>, Held) {
+    let mut held = Held::new();
+    if !load.settings.compare || work.atomic {
+        return (work, Vec::new(), held);
     }
-
-    /// Compares one record. Whatever goes wrong with the reading, the update itself will tell.
-    async fn compare_one(&self, step: &Step, body: &Bytes) -> Found {
-        let (gate, target) = (&self.link.gate, &*self.link.target);
-        let ours = target.kept(step, body);
-        let id = match step.action.operation() {
-            Some(Operation::Update) => step.id.clone(),
-            Some(Operation::ConditionalUpdate) => self.meant(step, ours).await,
-            _ => None,
-        };
-        let Some(id) = id else {
-            return Found::Unread;
-        };
-        let read = gate.call_interactive(|| {
-            let mut read = target.read(&step.kind, &id);
-            read.extensions_mut().insert(Largest::holding(ours.len()));
-            read
-        });
-        let Ok(read) = read.await else {
-            return Found::Unread;
-        };
-        // Under a condition the store keeps the id that it gave.
-        let likeness = if is_update(step) {
-            Likeness::Same
-        } else {
-            Likeness::ButId
-        };
-        let is_read = read.status() == http::StatusCode::OK;
-        if !is_read || !target.is_alike(likeness, ours, read.body()) {
-            return match tag_of(target, &step.kind, &read) {
-                // Where the update needs the version, it is asked for once more.
-                Tag::Unasked => Found::Unread,
-                tag if is_update(step) => Found::Other(tag),
-                _ => Found::Unread,
-            };
+    // What is read when its request is made, such as a large Bundle, is read here to look at it alone.
+    let is_read_late = work.bodies.len() != work.steps.len();
+    if is_read_late {
+        match load.dresser.read_to_look(&work.steps) {
+            Ok(read) => work.bodies = read,
+            // What cannot be read fails where it is made.
+            Err(_) => return (work, Vec::new(), held),
         }
-        let note = "the store already holds this content";
-        let mut settled = settlement::told(
-            step.number,
-            Outcome::Unchanged,
-            Some(200),
-            Attempted::default(),
-            note,
-        );
-        settled.line.id = Some(id);
-        settled.line.version = target.held(&step.kind, read.headers(), read.body()).version;
-        Found::Same(Box::new(settled))
     }
+    let whole = two_steps::whole(&load.dresser, &work);
+    let comparisons = work.steps.iter().zip(&work.bodies).map(|(step, body)| {
+        let body = whole.clone().unwrap_or_else(|| body.clone());
+        let step = step.clone();
+        Box::pin(async move { compare_one(load, &step, &body).await })
+            as futures::future::BoxFuture<'_, Found>
+    });
+    let comparisons: Vec<_> = comparisons.collect();
+    let found: Vec<Found> = stream::iter(comparisons).buffered(READS).collect().await;
+    let mut settled = Vec::new();
+    let (mut steps, mut bodies) = (Vec::new(), Vec::new());
+    let read = work.steps.into_iter().zip(work.bodies).zip(found);
+    for ((step, body), found) in read {
+        match found {
+            Found::Same(same) => {
+                settled.push(*same);
+                continue;
+            }
+            Found::Other(tag) => {
+                held.insert(step.number, tag);
+            }
+            Found::Unread => {}
+        }
+        steps.push(step);
+        bodies.push(body);
+    }
+    if is_read_late {
+        bodies.clear();
+    }
+    (work.steps, work.bodies) = (steps, bodies);
+    (work, settled, held)
+}
 
-    /// Returns the id of the one record that a conditional update means.
-    async fn meant(&self, step: &Step, kept: &[u8]) -> Option<String> {
-        // The condition of an entry's own request is the store's to read.
-        if matches!(step.action, Action::Entry(_)) && self.settings.interaction.is_none() {
-            return None;
-        }
-        let (gate, target) = (&self.link.gate, &*self.link.target);
-        let criteria = target.identifying(&self.settings, step, kept)?;
-        match lookup::one(gate, target, &step.kind, &criteria).await {
-            Ok(Matches::One(id)) => Some(id),
-            _ => None,
-        }
+/// Compares one record. Whatever goes wrong with the reading, the update itself will tell.
+async fn compare_one(load: &LoadContext, step: &Step, body: &Bytes) -> Found {
+    let (gate, target) = (&load.link.gate, &*load.link.target);
+    let ours = target.kept(step, body);
+    let id = match step.action.operation() {
+        Some(Operation::Update) => step.id.clone(),
+        Some(Operation::ConditionalUpdate) => meant(load, step, ours).await,
+        _ => None,
+    };
+    let Some(id) = id else {
+        return Found::Unread;
+    };
+    let read = gate.call_interactive(|| {
+        let mut read = target.read(&step.kind, &id);
+        read.extensions_mut().insert(Largest::holding(ours.len()));
+        read
+    });
+    let Ok(read) = read.await else {
+        return Found::Unread;
+    };
+    // Under a condition the store keeps the id that it gave.
+    let likeness = if is_update(step) {
+        Likeness::Same
+    } else {
+        Likeness::ButId
+    };
+    let is_read = read.status() == http::StatusCode::OK;
+    if !is_read || !target.is_alike(likeness, ours, read.body()) {
+        return match tag_of(target, &step.kind, &read) {
+            // Where the update needs the version, it is asked for once more.
+            Tag::Unasked => Found::Unread,
+            tag if is_update(step) => Found::Other(tag),
+            _ => Found::Unread,
+        };
+    }
+    let note = "the store already holds this content";
+    let mut settled = settlement::told(
+        step.number,
+        Outcome::Unchanged,
+        Some(200),
+        Attempted::default(),
+        note,
+    );
+    settled.line.id = Some(id);
+    settled.line.version = target.held(&step.kind, read.headers(), read.body()).version;
+    Found::Same(Box::new(settled))
+}
+
+/// Returns the id of the one record that a conditional update means.
+async fn meant(load: &LoadContext, step: &Step, kept: &[u8]) -> Option<String> {
+    // The condition of an entry's own request is the store's to read.
+    if matches!(step.action, Action::Entry(_)) && load.settings.interaction.is_none() {
+        return None;
+    }
+    let (gate, target) = (&load.link.gate, &*load.link.target);
+    let criteria = target.identifying(&load.settings, step, kept)?;
+    match lookup::one(gate, target, &step.kind, &criteria).await {
+        Ok(Matches::One(id)) => Some(id),
+        _ => None,
     }
 }

@@ -5,23 +5,14 @@
 //! references are written anew with what the store made of it; what needs an entry that did not arrive is blocked.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    Error,
-    load::Load,
-    results::ResultSender,
-    rewrite::wire_span,
-    settlement::{self, Attempted},
-    versions::Held,
-    work::Work,
-};
+use super::{rewrite::wire_span, work::Work};
 use crate::{
-    manifest::Transactions,
-    plan::{Packaging, Step, To},
-    record::{Outcome, StepId},
+    plan::{Step, To},
+    record::StepId,
     target::TooLarge,
 };
 
@@ -146,7 +137,7 @@ pub(super) fn is_split(work: &Work) -> bool {
 
 /// Returns the entries of a transaction in the order in which they can go: each part needs only those before it. Those that need
 /// each other in a circle are the last, and stay together.
-fn parts(steps: Vec<Step>) -> Vec<(Vec<Step>, bool)> {
+pub(super) fn parts(steps: Vec<Step>) -> Vec<(Vec<Step>, bool)> {
     let own = own(&steps);
     let mut left: BTreeMap<StepId, (Step, BTreeSet<StepId>)> = steps
         .into_iter()
@@ -201,110 +192,3 @@ pub(super) fn needs(step: &Step, own: &HashSet<StepId>) -> impl Iterator<Item = 
 
 /// Why the whole of a transaction was refused.
 pub(super) const HINT: &str = "the target takes no request as large as its transaction; `transactions: split` sends it in parts, which are no longer all or nothing";
-
-impl Load {
-    /// Tells whether a transaction that is too large may go in parts.
-    pub(super) fn may_split(&self, atomic: bool, steps: usize) -> bool {
-        atomic && steps > 1 && self.settings.transactions == Transactions::Split
-    }
-
-    /// Carries the entries of a transaction to their end in parts, in the order in which they can arrive. `is_refused` tells
-    /// whether the store has refused all of them together for their size: then what hangs together as a whole cannot arrive.
-    pub(super) async fn carry_split(
-        &self,
-        work: Work,
-        outbox: &mut ResultSender<'_>,
-        held: &Held,
-        is_refused: bool,
-    ) -> Result<(), Error> {
-        let count = work.steps.len();
-        for (part, together) in parts(work.steps) {
-            if together && part.len() == count && is_refused {
-                // All of it hangs together, and that is what was refused.
-                let note = "its transaction is larger than the target takes, and its entries refer to each other in a circle";
-                let refused = |step: &Step| {
-                    let attempted = Attempted::default();
-                    settlement::told(step.number, Outcome::Rejected, Some(413), attempted, note)
-                };
-                outbox
-                    .send_result(part.iter().map(refused).collect(), None)
-                    .await;
-                continue;
-            }
-            let (mut ready, mut blocked) = (Vec::new(), HashMap::new());
-            for mut step in part {
-                match resolve_natives(&mut step, outbox, together) {
-                    None => ready.push(step),
-                    Some(by) => {
-                        blocked.insert(step.number, by);
-                    }
-                }
-            }
-            // Who needs one of a circle that does not go cannot go either.
-            let lacking = |ready: &[Step], blocked: &HashMap<StepId, String>| {
-                let mut ready = ready.iter().enumerate();
-                ready.find_map(|(at, step)| Some((at, needed_of(step, blocked)?)))
-            };
-            while let Some((at, need)) = lacking(&ready, &blocked) {
-                let step = ready.remove(at);
-                blocked.insert(step.number, outbox.place_of(need));
-            }
-            let told = blocked.into_iter().map(|(number, by)| {
-                let attempted = Attempted::default();
-                if self.setup.stop.is_stopping() {
-                    let note = "interrupted before it was sent";
-                    return settlement::told(number, Outcome::Pending, None, attempted, note);
-                }
-                let note = format!("it needs {by}, which did not arrive");
-                settlement::told(number, Outcome::Blocked, None, attempted, note)
-            });
-            outbox.send_result(told.collect(), None).await;
-            let chunks = if together {
-                vec![ready]
-            } else {
-                self.sizes.cut(ready)
-            };
-            for steps in chunks.into_iter().filter(|steps| !steps.is_empty()) {
-                let work = Work {
-                    steps,
-                    packaging: Some(Packaging::Transaction),
-                    atomic: together,
-                    bodies: Vec::new(),
-                    permits: Vec::new(),
-                    blocked: None,
-                    stands: None,
-                };
-                Box::pin(self.carry_all(work, None, outbox, held)).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Returns which of those that do not go an entry refers to.
-fn needed_of(step: &Step, blocked: &HashMap<StepId, String>) -> Option<StepId> {
-    step.links.iter().find_map(|link| match link.to {
-        To::Step(to) if !link.late && blocked.contains_key(&to) => Some(to),
-        _ => None,
-    })
-}
-
-/// Puts in what became of the entries that an entry refers to. Returns which of them did not arrive.
-fn resolve_natives(step: &mut Step, outbox: &ResultSender<'_>, together: bool) -> Option<String> {
-    for link in step.links.iter_mut().filter(|link| !link.late) {
-        let To::Step(to) = link.to else { continue };
-        if !link.native && !outbox.watches(to) {
-            continue;
-        }
-        match outbox.arrived.get(&to) {
-            Some(Some(resource)) => {
-                link.to = To::Resource(resource.clone());
-                link.native = false;
-            }
-            // It travels with it.
-            None if together || to == step.number => {}
-            Some(None) | None => return Some(outbox.place_of(to)),
-        }
-    }
-    None
-}

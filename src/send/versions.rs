@@ -12,7 +12,7 @@ use std::{
 use futures::{StreamExt, stream};
 use http::{Response, header};
 
-use super::load::Load;
+use super::TargetConnection;
 use crate::{
     plan::Step,
     record::{Operation, StepId},
@@ -52,30 +52,25 @@ impl Versions {
     fn wanted(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// How many versions are read at once for one request, beside the gate's own bound.
-const READS: usize = 16;
-
-/// Tells whether a record replaces what the store has under its id.
-pub(super) fn is_update(step: &Step) -> bool {
-    step.action.operation() == Some(Operation::Update) && step.id.is_some()
-}
-
-impl Load {
     /// Reads the versions that updates have to name, as far as they are not known. Whatever goes wrong with the reading, the
     /// update itself will tell.
-    pub(super) async fn read_versions(&self, steps: &[Step], held: &mut Held) {
+    pub(super) async fn read(
+        &self,
+        connection: &TargetConnection,
+        steps: &[Step],
+        held: &mut Held,
+    ) {
         let wanted: Vec<(StepId, String, String)> = steps
             .iter()
             .filter(|step| is_update(step) && !held.contains_key(&step.number))
-            .filter(|step| self.versions.wants(&step.kind))
+            .filter(|step| self.wants(&step.kind))
             .filter_map(|step| Some((step.number, step.kind.clone(), step.id.clone()?)))
             .collect();
         if wanted.is_empty() {
             return;
         }
-        let (gate, target) = (&self.link.gate, &*self.link.target);
+        let (gate, target) = (&connection.gate, &*connection.target);
         let reads = wanted.into_iter().map(|(number, kind, id)| async move {
             let read = gate.call_for_record(|| target.read(&kind, &id)).await;
             (
@@ -90,6 +85,14 @@ impl Load {
         let read: Vec<(StepId, Tag)> = stream::iter(reads).buffer_unordered(READS).collect().await;
         held.extend(read);
     }
+}
+
+/// How many versions are read at once for one request, beside the gate's own bound.
+const READS: usize = 16;
+
+/// Tells whether a record replaces what the store has under its id.
+pub(super) fn is_update(step: &Step) -> bool {
+    step.action.operation() == Some(Operation::Update) && step.id.is_some()
 }
 
 /// Returns the version of what was read, as it goes into `If-Match`.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::dependencies::Cause;
 use crate::{
     gate::BytePermit,
-    plan::{Packaging, Step},
+    plan::{Action, Link, Packaging, Step, To},
     record::Outcome,
 };
 
@@ -47,6 +47,39 @@ impl Work {
             blocked: None,
             stands: None,
         }
+    }
+
+    /// Lets records travel by themselves that Stoker put together. Returns it as it is where they cannot: what came as an
+    /// entry keeps its request, and that only a parcel can carry.
+    pub(super) fn one_by_one(self) -> Result<Vec<Self>, Self> {
+        let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
+        // Only a transaction can name what it is about to create.
+        let names_itself = |step: &Step| {
+            let to = |link: &Link| link.to == To::Step(step.number) && !link.late;
+            step.links.iter().any(to)
+        };
+        let is_bound = |step: &Step| is_entry(step) || names_itself(step);
+        let is_filled =
+            self.packaging.is_some() && !self.atomic && !self.steps.iter().any(is_bound);
+        if !is_filled {
+            return Err(self);
+        }
+        let mut bodies = self.bodies.into_iter();
+        let single = |step| Self {
+            steps: vec![step],
+            packaging: None,
+            atomic: false,
+            bodies: bodies.next().into_iter().collect(),
+            permits: Vec::new(),
+            blocked: None,
+            stands: None,
+        };
+        let mut singles: Vec<Self> = self.steps.into_iter().map(single).collect();
+        // The first is taken last, and the memory is counted until then.
+        if let Some(first) = singles.first_mut() {
+            first.permits = self.permits;
+        }
+        Ok(singles)
     }
 }
 

@@ -44,20 +44,6 @@ const KNOTS: &[(&str, &[&str])] = &[
     ("manifest", &["document", "syntax"]),
     ("manifest", &["check", "load", "read", "resolve", "target"]),
     (
-        "send",
-        &[
-            "bisect",
-            "exchange",
-            "habits",
-            "in_doubt",
-            "load",
-            "occupied",
-            "results",
-            "too_large",
-            "versions",
-        ],
-    ),
-    (
         "source",
         &[
             "bundle", "damage", "dicom", "hl7v2", "json", "ndjson", "read",

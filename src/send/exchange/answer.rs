@@ -6,6 +6,7 @@ use http::Response;
 use super::{
     super::{
         in_doubt::{RefusedInDoubt, UnclearAnswer},
+        results,
         settlement::{self, Attempted},
         versions::{Tag, is_changed, is_update, names_header, wants_version},
     },
@@ -366,7 +367,7 @@ impl Batch<'_> {
             }
         }
         if is_again && self.hands_over == HandsOver::AtOnce {
-            done = self.origin.hand_over(done);
+            done = results::hand_over(self.origin, done);
         }
         self.settled
             .extend(done.into_iter().map(|(settled, _)| settled));

@@ -18,8 +18,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Error, RunContext,
+    context::LoadContext,
     in_doubt::{RefusedInDoubt, UnclearAnswer},
-    load::Load,
     rewrite::{BodyRewriter, wire_span},
     scheduler::READ_LATE,
     settlement::{self, Attempted},
@@ -57,7 +57,7 @@ pub(in crate::send) struct Batch<'a> {
     settled: Vec<Settlement>,
     /// Attempts made, those of before its answer was lost among them.
     pub(in crate::send) attempts: u32,
-    origin: &'a Load,
+    origin: &'a LoadContext,
     load: LoadId,
     settings: Arc<LoadSettings>,
     target: &'a Arc<dyn Target>,
@@ -128,7 +128,11 @@ enum Unmade {
 }
 
 impl<'a> Batch<'a> {
-    pub(in crate::send) fn new(work: Work, load: &'a Load, on_wire: Arc<AtomicBool>) -> Self {
+    pub(in crate::send) fn new(
+        work: Work,
+        load: &'a LoadContext,
+        on_wire: Arc<AtomicBool>,
+    ) -> Self {
         let Work {
             steps,
             packaging,
@@ -354,7 +358,10 @@ impl Exchange for Batch<'_> {
 
     async fn unpark(&mut self) -> Result<(), BuildError> {
         let (origin, steps) = (self.origin, &self.steps);
-        origin.read_versions(steps, &mut self.held).await;
+        origin
+            .versions
+            .read(&origin.link, steps, &mut self.held)
+            .await;
         self.find_stretches().await?;
         if self.bodies.is_empty() {
             if self.permits.is_empty() {

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::{
     Error,
+    context::LoadContext,
     earlier::Doubt,
-    load::Load,
     settlement::{self, Attempted},
     work::Work,
 };
@@ -95,259 +95,256 @@ impl Lost {
     }
 }
 
-impl Load {
-    /// Settles those of a request that an earlier session left in doubt, as far as asking proves anything. What is left is
-    /// to be sent.
-    pub(super) async fn settle_earlier(
-        &self,
-        mut work: Work,
-    ) -> Result<(Work, Vec<Settlement>), Error> {
-        let earlier = &self.setup.earlier;
-        let in_doubt = |step: &Step| earlier.is_in_doubt(step.number);
-        if !work.steps.iter().any(in_doubt) {
-            return Ok((work, Vec::new()));
-        }
-        let mut doubts = HashMap::new();
-        for step in &work.steps {
-            if let Some(doubt) = earlier.doubt(step.number, self.dresser.tag(step))? {
-                doubts.insert(step.number, doubt);
-            }
-        }
-        // A transaction is intended as a whole; one of which only some are in doubt was being sent in parts.
-        work.atomic &= doubts.len() == work.steps.len();
-        // All of a transaction are about to be sent at once: where others of it were not, it went in parts, and what became
-        // of one says nothing of the rest.
-        work.atomic &= work.steps.iter().all(in_doubt);
-        // So it did where they were about to be sent at different times: a part is intended when the one before it has been
-        // answered, and what became of that may not have been written down.
-        let mut since = doubts.values().map(|doubt| doubt.since);
-        let first = since.next();
-        work.atomic &= since.all(|other| Some(other) == first);
-        let what = "the run was cut off while it was being sent";
-        let attempted = Attempted::default();
-        let asking = Asking::of_lost();
-        let proofs = self
-            .asker()
-            .prove(&work.steps, work.atomic, &doubts, asking)
-            .await?;
-        if self.ends_by(&proofs) {
-            work.steps.clear();
-            work.bodies.clear();
-            return Ok((work, Vec::new()));
-        }
-        let mut settled = Vec::new();
-        let (mut steps, mut bodies) = (Vec::new(), Vec::new());
-        let mut all_bodies = work.bodies.into_iter();
-        for (step, proof) in work.steps.into_iter().zip(proofs) {
-            let body = all_bodies.next();
-            let doubt = doubts.get(&step.number);
-            let (why, doubt) = match (proof, doubt) {
-                (Some(Evidence::There(settlement)), _) => {
-                    settled.push(*settlement);
-                    continue;
-                }
-                (Some(Evidence::Nothing(why)), Some(doubt)) if !doubt.is_replayed => (why, doubt),
-                (Some(Evidence::Unasked(why)), Some(doubt)) => (why, doubt),
-                _ => {
-                    steps.push(step);
-                    bodies.extend(body);
-                    continue;
-                }
-            };
-            let note = format!("{what}, and {why}");
-            settled.push(settlement::unknown(
-                step.number,
-                None,
-                attempted,
-                note,
-                doubt,
-            ));
-        }
-        (work.steps, work.bodies) = (steps, bodies);
-        Ok((work, settled))
+/// Settles those of a request that an earlier session left in doubt, as far as asking proves anything. What is left is
+/// to be sent.
+pub(super) async fn settle_earlier(
+    load: &LoadContext,
+    mut work: Work,
+) -> Result<(Work, Vec<Settlement>), Error> {
+    let earlier = &load.setup.earlier;
+    let in_doubt = |step: &Step| earlier.is_in_doubt(step.number);
+    if !work.steps.iter().any(in_doubt) {
+        return Ok((work, Vec::new()));
     }
-
-    /// Finds out what became of records whose last attempt may have had its effect; returns what is to be sent anew.
-    pub(super) async fn recover(
-        &self,
-        doubtful: InDoubt,
-        may_send: bool,
-    ) -> Result<(Vec<Settlement>, Option<Work>), Error> {
-        let mut doubts = HashMap::new();
-        for step in &doubtful.steps {
-            // What an earlier session, or another run, knew of it came first.
-            let earlier = self
-                .setup
-                .earlier
-                .doubt(step.number, self.dresser.tag(step))?;
-            let doubt = earlier.unwrap_or_else(|| Doubt {
-                since: doubtful.since,
-                tag: self.dresser.tag(step),
-                is_replayed: false,
-            });
+    let mut doubts = HashMap::new();
+    for step in &work.steps {
+        if let Some(doubt) = earlier.doubt(step.number, load.dresser.tag(step))? {
             doubts.insert(step.number, doubt);
         }
-        let proofs = if self.setup.stop.is_stopping() {
-            // The next session asks.
-            let unasked = |_| Some(Evidence::Unasked("the run was stopping".to_owned()));
-            doubtful.steps.iter().map(unasked).collect()
-        } else {
-            let asking = Asking::of(doubtful.mumbled.as_ref());
-            self.asker()
-                .prove(&doubtful.steps, doubtful.atomic, &doubts, asking)
-                .await?
-        };
-        if self.ends_by(&proofs) {
-            return Ok((Vec::new(), None));
-        }
-        let mumbled = doubtful.mumbled.as_ref();
-        let (mut settled, mut again) = (Vec::new(), Vec::new());
-        for (step, proof) in doubtful.steps.into_iter().zip(proofs) {
-            let why = match proof {
-                Some(Evidence::There(mut settlement)) => {
-                    settlement.line.attempts = doubtful.attempted.attempts;
-                    self.learn(&step, doubtful.packaging, mumbled);
-                    settled.push(*settlement);
-                    continue;
-                }
-                Some(Evidence::Resend)
-                    if mumbled.is_some_and(|mumbled| {
-                        matches!(mumbled.little, Some(Little::Silence(_)))
-                    }) =>
-                {
-                    "to send it again would bring no other answer"
-                }
-                Some(Evidence::Resend) if may_send && !self.setup.stop.is_stopping() => {
-                    again.push(step);
-                    continue;
-                }
-                // The store's own words, and it has nothing that speaks against them.
-                Some(Evidence::Absent | Evidence::Other) | None
-                    if let Some(refusal) = doubtful.refusals.get(&step.number) =>
-                {
-                    let note = "the store said so under a status of success, and has not taken it";
-                    settled.push(settlement::rejected(
-                        &*self.link.target,
-                        &step,
-                        doubtful.packaging.is_some(),
-                        refusal.status,
-                        &refusal.answer,
-                        doubtful.attempted,
-                        Some(note.to_owned()),
-                    ));
-                    continue;
-                }
-                // It may still come.
-                Some(Evidence::Absent | Evidence::Other)
-                    if mumbled.is_some_and(|mumbled| mumbled.little == Some(Little::Later)) =>
-                {
-                    "the store does not have it yet"
-                }
-                // What may be repeated has been, as often as it may, but where it was asked about at once.
-                Some(Evidence::Absent | Evidence::Other) | None
-                    if may_send && (mumbled.is_some() || !is_repeatable(&step)) =>
-                {
-                    again.push(step);
-                    continue;
-                }
-                // Nobody is there to be asked any more. It may be sent again, and the next session does.
-                Some(Evidence::Unasked(ref why))
-                    if mumbled.is_some()
-                        && is_repeatable(&step)
-                        && self.setup.stop.is_stopping() =>
-                {
-                    settled.push(settlement::told(
-                        step.number,
-                        Outcome::Pending,
-                        doubtful.status,
-                        doubtful.attempted,
-                        format!("{}, and {why}", doubtful.what),
-                    ));
-                    continue;
-                }
-                // Neither answer can be read: what is between may go away.
-                Some(Evidence::Unasked(_))
-                    if may_send
-                        && mumbled.is_some()
-                        && is_repeatable(&step)
-                        && !self.setup.stop.is_stopping() =>
-                {
-                    again.push(step);
-                    continue;
-                }
-                Some(Evidence::Absent) => {
-                    settled.push(settlement::told(
-                        step.number,
-                        Outcome::Rejected,
-                        doubtful.status,
-                        doubtful.attempted,
-                        format!("{}; the store has not taken it", doubtful.what),
-                    ));
-                    continue;
-                }
-                Some(Evidence::Other) | None => "what the store has differs from what was sent",
-                Some(Evidence::Resend) => "it was sent as often as it may be",
-                Some(
-                    Evidence::Nothing(ref why)
-                    | Evidence::Unasked(ref why)
-                    | Evidence::Silent(ref why, _),
-                ) => why.as_str(),
-            };
-            let note = format!(
-                "{}; whether it took the record is not known: {why}",
-                doubtful.what
-            );
-            let nothing = Doubt::none();
-            let mut unknown = settlement::unknown(
-                step.number,
-                doubtful.status,
-                doubtful.attempted,
-                note,
-                doubts.get(&step.number).unwrap_or(&nothing),
-            );
-            // What came is all that people have to find out by.
-            unknown.said = mumbled
-                .filter(|mumbled| matches!(mumbled.little, Some(Little::Other(_))))
-                .map(|mumbled| String::from_utf8_lossy(&mumbled.body).into_owned());
-            settled.push(unknown);
-        }
-        let again = (!again.is_empty()).then_some(Work {
-            steps: again,
-            packaging: doubtful.packaging,
-            atomic: doubtful.atomic,
-            bodies: Vec::new(),
-            permits: Vec::new(),
-            blocked: None,
-            stands: None,
-        });
-        Ok((settled, again))
     }
+    // A transaction is intended as a whole; one of which only some are in doubt was being sent in parts.
+    work.atomic &= doubts.len() == work.steps.len();
+    // All of a transaction are about to be sent at once: where others of it were not, it went in parts, and what became
+    // of one says nothing of the rest.
+    work.atomic &= work.steps.iter().all(in_doubt);
+    // So it did where they were about to be sent at different times: a part is intended when the one before it has been
+    // answered, and what became of that may not have been written down.
+    let mut since = doubts.values().map(|doubt| doubt.since);
+    let first = since.next();
+    work.atomic &= since.all(|other| Some(other) == first);
+    let what = "the run was cut off while it was being sent";
+    let attempted = Attempted::default();
+    let asking = Asking::of_lost();
+    let proofs = proof::asker(load)
+        .prove(&work.steps, work.atomic, &doubts, asking)
+        .await?;
+    if ends_by(load, &proofs) {
+        work.steps.clear();
+        work.bodies.clear();
+        return Ok((work, Vec::new()));
+    }
+    let mut settled = Vec::new();
+    let (mut steps, mut bodies) = (Vec::new(), Vec::new());
+    let mut all_bodies = work.bodies.into_iter();
+    for (step, proof) in work.steps.into_iter().zip(proofs) {
+        let body = all_bodies.next();
+        let doubt = doubts.get(&step.number);
+        let (why, doubt) = match (proof, doubt) {
+            (Some(Evidence::There(settlement)), _) => {
+                settled.push(*settlement);
+                continue;
+            }
+            (Some(Evidence::Nothing(why)), Some(doubt)) if !doubt.is_replayed => (why, doubt),
+            (Some(Evidence::Unasked(why)), Some(doubt)) => (why, doubt),
+            _ => {
+                steps.push(step);
+                bodies.extend(body);
+                continue;
+            }
+        };
+        let note = format!("{what}, and {why}");
+        settled.push(settlement::unknown(
+            step.number,
+            None,
+            attempted,
+            note,
+            doubt,
+        ));
+    }
+    (work.steps, work.bodies) = (steps, bodies);
+    Ok((work, settled))
 }
 
-impl Load {
-    /// Tells whether nobody can be asked any more, and ends the run then: what is in doubt is not settled, and the next session
-    /// asks about it. Of what goes together, none is settled then.
-    fn ends_by(&self, proofs: &[Option<Evidence>]) -> bool {
-        let silent = proofs.iter().flatten().find_map(|proof| match proof {
-            Evidence::Silent(what, hint) => Some((what, hint)),
-            _ => None,
+/// Finds out what became of records whose last attempt may have had its effect; returns what is to be sent anew.
+pub(super) async fn recover(
+    load: &LoadContext,
+    doubtful: InDoubt,
+    may_send: bool,
+) -> Result<(Vec<Settlement>, Option<Work>), Error> {
+    let mut doubts = HashMap::new();
+    for step in &doubtful.steps {
+        // What an earlier session, or another run, knew of it came first.
+        let earlier = load
+            .setup
+            .earlier
+            .doubt(step.number, load.dresser.tag(step))?;
+        let doubt = earlier.unwrap_or_else(|| Doubt {
+            since: doubtful.since,
+            tag: load.dresser.tag(step),
+            is_replayed: false,
         });
-        if let Some((what, hint)) = silent {
-            self.end(what, hint.clone());
-        }
-        silent.is_some()
+        doubts.insert(step.number, doubt);
     }
+    let proofs = if load.setup.stop.is_stopping() {
+        // The next session asks.
+        let unasked = |_| Some(Evidence::Unasked("the run was stopping".to_owned()));
+        doubtful.steps.iter().map(unasked).collect()
+    } else {
+        let asking = Asking::of(doubtful.mumbled.as_ref());
+        proof::asker(load)
+            .prove(&doubtful.steps, doubtful.atomic, &doubts, asking)
+            .await?
+    };
+    if ends_by(load, &proofs) {
+        return Ok((Vec::new(), None));
+    }
+    let mumbled = doubtful.mumbled.as_ref();
+    let (mut settled, mut again) = (Vec::new(), Vec::new());
+    for (step, proof) in doubtful.steps.into_iter().zip(proofs) {
+        let why = match proof {
+            Some(Evidence::There(mut settlement)) => {
+                settlement.line.attempts = doubtful.attempted.attempts;
+                learn(load, &step, doubtful.packaging, mumbled);
+                settled.push(*settlement);
+                continue;
+            }
+            Some(Evidence::Resend)
+                if mumbled
+                    .is_some_and(|mumbled| matches!(mumbled.little, Some(Little::Silence(_)))) =>
+            {
+                "to send it again would bring no other answer"
+            }
+            Some(Evidence::Resend) if may_send && !load.setup.stop.is_stopping() => {
+                again.push(step);
+                continue;
+            }
+            // The store's own words, and it has nothing that speaks against them.
+            Some(Evidence::Absent | Evidence::Other) | None
+                if let Some(refusal) = doubtful.refusals.get(&step.number) =>
+            {
+                let note = "the store said so under a status of success, and has not taken it";
+                settled.push(settlement::rejected(
+                    &*load.link.target,
+                    &step,
+                    doubtful.packaging.is_some(),
+                    refusal.status,
+                    &refusal.answer,
+                    doubtful.attempted,
+                    Some(note.to_owned()),
+                ));
+                continue;
+            }
+            // It may still come.
+            Some(Evidence::Absent | Evidence::Other)
+                if mumbled.is_some_and(|mumbled| mumbled.little == Some(Little::Later)) =>
+            {
+                "the store does not have it yet"
+            }
+            // What may be repeated has been, as often as it may, but where it was asked about at once.
+            Some(Evidence::Absent | Evidence::Other) | None
+                if may_send && (mumbled.is_some() || !is_repeatable(&step)) =>
+            {
+                again.push(step);
+                continue;
+            }
+            // Nobody is there to be asked any more. It may be sent again, and the next session does.
+            Some(Evidence::Unasked(ref why))
+                if mumbled.is_some() && is_repeatable(&step) && load.setup.stop.is_stopping() =>
+            {
+                settled.push(settlement::told(
+                    step.number,
+                    Outcome::Pending,
+                    doubtful.status,
+                    doubtful.attempted,
+                    format!("{}, and {why}", doubtful.what),
+                ));
+                continue;
+            }
+            // Neither answer can be read: what is between may go away.
+            Some(Evidence::Unasked(_))
+                if may_send
+                    && mumbled.is_some()
+                    && is_repeatable(&step)
+                    && !load.setup.stop.is_stopping() =>
+            {
+                again.push(step);
+                continue;
+            }
+            Some(Evidence::Absent) => {
+                settled.push(settlement::told(
+                    step.number,
+                    Outcome::Rejected,
+                    doubtful.status,
+                    doubtful.attempted,
+                    format!("{}; the store has not taken it", doubtful.what),
+                ));
+                continue;
+            }
+            Some(Evidence::Other) | None => "what the store has differs from what was sent",
+            Some(Evidence::Resend) => "it was sent as often as it may be",
+            Some(
+                Evidence::Nothing(ref why)
+                | Evidence::Unasked(ref why)
+                | Evidence::Silent(ref why, _),
+            ) => why.as_str(),
+        };
+        let note = format!(
+            "{}; whether it took the record is not known: {why}",
+            doubtful.what
+        );
+        let nothing = Doubt::none();
+        let mut unknown = settlement::unknown(
+            step.number,
+            doubtful.status,
+            doubtful.attempted,
+            note,
+            doubts.get(&step.number).unwrap_or(&nothing),
+        );
+        // What came is all that people have to find out by.
+        unknown.said = mumbled
+            .filter(|mumbled| matches!(mumbled.little, Some(Little::Other(_))))
+            .map(|mumbled| String::from_utf8_lossy(&mumbled.body).into_owned());
+        settled.push(unknown);
+    }
+    let again = (!again.is_empty()).then_some(Work {
+        steps: again,
+        packaging: doubtful.packaging,
+        atomic: doubtful.atomic,
+        bodies: Vec::new(),
+        permits: Vec::new(),
+        blocked: None,
+        stands: None,
+    });
+    Ok((settled, again))
+}
 
-    /// Takes note of how an answer looks that was to an update, and meant that all is well.
-    fn learn(&self, step: &Step, packaging: Option<Packaging>, mumbled: Option<&UnclearAnswer>) {
-        let is_update = step.action.operation() == Some(Operation::Update);
-        if let (true, None, Some(mumbled)) = (is_update, packaging, mumbled)
-            && let Some(little) = mumbled.little
-        {
-            let counts = &self.setup.counts;
-            self.habits
-                .learn(little, mumbled.status, &mumbled.body, counts);
-        }
+/// Tells whether nobody can be asked any more, and ends the run then: what is in doubt is not settled, and the next session
+/// asks about it. Of what goes together, none is settled then.
+fn ends_by(load: &LoadContext, proofs: &[Option<Evidence>]) -> bool {
+    let silent = proofs.iter().flatten().find_map(|proof| match proof {
+        Evidence::Silent(what, hint) => Some((what, hint)),
+        _ => None,
+    });
+    if let Some((what, hint)) = silent {
+        load.end(what, hint.clone());
+    }
+    silent.is_some()
+}
+
+/// Takes note of how an answer looks that was to an update, and meant that all is well.
+fn learn(
+    load: &LoadContext,
+    step: &Step,
+    packaging: Option<Packaging>,
+    mumbled: Option<&UnclearAnswer>,
+) {
+    let is_update = step.action.operation() == Some(Operation::Update);
+    if let (true, None, Some(mumbled)) = (is_update, packaging, mumbled)
+        && let Some(little) = mumbled.little
+    {
+        let counts = &load.setup.counts;
+        load.habits
+            .learn(little, mumbled.status, &mumbled.body, counts);
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::{
     super::{
         Error,
+        context::LoadContext,
         earlier::Doubt,
-        load::Load,
         rewrite::BodyRewriter,
         settlement::{self, Attempted},
     },
@@ -46,18 +46,16 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often an index that lags is asked again, and after which pause: Google's usually needs seconds.
 const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
 
-impl Load {
-    /// Returns who asks the store of this load.
-    pub(super) fn asker(&self) -> Asker<'_> {
-        let target = self.setup.plan.header.target_of(self.id);
-        Asker {
-            settings: &self.settings,
-            store: target.map(|target| &target.settings.store),
-            dresser: &self.dresser,
-            gate: &self.link.gate,
-            target: &*self.link.target,
-            since: None,
-        }
+/// Returns who asks the store of this load.
+pub(super) fn asker(load: &LoadContext) -> Asker<'_> {
+    let target = load.setup.plan.header.target_of(load.id);
+    Asker {
+        settings: &load.settings,
+        store: target.map(|target| &target.settings.store),
+        dresser: &load.dresser,
+        gate: &load.link.gate,
+        target: &*load.link.target,
+        since: None,
     }
 }
 
