@@ -16,7 +16,7 @@ use super::{
     Error,
     bisect::Bisector,
     context::LoadContext,
-    exchange::{Batch, HandsOver, Sent},
+    exchange::{Batch, Concluded, HandsOver, Sent},
     in_doubt::{self, Lost},
     name,
     occupied::{self, Replaced},
@@ -29,7 +29,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    gate::Verdict,
+    gate::{Conclusion, Verdict},
     journal::Settlement,
     manifest::Settle,
     plan::{Packaging, Step, To},
@@ -95,165 +95,261 @@ async fn send(
     Ok(Vec::new())
 }
 
-/// Carries a request to its end. A Bundle that Stoker filled and the store refused as a whole is taken apart. What is
-/// settled is handed over at once.
-pub(super) async fn carry_all(
+/// Carries a request to its end. What Stoker put together and the store refused as a whole is taken apart. What is settled
+/// is handed over at once.
+async fn carry_all(
     load: &LoadContext,
     work: Work,
-    mut ready: Option<OwnedSemaphorePermit>,
+    ready: Option<OwnedSemaphorePermit>,
     outbox: &mut ResultSender<'_>,
     held: &Held,
 ) -> Result<(), Error> {
-    // What was read of a Bundle that the store refused as a whole holds for its parts: nothing was written.
-    let mut held = held.clone();
-    let packaging = work.packaging;
-    let mut apart = Bisector::of(work.steps.len());
-    let mut replaced = Replaced::before(&load.setup.earlier, &work.steps);
-    let mut queue = vec![work];
-    let (mut lost, mut has_begun) = (Lost::default(), false);
-    // Attempts that what is sent next has had.
-    let mut spent = 0;
-    // A Bundle that was refused as a whole and nobody says why; and whether any of its records is to blame.
-    let (mut puzzle, mut has_culprit) = (None, false);
-    while let Some(work) = queue.pop() {
-        let work = if load.habits.mumbles() {
-            let carried = (work.packaging, work.steps.len());
-            match work.one_by_one() {
-                Ok(singles) => {
-                    load.measure(carried, Duration::ZERO, true);
-                    queue.extend(singles);
-                    continue;
-                }
-                Err(work) => work,
-            }
-        } else {
-            work
-        };
-        let size = Size::of(&work.steps);
-        if work.packaging.is_some() && load.sizes.is_over(size) {
-            // What hangs together cannot go in parts. That it is too large is a guess from what others were answered: the store
-            // itself says so, if it is.
-            if load.may_split(work.atomic, work.steps.len()) && !is_circle(&work.steps) {
-                Box::pin(carry_split(load, work, outbox, &held, false)).await?;
-                continue;
-            }
-            if !work.atomic {
-                let (packaging, parts) = (work.packaging, load.sizes.cut(work.steps));
-                queue.extend(parts.into_iter().map(|steps| Work::again(steps, packaging)));
-                continue;
-            }
-        }
-        let on_wire = Arc::new(AtomicBool::new(false));
-        // What came as an entry has a Bundle around it also where it goes alone.
-        let is_alone = matches!(work.steps.as_slice(), [_]);
-        let carried = (work.packaging.filter(|_| !is_alone), work.steps.len());
-        let is_measured = !work.atomic && work.stands.is_none();
-        let mut batch = Batch::new(work, load, Arc::clone(&on_wire));
-        batch.hold(ready.take());
-        batch.since = lost.since;
-        if lost.times > 0 || batch.was_in_doubt() {
-            batch.sent = Sent::Perhaps;
-        }
-        batch.attempts = std::cmp::max(lost.attempts, std::mem::take(&mut spent));
-        batch.held.clone_from(&held);
-        if outbox.is_watched() {
-            batch.hands_over = HandsOver::Together;
-        }
-        if load.setup.stop.is_stopping() && has_begun {
-            outbox
-                .send_result(replaced.tell(batch.abandon()), None)
-                .await;
-            continue;
-        }
-        has_begun = true;
-        tokio::select! {
-            biased;
-            conclusion = load.link.gate.execute(&mut batch) => {
-                if let Verdict::Stop(reason) = &conclusion.verdict {
-                    load.end(&reason.to_string(), reason.hint());
-                }
-                let intent = batch.intent.take();
-                if carried.0.is_some() && matches!(conclusion.verdict, Verdict::Done | Verdict::Partial { .. }) {
-                    load.sizes.taken(size);
-                }
-                if let Some(work) = batch.too_large(&conclusion) {
-                    held.extend(batch.versions());
-                    drop(intent);
-                    outbox.send_result(batch.conclude(&conclusion)?.settled, None).await;
-                    Box::pin(carry_split(load, work, outbox, &held, true)).await?;
-                    continue;
-                }
-                if let Some(work) = batch.unversioned() {
-                    spent = batch.attempts;
-                    load.setup.counts.retried();
-                    queue.push(work);
-                }
-                let refused = batch.refused_whole(&conclusion);
-                if is_measured {
-                    let is_lost = carried.0.is_some() && load.habits.mumbles();
-                    let is_refused = refused.is_some() || is_lost;
-                    load.measure(carried, conclusion.latency, is_refused);
-                }
-                if let Some(refused) = refused {
-                    puzzle.get_or_insert(size);
-                    held.extend(batch.versions());
-                    let settled = apart.take(&*load.link.target, refused, packaging, &mut queue);
-                    has_culprit |= settled.is_some();
-                    outbox.send_result(settled.into_iter().collect(), None).await;
-                }
-                let attempts = batch.attempts;
-                let concluded = batch.conclude(&conclusion)?;
-                // Who asks the store need not keep others from being sent: after a crash it is asked again.
-                let asks = load.settings.settles_by() != Settle::None;
-                let is_unknown = concluded.doubtful.is_some() && !asks;
-                let (now, then) = if is_unknown { (None, intent) } else { (intent, None) };
-                let is_refused = |one: &Settlement| one.line.outcome == Outcome::Rejected;
-                has_culprit |= concluded.settled.iter().any(is_refused);
-                outbox.send_result(replaced.tell(concluded.settled), now).await;
-                for (settled, step) in concluded.nameless {
-                    let named = name::name(load, settled, &step).await?;
-                    outbox.send_result(vec![named], None).await;
-                }
-                let (occupied, in_doubt) = (concluded.occupied, concluded.in_doubt);
-                let (settled, removed) = occupied::look_at_occupied(load, occupied, in_doubt, &mut replaced).await?;
-                outbox.send_result(settled, None).await;
-                if !removed.is_empty() {
-                    spent = attempts;
-                    load.setup.counts.retried();
-                    queue.push(Work::again(removed, packaging));
-                }
-                if let Some(doubtful) = concluded.doubtful {
-                    lost.add(&doubtful);
-                    let may_send = lost.times < load.link.gate.attempts();
-                    let (known, again) = in_doubt::recover(load, doubtful, may_send).await?;
-                    outbox.send_result(replaced.tell(known), then).await;
-                    if let Some(again) = again {
-                        load.setup.counts.retried();
-                        load.link.gate.rest(lost.times).await;
-                        queue.push(again);
-                    } else {
-                        lost.end();
-                    }
-                } else {
-                    lost.end();
-                }
-            }
-            () = abandoned(&load.setup.stop, &on_wire) => {
-                has_culprit = true;
-                outbox.send_result(replaced.tell(batch.abandon()), None).await;
-            }
+    let mut request = Request {
+        load,
+        packaging: work.packaging,
+        bisector: Bisector::of(work.steps.len()),
+        replaced: Replaced::before(&load.setup.earlier, &work.steps),
+        // What was read of one that the store refused as a whole holds for its parts: nothing was written.
+        held: held.clone(),
+        queue: vec![work],
+        ready,
+        outbox,
+        lost: Lost::default(),
+        spent: 0,
+        has_begun: false,
+        puzzle: None,
+        has_culprit: false,
+    };
+    while let Some(work) = request.queue.pop() {
+        if let Some(work) = request.cut(work).await? {
+            request.send(work).await?;
         }
     }
-    if let Some(size) = puzzle.filter(|_| !has_culprit) {
+    if let Some(size) = request.puzzle.filter(|_| !request.has_culprit) {
         // All of them were taken in smaller ones.
         load.sizes.refused(size, TooLarge::Records);
     }
     Ok(())
 }
 
+/// A request on its way, with what became of it so far: its parts, and what is sent once more.
+struct Request<'a, 'o, 's> {
+    load: &'a LoadContext,
+    packaging: Option<Packaging>,
+    /// What is still to be sent; the next is the last.
+    queue: Vec<Work>,
+    /// Its place among those that are made ready, until the first attempt.
+    ready: Option<OwnedSemaphorePermit>,
+    outbox: &'o mut ResultSender<'s>,
+    /// The versions in the store that were read for it.
+    held: Held,
+    bisector: Bisector,
+    replaced: Replaced,
+    /// How often its answer was lost.
+    lost: Lost,
+    /// Attempts that what is sent next has had.
+    spent: u32,
+    has_begun: bool,
+    /// The size of what was refused as a whole, and nobody says why.
+    puzzle: Option<Size>,
+    /// Any of its records is to blame for a refusal.
+    has_culprit: bool,
+}
+
+/// What is known of an attempt beside its records.
+struct Sending {
+    size: Size,
+    /// How its records travel, and how many they are.
+    carried: (Option<Packaging>, usize),
+    /// How it goes counts for the way of sending that is looked for.
+    is_measured: bool,
+}
+
+impl Request<'_, '_, '_> {
+    /// Cuts what would go in a way that the target is known not to take. Returns what goes as it is.
+    async fn cut(&mut self, work: Work) -> Result<Option<Work>, Error> {
+        let load = self.load;
+        let work = if load.habits.mumbles() {
+            let carried = (work.packaging, work.steps.len());
+            match work.one_by_one() {
+                Ok(singles) => {
+                    load.measure(carried, Duration::ZERO, true);
+                    self.queue.extend(singles);
+                    return Ok(None);
+                }
+                Err(work) => work,
+            }
+        } else {
+            work
+        };
+        if work.packaging.is_none() || !load.sizes.is_over(Size::of(&work.steps)) {
+            return Ok(Some(work));
+        }
+        // What hangs together cannot go in parts. That it is too large is a guess from what others were answered: the store
+        // itself says so, if it is.
+        if load.may_split(work.atomic, work.steps.len()) && !is_circle(&work.steps) {
+            Box::pin(carry_split(load, work, self.outbox, &self.held, false)).await?;
+            return Ok(None);
+        }
+        if work.atomic {
+            return Ok(Some(work));
+        }
+        let (packaging, parts) = (work.packaging, load.sizes.cut(work.steps));
+        let parts = parts.into_iter();
+        self.queue
+            .extend(parts.map(|steps| Work::again(steps, packaging)));
+        Ok(None)
+    }
+
+    /// Sends some of its records, and sees to what became of them.
+    async fn send(&mut self, work: Work) -> Result<(), Error> {
+        let load = self.load;
+        let on_wire = Arc::new(AtomicBool::new(false));
+        // What came as an entry has a Bundle around it also where it goes alone.
+        let is_alone = matches!(work.steps.as_slice(), [_]);
+        let sending = Sending {
+            size: Size::of(&work.steps),
+            carried: (work.packaging.filter(|_| !is_alone), work.steps.len()),
+            is_measured: !work.atomic && work.stands.is_none(),
+        };
+        let mut batch = Batch::new(work, load, Arc::clone(&on_wire));
+        batch.hold(self.ready.take());
+        batch.since = self.lost.since;
+        if self.lost.times > 0 || batch.was_in_doubt() {
+            batch.sent = Sent::Perhaps;
+        }
+        batch.attempts = std::cmp::max(self.lost.attempts, std::mem::take(&mut self.spent));
+        batch.held.clone_from(&self.held);
+        if self.outbox.is_watched() {
+            batch.hands_over = HandsOver::Together;
+        }
+        if load.setup.stop.is_stopping() && self.has_begun {
+            let abandoned = self.replaced.tell(batch.abandon());
+            self.outbox.send_result(abandoned, None).await;
+            return Ok(());
+        }
+        self.has_begun = true;
+        let conclusion = tokio::select! {
+            biased;
+            conclusion = load.link.gate.execute(&mut batch) => conclusion,
+            () = abandoned(&load.setup.stop, &on_wire) => {
+                self.has_culprit = true;
+                let abandoned = self.replaced.tell(batch.abandon());
+                self.outbox.send_result(abandoned, None).await;
+                return Ok(());
+            }
+        };
+        self.conclude(batch, &conclusion, &sending).await
+    }
+
+    /// Settles what an attempt says of its records, and puts into the queue what is to be sent again.
+    async fn conclude(
+        &mut self,
+        mut batch: Batch<'_>,
+        conclusion: &Conclusion,
+        sending: &Sending,
+    ) -> Result<(), Error> {
+        let load = self.load;
+        if let Verdict::Stop(reason) = &conclusion.verdict {
+            load.end(&reason.to_string(), reason.hint());
+        }
+        let intent = batch.intent.take();
+        let is_parcel = sending.carried.0.is_some();
+        if is_parcel && matches!(conclusion.verdict, Verdict::Done | Verdict::Partial { .. }) {
+            load.sizes.taken(sending.size);
+        }
+        if let Some(work) = batch.too_large(conclusion) {
+            self.held.extend(batch.versions());
+            drop(intent);
+            let settled = batch.conclude(conclusion)?.settled;
+            self.outbox.send_result(settled, None).await;
+            return Box::pin(carry_split(load, work, self.outbox, &self.held, true)).await;
+        }
+        if let Some(work) = batch.unversioned() {
+            self.again(work, batch.attempts);
+        }
+        let refused = batch.refused_whole(conclusion);
+        if sending.is_measured {
+            let is_lost = is_parcel && load.habits.mumbles();
+            let is_refused = refused.is_some() || is_lost;
+            load.measure(sending.carried, conclusion.latency, is_refused);
+        }
+        if let Some(refused) = refused {
+            self.puzzle.get_or_insert(sending.size);
+            self.held.extend(batch.versions());
+            let (target, queue) = (&*load.link.target, &mut self.queue);
+            let settled = self.bisector.take(target, refused, self.packaging, queue);
+            self.has_culprit |= settled.is_some();
+            self.outbox
+                .send_result(settled.into_iter().collect(), None)
+                .await;
+        }
+        let attempts = batch.attempts;
+        self.settle(batch.conclude(conclusion)?, intent, attempts)
+            .await
+    }
+
+    /// Hands over what is settled, and asks the store about the rest.
+    async fn settle(
+        &mut self,
+        concluded: Concluded,
+        intent: Option<OwnedSemaphorePermit>,
+        attempts: u32,
+    ) -> Result<(), Error> {
+        let load = self.load;
+        // Who asks the store need not keep others from being sent: after a crash it is asked again.
+        let asks = load.settings.settles_by() != Settle::None;
+        let is_unknown = concluded.doubtful.is_some() && !asks;
+        let (now, then) = if is_unknown {
+            (None, intent)
+        } else {
+            (intent, None)
+        };
+        let is_refused = |one: &Settlement| one.line.outcome == Outcome::Rejected;
+        self.has_culprit |= concluded.settled.iter().any(is_refused);
+        let settled = self.replaced.tell(concluded.settled);
+        self.outbox.send_result(settled, now).await;
+        for (settled, step) in concluded.nameless {
+            let named = name::name(load, settled, &step).await?;
+            self.outbox.send_result(vec![named], None).await;
+        }
+        let (occupied, in_doubt) = (concluded.occupied, concluded.in_doubt);
+        let looked = occupied::look_at_occupied(load, occupied, in_doubt, &mut self.replaced);
+        let (settled, removed) = looked.await?;
+        self.outbox.send_result(settled, None).await;
+        if !removed.is_empty() {
+            self.again(Work::again(removed, self.packaging), attempts);
+        }
+        let Some(doubtful) = concluded.doubtful else {
+            self.lost.end();
+            return Ok(());
+        };
+        self.lost.add(&doubtful);
+        let may_send = self.lost.times < load.link.gate.attempts();
+        let (known, again) = in_doubt::recover(load, doubtful, may_send).await?;
+        let known = self.replaced.tell(known);
+        self.outbox.send_result(known, then).await;
+        if let Some(again) = again {
+            load.setup.counts.retried();
+            load.link.gate.rest(self.lost.times).await;
+            self.queue.push(again);
+        } else {
+            self.lost.end();
+        }
+        Ok(())
+    }
+
+    /// Sends records once more that have had their attempts.
+    fn again(&mut self, work: Work, attempts: u32) {
+        self.spent = attempts;
+        self.load.setup.counts.retried();
+        self.queue.push(work);
+    }
+}
+
 /// Carries the entries of a transaction to their end in parts, in the order in which they can arrive. `is_refused` tells
 /// whether the store has refused all of them together for their size: then what hangs together as a whole cannot arrive.
-pub(super) async fn carry_split(
+async fn carry_split(
     load: &LoadContext,
     work: Work,
     outbox: &mut ResultSender<'_>,

@@ -3,7 +3,7 @@
 use super::{
     BundleStart, EntryAround, ErrorKind, Item,
     chunks::ChunkReader,
-    read::{ItemEmitter, Start, Stop},
+    emitter::{ItemEmitter, Start, Stop},
 };
 use crate::{
     fhir::{

@@ -5,7 +5,7 @@ use std::io;
 
 use super::{
     ErrorKind, Malformed,
-    read::{ItemEmitter, Start, Stop},
+    emitter::{ItemEmitter, Start, Stop},
 };
 use crate::fhir::SyntaxError;
 

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     ErrorKind, Item,
-    read::{ItemEmitter, Start, Stop},
+    emitter::{ItemEmitter, Start, Stop},
 };
 use crate::{
     dicom::header::{self, InstanceHeader, NotAnInstance, is_uid, transfer_syntax},

@@ -8,7 +8,7 @@ use std::io::Read;
 use super::{
     Ceiling, ErrorKind, Item, Remark,
     chunks::PIECE,
-    read::{ItemEmitter, Start, Stop},
+    emitter::{ItemEmitter, Start, Stop},
 };
 use crate::{
     hl7v2::{

@@ -8,7 +8,9 @@ use std::{io::Read, path::Path};
 use super::{
     Ceiling, ErrorKind, Form, Malformed, bundle,
     chunks::{ChunkReader, PIECE, StreamReader, is_too_large, locate},
-    read::{ItemEmitter, Start, Stop, Text},
+    emitter::{ItemEmitter, Start, Stop},
+    text::Text,
+    value,
 };
 use crate::fhir::{
     SyntaxError,
@@ -175,7 +177,7 @@ pub(super) fn in_memory(bytes: &[u8], sink: &mut ItemEmitter<'_>) -> Result<(), 
         line: 1 + lines as u64,
         column: column as u64,
     };
-    sink.value(value, start, |error, _| hint(error.what))
+    value::read(value, start, |error, _| hint(error.what), sink)
 }
 
 /// Reads a file in pieces: `first` is its first reading, `again` begins another.
@@ -266,7 +268,7 @@ pub(super) fn large<'t>(
         // A short first piece may begin before the value.
         let within = usize::try_from(start - piece.base).unwrap_or(usize::MAX);
         match piece.bytes.get(within..within.saturating_add(length)) {
-            Some(value) => return sink.value(value, at, |error, _| hint(error.what)),
+            Some(value) => return value::read(value, at, |error, _| hint(error.what), sink),
             None if piece.last => return Err(ErrorKind::Changed.into()),
             None => {}
         }

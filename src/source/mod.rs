@@ -27,11 +27,14 @@ mod chunks;
 mod damage;
 mod decompress;
 mod dicom;
+mod emitter;
 mod hl7v2;
 mod json;
 mod ndjson;
 mod read;
 mod spool;
+mod text;
+mod value;
 
 pub use crate::storage::{Origin, Stamp};
 pub use bodies::Bodies;

@@ -5,8 +5,10 @@
 use super::{
     Ceiling, Malformed,
     chunks::{ChunkReader, TextChunk},
+    emitter::{ItemEmitter, Start, Stop},
     json::{refuse_foreign, skip_mark, trim},
-    read::{End, ItemEmitter, Start, Stop},
+    text::End,
+    value,
 };
 use crate::fhir::{
     SyntaxError,
@@ -348,7 +350,7 @@ fn is_record(value: &[u8]) -> bool {
 fn values(mut value: &[u8], mut start: Start, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
     while let Some(end) = joint(value) {
         let (one, rest) = value.split_at(end);
-        sink.value(trim(one).1, start, refine)?;
+        value::read(trim(one).1, start, refine, sink)?;
         let (before, rest) = content(rest);
         let passed = end + before;
         start.offset += passed as u64;
@@ -358,7 +360,7 @@ fn values(mut value: &[u8], mut start: Start, sink: &mut ItemEmitter<'_>) -> Res
     if value.is_empty() {
         return Ok(());
     }
-    sink.value(value, start, refine)
+    value::read(value, start, refine, sink)
 }
 
 /// Finds the byte order mark after a complete value.

@@ -43,12 +43,6 @@ const KNOTS: &[(&str, &[&str])] = &[
     ("emulator::fault", &["line", "rules", "trouble"]),
     ("manifest", &["document", "syntax"]),
     ("manifest", &["check", "load", "read", "resolve", "target"]),
-    (
-        "source",
-        &[
-            "bundle", "damage", "dicom", "hl7v2", "json", "ndjson", "read",
-        ],
-    ),
 ];
 
 /// The modules of the crate, with what each uses.

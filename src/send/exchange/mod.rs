@@ -27,7 +27,7 @@ use super::{
     work::{Work, is_together},
 };
 pub use answer::RESENT;
-pub(super) use conclude::Refused;
+pub(super) use conclude::{Concluded, Refused};
 
 mod answer;
 mod conclude;

@@ -11,15 +11,13 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Ceiling, Error, ErrorKind, Fingerprint, Form, Item, Origin, Reading, SourceFile, Spool, Stamp,
     chunks::{PIECE, StreamReader},
-    damage::Damage,
     decompress::{Compression, plain},
-    dicom, hl7v2, json, ndjson,
+    dicom,
+    emitter::{ItemEmitter, Stop},
+    hl7v2, json, ndjson,
+    text::{End, Text},
 };
 use crate::manifest::MessageSettings;
-
-mod emitter;
-
-pub(super) use emitter::{ItemEmitter, Start, Stop};
 
 /// Reads all records of a source in their order.
 ///
@@ -153,7 +151,7 @@ fn from_file(
                 again: &|| Ok(storage.open(&file.origin)?),
                 size: Some(before.size),
             };
-            let flow = text.read(file.form, End::Whole, how, sink);
+            let flow = read_text(text, file.form, End::Whole, how, sink);
             (Some(path.to_owned()), before.size, flow)
         }
         (_, Some(spool)) => {
@@ -269,49 +267,33 @@ fn decompressed(
         again,
         size: (bytes < u64::MAX).then_some(bytes),
     };
-    text.read(form, end, how, sink)
+    read_text(text, form, end, how, sink)
 }
 
-/// Plain bytes to be read, once through `first`, and maybe again.
-pub(super) struct Text<'t> {
-    pub(super) first: Box<dyn Read + 't>,
-    pub(super) again: &'t dyn Fn() -> Result<Box<dyn Read>, ErrorKind>,
-    /// The size, where it is known before reading.
-    pub(super) size: Option<u64>,
-}
-
-/// Whether a text is known to have lost its end, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Whole,
-    Cut(Damage),
-}
-
-impl Text<'_> {
-    fn read(
-        self,
-        form: Form,
-        end: End,
-        how: How<'_>,
-        sink: &mut ItemEmitter<'_>,
-    ) -> Result<(), Stop> {
-        let ceiling = how.ceiling;
-        match form {
-            Form::Ndjson => {
-                let mut feed = StreamReader::new(self.first, PIECE);
-                ndjson::read(&mut feed, end, ceiling, sink)
-            }
-            Form::Json | Form::Either => json::read(self, ceiling, sink),
-            Form::Hl7v2 => {
-                let mut reader = self.first;
-                hl7v2::read(&mut *reader, how.messages, ceiling, sink)
-            }
-            Form::Dicom => {
-                let mut reader = self.first;
-                dicom::read(&mut *reader, sink)
-            }
-            Form::Unrecognized => Err(ErrorKind::Unrecognized.into()),
+/// Hands a text to the reader of its form.
+fn read_text(
+    text: Text<'_>,
+    form: Form,
+    end: End,
+    how: How<'_>,
+    sink: &mut ItemEmitter<'_>,
+) -> Result<(), Stop> {
+    let ceiling = how.ceiling;
+    match form {
+        Form::Ndjson => {
+            let mut feed = StreamReader::new(text.first, PIECE);
+            ndjson::read(&mut feed, end, ceiling, sink)
         }
+        Form::Json | Form::Either => json::read(text, ceiling, sink),
+        Form::Hl7v2 => {
+            let mut reader = text.first;
+            hl7v2::read(&mut *reader, how.messages, ceiling, sink)
+        }
+        Form::Dicom => {
+            let mut reader = text.first;
+            dicom::read(&mut *reader, sink)
+        }
+        Form::Unrecognized => Err(ErrorKind::Unrecognized.into()),
     }
 }
 

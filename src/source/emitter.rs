@@ -2,9 +2,9 @@
 
 use std::{ops::ControlFlow, path::PathBuf};
 
-use crate::source::{
-    ErrorKind, Fingerprint, Found, Item, Malformed, Reading, Visit, bundle,
-    chunks::{PIECE, SliceReader, locate},
+use super::{
+    EntryAround, ErrorKind, Fingerprint, Found, Item, Malformed, Reading, Visit,
+    chunks::{SliceReader, locate},
 };
 use crate::{
     fhir::{Scanner, SyntaxError},
@@ -13,7 +13,7 @@ use crate::{
 
 /// Why reading stopped early.
 #[derive(Debug)]
-pub(in crate::source) enum Stop {
+pub(super) enum Stop {
     /// The visitor wants no more.
     Visitor,
     /// It cannot go on.
@@ -27,23 +27,23 @@ impl<K: Into<ErrorKind>> From<K> for Stop {
 }
 
 /// Numbers what is found and tells it to the visitor.
-pub(in crate::source) struct ItemEmitter<'v> {
+pub(super) struct ItemEmitter<'v> {
     source: SourceId,
     visit: &'v mut Visit<'v>,
-    pub(in crate::source) scanner: Scanner,
+    pub(super) scanner: Scanner,
     index: u64,
-    pub(in crate::source) bundles: u64,
-    pub(in crate::source) records: u64,
+    pub(super) bundles: u64,
+    pub(super) records: u64,
     malformed: u64,
 }
 
 /// Where a value begins in its source.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::source) struct Start {
-    pub(in crate::source) offset: u64,
-    pub(in crate::source) line: u64,
+pub(super) struct Start {
+    pub(super) offset: u64,
+    pub(super) line: u64,
     /// In characters, from 1.
-    pub(in crate::source) column: u64,
+    pub(super) column: u64,
 }
 
 impl<'v> ItemEmitter<'v> {
@@ -60,7 +60,7 @@ impl<'v> ItemEmitter<'v> {
         }
     }
 
-    pub(in crate::source) fn tell(&mut self, item: Item<'_>) -> Result<(), Stop> {
+    pub(super) fn tell(&mut self, item: Item<'_>) -> Result<(), Stop> {
         match (self.visit)(item) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Stop::Visitor),
@@ -68,12 +68,7 @@ impl<'v> ItemEmitter<'v> {
     }
 
     /// Gives the next position.
-    pub(in crate::source) fn position(
-        &mut self,
-        start: Start,
-        length: u64,
-        entry: Option<u32>,
-    ) -> Position {
+    pub(super) fn position(&mut self, start: Start, length: u64, entry: Option<u32>) -> Position {
         let index = self.index;
         self.index += 1;
         Position {
@@ -88,50 +83,8 @@ impl<'v> ItemEmitter<'v> {
         }
     }
 
-    /// Reads one trimmed value: a record, a Bundle, or something malformed. `refine` may put the problem into words of the
-    /// source's form, and say what to do about it.
-    pub(in crate::source) fn value(
-        &mut self,
-        text: &[u8],
-        start: Start,
-        refine: impl Fn(&mut SyntaxError, &[u8]) -> Option<&'static str>,
-    ) -> Result<(), Stop> {
-        // What looks like a Bundle is tried as one first, to spare it a scan that would be thrown away; what the text
-        // is does not depend on it.
-        let head = text.get(..256).unwrap_or(text);
-        let looks = memchr::memmem::find(head, b"\"Bundle\"").is_some();
-        let failed = if looks {
-            None
-        } else {
-            match self.scanner.scan(text) {
-                Ok(found) if !found.is(text, "Bundle") => {
-                    self.record(text, start)?;
-                    return Ok(());
-                }
-                Ok(_) => None,
-                Err(error) => Some(error),
-            }
-        };
-        match bundle::outline(text) {
-            Ok(Some(outline)) => {
-                let mut feed = SliceReader::new(text, PIECE);
-                let length = text.len() as u64;
-                bundle::read(&mut feed, 0, start, length, &outline, self)
-            }
-            Ok(None) if failed.is_none() => match self.scanner.scan(text) {
-                Ok(_) => self.record(text, start),
-                Err(error) => self.malformed(text, start, None, error, refine),
-            },
-            Ok(None) => match failed {
-                Some(error) => self.malformed(text, start, None, error, refine),
-                None => Ok(()),
-            },
-            Err(error) => self.malformed(text, start, None, failed.unwrap_or(error), refine),
-        }
-    }
-
     /// Tells of the record that was scanned last.
-    fn record(&mut self, text: &[u8], start: Start) -> Result<(), Stop> {
+    pub(super) fn record(&mut self, text: &[u8], start: Start) -> Result<(), Stop> {
         let position = self.position(start, text.len() as u64, None);
         self.records += 1;
         let found = Found {
@@ -147,11 +100,11 @@ impl<'v> ItemEmitter<'v> {
     }
 
     /// Tells of an entry's record; `bytes` are of its resource, which was scanned last.
-    pub(in crate::source) fn entry(
+    pub(super) fn entry(
         &mut self,
         position: Position,
         bytes: &[u8],
-        entry: &crate::source::EntryAround<'_>,
+        entry: &EntryAround<'_>,
     ) -> Result<(), Stop> {
         self.records += 1;
         let found = Found {
@@ -167,7 +120,7 @@ impl<'v> ItemEmitter<'v> {
     }
 
     /// Tells of a text that is wrong at the error's offset.
-    pub(in crate::source) fn malformed(
+    pub(super) fn malformed(
         &mut self,
         text: &[u8],
         start: Start,
@@ -195,7 +148,7 @@ impl<'v> ItemEmitter<'v> {
         self.tell_malformed(malformed)
     }
 
-    pub(in crate::source) fn tell_malformed(&mut self, malformed: Malformed) -> Result<(), Stop> {
+    pub(super) fn tell_malformed(&mut self, malformed: Malformed) -> Result<(), Stop> {
         self.malformed += 1;
         self.tell(Item::Malformed(malformed))
     }
