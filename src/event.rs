@@ -68,7 +68,7 @@ pub struct TargetState {
 pub enum Flow {
     /// They do.
     Open,
-    /// The target asked to wait; nothing is sent for so long.
+    /// The target asked to wait; nothing is sent for this time.
     Braked(Duration),
     /// The target is down; one request at a time finds out whether it is back.
     Down {

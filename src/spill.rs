@@ -24,7 +24,7 @@ pub trait Pod: FromBytes + IntoBytes + Immutable + KnownLayout + Copy {}
 
 impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy> Pod for T {}
 
-/// A column of up to so many bytes is not worth a file.
+/// Columns of at most this size, in bytes, always stay in memory: they are not worth a file.
 const SMALL: usize = 64 << 10;
 
 /// By how many bytes a file grows at a time. At every growth it is mapped anew, and the pages of what was written are no
@@ -41,7 +41,7 @@ pub struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// Gives room for so many bytes; the files are made in this directory.
+    /// Gives room for `limit` bytes in memory; the files beyond it are made in `directory`.
     pub fn new(limit: u64, directory: &Path) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -125,7 +125,7 @@ impl<T: Pod> SpillVec<T> {
         }
     }
 
-    /// Makes a column of so many equal values.
+    /// Makes a column of `length` equal values.
     pub fn filled(room: &Arc<MemoryBudget>, value: T, length: usize) -> Self {
         let mut column = Self::new(room);
         column.reserve(length);
@@ -262,7 +262,7 @@ struct Mapped {
 }
 
 impl Mapped {
-    /// Makes a file of these bytes, with room for more: so many in all, at the least.
+    /// Makes a file of these bytes, with room for at least `in_all` bytes in all.
     fn make(directory: &Path, bytes: &[u8], in_all: usize) -> io::Result<Self> {
         let file = nameless_file(directory)?;
         file.file().write_all_at(bytes, 0)?;
@@ -275,7 +275,7 @@ impl Mapped {
         })
     }
 
-    /// Makes room for so many more bytes, at the least.
+    /// Makes room for at least `more` bytes beside those that are there.
     fn grow(&mut self, more: usize) -> io::Result<()> {
         let before = self.map.len();
         let size = before + before.clamp(GROWTH.start, GROWTH.end).max(more);

@@ -43,7 +43,7 @@ impl Window {
     }
 }
 
-/// At most so many operations (or bytes) in any sliding window.
+/// The highest number of operations (or bytes) in any sliding window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// How many; a rate of zero does not exist.

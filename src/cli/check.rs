@@ -23,7 +23,7 @@ pub(super) struct CheckArgs {
     manifest: PathBuf,
     #[command(flatten)]
     selection: Selection,
-    /// Show so many problems of records at the most
+    /// The highest number of problems of records to show
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     most: usize,
 }

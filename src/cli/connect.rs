@@ -265,7 +265,7 @@ impl Connection {
         })
     }
 
-    /// Returns what `send` needs of it, for requests of so many operations at the most.
+    /// Returns what `send` needs of it, for requests of at most `largest_request` operations.
     pub(super) fn link(&self, largest_request: u32) -> Result<TargetConnection, Error> {
         let settings = GateSettings::of(&self.settings, largest_request);
         self.link_by(Arc::clone(&self.transport), &settings)

@@ -218,7 +218,7 @@ mod tests {
         let mut file = Vec::new();
         sample::write(&sample, &mut file).unwrap();
         let header = header::read(file.as_slice()).unwrap().unwrap();
-        // Every other number of so many has three bytes, where two are one.
+        // Every second number has three bytes, where two are one.
         let mut set = Vec::new();
         for number in 0..500_u16 {
             set.extend_from_slice(&[0x28, 0]);

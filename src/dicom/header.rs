@@ -1,4 +1,4 @@
-//! Who an instance is: its header, read up to the pixel data and never beyond.
+//! The identity of an instance: its header, read up to the pixel data and never beyond.
 //!
 //! What cannot be stored is told with a reason. Whether a store takes what is told here, it alone knows.
 

@@ -39,7 +39,7 @@ pub(super) struct Thin {
 /// A value that is bulk data.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Bulk {
-    /// It stands in the file, from here on so many bytes.
+    /// It lies in the file: the offset, and the number of bytes.
     Stretch(u64, u64),
     /// It stands there in another form.
     Bytes(Vec<u8>),
@@ -221,7 +221,7 @@ fn sound(from: &[u8], encoding: Encoding, depth: usize) -> Option<&[u8]> {
     if length != u32::MAX {
         let whole = vr.and_then(VR::from_binary).map_or(1, size);
         if !usize::try_from(length).ok()?.is_multiple_of(whole) {
-            // Who reads so many whole numbers reads on in the midst of the last one.
+            // A reader of whole numbers of this count goes on in the midst of the last one.
             return None;
         }
         let (value, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;

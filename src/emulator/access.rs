@@ -1,4 +1,4 @@
-//! Who may ask: this machine only, no page of somebody else, and only with the token, if there is one.
+//! Access control of the local server: requests come from this machine only, from no page of somebody else, and with the token, if there is one.
 //!
 //! The store listens on loopback, and so does every browser on this machine: a page from anywhere can have one send
 //! requests here. So a request must name a host of loopback (or a name that was bound to 127.0.0.1 would do), must not come

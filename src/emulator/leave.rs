@@ -21,7 +21,7 @@ pub const CLIENT: &str = "stoker-client";
 
 /// How long ago another process asked, so that it may ask again at any moment.
 const RECENT: Duration = Duration::from_secs(10);
-/// Nothing came for so long: those who asked have been told.
+/// The time without a request after which all that asked have been told.
 const QUIET: Duration = Duration::from_millis(200);
 /// The longest that a server waits for that.
 const LONGEST: Duration = Duration::from_secs(2);

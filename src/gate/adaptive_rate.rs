@@ -23,7 +23,7 @@ const DEEP_CUT: f64 = 0.7;
 /// Refusals up to this share are the price of knowing where the quota is.
 const TOLERATED: f64 = 0.01;
 
-/// Growth in a second, of the ceiling, right after a cut; it doubles in so long, up to the largest.
+/// The growth of the ceiling in a second, right after a cut; it doubles in this time, up to the largest.
 const GROWTH: f64 = 0.01;
 const DOUBLES_IN: f64 = 10.0;
 const LARGEST_GROWTH: f64 = 0.5;
@@ -45,10 +45,10 @@ const BRIEF: Duration = Duration::from_secs(4);
 const BUCKET: Duration = Duration::from_millis(100);
 const BUCKETS: usize = 600;
 
-/// A ceiling that held nobody back for so long is forgotten.
+/// The time after which a ceiling that held nobody back is forgotten.
 const FORGOTTEN: Duration = Duration::from_mins(1);
 
-/// tokio's timer counts in milliseconds, so those who wait come late; so much may be made up for.
+/// tokio's timer counts in milliseconds, so requests that wait come late; this is what may be made up for.
 const SLACK: Duration = Duration::from_millis(10);
 
 /// What must have been taken before a ceiling is learned from it.
@@ -135,7 +135,7 @@ impl AdaptiveRate {
         held.is_some_and(|held| held.elapsed() <= INTERVAL)
     }
 
-    /// Waits until a request of so many operations may go.
+    /// Waits until a request of `operations` may go.
     pub(super) async fn ready(&self, operations: u32) {
         if self.lock().ceiling.is_none() {
             return;
@@ -163,7 +163,7 @@ impl AdaptiveRate {
         }
     }
 
-    /// Takes note of an answer to a request of so many operations that went out at a time.
+    /// Takes note of an answer to a request of `operations` that went out at a time.
     pub(super) fn answered(&self, operations: u32, is_refused: bool, sent: Instant) {
         let mut inner = self.lock();
         let now = Instant::now();
@@ -197,7 +197,7 @@ impl AdaptiveRate {
         }
     }
 
-    /// Learns a ceiling from what was taken before the target let nothing through for so long.
+    /// Learns a ceiling from what was taken before the target let nothing through for a time.
     pub(super) fn learn(&self, blocked: Duration) {
         let mut inner = self.lock();
         let now = Instant::now();

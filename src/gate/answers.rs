@@ -20,7 +20,7 @@ use crate::manifest::DEFAULT_MEMORY;
 pub struct Largest(pub u64);
 
 impl Largest {
-    /// The answer to a read of a resource that is to be compared with one of so many bytes: however it is indented, one that
+    /// The answer to a read of a resource that is to be compared with one of `bytes` bytes: however it is indented, one that
     /// is larger is another.
     pub fn holding(bytes: usize) -> Self {
         Self((bytes as u64).saturating_mul(2 * ECHO).saturating_add(MORE))
@@ -71,7 +71,7 @@ pub(super) struct Room {
 }
 
 impl AnswerBudget {
-    /// Makes a budget of so many bytes.
+    /// Makes a budget of `bytes`.
     pub fn new(bytes: u64) -> Self {
         Self {
             shared: ByteBudget::new(bytes),
@@ -84,7 +84,7 @@ impl AnswerBudget {
         Self::new(share(memory))
     }
 
-    /// Waits until an answer has room for so many bytes in all.
+    /// Waits until an answer has room for `bytes` in all.
     pub(super) async fn grow(&self, room: &mut Room, bytes: u64) {
         let wanted = bytes.saturating_mul(GROWTH);
         if bytes <= FREE || wanted <= room.held || room.alone.is_some() {

@@ -344,7 +344,7 @@ impl Gate {
         }
     }
 
-    /// Learns a ceiling on the rate from what was taken before nothing was for so long.
+    /// Learns a ceiling on the rate from what was taken before the target took nothing for a time.
     fn learn(&self, blocked: Duration) {
         self.pace.learn(blocked);
         if let Some(ceiling) = self.pace.ceiling() {

@@ -25,7 +25,7 @@ pub struct BytePermit {
 }
 
 impl ByteBudget {
-    /// Makes a budget of so many bytes.
+    /// Makes a budget of `bytes`.
     pub fn new(bytes: u64) -> Self {
         let blocks = u32::try_from(bytes / BLOCK)
             .unwrap_or(u32::MAX >> 4)
@@ -36,7 +36,7 @@ impl ByteBudget {
         }
     }
 
-    /// Takes so many bytes if they are free now.
+    /// Takes `bytes` if they are free now.
     pub fn try_acquire(&self, bytes: u64) -> Option<BytePermit> {
         let blocks = self.blocks_of(bytes);
         let permit = Arc::clone(&self.semaphore)
@@ -52,7 +52,7 @@ impl ByteBudget {
         std::cmp::min(blocks, self.blocks)
     }
 
-    /// Waits until so many bytes are free, and takes them. One larger than the budget takes all of it.
+    /// Waits until `bytes` are free, and takes them. A body larger than the budget takes all of it.
     pub async fn acquire(&self, bytes: u64) -> BytePermit {
         let blocks = self.blocks_of(bytes);
         // The semaphore is never closed.

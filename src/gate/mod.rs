@@ -109,7 +109,7 @@ pub enum Moment {
     },
     /// It will be tried again.
     Retrying {
-        /// After so long.
+        /// The wait.
         after: Duration,
     },
 }
@@ -160,9 +160,9 @@ pub struct GateSettings {
     pub name: String,
     /// Requests in flight: as many as the store takes best, between two numbers.
     pub slots: Concurrency,
-    /// At most so many operations in any sliding window.
+    /// The highest number of operations in any sliding window.
     pub rate: Option<crate::unit::Rate>,
-    /// At most so many body bytes in any sliding window.
+    /// The highest number of body bytes in any sliding window.
     pub bytes_rate: Option<crate::unit::Rate>,
     /// Operations of the largest request.
     pub largest_request: u32,

@@ -43,7 +43,7 @@ pub struct RateError {
     rate: Rate,
 }
 
-/// Lets through at most so much in any sliding window.
+/// A limit on what passes in any sliding window.
 #[derive(Debug)]
 struct Limiter {
     buckets: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Elapsed>>,
@@ -74,7 +74,7 @@ struct Left {
 /// Requests do not arrive as evenly as they leave: a window is taken to be longer by this part.
 const UNEVEN: u32 = 200;
 
-/// A window is kept in so many parts at the most.
+/// The highest number of parts in which a window is kept.
 const PARTS: u32 = 1000;
 
 impl Window {
@@ -88,7 +88,7 @@ impl Window {
         }
     }
 
-    /// Lets so much leave now, or says when to ask again.
+    /// Lets `cost` leave now, or says when to ask again.
     fn take(&mut self, cost: u64, now: Instant) -> Result<(), Instant> {
         while let Some(oldest) = self.left.front()
             && oldest.last + self.length <= now
@@ -117,7 +117,7 @@ impl Window {
     }
 }
 
-/// At least what comes in so long may go at once: tokio's timer counts in milliseconds, and a smaller burst would hold
+/// The time whose allowance may go at once, at the least: tokio's timer counts in milliseconds, and a smaller burst would hold
 /// back a fast rate to one request a tick.
 const TICKS: Duration = Duration::from_millis(10);
 
@@ -232,7 +232,7 @@ impl Limiter {
         }
     }
 
-    /// Waits until so much may pass. More than the burst passes in pieces, the full bursts last.
+    /// Waits until `cost` may pass. More than the burst passes in pieces, the full bursts last.
     async fn ready(&self, cost: u64) {
         let (cost, burst) = (std::cmp::max(cost, 1), u64::from(self.burst.get()));
         let rest = u32::try_from(cost % burst).ok().and_then(NonZeroU32::new);

@@ -81,7 +81,7 @@ pub enum FaultKind {
     /// No connection: refused, unreachable, name not found, connect timeout. Nothing was sent.
     Connect,
     /// The connection ended without the server's having looked at the request: it says so, as it does when it lets go of an
-    /// HTTP/2 connection after so many requests, or the request never left. Nothing is wrong, unless
+    /// HTTP/2 connection after a number of requests, or the request never left. Nothing is wrong, unless
     /// nothing else comes.
     TurnedAway,
     /// TLS could not be established or verified. Nothing was sent, and trying again will not help.

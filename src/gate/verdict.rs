@@ -30,14 +30,14 @@ pub enum Verdict {
     Done,
     /// Some of its records were settled, the rest may be tried again.
     Partial {
-        /// The server asks to wait so long.
+        /// The wait that the server asks for.
         after: Option<Duration>,
         /// The server asks to slow down.
         brake: bool,
     },
     /// It may be tried again.
     Again {
-        /// The server asks to wait so long.
+        /// The wait that the server asks for.
         after: Option<Duration>,
         /// The server asks to slow down.
         brake: bool,

@@ -27,7 +27,7 @@ pub(super) type Key = u128;
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// A block is ended when it has so many bytes.
+/// The size in bytes at which a block is ended.
 const BLOCK: usize = 4096;
 
 /// A footer's own end: its length, its checksum, and what kind of file this is.

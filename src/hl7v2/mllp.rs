@@ -79,7 +79,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that takes frames of at most so many bytes.
+    /// A decoder that takes frames of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,

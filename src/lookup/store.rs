@@ -76,7 +76,7 @@ impl Exchange for Errand {
     fn observe(&mut self, _: Moment) {}
 }
 
-/// Sends a request for so many records that may be repeated, under the rate and within the slots of what is loaded, as often as
+/// Sends a request for `records` that may be repeated, under the rate and within the slots of what is loaded, as often as
 /// the gate lets it be tried. None is returned where no answer came that tells.
 ///
 /// # Errors
@@ -105,7 +105,7 @@ pub async fn errand(
 }
 
 impl OpenStore {
-    /// Sends a request for so many records: see [`errand`].
+    /// Sends a request for `records`: see [`errand`].
     ///
     /// # Errors
     ///

@@ -155,7 +155,7 @@ pub(super) struct Context<'a> {
 /// Where the columns of a line are in its bytes: JSON is YAML too, and may be one long line, whose characters are not to be
 /// counted anew for each of its values.
 struct Columns {
-    /// The offsets of every so many characters; none where each character is a byte.
+    /// The offsets of characters at equal distances; none where each character is a byte.
     marks: Option<Vec<usize>>,
 }
 

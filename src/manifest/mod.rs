@@ -61,7 +61,7 @@ pub struct Manifest {
 /// Settings of the run as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSettings {
-    /// Stop when so many records have failed.
+    /// The number of failed records at which the run stops.
     pub max_errors: Option<MaxErrors>,
     /// Where runs and history are kept; none in plans of before it stood beside the manifest.
     pub state: Option<PathBuf>,
@@ -121,9 +121,9 @@ pub struct TargetSettings {
     pub headers: BTreeMap<String, String>,
     /// The project that pays for the quota (`x-goog-user-project`).
     pub quota_project: Option<String>,
-    /// At most so many operations; a Bundle costs its entries.
+    /// The highest rate of operations; a Bundle costs its entries.
     pub rate: Option<Rate>,
-    /// At most so many bytes of request bodies.
+    /// The highest rate of bytes of request bodies.
     pub bytes_rate: Option<Rate>,
     /// Requests in flight.
     pub concurrency: Concurrency,
@@ -131,7 +131,7 @@ pub struct TargetSettings {
     pub timeout: Duration,
     /// How attempts are repeated.
     pub retry: Retry,
-    /// End the run when the target has been down for so long.
+    /// The time after which a target that is down ends the run.
     pub give_up_after: Duration,
 }
 
@@ -153,7 +153,7 @@ impl Default for Concurrency {
 }
 
 impl Concurrency {
-    /// Always so many.
+    /// This many, always.
     pub fn fixed(number: u32) -> Self {
         Self {
             min: number,
@@ -167,7 +167,7 @@ impl Concurrency {
 pub struct Retry {
     /// Attempts for one record, the first included.
     pub attempts: u32,
-    /// The first wait is at most so long; it doubles from there.
+    /// The upper bound of the first wait; it doubles from there.
     pub base: Duration,
     /// No wait is longer, unless the server asks for it with `Retry-After`.
     pub max: Duration,

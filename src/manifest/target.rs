@@ -20,7 +20,7 @@ use crate::{
     unit::{Rate, parse_bytes_rate, parse_duration},
 };
 
-/// Google's own samples wait so long for FHIR requests.
+/// The timeout of Google's own samples for FHIR requests.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Truncated exponential backoff up to 32 s is Google's advice; eight attempts reach it once.

@@ -20,13 +20,13 @@ pub struct Batching {
 }
 
 impl Batching {
-    /// Tells whether a Bundle of so many entries and bytes takes another entry of so many bytes.
+    /// Tells whether a Bundle of `entries` and `bytes` takes another entry of `next` bytes.
     pub fn takes(&self, entries: usize, bytes: u64, next: u64) -> bool {
         entries < self.entries as usize && bytes + next <= self.bytes
     }
 }
 
-/// Returns what a record adds to a Bundle of which so many bytes are carried.
+/// Returns what a record of `bytes` adds to the size of its Bundle.
 pub fn entry_size(action: &Action, bytes: u64) -> u64 {
     let around = match action {
         Action::Entry(_) => COMMA,

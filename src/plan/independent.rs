@@ -32,7 +32,7 @@ impl IndependentLoad {
         }
     }
 
-    /// Adds steps that travel together, in parts of at most so many entries and bytes where that is asked for.
+    /// Adds steps that travel together, in parts within a limit of entries and bytes where that is asked for.
     pub(crate) fn group(
         &mut self,
         draft: &mut StagingWriter,

@@ -25,7 +25,7 @@ pub(super) struct Speed {
 }
 
 impl Speed {
-    /// Begins at a time, with so many done before.
+    /// Begins at a time, with `done` before it.
     pub(super) fn since(now: Duration, done: u64) -> Self {
         Self {
             last: (now, done),
@@ -60,7 +60,7 @@ impl Speed {
         self.last = (now, done);
     }
 
-    /// Tells whether so many were already done at the last look.
+    /// Tells whether `done` were already there at the last look.
     pub(super) fn is_settled(&self, done: u64) -> bool {
         self.last.1 >= done
     }
@@ -84,7 +84,7 @@ impl Speed {
     }
 }
 
-/// Returns how long so many take at a speed; none where that says nothing.
+/// Returns how long `left` take at a speed; none where that says nothing.
 pub(super) fn time_for(left: u64, per_second: f64) -> Option<Duration> {
     let seconds = left as f64 / per_second;
     Duration::try_from_secs_f64(seconds)

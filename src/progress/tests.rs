@@ -184,7 +184,7 @@ impl<D: Draw> Run<D> {
         });
     }
 
-    /// The target is down for so long, seen every second.
+    /// A target that is down for a time, seen every second.
     fn outage(&mut self, seconds: u32) {
         for passed in 0..seconds {
             self.target(down(passed), 1, None);

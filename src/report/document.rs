@@ -173,7 +173,7 @@ impl Totals {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RequestFigures {
-    /// There were at least so many: a session was killed, or goes on, and its figures are written down once a second.
+    /// The numbers are lower bounds: a session was killed, or goes on, and its figures are written down once a second.
     pub at_least: bool,
     /// Requests sent that write, repeated ones included.
     pub sent: u64,

@@ -87,7 +87,7 @@ struct IdLine<'a> {
     record: StepId,
 }
 
-/// A run of so many records has both files in its directory.
+/// The number of records up to which a run has both files in its directory.
 pub const FEW: u64 = 10_000;
 
 /// Writes a line for every record of a run.

@@ -59,10 +59,10 @@ pub struct Sample {
     /// Operations a second at the most, where that was learned from refusals: the least meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<f64>,
-    /// For so many milliseconds the target had asked to wait.
+    /// Milliseconds for which the target had asked to wait.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub braked_ms: u64,
-    /// For so many milliseconds it was down, and one request at a time asked whether it is back.
+    /// Milliseconds for which it was down, and one request at a time asked whether it is back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub down_ms: u64,
     /// Bytes of request bodies.

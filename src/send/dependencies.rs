@@ -1,4 +1,4 @@
-//! Who may go: a record goes when all that it refers to has arrived, and gets the ids that those were given.
+//! Tracks dependencies between records: a record is released once every record that it refers to is in the store, and gets the ids that those were given.
 //!
 //! Shared by the feeds, which ask before they send, and by those who settle. There are no barriers: what waits, waits for
 //! one record at a time, and is looked at again when that one is settled. A record costs 18 bytes here, its id with it;

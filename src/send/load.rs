@@ -29,7 +29,7 @@ use crate::{event::LoadId, plan};
 /// may, so this is where memory and speed meet: 8,192 of them took 148 MB in all (`tests/bench/memory.sh`).
 const WINDOW: usize = 6 * 1024;
 
-/// For every slot, so many requests are made ready (body in hand), so that a slot never waits for a file. Few, because
+/// Requests that are made ready (body in hand) for every slot, so that a slot never waits for a file. Few, because
 /// the bodies of what is ready are kept from those that are to be tried again.
 const READY_PER_SLOT: usize = 2;
 

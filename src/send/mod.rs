@@ -320,7 +320,7 @@ fn precedence(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Erro
     Ok(Some(Arc::new(precedence)))
 }
 
-/// Returns whether so many failures end a run of so many records.
+/// Tells whether `failed` failures end a run of `records`.
 fn is_too_many(max: Option<MaxErrors>, failed: u64, records: u64) -> bool {
     match max {
         None => false,

@@ -27,7 +27,7 @@ use crate::{
 /// How many records of one request are looked at at once. Each may be of the size from which on records are streamed.
 const READS: usize = 4;
 
-/// The largest record whose bytes are compared: so much of an answer is held at a time.
+/// The largest record whose bytes are compared, which bounds what is held of an answer.
 const LARGEST: u64 = 64 << 20;
 
 /// What came of a look.

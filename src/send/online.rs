@@ -88,7 +88,7 @@ impl Change {
 pub struct Holdings {
     /// By load.
     pub loads: Vec<Online>,
-    /// What would change, in the order of the plan, so many at the most; none where nobody asks how.
+    /// What would change, in the order of the plan, up to a limit; none where nobody asks how.
     pub changes: Vec<Change>,
 }
 

@@ -47,7 +47,7 @@ const CHUNKS: usize = 2;
 /// needs only what was read before (the plan is in order of depth), so something always goes on.
 const PARKED: usize = 64 * 1024;
 
-/// A Bundle that is not full goes after so many records in a row that had to wait.
+/// The number of records in a row that had to wait after which a Bundle goes that is not full.
 const PATIENCE: u32 = 256;
 
 /// The bodies of a Bundle that is larger than this are read when its text is made, one by one: all of them and the text
@@ -65,7 +65,7 @@ pub(super) struct Dispatch {
 type Sender = mpsc::Sender<Result<Dispatch, Error>>;
 
 impl Scheduler {
-    /// Starts reading. Requests come in chunks of at most so many, because handing each over by itself would cost
+    /// Starts reading. Requests come in chunks of at most `chunk`, because handing each over by itself would cost
     /// more than sending it.
     pub(super) fn start(self, chunk: usize) -> mpsc::Receiver<Result<Dispatch, Error>> {
         let (sender, receiver) = mpsc::channel(CHUNKS);

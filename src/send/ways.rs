@@ -26,7 +26,7 @@ const ALONE: u32 = 16;
 /// a refusal costs.
 const CLEARLY: f64 = 1.1;
 
-/// Of so many Bundles in a row, half refused as a whole means that another way is taken.
+/// The number of Bundles in a row of which half, refused as a whole, mean that another way is taken.
 const LATEST: u32 = 8;
 
 /// How long it is waited at a time for the answers to the trial.

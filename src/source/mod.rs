@@ -51,7 +51,7 @@ pub const LARGEST_RECORD: usize = 256 << 20;
 pub enum Ceiling {
     /// From [`LARGEST_RECORD`] on: nothing is known of the target.
     Any,
-    /// From so many on, unless it may be a Bundle, whose entries go one by one: the target takes less.
+    /// The size from which a record is too large, unless it may be a Bundle, whose entries go one by one: the target takes less.
     Limited(usize),
 }
 
@@ -74,7 +74,7 @@ impl Ceiling {
         }
     }
 
-    /// Tells whether it is lower than so many bytes.
+    /// Tells whether it is lower than `bytes`.
     fn is_below(self, bytes: u64) -> bool {
         bytes > self.bytes() as u64
     }

@@ -135,7 +135,7 @@ impl At {
         self.number += 1;
     }
 
-    /// A place on the line, after so many blanks.
+    /// A place on the line, after `blanks`.
     fn start(self, blanks: usize) -> Start {
         Start {
             offset: self.offset + blanks as u64,
@@ -181,7 +181,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Reads the line of so many bytes that comes next; it may also go back to an earlier one.
+    /// Reads the line of `length` bytes that comes next; it may also go back to an earlier one.
     fn line(
         &mut self,
         piece: &TextChunk<'_>,

@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub(super) struct Spread<T> {
     limit: usize,
-    /// One of so many is kept.
+    /// The stride: one event in this number is kept.
     every: u64,
     seen: u64,
     kept: Vec<T>,

@@ -42,7 +42,7 @@ pub(in crate::cli) struct VerifyArgs {
     /// A run (its directory, or its name), or a manifest
     #[arg(value_name = "RUN|MANIFEST")]
     what: PathBuf,
-    /// Read so many records, drawn from all [default: 1000]
+    /// The number of records to read, drawn from all [default: 1000]
     #[arg(long, value_name = "N", conflicts_with = "all")]
     sample: Option<u64>,
     /// Read every record, and name those that no source says

@@ -242,7 +242,7 @@ fn read_frames(
         .collect()
 }
 
-/// Returns so many bits, from a bit of the first byte on.
+/// Returns `bits` bits, from a bit of the first byte on.
 fn shifted(bytes: &[u8], by: u64, bits: u64) -> Vec<u8> {
     let next = bytes.iter().skip(1).chain([&0]);
     let pairs = bytes.iter().zip(next);

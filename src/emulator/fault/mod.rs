@@ -20,7 +20,7 @@
 //!       quota: { rate: 100/s }              # what is above (a Bundle costs its entries) is answered `answer: { status: 429 }`
 //!       answer: { status: 503 }             # see below
 //!       reset: before_body                  # or during_body, after_body, after_write, during_answer
-//!       entries: { status: 500, share: 0.5 } # so many entries of a batch fail with 500 inside an answer of 200,
+//!       entries: { status: 500, share: 0.5 } # this share of the entries of a batch fails with 500 inside an answer of 200,
 //!                                           # and instances of a STOW request inside one of 409 (0xA700 for 429 and
 //!                                           # 5xx, else 0x0110); `echo: true` as below
 //!       slow: 10 kB/s                       # the answer trickles

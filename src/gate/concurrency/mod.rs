@@ -29,14 +29,14 @@ const ROUND: u32 = 64;
 /// A doubling is to be told from nothing, which fewer show; the climb begins with them.
 const ROUND_OF_DOUBLING: u32 = 32;
 
-/// A round of which so many are refused is at too high a limit. Half of what a settled run may see at the most.
+/// The share of refusals from which the limit of a round is too high. Half of what a settled run may see at the most.
 const TOLERATED: f64 = 0.01;
 
 /// So many answers show at once that much is refused; the rest of the round is not waited for.
 const ENOUGH: u32 = 16;
 const MANY: f64 = 0.5;
 
-/// A few refusals are chance, where their share is small; so many are not. With a share that is plain, fewer do.
+/// The number of refusals that is no chance any more, where their share is small. With a share that is plain, fewer do.
 const REFUSALS: u32 = 8;
 const PLAIN: f64 = 0.05;
 const PLAIN_REFUSALS: u32 = 3;
@@ -66,7 +66,7 @@ const ANSWERS_BETWEEN_LOWER: u32 = 2000;
 /// Rounds after a cut before more is tried again: enough to be sure that nothing is refused now.
 const AFTER_CUT: u32 = 4;
 
-/// A store that refuses a share whatever the limit has it borne for so long before the limit is tried again.
+/// The time for which a share of refusals is borne, from a store that refuses it whatever the limit, before the limit is tried again.
 const BEARING: Duration = Duration::from_mins(1);
 
 /// What is being tried; the figures are those that it is compared with.

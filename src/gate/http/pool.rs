@@ -1,6 +1,6 @@
 //! Several connections to a server that speaks HTTP/2.
 //!
-//! A client keeps one HTTP/2 connection to a host, and a server lets only so many requests at a time onto a connection (nginx
+//! A client keeps one HTTP/2 connection to a host, and a server limits the requests that are under way on a connection (nginx
 //! 128, Google's front ends 100, and no server ought to take fewer: RFC 9113, section 6.5.2). What is one too many waits
 //! within the client, unseen: it has left the gate, and is not on the wire. So each lane is a client of its own, and gets fewer
 //! than any server refuses. With HTTP/1.1 there is a connection for each request anyway, and one lane.
@@ -57,7 +57,7 @@ impl Drop for Lease<'_> {
 }
 
 impl ConnectionPool {
-    /// Makes as many lanes as so many requests under way may need, and opens the first.
+    /// Makes as many connections as `concurrency` under way may need, and opens the first.
     pub(super) fn new(make: Make, concurrency: usize) -> Result<Self, HttpSetupError> {
         let client = make()?;
         let all: Box<[PooledConnection]> = (0..concurrency.div_ceil(STREAMS))

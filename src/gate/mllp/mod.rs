@@ -47,7 +47,7 @@ mod wait;
 /// How long opening a connection may take; always less than the timeout of an attempt.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// What is on trial is waited for so long at the most, or a quarter of the timeout, before others are let go for it.
+/// The longest wait for a message on trial, unless a quarter of the timeout is shorter, before others are let go for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a transport is set up.

@@ -109,7 +109,7 @@ impl Default for MessageSplitter {
 }
 
 impl MessageSplitter {
-    /// A splitter that keeps messages of at most so many bytes; larger ones are a problem with a place.
+    /// A splitter that keeps messages of at most `limit` bytes; larger ones are a problem with a place.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,

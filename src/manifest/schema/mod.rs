@@ -115,7 +115,7 @@ map! {
         /// What to load, in order.
         #[schemars(length(min = 1), extend("examples" = [[{"name": "people", "files": ["*.json"]}]]))]
         loads: Option<Vec<Load>>,
-        /// Stop when so many records have failed (rejected, blocked or unknown): a number, or a percentage of the plan's records.
+        /// Stop when this number of records has failed (rejected, blocked or unknown), or this percentage of the plan's records.
         /// By default a run goes on to its end.
         #[schemars(extend("examples" = [100, "2%"]))]
         max_errors: Option<MaxErrors>,
@@ -181,11 +181,11 @@ macro_rules! target {
                 /// The project that pays for the quota (`x-goog-user-project`).
                 #[schemars(extend("examples" = ["my-project"]))]
                 quota_project: Option<NonEmpty>,
-                /// At most so many operations, in any sliding second or minute; a Bundle costs its entries. Without it the speed is
+                /// The highest number of operations in any sliding second or minute; a Bundle costs its entries. Without it the speed is
                 /// found by what the store takes.
                 #[schemars(extend("examples" = ["500/s", "30000/min"]))]
                 rate: Option<RateText>,
-                /// At most so many bytes of request bodies, in any second or minute.
+                /// The highest number of bytes of request bodies in any second or minute.
                 #[schemars(extend("examples" = ["10 MB/s"]))]
                 bytes_rate: Option<BytesRate>,
                 /// Requests in flight: a number, or `{ min, max }` to find the best between them (the default, 1 and 256).
@@ -197,7 +197,7 @@ macro_rules! target {
                 /// How often, and after which waits, a request is tried again that failed for a reason that may pass.
                 #[schemars(extend("examples" = [{"attempts": 5, "base": "1s", "max": "1m"}]))]
                 retry: Option<Retry>,
-                /// End the run when the target has been down for so long. It can be resumed.
+                /// End the run when the target has been down for this time. It can be resumed.
                 #[schemars(extend("examples" = ["1h"], "default" = "10m"))]
                 give_up_after: Option<DurationText>,
             }
@@ -343,7 +343,7 @@ map! {
         /// Attempts for one record, the first included.
         #[schemars(extend("examples" = [5], "default" = 8))]
         attempts: Option<OrVariable<Attempts>>,
-        /// The first wait is at most so long; it doubles from there.
+        /// The upper bound of the first wait; it doubles from there.
         #[schemars(extend("examples" = ["1s"], "default" = "500ms"))]
         base: Option<DurationText>,
         /// No wait is longer, unless the server asks for it.

@@ -84,7 +84,7 @@ pub enum Size {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 pub enum Concurrency {
-    /// Always so many.
+    /// This many, always.
     Fixed(OrVariable<Requests>),
     /// As many as the store takes best.
     Range(super::ConcurrencyRange),

@@ -200,7 +200,7 @@ impl<'a> Planner<'a> {
         self.push(step, self.found);
     }
 
-    /// Lets the steps that follow travel together, so many of them. With `split` they are over the target's limits, and travel
+    /// Lets the `records` steps that follow travel together. With `split` they are over the target's limits, and travel
     /// in parts.
     pub(crate) fn group(&mut self, packaging: Packaging, records: u32, bytes: u64, split: bool) {
         let id = GroupId(self.next_group);

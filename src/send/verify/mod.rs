@@ -159,7 +159,7 @@ pub struct Verified {
 /// So many of those that are not the same are told one by one.
 const NAMED: usize = 10_000;
 
-/// After so many records it is written down how far it came: whoever goes on reads no more than these once more.
+/// The number of records after which it is written down how far it came: a resumed one reads no more than these once more.
 const NOTED_EVERY: usize = 500;
 
 impl Verified {

@@ -297,7 +297,7 @@ fn read_text(
     }
 }
 
-/// Returns the first bytes of what a file holds, so many at the most; decompressed, where it is compressed. Where that ends
+/// Returns the first bytes of what a file holds, `most` of them; decompressed, where it is compressed. Where that ends
 /// early, who reads all of it is told why.
 ///
 /// # Errors

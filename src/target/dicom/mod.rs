@@ -58,7 +58,7 @@ impl Dicom {
         request
     }
 
-    /// Makes the request for the instances of the store behind so many.
+    /// Makes the request for the instances of the store behind the first `offset`.
     fn page(&self, offset: u64) -> Request<Bytes> {
         let path = format!("instances?limit=1000&offset={offset}");
         self.request(Method::GET, &path, Bytes::new())

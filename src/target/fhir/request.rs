@@ -129,7 +129,7 @@ pub struct BundleText {
 }
 
 impl BundleText {
-    /// Begins a Bundle of a type, with room for entries of so many bytes.
+    /// Begins a Bundle of a type, with room for `bytes` of entries.
     pub fn new(bundle_type: &str, bytes: usize) -> Self {
         const FRAME: usize = 64;
         let mut text = BytesMut::with_capacity(bytes + FRAME);
