@@ -5,7 +5,7 @@ use super::{
     Existing, Format, LoadSettings, Settle, Store, TargetSettings,
     document::{Spot, Value},
     load::Draft,
-    read::{Parts, already, over},
+    parts::{Parts, already, over},
     reader::{Reader, Text, get, nearest},
 };
 use crate::{diagnostic::Diagnostic, record::Operation};

@@ -9,7 +9,6 @@
 //! earnest. One pass gives all places, where a search per place would read the text again for each.
 
 use std::{
-    cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
     fmt,
 };
@@ -22,20 +21,13 @@ use serde::{
     },
 };
 
-use super::{depth, syntax::place_in};
+use super::{
+    depth,
+    flaw::{Context, TOO_MANY, lines},
+    syntax::place_in,
+};
 
-/// A stretch of one line of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Spot {
-    /// Which file, as numbered by `read`.
-    pub(super) file: usize,
-    /// Line, from 1.
-    pub(super) line: usize,
-    /// Column in characters, from 1.
-    pub(super) column: usize,
-    /// Length in characters, at least 1.
-    pub(super) length: usize,
-}
+pub(super) use super::flaw::{Flaw, Spot};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -63,48 +55,13 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
-/// Something wrong with the YAML itself.
-#[derive(Debug)]
-pub(super) struct Flaw {
-    pub(super) spot: Spot,
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
-}
-
-/// Returns the lines of a text as the YAML parser counts them.
-pub(super) fn lines(text: &str) -> Vec<&str> {
-    let mut lines = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
-        let (line, tail) = rest.split_at(at);
-        lines.push(line);
-        rest = match tail.strip_prefix("\r\n") {
-            Some(tail) => tail,
-            None => tail
-                .get(tail.chars().next().map_or(0, char::len_utf8)..)
-                .unwrap_or(""),
-        };
-    }
-    lines.push(rest);
-    lines
-}
-
 /// How many keys and values more than it has characters a text may come to by its aliases.
 const BY_ALIASES: usize = 20_000;
-
-/// What is said when it comes to more; `syntax` puts it into words.
-pub(super) const TOO_MANY: &str = "repetition limit exceeded";
 
 /// Reads a text that holds one YAML document. `None` is a text without any.
 pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Flaw>) {
     let lines = lines(text);
-    let context = Context {
-        file,
-        lines: &lines,
-        columns: lines.iter().map(|line| Columns::of(line)).collect(),
-        flaws: RefCell::new(Vec::new()),
-        left: Cell::new(text.len().saturating_add(BY_ALIASES)),
-    };
+    let context = Context::new(&lines, file, text.len().saturating_add(BY_ALIASES));
     // The parser needs time by the square of the depth, so it is measured before.
     if let Some((line, column)) = depth::too_deep(&lines) {
         context.flaw(
@@ -141,83 +98,11 @@ pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Flaw>) {
     (root, context.flaws.into_inner())
 }
 
-/// The text being read, and what is wrong with it so far.
-pub(super) struct Context<'a> {
-    file: usize,
-    pub(super) lines: &'a [&'a str],
-    /// Where the columns of each line are.
-    columns: Vec<Columns>,
-    flaws: RefCell<Vec<Flaw>>,
-    /// How many keys and values may still come.
-    left: Cell<usize>,
-}
-
-/// Where the columns of a line are in its bytes: JSON is YAML too, and may be one long line, whose characters are not to be
-/// counted anew for each of its values.
-struct Columns {
-    /// The offsets of characters at equal distances; none where each character is a byte.
-    marks: Option<Vec<usize>>,
-}
-
-impl Columns {
-    const EVERY: usize = 64;
-
-    fn of(line: &str) -> Self {
-        let marks = || {
-            line.char_indices()
-                .step_by(Self::EVERY)
-                .map(|(at, _)| at)
-                .collect()
-        };
-        Self {
-            marks: (!line.is_ascii()).then(marks),
-        }
-    }
-
-    /// Returns what stands on the line from a column on.
-    fn from<'l>(&self, line: &'l str, column: usize) -> &'l str {
-        let passed = column.saturating_sub(1);
-        match &self.marks {
-            None => line.get(passed..).unwrap_or_default(),
-            Some(marks) => marks
-                .get(passed / Self::EVERY)
-                .and_then(|at| line.get(*at..))
-                .map_or("", |rest| from_column(rest, passed % Self::EVERY + 1)),
-        }
-    }
-}
-
 impl<'a> Context<'a> {
     fn read(&'a self, spot: Option<Spot>) -> Read<'a> {
         Read {
             context: self,
             spot: spot.unwrap_or_else(|| self.spot(1, 1, None)),
-        }
-    }
-
-    fn flaw(&self, spot: Spot, message: impl Into<String>, hint: &str) {
-        self.flaws.borrow_mut().push(Flaw {
-            spot,
-            message: message.into(),
-            hint: Some(hint.to_owned()),
-        });
-    }
-
-    pub(super) fn spot(&self, line: usize, column: usize, text: Option<&str>) -> Spot {
-        let text_line = self
-            .lines
-            .get(line.saturating_sub(1))
-            .copied()
-            .unwrap_or_default();
-        let rest = self
-            .columns
-            .get(line.saturating_sub(1))
-            .map_or("", |columns| columns.from(text_line, column));
-        Spot {
-            file: self.file,
-            line,
-            column,
-            length: underlined(rest, text).max(1),
         }
     }
 
@@ -251,48 +136,6 @@ impl<'de> Visitor<'de> for Peek {
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_newtype_struct("", self)
-    }
-}
-
-/// Returns what stands on the line from a column on.
-pub(super) fn from_column(line: &str, column: usize) -> &str {
-    line.char_indices()
-        .nth(column.saturating_sub(1))
-        .and_then(|(at, _)| line.get(at..))
-        .unwrap_or("")
-}
-
-/// Returns how many characters of `rest` belong to the value that begins it.
-fn underlined(rest: &str, text: Option<&str>) -> usize {
-    if let Some(text) = text
-        && !text.is_empty()
-        && rest.starts_with(text)
-    {
-        return text.chars().count();
-    }
-    let mut characters = rest.chars();
-    match characters.next() {
-        Some(quote @ ('"' | '\'')) => {
-            let mut length = 1;
-            let mut escaped = false;
-            for character in characters {
-                length += 1;
-                if escaped {
-                    escaped = false;
-                } else if character == '\\' && quote == '"' {
-                    escaped = true;
-                } else if character == quote {
-                    break;
-                }
-            }
-            length
-        }
-        Some('{' | '[') => 1,
-        _ => {
-            let ends = |c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}');
-            let word = rest.split(ends).next().unwrap_or_default();
-            word.strip_suffix(':').unwrap_or(word).chars().count()
-        }
     }
 }
 
@@ -539,20 +382,6 @@ mod tests {
             .map(|(name, line, column, length)| ((*name).to_owned(), *line, *column, *length))
             .collect();
         assert_eq!(places(text), expected);
-    }
-
-    #[test]
-    fn columns_are_characters() {
-        for line in ["", "abc", "é", &"aé日😀".repeat(100)] {
-            let columns = Columns::of(line);
-            for column in 0..line.chars().count() + 3 {
-                assert_eq!(
-                    columns.from(line, column),
-                    from_column(line, column),
-                    "{column}"
-                );
-            }
-        }
     }
 
     #[test]

@@ -7,9 +7,9 @@ use super::{
     LoadSettings, MessageOrder, MessageSettings, Missing, PackagingChoice, PackagingSettings,
     Segments, Settle, Transactions, Versioned,
     document::{Entry, Node, Spot, Value},
-    read::over,
+    name::name,
+    parts::over,
     reader::{Reader, Text, get, nearest},
-    resolve::name,
     schema,
 };
 use crate::fhir::types::RESOURCE_TYPES;

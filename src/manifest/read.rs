@@ -9,23 +9,12 @@ use std::{
 use super::{
     Manifest,
     document::{self, Entry, Node, Spot, Value},
+    flaw::lines,
+    parts::{Parts, already, over},
     reader::{Reader, Text, get},
     resolve, schema,
 };
 use crate::diagnostic::{Diagnostic, TextPosition};
-
-/// The parts of a manifest and of all that it includes: included files first, the rest in the order of the files.
-#[derive(Default)]
-pub(super) struct Parts {
-    pub(super) targets: Vec<Entry>,
-    pub(super) loads: Vec<Node>,
-    pub(super) target_defaults: Vec<Entry>,
-    pub(super) load_defaults: Vec<Entry>,
-    /// All entries of the manifest itself; the run's settings are taken from here only.
-    pub(super) root: Vec<Entry>,
-    /// A file could not be read, so that what is named may stand there.
-    pub(super) incomplete: bool,
-}
 
 /// What reading a manifest gives: the manifest with its warnings, or all that is wrong.
 pub type ReadResult = Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>>;
@@ -122,7 +111,7 @@ fn read_file(path: &Path, shown: &str, by: By) -> Result<String, Box<Diagnostic>
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
-        let lines = document::lines(&before);
+        let lines = lines(&before);
         Box::new(
             Diagnostic::error(format!("`{shown}` is not UTF-8 text"))
                 .at(TextPosition {
@@ -157,7 +146,7 @@ fn looks_like_manifest(lines: &[&str]) -> bool {
 fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Path, text: &str) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let is_root = visit.open.len() == 1;
-    let lines = document::lines(text);
+    let lines = lines(text);
     let file = reader.add_file(path, &lines, looks_like_manifest(&lines));
     let top = Spot {
         file,
@@ -268,16 +257,6 @@ fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Pat
     }
 }
 
-/// Says where something was defined first.
-pub(super) fn already(reader: &Reader<'_>, first: Spot) -> String {
-    format!(
-        "it is already defined at {}:{}:{}",
-        reader.file(first).display(),
-        first.line,
-        first.column
-    )
-}
-
 fn add_included(
     reader: &mut Reader<'_>,
     parts: &mut Parts,
@@ -355,15 +334,4 @@ fn version(reader: &mut Reader<'_>, entries: &[Entry], top: Spot) {
             ),
         },
     }
-}
-
-/// Returns `own` entries and those of `others` that `own` does not set.
-pub(super) fn over(own: &[Entry], others: &[Entry]) -> Vec<Entry> {
-    let mut entries = own.to_vec();
-    for other in others {
-        if get(own, &other.key).is_none() {
-            entries.push(other.clone());
-        }
-    }
-    entries
 }

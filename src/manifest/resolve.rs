@@ -6,8 +6,9 @@ use super::{
     Manifest, MaxErrors, RunSettings, Sync, check,
     document::{Entry, Node, Value},
     load::{known, load, load_basics},
-    read::Parts,
-    reader::{Reader, Text, get},
+    name::{self, MAX_NAME, unfit},
+    parts::Parts,
+    reader::{Reader, get},
     schema, target,
 };
 use crate::{diagnostic::Diagnostic, unit::ByteSize};
@@ -16,13 +17,10 @@ use crate::{diagnostic::Diagnostic, unit::ByteSize};
 /// What bodies and answers may take where the manifest does not say.
 pub const DEFAULT_MEMORY: ByteSize = ByteSize(64_000_000);
 
-/// The longest name: a run's directory is named after the manifest and a time, and file systems end at 255 bytes.
-const MAX_NAME: usize = 100;
-
 /// Resolves everything. The result counts only if the reader has noted no error.
 pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> Manifest {
     let name = get(&parts.root, "name")
-        .and_then(|node| self::name(reader, "name", node))
+        .and_then(|node| name::name(reader, "name", node))
         .map_or_else(|| name_of_file(path), |name| name.value);
     let run = run(reader, &parts.root, path);
     // Defaults are read once by themselves, so that a wrong one is found even where every target sets its own.
@@ -48,34 +46,6 @@ pub(super) fn manifest(reader: &mut Reader<'_>, parts: &Parts, path: &Path) -> M
         targets,
         loads,
         run,
-    }
-}
-
-/// Reads a name: what may also name a file.
-pub(super) fn name(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Text> {
-    let text = reader.text(key, node)?;
-    match unfit(&text.value) {
-        None => Some(text),
-        Some(why) => {
-            let message = format!("`{}` cannot be a name: {why}", text.written);
-            reader.report(text.spot, Diagnostic::error(message));
-            None
-        }
-    }
-}
-
-/// Says why a text cannot be a name.
-pub(super) fn unfit(name: &str) -> Option<String> {
-    if name.chars().count() > MAX_NAME {
-        Some(format!("it is longer than {MAX_NAME} characters"))
-    } else if name.contains(['/', '\\']) {
-        Some("it holds a slash, and files are named after it".to_owned())
-    } else if name.chars().any(char::is_control) {
-        Some("it holds a line break or another control character".to_owned())
-    } else if name.trim().is_empty() || name == "." || name == ".." {
-        Some("files are named after it".to_owned())
-    } else {
-        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::document::{Context, Flaw, TOO_MANY, from_column};
+use super::flaw::{Context, Flaw, TOO_MANY, from_column};
 
 impl Context<'_> {
     /// Says in the words of those who write YAML what the parser could not read.

@@ -6,7 +6,8 @@
 use std::{ops::RangeInclusive, path::PathBuf};
 
 use super::{
-    document::{Entry, Node, Spot, Value, from_column},
+    document::{Entry, Node, Spot, Value},
+    flaw::from_column,
     reader::{Reader, Text, nearest, speaks_of_secrets},
     substitute::{self, Problem},
 };

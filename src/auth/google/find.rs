@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokio::time::{Duration, timeout};
 
-use super::provider::{Kind, Problem, Provider};
+use super::{
+    place::{Kind, Named, Source},
+    provider::{Problem, Provider},
+};
 use crate::auth::{Environment, Error};
 
 /// How long the metadata server may take to show itself; `GCE_METADATA_TIMEOUT` of Google's own libraries is
@@ -19,36 +22,6 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 
 const LOGIN: &str =
     "run `gcloud auth application-default login`, or name a key file with --credentials";
-
-/// Where credentials are.
-#[derive(Debug, Clone)]
-pub(super) enum Source {
-    /// A credential file.
-    File {
-        path: PathBuf,
-        named: Named,
-        kind: Kind,
-        /// The environment names a proxy, which `gcp_auth` does not use.
-        proxy: bool,
-    },
-    /// The metadata server of a machine in Google Cloud.
-    Metadata,
-    /// A metadata server at another address (`GCE_METADATA_HOST`): host and port.
-    MetadataAt(String),
-    /// The account that the `gcloud` command is logged in with.
-    Gcloud,
-}
-
-/// Who named a credential file.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Named {
-    /// `--credentials`, or the manifest.
-    User,
-    /// `GOOGLE_APPLICATION_CREDENTIALS`.
-    Variable,
-    /// Nobody: gcloud wrote it.
-    Gcloud,
-}
 
 /// What a search of files came to.
 pub(super) enum Found {

@@ -8,6 +8,7 @@
 //! `AWS_*` and `GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES` for federated credentials, `PATH` for `gcloud`.
 
 mod find;
+mod place;
 mod provider;
 
 use std::{
@@ -22,7 +23,8 @@ use http::HeaderValue;
 use tokio::time::{Instant, timeout};
 
 use self::{
-    find::{Found, Source},
+    find::Found,
+    place::Source,
     provider::{Problem, Provider},
 };
 use super::{Credentials, Environment, Error, RENEWAL_WINDOW, Secret};

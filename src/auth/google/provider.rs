@@ -18,17 +18,11 @@ use google_cloud_auth::{
 };
 use serde_json::Value;
 
-use super::{SCOPE, find::Source};
+use super::{
+    SCOPE,
+    place::{Kind, Source},
+};
 use crate::auth::Secret;
-
-/// The kinds of credential files that can be used (`type` in the file).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    ServiceAccount,
-    AuthorizedUser,
-    ExternalAccount,
-    ImpersonatedServiceAccount,
-}
 
 /// Gets tokens, and keeps them until they expire.
 pub(super) enum Provider {
@@ -52,54 +46,6 @@ pub(super) struct Problem {
     pub(super) transient: bool,
     /// The library does not tell whether trying again may help.
     pub(super) vague: bool,
-}
-
-impl Kind {
-    /// Reads the kind of a credential file.
-    pub(super) fn of(json: &Value) -> Result<Self, String> {
-        match json.get("type").and_then(Value::as_str) {
-            Some("service_account") => Ok(Self::ServiceAccount),
-            Some("authorized_user") => Ok(Self::AuthorizedUser),
-            Some("external_account") => Ok(Self::ExternalAccount),
-            Some("impersonated_service_account") => Ok(Self::ImpersonatedServiceAccount),
-            Some(known @ ("external_account_authorized_user" | "gdch_service_account")) => {
-                Err(format!("credentials of type `{known}` are not supported"))
-            }
-            // Not quoted: if this is some other file, its content is not for the terminal.
-            Some(_) => Err("its `type` is none that Google hands out".to_owned()),
-            None => Err("it has no `type`, so it is not a Google credential file".to_owned()),
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::ServiceAccount => "service_account",
-            Self::AuthorizedUser => "authorized_user",
-            Self::ExternalAccount => "external_account",
-            Self::ImpersonatedServiceAccount => "impersonated_service_account",
-        }
-    }
-
-    /// Says how to get such credentials anew.
-    pub(super) fn renewal(self) -> &'static str {
-        match self {
-            Self::ServiceAccount => {
-                "check that the key still exists and this machine's clock is right, or create a new key: \
-                 `gcloud iam service-accounts keys create`"
-            }
-            Self::AuthorizedUser => {
-                "run `gcloud auth application-default login`, or name a key file with --credentials"
-            }
-            Self::ExternalAccount => {
-                "check the workload identity pool, and that the job may ask for an identity token; then \
-                 `gcloud iam workload-identity-pools create-cred-config`"
-            }
-            Self::ImpersonatedServiceAccount => {
-                "grant roles/iam.serviceAccountTokenCreator on the impersonated account, or run \
-                 `gcloud auth application-default login --impersonate-service-account=ACCOUNT`"
-            }
-        }
-    }
 }
 
 impl Provider {

@@ -4,57 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::rules::Faults;
+use super::switch::Line;
 
 /// How long to wait before trying again to accept or to bind.
 const AGAIN: Duration = Duration::from_millis(50);
-
-/// The handle of a connection, for those who answer on it.
-#[derive(Debug, Clone, Default)]
-pub(in crate::emulator) struct Line(Arc<Switch>);
-
-#[derive(Debug, Default)]
-pub(super) struct Switch {
-    cut: AtomicBool,
-    reader: AtomicWaker,
-    writer: AtomicWaker,
-}
-
-impl Switch {
-    pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
-        self.reader.wake();
-        self.writer.wake();
-    }
-
-    fn check(&self, waker: &AtomicWaker, context: &Context<'_>) -> io::Result<()> {
-        waker.register(context.waker());
-        if self.cut.load(Ordering::Acquire) {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        Ok(())
-    }
-}
-
-impl Line {
-    /// Cuts the connection: nothing is read or written any more, the client gets RST.
-    pub(super) fn cut(&self) {
-        self.0.cut();
-    }
-
-    pub(super) fn switch(&self) -> &Arc<Switch> {
-        &self.0
-    }
-}
 
 /// A connection.
 #[derive(Debug)]
@@ -98,7 +59,7 @@ impl AsyncWrite for Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.line.0.cut.load(Ordering::Acquire) {
+        if self.line.0.is_cut() {
             // Without lingering the kernel sends RST in place of FIN. Where it cannot, the end comes without it.
             let _ = self.stream.set_zero_linger();
         }

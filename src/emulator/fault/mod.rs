@@ -46,7 +46,9 @@
 mod form;
 mod line;
 mod read;
+mod refusal;
 mod rules;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -59,8 +61,9 @@ use http::{Method, StatusCode};
 
 use crate::unit::Rate;
 
-pub(super) use self::line::{Line, Listener};
+pub(super) use self::line::Listener;
 pub(super) use self::rules::{Entries, Faults};
+pub(super) use self::switch::Line;
 pub(super) use self::trouble::answer;
 
 /// What a local store shall do wrong. See the [module](self) for the shape of its file.

@@ -11,7 +11,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::line::{Line, Switch};
+use super::refusal::refusal;
+use super::switch::{Line, Switch};
 use super::{Asked, Fault, Latency, Rule, Scenario, When};
 use crate::emulator::Token;
 use crate::emulator::dicom::{self, Web};
@@ -286,6 +287,6 @@ impl Entries {
         let fails = self.chance.random::<f64>() < self.share;
         let resource = resource.filter(|_| self.echo).unwrap_or_default();
         let echo = String::from_utf8_lossy(resource);
-        fails.then(|| super::trouble::refusal(self.status, &echo))
+        fails.then(|| refusal(self.status, &echo))
     }
 }

@@ -14,15 +14,14 @@ use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::line::Line;
+use super::refusal::{WORDS, refusal, words};
 use super::rules::{Entries, Faults};
+use super::switch::Line;
 use super::{Answer, AnswerBody, Asked, Fault, Moment, RetryAfterForm, Vanished};
 use crate::emulator::reply::Refusal;
 use crate::emulator::route::{Route, route};
 use crate::emulator::serve::{self, App, MAX_BUNDLE};
 
-/// What a fault says of itself.
-const WORDS: &str = "the fault scenario of the local store has it so";
 /// How often a slow answer gives some of its body.
 const DRIP: Duration = Duration::from_millis(50);
 /// How long the first half of an answer has to leave before the connection is cut.
@@ -353,28 +352,6 @@ fn unauthorized() -> Response<Body> {
 
 fn lost() -> Refusal {
     Refusal::google(StatusCode::NOT_FOUND, format!("not found: {WORDS}"))
-}
-
-/// An OperationOutcome of that status.
-pub(super) fn refusal(status: StatusCode, echo: &str) -> Refusal {
-    let (code, text) = match status.as_u16() {
-        401 | 403 => ("security", "permission_denied"),
-        404 | 410 => ("no-store", "storage_error"),
-        409 | 412 => ("conflict", "precondition_failed"),
-        400..=499 if status != StatusCode::TOO_MANY_REQUESTS => ("value", "invalid_request"),
-        429 => ("too-costly", "operation_too_costly"),
-        503 => ("transient", "unavailable"),
-        504 => ("timeout", "deadline_exceeded"),
-        _ => ("exception", "internal_error"),
-    };
-    Refusal::fhir(status, code, text, words(echo))
-}
-
-fn words(echo: &str) -> String {
-    if echo.is_empty() {
-        return WORDS.to_owned();
-    }
-    format!("{WORDS}: {echo}")
 }
 
 impl Answer {
