@@ -1,18 +1,22 @@
 //! `stoker check`: the manifest and every record, without asking any target. All problems at once.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::mpsc};
 
 use super::{
-    Context, Error, Exit, load, plan as planning, scratch::Scratch, select::Selection, session,
+    Context, Error, Exit, given,
+    planning::{self, Planning},
+    scratch::Scratch,
+    select::Selection,
 };
 use crate::{
     diagnostic::{Diagnostic, Severity, TextPosition},
-    event::{LoadId, Unobserved},
+    event::LoadId,
     plan::{
         Action, Group, PlanHeader, PlannedSource, ReasonCode, Step, Summary, file, text::plural,
     },
-    source::{Malformed, Origin, Spool},
-    survey,
+    progress::Watcher,
+    send::Stop,
+    source::{Malformed, Origin},
 };
 
 /// Arguments of `stoker check`.
@@ -30,45 +34,42 @@ pub(super) struct CheckArgs {
 
 /// Runs the verb.
 pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error> {
-    if load::is_plan(&args.manifest) {
-        return Err(planning::no_manifest(&args.manifest));
+    if given::is_plan(&args.manifest) {
+        return Err(given::no_manifest(&args.manifest));
     }
-    let manifest = planning::read_manifest(&args.manifest, &args.selection, context)?;
-    let header = planning::header(&manifest, planning::documented(&manifest));
+    let manifest = given::read_manifest(&args.manifest, &args.selection, context)?;
+    let header = planning::header(&manifest);
     let most = args.most;
     // Standard input is read once, and its records may be looked at again.
-    let scratch = planning::reads_stdin(&manifest)
+    let scratch = given::reads_stdin(&manifest)
         .then(Scratch::create)
         .transpose()?;
-    let checked = tokio::task::spawn_blocking(move || {
-        let spool = scratch
-            .as_ref()
-            .map(|scratch| Spool::new(scratch.run().spool(), session::SPOOL));
-        let spool = spool.transpose().map_err(Error::disk)?;
-        let mut collect = Collect {
-            steps: Vec::new(),
-            most,
-        };
-        let mut malformed = Vec::new();
-        let surveyed = survey::survey(
-            &header,
-            &mut collect,
-            spool.as_ref(),
-            &std::env::temp_dir(),
-            &Unobserved,
-            &|| false,
-            &mut |file, m| {
-                if malformed.len() < most {
-                    malformed.push(of_malformed(&file.origin, m));
-                }
-            },
-        );
-        let surveyed = surveyed.map_err(planning::survey_failed)?;
-        Ok((surveyed, collect.steps, malformed))
-    })
-    .await
-    .map_err(|error| Error::task(&error))?;
-    let (surveyed, steps, malformed) = checked?;
+    let how = Planning {
+        header: &header,
+        scratch: std::env::temp_dir(),
+        spool: scratch.as_ref().map(|scratch| scratch.run().spool()),
+        watcher: &Watcher::none(),
+        stop: &Stop::default(),
+        is_dropped: false,
+    };
+    let (told, malformed) = mpsc::channel();
+    let mut left = most;
+    let planned = how.plan(
+        move || {
+            Ok(Collect {
+                steps: Vec::new(),
+                most,
+            })
+        },
+        move |file, m| {
+            if left > 0 {
+                left -= 1;
+                // The receiver is there for longer than the planning.
+                let _ = told.send(of_malformed(&file.origin, m));
+            }
+        },
+    );
+    let (surveyed, Collect { steps, .. }) = planned.await?;
     let mut problems = surveyed.problems;
     let is_wrong = problems.iter().any(|p| p.severity == Severity::Error);
     problems.extend(malformed);

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{Error, printer::Printer, session::milliseconds};
+use super::{Error, milliseconds, printer::Printer};
 use crate::{
     diagnostic::Diagnostic,
     event::Event,

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 
-use super::{Context, Error, Exit, environment, local::LocalStore};
+use super::{Context, Error, Exit, environment, local::LocalStore, milliseconds};
 use crate::{
     auth::{self, Credentials},
     emulator, ensure,
@@ -191,7 +191,7 @@ impl Connection {
         let began = tokio::time::Instant::now();
         let facts = probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings).await;
         if let Ok(facts) = &facts {
-            let ms = super::session::milliseconds(began.elapsed());
+            let ms = milliseconds(began.elapsed());
             let version = fhir_version(facts);
             let (transactions, batches) = (facts.transaction, facts.batch);
             let (target, known) = (&*self.settings.name, |fact: Option<bool>| match fact {

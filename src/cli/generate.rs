@@ -8,7 +8,7 @@ use std::{
 use clap::{CommandFactory, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{Cli, Context, Error, Exit, beside, environment};
+use super::{Cli, Context, Error, Exit, environment, state};
 use crate::{journal::RunDirectory, manifest};
 
 /// Arguments of `stoker generate`.
@@ -62,7 +62,7 @@ const BASH: &str = include_str!("completions.bash");
 /// Returns names to choose from; none where there is nothing to be read, as nobody wants to be told of it at a prompt.
 fn names(which: Which, words: &[OsString]) -> Vec<String> {
     if matches!(which, Which::Runs) {
-        let runs = RunDirectory::all(&beside::nearest()).unwrap_or_default();
+        let runs = RunDirectory::all(&state::nearest()).unwrap_or_default();
         return runs.iter().rev().map(RunDirectory::name).collect();
     }
     let is_manifest = |word: &&Path| {

@@ -1,4 +1,4 @@
-//! What a verb was given: a manifest in a file or by standard input, and the part of it that is meant.
+//! What a verb was given: a manifest in a file or by standard input, and the part of it that is meant; or a saved plan.
 
 use std::{
     io::Read as _,
@@ -7,13 +7,13 @@ use std::{
 
 use super::{Context, Error, Exit, secrets, select::Selection};
 use crate::{
+    journal::RunDirectory,
     manifest::{self, Manifest},
-    plan::{self, PlanHeader, PlannedTarget},
-    target::Facts,
+    report,
 };
 
 /// What stands for standard input where a file is named.
-pub(super) const STDIN: &str = "-";
+const STDIN: &str = "-";
 
 /// The longest manifest that is read from standard input.
 const LONGEST: u64 = 16 << 20;
@@ -45,7 +45,7 @@ pub(super) fn read_manifest(
     let (mut manifest, warnings) = read.map_err(|problems| Error::all(Exit::Usage, problems))?;
     context.printer.problems(&warnings);
     context.printer.problems(&selection.choose(&mut manifest)?);
-    super::report::keep_known(&manifest)?;
+    keep_known(&manifest)?;
     let google = super::variable("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from);
     let exposed = secrets::exposed(&manifest.targets, google.as_deref());
     context.printer.problems(&exposed);
@@ -58,43 +58,35 @@ pub(super) fn read_manifest(
     Ok(manifest)
 }
 
+/// Writes down the ids of the runs that a manifest refers to, where a large one has not done so itself.
+fn keep_known(manifest: &Manifest) -> Result<(), Error> {
+    for path in manifest.loads.iter().flat_map(|load| &load.known) {
+        if let Ok(run) = RunDirectory::open(path) {
+            report::keep_ids(&run).map_err(|error| {
+                let what = format!("the ids of {} are not known: {error}", path.display());
+                Error::new(Exit::Usage, what)
+                    .hint("`known` takes the run that loaded the records; `stoker runs` lists them")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells a saved plan from a manifest by its first bytes. What cannot be read is no plan: reading it as a manifest says why.
+pub(super) fn is_plan(path: &Path) -> bool {
+    const HEADER: &[u8] = b"{\"header\":";
+    let mut first = Vec::new();
+    let read = fs_err::File::open(path)
+        .and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut first));
+    path != Path::new(STDIN) && read.is_ok() && first == HEADER
+}
+
 /// Says that what was named as a manifest is a saved plan.
 pub(super) fn no_manifest(path: &Path) -> Error {
     let path = path.display();
     Error::usage(format!("`{path}` is a saved plan, and no manifest")).hint(format!(
         "`stoker plan {path}` shows it, `stoker load {path}` loads it"
     ))
-}
-
-/// Makes the header of a plan.
-pub(super) fn header(manifest: &Manifest, facts: Vec<Facts>) -> PlanHeader {
-    PlanHeader {
-        version: plan::VERSION,
-        stoker: env!("CARGO_PKG_VERSION").to_owned(),
-        name: manifest.name.clone(),
-        manifest: manifest.path.clone(),
-        // Without a working directory, relative paths could not have been read either.
-        root: std::path::absolute(".").unwrap_or_default(),
-        created: jiff::Timestamp::now(),
-        targets: manifest
-            .targets
-            .iter()
-            .cloned()
-            .zip(facts)
-            .map(|(settings, facts)| PlannedTarget { settings, facts })
-            .collect(),
-        loads: manifest.loads.clone(),
-        run: manifest.run.clone(),
-    }
-}
-
-/// Returns the documented facts of each target.
-pub(super) fn documented(manifest: &Manifest) -> Vec<Facts> {
-    manifest
-        .targets
-        .iter()
-        .map(|target| Facts::documented(&target.store))
-        .collect()
 }
 
 /// Tells whether a load reads standard input.

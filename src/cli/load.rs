@@ -1,31 +1,27 @@
 //! `stoker load`: plans and loads. The pipeline from end to end.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
-
-use clap::ValueEnum;
+use std::path::{Path, PathBuf};
 
 use super::{
-    Context, Error, Exit, beside, connect, interrupt,
+    Context, Error, Exit, connect, given, interrupt,
     live::{Live, LiveArgs},
     metrics::MetricsArgs,
-    plan as planning,
-    printer::Printer,
+    planning::{self, Planning},
     rehearse,
-    resume::{self, ReplayArgs},
+    resuming::{self, ReplayArgs},
     scratch::Scratch,
     select::Selection,
-    session::{SPOOL, Session, check_sources, discard},
+    session::Session,
+    sources::check_sources,
+    state,
+    watching::{self, ProgressKind},
 };
 use crate::{
     journal::{self, RunDirectory},
-    manifest::{Manifest, RunSettings},
-    plan::{self, PlanHeader, file::Saved},
+    manifest::Manifest,
+    plan::{PlanHeader, file::Saved},
     progress,
     send::Stop,
-    source::Spool,
 };
 
 /// Arguments of `stoker load`.
@@ -61,29 +57,11 @@ pub(super) struct LoadArgs {
     live: LiveArgs,
 }
 
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ProgressKind {
-    /// Bars on a terminal, lines elsewhere
-    Auto,
-    /// Bars
-    Bars,
-    /// A line every few seconds
-    Lines,
-    /// A JSON object every second, on standard error; messages there are JSON too
-    Json,
-    /// Nothing
-    None,
-}
-
-/// The state directory beside a manifest that names none.
-pub(super) const STATE: &str = ".stoker";
-
 /// Runs the verb.
 pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    let watcher = watcher(args.progress, context.printer);
+    let watcher = watching::watcher(args.progress, context.printer);
     let of = args.file.display().to_string();
     // A rehearsal leaves no history, with a collector neither.
     let verb = (!args.dry_run).then_some("load");
@@ -91,7 +69,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     let watcher = told.watcher.clone();
     let live = args.live.begin(context.printer).await?;
     let outcome = async {
-        let given = if is_plan(&args.file) {
+        let given = if given::is_plan(&args.file) {
             if !args.selection.is_everything() {
                 return Err(Error::usage("a saved plan is loaded whole")
                     .hint("give --load or --target to `stoker plan --out`"));
@@ -100,7 +78,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
             saved.verify().map_err(Error::usage)?;
             Given::Plan(Box::new(saved))
         } else {
-            let manifest = planning::read_manifest(&args.file, &args.selection, context)?;
+            let manifest = given::read_manifest(&args.file, &args.selection, context)?;
             Given::Manifest(Box::new(manifest))
         };
         if args.resume
@@ -110,7 +88,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
             if let Some(live) = &live {
                 live.follow(&run);
             }
-            return resume::go_on(&run, replay, args.verify_sources, context, &stop, &watcher)
+            return resuming::go_on(&run, replay, args.verify_sources, context, &stop, &watcher)
                 .await;
         }
         begin(&args, context, &stop, &watcher, live.as_ref(), given).await
@@ -135,6 +113,15 @@ enum Given {
     Plan(Box<Saved>),
 }
 
+impl Given {
+    fn header(&self) -> PlanHeader {
+        match self {
+            Self::Manifest(manifest) => planning::header(manifest),
+            Self::Plan(saved) => saved.header.clone(),
+        }
+    }
+}
+
 async fn begin(
     args: &LoadArgs,
     context: Context,
@@ -143,18 +130,15 @@ async fn begin(
     live: Option<&Live>,
     given: Given,
 ) -> Result<Exit, Error> {
-    let header = match &given {
-        Given::Manifest(manifest) => planning::header(manifest, planning::documented(manifest)),
-        Given::Plan(saved) => saved.header.clone(),
-    };
+    let header = given.header();
     let connections = connect::connect_all(&header).await?;
     let ended = async {
         let now = connect::with_facts(header, &connections).await?;
         if let Given::Plan(saved) = &given {
-            refuse_changed_facts(&saved.header, &now, PLAN_AGAIN)?;
+            planning::refuse_changed_facts(&saved.header, &now, PLAN_AGAIN)?;
         }
-        let state = state_of(&now);
-        beside::warn_of_others(&now, &state, context.printer);
+        let state = state::of(&now);
+        state::warn_of_others(&now, &state, context.printer);
         let scratch = args.dry_run.then(Scratch::create).transpose()?;
         let run = match &scratch {
             Some(scratch) => scratch.run().clone(),
@@ -162,7 +146,7 @@ async fn begin(
                 .map_err(Error::disk)?,
         };
         let planned = match &given {
-            Given::Manifest(_) => survey(&now, &run, context, stop, watcher).await,
+            Given::Manifest(_) => plan(&now, &run, context, stop, watcher).await,
             Given::Plan(saved) => {
                 let checked = check_sources(saved, &run, args.verify_sources, PLAN_AGAIN).await;
                 checked.and_then(|()| copy(&args.file, &run.plan()).map_err(Error::disk))
@@ -192,63 +176,26 @@ async fn begin(
     ended
 }
 
-/// Returns the directory in which the runs of a manifest are kept.
-pub(super) fn state_of(header: &PlanHeader) -> PathBuf {
-    let state = header.run.state.clone();
-    state.unwrap_or_else(|| RunSettings::beside(&header.manifest))
-}
-
 /// What can be done about a saved plan that no longer holds.
 const PLAN_AGAIN: &str = "plan again with `stoker plan --out`";
 
-/// A plan holds as long as its targets are what it relies on.
-pub(super) fn refuse_changed_facts(
-    planned: &PlanHeader,
-    now: &PlanHeader,
-    way_on: &str,
-) -> Result<(), Error> {
-    let changed = plan::changed_facts(planned, now);
-    if changed.is_empty() {
-        Ok(())
-    } else {
-        let changed = changed.into_iter().map(|problem| problem.hint(way_on));
-        Err(Error::all(Exit::Usage, changed.collect()))
-    }
-}
-
 /// Copies a saved plan into its run, where it is its owner's alone, whoever may read the saved one.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    let mut plan = crate::journal::private_file(to)?;
+    let mut plan = journal::private_file(to)?;
     std::io::copy(&mut fs_err::File::open(from)?, &mut plan)?;
     Ok(())
 }
 
-/// Reads all sources into the plan of a run.
-async fn survey(
+/// Plans in the directory of a run.
+async fn plan(
     header: &PlanHeader,
     run: &RunDirectory,
     context: Context,
     stop: &Stop,
     watcher: &progress::Watcher,
 ) -> Result<(), Error> {
-    let (header, run, stop) = (header.clone(), run.clone(), stop.clone());
-    let observe = watcher.observer();
-    let surveyed = tokio::task::spawn_blocking(move || {
-        let mut writer = plan::file::Writer::create(&run.plan()).map_err(Error::disk)?;
-        let spool = Spool::new(run.spool(), SPOOL).map_err(Error::disk)?;
-        crate::survey::survey(
-            &header,
-            &mut writer,
-            Some(&spool),
-            run.path(),
-            &*observe,
-            &|| stop.is_stopping(),
-            &mut |_, _| {},
-        )
-        .map_err(planning::survey_failed)
-    })
-    .await
-    .map_err(|error| Error::task(&error))??;
+    let how = Planning::in_run(header, run, watcher, stop);
+    let surveyed = how.write(&run.plan()).await?;
     planning::refuse_problems(&surveyed.problems, context)?;
     watcher.suspend(|| planning::warn(&surveyed.summary, context.printer));
     Ok(())
@@ -256,11 +203,8 @@ async fn survey(
 
 /// Finds the latest run of what is to be loaded, if it is not over.
 fn unfinished(given: &Given, context: Context) -> Result<Option<RunDirectory>, Error> {
-    let header = match given {
-        Given::Manifest(manifest) => planning::header(manifest, planning::documented(manifest)),
-        Given::Plan(saved) => saved.header.clone(),
-    };
-    let runs = RunDirectory::all(&state_of(&header)).map_err(Error::disk)?;
+    let header = given.header();
+    let runs = RunDirectory::all(&state::of(&header)).map_err(Error::disk)?;
     for run in runs.into_iter().rev() {
         // What cannot be read is no run of this manifest.
         let (Ok(saved), Ok(history)) = (Saved::open(&run.plan()), journal::read(&run.journal()))
@@ -292,31 +236,7 @@ fn unfinished(given: &Given, context: Context) -> Result<Option<RunDirectory>, E
     Ok(None)
 }
 
-/// Tells a saved plan from a manifest by its first bytes. What cannot be read is no plan: reading it as a manifest says why.
-pub(super) fn is_plan(path: &Path) -> bool {
-    const HEADER: &[u8] = b"{\"header\":";
-    let mut first = Vec::new();
-    let read = fs_err::File::open(path)
-        .and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut first));
-    path != Path::new(planning::STDIN) && read.is_ok() && first == HEADER
-}
-
-pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
-    if kind == ProgressKind::Json {
-        Printer::speak_json();
-    }
-    let watcher = match kind {
-        _ if printer.is_quiet() => progress::Watcher::none(),
-        ProgressKind::Auto if Printer::is_watched() => {
-            progress::Watcher::bars(printer.colors_messages())
-        }
-        ProgressKind::Bars => progress::Watcher::bars(printer.colors_messages()),
-        ProgressKind::Auto | ProgressKind::Lines => {
-            progress::Watcher::lines(Box::new(std::io::stderr()))
-        }
-        ProgressKind::Json => progress::Watcher::json(Box::new(std::io::stderr())),
-        ProgressKind::None => progress::Watcher::none(),
-    };
-    Printer::gives_way_to(&watcher);
-    watcher
+/// Removes the directory of a run that never began.
+fn discard(run: &RunDirectory) {
+    let _ = fs_err::remove_dir_all(run.path());
 }

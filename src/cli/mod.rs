@@ -1,13 +1,13 @@
 //! The command line: reads arguments and the environment, writes to the terminal, chooses the exit code.
 //!
-//! One file a verb. Nothing below this module reads an environment variable, prints, or exits.
+//! One file a verb, and no verb uses another: what several share has a file of its own (`planning`, `session`, `state`, …).
+//! Nothing below this module reads an environment variable, prints, or exits.
 
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use futures::FutureExt as _;
 
-mod beside;
 mod check;
 mod closing;
 mod connect;
@@ -24,10 +24,12 @@ mod live;
 mod load;
 mod local;
 mod log;
+mod made;
 mod metrics;
 mod online;
 mod open_files;
 mod plan;
+mod planning;
 mod printer;
 mod prior_runs;
 mod rehearse;
@@ -35,17 +37,23 @@ pub mod render;
 mod report;
 mod reset;
 mod resume;
+mod resuming;
 mod runs;
 mod scratch;
 mod secrets;
 mod select;
 mod session;
 mod single;
+mod sources;
+mod state;
 mod store;
 mod stores;
+mod summary;
 mod unload;
+mod unloading;
 mod verify;
 mod watch;
+mod watching;
 
 pub use exit::{Error, Exit};
 use printer::Printer;
@@ -263,4 +271,9 @@ pub(super) fn environment() -> impl Fn(&str) -> Option<String> + Clone + Send + 
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Returns a time as logs and journals have it.
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,7 +9,7 @@ use super::{
     connect::{self, Connection},
     printer::Printer,
     scratch::Scratch,
-    session,
+    sources,
 };
 use crate::{
     plan::file::Saved,
@@ -32,7 +32,7 @@ pub(super) async fn ask(
     printer: Printer,
 ) -> Result<Holdings, Error> {
     let spool = scratch.run().spool();
-    let bodies = Arc::new(Bodies::new(session::readable(&saved.sources, &spool)));
+    let bodies = Arc::new(Bodies::new(sources::readable(&saved.sources, &spool)));
     let gates = connections
         .iter()
         .map(|(name, connection)| (name.clone(), (&*connection.gate, &connection.target)))

@@ -1,38 +1,26 @@
 //! `stoker plan`: what a load would do.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt::Write as _, path::PathBuf, sync::Arc};
 
-pub(super) use super::given::{STDIN, documented, header, no_manifest, read_manifest, reads_stdin};
 use super::{
     Context, Error, Exit,
     connect::{self, Connection},
-    interrupt,
-    load::{self, ProgressKind},
-    online,
-    printer::Printer,
-    prior_runs::{Asked, Consulted, Purpose},
+    given::{self, reads_stdin},
+    interrupt, online,
+    planning::{self, Planning, unless_interrupted},
+    prior_runs::Purpose,
     scratch::Scratch,
     select::Selection,
-    session,
+    watching,
 };
 use crate::{
-    diagnostic::{Diagnostic, Severity},
-    journal::{Journal, format},
-    manifest::{Manifest, Sync},
-    plan::{
-        self, Forecast, PlanHeader, Summary,
-        file::{self, Saved},
-    },
+    diagnostic::Severity,
+    manifest::Manifest,
+    plan::{self, Forecast, PlanHeader, file::Saved},
     send::{
         Earlier, Stop,
         online::{Holdings, Online},
     },
-    source::{self, Spool},
 };
 
 /// Arguments of `stoker plan`.
@@ -74,11 +62,11 @@ pub(super) struct PlanArgs {
 pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    if load::is_plan(&args.manifest) {
+    if given::is_plan(&args.manifest) {
         return show(&args, &stop, context).await;
     }
-    let manifest = read_manifest(&args.manifest, &args.selection, context)?;
-    let connections = connect(&args, &header(&manifest, documented(&manifest)), &stop).await?;
+    let manifest = given::read_manifest(&args.manifest, &args.selection, context)?;
+    let connections = connect(&args, &planning::header(&manifest), &stop).await?;
     let planned = make(&args, &manifest, &connections, &stop, context).await;
     connect::close_all(connections).await;
     planned
@@ -137,7 +125,7 @@ async fn make(
     stop: &Stop,
     context: Context,
 ) -> Result<Exit, Error> {
-    let mut header = header(manifest, documented(manifest));
+    let mut header = planning::header(manifest);
     if !args.offline {
         header = unless_interrupted(stop, connect::with_facts(header, connections)).await?;
     }
@@ -149,9 +137,12 @@ async fn make(
         .hint("write standard input to a file and list that"));
     }
     let scratch = Scratch::create()?;
-    let surveyed = survey(args.out.as_deref(), &header, &scratch, stop, context).await?;
-    refuse_problems(&surveyed.problems, context)?;
     let plan = args.out.clone().unwrap_or_else(|| scratch.run().plan());
+    let watcher = watching::for_people(context.printer);
+    let how = Planning::aside(&header, &scratch, &watcher, stop);
+    let surveyed = how.write(&plan).await;
+    watcher.finish();
+    planning::refuse_problems(&surveyed?.problems, context)?;
     let saved = Arc::new(Saved::open(&plan).map_err(Error::disk)?);
     let foreseen = foresee(args, &saved, &scratch, connections, context);
     let (forecast, earlier) = unless_interrupted(stop, foreseen).await?;
@@ -186,7 +177,7 @@ async fn foresee(
     connections: &HashMap<String, Connection>,
     context: Context,
 ) -> Result<(Forecast, Earlier), Error> {
-    let asked = consult(
+    let asked = planning::consult(
         Purpose::Plan,
         args.fresh,
         saved,
@@ -205,37 +196,6 @@ async fn foresee(
     Ok((forecast, asked.earlier))
 }
 
-/// Finds out what earlier runs have loaded of a plan.
-pub(super) async fn consult(
-    purpose: Purpose,
-    fresh: bool,
-    saved: &Arc<Saved>,
-    scratch: &Scratch,
-    connections: &HashMap<String, Connection>,
-    context: Context,
-) -> Result<Asked, Error> {
-    let mut links = HashMap::new();
-    for (name, connection) in connections {
-        // A plan writes nothing.
-        let link = connection.rehearsal(saved.largest_request(name))?;
-        links.insert(name.clone(), link);
-    }
-    let session = format::SessionLine {
-        number: 1,
-        started: jiff::Timestamp::now(),
-    };
-    let journal = Journal::open(scratch.run(), Sync::None, session, None).map_err(Error::disk)?;
-    let asked = Consulted {
-        state: &load::state_of(&saved.header),
-        saved,
-        links: &links,
-        journal: &journal,
-        run: scratch.run(),
-        purpose,
-    };
-    asked.ask(Earlier::default(), fresh, context.printer).await
-}
-
 /// Prints a plan; returns whether there is work to do.
 fn print(
     args: &PlanArgs,
@@ -251,7 +211,7 @@ fn print(
         text(saved, forecast, loads)
     };
     if let (Some(online), false) = (online, args.json) {
-        rendered.push_str(&super::online::changes(online, context.show_content));
+        rendered.push_str(&online::changes(online, context.show_content));
     }
     context.printer.result(&rendered);
     let work = match loads {
@@ -263,67 +223,6 @@ fn print(
     } else {
         Exit::Well
     }
-}
-
-/// Reads all sources into the plan that is saved, or that is thrown away.
-pub(super) async fn survey(
-    out: Option<&Path>,
-    header: &PlanHeader,
-    scratch: &Scratch,
-    stop: &Stop,
-    context: Context,
-) -> Result<crate::survey::Survey, Error> {
-    // Only people are shown how far the reading is: it ends with the plan, which says everything.
-    let how = if Printer::is_watched() {
-        ProgressKind::Auto
-    } else {
-        ProgressKind::None
-    };
-    let watcher = load::watcher(how, context.printer);
-    let surveying = tokio::task::spawn_blocking({
-        let (header, stop, observe) = (header.clone(), stop.clone(), watcher.observer());
-        let out = out.map_or_else(|| scratch.run().plan(), Path::to_owned);
-        let run = scratch.run().clone();
-        move || {
-            let spool = Spool::new(run.spool(), session::SPOOL).map_err(Error::disk)?;
-            let mut writer = file::Writer::create(&out).map_err(Error::disk)?;
-            crate::survey::survey(
-                &header,
-                &mut writer,
-                Some(&spool),
-                run.path(),
-                &*observe,
-                &|| stop.is_stopping(),
-                &mut |_, _| {},
-            )
-            .map_err(survey_failed)
-        }
-    });
-    let surveyed = tokio::select! {
-        surveyed = surveying => surveyed.map_err(|error| Error::task(&error))?,
-        // It looks up between records only, and standard input may bring none.
-        () = stop.dropping() => Err(interrupted()),
-    };
-    watcher.finish();
-    surveyed
-}
-
-/// Gives work up at the first signal.
-pub(super) async fn unless_interrupted<T>(
-    stop: &Stop,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    tokio::select! {
-        done = work => done,
-        () = stop.stopping() => Err(interrupted()),
-    }
-}
-
-fn interrupted() -> Error {
-    Error::new(
-        Exit::Interrupted,
-        "interrupted while planning; nothing was sent",
-    )
 }
 
 fn text(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String {
@@ -368,59 +267,4 @@ fn json(
         json.insert("changes".to_owned(), serde_json::json!(changes));
     }
     format!("{json:#}")
-}
-
-/// Ends the verb when a plan has errors.
-pub(super) fn refuse_problems(
-    problems: &[crate::diagnostic::Diagnostic],
-    context: Context,
-) -> Result<(), Error> {
-    if problems.iter().any(|p| p.severity == Severity::Error) {
-        return Err(Error::all(Exit::Usage, problems.to_vec()));
-    }
-    context.printer.problems(problems);
-    Ok(())
-}
-
-/// Turns the failure of a survey into what the user is told.
-pub(super) fn survey_failed(error: crate::survey::Error) -> Error {
-    match error {
-        crate::survey::Error::Interrupted => Error::new(Exit::Interrupted, error),
-        crate::survey::Error::Plan(_) => Error::disk(error),
-        crate::survey::Error::Source(source) => {
-            let hint = match source.kind {
-                source::ErrorKind::Io(_) => {
-                    "the limit of open files (`ulimit -n`) or the memory is used up; give the process more"
-                }
-                source::ErrorKind::Spool(_) | source::ErrorKind::SpoolFull { .. } => {
-                    "make room where the run keeps decompressed sources, beside its journal"
-                }
-                _ => "nothing was sent; load again",
-            };
-            Error::disk(source).hint(hint)
-        }
-    }
-}
-
-/// Shows the warnings of a plan, and what its targets will refuse: a plan for people shows it at length.
-pub(super) fn warn(summary: &Summary, printer: Printer) {
-    let mut warnings: Vec<Diagnostic> =
-        (summary.warnings.iter()).map(Diagnostic::warning).collect();
-    for (target, found) in &summary.references {
-        if found.refused == 0 {
-            continue;
-        }
-        let first = found.samples.iter().find(|dangling| dangling.refused);
-        let first = first.map_or_else(String::new, |dangling| {
-            let (to, from, path) = (&dangling.to, &dangling.from, &dangling.path);
-            format!("; the first is to {to}, from {from} at {path}")
-        });
-        let message = format!(
-            "target `{target}` refuses {} to what is neither in the files nor there already, and with that up to {}{first}",
-            plan::text::plural(found.refused, "reference"),
-            plan::text::plural(found.at_risk, "record"),
-        );
-        warnings.push(Diagnostic::warning(message).hint("`stoker plan` lists them"));
-    }
-    printer.problems(&warnings);
 }

@@ -9,8 +9,8 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use super::{
     Context, Error, Exit,
     prior_runs::{Consulted, Purpose},
-    report::exit_of,
     session::{Opened, Session, reads_of},
+    summary::exit_of,
 };
 use crate::{
     diagnostic::{Diagnostic, TextPosition},

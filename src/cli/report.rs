@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{Context, Error, Exit, runs};
-use crate::{
-    journal::RunDirectory,
-    manifest::Manifest,
-    record::Outcome,
-    report::{self, Report, SessionEnd, Words, text::View},
+use super::{
+    Context, Error, Exit, state,
+    summary::{exit_of, summary},
 };
+use crate::report;
 
 /// Arguments of `stoker report`.
 #[derive(Debug, clap::Args)]
@@ -45,7 +43,7 @@ enum Format {
 
 /// Runs the verb.
 pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
-    let run = runs::find(args.run.as_deref())?;
+    let run = state::find(args.run.as_deref())?;
     let report = report::of(&run).map_err(unreadable)?;
     if let Format::Records | Format::Ids = args.format {
         let write = if args.format == Format::Ids {
@@ -79,20 +77,6 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
     Ok(exit_of(&report))
 }
 
-/// Writes down the ids of the runs that a manifest refers to, where a large one has not done so itself.
-pub(super) fn keep_known(manifest: &Manifest) -> Result<(), Error> {
-    for path in manifest.loads.iter().flat_map(|load| &load.known) {
-        if let Ok(run) = RunDirectory::open(path) {
-            report::keep_ids(&run).map_err(|error| {
-                let what = format!("the ids of {} are not known: {error}", path.display());
-                Error::new(Exit::Usage, what)
-                    .hint("`known` takes the run that loaded the records; `stoker runs` lists them")
-            })?;
-        }
-    }
-    Ok(())
-}
-
 fn unreadable(error: report::Error) -> Error {
     let is_brief = matches!(error, report::Error::Brief(_));
     let error = Error::disk(error);
@@ -101,35 +85,4 @@ fn unreadable(error: report::Error) -> Error {
     } else {
         error
     }
-}
-
-/// Renders the summary of a run as the flags want it: empty where only what is wrong is wanted, and nothing is.
-pub(super) fn summary(
-    report: &Report,
-    run: &RunDirectory,
-    context: Context,
-) -> Result<String, Error> {
-    let words = context.show_content.then(|| Words::open(run)).transpose();
-    let view = View {
-        colour: context.printer.colors_output(),
-        quiet: context.printer.is_quiet(),
-        words: words.map_err(Error::disk)?,
-    };
-    Ok(report::text::render(report, run, view))
-}
-
-/// Returns the exit code of a run.
-pub(super) fn exit_of(report: &Report) -> Exit {
-    match report.ended {
-        SessionEnd::MaxErrors => return Exit::MaxErrors,
-        SessionEnd::Target => return Exit::Target,
-        SessionEnd::Source => return Exit::Disk,
-        SessionEnd::Internal => return Exit::Internal,
-        SessionEnd::Interrupted => return Exit::Interrupted,
-        SessionEnd::Complete | SessionEnd::Superseded | SessionEnd::Unfinished => {}
-    }
-    let failed = Outcome::ALL
-        .into_iter()
-        .any(|o| !o.is_well() && report.outcomes.of(o) > 0);
-    if failed { Exit::SomeFailed } else { Exit::Well }
 }

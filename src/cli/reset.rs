@@ -1,21 +1,18 @@
 //! `stoker reset`: unloads all runs of a manifest, the newest first; with `--stores` also deletes the stores that loads of it
 //! have made.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
-
-use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 use super::{
-    Context, Error, Exit, connect, interrupt, load, plan as planning,
+    Context, Error, Exit, connect, given, interrupt,
+    made::{Made, MadeStore},
+    planning,
     select::Selection,
-    stores,
-    unload::{How, Opened, answered, ask_for},
+    state, stores,
+    unloading::{How, Opened, answered, ask_for},
 };
 use crate::{
-    journal::{self, RunDirectory},
+    journal::RunDirectory,
     plan::{PlanHeader, file::Saved},
     send::Stop,
 };
@@ -38,9 +35,9 @@ pub(super) struct ResetArgs {
 pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    let manifest = planning::read_manifest(&args.manifest, &Selection::default(), context)?;
-    let header = planning::header(&manifest, planning::documented(&manifest));
-    let state = load::state_of(&header);
+    let manifest = given::read_manifest(&args.manifest, &Selection::default(), context)?;
+    let header = planning::header(&manifest);
+    let state = state::of(&header);
     let mut opened = Vec::new();
     for run in RunDirectory::all(&state)
         .map_err(Error::disk)?
@@ -151,96 +148,4 @@ async fn delete(
         Made::forget(state, &made.place)?;
     }
     Ok(is_deleted)
-}
-
-/// A store that a load has made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct MadeStore {
-    /// What tells it from all others.
-    place: String,
-    /// Its resource name.
-    name: String,
-    /// The target by which it was made.
-    target: String,
-}
-
-/// The stores that loads have made, a line each: `stores.ndjson` in the state directory.
-#[derive(Debug, Default)]
-struct Made(Vec<MadeStore>);
-
-fn file(state: &Path) -> PathBuf {
-    state.join("stores.ndjson")
-}
-
-/// Notes that a load has made the store of a target.
-pub(super) fn note_made(
-    state: &Path,
-    target: &str,
-    connection: &connect::Connection,
-) -> Result<(), Error> {
-    let Some(name) = &connection.endpoint.google else {
-        return Ok(());
-    };
-    let made = MadeStore {
-        place: connection.place(),
-        name: name.display(),
-        target: target.to_owned(),
-    };
-    let line = serde_json::to_string(&made).map_err(Error::internal)?;
-    let opened =
-        journal::private_directory(state).and_then(|()| journal::private_append(&file(state)));
-    opened
-        .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
-        .map_err(Error::disk)
-}
-
-impl Made {
-    fn read(state: &Path) -> Result<Self, Error> {
-        let text = match fs_err::read_to_string(file(state)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(Error::disk(error)),
-        };
-        // What was torn was never told.
-        let made = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        Ok(Self(made.collect()))
-    }
-
-    /// Returns those that the targets of a manifest name.
-    fn of(self, header: &PlanHeader) -> Vec<MadeStore> {
-        let mut found: Vec<MadeStore> = Vec::new();
-        for made in self.0 {
-            let mut targets = header.targets.iter().map(|target| &target.settings);
-            let target = targets.find(|settings| settings.store.place() == made.place);
-            if let Some(settings) = target
-                && found.iter().all(|other| other.place != made.place)
-            {
-                found.push(MadeStore {
-                    target: settings.name.clone(),
-                    ..made
-                });
-            }
-        }
-        found
-    }
-
-    /// Forgets a store that is not there any more.
-    fn forget(state: &Path, place: &str) -> Result<(), Error> {
-        let kept = Self::read(state)?
-            .0
-            .into_iter()
-            .filter(|made| made.place != place);
-        let mut text = String::new();
-        for made in kept {
-            text += &serde_json::to_string(&made).map_err(Error::internal)?;
-            text.push('\n');
-        }
-        let (path, new) = (file(state), state.join(".stores.new"));
-        let written = journal::private_file(&new)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .and_then(|()| fs_err::rename(&new, &path));
-        written.map_err(Error::disk)
-    }
 }

@@ -1,27 +1,16 @@
 //! `stoker resume`: carries a run that was cut off to its end, in its own directory.
-//!
-//! What the journal says is settled is not sent again, unless `--replay` asks for it. A record whose creation had begun
-//! and of which no more is known is asked for, as the load's `settle` says; it is never sent twice by guessing.
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
 use super::{
-    Context, Error, Exit, connect, interrupt,
+    Context, Error, Exit, interrupt,
     live::LiveArgs,
-    load::{self, ProgressKind},
     metrics::MetricsArgs,
-    runs,
-    session::{Session, check_sources},
+    resuming::{self, ReplayArgs},
+    state,
+    watching::{self, ProgressKind},
 };
-use crate::{
-    journal::{self, Ending, RunDirectory},
-    manifest::Settle,
-    plan::file::Saved,
-    progress,
-    send::{Earlier, Replay, Stop},
-};
+use crate::send::Stop;
 
 /// Arguments of `stoker resume`.
 #[derive(Debug, clap::Args)]
@@ -43,40 +32,19 @@ pub(super) struct ResumeArgs {
     live: LiveArgs,
 }
 
-/// Which records are tried once more.
-#[derive(Debug, Clone, Copy, Default, clap::Args)]
-pub(super) struct ReplayArgs {
-    /// Which records to send
-    #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
-    replay: Which,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Which {
-    /// Those that were not tried, or whose sending was cut off
-    #[default]
-    Interrupted,
-    /// Also those that were rejected, or blocked
-    Rejected,
-    /// Also those of which nobody knows whether they arrived: this may double them where asking proves nothing
-    Unknown,
-    /// All that is not in the store, or may not be
-    All,
-}
-
 /// Runs the verb.
 pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    let run = runs::find(args.run.as_deref())?;
-    let watcher = load::watcher(args.progress, context.printer);
+    let run = state::find(args.run.as_deref())?;
+    let watcher = watching::watcher(args.progress, context.printer);
     let (verb, of) = (Some("resume"), run.name());
     let told = args.metrics.begin(watcher, verb, &of, context).await?;
     let live = args.live.begin(context.printer).await?;
     if let Some(live) = &live {
         live.follow(&run);
     }
-    let ended = go_on(
+    let ended = resuming::go_on(
         &run,
         args.replay,
         args.verify_sources,
@@ -91,71 +59,5 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
         let keeps = args.live.keeps() && ended.is_ok();
         live.end(keeps, &stop, &watcher, context.printer).await;
     }
-    ended
-}
-
-/// What can be done about a run that can no longer be carried out as it was planned.
-const WAY_ON: &str =
-    "put it back as it was, or load the manifest again: what this run has loaded is not sent twice";
-
-/// Goes on with a run.
-pub(super) async fn go_on(
-    run: &RunDirectory,
-    replay: ReplayArgs,
-    verify_sources: bool,
-    context: Context,
-    stop: &Stop,
-    watcher: &progress::Watcher,
-) -> Result<Exit, Error> {
-    let history = journal::read(&run.journal()).map_err(Error::disk)?;
-    if history.brief.is_some() {
-        let message = format!(
-            "{} is over, and nothing was left to send",
-            run.path().display()
-        );
-        return Err(Error::usage(message).hint("load the manifest again to send what is new"));
-    }
-    let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
-    saved.verify().map_err(Error::disk)?;
-    if let Some(end) = &history.end
-        && end.how == Ending::Superseded
-    {
-        let by = end.reason.as_deref().unwrap_or("a later load");
-        let message = format!("{} was taken over by {by}", run.path().display());
-        return Err(Error::usage(message).hint("go on with that one, or load the manifest again"));
-    }
-    if run.unload().exists() {
-        let message = format!("{} was unloaded", run.path().display());
-        return Err(Error::usage(message)
-            .hint("load the manifest again: what was deleted is created once more"));
-    }
-    check_sources(&saved, run, verify_sources, WAY_ON).await?;
-    let connections = connect::connect_all(&saved.header).await?;
-    let ended = async {
-        let now = connect::with_facts(saved.header.clone(), &connections).await?;
-        load::refuse_changed_facts(&saved.header, &now, WAY_ON)?;
-        // What could not be asked about before is asked about now.
-        let asks = (saved.header.loads.iter()).any(|load| load.settles_by() != Settle::None);
-        let which = replay.replay;
-        let replay = Replay {
-            rejected: matches!(which, Which::Rejected | Which::All),
-            unknown: matches!(which, Which::Unknown | Which::All),
-            asks,
-        };
-        let earlier = Earlier {
-            history: Some(history),
-            replay,
-        };
-        let carry = Session {
-            context,
-            stop,
-            watcher,
-            run,
-            connections: &connections,
-        };
-        carry.go_on(earlier, &load::state_of(&saved.header)).await
-    }
-    .await;
-    connect::close_all(connections).await;
     ended
 }

@@ -1,64 +1,32 @@
 //! Carries a run to its end, whether it is new or goes on: the sources, the journal, the sending, the report.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use super::{
     Context, Error, Exit,
     closing::Closing,
     connect::Connection,
-    load,
+    made, milliseconds,
     printer::Printer,
     prior_runs::{Consulted, Purpose},
-    report::{exit_of, summary},
-    reset,
+    sources::readable,
+    state,
+    summary::{exit_of, summary},
 };
 use crate::{
     diagnostic::Diagnostic,
     event::{Event, Several, Unobserved},
     gate::{self, ByteBudget},
     journal::{Journal, Ledger, RunDirectory, format},
-    plan::{self, PlannedSource, file::Saved},
+    plan::file::Saved,
     progress, report,
     samples::Sampling,
     send::{self, Earlier, RequestCounts, RunContext, RunEnd, Stop, TargetConnection},
-    source::{Bodies, Spool, spooled},
+    source::Bodies,
 };
-
-/// The most bytes of decompressed sources that a run keeps: a full disk is worse than a clear refusal.
-pub(super) const SPOOL: u64 = 1 << 40;
 
 /// How often the figures of a session are written down, should it be killed.
 const TALLY_EVERY: Duration = Duration::from_secs(1);
-
-/// Reads the sources of a saved plan again: they must be what they were, and those that are compressed are spooled.
-///
-/// Those that look unchanged (size, time, inode) are taken for it, unless `verify` asks for more. `way_on` is what can be done
-/// about one that is not.
-pub(super) async fn check_sources(
-    saved: &Saved,
-    run: &RunDirectory,
-    verify: bool,
-    way_on: &str,
-) -> Result<(), Error> {
-    let (sources, spool) = (saved.sources.clone(), run.spool());
-    let changed = tokio::task::spawn_blocking(move || {
-        let spool = Spool::new(spool, SPOOL).map_err(Error::disk)?;
-        Ok(plan::changed_sources(&sources, &spool, verify))
-    })
-    .await
-    .map_err(|error| Error::task(&error))??;
-    if changed.is_empty() {
-        Ok(())
-    } else {
-        let changed = changed.into_iter().map(|problem| problem.hint(way_on));
-        Err(Error::all(Exit::Usage, changed.collect()))
-    }
-}
 
 /// A run that is carried to its end.
 pub(super) struct Session<'a> {
@@ -105,7 +73,7 @@ impl Session<'_> {
         let printer = self.context.printer;
         for (name, connection) in self.connections {
             if connection.ensure().await? {
-                reset::note_made(&load::state_of(&saved.header), name, connection)?;
+                made::note(&state::of(&saved.header), name, connection)?;
                 let message = format!("created the store of target `{name}`");
                 self.watcher.suspend(|| printer.message(&message));
             }
@@ -181,7 +149,7 @@ impl Session<'_> {
         let ended = close(&journal, number, last.clone(), ended)
             .await
             .map_err(|error| error.hint(go_on(self.run)));
-        let state = load::state_of(&saved.header);
+        let state = state::of(&saved.header);
         let closing = Closing {
             printer,
             watcher: self.watcher,
@@ -303,10 +271,6 @@ fn report_again(run: &RunDirectory) -> String {
     )
 }
 
-pub(super) fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Says how a run ended, and what can be done about it.
 fn finish(
     printer: Printer,
@@ -322,26 +286,4 @@ fn finish(
     }
     tracing::info!(run = %run.path().display(), "the run is over");
     Ok(exit_of(reported))
-}
-
-/// Returns the file from which each source can be read at any place.
-pub(super) fn readable(
-    sources: &[PlannedSource],
-    spool: &Path,
-) -> Vec<(crate::record::SourceId, PathBuf)> {
-    sources
-        .iter()
-        .map(|source| {
-            let path = match &source.path {
-                Some(path) if !source.spooled => path.clone(),
-                _ => spooled(spool, source.id),
-            };
-            (source.id, path)
-        })
-        .collect()
-}
-
-/// Removes the directory of a run that never began.
-pub(super) fn discard(run: &RunDirectory) {
-    let _ = fs_err::remove_dir_all(run.path());
 }

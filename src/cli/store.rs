@@ -122,7 +122,7 @@ impl StoreArgs {
         context: Context,
     ) -> Result<TargetSettings, Error> {
         let manifest =
-            super::plan::read_manifest(path, &super::select::Selection::default(), context)?;
+            super::given::read_manifest(path, &super::select::Selection::default(), context)?;
         let names: Vec<&str> = manifest.targets.iter().map(|t| t.name.as_str()).collect();
         let listed = names.join(", ");
         match (&self.target, manifest.targets.as_slice()) {

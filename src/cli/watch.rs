@@ -6,10 +6,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Context, Error, Exit,
-    load::{self, ProgressKind},
-    report::{exit_of, summary},
-    runs,
+    Context, Error, Exit, state,
+    summary::{exit_of, summary},
+    watching::{self, ProgressKind},
 };
 use crate::{
     event::{Event, LoadId, Observe},
@@ -46,14 +45,14 @@ enum Seen {
 
 /// Runs the verb.
 pub(super) async fn run(args: WatchArgs, context: Context) -> Result<Exit, Error> {
-    let run = runs::find(args.run.as_deref())?;
+    let run = state::find(args.run.as_deref())?;
     let shown = report::format::quoted(run.path());
-    if !runs::is_going_on(&run) {
+    if !state::is_going_on(&run) {
         let message = format!("nobody is at work on {shown}; this is what became of it");
         context.printer.message(&message);
         return told(&run, context);
     }
-    let watcher = load::watcher(args.progress, context.printer);
+    let watcher = watching::watcher(args.progress, context.printer);
     let observer = watcher.observer();
     let seen = tokio::select! {
         seen = follow(&run, &*observer) => seen,
@@ -116,7 +115,7 @@ async fn follow(run: &RunDirectory, observe: &dyn Observe) -> Result<Seen, Error
     let mut is_over = false;
     loop {
         // Asked before the journal is read: what is written in between is read all the same.
-        let is_going_on = runs::is_going_on(run);
+        let is_going_on = state::is_going_on(run);
         while let Some(line) = follower.next_line().map_err(Error::disk)? {
             match line {
                 Line::Settle(settled) if settled.outcome != Outcome::Pending => {

@@ -1,4 +1,4 @@
-//! No files of a folder use each other in a circle.
+//! No files of a folder use each other in a circle, and nobody uses a verb of the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,6 @@ use super::{code, root, sources};
 
 /// Files that still do, by their folder: each is a knot to be undone, and none may grow. Whoever undoes one takes it out.
 const KNOTS: &[(&str, &[&str])] = &[
-    (
-        "cli",
-        &[
-            "beside", "closing", "connect", "given", "load", "online", "plan", "rehearse",
-            "report", "reset", "resume", "runs", "session", "stores", "unload",
-        ],
-    ),
     (
         "emulator",
         &[
@@ -204,6 +197,37 @@ fn no_files_go_in_circles_but_those_that_are_known() {
     assert!(
         new.is_empty() && gone.is_empty(),
         "circles that are not known: {new:#?}\ncircles that are no more: {gone:#?}"
+    );
+}
+
+/// Returns the verbs of the command line, by their files: what `cli/mod.rs` runs.
+fn verbs() -> BTreeSet<String> {
+    let text = code(&root().join("cli/mod.rs"));
+    let before = |(at, _): (usize, &str)| {
+        let mut words = text[..at].rsplit(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.next().unwrap().to_owned()
+    };
+    text.match_indices("::run(").map(before).collect()
+}
+
+#[test]
+fn nobody_uses_a_verb_but_the_command_line() {
+    let verbs = verbs();
+    assert!(["load", "plan", "watch"].iter().all(|v| verbs.contains(*v)));
+    let verb = |module: &str| {
+        let file = module.strip_prefix("cli::")?.split("::").next()?;
+        verbs.get(file).cloned()
+    };
+    let mut wrong = Vec::new();
+    for (module, used) in uses() {
+        let of_verbs = used.iter().filter(|used| verb(used).is_some());
+        let others = of_verbs.filter(|used| module != "cli" && verb(used) != verb(&module));
+        wrong.extend(others.map(|used| format!("{module} uses {used}")));
+    }
+    assert!(
+        wrong.is_empty(),
+        "what several share belongs in a file of its own:\n{}",
+        wrong.join("\n")
     );
 }
 

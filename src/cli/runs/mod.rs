@@ -1,4 +1,4 @@
-//! `stoker runs`: lists the runs of a state directory, and removes old ones. Also finds the run that a verb is given.
+//! `stoker runs`: lists the runs of a state directory, and removes old ones.
 
 use std::{
     io::Write as _,
@@ -8,13 +8,10 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Error, Exit, beside, load, plan as planning, select::Selection};
+use super::{Context, Error, Exit, given, planning, select::Selection, state};
 use crate::{
     journal::RunDirectory,
-    report::{
-        self, Report,
-        format::{plain, quoted},
-    },
+    report::{self, Report, format::plain},
     unit::{ByteSize, grouped},
 };
 
@@ -55,11 +52,11 @@ impl Place {
         match (&self.state, &self.manifest) {
             (Some(state), _) => Ok(state.clone()),
             (None, Some(file)) => {
-                let manifest = planning::read_manifest(file, &Selection::default(), context)?;
-                let header = planning::header(&manifest, planning::documented(&manifest));
-                Ok(load::state_of(&header))
+                let manifest = given::read_manifest(file, &Selection::default(), context)?;
+                let header = planning::header(&manifest);
+                Ok(state::of(&header))
             }
-            (None, None) => Ok(beside::nearest()),
+            (None, None) => Ok(state::nearest()),
         }
     }
 }
@@ -121,7 +118,7 @@ impl Listed {
         };
         match told {
             Ok(report) => {
-                listed.state = state_of(&report, run);
+                listed.state = word_of(&report, run);
                 listed.manifest = Some(report.manifest);
                 listed.started = report.started;
                 listed.outcomes = Some(report.outcomes);
@@ -146,9 +143,9 @@ fn kept(run: &RunDirectory) -> Option<Report> {
         .and_then(|text| serde_json::from_slice(&text).ok())
 }
 
-fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
+fn word_of(report: &Report, run: &RunDirectory) -> &'static str {
     match report.ended {
-        _ if run.unload().exists() && !is_going_on(run) => "unloaded",
+        _ if run.unload().exists() && !state::is_going_on(run) => "unloaded",
         report::SessionEnd::Complete => "complete",
         report::SessionEnd::Interrupted => "interrupted",
         report::SessionEnd::MaxErrors => "too many failed",
@@ -156,20 +153,9 @@ fn state_of(report: &Report, run: &RunDirectory) -> &'static str {
         report::SessionEnd::Source => "source failed",
         report::SessionEnd::Internal => "a bug in Stoker",
         report::SessionEnd::Superseded => "taken over",
-        report::SessionEnd::Unfinished if is_going_on(run) => "going on",
+        report::SessionEnd::Unfinished if state::is_going_on(run) => "going on",
         report::SessionEnd::Unfinished => "killed",
     }
-}
-
-/// Tells whether a process is at work on a run.
-pub(super) fn is_going_on(run: &RunDirectory) -> bool {
-    let journal = fs_err::File::open(run.journal());
-    journal.is_ok_and(|journal| {
-        matches!(
-            journal.file().try_lock(),
-            Err(std::fs::TryLockError::WouldBlock)
-        )
-    })
 }
 
 fn size(directory: &Path) -> u64 {
@@ -229,42 +215,4 @@ fn table(listed: &[Listed]) -> String {
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     String::from_utf8_lossy(&text).into_owned()
-}
-
-/// Finds the run that a verb is given: its directory, or its name; the latest one where none is given.
-pub(super) fn find(given: Option<&Path>) -> Result<RunDirectory, Error> {
-    let state = beside::nearest();
-    let all = || RunDirectory::all(&state).map_err(Error::disk);
-    let Some(given) = given else {
-        return all()?.pop().ok_or_else(|| {
-            Error::usage("there is no run in .stoker/runs")
-                .hint("name the directory of a run; every load prints that of its own")
-        });
-    };
-    if let Ok(run) = RunDirectory::open(given) {
-        return Ok(run);
-    }
-    let mut runs = all()?;
-    if let Some(at) = runs.iter().position(|run| Path::new(&run.name()) == given) {
-        return Ok(runs.swap_remove(at));
-    }
-    let shown = quoted(given);
-    let what = if given.exists() {
-        format!("{shown} is no run: it holds no journal")
-    } else {
-        format!("there is no run {shown}")
-    };
-    let latest: Vec<String> = runs
-        .iter()
-        .rev()
-        .take(5)
-        .map(|run| quoted(run.path()))
-        .collect();
-    let hint = if latest.is_empty() {
-        "runs stand in .stoker/runs beside the manifest, and every load prints the path of its own"
-            .to_owned()
-    } else {
-        format!("the latest runs are {}", latest.join(", "))
-    };
-    Err(Error::usage(what).hint(hint))
 }

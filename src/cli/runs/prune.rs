@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{Span, Timestamp, tz::TimeZone};
 
-use super::{Context, Error, Exit, Place, is_going_on, size};
+use super::{Context, Error, Exit, Place, size, state};
 use crate::{
     history::History,
     journal::{self, RunDirectory},
@@ -111,7 +111,7 @@ fn began(run: &RunDirectory) -> Option<Timestamp> {
 
 /// Tells why a run is not removed.
 fn stays(run: &RunDirectory, manifests: &Manifests) -> Option<String> {
-    if is_going_on(run) {
+    if state::is_going_on(run) {
         return Some("it is being carried out".to_owned());
     }
     match journal::read(&run.journal()) {

@@ -7,13 +7,13 @@ mod proven;
 mod told;
 
 use super::{
-    Context, Error, Exit, connect, interrupt, load, plan as planning,
+    Context, Error, Exit, connect, given, interrupt,
+    planning::{self, Planning},
     prior_runs::Purpose,
-    runs,
     scratch::Scratch,
     select::Selection,
-    session, stores,
-    unload::{SHOWN_EVERY, records},
+    sources, state, stores,
+    watching::{self, SHOWN_EVERY, records},
 };
 use kept::Kept;
 use proven::prove;
@@ -86,7 +86,7 @@ pub(in crate::cli) async fn run(args: VerifyArgs, context: Context) -> Result<Ex
 }
 
 async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
-    let run = runs::find(Some(&args.what))?;
+    let run = state::find(Some(&args.what))?;
     let history = journal::read(&run.journal()).map_err(Error::disk)?;
     if history.brief.is_some() {
         let message = format!("{} sent nothing, and is kept in brief", quoted(run.path()));
@@ -101,7 +101,7 @@ async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
     }
     let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
     let was_spooled = run.spool().exists();
-    let checked = session::check_sources(&saved, &run, false, WAY_ON).await;
+    let checked = sources::check_sources(&saved, &run, false, WAY_ON).await;
     let verified = match checked {
         Ok(()) => verify(args, Arc::new(saved), history, &run, false, context).await,
         Err(error) => Err(error),
@@ -117,12 +117,12 @@ async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
 const WAY_ON: &str = "put it back as it was, or verify the manifest: `stoker verify MANIFEST` goes by what the files say now";
 
 async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result<Exit, Error> {
-    if load::is_plan(&args.what) {
+    if given::is_plan(&args.what) {
         let message = format!("{} is a saved plan", quoted(&args.what));
         return Err(Error::usage(message).hint("name a run, or the manifest"));
     }
-    let manifest = planning::read_manifest(&args.what, &Selection::default(), context)?;
-    let header = planning::header(&manifest, planning::documented(&manifest));
+    let manifest = given::read_manifest(&args.what, &Selection::default(), context)?;
+    let header = planning::header(&manifest);
     for target in &header.targets {
         connect::refuse_missing(&target.settings)?;
     }
@@ -130,8 +130,11 @@ async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result
     let verified = async {
         let header = connect::with_facts(header, &connections).await?;
         let scratch = Scratch::create()?;
-        let surveyed = planning::survey(None, &header, &scratch, stop, context).await?;
-        planning::refuse_problems(&surveyed.problems, context)?;
+        let watcher = watching::for_people(context.printer);
+        let how = Planning::aside(&header, &scratch, &watcher, stop);
+        let surveyed = how.write(&scratch.run().plan()).await;
+        watcher.finish();
+        planning::refuse_problems(&surveyed?.problems, context)?;
         let saved = Saved::open(&scratch.run().plan()).map_err(Error::disk)?;
         let saved = Arc::new(saved);
         planning::consult(
@@ -177,7 +180,7 @@ async fn verify(
             names.push(&load.target);
         }
     }
-    let bodies = Arc::new(Bodies::new(session::readable(&saved.sources, &run.spool())));
+    let bodies = Arc::new(Bodies::new(sources::readable(&saved.sources, &run.spool())));
     let connections = stores::connect(header, &names).await?;
     let kept = (!is_whole).then_some(Kept { run, context });
     let verified = async {

@@ -4,9 +4,8 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use super::{Context, Error, failed};
+use super::{Context, Error, failed, state};
 use crate::{
-    cli::{load, runs},
     diagnostic::Diagnostic,
     history::History,
     journal::{Amendment, Ending, RunDirectory},
@@ -28,7 +27,7 @@ pub(super) async fn prove(
     if is_superseded || run.unload().exists() || !verify.has_doubts() {
         return Ok(None);
     }
-    if runs::is_going_on(run) {
+    if state::is_going_on(run) {
         let what = "the run is being carried out: what it does not know yet is not asked about";
         context.printer.problems(&[Diagnostic::warning(what)]);
         return Ok(None);
@@ -72,7 +71,7 @@ pub(super) fn report_again(
             written.unreadable
         )));
     }
-    let state = load::state_of(&saved.header);
+    let state = state::of(&saved.header);
     if let Err(error) = History::open(&state).and_then(|mut history| history.take_in(run)) {
         let hint = "a later load reads it from the run itself";
         problems.push(Diagnostic::warning(error.to_string()).hint(hint));

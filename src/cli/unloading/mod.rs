@@ -1,17 +1,20 @@
-//! `stoker unload`: deletes what a run created, after showing what that is.
+//! Deletes what a run created, after showing what that is: for `unload`, and for `reset` run by run.
 
 use std::{
     collections::HashMap,
     fmt::Write as _,
     io::{BufRead as _, IsTerminal as _, Write as _},
-    path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
 mod told;
 
-use super::{Context, Error, Exit, connect, interrupt, load, printer::Printer, runs, stores};
+use super::{
+    Context, Error, Exit, connect,
+    printer::Printer,
+    state, stores,
+    watching::{SHOWN_EVERY, records},
+};
 use crate::{
     diagnostic::Diagnostic,
     history::History,
@@ -24,19 +27,6 @@ use crate::{
     unload::{self, Left, RemovalCounts, RemovalPlan, Unload},
 };
 use told::Unloaded;
-
-/// Arguments of `stoker unload`.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct UnloadArgs {
-    /// The run's directory, or its name
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
-    #[command(flatten)]
-    how: How,
-    /// Print what became of the records as JSON
-    #[arg(long)]
-    json: bool,
-}
 
 /// How records are deleted.
 #[expect(
@@ -74,35 +64,6 @@ impl How {
             )),
         }
     }
-}
-
-/// Runs the verb.
-pub(in crate::cli) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Error> {
-    let stop = Stop::default();
-    interrupt::listen(stop.clone());
-    let run = runs::find(Some(&args.run))?;
-    let Some(opened) = Opened::open(run)? else {
-        context
-            .printer
-            .message("nothing to delete: the run created nothing");
-        return Ok(Exit::Well);
-    };
-    opened.show(args.how, context);
-    if args.how.dry_run {
-        return Ok(Exit::Well);
-    }
-    let (deletes, restores) = (opened.draft.records(), opened.draft.updates());
-    if let Some(question) = args.how.question(deletes, restores, "") {
-        ask_for(args.how, &question)?;
-    }
-    let unloaded = opened.unload(args.how, &stop, context).await?;
-    unloaded.tell(args.json, context)
-}
-
-/// Says how many records.
-pub(in crate::cli) fn records(count: u64) -> String {
-    let word = if count == 1 { "record" } else { "records" };
-    format!("{} {word}", grouped(count))
 }
 
 /// Asks whether to go on; where nobody can be asked, `--yes` has to be there.
@@ -149,7 +110,7 @@ pub(in crate::cli) struct Opened {
 impl Opened {
     /// Opens a run; none is returned of one that sent nothing, and is kept in brief.
     pub(in crate::cli) fn open(run: RunDirectory) -> Result<Option<Self>, Error> {
-        if runs::is_going_on(&run) {
+        if state::is_going_on(&run) {
             let message = format!("{} is being carried out", quoted(run.path()));
             return Err(Error::usage(message).hint("wait for its end, or interrupt it"));
         }
@@ -245,7 +206,7 @@ impl Opened {
             connect::close_all(connections).await;
             counts = ended?;
         }
-        if !self.history.is_over() && !runs::is_going_on(&self.run) {
+        if !self.history.is_over() && !state::is_going_on(&self.run) {
             // Nobody is to go on with it.
             journal::supersede(&self.run, &self.history, "`stoker unload`")
                 .await
@@ -306,7 +267,7 @@ impl Opened {
 
     /// Tells the history what is gone. A later load reads it from the run where that fails.
     fn remember(&self, context: Context) {
-        let state = load::state_of(&self.saved.header);
+        let state = state::of(&self.saved.header);
         let all = RunDirectory::all(&state).unwrap_or_default();
         let kept = History::open(&state).and_then(|mut history| history.take_out(&all));
         if let Err(error) = kept {
@@ -316,9 +277,6 @@ impl Opened {
         }
     }
 }
-
-/// How often the figures are shown.
-pub(in crate::cli) const SHOWN_EVERY: Duration = Duration::from_secs(5);
 
 fn failed(error: unload::Error) -> Error {
     match error {

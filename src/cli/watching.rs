@@ -1,0 +1,63 @@
+//! How far the work has come, as it is shown to those who look on.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::printer::Printer;
+use crate::{progress, unit::grouped};
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProgressKind {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// Bars
+    Bars,
+    /// A line every few seconds
+    Lines,
+    /// A JSON object every second, on standard error; messages there are JSON too
+    Json,
+    /// Nothing
+    None,
+}
+
+/// How often a count is shown.
+pub(super) const SHOWN_EVERY: Duration = Duration::from_secs(5);
+
+/// Returns who draws what is observed.
+pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
+    if kind == ProgressKind::Json {
+        Printer::speak_json();
+    }
+    let watcher = match kind {
+        _ if printer.is_quiet() => progress::Watcher::none(),
+        ProgressKind::Auto if Printer::is_watched() => {
+            progress::Watcher::bars(printer.colors_messages())
+        }
+        ProgressKind::Bars => progress::Watcher::bars(printer.colors_messages()),
+        ProgressKind::Auto | ProgressKind::Lines => {
+            progress::Watcher::lines(Box::new(std::io::stderr()))
+        }
+        ProgressKind::Json => progress::Watcher::json(Box::new(std::io::stderr())),
+        ProgressKind::None => progress::Watcher::none(),
+    };
+    Printer::gives_way_to(&watcher);
+    watcher
+}
+
+/// Returns who draws how far a reading is that ends with what says everything: only people are shown that.
+pub(super) fn for_people(printer: Printer) -> progress::Watcher {
+    let kind = if Printer::is_watched() {
+        ProgressKind::Auto
+    } else {
+        ProgressKind::None
+    };
+    watcher(kind, printer)
+}
+
+/// Says how many records.
+pub(super) fn records(count: u64) -> String {
+    let word = if count == 1 { "record" } else { "records" };
+    format!("{} {word}", grouped(count))
+}
