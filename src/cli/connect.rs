@@ -273,7 +273,7 @@ impl Connection {
 
     /// Returns a link by which nothing is sent that writes. A store that was missing when it was asked for its facts holds
     /// nothing.
-    pub(super) fn rehearsal(&self, largest_request: u32) -> Result<TargetConnection, Error> {
+    pub(super) fn dry_run_link(&self, largest_request: u32) -> Result<TargetConnection, Error> {
         // Reads keep to the rate on their own gate; what is not sent needs none.
         let settings = GateSettings {
             rate: None,

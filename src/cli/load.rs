@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Context, Error, Exit, connect, given, interrupt,
+    Context, Error, Exit, connect, dry_run, given, interrupt,
     live::{Live, LiveArgs},
     metrics::MetricsArgs,
     planning::{self, Planning},
-    rehearse,
     resuming::{self, ReplayArgs},
     scratch::Scratch,
     select::Selection,
@@ -63,7 +62,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     interrupt::listen(stop.clone());
     let watcher = watching::watcher(args.progress, context.printer);
     let of = args.file.display().to_string();
-    // A rehearsal leaves no history, with a collector neither.
+    // A dry run leaves no history, with a collector neither.
     let verb = (!args.dry_run).then_some("load");
     let told = args.metrics.begin(watcher, verb, &of, context).await?;
     let watcher = told.watcher.clone();
@@ -167,7 +166,7 @@ async fn begin(
             connections: &connections,
         };
         match scratch {
-            Some(_) => rehearse::run(&carry, &state, args.fresh).await,
+            Some(_) => dry_run::run(&carry, &state, args.fresh).await,
             None => carry.begin(&state, args.fresh).await,
         }
     }

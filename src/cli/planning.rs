@@ -153,7 +153,7 @@ pub(super) async fn consult(
     let mut links = HashMap::new();
     for (name, connection) in connections {
         // A plan writes nothing.
-        let link = connection.rehearsal(saved.largest_request(name))?;
+        let link = connection.dry_run_link(saved.largest_request(name))?;
         links.insert(name.clone(), link);
     }
     let session = format::SessionLine {

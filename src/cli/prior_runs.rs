@@ -26,7 +26,7 @@ pub(super) enum Purpose {
     /// To load: what those left that were cut off is taken over.
     Load,
     /// To do everything but send.
-    Rehearse,
+    DryRun,
     /// To say what a load would do.
     Plan,
     /// To compare what is there with the sources: nothing is left alone, and nothing is said of it.
@@ -78,7 +78,7 @@ impl Consulted<'_> {
                 self.journal,
                 earlier.history.as_ref(),
                 match self.purpose {
-                    Purpose::Load | Purpose::Rehearse => Compared::Asked,
+                    Purpose::Load | Purpose::DryRun => Compared::Asked,
                     Purpose::Plan | Purpose::Verify => Compared::Believed,
                 },
             );

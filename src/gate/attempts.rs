@@ -97,7 +97,7 @@ impl Gate {
         let mut forgiven = 0;
         let mut renewals = Renewals::default();
         // How long it waits at the most because the target asks for it.
-        let mut patience = self.gatekeeper.patience();
+        let mut patience = self.circuit.patience();
         loop {
             let attempt = self.attempt(exchange, attempts).await;
             attempts += u32::from(attempt.was_sent);
@@ -132,9 +132,9 @@ impl Gate {
                 Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
                     let jitter = backoff.wait();
                     match after {
-                        // Whether it goes on at all is the gatekeeper's business.
+                        // Whether it goes on at all is the circuit's business.
                         Some(asked) if attempt.is_outage => {
-                            std::cmp::min(*asked, self.gatekeeper.patience())
+                            std::cmp::min(*asked, self.circuit.patience())
                         }
                         Some(asked) if *asked > patience => return conclude(attempt.verdict),
                         // What the server asks for is the least; the jitter on top keeps the waiting apart.
@@ -253,7 +253,7 @@ impl Gate {
         let mut is_outage = false;
         if was_taken {
             self.took(operations, began);
-            let judged = status.map(|status| self.gatekeeper.judged(status, began));
+            let judged = status.map(|status| self.circuit.judged(status, began));
             if let Some(Err(reason)) = judged {
                 verdict = Verdict::Stop(reason);
             }
@@ -276,7 +276,7 @@ impl Gate {
                 ),
                 what,
             };
-            match self.gatekeeper.failed(failed) {
+            match self.circuit.failed(failed) {
                 Ok(is_down) => is_outage = is_down,
                 Err(reason) if matches!(verdict, Verdict::Again { .. }) => {
                     verdict = Verdict::Stop(reason);
@@ -335,7 +335,7 @@ impl Gate {
             self.learn(Duration::ZERO);
             self.slots.restore();
         }
-        if let Some(back) = self.gatekeeper.taken(sent)
+        if let Some(back) = self.circuit.taken(sent)
             && back.may_be_quota
         {
             // All or nothing is how a quota answers; a store that is overloaded goes on taking some.
@@ -364,10 +364,10 @@ impl Gate {
     ) -> Result<(Permit, Slot, Request<Bytes>), AttemptResult> {
         let stop = |reason| AttemptResult::unsent(Verdict::Stop(reason));
         loop {
-            let pass = self.gatekeeper.admit().await.map_err(stop)?;
+            let pass = self.circuit.admit().await.map_err(stop)?;
             let slot = self.slots.acquire().await;
             // What came meanwhile holds for this one too.
-            if !self.gatekeeper.still_admits(&pass) {
+            if !self.circuit.still_admits(&pass) {
                 continue;
             }
             let mut request = exchange.build().await.map_err(|error| stop(error.into()))?;
@@ -381,7 +381,7 @@ impl Gate {
             self.pace.ready(cost.operations).await;
             self.rates.ready(cost).await;
             // A rate may have taken its time.
-            if self.gatekeeper.still_admits(&pass) && slot.is_kept() {
+            if self.circuit.still_admits(&pass) && slot.is_kept() {
                 let intended = exchange.intend().await;
                 intended.map_err(|error| stop(error.into()))?;
                 return Ok((pass, slot, request));
@@ -394,7 +394,7 @@ impl Gate {
     pub(super) fn may_renew(&self, renewals: &mut Renewals) -> bool {
         let was_good = renewals
             .last
-            .is_some_and(|last| self.gatekeeper.let_in_since(last));
+            .is_some_and(|last| self.circuit.let_in_since(last));
         if was_good {
             renewals.count = 0;
         }
@@ -438,7 +438,7 @@ impl Gate {
                 may_be_quota: false,
                 what: reason.to_string(),
             };
-            if self.gatekeeper.failed(failed).is_ok() {
+            if self.circuit.failed(failed).is_ok() {
                 return AttemptResult {
                     is_outage: true,
                     ..AttemptResult::unsent(Verdict::Again {

@@ -126,7 +126,7 @@ impl Gate {
         let mut renewals = Renewals::default();
         let mut attempts = 0;
         // How long it waits at the most because the target asks for it.
-        let mut patience = self.gatekeeper.patience();
+        let mut patience = self.circuit.patience();
         let most = match weight {
             Patience::Person => ATTEMPTS,
             Patience::Record => std::cmp::max(self.retry.attempts, ATTEMPTS),
@@ -134,7 +134,7 @@ impl Gate {
         loop {
             let answer = self.single_attempt(&make, attempts + 1).await?;
             // What a target that is down costs is not counted, as for exchanges.
-            attempts += u32::from(!matches!(self.gatekeeper.flow(), Flow::Down { .. }));
+            attempts += u32::from(!matches!(self.circuit.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {
                 Verdict::Renew if self.may_renew(&mut renewals) => {
@@ -204,7 +204,7 @@ impl Gate {
             may_be_quota: false,
             what,
         };
-        self.gatekeeper
+        self.circuit
             .failed(failed)
             .map_err(|reason| CallFailure::of_stop(&reason))
     }
@@ -218,7 +218,7 @@ impl Gate {
     ) -> Result<Result<Response<Bytes>, Fault>, CallFailure> {
         loop {
             let pass = self
-                .gatekeeper
+                .circuit
                 .admit()
                 .await
                 .map_err(|reason| CallFailure::of_stop(&reason))?;
@@ -239,7 +239,7 @@ impl Gate {
                 bytes,
             };
             self.look_up_rates.ready(cost).await;
-            if !self.gatekeeper.still_admits(&pass) {
+            if !self.circuit.still_admits(&pass) {
                 continue;
             }
             let asked = Asked::of(&request);
@@ -254,7 +254,7 @@ impl Gate {
             match &answer {
                 Ok(response) => {
                     self.clock.hear(response.headers());
-                    self.gatekeeper.reached(response.status().is_success());
+                    self.circuit.reached(response.status().is_success());
                 }
                 Err(fault) if fault.kind == FaultKind::Connect => {
                     let failed = Failed {
@@ -266,7 +266,7 @@ impl Gate {
                         may_be_quota: false,
                         what: fault.what.clone(),
                     };
-                    self.gatekeeper
+                    self.circuit
                         .failed(failed)
                         .map_err(|reason| CallFailure::of_stop(&reason))?;
                 }

@@ -213,7 +213,7 @@ pub struct Gate {
     seeds: Mutex<SmallRng>,
     retries: RetryBudget,
     pace: AdaptiveRate,
-    gatekeeper: CircuitBreaker,
+    circuit: CircuitBreaker,
     clock: Clock,
     /// When a request was first turned away, if no answer has come since.
     turned_away: Mutex<Option<tokio::time::Instant>>,
@@ -244,7 +244,7 @@ impl Gate {
             .or(credentials.quota_project())
             .and_then(|project| HeaderValue::from_str(project).ok());
         let mut seeds = SmallRng::seed_from_u64(settings.seed.unwrap_or_else(rand::random));
-        let gatekeeper = CircuitBreaker::new(
+        let circuit = CircuitBreaker::new(
             settings.name.clone(),
             settings.retry,
             settings.give_up_after,
@@ -263,7 +263,7 @@ impl Gate {
             retry: settings.retry,
             retries: RetryBudget::new(),
             pace: AdaptiveRate::new(),
-            gatekeeper,
+            circuit,
             clock: Clock::default(),
             turned_away: Mutex::default(),
             witness: None,
@@ -289,7 +289,7 @@ impl Gate {
     pub fn state(&self) -> TargetState {
         let (slots, in_flight) = self.slots.figures();
         TargetState {
-            flow: self.gatekeeper.flow(),
+            flow: self.circuit.flow(),
             slots,
             in_flight,
             ceiling: self.pace.ceiling(),

@@ -43,10 +43,10 @@ pub(super) async fn carry(
     work: Work,
     ready: Option<OwnedSemaphorePermit>,
 ) -> Result<(), Error> {
-    let mut outbox = ResultSender::new(&load, &work);
-    match send(&load, work, ready, &mut outbox).await {
+    let mut sender = ResultSender::new(&load, &work);
+    match send(&load, work, ready, &mut sender).await {
         Ok(settlements) => {
-            outbox.send_result(settlements, None).await;
+            sender.send_result(settlements, None).await;
             Ok(())
         }
         Err(error) => {
@@ -60,7 +60,7 @@ async fn send(
     load: &LoadContext,
     work: Work,
     ready: Option<OwnedSemaphorePermit>,
-    outbox: &mut ResultSender<'_>,
+    sender: &mut ResultSender<'_>,
 ) -> Result<Vec<Settlement>, Error> {
     if let Some(by) = &work.blocked {
         let note = format!("it needs {}", by.needed);
@@ -77,20 +77,20 @@ async fn send(
     // What is settled below may leave one that refers to others of a transaction that went in parts.
     let was_split = is_split(&work);
     let (work, settled, held) = skip_unchanged::compare(load, work).await;
-    outbox.send_result(settled, None).await;
+    sender.send_result(settled, None).await;
     let (work, settled) = references::look_up(load, work).await?;
-    outbox.send_result(settled, None).await;
+    sender.send_result(settled, None).await;
     let was_whole = work.atomic;
     let (work, settled) = in_doubt::settle_earlier(load, work).await?;
     // What is left may refer to what was just found: it is named from what is known here, for the settler may not have
     // told the others yet.
-    let names_found = !settled.is_empty() && outbox.is_watched();
-    outbox.send_result(settled, None).await;
+    let names_found = !settled.is_empty() && sender.is_watched();
+    sender.send_result(settled, None).await;
     if was_split || is_split(&work) || !work.atomic && (was_whole || names_found) {
         // An earlier session began to send it in parts.
-        carry_split(load, work, outbox, &held, false).await?;
+        carry_split(load, work, sender, &held, false).await?;
     } else if !work.steps.is_empty() {
-        carry_all(load, work, ready, outbox, &held).await?;
+        carry_all(load, work, ready, sender, &held).await?;
     }
     Ok(Vec::new())
 }
@@ -101,7 +101,7 @@ async fn carry_all(
     load: &LoadContext,
     work: Work,
     ready: Option<OwnedSemaphorePermit>,
-    outbox: &mut ResultSender<'_>,
+    sender: &mut ResultSender<'_>,
     held: &Held,
 ) -> Result<(), Error> {
     let mut request = Request {
@@ -113,7 +113,7 @@ async fn carry_all(
         held: held.clone(),
         queue: vec![work],
         ready,
-        outbox,
+        sender,
         lost: Lost::default(),
         spent: 0,
         has_begun: false,
@@ -140,7 +140,7 @@ struct Request<'a, 'o, 's> {
     queue: Vec<Work>,
     /// Its place among those that are made ready, until the first attempt.
     ready: Option<OwnedSemaphorePermit>,
-    outbox: &'o mut ResultSender<'s>,
+    sender: &'o mut ResultSender<'s>,
     /// The versions in the store that were read for it.
     held: Held,
     bisector: Bisector,
@@ -188,7 +188,7 @@ impl Request<'_, '_, '_> {
         // What hangs together cannot go in parts. That it is too large is a guess from what others were answered: the store
         // itself says so, if it is.
         if load.may_split(work.atomic, work.steps.len()) && !is_circle(&work.steps) {
-            Box::pin(carry_split(load, work, self.outbox, &self.held, false)).await?;
+            Box::pin(carry_split(load, work, self.sender, &self.held, false)).await?;
             return Ok(None);
         }
         if work.atomic {
@@ -220,12 +220,12 @@ impl Request<'_, '_, '_> {
         }
         batch.attempts = std::cmp::max(self.lost.attempts, std::mem::take(&mut self.spent));
         batch.held.clone_from(&self.held);
-        if self.outbox.is_watched() {
+        if self.sender.is_watched() {
             batch.hands_over = HandsOver::Together;
         }
         if load.setup.stop.is_stopping() && self.has_begun {
             let abandoned = self.replaced.tell(batch.abandon());
-            self.outbox.send_result(abandoned, None).await;
+            self.sender.send_result(abandoned, None).await;
             return Ok(());
         }
         self.has_begun = true;
@@ -235,7 +235,7 @@ impl Request<'_, '_, '_> {
             () = abandoned(&load.setup.stop, &on_wire) => {
                 self.has_culprit = true;
                 let abandoned = self.replaced.tell(batch.abandon());
-                self.outbox.send_result(abandoned, None).await;
+                self.sender.send_result(abandoned, None).await;
                 return Ok(());
             }
         };
@@ -262,8 +262,8 @@ impl Request<'_, '_, '_> {
             self.held.extend(batch.versions());
             drop(intent);
             let settled = batch.conclude(conclusion)?.settled;
-            self.outbox.send_result(settled, None).await;
-            return Box::pin(carry_split(load, work, self.outbox, &self.held, true)).await;
+            self.sender.send_result(settled, None).await;
+            return Box::pin(carry_split(load, work, self.sender, &self.held, true)).await;
         }
         if let Some(work) = batch.unversioned() {
             self.again(work, batch.attempts);
@@ -280,7 +280,7 @@ impl Request<'_, '_, '_> {
             let (target, queue) = (&*load.link.target, &mut self.queue);
             let settled = self.bisector.take(target, refused, self.packaging, queue);
             self.has_culprit |= settled.is_some();
-            self.outbox
+            self.sender
                 .send_result(settled.into_iter().collect(), None)
                 .await;
         }
@@ -308,15 +308,15 @@ impl Request<'_, '_, '_> {
         let is_refused = |one: &Settlement| one.line.outcome == Outcome::Rejected;
         self.has_culprit |= concluded.settled.iter().any(is_refused);
         let settled = self.replaced.tell(concluded.settled);
-        self.outbox.send_result(settled, now).await;
+        self.sender.send_result(settled, now).await;
         for (settled, step) in concluded.nameless {
             let named = name::name(load, settled, &step).await?;
-            self.outbox.send_result(vec![named], None).await;
+            self.sender.send_result(vec![named], None).await;
         }
         let (occupied, in_doubt) = (concluded.occupied, concluded.in_doubt);
         let looked = occupied::look_at_occupied(load, occupied, in_doubt, &mut self.replaced);
         let (settled, removed) = looked.await?;
-        self.outbox.send_result(settled, None).await;
+        self.sender.send_result(settled, None).await;
         if !removed.is_empty() {
             self.again(Work::again(removed, self.packaging), attempts);
         }
@@ -328,7 +328,7 @@ impl Request<'_, '_, '_> {
         let may_send = self.lost.times < load.link.gate.attempts();
         let (known, again) = in_doubt::recover(load, doubtful, may_send).await?;
         let known = self.replaced.tell(known);
-        self.outbox.send_result(known, then).await;
+        self.sender.send_result(known, then).await;
         if let Some(again) = again {
             load.setup.counts.retried();
             load.link.gate.rest(self.lost.times).await;
@@ -352,7 +352,7 @@ impl Request<'_, '_, '_> {
 async fn carry_split(
     load: &LoadContext,
     work: Work,
-    outbox: &mut ResultSender<'_>,
+    sender: &mut ResultSender<'_>,
     held: &Held,
     is_refused: bool,
 ) -> Result<(), Error> {
@@ -365,14 +365,14 @@ async fn carry_split(
                 let attempted = Attempted::default();
                 settlement::told(step.number, Outcome::Rejected, Some(413), attempted, note)
             };
-            outbox
+            sender
                 .send_result(part.iter().map(refused).collect(), None)
                 .await;
             continue;
         }
         let (mut ready, mut blocked) = (Vec::new(), HashMap::new());
         for mut step in part {
-            match resolve_natives(&mut step, outbox, together) {
+            match resolve_natives(&mut step, sender, together) {
                 None => ready.push(step),
                 Some(by) => {
                     blocked.insert(step.number, by);
@@ -386,7 +386,7 @@ async fn carry_split(
         };
         while let Some((at, need)) = lacking(&ready, &blocked) {
             let step = ready.remove(at);
-            blocked.insert(step.number, outbox.place_of(need));
+            blocked.insert(step.number, sender.place_of(need));
         }
         let told = blocked.into_iter().map(|(number, by)| {
             let attempted = Attempted::default();
@@ -397,7 +397,7 @@ async fn carry_split(
             let note = format!("it needs {by}, which did not arrive");
             settlement::told(number, Outcome::Blocked, None, attempted, note)
         });
-        outbox.send_result(told.collect(), None).await;
+        sender.send_result(told.collect(), None).await;
         let chunks = if together {
             vec![ready]
         } else {
@@ -413,7 +413,7 @@ async fn carry_split(
                 blocked: None,
                 stands: None,
             };
-            Box::pin(carry_all(load, work, None, outbox, held)).await?;
+            Box::pin(carry_all(load, work, None, sender, held)).await?;
         }
     }
     Ok(())
@@ -428,20 +428,20 @@ fn needed_of(step: &Step, blocked: &HashMap<StepId, String>) -> Option<StepId> {
 }
 
 /// Puts in what became of the entries that an entry refers to. Returns which of them did not arrive.
-fn resolve_natives(step: &mut Step, outbox: &ResultSender<'_>, together: bool) -> Option<String> {
+fn resolve_natives(step: &mut Step, sender: &ResultSender<'_>, together: bool) -> Option<String> {
     for link in step.links.iter_mut().filter(|link| !link.late) {
         let To::Step(to) = link.to else { continue };
-        if !link.native && !outbox.watches(to) {
+        if !link.native && !sender.watches(to) {
             continue;
         }
-        match outbox.arrived.get(&to) {
+        match sender.arrived.get(&to) {
             Some(Some(resource)) => {
                 link.to = To::Resource(resource.clone());
                 link.native = false;
             }
             // It travels with it.
             None if together || to == step.number => {}
-            Some(None) | None => return Some(outbox.place_of(to)),
+            Some(None) | None => return Some(sender.place_of(to)),
         }
     }
     None

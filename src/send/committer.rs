@@ -33,7 +33,7 @@ pub(super) struct RecordResult {
 /// Writes down what became of records, as many together as have come, and tells those who watch and those who wait.
 pub(super) async fn commit_all(
     setup: Arc<RunContext>,
-    precedence: Option<Arc<DependencyTracker>>,
+    dependencies: Option<Arc<DependencyTracker>>,
     load: LoadId,
     mut settled: mpsc::Receiver<Vec<RecordResult>>,
 ) -> Result<(), Error> {
@@ -65,10 +65,10 @@ pub(super) async fn commit_all(
         }
         drop(intents);
         for (record, stood, outcome, bytes, resource, cause) in told {
-            if let (Some(stood), Some((kind, id)), Some(precedence)) =
-                (stood, &resource, &precedence)
+            if let (Some(stood), Some((kind, id)), Some(dependencies)) =
+                (stood, &resource, &dependencies)
             {
-                precedence.mark_partial(record, kind, id, stood);
+                dependencies.mark_partial(record, kind, id, stood);
                 continue;
             }
             setup.observe.observe(&Event::Settled {
@@ -76,16 +76,16 @@ pub(super) async fn commit_all(
                 outcome,
                 bytes,
             });
-            let Some(precedence) = &precedence else {
+            let Some(dependencies) = &dependencies else {
                 continue;
             };
             match (resource, cause) {
-                (Some((kind, id)), None) => precedence.mark_stored(record, &kind, &id),
+                (Some((kind, id)), None) => dependencies.mark_stored(record, &kind, &id),
                 // Not tried: the run is stopping, and a later session goes on with those who wait.
                 _ if outcome == Outcome::Pending => {}
                 (_, cause) => {
                     let unnamed = || Arc::new(Cause::unnamed(record));
-                    precedence.mark_failed(record, &cause.unwrap_or_else(unnamed));
+                    dependencies.mark_failed(record, &cause.unwrap_or_else(unnamed));
                 }
             }
         }

@@ -30,7 +30,7 @@ pub(super) struct LoadContext {
     /// many are in doubt after a crash, and no more.
     pub(super) intents: Arc<Semaphore>,
     pub(super) ways: Arc<Ways>,
-    pub(super) dresser: Arc<BodyRewriter>,
+    pub(super) rewriter: Arc<BodyRewriter>,
     /// What has been learnt of its target.
     pub(super) habits: Arc<Habits>,
     pub(super) setup: Arc<RunContext>,

@@ -375,9 +375,9 @@ impl DependencyTracker {
     /// Of the records of a plan. What is more than `memory` allows is kept beside it on the disk.
     pub(super) fn of(plan: &Saved) -> Result<Self, Error> {
         let room = MemoryBudget::new(plan.header.run.memory.0, plan.folder());
-        let precedence = Self::new(plan.header.loads.len(), plan.summary.records(), &room);
+        let dependencies = Self::new(plan.header.loads.len(), plan.summary.records(), &room);
         match room.check() {
-            Ok(()) => Ok(precedence),
+            Ok(()) => Ok(dependencies),
             Err(error) => Err(Error::Plan(format!(
                 "cannot keep the ids that records get: {error}"
             ))),
@@ -473,44 +473,44 @@ mod tests {
 
     #[test]
     fn who_waits_goes_when_the_last_has_arrived() {
-        let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert_eq!(
-            precedence
+            dependencies
                 .try_start(0, vec![StepId(0), StepId(1)], None, false, (10, 2))
                 .unwrap(),
             Readiness::Parked
         );
-        precedence.mark_stored(StepId(1), "Patient", "one");
-        assert!(precedence.next(0).is_none());
-        precedence.mark_stored(StepId(0), "Patient", "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b");
-        let (parked, readiness) = precedence.next(0).unwrap();
+        dependencies.mark_stored(StepId(1), "Patient", "one");
+        assert!(dependencies.next(0).is_none());
+        dependencies.mark_stored(StepId(0), "Patient", "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b");
+        let (parked, readiness) = dependencies.next(0).unwrap();
         assert_eq!((parked.place, readiness), ((10, 2), Readiness::Ready));
-        assert_eq!(precedence.parked(0), (0, 0));
-        assert_eq!(precedence.resource(StepId(1)).unwrap(), "Patient/one");
+        assert_eq!(dependencies.parked(0), (0, 0));
+        assert_eq!(dependencies.resource(StepId(1)).unwrap(), "Patient/one");
         assert_eq!(
-            precedence.resource(StepId(0)).unwrap(),
+            dependencies.resource(StepId(0)).unwrap(),
             "Patient/9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b"
         );
-        assert_eq!(precedence.resource(StepId(2)), None);
+        assert_eq!(dependencies.resource(StepId(2)), None);
     }
 
     #[test]
     fn who_follows_goes_whatever_became_of_the_one_before() {
-        let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
-        let admit = |place| precedence.try_start(0, Vec::new(), Some(StepId(0)), false, place);
+        let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        let admit = |place| dependencies.try_start(0, Vec::new(), Some(StepId(0)), false, place);
         assert_eq!(admit((1, 1)).unwrap(), Readiness::Parked);
         let cause = Arc::new(Cause::unnamed(StepId(0)));
-        precedence.mark_failed(StepId(0), &cause);
-        let (_, readiness) = precedence.next(0).unwrap();
+        dependencies.mark_failed(StepId(0), &cause);
+        let (_, readiness) = dependencies.next(0).unwrap();
         assert_eq!(readiness, Readiness::Ready);
         assert_eq!(admit((2, 2)).unwrap(), Readiness::Ready);
     }
 
     #[test]
     fn one_failure_blocks_at_once_and_names_its_cause() {
-        let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert_eq!(
-            precedence
+            dependencies
                 .try_start(0, vec![StepId(0), StepId(1)], None, false, (0, 2))
                 .unwrap(),
             Readiness::Parked
@@ -519,13 +519,13 @@ mod tests {
             record: StepId(1),
             needed: "a.ndjson:7".into(),
         });
-        precedence.mark_failed(StepId(1), &cause);
+        dependencies.mark_failed(StepId(1), &cause);
         // It waits for record 0 still; what it then finds is the failure.
-        precedence.mark_stored(StepId(0), "Patient", "x");
-        let (_, readiness) = precedence.next(0).unwrap();
+        dependencies.mark_stored(StepId(0), "Patient", "x");
+        let (_, readiness) = dependencies.next(0).unwrap();
         assert_eq!(readiness, Readiness::Blocked(Arc::clone(&cause)));
         assert_eq!(
-            precedence
+            dependencies
                 .try_start(0, vec![StepId(1)], None, false, (0, 3))
                 .unwrap(),
             Readiness::Blocked(cause)
@@ -534,7 +534,7 @@ mod tests {
 
     #[test]
     fn a_type_that_r4_does_not_know_stays_what_it_is() {
-        let precedence = DependencyTracker::new(0, 400, &MemoryBudget::endless());
+        let dependencies = DependencyTracker::new(0, 400, &MemoryBudget::endless());
         let uuid = "9b8d6f3e-5f1a-4c0d-9d5e-0f6f4f3e2a1b";
         // More types than there are numbers for: each keeps its own name all the same.
         let kind = |n: u64| {
@@ -543,12 +543,12 @@ mod tests {
         };
         for n in 0..400 {
             let id = if n % 2 == 0 { uuid } else { "one" };
-            precedence.mark_stored(StepId(n), &kind(n), id);
+            dependencies.mark_stored(StepId(n), &kind(n), id);
         }
         for n in 0..400 {
             let id = if n % 2 == 0 { uuid } else { "one" };
             assert_eq!(
-                precedence.resource(StepId(n)).unwrap(),
+                dependencies.resource(StepId(n)).unwrap(),
                 format!("{}/{id}", kind(n))
             );
         }
@@ -556,14 +556,14 @@ mod tests {
 
     #[test]
     fn what_the_plan_does_not_hold_is_not_waited_for() {
-        let precedence = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert!(
-            precedence
+            dependencies
                 .try_start(0, vec![StepId(4)], None, false, (0, 0))
                 .is_err()
         );
         assert!(
-            precedence
+            dependencies
                 .try_start_second(0, vec![StepId(1), StepId(9)], (0, 0))
                 .is_err()
         );
@@ -571,11 +571,11 @@ mod tests {
 
     #[test]
     fn an_id_in_capitals_is_kept_as_it_is() {
-        let precedence = DependencyTracker::new(0, 1, &MemoryBudget::endless());
+        let dependencies = DependencyTracker::new(0, 1, &MemoryBudget::endless());
         let id = "9B8D6F3E-5F1A-4C0D-9D5E-0F6F4F3E2A1B";
-        precedence.mark_stored(StepId(0), "Patient", id);
+        dependencies.mark_stored(StepId(0), "Patient", id);
         assert_eq!(
-            precedence.resource(StepId(0)).unwrap(),
+            dependencies.resource(StepId(0)).unwrap(),
             format!("Patient/{id}")
         );
     }

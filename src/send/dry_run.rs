@@ -20,12 +20,12 @@ use crate::{
 pub struct DryRunTransport {
     /// The way of the reads; none where the store does not exist yet.
     reads: Option<Arc<Gate>>,
-    /// The store that is rehearsed for.
+    /// The store whose answers are made up.
     target: Arc<dyn Target>,
 }
 
 impl DryRunTransport {
-    /// Rehearses for a store. Reads go through `reads`, under its rate; with none the store is empty.
+    /// Makes a dry run for a store. Reads go through `reads`, under its rate; with none the store is empty.
     pub fn new(target: Arc<dyn Target>, reads: Option<Arc<Gate>>) -> Self {
         Self { reads, target }
     }
@@ -35,7 +35,7 @@ impl Transport for DryRunTransport {
     fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>> {
         Box::pin(async move {
             if request.method() != Method::GET {
-                return Ok(self.target.rehearse(&request));
+                return Ok(self.target.dry_run(&request));
             }
             match &self.reads {
                 None => Ok(self.target.empty(&request)),

@@ -36,8 +36,8 @@ const READY_PER_SLOT: usize = 2;
 /// Carries one load to its end.
 pub(super) async fn run(
     setup: Arc<RunContext>,
-    dresser: Arc<BodyRewriter>,
-    precedence: Option<Arc<DependencyTracker>>,
+    rewriter: Arc<BodyRewriter>,
+    dependencies: Option<Arc<DependencyTracker>>,
     habits: Arc<Habits>,
     id: LoadId,
 ) -> Result<(), Error> {
@@ -50,8 +50,8 @@ pub(super) async fn run(
     let ways = Arc::new(Ways::of(plan::ways(&setup.plan.header, id)));
     let feed = Scheduler {
         plan: Arc::clone(&setup.plan),
-        dresser: Arc::clone(&dresser),
-        precedence: precedence.clone(),
+        rewriter: Arc::clone(&rewriter),
+        dependencies: dependencies.clone(),
         budget: Arc::clone(&setup.budget),
         earlier: Arc::clone(&setup.earlier),
         stop: setup.stop.clone(),
@@ -71,13 +71,18 @@ pub(super) async fn run(
         settler,
         intents: Arc::new(Semaphore::new(slots)),
         ways,
-        dresser,
+        rewriter,
         habits,
         versions: Versions::of(facts),
         sizes: Sizes::default(),
         setup,
     });
-    let settling = tokio::spawn(commit_all(Arc::clone(&load.setup), precedence, id, settled));
+    let settling = tokio::spawn(commit_all(
+        Arc::clone(&load.setup),
+        dependencies,
+        id,
+        settled,
+    ));
     let sent = send_all(&load, feed, slots * READY_PER_SLOT).await;
     // The last sender goes with the load; then the settler has written all that came.
     drop(load);

@@ -176,15 +176,15 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
     setup.observe.observe(&Event::Started {
         loads: planned(&setup.plan, &setup.earlier),
     });
-    let precedence = precedence(&setup)?;
+    let dependencies = dependencies(&setup)?;
     let targets = setup.plan.header.loads.iter().map(|load| {
         let link = setup.links.get(&load.target);
         link.map(|link| Arc::clone(&link.target))
     });
-    let dresser = Arc::new(BodyRewriter {
+    let rewriter = Arc::new(BodyRewriter {
         plan: Arc::clone(&setup.plan),
         bodies: Arc::clone(&setup.bodies),
-        precedence: precedence.clone(),
+        dependencies: dependencies.clone(),
         targets: targets.collect(),
         journal: Some(setup.journal.clone()),
     });
@@ -217,8 +217,8 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
                     .map(|&before| waits[before].clone())
             })
             .collect();
-        let (setup, dresser) = (Arc::clone(&setup), Arc::clone(&dresser));
-        let precedence = precedence.clone();
+        let (setup, rewriter) = (Arc::clone(&setup), Arc::clone(&rewriter));
+        let dependencies = dependencies.clone();
         let target = &setup.plan.header.loads[index].target;
         let known = habits.get(target.as_str()).cloned();
         let known = known.unwrap_or_else(|| Arc::new(Habits::of(target)));
@@ -228,7 +228,7 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
                 let _ = wait.wait_for(|over| *over).await;
             }
             let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
-            let ended = load::run(setup, dresser, precedence, known, id).await;
+            let ended = load::run(setup, rewriter, dependencies, known, id).await;
             let _ = over.send(true);
             ended
         });
@@ -263,7 +263,7 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
 }
 
 /// Returns who waits for whom, with what earlier sessions settled; nobody does where no record refers to another, or follows it.
-fn precedence(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Error> {
+fn dependencies(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Error> {
     let plan = &setup.plan;
     let summary = &plan.summary;
     let refers = summary.references.values().any(|found| found.links > 0);
@@ -271,9 +271,9 @@ fn precedence(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Erro
     if !refers && !follows {
         return Ok(None);
     }
-    let precedence = DependencyTracker::of(plan)?;
+    let dependencies = DependencyTracker::of(plan)?;
     let Some(history) = &setup.earlier.history else {
-        return Ok(Some(Arc::new(precedence)));
+        return Ok(Some(Arc::new(dependencies)));
     };
     for (index, _) in (0_u32..).zip(&plan.header.loads) {
         let steps = plan
@@ -293,7 +293,7 @@ fn precedence(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Erro
                             "record {number} stands in the store without an id"
                         ))
                     })?;
-                    precedence.mark_partial(step.number, &step.kind, &id, stood);
+                    dependencies.mark_partial(step.number, &step.kind, &id, stood);
                     continue;
                 }
                 // The last is one that is tried once more.
@@ -305,7 +305,7 @@ fn precedence(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Erro
             let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
             let is_well = line.outcome.is_well();
             if let Some(id) = line.id.or(step.id.filter(|_| is_well && keeps_id)) {
-                precedence.mark_stored(step.number, &step.kind, &id);
+                dependencies.mark_stored(step.number, &step.kind, &id);
             } else {
                 let file = plan.source_name(step.position.source);
                 let place = step.position.display(file).to_string();
@@ -313,11 +313,11 @@ fn precedence(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Erro
                     record: line.by.unwrap_or(step.number),
                     needed: needed(&place, line.outcome).into(),
                 };
-                precedence.mark_failed(step.number, &Arc::new(cause));
+                dependencies.mark_failed(step.number, &Arc::new(cause));
             }
         }
     }
-    Ok(Some(Arc::new(precedence)))
+    Ok(Some(Arc::new(dependencies)))
 }
 
 /// Tells whether `failed` failures end a run of `records`.

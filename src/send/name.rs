@@ -23,7 +23,7 @@ pub(super) async fn name(
     mut settled: Settlement,
     step: &Step,
 ) -> Result<Settlement, Error> {
-    let query = match load.dresser.tag(step) {
+    let query = match load.rewriter.tag(step) {
         Some(tag) => load.link.target.tagged(&tag),
         None => condition_of(load, step).await?,
     };
@@ -82,8 +82,8 @@ pub(super) async fn condition_of(load: &LoadContext, step: &Step) -> Result<Opti
     if !is_conditional {
         return Ok(None);
     }
-    let (dresser, steps) = (load.dresser.clone(), vec![step.clone()]);
-    let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&steps));
+    let (rewriter, steps) = (load.rewriter.clone(), vec![step.clone()]);
+    let read = tokio::task::spawn_blocking(move || rewriter.read_to_look(&steps));
     let bodies: Vec<Bytes> = read.await.map_err(|error| Error::of_task(&error))??;
     let body = bodies.first();
     let target = &load.link.target;

@@ -213,9 +213,9 @@ async fn differing(
     if answer.status() != http::StatusCode::OK {
         return Err(format!("the store answered {}", answer.status().as_u16()));
     }
-    let (dresser, step, target) = (load.dresser.clone(), step.clone(), target.clone());
+    let (rewriter, step, target) = (load.rewriter.clone(), step.clone(), target.clone());
     let compared = tokio::task::spawn_blocking(move || {
-        let opened = dresser.open(&step).map_err(|error| error.to_string())?;
+        let opened = rewriter.open(&step).map_err(|error| error.to_string())?;
         let open = || opened.read();
         target.differing(&open, &answer, exactly)
     });

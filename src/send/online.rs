@@ -150,10 +150,10 @@ pub async fn ask(
         let found = gates.get(&load.target);
         found.map(|(_, target)| Arc::clone(target))
     });
-    let dresser = BodyRewriter {
+    let rewriter = BodyRewriter {
         plan: Arc::clone(plan),
         bodies: Arc::clone(bodies),
-        precedence: updated(plan)?.map(Arc::new),
+        dependencies: updated(plan)?.map(Arc::new),
         targets: targets.collect(),
         journal: None,
     };
@@ -169,7 +169,7 @@ pub async fn ask(
         let asker = Asker {
             gate,
             target: &**target,
-            dresser: &dresser,
+            rewriter: &rewriter,
             lookups: &lookups,
             settings,
             earlier,
@@ -289,7 +289,7 @@ fn updated(plan: &Saved) -> Result<Option<DependencyTracker>, super::Error> {
 struct Asker<'a> {
     gate: &'a Gate,
     target: &'a dyn Target,
-    dresser: &'a BodyRewriter,
+    rewriter: &'a BodyRewriter,
     lookups: &'a Lookups,
     settings: &'a LoadSettings,
     earlier: &'a Earlier,
@@ -354,7 +354,7 @@ impl Asker<'_> {
                             .differences(step, self.settings, &body, &response);
                         told.ok()
                     });
-                    let file = self.dresser.plan.source_name(step.position.source);
+                    let file = self.rewriter.plan.source_name(step.position.source);
                     Found::Update(Some(Box::new(Change {
                         number: step.number,
                         load: self.settings.name.clone(),
@@ -382,7 +382,7 @@ impl Asker<'_> {
         for link in &mut step.links {
             link.late = false;
         }
-        for search in self.dresser.searches(&step)? {
+        for search in self.rewriter.searches(&step)? {
             let (kind, query) = (&search.kind, &search.query);
             let asked = self.lookups.one(self.gate, self.target, kind, query);
             match asked.await.map_err(|failure| self.no_answer(failure))? {
@@ -406,7 +406,7 @@ impl Asker<'_> {
             step.action = Action::Send(interaction);
         }
         if !beside.is_empty() {
-            let body = self.dresser.bodies.read(step.position.source, step.body);
+            let body = self.rewriter.bodies.read(step.position.source, step.body);
             // What cannot be read here cannot be read below either, and is said there.
             for (reference, resource) in self.target.beside(&body.unwrap_or_default(), beside) {
                 if step.links.iter().all(|link| link.reference != reference) {
@@ -419,7 +419,7 @@ impl Asker<'_> {
                 }
             }
         }
-        Ok(self.dresser.read_to_look(&[step])?.pop())
+        Ok(self.rewriter.read_to_look(&[step])?.pop())
     }
 
     async fn condition(&self, step: &Step, hit: Found) -> Answer {
@@ -456,7 +456,7 @@ impl Asker<'_> {
             Action::Entry(_) => step.position.span,
             _ => step.body,
         };
-        let body = self.dresser.bodies.read(step.position.source, span).ok()?;
+        let body = self.rewriter.bodies.read(step.position.source, span).ok()?;
         self.target.condition(self.settings, step, &body)
     }
 }

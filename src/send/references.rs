@@ -29,7 +29,7 @@ pub(super) async fn look_up(
             at += 1;
             continue;
         }
-        let searches = load.dresser.searches(step)?;
+        let searches = load.rewriter.searches(step)?;
         let mut wrong = None;
         let mut links = Vec::with_capacity(searches.len());
         for search in searches {
@@ -106,7 +106,7 @@ pub(super) async fn look_up(
     }
     if found_any && !work.bodies.is_empty() {
         // With what was found they are made ready once more.
-        work.bodies = load.dresser.read(&work.steps, work.is_together())?;
+        work.bodies = load.rewriter.read(&work.steps, work.is_together())?;
     }
     Ok((work, settled))
 }
@@ -126,7 +126,7 @@ fn untried(load: &LoadContext, step: &Step, failure: &CallFailure) -> Settlement
 /// What is known of a record that may have arrived before: it is kept, so that a later session can ask.
 fn known_doubt(load: &LoadContext, step: &Step) -> Doubt {
     let earlier = &load.setup.earlier;
-    let known = earlier.doubt(step.number, load.dresser.tag(step));
+    let known = earlier.doubt(step.number, load.rewriter.tag(step));
     // A journal that cannot be read any more ends the run where it is written.
     known.ok().flatten().unwrap_or_else(Doubt::none)
 }

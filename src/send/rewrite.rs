@@ -1,5 +1,5 @@
 //! Reads records for the wire, and lets their target make them ready: what they refer to gets the name that the store gave
-//! it. Where references lead is the plan's business, which ids came of it `precedence`'s, what is changed in the bytes the
+//! it. Where references lead is the plan's business, which ids came of it `dependencies`'s, what is changed in the bytes the
 //! target's.
 
 use std::{
@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct BodyRewriter {
     pub(super) plan: Arc<Saved>,
     pub(super) bodies: Arc<Bodies>,
-    pub(super) precedence: Option<Arc<DependencyTracker>>,
+    pub(super) dependencies: Option<Arc<DependencyTracker>>,
     /// Per load: its target, where it is connected to.
     pub(super) targets: Vec<Option<Arc<dyn Target>>>,
     /// Names the run in the tags of its records.
@@ -113,9 +113,9 @@ impl BodyRewriter {
             let naming = Naming {
                 settings: self.settings_of(step)?,
                 names: &names,
-                purpose: match self.precedence {
+                purpose: match self.dependencies {
                     Some(_) => Purpose::Sending,
-                    None => Purpose::Rehearsing,
+                    None => Purpose::DryRun,
                 },
                 is_linked: linked.contains(&step.number),
                 tag: self.tag(step),
@@ -165,7 +165,7 @@ impl BodyRewriter {
 
     /// Returns what a record is called that has arrived.
     fn arrived(&self, record: StepId) -> Option<String> {
-        self.precedence.as_ref()?.resource(record)
+        self.dependencies.as_ref()?.resource(record)
     }
 
     /// Returns where the bytes of records lie that their target sends without holding them.

@@ -30,8 +30,8 @@ use crate::{
 /// Reads a load in a thread; the channel ends with the load.
 pub(super) struct Scheduler {
     pub(super) plan: Arc<Saved>,
-    pub(super) dresser: Arc<BodyRewriter>,
-    pub(super) precedence: Option<Arc<DependencyTracker>>,
+    pub(super) rewriter: Arc<BodyRewriter>,
+    pub(super) dependencies: Option<Arc<DependencyTracker>>,
     pub(super) budget: Arc<ByteBudget>,
     pub(super) earlier: Arc<Earlier>,
     pub(super) stop: Stop,
@@ -123,9 +123,9 @@ impl SchedulerTask<'_> {
         let mut stream = self.feed.plan.steps(self.feed.load).map_err(failed)?;
         let mut is_read = false;
         let mut in_a_row = 0;
-        let precedence = self.feed.precedence.clone();
+        let dependencies = self.feed.dependencies.clone();
         while !self.is_over && !self.feed.stop.is_stopping() && !self.sender.is_closed() {
-            if let Some((parked, readiness)) = precedence.as_ref().and_then(|p| p.next(load)) {
+            if let Some((parked, readiness)) = dependencies.as_ref().and_then(|p| p.next(load)) {
                 let (offset, first) = parked.place;
                 let again = self.feed.plan.steps_at(self.feed.load, offset, first);
                 match unit(&mut again.map_err(failed)?)? {
@@ -135,25 +135,32 @@ impl SchedulerTask<'_> {
                 }
                 continue;
             }
-            let (parked, late) = precedence.as_ref().map_or((0, 0), |p| p.parked(load));
+            let (parked, late) = dependencies.as_ref().map_or((0, 0), |p| p.parked(load));
             if !is_read && parked < PARKED {
                 let place = stream.place();
                 let Some(unit) = unit(&mut stream)? else {
                     is_read = true;
                     continue;
                 };
-                if let (Some(precedence), Some(needs)) = (&precedence, self.second_needs(&unit)) {
-                    let readiness = precedence.try_start_second(load, needs, place)?;
+                if let (Some(dependencies), Some(needs)) = (&dependencies, self.second_needs(&unit))
+                {
+                    let readiness = dependencies.try_start_second(load, needs, place)?;
                     // Only what an earlier session left standing need not wait for its first request.
                     if readiness != Readiness::Parked {
                         self.take_second(unit, readiness)?;
                         continue;
                     }
                 }
-                let readiness = match &precedence {
-                    Some(precedence) => {
+                let readiness = match &dependencies {
+                    Some(dependencies) => {
                         let patient = unit.group.is_some_and(|group| !group.atomic);
-                        precedence.try_start(load, needs(&unit), follows(&unit), patient, place)?
+                        dependencies.try_start(
+                            load,
+                            needs(&unit),
+                            follows(&unit),
+                            patient,
+                            place,
+                        )?
                     }
                     None => Readiness::Ready,
                 };
@@ -170,8 +177,8 @@ impl SchedulerTask<'_> {
             }
             // Nothing more is ready: what was collected must go, for the rest may wait for it.
             self.flush();
-            match &precedence {
-                Some(precedence) if parked + late > 0 => precedence.wait_for_all(load),
+            match &dependencies {
+                Some(dependencies) if parked + late > 0 => dependencies.wait_for_all(load),
                 _ => break,
             }
         }
@@ -220,7 +227,7 @@ impl SchedulerTask<'_> {
         } else {
             let packaging = group.map(|group| group.packaging);
             let together = is_together(packaging, atomic);
-            self.feed.dresser.read(&steps, together)?
+            self.feed.rewriter.read(&steps, together)?
         };
         let mut work = Work {
             steps,
@@ -270,10 +277,10 @@ impl SchedulerTask<'_> {
 
     /// Returns what will keep a record from becoming whole, if that is known before it is sent.
     fn blocked_later(&self, steps: &[Step]) -> Option<Arc<Cause>> {
-        let precedence = self.feed.precedence.as_ref()?;
+        let dependencies = self.feed.dependencies.as_ref()?;
         let needs: Vec<StepId> = steps.iter().flat_map(Step::late_needs).collect();
         (!needs.is_empty())
-            .then(|| precedence.blocks(&needs))
+            .then(|| dependencies.blocks(&needs))
             .flatten()
     }
 
@@ -294,10 +301,10 @@ impl SchedulerTask<'_> {
 
     /// Puts in what a record was created without.
     fn take_second(&mut self, unit: Unit, readiness: Readiness) -> Result<(), Error> {
-        let precedence = self.feed.precedence.as_ref();
+        let dependencies = self.feed.dependencies.as_ref();
         let Some((step, (stood, id))) = unit.steps.into_iter().next().and_then(|step| {
             // One that does not stand was settled by its first request.
-            let stands = precedence?.standing(step.number)?;
+            let stands = dependencies?.standing(step.number)?;
             Some((step, stands))
         }) else {
             return Ok(());
@@ -322,7 +329,7 @@ impl SchedulerTask<'_> {
         } else {
             let size = work.steps.iter().map(|step| wire_span(step).length).sum();
             work.permits = vec![self.permit(size)];
-            work.bodies = self.feed.dresser.read(&work.steps, false)?;
+            work.bodies = self.feed.rewriter.read(&work.steps, false)?;
         }
         self.push(work);
         Ok(())
@@ -333,8 +340,8 @@ impl SchedulerTask<'_> {
         let mut left = Vec::with_capacity(steps.len());
         for step in steps {
             let needs: Vec<StepId> = step.needs().collect();
-            let blocks = self.feed.precedence.as_ref();
-            match blocks.and_then(|precedence| precedence.blocks(&needs)) {
+            let blocks = self.feed.dependencies.as_ref();
+            match blocks.and_then(|dependencies| dependencies.blocks(&needs)) {
                 Some(by) => self.block(vec![step], by),
                 None => left.push(step),
             }

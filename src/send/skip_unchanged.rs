@@ -43,13 +43,13 @@ pub(super) async fn compare(load: &LoadContext, mut work: Work) -> (Work, Vec<Se
     // What is read when its request is made, such as a large Bundle, is read here to look at it alone.
     let is_read_late = work.bodies.len() != work.steps.len();
     if is_read_late {
-        match load.dresser.read_to_look(&work.steps) {
+        match load.rewriter.read_to_look(&work.steps) {
             Ok(read) => work.bodies = read,
             // What cannot be read fails where it is made.
             Err(_) => return (work, Vec::new(), held),
         }
     }
-    let whole = two_steps::whole(&load.dresser, &work);
+    let whole = two_steps::whole(&load.rewriter, &work);
     let comparisons = work.steps.iter().zip(&work.bodies).map(|(step, body)| {
         let body = whole.clone().unwrap_or_else(|| body.clone());
         let step = step.clone();

@@ -109,11 +109,11 @@ impl TwoSteps {
 const WITHOUT: &str = "it stands in the store without the references that close its cycle";
 
 /// Returns the whole of a record whose first request leaves something out: what the store may hold already.
-pub(super) fn whole(dresser: &BodyRewriter, work: &Work) -> Option<Bytes> {
+pub(super) fn whole(rewriter: &BodyRewriter, work: &Work) -> Option<Bytes> {
     let step = work.steps.first().filter(|step| step.is_in_two_steps())?;
     let mut step: Step = step.clone();
     for link in &mut step.links {
         link.late = false;
     }
-    dresser.read_to_look(&[step]).ok()?.pop()
+    rewriter.read_to_look(&[step]).ok()?.pop()
 }

@@ -404,7 +404,7 @@ pub trait Target: Send + Sync + fmt::Debug {
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError>;
 
     /// Answers a write as a store would that takes everything, with ids made up: the last stage of a dry run.
-    fn rehearse(&self, request: &Request<Bytes>) -> Response<Bytes>;
+    fn dry_run(&self, request: &Request<Bytes>) -> Response<Bytes>;
 
     /// Answers a read as a store would that holds nothing.
     fn empty(&self, request: &Request<Bytes>) -> Response<Bytes>;

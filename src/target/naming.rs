@@ -24,7 +24,7 @@ pub enum Purpose {
     /// It goes to the wire, with what stands around it in its source: all that it refers to has a name.
     Sending,
     /// As for [`Purpose::Sending`], where nobody knows the names that a store gives.
-    Rehearsing,
+    DryRun,
     /// It is looked at: what has no name yet is left as it stands in the source.
     Looking,
     /// It is compared with what a store has: what the store resolves by itself is named, too, as far as it can be.
@@ -39,7 +39,7 @@ impl Purpose {
 
     /// Tells whether it goes to the wire.
     pub fn is_for_wire(self) -> bool {
-        matches!(self, Self::Sending | Self::Rehearsing)
+        matches!(self, Self::Sending | Self::DryRun)
     }
 }
 

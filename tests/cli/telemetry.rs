@@ -347,7 +347,7 @@ fn what_cannot_be_told_is_said_before_the_load() {
         assert_eq!(words.is_empty(), !ran.err.contains("OTEL"), "{}", ran.err);
         assert!(collector.came().is_empty(), "{name}");
     }
-    // A rehearsal leaves no trace.
+    // A dry run leaves no trace.
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url)];
     let _ = well("")
         .run_with(&variables, &["load", "m.yaml", "--dry-run"])

@@ -140,12 +140,12 @@ async fn what_is_no_record_is_refused_and_said_why() {
 }
 
 #[tokio::test]
-async fn a_rehearsal_is_read_as_an_answer_and_finds_nothing() {
+async fn a_dry_run_is_read_as_an_answer_and_finds_nothing() {
     in_every_format(async |bound| {
         let (step, body) = bound.record(0);
         let steps = std::slice::from_ref(&step);
         let request = bound.request(steps, vec![body], None);
-        let answer = bound.target.rehearse(&request);
+        let answer = bound.target.dry_run(&request);
         let parcel = bound.parcel(steps, None);
         let said = bound.target.answers(&parcel.of(), &answer).unwrap();
         assert!(

@@ -168,7 +168,7 @@ impl Target for Toy {
         Ok(Self::request("GET", "nothing", Bytes::new()))
     }
 
-    fn rehearse(&self, _: &Request<Bytes>) -> Response<Bytes> {
+    fn dry_run(&self, _: &Request<Bytes>) -> Response<Bytes> {
         Response::new(Bytes::from_static(b"OK x"))
     }
 

@@ -209,7 +209,7 @@ impl Batch<'_> {
                 (Verdict::Stop(reason), _) if self.may_have_been_sent(conclusion) => {
                     let doubt = Doubt {
                         since: self.since,
-                        tag: self.dresser.tag(&step),
+                        tag: self.rewriter.tag(&step),
                         is_replayed: false,
                     };
                     settlement::unknown(record, status, attempted, reason.to_string(), &doubt)

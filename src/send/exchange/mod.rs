@@ -62,7 +62,7 @@ pub(in crate::send) struct Batch<'a> {
     settings: Arc<LoadSettings>,
     target: &'a Arc<dyn Target>,
     setup: Arc<RunContext>,
-    dresser: Arc<BodyRewriter>,
+    rewriter: Arc<BodyRewriter>,
     on_wire: Arc<AtomicBool>,
     ready: Option<OwnedSemaphorePermit>,
     /// What the last attempt brought, for records that are given up.
@@ -156,7 +156,7 @@ impl<'a> Batch<'a> {
             settings: Arc::clone(&load.settings),
             target: &load.link.target,
             setup: Arc::clone(&load.setup),
-            dresser: Arc::clone(&load.dresser),
+            rewriter: Arc::clone(&load.rewriter),
             on_wire,
             ready: None,
             last: Last::default(),
@@ -242,12 +242,12 @@ impl<'a> Batch<'a> {
     /// Finds where the bytes of records lie that are too large to be held, and makes sure that they are what was planned.
     async fn find_stretches(&mut self) -> Result<(), BuildError> {
         // A target that is not known is told of where the bodies are read.
-        let is_large = |step: &Step| self.dresser.is_streamed(step).unwrap_or(false);
+        let is_large = |step: &Step| self.rewriter.is_streamed(step).unwrap_or(false);
         if !self.stretches.is_empty() || !self.steps.iter().any(is_large) {
             return Ok(());
         }
-        let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
-        let found = tokio::task::spawn_blocking(move || dresser.stretches(&steps));
+        let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
+        let found = tokio::task::spawn_blocking(move || rewriter.stretches(&steps));
         match found.await {
             Ok(Ok(found)) => self.stretches = found,
             Ok(Err(error)) => return Err(self.fail(error)),
@@ -258,14 +258,14 @@ impl<'a> Batch<'a> {
 
     /// Makes a large request while its bodies are read.
     async fn build_large(&mut self) -> Result<Request<Bytes>, BuildError> {
-        let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
+        let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
         let (settings, together) = (Arc::clone(&self.settings), self.is_together());
         let (target, packaging) = (Arc::clone(self.target), self.packaging);
         let (replaces, stretches) = (self.held.clone(), self.stretches.clone());
         let made = tokio::task::spawn_blocking(move || {
             let mut failed = None;
             // Where one cannot be read the bodies end, and what was made until then is dropped.
-            let mut bodies = dresser.each(&steps, together).map_while(|body| {
+            let mut bodies = rewriter.each(&steps, together).map_while(|body| {
                 let body = body.map_err(|error| failed = Some(error));
                 body.ok()
             });
@@ -371,9 +371,9 @@ impl Exchange for Batch<'_> {
             if self.is_read_late() {
                 return Ok(());
             }
-            let (dresser, steps) = (Arc::clone(&self.dresser), self.steps.clone());
+            let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
             let together = self.is_together();
-            let read = tokio::task::spawn_blocking(move || dresser.read(&steps, together));
+            let read = tokio::task::spawn_blocking(move || rewriter.read(&steps, together));
             match read.await {
                 Ok(Ok(read)) => self.bodies = read,
                 Ok(Err(error)) => return Err(self.fail(error)),

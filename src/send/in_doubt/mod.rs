@@ -108,7 +108,7 @@ pub(super) async fn settle_earlier(
     }
     let mut doubts = HashMap::new();
     for step in &work.steps {
-        if let Some(doubt) = earlier.doubt(step.number, load.dresser.tag(step))? {
+        if let Some(doubt) = earlier.doubt(step.number, load.rewriter.tag(step))? {
             doubts.insert(step.number, doubt);
         }
     }
@@ -177,10 +177,10 @@ pub(super) async fn recover(
         let earlier = load
             .setup
             .earlier
-            .doubt(step.number, load.dresser.tag(step))?;
+            .doubt(step.number, load.rewriter.tag(step))?;
         let doubt = earlier.unwrap_or_else(|| Doubt {
             since: doubtful.since,
-            tag: load.dresser.tag(step),
+            tag: load.rewriter.tag(step),
             is_replayed: false,
         });
         doubts.insert(step.number, doubt);

@@ -52,7 +52,7 @@ pub(super) fn asker(load: &LoadContext) -> Asker<'_> {
     Asker {
         settings: &load.settings,
         store: target.map(|target| &target.settings.store),
-        dresser: &load.dresser,
+        rewriter: &load.rewriter,
         gate: &load.link.gate,
         target: &*load.link.target,
         since: None,
@@ -66,7 +66,7 @@ pub(in crate::send) struct Asker<'a> {
     /// The store that is asked.
     pub(in crate::send) store: Option<&'a Store>,
     /// Reads the records.
-    pub(in crate::send) dresser: &'a Arc<BodyRewriter>,
+    pub(in crate::send) rewriter: &'a Arc<BodyRewriter>,
     /// The way to the store.
     pub(in crate::send) gate: &'a Gate,
     /// What it understands.
@@ -99,8 +99,8 @@ impl Asker<'_> {
             );
         }
         let over = self.since.unwrap_or_else(Instant::now) + grace;
-        let (dresser, read) = (Arc::clone(self.dresser), steps.to_vec());
-        let read = tokio::task::spawn_blocking(move || dresser.read_to_look(&read));
+        let (rewriter, read) = (Arc::clone(self.rewriter), steps.to_vec());
+        let read = tokio::task::spawn_blocking(move || rewriter.read_to_look(&read));
         let bodies = read.await.map_err(|error| Error::of_task(&error))??;
         let questions = steps.iter().zip(&bodies).map(|(step, body)| {
             let doubt = doubts.get(&step.number);
@@ -129,8 +129,8 @@ impl Asker<'_> {
             .iter()
             .filter_map(|(record, doubt)| Some((*record, doubt.tag.clone()?)))
             .collect();
-        let (dresser, stored) = (Arc::clone(self.dresser), steps.to_vec());
-        let read = move || dresser.read_as_stored(&stored, &ids, &tags);
+        let (rewriter, stored) = (Arc::clone(self.rewriter), steps.to_vec());
+        let read = move || rewriter.read_as_stored(&stored, &ids, &tags);
         let read = tokio::task::spawn_blocking(read);
         let bodies = read.await.map_err(|error| Error::of_task(&error))??;
         let mut proofs = Vec::with_capacity(steps.len());

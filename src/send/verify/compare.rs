@@ -18,7 +18,7 @@ use crate::{
 /// Reads records back.
 pub(super) struct Reader<'a> {
     pub(super) verify: &'a Verify<'a>,
-    pub(super) dresser: &'a BodyRewriter,
+    pub(super) rewriter: &'a BodyRewriter,
     pub(super) lookups: &'a Lookups,
 }
 
@@ -116,7 +116,7 @@ impl Reader<'_> {
     ) -> Result<Vec<Option<Response<Bytes>>>, Error> {
         let mut are_streamed = Vec::with_capacity(items.len());
         for item in items {
-            are_streamed.push(self.dresser.is_streamed(&item.step)?);
+            are_streamed.push(self.rewriter.is_streamed(&item.step)?);
         }
         let name = |item: &'_ Item| item.id.clone().unwrap_or_default();
         let ids: Vec<String> = items.iter().map(name).collect();
@@ -161,7 +161,7 @@ impl Reader<'_> {
         if item.how == How::LookedFor {
             return Ok(Found::of(Verification::Same, status));
         }
-        let differences = if self.dresser.is_streamed(&item.step)? {
+        let differences = if self.rewriter.is_streamed(&item.step)? {
             self.described(store, &item.step, &answer)?
         } else {
             let Some(ours) = self.ours(store, &item.step).await? else {
@@ -187,7 +187,7 @@ impl Reader<'_> {
         step: &Step,
         answer: &Response<Bytes>,
     ) -> Result<Result<Vec<Difference>, &'static str>, Error> {
-        let opened = self.dresser.open(step)?;
+        let opened = self.rewriter.open(step)?;
         let differing = store.target.differing(&|| opened.read(), answer, false);
         let elements = differing.map(Option::unwrap_or_default);
         Ok(elements
@@ -221,7 +221,7 @@ impl Reader<'_> {
         for link in &mut step.links {
             link.late = false;
         }
-        for search in self.dresser.searches(&step)? {
+        for search in self.rewriter.searches(&step)? {
             let (kind, query) = (&search.kind, &search.query);
             let asked = self
                 .lookups
@@ -245,7 +245,7 @@ impl Reader<'_> {
         }
         let none = std::collections::HashMap::new();
         let read =
-            self.dresser
+            self.rewriter
                 .read_as_stored(&[step], &std::collections::HashMap::new(), &none)?;
         Ok(read.into_iter().next())
     }

@@ -230,7 +230,7 @@ impl Verify<'_> {
             verified.by_counts();
             return Ok(verified);
         }
-        let dresser = self.dresser(Arc::new(names), None);
+        let rewriter = self.rewriter(Arc::new(names), None);
         let lookups = Lookups::default();
         let stores = self.stores.values().flatten();
         let requests: usize = stores.map(|store| store.requests).sum();
@@ -243,7 +243,7 @@ impl Verify<'_> {
         }
         let reader = compare::Reader {
             verify: self,
-            dresser: &dresser,
+            rewriter: &rewriter,
             lookups: &lookups,
         };
         // In the order of the plan, so that one number says how far it came.
@@ -281,7 +281,11 @@ impl Verify<'_> {
         Ok(verified)
     }
 
-    fn dresser(&self, names: Arc<DependencyTracker>, journal: Option<JournalLine>) -> BodyRewriter {
+    fn rewriter(
+        &self,
+        names: Arc<DependencyTracker>,
+        journal: Option<JournalLine>,
+    ) -> BodyRewriter {
         let targets = self.plan.header.loads.iter().map(|load| {
             let store = self.stores.get(&load.target).and_then(Option::as_ref);
             store.map(|store| Arc::clone(&store.target))
@@ -289,7 +293,7 @@ impl Verify<'_> {
         BodyRewriter {
             plan: Arc::clone(self.plan),
             bodies: Arc::clone(self.bodies),
-            precedence: Some(names),
+            dependencies: Some(names),
             targets: targets.collect(),
             journal,
         }

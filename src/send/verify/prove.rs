@@ -76,7 +76,7 @@ impl Verify<'_> {
         let asked = Asked {
             verify: self,
             since,
-            sent: Arc::new(self.dresser(Arc::clone(&names), Some(own))),
+            sent: Arc::new(self.rewriter(Arc::clone(&names), Some(own))),
             names,
         };
         let mut proven = Proven::default();
@@ -144,7 +144,7 @@ impl Asked<'_> {
         let asker = Asker {
             settings,
             store: kept,
-            dresser: &self.sent,
+            rewriter: &self.sent,
             gate: &store.gate,
             target: &*store.target,
             since: Some(self.since),
@@ -216,7 +216,7 @@ impl Asked<'_> {
         let lookups = Lookups::default();
         let reader = Reader {
             verify: self.verify,
-            dresser: &self.sent,
+            rewriter: &self.sent,
             lookups: &lookups,
         };
         let Some(settings) = self.verify.plan.header.loads.get(load.0 as usize) else {

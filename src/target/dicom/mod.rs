@@ -225,7 +225,7 @@ impl Target for Dicom {
         }
     }
 
-    fn rehearse(&self, request: &Request<Bytes>) -> Response<Bytes> {
+    fn dry_run(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let enclosed = request.extensions().get::<Enclosed>();
         let instances = enclosed.map_or(&[][..], |enclosed| &enclosed.0);
         let mut response = Response::new(answer::all_stored(instances));

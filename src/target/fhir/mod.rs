@@ -2,7 +2,7 @@
 //!
 //! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
 //! `apart` makes Bundles that read or delete and takes their answers apart, `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
-//! interactions, `differ` compares for people, `content` for the core, `kept` finds what a store keeps, `lacks` what a refused record has not, `list` counts and lists, `history` reads versions, `loosen` takes references out, `rehearse` answers a dry run. What differs between servers is in their [`Facts`], not here.
+//! interactions, `differ` compares for people, `content` for the core, `kept` finds what a store keeps, `lacks` what a refused record has not, `list` counts and lists, `history` reads versions, `loosen` takes references out, `dry_run` answers a dry run. What differs between servers is in their [`Facts`], not here.
 //! Source: <https://hl7.org/fhir/R4/http.html>.
 
 use std::collections::HashMap;
@@ -31,6 +31,7 @@ mod apart;
 mod condition;
 mod content;
 mod differ;
+mod dry_run;
 mod entries;
 mod entry;
 mod explain;
@@ -40,7 +41,6 @@ mod lacks;
 mod list;
 mod loosen;
 mod place;
-mod rehearse;
 mod request;
 mod response;
 mod rewrite;
@@ -341,7 +341,7 @@ impl Target for Fhir {
         }
     }
 
-    fn rehearse(&self, request: &Request<Bytes>) -> Response<Bytes> {
+    fn dry_run(&self, request: &Request<Bytes>) -> Response<Bytes> {
         self.answer_taken(request)
     }
 

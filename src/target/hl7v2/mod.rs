@@ -199,7 +199,7 @@ impl Target for Hl7v2 {
         self.store.get_store()
     }
 
-    fn rehearse(&self, _: &Request<Bytes>) -> Response<Bytes> {
+    fn dry_run(&self, _: &Request<Bytes>) -> Response<Bytes> {
         Response::new(Bytes::from_static(b"{\"name\":\"messages/made-up\"}"))
     }
 

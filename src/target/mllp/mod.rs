@@ -181,7 +181,7 @@ impl Target for Mllp {
         Ok(self.greeting())
     }
 
-    fn rehearse(&self, _: &Request<Bytes>) -> Response<Bytes> {
+    fn dry_run(&self, _: &Request<Bytes>) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
         response

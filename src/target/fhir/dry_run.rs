@@ -141,7 +141,7 @@ mod tests {
     const BASE: &str = "https://fhir.example/r4/";
 
     fn taken(request: &Request<Bytes>) -> Response<Bytes> {
-        Fhir::new(&BASE.parse().unwrap(), None).rehearse(request)
+        Fhir::new(&BASE.parse().unwrap(), None).dry_run(request)
     }
 
     fn requests() -> RequestBuilder {

@@ -28,7 +28,7 @@ pub(super) async fn run(carry: &Session<'_>, state: &Path, fresh: bool) -> Resul
     let Context { printer, .. } = carry.context;
     let mut links = HashMap::new();
     for (name, connection) in carry.connections {
-        let link = connection.rehearsal(saved.largest_request(name))?;
+        let link = connection.dry_run_link(saved.largest_request(name))?;
         links.insert(name.clone(), link);
     }
     let session = format::SessionLine {
@@ -43,7 +43,7 @@ pub(super) async fn run(carry: &Session<'_>, state: &Path, fresh: bool) -> Resul
         links: &links,
         journal: &journal,
         run: carry.run,
-        purpose: Purpose::Rehearse,
+        purpose: Purpose::DryRun,
     };
     let asked = asked.ask(Earlier::default(), fresh, printer).await?;
     let is_settled = |record| asked.earlier.is_settled(record);
