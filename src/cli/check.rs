@@ -50,7 +50,6 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
         spool: scratch.as_ref().map(|scratch| scratch.run().spool()),
         watcher: &Watcher::none(),
         stop: &Stop::default(),
-        is_dropped: false,
     };
     let (told, malformed) = mpsc::channel();
     let mut left = most;

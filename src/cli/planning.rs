@@ -62,9 +62,6 @@ pub(super) struct Planning<'a> {
     pub(super) spool: Option<PathBuf>,
     pub(super) watcher: &'a Watcher,
     pub(super) stop: &'a Stop,
-    /// The second signal ends the verb wherever the reading is: that looks up between records only, and standard input may
-    /// bring none.
-    pub(super) is_dropped: bool,
 }
 
 impl<'a> Planning<'a> {
@@ -81,7 +78,6 @@ impl<'a> Planning<'a> {
             spool: Some(run.spool()),
             watcher,
             stop,
-            is_dropped: false,
         }
     }
 
@@ -92,10 +88,7 @@ impl<'a> Planning<'a> {
         watcher: &'a Watcher,
         stop: &'a Stop,
     ) -> Self {
-        Self {
-            is_dropped: true,
-            ..Self::in_run(header, scratch.run(), watcher, stop)
-        }
+        Self::in_run(header, scratch.run(), watcher, stop)
     }
 
     /// Reads all sources into the file of a plan.
@@ -136,7 +129,9 @@ impl<'a> Planning<'a> {
         });
         tokio::select! {
             planned = planning => planned.map_err(|error| Error::task(&error))?,
-            () = self.stop.dropping(), if self.is_dropped => Err(interrupted()),
+            // The second signal ends the verb wherever the reading is: that looks up between records only, and standard input
+            // may bring none.
+            () = self.stop.dropping() => Err(interrupted()),
         }
     }
 }

@@ -278,6 +278,35 @@ fn nohup_keeps_a_run_alive() {
 }
 
 #[test]
+fn a_second_signal_ends_a_load_whose_standard_input_brings_nothing() {
+    let bed = Bed::new();
+    bed.write(
+        "m.yaml",
+        "version: 1\nname: t\ntargets: { t: { local: store } }\nloads: [ { name: all, files: ['-'] } ]\n",
+    );
+    let mut child = bed
+        .command(&["load", "m.yaml"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It stays open, and nothing is written into it.
+    let input = child.stdin.take();
+    let runs = bed.path(".stoker/runs");
+    let has_begun = || fs_err::read_dir(&runs).is_ok_and(|mut runs| runs.next().is_some());
+    while !has_begun() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    signal("INT", child.id());
+    thread::sleep(Duration::from_millis(300));
+    signal("INT", child.id());
+    let ran = Ran::of(child.wait_with_output().unwrap()).exits(130);
+    drop(input);
+    assert!(ran.err.contains("nothing was sent"), "{}", ran.err);
+}
+
+#[test]
 fn a_second_signal_drops_what_is_in_flight() {
     let store = Store::new(|| thread::sleep(Duration::from_secs(2)));
     let bed = bed(&store.url);
