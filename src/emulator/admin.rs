@@ -2,110 +2,19 @@
 //!
 //! One change at a time: it is written to the database, then to the [`Registry`](super::registry::Registry).
 
-use std::collections::BTreeMap;
-
 use http::{Method, StatusCode};
 use rusqlite::params;
 
-use super::database::DatabaseSession;
+use super::app::App;
+use super::google::{invalid, label_filter, new_id, not_found, ok, page};
 use super::json::{Json, Object};
-use super::methods;
-use super::pages::{decode_token, encode_token};
-use super::registry::Store;
+use super::query::parameter;
+use super::registry::{below, delete_rows, save, stores_below};
 use super::reply::{Refusal, Reply};
 use super::route::Route;
-use super::serve::App;
 use super::settings::{DATASET, FHIR_STORE};
-use super::{collection, dicom, hl7v2};
-
-/// Default and greatest size of a page of a list (Healthcare API, `pageSize`).
-const PAGE: (usize, usize) = (100, 1000);
-
-pub(super) fn not_found() -> Refusal {
-    Refusal::google(
-        StatusCode::NOT_FOUND,
-        "The requested URL was not found on this server.",
-    )
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal::google(StatusCode::BAD_REQUEST, message)
-}
-
-pub(super) fn ok(body: &Json) -> Reply {
-    Reply::admin(StatusCode::OK, body)
-}
-
-pub(super) fn parameter<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    query
-        .iter()
-        .find(|(found, _)| found == name)
-        .map(|(_, value)| value.as_str())
-}
-
-/// Reads the id of a new dataset or store: `[\p{L}\p{N}_\-\.]{1,256}`.
-pub(super) fn new_id<'a>(query: &'a [(String, String)], name: &str) -> Result<&'a str, Refusal> {
-    let id = parameter(query, name).unwrap_or_default();
-    let length = id.chars().count();
-    if !(1..=256).contains(&length)
-        || !id
-            .chars()
-            .all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.'))
-    {
-        return Err(invalid(format!(
-            "invalid {name} \"{id}\": it must match [\\p{{L}}\\p{{N}}_\\-\\.]{{1,256}}"
-        )));
-    }
-    Ok(id)
-}
-
-/// Cuts a page out of a list that is sorted by name.
-pub(super) fn page(
-    key: &str,
-    parent: &str,
-    items: impl Iterator<Item = (String, Json)>,
-    query: &[(String, String)],
-) -> Result<Reply, Refusal> {
-    let size = match parameter(query, "pageSize") {
-        None | Some("" | "0") => PAGE.0,
-        Some(text) => text
-            .parse::<usize>()
-            .map_err(|_| invalid("invalid pageSize"))?
-            .min(PAGE.1),
-    };
-    let token = parameter(query, "pageToken").unwrap_or_default();
-    let after = decode_token(token)
-        .filter(|after| after.is_empty() || after.starts_with(parent))
-        .ok_or_else(|| invalid("invalid pageToken"))?;
-    let mut found: Vec<(String, Json)> = items
-        .filter(|(name, _)| *name > after)
-        .take(size + 1)
-        .collect();
-    let mut body = Object::new();
-    if found.len() > size {
-        found.truncate(size);
-        if let Some((name, _)) = found.last() {
-            body.insert("nextPageToken".to_owned(), Json::Text(encode_token(name)));
-        }
-    }
-    if !found.is_empty() {
-        body.insert(
-            key.to_owned(),
-            Json::List(found.into_iter().map(|(_, item)| item).collect()),
-        );
-    }
-    Ok(ok(&Json::Object(body)))
-}
-
-/// Those of the map whose name begins with the parent's.
-pub(super) fn below<'a, T>(
-    map: &'a BTreeMap<String, T>,
-    parent: &str,
-) -> impl Iterator<Item = (&'a String, &'a T)> + use<'a, T> {
-    let prefix = parent.to_owned();
-    map.range(parent.to_owned()..)
-        .take_while(move |(name, _)| name.starts_with(&prefix))
-}
+use super::stores::{dicom, fhir, hl7v2};
+use super::{files, methods};
 
 /// Answers an administrative call.
 pub(super) async fn answer(
@@ -176,18 +85,6 @@ pub(super) async fn answer(
     }
 }
 
-/// Reads `labels.key=value`, the only form of filter that the API has for stores.
-pub(super) fn label_filter(filter: &str) -> Result<Option<(String, String)>, Refusal> {
-    if filter.is_empty() {
-        return Ok(None);
-    }
-    let pair = filter
-        .strip_prefix("labels.")
-        .and_then(|rest| rest.split_once('='));
-    let (key, value) = pair.ok_or_else(|| invalid("invalid filter: expected labels.key=value"))?;
-    Ok(Some((key.to_owned(), value.trim_matches('"').to_owned())))
-}
-
 async fn change(
     app: &App,
     method: &Method,
@@ -207,7 +104,7 @@ async fn change(
                 parameter(query, "updateMask"),
             )?;
             save(
-                app,
+                &app.database,
                 "UPDATE dataset SET body = ?2 WHERE name = ?1",
                 &name,
                 &fields,
@@ -227,15 +124,16 @@ async fn change(
             let mask = mask.ok_or_else(|| invalid("update_mask is required"))?;
             let fields = FHIR_STORE.patch(&store.fields, &FHIR_STORE.read(body)?, Some(mask))?;
             save(
-                app,
+                &app.database,
                 "UPDATE store SET body = ?2 WHERE name = ?1",
                 &name,
                 &fields,
             )
             .await?;
-            app.registry_mut()
-                .stores
-                .insert(name.clone(), Store::new(store.key, name, fields.clone()));
+            app.registry_mut().stores.insert(
+                name.clone(),
+                fhir::Store::new(store.key, name, fields.clone()),
+            );
             Ok(ok(&Json::Object(fields)))
         }
         (&Method::DELETE, Route::Store { dataset, name }) => {
@@ -249,22 +147,6 @@ async fn change(
         }
         _ => Err(not_found()),
     }
-}
-
-/// Writes the fields of something that has a name; the statement takes the name and the body.
-pub(super) async fn save(
-    app: &App,
-    sql: &'static str,
-    name: &str,
-    fields: &Object,
-) -> Result<i64, Refusal> {
-    let (name, body) = (name.to_owned(), Json::Object(fields.clone()).to_string());
-    app.database
-        .write(move |session| {
-            session.connection.execute(sql, params![name, body])?;
-            Ok(session.connection.last_insert_rowid())
-        })
-        .await
 }
 
 async fn create_dataset(
@@ -348,8 +230,8 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
         registry.dataset(&name)?;
         let stores: Vec<(String, i64)> = below(&registry.stores, &prefix)
             .map(|(name, store)| (name.clone(), store.key))
-            .chain(collection::below::<hl7v2::Store>(&registry, &prefix))
-            .chain(collection::below::<dicom::Store>(&registry, &prefix))
+            .chain(stores_below::<hl7v2::Store>(&registry, &prefix))
+            .chain(stores_below::<dicom::Store>(&registry, &prefix))
             .collect();
         let operations: Vec<String> = below(&registry.operations, &prefix)
             .map(|(name, _)| name.clone())
@@ -363,7 +245,7 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
         .write(move |session| {
             let mut held = Vec::new();
             for key in keys {
-                held.extend(dicom::files_of(&session.connection, key)?);
+                held.extend(files::files_of(&session.connection, key)?);
                 delete_rows(session, key)?;
             }
             for operation in gone {
@@ -389,7 +271,7 @@ async fn delete_dataset(app: &App, name: String) -> Result<Reply, Refusal> {
             registry.operations.remove(&name);
         }
     }
-    dicom::release_all(app, held).await?;
+    files::release_all(app, held).await?;
     Ok(ok(&Json::Object(Object::new())))
 }
 
@@ -423,7 +305,7 @@ async fn create_store(
         ));
     }
     let key = save(
-        app,
+        &app.database,
         "INSERT INTO store (name, body) VALUES (?1, ?2)",
         &name,
         &fields,
@@ -431,26 +313,6 @@ async fn create_store(
     .await?;
     app.registry_mut()
         .stores
-        .insert(name.clone(), Store::new(key, name, fields.clone()));
+        .insert(name.clone(), fhir::Store::new(key, name, fields.clone()));
     Ok(ok(&Json::Object(fields)))
-}
-
-pub(super) fn delete_rows(session: &mut DatabaseSession, key: i64) -> Result<(), Refusal> {
-    for table in [
-        "token",
-        "history",
-        "resource",
-        "message",
-        "message_change",
-        "instance",
-    ] {
-        session.connection.execute(
-            &format!("DELETE FROM {table} WHERE store = ?1"),
-            params![key],
-        )?;
-    }
-    session
-        .connection
-        .execute("DELETE FROM store WHERE key = ?1", params![key])?;
-    Ok(())
 }

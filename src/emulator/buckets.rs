@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::GlobBuilder;
 
-use super::admin::invalid;
+use super::google::invalid;
 use super::reply::Refusal;
 
 /// The folder in the store's directory.

@@ -2,7 +2,7 @@
 
 use super::json::Json;
 use super::parameters::{self, Form};
-use super::registry::Store;
+use super::stores::fhir::Store;
 use crate::fhir::types::RESOURCE_TYPES;
 
 fn codes(names: &[&str]) -> Json {

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::instant::Instant;
 use super::json::{Json, Object};
-use super::registry::{Registry, Store};
 use super::reply::Refusal;
+use super::stores::fhir::Store;
 use crate::fhir::{
     reference::{ReferenceForm, ReferenceTarget, classify},
     types::is_resource_type,
@@ -182,35 +182,6 @@ pub(super) fn note(
         connection
             .prepare_cached(sql)?
             .execute(params![source, store.key, link.kind, link.id])?;
-    }
-    Ok(())
-}
-
-/// Notes the references of all resources of a database that has none of them yet.
-pub(super) fn note_all(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let registry = Registry::load(connection)?;
-    for store in registry
-        .stores
-        .values()
-        .filter(|store| store.settings.integrity)
-    {
-        let mut all =
-            connection.prepare("SELECT key, kind, text FROM resource WHERE store = ?1")?;
-        let mut rows = all.query(params![store.key])?;
-        while let Some(row) = rows.next()? {
-            let (source, kind, text): (i64, String, String) =
-                (row.get(0)?, row.get(1)?, row.get(2)?);
-            let Ok(Json::Object(fields)) = Json::parse(text.as_bytes()) else {
-                continue;
-            };
-            for link in links(store, &kind, &fields) {
-                let sql =
-                    "INSERT OR IGNORE INTO link (source, store, kind, id) VALUES (?1, ?2, ?3, ?4)";
-                connection
-                    .prepare_cached(sql)?
-                    .execute(params![source, store.key, link.kind, link.id])?;
-            }
-        }
     }
     Ok(())
 }

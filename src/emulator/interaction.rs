@@ -7,11 +7,11 @@ use super::instant::Instant;
 use super::integrity;
 use super::json::Json;
 use super::patch;
-use super::registry::Store;
 use super::reply::Refusal;
 use super::resource::Resource;
 use super::rows::{Current, absent, current, keep, remove};
 use super::search::Criteria;
+use super::stores::fhir::Store;
 
 /// What Google says when a condition is met by more than one resource.
 pub(super) const AMBIGUOUS: &str = "search criteria are not selective enough";

@@ -6,7 +6,7 @@ use super::json::{Json, Object};
 use super::parameters::{Element, Form};
 use super::period::{Period, Prefix};
 use super::reply::Refusal;
-use super::search::{TokenTest, split, unescape};
+use super::values::{TokenTest, split, unescape};
 
 /// What a resource must have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -5,13 +5,13 @@
 use http::Method;
 use rusqlite::params;
 
-use super::admin::{invalid, not_found, ok};
+use super::app::App;
+use super::google::{invalid, not_found, object, ok};
 use super::json::{Json, Object};
-use super::registry::Registry;
+use super::registry::{Registry, find};
 use super::reply::{Refusal, Reply};
-use super::route::Route;
-use super::serve::App;
-use super::{collection, dicom, hl7v2};
+use super::route::{Route, dicom, hl7v2};
+use super::stores;
 
 /// Answers a method of a dataset, a store or an operation.
 pub(super) async fn answer(
@@ -65,34 +65,13 @@ fn there(registry: &Registry, on: &Route) -> Result<String, Refusal> {
         }
         Route::Operation { name } => registry.operation(name).map(|_| name.clone()),
         Route::Hl7v2(hl7v2::Path::Store { dataset, name }) => {
-            collection::find::<hl7v2::Store>(registry, dataset, name).map(|_| name.clone())
+            find::<stores::hl7v2::Store>(registry, dataset, name).map(|_| name.clone())
         }
         Route::Dicom(dicom::Path::Store { dataset, name }) => {
-            collection::find::<dicom::Store>(registry, dataset, name).map(|_| name.clone())
+            find::<stores::dicom::Store>(registry, dataset, name).map(|_| name.clone())
         }
         _ => Err(not_found()),
     }
-}
-
-pub(super) fn object(body: &[u8]) -> Result<Object, Refusal> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Object::new());
-    }
-    match Json::parse(body) {
-        Ok(Json::Object(object)) => Ok(object),
-        Ok(_) => Err(Refusal::payload("Root element must be a message.")),
-        Err(error) => Err(Refusal::payload(&format!("{error}."))),
-    }
-}
-
-/// Reads a text from a request, as far as it is there.
-pub(super) fn text<'a>(request: &'a Object, steps: &[&str]) -> Option<&'a str> {
-    let (last, steps) = steps.split_last()?;
-    let mut object = request;
-    for step in steps {
-        object = object.get(*step)?.as_object()?;
-    }
-    object.get(*last)?.as_text().filter(|text| !text.is_empty())
 }
 
 /// A policy with the tag that clients send back when they change it.

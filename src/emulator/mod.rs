@@ -15,19 +15,25 @@
 
 mod access;
 mod admin;
+mod app;
+mod body;
 mod buckets;
 mod bundle;
+mod call;
 mod capability;
 mod collection;
 mod database;
 pub mod dicom;
 pub mod fault;
+mod files;
+mod google;
 pub mod hl7v2;
 mod instant;
 mod integrity;
 mod interaction;
 mod json;
 mod kind;
+mod layout;
 mod leave;
 mod listen;
 mod lock;
@@ -38,6 +44,7 @@ mod pages;
 mod parameters;
 mod patch;
 mod period;
+mod query;
 mod registry;
 mod reply;
 mod resource;
@@ -48,6 +55,8 @@ mod search;
 mod serve;
 mod settings;
 mod single;
+mod stores;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -391,9 +400,9 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
         path: path.to_owned(),
         source,
     };
-    let connection = database::open(path).map_err(database)?;
+    let connection = layout::open(path).map_err(database)?;
     if let Some(dir) = path.parent() {
-        dicom::clean(dir).map_err(io)?;
+        files::clean(dir).map_err(io)?;
     }
     let mut registry = registry::Registry::load(&connection).map_err(database)?;
     if let Some(provided) = &provide {
@@ -420,7 +429,7 @@ async fn start(options: Options, path: &Path, lock: lock::Lock) -> Result<Server
     let faults = faults.map(|scenario| Arc::new(fault::Faults::new(scenario)));
     let (database, closed) = database::Database::start(path, connection, lock).map_err(io)?;
     let leaving = Arc::new(leave::Leaving::default());
-    let app = Arc::new(serve::App::new(
+    let app = Arc::new(app::App::new(
         &url,
         access::Access::new(token.clone(), origins),
         note.instance.clone(),

@@ -6,14 +6,11 @@ use std::sync::{Arc, Weak};
 
 use rusqlite::params;
 
+use super::app::App;
+use super::google::{INVALID_ARGUMENT, status};
 use super::instant::Instant;
 use super::json::{Json, Object};
 use super::reply::Refusal;
-use super::serve::App;
-
-/// google.rpc.Code
-const INVALID_ARGUMENT: u8 = 3;
-const ABORTED: u8 = 10;
 
 /// One that has begun.
 #[derive(Debug)]
@@ -160,28 +157,13 @@ impl Operation {
             }
             body.insert("done".to_owned(), Json::Bool(true));
             match ended.error {
-                Some(message) => body.insert("error".to_owned(), error(INVALID_ARGUMENT, &message)),
+                Some(message) => {
+                    body.insert("error".to_owned(), status(INVALID_ARGUMENT, &message))
+                }
                 None => body.insert("response".to_owned(), Json::Object(ended.response)),
             };
         }
         body.insert("metadata".to_owned(), Json::Object(metadata));
         Json::Object(body)
     }
-}
-
-fn error(code: u8, message: &str) -> Json {
-    Json::object([
-        ("code", Json::Number(code.to_string())),
-        ("message", Json::text(message)),
-    ])
-}
-
-/// Returns an operation as it is when a server starts.
-pub(super) fn found(mut body: Object) -> Json {
-    if !body.contains_key("done") {
-        body.insert("done".to_owned(), Json::Bool(true));
-        let why = "aborted: the server ended before the operation did";
-        body.insert("error".to_owned(), error(ABORTED, why));
-    }
-    Json::Object(body)
 }

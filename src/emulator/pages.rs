@@ -6,15 +6,16 @@ use http::StatusCode;
 use rusqlite::params;
 
 use super::access;
+use super::app::App;
+use super::call::Call;
 use super::instant::Instant;
 use super::json::{Json, Object, write_text};
 use super::kind::is_id;
 use super::period::Period;
+use super::query::{decode_token, encode_token, query};
 use super::reply::{Refusal, Reply};
 use super::rows::{absent, current};
 use super::search::Criteria;
-use super::serve::App;
-use super::single::{Call, refuse_without_versions};
 
 /// Entries on a page of a search or a history, when the client does not say (`_count`), and at most.
 const PAGE: (usize, usize) = (100, 1000);
@@ -59,21 +60,6 @@ fn encode(parameters: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(parameters)
         .finish()
-}
-
-pub(super) fn encode_token(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
-}
-
-pub(super) fn decode_token(token: &str) -> Option<String> {
-    use base64::Engine as _;
-    String::from_utf8(
-        base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(token)
-            .ok()?,
-    )
-    .ok()
 }
 
 /// What becomes of a parameter that is not known: left out and said, or refused (FHIR R4, "Handling Errors").
@@ -148,7 +134,7 @@ pub(super) async fn search(
         }
         let form = std::str::from_utf8(&call.body);
         let form = form.map_err(|_| Refusal::query("the parameters are no UTF-8"))?;
-        call.query.extend(super::route::query(form));
+        call.query.extend(query(form));
     }
     let strict = is_strict(&call);
     let mut criteria = Criteria::default();
@@ -281,7 +267,7 @@ pub(super) async fn history(
     kind: &'static str,
     id: String,
 ) -> Result<Reply, Refusal> {
-    refuse_without_versions(&call.store)?;
+    call.store.refuse_without_versions()?;
     let strict = is_strict(&call);
     let mut page = Page::new();
     let mut since = 0;

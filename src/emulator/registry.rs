@@ -1,59 +1,26 @@
-//! All datasets, operations and FHIR stores, in memory: they are few, and every request asks for one.
+//! All datasets, operations and stores, in memory: they are few, and every request asks for one. Their rows.
 //!
-//! The database is read when the server starts; `admin` keeps both the same.
+//! The database is read when the server starts; `admin` and `collection` keep both the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
+use jiff::tz::TimeZone;
 use rusqlite::{Connection, params};
 
 use super::Provided;
+use super::database::{Database, DatabaseSession};
+use super::google::{ABORTED, status};
 use super::json::{Json, Object};
 use super::reply::Refusal;
-use super::settings::Settings;
-use super::{collection, dicom, hl7v2};
-
-/// A FHIR store.
-#[derive(Debug)]
-pub(super) struct Store {
-    /// Names its rows; never used again.
-    pub(super) key: i64,
-    /// `projects/…/fhirStores/…`
-    pub(super) name: String,
-    pub(super) fields: Object,
-    pub(super) settings: Settings,
-}
-
-impl Store {
-    pub(super) fn new(key: i64, name: String, fields: Object) -> Arc<Self> {
-        let settings = Settings::of(&fields);
-        Arc::new(Self {
-            key,
-            name,
-            fields,
-            settings,
-        })
-    }
-
-    /// Says that the store does not exist.
-    pub(super) fn not_found(&self) -> Refusal {
-        store_not_found(&self.name)
-    }
-}
-
-fn store_not_found(name: &str) -> Refusal {
-    Refusal::google(
-        StatusCode::NOT_FOUND,
-        format!("FHIR store not found: {name}"),
-    )
-}
+use super::stores::{Collected, dicom, fhir, hl7v2, missing};
 
 /// All datasets, stores and operations, by name.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     pub(super) datasets: BTreeMap<String, Object>,
-    pub(super) stores: BTreeMap<String, Arc<Store>>,
+    pub(super) stores: BTreeMap<String, Arc<fhir::Store>>,
     pub(super) hl7v2: BTreeMap<String, Arc<hl7v2::Store>>,
     pub(super) dicom: BTreeMap<String, Arc<dicom::Store>>,
     pub(super) operations: BTreeMap<String, Json>,
@@ -82,21 +49,21 @@ impl Registry {
         {
             let (key, name, body): (i64, String, String) = row?;
             let fields = fields(body);
-            if collection::take::<dicom::Store>(&mut registry, key, &name, &fields)
-                || collection::take::<hl7v2::Store>(&mut registry, key, &name, &fields)
+            if take::<dicom::Store>(&mut registry, key, &name, &fields)
+                || take::<hl7v2::Store>(&mut registry, key, &name, &fields)
             {
                 continue;
             }
             registry
                 .stores
-                .insert(name.clone(), Store::new(key, name, fields));
+                .insert(name.clone(), fhir::Store::new(key, name, fields));
         }
         for row in connection
             .prepare("SELECT name, body FROM operation")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         {
             let (name, body): (String, String) = row?;
-            let operation = super::operation::found(fields(body));
+            let operation = found(fields(body));
             registry.operations.insert(name, operation);
         }
         Ok(registry)
@@ -134,23 +101,24 @@ impl Registry {
             let sql = "INSERT INTO store (name, body) VALUES (?1, ?2)";
             connection.execute(sql, params![name, body])?;
             let key = connection.last_insert_rowid();
-            self.stores.insert(name.clone(), Store::new(key, name, all));
+            self.stores
+                .insert(name.clone(), fhir::Store::new(key, name, all));
         }
         if let Some(store) = &provided.hl7v2 {
-            collection::provide::<hl7v2::Store>(self, connection, dataset, store)?;
+            provide::<hl7v2::Store>(self, connection, dataset, store)?;
         }
         if let Some(store) = &provided.dicom {
-            collection::provide::<dicom::Store>(self, connection, dataset, store)?;
+            provide::<dicom::Store>(self, connection, dataset, store)?;
         }
         Ok(())
     }
 
     /// Returns the store of that name.
-    pub(super) fn store(&self, name: &str) -> Result<Arc<Store>, Refusal> {
+    pub(super) fn store(&self, name: &str) -> Result<Arc<fhir::Store>, Refusal> {
         self.stores
             .get(name)
             .cloned()
-            .ok_or_else(|| store_not_found(name))
+            .ok_or_else(|| fhir::not_found(name))
     }
 
     pub(super) fn dataset(&self, name: &str) -> Result<&Object, Refusal> {
@@ -166,6 +134,14 @@ impl Registry {
         })
     }
 
+    /// Returns the time zone of a dataset, in which times without an offset are read.
+    pub(super) fn zone(&self, dataset: &str) -> TimeZone {
+        let dataset = self.datasets.get(dataset);
+        let zone = dataset.and_then(|dataset| dataset.get("timeZone")?.as_text());
+        zone.and_then(|zone| TimeZone::get(zone).ok())
+            .unwrap_or(TimeZone::UTC)
+    }
+
     /// Google answers calls about stores of a missing dataset as forbidden.
     pub(super) fn parent(&self, dataset: &str) -> Result<(), Refusal> {
         if self.datasets.contains_key(dataset) {
@@ -174,4 +150,149 @@ impl Registry {
         let message = format!("Permission denied on resource '{dataset}' (or it may not exist).");
         Err(Refusal::google(StatusCode::FORBIDDEN, message))
     }
+}
+
+/// Returns an operation as it is when a server starts.
+fn found(mut body: Object) -> Json {
+    if !body.contains_key("done") {
+        body.insert("done".to_owned(), Json::Bool(true));
+        let why = "aborted: the server ended before the operation did";
+        body.insert("error".to_owned(), status(ABORTED, why));
+    }
+    Json::Object(body)
+}
+
+/// A kind of stores that the registry keeps beside the FHIR stores.
+pub(super) trait Registered: Collected {
+    /// All of its kind, by name.
+    fn all(registry: &Registry) -> &BTreeMap<String, Arc<Self>>;
+    /// See [`Registered::all`].
+    fn all_mut(registry: &mut Registry) -> &mut BTreeMap<String, Arc<Self>>;
+}
+
+impl Registered for dicom::Store {
+    fn all(registry: &Registry) -> &BTreeMap<String, Arc<Self>> {
+        &registry.dicom
+    }
+
+    fn all_mut(registry: &mut Registry) -> &mut BTreeMap<String, Arc<Self>> {
+        &mut registry.dicom
+    }
+}
+
+impl Registered for hl7v2::Store {
+    fn all(registry: &Registry) -> &BTreeMap<String, Arc<Self>> {
+        &registry.hl7v2
+    }
+
+    fn all_mut(registry: &mut Registry) -> &mut BTreeMap<String, Arc<Self>> {
+        &mut registry.hl7v2
+    }
+}
+
+/// Returns the resource name of a store.
+pub(super) fn named<S: Registered>(dataset: &str, id: &str) -> String {
+    format!("{dataset}/{}/{id}", S::COLLECTION)
+}
+
+/// Takes a store that the database has; tells whether it is of this kind.
+pub(super) fn take<S: Registered>(
+    registry: &mut Registry,
+    key: i64,
+    name: &str,
+    fields: &Object,
+) -> bool {
+    let is_of_kind = name.contains(&format!("/{}/", S::COLLECTION));
+    if is_of_kind {
+        let store = S::new(key, name.to_owned(), fields.clone());
+        S::all_mut(registry).insert(name.to_owned(), store);
+    }
+    is_of_kind
+}
+
+/// Returns the store of that name, if it is there.
+pub(super) fn find<S: Registered>(
+    registry: &Registry,
+    dataset: &str,
+    name: &str,
+) -> Result<Arc<S>, Refusal> {
+    registry.parent(dataset)?;
+    let store = S::all(registry).get(name).cloned();
+    store.ok_or_else(|| missing::<S>(name))
+}
+
+/// The stores whose names begin with a parent's, and the keys of their rows.
+pub(super) fn stores_below<'a, S: Registered>(
+    registry: &'a Registry,
+    parent: &str,
+) -> impl Iterator<Item = (String, i64)> + use<'a, S> {
+    below(S::all(registry), parent).map(|(name, store)| (name.clone(), store.key()))
+}
+
+/// Makes a store when it is missing; its dataset is there.
+pub(super) fn provide<S: Registered>(
+    registry: &mut Registry,
+    connection: &Connection,
+    dataset: &str,
+    id: &str,
+) -> Result<(), rusqlite::Error> {
+    let name = named::<S>(dataset, id);
+    if S::all(registry).contains_key(&name) {
+        return Ok(());
+    }
+    let mut fields = S::provided();
+    fields.insert("name".to_owned(), Json::text(name.as_str()));
+    let body = Json::Object(fields.clone()).to_string();
+    let sql = "INSERT INTO store (name, body) VALUES (?1, ?2)";
+    connection.execute(sql, params![name, body])?;
+    let store = S::new(connection.last_insert_rowid(), name.clone(), fields);
+    S::all_mut(registry).insert(name, store);
+    Ok(())
+}
+
+/// Those of the map whose name begins with the parent's.
+pub(super) fn below<'a, T>(
+    map: &'a BTreeMap<String, T>,
+    parent: &str,
+) -> impl Iterator<Item = (&'a String, &'a T)> + use<'a, T> {
+    let prefix = parent.to_owned();
+    map.range(parent.to_owned()..)
+        .take_while(move |(name, _)| name.starts_with(&prefix))
+}
+
+/// Writes the fields of something that has a name; the statement takes the name and the body.
+pub(super) async fn save(
+    database: &Database,
+    sql: &'static str,
+    name: &str,
+    fields: &Object,
+) -> Result<i64, Refusal> {
+    let (name, body) = (name.to_owned(), Json::Object(fields.clone()).to_string());
+    database
+        .write(move |session| {
+            session.connection.execute(sql, params![name, body])?;
+            Ok(session.connection.last_insert_rowid())
+        })
+        .await
+}
+
+/// Deletes a store, and whatever it holds.
+pub(super) fn delete_rows(session: &mut DatabaseSession, key: i64) -> Result<(), Refusal> {
+    for table in [
+        "token",
+        "history",
+        "resource",
+        "message",
+        "message_change",
+        "instance",
+    ] {
+        session.connection.execute(
+            &format!("DELETE FROM {table} WHERE store = ?1"),
+            params![key],
+        )?;
+    }
+    session
+        .connection
+        .execute("DELETE FROM store WHERE key = ?1", params![key])?;
+    Ok(())
 }

@@ -8,9 +8,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::database::DatabaseSession;
 use super::instant::Instant;
 use super::integrity::{self, Link};
-use super::registry::Store;
 use super::reply::Refusal;
 use super::resource::{Resource, Token};
+use super::stores::fhir::Store;
 
 /// The current version of a resource.
 #[derive(Debug)]

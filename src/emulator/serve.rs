@@ -1,96 +1,29 @@
-//! The HTTP side: who may ask, how much, and which part answers.
+//! The HTTP side: who may ask, and which part answers. Nobody uses it but who starts the server.
 
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
-use std::time::Duration;
-
-use axum::body::{Body, Bytes};
-use futures::StreamExt as _;
+use axum::body::Body;
 use http::header::{CONNECTION, EXPECT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::Instant;
-use url::Url;
 
-use super::access::{self, Access};
+use super::access;
 use super::admin;
+use super::app::App;
+use super::body::{MAX_BODY, MAX_BUNDLE, check_media_type, read, shared};
 use super::bundle;
-use super::database::Database;
+use super::call::Call;
 use super::dicom;
-use super::fault::{self, Entries, Faults, Line};
+use super::fault::{self, Entries, Line};
 use super::hl7v2;
 use super::json::Json;
-use super::leave::{EXPECTED, INSTANCE, LEAVING, Leaving};
+use super::leave::{EXPECTED, INSTANCE, LEAVING};
 use super::listen;
-use super::registry::Registry;
+use super::query::query;
 use super::reply::{Refusal, Reply};
-use super::route::{FhirPath, Route, query, route};
-use super::single::{self, Call};
-
-/// Google's limit of an executeBundle request (50 MB).
-pub(super) const MAX_BUNDLE: usize = 50 << 20;
-/// Google's limit of any other FHIR request (10 MB).
-const MAX_BODY: usize = 10 << 20;
-/// How much of a body that nobody wants is read and thrown away, so that the client gets to read the answer: beyond it the
-/// connection is closed, and says so.
-const MAX_DRAIN: usize = 1 << 30;
-/// How long that may take.
-const DRAIN: Duration = Duration::from_secs(10);
-/// How long a body may take between two parts of it.
-const PART: Duration = Duration::from_secs(20);
-/// How long a whole body may take.
-const WHOLE: Duration = Duration::from_mins(5);
-
-/// What all requests share.
-#[derive(Debug)]
-pub(super) struct App {
-    root: String,
-    pub(super) access: Access,
-    instance: String,
-    leaving: Arc<Leaving>,
-    pub(super) database: Arc<Database>,
-    registry: RwLock<Registry>,
-    faults: Option<Arc<Faults>>,
-    pub(super) administration: tokio::sync::Mutex<()>,
-}
-
-impl App {
-    pub(super) fn new(
-        url: &Url,
-        access: Access,
-        instance: String,
-        leaving: Arc<Leaving>,
-        database: Database,
-        registry: Registry,
-        faults: Option<Arc<Faults>>,
-    ) -> Self {
-        Self {
-            root: url.as_str().trim_end_matches('/').to_owned(),
-            access,
-            instance,
-            leaving,
-            database: Arc::new(database),
-            registry: RwLock::new(registry),
-            faults,
-            administration: tokio::sync::Mutex::new(()),
-        }
-    }
-
-    /// Returns the registry for reading; never held across a wait.
-    pub(super) fn registry(&self) -> RwLockReadGuard<'_, Registry> {
-        self.registry
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Returns the registry for writing; never held across a wait.
-    pub(super) fn registry_mut(&self) -> RwLockWriteGuard<'_, Registry> {
-        self.registry
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
+use super::route::{Route, fhir::FhirPath, route};
+use super::single;
 
 /// Serves until told to quit, or until the one who could tell is gone.
 pub(super) async fn serve(listener: TcpListener, app: Arc<App>, quit: watch::Receiver<bool>) {
@@ -140,7 +73,8 @@ async fn handle(app: Arc<App>, line: Option<Line>, request: Request<Body>) -> Re
     } else {
         match (&app.faults, &line) {
             (Some(faults), Some(line)) => {
-                let answered = fault::answer(&app, faults, line, request).await;
+                let plain = |request, entries| plain(&app, request, entries);
+                let answered = fault::answer(&app.access, &plain, faults, line, request).await;
                 answered.unwrap_or_else(|refusal| refusal.into_reply().into_response())
             }
             _ => plain(&app, request, None).await,
@@ -163,53 +97,8 @@ async fn handle(app: Arc<App>, line: Option<Line>, request: Request<Body>) -> Re
     response
 }
 
-/// What is left of a request's body once it has been answered.
-struct Rest(Arc<tokio::sync::Mutex<axum::body::BodyDataStream>>);
-
-/// Splits a body in two: one for who answers, one for what that leaves of it.
-fn shared(body: Body) -> (Body, Rest) {
-    if hyper::body::Body::is_end_stream(&body) {
-        let empty = Body::empty().into_data_stream();
-        return (body, Rest(Arc::new(tokio::sync::Mutex::new(empty))));
-    }
-    let stream = Arc::new(tokio::sync::Mutex::new(body.into_data_stream()));
-    let rest = Rest(Arc::clone(&stream));
-    let chunks = futures::stream::unfold(stream, async |stream| {
-        let chunk = stream.lock().await.next().await?;
-        Some((chunk, stream))
-    });
-    (Body::from_stream(chunks), rest)
-}
-
-impl Rest {
-    /// Reads what is left, and tells whether that is now all of it. A client that waits for leave to send its body will not
-    /// send it.
-    async fn drain(&self, waits: bool) -> bool {
-        let mut stream = self.0.lock().await;
-        let mut size = 0;
-        let drained = async {
-            while size <= MAX_DRAIN {
-                match stream.next().await {
-                    None => return true,
-                    Some(Ok(chunk)) => size += chunk.len(),
-                    Some(Err(_)) => return false,
-                }
-            }
-            false
-        };
-        if waits {
-            return futures::FutureExt::now_or_never(drained).unwrap_or(false);
-        }
-        tokio::time::timeout(DRAIN, drained).await.unwrap_or(false)
-    }
-}
-
 /// Answers a request as the store does when nothing is wrong, but for the entries of a batch that shall fail.
-pub(super) async fn plain(
-    app: &Arc<App>,
-    request: Request<Body>,
-    entries: Option<Entries>,
-) -> Response<Body> {
+async fn plain(app: &Arc<App>, request: Request<Body>, entries: Option<Entries>) -> Response<Body> {
     let answered = answer(app, request, entries).await;
     answered.unwrap_or_else(|refusal| refusal.into_reply().into_response())
 }
@@ -281,79 +170,4 @@ async fn answer(
             answered.map(|reply| reply.of_version(version).into_response())
         }
     }
-}
-
-/// Refuses a body that does not say that it is JSON.
-pub(super) fn check_media_type(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-    if body.is_empty() || access::is_json(headers) {
-        return Ok(());
-    }
-    Err(Refusal::google(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "a body must be sent as Content-Type: application/json",
-    ))
-}
-
-/// Waits for the next piece of a body; not for ever.
-pub(super) async fn piece<S, E>(stream: &mut S) -> Result<Option<Bytes>, Refusal>
-where
-    S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-{
-    let next = tokio::time::timeout(PART, stream.next());
-    let next = next.await.map_err(|_| too_slow())?;
-    next.transpose().map_err(|_| ended_early())
-}
-
-fn too_slow() -> Refusal {
-    Refusal::google(
-        StatusCode::REQUEST_TIMEOUT,
-        "the request's body took too long to come",
-    )
-}
-
-fn ended_early() -> Refusal {
-    Refusal::google(StatusCode::BAD_REQUEST, "the request's body ended early")
-}
-
-/// Reads a body of any size to its end, and keeps nothing of it.
-pub(super) async fn discard(body: Body) -> Result<(), Refusal> {
-    let mut stream = body.into_data_stream();
-    while piece(&mut stream).await?.is_some() {}
-    Ok(())
-}
-
-/// Reads a body of limited size, in limited time.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    let mut stream = body.into_data_stream();
-    let mut first: Option<Bytes> = None;
-    let mut rest: Vec<u8> = Vec::new();
-    let mut size = 0;
-    let until = Instant::now() + WHOLE;
-    loop {
-        let next = tokio::time::timeout_at(until.min(Instant::now() + PART), stream.next());
-        let Some(chunk) = next.await.map_err(|_| too_slow())? else {
-            break;
-        };
-        let chunk = chunk.map_err(|_| ended_early())?;
-        size += chunk.len();
-        if size > limit {
-            first = None;
-            rest = Vec::new();
-            if size > MAX_DRAIN {
-                break;
-            }
-        } else if first.is_none() && rest.is_empty() {
-            first = Some(chunk);
-        } else {
-            if let Some(first) = first.take() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&chunk);
-        }
-    }
-    if size > limit {
-        let message = format!("Request payload size exceeds the limit: {limit} bytes.");
-        return Err(Refusal::google(StatusCode::PAYLOAD_TOO_LARGE, message));
-    }
-    Ok(first.unwrap_or_else(|| Bytes::from(rest)))
 }

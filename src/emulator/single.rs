@@ -2,60 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use http::header::{ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::access;
-use super::fault::Entries;
+use super::app::App;
+use super::call::Call;
+use super::capability;
 use super::instant::Instant;
 use super::interaction::{Done, Guard, Interaction, apply, names};
 use super::json::Json;
 use super::pages::{history, search};
-use super::registry::Store;
 use super::reply::{Refusal, Reply};
 use super::resource::Resource;
-use super::route::FhirPath;
+use super::route::fhir::FhirPath;
 use super::rows::{absent, current, ensure_present};
 use super::search::Criteria;
-use super::serve::App;
-
-/// A request to a FHIR store.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) method: Method,
-    pub(super) store: Arc<Store>,
-    /// The absolute URL of the store's FHIR base, without a slash at the end.
-    pub(super) base: String,
-    pub(super) path: FhirPath,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// Which entries of a batch a fault scenario lets fail.
-    pub(super) entries: Option<Entries>,
-}
-
-impl Call {
-    pub(super) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    fn guard(&self) -> Guard {
-        Guard::new(self.header(IF_MATCH), self.header(IF_NONE_MATCH))
-    }
-
-    /// Refuses bodies that do not say that they are JSON.
-    pub(super) fn check_media_type(&self) -> Result<(), Refusal> {
-        if self.body.is_empty() || access::is_json(&self.headers) {
-            return Ok(());
-        }
-        Err(Refusal::unsupported(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "a body must be sent as Content-Type: application/fhir+json",
-        ))
-    }
-}
+use super::stores::fhir::Store;
 
 /// Carries out a request other than a bundle.
 pub(super) async fn answer(app: &App, call: Call) -> Result<Reply, Refusal> {
@@ -63,7 +27,7 @@ pub(super) async fn answer(app: &App, call: Call) -> Result<Reply, Refusal> {
         (&Method::GET, FhirPath::Metadata) => {
             return Ok(Reply::fhir(
                 StatusCode::OK,
-                super::capability::statement(&call.store, &call.base).to_string(),
+                capability::statement(&call.store, &call.base).to_string(),
             ));
         }
         (&Method::GET, FhirPath::Kind(kind))
@@ -98,7 +62,7 @@ pub(super) async fn answer(app: &App, call: Call) -> Result<Reply, Refusal> {
             Interaction::Update {
                 resource,
                 id: id.clone(),
-                guard: call.guard(),
+                guard: guard(&call),
             }
         }
         (&Method::PUT, FhirPath::Kind(kind)) => {
@@ -107,14 +71,14 @@ pub(super) async fn answer(app: &App, call: Call) -> Result<Reply, Refusal> {
             Interaction::UpdateWhere {
                 resource,
                 criteria: Criteria::condition(&call.query)?,
-                guard: call.guard(),
+                guard: guard(&call),
             }
         }
         (&Method::PATCH, FhirPath::Instance(kind, id)) => Interaction::Patch {
             kind,
             id: id.clone(),
             patch: read_patch(&call)?,
-            guard: call.guard(),
+            guard: guard(&call),
         },
         (&Method::PATCH, FhirPath::Kind(kind)) => {
             let criteria = Criteria::condition(&call.query)?;
@@ -122,7 +86,7 @@ pub(super) async fn answer(app: &App, call: Call) -> Result<Reply, Refusal> {
                 kind,
                 criteria,
                 patch: read_patch(&call)?,
-                guard: call.guard(),
+                guard: guard(&call),
             }
         }
         (&Method::DELETE, FhirPath::Instance(kind, id)) => Interaction::Delete {
@@ -144,6 +108,11 @@ pub(super) async fn answer(app: &App, call: Call) -> Result<Reply, Refusal> {
         })
         .await?;
     Ok(reply(&call.base, done))
+}
+
+/// Reads the conditions that a request sets on the current version.
+fn guard(call: &Call) -> Guard {
+    Guard::new(call.header(IF_MATCH), call.header(IF_NONE_MATCH))
 }
 
 /// Says why a path cannot be served.
@@ -208,7 +177,7 @@ pub(super) fn read(
             None => Err(absent(connection, store, kind, id)?),
         },
         FhirPath::Version(kind, id, version) => {
-            refuse_without_versions(store)?;
+            store.refuse_without_versions()?;
             let name = format!("{kind}/{id}/_history/{version}");
             let version =
                 Instant::from_version_id(version).ok_or_else(|| Refusal::missing(&name))?;
@@ -231,14 +200,6 @@ pub(super) fn read(
         }
         other => Err(refuse_path(other)),
     }
-}
-
-pub(super) fn refuse_without_versions(store: &Store) -> Result<(), Refusal> {
-    if store.settings.disable_resource_versioning {
-        let text = "the store keeps no versions (disableResourceVersioning)";
-        return Err(Refusal::unsupported(StatusCode::BAD_REQUEST, text));
-    }
-    Ok(())
 }
 
 async fn read_one(app: &App, call: Call) -> Result<Reply, Refusal> {

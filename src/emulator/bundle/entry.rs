@@ -10,9 +10,10 @@ use serde_json::value::RawValue;
 
 use super::super::interaction::{Guard, Interaction};
 use super::super::json::Json;
+use super::super::query::{decode, query};
 use super::super::reply::Refusal;
 use super::super::resource::Resource;
-use super::super::route::{FhirPath, decode, fhir_path, query};
+use super::super::route::fhir::{FhirPath, fhir_path};
 use super::super::search::Criteria;
 use super::super::single::refuse_path;
 

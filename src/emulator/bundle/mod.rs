@@ -10,14 +10,15 @@ use futures::StreamExt as _;
 use http::StatusCode;
 
 use self::entry::{Entry, Planned};
+use super::app::App;
+use super::call::Call;
 use super::instant::Instant;
 use super::interaction::{Done, apply};
 use super::json::Json;
-use super::registry::Store;
 use super::reply::{Refusal, Reply};
 use super::rows::ensure_present;
-use super::serve::App;
-use super::single::{Call, location, read};
+use super::single::{location, read};
+use super::stores::fhir::Store;
 
 /// More entries in a transaction are refused at once (Healthcare API, quotas).
 const MAX_TRANSACTION: usize = 4500;

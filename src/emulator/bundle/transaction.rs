@@ -14,14 +14,14 @@ use super::super::integrity::{self, Link};
 use super::super::interaction::{
     AMBIGUOUS, AMBIGUOUS_DELETE, Done, Interaction, apply, check_update, new_id, resolve_update,
 };
-use super::super::registry::Store;
 use super::super::reply::Refusal;
 use super::super::resource::Resource;
 use super::super::rewrite::{Links, Rewriter, base as base_of};
-use super::super::route::FhirPath;
+use super::super::route::fhir::FhirPath;
 use super::super::rows::{Current, complete, current, keep, remove};
 use super::super::search::Criteria;
 use super::super::single::read;
+use super::super::stores::fhir::Store;
 use super::entry::{Entry, Planned, Verb};
 use super::{Answer, expression};
 

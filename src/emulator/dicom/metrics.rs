@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Response, StatusCode};
 
-use super::super::admin::ok;
+use super::super::app::App;
+use super::super::google::ok;
 use super::super::json::Json;
 use super::super::reply::{Refusal, Reply};
-use super::super::serve::App;
-use super::path::Place;
+use super::super::route::dicom::Place;
+use super::super::stores::dicom::Store;
 use super::rows::{self, Counts, Within};
-use super::store::Store;
 
 async fn count(app: &App, store: &Arc<Store>, within: Within) -> Result<Counts, Refusal> {
     let store = Arc::clone(store);

@@ -1,25 +1,20 @@
 //! DICOM stores: instances are stored, searched for, retrieved, deleted, imported and exported, over DICOMweb as the Healthcare API speaks it.
 //!
-//! An instance is a file that keeps every byte, named by the SHA-256 of them, and a row that says whose it is. `path` says what
-//! a request is about, `store` keeps the stores, `stow` lets instances in, `receive` and `files` bring their bytes to disk,
-//! `rows` keeps what they say, `qido` searches, `wado` and `pixels` give back, `remove` deletes, `transfer` imports and
-//! exports.
+//! An instance is a file that keeps every byte, named by the SHA-256 of them, and a row that says whose it is. `stow` lets
+//! instances in, `receive` brings their bytes to disk, `rows` keeps what they say, `qido` searches, `wado` and `pixels` give back,
+//! `remove` deletes, `transfer` imports and exports.
 //! What the bytes mean is [`crate::dicom`]'s knowledge.
 //!
 //! What it leaves out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
 //! stored.
 
-mod files;
 mod metrics;
-mod path;
 mod pixels;
 mod qido;
 mod receive;
 mod remove;
 mod response;
 mod rows;
-mod settings;
-mod store;
 mod stow;
 mod transfer;
 mod wado;
@@ -29,18 +24,18 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, Method, Response};
 
-pub(super) use self::files::{clean, release_all};
-pub(super) use self::path::{Path, Web, path};
-pub(super) use self::rows::{TABLES, files_of};
-pub(super) use self::store::Store;
+pub(super) use self::rows::TABLES;
 use self::stow::Sent;
-use super::admin::not_found;
+use super::app::App;
+use super::body;
 use super::collection::{self, open};
 use super::fault::Entries;
+use super::google::not_found;
 use super::methods;
 use super::reply::Refusal;
 use super::route::Route;
-use super::serve::{self, App};
+use super::route::dicom::{Path, Web};
+use super::stores::dicom::Store;
 
 /// What a request about a store itself may have.
 const MAX_REQUEST: usize = 1 << 20;
@@ -108,8 +103,8 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
             }
         }
         path => {
-            let body = serve::read(body, MAX_REQUEST).await?;
-            serve::check_media_type(&headers, &body)?;
+            let body = body::read(body, MAX_REQUEST).await?;
+            body::check_media_type(&headers, &body)?;
             let reply = match path {
                 Path::Method {
                     dataset,

@@ -7,11 +7,12 @@ use axum::body::{Body, Bytes};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value};
 
+use super::super::app::App;
+use super::super::files;
 use super::super::reply::Refusal;
-use super::super::serve::App;
+use super::response::not_acceptable;
 use super::response::{self, Content, Part};
 use super::rows::Instance;
-use super::{files, response::not_acceptable};
 use crate::dicom::element::Tag;
 use crate::dicom::header::{self, End};
 use crate::dicom::thin::{self, Bulk};

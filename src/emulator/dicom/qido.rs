@@ -8,12 +8,12 @@ use http::{HeaderMap, Response, StatusCode};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
+use super::super::app::App;
 use super::super::reply::Refusal;
-use super::super::serve::App;
-use super::path::Web;
+use super::super::route::dicom::Web;
+use super::super::stores::dicom::Store;
 use super::response::{self, JSON};
 use super::rows::{self, Within};
-use super::store::Store;
 use crate::dicom::element::Tag;
 use crate::dicom::query::{self, Query, Wrong};
 
@@ -98,7 +98,7 @@ pub(super) async fn search(
                 instance: None,
             },
         ),
-        _ => return Err(super::super::admin::not_found()),
+        _ => return Err(super::super::google::not_found()),
     };
     let base = base.to_owned();
     let found = app

@@ -9,9 +9,10 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use super::super::body;
+use super::super::files;
 use super::super::reply::Refusal;
-use super::super::serve;
-use super::{files, pixels::unreadable};
+use super::pixels::unreadable;
 use crate::dicom::{
     describe::describe,
     header::{self, InstanceHeader},
@@ -44,7 +45,7 @@ pub(super) async fn receive(
     let writing = tokio::task::spawn_blocking(move || write(&folder, coming, boundary.as_deref()));
     let mut stream = body.into_data_stream();
     let coming = loop {
-        match serve::piece(&mut stream).await {
+        match body::piece(&mut stream).await {
             Ok(Some(piece)) => {
                 // Nobody takes it any more where the body is refused already.
                 if pieces.send(piece).await.is_err() {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::Response;
 
-use super::super::admin::{not_found, ok};
-use super::super::collection::Collected as _;
+use super::super::app::App;
+use super::super::files;
+use super::super::google::{not_found, ok};
 use super::super::json::{Json, Object};
 use super::super::operation::{Ended, Operation};
 use super::super::reply::Refusal;
-use super::super::serve::App;
-use super::path::{Place, Web};
-use super::store::Store;
-use super::{files, rows};
+use super::super::route::dicom::{Place, Web};
+use super::super::stores::Collected as _;
+use super::super::stores::dicom::Store;
+use super::rows;
 
 /// Answers a deletion.
 pub(super) async fn delete(

@@ -5,8 +5,8 @@ use rusqlite::{Connection, Row, params};
 use serde_json::{Map, Value};
 
 use super::super::reply::Refusal;
-use super::path::Place;
-use super::store::Store;
+use super::super::route::dicom::Place;
+use super::super::stores::dicom::Store;
 
 /// An instance is one row: whose it is, which file has its bytes, and what its data set says but for its pixels (`described`,
 /// DICOM JSON).
@@ -209,22 +209,6 @@ pub(super) fn behind(
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_map(parameters, |row| Ok((row.get(9)?, Instance::of(row)?)))?;
     Ok(found.collect::<Result<_, _>>()?)
-}
-
-/// Returns the files of all instances of a store.
-pub(in crate::emulator) fn files_of(
-    connection: &Connection,
-    store: i64,
-) -> Result<Vec<String>, Refusal> {
-    let mut statement = connection.prepare_cached("SELECT file FROM instance WHERE store = ?1")?;
-    let files = statement.query_map(params![store], |row| row.get(0))?;
-    Ok(files.collect::<Result<_, _>>()?)
-}
-
-/// Tells whether any instance of any store has a file.
-pub(super) fn is_held(connection: &Connection, file: &str) -> Result<bool, Refusal> {
-    let sql = "SELECT 1 FROM instance WHERE file = ?1";
-    Ok(connection.prepare_cached(sql)?.exists(params![file])?)
 }
 
 /// Counts of a place or of a whole store.

@@ -11,14 +11,15 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::collection::Collected as _;
+use super::super::app::App;
 use super::super::fault::Entries;
+use super::super::files;
 use super::super::reply::Refusal;
-use super::super::serve::App;
+use super::super::stores::Collected as _;
+use super::super::stores::dicom::Store;
 use super::receive::{Received, receive};
+use super::response;
 use super::rows::{self, Instance};
-use super::store::Store;
-use super::{files, response};
 use crate::dicom::multipart::boundary_of;
 
 /// What is there already, and any other failure of processing (PS3.4 table B.2-1).

@@ -8,19 +8,19 @@ use std::sync::{Arc, Weak};
 
 use fs_err::tokio as fs;
 
-use super::super::admin::{invalid, ok};
+use super::super::app::App;
 use super::super::buckets;
-use super::super::collection::Collected as _;
-use super::super::methods::{object, text};
+use super::super::files;
+use super::super::google::{invalid, object, ok, text};
 use super::super::operation::{Ended, Operation, Stopped};
 use super::super::reply::{Refusal, Reply};
-use super::super::serve::App;
-use super::path::{Path as Named, Place, Web, path};
+use super::super::route::dicom::{Path as Named, Place, Web, path};
+use super::super::stores::Collected as _;
+use super::super::stores::dicom::Store;
 use super::receive::copy;
+use super::response;
 use super::rows::{self, Instance, Within};
-use super::store::Store;
 use super::stow::{Fate, keep};
-use super::{files, response};
 
 /// How many instances are looked for at a time.
 const TOGETHER: usize = 100;

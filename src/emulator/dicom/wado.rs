@@ -9,15 +9,16 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response};
 use serde_json::Value;
 
-use super::super::admin::not_found;
+use super::super::app::App;
 use super::super::database::Database;
+use super::super::files;
+use super::super::google::not_found;
 use super::super::reply::Refusal;
-use super::super::serve::App;
-use super::path::{Place, Web};
+use super::super::route::dicom::{Place, Web};
+use super::super::stores::dicom::Store;
+use super::pixels;
 use super::response::{self, Accepted, Content, JSON, Part};
 use super::rows::{self, Instance, Within};
-use super::store::Store;
-use super::{files, pixels};
 use crate::dicom::header::EXPLICIT;
 
 /// The media type of a file.

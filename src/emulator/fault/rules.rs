@@ -15,10 +15,13 @@ use super::refusal::refusal;
 use super::switch::{Line, Switch};
 use super::{Asked, Fault, Latency, Rule, Scenario, When};
 use crate::emulator::Token;
-use crate::emulator::dicom::{self, Web};
-use crate::emulator::hl7v2::Path;
 use crate::emulator::reply::Refusal;
-use crate::emulator::route::{FhirPath, Route};
+use crate::emulator::route::{
+    Route,
+    dicom::{self, Web},
+    fhir::FhirPath,
+    hl7v2::Path,
+};
 use crate::unit::Rate;
 
 /// A scenario at work.

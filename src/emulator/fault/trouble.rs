@@ -1,7 +1,6 @@
 //! Does to a request what the rules decide.
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes};
@@ -18,9 +17,10 @@ use super::refusal::{WORDS, refusal, words};
 use super::rules::{Entries, Faults};
 use super::switch::Line;
 use super::{Answer, AnswerBody, Asked, Fault, Moment, RetryAfterForm, Vanished};
+use crate::emulator::access::Access;
+use crate::emulator::body::{MAX_BUNDLE, discard, read};
 use crate::emulator::reply::Refusal;
 use crate::emulator::route::{Route, route};
-use crate::emulator::serve::{self, App, MAX_BUNDLE};
 
 /// How often a slow answer gives some of its body.
 const DRIP: Duration = Duration::from_millis(50);
@@ -44,7 +44,7 @@ impl Incoming {
             Content::Here(bytes) => return Ok(bytes.clone()),
             Content::Coming(body) => std::mem::take(body),
         };
-        let bytes = serve::read(body, MAX_BUNDLE).await?;
+        let bytes = read(body, MAX_BUNDLE).await?;
         self.body = Content::Here(bytes.clone());
         Ok(bytes)
     }
@@ -52,7 +52,7 @@ impl Incoming {
     /// Reads the body to its end, and keeps nothing of it: an instance may be larger than memory.
     async fn discard(&mut self) -> Result<(), Refusal> {
         match std::mem::replace(&mut self.body, Content::Here(Bytes::new())) {
-            Content::Coming(body) => serve::discard(body).await,
+            Content::Coming(body) => discard(body).await,
             Content::Here(_) => Ok(()),
         }
     }
@@ -76,17 +76,28 @@ enum Decision<'a> {
     Fault(&'a Fault),
 }
 
+/// What the store does with a request when nothing is wrong, but for the entries of a batch that shall fail.
+///
+/// Whoever asks for trouble gives it: what answers requests stands above what disturbs them.
+pub(in crate::emulator) trait Plain<F>:
+    Fn(Request<Body>, Option<Entries>) -> F
+{
+}
+
+impl<F, S: Fn(Request<Body>, Option<Entries>) -> F> Plain<F> for S {}
+
 /// Answers a request, or does not, as the scenario has it.
-pub(in crate::emulator) async fn answer(
-    app: &Arc<App>,
+pub(in crate::emulator) async fn answer<F: Future<Output = Response<Body>>>(
+    access: &Access,
+    plain: &impl Plain<F>,
     faults: &Faults,
     line: &Line,
     request: Request<Body>,
 ) -> Result<Response<Body>, Refusal> {
-    app.access.admit(&request)?;
+    access.admit(&request)?;
     let route = route(request.uri().path()).map(|(_, route)| route);
     if matches!(route, Ok(Route::Root)) {
-        return Ok(serve::plain(app, request, None).await);
+        return Ok(plain(request, None).await);
     }
     let (parts, body) = request.into_parts();
     let mut incoming = Incoming {
@@ -145,7 +156,7 @@ pub(in crate::emulator) async fn answer(
         }
     }
     let response = match decision {
-        None => carry_out(app, incoming, entries).await,
+        None => carry_out(plain, incoming, entries).await,
         Some(Decision::Answer(answer)) => {
             let echo = if answer.echo {
                 let body = incoming.body().await?;
@@ -155,13 +166,15 @@ pub(in crate::emulator) async fn answer(
             };
             if answer.after_write {
                 // Its answer is the one that gets lost.
-                let _ = carry_out(app, incoming, entries).await;
+                let _ = carry_out(plain, incoming, entries).await;
             } else {
                 incoming.discard().await?;
             }
             answer.response(&echo, is_fhir)
         }
-        Some(Decision::Fault(fault)) => strike(app, faults, line, incoming, entries, fault).await?,
+        Some(Decision::Fault(fault)) => {
+            strike(plain, faults, line, incoming, entries, fault).await?
+        }
     };
     // The request was in flight until here.
     drop(places);
@@ -169,17 +182,21 @@ pub(in crate::emulator) async fn answer(
 }
 
 /// Has the store answer; a body that nobody has read yet reaches it as it comes.
-async fn carry_out(app: &Arc<App>, incoming: Incoming, entries: Option<Entries>) -> Response<Body> {
+async fn carry_out<F: Future<Output = Response<Body>>>(
+    plain: &impl Plain<F>,
+    incoming: Incoming,
+    entries: Option<Entries>,
+) -> Response<Body> {
     let body = match incoming.body {
         Content::Here(bytes) => Body::from(bytes),
         Content::Coming(body) => body,
     };
     let request = Request::from_parts(incoming.parts, body);
-    serve::plain(app, request, entries).await
+    plain(request, entries).await
 }
 
-async fn strike(
-    app: &Arc<App>,
+async fn strike<F: Future<Output = Response<Body>>>(
+    plain: &impl Plain<F>,
     faults: &Faults,
     line: &Line,
     mut incoming: Incoming,
@@ -204,12 +221,12 @@ async fn strike(
             Ok(nothing())
         }
         Fault::Reset(Moment::AfterWrite) => {
-            let _ = carry_out(app, incoming, entries).await;
+            let _ = carry_out(plain, incoming, entries).await;
             line.cut();
             Ok(nothing())
         }
         Fault::Reset(Moment::DuringAnswer) => {
-            let response = carry_out(app, incoming, entries).await;
+            let response = carry_out(plain, incoming, entries).await;
             let half = length(&response) / 2;
             let line = line.clone();
             Ok(response.map(|body| {
@@ -224,13 +241,13 @@ async fn strike(
             }))
         }
         Fault::Slow(rate) => {
-            let response = carry_out(app, incoming, entries).await;
+            let response = carry_out(plain, incoming, entries).await;
             let drips = u128::from(*rate) * DRIP.as_millis() / 1000;
             let size = usize::try_from(drips).unwrap_or(usize::MAX).max(1);
             Ok(response.map(|body| trickle(body, size)))
         }
         Fault::Truncate(share) => {
-            let mut response = carry_out(app, incoming, entries).await;
+            let mut response = carry_out(plain, incoming, entries).await;
             let length = length(&response);
             if length > 0 {
                 let left = part(length, *share);
@@ -266,7 +283,7 @@ async fn strike(
         | Fault::Capacity { .. }
         | Fault::Quota { .. }
         | Fault::Answer(_)
-        | Fault::Entries { .. } => Ok(carry_out(app, incoming, entries).await),
+        | Fault::Entries { .. } => Ok(carry_out(plain, incoming, entries).await),
     }
 }
 

@@ -4,8 +4,8 @@ use rusqlite::{Connection, params};
 
 use super::super::database::DatabaseSession;
 use super::super::reply::Refusal;
+use super::super::stores::hl7v2::Store;
 use super::rows::{COLUMNS, Message, sent_order};
-use super::store::Store;
 
 /// What can be done to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
-use super::super::admin::invalid;
+use super::super::google::invalid;
 use super::super::json::{Json, Object};
 use super::super::reply::Refusal;
-use super::parse::Content;
+use super::super::stores::hl7v2::Content;
 
 /// How deep a filter may be nested.
 const MAX_DEPTH: usize = 32;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use rusqlite::types::Value;
 use rusqlite::{Statement, params_from_iter};
 
-use super::super::admin::{invalid, ok, parameter};
+use super::super::app::App;
+use super::super::google::{invalid, ok};
 use super::super::json::{Json, Object};
-use super::super::pages::{decode_token, encode_token};
+use super::super::query::parameter;
+use super::super::query::{decode_token, encode_token};
 use super::super::reply::{Refusal, Reply};
-use super::super::serve::App;
+use super::super::stores::Collected as _;
+use super::super::stores::hl7v2::Store;
 use super::filter::{Facts, Filter};
 use super::rows::{self, COLUMNS, Message};
-use super::store::Store;
 use super::view::{View, message};
 
 /// Default and greatest size of a page.
@@ -70,7 +72,7 @@ pub(super) async fn list(
     query: &[(String, String)],
 ) -> Result<Reply, Refusal> {
     let text = |name: &str| parameter(query, name).unwrap_or_default();
-    let filter = Filter::parse(text("filter"), store.zone(app))?;
+    let filter = Filter::parse(text("filter"), app.registry().zone(store.dataset()))?;
     let order = Order::of(text("orderBy"))?;
     let view = View::of(text("view"), View::Basic)?;
     let size = match text("pageSize") {

@@ -1,20 +1,17 @@
 //! HL7v2 stores: messages are created and ingested, found, read, labelled, deleted, imported and exported.
 //!
-//! A message is named by the SHA-256 of its bytes, so that the same bytes are one message. `path` says what a request is about,
-//! `store` keeps the stores, `parse` reads messages as the store's parser is set, `take` lets them in, `view` shows them,
-//! `list` and `filter` find them, `transfer` moves many, `rollback` undoes what `changes` has noted. What the bytes of a message mean is [`crate::hl7v2`]'s knowledge.
+//! A message is named by the SHA-256 of its bytes, so that the same bytes are one message. `take` lets them in, read
+//! as the parser of their store is set (`stores::hl7v2`), `view` shows them, `list` and `filter` find them, `transfer` moves many,
+//! `rollback` undoes what `changes` has noted. What the bytes of a message mean is [`crate::hl7v2`]'s knowledge.
 //!
 //! What it leaves out: schemas are stored and not applied (no `schematizedData`), nothing is published.
 
 mod changes;
 mod filter;
 mod list;
-mod parse;
-mod path;
 mod rollback;
 mod rows;
 mod settings;
-mod store;
 mod take;
 mod transfer;
 mod view;
@@ -23,15 +20,15 @@ use std::sync::Arc;
 
 use http::Method;
 
-pub(super) use self::path::{Path, path};
 pub(super) use self::rows::TABLES;
-pub(super) use self::store::Store;
-use super::admin::not_found;
+use super::app::App;
 use super::collection::{self, open};
+use super::google::not_found;
 use super::methods;
 use super::reply::{Refusal, Reply};
 use super::route::Route;
-use super::serve::App;
+use super::route::hl7v2::Path;
+use super::stores::hl7v2::Store;
 
 /// Google's limit of a message, measured on the base64 of its bytes (10 MB).
 const MAX_DATA: usize = 10 << 20;

@@ -11,19 +11,18 @@ use fs_err::tokio as fs;
 use rusqlite::params;
 use tokio::io::AsyncWriteExt as _;
 
-use super::super::admin::{invalid, ok};
+use super::super::app::App;
 use super::super::buckets;
-use super::super::collection::Collected as _;
 use super::super::database::DatabaseSession;
+use super::super::google::{invalid, object, ok, text};
 use super::super::json::{Json, Object};
-use super::super::methods::{object, text};
 use super::super::operation::{Ended, Operation, Stopped};
 use super::super::reply::{Refusal, Reply};
-use super::super::serve::App;
+use super::super::stores::Collected as _;
+use super::super::stores::hl7v2::Store;
 use super::changes::{self, Change};
 use super::filter::instant;
 use super::rows::{self, Message};
-use super::store::Store;
 
 /// Which changes are undone.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::database::DatabaseSession;
 use super::super::reply::Refusal;
-use super::parse::Content;
-use super::store::Store;
+use super::super::stores::hl7v2::Content;
+use super::super::stores::hl7v2::Store;
 
 /// A message is one row; what is looked through stands before its bytes, so that these are read only when they are wanted.
 /// `operation` is the import that brought it. `message_change` has what messages were before they were changed.
@@ -152,4 +152,10 @@ pub(super) fn delete(connection: &Connection, store: &Store, id: &str) -> Result
         .prepare_cached("DELETE FROM message WHERE store = ?1 AND id = ?2")?
         .execute(params![store.key, id])?;
     Ok(())
+}
+
+/// Says that a message is not there.
+pub(super) fn no_message(store: &str, id: &str) -> Refusal {
+    let message = format!("HL7v2 message not found: {store}/messages/{id}");
+    Refusal::google(http::StatusCode::NOT_FOUND, message)
 }

@@ -7,19 +7,19 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use jiff::tz::TimeZone;
 
-use super::super::admin::{invalid, ok, parameter};
-use super::super::collection::Collected as _;
+use super::super::app::App;
+use super::super::google::{invalid, object, ok};
 use super::super::json::{Json, Object};
-use super::super::methods::object;
+use super::super::query::parameter;
 use super::super::reply::{Refusal, Reply};
-use super::super::serve::App;
+use super::super::stores::Collected as _;
+use super::super::stores::hl7v2::Store;
+use super::super::stores::hl7v2::{Content, decode};
 use super::MAX_DATA;
 use super::changes::{Change, note};
-use super::parse::{Content, decode};
-use super::path::no_message;
+use super::rows::no_message;
 use super::rows::{self, Message};
 use super::settings::MESSAGE;
-use super::store::Store;
 use super::view::{View, message};
 use crate::hl7v2::ack::{self, Code};
 use crate::hl7v2::digest::Digest;
@@ -74,7 +74,7 @@ fn request(body: &[u8]) -> Result<Sent, Refusal> {
 /// Answers `messages.create`.
 pub(super) async fn create(app: &App, store: &Arc<Store>, body: &[u8]) -> Result<Reply, Refusal> {
     let sent = request(body)?;
-    let zone = store.zone(app);
+    let zone = app.registry().zone(store.dataset());
     let content = store.parser.read(&sent.data, &zone)?;
     let (stored, _) = keep(app, store, sent, content, zone).await?;
     Ok(ok(&message(store, &stored, View::Full)))
@@ -83,7 +83,7 @@ pub(super) async fn create(app: &App, store: &Arc<Store>, body: &[u8]) -> Result
 /// Answers `messages.ingest`: with an acknowledgement, or refuses with a negative one.
 pub(super) async fn ingest(app: &App, store: &Arc<Store>, body: &[u8]) -> Result<Reply, Refusal> {
     let sent = request(body)?;
-    let zone = store.zone(app);
+    let zone = app.registry().zone(store.dataset());
     let content = store.parser.read(&sent.data, &zone);
     let content = content.map_err(|refusal| refused(refusal, store, &sent.data, &zone))?;
     let (stored, ack) = keep(app, store, sent, content, zone).await?;

@@ -8,20 +8,19 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter,
 };
 
-use super::super::admin::{invalid, ok};
+use super::super::app::App;
 use super::super::buckets;
-use super::super::collection::Collected as _;
+use super::super::google::{invalid, object, ok, text};
 use super::super::json::Json;
-use super::super::methods::{object, text};
 use super::super::operation::{Ended, Operation, Stopped};
 use super::super::reply::{Refusal, Reply};
-use super::super::serve::App;
+use super::super::stores::Collected as _;
+use super::super::stores::hl7v2::Store;
 use super::MAX_REQUEST;
 use super::changes::{Change, note};
 use super::filter::{Filter, instant};
 use super::list::{Wanted as Part, all, matching};
 use super::rows::{self, Message};
-use super::store::Store;
 use super::take::read;
 use super::view::{View, message};
 use crate::hl7v2::digest::Digest;
@@ -85,7 +84,7 @@ async fn import_file(
     let mut read_all = false;
     while !read_all {
         let app = weak.upgrade().ok_or(Stopped::Gone)?;
-        let zone = store.zone(&app);
+        let zone = app.registry().zone(store.dataset());
         let mut together = Vec::new();
         let mut size = 0;
         while together.len() < TOGETHER && size < TOGETHER_BYTES && !read_all {
@@ -193,7 +192,7 @@ pub(super) async fn export(
         view: View::of(view, View::Full)?,
         filter: Filter::parse(
             text(&request, &["filter"]).unwrap_or_default(),
-            store.zone(app),
+            app.registry().zone(store.dataset()),
         )?,
         range: (time("startTime", 0)?, time("endTime", now)?),
     };

@@ -6,14 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::params;
 
-use super::super::admin::{ok, parameter};
+use super::super::app::App;
+use super::super::google::ok;
 use super::super::instant::Instant;
 use super::super::json::{Json, Object};
+use super::super::query::parameter;
 use super::super::reply::{Refusal, Reply};
-use super::super::serve::App;
-use super::path::no_message;
+use super::super::stores::hl7v2::Store;
+use super::rows::no_message;
 use super::rows::{self, Message};
-use super::store::Store;
 
 /// Which parts of a message are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

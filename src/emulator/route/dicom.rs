@@ -55,14 +55,14 @@ pub(in crate::emulator) enum Web {
 /// A study, one of its series, one of its instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::emulator) struct Place {
-    pub(super) study: String,
-    pub(super) series: Option<String>,
-    pub(super) instance: Option<String>,
+    pub(in crate::emulator) study: String,
+    pub(in crate::emulator) series: Option<String>,
+    pub(in crate::emulator) instance: Option<String>,
 }
 
 impl Place {
     /// Returns the place that a path names; none where it names more than a place.
-    pub(super) fn of(web: Web) -> Option<Self> {
+    pub(in crate::emulator) fn of(web: Web) -> Option<Self> {
         let (study, series, instance) = match web {
             Web::Study(study) => (study, None, None),
             Web::OneSeries(study, series) => (study, Some(series), None),
@@ -77,7 +77,7 @@ impl Place {
     }
 
     /// Says that nothing is there.
-    pub(super) fn not_found(&self) -> Refusal {
+    pub(in crate::emulator) fn not_found(&self) -> Refusal {
         let what = match (&self.series, &self.instance) {
             (_, Some(_)) => "instance",
             (Some(_), None) => "series",

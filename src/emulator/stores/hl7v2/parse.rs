@@ -6,9 +6,9 @@
 use base64::Engine as _;
 use jiff::tz::TimeZone;
 
-use super::super::admin::invalid;
-use super::super::json::{Json, Object};
-use super::super::reply::Refusal;
+use crate::emulator::google::invalid;
+use crate::emulator::json::{Json, Object};
+use crate::emulator::reply::Refusal;
 use crate::hl7v2::separators::{Separators, split};
 use crate::hl7v2::time::Time;
 
@@ -17,7 +17,7 @@ const ENCODING: &str = "unsupported encoding in message, only ASCII and UTF-8 ar
 
 /// The version of the parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Version {
+pub(in crate::emulator) enum Version {
     /// MSH-1 is left out, so that the fields of MSH are numbered one too low.
     #[default]
     V1,
@@ -29,8 +29,8 @@ pub(super) enum Version {
 
 /// `parserConfig`
 #[derive(Debug, Clone)]
-pub(super) struct Parser {
-    pub(super) version: Version,
+pub(in crate::emulator) struct Parser {
+    pub(in crate::emulator) version: Version,
     terminator: Vec<u8>,
     allow_null_header: bool,
 }
@@ -47,19 +47,19 @@ impl Default for Parser {
 
 /// What a message says of itself.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Content {
+pub(in crate::emulator) struct Content {
     /// MSH-9.1
-    pub(super) kind: String,
+    pub(in crate::emulator) kind: String,
     /// MSH-4
-    pub(super) facility: String,
+    pub(in crate::emulator) facility: String,
     /// MSH-7, in microseconds.
-    pub(super) sent: Option<i64>,
+    pub(in crate::emulator) sent: Option<i64>,
     /// The JSON list of patients' ids.
-    pub(super) patients: String,
+    pub(in crate::emulator) patients: String,
 }
 
 /// Reads base64 of any alphabet, padded or not, as protobuf's JSON does.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(in crate::emulator) fn decode(text: &str) -> Option<Vec<u8>> {
     use base64::alphabet::{STANDARD, URL_SAFE};
     use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
     let alphabet = if text.contains(['-', '_']) {
@@ -74,7 +74,7 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
 
 impl Parser {
     /// Reads it from the fields of an `Hl7V2Store`.
-    pub(super) fn of(fields: &Object) -> Result<Self, Refusal> {
+    pub(in crate::emulator) fn of(fields: &Object) -> Result<Self, Refusal> {
         let config = fields.get("parserConfig").and_then(Json::as_object);
         let text = |name: &str| config.and_then(|config| config.get(name)?.as_text());
         let terminator = match text("segmentTerminator") {
@@ -100,7 +100,10 @@ impl Parser {
     }
 
     /// Splits a message into segments.
-    pub(super) fn segments<'a>(&'a self, data: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pub(in crate::emulator) fn segments<'a>(
+        &'a self,
+        data: &'a [u8],
+    ) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = Some(data);
         let parts = std::iter::from_fn(move || {
             let text = rest?;
@@ -112,7 +115,11 @@ impl Parser {
     }
 
     /// Reads what a message says of itself.
-    pub(super) fn read(&self, data: &[u8], zone: &TimeZone) -> Result<Content, Refusal> {
+    pub(in crate::emulator) fn read(
+        &self,
+        data: &[u8],
+        zone: &TimeZone,
+    ) -> Result<Content, Refusal> {
         let mut segments = self.segments(data);
         let header = segments.next().filter(|first| first.starts_with(b"MSH"));
         let Some(header) = header else {
@@ -177,7 +184,7 @@ impl Parser {
     }
 
     /// Returns `parsedData`.
-    pub(super) fn parsed(&self, data: &[u8]) -> Json {
+    pub(in crate::emulator) fn parsed(&self, data: &[u8]) -> Json {
         let separators = self
             .segments(data)
             .next()

@@ -1,8 +1,12 @@
-//! Paths and query strings of the Healthcare API.
+//! Paths of the Healthcare API: which request is about what.
 
-use super::kind::{is_id, kind};
+pub(super) mod dicom;
+pub(super) mod fhir;
+pub(super) mod hl7v2;
+
+use self::fhir::{FhirPath, fhir_path};
+use super::query::decode;
 use super::reply::Refusal;
-use super::{dicom, hl7v2};
 
 /// What a path names, below `v1/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,24 +33,6 @@ pub(super) enum Route {
     Dicom(dicom::Path),
     /// `…/fhirStores/{f}/fhir…`
     Fhir { store: String, path: FhirPath },
-}
-
-/// What a path names, below `fhir`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum FhirPath {
-    Base,
-    Metadata,
-    Kind(&'static str),
-    Search(&'static str),
-    Instance(&'static str, String),
-    History(&'static str, String),
-    Version(&'static str, String, String),
-    /// A type that FHIR R4 does not have.
-    BadKind(String),
-    /// A known type, but an id that cannot be one.
-    BadId(String),
-    /// An operation that this store does not offer.
-    Unsupported,
 }
 
 /// Reads the path of a request: the version of the API, and what is meant.
@@ -139,75 +125,6 @@ pub(super) fn route(path: &str) -> Result<(&'static str, Route), Refusal> {
     })
 }
 
-/// Reads the part of a path below the FHIR base; `None` when nothing of the API has that form.
-pub(super) fn fhir_path(segments: &[&str]) -> Option<FhirPath> {
-    let (first, rest) = match segments {
-        [] => return Some(FhirPath::Base),
-        ["metadata"] => return Some(FhirPath::Metadata),
-        ["_search" | "_history"] => return Some(FhirPath::Unsupported),
-        [first, ..] if first.starts_with('$') => return Some(FhirPath::Unsupported),
-        [first, rest @ ..] => (*first, rest),
-    };
-    let Some(kind) = kind(first) else {
-        return Some(FhirPath::BadKind(first.to_owned()));
-    };
-    Some(match rest {
-        [] => FhirPath::Kind(kind),
-        ["_search"] => FhirPath::Search(kind),
-        ["_history"] => FhirPath::Unsupported,
-        [operation] | [_, operation] if operation.starts_with('$') => FhirPath::Unsupported,
-        [id, ..] if !is_id(id) => FhirPath::BadId(format!("{kind}/{id}")),
-        [id] => FhirPath::Instance(kind, (*id).to_owned()),
-        [id, "_history"] => FhirPath::History(kind, (*id).to_owned()),
-        [id, "_history", version] => {
-            FhirPath::Version(kind, (*id).to_owned(), (*version).to_owned())
-        }
-        _ => return None,
-    })
-}
-
-/// Undoes percent-encoding; `None` when the bytes are no UTF-8.
-pub(super) fn decode(segment: &str) -> Option<String> {
-    if !segment.contains('%') {
-        return Some(segment.to_owned());
-    }
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let high = char::from(rest.next()?).to_digit(16)?;
-        let low = char::from(rest.next()?).to_digit(16)?;
-        bytes.push(u8::try_from(high * 16 + low).ok()?);
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// Query parameters that every method of the API accepts; none changes what this store answers.
-const COMMON: [&str; 11] = [
-    "$.xgafv",
-    "access_token",
-    "alt",
-    "callback",
-    "fields",
-    "key",
-    "oauth_token",
-    "prettyPrint",
-    "quotaUser",
-    "uploadType",
-    "upload_protocol",
-];
-
-/// Splits a query string into its parameters, without those that every method accepts.
-pub(super) fn query(text: &str) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(text.as_bytes())
-        .filter(|(name, _)| !COMMON.contains(&name.as_ref()))
-        .map(|(name, value)| (name.into_owned(), value.into_owned()))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -277,7 +194,7 @@ mod tests {
         #[test]
         fn never_panics(path in ".*") {
             let _ = route(&path);
-            let _ = query(&path);
+            let _ = super::super::query::query(&path);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What a path below `…/hl7V2Stores` names.
 
-use super::super::reply::Refusal;
-
 /// What a path names; names of datasets and stores are whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::emulator) enum Path {
@@ -63,12 +61,6 @@ pub(in crate::emulator) fn path(dataset: String, segments: &[&str]) -> Option<Pa
         },
         _ => return None,
     })
-}
-
-/// Says that a message is not there.
-pub(super) fn no_message(store: &str, id: &str) -> Refusal {
-    let message = format!("HL7v2 message not found: {store}/messages/{id}");
-    Refusal::google(http::StatusCode::NOT_FOUND, message)
 }
 
 #[cfg(test)]

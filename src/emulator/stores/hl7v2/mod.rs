@@ -1,41 +1,28 @@
-//! An HL7v2 store, as the local store keeps it.
+//! An HL7v2 store, as the local store keeps it, and how it reads messages.
 
-use std::collections::BTreeMap;
+mod fields;
+mod parse;
+
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
-
-use super::super::admin::invalid;
-use super::super::collection::Collected;
-use super::super::json::{Json, Object};
-use super::super::registry::Registry;
-use super::super::reply::Refusal;
-use super::super::serve::App;
-use super::super::settings::Schema;
-use super::parse::Parser;
-use super::settings::STORE;
+use self::fields::STORE;
+pub(in crate::emulator) use self::parse::{Content, Parser, decode};
+use super::Collected;
+use crate::emulator::google::invalid;
+use crate::emulator::json::{Json, Object};
+use crate::emulator::reply::Refusal;
+use crate::emulator::settings::Schema;
 
 /// An HL7v2 store.
 #[derive(Debug)]
 pub(in crate::emulator) struct Store {
     /// Names its rows; never used again.
-    pub(super) key: i64,
+    pub(in crate::emulator) key: i64,
     /// `projects/…/hl7V2Stores/…`
-    pub(super) name: String,
+    pub(in crate::emulator) name: String,
     fields: Object,
-    pub(super) parser: Parser,
-    pub(super) rejects_duplicates: bool,
-}
-
-impl Store {
-    /// Returns the time zone of its dataset, in which times without an offset are read.
-    pub(super) fn zone(&self, app: &App) -> TimeZone {
-        let registry = app.registry();
-        let dataset = registry.datasets.get(self.dataset());
-        let zone = dataset.and_then(|dataset| dataset.get("timeZone")?.as_text());
-        zone.and_then(|zone| TimeZone::get(zone).ok())
-            .unwrap_or(TimeZone::UTC)
-    }
+    pub(in crate::emulator) parser: Parser,
+    pub(in crate::emulator) rejects_duplicates: bool,
 }
 
 impl Collected for Store {
@@ -70,14 +57,6 @@ impl Collected for Store {
 
     fn schema() -> &'static Schema {
         &STORE
-    }
-
-    fn all(registry: &Registry) -> &BTreeMap<String, Arc<Self>> {
-        &registry.hl7v2
-    }
-
-    fn all_mut(registry: &mut Registry) -> &mut BTreeMap<String, Arc<Self>> {
-        &mut registry.hl7v2
     }
 
     fn provided() -> Object {

@@ -1,21 +1,35 @@
 //! A DICOM store, as the local store keeps it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::collection::Collected;
 use super::super::json::Object;
-use super::super::registry::Registry;
-use super::super::settings::Schema;
-use super::settings::STORE;
+use super::super::settings::{Schema, Shape};
+use super::Collected;
+
+const NOTIFICATION: Shape = Shape::Object(&[
+    ("pubsubTopic", Shape::Text),
+    ("sendForBulkImport", Shape::Bool),
+]);
+
+/// The fields of `DicomStore`: their shapes (discovery document of the API, v1).
+static STORE: Schema = Schema {
+    fields: &[
+        ("labels", Shape::Labels),
+        ("name", Shape::Output),
+        ("notificationConfig", NOTIFICATION),
+        ("notificationConfigs", Shape::List(&NOTIFICATION)),
+        ("streamConfigs", Shape::List(&Shape::Any)),
+    ],
+    immutable: &["name"],
+};
 
 /// A DICOM store.
 #[derive(Debug)]
 pub(in crate::emulator) struct Store {
     /// Names its rows; never used again.
-    pub(super) key: i64,
+    pub(in crate::emulator) key: i64,
     /// `projects/…/dicomStores/…`
-    pub(super) name: String,
+    pub(in crate::emulator) name: String,
     fields: Object,
 }
 
@@ -42,13 +56,5 @@ impl Collected for Store {
 
     fn schema() -> &'static Schema {
         &STORE
-    }
-
-    fn all(registry: &Registry) -> &BTreeMap<String, Arc<Self>> {
-        &registry.dicom
-    }
-
-    fn all_mut(registry: &mut Registry) -> &mut BTreeMap<String, Arc<Self>> {
-        &mut registry.dicom
     }
 }

@@ -9,11 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use http::StatusCode;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
-use super::super::reply::Refusal;
-use super::super::serve::App;
-use super::rows;
+use super::app::App;
+use super::reply::Refusal;
 
 /// Where the files of instances are, in the directory of the local store.
 const FOLDER: &str = "dicom";
@@ -40,7 +39,7 @@ pub(super) fn incoming(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 }
 
 /// Takes away what came half when an earlier server was killed.
-pub(in crate::emulator) fn clean(dir: &Path) -> io::Result<()> {
+pub(super) fn clean(dir: &Path) -> io::Result<()> {
     match fs_err::remove_dir_all(dir.join(FOLDER).join(INCOMING)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -70,7 +69,7 @@ pub(super) fn keep(folder: &Path, files: Vec<(String, tempfile::TempPath)>) -> R
 }
 
 /// Deletes those of the files that no row names any more, once the change is committed that let go of them.
-pub(in crate::emulator) async fn release_all(app: &App, files: Vec<String>) -> Result<(), Refusal> {
+pub(super) async fn release_all(app: &App, files: Vec<String>) -> Result<(), Refusal> {
     if files.is_empty() {
         return Ok(());
     }
@@ -82,7 +81,7 @@ pub(in crate::emulator) async fn release_all(app: &App, files: Vec<String>) -> R
 
 fn release(connection: &Connection, folder: &Path, files: &[String]) -> Result<(), Refusal> {
     for file in files {
-        if !rows::is_held(connection, file)? {
+        if !is_held(connection, file)? {
             match fs_err::remove_file(path(folder, file)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(failed(&error));
@@ -92,6 +91,19 @@ fn release(connection: &Connection, folder: &Path, files: &[String]) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Returns the files of all instances of a store.
+pub(super) fn files_of(connection: &Connection, store: i64) -> Result<Vec<String>, Refusal> {
+    let mut statement = connection.prepare_cached("SELECT file FROM instance WHERE store = ?1")?;
+    let files = statement.query_map(params![store], |row| row.get(0))?;
+    Ok(files.collect::<Result<_, _>>()?)
+}
+
+/// Tells whether any instance of any store has a file.
+fn is_held(connection: &Connection, file: &str) -> Result<bool, Refusal> {
+    let sql = "SELECT 1 FROM instance WHERE file = ?1";
+    Ok(connection.prepare_cached(sql)?.exists(params![file])?)
 }
 
 /// What a disk that fails is answered with; its reason goes to the log.
