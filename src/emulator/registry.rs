@@ -1,4 +1,4 @@
-//! All datasets, operations and stores, in memory: they are few, and every request asks for one. Their rows.
+//! All datasets, operations and stores, with their rows. They are in memory too: they are few, and every request asks for one.
 //!
 //! The database is read when the server starts; `admin` and `collection` keep both the same.
 
