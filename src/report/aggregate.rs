@@ -59,6 +59,8 @@ pub(super) struct Aggregate {
     longest: u64,
     /// Records for which the target was asked anything.
     asked: u64,
+    /// Records that were on their way when a session ended.
+    in_doubt: u64,
     /// Messages that were sent again after their acknowledgement was lost.
     resent: u64,
 }
@@ -88,6 +90,7 @@ impl Aggregate {
             latencies: Histogram::new(3).ok(),
             longest: 0,
             asked: 0,
+            in_doubt: 0,
             resent: 0,
         }
     }
@@ -97,6 +100,7 @@ impl Aggregate {
         self.outcomes.count(*outcome);
         // What an earlier run loaded, or one that was never sent, took no time of a target.
         self.asked += u64::from(record.attempts != Some(0));
+        self.in_doubt += u64::from(record.is_in_doubt());
         self.resent += u64::from(record.note.as_deref() == Some(RESENT));
         match self.types.get_mut(&step.kind) {
             Some(totals) => totals.count(*outcome),
@@ -232,6 +236,7 @@ impl Aggregate {
             loads: self.loads,
             types: self.types,
             from_history,
+            in_doubt: self.in_doubt,
             resent: self.resent,
             causes,
             problems: problems(self.problems, &names),

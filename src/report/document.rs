@@ -54,6 +54,9 @@ pub struct Report {
     pub bytes: u64,
     /// Records per outcome.
     pub outcomes: Totals,
+    /// Of the unknown ones, those that were on their way when a session ended: a resumed run asks the store about them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub in_doubt: u64,
     /// Records for which the target was asked, per second of sending; none where nothing was measured.
     pub records_per_second: Option<f64>,
     /// The requests of all sessions.
@@ -78,6 +81,13 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Records with a problem that `problems` does not list, because too many kinds of problems came.
     pub unlisted_problems: u64,
+}
+
+impl Report {
+    /// Tells whether a further session has anything to do: records to send, or to ask about.
+    pub fn can_go_on(&self) -> bool {
+        self.outcomes.pending + self.in_doubt > 0
+    }
 }
 
 /// How the last session of a run ended.

@@ -54,6 +54,13 @@ pub(super) struct Record {
     pub(super) note: Option<String>,
 }
 
+impl Record {
+    /// Tells whether it was on its way when a session ended, and nobody has asked about it yet.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.outcome == Outcome::Unknown && self.attempts.is_none()
+    }
+}
+
 impl JoinedRun {
     /// Opens both files.
     pub(super) fn open(run: &RunDirectory) -> Result<Self, Error> {

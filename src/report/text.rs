@@ -297,7 +297,7 @@ fn closing(out: &mut String, report: &Report, run: &RunDirectory, shows_words: b
             quoted(&run.answers())
         );
     }
-    if totals.pending > 0 {
+    if report.can_go_on() {
         let _ = writeln!(out, "Go on           stoker resume {path}");
     }
     if totals.rejected > 0 {
@@ -319,7 +319,7 @@ fn closing(out: &mut String, report: &Report, run: &RunDirectory, shows_words: b
             "Blocked         mend what they need, and load again: what has arrived is not sent twice"
         );
     }
-    if totals.unknown > 0 {
+    if totals.unknown > report.in_doubt {
         // What waits for those in doubt is blocked, and goes with them.
         let replay = if totals.blocked > 0 { "all" } else { "unknown" };
         let _ = writeln!(

@@ -82,6 +82,9 @@ impl<'a> Why<'a> {
 
     /// Tells what is in doubt: the kind of request, and whether the store can be asked.
     fn doubt(&self) -> &'static str {
+        if self.record.is_in_doubt() {
+            return "unsettled";
+        }
         let step = &self.record.step;
         let load = self.plan.header.loads.get(step.load.0 as usize);
         if step
@@ -180,6 +183,9 @@ impl<'a> Why<'a> {
 
     fn after_doubt(&self) -> String {
         let words = match self.doubt() {
+            "unsettled" => {
+                "`stoker resume` asks the store about them, where it can be asked, and sends what is not there"
+            }
             "harmless" => {
                 "to send them again does no harm: their request has the same effect once or twice (`--replay unknown`)"
             }

@@ -311,7 +311,8 @@ impl Request<'_, '_, '_> {
         self.sender.send_result(settled, now).await;
         for (settled, step) in concluded.nameless {
             let named = name::name(load, settled, &step).await?;
-            self.sender.send_result(vec![named], None).await;
+            let named = named.into_iter().collect();
+            self.sender.send_result(named, None).await;
         }
         let (occupied, in_doubt) = (concluded.occupied, concluded.in_doubt);
         let looked = occupied::look_at_occupied(load, occupied, in_doubt, &mut self.replaced);

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     event::{Event, LoadId},
+    gate::CallFailure,
     journal::{Ending, Settlement},
     manifest::{LoadSettings, Transactions},
     plan::Packaging,
@@ -73,6 +74,12 @@ impl LoadContext {
                 way: found.to_string(),
             });
         }
+    }
+
+    /// Ends the run because its target answers no question any more. Records on which the answer has a bearing are left as they
+    /// are: the next session asks.
+    pub(super) fn end_by(&self, failure: &CallFailure) {
+        self.end(&failure.to_string(), failure.hint().map(str::to_owned));
     }
 
     /// Ends the run because of its target.

@@ -17,12 +17,13 @@ use crate::{
     record::{Operation, Outcome},
 };
 
-/// Gives a settled record the id that the store did not say, where the store finds one by what the record goes by.
+/// Gives a settled record the id that the store did not say, where the store finds one by what the record goes by. Nothing is
+/// settled where the target answers no question any more, which ends the run: the next session asks.
 pub(super) async fn name(
     load: &LoadContext,
     mut settled: Settlement,
     step: &Step,
-) -> Result<Settlement, Error> {
+) -> Result<Option<Settlement>, Error> {
     let query = match load.rewriter.tag(step) {
         Some(tag) => load.link.target.tagged(&tag),
         None => condition_of(load, step).await?,
@@ -30,7 +31,7 @@ pub(super) async fn name(
     let unsaid = "the store did not say under which id it has it";
     let Some(query) = query else {
         settled.line.note.get_or_insert_with(|| unsaid.to_owned());
-        return Ok(settled);
+        return Ok(Some(settled));
     };
     let (gate, target) = (&load.link.gate, &*load.link.target);
     let found = lookup::one(gate, target, &step.kind, &query).await;
@@ -38,7 +39,7 @@ pub(super) async fn name(
         Ok(Matches::One(id)) => {
             settled.line.id = Some(id);
             settled.line.note = Some("the store did not say its id; it was looked up".to_owned());
-            return Ok(settled);
+            return Ok(Some(settled));
         }
         Ok(Matches::None) => {
             if settled.line.outcome == Outcome::Matched {
@@ -49,6 +50,10 @@ pub(super) async fn name(
         }
         Ok(Matches::Several) => "finds several when it is asked".to_owned(),
         Ok(Matches::Refused(status)) => format!("answered {status} when it was asked"),
+        Err(failure) if failure.is_final => {
+            load.end_by(&failure);
+            return Ok(None);
+        }
         Err(failure) => {
             // Sent once more, it harms nobody.
             let is_repeatable = (step.action.operation()).is_some_and(Operation::is_idempotent);
@@ -58,19 +63,19 @@ pub(super) async fn name(
                     latency: None,
                 };
                 let note = format!("{unsaid}, and could not be asked: {failure}");
-                return Ok(settlement::told(
+                return Ok(Some(settlement::told(
                     step.number,
                     Outcome::Pending,
                     settled.line.status,
                     attempted,
                     note,
-                ));
+                )));
             }
             format!("could not be asked: {failure}")
         }
     };
     settled.line.note = Some(format!("{unsaid}, and {why}"));
-    Ok(settled)
+    Ok(Some(settled))
 }
 
 /// Returns the condition under which a record is written.

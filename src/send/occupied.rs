@@ -15,7 +15,7 @@ use super::{
     settlement::{self, Attempted},
 };
 use crate::{
-    gate::Largest,
+    gate::{CallFailure, Largest},
     journal::Settlement,
     lookup::{self, Silent},
     manifest::Existing,
@@ -151,6 +151,10 @@ async fn look(
                 };
                 return Ok(Looked::Settled(Box::new(settled)));
             }
+            Err(Incomparable::Silent(failure)) => {
+                load.end_by(&failure);
+                return Ok(Looked::Untold);
+            }
             // Where nobody can tell whether it is the same, it is replaced as well: that is what was asked for.
             Ok((Some(_), _)) | Err(_) if existing.what == Existing::Replace && !was_removed => {}
             Ok((Some(elements), _)) => {
@@ -161,7 +165,7 @@ async fn look(
                 };
                 return Ok(rejected(&settled, why.to_owned(), elements));
             }
-            Err(why) => {
+            Err(Incomparable::Because(why)) => {
                 let why = format!(
                     "the store has something under its name, which could not be compared: {why}"
                 );
@@ -191,7 +195,7 @@ async fn look(
 async fn differing(
     load: &LoadContext,
     step: &Step,
-) -> Result<(Option<Vec<String>>, &'static str), String> {
+) -> Result<(Option<Vec<String>>, &'static str), Incomparable> {
     let (gate, target) = (&load.link.gate, &load.link.target);
     let is_small = step.wire().length <= LARGEST;
     let exactly = load.settings.existing.bytes && is_small;
@@ -201,17 +205,14 @@ async fn differing(
         (false, true) => "the same attributes; its bytes are too many to be compared",
     };
     let Some(mut read) = target.read_to_compare(step, exactly) else {
-        return Err("it has no name to ask by".to_owned());
+        return Err("it has no name to ask by".to_owned().into());
     };
     // What describes a record is smaller than it, but for a small one.
     let largest = Largest::holding(usize::try_from(step.wire().length).unwrap_or(usize::MAX));
     read.extensions_mut().insert(largest);
-    let answer = gate
-        .call_for_record(|| read.clone())
-        .await
-        .map_err(|failure| failure.to_string())?;
+    let answer = gate.call_for_record(|| read.clone()).await?;
     if answer.status() != http::StatusCode::OK {
-        return Err(format!("the store answered {}", answer.status().as_u16()));
+        return Err(format!("the store answered {}", answer.status().as_u16()).into());
     }
     let (rewriter, step, target) = (load.rewriter.clone(), step.clone(), target.clone());
     let compared = tokio::task::spawn_blocking(move || {
@@ -220,7 +221,31 @@ async fn differing(
         target.differing(&open, &answer, exactly)
     });
     let compared = compared.await.map_err(|error| error.to_string())?;
-    compared.map(|elements| (elements, how))
+    Ok((compared?, how))
+}
+
+/// Why a record cannot be compared with what the store has under its name.
+enum Incomparable {
+    /// Something about the record or the answer, in words.
+    Because(String),
+    /// The target answers no question any more.
+    Silent(CallFailure),
+}
+
+impl From<CallFailure> for Incomparable {
+    fn from(failure: CallFailure) -> Self {
+        if failure.is_final {
+            Self::Silent(failure)
+        } else {
+            Self::Because(failure.to_string())
+        }
+    }
+}
+
+impl From<String> for Incomparable {
+    fn from(why: String) -> Self {
+        Self::Because(why)
+    }
 }
 
 /// Removes what the store has under the name of a record. Returns why it is there still, if it is.

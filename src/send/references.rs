@@ -53,7 +53,7 @@ pub(super) async fn look_up(
                 }
                 Err(failure) => {
                     // Nobody refused the records: whoever goes on with the run asks again.
-                    load.end(&failure.to_string(), failure.hint().map(str::to_owned));
+                    load.end_by(&failure);
                     let left = work.steps.drain(..);
                     settled.extend(left.map(|step| untried(load, &step, &failure)));
                     return Ok((work, settled));

@@ -1,5 +1,10 @@
 //! Instances into a DICOM store of the local dataset, and to servers that answer in their own ways.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use fs_err as fs;
 use stoker::dicom::sample::SampleInstance;
 
@@ -323,6 +328,59 @@ fn every_answer_ends_as_it_says() {
             let ran = bed.run(&["plan", again.to_str().unwrap()]).exits(0);
             assert!(ran.out.contains("to send"), "{}", ran.out);
         }
+    }
+}
+
+/// The store says that it has an instance already, and is gone when it is to be compared.
+#[test]
+fn what_cannot_be_compared_any_more_waits_for_the_next_session() {
+    for duplicates in ["verify", "replace"] {
+        let (is_gone, is_back) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+        let back = Arc::clone(&is_back);
+        let url = start_raw(move |head, _| {
+            let json = "application/dicom+json";
+            if back.load(Ordering::SeqCst) {
+                let body = if head.starts_with("POST") {
+                    STORED
+                } else {
+                    "[]"
+                };
+                return response(200, json, body);
+            }
+            if head.starts_with("POST") {
+                is_gone.store(true, Ordering::SeqCst);
+                return response(409, json, EXISTS);
+            }
+            if is_gone.load(Ordering::SeqCst) {
+                response(404, "text/plain", "gone")
+            } else {
+                response(200, json, "[]")
+            }
+        });
+        let bed = Bed::new();
+        let target = format!("{{ dicomweb: {{ url: \"{url}\" }}, give_up_after: 2s }}");
+        let files = format!(
+            "files: [\"in/**/*\"], duplicates: {duplicates}{}",
+            if duplicates == "verify" {
+                ""
+            } else {
+                ", compare: bytes"
+            }
+        );
+        let manifest = MANIFEST
+            .replace("{ local: { dir: store, dicom_store: dicom } }", &target)
+            .replace("files: [\"in/**/*\"]", &files);
+        bed.write("m.yaml", &manifest);
+        for number in 1..=2 {
+            put(&bed, &format!("in/{number}"), &instance(1, number, 8));
+        }
+        let ran = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(4);
+        let counts = ["created", "pending", "rejected"].map(|outcome| bed.count(outcome));
+        assert_eq!(counts, [1, 1, 0], "{duplicates}: {}{}", ran.out, ran.err);
+        is_back.store(true, Ordering::SeqCst);
+        let run = bed.newest_run();
+        bed.run(&["resume", run.to_str().unwrap()]).exits(0);
+        assert_eq!(bed.count("created"), 2, "{duplicates}");
     }
 }
 

@@ -1,6 +1,9 @@
 //! Targets that refuse everything after they had been found to be well: no record is burnt, and the run can go on.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
 
 use super::{
     bed::{Bed, Ran},
@@ -48,6 +51,65 @@ fn load(interaction: &str, read: Answer, write: Answer) -> (Bed, Ran) {
         ran.out
     );
     (bed, ran.exits(4))
+}
+
+/// A server that keeps the last record that was posted, answers writes as told, and after the first is gone until it is back.
+fn forgetful(status: &'static str, is_back: &Arc<AtomicBool>) -> String {
+    let (kept, is_back) = (Mutex::new(String::new()), Arc::clone(is_back));
+    responder::start_raw(move |head, body| {
+        let mut kept = kept.lock().unwrap();
+        if head.starts_with("POST") {
+            // As the store keeps it: under an id of its own.
+            let resource = body.strip_prefix('{').unwrap();
+            *kept = format!("{{\"id\":\"s1\",{resource}");
+            return responder::response(status, "", "");
+        }
+        if !kept.is_empty() && !is_back.load(Ordering::SeqCst) {
+            return responder::response("404 Gone", "", "gone");
+        }
+        let line = head.lines().next().unwrap_or_default();
+        let found = format!(
+            r#"{{"resourceType":"Bundle","type":"searchset","entry":[{{"resource":{kept},"search":{{"mode":"match"}}}}]}}"#
+        );
+        let body = match (line.contains("metadata"), line.contains('?')) {
+            (true, _) => METADATA,
+            (false, true) => &found,
+            (false, false) => &kept,
+        };
+        responder::response("200 OK", "", body)
+    })
+}
+
+#[test]
+fn who_cannot_be_asked_any_more_is_asked_by_the_next_session() {
+    // Whether it arrived is not known; and it arrived, but its id is not known.
+    for status in ["500 Lost", "201 Created"] {
+        let is_back = Arc::default();
+        let url = forgetful(status, &is_back);
+        let bed = Bed::new();
+        bed.write("p.json", r#"{"resourceType":"Patient","active":true}"#);
+        bed.write(
+            "m.yaml",
+            &format!(
+                "version: 1\nname: t\ntargets:\n  t: {{ fhir: {{ url: \"{url}\" }}, give_up_after: 2s }}\n\
+                 loads:\n  - {{ name: l, files: [p.json], bundle: none, interaction: create, settle: tag }}\n"
+            ),
+        );
+        // Nobody knows of the record, nothing is said of it, and the run is not over.
+        let ran = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(4);
+        assert_eq!(bed.count("unknown"), 1, "{status}: {}", ran.out);
+        assert!(
+            ran.out.contains("Go on           stoker resume") && !ran.out.contains("--replay"),
+            "{status}: {}",
+            ran.out
+        );
+        is_back.store(true, Ordering::SeqCst);
+        let run = bed.newest_run();
+        let ran = bed.run(&["resume", run.to_str().unwrap()]).exits(0);
+        assert_eq!(bed.count("created"), 1, "{status}: {}", ran.out);
+        let ids = fs_err::read_to_string(run.join("ids.ndjson")).unwrap();
+        assert!(ids.contains("s1"), "{status}: {ids}");
+    }
 }
 
 fn without_times(text: &str) -> String {

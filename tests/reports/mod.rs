@@ -142,8 +142,8 @@ async fn a_summary_fits_the_screen() {
       1 unknown: the run was cut off while they were being sent
           Patient 1 (load people all)
           people.ndjson:4
-          → to send them again does no harm: their request has the same effect once or twice
-            (`--replay unknown`)
+          → `stoker resume` asks the store about them, where it can be asked, and sends what is not
+            there
       1 unsupported: the record ends in the middle of a string
           malformed · (no type) 1 (load people all)
           people.ndjson:3  at $.name
@@ -157,8 +157,6 @@ async fn a_summary_fits_the_screen() {
     Rejected        mend the records in RUN/rejected, then
                     stoker load RUN/rejected/manifest.yaml
                     or, once the store takes them as they are, stoker resume RUN --replay rejected
-    Unknown         as said above; to send them again
-                    stoker resume RUN --replay unknown
     "##);
     let coloured = View {
         colour: true,
@@ -225,7 +223,7 @@ async fn a_report_can_be_pasted_into_a_pull_request() {
     - **1 unknown: the run was cut off while they were being sent**
       - Patient 1 (load people all)
       - people.ndjson:4
-      - → to send them again does no harm: their request has the same effect once or twice (\`--replay unknown\`)
+      - → \`stoker resume\` asks the store about them, where it can be asked, and sends what is not there
     - **1 unsupported: the record ends in the middle of a string**
       - malformed
       - (no type) 1 (load people all)
@@ -372,6 +370,7 @@ async fn the_json_is_what_its_schema_says() {
         "unknown": 1,
         "pending": 1
       },
+      "in_doubt": 1,
       "records_per_second": 3.5,
       "requests": {
         "at_least": true,
@@ -586,7 +585,7 @@ async fn the_json_is_what_its_schema_says() {
         {
           "outcome": "unknown",
           "what": "the run was cut off while they were being sent",
-          "next": "to send them again does no harm: their request has the same effect once or twice (`--replay unknown`)",
+          "next": "`stoker resume` asks the store about them, where it can be asked, and sends what is not there",
           "status": null,
           "code": null,
           "detail": null,

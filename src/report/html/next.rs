@@ -6,7 +6,7 @@ use super::escaped;
 use crate::{
     journal::RunDirectory,
     report::{
-        Report, SessionEnd,
+        Report,
         format::{quoted, records},
     },
 };
@@ -45,16 +45,18 @@ fn steps(report: &Report, run: &RunDirectory) -> Vec<Step> {
     let path = quoted(&directory);
     let totals = &report.outcomes;
     let mut steps = Vec::new();
-    let is_cut_off = matches!(report.ended, SessionEnd::Unfinished) && totals.unknown > 0;
-    if totals.pending > 0 || is_cut_off {
+    if report.can_go_on() {
+        let untried = match totals.pending {
+            0 => String::new(),
+            1 => ": 1 record was not tried".to_owned(),
+            n => format!(": {} were not tried", records(n)),
+        };
+        let doubt = match report.in_doubt {
+            0 => "",
+            _ => " The store is asked about those that were on their way.",
+        };
         steps.push(step(
-            format!(
-                "Go on with the run: {} not tried. What is loaded is not sent again.",
-                match totals.pending {
-                    1 => "1 record was".to_owned(),
-                    n => format!("{} were", records(n)),
-                }
-            ),
+            format!("Go on with the run{untried}. What is loaded is not sent again.{doubt}"),
             [format!("stoker resume {path}")],
         ));
     }
@@ -84,7 +86,7 @@ fn steps(report: &Report, run: &RunDirectory) -> Vec<Step> {
             [],
         ));
     }
-    if totals.unknown > 0 && !is_cut_off {
+    if totals.unknown > report.in_doubt {
         // What waits for those in doubt is blocked, and goes with them.
         let replay = if totals.blocked > 0 { "all" } else { "unknown" };
         steps.push(step(

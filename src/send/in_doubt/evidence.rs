@@ -1,6 +1,6 @@
 //! What asking a store proves of a record.
 
-use crate::journal::Settlement;
+use crate::{gate::CallFailure, journal::Settlement};
 
 /// What asking the store proves of a record.
 pub(in crate::send) enum Evidence {
@@ -14,8 +14,8 @@ pub(in crate::send) enum Evidence {
     Nothing(String),
     /// Nobody could be asked.
     Unasked(String),
-    /// Nobody can be asked any more, which ends the run: the next session asks. With why, and what to do about it.
-    Silent(String, Option<String>),
+    /// Nobody can be asked any more, which ends the run: the next session asks.
+    Silent(CallFailure),
     /// Nothing; and the load says that it may be sent again all the same.
     Resend,
 }

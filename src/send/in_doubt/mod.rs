@@ -282,11 +282,9 @@ pub(super) async fn recover(
             }
             Some(Evidence::Other) | None => "what the store has differs from what was sent",
             Some(Evidence::Resend) => "it was sent as often as it may be",
-            Some(
-                Evidence::Nothing(ref why)
-                | Evidence::Unasked(ref why)
-                | Evidence::Silent(ref why, _),
-            ) => why.as_str(),
+            Some(Evidence::Nothing(ref why) | Evidence::Unasked(ref why)) => why.as_str(),
+            // It has ended the run before anything was settled.
+            Some(Evidence::Silent(ref failure)) => failure.what.as_str(),
         };
         let note = format!(
             "{}; whether it took the record is not known: {why}",
@@ -322,11 +320,11 @@ pub(super) async fn recover(
 /// asks about it. Of what goes together, none is settled then.
 fn ends_by(load: &LoadContext, proofs: &[Option<Evidence>]) -> bool {
     let silent = proofs.iter().flatten().find_map(|proof| match proof {
-        Evidence::Silent(what, hint) => Some((what, hint)),
+        Evidence::Silent(failure) => Some(failure),
         _ => None,
     });
-    if let Some((what, hint)) = silent {
-        load.end(what, hint.clone());
+    if let Some(failure) = silent {
+        load.end_by(failure);
     }
     silent.is_some()
 }

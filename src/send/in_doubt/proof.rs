@@ -355,7 +355,7 @@ impl Asker<'_> {
 
 fn unasked(failure: &CallFailure) -> Evidence {
     if failure.is_final {
-        return Evidence::Silent(failure.to_string(), failure.hint().map(str::to_owned));
+        return Evidence::Silent(failure.clone());
     }
     Evidence::Unasked(format!("the store could not be asked: {failure}"))
 }
