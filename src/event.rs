@@ -162,7 +162,7 @@ pub enum Event {
     },
     /// Nothing is sent any more; the reports are being written.
     Finished,
-    /// So many records have been gone through for the reports.
+    /// The number of records that have been gone through for the reports.
     Concluding {
         /// Records so far.
         records: u64,

@@ -80,7 +80,7 @@ fn settings<'a>(header: &'a PlanHeader, name: &str) -> Result<&'a TargetSettings
     target.ok_or_else(|| Error::internal(format!("the plan has no target `{name}`")))
 }
 
-/// So many records are read or deleted in one batch: as many as are loaded in one.
+/// The number of records that are read or deleted in one batch: as many as are loaded in one.
 const BATCH: u32 = 50;
 
 /// The most entries of a transaction that deletes: Google's limit.

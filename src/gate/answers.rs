@@ -37,7 +37,7 @@ const FLOOR: u64 = 16 << 20;
 /// A server that sends back what it got may indent it, and add what it makes of it.
 const ECHO: u64 = 4;
 
-/// So much of an answer needs no room of its own.
+/// The part of an answer, in bytes, that needs no room of its own.
 const FREE: u64 = 16 << 10;
 
 /// Room is taken in steps of this size at the least.

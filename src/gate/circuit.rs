@@ -32,11 +32,11 @@ use crate::{event::Flow, manifest::Retry, unit::display_duration};
 /// thousand begins such a row, and all that it costs is a short wait.
 const FAILURES: u32 = 8;
 
-/// So many refusals in a row make a brake at the most, however often the target has been contradicted: with a third of the
+/// The upper bound of the refusals in a row that make a brake, however often the target has been contradicted: with a third of the
 /// requests refused at random they come once in 10^15.
 const DISBELIEF: u32 = 32;
 
-/// So many requests that are refused for who sends them, with none between that got through, stand for all: many times
+/// The number of requests, refused for their sender with none between that got through, that stand for all: many times
 /// what a policy about one type meets where the types are mixed, and few to mend.
 const SHUT_OUT: u32 = 50;
 
@@ -105,7 +105,7 @@ pub(super) struct CircuitBreaker {
 #[derive(Debug, Default)]
 struct Inner {
     brake: Option<Brake>,
-    /// So many refusals in a row make a brake; grows when brakes are contradicted.
+    /// The number of refusals in a row that make a brake; grows when brakes are contradicted.
     disbelief: u32,
     /// Refusals in a row that ask to wait.
     refusals: u32,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::journal;
 
-/// So many segments are not worth a merge.
+/// The number of segments that is not worth a merge.
 const FEW: usize = 8;
 
 /// Merges the newest segments, together with every older one that is not much larger than they are: their sizes then grow

@@ -18,11 +18,11 @@ pub struct OpenStore {
     pub gate: Arc<Gate>,
     /// What it understands.
     pub target: Arc<dyn Target>,
-    /// So many records are read, or deleted, in one request at the most; 1 where each has one of its own.
+    /// The highest number of records that are read, or deleted, in one request; 1 where each has one of its own.
     pub batch: usize,
-    /// So many records are deleted all or none at the most; 0 where it executes no transactions.
+    /// The highest number of records that are deleted all or none; 0 where it executes no transactions.
     pub transaction: usize,
-    /// So many requests are under way at a time at the most.
+    /// The highest number of requests under way at a time.
     pub requests: usize,
 }
 

@@ -91,9 +91,9 @@ impl RunSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaxErrors {
-    /// So many records.
+    /// A number of records.
     Count(u64),
-    /// So many in a hundred of the plan's records.
+    /// A percentage of the plan's records.
     Percent(f64),
 }
 

@@ -10,10 +10,10 @@ use std::{
 use super::document::{Entry, Flaw, Node, Spot, Value};
 use crate::diagnostic::{Diagnostic, Severity, TextPosition};
 
-/// So many problems are told; more than that is another kind of file.
+/// The highest number of problems that are told; more than that is another kind of file.
 const MOST: usize = 200;
 
-/// So many are kept, to tell the first of them.
+/// The highest number that is kept, to tell the first of them.
 const KEPT: usize = 1_000;
 
 /// A file that was read.

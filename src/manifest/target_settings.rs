@@ -43,9 +43,9 @@ pub struct TargetSettings {
 /// How many requests may be in flight: as many as the store takes best, between two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Concurrency {
-    /// So many at the least, however little the store takes; at least one.
+    /// The lower bound, however little the store takes; at least one.
     pub min: u32,
-    /// So many at the most. The same as `min` for a number that is fixed.
+    /// The upper bound. The same as `min` for a number that is fixed.
     pub max: u32,
 }
 

@@ -3,7 +3,7 @@
 use super::{LoadSummary, PlanHeader, PlannedTarget, Summary};
 use crate::{diagnostic::Diagnostic, manifest::LoadSettings, record::Operation, target::Facts};
 
-/// So many types are named; more are counted.
+/// The number of types that are named; more are counted.
 const NAMED: usize = 5;
 
 /// Says what comparing costs, where a load asks for it.

@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Lines beyond which a file is folded: half an hour of one target second by second, and less than a megabyte.
 const LINES: usize = 2_048;
 
-/// So many more for each target.
+/// The number of further ones for each target.
 const LINES_A_TARGET: usize = 128;
 
 /// Why there are no samples. A run goes on without them.

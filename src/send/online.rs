@@ -79,7 +79,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// So many are told of one plan.
+    /// The number that is told of one plan.
     pub const MOST: usize = 200;
 }
 

@@ -80,7 +80,7 @@ struct Way {
 pub(super) enum Turn {
     /// A Bundle.
     Together(Batching),
-    /// So many records, each by itself.
+    /// A number of records, each by itself.
     Alone(u32),
 }
 

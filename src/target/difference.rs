@@ -12,7 +12,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// So many of one record are told.
+    /// The highest number of differences that are told of one record.
     pub const MOST: usize = 20;
 
     /// An element is another; what it holds is not told.

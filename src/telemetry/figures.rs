@@ -30,7 +30,7 @@ use crate::{
 /// The name of what tells: the scope of every figure and span.
 pub(super) const SCOPE: &str = "stoker";
 
-/// So many sets of labels a figure may have: a thousand loads with all their outcomes. The SDK's own limit of 2,000 would
+/// The number of sets of labels that a figure may have: a thousand loads with all their outcomes. The SDK's own limit of 2,000 would
 /// melt the outcomes of some two hundred loads into one.
 const SETS: usize = 20_000;
 

@@ -94,7 +94,7 @@ pub struct RemovalCounts {
     pub is_interrupted: bool,
 }
 
-/// So many of those that stay are named.
+/// The number of those that stay that are named.
 const NAMED: usize = 50;
 
 impl RemovalCounts {
@@ -359,7 +359,7 @@ impl Unload<'_> {
     }
 }
 
-/// So many bytes the records have that are read in one request: their answers stay far below what one may take.
+/// The bytes of the records that are read in one request: their answers stay far below what one may take.
 const BYTES: u64 = 2 << 20;
 
 /// Why a record is gone where its store is.

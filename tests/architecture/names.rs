@@ -130,6 +130,7 @@ fn comments_name_numbers() {
             let Some((_, comment)) = text.split_once("//") else {
                 continue;
             };
+            let comment = comment.to_lowercase();
             let is_vague = ["so many", "so long ", "so much"]
                 .iter()
                 .any(|words| comment.contains(words));

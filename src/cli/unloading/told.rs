@@ -158,5 +158,5 @@ impl Unloaded {
     }
 }
 
-/// So many of each kind of outcome are named; `unload.ndjson` has all.
+/// The number of each kind of outcome that are named; `unload.ndjson` has all.
 const NAMED: usize = 10;

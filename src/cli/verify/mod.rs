@@ -62,7 +62,7 @@ pub(in crate::cli) struct VerifyArgs {
     json: bool,
 }
 
-/// So many records are read where nothing else is said: if one in a hundred is not the same, it is found out nearly always.
+/// The number of records that are read where nothing else is said: if one in a hundred is not the same, it is found out nearly always.
 const SAMPLE: u64 = 1_000;
 
 /// Runs the verb.

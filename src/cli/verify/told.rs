@@ -321,5 +321,5 @@ impl Told<'_> {
     }
 }
 
-/// So many of each outcome are named for people.
+/// The number of each outcome that are named for people.
 const NAMED: usize = 20;

@@ -32,7 +32,7 @@ const ROUND_OF_DOUBLING: u32 = 32;
 /// The share of refusals from which the limit of a round is too high. Half of what a settled run may see at the most.
 const TOLERATED: f64 = 0.01;
 
-/// So many answers show at once that much is refused; the rest of the round is not waited for.
+/// The number of answers that show at once that much is refused; the rest of the round is not waited for.
 const ENOUGH: u32 = 16;
 const MANY: f64 = 0.5;
 

@@ -328,10 +328,10 @@ map! {
 map! {
     /// Requests in flight: as many as the store takes best, between two numbers.
     ConcurrencyRange {
-        /// So many at the least, however little the store takes.
+        /// The lower bound, however little the store takes.
         #[schemars(extend("examples" = [4], "default" = 1))]
         min: Option<OrVariable<Requests>>,
-        /// So many at the most, however much it takes.
+        /// The upper bound, however much it takes.
         #[schemars(extend("examples" = [64], "default" = 256))]
         max: Option<OrVariable<Requests>>,
     }

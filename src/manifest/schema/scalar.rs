@@ -64,9 +64,9 @@ pub enum DuplicatesOrExisting {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 pub enum MaxErrors {
-    /// So many records.
+    /// A number of records.
     Count(u64),
-    /// So many in a hundred of the plan's records.
+    /// A percentage of the plan's records.
     Percent(Percent),
 }
 

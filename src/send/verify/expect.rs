@@ -210,7 +210,7 @@ impl Expected {
     }
 }
 
-/// So many bytes the records have that are read in one request: their answers stay far below what one may take.
+/// The bytes of the records that are read in one request: their answers stay far below what one may take.
 const BYTES: u64 = 2 << 20;
 
 /// Goes through the records that are looked for, in the order of the plan.

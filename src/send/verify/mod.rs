@@ -156,7 +156,7 @@ pub struct Verified {
     pub is_sample: bool,
 }
 
-/// So many of those that are not the same are told one by one.
+/// The number of those that are not the same that are told one by one.
 const NAMED: usize = 10_000;
 
 /// The number of records after which it is written down how far it came: a resumed one reads no more than these once more.

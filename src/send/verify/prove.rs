@@ -44,7 +44,7 @@ impl Proven {
     }
 }
 
-/// So many are asked about at a time: what is found refers to what else is found, mostly near by.
+/// The number that is asked about at a time: what is found refers to what else is found, mostly near by.
 const TOGETHER: usize = 64;
 
 /// Writes down what is proven: it returns when that is durable.

@@ -22,7 +22,7 @@ pub(super) enum Oddity {
     OtherCase,
 }
 
-/// So many of a kind are named; the rest is counted.
+/// The number of a kind that are named; the rest is counted.
 const NAMED: usize = 3;
 
 /// Tells of what was met, each kind once a pattern.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::place::Body;
 use crate::target::{Named, Version};
 
-/// So many versions are asked for: what a run changed is near the top.
+/// The number of versions that are asked for: what a run changed is near the top.
 pub(super) const QUERY: &str = "_count=50";
 
 #[derive(Deserialize)]
