@@ -1,13 +1,14 @@
 //! Joins the plan with the journal: every record of the plan, in order, with what became of it.
 
-use std::sync::mpsc;
-
-use super::Error;
+use super::{
+    Error,
+    ahead::{Ahead, Deserted, Maker},
+};
 use crate::{
     event::LoadId,
-    journal::{JournalIndex, RecordState, RunDirectory, read},
+    journal::{self, JournalIndex, RecordState, RunDirectory, read},
     plan::{
-        Action, Group, Step,
+        self, Action, Group, Step,
         file::{PlanEntry, Saved},
     },
     record::{Lack, Outcome, StepId},
@@ -105,94 +106,86 @@ impl JoinedRun {
     }
 
     /// Hands over every record of the plan, load by load, with what the journal says of it. Memory does not grow with their
-    /// number. Another thread reads the plan meanwhile: whoever waits for the end of a load waits for this.
+    /// number. Two other threads read plan and journal meanwhile: the end of a load waits for this.
     pub(super) fn walk(
         &self,
         mut each: impl FnMut(&Saved, &Record, RecordState) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let (batches, read) = mpsc::sync_channel(AHEAD);
         std::thread::scope(|scope| {
-            scope.spawn(move || read_ahead(&self.plan, &batches));
-            // When it fails here, the reader finds nobody listening and ends, too.
-            self.join_all(read, &mut each)
+            let entries = Ahead::of(scope, |maker| read_plan(&self.plan, maker));
+            let states = Ahead::of(scope, |maker| self.read_states(maker));
+            self.join_all(entries, states, &mut each)
         })
     }
 
     fn join_all(
         &self,
-        read: mpsc::Receiver<Batch>,
+        entries: Ahead<Result<PlanEntry, plan::file::Error>>,
+        mut states: Ahead<Result<RecordState, journal::Error>>,
         each: &mut impl FnMut(&Saved, &Record, RecordState) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let planned = self.plan.summary.records();
+        let counts = |number| {
+            self.disagree(format!(
+                "the plan counts {planned} records and holds {number}"
+            ))
+        };
         let mut number = 0;
         let mut group: Option<(Group, u32)> = None;
-        let mut fates = self.history.fates();
-        for batch in read {
-            for entry in batch? {
-                match entry {
-                    PlanEntry::Group(next) => group = Some((next, next.records)),
-                    PlanEntry::Step(step) => {
-                        if step.number != StepId(number) {
-                            return Err(self.disagree(format!(
-                                "step {} of the plan stands where step {number} belongs",
-                                step.number
-                            )));
-                        }
-                        number += 1;
-                        let travels = match &mut group {
-                            Some((group, left)) if *left > 0 => {
-                                *left -= 1;
-                                Some(*group)
-                            }
-                            _ => None,
-                        };
-                        let fate = fates.of(step.number)?;
-                        let record = join(step, travels, &fate);
-                        each(&self.plan, &record, fate)?;
+        for entry in entries {
+            match entry? {
+                PlanEntry::Group(next) => group = Some((next, next.records)),
+                PlanEntry::Step(step) => {
+                    if step.number != StepId(number) {
+                        return Err(self.disagree(format!(
+                            "step {} of the plan stands where step {number} belongs",
+                            step.number
+                        )));
                     }
+                    number += 1;
+                    let travels = match &mut group {
+                        Some((group, left)) if *left > 0 => {
+                            *left -= 1;
+                            Some(*group)
+                        }
+                        _ => None,
+                    };
+                    let state = states.next().ok_or_else(|| counts(number))??;
+                    let record = join(step, travels, &state);
+                    each(&self.plan, &record, state)?;
                 }
             }
         }
-        let planned = self.plan.summary.records();
         if number == planned {
             Ok(())
         } else {
-            Err(self.disagree(format!(
-                "the plan counts {planned} records and holds {number}"
-            )))
+            Err(counts(number))
         }
+    }
+
+    /// Reads what the journal says of the records, in the order of the plan.
+    fn read_states(
+        &self,
+        maker: &mut Maker<Result<RecordState, journal::Error>>,
+    ) -> Result<(), Deserted> {
+        let mut states = self.history.fates();
+        (0..self.plan.summary.records())
+            .try_for_each(|number| maker.push(states.of(StepId(number))))
     }
 }
 
-/// Entries of a plan that are handed over together.
-type Batch = Result<Vec<PlanEntry>, crate::plan::file::Error>;
-
-const TOGETHER: usize = 512;
-
-/// How many batches are read ahead: enough to keep both threads busy.
-const AHEAD: usize = 4;
-
-fn read_ahead(plan: &Saved, batches: &mpsc::SyncSender<Batch>) {
+/// Reads the steps of all loads.
+fn read_plan(
+    plan: &Saved,
+    maker: &mut Maker<Result<PlanEntry, plan::file::Error>>,
+) -> Result<(), Deserted> {
     for (load, _) in (0_u32..).zip(&plan.header.loads) {
-        let mut steps = match plan.steps(LoadId(load)) {
-            Ok(steps) => steps,
-            Err(error) => {
-                let _ = batches.send(Err(error));
-                return;
-            }
-        };
-        loop {
-            let batch: Batch = steps.by_ref().take(TOGETHER).collect();
-            let is_over = batch.as_ref().map_or(true, |batch| batch.len() < TOGETHER);
-            let failed = batch.is_err();
-            // Whoever listens no longer has failed, and says so.
-            if batches.send(batch).is_err() || failed {
-                return;
-            }
-            if is_over {
-                break;
-            }
+        match plan.steps(LoadId(load)) {
+            Ok(mut steps) => steps.try_for_each(|entry| maker.push(entry))?,
+            Err(error) => return maker.push(Err(error)),
         }
     }
+    Ok(())
 }
 
 fn join(step: Step, group: Option<Group>, fate: &RecordState) -> Record {

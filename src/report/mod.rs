@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod aggregate;
+mod ahead;
 mod atomic_file;
 mod brief;
 mod causes;
