@@ -121,17 +121,20 @@ impl Consulted<'_> {
                 continue;
             }
             taken.push(run.clone());
-            let (Ok(saved), Ok(told)) = (Saved::open(&run.plan()), journal::read(&run.journal()))
-            else {
+            let Ok(saved) = Saved::open(&run.plan()) else {
                 continue;
             };
             let is_same = saved.header.is_of(&self.saved.header);
             // What it would have loaded into others, or by other loads, stays its own.
             let covers = |name: &str| self.saved.header.loads.iter().any(|load| load.name == name);
             let is_covered = (saved.header.loads.iter()).all(|load| covers(&load.name));
-            if self.purpose != Purpose::Load || !is_same || !is_covered || told.is_over() {
+            if self.purpose != Purpose::Load || !is_same || !is_covered {
                 continue;
             }
+            let told = match journal::read(&run.journal()) {
+                Ok(told) if !told.is_over() => told,
+                Ok(_) | Err(_) => continue,
+            };
             let by = self.run.path().display().to_string();
             if journal::supersede(&run, &told, &by).await.is_ok() {
                 printer.message(&format!(
@@ -145,7 +148,9 @@ impl Consulted<'_> {
             }
         }
         // What was unloaded since is not there any more.
-        history.take_out(&taken).map_err(broken)
+        history.take_out(&taken).map_err(broken)?;
+        // A large run has left many segments, and each record is looked for in all of them.
+        history.compact().map_err(broken)
     }
 }
 

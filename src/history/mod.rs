@@ -142,7 +142,7 @@ fn directory_of(state: &Path) -> PathBuf {
 #[derive(Debug, Default)]
 pub struct Counter {
     // A hash of the key: two keys that share one are counted as one, and then a record is loaded again at the worst.
-    seen: HashMap<u64, u32>,
+    seen: HashMap<u64, u32, foldhash::fast::RandomState>,
     state: foldhash::quality::RandomState,
 }
 
@@ -269,6 +269,16 @@ impl History {
             }
         }
         intake.finish(run, size.len())?;
+        merge::merge(&self.directory)?;
+        self.look()
+    }
+
+    /// Makes few segments of many: a record is then looked for in a handful of files, however large the runs were.
+    ///
+    /// # Errors
+    ///
+    /// When a segment cannot be read or written, or is damaged.
+    pub fn compact(&mut self) -> Result<(), Error> {
         merge::merge(&self.directory)?;
         self.look()
     }

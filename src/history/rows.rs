@@ -121,8 +121,8 @@ pub(super) fn read(value: &[u8]) -> Option<Before> {
     })
 }
 
-/// How many rows are sorted in memory: some 20 MB. What is more comes into another segment.
-const TOGETHER: usize = 1 << 18;
+/// The number of rows that are sorted in memory: some 4 MB. The rows after them come into another segment.
+const TOGETHER: usize = 1 << 16;
 
 /// Rows as they come, sorted into segments.
 #[derive(Debug)]
@@ -164,8 +164,9 @@ impl Collected {
     }
 
     fn flush(&mut self, runs: Vec<(String, u64)>, durable: bool) -> Result<(), Error> {
-        // Of one key the last row holds; the sort keeps their order.
-        self.rows.sort_by_key(|(key, ..)| *key);
+        // Of one key the last row holds: their values begin in the order in which they came.
+        self.rows
+            .sort_unstable_by_key(|(key, start, _)| (*key, *start));
         let mut writer = Writer::create(&self.directory)?;
         let mut rows = self.rows.iter().peekable();
         while let Some((key, start, end)) = rows.next() {

@@ -201,3 +201,18 @@ fn an_old_file_that_is_damaged_is_named_and_stays() {
     assert!(error.hint().contains("aside"), "{}", error.hint());
     assert!(path.exists());
 }
+
+#[test]
+fn a_large_run_is_found_in_few_segments_by_the_next_load() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in 0..30_u128 {
+        write(folder.path(), "large", [(part, loaded(&part.to_string()))]);
+    }
+    let mut history = History::open(folder.path()).unwrap();
+    history.compact().unwrap();
+    assert!(history.segments.len() <= 8, "{}", history.segments.len());
+    for n in 0..30 {
+        assert_eq!(before(&history, n), Some(loaded(&n.to_string())));
+    }
+    assert_eq!(history.known("large"), Some(7));
+}
