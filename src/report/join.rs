@@ -24,11 +24,11 @@ pub(super) struct JoinedRun {
 /// A record and what became of it.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// What was to be done.
+    /// The step of the plan.
     pub(super) step: Step,
     /// The group in which it travels.
     pub(super) group: Option<Group>,
-    /// How it ended.
+    /// The outcome.
     pub(super) outcome: Outcome,
     /// Attempts made; none where nobody knows.
     pub(super) attempts: Option<u32>,
@@ -38,15 +38,15 @@ pub(super) struct Record {
     pub(super) id: Option<String>,
     /// The version that the store gave it.
     pub(super) version: Option<String>,
-    /// How long the last attempt took, in microseconds.
+    /// The latency of the last attempt, in microseconds.
     pub(super) latency_us: Option<u64>,
     /// `issue.code`, or Stoker's word for why it is not supported.
     pub(super) code: Option<String>,
     /// The server's own code beside it.
     pub(super) detail: Option<String>,
-    /// Where in the record.
+    /// The paths in the record to which the code refers.
     pub(super) expression: Vec<String>,
-    /// What it lacks, where it was refused.
+    /// The things that the record lacks, where it was refused.
     pub(super) lacks: Vec<Lack>,
     /// The record because of which it did not arrive, where that is another.
     pub(super) by: Option<StepId>,
@@ -168,7 +168,7 @@ type Batch = Result<Vec<PlanEntry>, crate::plan::file::Error>;
 
 const TOGETHER: usize = 512;
 
-/// How many batches are read ahead: enough to keep both threads busy.
+/// The number of batches that are read ahead: enough to keep both threads busy.
 const AHEAD: usize = 4;
 
 fn read_ahead(plan: &Saved, batches: &mpsc::SyncSender<Batch>) {
@@ -184,7 +184,7 @@ fn read_ahead(plan: &Saved, batches: &mpsc::SyncSender<Batch>) {
             let batch: Batch = steps.by_ref().take(TOGETHER).collect();
             let is_over = batch.as_ref().map_or(true, |batch| batch.len() < TOGETHER);
             let failed = batch.is_err();
-            // Whoever listens no longer has failed, and says so.
+            // A receiver that listens no longer has failed, and says so.
             if batches.send(batch).is_err() || failed {
                 return;
             }

@@ -1,4 +1,4 @@
-//! What became of a run, computed from its directory alone: plan and journal in, documents out.
+//! The report of a run, computed from its directory alone: plan and journal in, documents out.
 //!
 //! [`of`] streams the plan's steps, joins each with what the journal says of it, and sums up; [`conclude`] does the same at the
 //! end of a load, and keeps what was rejected on the way. Nothing is taken from events, so the end of `load` and `stoker
@@ -56,13 +56,13 @@ pub enum Error {
     Disagree {
         /// The run's directory.
         run: PathBuf,
-        /// What does not fit.
+        /// The disagreement, in words.
         why: String,
     },
     /// There is no line a record any more.
     #[error("`{}` sent nothing, and keeps its totals only", _0.display())]
     Brief(PathBuf),
-    /// What was asked for could not be written.
+    /// The report could not be written to its output.
     #[error("cannot write: {_0}")]
     Out(std::io::Error),
     /// A document could not be written.
@@ -70,7 +70,7 @@ pub enum Error {
     Write {
         /// The document.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error, in words.
         why: String,
     },
 }
@@ -87,14 +87,14 @@ impl Error {
 /// Reads bytes of a source again: the `bodies` of [`write()`]. The error says why it cannot, without content.
 pub type ReadBody<'a> = dyn Fn(SourceId, Span) -> Result<Vec<u8>, String> + 'a;
 
-/// What [`write()`] wrote.
+/// The facts of the files that [`write()`] wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct WrittenFiles {
     /// The manifest that loads the rejected records; none where there are none.
     pub rejected_manifest: Option<PathBuf>,
-    /// How many rejected records could not be read from their sources again, and so are missing in `rejected/`
-    /// (or stand there from an earlier report).
+    /// The number of rejected records that could not be read from their sources again, and so are missing in
+    /// `rejected/` (or stand there from an earlier report).
     pub unreadable: u64,
     /// Why the first of them could not be read.
     pub unreadable_because: Option<String>,
@@ -161,7 +161,7 @@ pub struct Concluded {
     is_brief: bool,
 }
 
-/// Whoever else wants to know every record of a run that is concluded, with what its journal says of it.
+/// A further taker of every record of a run that is concluded, with what its journal says of the record.
 pub type Each<'a> = dyn FnMut(&Step, RecordState, &JournalIndex) + 'a;
 
 /// Goes through the records of a run once: sums them up, and keeps those that were rejected.
