@@ -50,9 +50,8 @@ pub fn batching(header: &PlanHeader, load: LoadId) -> Option<Batching> {
 
 /// Returns the ways in which the records of a load can travel, at least one; none of a way stands for records by themselves.
 ///
-/// Where there are several, sending finds out which takes most. They are in the order of the costs of a refusal: an
-/// entry of a batch fails alone, one of a transaction takes the others with it, and a record alone pays a round trip
-/// each time.
+/// Sending finds out which of several ways takes most. The ways are in the order of the costs of a refusal: an entry of
+/// a batch fails alone, one of a transaction takes the others with it, and a record alone pays a round trip each time.
 pub fn ways(header: &PlanHeader, load: LoadId) -> Vec<Option<Batching>> {
     let (Some(settings), Some(target)) =
         (header.loads.get(load.0 as usize), header.target_of(load))
