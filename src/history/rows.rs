@@ -121,7 +121,7 @@ pub(super) fn read(value: &[u8]) -> Option<Before> {
     })
 }
 
-/// How many rows are sorted in memory: some 20 MB. What is more comes into another segment.
+/// The number of rows that are sorted in memory: some 20 MB. Further rows come into another segment.
 const TOGETHER: usize = 1 << 18;
 
 /// Rows as they come, sorted into segments.
