@@ -105,7 +105,7 @@ pub fn nameless_file(directory: &Path) -> io::Result<fs_err::File> {
 /// A list of values, read and written as a slice.
 pub struct SpillVec<T: Pod> {
     held: Backing<T>,
-    /// The bytes that it took of the room.
+    /// The number of bytes that it took of the room.
     taken: usize,
     room: Arc<MemoryBudget>,
 }
@@ -257,7 +257,7 @@ impl<T: Pod> fmt::Debug for SpillVec<T> {
 struct Mapped {
     file: fs_err::File,
     map: MmapMut,
-    /// The bytes of the file that hold values.
+    /// The number of bytes of the file that hold values.
     length: usize,
 }
 

@@ -51,7 +51,7 @@ const FORGOTTEN: Duration = Duration::from_mins(1);
 /// tokio's timer counts in milliseconds, so requests that wait come late; this is what may be made up for.
 const SLACK: Duration = Duration::from_millis(10);
 
-/// The operations that must have been taken before a ceiling is learned from them.
+/// The number of operations that must have been taken before a ceiling is learned from them.
 const ENOUGH: u64 = 20;
 
 /// Paces the requests of a target.

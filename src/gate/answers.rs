@@ -2,8 +2,8 @@
 //!
 //! The size of an answer is bounded by that of its request: a store says where it put a record, or sends it back. The
 //! first bytes of an answer are free, because nearly all are small; a longer answer takes its room from a budget, and
-//! where that is used up, one goes on while the others wait with their connections. So a server can fill no more memory
-//! than the budget and one answer, however many it gives at a time and however well they are compressed.
+//! where that is used up, one answer goes on while the others wait with their connections. So a server can fill no more
+//! memory than the budget and one answer, however many it gives at a time and however well they are compressed.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Largest {
     }
 }
 
-/// The bytes that a server may add to a resource, narrative included.
+/// The number of bytes that a server may add to a resource, narrative included.
 const MORE: u64 = 1 << 18;
 
 /// The bytes that an answer may have besides an echo of the request: a resource that the store held before, a page of

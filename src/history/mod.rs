@@ -2,14 +2,16 @@
 //! again.
 //!
 //! Keyed by target, interaction and content hash of the record; the n-th record of the same key is the n-th that was
-//! loaded. What the references of a record meant when it was loaded stands beside it (`names`): content that is the same says
-//! less where a reference has come to mean something else. It is taken from the journals of runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so
-//! that a run which was killed is known as well; what was deleted since is taken back (`removed`). Whether the store is still the one that was loaded is `send`'s to find out.
-//! No content of records stands here (design §10).
+//! loaded. The meaning that the references of a record had when it was loaded stands beside it (`names`): content that
+//! is the same says less where a reference has come to mean something else. The history is taken from the journals of
+//! runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so that a run which was killed is
+//! known as well; records that were deleted since are taken back (`removed`). Whether the store is still the one that
+//! was loaded is `send`'s to find out. No content of records stands here (design §10).
 //!
-//! `history/` holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written once, a newer one
-//! before an older one. A run adds its own, in the time that it takes to sort and write them; whoever takes in a run next
-//! makes few of many (`merge`). What an older Stoker kept in `history.sqlite` is taken over (`old`).
+//! `history/` holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written once, a newer
+//! one before an older one. A run adds its own, in the time that it takes to sort and write them; the next process that
+//! takes in a run makes few of many (`merge`). The rows that an older Stoker kept in `history.sqlite` are taken over
+//! (`old`).
 
 use std::{
     collections::HashMap,

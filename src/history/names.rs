@@ -1,8 +1,8 @@
 //! The meaning of records' references: the names under which the store has the records that they refer to.
 //!
-//! A record that is unchanged to the byte is another one all the same when what it refers to by a `urn:`, by a condition, or
-//! by an id that the store has replaced, has another name by now. So a history keeps, beside what became of a record, a hash
-//! of the names that its references had then.
+//! A record that is unchanged to the byte is another one all the same when the resource that it refers to by a `urn:`,
+//! by a condition, or by an id that the store has replaced, has another name by now. So a history keeps, beside the
+//! fate of a record, a hash of the names that its references had then.
 
 use std::num::NonZeroU64;
 

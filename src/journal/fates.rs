@@ -14,7 +14,7 @@ use crate::{checksum, record::StepId};
 #[derive(Debug)]
 pub struct RecordStates<'a> {
     history: &'a JournalIndex,
-    /// The bytes that are read in one go.
+    /// The number of bytes that are read in one go.
     window: usize,
     /// The window that was used last comes first.
     windows: Vec<(u64, Vec<u8>)>,

@@ -8,7 +8,7 @@ use std::{
 use super::{Error, JournalIndex, format::Line, reader::WAY_ON};
 use crate::checksum;
 
-/// The bytes that are read at a time.
+/// The number of bytes that are read at a time.
 const PIECE: u64 = 1 << 20;
 
 /// Follows a journal from where its history ends.

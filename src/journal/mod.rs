@@ -54,7 +54,7 @@ pub async fn supersede(run: &RunDirectory, history: &JournalIndex, by: &str) -> 
     journal.end(end).await
 }
 
-/// The book in which `send` writes what it is about to do and what became of it.
+/// The journal as `send` knows it: `send` writes there what it is about to do and what became of it.
 ///
 /// Both calls return once the lines are durable (design §3); what has been settled is never sent again.
 pub trait Ledger: Send + Sync + fmt::Debug {

@@ -221,7 +221,7 @@ impl Length {
     }
 }
 
-/// The bytes that are read in one go where many lines are wanted.
+/// The number of bytes that are read in one go where many lines are wanted.
 const WINDOW: usize = 1 << 16;
 
 impl JournalIndex {

@@ -7,8 +7,8 @@
 //! {"end":{"at":"2026-11-24T07:00:09Z"}}
 //! ```
 //!
-//! Each line has its checksum, as those of the run's journal have. A deletion may be repeated, so a line is written after the
-//! answer: whatever is killed when, a repeat finds those gone of which no line tells.
+//! Each line has its checksum, as those of the run's journal have. A deletion may be repeated, so a line is written
+//! after the answer: whatever is killed when, a repeat finds the records gone of which no line tells.
 
 use std::{
     fs::TryLockError,

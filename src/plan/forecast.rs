@@ -1,8 +1,8 @@
 //! The number of requests that a plan comes to, given what earlier runs have loaded.
 //!
-//! Bundles are filled from what is ready, so where Stoker fills them the count is an estimate: what it would be if every record
-//! went as soon as what it needs is there, and all that became ready together went together. The bounds of a Bundle are
-//! the same that `send` goes by ([`Batching::takes`]).
+//! Bundles are filled from the records that are ready, so where Stoker fills them the count is an estimate: the count
+//! if every record went as soon as the records that it needs are there, and all that became ready together went
+//! together. The bounds of a Bundle are the same that `send` goes by ([`Batching::takes`]).
 
 use std::collections::BTreeMap;
 

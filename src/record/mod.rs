@@ -37,7 +37,7 @@ pub struct Span {
 
 /// The position of a record: file, index in the file, span in the decompressed bytes.
 ///
-/// Two records never share a position, so it is what outcomes, duplicates and blocked records name.
+/// Two records never share a position, so outcomes, duplicates and blocked records are named by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The source that holds the record.

@@ -1,6 +1,6 @@
 //! The steps of a plan: records with their operations and links, as planning, sending and targets know them.
 //!
-//! Pure values. Which step a record gets is decided by `plan`; what goes to the wire for it is a target's business.
+//! Pure values. `plan` decides which step a record gets; its bytes for the wire are a target's business.
 
 use std::fmt;
 

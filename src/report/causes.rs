@@ -1,7 +1,7 @@
 //! Why records did not arrive: those with one cause together, whatever their load and type, and with them those that were
 //! blocked by them or refused in the same transaction.
 //!
-//! The memory for them does not grow with the input: of each failed record eight bytes, on the disk beyond `memory`.
+//! The memory for causes does not grow with the input: of each failed record eight bytes, on the disk beyond `memory`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

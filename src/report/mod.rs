@@ -1,9 +1,9 @@
 //! The report of a run, computed from its directory alone: plan and journal in, documents out.
 //!
-//! [`of`] streams the plan's steps, joins each with what the journal says of it, and sums up; [`conclude`] does the same at the
-//! end of a load, and keeps what was rejected on the way. Nothing is taken from events, so the end of `load` and `stoker
-//! report RUN` are the same code. Of a large run that sent nothing only the totals are kept (`brief`). What may stand where is design §10: content of records
-//! and server texts go to `rejected/` only.
+//! [`of`] streams the plan's steps, joins each with its state in the journal, and sums up; [`conclude`] does the same
+//! at the end of a load, and keeps the rejected records on the way. Nothing is taken from events, so the end of `load`
+//! and `stoker report RUN` are the same code. Of a large run that sent nothing only the totals are kept (`brief`). The
+//! places for content are given by design §10: content of records and server texts go to `rejected/` only.
 
 use std::path::{Path, PathBuf};
 

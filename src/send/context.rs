@@ -1,7 +1,7 @@
-//! The context of one load: its settings, its target, the facts learnt of that, and the channel for outcomes.
+//! The context of one load: its settings, its target, the habits and limits learnt of the target, and the channel for
+//! outcomes.
 //!
-//! It decides nothing about records. The module that carries requests is `carry`, the one that takes them from the
-//! scheduler is `load`.
+//! The context decides nothing about records. The module `carry` carries requests, `load` takes them from the scheduler.
 
 use std::{sync::Arc, time::Duration};
 

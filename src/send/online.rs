@@ -1,8 +1,8 @@
 //! The records of a plan that a target holds already: for `stoker plan --online`.
 //!
-//! Reads only. What is kept are counts, the ids that the records of the plan will have where they refer to each other, and
-//! what conditional references mean; what the condition of a record found is not, for a plan names each record once. How
-//! many records are asked about at a time is bounded by the gate's look-ups.
+//! Reads only. Kept are counts, the ids that the records of the plan will have where they refer to each other, and the
+//! meanings of conditional references; the resource that a record's condition found is not kept, for a plan names each
+//! record once. The number of records that are asked about at a time is bounded by the gate's look-ups.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

@@ -1,4 +1,5 @@
-//! Notes what earlier runs have loaded, before anything is sent, after making sure that the store still holds it.
+//! Notes the records that earlier runs have loaded, before anything is sent, after making sure that the store still
+//! holds them.
 //!
 //! The word of the history is a hint. A sample of it is read first: where all of it is there, the rest is believed;
 //! where none is, the store is another one, and all is loaded; otherwise every single record is looked at. The records
@@ -35,9 +36,9 @@ pub struct PriorLoads {
     pub target: String,
     /// Records of the plan that earlier runs had loaded.
     pub loaded: u64,
-    /// The number of these that are left alone.
+    /// The number of loaded records that are left alone.
     pub kept: u64,
-    /// The number of these that were read to make sure; none where nobody was asked.
+    /// The number of loaded records that were read to make sure; none where nobody was asked.
     pub sampled: u64,
     /// The number of records of the sample that are no longer as they were loaded.
     pub missing: u64,

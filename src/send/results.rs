@@ -37,7 +37,7 @@ pub(super) struct ResultSender<'a> {
     sent: HashMap<StepId, Sent>,
     /// The `Type/id` of each record of a transaction that others of it refer to; none where the record did not arrive.
     pub(super) arrived: HashMap<StepId, Option<String>>,
-    /// The positions of those, in words.
+    /// The positions of the records that others of the transaction refer to, in words.
     places: HashMap<StepId, String>,
     /// The cause that kept the records from being sent.
     blocked: Option<Arc<Cause>>,

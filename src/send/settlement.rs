@@ -1,6 +1,6 @@
 //! The settlement of a record, in the journal's words.
 //!
-//! Pure: from an interaction and what the server said to a settlement. Only codes and paths go into the line; the
+//! Pure: from an interaction and the server's answer to a settlement. Only codes and paths go into the line; the
 //! server's words stay apart, for `rejected/` (design §10).
 
 use std::time::Duration;

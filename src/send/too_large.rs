@@ -17,7 +17,7 @@ use crate::{
     target::TooLarge,
 };
 
-/// The bytes that an entry has around its resource, most of the time.
+/// The number of bytes that an entry has around its resource, most of the time.
 const AROUND: u64 = 256;
 
 /// The limits learnt of the size of requests.

@@ -45,7 +45,7 @@ struct State {
     ways: Vec<Way>,
     /// The one that is taken, once it is known.
     chosen: Option<usize>,
-    /// The chunks of requests that were handed over during the trial and have not ended.
+    /// The number of chunks that were handed over during the trial and have not ended.
     on_its_way: usize,
 }
 

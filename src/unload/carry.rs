@@ -1,4 +1,4 @@
-//! Decides of each record by what the store has, and deletes it.
+//! Decides about each record by the state of the store, and deletes it.
 //!
 //! A store that keeps versions is asked for each record first: a record that is not in the version in which the run
 //! left it was changed since, and stays. Where a store tells since when it has something, a resource older than the run

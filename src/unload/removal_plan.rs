@@ -1,6 +1,6 @@
 //! The records to delete: those that a run created, and their references to each other.
 //!
-//! Per record 24 bytes are kept, and 4 for each of its references; names and versions are read from plan and journal when it is
+//! Per record 24 bytes are kept, and 4 for each of its references; names and versions are read from plan and journal at
 //! its turn.
 
 use std::{

@@ -1,5 +1,5 @@
-//! Puts back what a run has changed: the version before that of the run, where the store keeps it, and only while it holds
-//! what the run left.
+//! Puts back the records that a run has changed: the version before that of the run, where the store keeps it, and only
+//! while the store holds what the run left.
 //!
 //! A restoration sends the bytes of the version as the store tells it. It may be repeated: a record that is again as it
 //! was before is found so, whatever was killed when.

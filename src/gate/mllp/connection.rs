@@ -28,7 +28,7 @@ const LARGEST: usize = 1 << 20;
 /// The time for which the last words of a lost connection are waited for.
 const FAREWELL: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// The bytes that are read at once.
+/// The number of bytes that are read at once.
 const PIECE: usize = 16 << 10;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {

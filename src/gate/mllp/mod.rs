@@ -1,9 +1,10 @@
 //! The transport over MLLP: a message on a connection, and the acknowledgement that answers it.
 //!
-//! A request's body is a message; what a GET asks is whether a connection can be had. One message is on its way on each
-//! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the idle ones and
-//! finds out how many a receiver serves, `connection` is one of them, `wait` reads what comes until the message is answered, `tls`
-//! sets up what encrypts. What was closed while it was idle is opened anew, and nothing has been sent then.
+//! A request's body is a message; a GET asks whether a connection can be had. One message is on its way on each
+//! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the
+//! idle connections and finds out how many a receiver serves, `connection` is one of them, `wait` reads until the
+//! message is answered, `tls` sets up the encryption. A connection that was closed while it was idle is opened anew,
+//! and nothing has been sent then.
 //!
 //! The meaning of an acknowledgement for its record is the target's business. Here it becomes a status, for the gate:
 //! 200 for taken, 425 for refused for a reason that may pass, 422 for refused for good. The status of a message that

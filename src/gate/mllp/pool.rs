@@ -47,7 +47,7 @@ struct Idle {
     standing: Standing,
 }
 
-/// The experience with a connection.
+/// The standing of a connection, by what was answered on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// Nothing was answered on it yet.

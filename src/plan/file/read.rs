@@ -224,10 +224,10 @@ impl Saved {
     }
 }
 
-/// The bytes that are read in one go of a whole load.
+/// The number of bytes that are read in one go of a whole load.
 const LARGE: usize = 1 << 18;
 
-/// The bytes that are read in one go of a single step, which has some 300.
+/// The number of bytes that are read in one go of a single step, which has some 300.
 const SMALL: usize = 1 << 10;
 
 /// Returns the last line and where it begins; an empty one if no line break ends it.

@@ -1,6 +1,6 @@
-//! Takes what a format says of a record: what it is called, and what its references ask for.
+//! Takes in the word of a format on a record: its names, and the things that its references ask for.
 //!
-//! The records that these lead to are known when all records are there (`resolve`), but where a format knows them
+//! The records to which references lead are known when all records are there (`resolve`), but where a format knows them
 //! before.
 
 use super::{

@@ -81,7 +81,7 @@ struct Parcel {
 /// No more wait at a time, over all parcels: files of one study mostly lie together.
 const WAITING: usize = 10_000;
 
-/// The most bytes that a part of a request has around its record: a boundary and its headers.
+/// The largest number of bytes that a part of a request has around its record: a boundary and its headers.
 const AROUND: u64 = 256;
 
 impl Planner<'_> {

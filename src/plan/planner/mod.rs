@@ -27,7 +27,7 @@ mod notices;
 pub enum Decision {
     /// The next steps travel together.
     Group {
-        /// The group in which they travel.
+        /// The group in which the steps travel.
         group: Group,
         /// It is over the target's limits: the steps travel in parts.
         split: bool,

@@ -42,7 +42,7 @@ pub(super) struct InDoubt {
     pub(super) since: Option<Timestamp>,
     pub(super) status: Option<u16>,
     pub(super) attempted: Attempted,
-    /// The event that left them in doubt, in words without content.
+    /// The event that left the records in doubt, in words without content.
     pub(super) what: String,
     /// An answer came, and told too little.
     pub(super) mumbled: Option<UnclearAnswer>,

@@ -1,4 +1,4 @@
-//! The progress of a verification: `verify.ndjson` in the directory of its run, so that one that is killed goes on.
+//! The progress of a verification: `verify.ndjson` in the directory of its run, so that a killed verification goes on.
 //!
 //! ```json
 //! {"verify":{"version":1,"mark":"5f0c21aa","journal":20481,"begun":"2026-11-24T07:00:00Z"}}
