@@ -34,11 +34,11 @@ pub struct RemovalPlan {
     pub(super) changed: Vec<Changed>,
     /// The number of these, by target and kind.
     pub updated: BTreeMap<(String, String), u64>,
-    /// The records of the run that cannot be deleted, by the reason.
+    /// The numbers of the records that an unloading does not delete, by the reason.
     pub left: Left,
 }
 
-/// The numbers of a run's records that cannot be deleted, by the reason.
+/// The numbers of the records that an unloading does not delete, by the reason.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Left {
     /// Messages that receivers have taken, by target: they keep nothing that could be named.

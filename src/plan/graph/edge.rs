@@ -64,7 +64,7 @@ pub(crate) enum Resolution {
 pub(crate) struct Edge {
     /// Its place among the references of its record.
     pub(in crate::plan) ordinal: u32,
-    /// The result.
+    /// The result of resolving it.
     pub(in crate::plan) came: Resolution,
     /// It is no reference: the URL of an attachment, a link in a narrative.
     pub(in crate::plan) is_link: bool,
