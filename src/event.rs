@@ -1,4 +1,4 @@
-//! What those who watch a run are told. One vocabulary between `send` and everything that only looks on.
+//! The events of a run, for those who watch it. One vocabulary between `send` and everything that only looks on.
 //!
 //! Events come after the journal has been written and may be dropped; nothing is computed from them that a
 //! report states. Observers must return at once.
@@ -8,20 +8,20 @@ use std::{sync::Arc, time::Duration};
 pub use crate::record::LoadId;
 use crate::record::Outcome;
 
-/// What a load is going to do, for those who draw it.
+/// The plan of a load, for those who draw it.
 #[derive(Debug, Clone)]
 pub struct LoadPlanned {
     /// The load's name in the manifest.
     pub name: String,
     /// The name of its target.
     pub target: String,
-    /// How many records the plan holds for it.
+    /// The number of records that the plan holds for it.
     pub records: u64,
-    /// How many bytes these records have.
+    /// The size of these records, in bytes.
     pub bytes: u64,
     /// Loads that end before it begins.
     pub after: Vec<LoadId>,
-    /// What became of its records before: in earlier sessions of the run, and in earlier runs.
+    /// The records of it that were settled before: in earlier sessions of the run, and in earlier runs.
     pub before: SettledBefore,
 }
 
@@ -50,14 +50,14 @@ impl SettledBefore {
     }
 }
 
-/// How sending to a target goes.
+/// The state of sending to a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetState {
     /// Whether anything goes out.
     pub flow: Flow,
-    /// How many requests may be in flight now.
+    /// The number of requests that may be in flight now.
     pub slots: u32,
-    /// How many are.
+    /// The number of requests that are in flight.
     pub in_flight: u32,
     /// Operations a second at the most, where that was learned from the target's refusals.
     pub ceiling: Option<f64>,
@@ -74,9 +74,9 @@ pub enum Flow {
     Down {
         /// For how long it has been down.
         since: Duration,
-        /// How long it will still be waited for.
+        /// The time for which it will still be waited for.
         left: Duration,
-        /// What the last attempt met, in words without content.
+        /// The failure of the last attempt, in words without content.
         what: String,
     },
 }
@@ -120,7 +120,7 @@ pub enum Event {
         status: Option<u16>,
         /// The target refused it for now: it asks to be slower.
         is_refused: bool,
-        /// How long it was on the wire.
+        /// The time that it was on the wire.
         latency: Duration,
         /// Bytes of the answer's body.
         bytes: u64,
@@ -129,7 +129,7 @@ pub enum Event {
     Retrying {
         /// The load that it belongs to.
         load: LoadId,
-        /// How long it waits.
+        /// The wait before it.
         after: Duration,
     },
     /// A record has its outcome, and the journal holds it.
@@ -141,11 +141,11 @@ pub enum Event {
         /// Its size in bytes.
         bytes: u64,
     },
-    /// How sending to a target goes just now; sampled a few times a second.
+    /// The state of sending to a target just now; sampled a few times a second.
     Target {
         /// The target's name.
         name: String,
-        /// How it goes.
+        /// The state.
         state: TargetState,
     },
     /// It was found out in which way a target takes most records of a load.

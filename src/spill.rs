@@ -31,7 +31,7 @@ const SMALL: usize = 64 << 10;
 /// longer this process's.
 const GROWTH: std::ops::Range<usize> = 1 << 20..16 << 20;
 
-/// How much memory the columns of a plan or of a load may take together, and where the files of the others are.
+/// The memory that the columns of a plan or of a load may take together, and the directory of the files of the others.
 #[derive(Debug)]
 pub struct MemoryBudget {
     limit: u64,
@@ -105,7 +105,7 @@ pub fn nameless_file(directory: &Path) -> io::Result<fs_err::File> {
 /// A list of values, read and written as a slice.
 pub struct SpillVec<T: Pod> {
     held: Backing<T>,
-    /// What it took of the room, in bytes.
+    /// The number of bytes that it took of the room.
     taken: usize,
     room: Arc<MemoryBudget>,
 }
@@ -257,7 +257,7 @@ impl<T: Pod> fmt::Debug for SpillVec<T> {
 struct Mapped {
     file: fs_err::File,
     map: MmapMut,
-    /// How many bytes of it are values.
+    /// The number of bytes of the file that hold values.
     length: usize,
 }
 
@@ -340,7 +340,7 @@ mod tests {
         large.extend([[1, 2, 3]]);
         assert_eq!(large.last(), Some(&[1, 2, 3]));
         assert_eq!(large.len(), 4);
-        // What went into a file is no longer taken of the room.
+        // A column that went into a file takes no room any more.
         let again = SpillVec::filled(&room, 7_u8, 900_000);
         assert!(!in_file(&again) && again.iter().all(|v| *v == 7));
         let beyond = SpillVec::filled(&room, 7_u8, 900_000);

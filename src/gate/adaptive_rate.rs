@@ -34,14 +34,14 @@ const GROWTH_BACK: f64 = 0.5;
 /// The least ceiling, in operations a second.
 const LEAST: f64 = 0.2;
 
-/// How often the ceiling is judged.
+/// The interval at which the ceiling is judged.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A quota that let nothing through for longer than this is counted by the minute. One that is counted by the second is
 /// found to be free again by the third probe at the latest.
 const BRIEF: Duration = Duration::from_secs(4);
 
-/// What was taken is counted in parts of a second, for as long as a minute's quota looks back.
+/// The time over which one count of taken operations runs; all [`BUCKETS`] cover the minute that a quota may look back.
 const BUCKET: Duration = Duration::from_millis(100);
 const BUCKETS: usize = 600;
 
@@ -51,7 +51,7 @@ const FORGOTTEN: Duration = Duration::from_mins(1);
 /// tokio's timer counts in milliseconds, so requests that wait come late; this is what may be made up for.
 const SLACK: Duration = Duration::from_millis(10);
 
-/// What must have been taken before a ceiling is learned from it.
+/// The number of operations that must have been taken before a ceiling is learned from them.
 const ENOUGH: u64 = 20;
 
 /// Paces the requests of a target.
@@ -75,7 +75,7 @@ struct Inner {
 struct Ceiling {
     /// Operations a second.
     rate: f64,
-    /// What the target is known to have taken.
+    /// The rate that the target is known to have taken, in operations a second.
     known: f64,
     /// When the next request may go.
     next: Instant,
@@ -174,7 +174,7 @@ impl AdaptiveRate {
         let Some(ceiling) = &mut inner.ceiling else {
             return;
         };
-        // What went out before the cut says nothing about it.
+        // An answer to a request from before the cut says nothing about it.
         if sent >= ceiling.cut {
             let interval = &mut ceiling.interval;
             interval.answers += 1;
@@ -297,7 +297,7 @@ impl Ceiling {
             self.rate *= 1.0 + growth * seconds.min(2.0);
         }
         self.rate = self.rate.max(LEAST);
-        // Who waits has been promised a time at the old rate.
+        // A waiting request has been promised a time at the old rate.
         let left = self.next.saturating_duration_since(now);
         self.next = now + left.mul_f64((before / self.rate).min(10.0));
         true

@@ -1,9 +1,9 @@
 //! The bytes of answers: how large one may be, and the part of the memory that all which are being read share.
 //!
-//! What an answer may take is measured by what was sent: a store says where it put a record, or sends it back. The first
-//! bytes of an answer are free, because nearly all are small; what goes on takes its room from a budget, and where that is
-//! used up, one goes on while the others wait with their connections. So a server can fill no more memory than the budget
-//! and one answer, however many it gives at a time and however well they are compressed.
+//! The size of an answer is bounded by that of its request: a store says where it put a record, or sends it back. The
+//! first bytes of an answer are free, because nearly all are small; a longer answer takes its room from a budget, and
+//! where that is used up, one answer goes on while the others wait with their connections. So a server can fill no more
+//! memory than the budget and one answer, however many it gives at a time and however well they are compressed.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::budget::{ByteBudget, BytePermit};
 use crate::manifest::DEFAULT_MEMORY;
 
-/// How large the answer to a request may be, where who makes it knows better than its size tells. It travels with the
-/// request, in its extensions.
+/// The largest size of the answer to a request, in bytes, where its maker knows better than the request's size tells.
+/// It travels with the request, in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Largest(pub u64);
 
@@ -27,11 +27,11 @@ impl Largest {
     }
 }
 
-/// What a server may add to a resource, narrative included.
+/// The number of bytes that a server may add to a resource, narrative included.
 const MORE: u64 = 1 << 18;
 
-/// What an answer may take besides what was sent: a resource that the store held before, a page of remarks, what a server
-/// says of itself.
+/// The bytes that an answer may have besides an echo of the request: a resource that the store held before, a page of
+/// remarks, a server's description of itself.
 const FLOOR: u64 = 16 << 20;
 
 /// A server that sends back what it got may indent it, and add what it makes of it.
@@ -58,7 +58,7 @@ pub(super) fn largest(request: &Request<Bytes>) -> u64 {
 #[derive(Debug)]
 pub struct AnswerBudget {
     shared: ByteBudget,
-    /// Who holds it needs no more room.
+    /// The one permit to go on beyond the budget: its holder needs no more room.
     alone: Arc<Semaphore>,
 }
 

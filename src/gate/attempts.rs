@@ -18,7 +18,7 @@ use super::{
 };
 use crate::auth;
 
-/// What came of one attempt.
+/// The result of one attempt.
 #[derive(Debug)]
 struct AttemptResult {
     verdict: Verdict,
@@ -29,7 +29,7 @@ struct AttemptResult {
     is_outage: bool,
     /// Why no answer came.
     fault: Option<FaultKind>,
-    /// What happened, in words without content.
+    /// The fault or the status, in words without content.
     what: String,
 }
 
@@ -47,7 +47,7 @@ impl AttemptResult {
     }
 }
 
-/// What an answer says about the target, whatever it means for the record.
+/// The meaning of an answer for the target, whatever it means for the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TargetSignal {
     /// It does its work.
@@ -96,7 +96,7 @@ impl Gate {
         // Those that a target which is down has cost.
         let mut forgiven = 0;
         let mut renewals = Renewals::default();
-        // How long it waits at the most because the target asks for it.
+        // The time that it waits at the most, in all, because the target asks for it.
         let mut patience = self.circuit.patience();
         loop {
             let attempt = self.attempt(exchange, attempts).await;
@@ -137,7 +137,7 @@ impl Gate {
                             std::cmp::min(*asked, self.circuit.patience())
                         }
                         Some(asked) if *asked > patience => return conclude(attempt.verdict),
-                        // What the server asks for is the least; the jitter on top keeps the waiting apart.
+                        // The time that the server asks for is the least; the jitter on top keeps the waiting apart.
                         Some(asked) => {
                             patience -= *asked;
                             *asked + std::cmp::min(jitter, *asked / 4)
@@ -169,7 +169,7 @@ impl Gate {
     /// returns, or after the rest that a refusal gives it.
     async fn attempt<E: Exchange>(&self, exchange: &mut E, before: u32) -> AttemptResult {
         let is_first = before == 0;
-        // Who waits for memory holds neither a slot nor others back.
+        // A request that waits for memory holds neither a slot nor others back.
         if let Err(error) = exchange.unpark().await {
             return AttemptResult::unsent(Verdict::Stop(error.into()));
         }
@@ -231,7 +231,7 @@ impl Gate {
                 StoreHealth::There | StoreHealth::Silent => {}
                 StoreHealth::Gone(words) => {
                     (what, sign, away) = (words, TargetSignal::Away, Some(Unavailable::Store));
-                    // What is no such store any more need not be asked about the record: it is waited for.
+                    // A store that is gone need not be asked about the record: it is waited for.
                     let may_repeat =
                         verdict == Verdict::Unknown && exchange.safety() == Safety::Idempotent;
                     if verdict == Verdict::Rejected || may_repeat {
@@ -281,7 +281,7 @@ impl Gate {
                 Err(reason) if matches!(verdict, Verdict::Again { .. }) => {
                     verdict = Verdict::Stop(reason);
                 }
-                // What has an outcome keeps it; the next that asks is told.
+                // A record with an outcome keeps it; the next request that asks is told.
                 Err(_) => {}
             }
         }
@@ -315,7 +315,8 @@ impl Gate {
         Fault { kind, ..fault }
     }
 
-    /// What an answer says about the number of slots: a quota's refusal nothing, where a ceiling holds it off.
+    /// Returns the meaning of an answer for the number of slots: a quota's refusal has none, nor has one for an untold
+    /// reason while a ceiling holds requests back.
     fn weigh(&self, sign: TargetSignal) -> Signal {
         match sign {
             TargetSignal::Well => Signal::Taken,
@@ -366,7 +367,7 @@ impl Gate {
         loop {
             let pass = self.circuit.admit().await.map_err(stop)?;
             let slot = self.slots.acquire().await;
-            // What came meanwhile holds for this one too.
+            // A change of the circuit since then holds for this request too.
             if !self.circuit.still_admits(&pass) {
                 continue;
             }

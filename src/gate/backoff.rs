@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt: truncated exponential backoff with full jitter.
+//! The wait before the next attempt: truncated exponential backoff with full jitter.
 //!
 //! Full jitter spreads the waiting evenly over the whole span, so that those who failed together do not come back
 //! together. The spans are those of Google's guidance (data throughput page): doubling, up to a maximum.

@@ -22,7 +22,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct CallFailure {
-    /// What went wrong: no content, no path or query of a URL.
+    /// The failure in words: no content, no path or query of a URL.
     pub what: String,
     /// The request may have reached the store all the same.
     pub may_have_been_sent: bool,
@@ -56,7 +56,7 @@ impl CallFailure {
     }
 }
 
-/// What came, in words without content.
+/// Returns the answer or the fault in words without content.
 fn words(answer: &Result<Response<Bytes>, Fault>) -> String {
     match answer {
         Ok(response) => format!("the server answered {}", response.status().as_u16()),
@@ -64,7 +64,7 @@ fn words(answer: &Result<Response<Bytes>, Fault>) -> String {
     }
 }
 
-/// What hangs on an answer.
+/// The weight of an answer: a person or a record depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
     /// A person waits for it.
@@ -125,7 +125,7 @@ impl Gate {
         let mut backoff = self.backoff();
         let mut renewals = Renewals::default();
         let mut attempts = 0;
-        // How long it waits at the most because the target asks for it.
+        // The time that it waits at the most, in all, because the target asks for it.
         let mut patience = self.circuit.patience();
         let most = match weight {
             Patience::Person => ATTEMPTS,
@@ -133,7 +133,7 @@ impl Gate {
         };
         loop {
             let answer = self.single_attempt(&make, attempts + 1).await?;
-            // What a target that is down costs is not counted, as for exchanges.
+            // An attempt at a target that is down is not counted, as for exchanges.
             attempts += u32::from(!matches!(self.circuit.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {

@@ -52,13 +52,13 @@ impl Permit {
     }
 }
 
-/// How a request failed.
+/// The failure of a request.
 #[derive(Debug)]
 pub(super) struct Failed {
     /// Requests under way beside it.
     pub(super) level: u32,
     pub(super) sent: Instant,
-    /// What `Retry-After` asked for.
+    /// The wait that `Retry-After` asked for.
     pub(super) after: Option<Duration>,
     /// It was the first attempt of its record. Later ones are no sign: at the end of a run only those are left that
     /// the target cannot take.
@@ -67,11 +67,11 @@ pub(super) struct Failed {
     pub(super) away: Option<Unavailable>,
     /// It refused, and did not say that it was for another reason than a quota.
     pub(super) may_be_quota: bool,
-    /// What happened, in words without content.
+    /// The failure in words without content.
     pub(super) what: String,
 }
 
-/// What is not there.
+/// The part that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unavailable {
     /// The target: it could not be reached.
@@ -83,7 +83,7 @@ pub(super) enum Unavailable {
 /// The target was down, or let nothing through, and is back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Back {
-    /// How long it was away.
+    /// The time that it was away.
     pub(super) after: Duration,
     /// It was there all the time, and refused as for a quota.
     pub(super) may_be_quota: bool,
@@ -139,7 +139,7 @@ struct FailureStreak {
     is_gone: bool,
     /// All of them may have been refusals for a quota.
     may_be_quota: bool,
-    /// What the last of them met.
+    /// The last of the failures, in words.
     what: String,
 }
 

@@ -10,7 +10,7 @@ use ::http::{HeaderMap, header};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// What is known of a target's clock.
+/// The clock of a target, as far as its answers tell it.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     /// The last `Date`, and when it came.

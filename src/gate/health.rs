@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Cost, Gate, Verdict, story::Asked};
 
-/// What a target says of itself.
+/// The result of a health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StoreHealth {
     /// The store is there, so the refusal is about the record.

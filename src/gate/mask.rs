@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 
 use super::transport::{Fault, Transport};
 
-/// What stands where a secret stood.
+/// The text that replaces a secret.
 const MASK: &[u8] = b"***";
 
 /// Secrets that are shorter are not looked for: they would be found everywhere, and no real one is.

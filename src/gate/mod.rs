@@ -67,7 +67,7 @@ use rate::Rates;
 use retry::RetryBudget;
 use slots::Slots;
 
-/// What a request costs: a Bundle costs its entries, as Google's quota counts them.
+/// The cost of a request: a Bundle costs its entries, as Google's quota counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// Operations.
@@ -88,7 +88,7 @@ impl BuildError {
     }
 }
 
-/// What an exchange is told while it is carried.
+/// An event that an exchange is told of while it is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// It is about to be put on the wire.
@@ -102,7 +102,7 @@ pub enum Moment {
         status: Option<u16>,
         /// The target refused it for now: it asks to be slower.
         is_refused: bool,
-        /// How long it was on the wire.
+        /// The time that it was on the wire.
         latency: Duration,
         /// Bytes of the answer's body.
         bytes: u64,
@@ -118,7 +118,7 @@ pub enum Moment {
 pub trait Exchange: Send {
     /// Whether sending it twice could do harm.
     fn safety(&self) -> Safety;
-    /// What the next attempt costs.
+    /// Returns the cost of the next attempt.
     fn cost(&self) -> Cost;
     /// Takes up its body again, if it has let it go. No slot is held meanwhile: who waits for memory keeps nobody from
     /// the wire.
@@ -138,7 +138,7 @@ pub trait Exchange: Send {
     fn observe(&mut self, moment: Moment);
 }
 
-/// How an exchange ended.
+/// The end of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusion {
     /// The last verdict. `Again` and `Partial` mean that all attempts were used up.
@@ -147,13 +147,13 @@ pub struct Conclusion {
     pub attempts: u32,
     /// The last HTTP status.
     pub status: Option<u16>,
-    /// How long the last attempt was on the wire.
+    /// The time that the last attempt was on the wire.
     pub latency: Duration,
     /// The last attempt may have reached the store without an answer that tells.
     pub may_have_been_sent: bool,
 }
 
-/// How a gate is set up.
+/// The settings of a gate.
 #[derive(Debug, Clone)]
 pub struct GateSettings {
     /// The target's name, for the log.
@@ -166,9 +166,9 @@ pub struct GateSettings {
     pub bytes_rate: Option<crate::unit::Rate>,
     /// Operations of the largest request.
     pub largest_request: u32,
-    /// How attempts are repeated.
+    /// The settings of retries.
     pub retry: Retry,
-    /// How long a target may be down before the run ends.
+    /// The time that a target may be down before the run ends.
     pub give_up_after: Duration,
     /// The project that pays for the quota, where the manifest names one.
     pub quota_project: Option<String>,
@@ -217,7 +217,7 @@ pub struct Gate {
     clock: Clock,
     /// When a request was first turned away, if no answer has come since.
     turned_away: Mutex<Option<tokio::time::Instant>>,
-    /// Who is asked whether the store is there.
+    /// The health check that tells whether the store is there.
     witness: Option<HealthCheck>,
     /// Reads put on the wire.
     reads: AtomicU64,

@@ -49,11 +49,11 @@ struct Limiter {
     buckets: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Elapsed>>,
     clock: TokioClock,
     burst: NonZeroU32,
-    /// What left of late, where the bucket alone would let more through.
+    /// The amounts that left lately, where the bucket alone would let more through.
     window: Option<Mutex<Window>>,
 }
 
-/// What left within the last window.
+/// The amounts that left within the last window.
 #[derive(Debug)]
 struct Window {
     most: u64,
@@ -62,7 +62,7 @@ struct Window {
     sum: u64,
 }
 
-/// What left at about the same time.
+/// The amount that left at about the same time.
 #[derive(Debug)]
 struct Left {
     first: Instant,
@@ -386,7 +386,7 @@ mod tests {
         assert!((9.0..10.2).contains(&last.as_secs_f64()), "{last:?}");
     }
 
-    /// What is first held back after a long time waits no longer than what is held back at once.
+    /// A request that is first held back after a long time waits no longer than one that is held back at once.
     #[tokio::test(start_paused = true)]
     async fn a_late_wait_is_as_short_as_an_early_one() {
         let limiter = Limiter::new("100/s".parse().unwrap(), 10).unwrap();

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// Retries a second that are always free, as in Finagle's retry budget: enough to find out that a store is back.
 const FREE: f64 = 10.0;
 
-/// What can be saved up: ten seconds of the free ones, so that a short trouble is over quickly.
+/// The number of retries that can be saved up: ten seconds of the free ones, so that a short trouble is over quickly.
 const MOST: f64 = 100.0;
 
 /// A budget of retries.

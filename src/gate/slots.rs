@@ -1,4 +1,4 @@
-//! How many requests are under way at a time: a number that is set, or found by [`ConcurrencyLimiter`] between two.
+//! The number of requests under way at a time: it is set, or found by [`ConcurrencyLimiter`] between two bounds.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -1,4 +1,4 @@
-//! What the gate tells the log of single requests: method, path, status, latency. No query, no body, no header, no word of a
+//! The log's lines on single requests: method, path, status, latency. No query, no body, no header, no word of a
 //! server, and of a path only what can be no content.
 
 use std::time::Duration;

@@ -21,7 +21,7 @@ pub trait Transport: Send + Sync + fmt::Debug {
 pub struct Fault {
     /// At which point it failed; this decides whether the request can have had an effect.
     pub kind: FaultKind,
-    /// What went wrong in words, without the URL's path or query, without content.
+    /// The failure in words, without the URL's path or query, without content.
     pub what: String,
 }
 
@@ -31,7 +31,7 @@ pub(super) const NO_TLS: &str = "it does not speak TLS; is the URL to be `http:/
 /// Why plain HTTP gets no answer.
 pub(super) const TLS_PORT: &str = "speaks TLS; is the URL to be `https://`?";
 
-/// What answers there is no server of HTTP.
+/// The words for a server that does not speak HTTP.
 pub(super) const NO_HTTP: &str = "answered with something that is not HTTP";
 
 /// Why a certificate that was made to be trusted is refused all the same.

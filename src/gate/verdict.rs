@@ -23,7 +23,7 @@ pub enum Safety {
     Once,
 }
 
-/// What is to be done after an attempt.
+/// The decision after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It was accepted.
@@ -58,21 +58,21 @@ pub enum StopReason {
     /// The credentials do not work.
     #[error("{what}")]
     Credentials {
-        /// What happened.
+        /// The failure of the credentials, in words.
         what: String,
-        /// What to do, where that is known.
+        /// Advice, where there is any.
         hint: Option<String>,
     },
     /// The server's identity cannot be verified.
     #[error("{what}")]
     Tls {
-        /// What happened.
+        /// The failure of TLS, in words.
         what: String,
     },
     /// The target cannot be reached.
     #[error("down for {}: {what}", display_duration(*down))]
     TargetDown {
-        /// What the last attempt met.
+        /// The failure of the last attempt, in words.
         what: String,
         /// For how long.
         down: Duration,
@@ -84,13 +84,13 @@ pub enum StopReason {
     ShutOut {
         /// The status.
         status: u16,
-        /// How many requests.
+        /// The number of requests.
         requests: u32,
     },
     /// The request cannot be made.
     #[error("{what}")]
     Request {
-        /// What happened.
+        /// The failure to make the request, in words.
         what: String,
     },
 }
@@ -242,7 +242,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
-        // What is further off than can be told is a long time too.
+        // A date further off than can be told is a long time too.
         let date = Timestamp::try_from(date).unwrap_or(Timestamp::MAX);
         // By the clock that set it: ours may differ by hours.
         let now = super::clock::date(headers).unwrap_or(now);
@@ -344,8 +344,8 @@ mod tests {
         ),
     ];
 
-    /// Whatever the body says: the status decides, but for what Google calls contention and aborted with 409. Nobody's words
-    /// make a success of a failure, or a second sending of what may have had its effect.
+    /// The status decides, whatever the body says, but for what Google calls contention and aborted with 409. Nobody's
+    /// words make a success of a failure, or a second sending of what may have had its effect.
     #[test]
     fn every_status_in_every_form_has_its_verdict() {
         use crate::record::Operation;

@@ -1,14 +1,17 @@
-//! What earlier runs have loaded, kept in the state directory as a hint: a repeated load need not send it again.
+//! The records that earlier runs have loaded, kept in the state directory as a hint: a repeated load need not send them
+//! again.
 //!
 //! Keyed by target, interaction and content hash of the record; the n-th record of the same key is the n-th that was
-//! loaded. What the references of a record meant when it was loaded stands beside it (`names`): content that is the same says
-//! less where a reference has come to mean something else. It is taken from the journals of runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so
-//! that a run which was killed is known as well; what was deleted since is taken back (`removed`). Whether the store is still the one that was loaded is `send`'s to find out.
-//! No content of records stands here (design §10).
+//! loaded. The meaning that the references of a record had when it was loaded stands beside it (`names`): content that
+//! is the same says less where a reference has come to mean something else. The history is taken from the journals of
+//! runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so that a run which was killed is
+//! known as well; records that were deleted since are taken back (`removed`). Whether the store is still the one that
+//! was loaded is `send`'s to find out. No content of records stands here (design §10).
 //!
-//! `history/` holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written once, a newer one
-//! before an older one. A run adds its own, in the time that it takes to sort and write them; whoever takes in a run next
-//! makes few of many (`merge`). What an older Stoker kept in `history.sqlite` is taken over (`old`).
+//! `history/` holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written once, a newer
+//! one before an older one. A run adds its own, in the time that it takes to sort and write them; the next process that
+//! takes in a run makes few of many (`merge`). The rows that an older Stoker kept in `history.sqlite` are taken over
+//! (`old`).
 
 use std::{
     collections::HashMap,
@@ -45,7 +48,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error, in words.
         why: String,
     },
     /// Its own file is not what it was.
@@ -53,7 +56,7 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The damage, in words.
         why: String,
     },
     /// The plan of a run.
@@ -94,7 +97,7 @@ impl Error {
     }
 }
 
-/// What became of a record of this key before.
+/// The fate of a record of this key in earlier runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
     /// An earlier run loaded it.
@@ -103,14 +106,14 @@ pub enum Before {
         id: String,
         /// The version that the store gave it.
         version: Option<String>,
-        /// What its references meant.
+        /// The meaning that its references had.
         meaning: ReferenceMeaning,
     },
     /// An earlier run was sending it, and nobody knows whether it arrived.
     Doubtful {
         /// When it was first about to be sent.
         since: Timestamp,
-        /// What it was marked with.
+        /// The tag that it was marked with.
         tag: Option<String>,
     },
     /// An earlier run loaded it, and it was deleted since.
@@ -343,7 +346,7 @@ fn place_of(directory: &Path, sequence: u64, part: u64) -> PathBuf {
     directory.join(format!("{sequence:010}-{part:05}-{own:08x}.rows"))
 }
 
-/// What a run has loaded, on its way into the history.
+/// The records that a run has loaded, on their way into the history.
 #[derive(Debug)]
 pub struct Intake {
     collected: rows::Collected,
@@ -353,7 +356,7 @@ pub struct Intake {
     ahead: Vec<(segment::Key, Before, Vec<Link>)>,
     /// Per load, the place of its target, and whether its records are marked with tags.
     loads: Vec<Option<(String, bool)>>,
-    /// What the history itself told the run is left out.
+    /// The records that the run knew from the history itself are left out.
     is_told: bool,
 }
 

@@ -1,8 +1,8 @@
-//! What the references of records mean: under which names the store has what they refer to.
+//! The meaning of records' references: the names under which the store has the records that they refer to.
 //!
-//! A record that is unchanged to the byte is another one all the same when what it refers to by a `urn:`, by a condition, or
-//! by an id that the store has replaced, has another name by now. So a history keeps, beside what became of a record, a hash
-//! of the names that its references had then.
+//! A record that is unchanged to the byte is another one all the same when the resource that it refers to by a `urn:`,
+//! by a condition, or by an id that the store has replaced, has another name by now. So a history keeps, beside the
+//! fate of a record, a hash of the names that its references had then.
 
 use std::num::NonZeroU64;
 
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::record::{Link, Operation, Step, StepId, To};
 
-/// What the references of a record mean.
+/// The meaning of the references of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReferenceMeaning {
     /// Nobody knows: what one of them refers to has no name, or an older Stoker kept none.

@@ -61,14 +61,14 @@ impl History {
         }
         for run in runs {
             match self.take_in(run) {
-                // What cannot be read tells nothing.
+                // A run that cannot be read tells nothing.
                 Ok(()) | Err(Error::Plan(_) | Error::Journal(_)) => {}
                 Err(error) => return Err(error),
             }
         }
         let mut collected = rows::Collected::new(&self.directory);
         for run in runs {
-            // What cannot be read has told the history nothing.
+            // A run that cannot be read has told the history nothing.
             let Ok(told) = journal::read(&run.journal()) else {
                 continue;
             };

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::journal;
 
-/// What a key and a row are.
+/// The key of a row.
 pub(super) type Key = u128;
 
 /// The version of the format.
@@ -37,17 +37,17 @@ const MAGIC: &[u8; 8] = b"stokerhi";
 /// A key, and the length of its value.
 const HEAD: usize = 18;
 
-/// What is known of a segment as a whole.
+/// The facts of a segment as a whole.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Footer {
     version: u32,
-    /// How many rows there are.
+    /// The number of rows.
     pub(super) rows: u64,
     /// The targets of which something is known.
     pub(super) targets: Vec<String>,
     /// The runs of which all rows are here, or in segments before this one, and how long their journals were.
     pub(super) runs: Vec<(String, u64)>,
-    /// Where each block begins, the end of the last one, and the first key of each as two halves.
+    /// The offset of each block, the end of the last one, and the first key of each as two halves.
     starts: Vec<u64>,
     keys: Vec<(u64, u64)>,
 }
@@ -319,7 +319,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if !self.finished {
-            // What cannot be removed is in nobody's way.
+            // A file that cannot be removed is in nobody's way.
             let _ = fs_err::remove_file(&self.temporary);
         }
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{checksum, record::Outcome, record::StepId};
 
-/// What was proven of a record of which a run did not know whether it arrived.
+/// The proof of a record of which a run did not know whether it arrived.
 #[expect(
     clippy::large_enum_variant,
     reason = "few are held at a time, and most are the large one"

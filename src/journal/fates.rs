@@ -14,14 +14,14 @@ use crate::{checksum, record::StepId};
 #[derive(Debug)]
 pub struct RecordStates<'a> {
     history: &'a JournalIndex,
-    /// What is read in one go.
+    /// The number of bytes that are read in one go.
     window: usize,
     /// The window that was used last comes first.
     windows: Vec<(u64, Vec<u8>)>,
     line: Vec<u8>,
 }
 
-/// How many windows are kept: those in flight when a record was settled are spread over no more of the file.
+/// The number of windows that are kept: the lines of records in flight at one time are spread over no more of the file.
 const WINDOWS: usize = 8;
 
 impl<'a> RecordStates<'a> {

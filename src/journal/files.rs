@@ -54,17 +54,17 @@ pub(super) fn push_json(lines: &mut Vec<u8>, value: &impl serde::Serialize) {
 pub(super) struct Files {
     pub(super) sync: Sync,
     pub(super) file: fs_err::File,
-    /// The same file, for whoever is told what it says.
+    /// The same file, for the readers of a history.
     pub(super) read: fs_err::File,
-    /// What the checksums of its lines begin with.
+    /// The checksum of the first line, the seed of all others.
     pub(super) seed: u32,
-    /// What has been written so far; nothing once somebody has been told.
+    /// The index of what has been written so far; none once it has been handed out.
     pub(super) told: Option<JournalIndex>,
-    /// How many bytes the file has.
+    /// The length of the file, in bytes.
     pub(super) whole: u64,
     /// Lines with their checksums, just before they are written.
     pub(super) checked: Vec<u8>,
-    /// Where the file's length is noted when a session ends.
+    /// The file that keeps the journal's length when a session ends.
     pub(super) length: PathBuf,
     pub(super) path: PathBuf,
     pub(super) rejected: PathBuf,
@@ -78,7 +78,7 @@ pub(super) struct Files {
 impl Files {
     /// Writes answers before lines: a record that the journal calls rejected has its answer on the disk.
     ///
-    /// What has failed once may have left half a line, so nothing is written after it.
+    /// A write that has failed once may have left half a line, so nothing is written after it.
     pub(super) fn write(&mut self, lines: &Lines, said: &[u8], now: bool) -> Result<(), Error> {
         if let Some(error) = self.failure.lock().ok().and_then(|f| f.clone()) {
             return Err(error);

@@ -8,7 +8,7 @@ use std::{
 use super::{Error, JournalIndex, format::Line, reader::WAY_ON};
 use crate::checksum;
 
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 const PIECE: u64 = 1 << 20;
 
 /// Follows a journal from where its history ends.
@@ -17,11 +17,11 @@ pub struct Follower {
     path: PathBuf,
     file: fs_err::File,
     seed: u32,
-    /// Where the next line begins.
+    /// The offset of the next line.
     offset: u64,
-    /// What has been read from there on.
+    /// The bytes that have been read from there on.
     held: Vec<u8>,
-    /// How much of that has been given out.
+    /// The number of those that have been given out.
     given: usize,
 }
 

@@ -41,11 +41,12 @@ pub enum Line {
     Intend(IntendLine),
     /// Records that were about to be sent are known not to have arrived; they wait for their next attempt.
     Withdraw(Vec<StepId>),
-    /// What the store has under the names of these records is about to be removed, and they are to take its place.
+    /// The store's resources under the names of these records are about to be removed, and the records to take their
+    /// place.
     Remove(Vec<StepId>),
-    /// What earlier runs had loaded has been looked up, and stands above.
+    /// The loads of earlier runs have been looked up, and stand above.
     Consulted(ConsultedLine),
-    /// What became of a record. The last line of a record holds.
+    /// The outcome of a record. The last line of a record holds.
     Settle(SettleLine),
     /// The figures of a session so far. The last line of a session holds.
     Tally(Tally),
@@ -55,7 +56,7 @@ pub enum Line {
     Brief(BriefLine),
 }
 
-/// What the file is.
+/// The first line of the file: its version, the run's name and mark, and the Stoker that began it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalLine {
     /// [`VERSION`].
@@ -90,7 +91,7 @@ pub struct IntendLine {
 /// Earlier runs have been asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsultedLine {
-    /// How many records they had loaded.
+    /// The number of records that they had loaded and that are left alone.
     pub loaded: u64,
 }
 
@@ -103,14 +104,14 @@ pub struct SessionLine {
     pub started: Timestamp,
 }
 
-/// What became of a record.
+/// The outcome of a record, with its facts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettleLine {
     /// The record's step number in the plan.
     pub record: StepId,
     /// Its outcome.
     pub outcome: Outcome,
-    /// How many attempts were made; 0 where nothing was sent.
+    /// The number of attempts; 0 where nothing was sent.
     pub attempts: u32,
     /// The last HTTP status, of the entry where it travelled in a Bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,7 +122,7 @@ pub struct SettleLine {
     /// The version that the store gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// How long the last attempt took, in microseconds; waiting for slots, rate and retries not counted.
+    /// The latency of the last attempt, in microseconds; waiting for slots, rate and retries not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<u64>,
     /// `issue.code` of the server's OperationOutcome, or Google's status word.
@@ -133,7 +134,7 @@ pub struct SettleLine {
     /// `issue.expression`: where in the record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expression: Vec<String>,
-    /// Where it was refused: what it lacks, as far as the record itself and the plan show it.
+    /// The things that a refused record lacks, as far as the record itself and the plan show them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<Lack>,
     /// The record because of which it was refused or not sent, where that is another.
@@ -142,10 +143,10 @@ pub struct SettleLine {
     /// Stoker's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Where nobody knows what became of it: when it was first about to be sent.
+    /// The time when a record of unknown outcome was first about to be sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Where nobody knows, and another run sent it: what that run marked it with.
+    /// The tag that another run gave to a record of unknown outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
 }
@@ -173,10 +174,10 @@ impl SettleLine {
     }
 }
 
-/// What became of a record, with what the server said of it.
+/// The settlement of a record: its line, and the server's words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settlement {
-    /// What goes into the journal.
+    /// The line for the journal.
     pub line: SettleLine,
     /// The server's words: content, so they go to `rejected/` only.
     pub said: Option<String>,
@@ -187,12 +188,12 @@ pub struct Settlement {
 pub struct Tally {
     /// The session's number.
     pub session: u32,
-    /// How long sending has lasted, in milliseconds.
+    /// The time for which sending has lasted, in milliseconds.
     pub elapsed_ms: u64,
-    /// How long it took before that to read the sources and to ask the targets, in milliseconds.
+    /// The time before that, for reading the sources and asking the targets, in milliseconds.
     #[serde(default)]
     pub planning_ms: u64,
-    /// How long it took after that to write the reports, in milliseconds; known when they are written.
+    /// The time after that, for writing the reports, in milliseconds; known when they are written.
     #[serde(default)]
     pub closing_ms: u64,
     /// Requests sent that write, repeated ones included.
@@ -203,13 +204,13 @@ pub struct Tally {
     pub reads: u64,
     /// Attempts that repeated an earlier one.
     pub retries: u64,
-    /// How often each HTTP status came; `none` where no response came.
+    /// The number of answers of each HTTP status; `none` where no response came.
     pub statuses: BTreeMap<String, u64>,
     /// Bytes of request bodies.
     pub bytes_sent: u64,
     /// Bytes of response bodies.
     pub bytes_received: u64,
-    /// What was noticed of how targets answer, in Stoker's words.
+    /// Remarks on the answers of targets, in Stoker's words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
     /// For each load of which it was found out, by its name: in which way its records were sent.
@@ -217,7 +218,7 @@ pub struct Tally {
     pub ways: BTreeMap<String, String>,
 }
 
-/// What is left of a large run that sent nothing, because earlier runs had loaded all of it: neither its plan nor a line a
+/// The rest of a large run that sent nothing, because earlier runs had loaded all of it: neither its plan nor a line a
 /// record. `report.json` holds its totals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BriefLine {
@@ -232,14 +233,14 @@ pub struct EndLine {
     pub session: u32,
     /// When it ended.
     pub at: Timestamp,
-    /// How.
+    /// The manner of the ending.
     pub how: Ending,
     /// Why, in Stoker's words, where it was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// How a session ended.
+/// The ending of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {

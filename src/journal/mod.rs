@@ -54,7 +54,7 @@ pub async fn supersede(run: &RunDirectory, history: &JournalIndex, by: &str) -> 
     journal.end(end).await
 }
 
-/// Where `send` writes what it is about to do and what became of it.
+/// The journal as `send` knows it: `send` writes there what it is about to do and what became of it.
 ///
 /// Both calls return once the lines are durable (design §3); what has been settled is never sent again.
 pub trait Ledger: Send + Sync + fmt::Debug {
@@ -81,11 +81,11 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what} `{}`: {why}", path.display())]
 pub struct Error {
-    /// What was being done, such as `cannot write to the journal`.
+    /// The work that failed, such as `cannot write to the journal`.
     pub what: &'static str,
     /// The file.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error, in words.
     pub why: String,
 }
 

@@ -18,39 +18,39 @@ use super::{
 };
 use crate::{checksum, record::Outcome, record::StepId};
 
-/// What a journal says, compactly: per record where its last line stands, not the line.
+/// The index of a journal: per record the offset of its last line, not the line.
 #[derive(Debug)]
 pub struct JournalIndex {
-    /// What the file is.
+    /// The first line of the file: its version, the run's name and mark, and the Stoker that began it.
     pub journal: JournalLine,
     /// The sessions so far.
     pub sessions: Vec<SessionLine>,
     /// The last tally of each session.
     pub tallies: BTreeMap<u32, Tally>,
-    /// How the last session ended, if it ended in order.
+    /// The closing line of the last session, if it ended in order.
     pub end: Option<EndLine>,
-    /// How many sessions ended in order; the others were killed, or one goes on.
+    /// The number of sessions that ended in order; the others were killed, or one goes on.
     pub ended: usize,
-    /// How they did, by the session's number.
+    /// The closing line of each session that ended in order, by the session's number.
     pub ends: BTreeMap<u32, EndLine>,
-    /// What earlier runs had loaded has been looked up.
+    /// The loads of earlier runs have been looked up.
     pub is_consulted: bool,
     /// The run sent nothing, and is kept in brief.
     pub brief: Option<BriefLine>,
-    /// How many records they had loaded that were left alone.
+    /// The number of records that they had loaded and that were left alone.
     pub consulted: u64,
     marks: Marks,
     /// Those for which something was about to be removed, and that were not settled since.
     removed: HashSet<StepId>,
     path: PathBuf,
     pub(super) file: fs_err::File,
-    /// What the checksums of its lines begin with.
+    /// The checksum of the first line, the seed of all others.
     pub(super) seed: u32,
-    /// How many bytes are whole lines; what follows is a torn tail.
+    /// The length of the whole lines, in bytes; beyond them stands a torn tail.
     pub whole: u64,
 }
 
-/// What a journal says of a record.
+/// The state of a record by its journal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordState {
     /// Nothing.
@@ -131,7 +131,7 @@ pub(super) fn is_standing(mark: u64) -> bool {
     outcome_of(mark) == Some(Outcome::Pending)
 }
 
-/// What can still be done with a run whose journal is damaged.
+/// Advice on a run whose journal is damaged.
 pub(super) const WAY_ON: &str = "put the file back from a copy. Without one, what this run has loaded is not known any more: \
     where the records are updates, load the manifest again; where they are creates, look into the store first";
 
@@ -198,7 +198,8 @@ pub fn read(path: &Path) -> Result<JournalIndex, Error> {
     Ok(history)
 }
 
-/// How long a journal was when a session ended in order: a tail that goes missing later leaves no trace in the file itself.
+/// The length of a journal when a session ended in order: a tail that goes missing later leaves no trace in the file
+/// itself.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Length {
     bytes: u64,
@@ -220,11 +221,11 @@ impl Length {
     }
 }
 
-/// What is read in one go where many lines are wanted.
+/// The number of bytes that are read in one go where many lines are wanted.
 const WINDOW: usize = 1 << 16;
 
 impl JournalIndex {
-    /// What is known of a journal of which only the first line has been read, or written.
+    /// Begins the index of a journal of which only the first line has been read, or written.
     pub(super) fn begin(journal: JournalLine, seed: u32, path: &Path, file: fs_err::File) -> Self {
         Self {
             journal,

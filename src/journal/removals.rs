@@ -1,4 +1,4 @@
-//! What has become of a run's records since: the journal of its unloading, `unload.ndjson` in the run's directory.
+//! The removals of a run's records: the journal of its unloading, `unload.ndjson` in the run's directory.
 //!
 //! ```json
 //! {"unload":{"version":1,"run":"clinic-20261123T070000Z","mark":"5f0c21aa","stoker":"0.1.0"}}
@@ -7,8 +7,8 @@
 //! {"end":{"at":"2026-11-24T07:00:09Z"}}
 //! ```
 //!
-//! Each line has its checksum, as those of the run's journal have. A deletion may be repeated, so a line is written after the
-//! answer: whatever is killed when, a repeat finds those gone of which no line tells.
+//! Each line has its checksum, as those of the run's journal have. A deletion may be repeated, so a line is written
+//! after the answer: whatever is killed when, a repeat finds the records gone of which no line tells.
 
 use std::{
     fs::TryLockError,
@@ -25,7 +25,7 @@ use crate::{checksum, record::StepId};
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// What became of a record that was to be deleted.
+/// The removal of a record: the result of an unloading for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Removal {
@@ -77,12 +77,12 @@ impl Removal {
     }
 }
 
-/// What became of a record that was to be deleted, with what the store said.
+/// The removal of a record that was to be deleted, with the facts of the store's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovalLine {
     /// The record's step number in the plan.
     pub record: StepId,
-    /// What became of it.
+    /// The removal.
     pub outcome: Removal,
     /// The last HTTP status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,11 +117,11 @@ struct AtLine {
     at: Timestamp,
 }
 
-/// What a run's unloading has told so far: a byte for each record of the plan.
+/// The removals of a run so far: a byte for each record of the plan.
 #[derive(Debug, Default)]
 pub struct Removals {
     outcomes: Vec<u8>,
-    /// How many bytes are whole lines.
+    /// The length of the whole lines, in bytes.
     whole: u64,
     seed: u32,
 }
@@ -227,7 +227,7 @@ impl Removals {
     }
 }
 
-/// What can still be done where the file is damaged.
+/// Advice on a file that is damaged.
 const WAY_ON: &str =
     "move it aside: a deletion may be repeated, and what is gone by now is found to be";
 
@@ -389,7 +389,7 @@ mod tests {
             (None, None)
         );
         assert_eq!(told.away(), 1);
-        // What is said last holds.
+        // The last line of a record holds.
         journal.note(vec![line(StepId(2), Removal::Gone)]).unwrap();
         drop(journal);
         assert_eq!(Removals::read(&run, &first).unwrap().away(), 2);

@@ -16,7 +16,7 @@ pub struct RunDirectory {
     path: PathBuf,
 }
 
-/// What the server said of a record that it refused: a line of `rejected/answers.ndjson`.
+/// The server's answer to a record that it refused: a line of `rejected/answers.ndjson`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaidLine {
     /// The record's step number in the plan.
@@ -88,7 +88,7 @@ impl RunDirectory {
         let mut runs = Vec::new();
         for entry in entries {
             let entry = entry?;
-            // What is on its way out has a dot before its name.
+            // A directory on its way out has a dot before its name.
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }

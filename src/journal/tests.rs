@@ -138,7 +138,7 @@ async fn the_last_word_on_every_record_is_read_back() {
     );
 }
 
-/// What stands in the store is not whole before it is settled, whatever is said of its second request.
+/// A record that stands in the store is not whole before it is settled, whatever is said of its second request.
 #[tokio::test]
 async fn what_stands_is_remembered_until_it_is_settled() {
     let (_folder, run) = run();
@@ -438,7 +438,7 @@ fn read_of(run: &RunDirectory, text: &[u8]) -> Result<super::JournalIndex, Strin
     read(&run.journal()).map_err(|error| error.to_string())
 }
 
-/// Whatever is done to a journal that ended in order: it is noticed, and the line is named with what can still be done.
+/// Damage of any kind to a journal that ended in order is noticed, and the line is named with what can still be done.
 #[tokio::test]
 async fn damage_is_noticed_and_named() {
     let (_folder, run, lines) = lines_of_two_sessions().await;

@@ -49,8 +49,8 @@ struct Entry {
     done: oneshot::Sender<Result<(), Error>>,
 }
 
-/// How many writes may wait. Each belongs to a request in flight, so this is never the bottleneck; it only keeps
-/// memory bounded should the disk hang.
+/// The number of writes that may wait. Each belongs to a request in flight, so this is never the bottleneck; it only
+/// keeps memory bounded should the disk hang.
 const QUEUE: usize = 64 * 1024;
 
 /// A group is not made larger than this many bytes, so that its first line does not wait for all others.
@@ -88,7 +88,7 @@ impl Journal {
             };
             fail("cannot open the journal", &path, &error)
         })?;
-        // What goes wrong with it is told under the name that it will have.
+        // An error of the file is told under the name that the file will have.
         let file = fs_err::File::from_parts(file.into_parts().0, &path);
         let mut first = Lines::default();
         let mut told = None;
@@ -372,8 +372,8 @@ pub(super) fn cut_torn_tail(file: &fs_err::File, path: &Path, whole: u64) -> std
     file.set_len(whole)
 }
 
-/// How long a group gathers before it goes to the disk. A disk that is kept busy with small writes slows the kernel's
-/// own writing of the journal down; 20 ms is far below what a power cut takes anyway.
+/// The time for which a group gathers before it goes to the disk. A disk that is kept busy with small writes slows the
+/// kernel's own writing of the journal down; 20 ms is far below what a power cut takes anyway.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Brings groups to the disk, each as soon as the one before it is there. A disk that fails ends the journal.
@@ -429,7 +429,7 @@ fn write_and_wait(files: &Mutex<Files>, entries: &mpsc::Receiver<Entry>) {
         }
         let written = locked(files).write(&lines, &said, now);
         for done in waiting.drain(..) {
-            // Whoever no longer waits has been interrupted; the line is durable all the same.
+            // A caller that no longer waits has been interrupted; the line is durable all the same.
             let _ = done.send(written.clone());
         }
         if written.is_err() {

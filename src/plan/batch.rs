@@ -50,15 +50,15 @@ pub fn batching(header: &PlanHeader, load: LoadId) -> Option<Batching> {
 
 /// Returns the ways in which the records of a load can travel, at least one; none of a way stands for records by themselves.
 ///
-/// Where there are several, sending finds out which takes most. They are in the order of what a refusal costs: an entry of
-/// a batch fails alone, one of a transaction takes the others with it, and who travels alone pays a round trip each time.
+/// Sending finds out which of several ways takes most. The ways are in the order of the costs of a refusal: an entry of
+/// a batch fails alone, one of a transaction takes the others with it, and a record alone pays a round trip each time.
 pub fn ways(header: &PlanHeader, load: LoadId) -> Vec<Option<Batching>> {
     let (Some(settings), Some(target)) =
         (header.loads.get(load.0 as usize), header.target_of(load))
     else {
         return vec![None];
     };
-    // What may travel together of such records, the plan has put together.
+    // The plan has already put together the records that may travel together.
     if !settings.format.has_references() {
         return vec![None];
     }
@@ -67,7 +67,7 @@ pub fn ways(header: &PlanHeader, load: LoadId) -> Vec<Option<Batching>> {
         Some(PackagingChoice::Batch) => vec![filled(Packaging::Batch)],
         Some(PackagingChoice::Transaction) => vec![filled(Packaging::Transaction)],
         Some(PackagingChoice::None) => vec![None],
-        // What is compared is read and settled one by one.
+        // A record that is compared is read and settled by itself.
         None if settings.compare => vec![None],
         // Google charges every entry as if it came alone, and transactions contend for locks (its quotas and its data
         // throughput pages), so batches are what it favours; the local store is built like it.

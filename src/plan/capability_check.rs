@@ -1,4 +1,4 @@
-//! What the facts of a target rule out for a load, or make doubtful.
+//! The check of a load against the facts of its target: they rule out some of it, or make it doubtful.
 
 use super::{LoadSummary, PlanHeader, PlannedTarget, Summary};
 use crate::{diagnostic::Diagnostic, manifest::LoadSettings, record::Operation, target::Facts};

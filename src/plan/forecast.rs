@@ -1,8 +1,8 @@
-//! How many requests a plan comes to, given what earlier runs have loaded.
+//! The number of requests that a plan comes to, given what earlier runs have loaded.
 //!
-//! Bundles are filled from what is ready, so where Stoker fills them the count is an estimate: what it would be if every record
-//! went as soon as what it needs is there, and all that became ready together went together. The bounds of a Bundle are
-//! the same that `send` goes by ([`Batching::takes`]).
+//! Bundles are filled from the records that are ready, so where Stoker fills them the count is an estimate: the count
+//! if every record went as soon as the records that it needs are there, and all that became ready together went
+//! together. The bounds of a Bundle are the same that `send` goes by ([`Batching::takes`]).
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{event::LoadId, manifest::LoadSettings, record::Operation, record::StepId};
 
-/// What will be sent of a plan.
+/// The forecast of a plan: its requests and reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forecast {
     /// Per load, in the order of the manifest.
@@ -23,7 +23,7 @@ pub struct Forecast {
     pub is_assumed: bool,
 }
 
-/// What will be sent of a load.
+/// The forecast of a load: its requests and reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadForecast {
     /// Records that earlier runs have loaded, and that are not sent.
@@ -139,7 +139,7 @@ impl Counting<'_> {
             .filter(is_sent)
             .partition(|step| is_settled(step.number));
         self.found.loaded += settled.len() as u64;
-        // What is compared is read, whatever earlier runs have loaded.
+        // A record that is compared is read, whatever earlier runs have loaded.
         let compared = settled.iter().filter(|step| self.is_compared(group, step));
         self.found.compared += compared.count() as u64;
         let (Some(first), Some(last)) = (left.first(), left.last()) else {

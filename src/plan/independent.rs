@@ -10,11 +10,11 @@ use super::{Group, LoadSummary, Step, staging::StagingWriter};
 /// The steps of such a load, as a stretch of the draft.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct IndependentLoad {
-    /// Where its first line stands.
+    /// The offset of its first line.
     pub(crate) start: u64,
     /// One after its last byte.
     pub(crate) end: u64,
-    /// How many steps it has.
+    /// The number of its steps.
     pub(crate) steps: u64,
     /// The groups among them, and the steps in these.
     groups: u64,

@@ -80,9 +80,9 @@ impl PlanHeader {
 /// A target and what is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedTarget {
-    /// How to talk to it.
+    /// The settings of the target.
     pub settings: TargetSettings,
-    /// What the plan relies on.
+    /// The facts that the plan relies on.
     pub facts: Facts,
 }
 
@@ -101,6 +101,6 @@ pub struct PlannedSource {
     pub form: Form,
     /// It has to be kept as plain bytes to be read again: it is compressed, or standard input.
     pub spooled: bool,
-    /// What it was when it was read.
+    /// The fingerprint of the source when it was read.
     pub fingerprint: Fingerprint,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::spill::{MemoryBudget, SpillVec};
 
-/// Who needs whom: of each unit, the units that it needs, one list after the other.
+/// The needs of units: of each unit, the units that it needs, one list after the other.
 #[derive(Debug)]
 pub(super) struct Needs {
     starts: SpillVec<u32>,
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(order.level[order.component[1] as usize], 1);
     }
 
-    /// Who can be reached from whom, by trying everything.
+    /// Returns the units that can be reached from each, by trying everything.
     fn reach(units: u32, edges: &[(u32, u32)]) -> BTreeMap<u32, BTreeSet<u32>> {
         (0..units)
             .map(|unit| {

@@ -1,4 +1,4 @@
-//! What a plan says of the references of a target's records.
+//! The figures of a plan on the references of a target's records.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub struct References {
     pub ambiguous: u64,
     /// References to a version of a record of the plan.
     pub versioned: u64,
-    /// How many records stand one upon the other at the most: 1 where nobody refers to anybody.
+    /// The number of records in the longest chain of references: 1 where nobody refers to anybody.
     pub longest_chain: u32,
     /// Sets of records that need each other.
     pub cycles: u64,
@@ -53,9 +53,9 @@ pub struct References {
 /// A reference to nothing that the plan knows of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dangling {
-    /// What it refers to; of a conditional reference only the type.
+    /// The thing that it refers to; of a conditional reference only the type.
     pub to: String,
-    /// Where its record stands, as `file:line`.
+    /// The position of its record, as `file:line`.
     pub from: String,
     /// The element in the record.
     pub path: String,
@@ -64,7 +64,7 @@ pub struct Dangling {
 }
 
 impl References {
-    /// How many dangling references are listed; beyond that they are counted.
+    /// The number of dangling references that are listed; beyond that they are counted.
     pub const SAMPLES: usize = 100;
 
     /// Returns how many references have a fate.

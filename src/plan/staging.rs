@@ -28,10 +28,11 @@ pub(crate) struct StagingReader {
     start: u64,
 }
 
-/// How much is read in one go: the order within a level is that of the sources, so what follows is often near.
+/// The number of bytes that are read in one go: the order within a level is that of the sources, so the next line is
+/// often near.
 const BLOCK: usize = 256 << 10;
 
-/// What is read for a single step: most have some 250 bytes.
+/// The number of bytes that are read for a single step: most have some 250.
 const PEEK: usize = 1 << 10;
 
 impl StagingWriter {

@@ -50,7 +50,7 @@ pub fn changed_sources(sources: &[PlannedSource], spool: &Spool, verify: bool) -
     problems
 }
 
-/// How many files that have changed are named.
+/// The number of changed files that are named.
 const NAMED: usize = 10;
 
 fn looks_unchanged(source: &PlannedSource, spool: &Spool) -> bool {

@@ -12,7 +12,7 @@ use crate::diagnostic;
 pub struct Summary {
     /// Per load, in the order of the manifest.
     pub loads: Vec<LoadSummary>,
-    /// What the reader should know, in Stoker's words, at most [`Summary::WARNINGS`] of a kind.
+    /// Warnings for the reader, in Stoker's words, at most [`Summary::WARNINGS`] of a kind.
     pub warnings: Vec<String>,
     /// Per target that has any: what was found about its references.
     #[serde(default)]
@@ -38,7 +38,8 @@ pub struct LoadSummary {
     pub largest_group: u32,
     /// Records that cannot be loaded, by reason code.
     pub unsupported: BTreeMap<String, u64>,
-    /// What stands in the sources and is no record to load, by reason code: it is left out on purpose, and no failure.
+    /// Things in the sources that are no records to load, by reason code: they are left out on purpose, and are no
+    /// failure.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
     /// Records that are not sent, because another has their identity or their condition.
@@ -70,7 +71,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Summary {
-    /// How many warnings of one kind a summary keeps; beyond that it counts.
+    /// The number of warnings of one kind that a summary keeps; beyond that it counts.
     pub const WARNINGS: usize = 20;
 
     /// Returns the number of records of all loads.

@@ -9,7 +9,7 @@ use crate::{
     unit::{ByteSize, display_duration},
 };
 
-/// How many types of a load are listed before the rest is summed up.
+/// The number of types of a load that are listed before the rest is summed up.
 const TYPES: usize = 12;
 
 /// Renders a plan for people.
@@ -260,7 +260,7 @@ fn reads(out: &mut String, found: &LoadForecast) {
     }
 }
 
-/// How many dangling references people are shown; `--json` has more.
+/// The number of dangling references that people are shown; `--json` has more.
 const DANGLING: usize = 10;
 
 fn references(out: &mut String, target: &str, found: &References) {

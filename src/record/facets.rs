@@ -1,4 +1,4 @@
-//! What planning has to know of a record, in words of no format.
+//! The facets of a record, which planning has to know, in words of no format.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::{Position, Reason};
 /// A record that refers to no others, as the reader of its format found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facets<'a> {
-    /// Where it stands: its span is what goes to the wire.
+    /// Its position: the span is that of the bytes for the wire.
     pub position: Position,
     /// Its kind: a modality, a type of message; empty where it has none.
     pub kind: Cow<'a, str>,
@@ -25,15 +25,17 @@ pub struct Facets<'a> {
     pub together: Option<u64>,
     /// The character set in which it says that it is written, where it says so.
     pub charset: Option<&'static str>,
-    /// What it is a part of: a word for such things, and a hash of the one. A plan says how many there are of each.
+    /// The things that it is a part of: a word for such things, and a hash of the one. A plan says how many there are
+    /// of each.
     pub within: Vec<(&'static str, u64)>,
-    /// What it is like: a word for the property, and its value, which is no content. A plan counts the values.
+    /// Its properties: a word for each, and its value, which is no content. A plan counts the values.
     pub properties: Vec<(&'static str, Cow<'a, str>)>,
     /// It holds a byte that ends or begins records where they travel in frames.
     pub holds_frame: bool,
     /// Why it cannot be loaded anywhere.
     pub refused: Option<Reason>,
-    /// What is remarkable about it, in words without content: they are counted, and the first are named with their place.
+    /// Remarkable traits of the record, in words without content: they are counted, and the first are named with their
+    /// place.
     pub notices: Vec<&'static str>,
 }
 

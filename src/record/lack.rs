@@ -1,8 +1,8 @@
-//! What a refused record lacks, as far as its own bytes and the plan show it.
+//! The things that a refused record lacks, as far as its own bytes and the plan show them.
 
 use serde::{Deserialize, Serialize};
 
-/// What a refused record lacks. Without content: an element, and a kind.
+/// A thing that a refused record lacks. Without content: an element, and a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lack {
     /// The element: that of a reference, or one that has to be there.

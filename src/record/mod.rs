@@ -1,4 +1,4 @@
-//! What travels through Stoker: records, where they stand, what is done with them, and how they end.
+//! Records on their way through Stoker: their positions, the operations on them, and their outcomes.
 //!
 //! Pure values shared by every layer. Reading them from files is `source`'s work, deciding about them is
 //! `plan`'s, sending them is `send`'s.
@@ -35,9 +35,9 @@ pub struct Span {
     pub length: u64,
 }
 
-/// Where a record stands: file, index in the file, span in the decompressed bytes.
+/// The position of a record: file, index in the file, span in the decompressed bytes.
 ///
-/// Two records never share a position, so it is what outcomes, duplicates and blocked records name.
+/// Two records never share a position, so outcomes, duplicates and blocked records are named by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The source that holds the record.
@@ -77,8 +77,9 @@ impl fmt::Display for DisplayPosition<'_> {
     }
 }
 
-/// What is done with a record, in its protocol's word: FHIR's interactions (<https://hl7.org/fhir/R4/http.html>), DICOM's
-/// store (PS3.18 §10.5), the methods of HL7v2 stores, and the sending of a message over MLLP.
+/// The operation carried out on a record, in its protocol's word: FHIR's interactions
+/// (<https://hl7.org/fhir/R4/http.html>), DICOM's store (PS3.18 §10.5), the methods of HL7v2 stores, and the sending of
+/// a message over MLLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
@@ -178,7 +179,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// How a record ended. Every record of a plan ends in exactly one, and the totals equal the plan's count.
+/// The outcome of a record. Every record of a plan ends in exactly one, and the totals equal the plan's count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {

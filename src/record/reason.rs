@@ -86,9 +86,9 @@ codes! {
 pub struct Reason {
     /// The word for machines.
     pub code: ReasonCode,
-    /// What is wrong.
+    /// The reason, in words.
     pub message: String,
-    /// Where in the record, as a JSON path.
+    /// The place in the record, as a JSON path.
     pub path: Option<String>,
 }
 

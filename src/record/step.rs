@@ -1,6 +1,6 @@
-//! What is done with a record: the steps of a plan, as planning, sending and targets know them.
+//! The steps of a plan: records with their operations and links, as planning, sending and targets know them.
 //!
-//! Pure values. Which step a record gets is decided by `plan`; what goes to the wire for it is a target's business.
+//! Pure values. `plan` decides which step a record gets; its bytes for the wire are a target's business.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ impl fmt::Display for StepId {
 #[serde(transparent)]
 pub struct GroupId(pub u32);
 
-/// How records travel together in one request.
+/// The packaging of records that travel together in one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Packaging {
@@ -71,10 +71,10 @@ impl Packaging {
 pub struct Group {
     /// Its number.
     pub id: GroupId,
-    /// How it travels.
+    /// The packaging in which it travels.
     #[serde(rename = "bundle")]
     pub packaging: Packaging,
-    /// How many of the steps that follow belong to it.
+    /// The number of the steps after it that belong to it.
     pub records: u32,
     /// The bytes of its entries.
     pub bytes: u64,
@@ -83,14 +83,14 @@ pub struct Group {
     pub atomic: bool,
 }
 
-/// What will be done with one record. Steps are numbered by their order in the plan, from 0.
+/// One record in a plan, with its operation and links. Steps are numbered by their order in the plan, from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// Its number in the plan, the same in journal and report.
     pub number: StepId,
     /// The load it belongs to.
     pub load: LoadId,
-    /// Where the record stands.
+    /// The position of the record.
     pub position: Position,
     /// The bytes of the resource: the position's span, or a part of it for an entry; empty for a delete.
     pub body: Span,
@@ -100,7 +100,7 @@ pub struct Step {
     pub id: Option<String>,
     /// The `fullUrl` of its entry, where it has one.
     pub full_url: Option<String>,
-    /// What is done.
+    /// The action on the record.
     pub action: Action,
     /// Its references to records of the plan, or of earlier runs.
     pub links: Vec<Link>,
@@ -125,7 +125,7 @@ pub const LINK: u32 = 1 << 24;
 pub struct Link {
     /// Its place among the references that a scan of the record finds, from 0.
     pub reference: u32,
-    /// What it refers to.
+    /// The referent: a step, a resource or a search.
     pub to: To,
     /// The record is created without it, and updated when what it refers to is there: it closes a cycle that no
     /// transaction can hold.
@@ -135,14 +135,14 @@ pub struct Link {
     pub native: bool,
 }
 
-/// What a reference refers to.
+/// The referent of a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum To {
     /// The record of a step, which has to be there first, or travels in the same group.
     Step(StepId),
     /// A resource of an earlier run, or one that was looked up: `Type/id` as the store has it.
     Resource(String),
-    /// What the store finds when it is asked: it is a conditional reference to nothing that the plan knows of.
+    /// The resource that the store finds when it is asked: a conditional reference to nothing that the plan knows of.
     Search,
 }
 
@@ -233,7 +233,7 @@ impl Step {
     }
 }
 
-/// What is done with a record.
+/// The action on a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {

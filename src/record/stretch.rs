@@ -11,7 +11,7 @@ use super::Span;
 pub struct Stretch {
     /// The file that has the bytes as they stand in the source.
     pub path: PathBuf,
-    /// Where in it.
+    /// The span in the file.
     pub span: Span,
 }
 

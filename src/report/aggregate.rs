@@ -20,11 +20,11 @@ use crate::{
     send::RESENT,
 };
 
-/// How many kinds of problems a report lists. Real runs have a handful; the bound keeps a server that makes up a new
-/// code for every record from growing the report with the input.
+/// The number of kinds of problems that a report lists. Real runs have a handful; the bound keeps a server that makes
+/// up a new code for every record from growing the report with the input.
 const KINDS: usize = 100;
 
-/// How many records of a kind of problem are named; all of them stand in `records.ndjson`.
+/// The number of records of a kind of problem that are named; all of them stand in `records.ndjson`.
 const EXAMPLES: usize = 3;
 
 /// Computes the report of a run from its directory.
@@ -98,7 +98,7 @@ impl Aggregate {
     pub(super) fn take(&mut self, plan: &Saved, record: &Record) {
         let Record { step, outcome, .. } = record;
         self.outcomes.count(*outcome);
-        // What an earlier run loaded, or one that was never sent, took no time of a target.
+        // A record that an earlier run loaded, or that was never sent, took no time of a target.
         self.asked += u64::from(record.attempts != Some(0));
         self.in_doubt += u64::from(record.is_in_doubt());
         self.resent += u64::from(record.note.as_deref() == Some(RESENT));

@@ -63,7 +63,7 @@ impl AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.finished {
-            // What cannot be removed is overwritten by the next report.
+            // A file that cannot be removed is overwritten by the next report.
             let _ = fs_err::remove_file(&self.temporary);
         }
     }

@@ -1,7 +1,7 @@
 //! Why records did not arrive: those with one cause together, whatever their load and type, and with them those that were
 //! blocked by them or refused in the same transaction.
 //!
-//! What is kept does not grow with the input: of each failed record eight bytes, on the disk beyond `memory`.
+//! The memory for causes does not grow with the input: of each failed record eight bytes, on the disk beyond `memory`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,14 +18,14 @@ use crate::{
     spill::{MemoryBudget, SpillVec},
 };
 
-/// How many causes a report lists. Real runs have a handful; the bound keeps a server that makes up a new code for every
-/// record from growing the report with the input.
+/// The number of causes that a report lists. Real runs have a handful; the bound keeps a server that makes up a new
+/// code for every record from growing the report with the input.
 const CAUSES: usize = 100;
 
-/// How many records of a cause are named; all of them stand in `records.ndjson`.
+/// The number of records of a cause that are named; all of them stand in `records.ndjson`.
 const EXAMPLES: usize = 3;
 
-/// How many bits hold a cause beside a record: enough for [`CAUSES`] and one that is listed no more.
+/// The number of bits that hold a cause beside a record: enough for [`CAUSES`] and one that is listed no more.
 const BITS: u32 = 7;
 
 /// The cause of those that are listed no more.

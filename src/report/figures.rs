@@ -1,5 +1,5 @@
-//! What reports for people to read say of a run, in whatever form they are written: its figures, and its outcomes by load
-//! and by type. Escaping is left to the form.
+//! The figures of a run, and its outcomes by load and by type, for all reports that people read. Escaping is left to
+//! the form in which each is written.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::{
 
 /// Outcomes, in rows of one kind.
 pub(super) struct Table {
-    /// What a row is.
+    /// The column's title for the name of a row: load or type.
     pub(super) title: &'static str,
-    /// Its name, and what became of its records.
+    /// The name of each row, and the outcomes of its records.
     pub(super) rows: Vec<(String, Totals)>,
 }
 

@@ -1,4 +1,4 @@
-//! How numbers, paths and foreign texts are written in reports.
+//! The forms of numbers, paths and foreign texts in reports.
 
 use std::{path::Path, time::Duration};
 

@@ -25,11 +25,11 @@ pub(super) struct JoinedRun {
 /// A record and what became of it.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// What was to be done.
+    /// The step of the plan.
     pub(super) step: Step,
     /// The group in which it travels.
     pub(super) group: Option<Group>,
-    /// How it ended.
+    /// The outcome.
     pub(super) outcome: Outcome,
     /// Attempts made; none where nobody knows.
     pub(super) attempts: Option<u32>,
@@ -39,15 +39,15 @@ pub(super) struct Record {
     pub(super) id: Option<String>,
     /// The version that the store gave it.
     pub(super) version: Option<String>,
-    /// How long the last attempt took, in microseconds.
+    /// The latency of the last attempt, in microseconds.
     pub(super) latency_us: Option<u64>,
     /// `issue.code`, or Stoker's word for why it is not supported.
     pub(super) code: Option<String>,
     /// The server's own code beside it.
     pub(super) detail: Option<String>,
-    /// Where in the record.
+    /// The paths in the record to which the code refers.
     pub(super) expression: Vec<String>,
-    /// What it lacks, where it was refused.
+    /// The things that the record lacks, where it was refused.
     pub(super) lacks: Vec<Lack>,
     /// The record because of which it did not arrive, where that is another.
     pub(super) by: Option<StepId>,

@@ -14,7 +14,7 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use super::{Error, Report, format, join::Record, why::Why};
 use crate::{plan::file::Saved, record::Outcome, record::StepId};
 
-/// How many records have a test case of their own. The systems that show JUnit files become slow beyond.
+/// The number of records that have a test case of their own. The systems that show JUnit files become slow beyond.
 pub(super) const CASES: u64 = 10_000;
 
 #[derive(Debug)]
@@ -22,11 +22,11 @@ pub(super) struct Junit {
     suites: Vec<TestSuite>,
     /// Whether records that ended well are summed up.
     large: bool,
-    /// How many test cases other records may still have.
+    /// The number of test cases that are left for records that did not end well.
     left: u64,
     /// Records without a test case of their own, by load, type and outcome.
     summed: BTreeMap<(u32, String, Outcome), u64>,
-    /// What is wrong with the records that have a test case and failed for a cause of their own.
+    /// The causes, in words, of the records that have a test case and failed for a cause of their own.
     whys: HashMap<StepId, String>,
     /// Test cases of the others: load, place in it, outcome, what is said of it, and the record to blame.
     others: Vec<(usize, usize, Outcome, String, StepId)>,

@@ -1,9 +1,9 @@
-//! What became of a run, computed from its directory alone: plan and journal in, documents out.
+//! The report of a run, computed from its directory alone: plan and journal in, documents out.
 //!
-//! [`of`] streams the plan's steps, joins each with what the journal says of it, and sums up; [`conclude`] does the same at the
-//! end of a load, and keeps what was rejected on the way. Nothing is taken from events, so the end of `load` and `stoker
-//! report RUN` are the same code. Of a large run that sent nothing only the totals are kept (`brief`). What may stand where is design §10: content of records
-//! and server texts go to `rejected/` only.
+//! [`of`] streams the plan's steps, joins each with its state in the journal, and sums up; [`conclude`] does the same
+//! at the end of a load, and keeps the rejected records on the way. Nothing is taken from events, so the end of `load`
+//! and `stoker report RUN` are the same code. Of a large run that sent nothing only the totals are kept (`brief`). The
+//! places for content are given by design §10: content of records and server texts go to `rejected/` only.
 
 use std::path::{Path, PathBuf};
 
@@ -57,13 +57,13 @@ pub enum Error {
     Disagree {
         /// The run's directory.
         run: PathBuf,
-        /// What does not fit.
+        /// The disagreement, in words.
         why: String,
     },
     /// There is no line a record any more.
     #[error("`{}` sent nothing, and keeps its totals only", _0.display())]
     Brief(PathBuf),
-    /// What was asked for could not be written.
+    /// The report could not be written to its output.
     #[error("cannot write: {_0}")]
     Out(std::io::Error),
     /// A document could not be written.
@@ -71,7 +71,7 @@ pub enum Error {
     Write {
         /// The document.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error, in words.
         why: String,
     },
 }
@@ -88,14 +88,14 @@ impl Error {
 /// Reads bytes of a source again: the `bodies` of [`write()`]. The error says why it cannot, without content.
 pub type ReadBody<'a> = dyn Fn(SourceId, Span) -> Result<Vec<u8>, String> + 'a;
 
-/// What [`write()`] wrote.
+/// The facts of the files that [`write()`] wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct WrittenFiles {
     /// The manifest that loads the rejected records; none where there are none.
     pub rejected_manifest: Option<PathBuf>,
-    /// How many rejected records could not be read from their sources again, and so are missing in `rejected/`
-    /// (or stand there from an earlier report).
+    /// The number of rejected records that could not be read from their sources again, and so are missing in
+    /// `rejected/` (or stand there from an earlier report).
     pub unreadable: u64,
     /// Why the first of them could not be read.
     pub unreadable_because: Option<String>,
@@ -162,7 +162,7 @@ pub struct Concluded {
     is_brief: bool,
 }
 
-/// Whoever else wants to know every record of a run that is concluded, with what its journal says of it.
+/// A further taker of every record of a run that is concluded, with what its journal says of the record.
 pub type Each<'a> = dyn FnMut(&Step, RecordState, &JournalIndex) + 'a;
 
 /// Goes through the records of a run once: sums them up, and keeps those that were rejected.

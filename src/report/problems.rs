@@ -127,7 +127,7 @@ pub(super) fn example_line(cause: &Cause, example: &super::Example) -> String {
     if !example.expression.is_empty() {
         let _ = write!(words, "  at {}", example.expression.join(", "));
     }
-    // What is said of a cause need not be said of each; of records in doubt, `records.ndjson` says more.
+    // The words on a cause need not be said of each record; of records in doubt, `records.ndjson` says more.
     let note = example.note.as_ref();
     let is_own =
         |note: &&String| **note != cause.what && cause.outcome != Outcome::Unknown.as_str();

@@ -51,7 +51,7 @@ struct RecordLine<'a> {
     note: Option<&'a str>,
 }
 
-/// Where a record stands, as all documents with a line a record write it.
+/// The position of a record, as all documents with a line a record write it.
 #[derive(Serialize)]
 pub(super) struct PositionLine<'a> {
     file: &'a str,
@@ -161,8 +161,8 @@ fn record_line<'a>(plan: &'a Saved, record: &'a Record) -> RecordLine<'a> {
 fn id_line<'a>(plan: &'a Saved, record: &'a Record) -> Option<IdLine<'a>> {
     let step = &record.step;
     let load = plan.header.loads.get(step.load.0 as usize);
-    // What the store holds under an id, be it without the references that close its cycle; after a delete it holds
-    // nothing.
+    // The store holds the record under its id, be it without the references that close its cycle; after a delete it
+    // holds nothing.
     let held = step.action.operation() != Some(Operation::Delete);
     let id = record
         .id

@@ -19,17 +19,17 @@ use crate::{
 /// Types that are shown; the rest is in `report.md`.
 const TYPES: usize = 16;
 
-/// Where the values of the summary begin.
+/// The column at which the values of the summary begin.
 const LABEL: usize = 28;
 
-/// How a summary is shown.
+/// The form of a summary.
 #[derive(Debug, Default)]
 pub struct View {
     /// Outcomes that need attention are marked by ANSI sequences.
     pub colour: bool,
     /// Only what is wrong is shown, and nothing where nothing is.
     pub quiet: bool,
-    /// What the server said is shown as well: it may be patients' data.
+    /// The server's words are shown as well: they may be patients' data.
     pub words: Option<Words>,
 }
 
@@ -320,7 +320,7 @@ fn closing(out: &mut String, report: &Report, run: &RunDirectory, shows_words: b
         );
     }
     if totals.unknown > report.in_doubt {
-        // What waits for those in doubt is blocked, and goes with them.
+        // A record that waits for one in doubt is blocked, and goes with it.
         let replay = if totals.blocked > 0 { "all" } else { "unknown" };
         let _ = writeln!(
             out,

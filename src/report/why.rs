@@ -26,9 +26,9 @@ pub(super) type Key = (
 pub(super) struct Why<'a> {
     plan: &'a Saved,
     record: &'a Record,
-    /// What the refusal means; none where there was none to read.
+    /// The meaning of the refusal; none where there was none to read.
     explained: Option<Explained>,
-    /// What tells unknown records apart; empty where nothing is known.
+    /// The words that tell unknown records apart; empty where nothing is known.
     about: String,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Why<'a> {
         }
     }
 
-    /// What it is about: a kind, or an element; empty where nothing is known.
+    /// Returns the kind or the element that it is about; empty where nothing is known.
     fn about(&self) -> &str {
         match &self.explained {
             Some(told) => &told.about,

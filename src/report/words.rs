@@ -1,4 +1,4 @@
-//! What the server said of records, for those who ask to see it (`--show-content`). Content: it stands in `rejected/`.
+//! The server's words on records, for those who ask to see them (`--show-content`). Content: it stands in `rejected/`.
 
 use super::{Error, rejected::Answers};
 use crate::{journal::RunDirectory, record::StepId, target};

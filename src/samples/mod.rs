@@ -1,4 +1,5 @@
-//! How a run went, second by second: `samples.ndjson` in its directory, from which the pictures of its report are drawn.
+//! The samples of a run, second by second: `samples.ndjson` in its directory, from which the pictures of its report are
+//! drawn.
 //!
 //! A [`Recorder`] counts what `send` tells those who watch, target by target; a thread of [`Sampling`] writes the counts down,
 //! a line a second and target. A file that grows long is folded: neighbouring seconds become one line, so that ten hours
@@ -24,12 +25,12 @@ pub use writer::{Error, Sampling};
 /// The file in the directory of a run.
 pub const FILE: &str = "samples.ndjson";
 
-/// How a target did for a second, or for several that were folded into one.
+/// The figures of a target for a second, or for several that were folded into one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// When it begins, in milliseconds since the first session of the run began.
     pub at_ms: u64,
-    /// How long it is, in milliseconds.
+    /// The length of the sample, in milliseconds.
     pub for_ms: u64,
     /// The session, from 1.
     pub session: u32,
@@ -47,7 +48,7 @@ pub struct Sample {
     /// Requests that were to be tried again.
     #[serde(default)]
     pub retries: u64,
-    /// How long answers took: pairs of a bucket ([`bucket`]) and how many fell into it, by bucket.
+    /// The latencies of answers: pairs of a bucket ([`bucket`]) and the number of answers in it, by bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<(u8, u64)>,
     /// The most requests that were seen under way.

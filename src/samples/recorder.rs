@@ -43,7 +43,8 @@ struct Target {
     level: Mutex<Level>,
 }
 
-/// How sending goes.
+/// The level of sending since the last sample: the most in flight, the most slots, the least ceiling, the time braked
+/// or down.
 #[derive(Debug, Default)]
 struct Level {
     last: Option<(Instant, TargetState)>,

@@ -176,7 +176,7 @@ fn a_torn_or_foreign_line_costs_itself_only() {
     let found = read(&run).unwrap().unwrap();
     assert_eq!(found.samples, [sample(0, "a"), sample(1, "a")]);
     assert_eq!(found.unreadable, 2);
-    // What is appended by a later session does not continue the torn line.
+    // A line appended by a later session does not continue the torn one.
     let sampling = Sampling::begin(&run, 2, Duration::from_secs(1));
     let watch = sampling.observer();
     watch.observe(&Event::Started {

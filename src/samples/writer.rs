@@ -14,7 +14,7 @@ use crate::{
     journal::{RunDirectory, private_append, private_file},
 };
 
-/// How long a sample is.
+/// The length of a sample.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Lines beyond which a file is folded: half an hour of one target second by second, and less than a megabyte.

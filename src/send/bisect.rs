@@ -1,4 +1,4 @@
-//! What becomes of a Bundle that Stoker filled and the store refused as a whole.
+//! The search for the records to blame in a Bundle that Stoker filled and the store refused as a whole.
 
 use super::{
     exchange::Refused,

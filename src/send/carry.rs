@@ -74,7 +74,7 @@ async fn send(
         };
         return Ok(work.steps.iter().map(blocked).collect());
     }
-    // What is settled below may leave one that refers to others of a transaction that went in parts.
+    // Settling some records below may leave a single one, which refers to others of a transaction that went in parts.
     let was_split = is_split(&work);
     let (work, settled, held) = skip_unchanged::compare(load, work).await;
     sender.send_result(settled, None).await;
@@ -82,8 +82,8 @@ async fn send(
     sender.send_result(settled, None).await;
     let was_whole = work.atomic;
     let (work, settled) = in_doubt::settle_earlier(load, work).await?;
-    // What is left may refer to what was just found: it is named from what is known here, for the settler may not have
-    // told the others yet.
+    // The records that are left may refer to those just found: the references are written here, from what is known
+    // here, for the settler may not have told the others yet.
     let names_found = !settled.is_empty() && sender.is_watched();
     sender.send_result(settled, None).await;
     if was_split || is_split(&work) || !work.atomic && (was_whole || names_found) {
@@ -109,7 +109,8 @@ async fn carry_all(
         packaging: work.packaging,
         bisector: Bisector::of(work.steps.len()),
         replaced: Replaced::before(&load.setup.earlier, &work.steps),
-        // What was read of one that the store refused as a whole holds for its parts: nothing was written.
+        // The versions that were read of a request that the store refused as a whole hold for its parts: nothing was
+        // written.
         held: held.clone(),
         queue: vec![work],
         ready,
@@ -136,7 +137,7 @@ async fn carry_all(
 struct Request<'a, 'o, 's> {
     load: &'a LoadContext,
     packaging: Option<Packaging>,
-    /// What is still to be sent; the next is the last.
+    /// The requests still to be sent; the next is the last.
     queue: Vec<Work>,
     /// Its place among those that are made ready, until the first attempt.
     ready: Option<OwnedSemaphorePermit>,
@@ -145,7 +146,7 @@ struct Request<'a, 'o, 's> {
     held: Held,
     bisector: Bisector,
     replaced: Replaced,
-    /// How often its answer was lost.
+    /// The lost answers in a row, with the attempts made meanwhile.
     lost: Lost,
     /// Attempts that what is sent next has had.
     spent: u32,
@@ -156,12 +157,12 @@ struct Request<'a, 'o, 's> {
     has_culprit: bool,
 }
 
-/// What is known of an attempt beside its records.
+/// The facts of an attempt besides its records: its size, its packaging, and whether it is measured.
 struct Sending {
     size: Size,
-    /// How its records travel, and how many they are.
+    /// The packaging of its records, and their number.
     carried: (Option<Packaging>, usize),
-    /// How it goes counts for the way of sending that is looked for.
+    /// The attempt counts in the trial of ways of sending.
     is_measured: bool,
 }
 
@@ -185,8 +186,8 @@ impl Request<'_, '_, '_> {
         if work.packaging.is_none() || !load.sizes.is_over(Size::of(&work.steps)) {
             return Ok(Some(work));
         }
-        // What hangs together cannot go in parts. That it is too large is a guess from what others were answered: the store
-        // itself says so, if it is.
+        // Records that need each other in a circle cannot go in parts. That the Bundle is too large is a guess from the
+        // answers to others: the store itself says so, if it is.
         if load.may_split(work.atomic, work.steps.len()) && !is_circle(&work.steps) {
             Box::pin(carry_split(load, work, self.sender, &self.held, false)).await?;
             return Ok(None);
@@ -205,7 +206,7 @@ impl Request<'_, '_, '_> {
     async fn send(&mut self, work: Work) -> Result<(), Error> {
         let load = self.load;
         let on_wire = Arc::new(AtomicBool::new(false));
-        // What came as an entry has a Bundle around it also where it goes alone.
+        // A record that came as an entry has a Bundle around it also where it goes alone.
         let is_alone = matches!(work.steps.as_slice(), [_]);
         let sending = Sending {
             size: Size::of(&work.steps),
@@ -297,7 +298,7 @@ impl Request<'_, '_, '_> {
         attempts: u32,
     ) -> Result<(), Error> {
         let load = self.load;
-        // Who asks the store need not keep others from being sent: after a crash it is asked again.
+        // A question to the store need not hold up other requests: after a crash the store is asked again.
         let asks = load.settings.settles_by() != Settle::None;
         let is_unknown = concluded.doubtful.is_some() && !asks;
         let (now, then) = if is_unknown {
@@ -380,7 +381,7 @@ async fn carry_split(
                 }
             }
         }
-        // Who needs one of a circle that does not go cannot go either.
+        // A record that needs one of a circle that does not go cannot go either.
         let lacking = |ready: &[Step], blocked: &HashMap<StepId, String>| {
             let mut ready = ready.iter().enumerate();
             ready.find_map(|(at, step)| Some((at, needed_of(step, blocked)?)))

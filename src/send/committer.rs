@@ -14,17 +14,17 @@ use crate::{
     record::Outcome,
 };
 
-/// How many settlements are written together at the most.
+/// The largest number of settlements that are written together.
 const SETTLED_TOGETHER: usize = 256;
 
-/// What became of a record, and what others want to know of it.
+/// The settlement of a record, with the facts that watchers and dependent records want of it.
 pub(super) struct RecordResult {
     pub(super) settlement: Settlement,
     pub(super) bytes: u64,
     pub(super) kind: String,
     /// The id in the file, under which an update keeps it.
     pub(super) own_id: Option<String>,
-    /// What others that need it are told, where it did not arrive, or nobody knows under which id.
+    /// The cause told to records that need this one, where it did not arrive, or nobody knows under which id.
     pub(super) cause: Option<Arc<Cause>>,
     /// Held until it is written down.
     pub(super) intent: Option<OwnedSemaphorePermit>,

@@ -1,6 +1,7 @@
-//! What all that is done for one load has at hand: its settings, its target, what was learnt of it, and where outcomes go.
+//! The context of one load: its settings, its target, the habits and limits learnt of the target, and the channel for
+//! outcomes.
 //!
-//! It decides nothing about records. Who carries requests is `carry`, who takes them from the scheduler is `load`.
+//! The context decides nothing about records. The module `carry` carries requests, `load` takes them from the scheduler.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,12 +20,12 @@ use crate::{
     record::{Outcome, Position},
 };
 
-/// What is known of one load while it is carried out.
+/// The context of one load while it is carried out.
 pub(super) struct LoadContext {
     pub(super) id: LoadId,
     pub(super) settings: Arc<LoadSettings>,
     pub(super) link: TargetConnection,
-    /// How many records the plan has.
+    /// The number of records that the plan has for this load.
     pub(super) records: u64,
     pub(super) settler: mpsc::Sender<Vec<RecordResult>>,
     /// A request that must not be sent twice holds one from before it leaves until what became of it is written down: so
@@ -32,12 +33,12 @@ pub(super) struct LoadContext {
     pub(super) intents: Arc<Semaphore>,
     pub(super) ways: Arc<Ways>,
     pub(super) rewriter: Arc<BodyRewriter>,
-    /// What has been learnt of its target.
+    /// The habits learnt of its target.
     pub(super) habits: Arc<Habits>,
     pub(super) setup: Arc<RunContext>,
     /// The types whose updates name a version.
     pub(super) versions: Versions,
-    /// What the target takes in one request.
+    /// The sizes of requests that the target takes and refuses, as far as they are learnt.
     pub(super) sizes: Sizes,
 }
 
@@ -105,7 +106,7 @@ impl LoadContext {
         let failed = self.setup.counts.failed(failed);
         let max = self.setup.plan.header.run.max_errors;
         if is_too_many(max, failed, self.records) {
-            // How many it will be in the end is not known yet: what is on its way is waited for.
+            // The final number of failures is not known yet: requests on their way are waited for.
             let reason = "more records failed than `max_errors` allows";
             let hint = "mend the records in rejected/, or raise `max_errors`".to_owned();
             self.setup.stop.end(Ending::MaxErrors, reason, Some(hint));

@@ -22,7 +22,7 @@ pub struct RequestCounts {
     bytes_received: AtomicU64,
     failed: AtomicU64,
     statuses: Box<[AtomicU64]>,
-    /// What was noticed of the targets.
+    /// Remarks on the targets, for the report.
     remarks: Mutex<BTreeSet<String>>,
     /// By load, in which way its records are sent.
     ways: Mutex<BTreeMap<String, String>>,

@@ -18,7 +18,7 @@ use crate::{
     spill::{MemoryBudget, SpillVec},
 };
 
-/// What became of the records of a run, as far as others depend on it.
+/// The fates of the records of a run, as far as others depend on them.
 #[derive(Debug)]
 pub(super) struct DependencyTracker {
     state: Mutex<State>,
@@ -87,18 +87,18 @@ pub(super) struct Cause {
 #[derive(Debug, Default)]
 struct Waiting {
     released: VecDeque<Parked>,
-    /// How many wait or are released.
+    /// The number of records and groups that wait or are released, second requests left out.
     parked: usize,
-    /// How many second requests do.
+    /// The number of second requests that wait or are released.
     late: usize,
 }
 
-/// What the first of two requests brought.
+/// The result of the first of two requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoredId {
     /// Its status.
     pub(super) status: u16,
-    /// How often it was sent.
+    /// The number of times that it was sent.
     pub(super) attempts: u32,
 }
 
@@ -133,10 +133,11 @@ impl DependencyState {
 pub(super) struct Parked {
     /// The load that reads it.
     pub(super) load: usize,
-    /// Where it stands, as `Steps::place` told.
+    /// The place of the step or group in the plan, as `Steps::place` told: offset of its entry, number of its first
+    /// step.
     pub(super) place: (u64, u64),
     needs: Vec<StepId>,
-    /// What has to be settled before it is looked at, whatever becomes of that.
+    /// The record that has to be settled before this one is looked at, whatever its outcome.
     follows: Option<StepId>,
     /// Looked at only when all that it needs is settled: what failed may concern only a part of it.
     patient: bool,
@@ -155,7 +156,7 @@ pub(super) enum Readiness {
     Blocked(Arc<Cause>),
 }
 
-/// How long a feed sleeps before it looks whether the run is being stopped.
+/// The time that a feed sleeps before it looks whether the run is being stopped.
 const LOOK: Duration = Duration::from_millis(50);
 
 impl DependencyTracker {

@@ -1,4 +1,5 @@
-//! What earlier sessions of a run left behind: what is settled, and what was being sent when one was cut off.
+//! The state that earlier sessions of a run left: records that are settled, and records that were being sent when a
+//! session was cut off.
 
 use jiff::Timestamp;
 
@@ -9,7 +10,7 @@ use crate::{
     record::{Outcome, StepId},
 };
 
-/// What earlier sessions of a run left behind.
+/// The state that earlier sessions of a run left.
 #[derive(Debug, Default)]
 pub struct Earlier {
     /// The journal so far; none for a new run.
@@ -36,7 +37,7 @@ pub(super) struct Doubt {
     pub(super) since: Option<Timestamp>,
     /// The code of the tag with which it was sent, if it had one.
     pub(super) tag: Option<String>,
-    /// Where asking proves nothing, it is sent once more.
+    /// The record is sent once more where asking proves nothing.
     pub(super) is_replayed: bool,
 }
 

@@ -1,7 +1,7 @@
-//! What a run learns of how a target answers: which answers that say little have been found to mean that all is well, and
-//! whether its answers to Bundles can be read.
+//! The habits of a target, as a run learns them: which answers that say little have been found to mean that all is
+//! well, and whether its answers to Bundles can be read.
 //!
-//! What is learnt was proved by reading the record back, holds for the run, and is said in its report.
+//! A habit was proved by reading records back, holds for the run, and is said in its report.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use std::{
 use super::RequestCounts;
 use crate::target::Little;
 
-/// What has been learnt of a target.
+/// The habits that have been learnt of a target.
 #[derive(Debug)]
 pub(super) struct Habits {
     target: String,

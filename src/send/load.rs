@@ -23,10 +23,11 @@ use super::{
 };
 use crate::{event::LoadId, plan};
 
-/// How many requests of a load may be under way, those waiting for their next attempt included.
+/// The number of requests of a load that may be under way, those waiting for their next attempt included.
 ///
-/// A waiting one holds no body, only some kilobytes of its own. With 30 % of the answers `429 Retry-After: 5` as many wait as
-/// may, so this is where memory and speed meet: 8,192 of them took 148 MB in all (`tests/bench/memory.sh`).
+/// A waiting request holds no body, only some kilobytes of its own. With 30 % of the answers `429 Retry-After: 5` as
+/// many wait as may, so this is where memory and speed meet: 8,192 of them took 148 MB in all
+/// (`tests/bench/memory.sh`).
 const WINDOW: usize = 6 * 1024;
 
 /// Requests that are made ready (body in hand) for every slot, so that a slot never waits for a file. Few, because
@@ -123,7 +124,7 @@ async fn send_all(
         // No new work in other loads either; what is on its way is waited for in all of them.
         stop.fail();
     }
-    // What the feed still holds gives its bytes back, and its thread ends.
+    // The chunks that the feed still holds give their bytes back, and its thread ends.
     drop(chunk);
     feed.close();
     while feed.recv().await.is_some() {}

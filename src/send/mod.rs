@@ -83,7 +83,7 @@ pub struct TargetConnection {
 /// Everything that a run needs.
 #[derive(Debug)]
 pub struct RunContext {
-    /// What is carried out.
+    /// The plan that is carried out.
     pub plan: Arc<Saved>,
     /// The targets by name.
     pub links: HashMap<String, TargetConnection>,
@@ -101,7 +101,7 @@ pub struct RunContext {
     pub budget: Arc<ByteBudget>,
     /// Which records an earlier session settled, and which it had begun to send.
     pub earlier: Arc<Earlier>,
-    /// What the stores were asked about conditional references.
+    /// The stores' answers about conditional references, each asked once.
     pub lookups: Arc<Lookups>,
     /// Figures that the tally and the stop rule read.
     pub counts: Arc<RequestCounts>,
@@ -122,7 +122,7 @@ impl RunContext {
     }
 }
 
-/// How often it is looked how sending goes: as smooth as a person can read.
+/// The interval at which the state of sending is told: as smooth as a person can read.
 const SAMPLE: Duration = Duration::from_millis(250);
 
 /// Why a run cannot go on. A rejected record is no such reason.
@@ -154,14 +154,14 @@ impl Error {
     }
 }
 
-/// How a run ended, when it ended in order.
+/// The ending of a run, when it ended in order.
 #[derive(Debug, Clone)]
 pub struct RunEnd {
-    /// How.
+    /// The manner of the ending.
     pub how: Ending,
     /// Why, in words for people.
     pub reason: Option<String>,
-    /// What to do about it.
+    /// Advice for people on the reason.
     pub hint: Option<String>,
 }
 
@@ -301,7 +301,7 @@ fn dependencies(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Er
                     continue;
                 }
             };
-            // What has an id is there, even if its second request was refused; the file's is an update's only.
+            // A record with an id is there, even if its second request was refused; the file's id is an update's only.
             let keeps_id = step.action.operation().is_some_and(Operation::keeps_id);
             let is_well = line.outcome.is_well();
             if let Some(id) = line.id.or(step.id.filter(|_| is_well && keeps_id)) {

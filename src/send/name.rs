@@ -43,7 +43,7 @@ pub(super) async fn name(
         }
         Ok(Matches::None) => {
             if settled.line.outcome == Outcome::Matched {
-                // What matched has to be found.
+                // A record that matched must be there to be found.
                 settled.line.outcome = Outcome::Unknown;
             }
             "finds nothing when it is asked".to_owned()

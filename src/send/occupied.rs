@@ -24,17 +24,18 @@ use crate::{
     target::Named,
 };
 
-/// How many records of one request are looked at at once. Each may be of the size from which on records are streamed.
+/// The number of records of one request that are looked at at once. Each may be of the size from which on records are
+/// streamed.
 const READS: usize = 4;
 
 /// The largest record whose bytes are compared, which bounds what is held of an answer.
 const LARGEST: u64 = 64 << 20;
 
-/// What came of a look.
+/// The result of a look.
 enum Looked {
     /// It is settled.
     Settled(Box<Settlement>),
-    /// What was there is gone, and the record is to be sent once more.
+    /// The store's own was removed, and the record is to be sent once more.
     Removed(Box<Step>),
     /// The target is down, and ends the run: the record waits for the next session.
     Untold,
@@ -155,7 +156,7 @@ async fn look(
                 load.end_by(&failure);
                 return Ok(Looked::Untold);
             }
-            // Where nobody can tell whether it is the same, it is replaced as well: that is what was asked for.
+            // A record of which nobody can tell whether it is the same is replaced as well: that is what was asked for.
             Ok((Some(_), _)) | Err(_) if existing.what == Existing::Replace && !was_removed => {}
             Ok((Some(elements), _)) => {
                 let why = if was_removed {
@@ -173,7 +174,7 @@ async fn look(
             }
         }
     }
-    // Whoever goes on with the run has to know that there was something.
+    // The session that goes on with the run has to know that there was something.
     load.setup.ledger.remove(&[step.number]).await?;
     Ok(match remove(load, &step).await {
         Ok(None) => Looked::Removed(Box::new(step)),
@@ -207,7 +208,7 @@ async fn differing(
     let Some(mut read) = target.read_to_compare(step, exactly) else {
         return Err("it has no name to ask by".to_owned().into());
     };
-    // What describes a record is smaller than it, but for a small one.
+    // The description of a record is smaller than the record, but for a small one.
     let largest = Largest::holding(usize::try_from(step.wire().length).unwrap_or(usize::MAX));
     read.extensions_mut().insert(largest);
     let answer = gate.call_for_record(|| read.clone()).await?;
@@ -265,8 +266,8 @@ async fn remove(load: &LoadContext, step: &Step) -> Result<Option<String>, Silen
     let bytes = answer.as_ref().map_or(0, |answer| answer.body().len());
     load.setup.counts.answered(status, bytes as u64);
     Ok(match status {
-        // What is gone already need not be removed. Where no answer came that tells, it may be: what the store says of the
-        // record tells it.
+        // A record that is gone already need not be removed. Without an answer it may be gone or not: the store's
+        // answer to the record itself tells.
         Some(200..=299 | 404 | 410) | None => None,
         Some(status) => Some(format!("it answered {status}")),
     })

@@ -1,8 +1,8 @@
-//! What a target holds already of a plan's records: for `stoker plan --online`.
+//! The records of a plan that a target holds already: for `stoker plan --online`.
 //!
-//! Reads only. What is kept are counts, the ids that the records of the plan will have where they refer to each other, and
-//! what conditional references mean; what the condition of a record found is not, for a plan names each record once. How
-//! many records are asked about at a time is bounded by the gate's look-ups.
+//! Reads only. Kept are counts, the ids that the records of the plan will have where they refer to each other, and the
+//! meanings of conditional references; the resource that a record's condition found is not kept, for a plan names each
+//! record once. The number of records that are asked about at a time is bounded by the gate's look-ups.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -28,7 +28,7 @@ use crate::{
     target::{Difference, Likeness, Target},
 };
 
-/// What a load would do, given what its target holds now.
+/// The records of one load by the effect that the load would have, given what its target holds now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Online {
     /// Records that the target does not hold.
@@ -68,13 +68,13 @@ pub struct Change {
     number: StepId,
     /// The load.
     pub load: String,
-    /// Where it stands.
+    /// The position of the record in words: file, and line or entry.
     pub position: String,
     /// Its kind.
     pub kind: String,
     /// The id under which the store holds it.
     pub id: String,
-    /// Where what the store holds is not what the record says; none where that is not known yet.
+    /// The paths at which the store's content is not the record's; none where that is not known yet.
     pub differences: Option<Vec<Difference>>,
 }
 
@@ -83,12 +83,13 @@ impl Change {
     pub const MOST: usize = 200;
 }
 
-/// What the targets hold of a plan's records.
+/// The records of a plan as the targets hold them.
 #[derive(Debug, Default)]
 pub struct Holdings {
     /// By load.
     pub loads: Vec<Online>,
-    /// What would change, in the order of the plan, up to a limit; none where nobody asks how.
+    /// The records that would change, in the order of the plan, up to a limit; none where nobody asks for the
+    /// differences.
     pub changes: Vec<Change>,
 }
 
@@ -103,7 +104,7 @@ pub enum Error {
     Target {
         /// Its name in the manifest.
         target: String,
-        /// What went wrong.
+        /// The failure of the request.
         failure: CallFailure,
     },
     /// A target no longer takes the credentials.
@@ -114,7 +115,7 @@ pub enum Error {
     },
 }
 
-/// What is known of one record, or why no other record needs to be asked about.
+/// The result for one record, or the reason why no other record needs to be asked about.
 type Answer = Result<Found, Error>;
 
 #[derive(Debug)]
@@ -127,7 +128,7 @@ enum Found {
     Unknown,
 }
 
-/// How many records are asked about at a time; the gate lets no more look-ups through either.
+/// The number of records that are asked about at a time; the gate lets no more look-ups through either.
 const AT_A_TIME: usize = 64;
 
 /// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target;
@@ -180,7 +181,7 @@ pub async fn ask(
             .target_of(LoadId(index))
             .is_some_and(|target| target.facts.missing);
         if missing {
-            // Where there is no store yet, everything is new.
+            // A store that does not exist yet holds nothing: everything is new.
             let totals = plan.summary.loads.get(index as usize);
             counts.create = totals.map_or(0, LoadSummary::sent);
             told(counts.create);
@@ -293,7 +294,7 @@ struct Asker<'a> {
     lookups: &'a Lookups,
     settings: &'a LoadSettings,
     earlier: &'a Earlier,
-    /// What would change is compared element by element.
+    /// Whether changes are compared element by element.
     differs: bool,
 }
 
@@ -396,7 +397,7 @@ impl Asker<'_> {
                 _ => return Ok(None),
             }
         }
-        // What a server resolves by itself within a request is put in below, by what stands beside the record.
+        // A link that the server resolves by itself within a request is put in below, by the records beside this one.
         step.links
             .retain(|link| link.to != To::Search && !link.native);
         if let Action::Entry(interaction) = step.action {
@@ -407,7 +408,7 @@ impl Asker<'_> {
         }
         if !beside.is_empty() {
             let body = self.rewriter.bodies.read(step.position.source, step.body);
-            // What cannot be read here cannot be read below either, and is said there.
+            // A body that cannot be read here cannot be read below either, and is said there.
             for (reference, resource) in self.target.beside(&body.unwrap_or_default(), beside) {
                 if step.links.iter().all(|link| link.reference != reference) {
                     step.links.push(Link {
@@ -451,7 +452,7 @@ impl Asker<'_> {
 
     /// Returns the condition of a record: its own request's, or that of the load.
     fn query(&self, step: &Step) -> Option<String> {
-        // What travels with a request of its own holds its condition itself; else the record does.
+        // A record with a request of its own has its condition in the request; another has it in its body.
         let span = match &step.action {
             Action::Entry(_) => step.position.span,
             _ => step.body,

@@ -1,8 +1,9 @@
-//! Notes what earlier runs have loaded, before anything is sent, after making sure that the store still holds it.
+//! Notes the records that earlier runs have loaded, before anything is sent, after making sure that the store still
+//! holds them.
 //!
-//! What the history says is a hint. A sample of it is read first: where all of it is there, the rest is believed; where
-//! none is, the store is another one, and all is loaded; otherwise every single one is looked at. What is noted stands in
-//! the journal like any other outcome, so that a resumed run goes by the same.
+//! The word of the history is a hint. A sample of it is read first: where all of it is there, the rest is believed;
+//! where none is, the store is another one, and all is loaded; otherwise every single record is looked at. The records
+//! noted stand in the journal like any other outcome, so that a resumed run goes by the same.
 //!
 //! A record whose references mean something else than when it was loaded is another one, though its bytes are the same: an
 //! update is sent again. A create is not, for that would double it; it is counted, and said.
@@ -28,31 +29,31 @@ use crate::{
     record::{Operation, Outcome, StepId},
 };
 
-/// What earlier runs had loaded into a target.
+/// The records that earlier runs had loaded into a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriorLoads {
     /// The target's name.
     pub target: String,
     /// Records of the plan that earlier runs had loaded.
     pub loaded: u64,
-    /// How many of these are left alone.
+    /// The number of loaded records that are left alone.
     pub kept: u64,
-    /// How many of them were read to make sure; none where nobody was asked.
+    /// The number of loaded records that were read to make sure; none where nobody was asked.
     pub sampled: u64,
-    /// How many of the sample are no longer as they were loaded.
+    /// The number of records of the sample that are no longer as they were loaded.
     pub missing: u64,
-    /// How many updates are sent again because what they refer to has another name by now.
+    /// The number of updates that are sent again because a record that they refer to has another name by now.
     pub renewed: u64,
-    /// How many are left alone, for they were created, although what they refer to has another name by now.
+    /// The number of creates that are left alone although a record that they refer to has another name by now.
     pub outdated: u64,
 }
 
-/// What becomes of records that are compared with what the store holds before they are sent.
+/// The treatment of records that are compared with what the store holds before they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compared {
     /// Each is asked about when its turn comes.
     Asked,
-    /// What an earlier run loaded is taken to be as it was: for a plan, which makes no such reads.
+    /// Each that an earlier run loaded is taken to be as it was: for a plan, which makes no such reads.
     Believed,
 }
 
@@ -70,7 +71,7 @@ pub enum HeldError {
     Target {
         /// The target.
         target: String,
-        /// What it said.
+        /// The failure of the request.
         failure: CallFailure,
     },
     /// The store's answer does not tell.
@@ -91,11 +92,11 @@ impl From<journal::Error> for HeldError {
     }
 }
 
-/// How many resources are read to make sure: if a tenth of a store is gone, 30 find it out in 96 of 100 cases, half of it
-/// in all but one of 10^9.
+/// The number of resources that are read to make sure: if a tenth of a store is gone, 30 find it out in 96 of 100
+/// cases, half of it in all but one of 10^9.
 const SAMPLE: usize = 30;
 
-/// How many are settled, or read, together.
+/// The number of records that are settled, or read, together.
 const TOGETHER: usize = 512;
 
 /// Reads under way at once; the gate has a bound of its own.
@@ -453,7 +454,7 @@ impl Asked<'_> {
     }
 }
 
-/// What is about to stand in the journal.
+/// The settlements that are about to be written to the journal.
 struct Notes<'a> {
     journal: &'a Journal,
     earlier: Option<&'a journal::JournalIndex>,

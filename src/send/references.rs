@@ -123,7 +123,7 @@ fn untried(load: &LoadContext, step: &Step, failure: &CallFailure) -> Settlement
     }
 }
 
-/// What is known of a record that may have arrived before: it is kept, so that a later session can ask.
+/// Returns the doubt about a record that may have arrived before: it is kept, so that a later session can ask.
 fn known_doubt(load: &LoadContext, step: &Step) -> Doubt {
     let earlier = &load.setup.earlier;
     let known = earlier.doubt(step.number, load.rewriter.tag(step));

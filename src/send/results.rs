@@ -17,13 +17,13 @@ use crate::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-/// What is kept of a record while it is sent.
+/// The facts of a record that are kept while it is sent.
 pub(super) struct Sent {
     place: RecordPosition,
     own_id: Option<String>,
 }
 
-/// Where a record stands, and which of its references lead to a record.
+/// The position, span and kind of a record, and the references of it that lead to a record.
 pub(super) struct RecordPosition {
     pub(super) position: Position,
     pub(super) body: Span,
@@ -35,11 +35,11 @@ pub(super) struct RecordPosition {
 pub(super) struct ResultSender<'a> {
     load: &'a LoadContext,
     sent: HashMap<StepId, Sent>,
-    /// What the store made of those of a transaction that others of it refer to; nothing where they did not arrive.
+    /// The `Type/id` of each record of a transaction that others of it refer to; none where the record did not arrive.
     pub(super) arrived: HashMap<StepId, Option<String>>,
-    /// Where those stand.
+    /// The positions of the records that others of the transaction refer to, in words.
     places: HashMap<StepId, String>,
-    /// What kept them from being sent.
+    /// The cause that kept the records from being sent.
     blocked: Option<Arc<Cause>>,
     /// They go together or not at all.
     atomic: bool,
@@ -201,7 +201,7 @@ fn told(
             needed: needed(&load.place(sent.place.position), line.outcome).into(),
         })
     };
-    // Who needs it waits in vain, too, if nobody knows its id.
+    // A record that needs this one waits in vain, too, if nobody knows its id.
     let has_id = line.id.is_some() || sent.own_id.is_some();
     let cause = (!line.outcome.is_well() || !has_id).then(|| blocked.cloned().unwrap_or_else(own));
     RecordResult {

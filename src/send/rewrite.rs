@@ -209,7 +209,7 @@ impl BodyRewriter {
         if self.is_streamed(step)? {
             return Ok(Bytes::new());
         }
-        // What came as an entry was hashed as one, also where its resource goes out by itself in a second request.
+        // A record that came as an entry was hashed as one, also where its resource goes out alone in a second request.
         let hashed = step.wire_as(step.first.as_ref().unwrap_or(&step.action));
         let bytes = self
             .bodies

@@ -40,11 +40,11 @@ pub(super) struct Scheduler {
     pub(super) ways: Arc<Ways>,
 }
 
-/// How many chunks may wait to be sent.
+/// The number of chunks that may wait to be sent.
 const CHUNKS: usize = 2;
 
-/// How many records and groups of a load may wait for others. Beyond that the feed waits too: whoever is read first
-/// needs only what was read before (the plan is in order of depth), so something always goes on.
+/// The number of records and groups of a load that may wait for others. Beyond that the feed waits too: the first
+/// record read needs only records read before it (the plan is in order of depth), so something always goes on.
 const PARKED: usize = 64 * 1024;
 
 /// The number of records in a row that had to wait after which a Bundle goes that is not full.
@@ -111,7 +111,7 @@ struct SchedulerTask<'a> {
     waiting: Vec<Work>,
     /// The Bundle that is being filled, and its bytes.
     filling: Option<(Work, u64, Batching)>,
-    /// How many records go by themselves before the next turn is asked for.
+    /// The number of records that go by themselves before the next turn is asked for.
     alone: u32,
     /// Nobody takes anything any more.
     is_over: bool,
@@ -189,7 +189,7 @@ impl SchedulerTask<'_> {
     fn take(&mut self, unit: Unit, readiness: Readiness) -> Result<(), Error> {
         let Unit { mut steps, group } = unit;
         let mut atomic = group.is_some_and(|group| group.atomic);
-        // What was settled of a transaction by itself went in parts; the rest of it does.
+        // A transaction of which a record was settled by itself went in parts; the rest of it does.
         let is_rest = atomic && self.name_settled(&mut steps)?;
         atomic &= !is_rest;
         let steps: Vec<Step> = steps
@@ -365,7 +365,7 @@ impl SchedulerTask<'_> {
         if let Some(permit) = self.feed.budget.try_acquire(size) {
             return permit;
         }
-        // What waits here holds a part of the budget: it must go before more is waited for.
+        // The requests that wait here hold a part of the budget: they must go before more is waited for.
         self.flush();
         self.runtime.block_on(self.feed.budget.acquire(size))
     }
@@ -402,7 +402,7 @@ impl SchedulerTask<'_> {
             }
         }
         self.alone -= 1;
-        // What came as an entry keeps its request, and that only a Bundle can carry.
+        // A record that came as an entry keeps its request, and that only a Bundle can carry.
         work.packaging = is_entry.then_some(Packaging::Batch);
         self.push(work);
     }

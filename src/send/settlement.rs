@@ -1,6 +1,6 @@
-//! What became of a record, in the journal's words.
+//! The settlement of a record, in the journal's words.
 //!
-//! Pure: from an interaction and what the server said to a settlement. Only codes and paths go into the line; the
+//! Pure: from an interaction and the server's answer to a settlement. Only codes and paths go into the line; the
 //! server's words stay apart, for `rejected/` (design §10).
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Attempted {
     /// Attempts made.
     pub(super) attempts: u32,
-    /// How long the last one took.
+    /// The latency of the last attempt.
     pub(super) latency: Option<Duration>,
 }
 
@@ -64,7 +64,8 @@ const LONGEST_SAID: usize = 32 << 10;
 
 /// Settles a record that the store refused, with what it said.
 ///
-/// What the store says of its place among others that travelled with it is left out: the record stands elsewhere.
+/// The store's words on the place of the record among others that travelled with it are left out: in its file it stands
+/// elsewhere.
 pub(super) fn rejected(
     target: &dyn Target,
     step: &Step,

@@ -20,10 +20,10 @@ use crate::{
     target::Likeness,
 };
 
-/// How many records of one request are compared at once, beside the gate's own bound.
+/// The number of records of one request that are compared at once, beside the gate's own bound.
 const READS: usize = 16;
 
-/// What was found where a record would go.
+/// The state of the store where a record would go.
 enum Found {
     /// The store holds it as it is.
     Same(Box<Settlement>),
@@ -40,12 +40,12 @@ pub(super) async fn compare(load: &LoadContext, mut work: Work) -> (Work, Vec<Se
     if !load.settings.compare || work.atomic {
         return (work, Vec::new(), held);
     }
-    // What is read when its request is made, such as a large Bundle, is read here to look at it alone.
+    // The bodies of a request such as a large Bundle are read when it is made; here they are read only to be compared.
     let is_read_late = work.bodies.len() != work.steps.len();
     if is_read_late {
         match load.rewriter.read_to_look(&work.steps) {
             Ok(read) => work.bodies = read,
-            // What cannot be read fails where it is made.
+            // A body that cannot be read fails where the request is made.
             Err(_) => return (work, Vec::new(), held),
         }
     }
@@ -111,7 +111,7 @@ async fn compare_one(load: &LoadContext, step: &Step, body: &Bytes) -> Found {
     let is_read = read.status() == http::StatusCode::OK;
     if !is_read || !target.is_alike(likeness, ours, read.body()) {
         return match tag_of(target, &step.kind, &read) {
-            // Where the update needs the version, it is asked for once more.
+            // An update that needs the version asks for it once more.
             Tag::Unasked => Found::Unread,
             tag if is_update(step) => Found::Other(tag),
             _ => Found::Unread,

@@ -12,7 +12,7 @@ use crate::journal::Ending;
 pub struct Stop {
     /// No new work.
     stopping: CancellationToken,
-    /// What is in flight is dropped.
+    /// Requests in flight are dropped.
     dropping: CancellationToken,
     why: Arc<Mutex<Option<RunEnd>>>,
 }

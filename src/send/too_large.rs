@@ -1,8 +1,9 @@
-//! What becomes of requests that are larger than a target takes: it is learnt how much that is, Bundles that Stoker fills keep
+//! The handling of requests that are larger than a target takes: their limit is learnt, Bundles that Stoker fills keep
 //! to it from then on, and a transaction that may be split goes in parts.
 //!
-//! Within a transaction its store finds what its entries refer to. In parts, what is referred to goes first, and the
-//! references are written anew with what the store made of it; what needs an entry that did not arrive is blocked.
+//! Within a transaction its store finds the entries that others refer to. In parts, the entries referred to go first,
+//! and the references are written anew with the ids that the store gave; an entry that needs one that did not arrive is
+//! blocked.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -16,10 +17,10 @@ use crate::{
     target::TooLarge,
 };
 
-/// What an entry has around its resource, most of the time.
+/// The number of bytes that an entry has around its resource, most of the time.
 const AROUND: u64 = 256;
 
-/// What has been learnt of the size of requests.
+/// The limits learnt of the size of requests.
 #[derive(Debug, Default)]
 pub(super) struct Sizes {
     known: Mutex<Known>,

@@ -21,7 +21,7 @@ pub(super) fn goes_alone(work: &mut Work) -> bool {
     if goes_alone {
         let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
         let is_entry = work.steps.iter().any(is_entry);
-        // What came as an entry keeps its request, and that only a Bundle can carry.
+        // A record that came as an entry keeps its request, and that only a Bundle can carry.
         work.packaging = is_entry.then_some(Packaging::Batch);
     }
     goes_alone
@@ -38,7 +38,7 @@ pub(super) fn second(mut step: Step, id: String) -> Step {
     step
 }
 
-/// What a request is to such a record.
+/// The part of a request in sending such a record.
 pub(super) enum TwoSteps {
     /// Nothing: it travels in one.
     No,

@@ -87,7 +87,7 @@ impl Versions {
     }
 }
 
-/// How many versions are read at once for one request, beside the gate's own bound.
+/// The number of versions that are read at once for one request, beside the gate's own bound.
 const READS: usize = 16;
 
 /// Tells whether a record replaces what the store has under its id.
@@ -123,7 +123,7 @@ pub(super) fn tag_of(target: &dyn Target, kind: &str, read: &Response<bytes::Byt
 /// Versions have at most 64 characters in FHIR; what is much longer is none.
 const LONGEST_TAG: usize = 256;
 
-/// What an answer says of an update that named no version.
+/// Tells whether an answer to an update that named no version asks for one.
 ///
 /// 428 means just this (RFC 6585 §3); 412 can mean nothing else where no condition was sent; 400 is what Microsoft's server
 /// says, in words that name the header.
@@ -153,13 +153,13 @@ pub(super) fn is_changed(status: u16) -> bool {
     matches!(status, 409 | 412)
 }
 
-/// What is said of a record whose resource changed after it was read.
+/// The note of a record whose resource changed after it was read.
 pub(super) const CHANGED: &str = "the store's resource changed after it was read, and was not overwritten: load again to compare with what is there now";
 
-/// What is said where a version is wanted that nobody can name.
+/// The note where a version is wanted that nobody can name.
 pub(super) const UNSAID: &str = "the store wants each update to name the version that it replaces (If-Match), and does not say which version it has";
 
-/// What is said where a version is wanted and nobody could be asked for it.
+/// The note where a version is wanted and nobody could be asked for it.
 pub(super) const UNASKED: &str = "the store wants each update to name the version that it replaces (If-Match), and could not be asked which version it has: load again";
 
 #[cfg(test)]

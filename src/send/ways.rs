@@ -1,10 +1,11 @@
 //! Finds out in which way a target takes most records: each alone, in batches, or in transactions.
 //!
-//! What a server says of itself does not tell which is faster, nor whether it works: the first requests of a load go in every
-//! way that is possible, in turn, and the one that held a slot for the shortest time per record is taken for the rest. A way
-//! in which requests are refused as a whole again and again is left. A turn may tell nothing: what an earlier session left in
-//! doubt, or what compares equal, is settled without a request. Where all that was handed over has ended and the trial
-//! has not, it gets more turns. What fills the requests is `feed`; which ways there are at all is the plan's.
+//! A server's word on itself does not tell which is faster, nor whether it works: the first requests of a load go in
+//! every way that is possible, in turn, and the one that held a slot for the shortest time per record is taken for the
+//! rest. A way in which requests are refused as a whole again and again is left. A turn may tell nothing: a record that
+//! an earlier session left in doubt, or that compares equal, is settled without a request. Where all that was handed
+//! over has ended and the trial has not, it gets more turns. `scheduler` fills the requests; the plan says which ways
+//! there are at all.
 
 use std::{
     fmt,
@@ -22,14 +23,14 @@ const TRIAL: u32 = 4;
 /// Records that go alone count as one request of the trial, so that a way is judged by about as much work as another.
 const ALONE: u32 = 16;
 
-/// How much faster a way must be to be taken over one that stands before it: the order of the plan's ways is that of what
-/// a refusal costs.
+/// The factor by which a way must be faster to be taken over one that stands before it: the order of the plan's ways is
+/// that of the costs of a refusal.
 const CLEARLY: f64 = 1.1;
 
 /// The number of Bundles in a row of which half, refused as a whole, mean that another way is taken.
 const LATEST: u32 = 8;
 
-/// How long it is waited at a time for the answers to the trial.
+/// The time for which the answers to the trial are waited for at a time.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The ways of one load.
@@ -44,7 +45,7 @@ struct State {
     ways: Vec<Way>,
     /// The one that is taken, once it is known.
     chosen: Option<usize>,
-    /// What was handed over during the trial and has not ended.
+    /// The number of chunks that were handed over during the trial and have not ended.
     on_its_way: usize,
 }
 
@@ -75,7 +76,7 @@ struct Way {
     busy: Duration,
 }
 
-/// What the next request of a load is to be.
+/// The shape of the next requests of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// A Bundle.
@@ -84,7 +85,7 @@ pub(super) enum Turn {
     Alone(u32),
 }
 
-/// What was found out: the way that is taken, and how many records a second one slot carried in each.
+/// The result of the trial: the way that is taken, and how many records a second one slot carried in each.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found(Vec<(Option<Packaging>, f64)>);
 
@@ -269,7 +270,7 @@ impl Ways {
             if !is_bad {
                 return None;
             }
-            // What is refused as a whole costs many requests more; the next way is one that loses less by it.
+            // A refusal as a whole costs many requests more; the next way is one that loses less by it.
             way.refused = way.answered;
         } else if state.chosen.is_some() || !state.is_over() {
             return None;
@@ -366,7 +367,7 @@ mod tests {
         assert!(ways.hand_over().is_none(), "the trial is over");
     }
 
-    /// What was to be a Bundle may have had one record only: it went alone, and nobody waits for the Bundle.
+    /// A Bundle to be may have had one record only: it went alone, and nobody waits for the Bundle.
     #[test]
     fn a_parcel_that_went_alone_is_not_waited_for() {
         let ways = ways();

@@ -20,7 +20,8 @@ pub(super) struct Work {
     pub(super) packaging: Option<Packaging>,
     /// They go together or not at all.
     pub(super) atomic: bool,
-    /// What goes to the wire of each record: the resource, or the whole entry. Empty: to be read when it is sent.
+    /// The bytes of each record for the wire: the resource, or the whole entry. Empty: to be read when the request is
+    /// sent.
     pub(super) bodies: Vec<Bytes>,
     /// The part of the budget that the bodies hold.
     pub(super) permits: Vec<BytePermit>,
@@ -88,11 +89,11 @@ pub(super) fn is_together(packaging: Option<Packaging>, atomic: bool) -> bool {
     atomic || packaging == Some(Packaging::Transaction)
 }
 
-/// What the first request of a record brought that travels in two steps.
+/// The result of the first request of a record that travels in two steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stands {
     /// The outcome of the record, if the second succeeds.
     pub(super) outcome: Outcome,
-    /// How often the first was sent.
+    /// The number of times that the first was sent.
     pub(super) attempts: u32,
 }

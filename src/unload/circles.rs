@@ -1,5 +1,5 @@
-//! Whose turn it is: a record is deleted when all that refer to it are. Those that refer to each other in a circle have one
-//! turn together.
+//! The order of deletions: a record is deleted when all that refer to it are. Records that refer to each other in a
+//! circle have one turn together.
 
 /// The references of records to records: of each, where its own begin in `to`.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) struct Circle {
     pub(super) nodes: Vec<u32>,
 }
 
-/// Whose turn it is.
+/// The turns of the records.
 #[derive(Debug)]
 pub(super) struct Turns<'a> {
     references: &'a References,

@@ -47,7 +47,7 @@ pub enum Error {
 pub struct Stayed {
     /// The target.
     pub target: String,
-    /// Where it stands in its source.
+    /// The position of the record in its source, in words.
     pub place: String,
     /// Its kind.
     #[serde(rename = "type")]
@@ -65,7 +65,7 @@ pub struct Stayed {
     pub note: Option<String>,
 }
 
-/// What became of a record.
+/// The result for one record, with its target, kind and position.
 #[derive(Debug, Clone)]
 struct Ended {
     line: RemovalLine,
@@ -81,7 +81,7 @@ struct Unit<'a> {
     circles: Vec<Circle>,
 }
 
-/// How many records ended in which way.
+/// The numbers of records by their removal.
 #[derive(Debug, Default)]
 pub struct RemovalCounts {
     /// By target and kind, in the order of [`Removal::ALL`].
@@ -147,14 +147,14 @@ impl RemovalCounts {
     }
 }
 
-/// What is unloaded, and how.
+/// The run to unload, and the settings of the unloading.
 #[derive(Debug)]
 pub struct Unload<'a> {
     /// The plan of the run.
     pub plan: &'a Saved,
-    /// What became of its records.
+    /// The journal of the run: the outcomes of its records.
     pub history: &'a journal::JournalIndex,
-    /// What there is to delete.
+    /// The records to delete.
     pub draft: &'a RemovalPlan,
     /// The stores, by the names of their targets; none where the store itself is not there any more.
     pub stores: &'a HashMap<String, Option<OpenStore>>,
@@ -224,7 +224,7 @@ impl Unload<'_> {
                     }
                     continue;
                 }
-                // What was refused may have been for the sake of what is gone by now.
+                // The reason of a refusal may have been a record that is gone by now.
                 wave = again.into_iter().map(|(circle, _)| circle).collect();
             }
             for circle in kept {
@@ -254,7 +254,7 @@ impl Unload<'_> {
             .buffer_unordered(requests.max(1));
             let mut failed = None;
             while let Some((unit, ended)) = done.next().await {
-                // What is under way when one fails comes to its end, and is noted.
+                // A unit that is under way when one fails comes to its end, and is noted.
                 let mut ended = match ended {
                     Ok(ended) => ended,
                     Err(error) => {

@@ -25,7 +25,7 @@ const LEFT_OPEN: &str = "its circle was opened, and others of it are deleted: it
 const NOT_CLOSED: &str = "its circle could not be opened as a whole, and its references to the others of it were taken out and \
      could not be put back: the store's versions of it have them";
 
-/// How a circle was opened.
+/// The result of opening a circle.
 enum Opening {
     /// All of it.
     Whole,
@@ -36,7 +36,7 @@ enum Opening {
 }
 
 impl Unload<'_> {
-    /// What a record is marked with whose references were taken out.
+    /// Returns the tag of a record whose references were taken out.
     pub(super) fn mark(&self, item: &Item) -> String {
         self.history.journal.tag(item.number())
     }

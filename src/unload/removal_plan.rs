@@ -1,6 +1,6 @@
-//! What there is to delete: the records that a run created, and who of them refers to whom.
+//! The records to delete: those that a run created, and their references to each other.
 //!
-//! Per record 24 bytes are kept, and 4 for each of its references; names and versions are read from plan and journal when it is
+//! Per record 24 bytes are kept, and 4 for each of its references; names and versions are read from plan and journal at
 //! its turn.
 
 use std::{
@@ -21,24 +21,24 @@ use crate::{
     record::{Link, LoadId, Operation, Outcome, StepId, To},
 };
 
-/// What there is to delete.
+/// The records to delete.
 #[derive(Debug, Default)]
 pub struct RemovalPlan {
     nodes: Vec<Node>,
     references: References,
     /// Of a record that the same run has changed after it created it: the record that did so last.
     later: HashMap<u32, StepId>,
-    /// How many records there are of each target and kind.
+    /// The number of records of each target and kind.
     pub kinds: BTreeMap<(String, String), u64>,
-    /// What the run has changed and not created, and is not restored yet.
+    /// The records that the run has changed and not created, and that are not restored yet.
     pub(super) changed: Vec<Changed>,
-    /// How many that are, by target and kind.
+    /// The number of these, by target and kind.
     pub updated: BTreeMap<(String, String), u64>,
-    /// What the run may have left that cannot be deleted.
+    /// The numbers of the records that an unloading does not delete, by the reason.
     pub left: Left,
 }
 
-/// What a run may have left in the stores that cannot be deleted.
+/// The numbers of the records that an unloading does not delete, by the reason.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Left {
     /// Messages that receivers have taken, by target: they keep nothing that could be named.
@@ -66,14 +66,14 @@ pub(super) struct Changed {
 #[derive(Debug)]
 struct Node {
     number: StepId,
-    /// Where its step stands in the plan.
+    /// The offset of its step in the plan.
     offset: u64,
     load: u32,
     /// The bytes of the record, as far as that number goes.
     bytes: u32,
 }
 
-/// What a run did to a record that it may have created.
+/// The work of a run on a record that it may have created.
 enum Made {
     /// It created it, under this id.
     Created(String),
@@ -319,8 +319,8 @@ fn too_many() -> Error {
     Error::Internal("the run has more records than can be deleted together".to_owned())
 }
 
-/// Who is called what, by a hash of the name: two that share one are taken for the same at the worst, and the version tells them
-/// apart then.
+/// The records by a hash of their names: two that share one are taken for the same at the worst, and the version tells
+/// them apart then.
 #[derive(Debug, Default)]
 struct Names {
     nodes: HashMap<u64, u32>,

@@ -1,8 +1,8 @@
-//! Puts back what a run has changed: the version before that of the run, where the store keeps it, and only while it holds
-//! what the run left.
+//! Puts back the records that a run has changed: the version before that of the run, where the store keeps it, and only
+//! while the store holds what the run left.
 //!
-//! What is put back is the bytes of the version as the store tells it. A restoration may be repeated: what is again what it was
-//! before is found so, whatever was killed when.
+//! A restoration sends the bytes of the version as the store tells it. It may be repeated: a record that is again as it
+//! was before is found so, whatever was killed when.
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -161,7 +161,7 @@ impl Unload<'_> {
     }
 }
 
-/// What a store says of the versions of a record.
+/// The store's answer about the versions of a record.
 enum Asked {
     Told {
         current: Version,

@@ -20,7 +20,7 @@ use pause::{LONGEST_PATIENCE, Pause};
 use quota::QuotaDetector;
 use round::{Figures, Meter, Round};
 
-/// Where climbing begins: little enough for any store, and six doublings from the largest default.
+/// The limit at which climbing begins: little enough for any store, and six doublings from the largest default.
 const START: u32 = 8;
 
 /// Requests of a round at the least, so that the mean of latencies that vary by half is true to some 6 %.
@@ -51,7 +51,7 @@ const LARGEST_STEP: f64 = 2.0;
 /// The smallest step, where larger ones were refused: what is refused is seen without any noise.
 const SMALLEST_STEP: f64 = 1.06;
 
-/// What a lower limit may cost.
+/// The share of the throughput that a lower limit has to keep, so that it costs nothing.
 const COSTS_NOTHING: f64 = 0.95;
 
 /// Answers between trials at the least, so that a refusal or two among them are few.
@@ -69,7 +69,7 @@ const AFTER_CUT: u32 = 4;
 /// The time for which a share of refusals is borne, from a store that refuses it whatever the limit, before the limit is tried again.
 const BEARING: Duration = Duration::from_mins(1);
 
-/// What is being tried; the figures are those that it is compared with.
+/// The trial under way; its figures are those that it is compared with.
 #[derive(Debug, Clone, Copy)]
 enum Trial {
     /// Nothing.
@@ -344,7 +344,7 @@ impl ConcurrencyLimiter {
             .until_up
             .is_over(now, if self.limit * 2 <= self.best { 2 } else { 1 })
         {
-            // What once was may come back soon.
+            // A limit that was good once may soon be good again.
             self.up(found, now);
         } else if self.until_down.is_over(now, 1) {
             self.down(found, 1.0 / STEP, now);

@@ -15,7 +15,7 @@ pub(super) struct QuotaDetector {
     good: u32,
     /// The lowest limit since then, far lower, at which much was refused all the same.
     bad: Option<u32>,
-    /// How often both have been seen.
+    /// The number of times that both have been seen.
     count: u32,
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What an answer says about the load of a store.
+/// The meaning of an answer for the load of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gate) enum Signal {
     /// It did its work, also where it refused the record.
@@ -23,7 +23,7 @@ pub(in crate::gate) struct Ticket {
     pub(in crate::gate) sent: Instant,
 }
 
-/// What a round found.
+/// The figures of a round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Figures {
     pub(super) limit: u32,
@@ -47,7 +47,7 @@ pub(super) struct Round {
     pub(super) began: Option<Instant>,
     /// Of those out, the times after it began at which they were sent.
     pub(super) offsets: Duration,
-    /// What the load was when it began.
+    /// The meter's requests times seconds when the round began.
     pub(super) load: f64,
 }
 
@@ -93,7 +93,7 @@ impl Round {
 /// Adds up how many requests are under way, over time.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
-    /// How many there are.
+    /// The number of requests under way.
     pub(super) level: u32,
     at: Option<Instant>,
     /// Requests times seconds.

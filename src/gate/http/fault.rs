@@ -12,7 +12,7 @@ use crate::gate::transport::{
     AUTHORITY_AS_SERVER, Fault, FaultKind, NAMELESS, NO_HTTP, NO_TLS, TLS_PORT,
 };
 
-/// Where a request was bound for: `host:port`, and the proxy on the way. Costs nothing until it is shown.
+/// The destination of a request: `host:port`, and the proxy on the way. Costs nothing until it is shown.
 pub(super) struct Place<'a> {
     uri: Uri,
     proxy: Option<&'a str>,
@@ -187,7 +187,7 @@ impl<'a> Chain<'a> {
             )
     }
 
-    /// What rustls found wrong, in our words.
+    /// Returns the fault that rustls found, in our words.
     fn tls(&self) -> Option<&'static str> {
         // The server's verdict on us comes as an alert, after the handshake where TLS 1.3 is spoken.
         const TABLE: [(&str, &str); 19] = [

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::record::StreamedBody;
 
-/// How much room is made for a response at once. A server's `Content-Length` is a claim, not a fact.
+/// The largest room, in bytes, that is made for a response at once. A server's `Content-Length` is a claim, not a fact.
 const ROOM: usize = 1 << 20;
 
 /// Puts requests on the wire with reqwest.

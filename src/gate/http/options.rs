@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::{gate::AnswerBudget, manifest::Tls};
 
-/// How long an idle connection is kept. Shorter than any usual server's patience (Node.js closes after 5 s,
+/// The time for which an idle connection is kept. Shorter than any usual server's patience (Node.js closes after 5 s,
 /// Tomcat 20 s, nginx 75 s): a request that meets a connection just closed has an unknown fate.
 const IDLE: Duration = Duration::from_secs(4);
 
@@ -25,9 +25,9 @@ pub struct TransportOptions {
     pub tls: Tls,
     /// A proxy, `http`, `https`, `socks5` or `socks5h`; it goes before those of the environment.
     pub proxy: Option<Url>,
-    /// How long an attempt may take, to the last byte of the response.
+    /// The time that an attempt may take, to the last byte of the response.
     pub timeout: Duration,
-    /// How long a connection may take, TLS included.
+    /// The time that opening a connection may take, TLS included.
     pub connect_timeout: Duration,
     /// Added to every request that does not set them itself. Shown nowhere.
     pub headers: BTreeMap<String, String>,
@@ -37,7 +37,7 @@ pub struct TransportOptions {
     pub answers: Arc<AnswerBudget>,
     /// The `User-Agent`.
     pub user_agent: String,
-    /// How many requests are under way at the most; as many connections are kept.
+    /// The largest number of requests under way; as many connections are kept.
     pub concurrency: usize,
 }
 
@@ -97,7 +97,7 @@ pub enum HttpSetupError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file, in words.
         why: &'static str,
     },
     /// A client certificate without its key, or the reverse.

@@ -102,7 +102,8 @@ impl ConnectionPool {
             lane.in_flight.fetch_add(1, Ordering::Relaxed);
             Some(lane)
         });
-        // What made the first client makes the others; should a file have gone meanwhile, the first serves.
+        // The function that made the first client makes the others; should a file have gone meanwhile, the first
+        // serves.
         let open = || (self.make)().unwrap_or_else(|_| self.client.clone());
         Lease {
             client: lane.map_or(&self.client, |lane| lane.client.get_or_init(open)),

@@ -10,7 +10,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::record::{BodyPiece, StreamedBody, Stretch};
 
-/// How much of a file is read at once.
+/// The number of bytes of a file that are read at once.
 const PIECE: usize = 256 << 10;
 
 /// Gives a request its body. Its length is said, for servers refuse bodies in chunks.

@@ -25,10 +25,10 @@ use crate::{
 /// The largest answer that is read: an acknowledgement has some hundred bytes, one that quotes the message some more.
 const LARGEST: usize = 1 << 20;
 
-/// How long the last words of a lost connection are waited for.
+/// The time for which the last words of a lost connection are waited for.
 const FAREWELL: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// How much is read at once.
+/// The number of bytes that are read at once.
 const PIECE: usize = 16 << 10;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {
@@ -66,7 +66,7 @@ pub(super) struct Connection {
     /// Messages were sent on it that ask for no answer, and nobody waits for one: what came of them all the same.
     unasked: Option<Unasked>,
     decoder: Decoder,
-    /// What is read at once is read into this.
+    /// The buffer for the bytes that are read at once.
     piece: Box<[u8]>,
     /// The receiver commits blocks by blocks of one byte, and wants its own committed so (release 2).
     commits: bool,
@@ -77,7 +77,7 @@ pub(super) struct Connection {
 }
 
 impl std::fmt::Debug for Connection {
-    /// What has come is content.
+    /// Leaves out the bytes that came: they are content.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
             .field("place", &self.place)
@@ -311,7 +311,7 @@ enum Unasked {
     Came,
 }
 
-/// What a connection is like on which nothing is awaited.
+/// The state of a connection on which nothing is awaited.
 enum Pulse {
     Quiet,
     /// Something has come.
@@ -319,7 +319,7 @@ enum Pulse {
     Gone,
 }
 
-/// What comes on a connection.
+/// The next event on a connection.
 pub(super) enum Coming {
     Received(Received),
     /// Nothing in time.

@@ -1,13 +1,15 @@
 //! The transport over MLLP: a message on a connection, and the acknowledgement that answers it.
 //!
-//! A request's body is a message; what a GET asks is whether a connection can be had. One message is on its way on each
-//! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the idle ones and
-//! finds out how many a receiver serves, `connection` is one of them, `wait` reads what comes until the message is answered, `tls`
-//! sets up what encrypts. What was closed while it was idle is opened anew, and nothing has been sent then.
+//! A request's body is a message; a GET asks whether a connection can be had. One message is on its way on each
+//! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the
+//! idle connections and finds out how many a receiver serves, `connection` is one of them, `wait` reads until the
+//! message is answered, `tls` sets up the encryption. A connection that was closed while it was idle is opened anew,
+//! and nothing has been sent then.
 //!
-//! What the acknowledgement means for the record is the target's business. Here it becomes a status, for the gate: taken is 200,
-//! refused for what may pass 425, refused for good 422. That no answer is wanted is 204, that the message cannot be framed
-//! 400. Of a message that wants an answer in some cases only, and got none, [`Unanswered`] tells.
+//! The meaning of an acknowledgement for its record is the target's business. Here it becomes a status, for the gate:
+//! 200 for taken, 425 for refused for a reason that may pass, 422 for refused for good. The status of a message that
+//! wants no answer is 204, of one that cannot be framed 400. Of a message that wants an answer in some cases only, and
+//! got none, [`Unanswered`] tells.
 
 use std::{
     sync::{
@@ -44,20 +46,20 @@ mod pool;
 mod tls;
 mod wait;
 
-/// How long opening a connection may take; always less than the timeout of an attempt.
+/// The time that opening a connection may take; always less than the timeout of an attempt.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The longest wait for a message on trial, unless a quarter of the timeout is shorter, before others are let go for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How a transport is set up.
+/// The settings of a transport.
 #[derive(Debug, Clone)]
 pub struct MllpOptions {
     /// Host and port.
     pub address: String,
-    /// What encrypts; none where messages go in the clear.
+    /// The settings of TLS; none where messages go in the clear.
     pub tls: Option<Tls>,
-    /// How long an attempt may take, to the last byte of the answer.
+    /// The time that an attempt may take, to the last byte of the answer.
     pub timeout: Duration,
 }
 
@@ -74,14 +76,14 @@ pub struct MllpTransport {
 /// Whether a receiver answers messages that ask for no answer.
 #[derive(Debug, Default)]
 struct Habit {
-    /// How often it did not; [`Habit::ANSWERS`] where it has done so.
+    /// The number of unanswered messages, up to [`Habit::ENOUGH`]; [`Habit::ANSWERS`] once one was answered.
     silences: AtomicU32,
 }
 
 impl Habit {
     const ANSWERS: u32 = u32::MAX;
 
-    /// So many that got none show that none is to come.
+    /// The number of unanswered messages which shows that no answer is to come.
     const ENOUGH: u32 = 3;
 
     /// Returns how long an answer is waited for; none where it is known not to come.
@@ -104,7 +106,7 @@ impl Habit {
     }
 }
 
-/// What is looked for among the answers to a message.
+/// The acknowledgement that is looked for among the answers to a message.
 #[derive(Debug, Clone, Copy)]
 struct Wanted<'m> {
     /// MSH-10; empty where the message has none, and any acknowledgement is taken for its.

@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::connection::Connection;
 
-/// How long an idle connection is kept: firewalls let go of what is silent for some minutes.
+/// The time for which an idle connection is kept: firewalls let go of what is silent for some minutes.
 const IDLE: Duration = Duration::from_mins(1);
 
 /// The connections to a receiver.
@@ -47,7 +47,7 @@ struct Idle {
     standing: Standing,
 }
 
-/// What is known of a connection.
+/// The standing of a connection, by what was answered on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// Nothing was answered on it yet.

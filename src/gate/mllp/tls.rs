@@ -29,7 +29,7 @@ pub enum MllpSetupError {
         setting: &'static str,
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file, in words.
         why: &'static str,
     },
     /// A client certificate without its key, or the reverse.
@@ -43,14 +43,14 @@ pub enum MllpSetupError {
     /// No authorities.
     #[error("no certificate authorities found on this system; name some with `tls: {{ca: FILE}}`")]
     System,
-    /// What was read does not fit together.
+    /// The certificate and the key do not fit together.
     #[error(
         "the client's certificate and its key do not belong together, or are of a kind that is not supported"
     )]
     Identity,
 }
 
-/// What a refusal of the receiver's means.
+/// The words for a refusal by the receiver in TLS.
 pub(super) const ALERT: &str =
     "the receiver refuses: it may want a client's certificate (`tls: {certificate, key}`)";
 
@@ -75,7 +75,7 @@ pub(super) fn is_alert(error: &io::Error) -> bool {
     )
 }
 
-/// What encrypts connections to one receiver.
+/// The TLS of connections to one receiver.
 pub(super) struct Encryption {
     connector: TlsConnector,
     name: ServerName<'static>,

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What has come that is not the answer.
+/// The blocks and bytes that have come and are not the answer.
 #[derive(Debug, Default)]
 struct Others {
     /// Acknowledgements of other messages.
@@ -41,10 +41,10 @@ struct Others {
     commit: Option<Vec<u8>>,
 }
 
-/// How long an error is waited for behind a commit, where errors alone are told.
+/// The time for which an error is waited for behind a commit, where errors alone are told.
 const ERRORS_COME: Duration = Duration::from_secs(1);
 
-/// What came of waiting.
+/// The result of waiting.
 #[derive(Debug)]
 pub(super) enum Answered {
     /// A block: the acknowledgement, or what is none at all.

@@ -26,11 +26,11 @@ pub struct Saved {
     pub sources: Vec<PlannedSource>,
     loads: Vec<(u64, u64, u64)>,
     path: PathBuf,
-    /// What the checksums of its lines begin with.
+    /// The checksum of the first line, the seed of all others.
     seed: u32,
 }
 
-/// What can still be done with a plan that is damaged.
+/// Advice on a plan that is damaged.
 const WAY_ON: &str = "put the file back from a copy, or plan again";
 
 /// The first line of a plan of any version, with a checksum or without.
@@ -44,7 +44,7 @@ struct AnyVersion {
     version: u32,
 }
 
-/// What the steps of a load are read as.
+/// An entry of a load: a step, or the head of a group of steps.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all are steps, and one is there at a time"
@@ -105,7 +105,7 @@ impl Saved {
         let Ok(Ok(ReadLine::End(end))) = end else {
             return Err(unfinished());
         };
-        // Where it was made, its paths are read as they were written.
+        // The paths of a plan that is read where it was made are read as they were written.
         let is_elsewhere = std::path::absolute(".").map_err(io)? != header.root;
         let root = is_elsewhere.then(|| header.root.clone());
         let header = if is_elsewhere {
@@ -224,10 +224,10 @@ impl Saved {
     }
 }
 
-/// What is read in one go of a whole load.
+/// The number of bytes that are read in one go of a whole load.
 const LARGE: usize = 1 << 18;
 
-/// What is read in one go of a single step: some 300 bytes.
+/// The number of bytes that are read in one go of a single step, which has some 300.
 const SMALL: usize = 1 << 10;
 
 /// Returns the last line and where it begins; an empty one if no line break ends it.
@@ -258,7 +258,7 @@ struct Lines {
     file: BufReader<std::io::Take<fs_err::File>>,
     line: Vec<u8>,
     path: PathBuf,
-    /// Where the next line begins.
+    /// The offset of the next line.
     offset: u64,
     seed: u32,
 }

@@ -24,7 +24,7 @@ pub struct Writer {
     line: Vec<u8>,
     /// The same line with its checksum.
     checked: Vec<u8>,
-    /// What the checksums begin with: that of the first line.
+    /// The checksum of the first line, the seed of all others.
     seed: u32,
 }
 

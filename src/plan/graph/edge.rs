@@ -1,20 +1,20 @@
-//! What the graph keeps of a record and of a reference, and what it says of them.
+//! The graph's entries for a record and for a reference, and their reading.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{Graph, LINK, NONE, Node};
 
-/// What the graph keeps of a record.
+/// The graph's entry for a record.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct NodeRecord {
-    /// Where its step stands in the draft.
+    /// The offset of its step in the draft.
     pub(in crate::plan) line: u64,
     /// The hash of its bytes.
     pub(super) content: u64,
     /// Its first reference; the next record's first ends them.
     pub(super) references: u32,
-    /// What goes to the wire, in bytes; capped, for a larger one is never sent.
+    /// The number of bytes that go to the wire; capped, for a larger record is never sent.
     pub(in crate::plan) bytes: u32,
     /// The group in which it came.
     pub(in crate::plan) group: u32,
@@ -42,7 +42,7 @@ impl NodeRecord {
     }
 }
 
-/// What a reference came to.
+/// The result of resolving a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resolution {
     /// To a record of the plan. `native`: the target finds it by itself while both travel in the same Bundle.
@@ -64,7 +64,7 @@ pub(crate) enum Resolution {
 pub(crate) struct Edge {
     /// Its place among the references of its record.
     pub(in crate::plan) ordinal: u32,
-    /// What it came to.
+    /// The result of resolving it.
     pub(in crate::plan) came: Resolution,
     /// It is no reference: the URL of an attachment, a link in a narrative.
     pub(in crate::plan) is_link: bool,
@@ -96,7 +96,7 @@ pub(crate) struct SourceGroup {
     pub(crate) split: bool,
 }
 
-// How a reference is marked: the highest bits say what it is, the rest is its ordinal.
+// The mark of a reference: the highest bits say what it is, the rest is its ordinal.
 pub(super) const VERSIONED: u32 = 1 << 31;
 pub(super) const HERE: u32 = 1 << 30;
 pub(super) const NATIVE: u32 = 1 << 29;
@@ -110,7 +110,7 @@ pub(super) const STATE_DANGLING: u32 = 5 << 26;
 pub(super) const STATE_AMBIGUOUS: u32 = 6 << 26;
 /// A reference within its own record; a link that leads nowhere: it was no reference.
 pub(super) const STATE_NOTHING: u32 = 7 << 26;
-/// What is left of the mark: the place of a reference, as [`crate::fhir::Scanned::place_of`] has it.
+/// The rest of the mark: the place of a reference, as [`crate::fhir::Scanned::place_of`] has it.
 pub(super) const ORDINALS: u32 = (1 << 26) - 1;
 
 impl Graph {

@@ -52,7 +52,7 @@ pub(crate) struct ReferenceTracking {
 /// Several records answer to a key, so it names none.
 const SEVERAL: Node = u32::MAX - 1;
 
-/// What has to be known of a target.
+/// The facts of a target, and its base.
 #[derive(Debug)]
 struct Bound {
     facts: Facts,
@@ -63,7 +63,7 @@ struct Bound {
 /// The graph, while records come.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    /// Where its columns are, and those of who arranges it.
+    /// The memory of its columns, and of those of its arrangement.
     pub(super) room: Arc<MemoryBudget>,
     keys: Keys,
     looks: Vec<ReferenceTracking>,
@@ -219,7 +219,7 @@ fn look(header: &PlanHeader, load: &crate::manifest::LoadSettings) -> ReferenceT
         .and_then(|place| header.targets.get(place))
         .map(|target| &target.facts);
     let checks = facts.is_none_or(|facts| facts.integrity != Some(false));
-    // What one load of a target does concerns the others: their records refer to each other.
+    // The interactions of one load of a target concern the others: their records refer to each other.
     let of_target = || {
         header
             .loads

@@ -20,7 +20,7 @@ impl Graph {
         let mut found = Copies::default();
         let names = taken(&mut self.identities);
         let index = found.among(self, names);
-        // Whoever is a copy already needs no other to stand for it.
+        // A record that is a copy already needs no other to stand for it.
         self.withdraw(&found.copies);
         let names = taken(&mut self.conditions);
         let conditions = found.among(self, names);
@@ -65,7 +65,7 @@ impl Graph {
                 },
                 other => (other, *wanted),
             };
-            // What leads nowhere was no link.
+            // A link that leads nowhere was none.
             let is_lost = !matches!(state, STATE_NODE | STATE_KNOWN) && *mark & ORDINALS >= LINK;
             let state = if is_lost { STATE_NOTHING } else { state };
             *wanted = node;

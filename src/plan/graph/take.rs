@@ -1,6 +1,7 @@
-//! Takes what a format says of a record: what it is called, and what its references ask for.
+//! Takes in the word of a format on a record: its names, and the things that its references ask for.
 //!
-//! What these come to is known when all records are there (`resolve`), but where a format knows it before.
+//! The records to which references lead are known when all records are there (`resolve`), but where a format knows them
+//! before.
 
 use super::{
     Graph, HERE, Keys, LINK, NATIVE, NONE, Node, ORDINALS, ReferenceTracking, STATE,
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::event::LoadId;
 
-/// How a name names a record.
+/// The way in which a name names a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NamedBy {
     /// No other record has it: two with one are one.
@@ -23,10 +24,10 @@ pub(crate) enum NamedBy {
     Identifying,
 }
 
-/// What a reference asks for.
+/// The thing that a reference asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asks {
-    /// What its own record holds, or the record itself.
+    /// A part of its own record, or the record itself.
     Within,
     /// Nothing that a name could name.
     Nothing,
@@ -37,7 +38,7 @@ pub(crate) enum Asks {
         /// Nobody but the target itself can have it, if the run has not.
         here: bool,
     },
-    /// What answers to a condition.
+    /// The record that answers to a condition.
     Condition(u64),
 }
 

@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-/// What is known of the records so far.
+/// The records that were decided about, or wait, as far as later ones depend on them.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// By target and name: which record has it, and the hash of its bytes.
@@ -51,7 +51,7 @@ pub(super) struct Known {
     aliases: HashMap<u64, u128>,
     /// Those that wait for others to travel with, by what they belong to.
     parcels: BTreeMap<u64, Parcel>,
-    /// How many wait.
+    /// The number of records that wait.
     waiting: usize,
     /// By load: what was seen of what records are parts of.
     within: HashSet<(u32, &'static str, u64)>,
@@ -64,7 +64,7 @@ struct Named {
     place: Box<str>,
 }
 
-/// Where a record is.
+/// The place of a record.
 #[derive(Debug, Clone, Copy)]
 enum At {
     Numbered(u64),
@@ -81,7 +81,7 @@ struct Parcel {
 /// No more wait at a time, over all parcels: files of one study mostly lie together.
 const WAITING: usize = 10_000;
 
-/// What a part of a request has around its record at the most: a boundary and its headers.
+/// The largest number of bytes that a part of a request has around its record: a boundary and its headers.
 const AROUND: u64 = 256;
 
 impl Planner<'_> {

@@ -18,7 +18,7 @@ use notices::Notices;
 mod facets;
 mod notices;
 
-/// What the planner decided, in the order in which a plan holds it.
+/// A decision of the planner, in the order in which a plan holds them.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all are steps, and one is there at a time"
@@ -27,14 +27,14 @@ mod notices;
 pub enum Decision {
     /// The next steps travel together.
     Group {
-        /// How.
+        /// The group in which the steps travel.
         group: Group,
         /// It is over the target's limits: the steps travel in parts.
         split: bool,
     },
-    /// What is done with a record.
+    /// A record, with its operation.
     Step {
-        /// What.
+        /// The step of the record.
         step: Step,
         /// The record's number in the order in which records were found.
         found: u32,
@@ -51,9 +51,9 @@ pub struct Planner<'a> {
     notices: Notices,
     /// The number of the record that is being decided about.
     found: u32,
-    /// What is known of records that refer to no others.
+    /// The records so far that refer to no others.
     known: Known,
-    /// How many such records of the load have been decided about.
+    /// The number of such records of the load that have been decided about.
     numbered: u64,
     out: Vec<Decision>,
 }

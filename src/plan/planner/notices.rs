@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::plan::Summary;
 
-/// How many are named of what there may be in every file.
+/// The number of warnings that are named of a kind that may come with every file.
 const FEW: usize = 3;
 
-/// How often there was a warning of each kind.
+/// The numbers of warnings of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     counts: BTreeMap<&'static str, usize>,

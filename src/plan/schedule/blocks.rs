@@ -147,7 +147,7 @@ impl Arrangement<'_> {
                     let mut needs = self.graph.needs(node);
                     needs.find(|&need| !self.live(need))
                 });
-            // Where one of those who travel together cannot go, or has been taken out, none of them can.
+            // A record that cannot go, or has been taken out, keeps back all that travel with it.
             let by = by.or_else(|| {
                 let together = members.len() > 1;
                 let refused =

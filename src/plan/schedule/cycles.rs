@@ -78,8 +78,8 @@ impl Arrangement<'_> {
     /// Finds an order in which the records of a cycle can be created, each without the references to those that come
     /// later, if it can be without them. Else says why there is none.
     ///
-    /// Whoever needs nobody any more comes first, then whom the most need. What can be placed now could also be placed
-    /// later, so when nothing can be any more, no order can hold the rest.
+    /// A record that needs no other any more comes first, then the one that the most others need. A record that can be
+    /// placed now could also be placed later, so when none can be any more, no order can hold the rest.
     fn opened(&mut self, members: &[Node]) -> Result<Late, String> {
         let places: HashMap<Node, usize> =
             (0..).zip(members).map(|(at, &node)| (node, at)).collect();

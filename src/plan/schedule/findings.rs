@@ -1,4 +1,4 @@
-//! What is said of the references of a plan: how many of each kind, the first that dangle, and what may come of it.
+//! The words of a plan on its references: how many of each kind, the first that dangle, and what may come of it.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -31,7 +31,7 @@ mod sequence;
 /// Reads the bytes of a record again; none where they cannot be read twice.
 pub(crate) type Read<'a> = &'a dyn Fn(SourceId, Span) -> Option<Vec<u8>>;
 
-/// What an arrangement is made of.
+/// The parts of an arrangement: the graph, the draft, and what they came from.
 pub(crate) struct Arrangement<'a> {
     pub(crate) header: &'a PlanHeader,
     pub(crate) graph: Graph,
@@ -64,7 +64,7 @@ struct AtomicSet {
     whole: bool,
 }
 
-/// How many conflicts and broken barriers are named before the rest is counted.
+/// The number of conflicts and broken barriers that are named before the rest is counted.
 const NAMED: usize = 20;
 
 impl Arrangement<'_> {
@@ -125,7 +125,7 @@ impl Arrangement<'_> {
         let refused = self.break_cycles(&cycles);
         self.propagate_blocks(&order, &cycles, &refused, &mut fates);
         self.count(&order, &cycles, &fates);
-        // What is left of the cycles travels as transactions; the records of the others have an order now.
+        // The cycles that are left travel as transactions; the records of the others have an order now.
         let (order, cycles) = if self.graph.late.is_empty() {
             (order, cycles)
         } else {

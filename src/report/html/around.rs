@@ -1,5 +1,5 @@
-//! What a page says besides the report: how the run went over time, what was planned, with which settings, at which targets,
-//! in which sessions. Read from the directory of the run, and from nowhere else.
+//! The parts of a page besides the report: how the run went over time, what was planned, with which settings, at which
+//! targets, in which sessions. Read from the directory of the run, and from nowhere else.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::{
 /// nobody shall wait at the end of a large load.
 const COUNTED: u64 = 1_000_000;
 
-/// What a page says besides the report.
+/// The parts of a page besides the report.
 #[derive(Debug)]
 pub struct Around {
     pub(super) run: RunDirectory,
-    /// How the run went; or why that cannot be told.
+    /// The samples of the run; or the reason why there are none.
     pub(super) samples: Result<SamplesRead, String>,
     pub(super) header: PlanHeader,
     pub(super) summary: Summary,
@@ -38,7 +38,7 @@ pub struct Around {
 pub(super) struct SessionBand {
     pub(super) line: SessionLine,
     pub(super) sending: Option<Duration>,
-    /// How it ended, in words.
+    /// The ending, in words.
     pub(super) end: &'static str,
     pub(super) is_well: bool,
 }

@@ -46,7 +46,7 @@ pub(super) const GREEN: Colour = Colour(RGBColor(0x1A, 0x7F, 0x37));
 pub(super) const PURPLE: Colour = Colour(RGBColor(0x66, 0x39, 0xBA));
 pub(super) const GREY: Colour = Colour(RGBColor(0x6E, 0x77, 0x81));
 
-/// What stands between the axes, in milliseconds of the run's time and in units of the other axis.
+/// A mark between the axes, in milliseconds of the run's time and in units of the other axis.
 #[derive(Debug)]
 pub(super) enum Mark {
     /// A line that holds its value from one point to the next.
@@ -60,21 +60,21 @@ pub(super) enum Mark {
 /// The upright axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
-    /// What it counts, with the unit.
+    /// The quantity, with its unit.
     pub(super) title: &'static str,
     pub(super) low: f64,
     pub(super) high: f64,
     /// Equal distances are equal factors.
     pub(super) is_logarithmic: bool,
-    /// How a value is written.
+    /// The function that writes a value.
     pub(super) written: fn(f64) -> String,
 }
 
-/// How times are written on the other axis.
+/// The unit of time on the other axis.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     title: &'static str,
-    /// How many milliseconds its unit has.
+    /// The number of milliseconds in the unit.
     unit: f64,
 }
 
@@ -239,7 +239,7 @@ pub(super) struct Bar {
 /// Draws bars that lie one below the other, each of parts.
 pub(super) fn bars(bars: &[Bar], title: &str) -> Result<String, Failed> {
     const ROW: i32 = 46;
-    /// Where the bars begin: what stands before it are their names.
+    /// The column at which the bars begin: their names stand before it.
     const NAMES: i32 = 330;
     const END: i32 = WIDE.cast_signed() - 150;
     let rows = i32::try_from(bars.len())?;
@@ -266,7 +266,7 @@ pub(super) fn bars(bars: &[Bar], title: &str) -> Result<String, Failed> {
             for (colour, count) in &bar.parts {
                 let from = column(sum);
                 sum += count;
-                // What there is can be seen.
+                // A part with any records is wide enough to be seen.
                 let to = std::cmp::max(column(sum), from + 2);
                 let corners = [(from, top + 6), (to, top + ROW - 6)];
                 root.draw(&Rectangle::new(corners, colour.0.filled()))?;

@@ -1,4 +1,4 @@
-//! What can be done next, with the commands for it.
+//! The next steps that a user can take, with the commands for them.
 
 use std::fmt::Write as _;
 
@@ -39,7 +39,7 @@ pub(super) fn write(out: &mut String, report: &Report, run: &RunDirectory) {
 }
 
 fn steps(report: &Report, run: &RunDirectory) -> Vec<Step> {
-    // Whoever reads the page may stand in any directory. What cannot be made absolute stands as it was given.
+    // A reader of the page may stand in any directory. A path that cannot be made absolute stands as it was given.
     let directory = std::path::absolute(run.path());
     let directory = directory.unwrap_or_else(|_| run.path().to_owned());
     let path = quoted(&directory);
@@ -87,7 +87,7 @@ fn steps(report: &Report, run: &RunDirectory) -> Vec<Step> {
         ));
     }
     if totals.unknown > report.in_doubt {
-        // What waits for those in doubt is blocked, and goes with them.
+        // A record that waits for one in doubt is blocked, and goes with it.
         let replay = if totals.blocked > 0 { "all" } else { "unknown" };
         steps.push(step(
             "Of some records nobody knows whether the store has them; the problems below say what that means. To send them again:",

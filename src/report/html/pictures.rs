@@ -19,13 +19,13 @@ pub(super) struct Picture {
     pub(super) title: String,
     /// The SVG, or why there is none.
     pub(super) svg: Result<String, String>,
-    /// What the colours mean.
+    /// The meanings of the colours.
     pub(super) key: Vec<Key>,
     pub(super) head: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
 }
 
-/// What a colour means.
+/// The meaning of a colour.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     /// The colour's name in the style of the page.
@@ -58,16 +58,16 @@ pub(super) fn key(colour: Colour, shape: Shape, word: &str) -> Key {
     }
 }
 
-/// What a line shows.
+/// The value of a line at a sample; none where there is none.
 pub(super) type Value<'a> = &'a dyn Fn(&Placed) -> Option<f64>;
 
-/// What stands in a column of a table, below its title.
+/// A column of a table: its title, and the text for a sample.
 pub(super) type Cell<'a> = (&'a str, &'a dyn Fn(&Placed) -> String);
 
 /// A state of a target: its colour, its name, and for how many milliseconds of a sample it held.
 type State = (Colour, &'static str, fn(&Sample) -> u64);
 
-/// How a target did over time.
+/// Draws the pictures of a target over time.
 pub(super) fn over_time(axis: &Axis, samples: &[Sample], target: &str) -> Vec<Picture> {
     let scene = Scene {
         axis,

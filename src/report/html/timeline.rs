@@ -20,9 +20,9 @@ pub(super) struct Stretch {
     pub(super) session: u32,
     /// When it begins, in milliseconds since the run began.
     begin: u64,
-    /// How long it is.
+    /// The length of the session, in milliseconds.
     pub(super) length: u64,
-    /// Where it begins on the axis.
+    /// The place on the axis at which it begins, in milliseconds.
     pub(super) from: u64,
 }
 

@@ -17,7 +17,7 @@ use crate::{
 /// Bars of types: the rest is summed up.
 const TYPES: usize = 12;
 
-/// What became of the records, by type.
+/// Draws the outcomes of the records, by type.
 pub(super) fn outcomes(report: &Report) -> Picture {
     let mut types: Vec<(String, Totals)> = report
         .types

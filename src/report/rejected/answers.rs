@@ -1,5 +1,5 @@
-//! What the server said of rejected records: read from `answers.ndjson`, to which the journal appends as answers come, and
-//! written again in its place, in the order of the plan, with positions. Lines of both forms are read.
+//! The server's words on rejected records: read from `answers.ndjson`, to which the journal appends as answers come,
+//! and written again in its place, in the order of the plan, with positions. Lines of both forms are read.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ pub(super) struct AnswerLine<'a> {
     pub(super) outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) status: Option<u16>,
-    /// Where the record stands in this directory: file, and line or entry.
+    /// The place of the record in this directory: file, and line or entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rejected: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,12 +84,12 @@ fn parsed(line: &[u8]) -> Option<SaidLine> {
     })
 }
 
-/// What the server said, by record.
+/// The server's words, by record.
 #[derive(Debug)]
 pub(in crate::report) struct Answers {
     file: Option<fs_err::File>,
     path: PathBuf,
-    /// Where the last line of each record begins, and how long it is.
+    /// The offset and the length, in bytes, of the last line of each record.
     places: HashMap<StepId, (u64, usize)>,
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Rejected<'a> {
     run: RunDirectory,
     bodies: &'a ReadBody<'a>,
     stems: Vec<String>,
-    /// What the journal has of the server's words, and the same with positions.
+    /// The journal's answers of the server, and the file of the same with positions.
     answers: Option<(Answers, AtomicFile)>,
     load: Option<(LoadId, Files)>,
     /// Per load that has rejected records: the globs of its files.
@@ -72,7 +72,7 @@ struct Files {
     records: Option<Lines>,
     /// Messages, one behind the other.
     messages: Option<Lines>,
-    /// How many instances have a file of their own.
+    /// The number of instances with a file of their own.
     instances: u64,
     standing: Option<Lines>,
     /// Whether all of its records could be read.

@@ -35,7 +35,7 @@ pub(super) struct Travelling {
     rejected: bool,
 }
 
-/// Where a record stands in `rejected/`, and why it does not.
+/// The place of a record in `rejected/`, and the reason why it has none.
 pub(super) type Placed = (Option<String>, Option<String>);
 
 impl Rejected<'_> {

@@ -204,8 +204,8 @@ impl Batch<'_> {
     }
 
     fn taken(&self, step: &Step, status: u16, mut accepted: Accepted) -> Settlement {
-        // What is there already may be what an attempt before has left whose answer was lost. Where contents were not
-        // compared, nobody can tell.
+        // A record that is there already may stem from an earlier attempt whose answer was lost. Where contents were
+        // not compared, nobody can tell.
         match accepted.outcome {
             Some(Outcome::Unchanged) if self.doubt => {
                 accepted.outcome = Some(Outcome::Created);
@@ -394,7 +394,8 @@ fn is_nameless(settled: &Settlement, step: &Step) -> bool {
     operation.is_some_and(Operation::names_something) && settled.line.id.is_none()
 }
 
-/// What is kept of an answer: enough to be read once more, where that is soon; of one whose record waits, less.
+/// Returns the part of an answer's body that is kept: 1 MiB of a refusal, which is soon read once more; 16 KiB
+/// otherwise, for the record waits.
 fn kept(body: &[u8], verdict: &Verdict) -> Bytes {
     const SOON: usize = 1 << 20;
     const WAITING: usize = 16 << 10;

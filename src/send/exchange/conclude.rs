@@ -1,4 +1,4 @@
-//! What becomes of a request's records when the gate is done with it.
+//! The end of a request: the fate of each of its records when the gate is done with it.
 
 use bytes::Bytes;
 
@@ -26,14 +26,14 @@ use crate::{
 pub(super) const FAILED_UNDER_SUCCESS: &str =
     "the store answered with success, and with words that say that it failed";
 
-/// What became of a request.
+/// The end of a request, record by record.
 #[derive(Debug)]
 pub(in crate::send) struct Concluded {
-    /// What became of its records.
+    /// The records that have an outcome.
     pub(in crate::send) settled: Vec<Settlement>,
-    /// What was taken, and has to be asked about for its id.
+    /// Records that were taken, and have to be asked about for their ids.
     pub(in crate::send) nameless: Vec<(Settlement, Step)>,
-    /// What was not taken because the store has something of that name, which has to be looked at.
+    /// Records that were not taken because the store has something of that name, which has to be looked at.
     pub(in crate::send) occupied: Vec<(Settlement, Step)>,
     /// An attempt whose answer was lost may have been taken.
     pub(in crate::send) in_doubt: bool,
@@ -46,11 +46,11 @@ pub(in crate::send) struct Concluded {
 pub(in crate::send) struct Refused {
     /// Its records.
     pub(in crate::send) steps: Vec<Step>,
-    /// What went to the wire of each; empty where it has been let go.
+    /// The bytes of each record as they went to the wire; empty where they have been let go.
     pub(in crate::send) bodies: Vec<Bytes>,
     /// The status.
     pub(in crate::send) status: u16,
-    /// What the store said.
+    /// The body of the store's answer.
     pub(in crate::send) answer: Bytes,
     /// Attempts made.
     pub(in crate::send) attempts: u32,
@@ -132,7 +132,7 @@ impl Batch<'_> {
         read.map(|(record, tag)| (*record, tag.clone())).collect()
     }
 
-    /// What is to be said of a refusal that is about a version.
+    /// Returns the note for a refusal that is about a version; none where it is about something else.
     pub(super) fn about_version(
         &self,
         step: &Step,

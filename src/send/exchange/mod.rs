@@ -49,10 +49,10 @@ pub(in crate::send) struct Batch<'a> {
     packaging: Option<Packaging>,
     /// They go together or not at all.
     atomic: bool,
-    /// What goes to the wire of each of `steps`; empty while parked.
+    /// The bytes of each of `steps` for the wire; empty while parked.
     bodies: Vec<Bytes>,
     permits: Vec<BytePermit>,
-    /// Where the bytes of those lie that are too large to be held.
+    /// The stretches of those records that are too large to be held.
     stretches: HashMap<StepId, Stretch>,
     settled: Vec<Settlement>,
     /// Attempts made, those of before its answer was lost among them.
@@ -65,23 +65,24 @@ pub(in crate::send) struct Batch<'a> {
     rewriter: Arc<BodyRewriter>,
     on_wire: Arc<AtomicBool>,
     ready: Option<OwnedSemaphorePermit>,
-    /// What the last attempt brought, for records that are given up.
+    /// The status, body and fault of the last attempt, for records that are given up.
     last: Last,
     /// Some attempt may have had its effect without an answer that says so.
     doubt: bool,
     /// Entries of a Bundle that was taken, of which the answer does not tell.
     doubtful: Vec<Step>,
-    /// What was taken, and the store did not say under which id.
+    /// Records that were taken, without the store's saying under which id.
     nameless: Vec<(Settlement, Step)>,
-    /// What the store did not take because it has something of that name already, where the load wants to know what.
+    /// Records that the store did not take because it has something of that name already, where the load wants to know
+    /// what that is.
     occupied: Vec<(Settlement, Step)>,
-    /// What an answer was like that came, and told too little.
+    /// The answer that came, and told too little.
     mumbled: Option<UnclearAnswer>,
-    /// What the store said of records that it does not have by its own words, under a status of success.
+    /// The store's answers, under a status of success, that name records as failed.
     refusals: HashMap<StepId, RefusedInDoubt>,
     /// The versions that updates replace.
     pub(in crate::send) held: Held,
-    /// What was refused because it names no version.
+    /// Records that were refused because they name no version.
     unversioned: Vec<(Step, Bytes)>,
     /// When its records were first about to be sent, by the target's clock, where they must not be sent twice.
     pub(in crate::send) since: Option<Timestamp>,
@@ -199,7 +200,7 @@ impl<'a> Batch<'a> {
             Vec::new()
         };
         let mut settled = self.settled;
-        // What may be repeated is, by the next session, which then asks for its id.
+        // A record that may be repeated is, by the next session, which then asks for its id.
         let is_created = |step: &Step| step.action.operation() == Some(Operation::Create);
         let nameless = self.nameless.into_iter();
         settled.extend(nameless.filter_map(|(line, step)| is_created(&step).then_some(line)));
@@ -228,7 +229,7 @@ impl<'a> Batch<'a> {
         self.packaging.is_some() && self.cost().bytes > READ_LATE
     }
 
-    /// What travels in the request.
+    /// Returns the parcel that travels in the request.
     fn parcel(&self) -> Parcel<'_> {
         Parcel {
             settings: &self.settings,
@@ -264,7 +265,7 @@ impl<'a> Batch<'a> {
         let (replaces, stretches) = (self.held.clone(), self.stretches.clone());
         let made = tokio::task::spawn_blocking(move || {
             let mut failed = None;
-            // Where one cannot be read the bodies end, and what was made until then is dropped.
+            // At a record that cannot be read the bodies end, and the text made until then is dropped.
             let mut bodies = rewriter.each(&steps, together).map_while(|body| {
                 let body = body.map_err(|error| failed = Some(error));
                 body.ok()
@@ -428,7 +429,7 @@ impl Exchange for Batch<'_> {
         match moment {
             Moment::Sent { bytes } => {
                 self.attempts += 1;
-                // What is read back later may tell by its time whether this has written it.
+                // A record that is read back later may tell by its time whether this attempt has written it.
                 let gate = &self.origin.link.gate;
                 self.since.get_or_insert_with(|| gate.time());
                 self.on_wire.store(true, Ordering::Release);
@@ -451,7 +452,8 @@ impl Exchange for Batch<'_> {
                 });
             }
             Moment::Retrying { after } => {
-                // What must not be sent twice is tried again only where the store is known not to have taken it.
+                // A request that must not be sent twice is tried again only where the store is known not to have taken
+                // it.
                 self.withdraw();
                 self.setup.counts.retried();
                 self.setup.observe.observe(&Event::Retrying { load, after });

@@ -1,9 +1,9 @@
-//! How records are asked about, by what is known of the answer that leaves them in doubt.
+//! The way in which records are asked about, by the answer that leaves them in doubt.
 
 use super::UnclearAnswer;
 use crate::target::Little;
 
-/// What is known of the answer that leaves a record in doubt.
+/// The facts of the answer that leaves a record in doubt.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::send) struct Asking {
     /// None came: what was sent may still be at work.

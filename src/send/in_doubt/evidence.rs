@@ -1,8 +1,8 @@
-//! What asking a store proves of a record.
+//! The proofs that asking a store gives of a record.
 
 use crate::{gate::CallFailure, journal::Settlement};
 
-/// What asking the store proves of a record.
+/// The result of asking the store about a record.
 pub(in crate::send) enum Evidence {
     /// It is there.
     There(Box<Settlement>),

@@ -42,22 +42,22 @@ pub(super) struct InDoubt {
     pub(super) since: Option<Timestamp>,
     pub(super) status: Option<u16>,
     pub(super) attempted: Attempted,
-    /// What happened, in words without content.
+    /// The event that left the records in doubt, in words without content.
     pub(super) what: String,
     /// An answer came, and told too little.
     pub(super) mumbled: Option<UnclearAnswer>,
-    /// What the store said of those that it answered with success, and with words of failure.
+    /// The answers to those records that came with a status of success, and with words of failure.
     pub(super) refusals: HashMap<StepId, RefusedInDoubt>,
 }
 
 /// An answer that tells too little.
 #[derive(Debug)]
 pub(super) struct UnclearAnswer {
-    /// How; none where its words are of failure.
+    /// The way in which it says too little; none where its words are of failure.
     pub(super) little: Option<Little>,
     /// The status.
     pub(super) status: u16,
-    /// What the server sent: content.
+    /// The body of the answer: content.
     pub(super) body: Bytes,
 }
 
@@ -66,18 +66,19 @@ pub(super) struct UnclearAnswer {
 pub(super) struct RefusedInDoubt {
     /// The status.
     pub(super) status: u16,
-    /// What the server said: content.
+    /// The server's own text: content.
     pub(super) answer: Bytes,
 }
 
-/// How often in a row the answer to a request was lost, so that the store had to be asked.
+/// The answers to one request that were lost in a row, so that the store had to be asked.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    /// So often.
+    /// The number of lost answers.
     pub(super) times: u32,
     /// Attempts made meanwhile.
     pub(super) attempts: u32,
-    /// When what was in doubt first left. The store may take it after it has been asked: it is ours all the same.
+    /// The time when the records in doubt first left. The store may take them after it has been asked: they are ours
+    /// all the same.
     pub(super) since: Option<Timestamp>,
 }
 
@@ -173,7 +174,7 @@ pub(super) async fn recover(
 ) -> Result<(Vec<Settlement>, Option<Work>), Error> {
     let mut doubts = HashMap::new();
     for step in &doubtful.steps {
-        // What an earlier session, or another run, knew of it came first.
+        // The doubt of an earlier session, or of another run, came first.
         let earlier = load
             .setup
             .earlier
@@ -240,7 +241,7 @@ pub(super) async fn recover(
             {
                 "the store does not have it yet"
             }
-            // What may be repeated has been, as often as it may, but where it was asked about at once.
+            // A record that may be repeated has had all its attempts, unless the store was asked at once.
             Some(Evidence::Absent | Evidence::Other) | None
                 if may_send && (mumbled.is_some() || !is_repeatable(&step)) =>
             {
@@ -298,7 +299,7 @@ pub(super) async fn recover(
             note,
             doubts.get(&step.number).unwrap_or(&nothing),
         );
-        // What came is all that people have to find out by.
+        // The text of the answer is all that people have to find out by.
         unknown.said = mumbled
             .filter(|mumbled| matches!(mumbled.little, Some(Little::Other(_))))
             .map(|mumbled| String::from_utf8_lossy(&mumbled.body).into_owned());

@@ -28,13 +28,13 @@ use crate::{
     target::{Likeness, Target, miss_proves},
 };
 
-/// What the store has that may be a record of ours.
+/// A candidate in the store for a record of ours, or the proof itself.
 enum Found {
     Resource { id: String },
     Proof(Evidence),
 }
 
-/// How many questions are asked at once, beside the gate's own bound.
+/// The number of questions that are asked at once, beside the gate's own bound.
 const QUESTIONS: usize = 16;
 
 /// A request whose connection broke may still be at work in the server. The local store commits within milliseconds;
@@ -43,7 +43,7 @@ const LOCAL_GRACE: Duration = Duration::from_millis(500);
 /// See [`LOCAL_GRACE`].
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often an index that lags is asked again, and after which pause: Google's usually needs seconds.
+/// The number of rounds in which an index that lags is asked, and the pause after each: Google's usually needs seconds.
 const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
 
 /// Returns who asks the store of this load.
@@ -69,7 +69,7 @@ pub(in crate::send) struct Asker<'a> {
     pub(in crate::send) rewriter: &'a Arc<BodyRewriter>,
     /// The way to the store.
     pub(in crate::send) gate: &'a Gate,
-    /// What it understands.
+    /// The kind of target: its requests, and the meaning of its answers.
     pub(in crate::send) target: &'a dyn Target,
     /// Since when nothing is sent any more; since now where none is given.
     pub(in crate::send) since: Option<Instant>,
@@ -116,7 +116,7 @@ impl Asker<'_> {
             .map(|question| Box::pin(question) as futures::future::BoxFuture<'_, _>)
             .collect();
         let found: Vec<Option<Found>> = stream::iter(questions).buffered(QUESTIONS).collect().await;
-        // What is found refers to what else is found: both were sent by the session that was cut off.
+        // A record that is found may refer to another that is found: both were sent by the session that was cut off.
         let ids: HashMap<StepId, String> = steps
             .iter()
             .zip(&found)
@@ -219,7 +219,7 @@ impl Asker<'_> {
         for round in 1.. {
             match lookup::one(self.gate, target, &step.kind, &query).await {
                 Ok(Matches::One(id)) if is_match => {
-                    // What its condition finds is it, or it was there before.
+                    // The resource that its condition finds is the record itself, or was there before.
                     let (outcome, attempted) = (Outcome::Matched, Attempted::default());
                     let note = asking.note();
                     let mut settled =
@@ -360,7 +360,7 @@ fn unasked(failure: &CallFailure) -> Evidence {
     Evidence::Unasked(format!("the store could not be asked: {failure}"))
 }
 
-/// How often a resource is read whose answer cannot be understood.
+/// The number of times that a resource is read whose answer cannot be understood.
 const READS: u32 = 3;
 
 /// Tells whether a store wrote something before a time, which is by its own clock if it tells it.

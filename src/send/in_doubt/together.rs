@@ -1,4 +1,4 @@
-//! What the records of a transaction prove of each other.
+//! The proofs that the records of a transaction give of each other.
 
 use super::{
     super::settlement::{self, Attempted},
@@ -15,7 +15,7 @@ pub(super) fn together(steps: &[Step], proofs: &mut [Option<Evidence>]) {
     if !steps.iter().any(is_create) {
         return;
     }
-    // What an update would write may have been there before; only what was created tells.
+    // The resource of an update may have been there before; only a create tells.
     let any = |is: fn(&Evidence) -> bool| {
         let creates = steps
             .iter()
@@ -47,7 +47,7 @@ pub(super) fn together(steps: &[Step], proofs: &mut [Option<Evidence>]) {
                     "others of its transaction are there".to_owned(),
                 ));
             }
-            // Whatever cannot be proved by itself, its transaction did not take place.
+            // A record may lack a proof of its own: its transaction did not take place.
             Some(Evidence::Nothing(_) | Evidence::There(_) | Evidence::Other) if is_absent => {
                 *proof = Some(Evidence::Absent);
             }

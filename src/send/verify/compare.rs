@@ -22,7 +22,7 @@ pub(super) struct Reader<'a> {
     pub(super) lookups: &'a Lookups,
 }
 
-/// How a record was found.
+/// The result of reading a record back.
 pub(super) struct Checked {
     place: String,
     how: How,
@@ -45,7 +45,7 @@ impl Checked {
             return;
         };
         let kind = verified.kind(target, kind);
-        // What arrived without anybody's knowing was not expected.
+        // A record that arrived without anybody's knowing was not expected.
         kind.expected += u64::from(self.how == How::Doubtful && outcome != Verification::Unknown);
         *match outcome {
             Verification::Same => &mut kind.same,

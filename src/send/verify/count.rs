@@ -93,7 +93,7 @@ impl Verify<'_> {
             let answer = store.ask(request, 1).await?;
             let answer = answer.filter(|answer| answer.status().is_success());
             let page = answer.and_then(|answer| store.target.listed(kind, held, &answer));
-            // How many there are is not known then.
+            // A page that cannot be had leaves the number unknown.
             let Some(StoreListing { ids, next: more }) = page else {
                 return Ok(());
             };

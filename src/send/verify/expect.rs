@@ -1,4 +1,4 @@
-//! What should be in the stores, from the plan and what its journal says.
+//! The records that should be in the stores, from the plan and what its journal says.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,7 +21,7 @@ use crate::{
     send::dependencies::DependencyTracker,
 };
 
-/// How a record is looked for.
+/// The way in which a record is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
     /// It is read and compared.
@@ -52,7 +52,7 @@ pub(super) struct Unit<'a> {
     pub(super) items: Vec<Item>,
 }
 
-/// What should be in the stores.
+/// The records that should be in the stores.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
     /// The last record that has written what has a name, by a hash of that: two that share one are taken for the same.
@@ -135,7 +135,7 @@ impl Expected {
                     continue;
                 };
                 if !operation.names_something() && operation != Operation::Patch {
-                    // What was deleted is looked for no more.
+                    // A record that was deleted is looked for no more.
                     if let Some(id) = &id {
                         let hash = expected.hash(&target, &kind, id);
                         if expected.last.remove(&hash).is_some() {
@@ -222,9 +222,10 @@ pub(super) struct Walk<'a> {
     steps: Option<Steps>,
     /// The first record of the next unit.
     kept: Option<Item>,
-    /// How many records are still to be drawn, and of how many.
+    /// The number of records still to be drawn, and the number of those that are left to draw from; none where all are
+    /// read.
     draw: Option<(u64, u64)>,
-    /// What comes before this number in the plan has been looked for.
+    /// The first record of the plan that has not been looked for.
     from: StepId,
 }
 

@@ -49,7 +49,7 @@ pub enum Error {
     Target {
         /// Its name in the manifest.
         target: String,
-        /// What went wrong.
+        /// The failure of the search.
         failure: CallFailure,
     },
 }
@@ -60,18 +60,18 @@ impl From<plan::file::Error> for Error {
     }
 }
 
-/// What is compared, and how much of it.
+/// The records to compare, and the depth of the comparison.
 #[derive(Debug)]
 pub struct Verify<'a> {
     /// The plan.
     pub plan: &'a Arc<Saved>,
     /// Reads the sources.
     pub bodies: &'a Arc<Bodies>,
-    /// What became of the records.
+    /// The journal of the run: the outcomes of the records.
     pub history: &'a journal::JournalIndex,
     /// The stores, by the names of their targets; none where the store itself is not there.
     pub stores: &'a HashMap<String, Option<OpenStore>>,
-    /// How many records are read; all, where none is given.
+    /// The number of records that are read; all, where none is given.
     pub sample: Option<u64>,
     /// Nothing is read but counts.
     pub counts_only: bool,
@@ -81,7 +81,7 @@ pub struct Verify<'a> {
     pub shows_values: bool,
 }
 
-/// How a record was found.
+/// The result of comparing a record with its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verification {
@@ -97,12 +97,12 @@ pub enum Verification {
     Unknown,
 }
 
-/// What was found of one kind of records of a store.
+/// The result for the records of one kind in a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindComparison {
-    /// How many the sources say.
+    /// The number of records by the sources.
     pub expected: u64,
-    /// How many the store holds, as it counts.
+    /// The number of records by the store's own count.
     pub held: Option<u64>,
     /// Read, and the same.
     pub same: u64,
@@ -125,19 +125,19 @@ pub struct Differing {
     pub kind: String,
     /// The id in the store.
     pub id: Option<String>,
-    /// Where it stands in its source.
+    /// The position of the record in its source, in words.
     pub place: Option<String>,
-    /// How it was found.
+    /// The result of the comparison.
     pub outcome: Verification,
     /// The status of the read.
     pub status: Option<u16>,
     /// Stoker's own words.
     pub note: Option<String>,
-    /// Where it differs.
+    /// The paths at which the store's content differs from the source.
     pub differences: Vec<Difference>,
 }
 
-/// What was found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub struct Verified {
     /// By target and kind; of stores that do not list by kind, all records have the kind "".

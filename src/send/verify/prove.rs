@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// What was found out of records of which a run did not know whether they arrived.
+/// The records of which a run did not know whether they arrived, by what was found out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Proven {
     /// They are there.
@@ -231,11 +231,11 @@ impl Asked<'_> {
     }
 }
 
-/// What is said of a record that was proven to be there.
+/// The note of a record that was proven to be there.
 const NOTE: &str = "nobody knew whether it arrived; `stoker verify` found it in the store";
 
-/// What travels in two steps is there without the references that close its cycle, as far as anybody knows: a later session
-/// sends the second.
+/// A record that travels in two steps is there without the references that close its cycle, as far as anybody knows: a
+/// later session sends the second.
 fn as_planned(step: &Step, line: &mut SettleLine) {
     let work = Work {
         steps: vec![step.clone()],

@@ -1,4 +1,4 @@
-//! How far a verification came: `verify.ndjson` in the directory of its run, so that one that is killed goes on.
+//! The progress of a verification: `verify.ndjson` in the directory of its run, so that a killed verification goes on.
 //!
 //! ```json
 //! {"verify":{"version":1,"mark":"5f0c21aa","journal":20481,"begun":"2026-11-24T07:00:00Z"}}
@@ -50,7 +50,7 @@ struct First {
     version: u32,
     /// That of the run.
     mark: String,
-    /// How long the journal of the run was.
+    /// The length of the run's journal, in bytes of whole lines.
     journal: u64,
     begun: Timestamp,
 }
