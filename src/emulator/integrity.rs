@@ -259,7 +259,7 @@ pub(super) fn check_contained(kind: &str, fields: &Object) -> Result<(), Refusal
     Ok(())
 }
 
-/// What a resource says of its contained resources: `#x` in references, and in anything else.
+/// The mentions of contained resources in a resource: `#x` in references, and in anything else.
 #[derive(Default)]
 struct Local {
     references: BTreeSet<String>,

@@ -5,7 +5,7 @@
 //! `remove` deletes, `transfer` imports and exports.
 //! What the bytes mean is [`crate::dicom`]'s knowledge.
 //!
-//! What it leaves out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
+//! Left out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
 //! stored.
 
 mod metrics;
@@ -37,7 +37,7 @@ use super::route::Route;
 use super::route::dicom::{Path, Web};
 use super::stores::dicom::Store;
 
-/// What a request about a store itself may have.
+/// The largest body of a request about a store itself, in bytes.
 const MAX_REQUEST: usize = 1 << 20;
 
 /// The id of the DICOM store that `local:` loads into, beside the FHIR store.

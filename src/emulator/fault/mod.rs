@@ -66,7 +66,7 @@ pub(super) use self::rules::{Entries, Faults};
 pub(super) use self::switch::Line;
 pub(super) use self::trouble::answer;
 
-/// What a local store shall do wrong. See the [module](self) for the shape of its file.
+/// The faults of a local store. See the [module](self) for the shape of its file.
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
     seed: u64,
@@ -89,7 +89,7 @@ pub enum ScenarioError {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What is wrong, and at which key.
+        /// The mistake, and the key at which it is.
         message: String,
     },
 }
@@ -111,7 +111,7 @@ struct When {
     probability: f64,
 }
 
-/// What a request asks for.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Asked {

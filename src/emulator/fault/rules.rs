@@ -35,11 +35,11 @@ pub(in crate::emulator) struct Faults {
     lines: Mutex<Vec<Weak<Switch>>>,
 }
 
-/// What a rule remembers.
+/// The memory of a rule.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     requests: AtomicU64,
-    /// How many of them were struck.
+    /// The number of these requests that were struck.
     struck: AtomicU64,
     in_flight: Arc<AtomicU32>,
     admitted: Mutex<VecDeque<(Instant, u32)>>,

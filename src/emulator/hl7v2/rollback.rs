@@ -47,7 +47,7 @@ struct Found {
     change: Change,
     operation: String,
     is_rollback: bool,
-    /// What the message was, and the row that has its bytes.
+    /// The message before the change, and the row that has its bytes.
     before: Option<(Message, i64)>,
 }
 
