@@ -410,10 +410,10 @@ pub trait Target: Send + Sync + fmt::Debug {
     fn empty(&self, request: &Request<Bytes>) -> Response<Bytes>;
 }
 
-/// How what a store holds is like what was sent.
+/// The likeness of a store's copy of a record to what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
-    /// It says the same, but for what a store writes by itself.
+    /// The copy says the same, but for what a store writes by itself.
     Same,
     /// As [`Likeness::Same`], under another id.
     ButId,

@@ -21,10 +21,10 @@ mod write;
 
 use write::Body;
 
-/// From how many bytes on an instance is not held in memory: less is cheaper to hold than to read again.
+/// The size in bytes from which on an instance is not held in memory: less is cheaper to hold than to read again.
 const STREAMED: u64 = 8 << 20;
 
-/// What DICOMweb answers in.
+/// The media type of DICOMweb's answers.
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
 /// A DICOMweb store.

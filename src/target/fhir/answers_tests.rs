@@ -9,7 +9,7 @@ use crate::target::{Answer, Little, Said};
 
 const KINDS: [&str; 4] = ["Patient", "Observation", "Organization", "Encounter"];
 
-/// How an answer names what it is about.
+/// The form in which an answer names a resource.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Absolute,
@@ -75,7 +75,7 @@ impl Form {
     }
 }
 
-/// What a body is.
+/// The content of a body.
 #[derive(Debug, Clone, Copy)]
 enum Body {
     Own,

@@ -38,7 +38,7 @@ pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<Answer>>, 
     }
     let mut answers: Vec<Given> = bundle.entry.into_iter().map(Given::read).collect();
     if answers.len() != asked.len() {
-        // What a server remarks on the whole stands among the others.
+        // A server's remark on the whole stands among the answers.
         answers.retain(|answer| !answer.is_remark);
     }
     let order = order(&answers, asked);
@@ -140,13 +140,13 @@ fn doubt_shared_ids(read: &mut [Option<Answer>], asked: &[Asked<'_>]) {
 struct Given {
     /// The status, and whether it was written as one.
     status: Option<(u16, bool)>,
-    /// What `location` names, which only the server can have written.
+    /// The resource named by `location`, which only the server can have written.
     located: Option<Name>,
     names: Vec<Name>,
     etag: Option<String>,
     outcome: Option<String>,
     fails: bool,
-    /// It answers no entry: a remark on the whole.
+    /// The answer belongs to no entry: a remark on the whole.
     is_remark: bool,
 }
 

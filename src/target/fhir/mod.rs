@@ -128,7 +128,8 @@ impl Target for Fhir {
         let culprit = outcome::entry(&problem);
         let mut expression = problem.expression;
         if let Some(kind) = kind {
-            // What is said of its place in a Bundle that Stoker made is left out: the record stands elsewhere.
+            // An expression about the record's place in a Bundle that Stoker made is left out: the record stands
+            // elsewhere.
             let own = |expression: &String| outcome::own(kind, expression);
             expression = expression.iter().filter_map(own).collect();
             expression.dedup();

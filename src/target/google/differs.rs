@@ -13,9 +13,9 @@ use serde_json::Value;
 pub struct SettingDifference {
     /// The field, as `consentConfig.version`.
     pub field: String,
-    /// What the manifest wants, as JSON.
+    /// The value that the manifest wants, as JSON.
     pub wanted: String,
-    /// What the store has, as JSON; none where it is not set.
+    /// The value that the store has, as JSON; none where it is not set.
     pub found: Option<String>,
 }
 
