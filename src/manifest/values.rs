@@ -265,7 +265,7 @@ impl Reader<'_> {
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let error = error.to_string();
-                // What a variable holds is not shown, only that it holds it.
+                // A variable's value is not shown, only that the variable holds it.
                 let rest = error
                     .strip_prefix(&format!("`{value}`"))
                     .unwrap_or_default();
