@@ -87,7 +87,7 @@ pub struct Options {
     pub bind: SocketAddr,
     /// When set, every request must carry `Authorization: Bearer <token>`.
     pub token: Option<String>,
-    /// The faults to commit.
+    /// The faults that the store commits on purpose.
     pub faults: Option<Scenario>,
     /// Origins whose pages a browser may let ask, as they stand in `Origin`: none but its own, unless named here.
     pub origins: Vec<String>,

@@ -241,7 +241,7 @@ pub enum Duplicates {
 /// The treatment of a record whose name the store says is taken already: by the same record, or by another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExistingSettings {
-    /// The treatment.
+    /// The choice among leaving it, comparing it and replacing it.
     pub what: Existing,
     /// Whether all bytes are compared, and not only what describes the record.
     #[serde(default)]
@@ -265,9 +265,9 @@ pub enum Existing {
     /// The store's record is left as it is, and nobody looks whether it is the same.
     #[default]
     Skip,
-    /// It is read and compared; another one is a rejection.
+    /// The store's record is read and compared; another one is a rejection.
     Verify,
-    /// It is removed, and the record is stored in its place.
+    /// The store's record is removed, and the load's is stored in its place.
     Replace,
 }
 

@@ -9,7 +9,7 @@ use crate::record::{Outcome, StepId};
 pub struct Accepted {
     /// The id under which the store holds the record.
     pub id: Option<String>,
-    /// The version that the store gave it.
+    /// The version that the store gave the record.
     pub version: Option<String>,
     /// The outcome of the record; none where operation and status tell.
     pub outcome: Option<Outcome>,
@@ -37,9 +37,9 @@ pub enum Little {
     Text,
     /// A page for people: a proxy or a login may have come between.
     Page,
-    /// That it will be seen to (202).
+    /// A note that the record will be seen to (202).
     Later,
-    /// That nothing was modified (304), or nothing of it in the answer to its parcel.
+    /// A note that nothing was modified (304), or nothing of the record in the answer to its parcel.
     Unsaid,
     /// Something else, in the target's own words.
     Other(&'static str),
@@ -50,7 +50,7 @@ pub enum Little {
 /// A server's answer about one record of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The status, or the one that its words stand for.
+    /// The status, or the one that the answer's words stand for.
     pub status: u16,
     /// The statement about the record, where the status is one of success.
     pub said: Said,
