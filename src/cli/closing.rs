@@ -19,7 +19,7 @@ use crate::{
     source::Bodies,
 };
 
-/// How many records are gone through before that is shown.
+/// Records that are gone through before their number is shown.
 const SHOWN_EVERY: u64 = 4096;
 
 /// A load of which everything has been sent that will be.

@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 use crate::diagnostic::Diagnostic;
 
-/// How the process ends. The numbers are part of the interface (README, "Exit codes").
+/// The end of the process, as an exit code. The numbers are part of the interface (README, "Exit codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Everything settled well.

@@ -23,10 +23,11 @@ use crate::{
     gate::{Fault, FaultKind, Transport},
 };
 
-/// How often a request that was not looked at is sent to yet another server of the store: each time one has ended.
+/// The greatest number of moves of a request that was not looked at to yet another server of the store: one each time a
+/// server has ended.
 const MOVES: usize = 20;
 
-/// A local store, and where it is served at the moment.
+/// A local store, and the place at which it is served at the moment.
 #[derive(Debug)]
 pub(super) struct LocalStore {
     dir: PathBuf,
@@ -36,7 +37,7 @@ pub(super) struct LocalStore {
     own: tokio::sync::Mutex<Option<Own>>,
 }
 
-/// What this process has of the store.
+/// The share of this process in the store.
 #[derive(Debug, Default)]
 struct Own {
     /// The server, where this process is the one that serves.
@@ -45,7 +46,7 @@ struct Own {
     lost: Option<(Instant, String)>,
 }
 
-/// Where the store is served.
+/// The place at which the store is served.
 #[derive(Debug)]
 struct Place {
     url: Url,

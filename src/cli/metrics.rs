@@ -22,9 +22,9 @@ pub(super) struct MetricsArgs {
     metrics: Option<SocketAddr>,
 }
 
-/// Who is told of a run.
+/// The receivers of a run's events.
 pub(super) struct Told {
-    /// All of them.
+    /// The watcher that tells all of them.
     pub(super) watcher: Watcher,
     telemetry: Option<Telemetry>,
 }

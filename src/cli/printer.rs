@@ -241,7 +241,7 @@ impl Printer {
 
 /// Writes to standard error beside what is drawn there.
 fn beside(text: &str) {
-    // Whoever suspends what is drawn may be about to write, too: the lock is not held meanwhile.
+    // The code that suspends the bars may be about to write, too: the lock is not held meanwhile.
     let watcher = {
         let watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
         watcher.clone().unwrap_or_else(Watcher::none)

@@ -75,7 +75,7 @@ pub(super) fn patterns(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<St
         let base =
             |path: &Path| kind == Kind::Bundles && kind_of.get(path) == Some(&Some(Kind::Base));
         let (base, foreign): (Vec<_>, Vec<_>) = foreign.into_iter().partition(|path| base(path));
-        // What would also be found but for its name, and is told already.
+        // A file that the glob would also find but for its name is a problem, and told already.
         let unnamed = found.problems.iter().any(|p| p.severity == Severity::Error);
         if unnamed || foreign.len() > own.len() {
             taken.extend(

@@ -34,13 +34,13 @@ use crate::{journal::RunDirectory, progress, report, send::Stop};
 const SHELL: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("live.js");
 
-/// How often those who watch are told to look again.
+/// The time after which watching browsers are told to look again.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Making the page may take a tenth of the time.
 const SHARE: u32 = 10;
 
-/// How long those who watch have to fetch the last page.
+/// The time that watching browsers have to fetch the last page.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Who asks for the page of a run that goes on.
@@ -86,11 +86,11 @@ pub(super) struct Live {
 
 struct Served {
     token: String,
-    /// What a browser calls this server.
+    /// The names and ports by which a browser may address this server.
     hosts: [String; 2],
     run: OnceLock<RunDirectory>,
     over: watch::Sender<bool>,
-    /// Who watches, and how many of them have not fetched the last page.
+    /// The number of watching browsers; each of them goes when it has fetched the last page.
     watchers: AtomicU32,
     /// The latest page, until when it will do, and whether it is the last.
     page: tokio::sync::Mutex<Option<(Instant, bool, String)>>,
