@@ -142,7 +142,7 @@ fn remarks(
     for lack in header.faults() {
         remark(LACKS, lack.to_string())?;
     }
-    // What is written in UTF-8 and cannot be is not sent, and says so.
+    // A message that is written in UTF-8 and cannot be is not sent, and says so.
     if settings.charset == Characters::Convert {
         return Ok(());
     }
@@ -154,8 +154,8 @@ fn remarks(
     remark(UNTRUE, untrue.to_string())
 }
 
-/// What of a file is in no message is a record that cannot be loaded, so that it is counted and seen; what is merely odd is
-/// remarked.
+/// Bytes of a file in no message are a record that cannot be loaded, so that they are counted and seen; anything merely
+/// odd is remarked.
 fn problem(problem: SplitProblem, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
     let SplitProblem { kind, place } = problem;
     if kind.weight() < Weight::Loss {
