@@ -1,4 +1,4 @@
-//! What loading needs of a message: MSH, and the first patient's identifier for the order.
+//! The parts of a message that loading needs: MSH, and the first patient's identifier for the order.
 
 use std::borrow::Cow;
 
@@ -90,7 +90,7 @@ pub enum NoHeader {
     NoSeparator,
 }
 
-/// What a header lacks that receivers ask for.
+/// A fault of a header in something that receivers ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderFault {
     /// MSH-2 is empty, so that components cannot be told apart.

@@ -11,7 +11,7 @@ use super::separators::Separators;
 /// A segment, without what ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment<'a> {
-    /// Where it begins in the message.
+    /// The offset of its first byte in the message.
     pub start: usize,
     /// Its bytes.
     pub bytes: &'a [u8],
@@ -175,7 +175,7 @@ pub fn normalised(message: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(made)
 }
 
-/// How often which line end stands in a message.
+/// The number of line ends of each kind in a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ends {
     /// CR alone, as the standard has it.
@@ -187,7 +187,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Counts them.
+    /// Counts the line ends of a message.
     pub fn of(message: &[u8]) -> Self {
         let mut ends = Self::default();
         let mut at = 0;

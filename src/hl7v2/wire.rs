@@ -1,4 +1,4 @@
-//! What is sent of a message: its bytes, changed only as a load asks for.
+//! The bytes that are sent of a message: its own, changed only as a load asks for.
 
 use std::borrow::Cow;
 

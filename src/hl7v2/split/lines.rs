@@ -6,7 +6,7 @@ use super::super::segment::{is_blank, is_segment};
 use super::super::separators::is_separator;
 use super::{BatchEnvelope, Blanks, MessageSplitter, Piece, ProblemKind};
 
-/// What a line begins.
+/// The thing that a line begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beginning {
     Message,
