@@ -9,7 +9,7 @@ use super::{
     path, text,
 };
 
-/// What a Bundle is for (<https://hl7.org/fhir/R4/valueset-bundle-type.html>, and R4B's subscriptions).
+/// The purpose of a Bundle (<https://hl7.org/fhir/R4/valueset-bundle-type.html>, and R4B's subscriptions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BundleKind {
     /// `transaction`.

@@ -54,9 +54,9 @@ impl Condition<'_> {
 /// A condition as somebody wrote it, in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenCondition<'a> {
-    /// The type in front, where one stands there.
+    /// The type in front, if there is one.
     pub kind: Option<&'a str>,
-    /// What follows the `?`: the standard's form of `ifNoneExist` (<https://hl7.org/fhir/R4/http.html#ccreate>).
+    /// The query behind the `?`: the standard's form of `ifNoneExist` (<https://hl7.org/fhir/R4/http.html#ccreate>).
     pub query: &'a str,
     /// Something stands in front of the query that the standard has not.
     pub has_front: bool,

@@ -11,9 +11,9 @@ pub enum SpliceError {
     /// An edit lies outside of the text.
     #[error("an edit ends at byte {end}, outside of the text's {length} bytes")]
     Outside {
-        /// Where the edit ends.
+        /// The offset at which the edit ends.
         end: usize,
-        /// How long the text is.
+        /// The length of the text in bytes.
         length: usize,
     },
 }

@@ -25,7 +25,7 @@ const END: u32 = 1 << 26;
 /// The text is valid JSON, but no object.
 pub const NOT_AN_OBJECT: &str = "not a JSON object";
 
-/// What a scan found, as parts of the scanned bytes. Texts are raw: [`TextRange::text`] resolves escapes.
+/// The findings of a scan, as parts of the scanned bytes. Texts are raw: [`TextRange::text`] resolves escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scanned {
     /// The object itself, without white space around it. New members can be put in at `start + 1`.
@@ -219,7 +219,7 @@ impl Scanner {
     }
 }
 
-/// What the value that comes next is.
+/// The kind of the value that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Root,
@@ -239,7 +239,7 @@ enum Slot {
     Link,
 }
 
-/// What an open object or array is.
+/// The role of an open object or array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Root,
@@ -273,7 +273,7 @@ struct Collector {
 }
 
 impl Collector {
-    /// What a value is: named by its member, or by the array that it is an element of.
+    /// Returns the kind of a value: named by its member, or by the array that it is an element of.
     fn slot(&self) -> Slot {
         match self.frames.last().map(|frame| frame.role) {
             Some(Role::Array) => Slot::Other,
