@@ -210,7 +210,7 @@ fn step(planner: &Planner<'_>, found: &Found<'_>, action: Action) -> Step {
         load: planner.load_id(),
         position: found.position,
         body: found.body(),
-        // What carries a patch is no resource of the store.
+        // A carrier of a patch is no resource of the store.
         kind: found
             .resource_type()
             .filter(|_| action.operation() != Some(Operation::Patch))
