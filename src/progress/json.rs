@@ -181,7 +181,7 @@ impl Json {
         };
         if let Ok(mut line) = serde_json::to_vec(&object) {
             line.push(b'\n');
-            // Whoever closed the stream does not want to read it; the load goes on.
+            // A reader that closed the stream does not want more; the load goes on.
             let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
         }
     }

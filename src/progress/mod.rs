@@ -27,7 +27,8 @@ mod words;
 
 use counters::{Counters, Speeds, View};
 
-/// How often the counters are read and bars are drawn: smooth to the eye, and no load on the terminal.
+/// The time between two readings of the counters and two drawings of bars: smooth to the eye, and no load on the
+/// terminal.
 const TICK: Duration = Duration::from_millis(100);
 
 /// indicatif draws no more often than this by itself.
@@ -35,7 +36,7 @@ const DRAWS_PER_SECOND: u8 = 10;
 
 /// A way to draw.
 trait Draw: Send {
-    /// Draws what holds now. Called at every tick; whoever draws more seldom waits by `view.elapsed`.
+    /// Draws what holds now. Called at every tick; an implementation that draws more seldom waits by `view.elapsed`.
     fn draw(&mut self, view: &View);
 
     /// Takes away what would be in the way of other lines; the next tick draws it again.
@@ -71,7 +72,7 @@ impl Draw for OnScreen {
 #[derive(Debug, Clone)]
 pub struct Watcher {
     drawing: Option<Arc<Drawing>>,
-    /// Who is told the same.
+    /// The observers that are told the same.
     others: Vec<Arc<dyn Observe>>,
 }
 
@@ -81,7 +82,7 @@ struct Drawing {
     thread: Mutex<Option<(mpsc::Sender<()>, JoinHandle<()>)>>,
 }
 
-/// Who draws.
+/// The drawing of a run, until its end.
 struct Hand {
     draw: Box<dyn Draw>,
     /// The end has been drawn, and stays.
@@ -217,7 +218,7 @@ impl Watcher {
     }
 }
 
-/// What was being drawn when someone panicked is drawn again.
+/// Locks a mutex, also after a panic: whatever was being drawn then is drawn again.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
