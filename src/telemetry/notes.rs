@@ -1,4 +1,4 @@
-//! What became of the exports, for the one line that is said of it.
+//! The results of the exports, for the one line that is said of them.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
