@@ -46,9 +46,9 @@ impl Window {
 /// The highest number of operations (or bytes) in any sliding window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many; a rate of zero does not exist.
+    /// The number of operations or bytes in a window; a rate of zero does not exist.
     pub amount: NonZeroU32,
-    /// In which window.
+    /// The length of the window.
     pub window: Window,
 }
 
