@@ -1,12 +1,12 @@
 //! Values with units: rates, sizes, durations, and how people write them (`500/s`, `64 MB`, `30s`).
 //!
-//! Parsing and printing only. What a rate means for a target is `gate`'s business.
+//! Parsing and printing only. The meaning of a rate for a target is `gate`'s business.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Why a value with a unit could not be read: what was expected, with an example.
+/// The reason why a value with a unit could not be read: what was expected, with an example.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {expected}")]
 pub struct ParseUnitError {

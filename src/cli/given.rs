@@ -72,7 +72,8 @@ fn keep_known(manifest: &Manifest) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells a saved plan from a manifest by its first bytes. What cannot be read is no plan: reading it as a manifest says why.
+/// Tells a saved plan from a manifest by its first bytes. An unreadable file is no plan: reading it as a manifest says
+/// why.
 pub(super) fn is_plan(path: &Path) -> bool {
     const HEADER: &[u8] = b"{\"header\":";
     let mut first = Vec::new();

@@ -4,7 +4,8 @@
 //! left opens the directory itself, and goes on: a request that surely was not looked at is sent again at once, one whose
 //! fate is unknown fails like on any other server, and is settled like there.
 //!
-//! Requests are built for the address that was found first. Where they go, and with which token, is decided here.
+//! Requests are built for the address that was found first. The server that they go to, and their token, are decided
+//! here.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,8 +1,7 @@
 //! Logs: what `tracing` is told, as lines for people or JSON for machines, on standard error or in a file.
 //!
-//! The content of an event is decided where it is told: no query strings, no bodies, no server's words, no secrets.
-//! Here lines are made of it, one write each, so that neither bars nor other processes that append to the file tear
-//! them.
+//! The words of an event are decided where it is told: no query strings, no bodies, no server's words, no secrets. Here
+//! lines are made of them, one write each, so that neither bars nor other processes that append to the file tear them.
 
 use std::{
     fmt::Write as _,
@@ -167,7 +166,7 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// The content of an event: its text and its fields.
+/// The text and the fields of an event.
 #[derive(Default)]
 struct Told {
     text: String,

@@ -22,9 +22,9 @@ pub(super) struct MetricsArgs {
     metrics: Option<SocketAddr>,
 }
 
-/// The receivers of a run's events.
+/// The observers of a run's events.
 pub(super) struct Told {
-    /// The watcher that tells all of them.
+    /// The watcher that passes events to all of them.
     pub(super) watcher: Watcher,
     telemetry: Option<Telemetry>,
 }

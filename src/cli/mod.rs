@@ -146,7 +146,7 @@ enum Verb {
     Generate(generate::GenerateArgs),
 }
 
-/// The facts about the world that a verb needs.
+/// The surroundings that a verb needs to know.
 #[derive(Debug, Clone, Copy)]
 struct Context {
     printer: Printer,

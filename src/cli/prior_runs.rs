@@ -20,7 +20,7 @@ pub(super) struct Asked {
     pub(super) sampled: u64,
 }
 
-/// Why earlier runs are asked.
+/// The reason why earlier runs are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To load: what those left that were cut off is taken over.

@@ -1,4 +1,4 @@
-//! Which loads of a manifest a verb is about: `--load NAME`, `--target NAME`.
+//! The loads of a manifest that a verb is about: `--load NAME`, `--target NAME`.
 
 use std::collections::BTreeMap;
 

@@ -165,8 +165,8 @@ fn is_undecoded(text: &str) -> bool {
     text.contains(['\u{1b}', char::REPLACEMENT_CHARACTER])
 }
 
-/// Tells whether two files hold the same data set, byte by byte: each reads from where its data set begins. What stands before
-/// it belongs to the file, and servers write it anew.
+/// Tells whether two files hold the same data set, byte by byte: each reads from where its data set begins. The bytes
+/// before it belong to the file, and servers write it anew.
 ///
 /// # Errors
 ///

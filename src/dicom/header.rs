@@ -27,7 +27,7 @@ const JPIP_DEFLATED: &str = "1.2.840.10008.1.2.4.95";
 /// The class of a directory of media.
 const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 
-/// The facts about an instance that its header holds.
+/// The identity and the encoding of an instance, as its header gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceHeader {
     /// The class.
@@ -92,7 +92,7 @@ impl InstanceHeader {
     }
 }
 
-/// Why a file holds no instance that can be stored.
+/// The reason why a file holds no instance that can be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotAnInstance {
     /// No mark, no meta group and no data set.
@@ -155,7 +155,7 @@ struct Found {
     modality: Option<String>,
 }
 
-/// The content of the file before the data set.
+/// The part of a file before the data set.
 struct Meta {
     syntax: Option<String>,
     class: Option<String>,

@@ -17,7 +17,7 @@ pub enum PartEvent<'a> {
     Ends,
 }
 
-/// Why a body is none.
+/// The reason why a body is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedParts {
     /// No boundary at all.

@@ -1,6 +1,6 @@
 //! QIDO-RS: the question in a query string, and whether a value answers it.
 //!
-//! Which attributes a store can be asked for, and what it does with the others, is left to the store.
+//! The attributes that a store can be asked for, and the treatment of the others, are left to the store.
 
 use super::element::Tag;
 
@@ -21,7 +21,7 @@ pub struct Query {
     pub is_fuzzy: bool,
 }
 
-/// Why a question cannot be answered. Values stand in none of these words: they may be patients' data.
+/// The reason why a question cannot be answered. Values stand in none of these words: they may be patients' data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
     /// A key that is no attribute.
@@ -121,7 +121,7 @@ enum Kind {
     Text,
 }
 
-/// Tells whether a value of an attribute is what is asked for. What is asked for emptily, or by `*`, is anything.
+/// Tells whether a value of an attribute is what is asked for. An empty wish, or `*`, is met by any value.
 pub fn answers(tag: Tag, wanted: &str, value: &str, is_fuzzy: bool) -> bool {
     let wanted = wanted.trim();
     if wanted.is_empty() || wanted == "*" {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-/// Stands in every answer: which start of a server gave it. Whatever answers without it is no local store.
+/// Stands in every answer: which start of a server gave it. A server that answers without it is no local store.
 pub const INSTANCE: &str = "stoker-instance";
 /// Stands in the answer of a server that is about to end: the request was not looked at, and another process is to serve the
 /// store.

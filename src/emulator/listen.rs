@@ -79,7 +79,7 @@ where
         async move { Ok::<_, Infallible>(answered.await) }
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    // Which version of HTTP a client speaks is found out without a limit of time.
+    // A client's version of HTTP is found out without a limit of time.
     let mut first = std::pin::pin!(tokio::time::sleep(HEAD));
     let (mut is_first, mut goes_on) = (true, true);
     loop {

@@ -134,7 +134,7 @@ impl std::fmt::Debug for Options {
     }
 }
 
-/// Why a local store could not be opened.
+/// The reason why a local store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -158,7 +158,7 @@ pub enum Error {
     Io {
         /// The directory.
         dir: PathBuf,
-        /// Which file, and why.
+        /// The file, and the failure.
         #[source]
         source: std::io::Error,
     },

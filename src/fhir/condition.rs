@@ -1,8 +1,8 @@
 //! Conditions: the searches by which a conditional create, update or reference names a resource, as they are compared.
 //!
-//! The same condition is written in many ways: percent-encoded or not, its parameters in any order, with the type in front
-//! (`Type?query`) or only the `?`. Two that come to the same [`Condition`] ask a store for the same. What a query finds is
-//! not known here.
+//! The same condition is written in many ways: percent-encoded or not, its parameters in any order, with the type in
+//! front (`Type?query`) or only the `?`. Two that come to the same [`Condition`] ask a store for the same. The records
+//! that a query finds are not known here.
 
 use std::borrow::Cow;
 

@@ -110,7 +110,7 @@ impl Tree {
         at
     }
 
-    /// Finds out what defines each value. Whoever holds comes before what it holds.
+    /// Finds out the definition of each value. An object or array comes before its members.
     fn define(&mut self, bytes: &[u8]) {
         for at in 0..self.nodes.len() {
             let Some(node) = self.nodes.get(at) else {

@@ -2,7 +2,7 @@
 
 use super::{Scanned, TextRange, escape};
 
-/// Why nothing was spliced: a bug of the caller, told instead of sending a spoilt record.
+/// The reason why nothing was spliced: a bug of the caller, told instead of sending a spoilt record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpliceError {
     /// An edit begins before the end of the one before it.

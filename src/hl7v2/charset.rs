@@ -167,7 +167,7 @@ pub fn declared(header: &MessageHeader<'_>) -> Option<Option<Charset>> {
     }
 }
 
-/// Why a message cannot be written in UTF-8.
+/// The reason why a message cannot be written in UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotConverted {
     /// It has no header.

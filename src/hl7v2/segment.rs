@@ -1,8 +1,8 @@
 //! The segments of a message, whatever ends them, and ends made alike.
 //!
-//! The standard ends every segment with CR. Files have LF, CRLF and mixtures, and text fields with line ends inside. What stands
-//! behind a line end decides what it is: before something that has a segment's name and at the end of the message it ends a
-//! segment, before anything else it belongs to the field that it stands in.
+//! The standard ends every segment with CR. Files have LF, CRLF and mixtures, and text fields with line ends inside.
+//! The bytes behind a line end decide what it is: before something that has a segment's name and at the end of the
+//! message it ends a segment, before anything else it belongs to the field that it stands in.
 
 use std::borrow::Cow;
 

@@ -36,7 +36,7 @@ pub enum Characters {
 ///
 /// # Errors
 ///
-/// Why it cannot be written in UTF-8, where that is asked for.
+/// The reason why it cannot be written in UTF-8, where that is asked for.
 pub fn wire(
     message: &[u8],
     segments: Segments,

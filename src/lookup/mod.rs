@@ -2,8 +2,9 @@
 //! reads several records at a time.
 //!
 //! A conditional reference (`Practitioner?identifier=system|value`) to nothing in the plan can only mean what the store
-//! holds already. The standard lets stores resolve it in transactions only (<https://hl7.org/fhir/R4/http.html#trules>), so
-//! it is asked for before anything that holds it is sent. What is asked is content: it stands in no message (design §10).
+//! holds already. The standard lets stores resolve it in transactions only
+//! (<https://hl7.org/fhir/R4/http.html#trules>), so it is asked for before anything that holds it is sent. The query is
+//! content: it stands in no message (design §10).
 
 use std::{
     collections::HashMap,

@@ -61,7 +61,7 @@ pub(super) fn auth(reader: &mut Reader<'_>, node: &Node) -> Option<Auth> {
     }
 }
 
-/// Reads a map that holds exactly one of some keys. What else stands in it may be a secret and is not shown.
+/// Reads a map that holds exactly one of some keys. Another key or value in it may be a secret and is not shown.
 fn only_entry<'n>(
     reader: &mut Reader<'_>,
     name: &str,

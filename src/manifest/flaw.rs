@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 /// A stretch of one line of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot {
-    /// Which file, as numbered by `read`.
+    /// The number of the file, as `read` counts.
     pub(super) file: usize,
     /// Line, from 1.
     pub(super) line: usize,

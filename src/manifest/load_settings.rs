@@ -183,7 +183,7 @@ impl LoadSettings {
     }
 }
 
-/// In which Bundles the records of a load travel; what is not set is chosen by the target's facts.
+/// The Bundles in which the records of a load travel; a setting that is left out is chosen by the target's facts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackagingSettings {
     /// Their type.
@@ -323,7 +323,7 @@ pub struct FilePattern {
     pub place: (PathBuf, usize, usize),
 }
 
-/// Which identifier systems identify records, per type (design §9).
+/// The identifier systems that identify records, per type (design §9).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Resource type → identifier systems, the first that a record has counts.

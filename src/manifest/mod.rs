@@ -76,7 +76,8 @@ pub struct RunSettings {
     pub state: Option<PathBuf>,
     /// The durability that a line of the journal needs before it counts as written.
     pub journal: Sync,
-    /// The memory for bodies in flight or waiting; as much again holds what is known of records and references.
+    /// The memory for bodies in flight or waiting, and for answers; as much again holds what is known of records and
+    /// references.
     pub memory: ByteSize,
 }
 

@@ -125,8 +125,8 @@ fn read_file(path: &Path, shown: &str, by: By) -> Result<String, Box<Diagnostic>
     })
 }
 
-/// Tells whether a text shows itself as a manifest by a key of its own at the top, in YAML or JSON. What does not may be any
-/// file of the system, whose lines are nobody's business.
+/// Tells whether a text shows itself as a manifest by a key of its own at the top, in YAML or JSON. A text that does
+/// not may be any file of the system, whose lines are nobody's business.
 fn looks_like_manifest(lines: &[&str]) -> bool {
     lines.iter().any(|line| {
         let line = line.trim_start_matches([' ', '{', ',']);

@@ -185,8 +185,8 @@ impl<'e> Reader<'e> {
                     diagnostic = self.showing(diagnostic, spot);
                 }
             }
-            // A value that several targets share, by defaults or by an alias, is read several times. What is the same
-            // stands together, but for what was noted of other things at the same place.
+            // A value that several targets share, by defaults or by an alias, is read several times. Equal problems
+            // stand together, but for those that were noted of other things at the same place.
             let mut same_place = diagnostics
                 .iter()
                 .rev()

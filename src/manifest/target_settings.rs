@@ -109,7 +109,7 @@ pub enum Store {
         dir: PathBuf,
         /// Settings of the store used when it is created: `FhirStore`'s, `DicomStore`'s or `Hl7V2Store`'s own fields.
         store: BTreeMap<String, serde_json::Value>,
-        /// Which of the stores of its dataset.
+        /// The format of the store, which chooses it among those of its dataset.
         #[serde(default, skip_serializing_if = "Format::is_fhir")]
         format: Format,
         /// The store's id, where it is not the usual one of its kind.
@@ -211,7 +211,7 @@ pub struct GoogleStore {
     /// Store id.
     #[serde(rename = "fhir_store")]
     pub store: String,
-    /// Which kind of store it is.
+    /// The format of the store.
     #[serde(default, skip_serializing_if = "Format::is_fhir")]
     pub format: Format,
     /// When present, the dataset and the store are created if missing, with these fields of the store's own.

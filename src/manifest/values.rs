@@ -1,7 +1,7 @@
 //! Typed access to the values of a manifest: what is wrong is noted, and reading goes on.
 //!
-//! Knows shapes (text, numbers, words, maps with fixed keys) and no key of the manifest. What comes from the
-//! environment is in no message.
+//! Knows shapes (text, numbers, words, maps with fixed keys) and no key of the manifest. A value from the environment
+//! is in no message.
 
 use std::{ops::RangeInclusive, path::PathBuf};
 

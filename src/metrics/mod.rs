@@ -1,4 +1,4 @@
-//! Figures of a run for Prometheus, counted from its events. Who serves them is `cli`'s business.
+//! Figures of a run for Prometheus, counted from its events. The serving of them is `cli`'s business.
 //!
 //! Labels are names of the manifest, outcomes, statuses: no content of records (design §10). `docs/metrics.md` lists the names.
 

@@ -60,7 +60,7 @@ pub(super) struct View {
     pub(super) total: LoadView,
     /// The state of sending, per target.
     pub(super) targets: Vec<TargetView>,
-    /// Why no new work is started.
+    /// The reason why no new work is started.
     pub(super) stopping: Option<String>,
     /// Records that have been gone through for the reports.
     pub(super) concluded: u64,

@@ -1,5 +1,5 @@
-//! One JSON object a second, for programs that watch a run. Whatever else is written beside it is an object too, with a
-//! member `message` (of `cli`) or `log` in the place of `progress`.
+//! One JSON object a second, for programs that watch a run. Every other line beside it is an object too, with a member
+//! `message` (of `cli`) or `log` in the place of `progress`.
 //!
 //! | key | meaning |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! Draws a run while it goes on: bars, lines or JSON, on a handle that `cli` gives.
 //!
 //! Events only move counters, without locks: hundreds of thousands come in a second, from all tasks. One thread reads
-//! the counters ten times a second and draws; a thread, because a runtime may be busy reading sources. What is drawn may
+//! the counters ten times a second and draws; a thread, because a runtime may be busy reading sources. The drawing may
 //! be a moment old, and nothing in a report comes from here.
 
 use std::{
@@ -191,7 +191,7 @@ impl Watcher {
         Arc::new(Several(std::iter::once(own).chain(others).collect()))
     }
 
-    /// Lets something else be written meanwhile, on lines of its own. Who writes may ask for it once more.
+    /// Lets something else be written meanwhile, on lines of its own. The writing code may ask for it once more.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         let Some(drawing) = self.drawing.as_ref().filter(|_| !SUSPENDS.get()) else {
             return write();

@@ -11,7 +11,7 @@ use crate::{
     record::{Position, SourceId, Span},
 };
 
-/// Why reading stopped early.
+/// The reason why reading stopped early.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The visitor wants no more.

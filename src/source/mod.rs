@@ -2,7 +2,7 @@
 //!
 //! The places of files are known by `storage`. `decompress` opens them (capped), `spool` keeps what cannot be read
 //! twice, `json`, `ndjson` and `bundle` cut them into records, over pieces that `feed` cuts, and `bodies` reads a
-//! record again. What is done with a record is decided by `plan`.
+//! record again. The operation for a record is decided by `plan`.
 
 use std::{
     borrow::Cow,
@@ -283,7 +283,7 @@ pub struct Malformed {
     pub hint: Option<&'static str>,
 }
 
-/// By which a later run knows that a source is still the same.
+/// The marks by which a later run knows that a source is still the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct Fingerprint {
@@ -380,8 +380,9 @@ pub struct Reading {
     pub note: Option<&'static str>,
 }
 
-/// Why a source could not be read to its end, where it is not the fault of the file. (A file that is damaged, or may not be
-/// read, is told as [`Item::Malformed`], and the others go on.) Records that were found before stay found.
+/// The reason why a source could not be read to its end, where it is not the fault of the file. (A file that is
+/// damaged, or may not be read, is told as [`Item::Malformed`], and the others go on.) Records that were found before
+/// stay found.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {origin}{after}: {kind}", after = After(*.records))]
 pub struct Error {

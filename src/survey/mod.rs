@@ -38,7 +38,7 @@ pub struct Survey {
     pub problems: Vec<Diagnostic>,
 }
 
-/// Why a survey could not be carried to its end.
+/// The reason why a survey could not be carried to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan could not be written.

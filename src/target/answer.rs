@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::record::{Outcome, StepId};
 
-/// The facts about a record that the store took.
+/// The store's statements about a record that it took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// The id under which the store holds the record.

@@ -43,7 +43,7 @@ pub struct Facts {
     pub framed: bool,
     /// The limits of its requests.
     pub limits: Limits,
-    /// In which fields it is not what the manifest wants it to be.
+    /// The fields in which the target is not what the manifest wants it to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<google::SettingDifference>,
 }

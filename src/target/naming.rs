@@ -54,7 +54,7 @@ impl fmt::Debug for Naming<'_> {
     }
 }
 
-/// Why a record could not be made ready.
+/// The reason why a record could not be made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unwritten {
     /// Its bytes are not those that were planned.

@@ -1,4 +1,4 @@
-//! The content of one request, and the reasons why none can be made of it.
+//! The records that travel in one request, and the reasons why no request can be made of them.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::{
     record::{Packaging, Step, StepId, Stretch},
 };
 
-/// The content of one request.
+/// The records that travel in one request, as a target is asked to write it.
 #[derive(Debug, Clone, Copy)]
 pub struct Parcel<'a> {
     /// The settings of its load.

@@ -11,7 +11,7 @@ use crate::{
     target::Facts,
 };
 
-/// Why a record cannot be without some of its references.
+/// The reason why a record cannot be without some of its references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stuck {
     /// Its bytes cannot be read.
@@ -26,7 +26,7 @@ pub enum Stuck {
 ///
 /// # Errors
 ///
-/// Why not.
+/// The reason why not.
 pub fn without(format: Format, bytes: &[u8], references: &[u32]) -> Result<(), Stuck> {
     if !format.has_references() {
         return Err(Stuck::Changed);

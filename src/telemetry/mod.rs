@@ -166,7 +166,8 @@ impl Telemetry {
     }
 }
 
-/// Tells an exporter where to send, and how. What it is not told it would look for in the environment by itself.
+/// Tells an exporter where to send, and how. A setting that it is not told it would look for in the environment by
+/// itself.
 fn set<B: WithExportConfig + WithHttpConfig>(
     exporter: B,
     signal: &Signal,

@@ -19,9 +19,9 @@ pub(super) struct Notes {
 struct Noted {
     exports: u64,
     failed: u64,
-    /// Why the latest attempt failed.
+    /// The reason why the latest attempt failed.
     why: Option<String>,
-    /// Why the first export failed.
+    /// The reason why the first export failed.
     first: Option<String>,
 }
 

@@ -14,14 +14,14 @@ use crate::{diagnostic::Diagnostic, manifest::Tls};
 const TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// The signals to send, and their receivers.
+/// The signals to send, and their collectors.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The attributes of the sender: `service.name` and the like.
     pub resource: BTreeMap<String, String>,
-    /// The receiver of figures.
+    /// The collector of figures.
     pub metrics: Option<Signal>,
-    /// The receiver of the trace.
+    /// The collector of the trace.
     pub traces: Option<Signal>,
     /// The time between two exports of figures.
     pub interval: Duration,
@@ -31,7 +31,7 @@ pub struct Settings {
     pub patience: Option<Duration>,
 }
 
-/// The receiver of a signal, and the way to send to it.
+/// The collector of a signal, and the way to send to it.
 #[derive(Clone)]
 pub struct Signal {
     /// The URL.
@@ -59,7 +59,7 @@ impl fmt::Debug for Signal {
 }
 
 impl Settings {
-    /// Reads the variables; nothing is returned where nothing is asked for. What cannot be used is told.
+    /// Reads the variables; nothing is returned where nothing is asked for. A value that cannot be used is told of.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> (Option<Self>, Vec<Diagnostic>) {
         let mut reading = Reading {
             variable,

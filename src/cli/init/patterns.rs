@@ -1,4 +1,4 @@
-//! Which patterns the loads get that `stoker init` writes, so that no file stands in two of them, and none that is left out.
+//! The patterns of the loads that `stoker init` writes: no file stands in two of them, and none is left out.
 
 use std::{
     collections::BTreeMap,

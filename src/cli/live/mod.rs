@@ -1,9 +1,9 @@
 //! `stoker load --live` (and `stoker resume`): serves the page of the run while it goes on, to a browser on this machine.
 //!
-//! It listens on the loopback only. What it serves of the run needs a token, which stands in the fragment of the URL that is
-//! printed, and so in no log and in no `Referer`. A page of another site that has had its name resolve to this machine is
-//! refused by the `Host` that its browser sends. Events tell when to look again; the page is that of `report.html`, made at most
-//! as often as making it is a small part of the time.
+//! It listens on the loopback only. Everything that it serves of the run needs a token, which stands in the fragment of
+//! the URL that is printed, and so in no log and in no `Referer`. A page of another site that has had its name resolve
+//! to this machine is refused by the `Host` that its browser sends. Events tell when to look again; the page is that of
+//! `report.html`, made at most as often as making it is a small part of the time.
 
 use std::{
     convert::Infallible,
@@ -234,7 +234,7 @@ impl Served {
         }
     }
 
-    /// Tells whether who asks has the token. How long that takes says nothing of it.
+    /// Tells whether a request has the token. The time that this takes says nothing of the token.
     fn knows(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(header::AUTHORIZATION);
         let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));

@@ -83,7 +83,7 @@ pub(super) fn run(args: &RunsArgs, context: Context) -> Result<Exit, Error> {
     Ok(Exit::Well)
 }
 
-/// The facts that are listed of a run.
+/// A run in a listing.
 #[derive(Debug, Serialize)]
 struct Listed {
     run: String,

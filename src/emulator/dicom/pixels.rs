@@ -137,7 +137,7 @@ fn media(syntax: &str) -> &'static str {
     }
 }
 
-/// The facts about pixels that are needed to cut frames out of them.
+/// The shape of pixels, as far as cutting frames out of them needs it.
 struct Shape {
     frames: usize,
     /// Bits of one frame that is not compressed; none where the data set does not say it.

@@ -152,7 +152,7 @@ pub(super) struct Part {
     pub(super) content: Content,
 }
 
-/// The content of a part.
+/// The body of a part.
 pub(super) enum Content {
     Bytes(Bytes),
     /// Stretches of a file, one behind the other: the offset and the length of each.

@@ -74,7 +74,7 @@ impl Instance {
     }
 }
 
-/// Which instances of a store are meant, as far as UIDs say it.
+/// The instances of a store that are meant, as far as UIDs say it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Within {
     pub(super) study: Option<String>,

@@ -1,8 +1,8 @@
 //! STOW-RS: instances are stored (PS3.18 §10.5; DICOM conformance statement of the Healthcare API).
 //!
-//! An instance that is there already is not stored again, whatever its bytes are, and refused with 272 and a detail, as Google
-//! does. What was answered as stored survives the death of the process: files are on the disk, in their places, before their
-//! rows are committed.
+//! An instance that is there already is not stored again, whatever its bytes are, and refused with 272 and a detail, as
+//! Google does. An instance that was answered as stored survives the death of the process: its file is on the disk, in
+//! its place, before its row is committed.
 
 use std::sync::Arc;
 

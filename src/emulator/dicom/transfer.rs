@@ -81,7 +81,7 @@ async fn import_all(
     Ok(())
 }
 
-/// Which instances are exported, and where to.
+/// The instances to export, and the folder to write them to.
 struct Wanted {
     folder: PathBuf,
     /// The transfer syntax that they must have: nothing is transcoded.

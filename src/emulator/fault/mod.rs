@@ -40,8 +40,8 @@
 //! A reset cuts the whole connection with RST: with HTTP/2 all that goes on over it. `after_body` cuts with the request
 //! read and not carried out, `after_write` with the work done and the answer lost.
 //!
-//! `line` is the connection that can be cut, `rules` decides, `trouble` does what was decided, `read` and `form` read the
-//! file. What the store itself would answer is left to the other modules of the emulator.
+//! `line` is the connection that can be cut, `rules` decides, `trouble` does what was decided, `read` and `form` read
+//! the file. The store's own answers are left to the other modules of the emulator.
 
 mod form;
 mod line;
@@ -73,7 +73,7 @@ pub struct Scenario {
     rules: Vec<Rule>,
 }
 
-/// Why a scenario cannot be used.
+/// The reason why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {

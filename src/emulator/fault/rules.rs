@@ -1,4 +1,4 @@
-//! Which rules a request meets, and what the scenario remembers from one request to the next.
+//! The rules that a request meets, and the scenario's memory from one request to the next.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -23,7 +23,7 @@ const PAGE: (usize, usize) = (100, 1000);
 /// The number of bytes of messages at which a page ends: whole messages are shown three times as large.
 const MAX_PAGE: usize = 16 << 20;
 
-/// In which order messages are listed.
+/// The order in which messages are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     /// By their ids.

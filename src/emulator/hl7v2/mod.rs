@@ -1,8 +1,9 @@
 //! HL7v2 stores: messages are created and ingested, found, read, labelled, deleted, imported and exported.
 //!
-//! A message is named by the SHA-256 of its bytes, so that the same bytes are one message. `take` lets them in, read
-//! as the parser of their store is set (`stores::hl7v2`), `view` shows them, `list` and `filter` find them, `transfer` moves many,
-//! `rollback` undoes what `changes` has noted. What the bytes of a message mean is [`crate::hl7v2`]'s knowledge.
+//! A message is named by the SHA-256 of its bytes, so that the same bytes are one message. `take` lets them in, read as
+//! the parser of their store is set (`stores::hl7v2`), `view` shows them, `list` and `filter` find them, `transfer`
+//! moves many, `rollback` undoes what `changes` has noted. The meaning of a message's bytes is [`crate::hl7v2`]'s
+//! knowledge.
 //!
 //! Left out: schemas are stored and not applied (no `schematizedData`), nothing is published.
 

@@ -24,7 +24,7 @@ use super::changes::{self, Change};
 use super::filter::instant;
 use super::rows::{self, Message};
 
-/// Which changes are undone.
+/// The changes to undo.
 #[derive(Debug)]
 struct Wanted {
     /// Microseconds; later changes are undone.

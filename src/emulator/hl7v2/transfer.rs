@@ -112,7 +112,7 @@ async fn import_file(
                     })
                 })
             };
-            // Why is content.
+            // The reason is content.
             if let Ok(message) = message {
                 together.push(message);
             } else {
@@ -163,7 +163,7 @@ async fn skip_line(lines: &mut BufReader<fs::File>) -> Result<(), Stopped> {
     }
 }
 
-/// Which messages are exported, how, and where to.
+/// The messages to export, the view of them, and the folder to write them to.
 struct Wanted {
     folder: PathBuf,
     view: View,

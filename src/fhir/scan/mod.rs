@@ -1,8 +1,8 @@
 //! The one scan of a record: is it well-formed, what is it, whom does it refer to, and where does each stand.
 //!
-//! Members are known by name and depth, not by FHIR's definitions: `reference` counts in any object,
-//! `resourceType`, `id`, `identifier`, `contained` and `text` only at the top. What the names mean for a target is
-//! decided by `plan`.
+//! Members are known by name and depth, not by FHIR's definitions: `reference` counts in any object, `resourceType`,
+//! `id`, `identifier`, `contained` and `text` only at the top. The meaning of the names for a target is decided by
+//! `plan`.
 
 use std::{borrow::Cow, fmt};
 
@@ -42,8 +42,8 @@ pub struct Scanned {
     pub references: Vec<Reference>,
     /// The ids of the resources in `contained`, in order; those without an id are left out.
     pub contained: Vec<TextRange>,
-    /// String members that can lead to a record without being references (`Attachment.url`, `valueUri`, …), in order. What
-    /// names a definition is none of them: `Extension.url`, and the `url` by which a resource itself is known.
+    /// String members that can lead to a record without being references (`Attachment.url`, `valueUri`, …), in order.
+    /// The name of a definition is none of them: `Extension.url`, and the `url` by which a resource itself is known.
     pub links: Vec<TextRange>,
     /// The text of `text.div`.
     pub div: Option<TextRange>,

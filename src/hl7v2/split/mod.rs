@@ -4,9 +4,9 @@
 //! [problems](SplitProblem), each with its place. Every byte of the file lies in a piece, or is a line end or a framing byte:
 //! nothing is lost silently. Memory holds one message of limited size and one chunk.
 //!
-//! A message begins with a line that begins with `MSH` and a separator, and ends before the next such line, before a segment of
-//! a batch, or with its frame. Lines inside of it that are no segments are its own (see [`segment`](super::segment)). What the
-//! bytes mean is left to [`header`](super::header).
+//! A message begins with a line that begins with `MSH` and a separator, and ends before the next such line, before a
+//! segment of a batch, or with its frame. Lines inside of it that are no segments are its own (see
+//! [`segment`](super::segment)). The meaning of the bytes is left to [`header`](super::header).
 
 mod count;
 mod lines;

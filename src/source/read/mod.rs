@@ -298,7 +298,7 @@ fn read_text(
 }
 
 /// Returns the first bytes of what a file holds, `most` of them; decompressed, where it is compressed. Where that ends
-/// early, who reads all of it is told why.
+/// early, a reader of all of it is told why.
 ///
 /// # Errors
 ///

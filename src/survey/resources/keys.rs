@@ -74,7 +74,8 @@ impl ResourceKeys<'_> {
         self.0.of(target, &[kind, system, value])
     }
 
-    /// Of the records that a condition finds. What is searched by one identifier is what has it.
+    /// Returns the key of the records that a condition finds. A search by one identifier has the key of that
+    /// identifier.
     pub(in crate::survey) fn condition(
         self,
         target: u16,

@@ -1,7 +1,8 @@
 //! FHIR's resources, as planning takes them: what is done with each, what travels together, and how they name each other.
 //!
-//! `bundle` knows what the types of Bundles mean, `entry` what an entry's own request asks for, `left_out` what is no record to
-//! load, `names` what resources are called and what their references ask for. What comes of it, the planner and the graph know.
+//! `bundle` knows what the types of Bundles mean, `entry` what an entry's own request asks for, `left_out` what is no
+//! record to load, `names` what resources are called and what their references ask for. The results are known by the
+//! planner and the graph.
 
 use crate::{
     event::LoadId,

@@ -1,7 +1,8 @@
 //! DICOMweb stores, Google's, the local one and any other: instances are stored under their own UIDs.
 //!
-//! `write` makes requests, `answer` reads what came, `compare` tells an instance from another of its UIDs. Sources: PS3.18 §10.4 (retrieve), §10.5 (store), §10.6 (search);
-//! healthcare.v1 discovery document, `dicomStores`. What the bytes mean is [`crate::dicom`]'s knowledge.
+//! `write` makes requests, `answer` reads what came, `compare` tells an instance from another of its UIDs. Sources:
+//! PS3.18 §10.4 (retrieve), §10.5 (store), §10.6 (search); healthcare.v1 discovery document, `dicomStores`. The meaning
+//! of the bytes is [`crate::dicom`]'s knowledge.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};

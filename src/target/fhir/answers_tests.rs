@@ -262,7 +262,7 @@ proptest! {
     ) {
         let mut cases = cases;
         if matches!(order, Order::Reversed) || dropped.is_some() {
-            // Which of two of a kind an answer is about, nobody could tell from it.
+            // An answer does not tell which of two of a kind it is about.
             let mut seen = Vec::new();
             cases.retain(|case| !seen.contains(&case.kind) && { seen.push(case.kind); true });
         }

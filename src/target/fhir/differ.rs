@@ -1,8 +1,8 @@
 //! Differences between a store's copy of a resource and its source.
 //!
-//! Compares them as two texts of JSON, numbers by their digits. What stores do of themselves is no difference: ids that
-//! they give, `meta.versionId` and its like, what their rules add to `meta`, references to their own resources with
-//! their base, a narrative where there was none.
+//! Compares them as two texts of JSON, numbers by their digits. Changes that stores make of themselves are no
+//! difference: ids that they give, `meta.versionId` and its like, what their rules add to `meta`, references to their
+//! own resources with their base, a narrative where there was none.
 
 use std::fmt::Write as _;
 

@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Why the body is no answer to a Bundle. What became of the entries is then unknown.
+/// The reason why the body is no answer to a Bundle. The fate of the entries is then unknown.
 pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<Answer>>, String> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|e| {
@@ -88,8 +88,8 @@ fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
     by_name(answers, asked)
 }
 
-/// Returns which answer belongs to each entry, by what the answers name: an id that was in the URL. What a create got is not
-/// told by that.
+/// Returns which answer belongs to each entry, by what the answers name: an id that was in the URL. The id of a create
+/// is not told by that.
 fn by_name(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
     let mut named: HashMap<(&str, &str), Option<usize>> = HashMap::new();
     for (at, answer) in answers.iter().enumerate() {

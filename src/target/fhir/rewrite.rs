@@ -1,7 +1,7 @@
 //! Makes the bytes of a record ready for a FHIR store: its references get the ids that the store gave to what they refer to.
 //!
-//! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source. Where
-//! references lead is the plan's business, which ids came of it the core's.
+//! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source. The
+//! records that references lead to are the plan's business, the ids that these got the core's.
 
 use std::collections::HashMap;
 
