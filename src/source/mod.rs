@@ -271,7 +271,7 @@ pub struct BundleStart {
 /// Something that should have been a record, and cannot be read. It has an index of its own, like a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// The place of the unreadable thing: a file, a line, or an entry.
+    /// The position of the file, line or entry that cannot be read.
     pub position: Position,
     /// The mistake; its offset counts from the start of the position's span.
     pub problem: SyntaxError,

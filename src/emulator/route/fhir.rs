@@ -2,7 +2,7 @@
 
 use super::super::kind::{is_id, kind};
 
-/// The thing that a path below `fhir` names.
+/// The meaning of a path below `fhir`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::emulator) enum FhirPath {
     Base,

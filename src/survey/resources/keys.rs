@@ -17,13 +17,13 @@ pub(in crate::survey) struct ResourceKeys<'k>(pub(in crate::survey) &'k Keys);
 pub(in crate::survey) struct Wanted {
     /// The keys of the `fullUrl`s of its own Bundle that it may mean, the likeliest first; none outside of Bundles.
     pub(in crate::survey) local: [Option<u64>; 3],
-    /// The thing that it asks for among all records of the target.
+    /// The record or condition that it asks for among all records of the target.
     pub(in crate::survey) global: Global,
     /// The reference names a version.
     pub(in crate::survey) versioned: bool,
 }
 
-/// The thing that a reference asks for outside of its own Bundle.
+/// The record or condition that a reference asks for outside of its own Bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::survey) enum Global {
     /// Nothing: such a text means something in its own Bundle only.
