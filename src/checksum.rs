@@ -1,11 +1,12 @@
 //! The checksum of a line of a file that only grows: a plan, or a journal.
 //!
-//! A line is a JSON object, and its last member is `"c"`, a CRC-32C in hexadecimal over where the line begins in its file and
-//! what stands before that member. The place is part of it, so a line that was flipped, swapped with another, doubled, or moved
-//! because one before it is gone no longer fits; yet each line can be checked by itself, wherever a reader begins. The first
-//! line of a file is the seed of all others, so that a line of another file does not fit either.
+//! A line is a JSON object, and its last member is `"c"`, a CRC-32C in hexadecimal over the line's offset in its file
+//! and the bytes before that member. The offset is part of it, so a line that was flipped, swapped with another,
+//! doubled, or moved because one before it is gone no longer fits; yet each line can be checked by itself, wherever a
+//! reader begins. The first line of a file is the seed of all others, so that a line of another file does not fit
+//! either.
 //!
-//! What a missing end means is for the file's own format to say.
+//! The meaning of a missing end is for the file's own format to say.
 
 /// `,"c":"` before the digits, and `"}` after them.
 const BEFORE: &[u8] = b",\"c\":\"";
@@ -15,10 +16,10 @@ const DIGITS: usize = 8;
 /// The bytes that a checksum adds to a line.
 const LENGTH: usize = BEFORE.len() + DIGITS + AFTER.len();
 
-/// What the first line of a file is checked with.
+/// The seed of the checksum of a file's first line.
 pub const FIRST: u32 = 0;
 
-/// Why a line cannot be believed.
+/// The reason why a line cannot be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is damaged: its checksum does not fit what stands there")]
 pub struct Damaged;

@@ -59,7 +59,7 @@ pub fn shown(path: &Path) -> String {
     shown
 }
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Nothing can be done until it is mended.
@@ -77,22 +77,22 @@ pub struct TextPosition {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// How many characters to underline; at least 1.
+    /// The number of characters to underline; at least 1.
     pub length: usize,
 }
 
-/// One problem: what, where, and what to do.
+/// One problem: its message, its place, and advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// What is wrong: a lower-case phrase without a period.
+    /// The message: a lower-case phrase without a period.
     pub message: String,
-    /// Where; none for problems that have no place.
+    /// The place; none for problems that have none.
     pub place: Option<TextPosition>,
     /// The file's line at that place, to be shown; only for manifests.
     pub snippet: Option<String>,
-    /// What to do about it, one phrase each.
+    /// Pieces of advice, one phrase each.
     pub hints: Vec<String>,
 }
 

@@ -31,7 +31,7 @@ pub fn tidy(path: &Path) -> PathBuf {
         return short;
     }
     let folder_of = |path: &Path| {
-        // What does not exist yet lies in the first folder above it that does.
+        // A path that does not exist yet lies in the first folder above it that does.
         path.ancestors().find_map(|folder| {
             let folder = if folder.as_os_str().is_empty() {
                 Path::new(".")
@@ -74,7 +74,7 @@ mod tests {
         }
         fs_err::write(at("far/a.json"), "").unwrap();
         fs_err::os::unix::fs::symlink(at("far/inner"), at("near/link")).unwrap();
-        // What `..` behind the link leads to is `far`, not `near`.
+        // The path `..` behind the link leads to `far`, not `near`.
         assert_eq!(tidy(&at("near/link/../a.json")), at("near/link/../a.json"));
         assert_eq!(tidy(&at("near/../far/a.json")), at("far/a.json"));
     }

@@ -1,12 +1,12 @@
 //! Values with units: rates, sizes, durations, and how people write them (`500/s`, `64 MB`, `30s`).
 //!
-//! Parsing and printing only. What a rate means for a target is `gate`'s business.
+//! Parsing and printing only. The meaning of a rate for a target is `gate`'s business.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Why a value with a unit could not be read: what was expected, with an example.
+/// The reason why a value with a unit could not be read: what was expected, with an example.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {expected}")]
 pub struct ParseUnitError {
@@ -46,9 +46,9 @@ impl Window {
 /// The highest number of operations (or bytes) in any sliding window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many; a rate of zero does not exist.
+    /// The number of operations or bytes in a window; a rate of zero does not exist.
     pub amount: NonZeroU32,
-    /// In which window.
+    /// The length of the window.
     pub window: Window,
 }
 

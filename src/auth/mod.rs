@@ -19,7 +19,7 @@ pub use secret::Secret;
 
 use crate::manifest::Auth;
 
-/// How long answers to requests that carried an older token may still come in.
+/// The time within which answers to requests that carried an older token may still come in.
 ///
 /// A token that was renewed so recently is not renewed again: of many requests in flight that are all
 /// answered 401, the first gets a new token and the others use it. As long as a usual request timeout.
@@ -47,13 +47,13 @@ pub trait Credentials: Send + Sync + fmt::Debug {
     }
 }
 
-/// Why no header could be given.
+/// The reason why no header could be given.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {
-    /// What went wrong, and for which credentials; no secret, no token.
+    /// The failure, and the credentials that it is about; no secret, no token.
     pub what: String,
-    /// What to do.
+    /// The advice.
     pub hint: Option<String>,
     /// Trying again may help: the token server could not be reached.
     pub transient: bool,
@@ -115,7 +115,7 @@ impl Credentials for Given {
     }
 }
 
-/// What to do when a server asks who one is, and the manifest does not say.
+/// The advice when a server asks for credentials, and the manifest names none.
 pub const MISSING: &str =
     "the target names no credentials; give it some, as with `auth: { bearer: { env: TOKEN } }`";
 

@@ -14,7 +14,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Hands the text out. What is made of it must not be shown either.
+    /// Hands the text out. A text that is made of it must not be shown either.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -25,7 +25,7 @@ pub(super) struct SecretCredentials {
     current: Mutex<Current>,
 }
 
-/// How the secret becomes a header.
+/// The form of the header that is made of the secret.
 enum Form {
     Bearer,
     Basic { user: String },
@@ -93,7 +93,7 @@ impl SecretCredentials {
         if let SecretPlace::File(path) = &self.place {
             let written = written(path);
             if written != current.written || written.is_none() {
-                // Whoever writes the file may be in the middle of it: trying again may help.
+                // The writer of the file may be in the middle of it: trying again may help.
                 let header = self
                     .form
                     .header_of_file(path)

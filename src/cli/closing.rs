@@ -1,4 +1,5 @@
-//! The end of a load: what became of its records, for people and for later loads. Whoever waits for the prompt waits for this.
+//! The end of a load: the outcomes of its records, for people and for later loads. A user who waits for the prompt
+//! waits for this.
 //!
 //! One pass over plan and journal sums up, keeps what was rejected, and takes what was loaded into the history; what can be
 //! computed again is not written. The journal comes first, so that whatever fails here can be made up for.
@@ -19,7 +20,7 @@ use crate::{
     source::Bodies,
 };
 
-/// How many records are gone through before that is shown.
+/// Records that are gone through before their number is shown.
 const SHOWN_EVERY: u64 = 4096;
 
 /// A load of which everything has been sent that will be.

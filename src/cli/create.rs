@@ -89,7 +89,7 @@ fn explained(error: Error, kind: &str, response: &http::Response<Bytes>) -> Erro
         checks: false,
         is_googles: false,
     };
-    // What the status says by itself has its hint already.
+    // A status that says all by itself has its hint already.
     let told = target::explain(&refused).filter(|told| !told.is_unsaid);
     let Some(told) = told.filter(|_| problem.detail.is_some()) else {
         return error;

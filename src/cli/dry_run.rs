@@ -1,8 +1,8 @@
 //! `stoker load --dry-run`: a load whose last stage sends nothing, carried out in a directory that is gone afterwards.
 //!
-//! What earlier runs have loaded is looked up, Bundles are filled, every request is built, with the references to records of
-//! the run rewritten to ids that are made up. What could not be built, or would be refused before it is sent, is named with
-//! its place.
+//! Records that earlier runs have loaded are looked up, Bundles are filled, every request is built, with the references
+//! to records of the run rewritten to ids that are made up. A record whose request could not be built, or would be
+//! refused before it is sent, is named with its place.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 

@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 use crate::diagnostic::Diagnostic;
 
-/// How the process ends. The numbers are part of the interface (README, "Exit codes").
+/// The end of the process, as an exit code. The numbers are part of the interface (README, "Exit codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Everything settled well.
@@ -64,7 +64,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb could not be carried out: what people are shown, and the exit code.
+/// The reason why a verb could not be carried out: the problems to show, and the exit code.
 #[derive(Debug)]
 pub struct Error {
     /// The exit code.
@@ -115,8 +115,8 @@ impl Error {
         )
     }
 
-    /// Makes an error of a task that did not come to its end. What a panic says may be content (design §10), so that only
-    /// where it was is shown, which the panic itself has done.
+    /// Makes an error of a task that did not come to its end. The message of a panic may be content (design §10), so
+    /// that only its place is shown, which the panic itself has done.
     pub fn task(error: &tokio::task::JoinError) -> Self {
         Self::internal(if error.is_panic() {
             "a part of the work came to an end in the midst of it"

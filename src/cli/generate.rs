@@ -55,8 +55,8 @@ enum Which {
     Targets,
 }
 
-/// What bash asks for besides flags and files. Completion by the program itself would be more at home in `clap_complete`; there
-/// it is not stable yet.
+/// The part of bash's completion that goes beyond flags and files. Completion by the program itself would be more at
+/// home in `clap_complete`; there it is not stable yet.
 const BASH: &str = include_str!("completions.bash");
 
 /// Returns names to choose from; none where there is nothing to be read, as nobody wants to be told of it at a prompt.

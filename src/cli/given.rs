@@ -1,4 +1,4 @@
-//! What a verb was given: a manifest in a file or by standard input, and the part of it that is meant; or a saved plan.
+//! The input of a verb: a manifest in a file or by standard input, and the part of it that is meant; or a saved plan.
 
 use std::{
     io::Read as _,
@@ -12,7 +12,7 @@ use crate::{
     report,
 };
 
-/// What stands for standard input where a file is named.
+/// The name of standard input in place of a file's.
 const STDIN: &str = "-";
 
 /// The longest manifest that is read from standard input.
@@ -72,7 +72,8 @@ fn keep_known(manifest: &Manifest) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells a saved plan from a manifest by its first bytes. What cannot be read is no plan: reading it as a manifest says why.
+/// Tells a saved plan from a manifest by its first bytes. An unreadable file is no plan: reading it as a manifest says
+/// why.
 pub(super) fn is_plan(path: &Path) -> bool {
     const HEADER: &[u8] = b"{\"header\":";
     let mut first = Vec::new();

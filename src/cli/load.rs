@@ -106,7 +106,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     outcome
 }
 
-/// What is loaded.
+/// The input of a load: a manifest, or a saved plan.
 enum Given {
     Manifest(Box<Manifest>),
     Plan(Box<Saved>),
@@ -175,7 +175,7 @@ async fn begin(
     ended
 }
 
-/// What can be done about a saved plan that no longer holds.
+/// The advice about a saved plan that no longer holds.
 const PLAN_AGAIN: &str = "plan again with `stoker plan --out`";
 
 /// Copies a saved plan into its run, where it is its owner's alone, whoever may read the saved one.
@@ -205,7 +205,7 @@ fn unfinished(given: &Given, context: Context) -> Result<Option<RunDirectory>, E
     let header = given.header();
     let runs = RunDirectory::all(&state::of(&header)).map_err(Error::disk)?;
     for run in runs.into_iter().rev() {
-        // What cannot be read is no run of this manifest.
+        // A run that cannot be read is none of this manifest.
         let (Ok(saved), Ok(history)) = (Saved::open(&run.plan()), journal::read(&run.journal()))
         else {
             continue;

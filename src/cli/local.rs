@@ -4,7 +4,8 @@
 //! left opens the directory itself, and goes on: a request that surely was not looked at is sent again at once, one whose
 //! fate is unknown fails like on any other server, and is settled like there.
 //!
-//! Requests are built for the address that was found first. Where they go, and with which token, is decided here.
+//! Requests are built for the address that was found first. The server that they go to, and their token, are decided
+//! here.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,10 +24,11 @@ use crate::{
     gate::{Fault, FaultKind, Transport},
 };
 
-/// How often a request that was not looked at is sent to yet another server of the store: each time one has ended.
+/// The greatest number of moves of a request that was not looked at to yet another server of the store: one each time a
+/// server has ended.
 const MOVES: usize = 20;
 
-/// A local store, and where it is served at the moment.
+/// A local store, and the place at which it is served at the moment.
 #[derive(Debug)]
 pub(super) struct LocalStore {
     dir: PathBuf,
@@ -36,7 +38,7 @@ pub(super) struct LocalStore {
     own: tokio::sync::Mutex<Option<Own>>,
 }
 
-/// What this process has of the store.
+/// The share of this process in the store.
 #[derive(Debug, Default)]
 struct Own {
     /// The server, where this process is the one that serves.
@@ -45,7 +47,7 @@ struct Own {
     lost: Option<(Instant, String)>,
 }
 
-/// Where the store is served.
+/// The place at which the store is served.
 #[derive(Debug)]
 struct Place {
     url: Url,

@@ -1,7 +1,7 @@
 //! Logs: what `tracing` is told, as lines for people or JSON for machines, on standard error or in a file.
 //!
-//! What may be told is decided where it is told: no query strings, no bodies, no server's words, no secrets. Here lines
-//! are made of it, one write each, so that neither bars nor other processes that append to the file tear them.
+//! The words of an event are decided where it is told: no query strings, no bodies, no server's words, no secrets. Here
+//! lines are made of them, one write each, so that neither bars nor other processes that append to the file tear them.
 
 use std::{
     fmt::Write as _,
@@ -38,7 +38,7 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Where log lines go, and which.
+/// The destination of log lines, their form, and the highest level.
 #[derive(Debug)]
 struct Log {
     most: LevelFilter,
@@ -104,7 +104,7 @@ fn open(path: &Path) -> Result<std::fs::File, Error> {
 
 impl<S: Subscriber> Layer<S> for Log {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        // What other crates tell may hold anything.
+        // Events of other crates may hold anything.
         let is_ours = metadata.target().split("::").next() == Some("stoker");
         is_ours && *metadata.level() <= self.most
     }
@@ -166,7 +166,7 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// What an event tells.
+/// The text and the fields of an event.
 #[derive(Default)]
 struct Told {
     text: String,

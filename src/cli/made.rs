@@ -13,11 +13,11 @@ use crate::{journal, plan::PlanHeader};
 /// A store that a load has made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct MadeStore {
-    /// What tells it from all others.
+    /// The place that tells the store from all others.
     pub(super) place: String,
-    /// Its resource name.
+    /// The store's resource name.
     pub(super) name: String,
-    /// The target by which it was made.
+    /// The target by which the store was made.
     pub(super) target: String,
 }
 
@@ -55,7 +55,7 @@ impl Made {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(Error::disk(error)),
         };
-        // What was torn was never told.
+        // A line that was torn was never told of.
         let made = text
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());

@@ -22,9 +22,9 @@ pub(super) struct MetricsArgs {
     metrics: Option<SocketAddr>,
 }
 
-/// Who is told of a run.
+/// The observers of a run's events.
 pub(super) struct Told {
-    /// All of them.
+    /// The watcher that passes events to all of them.
     pub(super) watcher: Watcher,
     telemetry: Option<Telemetry>,
 }

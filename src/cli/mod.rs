@@ -146,7 +146,7 @@ enum Verb {
     Generate(generate::GenerateArgs),
 }
 
-/// What a verb needs to know of the world.
+/// The surroundings that a verb needs to know.
 #[derive(Debug, Clone, Copy)]
 struct Context {
     printer: Printer,
@@ -155,7 +155,7 @@ struct Context {
     started: tokio::time::Instant,
 }
 
-/// What the environment says of colour: `NO_COLOR` (<https://no-color.org>) forbids it, `CLICOLOR_FORCE`
+/// Returns the environment's wish for colour: `NO_COLOR` (<https://no-color.org>) forbids it, `CLICOLOR_FORCE`
 /// (<https://bixense.com/clicolors>) wants it also where nobody looks on.
 fn wished_colour() -> Option<bool> {
     let is_set = |name: &str, off: &str| {
@@ -232,7 +232,7 @@ pub fn run() -> ExitCode {
             ))
         })
     });
-    // Whatever still reads a file or waits for a server must not keep the process alive.
+    // A thread that still reads a file or waits for a server must not keep the process alive.
     runtime.shutdown_background();
     end(printer, ended)
 }
@@ -248,7 +248,7 @@ fn end(printer: Printer, ended: Result<Exit, Error>) -> ExitCode {
     let Some(why) = printer.unwritten() else {
         return exit.into();
     };
-    // Who closed the pipe (`stoker plan … | head`) has read enough, and is told by the exit code only.
+    // A program that closed the pipe (`stoker plan … | head`) has read enough, and is told by the exit code only.
     if why.kind() != std::io::ErrorKind::BrokenPipe {
         let what = format!("cannot write to standard output: {why}");
         printer.problems(&[crate::diagnostic::Diagnostic::error(what)]);

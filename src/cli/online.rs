@@ -1,4 +1,4 @@
-//! What `stoker plan --online` asks the targets.
+//! The questions of `stoker plan --online` to the targets.
 
 use std::{collections::HashMap, sync::Arc};
 

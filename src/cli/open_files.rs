@@ -1,11 +1,12 @@
-//! How many files and connections this process may have open: as many as the system lets it, and enough to begin.
+//! The number of files and connections that this process may have open: as many as the system lets it, and enough to
+//! begin.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Error, Exit};
 
-/// What a load holds open before its first connection: the journal and other files of the run, the history, the local store,
-/// and what the runtime needs; and some connections.
+/// Files that a load holds open before its first connection: the journal and other files of the run, the history, the
+/// local store, and those that the runtime needs; and some connections.
 const FEWEST: u64 = 64;
 
 /// Takes what the system allows, as a load opens many connections where the store takes them.
@@ -17,7 +18,7 @@ pub(super) fn raise() -> Result<(), Error> {
     let limit = getrlimit(Resource::Nofile);
     let Rlimit { current, maximum } = limit;
     if current != maximum {
-        // Where it cannot be raised, the limit that is there has to do.
+        // A limit that cannot be raised has to do.
         let _ = setrlimit(
             Resource::Nofile,
             Rlimit {

@@ -53,12 +53,13 @@ pub(super) fn header(manifest: &Manifest) -> PlanHeader {
     }
 }
 
-/// How sources are read into a plan.
+/// The means of reading sources into a plan.
 pub(super) struct Planning<'a> {
     pub(super) header: &'a PlanHeader,
     /// The directory in which what is too long to be held lies meanwhile.
     pub(super) scratch: PathBuf,
-    /// Where the plain bytes of what cannot be read twice are kept, so that it can be read again; none where nothing is.
+    /// The directory for the plain bytes of sources that cannot be read twice, so that they can be read again; none
+    /// where nothing is kept.
     pub(super) spool: Option<PathBuf>,
     pub(super) watcher: &'a Watcher,
     pub(super) stop: &'a Stop,

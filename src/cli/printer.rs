@@ -1,13 +1,14 @@
 //! Decides what is shown where: the one place that writes to the terminal.
 //!
 //! Results go to standard output, everything about the way there to standard error, so that a verb's output can be
-//! piped. `-q` leaves errors and results; the summary of a load is one only where something is wrong. Whatever is written
-//! here has passed [`plain_lines`], so that no name of a file and no word of a server can steer the terminal; only what is
-//! exact by its purpose, and what was coloured by its maker, who took care of that, goes out as it is.
+//! piped. `-q` leaves errors and results; the summary of a load is one only where something is wrong. Every text that
+//! is written here has passed [`plain_lines`], so that no name of a file and no word of a server can steer the
+//! terminal; only what is exact by its purpose, and what was coloured by its maker, who took care of that, goes out as
+//! it is.
 //!
-//! Standard error is shared with whoever draws a run ([`Printer::gives_way_to`]): bars are taken away before anything else
-//! is written there. Where progress is JSON, every line there is: a message is an object with the member `message`
-//! (`note`, `warning` or `error`) and its `text`.
+//! Standard error is shared with the code that draws a run ([`Printer::gives_way_to`]): bars are taken away before
+//! anything else is written there. Where progress is JSON, every line there is: a message is an object with the member
+//! `message` (`note`, `warning` or `error`) and its `text`.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -31,7 +32,7 @@ pub(super) struct Printer {
     quiet: bool,
     color_out: bool,
     color_err: bool,
-    /// Why standard output could not be written, once it could not.
+    /// The reason why standard output could not be written, once it could not.
     unwritten: &'static OnceLock<io::Error>,
 }
 
@@ -241,7 +242,7 @@ impl Printer {
 
 /// Writes to standard error beside what is drawn there.
 fn beside(text: &str) {
-    // Whoever suspends what is drawn may be about to write, too: the lock is not held meanwhile.
+    // The code that suspends the bars may be about to write, too: the lock is not held meanwhile.
     let watcher = {
         let watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
         watcher.clone().unwrap_or_else(Watcher::none)

@@ -1,5 +1,5 @@
-//! What earlier runs of a state directory mean for the one at hand: what they loaded is left alone, and those that were
-//! cut off are taken over.
+//! The meaning of earlier runs of a state directory for the one at hand: records that they loaded are left alone, and
+//! runs that were cut off are taken over.
 
 use std::{collections::HashMap, path::Path};
 
@@ -12,15 +12,15 @@ use crate::{
     send::{self, Compared, Earlier, HeldError, PriorLoads, TargetConnection},
 };
 
-/// What came of asking.
+/// The result of asking earlier runs.
 pub(super) struct Asked {
-    /// What is known of the records.
+    /// The journal so far, with the records that earlier runs have loaded, and the choice of what is tried once more.
     pub(super) earlier: Earlier,
     /// Resources that were read to make sure.
     pub(super) sampled: u64,
 }
 
-/// Why earlier runs are asked.
+/// The reason why earlier runs are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To load: what those left that were cut off is taken over.
@@ -67,7 +67,7 @@ impl Consulted<'_> {
             let runs = RunDirectory::all(self.state).map_err(Error::disk)?;
             Ok::<_, Error>(!runs.is_empty())
         };
-        // Who only looks begins no history.
+        // A verb that only looks begins no history.
         if !fresh && (self.purpose == Purpose::Load || has_past()?) {
             let mut history = History::open(self.state).map_err(broken)?;
             self.take_in(&mut history, printer).await?;
@@ -125,7 +125,7 @@ impl Consulted<'_> {
                 continue;
             };
             let is_same = saved.header.is_of(&self.saved.header);
-            // What it would have loaded into others, or by other loads, stays its own.
+            // A run with loads that this one does not carry out keeps its rest as its own.
             let covers = |name: &str| self.saved.header.loads.iter().any(|load| load.name == name);
             let is_covered = (saved.header.loads.iter()).all(|load| covers(&load.name));
             if self.purpose != Purpose::Load || !is_same || !is_covered {
@@ -147,7 +147,7 @@ impl Consulted<'_> {
                 printer.problems(&[Diagnostic::warning(what).hint(hint)]);
             }
         }
-        // What was unloaded since is not there any more.
+        // Records that were unloaded since are not there any more.
         history.take_out(&taken).map_err(broken)?;
         // A large run has left many segments, and each record is looked for in all of them.
         history.compact().map_err(broken)
@@ -188,7 +188,8 @@ fn words(held: &PriorLoads) -> String {
     }
 }
 
-/// What was created is not created a second time: then somebody has to know that it refers to what was there before.
+/// Warns of created records that are not created a second time: somebody has to know that they refer to what was there
+/// before.
 fn outdated(held: &PriorLoads) -> Vec<Diagnostic> {
     let PriorLoads {
         target, outdated, ..

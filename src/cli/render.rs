@@ -1,7 +1,7 @@
 //! Diagnostics as text for a terminal, in the look of rustc: what, where, the line itself, and what to do.
 //!
 //! Lays out, and takes the power to steer a terminal from names and words; what may be shown was decided where the
-//! diagnostic was made. Who prints it is the verb.
+//! diagnostic was made. The verb prints it.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 

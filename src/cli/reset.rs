@@ -44,7 +44,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         .into_iter()
         .rev()
     {
-        // What cannot be read is no run of this manifest; one that sent nothing has no plan any more.
+        // A run that cannot be read is none of this manifest; one that sent nothing has no plan any more.
         let is_own = Saved::open(&run.plan()).is_ok_and(|saved| saved.header.is_of(&header));
         if is_own && let Some(run) = Opened::open(run)? {
             opened.push(run);

@@ -1,7 +1,8 @@
 //! Going on with a run that was cut off, as `resume` and `load --resume` do.
 //!
-//! What the journal says is settled is not sent again, unless `--replay` asks for it. A record whose creation had begun
-//! and of which no more is known is asked for, as the load's `settle` says; it is never sent twice by guessing.
+//! Records that the journal calls settled are not sent again, unless `--replay` asks for it. A record whose creation
+//! had begun and of which no more is known is asked for, as the load's `settle` says; it is never sent twice by
+//! guessing.
 
 use clap::ValueEnum;
 
@@ -37,7 +38,7 @@ enum Which {
     All,
 }
 
-/// What can be done about a run that can no longer be carried out as it was planned.
+/// The advice about a run that can no longer be carried out as it was planned.
 const WAY_ON: &str =
     "put it back as it was, or load the manifest again: what this run has loaded is not sent twice";
 
@@ -77,7 +78,7 @@ pub(super) async fn go_on(
     let ended = async {
         let now = connect::with_facts(saved.header.clone(), &connections).await?;
         planning::refuse_changed_facts(&saved.header, &now, WAY_ON)?;
-        // What could not be asked about before is asked about now.
+        // Questions that could not be asked before are asked now.
         let asks = (saved.header.loads.iter()).any(|load| load.settles_by() != Settle::None);
         let which = replay.replay;
         let replay = Replay {

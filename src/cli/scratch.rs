@@ -1,4 +1,4 @@
-//! Where verbs that leave nothing behind keep what they need meanwhile.
+//! The scratch directory of verbs that leave nothing behind.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes it.
+    /// Makes the directory.
     pub(super) fn create() -> Result<Self, Error> {
         let name = format!("stoker-{}", uuid::Uuid::new_v4().simple());
         let path = std::env::temp_dir().join(name);

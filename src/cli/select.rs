@@ -1,4 +1,4 @@
-//! Which loads of a manifest a verb is about: `--load NAME`, `--target NAME`.
+//! The loads of a manifest that a verb is about: `--load NAME`, `--target NAME`.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ impl Selection {
             let mut names_of: Vec<String> = std::mem::take(&mut load.after);
             names_of.reverse();
             while let Some(name) = names_of.pop() {
-                // What one that is left out waits for is waited for all the same.
+                // The predecessors of a load that is left out are waited for all the same.
                 match afters.get(&name) {
                     _ if gone.contains(&name) || kept.contains(&name) => {}
                     Some(after) => {

@@ -25,7 +25,7 @@ use crate::{
     source::Bodies,
 };
 
-/// How often the figures of a session are written down, should it be killed.
+/// The time between two writings of a session's figures, should it be killed.
 const TALLY_EVERY: Duration = Duration::from_secs(1);
 
 /// A run that is carried to its end.
@@ -165,7 +165,7 @@ impl Session<'_> {
         self.watcher.finish();
         let reported = match (reported, &ended) {
             (Ok(reported), _) => reported,
-            // What stopped the run goes before what its report met for the same reason.
+            // The error that stopped the run goes before the report's error of the same reason.
             (Err(_), Err(_)) => return ended.map(|_| Exit::Disk),
             (Err(error), Ok(_)) => return Err(error.hint(report_again(self.run))),
         };
@@ -195,7 +195,7 @@ impl Session<'_> {
             journal: journal.line().clone(),
             observe: Arc::new(Unobserved),
             stop: self.stop.clone(),
-            // What is left of it is for answers.
+            // The rest of the memory is for answers.
             budget: Arc::new(ByteBudget::new(memory - gate::share(memory))),
             earlier: Arc::new(earlier),
             lookups: Arc::default(),

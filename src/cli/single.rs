@@ -231,7 +231,7 @@ fn only_record(path: &Path, format: Format, operation: Operation) -> Result<Step
     }
 }
 
-/// What is asked for: no resource.
+/// The record that is asked for, if it is no resource.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// An instance, by its path below a DICOMweb service.
@@ -241,7 +241,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// Reads what is asked for; none where it is the name of a resource.
+    /// Reads the name that is asked for; none where it is the name of a resource.
     pub(super) fn of(given: &str) -> Option<Result<Self, Error>> {
         if let Some(id) = given.strip_prefix("messages/") {
             let is_sign = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=');

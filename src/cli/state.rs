@@ -47,7 +47,7 @@ pub(super) fn warn_of_others(header: &PlanHeader, state: &Path, printer: Printer
     if is_same_file(&here, state) {
         return;
     }
-    // What cannot be read is no run of this manifest.
+    // A run that cannot be read is none of this manifest.
     let runs = RunDirectory::all(&here).unwrap_or_default();
     let mut headers = runs
         .iter()

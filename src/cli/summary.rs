@@ -1,4 +1,4 @@
-//! What is said of a run: its summary, and the exit code that it comes to.
+//! The summary of a run, and the exit code that it comes to.
 
 use super::{Context, Error, Exit};
 use crate::{

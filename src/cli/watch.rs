@@ -19,7 +19,7 @@ use crate::{
     send::{self, Earlier, Replay},
 };
 
-/// How often the journal is looked at: as often as bars are drawn.
+/// The time between two looks at the journal: as often as bars are drawn.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Arguments of `stoker watch`.
@@ -33,13 +33,13 @@ pub(super) struct WatchArgs {
     progress: ProgressKind,
 }
 
-/// How watching ended.
+/// The end of watching.
 enum Seen {
     /// The session is over, and its reports are written.
     Over,
     /// Nobody is at work on the run any more, and nobody ended it.
     Killed,
-    /// Who watched has seen enough.
+    /// The user has seen enough.
     Left,
 }
 

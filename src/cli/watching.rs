@@ -1,4 +1,4 @@
-//! How far the work has come, as it is shown to those who look on.
+//! The progress of the work, as it is shown to people who look on.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ pub(super) enum ProgressKind {
     None,
 }
 
-/// How often a count is shown.
+/// The time between two showings of a count.
 pub(super) const SHOWN_EVERY: Duration = Duration::from_secs(5);
 
-/// Returns who draws what is observed.
+/// Returns the watcher that draws what is observed.
 pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
     if kind == ProgressKind::Json {
         Printer::speak_json();

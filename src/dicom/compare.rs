@@ -13,7 +13,7 @@ const OF_THE_SERVER: [&str; 6] = [
     "00080005", "00080054", "00080056", "00081190", "00083001", "00083002",
 ];
 
-/// How deep sequences are compared: real ones are a handful deep.
+/// The depth to which sequences are compared: real ones are a handful deep.
 const DEEPEST: usize = 32;
 
 /// Returns the tags of the attributes in which two descriptions differ, as `(gggg,eeee)`; those inside of a sequence by its own
@@ -56,7 +56,7 @@ fn is_same(ours: Option<&Value>, theirs: Option<&Value>, depth: usize) -> bool {
     if is_elsewhere(ours) || is_elsewhere(theirs) || depth > DEEPEST {
         return true;
     }
-    // What one side does not know is written by it as bytes, and by the other as what it is.
+    // A value that one side does not know is written by it as bytes, and by the other as what it is.
     if is_unknown(ours) != is_unknown(theirs) && ours.is_some() && theirs.is_some() {
         return true;
     }
@@ -165,8 +165,8 @@ fn is_undecoded(text: &str) -> bool {
     text.contains(['\u{1b}', char::REPLACEMENT_CHARACTER])
 }
 
-/// Tells whether two files hold the same data set, byte by byte: each reads from where its data set begins. What stands before
-/// it belongs to the file, and servers write it anew.
+/// Tells whether two files hold the same data set, byte by byte: each reads from where its data set begins. The bytes
+/// before it belong to the file, and servers write it anew.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! What a data set says, as DICOM JSON (PS3.18 annex F): all of it but the pixels, and long values that are no text.
+//! The description of a data set as DICOM JSON (PS3.18 annex F): all of it but the pixels, and long values that are no
+//! text.
 
 use std::io::{Cursor, Read};
 
@@ -11,13 +12,14 @@ use super::element::{Encoding, MARK, Tag};
 use super::header::{BIG, EXPLICIT, IMPLICIT, InstanceHeader};
 use super::thin::{self, Thin};
 
-/// How long a value of bytes may be that stands in the metadata; longer ones are bulk data.
+/// The longest value of bytes in the metadata; longer ones are bulk data.
 const LONGEST: usize = 4 << 10;
 
-/// How long the element is at most that names character sets, of which real ones name three or four.
+/// The greatest length of the element that names character sets, of which real ones name three or four.
 const LONGEST_CHARSET: usize = 1 << 10;
 
-/// Describes a data set, which begins where its header says. One that the library cannot read is described by who it is.
+/// Describes a data set, which begins where its header says. One that the library cannot read is described by its UIDs
+/// and modality.
 pub fn describe(set: impl Read, header: &InstanceHeader) -> Map<String, Value> {
     let mut set = read(&thin::read(set, header));
     let mut uid = |tag: &str, value: &str| {
@@ -31,7 +33,7 @@ pub fn describe(set: impl Read, header: &InstanceHeader) -> Map<String, Value> {
         let modality = json!({ "vr": "CS", "Value": [modality] });
         set.entry("00080060").or_insert(modality);
     }
-    // What stands beside the data set, in the words of Google and others.
+    // The transfer syntax stands beside the data set, in the words of Google and others.
     let syntax = json!({ "vr": "UI", "Value": [header.transfer_syntax] });
     set.insert("00083002".to_owned(), syntax);
     set
@@ -92,7 +94,7 @@ fn parse(elements: &[u8], encoding: Encoding) -> Option<Map<String, Value>> {
     Some(data_set(&object, 0))
 }
 
-/// How deep sequences are described: real ones are a handful deep.
+/// The depth to which sequences are described: real ones are a handful deep.
 const DEEPEST: usize = 32;
 
 fn data_set(object: &InMemDicomObject, depth: usize) -> Map<String, Value> {

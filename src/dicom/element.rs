@@ -40,7 +40,7 @@ impl Tag {
     }
 }
 
-/// How the elements of a data set are written.
+/// The encoding of the elements of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// Without value representations, little endian.
@@ -51,7 +51,7 @@ pub enum Encoding {
     Big,
 }
 
-/// What ends a walk early.
+/// The reason why a walk ends early.
 #[derive(Debug)]
 pub enum WalkStop {
     /// The bytes end inside an element.
@@ -77,9 +77,9 @@ pub struct Element {
 #[derive(Debug)]
 pub struct Walk<R> {
     from: R,
-    /// How many bytes have been read.
+    /// The number of bytes read.
     at: u64,
-    /// How many bytes may be read in all.
+    /// The number of bytes that may be read in all.
     limit: u64,
     encoding: Encoding,
 }

@@ -1,6 +1,6 @@
 //! The identity of an instance: its header, read up to the pixel data and never beyond.
 //!
-//! What cannot be stored is told with a reason. Whether a store takes what is told here, it alone knows.
+//! A file that cannot be stored is told with a reason. Whether a store takes what is told here, it alone knows.
 
 use std::io::{self, Cursor, Read};
 
@@ -8,10 +8,10 @@ use flate2::read::DeflateDecoder;
 
 use super::element::{Element, Encoding, MARK, Tag, Walk, WalkStop};
 
-/// How many bytes of a file are read at most, and how many come out of a deflated one.
+/// Bytes of a file that are read at most, and bytes that come out of a deflated one.
 pub const LIMIT: u64 = 64 << 20;
 
-/// How long a value may be that is read: a UID has 64 signs, and a name of a modality 16.
+/// The longest value that is read, in bytes: a UID has 64 signs, and a name of a modality 16.
 const LONGEST: u32 = 128;
 
 /// Implicit VR little endian.
@@ -27,7 +27,7 @@ const JPIP_DEFLATED: &str = "1.2.840.10008.1.2.4.95";
 /// The class of a directory of media.
 const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 
-/// What a header says of an instance.
+/// The identity and the encoding of an instance, as its header gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceHeader {
     /// The class.
@@ -40,17 +40,17 @@ pub struct InstanceHeader {
     pub instance: String,
     /// The modality; `None` where it is missing or empty.
     pub modality: Option<String>,
-    /// How the data set and its pixels are written.
+    /// The encoding of the data set and its pixels.
     pub transfer_syntax: String,
     /// Whether the file begins with a preamble of 128 bytes.
     pub has_preamble: bool,
-    /// Where the data set begins: behind the meta group.
+    /// The offset of the data set: behind the meta group.
     pub begins: u64,
-    /// How the walk ended.
+    /// The end of the walk.
     pub end: End,
 }
 
-/// Where the reading of a header ended.
+/// The place at which the reading of a header ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Before the value of the pixel data.
@@ -64,7 +64,7 @@ pub enum End {
     File,
     /// In the midst of an element: bytes are missing behind the identity.
     Cut,
-    /// At the limit of what is read, or at what could not be read; the identity stands before it.
+    /// At the limit of reading, or at an element that could not be read; the identity stands before it.
     Unread,
 }
 
@@ -92,7 +92,7 @@ impl InstanceHeader {
     }
 }
 
-/// Why a file holds no instance that can be stored.
+/// The reason why a file holds no instance that can be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotAnInstance {
     /// No mark, no meta group and no data set.
@@ -145,7 +145,7 @@ impl std::fmt::Display for IdentityPart {
     }
 }
 
-/// What was found of the identity.
+/// The parts of the identity, as far as they were found.
 #[derive(Default)]
 struct Found {
     class: Option<String>,
@@ -155,7 +155,7 @@ struct Found {
     modality: Option<String>,
 }
 
-/// What stands before the data set.
+/// The part of a file before the data set.
 struct Meta {
     syntax: Option<String>,
     class: Option<String>,

@@ -20,7 +20,7 @@ pub mod query;
 pub mod sample;
 pub mod thin;
 
-/// How much of a file [`looks_like`] wants to see.
+/// Bytes of a file that [`looks_like`] wants to see.
 pub const ENOUGH: usize = 144;
 
 /// Tells whether the beginning of a file looks like DICOM: the mark of Part 10 behind its preamble or at once, a meta group,

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use memchr::memmem::Finder;
 
-/// What stands between the parts of a body: a token that needs no quotes, since old servers refuse quoted ones.
+/// The boundary between the parts of a body: a token that needs no quotes, since old servers refuse quoted ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundary(String);
 

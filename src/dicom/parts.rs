@@ -3,10 +3,10 @@
 
 use memchr::memmem::Finder;
 
-/// How long the head of a part may be.
+/// The longest head of a part, in bytes.
 const LONGEST_HEAD: usize = 16 << 10;
 
-/// What is found in a body.
+/// A finding in a body.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PartEvent<'a> {
     /// A part begins; its head, as it stands there.
@@ -17,7 +17,7 @@ pub enum PartEvent<'a> {
     Ends,
 }
 
-/// Why a body is none.
+/// The reason why a body is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedParts {
     /// No boundary at all.

@@ -1,27 +1,27 @@
 //! QIDO-RS: the question in a query string, and whether a value answers it.
 //!
-//! Which attributes a store can be asked for, and what it does with the others, is left to the store.
+//! The attributes that a store can be asked for, and the treatment of the others, are left to the store.
 
 use super::element::Tag;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
-    /// What attributes have to be.
+    /// Attributes, with the value that each has to match.
     pub matches: Vec<(Tag, String)>,
     /// Attributes that are answered beyond those of the level.
     pub include: Vec<Tag>,
     /// Whether every attribute is wanted.
     pub include_all: bool,
-    /// How many answers at most.
+    /// The greatest number of answers.
     pub limit: Option<u64>,
-    /// How many answers are passed over.
+    /// The number of answers that are passed over.
     pub offset: u64,
     /// Whether names are compared by the beginnings of their words.
     pub is_fuzzy: bool,
 }
 
-/// Why a question cannot be answered. Values stand in none of these words: they may be patients' data.
+/// The reason why a question cannot be answered. Values stand in none of these words: they may be patients' data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
     /// A key that is no attribute.
@@ -104,7 +104,7 @@ pub fn read<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Q
     Ok(query)
 }
 
-/// How values of an attribute are compared.
+/// Returns the way in which values of an attribute are compared.
 fn kind(tag: Tag) -> Kind {
     match tag {
         Tag(0x0008, 0x0020 | 0x0030) | Tag(0x0010, 0x0030) => Kind::Range,
@@ -121,7 +121,7 @@ enum Kind {
     Text,
 }
 
-/// Tells whether a value of an attribute is what is asked for. What is asked for emptily, or by `*`, is anything.
+/// Tells whether a value of an attribute is what is asked for. An empty wish, or `*`, is met by any value.
 pub fn answers(tag: Tag, wanted: &str, value: &str, is_fuzzy: bool) -> bool {
     let wanted = wanted.trim();
     if wanted.is_empty() || wanted == "*" {
@@ -157,7 +157,7 @@ fn is_like(pattern: &str, value: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let value: Vec<char> = value.chars().collect();
     let (mut at, mut seen) = (0, 0);
-    // Where the last star stands, and what it has taken so far.
+    // The place of the last star, and the place in the value behind the signs that it has taken so far.
     let mut star: Option<(usize, usize)> = None;
     while let Some(sign) = value.get(seen) {
         match pattern.get(at) {

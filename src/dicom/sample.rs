@@ -1,16 +1,16 @@
 //! Instances made up: tiny ones for samples and tests, large ones written in a stream.
 //!
-//! What is written is Part 10 in explicit VR little endian: a secondary capture with grey pixels of eight bits. Nothing is
+//! The bytes are Part 10 in explicit VR little endian: a secondary capture with grey pixels of eight bits. Nothing is
 //! random: the same description gives the same bytes.
 
 use std::io::{self, Write};
 
 use super::header::EXPLICIT;
 
-/// Secondary capture, the class of what is written.
+/// Secondary capture, the class of the written instances.
 pub const SOP_CLASS: &str = "1.2.840.10008.5.1.4.1.1.7";
 
-/// What an instance is about.
+/// The description of an instance to make.
 #[derive(Debug, Clone, Copy)]
 pub struct SampleInstance<'a> {
     /// The study.
@@ -27,7 +27,7 @@ pub struct SampleInstance<'a> {
     pub patient: &'a str,
     /// The date of the study, such as `20240314`.
     pub date: &'a str,
-    /// What the study is.
+    /// The description of the study.
     pub description: &'a str,
     /// The number of the instance in its series.
     pub number: u32,
@@ -35,7 +35,7 @@ pub struct SampleInstance<'a> {
     pub rows: u16,
     /// Columns of pixels.
     pub columns: u16,
-    /// How many frames.
+    /// The number of frames.
     pub frames: u32,
 }
 

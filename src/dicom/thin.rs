@@ -14,34 +14,34 @@ use flate2::read::DeflateDecoder;
 use super::element::{self, Element, Encoding, Tag, Walk};
 use super::header::InstanceHeader;
 
-/// How long a value of bytes may be that is kept; longer ones are bulk data.
+/// The longest value of bytes that is kept; longer ones are bulk data.
 const LONGEST_BYTES: u32 = 4 << 10;
-/// The same of a text.
+/// The longest text that is kept.
 const LONGEST_TEXT: u32 = 1 << 20;
-/// How much of a data set is kept in all; what has no room is not described.
+/// Bytes of a data set that are kept in all; an element without room is not described.
 const MOST: usize = 16 << 20;
-/// How long a value may be that does not stand in the file as it is given back.
+/// The longest value that is given back in another form than it has in the file, in bytes.
 const LARGEST: usize = 64 << 20;
-/// How deep sequences are looked into: real ones are a handful deep.
+/// The depth to which sequences are looked into: real ones are a handful deep.
 const DEEPEST: usize = 64;
 
-/// What is kept of a data set.
+/// The kept part of a data set.
 pub(super) struct Thin {
-    /// How the elements are written. Some files say one thing of their data set and do another.
+    /// The encoding of the elements. Some files say one thing of their data set and do another.
     pub(super) encoding: Encoding,
-    /// The elements that are kept, each as it stands in the data set, and each whole in all its lengths: who reads them may
+    /// The elements that are kept, each as it stands in the data set, and each whole in all its lengths: a reader may
     /// believe these.
     pub(super) elements: Vec<Vec<u8>>,
-    /// Those whose values are too long.
+    /// The elements whose values are too long.
     pub(super) long: Vec<(Tag, VR)>,
 }
 
 /// A value that is bulk data.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Bulk {
-    /// It lies in the file: the offset, and the number of bytes.
+    /// A value that lies in the file: the offset, and the number of bytes.
     Stretch(u64, u64),
-    /// It stands there in another form.
+    /// A value that stands in the file in another form.
     Bytes(Vec<u8>),
 }
 
@@ -50,7 +50,7 @@ struct Tee<'a, R> {
     from: R,
     kept: &'a RefCell<Vec<u8>>,
     keeps: &'a Cell<bool>,
-    /// How much more is kept; none where there was no room.
+    /// The number of bytes that are still kept; none where there was no room.
     room: &'a Cell<Option<usize>>,
 }
 
@@ -290,7 +290,7 @@ pub fn find(set: impl Read, header: &InstanceHeader, size: u64, tag: Tag) -> Opt
     None
 }
 
-/// How many bytes each of the numbers of a value has.
+/// Returns the number of bytes of each of the numbers of a value.
 fn size(vr: VR) -> usize {
     match vr {
         VR::AT => 4,
@@ -300,7 +300,7 @@ fn size(vr: VR) -> usize {
     }
 }
 
-/// How many bytes of a value change places where the order of bytes does.
+/// Returns the number of bytes of a value that change places where the order of bytes does.
 fn unit(vr: VR) -> usize {
     match vr {
         VR::OW | VR::US | VR::SS | VR::AT => 2,

@@ -15,14 +15,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use super::Token;
 use super::reply::Refusal;
 
-/// Says where a browser has a request from (<https://www.w3.org/TR/fetch-metadata/>).
+/// The header in which a browser says where a request comes from (<https://www.w3.org/TR/fetch-metadata/>).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Who may ask.
+/// The rules of access: the bearer token of requests, and the origins whose pages may ask.
 #[derive(Debug)]
 pub(super) struct Access {
     token: Option<Token>,
-    /// Origins besides its own.
+    /// Origins whose pages may ask, besides the server's own.
     origins: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ impl Access {
         let refused = if origins.peek().is_some() {
             origins.any(|origin| !origin.eq_ignore_ascii_case(&own) && !self.allows(origin))
         } else {
-            // What a browser sends without an origin: images, scripts, links.
+            // A browser sends requests for images, scripts and links without an origin.
             let sites = headers.get_all(SEC_FETCH_SITE).iter().map(text);
             sites.into_iter().any(|site| {
                 !["none", "same-origin"].contains(&site.trim().to_ascii_lowercase().as_str())

@@ -10,7 +10,7 @@ use super::fault::Faults;
 use super::leave::Leaving;
 use super::registry::Registry;
 
-/// What all requests share.
+/// The state that all requests share.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) root: String,

@@ -15,20 +15,20 @@ use super::reply::Refusal;
 pub(super) const MAX_BUNDLE: usize = 50 << 20;
 /// Google's limit of any other FHIR request (10 MB).
 pub(super) const MAX_BODY: usize = 10 << 20;
-/// How much of a body that nobody wants is read and thrown away, so that the client gets to read the answer: beyond it the
-/// connection is closed, and says so.
+/// Bytes of an unwanted body that are read and thrown away at most, so that the client gets to read the answer: beyond
+/// them the connection is closed, and says so.
 const MAX_DRAIN: usize = 1 << 30;
-/// How long that may take.
+/// The longest that this draining may take.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a body may take between two parts of it.
+/// The longest wait for the next part of a body.
 const PART: Duration = Duration::from_secs(20);
-/// How long a whole body may take.
+/// The longest that the whole of a body may take that is read into memory.
 const WHOLE: Duration = Duration::from_mins(5);
 
-/// What is left of a request's body once it has been answered.
+/// The unread rest of a request's body once the request has been answered.
 pub(super) struct Rest(Arc<tokio::sync::Mutex<axum::body::BodyDataStream>>);
 
-/// Splits a body in two: one for who answers, one for what that leaves of it.
+/// Splits a body in two: one for the code that answers, and the unread rest of it.
 pub(super) fn shared(body: Body) -> (Body, Rest) {
     if hyper::body::Body::is_end_stream(&body) {
         let empty = Body::empty().into_data_stream();

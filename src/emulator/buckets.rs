@@ -52,7 +52,7 @@ pub(super) fn objects(dir: &Path, uri: &str) -> Result<Vec<PathBuf>, Refusal> {
     let root = dir.join(FOLDER).join(bucket);
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(&root).sort_by_file_name() {
-        // What cannot be read is no object.
+        // An unreadable entry is no object.
         let Ok(entry) = entry else { continue };
         let inside = entry.path().strip_prefix(&root).unwrap_or(entry.path());
         if entry.file_type().is_file() && glob.is_match(inside) {

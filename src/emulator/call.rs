@@ -22,7 +22,7 @@ pub(super) struct Call {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// Which entries of a batch a fault scenario lets fail.
+    /// The entries of a batch that a fault scenario lets fail.
     pub(super) entries: Option<Entries>,
 }
 

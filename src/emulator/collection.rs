@@ -1,7 +1,8 @@
 //! Stores of the kinds that stand beside the FHIR stores of a dataset: made, listed, read, patched, deleted, all in one way.
 //!
-//! One change at a time: it is written to the database, then to the [`Registry`](super::registry::Registry). What the stores of
-//! a kind hold, and what their fields mean, is the kind's own business ([`Collected`](super::stores::Collected)).
+//! One change at a time: it is written to the database, then to the [`Registry`](super::registry::Registry). The
+//! content of the stores of a kind, and the meaning of their fields, are the kind's own business
+//! ([`Collected`](super::stores::Collected)).
 
 use std::sync::Arc;
 

@@ -14,13 +14,13 @@ use super::instant::Clock;
 use super::lock::Lock;
 use super::reply::Refusal;
 
-/// How many writes may wait; above it requests wait at the socket.
+/// Writes that may wait; above it requests wait at the socket.
 const QUEUE: usize = 1024;
-/// How many writes share a commit at most: enough to make its cost vanish, few enough that nobody waits long.
+/// Writes that share a commit at most: enough to make its cost vanish, few enough that nobody waits long.
 const GROUP: usize = 256;
 /// Connections kept for reading.
 const READERS: usize = 4;
-/// What a write works with: the connection inside a transaction, and the clock.
+/// The tools of a write: the connection inside a transaction, and the clock.
 #[derive(Debug)]
 pub(super) struct DatabaseSession {
     pub(super) connection: Connection,

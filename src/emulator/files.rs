@@ -14,9 +14,9 @@ use rusqlite::{Connection, params};
 use super::app::App;
 use super::reply::Refusal;
 
-/// Where the files of instances are, in the directory of the local store.
+/// The folder of the files of instances, in the directory of the local store.
 const FOLDER: &str = "dicom";
-/// Where they are while they come.
+/// The folder of files that are still coming, in that folder.
 const INCOMING: &str = "incoming";
 
 /// Returns the folder of all files.
@@ -106,7 +106,7 @@ fn is_held(connection: &Connection, file: &str) -> Result<bool, Refusal> {
     Ok(connection.prepare_cached(sql)?.exists(params![file])?)
 }
 
-/// What a disk that fails is answered with; its reason goes to the log.
+/// Returns the refusal for a failing disk; the reason goes to the log.
 pub(super) fn failed(error: &io::Error) -> Refusal {
     tracing::error!(kind = ?error.kind(), "the local store cannot keep a file");
     let words = if error.kind() == io::ErrorKind::StorageFull {

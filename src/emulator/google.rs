@@ -1,4 +1,4 @@
-//! What calls in Google's own shape have in common, about whatever they are: how they are read and answered.
+//! The common part of calls in Google's own shape, whatever they are about: how they are read and answered.
 
 use http::StatusCode;
 

@@ -1,9 +1,9 @@
 //! Referential integrity, as the Healthcare API enforces it (referential-integrity page).
 //!
-//! A resource may refer only to what is there: `Type/id`, a version of it, and absolute URLs of this very store are checked;
-//! URLs of other servers, logical references and those that only display are not, and those in extensions only with
-//! `complexDataTypeReferenceParsing: ENABLED`. What is referred to cannot be deleted. `disableReferentialIntegrity`
-//! switches this off. That a contained resource is there and referred to holds always.
+//! A resource may refer only to what is there: `Type/id`, a version of it, and absolute URLs of this very store are
+//! checked; URLs of other servers, logical references and those that only display are not, and those in extensions only
+//! with `complexDataTypeReferenceParsing: ENABLED`. A resource that another refers to cannot be deleted.
+//! `disableReferentialIntegrity` switches this off. That a contained resource is there and referred to holds always.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -259,7 +259,7 @@ pub(super) fn check_contained(kind: &str, fields: &Object) -> Result<(), Refusal
     Ok(())
 }
 
-/// What a resource says of its contained resources: `#x` in references, and in anything else.
+/// The mentions of contained resources in a resource: `#x` in references, and in anything else.
 #[derive(Default)]
 struct Local {
     references: BTreeSet<String>,

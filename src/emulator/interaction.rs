@@ -13,7 +13,7 @@ use super::rows::{Current, absent, current, keep, remove};
 use super::search::Criteria;
 use super::stores::fhir::Store;
 
-/// What Google says when a condition is met by more than one resource.
+/// Google's text for a condition that is met by more than one resource.
 pub(super) const AMBIGUOUS: &str = "search criteria are not selective enough";
 /// The same for a conditional delete.
 pub(super) const AMBIGUOUS_DELETE: &str = "Condition not selective enough";
@@ -99,7 +99,7 @@ pub(super) fn names(tags: &str, version: Instant) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == id)
 }
 
-/// What became of an interaction.
+/// The result of an interaction.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) status: StatusCode,

@@ -30,13 +30,13 @@ pub(super) enum Json {
     Object(Object),
 }
 
-/// Where and why a text is no JSON.
+/// The mistake that makes a text no JSON, and its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
 pub(super) struct Malformed {
     /// The offset in bytes.
     pub(super) at: usize,
-    /// What is wrong there.
+    /// The mistake.
     pub(super) what: &'static str,
 }
 

@@ -34,7 +34,7 @@ CREATE TABLE token (
     PRIMARY KEY (store, parameter, kind, value, system, resource)) WITHOUT ROWID;
 ";
 
-/// Who refers to whom, in stores that enforce referential integrity. Since layout 2.
+/// The references between resources, in stores that enforce referential integrity. Since layout 2.
 const LINKS: &str = "
 CREATE TABLE link (
     source INTEGER NOT NULL, store INTEGER NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,

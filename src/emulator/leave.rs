@@ -1,7 +1,7 @@
-//! How a server goes away while other processes still ask it.
+//! The end of a server that other processes still ask.
 //!
-//! A connection that is closed under a request leaves its client in doubt. So a server that is to end first answers what
-//! comes from other processes, without doing it, with [`LEAVING`], until they have stopped coming.
+//! A connection that is closed under a request leaves its client in doubt. So a server that is to end first answers
+//! requests of other processes, without doing it, with [`LEAVING`], until they have stopped coming.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-/// Stands in every answer: which start of a server gave it. Whatever answers without it is no local store.
+/// Stands in every answer: which start of a server gave it. A server that answers without it is no local store.
 pub const INSTANCE: &str = "stoker-instance";
 /// Stands in the answer of a server that is about to end: the request was not looked at, and another process is to serve the
 /// store.
@@ -19,14 +19,14 @@ pub const EXPECTED: &str = "stoker-expected";
 /// Stands in a request: the id of the process that asks.
 pub const CLIENT: &str = "stoker-client";
 
-/// How long ago another process asked, so that it may ask again at any moment.
+/// The longest silence after which another process may still ask again at any moment.
 const RECENT: Duration = Duration::from_secs(10);
-/// The time without a request after which all that asked have been told.
+/// The time without a request after which all other processes count as told.
 const QUIET: Duration = Duration::from_millis(200);
 /// The longest that a server waits for that.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Whether a server is about to end, and who may still need it.
+/// The state of a server's leaving, and the last request of another process.
 #[derive(Debug)]
 pub(super) struct Leaving {
     since: Instant,
@@ -70,7 +70,7 @@ impl Leaving {
         }
     }
 
-    /// How long no other process has asked; `None` when none ever did.
+    /// Returns the time since another process last asked; `None` when none ever did.
     fn silence(&self) -> Option<Duration> {
         let last = u64::try_from(self.last.load(Ordering::Relaxed)).ok()?;
         let last = self.since + Duration::from_millis(last);

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 /// Connections at a time; others wait for one to end. Loads keep up to 256 each, and half of the files that a process may
 /// open by default are left for other things.
 const CONNECTIONS: usize = 512;
-/// How long the head of a request may take, and how long a connection may be idle. Stoker lets idle ones go after four
-/// seconds.
+/// The longest that the head of a request may take, and that a connection may be idle. Stoker lets idle ones go after
+/// four seconds.
 const HEAD: Duration = Duration::from_secs(10);
 
 /// Serves until told to quit, or until the one who could tell is gone; then requests in flight are answered.
@@ -79,7 +79,7 @@ where
         async move { Ok::<_, Infallible>(answered.await) }
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    // Which version of HTTP a client speaks is found out without a limit of time.
+    // A client's version of HTTP is found out without a limit of time.
     let mut first = std::pin::pin!(tokio::time::sleep(HEAD));
     let (mut is_first, mut goes_on) = (true, true);
     loop {

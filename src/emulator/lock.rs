@@ -13,16 +13,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use url::Url;
 
-/// How long a probe waits for the holder's answer.
+/// The longest wait for the answer of the lock's holder.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// What the holder of the lock writes down for others (`server.json`, readable by its user only).
+/// The note that the holder of the lock leaves for other processes (`server.json`, readable by its user only).
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) pid: u32,
     pub(super) url: Url,
     pub(super) token: Option<String>,
-    /// When it was started (RFC 3339).
+    /// When the server was started (RFC 3339).
     pub(super) started: String,
     /// Names this start; the server answers it at `/`.
     pub(super) instance: String,

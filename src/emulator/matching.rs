@@ -8,7 +8,7 @@ use super::period::{Period, Prefix};
 use super::reply::Refusal;
 use super::values::{TokenTest, split, unescape};
 
-/// What a resource must have.
+/// A test of a resource: an element, and the condition that it has to meet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Content {
     element: &'static Element,

@@ -4,14 +4,13 @@
 //! starts it in process for `local:` targets, `stoker emulate` as a server; both talk to it over HTTP like to any
 //! other store. It knows nothing of plans, gates or targets.
 //!
-//! Where the API's behaviour is published it is followed to the letter, otherwise the FHIR R4 specification is.
-//! With a [`Scenario`] it does wrong on purpose, so that clients can be tried.
-//! What it leaves out: profile validation, search beyond the parameters of `parameters`, raw Binary bodies, versions other than
-//! R4 (creating such a store is refused).
+//! Published behaviour of the API is followed to the letter, otherwise the FHIR R4 specification is. With a
+//! [`Scenario`] it does wrong on purpose, so that clients can be tried. Left out: profile validation, search beyond the
+//! parameters of `parameters`, raw Binary bodies, versions other than R4 (creating such a store is refused).
 //!
-//! One process serves a directory, and others find it there ([`open`]). Its end is theirs to mend: a server that stops answers
-//! [`LEAVING`] to whatever still comes, one that was killed does not answer at all, and whoever asks next opens the
-//! directory itself.
+//! One process serves a directory, and other processes find it there ([`open`]). Its end is theirs to mend: a server
+//! that stops answers [`LEAVING`] to whatever still comes, one that was killed does not answer at all, and the next
+//! process to ask opens the directory itself.
 
 mod access;
 mod admin;
@@ -72,23 +71,23 @@ use url::Url;
 pub use self::fault::{Scenario, ScenarioError};
 pub use self::leave::{CLIENT, EXPECTED, INSTANCE, LEAVING};
 
-/// How long to wait for another process that has the lock and does not answer, although it says where it listens.
+/// The wait for another process that has the lock and does not answer, although it says where it listens.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait for one that says nothing: it is about to begin, or it ends what it has begun.
+/// The wait for one that says nothing: it is about to begin, or it ends what it has begun.
 const CHANGE: Duration = Duration::from_secs(20);
-/// How long requests in flight may take to end when the server is stopped.
+/// The time that requests in flight have to end when the server is stopped, and the writer after them.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// How to open a local store.
+/// Options for opening a local store.
 #[derive(Clone)]
 pub struct Options {
     /// The directory; made when missing, for its user only.
     pub dir: PathBuf,
-    /// Where to listen; must be loopback. Port 0 takes any free port.
+    /// The address to listen at; must be loopback. Port 0 takes any free port.
     pub bind: SocketAddr,
     /// When set, every request must carry `Authorization: Bearer <token>`.
     pub token: Option<String>,
-    /// What it shall do wrong.
+    /// The faults that the store commits on purpose.
     pub faults: Option<Scenario>,
     /// Origins whose pages a browser may let ask, as they stand in `Origin`: none but its own, unless named here.
     pub origins: Vec<String>,
@@ -135,7 +134,7 @@ impl std::fmt::Debug for Options {
     }
 }
 
-/// Why a local store could not be opened.
+/// The reason why a local store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -159,7 +158,7 @@ pub enum Error {
     Io {
         /// The directory.
         dir: PathBuf,
-        /// Which file, and why.
+        /// The file, and the failure.
         #[source]
         source: std::io::Error,
     },
@@ -168,7 +167,7 @@ pub enum Error {
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         #[source]
         source: rusqlite::Error,
     },
@@ -177,7 +176,7 @@ pub enum Error {
     Bind {
         /// The address.
         bind: SocketAddr,
-        /// Why.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -226,7 +225,7 @@ impl Error {
     }
 }
 
-/// What the system says, without its number.
+/// Returns the system's text of an error, without its number.
 fn words(error: &std::io::Error) -> String {
     // fs_err names the path in front of what the system says.
     let text = error.to_string();
@@ -246,11 +245,11 @@ pub enum Opened {
     Started(Server),
     /// Another server holds the directory, and answers.
     Running {
-        /// Where it listens.
+        /// The address at which the server listens.
         url: Url,
-        /// What its requests must carry.
+        /// The token that its requests must carry, if they must.
         token: Option<Token>,
-        /// Its process.
+        /// The id of its process.
         pid: u32,
         /// Names this start of it, as its answers do in [`INSTANCE`].
         instance: String,
@@ -325,7 +324,7 @@ impl Server {
             self.serving.abort();
         }
         if let Some(closed) = self.closed.take() {
-            // What still runs ends with its connection; the lock is released when the writer has ended.
+            // Requests that still run end with their connection; the lock is released when the writer has ended.
             let _ = tokio::time::timeout(FAREWELL, closed).await;
         }
     }

@@ -20,22 +20,22 @@ pub(super) struct Operation {
     created: Instant,
 }
 
-/// How it ended.
+/// The end of an operation, with its counts.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     pub(super) success: u64,
     pub(super) failure: u64,
-    /// Why it failed; otherwise what it answers.
+    /// The reason of a failure; without one `response` is the answer.
     pub(super) error: Option<String>,
     pub(super) response: Object,
 }
 
-/// Why one ends before its end.
+/// The reason why an operation ends before its end.
 #[derive(Debug)]
 pub(super) enum Stopped {
     /// The server ends.
     Gone,
-    /// It cannot go on.
+    /// The operation cannot go on.
     Failed(String),
 }
 

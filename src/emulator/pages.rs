@@ -24,7 +24,7 @@ const PAGE: (usize, usize) = (100, 1000);
 #[derive(Debug)]
 struct Page {
     count: usize,
-    /// Where the page before ended.
+    /// The place at which the page before ended.
     after: Option<String>,
 }
 
@@ -62,7 +62,7 @@ fn encode(parameters: &[(&str, &str)]) -> String {
         .finish()
 }
 
-/// What becomes of a parameter that is not known: left out and said, or refused (FHIR R4, "Handling Errors").
+/// Tells whether an unknown parameter is refused, and not left out and named (FHIR R4, "Handling Errors").
 fn is_strict(call: &Call) -> bool {
     let prefer = call.header("prefer").unwrap_or_default().replace(' ', "");
     let handling = prefer

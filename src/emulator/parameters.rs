@@ -11,7 +11,7 @@ pub(super) struct Element {
     pub(super) paths: &'static [&'static str],
 }
 
-/// What kind of parameter it is (FHIR R4, "Search Parameter Types").
+/// The kind of a parameter (FHIR R4, "Search Parameter Types").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Form {
     Text,

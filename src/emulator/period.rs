@@ -10,7 +10,7 @@ pub(super) struct Period {
     pub(super) end: i64,
 }
 
-/// How a date in a resource relates to the one that is searched for (FHIR R4, "Prefixes").
+/// The relation of a date in a resource to the one that is searched for (FHIR R4, "Prefixes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Prefix {
     Equal,
@@ -123,7 +123,7 @@ impl Period {
         let time = Time::new(part(hour)?, part(minute)?, second.map_or(Some(0), part)?, 0);
         let mut start = micros(DateTime::from_parts(day, time.ok()?))?.checked_sub(offset)?;
         let mut length = if second.is_some() { SECOND } else { MINUTE };
-        // What is finer than the store's own instants makes no difference.
+        // Digits finer than the store's own instants make no difference.
         for (index, digit) in fraction.unwrap_or_default().chars().enumerate() {
             let digit = i64::from(digit.to_digit(10)?);
             if index < 6 {

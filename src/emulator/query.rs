@@ -1,4 +1,4 @@
-//! What stands in URLs: percent-encoding, the parameters of a query string, the tokens of pages among them.
+//! The parts of URLs: percent-encoding, the parameters of a query string, the tokens of pages among them.
 
 /// Undoes percent-encoding; `None` when the bytes are no UTF-8.
 pub(super) fn decode(segment: &str) -> Option<String> {

@@ -24,7 +24,8 @@ pub(super) struct Registry {
     pub(super) hl7v2: BTreeMap<String, Arc<hl7v2::Store>>,
     pub(super) dicom: BTreeMap<String, Arc<dicom::Store>>,
     pub(super) operations: BTreeMap<String, Json>,
-    /// What was set as access policies. The store asks none of them, and forgets them with its process.
+    /// Access policies as they were set, by the name of their dataset or store. The local store asks none of them, and
+    /// forgets them with its process.
     pub(super) policies: BTreeMap<String, Json>,
 }
 

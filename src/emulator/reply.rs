@@ -83,7 +83,7 @@ impl Reply {
     }
 }
 
-/// Why a request was not carried out.
+/// The reason why a request was not carried out.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     /// The HTTP status.

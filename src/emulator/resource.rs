@@ -8,7 +8,7 @@ use super::json::{Json, Object, write_object};
 use super::kind::{is_id, kind};
 use super::reply::Refusal;
 
-/// Which search parameter a token belongs to.
+/// The search parameter that a token belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Parameter {
     /// `identifier`

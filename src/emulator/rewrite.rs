@@ -10,7 +10,7 @@ use super::kind::{is_id, kind};
 use super::reply::Refusal;
 use crate::fhir::reference::LINKS;
 
-/// What the entries of a transaction became.
+/// The resources that the entries of a transaction became.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     /// From `fullUrl` to `Type/id`.

@@ -24,11 +24,11 @@ enum Test {
     Token(i64, Vec<TokenTest>),
 }
 
-/// What resources must meet: all of the tests.
+/// The conditions of a search: a resource must meet all of the tests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Criteria {
     tests: Vec<Test>,
-    /// What no index knows.
+    /// Tests of a resource's text, for parameters that no index covers.
     contents: Vec<Content>,
     alternatives: usize,
 }
@@ -168,7 +168,7 @@ impl Criteria {
     ) -> Result<Vec<Found>, Refusal> {
         let (clause, mut values) = self.clause(store, kind);
         values.push(Value::from(after.to_owned()));
-        // Who looks at the contents does not know how many rows it takes.
+        // A search by contents does not know how many rows it takes.
         let rows = if self.contents.is_empty() {
             format!(" LIMIT {limit}")
         } else {

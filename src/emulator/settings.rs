@@ -361,7 +361,8 @@ fn read_value(shape: &'static Shape, value: Json, path: &str) -> Result<Option<J
 /// Says why a pair is no label: keys match `[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]{0,62}`, values
 /// `[\p{Ll}\p{Lo}\p{N}_-]{0,63}`, and neither takes more than 128 bytes (FhirStore.labels).
 fn unfit_label(key: &str, value: &str) -> Option<&'static str> {
-    // What has no case is a letter of `Lo`; title case does not occur outside of `Lt`, which is uppercase to nobody but itself.
+    // A letter without case is one of `Lo`; title case does not occur outside of `Lt`, which is uppercase to nobody but
+    // itself.
     let letter = |c: char| c.is_lowercase() || (c.is_alphabetic() && !c.is_uppercase());
     let rest = |c: char| letter(c) || c.is_numeric() || matches!(c, '_' | '-');
     if !key.chars().next().is_some_and(letter) {

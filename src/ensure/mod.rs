@@ -13,8 +13,8 @@ use crate::{
     target::google::StoreName,
 };
 
-/// How often an operation is asked how it is getting on: Google advises some 10 s for long ones; creating a dataset
-/// takes a few seconds, so the first looks come sooner.
+/// The waits between two questions about the progress of an operation: Google advises some 10 s for long ones; creating
+/// a dataset takes a few seconds, so the first questions come sooner.
 const POLLS: [Duration; 4] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
@@ -22,10 +22,10 @@ const POLLS: [Duration; 4] = [
     Duration::from_secs(10),
 ];
 
-/// How long a new dataset may take: Terraform's provider waits 20 minutes.
+/// The longest that a new dataset may take: Terraform's provider waits 20 minutes.
 const PATIENCE: Duration = Duration::from_mins(20);
 
-/// Why a store is not there after all.
+/// The reason why a store is not there after all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The target could not be asked.
@@ -34,7 +34,7 @@ pub enum Error {
     /// The target refused.
     #[error("cannot create {what}: the server answered {status}{}", word.as_deref().map(|w| format!(" ({w})")).unwrap_or_default())]
     Refused {
-        /// What was to be created, by its resource name.
+        /// The store or dataset to be created, by its resource name.
         what: String,
         /// The HTTP status.
         status: u16,
@@ -44,7 +44,7 @@ pub enum Error {
     /// The operation ended with an error.
     #[error("creating {what} failed with code {code}")]
     Operation {
-        /// What was to be created.
+        /// The store or dataset to be created.
         what: String,
         /// A `google.rpc.Code`.
         code: i64,
@@ -52,7 +52,7 @@ pub enum Error {
     /// The operation did not end.
     #[error("creating {what} has taken more than {} minutes", PATIENCE.as_secs() / 60)]
     Slow {
-        /// What was to be created.
+        /// The store or dataset to be created.
         what: String,
     },
     /// A name cannot be part of a URL.

@@ -1,7 +1,7 @@
 //! Bundles without their resources: the envelope of one entry, and the outline of a whole Bundle.
 //!
-//! The outline is taken piece by piece, so that a Bundle need not fit into memory. What is done with an
-//! entry's own request is decided by `plan`.
+//! The outline is taken piece by piece, so that a Bundle need not fit into memory. The fate of an entry's own request
+//! is decided by `plan`.
 
 use super::{
     SyntaxError, TextRange,
@@ -9,7 +9,7 @@ use super::{
     path, text,
 };
 
-/// What a Bundle is for (<https://hl7.org/fhir/R4/valueset-bundle-type.html>, and R4B's subscriptions).
+/// The purpose of a Bundle (<https://hl7.org/fhir/R4/valueset-bundle-type.html>, and R4B's subscriptions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BundleKind {
     /// `transaction`.
@@ -149,7 +149,7 @@ struct EnvelopeVisitor {
     envelope: EntryEnvelope,
     depth: usize,
     member: Member,
-    /// In which member of the entry the depth is greater than 1, and where that began.
+    /// The member of the entry in which the depth is greater than 1, and the offset at which it began.
     inside: Member,
     start: usize,
     seen: u16,

@@ -1,8 +1,8 @@
 //! Conditions: the searches by which a conditional create, update or reference names a resource, as they are compared.
 //!
-//! The same condition is written in many ways: percent-encoded or not, its parameters in any order, with the type in front
-//! (`Type?query`) or only the `?`. Two that come to the same [`Condition`] ask a store for the same. What a query finds is
-//! not known here.
+//! The same condition is written in many ways: percent-encoded or not, its parameters in any order, with the type in
+//! front (`Type?query`) or only the `?`. Two that come to the same [`Condition`] ask a store for the same. The records
+//! that a query finds are not known here.
 
 use std::borrow::Cow;
 
@@ -54,9 +54,9 @@ impl Condition<'_> {
 /// A condition as somebody wrote it, in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenCondition<'a> {
-    /// The type in front, where one stands there.
+    /// The type in front, if there is one.
     pub kind: Option<&'a str>,
-    /// What follows the `?`: the standard's form of `ifNoneExist` (<https://hl7.org/fhir/R4/http.html#ccreate>).
+    /// The query behind the `?`: the standard's form of `ifNoneExist` (<https://hl7.org/fhir/R4/http.html#ccreate>).
     pub query: &'a str,
     /// Something stands in front of the query that the standard has not.
     pub has_front: bool,

@@ -1,6 +1,6 @@
 //! Takes references out of a record so that it can be created before what they refer to; the rest stays as it stands.
 //!
-//! What goes is the smallest element that holds a reference and that R4 does not require (`required`). What would be
+//! The smallest element goes that holds a reference and that R4 does not require (`required`). An element that would be
 //! left empty goes with it: FHIR has neither empty objects nor empty lists.
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
     required::{definition, is_required},
 };
 
-/// Why nothing was cut.
+/// The reason why nothing was cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CutError {
     /// The reference of this place cannot be left out: R4 requires it, or what holds it.
@@ -71,14 +71,14 @@ struct Node {
     /// With its name, where it is a member.
     whole: TextRange,
     name: Option<TextRange>,
-    /// Of a string, what stands between its quotes.
+    /// The text of a string, between its quotes.
     text: Option<TextRange>,
     parent: Option<usize>,
     children: Vec<usize>,
     is_object: bool,
-    /// What defines its members.
+    /// The name of the definition of its members.
     definition: String,
-    /// It must be there in what holds it.
+    /// The element is required in its parent.
     is_required: bool,
     is_gone: bool,
 }
@@ -110,7 +110,7 @@ impl Tree {
         at
     }
 
-    /// Finds out what defines each value. Whoever holds comes before what it holds.
+    /// Finds out the definition of each value. An object or array comes before its members.
     fn define(&mut self, bytes: &[u8]) {
         for at in 0..self.nodes.len() {
             let Some(node) = self.nodes.get(at) else {

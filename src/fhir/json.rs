@@ -7,11 +7,11 @@
 //! Stricter than the RFC in one point that it leaves open: a `\u` escape of half a surrogate pair is refused, as
 //! no store could keep it.
 
-/// How deep objects and arrays may nest in a record. FHIR's own resources stay below 30; Questionnaires and
+/// The greatest depth of objects and arrays in a record. FHIR's own resources stay below 30; Questionnaires and
 /// `QuestionnaireResponses` nest items at will.
 pub const MAX_DEPTH: usize = 256;
 
-/// What a Bundle adds around a record: the Bundle, `entry`, the entry.
+/// The greatest depth with a Bundle around the record, which adds three levels: the Bundle, `entry`, the entry.
 pub const BUNDLE_DEPTH: usize = MAX_DEPTH + 3;
 
 /// Bits for the kinds of the open containers.
@@ -22,9 +22,10 @@ pub const ENDS_EARLY: &str = "the text ends too early";
 /// Something stands after the value.
 pub const EXPECTED_END: &str = "expected the end after the value";
 
-/// What was read, as it is read. Offsets count from the first byte of the piece given to [`Machine::run`].
+/// A visitor of a text's parts, as they are read. Offsets count from the first byte of the piece given to
+/// [`Machine::run`].
 ///
-/// An error says what is wrong with the token; the machine adds where.
+/// An error says what is wrong with the token; the machine adds the place.
 pub trait Visit {
     /// The name of a member, between its quotes.
     fn key(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str>;
@@ -38,12 +39,12 @@ pub trait Visit {
     fn close(&mut self, end: usize) -> Result<(), &'static str>;
 }
 
-/// Where and why a text is not well-formed.
+/// The place and the reason for which a text is not well-formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JsonFault {
     /// Offset of the offending byte in the piece.
     pub offset: usize,
-    /// What is wrong.
+    /// The reason.
     pub what: &'static str,
 }
 

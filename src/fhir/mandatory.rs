@@ -1,5 +1,5 @@
-//! Which elements R4 requires at the top of a resource (<https://hl7.org/fhir/R4/resourcelist.html>), of the types that
-//! are loaded most. Says nothing of other types, nor of what profiles require.
+//! The elements that R4 requires at the top of a resource (<https://hl7.org/fhir/R4/resourcelist.html>), of the types
+//! that are loaded most. Says nothing of other types, nor of what profiles require.
 
 /// By type, sorted: the elements, those of open type as `value[x]`.
 const MANDATORY: [(&str, &str); 60] = [

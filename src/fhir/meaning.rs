@@ -1,12 +1,12 @@
-//! What the codes of known servers mean: `issue.code`, the codes of `issue.details`, and what stands at the head of
+//! The meanings of the codes of known servers: `issue.code`, the codes of `issue.details`, and those at the head of
 //! `issue.diagnostics` by convention (`HAPI-0960`).
 //!
 //! A code is believed only if it is one of the lists here, or has a form that no content has; anything else may be the
-//! name of a patient (design §10). What to say of a meaning, and what to do about it, is the business of `report`.
+//! name of a patient (design §10). The words for a meaning, and the advice, are the business of `target::explain`.
 
 use crate::record::Operation;
 
-/// What a refusal means, as far as its status and codes tell.
+/// The meaning of a refusal, as far as its status and codes tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Meaning {
     /// A reference to what the store does not hold.

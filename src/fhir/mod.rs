@@ -59,13 +59,13 @@ impl TextRange {
     }
 }
 
-/// Where and why a text is not a JSON object that can be loaded. It quotes nothing of the text.
+/// The place and the reason for which a text is not a JSON object that can be loaded. It quotes nothing of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} (byte {offset}, at {path})")]
 pub struct SyntaxError {
     /// Offset of the offending byte in the text.
     pub offset: usize,
-    /// What is wrong, a lower-case phrase.
+    /// The reason, a lower-case phrase.
     pub what: &'static str,
     /// The element at which it is wrong, such as `Patient.name[0].given`.
     pub path: String,
@@ -158,7 +158,7 @@ mod tests {
             text(br#"a\"b\\c\/d\b\f\n\r\t\u00e9\ud83d\ude00z"#),
             "a\"b\\c/d\u{8}\u{c}\n\r\té😀z"
         );
-        // What a scan would refuse comes out marked, and never panics.
+        // A text that a scan would refuse comes out marked, and never panics.
         for raw in [
             &b"\\"[..],
             b"\\u",

@@ -1,4 +1,4 @@
-//! What a server says of a failure: an `OperationOutcome` (<https://hl7.org/fhir/R4/operationoutcome.html>), or
+//! A server's statement about a failure: an `OperationOutcome` (<https://hl7.org/fhir/R4/operationoutcome.html>), or
 //! Google's JSON error (<https://google.aip.dev/193>), or something else that came in the way.
 
 use serde_json::Value;
@@ -14,7 +14,7 @@ const LONGEST_RAW: usize = 4096;
 /// A longer answer is no list of issues that anybody reads; parsed, it would take many times its size.
 const LONGEST_PARSED: usize = 1 << 20;
 
-/// What went wrong, in the server's words.
+/// A failure, in the server's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutcomeProblem {
     /// `issue.code` of the worst issue, or Google's status (`INVALID_ARGUMENT`). A word of a fixed vocabulary:
@@ -26,7 +26,7 @@ pub struct OutcomeProblem {
     /// The elements concerned: `issue.expression`, or else `issue.location`. Only what looks like a path, so that it
     /// holds no content.
     pub expression: Vec<String>,
-    /// All that the server said, one line an issue. Content: for `rejected/` only.
+    /// The whole text of the server, one line an issue. Content: for `rejected/` only.
     pub text: String,
 }
 

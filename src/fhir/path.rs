@@ -87,7 +87,7 @@ impl PathFinder {
 enum Frame {
     /// The member last begun.
     Object(Option<String>),
-    /// How many elements have begun.
+    /// The number of elements that have begun.
     Array(usize),
 }
 

@@ -1,6 +1,6 @@
 //! The forms of a literal reference (<https://hl7.org/fhir/R4/references.html#literal>).
 //!
-//! What a reference points at, and whether a store follows it, is decided by `plan`.
+//! The resource that a reference points at, and whether a store follows it, is decided by `plan`.
 
 use super::types::has_type_shape;
 
@@ -31,14 +31,14 @@ pub const LINKS: [&str; 18] = [
     "valueUuid",
 ];
 
-/// How a reference names its target.
+/// The form in which a reference names a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReferenceForm<'a> {
     /// `Patient/123`, `Patient/123/_history/2`.
     Relative(ReferenceTarget<'a>),
     /// `https://host/base/Patient/123`.
     Absolute {
-        /// What stands before the type, with its last slash.
+        /// The part before the type, with its last slash.
         base: &'a str,
         /// The resource on that server.
         target: ReferenceTarget<'a>,
@@ -51,7 +51,7 @@ pub enum ReferenceForm<'a> {
     Conditional {
         /// The type searched.
         resource_type: &'a str,
-        /// What stands after the question mark.
+        /// The part behind the question mark.
         query: &'a str,
     },
     /// Anything else: other URLs, fragments of resources, free text.
@@ -61,7 +61,7 @@ pub enum ReferenceForm<'a> {
 /// A resource by type, id and maybe version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReferenceTarget<'a> {
-    /// What has the shape of a type; whether there is such a type, only a target knows.
+    /// A word in the shape of a type; whether there is such a type, only a target knows.
     pub resource_type: &'a str,
     /// A valid id.
     pub id: &'a str,

@@ -5,13 +5,13 @@ use super::{reference::is_id, types::has_type_shape};
 /// The URL of an entry's request, in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestUrl<'a> {
-    /// What stands in front of the type, with its last slash, where the URL is absolute.
+    /// The part in front of the type, with its last slash, where the URL is absolute.
     pub base: Option<&'a str>,
     /// The first segment that is named: a type, if the URL is one of FHIR's.
     pub kind: &'a str,
     /// The segment behind it; empty where only the slash stands there.
     pub id: Option<&'a str>,
-    /// What stands behind the question mark.
+    /// The part behind the question mark.
     pub query: Option<&'a str>,
 }
 

@@ -1,4 +1,4 @@
-//! Which elements of R4 that hold references must be there: those that a record cannot be created without.
+//! The elements of R4 that hold references and must be there: a record cannot be created without them.
 //!
 //! Derived from the `StructureDefinition`s of FHIR 4.0.1 (<https://hl7.org/fhir/R4/downloads.html>): all elements with a
 //! minimum of 1 that are references or hold some, choices (`value[x]`) under the name that they have as a reference.

@@ -1,6 +1,6 @@
-//! Which words of a server, or of a record, may be shown: codes and paths of FHIR's own.
+//! Words of a server, or of a record, that may be shown: codes and paths of FHIR's own.
 //!
-//! Whatever has another shape may be a patient's name, and stays out of everything but `rejected/` (design §10).
+//! A word of another shape may be a patient's name, and stays out of everything but `rejected/` (design §10).
 
 use super::types::is_known_type;
 

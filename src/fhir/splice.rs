@@ -2,7 +2,7 @@
 
 use super::{Scanned, TextRange, escape};
 
-/// Why nothing was spliced: a bug of the caller, told instead of sending a spoilt record.
+/// The reason why nothing was spliced: a bug of the caller, told instead of sending a spoilt record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpliceError {
     /// An edit begins before the end of the one before it.
@@ -11,9 +11,9 @@ pub enum SpliceError {
     /// An edit lies outside of the text.
     #[error("an edit ends at byte {end}, outside of the text's {length} bytes")]
     Outside {
-        /// Where the edit ends.
+        /// The offset at which the edit ends.
         end: usize,
-        /// How long the text is.
+        /// The length of the text in bytes.
         length: usize,
     },
 }

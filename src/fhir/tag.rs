@@ -1,4 +1,4 @@
-//! Where a tag goes in a resource: `meta.tag` (<https://hl7.org/fhir/R4/resource.html#Meta>), by byte offset.
+//! The place of a tag in a resource: `meta.tag` (<https://hl7.org/fhir/R4/resource.html#Meta>), by byte offset.
 //!
 //! A resource keeps its bytes; a tag is put in front of those that it has, or `meta.tag`, or `meta`, is made for it.
 
@@ -7,7 +7,7 @@ use super::{
     json::{MAX_DEPTH, Machine, Visit},
 };
 
-/// Returns where a tag is put in, and the text: an empty part of `resource`.
+/// Returns the place where a tag is put in, and the text: an empty part of `resource`.
 ///
 /// `system` and `code` stand in the text as they are given: neither may need escaping.
 ///

@@ -1,6 +1,6 @@
 //! The resource types of FHIR: those of R4, those that other versions have beside them, and the shape of such a name.
 //!
-//! Which types a target takes is a fact of the target; these lists stand for what it does not say.
+//! The types that a target takes are a fact of the target; these lists stand in where a target does not say.
 
 /// The 146 concrete types, sorted (<https://hl7.org/fhir/R4/valueset-resource-types.html>; `Resource` and
 /// `DomainResource` are abstract).

@@ -93,7 +93,7 @@ pub struct Ack<'a> {
 /// An ERR segment: of 2.5 and later by fields of its own, before that by the components of ERR-1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble<'a> {
-    /// Where in the message: segment, its number, field, … by the separators of the answer.
+    /// The place in the message: segment, its number, field, … by the separators of the answer.
     pub location: &'a [u8],
     /// ERR-3.1, a code of table 0357, such as 207.
     pub code: &'a [u8],
@@ -103,10 +103,10 @@ pub struct Trouble<'a> {
     pub text: &'a [u8],
 }
 
-/// Why an answer is no acknowledgement.
+/// The reason why an answer is no acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoAck {
-    /// It has no MSH that can be read.
+    /// The answer has no MSH that can be read.
     #[error("the answer is no HL7v2 message")]
     NoMessage,
     /// It has no MSA.
@@ -117,22 +117,23 @@ pub enum NoAck {
     UnknownCode,
 }
 
-/// What may be otherwise when a refused message is sent again.
+/// The circumstance that may be another when a refused message is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passing {
-    /// What the message is about: a key is locked, an error inside of the application (table 0357: 206, 207).
+    /// The subject of the message: a key is locked, an error inside of the application (table 0357: 206, 207).
     Record,
-    /// The receiver: it refuses all for the moment.
+    /// The receiver: it refuses all messages for the moment.
     Receiver,
 }
 
-/// Codes of table 0357 for what a message says: it would be refused again.
+/// Codes of table 0357 about the content of a message: it would be refused again.
 const CONTENT: [&[u8]; 12] = [
     b"100", b"101", b"102", b"103", b"104", b"105", b"200", b"201", b"202", b"203", b"204", b"205",
 ];
 
 impl Ack<'_> {
-    /// Tells whether a refusal may pass. One for what the message says never does: sequence, fields, types, versions, keys.
+    /// Tells whether a refusal may pass. One about the content of the message never does: sequence, fields, types,
+    /// versions, keys.
     pub fn may_pass(&self) -> Option<Passing> {
         let has = |wanted: &[&[u8]]| self.errors.iter().any(|error| wanted.contains(&error.code));
         if has(&CONTENT) {

@@ -10,7 +10,7 @@ use encoding_rs::Encoding;
 use super::header::{MessageHeader, NoHeader};
 use super::segment::segments;
 
-/// How MSH-18 names UTF-8.
+/// The name of UTF-8 in MSH-18.
 const UTF8: &str = "UNICODE UTF-8";
 
 /// A character set.
@@ -101,7 +101,7 @@ fn malformed(encoding: &'static Encoding, bytes: &[u8]) -> usize {
     }
 }
 
-/// What a message says of its characters, and whether that is so.
+/// The character set that a message declares, and whether its bytes are of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeclaredCharset {
     /// All bytes are ASCII; whatever MSH-18 says holds.
@@ -167,7 +167,7 @@ pub fn declared(header: &MessageHeader<'_>) -> Option<Option<Charset>> {
     }
 }
 
-/// Why a message cannot be written in UTF-8.
+/// The reason why a message cannot be written in UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotConverted {
     /// It has no header.

@@ -1,4 +1,4 @@
-//! What loading needs of a message: MSH, and the first patient's identifier for the order.
+//! The parts of a message that loading needs: MSH, and the first patient's identifier for the order.
 
 use std::borrow::Cow;
 
@@ -41,7 +41,7 @@ pub struct MessageHeader<'a> {
     segment: Segment<'a>,
 }
 
-/// Which acknowledgements the sender of a message wants.
+/// The acknowledgements that the sender of a message wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wants {
     /// MSH-15 and MSH-16 are empty: one answer, AA, AE or AR.
@@ -79,7 +79,7 @@ impl AcknowledgmentCondition {
     }
 }
 
-/// Why a message has no header that can be read.
+/// The reason why a message has no header that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoHeader {
     /// The first segment is not MSH.
@@ -90,7 +90,7 @@ pub enum NoHeader {
     NoSeparator,
 }
 
-/// What a header lacks that receivers ask for.
+/// A fault of a header in something that receivers ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderFault {
     /// MSH-2 is empty, so that components cannot be told apart.

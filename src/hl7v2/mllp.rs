@@ -9,19 +9,19 @@ pub const START: u8 = 0x0b;
 pub const END: u8 = 0x1c;
 /// The block by which a receiver of release 2 says that it has a message (ACK).
 pub const COMMIT_ACK: u8 = 0x06;
-/// The block by which it says that it has not (NAK).
+/// The block by which such a receiver says that it has not (NAK).
 pub const COMMIT_NAK: u8 = 0x15;
 
-/// How much of what stands between frames is kept to be shown.
+/// Bytes between frames that are kept to be shown.
 const SHOWN: usize = 64;
 
 /// A message that cannot be framed: it holds a byte of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("byte {at} of the message is {byte:#04x}, which frames messages in MLLP")]
 pub struct Unframeable {
-    /// Where in the message.
+    /// The place of the byte in the message.
     pub at: usize,
-    /// Which byte.
+    /// The byte.
     pub byte: u8,
 }
 
@@ -43,16 +43,16 @@ pub fn frame(message: &[u8]) -> Result<Vec<u8>, Unframeable> {
     Ok(framed)
 }
 
-/// What has come on a connection.
+/// A finding on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
     /// The content of a frame.
     Block(Vec<u8>),
     /// Bytes outside of any frame.
     Junk {
-        /// How many.
+        /// The number of bytes.
         length: u64,
-        /// The first of them.
+        /// The first of the bytes.
         first: Vec<u8>,
     },
     /// A frame that did not end before the next one began.

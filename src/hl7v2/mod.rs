@@ -6,7 +6,7 @@
 //! acknowledgements, `mllp` frames, `wire` says what is sent. The bytes of a message are carried: they are looked at, and changed only where a user asks
 //! for that.
 //!
-//! What the fields of a message mean is left to those who receive it.
+//! The meaning of a message's fields is left to its receivers.
 
 pub mod ack;
 pub mod charset;
@@ -24,7 +24,7 @@ use self::separators::is_separator;
 /// The byte order mark of UTF-8.
 pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// How much of a file [`looks_like`] wants to see.
+/// Bytes of a file that [`looks_like`] wants to see.
 pub const ENOUGH: usize = 512;
 
 /// Tells whether the beginning of a file looks like HL7v2: a message, a batch, or either in MLLP's frame. A byte order mark and

@@ -1,8 +1,8 @@
 //! The segments of a message, whatever ends them, and ends made alike.
 //!
-//! The standard ends every segment with CR. Files have LF, CRLF and mixtures, and text fields with line ends inside. What stands
-//! behind a line end decides what it is: before something that has a segment's name and at the end of the message it ends a
-//! segment, before anything else it belongs to the field that it stands in.
+//! The standard ends every segment with CR. Files have LF, CRLF and mixtures, and text fields with line ends inside.
+//! The bytes behind a line end decide what it is: before something that has a segment's name and at the end of the
+//! message it ends a segment, before anything else it belongs to the field that it stands in.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::separators::Separators;
 /// A segment, without what ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment<'a> {
-    /// Where it begins in the message.
+    /// The offset of its first byte in the message.
     pub start: usize,
     /// Its bytes.
     pub bytes: &'a [u8],
@@ -175,7 +175,7 @@ pub fn normalised(message: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(made)
 }
 
-/// How often which line end stands in a message.
+/// The number of line ends of each kind in a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ends {
     /// CR alone, as the standard has it.
@@ -187,7 +187,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Counts them.
+    /// Counts the line ends of a message.
     pub fn of(message: &[u8]) -> Self {
         let mut ends = Self::default();
         let mut at = 0;

@@ -1,4 +1,4 @@
-//! What is sent of a message: its bytes, changed only as a load asks for.
+//! The bytes that are sent of a message: its own, changed only as a load asks for.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ pub enum Characters {
 ///
 /// # Errors
 ///
-/// Why it cannot be written in UTF-8, where that is asked for.
+/// The reason why it cannot be written in UTF-8, where that is asked for.
 pub fn wire(
     message: &[u8],
     segments: Segments,

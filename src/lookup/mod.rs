@@ -2,8 +2,9 @@
 //! reads several records at a time.
 //!
 //! A conditional reference (`Practitioner?identifier=system|value`) to nothing in the plan can only mean what the store
-//! holds already. The standard lets stores resolve it in transactions only (<https://hl7.org/fhir/R4/http.html#trules>), so
-//! it is asked for before anything that holds it is sent. What is asked is content: it stands in no message (design §10).
+//! holds already. The standard lets stores resolve it in transactions only
+//! (<https://hl7.org/fhir/R4/http.html#trules>), so it is asked for before anything that holds it is sent. The query is
+//! content: it stands in no message (design §10).
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,7 @@ use crate::{
 pub use crate::target::Matches;
 pub use store::{OpenStore, Silent, errand};
 
-/// What was found, for the log.
+/// Returns the word for a finding, for the log.
 fn word(found: &Matches) -> &'static str {
     match found {
         Matches::None => "none",
@@ -68,7 +69,7 @@ pub async fn one(
     Ok(found)
 }
 
-/// How often a search is made whose answer does not say: it may have been cut short on the way.
+/// The number of times that a search is made whose answer does not say: it may have been cut short on the way.
 const READINGS: u32 = 3;
 
 /// The look-ups of a run: each is made once, however many ask for it.
@@ -77,7 +78,7 @@ pub struct Lookups {
     found: Mutex<HashMap<(String, String), Answer>>,
 }
 
-/// What was found, once it was.
+/// The finding of a look-up, once there is one.
 type Answer = Arc<OnceCell<Result<Matches, CallFailure>>>;
 
 impl Lookups {
@@ -85,8 +86,8 @@ impl Lookups {
     ///
     /// # Errors
     ///
-    /// When the store cannot be asked. All who waited are told so; whoever comes later asks again, as after a refusal
-    /// that speaks of the moment only.
+    /// When the store cannot be asked. All that waited are told so; a later caller asks again, as after a refusal that
+    /// speaks of the moment only.
     pub async fn one(
         &self,
         gate: &Gate,

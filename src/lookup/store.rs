@@ -14,9 +14,9 @@ use crate::{
 /// A store whose records are read back, or deleted.
 #[derive(Debug)]
 pub struct OpenStore {
-    /// The way to it.
+    /// The way to the store.
     pub gate: Arc<Gate>,
-    /// What it understands.
+    /// The target, which writes requests and reads answers as the store understands them.
     pub target: Arc<dyn Target>,
     /// The highest number of records that are read, or deleted, in one request; 1 where each has one of its own.
     pub batch: usize,
@@ -26,15 +26,15 @@ pub struct OpenStore {
     pub requests: usize,
 }
 
-/// Why a target gives no answers any more.
+/// The reason why a target gives no answers any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("target `{target}`: {what}")]
 pub struct Silent {
-    /// Its name in the manifest.
+    /// The target's name in the manifest.
     pub target: String,
-    /// What went wrong.
+    /// The failure.
     pub what: String,
-    /// What to do about it.
+    /// The advice.
     pub hint: Option<String>,
 }
 
@@ -135,10 +135,10 @@ impl OpenStore {
         if !answer.status().is_success() {
             return Ok(nothing);
         }
-        // What cannot be read is asked for once more, one by one.
+        // Records of an unreadable answer are asked for once more, one by one.
         let mut answers = self.target.apart(names, &answer).unwrap_or(nothing);
         for answer in &mut answers {
-            // What speaks of the moment only.
+            // A status that speaks of the moment only.
             let passes = |answer: &Response<Bytes>| {
                 matches!(answer.status().as_u16(), 401 | 408 | 425 | 429 | 500..)
             };
@@ -149,8 +149,8 @@ impl OpenStore {
         Ok(answers)
     }
 
-    /// Reads records, together where the store takes that. Whom the answer does not tell of is read by itself, by `single`; none
-    /// is returned where no answer came that tells.
+    /// Reads records, together where the store takes that. A record that the answer does not tell of is read by itself,
+    /// by `single`; none is returned where no answer came that tells.
     ///
     /// # Errors
     ///

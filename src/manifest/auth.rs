@@ -1,4 +1,4 @@
-//! How to prove to a target who we are. A secret in a manifest is refused, and shown nowhere.
+//! Ways to prove to a target who we are. A secret in a manifest is refused, and shown nowhere.
 
 use super::{
     Auth, SecretPlace,
@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 const AUTH_FORMS: &str = "write `none`, `google`, `{ google: { credentials: FILE } }`, `{ bearer: { env: NAME } }` \
      or `{ basic: { user: …, password: { env: NAME } } }`";
 
-/// Reads how to prove who we are.
+/// Reads the settings by which Stoker proves who we are.
 pub(super) fn auth(reader: &mut Reader<'_>, node: &Node) -> Option<Auth> {
     let Value::Map(_) = node.value else {
         let word = match &node.value {
@@ -61,7 +61,7 @@ pub(super) fn auth(reader: &mut Reader<'_>, node: &Node) -> Option<Auth> {
     }
 }
 
-/// Reads a map that holds exactly one of some keys. What else stands in it may be a secret and is not shown.
+/// Reads a map that holds exactly one of some keys. Another key or value in it may be a secret and is not shown.
 fn only_entry<'n>(
     reader: &mut Reader<'_>,
     name: &str,

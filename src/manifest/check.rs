@@ -19,7 +19,7 @@ pub(super) fn loads(
 ) -> Vec<LoadSettings> {
     names(reader, &drafts);
     standard_input(reader, &drafts);
-    // Where an included file could not be read, what is missing here may stand there.
+    // A name that is missing here may stand in an included file that could not be read.
     if !parts.incomplete {
         targets(reader, parts, &mut drafts);
         predecessors(reader, &drafts);

@@ -1,14 +1,14 @@
-//! How deep a YAML text nests, without parsing it: the parser needs time by the square of the depth of brackets, and no
-//! text should take minutes to be refused.
+//! The depth to which a YAML text nests, found without parsing it: the parser needs time by the square of the depth of
+//! brackets, and no text should take minutes to be refused.
 //!
-//! What is counted are the brackets that are open, and the `- ` and `? ` in front of a line's value. Quotes, comments, block
-//! texts and plain texts with brackets in them are passed over as YAML has them; where that is not exact, a bracket too many
-//! does no harm, because the limit is far above what a manifest needs.
+//! The count is of the brackets that are open, and of the `- ` and `? ` in front of a line's value. Quotes, comments,
+//! block texts and plain texts with brackets in them are passed over as YAML has them; where that is not exact, a
+//! bracket too many does no harm, because the limit is far above what a manifest needs.
 
 /// Far above the depth of any manifest, and below what the parser takes.
 const DEEPEST: usize = 100;
 
-/// Where the text nests deeper than any manifest does: line and column, from 1.
+/// Returns the place at which the text nests deeper than any manifest does: line and column, from 1.
 pub(super) fn too_deep(lines: &[&str]) -> Option<(usize, usize)> {
     let mut scan = Scan {
         open: 0,

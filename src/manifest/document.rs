@@ -1,8 +1,8 @@
 //! YAML text into a tree in which every key and every value knows its place.
 //!
-//! What a manifest may say is not known here; only YAML is. Anchors, aliases and merge keys (`<<`) are worked
-//! in, so that the tree holds plain maps. Duplicate keys and tags are noted and reading goes on; text that is
-//! not YAML ends it.
+//! The keys of a manifest are not known here; only YAML is. Anchors, aliases and merge keys (`<<`) are worked in, so
+//! that the tree holds plain maps. Duplicate keys and tags are noted and reading goes on; text that is not YAML ends
+//! it.
 //!
 //! The parser tells a place only in its errors. So each key and value is met twice: first with [`Peek`],
 //! whose one purpose is to fail before anything is consumed, with an error that holds the place; then in
@@ -29,10 +29,10 @@ use super::{
 
 pub(super) use super::flaw::{Flaw, Spot};
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    /// Where a message about the value points: at a scalar itself, else at its key.
+    /// The place that a message about the value points at: a scalar itself, else its key.
     pub(super) spot: Spot,
     pub(super) value: Value,
 }
@@ -55,7 +55,7 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
-/// How many keys and values more than it has characters a text may come to by its aliases.
+/// The number of keys and values by which a text may exceed its characters by means of its aliases.
 const BY_ALIASES: usize = 20_000;
 
 /// Reads a text that holds one YAML document. `None` is a text without any.

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 /// A stretch of one line of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot {
-    /// Which file, as numbered by `read`.
+    /// The number of the file, as `read` counts.
     pub(super) file: usize,
     /// Line, from 1.
     pub(super) line: usize,
@@ -23,7 +23,7 @@ pub(super) struct Flaw {
     pub(super) hint: Option<String>,
 }
 
-/// What is said when it comes to more; `syntax` puts it into words.
+/// The error of a text that comes to more; `syntax` puts it into words.
 pub(super) const TOO_MANY: &str = "repetition limit exceeded";
 
 /// Returns the lines of a text as the YAML parser counts them.
@@ -48,14 +48,14 @@ pub(super) fn lines(text: &str) -> Vec<&str> {
 pub(super) struct Context<'a> {
     file: usize,
     pub(super) lines: &'a [&'a str],
-    /// Where the columns of each line are.
+    /// The columns of each line.
     columns: Vec<Columns>,
     pub(super) flaws: RefCell<Vec<Flaw>>,
-    /// How many keys and values may still come.
+    /// Keys and values that may still come.
     pub(super) left: Cell<usize>,
 }
 
-/// Where the columns of a line are in its bytes: JSON is YAML too, and may be one long line, whose characters are not to be
+/// The columns of a line by their bytes: JSON is YAML too, and may be one long line, whose characters are not to be
 /// counted anew for each of its values.
 struct Columns {
     /// The offsets of characters at equal distances; none where each character is a byte.

@@ -32,17 +32,18 @@ pub(super) struct Draft {
     pub(super) spot: Spot,
     pub(super) target: Option<Text>,
     pub(super) after: Vec<Text>,
-    /// What it says itself is done with its records, and where.
+    /// The load's own `interaction`, and its place.
     pub(super) own_interaction: Option<(Operation, Spot)>,
-    /// The keys that it sets itself, and where.
+    /// The keys that the load sets itself, and their places.
     pub(super) own_keys: Vec<(String, Spot)>,
-    /// Its `duplicates` say what becomes of what the store has already, and not of what comes twice in the files.
+    /// The load's `duplicates` are about records that the store has already, and not about records that come twice in
+    /// the files.
     pub(super) is_about_existing: Option<bool>,
-    /// Where the entries of its Bundles are bounded.
+    /// The place of the bound on the entries of its Bundles.
     pub(super) max_entries: Option<Spot>,
 }
 
-/// What a load and the defaults of loads share.
+/// The settings that a load and the defaults of loads share.
 pub(super) struct Basics {
     target: Option<Text>,
     interaction: Option<Operation>,
@@ -160,7 +161,7 @@ const TRANSACTIONS: [(&str, Transactions); 3] = [
     ("refuse", Transactions::Refuse),
 ];
 
-/// What `compare` may be.
+/// The values of `compare`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Compare {
     No,
@@ -174,12 +175,12 @@ const COMPARE: [(&str, Compare); 3] = [
     ("bytes", Compare::Bytes),
 ];
 
-/// What `duplicates` are about.
+/// The subject of `duplicates`, and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnDuplicate {
     /// Records of one identity in the files.
     OfFiles(Duplicates),
-    /// What the store has already under the name of a record.
+    /// Records that the store has already under the same name.
     OfStore(Existing),
 }
 
@@ -238,7 +239,7 @@ fn packaging(reader: &mut Reader<'_>, node: &Node) -> PackagingSettings {
                 );
             }
         }
-        // What has no effect is not held against a limit later on either.
+        // A setting without effect is not held against a limit later on either.
         settings.max_entries = None;
         settings.max_bytes = None;
     }

@@ -14,53 +14,54 @@ pub struct LoadSettings {
     pub name: String,
     /// The name of its target.
     pub target: String,
-    /// In which format its records are: it follows from the target.
+    /// The format of its records: it follows from the target.
     #[serde(default, skip_serializing_if = "Format::is_fhir")]
     pub format: Format,
-    /// How messages are read and sent, where its records are messages.
+    /// The reading and sending of messages, where its records are messages.
     #[serde(default, skip_serializing_if = "MessageSettings::is_default")]
     pub messages: MessageSettings,
     /// Loads that must be over before this one begins.
     pub after: Vec<String>,
     /// Globs, in order; one that begins with `!` takes away. `-` is standard input.
     pub files: Vec<FilePattern>,
-    /// What is done with its records; none leaves Bundle entries their own request, and creates the rest.
+    /// The operation for its records; none leaves Bundle entries their own request, and creates the rest.
     pub interaction: Option<Operation>,
-    /// Which identifiers identify.
+    /// The identifiers by which records are identified.
     pub identity: Identity,
     /// Before an update, read what the store holds and leave equal content alone.
     pub compare: bool,
-    /// What becomes of a record whose name the store says is taken already.
+    /// The treatment of a record whose name the store says is taken already.
     #[serde(default, skip_serializing_if = "ExistingSettings::is_default")]
     pub existing: ExistingSettings,
-    /// In which Bundles its records travel.
+    /// The Bundles in which its records travel.
     #[serde(rename = "bundle")]
     pub packaging: PackagingSettings,
-    /// What becomes of a transaction that is too large for the target.
+    /// The treatment of a transaction that is too large for the target.
     pub transactions: Transactions,
-    /// What becomes of records of the same identity with differing content.
+    /// The treatment of records of the same identity with differing content.
     pub duplicates: Duplicates,
-    /// What becomes of the version in a reference to a record of the run.
+    /// The treatment of the version in a reference to a record of the run.
     pub versioned: Versioned,
-    /// How the fate of a create is found out whose answer was lost; none leaves it to what `identity` allows.
+    /// The way in which the fate of a create is found out whose answer was lost; none leaves it to what `identity`
+    /// allows.
     pub settle: Option<Settle>,
     /// Runs (directories) or `ids.ndjson` files whose assigned ids references are rewritten to.
     pub known: Vec<PathBuf>,
 }
 
-/// How messages are read and sent.
+/// Settings for reading and sending messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageSettings {
-    /// How segments end in what is sent.
+    /// The ends of segments in sent messages.
     #[serde(default)]
     pub segments: Segments,
-    /// In which characters they are sent.
+    /// The character set in which messages are sent.
     #[serde(default)]
     pub charset: Characters,
-    /// Which messages keep their order.
+    /// The messages that keep their order.
     #[serde(default)]
     pub order: MessageOrder,
-    /// Labels that a store gives them.
+    /// Labels that a store gives the messages.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
@@ -182,7 +183,7 @@ impl LoadSettings {
     }
 }
 
-/// In which Bundles the records of a load travel; what is not set is chosen by the target's facts.
+/// The Bundles in which the records of a load travel; a setting that is left out is chosen by the target's facts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackagingSettings {
     /// Their type.
@@ -237,10 +238,10 @@ pub enum Duplicates {
     Ignore,
 }
 
-/// What becomes of a record whose name the store says is taken already: by it, or by another.
+/// The treatment of a record whose name the store says is taken already: by the same record, or by another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExistingSettings {
-    /// What is done.
+    /// The choice among leaving it, comparing it and replacing it.
     pub what: Existing,
     /// Whether all bytes are compared, and not only what describes the record.
     #[serde(default)]
@@ -257,16 +258,16 @@ impl ExistingSettings {
     }
 }
 
-/// What is done with a record whose name is taken already.
+/// The treatment of a record whose name is taken already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Existing {
-    /// It is left as it is, and nobody looks whether it is the same.
+    /// The store's record is left as it is, and nobody looks whether it is the same.
     #[default]
     Skip,
-    /// It is read and compared; another one is a rejection.
+    /// The store's record is read and compared; another one is a rejection.
     Verify,
-    /// It is removed, and the record is stored in its place.
+    /// The store's record is removed, and the load's is stored in its place.
     Replace,
 }
 
@@ -322,12 +323,12 @@ pub struct FilePattern {
     pub place: (PathBuf, usize, usize),
 }
 
-/// Which identifier systems identify records, per type (design §9).
+/// The identifier systems that identify records, per type (design §9).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Resource type → identifier systems, the first that a record has counts.
     pub systems: BTreeMap<String, Vec<String>>,
-    /// What becomes of a record without such an identifier.
+    /// The treatment of a record without such an identifier.
     pub missing: Missing,
 }
 

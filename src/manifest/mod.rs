@@ -72,16 +72,17 @@ pub struct Manifest {
 pub struct RunSettings {
     /// The number of failed records at which the run stops.
     pub max_errors: Option<MaxErrors>,
-    /// Where runs and history are kept; none in plans of before it stood beside the manifest.
+    /// The directory of runs and history; none in plans of before it stood beside the manifest.
     pub state: Option<PathBuf>,
-    /// How far the journal goes before a write counts as done.
+    /// The durability that a line of the journal needs before it counts as written.
     pub journal: Sync,
-    /// What bodies in flight or waiting may take; as much again, what is known of records and references.
+    /// The memory for bodies in flight or waiting, and for answers; as much again holds what is known of records and
+    /// references.
     pub memory: ByteSize,
 }
 
 impl RunSettings {
-    /// Returns where the runs of a manifest are kept that does not say so: beside it.
+    /// Returns the directory for the runs of a manifest that names none: beside it.
     pub fn beside(manifest: &std::path::Path) -> PathBuf {
         manifest.with_file_name(".stoker")
     }

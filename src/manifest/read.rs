@@ -16,10 +16,10 @@ use super::{
 };
 use crate::diagnostic::{Diagnostic, TextPosition};
 
-/// What reading a manifest gives: the manifest with its warnings, or all that is wrong.
+/// The result of reading a manifest: the manifest with its warnings, or all that is wrong.
 pub type ReadResult = Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>>;
 
-/// Reads a manifest and what it includes, checks it, and fills in variables and defaults.
+/// Reads a manifest and its included files, checks it, and fills in variables and defaults.
 ///
 /// All problems are given at once: errors and warnings if there is an error, else the manifest and the
 /// warnings. `env` gives the variables of the environment.
@@ -63,16 +63,16 @@ fn identity(path: &Path) -> PathBuf {
 /// The largest manifest, far above what people write; what is generated may list many thousand files.
 const LARGEST: u64 = 8 << 20;
 
-/// Who names a manifest, and so what may be read as one.
+/// The author of a manifest's name, and so what may be read as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// Whatever the user names, also a pipe.
+    /// A file that the user names, also a pipe.
     User,
-    /// Regular files only: who includes a device or a pipe reads without end, or waits for ever.
+    /// A regular file that a manifest includes: reading a device or a pipe would never end, or wait for ever.
     Include,
 }
 
-/// Reads a file as text. `shown` is what messages call it.
+/// Reads a file as text. `shown` is its name in messages.
 fn read_file(path: &Path, shown: &str, by: By) -> Result<String, Box<Diagnostic>> {
     if by == By::Include
         && let Ok(metadata) = fs_err::metadata(path)
@@ -125,8 +125,8 @@ fn read_file(path: &Path, shown: &str, by: By) -> Result<String, Box<Diagnostic>
     })
 }
 
-/// Tells whether a text shows itself as a manifest by a key of its own at the top, in YAML or JSON. What does not may be any
-/// file of the system, whose lines are nobody's business.
+/// Tells whether a text shows itself as a manifest by a key of its own at the top, in YAML or JSON. A text that does
+/// not may be any file of the system, whose lines are nobody's business.
 fn looks_like_manifest(lines: &[&str]) -> bool {
     lines.iter().any(|line| {
         let line = line.trim_start_matches([' ', '{', ',']);

@@ -1,6 +1,6 @@
-//! What is wrong with a manifest, collected with its places while reading goes on.
+//! The mistakes of a manifest, collected with their places while reading goes on.
 //!
-//! Keeps lines on which a secret stands out of all snippets. How values are read is `values`'.
+//! Keeps lines on which a secret stands out of all snippets. Values are read by `values`.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Severity, TextPosition};
 /// The highest number of problems that are told; more than that is another kind of file.
 const MOST: usize = 200;
 
-/// The highest number that is kept, to tell the first of them.
+/// The highest number of problems that are kept, to tell the first of them.
 const KEPT: usize = 1_000;
 
 /// A file that was read.
@@ -34,12 +34,12 @@ pub(super) struct Text {
     pub(super) spot: Spot,
 }
 
-/// Reads values, and collects what is wrong with them.
+/// The reader of values, with the mistakes that it found.
 pub(super) struct Reader<'e> {
     pub(super) env: &'e dyn Fn(&str) -> Option<String>,
     files: Vec<File>,
     found: Vec<(Option<Spot>, Diagnostic)>,
-    /// How many more there are.
+    /// The number of further problems, which are not kept.
     beyond: usize,
     pub(super) hidden: BTreeSet<(usize, usize)>,
 }
@@ -185,8 +185,8 @@ impl<'e> Reader<'e> {
                     diagnostic = self.showing(diagnostic, spot);
                 }
             }
-            // A value that several targets share, by defaults or by an alias, is read several times. What is the same
-            // stands together, but for what was noted of other things at the same place.
+            // A value that several targets share, by defaults or by an alias, is read several times. Equal problems
+            // stand together, but for those that were noted of other things at the same place.
             let mut same_place = diagnostics
                 .iter()
                 .rev()

@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{diagnostic::Diagnostic, unit::ByteSize};
 
-/// Bodies in flight or waiting: the design's budget (§3).
-/// What bodies and answers may take where the manifest does not say.
+/// The memory for bodies and answers where the manifest does not say: the design's budget (§3).
 pub const DEFAULT_MEMORY: ByteSize = ByteSize(64_000_000);
 
 /// Resolves everything. The result counts only if the reader has noted no error.

@@ -1,4 +1,4 @@
-//! Which store a target is, and the settings of stores.
+//! The kind of store that a target is, and the settings of stores.
 
 use std::collections::BTreeMap;
 

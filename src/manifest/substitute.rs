@@ -3,7 +3,7 @@
 //! Works on values that YAML has already been read into, so that what comes from the environment is never
 //! taken for structure. `$${` stands for a plain `${`.
 
-/// Why a text could not be completed, and the part of it that is to blame.
+/// The reason why a text could not be completed, and the part of it that is to blame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Problem<'t> {
     /// The variable is not set and has no default.

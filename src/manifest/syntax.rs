@@ -1,11 +1,11 @@
-//! What the YAML parser says of a text it cannot read, in the words of those who write YAML.
+//! The YAML parser's messages about a text it cannot read, in the words of people who write YAML.
 
 use std::fmt;
 
 use super::flaw::{Context, Flaw, TOO_MANY, from_column};
 
 impl Context<'_> {
-    /// Says in the words of those who write YAML what the parser could not read.
+    /// Says in the words of people who write YAML what the parser could not read.
     pub(super) fn syntax(&self, error: &serde_yaml::Error) -> Flaw {
         let text = error.to_string();
         let (line, column) = error

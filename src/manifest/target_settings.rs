@@ -11,11 +11,11 @@ use crate::unit::Rate;
 /// A target: a store to load, and how to talk to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TargetSettings {
-    /// Its name in the manifest.
+    /// The target's name in the manifest.
     pub name: String,
-    /// Which store it is.
+    /// The kind of store, with its keys.
     pub store: Store,
-    /// How to prove who we are.
+    /// The way to prove who we are.
     pub auth: Auth,
     /// TLS settings.
     pub tls: Tls,
@@ -32,15 +32,15 @@ pub struct TargetSettings {
     pub bytes_rate: Option<Rate>,
     /// Requests in flight.
     pub concurrency: Concurrency,
-    /// How long one attempt may take.
+    /// The longest that one attempt may take.
     pub timeout: Duration,
-    /// How attempts are repeated.
+    /// The repetition of attempts.
     pub retry: Retry,
     /// The time after which a target that is down ends the run.
     pub give_up_after: Duration,
 }
 
-/// How many requests may be in flight: as many as the store takes best, between two numbers.
+/// The bounds of the number of requests in flight, within which the store's best number is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Concurrency {
     /// The lower bound, however little the store takes; at least one.
@@ -67,7 +67,7 @@ impl Concurrency {
     }
 }
 
-/// How attempts are repeated.
+/// The repetition of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
     /// Attempts for one record, the first included.
@@ -78,7 +78,7 @@ pub struct Retry {
     pub max: Duration,
 }
 
-/// Which store a target is.
+/// The kind of store of a target, with its keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Store {
@@ -109,7 +109,7 @@ pub enum Store {
         dir: PathBuf,
         /// Settings of the store used when it is created: `FhirStore`'s, `DicomStore`'s or `Hl7V2Store`'s own fields.
         store: BTreeMap<String, serde_json::Value>,
-        /// Which of the stores of its dataset.
+        /// The format of the store, which chooses it among those of its dataset.
         #[serde(default, skip_serializing_if = "Format::is_fhir")]
         format: Format,
         /// The store's id, where it is not the usual one of its kind.
@@ -211,14 +211,14 @@ pub struct GoogleStore {
     /// Store id.
     #[serde(rename = "fhir_store")]
     pub store: String,
-    /// Which kind of store it is.
+    /// The format of the store.
     #[serde(default, skip_serializing_if = "Format::is_fhir")]
     pub format: Format,
     /// When present, the dataset and the store are created if missing, with these fields of the store's own.
     pub ensure: Option<BTreeMap<String, serde_json::Value>>,
 }
 
-/// How to prove who we are. Holds the places of secrets, never a secret.
+/// The way to prove who we are. Holds the places of secrets, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
@@ -235,12 +235,12 @@ pub enum Auth {
     Basic {
         /// The user name.
         user: String,
-        /// Where the password is.
+        /// The place of the password.
         password: SecretPlace,
     },
 }
 
-/// Where a secret is kept.
+/// The place of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretPlace {

@@ -1,7 +1,7 @@
 //! Typed access to the values of a manifest: what is wrong is noted, and reading goes on.
 //!
-//! Knows shapes (text, numbers, words, maps with fixed keys) and no key of the manifest. What comes from the
-//! environment is in no message.
+//! Knows shapes (text, numbers, words, maps with fixed keys) and no key of the manifest. A value from the environment
+//! is in no message.
 
 use std::{ops::RangeInclusive, path::PathBuf};
 
@@ -265,7 +265,7 @@ impl Reader<'_> {
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let error = error.to_string();
-                // What a variable holds is not shown, only that it holds it.
+                // A variable's value is not shown, only that the variable holds it.
                 let rest = error
                     .strip_prefix(&format!("`{value}`"))
                     .unwrap_or_default();

@@ -18,27 +18,27 @@ use crate::{
     unit::{ByteSize, Rate, Window},
 };
 
-/// What the manifest is made from.
+/// The parts of which the manifest is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Skeleton<'a> {
     /// The name of the manifest whose records were rejected.
     pub name: &'a str,
-    /// Where its state lies, if it says so.
+    /// The directory of its state, if it names one.
     pub state: Option<&'a Path>,
-    /// Its targets.
+    /// The targets of the manifest.
     pub targets: &'a [&'a TargetSettings],
-    /// Its loads.
+    /// The loads of the manifest.
     pub loads: &'a [LoadSettings],
 }
 
-/// What is loaded again of a load.
+/// The part of a load that is loaded again.
 #[derive(Debug, Clone)]
 pub struct Again {
     /// The load, by its place.
     pub load: usize,
     /// The globs of its files.
     pub files: Vec<String>,
-    /// The store holds them already, and they are updated.
+    /// The store holds the records already, and they are updated.
     pub standing: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Figures of a run for Prometheus, counted from its events. Who serves them is `cli`'s business.
+//! Figures of a run for Prometheus, counted from its events. The serving of them is `cli`'s business.
 //!
 //! Labels are names of the manifest, outcomes, statuses: no content of records (design §10). `docs/metrics.md` lists the names.
 
@@ -18,7 +18,8 @@ use crate::{
 /// The media type of what [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// Where the buckets of latencies end, in seconds: from a store in the same process to one that a timeout is near.
+/// The upper ends of the buckets of latencies, in seconds: from a store in the same process to one that a timeout is
+/// near.
 pub const SECONDS: [f64; 14] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0,
 ];
@@ -26,14 +27,14 @@ pub const SECONDS: [f64; 14] = [
 /// The states of a target, one of which is 1.
 const STATES: [&str; 3] = ["open", "braked", "down"];
 
-/// How a figure moves.
+/// The kind of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// It grows.
+    /// A figure that grows.
     Counter,
-    /// It grows and shrinks.
+    /// A figure that grows and shrinks.
     Gauge,
-    /// It is a distribution.
+    /// A distribution.
     Histogram,
 }
 
@@ -42,19 +43,19 @@ pub enum MetricKind {
 pub struct Figure {
     /// Its whole name.
     pub name: String,
-    /// What it is.
+    /// The description of the figure.
     pub help: &'static str,
-    /// How it moves.
+    /// The kind of the figure.
     pub kind: MetricKind,
 }
 
 /// The names and values of the labels of a value.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "stoker";
 
-/// What is counted.
+/// The figures that are counted.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -235,7 +236,7 @@ impl Metrics {
             let labels = [load.name.as_str(), load.target.as_str()];
             let planned = i64::try_from(load.records).unwrap_or(i64::MAX);
             self.planned.with_label_values(&labels).set(planned);
-            // What is nought so far is there, so that rates of it can be had.
+            // An outcome without records so far is there, so that rates of it can be had.
             let outcomes = Outcome::ALL.into_iter().filter(|o| *o != Outcome::Pending);
             for outcome in outcomes {
                 let [name, target] = labels;
@@ -315,7 +316,7 @@ impl Observe for Metrics {
                 self.record_bytes.with_label_values(labels).inc_by(*bytes);
             }),
             Event::Target { name, state } => self.target(name, state),
-            // What is pending was not tried, and is still to be done.
+            // Pending records were not tried, and are still to be done.
             Event::Session { .. }
             | Event::Settled { .. }
             | Event::Way { .. }

@@ -1,8 +1,8 @@
 //! Gets the facts of a target: the settings of a Google store, the CapabilityStatement of any other FHIR server, and whether
 //! a DICOMweb server answers as one.
 //!
-//! What a server does not say stays unknown. Google's store settings say more than its CapabilityStatement, so they
-//! are what is asked for there.
+//! Facts that a server does not state stay unknown. Google's store settings say more than its CapabilityStatement, so
+//! they are what is asked for there.
 
 use serde::Deserialize;
 
@@ -15,7 +15,7 @@ use crate::{
 
 mod dicomweb;
 
-/// Why a target has no facts.
+/// The reason why a target has no facts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The target could not be asked.
@@ -24,9 +24,9 @@ pub enum Error {
     /// The target answered, but not as such a store does.
     #[error("{what}")]
     Refused {
-        /// What happened.
+        /// The failure.
         what: String,
-        /// What to do.
+        /// The advice.
         hint: String,
         /// The HTTP status.
         status: u16,

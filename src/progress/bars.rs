@@ -90,7 +90,7 @@ impl Bars {
                 continue;
             };
             let message = message(load, widths, self.colour);
-            // Whatever is set is drawn: a bar shall not show without its words.
+            // A bar is drawn with whatever is set: it shall not show without its words.
             bar.set_message(message);
             bar.set_position(std::cmp::min(load.done, load.planned));
             if load.is_over() && load.in_flight == 0 {
@@ -121,7 +121,7 @@ impl Bars {
 
     fn close(&mut self, view: &View) {
         self.load(view);
-        // How sending goes is of no interest any more.
+        // The state of sending is of no interest any more.
         for line in &self.targets {
             line.finish_and_clear();
         }
@@ -188,7 +188,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// What is common to the lines, so that their columns stand below each other.
+/// The widths that the lines have in common, so that their columns stand below each other.
 #[derive(Clone, Copy)]
 struct Widths {
     name: usize,

@@ -1,4 +1,4 @@
-//! What has been counted, and the view of it that is drawn.
+//! The counters of a run, and the view of them that is drawn.
 //!
 //! Taking an event is a handful of relaxed atomic additions: hundreds of thousands come in a second, from all tasks.
 
@@ -39,28 +39,28 @@ struct Load {
     bytes: AtomicU64,
     rejected: AtomicU64,
     failed: AtomicU64,
-    /// In which way its records go, once that was found out; it changes once or twice in a load.
+    /// The way in which its records go, once that was found out; it changes once or twice in a load.
     way: Mutex<Option<String>>,
 }
 
-/// What holds at one moment.
+/// The state of the run at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct View {
-    /// Since the beginning.
+    /// The time since the beginning.
     pub(super) elapsed: Duration,
-    /// What is being done.
+    /// The phase of the run.
     pub(super) phase: Phase,
     /// Records found.
     pub(super) scanned_records: u64,
     /// Bytes read.
     pub(super) scanned_bytes: u64,
-    /// Per load.
+    /// The state of each load.
     pub(super) loads: Vec<LoadView>,
-    /// All loads together.
+    /// The state of all loads together.
     pub(super) total: LoadView,
-    /// How sending goes, per target.
+    /// The state of sending, per target.
     pub(super) targets: Vec<TargetView>,
-    /// Why no new work is started.
+    /// The reason why no new work is started.
     pub(super) stopping: Option<String>,
     /// Records that have been gone through for the reports.
     pub(super) concluded: u64,
@@ -79,14 +79,14 @@ impl View {
     }
 }
 
-/// How sending to a target goes.
+/// The state of sending to a target.
 #[derive(Debug, Clone)]
 pub(super) struct TargetView {
     pub(super) name: String,
     pub(super) state: TargetState,
 }
 
-/// What is being done.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The sources are being read.
@@ -97,7 +97,7 @@ pub(super) enum Phase {
     Closing,
 }
 
-/// What holds for a load at one moment.
+/// The state of a load at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LoadView {
     pub(super) name: String,
@@ -108,11 +108,11 @@ pub(super) struct LoadView {
     pub(super) in_flight: u64,
     pub(super) retries: u64,
     pub(super) rejected: u64,
-    /// Blocked or unknown.
+    /// Records that are blocked or unknown.
     pub(super) failed: u64,
     pub(super) per_second: f64,
     pub(super) remaining: Option<Duration>,
-    /// In which way its records go, and how that compares with others.
+    /// The way in which its records go, and how that compares with others.
     pub(super) way: Option<String>,
 }
 
@@ -337,7 +337,7 @@ impl LoadView {
             return;
         }
         if !(self.is_over() && speed.is_settled(self.done)) {
-            // What is over keeps the speed it had.
+            // A load that is over keeps the speed it had.
             speed.look(elapsed, self.done);
         }
         self.per_second = speed.per_second();

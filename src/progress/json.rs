@@ -1,5 +1,5 @@
-//! One JSON object a second, for programs that watch a run. Whatever else is written beside it is an object too, with a
-//! member `message` (of `cli`) or `log` in the place of `progress`.
+//! One JSON object a second, for programs that watch a run. Every other line beside it is an object too, with a member
+//! `message` (of `cli`) or `log` in the place of `progress`.
 //!
 //! | key | meaning |
 //! |---|---|
@@ -181,7 +181,7 @@ impl Json {
         };
         if let Ok(mut line) = serde_json::to_vec(&object) {
             line.push(b'\n');
-            // Whoever closed the stream does not want to read it; the load goes on.
+            // A reader that closed the stream does not want more; the load goes on.
             let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
         }
     }

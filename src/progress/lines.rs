@@ -15,7 +15,7 @@ use crate::{
 /// Often enough to see that something moves, seldom enough that a log of an hour is still read.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How long the end of a load may take before it is said what goes on.
+/// The longest that the end of a load may take before it is said what goes on.
 const WONDER: Duration = Duration::from_millis(500);
 
 pub(super) struct Lines {
@@ -26,16 +26,16 @@ pub(super) struct Lines {
     /// The way in which each load was last said to go.
     ways: Vec<Option<String>>,
     stopping: bool,
-    /// When it was first seen that the reports are being written, and whether that has been said.
+    /// The time at which it was first seen that the reports are being written, and whether that has been said.
     closing: Option<(Duration, bool)>,
 }
 
-/// What has been said of a target.
+/// The lines written about a target so far, as far as later ones depend on them.
 #[derive(Clone, Default)]
 struct Told {
-    /// For how long it has been down.
+    /// The time for which the target has been down.
     down: Option<Duration>,
-    /// When it was last said that it asked to wait.
+    /// The time at which it was last said that the target asked to wait.
     braked: Option<Duration>,
 }
 
@@ -53,7 +53,7 @@ impl Lines {
     }
 
     fn line(&mut self, line: &str) {
-        // Whoever closed the log does not want to read it; the load goes on.
+        // A reader that closed the log does not want more; the load goes on.
         let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
     }
 

@@ -1,7 +1,7 @@
 //! Draws a run while it goes on: bars, lines or JSON, on a handle that `cli` gives.
 //!
 //! Events only move counters, without locks: hundreds of thousands come in a second, from all tasks. One thread reads
-//! the counters ten times a second and draws; a thread, because a runtime may be busy reading sources. What is drawn may
+//! the counters ten times a second and draws; a thread, because a runtime may be busy reading sources. The drawing may
 //! be a moment old, and nothing in a report comes from here.
 
 use std::{
@@ -27,7 +27,8 @@ mod words;
 
 use counters::{Counters, Speeds, View};
 
-/// How often the counters are read and bars are drawn: smooth to the eye, and no load on the terminal.
+/// The time between two readings of the counters and two drawings of bars: smooth to the eye, and no load on the
+/// terminal.
 const TICK: Duration = Duration::from_millis(100);
 
 /// indicatif draws no more often than this by itself.
@@ -35,7 +36,7 @@ const DRAWS_PER_SECOND: u8 = 10;
 
 /// A way to draw.
 trait Draw: Send {
-    /// Draws what holds now. Called at every tick; whoever draws more seldom waits by `view.elapsed`.
+    /// Draws what holds now. Called at every tick; an implementation that draws more seldom waits by `view.elapsed`.
     fn draw(&mut self, view: &View);
 
     /// Takes away what would be in the way of other lines; the next tick draws it again.
@@ -71,7 +72,7 @@ impl Draw for OnScreen {
 #[derive(Debug, Clone)]
 pub struct Watcher {
     drawing: Option<Arc<Drawing>>,
-    /// Who is told the same.
+    /// The observers that are told the same.
     others: Vec<Arc<dyn Observe>>,
 }
 
@@ -81,7 +82,7 @@ struct Drawing {
     thread: Mutex<Option<(mpsc::Sender<()>, JoinHandle<()>)>>,
 }
 
-/// Who draws.
+/// The drawing of a run, until its end.
 struct Hand {
     draw: Box<dyn Draw>,
     /// The end has been drawn, and stays.
@@ -190,7 +191,7 @@ impl Watcher {
         Arc::new(Several(std::iter::once(own).chain(others).collect()))
     }
 
-    /// Lets something else be written meanwhile, on lines of its own. Who writes may ask for it once more.
+    /// Lets something else be written meanwhile, on lines of its own. The writing code may ask for it once more.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         let Some(drawing) = self.drawing.as_ref().filter(|_| !SUSPENDS.get()) else {
             return write();
@@ -217,7 +218,7 @@ impl Watcher {
     }
 }
 
-/// What was being drawn when someone panicked is drawn again.
+/// Locks a mutex, also after a panic: whatever was being drawn then is drawn again.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! How fast it goes, and how long it will take.
+//! The speed of the work, and the time that it will take.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use std::{
 
 use indicatif::TermLike;
 
-/// What a screen is drawn on.
+/// The paper that a screen is drawn on.
 pub(super) trait Paper: fmt::Debug + Send + Sync {
     /// Returns rows and columns.
     fn size(&self) -> (u16, u16);
@@ -56,13 +56,13 @@ impl<P> Clone for Screen<P> {
 
 #[derive(Debug)]
 struct Frame {
-    /// How many columns each line takes that is on the terminal.
+    /// The number of columns of each line that is on the terminal.
     shown: Vec<usize>,
     /// The lines of the next frame; the last is the one that is being written.
     next: Vec<String>,
     /// The width for which the next frame is made.
     width: usize,
-    /// What is on the terminal stays there.
+    /// The lines on the terminal stay there.
     is_left: bool,
 }
 
@@ -95,7 +95,7 @@ impl<P: Paper> Screen<P> {
     }
 }
 
-/// How many rows lines take in a window of this width.
+/// Returns the number of rows that lines take in a window of this width.
 fn rows(lines: &[usize], width: usize) -> usize {
     let width = std::cmp::max(width, 1);
     lines
@@ -116,7 +116,7 @@ impl<P: Paper> TermLike for Screen<P> {
         self.paper.size().0.saturating_sub(1)
     }
 
-    // Where the cursor goes follows from what is on the terminal.
+    // The movement of the cursor follows from what is on the terminal.
     fn move_cursor_up(&self, _: usize) -> io::Result<()> {
         Ok(())
     }
@@ -162,7 +162,7 @@ impl<P: Paper> TermLike for Screen<P> {
             // Writing to a String cannot fail.
             let _ = write!(out, "\r\x1b[{}A\x1b[J", rows(&frame.shown, now));
         }
-        // What was made for a wider window waits for the next frame.
+        // Lines that were made for a wider window wait for the next frame.
         let next = if frame.width > now { Vec::new() } else { next };
         for line in &next {
             out.push_str(line);

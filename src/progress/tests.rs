@@ -19,7 +19,7 @@ use crate::{
     record::Outcome,
 };
 
-/// What was written, for those who gave the writer away.
+/// A paper that keeps what was written, for tests that gave the writer away.
 #[derive(Clone, Debug, Default)]
 struct Paper(Arc<Mutex<Vec<u8>>>);
 
@@ -534,7 +534,7 @@ fn a_run_that_goes_on_begins_where_it_stands() {
         run.wait(super::TICK);
     }
     let text = paper.text();
-    // What was done before is no speed of now, and the forecast is for the rest.
+    // Records that were done before are no speed of now, and the forecast is for the rest.
     assert!(
         text.contains("450 of 1,000 records, 45%, 10.0/s, 55"),
         "{text}"

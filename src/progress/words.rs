@@ -1,4 +1,4 @@
-//! How numbers, foreign texts and the state of a target are written in progress.
+//! The writing of numbers, foreign texts and the state of a target in progress.
 
 use std::time::Duration;
 

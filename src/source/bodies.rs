@@ -13,11 +13,11 @@ use bytes::Bytes;
 use super::{Error, ErrorKind, Origin};
 use crate::record::{SourceId, Span, Stretch};
 
-/// How many files are held open: far below the usual limit of 1,024 a process, far above the files that a run reads at
-/// one time.
+/// Files that are held open: far below the usual limit of 1,024 a process, far above the files that a run reads at one
+/// time.
 const OPEN: usize = 64;
 
-/// How much is read ahead of a small span, when spans come in order. 64 such blocks are 8 MiB.
+/// Bytes that are read ahead of a small span, when spans come in order. 64 such blocks are 8 MiB.
 const BLOCK: usize = 128 << 10;
 
 /// Gaps between spans (the newline, the commas and envelopes of a Bundle) up to this still count as order.
@@ -42,12 +42,12 @@ struct OpenFile {
     ahead: Mutex<Ahead>,
 }
 
-/// What was read last, and what with it.
+/// The block that was read last, with the bytes behind its span.
 #[derive(Debug, Default)]
 struct Ahead {
     start: u64,
     block: Vec<u8>,
-    /// Where the last span ended.
+    /// The offset at which the last span ended.
     end: u64,
 }
 

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 
 use super::{ErrorKind, LARGEST_RECORD};
 
-/// How much is read at once: large enough that system calls do not count, small enough for caches.
+/// Bytes that are read at once: enough that system calls do not count, few enough for caches.
 pub(super) const PIECE: usize = 256 << 10;
 
-/// How much a buffer grows at once at most.
+/// The largest growth of a buffer at once, in bytes.
 const LARGEST_GROWTH: usize = 16 << 20;
 
 /// A piece of a text.
@@ -121,7 +121,7 @@ impl<R: Read> ChunkReader for StreamReader<R> {
                 .read_to_end(&mut self.buffer)
             {
                 Ok(read) => self.last = read < wanted,
-                // What came before the failure is shown first.
+                // The bytes that came before the failure are shown first.
                 Err(error) if self.buffer.len() > before => self.failed = Some(error),
                 Err(error) => return Err(error),
             }

@@ -1,5 +1,5 @@
-//! What is wrong with a file as a whole, and whose fault it is: a file that is damaged or may not be read is a problem of
-//! that file alone, and told as one of its records; a full disk or a process that may open no more files is not.
+//! Damage to a file as a whole, and whose fault it is: a file that is damaged or may not be read is a problem of that
+//! file alone, and told as one of its records; a full disk or a process that may open no more files is not.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use super::{
 };
 use crate::fhir::SyntaxError;
 
-/// What is wrong with a file, in words that hold nothing of it.
+/// The damage to a file, in words that hold nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Damage {
     what: &'static str,
     hint: &'static str,
-    /// Whether what came before it can be relied on.
+    /// Whether the records before the damage can be relied on.
     pub(super) keeps: bool,
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use super::ErrorKind;
 
-/// How many bytes may come of one stored byte, once more than [`FREE`] have come. Synthea's NDJSON comes to 40 with zstd;
+/// Bytes that may come of one stored byte, once more than [`FREE`] have come. Synthea's NDJSON comes to 40 with zstd;
 /// gzip cannot do more than 1,032, which nothing but a bomb reaches.
 const RATIO: u64 = 500;
 
@@ -20,7 +20,7 @@ const FREE: u64 = 1 << 30;
 /// The most that one file may come to.
 const LARGEST: u64 = 1 << 42;
 
-/// How a stream is compressed.
+/// The compression of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     None,

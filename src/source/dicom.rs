@@ -16,7 +16,7 @@ use crate::{
     record::{Facets, Reason, ReasonCode, hash},
 };
 
-/// What is said of a file whose pixels are not all there: its instance has a name, and a store may refuse it.
+/// The notice on a file whose pixels are not all there: its instance has a name, and a store may refuse it.
 const CUT: &str = "the file ends before its pixels do";
 
 /// Reads one file to its end.
@@ -51,7 +51,7 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
                 ("studies", short(header.study.as_bytes())),
                 ("series", short(series.as_bytes())),
             ];
-            // What stands there may be anything.
+            // The transfer syntax in a file may be anything.
             let syntax = match header.transfer_syntax.as_str() {
                 uid if is_uid(uid) => transfer_syntax(uid),
                 _ => "one that is no UID",

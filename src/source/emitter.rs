@@ -1,4 +1,4 @@
-//! Where all readers put what they find: it is numbered, counted and told to the visitor.
+//! The emitter of all readers: what they find is numbered, counted and told to the visitor.
 
 use std::{ops::ControlFlow, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{
     record::{Position, SourceId, Span},
 };
 
-/// Why reading stopped early.
+/// The reason why reading stopped early.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The visitor wants no more.
@@ -37,7 +37,7 @@ pub(super) struct ItemEmitter<'v> {
     malformed: u64,
 }
 
-/// Where a value begins in its source.
+/// The place at which a value begins in its source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Start {
     pub(super) offset: u64,

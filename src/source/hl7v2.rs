@@ -1,7 +1,7 @@
 //! Reads the messages of a file, one or many, in batches or frames, and what is odd about the file.
 //!
-//! Which message a store knows under which name, and which must keep their order, is said here in neutral words; what the
-//! bytes mean is `hl7v2`'s.
+//! The names under which a store knows messages, and the order that they must keep, are said here in neutral words; the
+//! meaning of the bytes is `hl7v2`'s.
 
 use std::io::Read;
 
@@ -142,7 +142,7 @@ fn remarks(
     for lack in header.faults() {
         remark(LACKS, lack.to_string())?;
     }
-    // What is written in UTF-8 and cannot be is not sent, and says so.
+    // A message that is written in UTF-8 and cannot be is not sent, and says so.
     if settings.charset == Characters::Convert {
         return Ok(());
     }
@@ -154,8 +154,8 @@ fn remarks(
     remark(UNTRUE, untrue.to_string())
 }
 
-/// What of a file is in no message is a record that cannot be loaded, so that it is counted and seen; what is merely odd is
-/// remarked.
+/// Bytes of a file in no message are a record that cannot be loaded, so that they are counted and seen; anything merely
+/// odd is remarked.
 fn problem(problem: SplitProblem, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
     let SplitProblem { kind, place } = problem;
     if kind.weight() < Weight::Loss {
@@ -188,7 +188,7 @@ fn problem(problem: SplitProblem, sink: &mut ItemEmitter<'_>) -> Result<(), Stop
     }))
 }
 
-/// Returns the name of the character set in MSH-18; none where it says nothing. What stands there may be anything, and is
+/// Returns the name of the character set in MSH-18; none where it says nothing. The name there may be anything, and is
 /// shown only where it is known.
 fn charset(header: &MessageHeader<'_>) -> Option<&'static str> {
     declared(header).map(|declared| declared.map_or("one that is not known", Charset::name))

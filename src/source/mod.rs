@@ -1,8 +1,8 @@
 //! Files, streams and their formats, as a stream of records with positions.
 //!
-//! Where they lie is known by `storage`. `decompress` opens them (capped), `spool` keeps what cannot be read twice, `json`,
-//! `ndjson` and `bundle` cut them into records, over pieces that `feed` cuts, and `bodies` reads a record again. What is
-//! done with a record is decided by `plan`.
+//! The places of files are known by `storage`. `decompress` opens them (capped), `spool` keeps what cannot be read
+//! twice, `json`, `ndjson` and `bundle` cut them into records, over pieces that `feed` cuts, and `bodies` reads a
+//! record again. The operation for a record is decided by `plan`.
 
 use std::{
     borrow::Cow,
@@ -58,7 +58,8 @@ pub enum Ceiling {
 impl Ceiling {
     /// Chooses by the largest resource that the target takes.
     pub fn of(resource_bytes: Option<u64>) -> Self {
-        /// What is little memory anyway is read, so that the plan can say more of it than that it is too large.
+        /// The ceiling that is little memory anyway: records up to it are read, so that the plan can say more of them
+        /// than that they are too large.
         const LITTLE: usize = 16 << 20;
         let bytes = resource_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         match bytes.map(|bytes| bytes.saturating_mul(2).max(LITTLE)) {
@@ -104,15 +105,15 @@ impl Ceiling {
 /// One file (or standard input) with records in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Its number; [`find`] counts from 0, and who joins several listings numbers them anew.
+    /// Its number; [`find`] counts from 0, and a joint listing is numbered anew.
     pub id: SourceId,
-    /// Where it comes from.
+    /// The place of its bytes.
     pub origin: Origin,
-    /// What its name promises.
+    /// The form that its name promises.
     pub form: Form,
 }
 
-/// How records stand in a source. Compression is not part of it: that is told by the content.
+/// The layout of records in a source. Compression is not part of it: that is told by the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
@@ -157,7 +158,7 @@ impl Form {
     }
 }
 
-/// What is read from a source, in its order.
+/// An item read from a source, in the source's order.
 #[derive(Debug)]
 pub enum Item<'a> {
     /// A record: a line of NDJSON, the resource of a file, or an entry of a Bundle.
@@ -177,11 +178,11 @@ pub enum Item<'a> {
 /// A record, as long as it is looked at.
 #[derive(Debug)]
 pub struct Found<'a> {
-    /// Where it stands.
+    /// The record's position.
     pub position: Position,
     /// The bytes of the resource, to which `scanned` refers; empty for an entry without one (a DELETE).
     pub bytes: &'a [u8],
-    /// What the scan found.
+    /// The findings of the scan.
     pub scanned: &'a Scanned,
     /// The entry around it, if it stands in a Bundle.
     pub entry: Option<&'a EntryAround<'a>>,
@@ -237,18 +238,18 @@ pub struct EntryAround<'a> {
     pub bytes: &'a [u8],
     /// Its fullUrl and request.
     pub envelope: EntryEnvelope,
-    /// Where the resource alone stands in the source.
+    /// The span of the resource alone in the source.
     pub resource: Option<Span>,
 }
 
 /// Something odd about a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// The line on which it stands, from 1.
+    /// The line of the oddity, from 1.
     pub line: u64,
-    /// Words for all of its kind.
+    /// Words for all remarks of this kind.
     pub kind: &'static str,
-    /// What it is, in words without content.
+    /// The oddity, in words without content.
     pub what: String,
 }
 
@@ -257,9 +258,9 @@ pub struct Remark {
 pub struct BundleStart {
     /// Its number among the Bundles of the source, from 0.
     pub ordinal: u64,
-    /// What it is for.
+    /// The purpose of the Bundle.
     pub kind: BundleKind,
-    /// How many entries follow, records and malformed ones together.
+    /// The number of entries that follow, records and malformed ones together.
     pub entries: u32,
     /// The line on which it begins, from 1.
     pub line: u64,
@@ -270,23 +271,23 @@ pub struct BundleStart {
 /// Something that should have been a record, and cannot be read. It has an index of its own, like a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// What could not be read: a file, a line, or an entry.
+    /// The position of the file, line or entry that cannot be read.
     pub position: Position,
-    /// What is wrong; its offset counts from the start of the position's span.
+    /// The mistake; its offset counts from the start of the position's span.
     pub problem: SyntaxError,
     /// The line of the offending byte, from 1.
     pub line: u64,
     /// The column of the offending byte in characters, from 1.
     pub column: u64,
-    /// What to do about it, where that is known.
+    /// The advice, where there is any.
     pub hint: Option<&'static str>,
 }
 
-/// By which a later run knows that a source is still the same.
+/// The marks by which a later run knows that a source is still the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct Fingerprint {
-    /// What its storage says of it; of what can be read once, the size alone.
+    /// The storage's stamp of the source; of one that can be read once, the size alone.
     pub stamp: Stamp,
     /// SHA-256 of the stored bytes, in hexadecimal digits.
     pub sha256: String,
@@ -331,14 +332,14 @@ impl From<Fingerprint> for Written {
     }
 }
 
-/// What the patterns of a load came to.
+/// The sources that the patterns of a load came to.
 #[derive(Debug, Clone, Default)]
 pub struct SourceListing {
     /// The sources, each once, in the order of the patterns and by path within one; numbered from 0.
     pub files: Vec<SourceFile>,
     /// Patterns (none of those with `!`) that match nothing at all.
     pub unmatched: Vec<FilePattern>,
-    /// What is wrong with patterns and what they name.
+    /// The problems of patterns and of the files that they name.
     pub problems: Vec<Diagnostic>,
 }
 
@@ -362,33 +363,34 @@ pub fn find(patterns: &[FilePattern]) -> SourceListing {
     }
 }
 
-/// What reading a source came to.
+/// The result of reading a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// Of the whole source; none if the visitor stopped before its end, or it cannot be read.
     pub fingerprint: Option<Fingerprint>,
-    /// How many records were found.
+    /// The number of records found.
     pub records: u64,
-    /// How many things were malformed.
+    /// The number of malformed items.
     pub malformed: u64,
     /// Decompressed size in bytes, as far as it was read.
     pub bytes: u64,
-    /// Where its plain bytes lie, for [`Bodies`]: the file or its spool; none if it was not spooled.
+    /// The file of its plain bytes, for [`Bodies`]: the file itself or its spool; none if it was not spooled.
     pub plain: Option<PathBuf>,
-    /// What the user should know: that the name of the file says something else than its content.
+    /// A note for the user: that the name of the file says something else than its content.
     pub note: Option<&'static str>,
 }
 
-/// Why a source could not be read to its end, where it is not the fault of the file. (A file that is damaged, or may not be
-/// read, is told as [`Item::Malformed`], and the others go on.) Records that were found before stay found.
+/// The reason why a source could not be read to its end, where it is not the fault of the file. (A file that is
+/// damaged, or may not be read, is told as [`Item::Malformed`], and the others go on.) Records that were found before
+/// stay found.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {origin}{after}: {kind}", after = After(*.records))]
 pub struct Error {
     /// The source.
     pub origin: Origin,
-    /// How many records had been found by then.
+    /// The number of records found by then.
     pub records: u64,
-    /// What happened.
+    /// The failure.
     pub kind: ErrorKind,
 }
 
@@ -404,7 +406,7 @@ impl fmt::Display for After {
     }
 }
 
-/// What can happen while a source is read.
+/// The failures that may occur while a source is read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -420,7 +422,7 @@ pub enum ErrorKind {
     /// The compressed data grows beyond all measure.
     #[error("the data grows more than {ratio}-fold beyond {beyond} bytes when decompressed")]
     Bomb {
-        /// How many bytes may come of one stored byte.
+        /// Bytes that may come of one stored byte.
         ratio: u64,
         /// From how many decompressed bytes on the ratio counts.
         beyond: u64,
@@ -430,7 +432,7 @@ pub enum ErrorKind {
         "the spool may hold {cap} bytes and is full; raise its limit, or decompress the file first"
     )]
     SpoolFull {
-        /// How many bytes it may hold.
+        /// The capacity of the spool in bytes.
         cap: u64,
     },
     /// The spool cannot be written.
@@ -463,5 +465,5 @@ impl ErrorKind {
     }
 }
 
-/// What is told of each item; `Break` stops the reading.
+/// The visitor that is told of each item; `Break` stops the reading.
 type Visit<'v> = dyn FnMut(Item<'_>) -> ControlFlow<()> + 'v;

@@ -16,7 +16,8 @@ use crate::fhir::{
     json::EXPECTED_END,
 };
 
-/// How much of a value over several lines is kept, so that its lines can be read one by one should it not be one.
+/// The bytes that are kept of a value over several lines, so that its lines can be read one by one should it not be
+/// one.
 const KEPT: u64 = 16 << 20;
 
 const OVER_LINES: &str = "the JSON runs over several lines, where NDJSON holds one value a line";
@@ -51,7 +52,7 @@ pub(super) fn read(
         lost: false,
         ceiling,
     };
-    // How much of the line is known to hold no line end, and whether it is too large to be kept.
+    // The number of bytes of the line that are known to hold no line end, and whether the line is too large to be kept.
     let (mut searched, mut skipping) = (0, false);
     loop {
         let kept = lines.open.as_ref().and_then(Open::kept);
@@ -170,7 +171,7 @@ struct Told {
     end: u64,
 }
 
-/// What has been read so far.
+/// The state of reading lines.
 struct Lines {
     at: At,
     open: Option<Open>,
@@ -237,7 +238,7 @@ impl Lines {
 
     /// Tells whether the value of a line goes on after it, and if so takes note of it.
     fn opens(&mut self, text: &[u8], value: &[u8], blanks: usize) -> bool {
-        // What ends as a record does is read as one at once.
+        // A line that ends as a record does is read as one at once.
         let first = value.first();
         if !text.ends_with(b"\n")
             || !matches!(first, Some(b'{' | b'['))

@@ -1,4 +1,4 @@
-//! Where compressed sources and standard input lie as plain bytes, so that records can be read again at random.
+//! The plain bytes of compressed sources and of standard input, kept so that records can be read again at random.
 
 use std::{
     io::{self, Read, Write},
@@ -12,8 +12,8 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use super::{ErrorKind, chunks::PIECE};
 use crate::record::SourceId;
 
-/// A directory of plain copies. They hold patients' data: only their owner may read them, and who made the spool
-/// removes it.
+/// A directory of plain copies. They hold patients' data: only their owner may read them, and the code that made the
+/// spool removes it.
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,

@@ -15,8 +15,8 @@ pub(super) fn read(
     refine: impl Fn(&mut SyntaxError, &[u8]) -> Option<&'static str>,
     emitter: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
-    // What looks like a Bundle is tried as one first, to spare it a scan that would be thrown away; what the text
-    // is does not depend on it.
+    // A text that looks like a Bundle is tried as one first, to spare it a scan that would be thrown away; what the
+    // text is does not depend on it.
     let head = text.get(..256).unwrap_or(text);
     let looks = memchr::memmem::find(head, b"\"Bundle\"").is_some();
     let failed = if looks {

@@ -1,7 +1,7 @@
-//! Where the bytes of sources lie: files of this machine, and standard input.
+//! The places of the bytes of sources: files of this machine, and standard input.
 //!
-//! [`Storage`] is all that reading knows of it. What the bytes are is the business of `source`; what does not lie where it can be
-//! read twice goes through its spool.
+//! [`Storage`] is all that reading knows of it. The meaning of the bytes is the business of `source`; bytes that cannot
+//! be read twice go through its spool.
 
 use std::{
     fmt,
@@ -44,7 +44,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn is_seekable(&self) -> bool;
 }
 
-/// What patterns came to.
+/// The sources that patterns came to.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// The sources, each once, with the number of the pattern that names it; in the order of the patterns.
@@ -56,7 +56,7 @@ pub struct Listing {
     pub problems: Vec<Diagnostic>,
 }
 
-/// What tells that a source is still the same, without reading it.
+/// The marks by which a source is known to be still the same, without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// The stored (maybe compressed) size in bytes.
@@ -68,7 +68,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of what nobody tells anything about.
+    /// The stamp of a source about which nobody tells anything.
     pub const NOTHING: Self = Self {
         size: 0,
         modified: 0,
@@ -76,7 +76,7 @@ impl Stamp {
     };
 }
 
-/// Where a source comes from.
+/// The place that a source comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A file.
@@ -86,7 +86,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Returns where it lies.
+    /// Returns the storage that the source lies in.
     pub fn storage(&self) -> &'static dyn Storage {
         match self {
             Self::File(_) => &Files,

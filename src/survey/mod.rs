@@ -27,18 +27,18 @@ use resources::Resources;
 mod known;
 mod resources;
 
-/// What a survey found.
+/// The findings of a survey.
 #[derive(Debug)]
 pub struct Survey {
     /// The totals.
     pub summary: Summary,
     /// The sources, by their number.
     pub sources: Vec<PlannedSource>,
-    /// What stands in the way of a load; nothing may be sent while there are errors.
+    /// The problems that stand in the way of a load; nothing may be sent while there are errors.
     pub problems: Vec<Diagnostic>,
 }
 
-/// Why a survey could not be carried to its end.
+/// The reason why a survey could not be carried to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan could not be written.
@@ -52,10 +52,10 @@ pub enum Error {
     Interrupted,
 }
 
-/// Someone who is shown every malformed record as it is found, for `check`.
+/// A callback that is shown every malformed record as it is found, for `check`.
 pub type OnMalformed<'a> = &'a mut dyn FnMut(&SourceFile, &Malformed);
 
-/// How often those who watch are told how far the reading is.
+/// The number of records after which watchers are told the progress of reading.
 const TELL_EVERY: u64 = 1_000;
 
 /// Reads all sources and writes the plan.
@@ -175,11 +175,11 @@ pub fn survey(
     })
 }
 
-/// What reading a file came to.
+/// The result of reading a file.
 struct Read {
     fingerprint: Fingerprint,
     spooled: bool,
-    /// Where its plain bytes can be read again.
+    /// The file from which its plain bytes can be read again.
     bytes: Option<std::path::PathBuf>,
 }
 
@@ -191,9 +191,9 @@ struct Surveyor<'a, 'h> {
     room: Arc<MemoryBudget>,
     draft: StagingWriter,
     load: LoadId,
-    /// How many of the steps to come belong to the last group.
+    /// The number of the steps to come that belong to the last group.
     left_in_group: u32,
-    /// Of each load that needs no graph, its steps.
+    /// The steps of each load that needs no graph.
     plain: Vec<Option<IndependentLoad>>,
     observe: &'a dyn Observe,
     is_stopped: &'a dyn Fn() -> bool,
@@ -205,7 +205,7 @@ struct Surveyor<'a, 'h> {
 }
 
 impl Surveyor<'_, '_> {
-    /// Reads one file. What is wrong with the file itself is told as one of its records.
+    /// Reads one file. A problem of the file itself is told as one of its records.
     fn read(&mut self, file: &SourceFile, spool: Option<&Spool>) -> Result<Read, Error> {
         if file.form == Form::Unrecognized {
             return self.unrecognized(file);

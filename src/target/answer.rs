@@ -1,34 +1,34 @@
-//! What an answer says of records, in words of no protocol.
+//! The statements of an answer about records, in words of no protocol.
 
 use std::collections::HashMap;
 
 use crate::record::{Outcome, StepId};
 
-/// What the store made of a record that it took.
+/// The store's statements about a record that it took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// The id under which the store holds it.
+    /// The id under which the store holds the record.
     pub id: Option<String>,
-    /// The version that the store gave it.
+    /// The version that the store gave the record.
     pub version: Option<String>,
-    /// How it ended; none where operation and status tell.
+    /// The outcome of the record; none where operation and status tell.
     pub outcome: Option<Outcome>,
-    /// What else is to be said of it, in words without content.
+    /// A remark on the record, in words without content.
     pub note: Option<&'static str>,
 }
 
-/// What an answer that is no refusal by its status says of a record.
+/// The statement about a record in an answer that is no refusal by its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// It was taken. Under which id, the server need not have said.
+    /// The record was taken. Under which id, the server need not have said.
     Taken(Accepted),
-    /// It was not: the body says so.
+    /// The record was not taken: the body says so.
     Refused,
-    /// Too little: it may have been taken.
+    /// The answer says too little: the record may have been taken.
     Little(Little),
 }
 
-/// How an answer says too little.
+/// The way in which an answer says too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Little {
     /// 200 and nothing else.
@@ -37,28 +37,28 @@ pub enum Little {
     Text,
     /// A page for people: a proxy or a login may have come between.
     Page,
-    /// That it will be seen to (202).
+    /// A note that the record will be seen to (202).
     Later,
-    /// That nothing was modified (304), or nothing of it in the answer to its parcel.
+    /// A note that nothing was modified (304), or nothing of the record in the answer to its parcel.
     Unsaid,
     /// Something else, in the target's own words.
     Other(&'static str),
-    /// Nothing, and that may be the answer; in the target's own words. To send it again would bring no other.
+    /// Nothing, and that may be the answer; in the target's own words. Sending again would bring no other.
     Silence(&'static str),
 }
 
-/// What a server said of one record of several.
+/// A server's answer about one record of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The status, or the one that its words stand for.
+    /// The status, or the one that the answer's words stand for.
     pub status: u16,
-    /// What it says, where the status is one of success.
+    /// The statement about the record, where the status is one of success.
     pub said: Said,
     /// The words about a failure, as the server wrote them: content.
     pub outcome: Option<String>,
 }
 
-/// Why a server refused a record.
+/// The reasons of a server's refusal of a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refusal {
     /// A code of a fixed vocabulary.
@@ -67,13 +67,13 @@ pub struct Refusal {
     pub detail: Option<String>,
     /// The elements concerned: no content.
     pub expression: Vec<String>,
-    /// Which record of its parcel is to blame, where the server says so.
+    /// The place in the parcel of the record to blame, where the server says so.
     pub culprit: Option<usize>,
-    /// All that the server said: content.
+    /// The whole text of the server: content.
     pub text: String,
 }
 
-/// What a store has for a search that means one record.
+/// The result of a search that means one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Matches {
     /// Nothing.
@@ -86,18 +86,18 @@ pub enum Matches {
     Refused(u16),
 }
 
-/// What was found where each record would go, by the number of its step.
+/// The version found under the id of each record, by the number of its step.
 pub type HeldVersions = HashMap<StepId, HeldVersion>;
 
-/// What a store has under the id of a record.
+/// The version that a store has under the id of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeldVersion {
-    /// A version; an update that names it replaces nothing else. Opaque: it is given back as it was given.
+    /// A version; an update that names it replaces nothing else. Opaque: the store gets it back as it gave it.
     Of(String),
     /// Nothing.
     Absent,
-    /// It does not tell.
+    /// The store does not tell.
     Unsaid,
-    /// Nobody could ask.
+    /// The store could not be asked.
     Unasked,
 }

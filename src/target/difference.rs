@@ -1,13 +1,13 @@
-//! Where what a store holds is not what its source says.
+//! Differences between a store's copy of a record and its source.
 
-/// Where what a store holds is not what its source says.
+/// A place at which a store's copy of a record differs from its source.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Difference {
     /// The element, or the segment: no content.
     pub path: String,
-    /// What the source says: content; none where it says nothing.
+    /// The value in the source: content; none where there is none.
     pub ours: Option<String>,
-    /// What the store holds: content; none where it holds nothing.
+    /// The value in the store: content; none where there is none.
     pub theirs: Option<String>,
 }
 
@@ -15,7 +15,7 @@ impl Difference {
     /// The highest number of differences that are told of one record.
     pub const MOST: usize = 20;
 
-    /// An element is another; what it holds is not told.
+    /// Returns the difference of a whole element, without its values.
     pub fn of_element(path: String) -> Self {
         Self {
             path,
@@ -46,8 +46,8 @@ pub struct StoreListing {
 /// A version of a record that a store keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// Which.
+    /// The version's id.
     pub version: String,
-    /// What it holds: content; none of a deletion.
+    /// The record in this version: content; none of a deletion.
     pub resource: Option<bytes::Bytes>,
 }

@@ -1,4 +1,4 @@
-//! Where a target is: the address that its requests begin with.
+//! The endpoint of a target: the address that its requests begin with.
 
 use url::Url;
 
@@ -10,7 +10,7 @@ use crate::manifest::{Format, Store, TargetSettings};
 pub struct Endpoint {
     /// The service base, with a trailing slash.
     pub base: Url,
-    /// The format of the records that it takes.
+    /// The format of the records that the store takes.
     pub format: Format,
     /// The Google resource name of the store, for admin calls.
     pub google: Option<google::StoreName>,

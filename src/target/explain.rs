@@ -1,4 +1,5 @@
-//! What a refusal means, and what to do about it, said in Stoker's own words: for reports, and for those who send one record.
+//! The meaning of a refusal, and what to do about it, said in Stoker's own words: for reports, and for people who send
+//! one record.
 //!
 //! Each format knows its own codes (`fhir::explain`, `hl7v2::explain`). Nothing here shows what a server said.
 
@@ -14,19 +15,19 @@ use crate::{
 pub struct Refused<'a> {
     /// The format of the record.
     pub format: Format,
-    /// Its kind.
+    /// The kind of the record.
     pub kind: &'a str,
-    /// What was asked for.
+    /// The operation that the request asked for.
     pub operation: Option<Operation>,
     /// The status of the answer, where there is one.
     pub status: Option<u16>,
     /// The code of the answer.
     pub code: Option<&'a str>,
-    /// The server's own code beside it.
+    /// The server's own code beside the answer's.
     pub detail: Option<&'a str>,
     /// The elements concerned.
     pub expression: &'a [String],
-    /// What the record is known to lack.
+    /// The links and elements that the record is known to lack.
     pub lacks: &'a [Lack],
     /// The target is known to check references.
     pub checks: bool,
@@ -34,16 +35,16 @@ pub struct Refused<'a> {
     pub is_googles: bool,
 }
 
-/// What a refusal means.
+/// The meaning of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
-    /// Tells meanings apart.
+    /// A number that tells meanings apart.
     pub meaning: Option<u16>,
     /// The kind that a reference is to, or the element that is wrong; empty where nothing is known.
     pub about: String,
-    /// What is wrong.
+    /// The mistake, in words.
     pub what: String,
-    /// What to do, where there is more to say than that the record is to be mended.
+    /// The advice, where there is more to say than that the record is to be mended.
     pub next: Option<String>,
     /// Neither status nor codes tell why.
     pub is_unsaid: bool,

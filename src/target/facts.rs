@@ -1,4 +1,4 @@
-//! What a plan needs to know about a target, and what is documented of its kind before it is asked.
+//! The facts of a target that a plan needs, and what is documented of its kind before it is asked.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     manifest::{Format, GoogleStore, Store},
 };
 
-/// What a plan needs to know about a target.
+/// The facts of a target that a plan needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// These are the documented facts of its kind; the target itself was not asked.
@@ -43,7 +43,7 @@ pub struct Facts {
     pub framed: bool,
     /// The limits of its requests.
     pub limits: Limits,
-    /// In which fields it is not what the manifest wants it to be.
+    /// The fields in which the target is not what the manifest wants it to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<google::SettingDifference>,
 }
@@ -180,7 +180,7 @@ impl Facts {
 }
 
 impl Facts {
-    /// What is documented of stores of a format whose records refer to no others.
+    /// Returns the documented facts of stores of a format whose records refer to no others.
     ///
     /// Google takes 10 MB of a message in base64, which are 7.5 MB of bytes (quotas page); an instance has no limit there but
     /// that of a request's time. Several instances may travel in one request (PS3.18 §10.5), several messages not.

@@ -1,4 +1,4 @@
-//! How records of a format stand in files that Stoker writes: those that were rejected, to be mended and loaded again.
+//! The layout of records in files that Stoker writes: those that were rejected, to be mended and loaded again.
 
 use crate::{
     fhir::{
@@ -9,12 +9,12 @@ use crate::{
     record::Packaging,
 };
 
-/// How records of a format stand in files.
+/// The layout of records of a format in files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// One a line.
     Lines,
-    /// One behind the other, as they stood.
+    /// One behind the other, as in their sources.
     Behind,
     /// Each in a file of its own.
     Apart,

@@ -1,8 +1,8 @@
 //! Targets: what the core knows of a store. Builds requests and reads answers; sends nothing itself.
 //!
-//! [`Target`] is the seam: planning and sending know a store by it alone. Each kind has a folder: `fhir` knows FHIR's REST
-//! interactions and Bundles, which every kind of FHIR target shares; `google` knows the resource names and admin calls of
-//! the Cloud Healthcare API around them. What can be known about a target without asking it stands in
+//! [`Target`] is the seam: planning and sending know a store by it alone. Each kind has a folder: `fhir` knows FHIR's
+//! REST interactions and Bundles, which every kind of FHIR target shares; `google` knows the resource names and admin
+//! calls of the Cloud Healthcare API around them. The facts of a target that are known without asking it stand in
 //! [`Facts::documented`].
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -101,7 +101,7 @@ pub trait Target: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Of which record no request can be made, and why.
+    /// The record of which no request can be made, and the reason.
     fn write(
         &self,
         parcel: &Parcel<'_>,
@@ -113,7 +113,8 @@ pub trait Target: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Why the answer to several records cannot be read, in words without content. What became of them is then unknown.
+    /// The reason why the answer to several records cannot be read, in words without content. The fate of the records
+    /// is then unknown.
     fn answers(
         &self,
         parcel: &Parcel<'_>,
@@ -241,7 +242,7 @@ pub trait Target: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Why the answer cannot be compared, in words without content.
+    /// The reason why the answer cannot be compared, in words without content.
     fn differing(
         &self,
         _open: Open<'_>,
@@ -301,8 +302,8 @@ pub trait Target: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Makes the request that takes from a record what refers to any of `of`, so that these can be deleted; `current` is the
-    /// answer to its read. What is written carries a mark, by which [`Target::is_loosened`] knows it again.
+    /// Makes the request that takes from a record what refers to any of `of`, so that these can be deleted; `current`
+    /// is the answer to its read. The written record carries a mark, by which [`Target::is_loosened`] knows it again.
     fn loosen(
         &self,
         _record: Named<'_>,
@@ -333,7 +334,7 @@ pub trait Target: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Why it cannot be read, in words without content.
+    /// The reason why it cannot be read, in words without content.
     fn apart(
         &self,
         _records: &[Named<'_>],
@@ -352,7 +353,7 @@ pub trait Target: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Why the answer does not tell, in words without content.
+    /// The reason why the answer does not tell, in words without content.
     fn differences(
         &self,
         step: &Step,
@@ -410,10 +411,10 @@ pub trait Target: Send + Sync + fmt::Debug {
     fn empty(&self, request: &Request<Bytes>) -> Response<Bytes>;
 }
 
-/// How what a store holds is like what was sent.
+/// The likeness of a store's copy of a record to what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
-    /// It says the same, but for what a store writes by itself.
+    /// The copy says the same, but for what a store writes by itself.
     Same,
     /// As [`Likeness::Same`], under another id.
     ButId,

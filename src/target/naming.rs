@@ -1,33 +1,34 @@
-//! How a record is made ready for a store: what others are called in it, and what only the store can resolve.
+//! The preparation of a record for a store: what others are called in it, and what only the store can resolve.
 
 use std::fmt;
 
 use crate::{manifest::LoadSettings, record::StepId};
 
-/// How a record is made ready.
+/// The settings and names by which a record is made ready.
 pub struct Naming<'a> {
     /// The settings of its load.
     pub settings: &'a LoadSettings,
-    /// What another record of the plan is called, as far as it is known: `kind/id` as the store has it.
+    /// Returns the name of another record of the plan, as far as it is known: `kind/id` as the store has it.
     pub names: &'a dyn Fn(StepId) -> Option<String>,
-    /// What for.
+    /// The purpose of making it ready.
     pub purpose: Purpose,
-    /// Others that travel with it refer to it by links of the plan.
+    /// Other records that travel with it refer to it by links of the plan.
     pub is_linked: bool,
     /// The code of the tag by which the record is found again.
     pub tag: Option<String>,
 }
 
-/// What a record is made ready for.
+/// The purpose for which a record is made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// It goes to the wire, with what stands around it in its source: all that it refers to has a name.
+    /// The record goes to the wire, with what stands around it in its source: all that it refers to has a name.
     Sending,
     /// As for [`Purpose::Sending`], where nobody knows the names that a store gives.
     DryRun,
-    /// It is looked at: what has no name yet is left as it stands in the source.
+    /// The record is looked at: what has no name yet is left as it stands in the source.
     Looking,
-    /// It is compared with what a store has: what the store resolves by itself is named, too, as far as it can be.
+    /// The record is compared with what a store has: what the store resolves by itself is named, too, as far as it can
+    /// be.
     Comparing,
 }
 
@@ -53,7 +54,7 @@ impl fmt::Debug for Naming<'_> {
     }
 }
 
-/// Why a record could not be made ready.
+/// The reason why a record could not be made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unwritten {
     /// Its bytes are not those that were planned.
@@ -65,11 +66,11 @@ pub enum Unwritten {
 /// A reference that only the store can resolve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
-    /// Its place among the references of the record.
+    /// The reference's place among those of the record.
     pub reference: u32,
-    /// The kind that is searched.
+    /// The kind of the records searched for.
     pub kind: String,
-    /// What is searched for: content.
+    /// The query of the search: content.
     pub query: String,
     /// The element in the record.
     pub path: String,

@@ -1,4 +1,4 @@
-//! What travels in one request, and why none can be made of it.
+//! The records that travel in one request, and the reasons why no request can be made of them.
 
 use std::collections::HashMap;
 
@@ -8,33 +8,33 @@ use crate::{
     record::{Packaging, Step, StepId, Stretch},
 };
 
-/// What travels in one request.
+/// The records that travel in one request, as a target is asked to write it.
 #[derive(Debug, Clone, Copy)]
 pub struct Parcel<'a> {
     /// The settings of its load.
     pub settings: &'a LoadSettings,
-    /// How its records travel together; none for one by itself.
+    /// The packaging of its records; none for one by itself.
     pub packaging: Option<Packaging>,
-    /// What is done with each record.
+    /// The steps of its records.
     pub steps: &'a [Step],
     /// The versions that updates replace, as far as they are known.
     pub replaces: &'a HeldVersions,
-    /// Where the bytes of records lie that are too large to be held, by the numbers of their steps: the body of each is
-    /// empty then.
+    /// The places of the bytes of records that are too large to be held, by the numbers of their steps: the body of
+    /// each is empty then.
     pub stretches: &'a HashMap<StepId, Stretch>,
 }
 
-/// Why no request could be made of a record: what it was to be made of is not there.
+/// The reason why no request could be made of a record: what it was to be made of is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unbuilt {
     /// The number of the record's step; none where there is no record at all.
     pub record: Option<StepId>,
-    /// Why, in words that hold no content.
+    /// The reason, in words that hold no content.
     pub why: &'static str,
 }
 
 impl Unbuilt {
-    /// What was read is not what was planned.
+    /// Returns the reason for a record whose bytes are not what was planned.
     pub fn changed(step: &Step) -> Self {
         Self {
             record: Some(step.number),

@@ -1,4 +1,4 @@
-//! What the formats know of the references of their records: which a record can be without, and what is shown of one.
+//! The formats' knowledge of the references of their records: which a record can be without, and what is shown of one.
 
 use crate::{
     fhir::{
@@ -11,7 +11,7 @@ use crate::{
     target::Facts,
 };
 
-/// Why a record cannot be without some of its references.
+/// The reason why a record cannot be without some of its references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stuck {
     /// Its bytes cannot be read.
@@ -26,7 +26,7 @@ pub enum Stuck {
 ///
 /// # Errors
 ///
-/// Why not.
+/// The reason why not.
 pub fn without(format: Format, bytes: &[u8], references: &[u32]) -> Result<(), Stuck> {
     if !format.has_references() {
         return Err(Stuck::Changed);
@@ -47,7 +47,7 @@ pub fn without(format: Format, bytes: &[u8], references: &[u32]) -> Result<(), S
 /// A reference, as a plan shows it: no content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
-    /// What it is to, as far as it may be shown.
+    /// The referenced record, as far as it may be shown.
     pub to: String,
     /// The element.
     pub path: String,

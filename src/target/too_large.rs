@@ -1,6 +1,6 @@
-//! Why a request was refused for its size.
+//! The reasons for which a request was refused for its size.
 
-/// Why a request was too large.
+/// The reason why a request was too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TooLarge {
     /// It has too many bytes, or one of the two.

@@ -39,11 +39,11 @@ mod trace;
 
 pub use settings::{Settings, Signal};
 
-/// How long the end of a run waits where no timeout is set: long enough for a collector that is well, and short enough for
-/// a person at a prompt.
+/// The longest that the end of a run waits where no timeout is set: long enough for a collector that is well, and short
+/// enough for a person at a prompt.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is told to a collector of a run.
+/// The figures and spans of a run, as they are told to a collector.
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: Arc<Metrics>,
@@ -55,7 +55,7 @@ pub struct Telemetry {
     patience: Duration,
 }
 
-/// Why nothing can be told to a collector.
+/// The reason why nothing can be told to a collector.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The connection cannot be set up.
@@ -66,12 +66,12 @@ pub enum Error {
     Exporter(#[from] ExporterBuildError),
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct TraceEnd {
     /// The exit code.
     pub exit: u8,
-    /// What went wrong, in Stoker's own words.
+    /// The failure, in Stoker's own words.
     pub wrong: Option<&'static str>,
 }
 
@@ -166,7 +166,8 @@ impl Telemetry {
     }
 }
 
-/// Tells an exporter where to send, and how. What it is not told it would look for in the environment by itself.
+/// Tells an exporter where to send, and how. A setting that it is not told it would look for in the environment by
+/// itself.
 fn set<B: WithExportConfig + WithHttpConfig>(
     exporter: B,
     signal: &Signal,

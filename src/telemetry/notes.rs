@@ -1,4 +1,4 @@
-//! What became of the exports, for the one line that is said of it.
+//! The results of the exports, for the one line that is said of them.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,9 +19,9 @@ pub(super) struct Notes {
 struct Noted {
     exports: u64,
     failed: u64,
-    /// Why the latest attempt failed.
+    /// The reason why the latest attempt failed.
     why: Option<String>,
-    /// Why the first export failed.
+    /// The reason why the first export failed.
     first: Option<String>,
 }
 

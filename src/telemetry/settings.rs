@@ -1,4 +1,4 @@
-//! What the standard variables of OpenTelemetry ask for.
+//! The wishes of OpenTelemetry's standard variables.
 //!
 //! As its specification wants it, an empty variable counts as unset, and one that cannot be used is told of and left out:
 //! telemetry never keeps a run from its work. Values are not repeated in what is said of them: they may hold keys.
@@ -9,35 +9,36 @@ use url::Url;
 
 use crate::{diagnostic::Diagnostic, manifest::Tls};
 
-/// How long an export may take, and how often figures leave, where nothing is said (both the specification's).
+/// The longest that an export may take, and the time between two exports of figures, where nothing is said (both the
+/// specification's).
 const TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// What is told to whom.
+/// The signals to send, and their collectors.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who tells: `service.name` and the like.
+    /// The attributes of the sender: `service.name` and the like.
     pub resource: BTreeMap<String, String>,
-    /// Where figures go.
+    /// The collector of figures.
     pub metrics: Option<Signal>,
-    /// Where the trace goes.
+    /// The collector of the trace.
     pub traces: Option<Signal>,
-    /// How often figures leave.
+    /// The time between two exports of figures.
     pub interval: Duration,
     /// Figures tell what came since the last time, instead of since the beginning.
     pub delta: bool,
-    /// How long the end of a run waits, where a timeout was set.
+    /// The longest that the end of a run waits, where a timeout was set.
     pub patience: Option<Duration>,
 }
 
-/// Where something goes, and how.
+/// The collector of a signal, and the way to send to it.
 #[derive(Clone)]
 pub struct Signal {
     /// The URL.
     pub endpoint: Url,
-    /// Added to every request. Shown nowhere.
+    /// Headers added to every request. Shown nowhere.
     pub headers: BTreeMap<String, String>,
-    /// How long an export may take, with all its attempts.
+    /// The longest that an export may take, with all its attempts.
     pub timeout: Duration,
     /// Bodies are compressed.
     pub gzip: bool,
@@ -58,7 +59,7 @@ impl fmt::Debug for Signal {
 }
 
 impl Settings {
-    /// Reads the variables; nothing is returned where nothing is asked for. What cannot be used is told.
+    /// Reads the variables; nothing is returned where nothing is asked for. A value that cannot be used is told of.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> (Option<Self>, Vec<Diagnostic>) {
         let mut reading = Reading {
             variable,
@@ -419,7 +420,7 @@ mod tests {
             ),
             ("OTEL_RESOURCE_ATTRIBUTES", "=sesame", 2, "is not a list"),
         ] {
-            // What comes first is taken.
+            // The first of two equal names is taken.
             let (settings, problems) = read(&[(name, value), BASE]);
             let signals = settings.map_or(0, |settings| {
                 usize::from(settings.metrics.is_some()) + usize::from(settings.traces.is_some())

@@ -217,7 +217,7 @@ fn told(span: &mut SpanData, load: &LoadPlanned, shown: u64, metrics: &Metrics) 
     ]);
 }
 
-/// What all spans have in common.
+/// The parts that all spans have in common.
 struct Made {
     trace: TraceId,
     scope: InstrumentationScope,

@@ -1,4 +1,4 @@
-//! Where Google's credentials are: Application Default Credentials, AIP-4110.
+//! The search for Google's credentials: Application Default Credentials, AIP-4110.
 //!
 //! The file that the user names · `GOOGLE_APPLICATION_CREDENTIALS` · gcloud's
 //! `application_default_credentials.json` · the metadata server · `gcloud auth print-access-token`. The first
@@ -16,14 +16,14 @@ use super::{
 };
 use crate::auth::{Environment, Error};
 
-/// How long the metadata server may take to show itself; `GCE_METADATA_TIMEOUT` of Google's own libraries is
-/// 3 s as well.
+/// The longest that the metadata server may take to show itself; `GCE_METADATA_TIMEOUT` of Google's own libraries is 3
+/// s as well.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 
 const LOGIN: &str =
     "run `gcloud auth application-default login`, or name a key file with --credentials";
 
-/// What a search of files came to.
+/// The result of a search of files.
 pub(super) enum Found {
     /// These credentials.
     At(Source),
@@ -31,7 +31,7 @@ pub(super) enum Found {
     Nowhere(Search),
 }
 
-/// What is still to be asked when there is no file.
+/// The places that are still to be asked when there is no file.
 pub(super) struct Search {
     well_known: Option<PathBuf>,
     metadata: Option<Source>,

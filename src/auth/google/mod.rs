@@ -32,8 +32,8 @@ use super::{Credentials, Environment, Error, RENEWAL_WINDOW, Secret};
 /// The scope that loading needs, and no more (Cloud Healthcare API, "Authorization scopes").
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-healthcare";
 
-/// How long a token may take. The libraries set no timeout; Google's token servers answer within a second,
-/// and federation asks up to three servers in turn, with retries.
+/// The longest that a token may take. The libraries set no timeout; Google's token servers answer within a second, and
+/// federation asks up to three servers in turn, with retries.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Google credentials of any kind.

@@ -1,10 +1,10 @@
-//! Where Google's credentials can be, and of which kind a file of them is.
+//! The places of Google's credentials, and the kinds of their files.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// Where credentials are.
+/// The place of credentials.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     /// A credential file.
@@ -23,7 +23,7 @@ pub(super) enum Source {
     Gcloud,
 }
 
-/// Who named a credential file.
+/// The giver of a credential file's name.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Named {
     /// `--credentials`, or the manifest.

@@ -1,6 +1,6 @@
 //! Gets tokens from Google credentials, by the library that can.
 //!
-//! `gcp_auth` 0.12 does service account keys, the metadata server and the `gcloud` command. What it cannot:
+//! `gcp_auth` 0.12 does service account keys, the metadata server and the `gcloud` command. Its gaps:
 //!
 //! - `authorized_user`: it reads one fixed path, whatever `CLOUDSDK_CONFIG` says, and cannot be given a file;
 //! - `external_account` and `impersonated_service_account`: it does not know them;
@@ -38,7 +38,7 @@ pub(super) enum Provider {
     Later(Source, tokio::sync::OnceCell<Box<Self>>),
 }
 
-/// Why there is no token, in words that hold nothing a server said.
+/// The reason why there is no token, in words that hold nothing a server said.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) what: String,

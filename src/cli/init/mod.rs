@@ -34,10 +34,10 @@ pub(super) struct InitArgs {
     force: bool,
 }
 
-/// How many records of a file are looked at: enough to tell what it holds, few enough for a huge directory.
+/// Records of a file that are looked at: enough to tell what it holds, few enough for a huge directory.
 const LOOKED_AT: u64 = 50;
 
-/// What a kind of file holds, as far as it was looked at.
+/// The findings in a kind of file, as far as it was looked at.
 #[derive(Debug, Default)]
 struct Looked {
     files: u64,
@@ -208,7 +208,7 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
             Item::Record(found) => {
                 looked.records += 1;
                 looked.without_id += u64::from(found.id().is_none());
-                // What is no name of a type says nothing about what the file holds.
+                // A text without the shape of a type's name says nothing about what the file holds.
                 let kind = found.resource_type().filter(|kind| has_type_shape(kind));
                 looked.types.extend(kind.map(std::borrow::Cow::into_owned));
             }

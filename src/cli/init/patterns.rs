@@ -1,4 +1,4 @@
-//! Which patterns the loads get that `stoker init` writes, so that no file stands in two of them, and none that is left out.
+//! The patterns of the loads that `stoker init` writes: no file stands in two of them, and none is left out.
 
 use std::{
     collections::BTreeMap,
@@ -75,7 +75,7 @@ pub(super) fn patterns(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<St
         let base =
             |path: &Path| kind == Kind::Bundles && kind_of.get(path) == Some(&Some(Kind::Base));
         let (base, foreign): (Vec<_>, Vec<_>) = foreign.into_iter().partition(|path| base(path));
-        // What would also be found but for its name, and is told already.
+        // A file that the glob would also find but for its name is a problem, and told already.
         let unnamed = found.problems.iter().any(|p| p.severity == Severity::Error);
         if unnamed || foreign.len() > own.len() {
             taken.extend(

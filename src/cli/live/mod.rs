@@ -1,9 +1,9 @@
 //! `stoker load --live` (and `stoker resume`): serves the page of the run while it goes on, to a browser on this machine.
 //!
-//! It listens on the loopback only. What it serves of the run needs a token, which stands in the fragment of the URL that is
-//! printed, and so in no log and in no `Referer`. A page of another site that has had its name resolve to this machine is
-//! refused by the `Host` that its browser sends. Events tell when to look again; the page is that of `report.html`, made at most
-//! as often as making it is a small part of the time.
+//! It listens on the loopback only. Everything that it serves of the run needs a token, which stands in the fragment of
+//! the URL that is printed, and so in no log and in no `Referer`. A page of another site that has had its name resolve
+//! to this machine is refused by the `Host` that its browser sends. Events tell when to look again; the page is that of
+//! `report.html`, made at most as often as making it is a small part of the time.
 
 use std::{
     convert::Infallible,
@@ -34,13 +34,13 @@ use crate::{journal::RunDirectory, progress, report, send::Stop};
 const SHELL: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("live.js");
 
-/// How often those who watch are told to look again.
+/// The time after which watching browsers are told to look again.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Making the page may take a tenth of the time.
 const SHARE: u32 = 10;
 
-/// How long those who watch have to fetch the last page.
+/// The time that watching browsers have to fetch the last page.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Who asks for the page of a run that goes on.
@@ -86,11 +86,11 @@ pub(super) struct Live {
 
 struct Served {
     token: String,
-    /// What a browser calls this server.
+    /// The names and ports by which a browser may address this server.
     hosts: [String; 2],
     run: OnceLock<RunDirectory>,
     over: watch::Sender<bool>,
-    /// Who watches, and how many of them have not fetched the last page.
+    /// The number of watching browsers; each of them goes when it has fetched the last page.
     watchers: AtomicU32,
     /// The latest page, until when it will do, and whether it is the last.
     page: tokio::sync::Mutex<Option<(Instant, bool, String)>>,
@@ -234,7 +234,7 @@ impl Served {
         }
     }
 
-    /// Tells whether who asks has the token. How long that takes says nothing of it.
+    /// Tells whether a request has the token. The time that this takes says nothing of the token.
     fn knows(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(header::AUTHORIZATION);
         let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));

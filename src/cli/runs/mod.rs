@@ -83,7 +83,7 @@ pub(super) fn run(args: &RunsArgs, context: Context) -> Result<Exit, Error> {
     Ok(Exit::Well)
 }
 
-/// What is told of a run.
+/// A run in a listing.
 #[derive(Debug, Serialize)]
 struct Listed {
     run: String,
@@ -136,7 +136,7 @@ fn kept(run: &RunDirectory) -> Option<Report> {
     let told = fs_err::metadata(run.journal())
         .and_then(|m| m.modified())
         .ok()?;
-    // What cannot be read is computed again.
+    // A report that cannot be read is computed again.
     (written >= told)
         .then(|| fs_err::read(&path).ok())
         .flatten()

@@ -1,4 +1,4 @@
-//! What became of the records of a run that was unloaded, for people and for programs.
+//! The results of unloading a run, for people and for programs.
 
 use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
@@ -12,7 +12,7 @@ use crate::{
     unload::{self, Left, RemovalCounts},
 };
 
-/// What became of the records of a run.
+/// The results of unloading the records of a run.
 pub(in crate::cli) struct Unloaded {
     pub(super) run: RunDirectory,
     pub(super) counts: RemovalCounts,

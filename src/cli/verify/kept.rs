@@ -1,5 +1,5 @@
-//! What a verification leaves in the directory of its run: how far it came while it goes on, then its report. What holds values
-//! goes where content may stand (design §10).
+//! The files that a verification leaves in the directory of its run: its progress while it goes on, then its report.
+//! Files that hold values go where content may stand (design §10).
 
 use std::{
     io::Write as _,
@@ -13,7 +13,7 @@ use crate::{
     send::verify::State,
 };
 
-/// Where the verification of a run leaves what.
+/// The place for the files of a run's verification.
 #[derive(Clone, Copy)]
 pub(super) struct Kept<'a> {
     pub(super) run: &'a RunDirectory,

@@ -106,14 +106,14 @@ async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
         Ok(()) => verify(args, Arc::new(saved), history, &run, false, context).await,
         Err(error) => Err(error),
     };
-    // What was spooled to be read again is not needed any more.
+    // Bytes that were spooled to be read again are not needed any more.
     if !was_spooled {
         let _ = fs_err::remove_dir_all(run.spool());
     }
     verified
 }
 
-/// What can be done about sources that are not what they were.
+/// The advice about sources that are not what they were.
 const WAY_ON: &str = "put it back as it was, or verify the manifest: `stoker verify MANIFEST` goes by what the files say now";
 
 async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result<Exit, Error> {

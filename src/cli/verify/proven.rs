@@ -1,4 +1,4 @@
-//! What a run did not know, and the stores prove, goes into its journal and its reports.
+//! Outcomes that a run did not know, and the stores prove, go into its journal and its reports.
 
 use std::{sync::Arc, time::SystemTime};
 

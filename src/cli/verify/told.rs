@@ -1,4 +1,4 @@
-//! What was found where the stores were compared with the sources, for people and for programs.
+//! The findings of a comparison of the stores with the sources, for people and for programs.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
@@ -13,13 +13,13 @@ use crate::{
 
 use super::records;
 
-/// What was found, and how it is told.
+/// The findings, and how they are told.
 pub(super) struct Told<'a> {
     pub(super) args: &'a VerifyArgs,
     pub(super) verified: Verified,
-    /// What was proven has been written into the run.
+    /// The proven outcomes have been written into the run.
     pub(super) is_noted: bool,
-    /// The page that shows it.
+    /// The page that shows the findings.
     pub(super) page: Option<PathBuf>,
     pub(super) context: Context,
 }

@@ -1,8 +1,9 @@
-//! What a server says about the instances of a STOW request, whatever its status: one by one, what is stored and what failed.
+//! A server's answer about the instances of a STOW request, whatever its status: one by one, what is stored and what
+//! failed.
 //!
-//! The answer is read by its own `Content-Type`. Success is an instance that is named as stored; an instance that is named
-//! nowhere may be stored or not, and who sent it has to ask. Texts of a server may hold patients' data: showing them is left
-//! to those who know whether they may.
+//! The answer is read by its own `Content-Type`. Success is an instance that is named as stored; an instance that is
+//! named nowhere may be stored or not, and the sender has to ask. Texts of a server may hold patients' data: showing
+//! them is left to callers that know whether they may.
 
 mod xml;
 
@@ -18,19 +19,20 @@ const INSTANCE: &str = "00081155";
 const REASON: &str = "00081197";
 const WARNING: &str = "00081196";
 
-/// Where servers write a reason in words: Google in JSON, Google in XML, Azure, and the comment of the network protocol.
+/// The attributes in which servers write a reason in words: Google in JSON, Google in XML, Azure, and the comment of
+/// the network protocol.
 const DETAILS: [&str; 4] = ["00091097", "00090097", "00741048", "00000902"];
 
-/// What became of one instance.
+/// The status of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InstanceStatus {
-    /// It is stored; with a warning, where one was given.
+    /// The instance is stored; with a warning, where one was given.
     Stored(Option<u16>),
-    /// It is not stored.
+    /// The instance is not stored.
     Failed(InstanceFailure),
 }
 
-/// Why an instance is not stored.
+/// The reason why an instance is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceFailure {
     /// The code of the reason; `None` where the answer has none.
@@ -53,7 +55,7 @@ pub struct StoreAnswer {
     said: HashMap<String, InstanceStatus>,
     /// Reasons of failures that are tied to no instance.
     pub others: Vec<u16>,
-    /// What an answer says that is no DICOM: the message of a status in JSON, or the text itself.
+    /// The text of an answer that is no DICOM: the message of a status in JSON, or the body itself.
     pub message: Option<String>,
 }
 
@@ -69,7 +71,7 @@ impl StoreAnswer {
     }
 }
 
-/// What an answer cannot be read for.
+/// The reason why an answer cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// The body is not what its `Content-Type` says.
@@ -154,7 +156,7 @@ fn take(set: &Value, answer: &mut StoreAnswer) {
             reason: number(item, REASON),
             detail: DETAILS.iter().find_map(|tag| text(item, tag)),
         };
-        // What is named in both lists was sent twice: it is there.
+        // An instance that is named in both lists was sent twice: it is there.
         if let Some(instance) = text(item, INSTANCE) {
             answer
                 .said

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Unreadable;
 
-/// How deep an answer may be nested. One of STOW is nested 5 deep.
+/// The greatest depth of an answer. One of STOW is nested 5 deep.
 pub(super) const DEEPEST: usize = 32;
 
 /// An element that is open.

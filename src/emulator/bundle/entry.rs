@@ -61,7 +61,7 @@ pub(super) enum Verb {
 pub(super) struct Entry {
     pub(super) full_url: Option<String>,
     pub(super) resource: Option<Bytes>,
-    /// What its request cannot be, told when its turn comes.
+    /// The method of the request; or a refusal of one that cannot be, told when the entry's turn comes.
     pub(super) verb: Result<Verb, Refusal>,
     url: String,
     if_none_match: Option<String>,
@@ -69,7 +69,7 @@ pub(super) struct Entry {
     if_none_exist: Option<String>,
 }
 
-/// What an entry asks for.
+/// The interaction that an entry asks for.
 #[derive(Debug)]
 pub(super) enum Planned {
     Write(Interaction),

@@ -25,7 +25,7 @@ const MAX_TRANSACTION: usize = 4500;
 /// Entries of a batch that are written together: few enough that others get their turn.
 const PART: usize = 64;
 
-/// What became of an entry.
+/// The result of an entry.
 #[derive(Debug)]
 enum Answer {
     Done(Done),

@@ -25,7 +25,7 @@ use super::super::stores::fhir::Store;
 use super::entry::{Entry, Planned, Verb};
 use super::{Answer, expression};
 
-/// What an entry was found to be before anything is written.
+/// The work that an entry calls for, as found before anything is written.
 enum Step {
     /// Carried out as it stands: deletes and patches.
     Other(Interaction),
@@ -151,15 +151,15 @@ fn conflict(what: impl Into<String>) -> Refusal {
     Refusal::fhir(StatusCode::BAD_REQUEST, "invariant", "invalid_bundle", what)
 }
 
-/// What the entries of a transaction share.
+/// The state that the entries of a transaction share.
 struct Work<'a> {
     store: &'a Store,
     links: Links,
     /// Resources that are deleted or written: each at most once.
     touched: HashSet<(&'static str, String)>,
-    /// Of each entry that was stored, what it refers to: checked when everything is there.
+    /// The references of each entry that was stored: checked when everything is there.
     links_of: Vec<(usize, &'static str, String, Vec<Link>)>,
-    /// What was deleted, and by which entry: nothing may refer to it in the end.
+    /// Deleted resources, each with the entry that deleted it: nothing may refer to them in the end.
     deleted: Vec<(usize, &'static str, String)>,
     /// Conditions of creates, and the entry that came with each first.
     conditions: HashMap<(&'static str, Criteria), (usize, String)>,

@@ -1,11 +1,11 @@
 //! DICOM stores: instances are stored, searched for, retrieved, deleted, imported and exported, over DICOMweb as the Healthcare API speaks it.
 //!
-//! An instance is a file that keeps every byte, named by the SHA-256 of them, and a row that says whose it is. `stow` lets
-//! instances in, `receive` brings their bytes to disk, `rows` keeps what they say, `qido` searches, `wado` and `pixels` give back,
-//! `remove` deletes, `transfer` imports and exports.
-//! What the bytes mean is [`crate::dicom`]'s knowledge.
+//! An instance is a file that keeps every byte, named by the SHA-256 of them, and a row that says whose it is. `stow`
+//! lets instances in, `receive` brings their bytes to disk, `rows` keeps what they say, `qido` searches, `wado` and
+//! `pixels` give back, `remove` deletes, `transfer` imports and exports. The meaning of the bytes is [`crate::dicom`]'s
+//! knowledge.
 //!
-//! What it leaves out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
+//! Left out: nothing is transcoded or rendered (406), nothing is published, metadata without instances cannot be
 //! stored.
 
 mod metrics;
@@ -37,7 +37,7 @@ use super::route::Route;
 use super::route::dicom::{Path, Web};
 use super::stores::dicom::Store;
 
-/// What a request about a store itself may have.
+/// The largest body of a request about a store itself, in bytes.
 const MAX_REQUEST: usize = 1 << 20;
 
 /// The id of the DICOM store that `local:` loads into, beside the FHIR store.

@@ -17,7 +17,8 @@ use crate::dicom::element::Tag;
 use crate::dicom::header::{self, End};
 use crate::dicom::thin::{self, Bulk};
 
-/// How much of an instance is taken into memory for one answer, where it cannot be given as it stands in the file.
+/// Bytes of an instance that are taken into memory for one answer at most, where the file's own bytes cannot be
+/// answered as they are.
 const LARGEST: u64 = 64 << 20;
 
 /// Answers frames by their numbers, from 1.
@@ -106,7 +107,7 @@ pub(super) async fn bulkdata(
     Ok(response::multipart("application/octet-stream", vec![part]))
 }
 
-/// What is answered when the bytes of an instance cannot be looked at.
+/// Returns the refusal for an instance whose bytes cannot be read.
 pub(super) fn unreadable() -> Refusal {
     Refusal::google(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -136,10 +137,10 @@ fn media(syntax: &str) -> &'static str {
     }
 }
 
-/// What is to be known of pixels to cut frames out of them.
+/// The shape of pixels, as far as cutting frames out of them needs it.
 struct Shape {
     frames: usize,
-    /// Of one frame that is not compressed; none where the data set does not say it.
+    /// Bits of one frame that is not compressed; none where the data set does not say it.
     bits: Option<u64>,
 }
 
@@ -254,13 +255,14 @@ fn shifted(bytes: &[u8], by: u64, bits: u64) -> Vec<u8> {
     let length = usize::try_from(bits.div_ceil(8)).unwrap_or(usize::MAX);
     let mut shifted: Vec<u8> = shifted.take(length).collect();
     if let Some(last) = shifted.last_mut().filter(|_| !bits.is_multiple_of(8)) {
-        // What stands behind is of the next frame.
+        // The bits behind belong to the next frame.
         *last &= (1 << (bits % 8)) - 1;
     }
     shifted
 }
 
-/// A fragment of encapsulated pixels: its place behind the table of offsets, where its bytes stand in the file, and how many.
+/// A fragment of encapsulated pixels: its offset behind the table of offsets (`place`), the offset of its bytes in the
+/// file (`at`), and their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fragment {
     place: u64,
@@ -268,7 +270,7 @@ struct Fragment {
     length: u64,
 }
 
-/// Reads the table of offsets, and where the fragments are that stand whole in the file.
+/// Reads the table of offsets, and the fragments that are whole in the file.
 fn fragments(
     file: &mut (impl io::Read + io::Seek),
     at: u64,
@@ -277,7 +279,7 @@ fn fragments(
     let mut fragments = Vec::new();
     let mut table = None;
     let mut at = at;
-    // Where the first fragment begins.
+    // The offset at which the first fragment begins.
     let mut begin = 0;
     loop {
         let mut head = [0; 8];

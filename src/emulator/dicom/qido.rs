@@ -17,14 +17,14 @@ use super::rows::{self, Within};
 use crate::dicom::element::Tag;
 use crate::dicom::query::{self, Query, Wrong};
 
-/// How many answers come unless the client wants fewer or more, and how many at the most (quotas page).
+/// The number of answers unless the client wants fewer or more, and the greatest number (quotas page).
 const STUDIES: (u64, u64) = (100, 5_000);
 /// See [`STUDIES`].
 const INSTANCES: (u64, u64) = (1_000, 50_000);
-/// How many answers may be passed over.
+/// The greatest number of answers that may be passed over.
 const OFFSET: u64 = 1_000_000;
 
-/// What is searched for.
+/// The level of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     Study,
@@ -118,7 +118,7 @@ fn refused(wrong: &Wrong) -> Refusal {
     Refusal::google(StatusCode::BAD_REQUEST, wrong.to_string())
 }
 
-/// What was found: one study, series or instance.
+/// A finding: one study, series or instance.
 struct Found {
     set: Map<String, Value>,
     instances: u64,

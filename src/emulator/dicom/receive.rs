@@ -19,18 +19,18 @@ use crate::dicom::{
     parts::{MalformedParts, PartEvent, PartSplitter},
 };
 
-/// How many pieces of a body wait to be written.
+/// Pieces of a body that may wait to be written.
 const WAITING: usize = 16;
 
 /// An instance that came.
 pub(super) struct Received {
-    /// Who it is; or why it is none that can be stored, in words without content.
+    /// The instance's header; or why it is none that can be stored, in words without content.
     pub(super) header: Result<InstanceHeader, String>,
     pub(super) path: tempfile::TempPath,
     /// The SHA-256 of its bytes, in hexadecimal digits.
     pub(super) sha256: String,
     pub(super) bytes: u64,
-    /// What its data set says, as DICOM JSON.
+    /// The data set without bulk data, as DICOM JSON.
     pub(super) described: String,
 }
 

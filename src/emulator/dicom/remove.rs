@@ -50,7 +50,7 @@ pub(super) async fn delete(
         }
         _ => return Err(not_found()),
     };
-    // What is not there is refused at once.
+    // A place without instances is refused at once.
     let (looking, wanted) = (Arc::clone(&store), place.clone());
     let count = app
         .database

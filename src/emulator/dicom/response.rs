@@ -152,10 +152,10 @@ pub(super) struct Part {
     pub(super) content: Content,
 }
 
-/// What a part holds.
+/// The body of a part.
 pub(super) enum Content {
     Bytes(Bytes),
-    /// Stretches of a file, one behind the other: where each begins, and how long it is.
+    /// Stretches of a file, one behind the other: the offset and the length of each.
     File(PathBuf, Vec<(u64, u64)>),
 }
 

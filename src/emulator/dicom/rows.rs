@@ -35,9 +35,9 @@ pub(super) struct Instance {
     /// The name of its file: the SHA-256 of its bytes.
     pub(super) file: String,
     pub(super) bytes: u64,
-    /// Microseconds.
+    /// The time of storing, in microseconds.
     pub(super) created: i64,
-    /// What its data set says, as DICOM JSON.
+    /// The data set without bulk data, as DICOM JSON.
     pub(super) described: String,
 }
 
@@ -74,7 +74,7 @@ impl Instance {
     }
 }
 
-/// Which instances of a store are meant, as far as UIDs say it.
+/// The instances of a store that are meant, as far as UIDs say it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Within {
     pub(super) study: Option<String>,

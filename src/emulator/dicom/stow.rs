@@ -1,8 +1,8 @@
 //! STOW-RS: instances are stored (PS3.18 §10.5; DICOM conformance statement of the Healthcare API).
 //!
-//! An instance that is there already is not stored again, whatever its bytes are, and refused with 272 and a detail, as Google
-//! does. What was answered as stored survives the death of the process: files are on the disk, in their places, before their
-//! rows are committed.
+//! An instance that is there already is not stored again, whatever its bytes are, and refused with 272 and a detail, as
+//! Google does. An instance that was answered as stored survives the death of the process: its file is on the disk, in
+//! its place, before its row is committed.
 
 use std::sync::Arc;
 
@@ -22,24 +22,24 @@ use super::response;
 use super::rows::{self, Instance};
 use crate::dicom::multipart::boundary_of;
 
-/// What is there already, and any other failure of processing (PS3.4 table B.2-1).
+/// The failure reason of an instance that is there already, and of any other failure of processing (PS3.4 table B.2-1).
 const PROCESSING_FAILURE: u16 = 0x0110;
-/// What a store has no room for, or no time.
+/// The failure reason of an instance for which a store has no room, or no time.
 const OUT_OF_RESOURCES: u16 = 0xA700;
-/// What cannot be understood.
+/// The failure reason of bytes that cannot be understood.
 const NOT_UNDERSTOOD: u16 = 0xC000;
-/// An instance of another study than the one addressed (Azure's number; Google publishes none).
+/// The failure reason of an instance of another study than the one addressed (Azure's number; Google publishes none).
 const OTHER_STUDY: u16 = 43_265;
 
-/// What became of an instance.
+/// The result of storing an instance.
 pub(super) enum Fate {
     Stored,
-    /// One with its UIDs is there already.
+    /// An instance with these UIDs is there already.
     There,
     Failed(u16, String),
 }
 
-/// An instance, as far as it could be read, and what became of it.
+/// An instance, as far as it could be read, and its fate.
 pub(super) type Fated = (Option<Instance>, Fate);
 
 /// A request that brings instances.

@@ -1,7 +1,7 @@
 //! Import and export: many instances at a time, as files in the folder that stands for Cloud Storage, by an operation.
 //!
-//! What is imported and there already is passed over, as Google does: it is counted as done and not written again. A file that is
-//! no instance is counted, and named in the log with the reason; it does not stop the others.
+//! An imported instance that is there already is passed over, as Google does: it is counted as done and not written
+//! again. A file that is no instance is counted, and named in the log with the reason; it does not stop the others.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -22,10 +22,10 @@ use super::response;
 use super::rows::{self, Instance, Within};
 use super::stow::{Fate, keep};
 
-/// How many instances are looked for at a time.
+/// Instances read from the database at a time.
 const TOGETHER: usize = 100;
 
-/// How long the list of what is exported may be.
+/// The longest list of the instances to export, in bytes.
 const LONGEST_LIST: u64 = 64 << 20;
 
 /// Answers `import`.
@@ -81,7 +81,7 @@ async fn import_all(
     Ok(())
 }
 
-/// Which instances are exported, and where to.
+/// The instances to export, and the folder to write them to.
 struct Wanted {
     folder: PathBuf,
     /// The transfer syntax that they must have: nothing is transcoded.

@@ -24,7 +24,7 @@ use crate::dicom::header::EXPLICIT;
 /// The media type of a file.
 const DICOM: &str = "application/dicom";
 
-/// How many data sets are said at a time.
+/// Data sets read from the database at a time.
 const TOGETHER: usize = 100;
 
 /// Answers a retrieval.
@@ -140,13 +140,13 @@ fn parts(folder: &std::path::Path, found: Vec<Instance>, base: &str) -> Response
     response::multipart(DICOM, parts.collect())
 }
 
-/// What is said of the instances of a place, some at a time: all of a study may be more than memory is meant to hold.
+/// The data sets of the instances of a place, some at a time: all of a study may be more than memory is meant to hold.
 struct Said {
     database: Arc<Database>,
     store: Arc<Store>,
     within: Within,
     base: String,
-    /// The key of the last one said.
+    /// The key of the last instance answered.
     last: i64,
 }
 

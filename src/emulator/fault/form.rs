@@ -1,4 +1,4 @@
-//! How single values of a scenario are written.
+//! The written forms of single values of a scenario.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Share {
 /// the map around it.
 pub(super) struct Text<T>(pub(super) T);
 
-/// How a value is written.
+/// The written form of a value.
 pub(super) trait Form: Sized {
     fn parse(text: &str) -> Result<Self, String>;
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::rules::Faults;
 use super::switch::Line;
 
-/// How long to wait before trying again to accept or to bind.
+/// The wait before another try to accept or to bind.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// A connection.

@@ -40,8 +40,8 @@
 //! A reset cuts the whole connection with RST: with HTTP/2 all that goes on over it. `after_body` cuts with the request
 //! read and not carried out, `after_write` with the work done and the answer lost.
 //!
-//! `line` is the connection that can be cut, `rules` decides, `trouble` does what was decided, `read` and `form` read the
-//! file. What the store itself would answer is left to the other modules of the emulator.
+//! `line` is the connection that can be cut, `rules` decides, `trouble` does what was decided, `read` and `form` read
+//! the file. The store's own answers are left to the other modules of the emulator.
 
 mod form;
 mod line;
@@ -66,14 +66,14 @@ pub(super) use self::rules::{Entries, Faults};
 pub(super) use self::switch::Line;
 pub(super) use self::trouble::answer;
 
-/// What a local store shall do wrong. See the [module](self) for the shape of its file.
+/// The faults of a local store. See the [module](self) for the shape of its file.
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
     seed: u64,
     rules: Vec<Rule>,
 }
 
-/// Why a scenario cannot be used.
+/// The reason why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
@@ -89,7 +89,7 @@ pub enum ScenarioError {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What is wrong, and at which key.
+        /// The mistake, and the key at which it is.
         message: String,
     },
 }
@@ -111,7 +111,7 @@ struct When {
     probability: f64,
 }
 
-/// What a request asks for.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Asked {

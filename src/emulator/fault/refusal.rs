@@ -1,10 +1,10 @@
-//! What a fault answers in place of the store.
+//! The answers of faults in place of the store's.
 
 use http::StatusCode;
 
 use crate::emulator::reply::Refusal;
 
-/// What a fault says of itself.
+/// The text by which an answer says that it is a fault's.
 pub(super) const WORDS: &str = "the fault scenario of the local store has it so";
 
 /// An OperationOutcome of that status.

@@ -1,4 +1,4 @@
-//! Which rules a request meets, and what the scenario remembers from one request to the next.
+//! The rules that a request meets, and the scenario's memory from one request to the next.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -35,11 +35,11 @@ pub(in crate::emulator) struct Faults {
     lines: Mutex<Vec<Weak<Switch>>>,
 }
 
-/// What a rule remembers.
+/// The memory of a rule.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     requests: AtomicU64,
-    /// How many of them were struck.
+    /// The number of these requests that were struck.
     struck: AtomicU64,
     in_flight: Arc<AtomicU32>,
     admitted: Mutex<VecDeque<(Instant, u32)>>,

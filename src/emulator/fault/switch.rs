@@ -1,4 +1,4 @@
-//! What cuts a connection: its handle, for those who answer on it, and the switch behind it.
+//! The means of cutting a connection: its handle, for the code that answers on it, and the switch behind it.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::task::Context;
 
 use futures::task::AtomicWaker;
 
-/// The handle of a connection, for those who answer on it.
+/// The handle of a connection, for the code that answers on it.
 #[derive(Debug, Clone, Default)]
 pub(in crate::emulator) struct Line(pub(super) Arc<Switch>);
 

@@ -1,4 +1,4 @@
-//! How scenarios are read, and what the laws of latency give.
+//! The reading of scenarios, and the waits that the laws of latency give.
 
 use std::path::Path;
 use std::time::Duration;

@@ -22,9 +22,9 @@ use crate::emulator::body::{MAX_BUNDLE, discard, read};
 use crate::emulator::reply::Refusal;
 use crate::emulator::route::{Route, route};
 
-/// How often a slow answer gives some of its body.
+/// The time between two pieces of the body of a slow answer.
 const DRIP: Duration = Duration::from_millis(50);
-/// How long the first half of an answer has to leave before the connection is cut.
+/// The time that the first half of an answer has to leave before the connection is cut.
 const HEAD_START: Duration = Duration::from_millis(20);
 
 /// A request whose body is read when somebody needs it.
@@ -60,7 +60,7 @@ impl Incoming {
     /// Reads a part of the body, and no more.
     async fn begin_body(self) {
         if let Content::Coming(body) = self.body {
-            // What came, and whether it did, is lost anyway.
+            // The part that came, and whether one did, is lost anyway.
             let _ = body.into_data_stream().next().await;
         }
     }
@@ -70,15 +70,15 @@ impl Incoming {
     }
 }
 
-/// What becomes of a request that was not just let through.
+/// The decision about a request that was not just let through.
 enum Decision<'a> {
     Answer(&'a Answer),
     Fault(&'a Fault),
 }
 
-/// What the store does with a request when nothing is wrong, but for the entries of a batch that shall fail.
+/// The store's answering of a request when nothing is wrong, but for the entries of a batch that shall fail.
 ///
-/// Whoever asks for trouble gives it: what answers requests stands above what disturbs them.
+/// The caller hands it over, as the code that answers requests stands above the code that disturbs them.
 pub(in crate::emulator) trait Plain<F>:
     Fn(Request<Body>, Option<Entries>) -> F
 {

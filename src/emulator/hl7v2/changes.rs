@@ -1,4 +1,4 @@
-//! What messages were before they were changed, for who wants it back.
+//! The state of messages before they were changed, for clients that want it back.
 
 use rusqlite::{Connection, params};
 
@@ -7,7 +7,7 @@ use super::super::reply::Refusal;
 use super::super::stores::hl7v2::Store;
 use super::rows::{COLUMNS, Message, sent_order};
 
-/// What can be done to a message.
+/// The kind of a change to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Create,
@@ -33,7 +33,7 @@ pub(super) struct Note {
     pub(super) change: Change,
     pub(super) operation: String,
     pub(super) is_rollback: bool,
-    /// What the message was, without its bytes; of one that a rollback brought back, what it is.
+    /// The message as it was before the change, without its bytes; as it is now, if a rollback brought it back.
     pub(super) before: Message,
     /// Names the row, for [`data`].
     pub(super) key: i64,

@@ -11,10 +11,10 @@ use super::super::json::{Json, Object};
 use super::super::reply::Refusal;
 use super::super::stores::hl7v2::Content;
 
-/// How deep a filter may be nested.
+/// The greatest depth of a nested filter.
 const MAX_DEPTH: usize = 32;
 
-/// What a filter looks at.
+/// The parts of a message that a filter looks at.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) created: i64,

@@ -20,10 +20,10 @@ use super::view::{View, message};
 /// Default and greatest size of a page.
 const PAGE: (usize, usize) = (100, 1000);
 
-/// How many bytes the messages of a page may have together before it ends: whole messages are shown three times as large.
+/// The number of bytes of messages at which a page ends: whole messages are shown three times as large.
 const MAX_PAGE: usize = 16 << 20;
 
-/// In which order messages are listed.
+/// The order in which messages are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     /// By their ids.
@@ -56,7 +56,7 @@ impl Order {
         )
     }
 
-    /// What stands before all messages.
+    /// Returns a place before all messages: a time of sending and an id.
     fn beginning(self) -> (i64, String) {
         match self {
             Self::Id | Self::SendTime => (i64::MIN, String::new()),
@@ -118,7 +118,7 @@ pub(super) async fn list(
     Ok(ok(&Json::Object(page)))
 }
 
-/// What is read of the messages.
+/// The choice of messages to read.
 pub(super) struct Wanted<'a> {
     pub(super) filter: &'a Filter,
     pub(super) most: usize,

@@ -1,10 +1,11 @@
 //! HL7v2 stores: messages are created and ingested, found, read, labelled, deleted, imported and exported.
 //!
-//! A message is named by the SHA-256 of its bytes, so that the same bytes are one message. `take` lets them in, read
-//! as the parser of their store is set (`stores::hl7v2`), `view` shows them, `list` and `filter` find them, `transfer` moves many,
-//! `rollback` undoes what `changes` has noted. What the bytes of a message mean is [`crate::hl7v2`]'s knowledge.
+//! A message is named by the SHA-256 of its bytes, so that the same bytes are one message. `take` lets them in, read as
+//! the parser of their store is set (`stores::hl7v2`), `view` shows them, `list` and `filter` find them, `transfer`
+//! moves many, `rollback` undoes what `changes` has noted. The meaning of a message's bytes is [`crate::hl7v2`]'s
+//! knowledge.
 //!
-//! What it leaves out: schemas are stored and not applied (no `schematizedData`), nothing is published.
+//! Left out: schemas are stored and not applied (no `schematizedData`), nothing is published.
 
 mod changes;
 mod filter;
@@ -32,7 +33,7 @@ use super::stores::hl7v2::Store;
 
 /// Google's limit of a message, measured on the base64 of its bytes (10 MB).
 const MAX_DATA: usize = 10 << 20;
-/// What a request may have beside that: labels, names, blank space.
+/// The largest request in bytes: room for labels, names and blank space beside the message.
 pub(super) const MAX_REQUEST: usize = MAX_DATA + (1 << 16);
 
 /// The id of the HL7v2 store that `local:` loads into, beside the FHIR store.

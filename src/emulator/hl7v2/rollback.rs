@@ -24,7 +24,7 @@ use super::changes::{self, Change};
 use super::filter::instant;
 use super::rows::{self, Message};
 
-/// Which changes are undone.
+/// The changes to undo.
 #[derive(Debug)]
 struct Wanted {
     /// Microseconds; later changes are undone.
@@ -47,7 +47,7 @@ struct Found {
     change: Change,
     operation: String,
     is_rollback: bool,
-    /// What the message was, and the row that has its bytes.
+    /// The message before the change, and the row that has its bytes.
     before: Option<(Message, i64)>,
 }
 

@@ -138,7 +138,7 @@ async fn keep(
 /// Writes an acknowledgement as the API does.
 fn answer(store: &Store, data: &[u8], code: Code, text: &str, zone: &TimeZone) -> Vec<u8> {
     let first = store.parser.segments(data).next().unwrap_or_default();
-    // What has no header is answered by the usual separators.
+    // A message without a header is answered with the usual separators.
     let header = MessageHeader::of(first).or_else(|_| MessageHeader::of(b"MSH|^~\\&|"));
     let Ok(header) = header else {
         return Vec::new();

@@ -25,9 +25,9 @@ use super::take::read;
 use super::view::{View, message};
 use crate::hl7v2::digest::Digest;
 
-/// How many messages share a write, and how many are read at a time.
+/// Messages that share a write, and messages that are read at a time.
 const TOGETHER: usize = 100;
-/// And how large they may be before the next.
+/// The bytes of such messages after which no more are added.
 const TOGETHER_BYTES: usize = 16 << 20;
 
 /// Answers `import`.
@@ -112,7 +112,7 @@ async fn import_file(
                     })
                 })
             };
-            // Why is content.
+            // The reason is content.
             if let Ok(message) = message {
                 together.push(message);
             } else {
@@ -163,7 +163,7 @@ async fn skip_line(lines: &mut BufReader<fs::File>) -> Result<(), Stopped> {
     }
 }
 
-/// Which messages are exported, how, and where to.
+/// The messages to export, the view of them, and the folder to write them to.
 struct Wanted {
     folder: PathBuf,
     view: View,

@@ -16,7 +16,7 @@ use super::super::stores::hl7v2::Store;
 use super::rows::no_message;
 use super::rows::{self, Message};
 
-/// Which parts of a message are shown.
+/// The parts of a message that are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum View {
     /// All but `parsedData`.

@@ -1,10 +1,10 @@
-//! What a path below `…/dicomStores` names.
+//! Paths below `…/dicomStores`, and what each names.
 
 use http::StatusCode;
 
 use super::super::reply::Refusal;
 
-/// What a path names; names of datasets and stores are whole.
+/// The meaning of a path: stores, one store, a method or a DICOMweb path of it; names of datasets and stores are whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::emulator) enum Path {
     /// `…/dicomStores`
@@ -25,7 +25,7 @@ pub(in crate::emulator) enum Path {
     },
 }
 
-/// What a path below `dicomWeb` names (PS3.18 §8.2).
+/// The meaning of a path below `dicomWeb` (PS3.18 §8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::emulator) enum Web {
     /// `studies`

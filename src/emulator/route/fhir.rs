@@ -1,8 +1,8 @@
-//! What a path below `…/fhirStores/{f}/fhir` names.
+//! Paths below `…/fhirStores/{f}/fhir`, and what each names.
 
 use super::super::kind::{is_id, kind};
 
-/// What a path names, below `fhir`.
+/// The meaning of a path below `fhir`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::emulator) enum FhirPath {
     Base,

@@ -1,6 +1,6 @@
-//! What a path below `…/hl7V2Stores` names.
+//! Paths below `…/hl7V2Stores`, and what each names.
 
-/// What a path names; names of datasets and stores are whole.
+/// The meaning of a path: stores, messages, one of them or a method; names of datasets and stores are whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::emulator) enum Path {
     /// `…/hl7V2Stores`

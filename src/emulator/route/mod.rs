@@ -8,7 +8,7 @@ use self::fhir::{FhirPath, fhir_path};
 use super::query::decode;
 use super::reply::Refusal;
 
-/// What a path names, below `v1/`.
+/// The meaning of a path below `v1/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     /// `/`: the server itself.

@@ -1,6 +1,7 @@
 //! The stores of a dataset, as they are kept: FHIR stores, and those of the kinds that stand beside them.
 //!
-//! What the stores of a kind hold, and how requests about them are answered, is the business of `single`, `dicom` and `hl7v2`.
+//! The state of the stores of a kind, and the answers to requests about them, are the business of `single`, `dicom` and
+//! `hl7v2`.
 
 pub(super) mod dicom;
 pub(super) mod fhir;

@@ -1,8 +1,8 @@
 //! The one scan of a record: is it well-formed, what is it, whom does it refer to, and where does each stand.
 //!
-//! Members are known by name and depth, not by FHIR's definitions: `reference` counts in any object,
-//! `resourceType`, `id`, `identifier`, `contained` and `text` only at the top. What the names mean for a target is
-//! decided by `plan`.
+//! Members are known by name and depth, not by FHIR's definitions: `reference` counts in any object, `resourceType`,
+//! `id`, `identifier`, `contained` and `text` only at the top. The meaning of the names for a target is decided by
+//! `plan`.
 
 use std::{borrow::Cow, fmt};
 
@@ -25,7 +25,7 @@ const END: u32 = 1 << 26;
 /// The text is valid JSON, but no object.
 pub const NOT_AN_OBJECT: &str = "not a JSON object";
 
-/// What a scan found, as parts of the scanned bytes. Texts are raw: [`TextRange::text`] resolves escapes.
+/// The findings of a scan, as parts of the scanned bytes. Texts are raw: [`TextRange::text`] resolves escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scanned {
     /// The object itself, without white space around it. New members can be put in at `start + 1`.
@@ -42,8 +42,8 @@ pub struct Scanned {
     pub references: Vec<Reference>,
     /// The ids of the resources in `contained`, in order; those without an id are left out.
     pub contained: Vec<TextRange>,
-    /// String members that can lead to a record without being references (`Attachment.url`, `valueUri`, …), in order. What
-    /// names a definition is none of them: `Extension.url`, and the `url` by which a resource itself is known.
+    /// String members that can lead to a record without being references (`Attachment.url`, `valueUri`, …), in order.
+    /// The name of a definition is none of them: `Extension.url`, and the `url` by which a resource itself is known.
     pub links: Vec<TextRange>,
     /// The text of `text.div`.
     pub div: Option<TextRange>,
@@ -219,7 +219,7 @@ impl Scanner {
     }
 }
 
-/// What the value that comes next is.
+/// The kind of the value that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Root,
@@ -239,7 +239,7 @@ enum Slot {
     Link,
 }
 
-/// What an open object or array is.
+/// The role of an open object or array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Root,
@@ -273,7 +273,7 @@ struct Collector {
 }
 
 impl Collector {
-    /// What a value is: named by its member, or by the array that it is an element of.
+    /// Returns the kind of a value: named by its member, or by the array that it is an element of.
     fn slot(&self) -> Slot {
         match self.frames.last().map(|frame| frame.role) {
             Some(Role::Array) => Slot::Other,

@@ -160,7 +160,7 @@ fn json() -> impl Strategy<Value = Value> {
     value.prop_map(|value| serde_json::json!({ "resourceType": "Basic", "x": value }))
 }
 
-/// What a scan may refuse though serde accepts it.
+/// Tells whether a scan may refuse a text for this reason though serde accepts it.
 fn is_stricter(what: &str) -> bool {
     what.ends_with("occurs twice") || what.starts_with("nested deeper") || what == NOT_AN_OBJECT
 }

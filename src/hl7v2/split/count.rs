@@ -4,7 +4,7 @@
 
 use super::{BatchEnvelope, FileStretch, Piece, ProblemKind};
 
-/// What has been counted so far.
+/// The counts of messages and batches so far.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     /// Messages since the last segment around batches.

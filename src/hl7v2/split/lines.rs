@@ -6,7 +6,7 @@ use super::super::segment::{is_blank, is_segment};
 use super::super::separators::is_separator;
 use super::{BatchEnvelope, Blanks, MessageSplitter, Piece, ProblemKind};
 
-/// What a line begins.
+/// A beginning that a line makes: of a message, or a segment around batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beginning {
     Message,

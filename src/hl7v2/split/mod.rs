@@ -4,9 +4,9 @@
 //! [problems](SplitProblem), each with its place. Every byte of the file lies in a piece, or is a line end or a framing byte:
 //! nothing is lost silently. Memory holds one message of limited size and one chunk.
 //!
-//! A message begins with a line that begins with `MSH` and a separator, and ends before the next such line, before a segment of
-//! a batch, or with its frame. Lines inside of it that are no segments are its own (see [`segment`](super::segment)). What the
-//! bytes mean is left to [`header`](super::header).
+//! A message begins with a line that begins with `MSH` and a separator, and ends before the next such line, before a
+//! segment of a batch, or with its frame. Lines inside of it that are no segments are its own (see
+//! [`segment`](super::segment)). The meaning of the bytes is left to [`header`](super::header).
 
 mod count;
 mod lines;
@@ -35,13 +35,13 @@ pub enum Piece<'a> {
 /// A message as it stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Where: from the `M` of `MSH` to the end of the last segment, with what ends it.
+    /// Its place: from the `M` of `MSH` to the end of the last segment, with the line end.
     pub place: FileStretch,
-    /// Which of the file's messages, from 0; those that are too large are counted.
+    /// Its number among the file's messages, from 0; those that are too large are counted.
     pub index: u64,
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// It stands in MLLP's frame.
+    /// The message stands in MLLP's frame.
     pub is_framed: bool,
 }
 
@@ -80,11 +80,11 @@ struct Blanks {
 #[derive(Debug)]
 pub struct MessageSplitter {
     limit: usize,
-    /// What is kept of the file: from the begin of the open message, or else of the line.
+    /// The bytes kept of the file: from the begin of the open message, or else of the line.
     kept: Vec<u8>,
-    /// Where in the file that begins.
+    /// The offset of these bytes in the file.
     offset: u64,
-    /// Where in `kept` the line begins, and how far it has been searched for its end.
+    /// The offset in `kept` of the line, and the one up to which the line has been searched for its end.
     line_start: usize,
     searched: usize,
     line: u64,
@@ -97,7 +97,7 @@ pub struct MessageSplitter {
     open: Option<Open>,
     stray: Option<FileStretch>,
     blanks: Option<Blanks>,
-    /// Where the frame began, and whether anything stood in it.
+    /// The place at which the frame began, and whether anything stood in it.
     frame: Option<(FileStretch, bool)>,
     counts: Counts,
 }

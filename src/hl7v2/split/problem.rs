@@ -1,11 +1,11 @@
-//! What can be wrong with a file of messages, and where.
+//! Problems that a file of messages may have, and their places.
 
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStretch {
     /// The first byte.
     pub start: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub length: u64,
     /// The line of the first byte, from 1; CR, LF and CRLF end lines.
     pub line: u64,
@@ -25,13 +25,13 @@ impl FileStretch {
 /// Something in a file that is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SplitProblem {
-    /// What.
+    /// The kind of the problem.
     pub kind: ProblemKind,
-    /// Where.
+    /// The place of the problem.
     pub place: FileStretch,
 }
 
-/// How much a problem matters.
+/// The weight of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     /// Worth a word; nothing is missing.
@@ -42,7 +42,7 @@ pub enum Weight {
     Loss,
 }
 
-/// What is not as it should be.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProblemKind {
     /// A byte order mark of UTF-8.
@@ -51,9 +51,9 @@ pub enum ProblemKind {
     /// Lines without content, between segments of a message or outside of messages.
     #[error("{lines} blank {}{}", if *.lines == 1 { "line" } else { "lines" }, if *.is_inside { " inside of a message" } else { "" })]
     BlankLines {
-        /// How many.
+        /// The number of the lines.
         lines: u64,
-        /// They stand between the segments of one message.
+        /// The lines stand between the segments of one message.
         is_inside: bool,
     },
     /// White space before a message or a batch.
@@ -89,17 +89,17 @@ pub enum ProblemKind {
     /// BTS-1 does not say how many messages the batch has.
     #[error("the batch ends with a count of {said} and has {found} {}", if *.found == 1 { "message" } else { "messages" })]
     BatchCount {
-        /// What BTS-1 says.
+        /// The count in BTS-1.
         said: u64,
-        /// How many there are.
+        /// The number of messages that were found.
         found: u64,
     },
     /// FTS-1 does not say how many batches the file has.
     #[error("the file ends with a count of {said} and has {found} {}", if *.found == 1 { "batch" } else { "batches" })]
     FileCount {
-        /// What FTS-1 says.
+        /// The count in FTS-1.
         said: u64,
-        /// How many there are.
+        /// The number of batches that were found.
         found: u64,
     },
     /// BTS-1 or FTS-1 is no number.

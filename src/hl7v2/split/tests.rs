@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a test looks at: a piece that owns its bytes.
+/// The piece that a test looks at, with bytes of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found {
     Message(u64, Vec<u8>, FileStretch, bool),

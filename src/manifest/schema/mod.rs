@@ -52,7 +52,7 @@ mod store;
 
 pub use self::{reference::reference, scalar::*, store::*};
 
-/// Where the schema lies, as manifests name it for editors.
+/// The name of the schema's file, as manifests name it for editors.
 pub const SCHEMA_FILE: &str = "manifest.schema.json";
 
 /// Returns the JSON Schema of the manifest.

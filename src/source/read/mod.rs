@@ -21,9 +21,9 @@ use crate::manifest::MessageSettings;
 
 /// Reads all records of a source in their order.
 ///
-/// What cannot be read as a record becomes [`Item::Malformed`]; a `.json` file that is not well-formed yields nothing
-/// else, and a file that cannot be opened, is spoilt or is cut yields one that says so. Compressed sources are spooled if
-/// there is a `spool` (else they are decompressed twice), and standard input must be.
+/// A value that cannot be read as a record becomes [`Item::Malformed`]; a `.json` file that is not well-formed yields
+/// nothing else, and a file that cannot be opened, is spoilt or is cut yields one that says so. Compressed sources are
+/// spooled if there is a `spool` (else they are decompressed twice), and standard input must be.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub fn glance(
     run(file, how, visit)
 }
 
-/// How a source is read.
+/// The means and settings of reading a source.
 #[derive(Clone, Copy)]
 struct How<'s> {
     spool: Option<&'s Spool>,
@@ -183,7 +183,7 @@ fn from_file(
         Ok(()) => {
             // A malformed file may not have been read to its end; its hash still is of all of it.
             io::copy(&mut stored, &mut io::sink())?;
-            // What is gone by now has changed, too.
+            // A file that is gone by now has changed, too.
             let is_same = stamp().is_ok_and(|now| now == before);
             if !is_same || stored.count != before.size {
                 return Err(ErrorKind::Changed);
@@ -256,7 +256,7 @@ fn decompressed(
     let end = match ended {
         Ok(()) => End::Whole,
         Err(kind) => match kind.damage() {
-            // What came before is whole lines of NDJSON at best.
+            // The text before the damage is whole lines of NDJSON at best.
             Some(damage) if damage.keeps && form == Form::Ndjson => End::Cut(damage),
             Some(damage) => return damage.tell_whole(sink),
             None => return Err(kind.into()),
@@ -298,7 +298,7 @@ fn read_text(
 }
 
 /// Returns the first bytes of what a file holds, `most` of them; decompressed, where it is compressed. Where that ends
-/// early, who reads all of it is told why.
+/// early, a reader of all of it is told why.
 ///
 /// # Errors
 ///

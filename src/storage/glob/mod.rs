@@ -71,7 +71,7 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
             found.push((normal(&path), tidy(&path), number));
         }
     }
-    // What another pattern names is not left out.
+    // A file that another pattern names is not left out.
     odd.retain(|(_, what, path)| *what <= Oddity::Irregular || !known.contains(&real(path)));
     found.retain(|(_, path, number)| {
         let is_text = path.to_str().is_some();
@@ -102,7 +102,7 @@ struct Compiled {
     anywhere: bool,
 }
 
-/// What a pattern met on its walk.
+/// The findings of a pattern on its walk.
 #[derive(Default)]
 struct Met {
     matched: Vec<PathBuf>,
@@ -116,7 +116,7 @@ struct Glob {
     any_case: GlobMatcher,
     /// The parts of the pattern that name hidden files or folders.
     hidden: Vec<GlobMatcher>,
-    /// What the folders on the way must be called, as far as each level has a part of its own.
+    /// The names that the folders on the way must have, as far as each level has a part of its own.
     folders: Vec<GlobMatcher>,
     depth: usize,
 }

@@ -1,4 +1,4 @@
-//! What a pattern comes upon beside its files, and what is said of it: nothing is left out in silence.
+//! The oddities that a pattern comes upon beside its files, and what is said of them: nothing is left out in silence.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::{
     manifest::FilePattern,
 };
 
-/// What a pattern came upon beside its files.
+/// An oddity that a pattern came upon beside its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Oddity {
     /// A link to nothing.

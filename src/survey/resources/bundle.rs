@@ -13,20 +13,20 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Bundle {
     pub(super) kind: BundleKind,
-    /// Where it begins, as `file:line`.
+    /// The place at which it begins, as `file:line`.
     pub(super) place: String,
     /// Entries that travel together, until their group is full or the Bundle is over.
     waiting: Vec<(Step, u32)>,
     waiting_bytes: u64,
-    /// It is over the target's limits, and travels in parts.
+    /// The Bundle is over the target's limits, and travels in parts.
     split: bool,
     /// The target executes no transactions: its entries travel as if each stood alone.
     loose: bool,
-    /// Why nothing of a transaction can be sent.
+    /// The reason why nothing of a transaction can be sent.
     refused: Option<Reason>,
     /// In a history: resources of which a newer version has come.
     pub(super) newer: HashSet<String>,
-    /// What of it is no record to load.
+    /// The entries of it that are no records to load.
     pub(super) left_out: left_out::Entries,
 }
 
@@ -220,7 +220,7 @@ impl Resources {
     ) {
         let decided = self.judge_entry(planner, found, entry);
         match (decided, self.refused()) {
-            // What is wrong with an entry itself is said of it, also where its transaction was refused before. An entry of a
+            // A problem of an entry itself is said of it, also where its transaction was refused before. An entry of a
             // batch is refused alone; a transaction is all or nothing.
             (Err(problem), _) => {
                 if let Some(bundle) = &mut self.bundle {

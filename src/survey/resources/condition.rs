@@ -1,4 +1,4 @@
-//! By which condition the store will look for a record before it creates or updates it.
+//! The condition by which the store will look for a record before it creates or updates it.
 //!
 //! It stands in the entry's own request, or is made of the record's identifiers where the load says so. Records with one
 //! condition are one resource; a reference that repeats the condition means them.

@@ -21,7 +21,7 @@ pub(super) struct Asked<'a> {
     if_none_exist: Option<&'a str>,
 }
 
-/// What to do about requests that do not go: one that the load makes takes their place.
+/// The advice about requests that do not go: one that the load makes takes their place.
 const INTERACTION: &str = "`interaction` in the load makes a request of its own";
 
 impl Resources {

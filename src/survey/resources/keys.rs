@@ -12,18 +12,18 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(in crate::survey) struct ResourceKeys<'k>(pub(in crate::survey) &'k Keys);
 
-/// What a reference asks for.
+/// The keys that a reference asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::survey) struct Wanted {
-    /// What it would be called by a `fullUrl` of its own Bundle, the likeliest first; none outside of Bundles.
+    /// The keys of the `fullUrl`s of its own Bundle that it may mean, the likeliest first; none outside of Bundles.
     pub(in crate::survey) local: [Option<u64>; 3],
-    /// What it would be called in all records of the target.
+    /// The record or condition that it asks for among all records of the target.
     pub(in crate::survey) global: Global,
-    /// A version of it is named.
+    /// The reference names a version.
     pub(in crate::survey) versioned: bool,
 }
 
-/// What a reference asks for outside of its own Bundle.
+/// The record or condition that a reference asks for outside of its own Bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::survey) enum Global {
     /// Nothing: such a text means something in its own Bundle only.
@@ -35,16 +35,16 @@ pub(in crate::survey) enum Global {
         /// Nobody but the target itself can have it, if the run has not.
         here: bool,
     },
-    /// What answers to a condition.
+    /// The record that answers to a condition.
     Condition(u64),
 }
 
-/// Where a reference stands.
+/// The place of a reference.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::survey) struct Place<'a> {
     /// The target of its record.
     pub(in crate::survey) target: u16,
-    /// It stands in an entry of a Bundle.
+    /// The reference stands in an entry of a Bundle.
     pub(in crate::survey) in_bundle: bool,
     /// The base of the `fullUrl` around it (`https://host/base/`).
     pub(in crate::survey) base: Option<&'a str>,
@@ -53,7 +53,7 @@ pub(in crate::survey) struct Place<'a> {
 }
 
 impl ResourceKeys<'_> {
-    /// Of a resource by type and id.
+    /// Returns the key of a resource by type and id.
     pub(in crate::survey) fn resource(self, target: u16, kind: &str, id: &str) -> u64 {
         self.0.of(target, &[kind, id])
     }
@@ -74,7 +74,8 @@ impl ResourceKeys<'_> {
         self.0.of(target, &[kind, system, value])
     }
 
-    /// Of the records that a condition finds. What is searched by one identifier is what has it.
+    /// Returns the key of the records that a condition finds. A search by one identifier has the key of that
+    /// identifier.
     pub(in crate::survey) fn condition(
         self,
         target: u16,

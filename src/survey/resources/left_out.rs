@@ -1,6 +1,7 @@
-//! What stands in a source and is no record to load: remarks on a search, older versions and deletions of a history, reads.
+//! Entries of a source that are no records to load: remarks on a search, older versions and deletions of a history,
+//! reads.
 //!
-//! Whoever wrote the Bundle did not mean them to be loaded, so they are no failure; the plan counts and names them.
+//! The author of the Bundle did not mean them to be loaded, so they are no failure; the plan counts and names them.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -11,10 +12,10 @@ use crate::{
     source::{BundleKind, EntryAround, Found},
 };
 
-/// Why something is left out.
+/// The reason why an entry is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum LeftOut {
-    /// It tells how a search went (<https://hl7.org/fhir/R4/http.html#search>).
+    /// The entry tells how a search went (<https://hl7.org/fhir/R4/http.html#search>).
     SearchOutcome,
     /// The history holds a newer version.
     OlderVersion,
@@ -46,13 +47,13 @@ impl LeftOut {
     }
 }
 
-/// What of a Bundle is left out: how many entries for each reason, and the first of them.
+/// The entries of a Bundle that are left out: their number for each reason, and the first of them.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     by_reason: BTreeMap<LeftOut, (u64, Vec<u32>)>,
 }
 
-/// How many entries are named for each reason.
+/// The most entries that are named for each reason.
 const NAMED: usize = 5;
 
 impl Entries {

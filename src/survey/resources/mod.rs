@@ -1,7 +1,8 @@
 //! FHIR's resources, as planning takes them: what is done with each, what travels together, and how they name each other.
 //!
-//! `bundle` knows what the types of Bundles mean, `entry` what an entry's own request asks for, `left_out` what is no record to
-//! load, `names` what resources are called and what their references ask for. What comes of it, the planner and the graph know.
+//! `bundle` knows what the types of Bundles mean, `entry` what an entry's own request asks for, `left_out` what is no
+//! record to load, `names` what resources are called and what their references ask for. The results are known by the
+//! planner and the graph.
 
 use crate::{
     event::LoadId,
@@ -210,7 +211,7 @@ fn step(planner: &Planner<'_>, found: &Found<'_>, action: Action) -> Step {
         load: planner.load_id(),
         position: found.position,
         body: found.body(),
-        // What carries a patch is no resource of the store.
+        // A carrier of a patch is no resource of the store.
         kind: found
             .resource_type()
             .filter(|_| action.operation() != Some(Operation::Patch))

@@ -1,7 +1,7 @@
-//! Takes resources into the graph: what they are called, and what their references ask for.
+//! Takes resources into the graph: their names, and what their references ask for.
 //!
-//! What these come to is known when all records are there, but for references within one Bundle: they are compared
-//! with its `fullUrl`s when it ends, as texts, whatever they are.
+//! The records that references lead to are known when all records are there, but for references within one Bundle:
+//! these are compared with its `fullUrl`s when it ends, as texts, whatever they are.
 
 use std::collections::HashMap;
 
@@ -28,18 +28,19 @@ struct OpenBundle {
     /// It is executed as it is.
     is_executed: bool,
     full_urls: HashMap<u64, Named>,
-    /// References that may be to one of its own: where, by which key, and whether that is the reference to the letter; of each
-    /// the likeliest key first.
+    /// References that may be to one of its own entries: the place, the key, and whether the key is the reference to
+    /// the letter; of each the likeliest key first.
     local: Vec<(u32, u64, bool)>,
 }
 
-/// Who has a `fullUrl`.
+/// The owner of a `fullUrl`.
 #[derive(Debug, Clone, Copy)]
 struct Named {
     node: Node,
-    /// It is an address, by which a store finds it.
+    /// The `fullUrl` is an address, by which a store finds its owner.
     is_address: bool,
-    /// It is also the name of a definition: who writes it means that, wherever it is held, unless it is a reference.
+    /// The `fullUrl` is also the name of a definition: a link that writes it means the definition, wherever that is
+    /// held, unless the link is a reference.
     is_definition: bool,
 }
 
@@ -145,7 +146,7 @@ impl Names {
         found: &Found<'_>,
         full_url: Option<&str>,
     ) {
-        // What stands in a Bundle that is stored as it is refers to its own entries first; it is left alone.
+        // A Bundle that is stored as it is refers to its own entries first; it is left alone.
         let is_bundle = found.scanned.is(found.bytes, "Bundle");
         let mut count = 0;
         for (ordinal, part) in found.scanned.places(found.bytes) {
@@ -184,7 +185,7 @@ impl Names {
                 }
                 Global::Record { key, .. } => Asks::Record { key, here: false },
                 Global::Condition(key) if is_reference => Asks::Condition(key),
-                // What is no reference leads to a record, or is none of ours.
+                // A link that is no reference leads to a record, or is none of ours.
                 Global::Condition(_) => continue,
             };
             let at = graph.reference(ordinal, asks, versioned);

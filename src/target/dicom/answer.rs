@@ -17,7 +17,7 @@ use crate::{
     target::{Accepted, Answer, Difference, Refusal, Said},
 };
 
-/// What is said of an instance that the store says it has already: what it has was not compared.
+/// The note on an instance that the store says it has already: the store's bytes were not compared.
 const EXISTS: &str =
     "the store already holds an instance of these UIDs; its bytes were not compared";
 
@@ -28,7 +28,7 @@ pub(super) fn read(response: &Response<Bytes>) -> Result<answer::StoreAnswer, Un
     answer::read(content_type, response.body())
 }
 
-/// Says what became of each instance; none of one that the answer does not name.
+/// Reads the answer about each instance; none for one that the answer does not name.
 pub(super) fn each(
     steps: &[Step],
     read: &answer::StoreAnswer,
@@ -64,7 +64,7 @@ fn one(said: &answer::InstanceStatus, status: StatusCode) -> Answer {
     }
 }
 
-/// What a warning of a stored instance means (PS3.18, table 10.5.3-2).
+/// Returns the meaning of a warning about a stored instance (PS3.18, table 10.5.3-2).
 fn warned(code: u16) -> &'static str {
     match code {
         0xB000 => "stored; the store coerced attributes",

@@ -1,4 +1,4 @@
-//! Tells an instance of the files from what a store has under its UIDs. How data sets are compared is
+//! Tells an instance of the files from what a store has under its UIDs. The comparison of data sets is
 //! [`crate::dicom::compare`]'s knowledge.
 
 use std::io::{self, Read};

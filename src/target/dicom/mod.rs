@@ -1,7 +1,8 @@
 //! DICOMweb stores, Google's, the local one and any other: instances are stored under their own UIDs.
 //!
-//! `write` makes requests, `answer` reads what came, `compare` tells an instance from another of its UIDs. Sources: PS3.18 §10.4 (retrieve), §10.5 (store), §10.6 (search);
-//! healthcare.v1 discovery document, `dicomStores`. What the bytes mean is [`crate::dicom`]'s knowledge.
+//! `write` makes requests, `answer` reads what came, `compare` tells an instance from another of its UIDs. Sources:
+//! PS3.18 §10.4 (retrieve), §10.5 (store), §10.6 (search); healthcare.v1 discovery document, `dicomStores`. The meaning
+//! of the bytes is [`crate::dicom`]'s knowledge.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -21,10 +22,10 @@ mod write;
 
 use write::Body;
 
-/// From how many bytes on an instance is not held in memory: less is cheaper to hold than to read again.
+/// The size in bytes from which on an instance is not held in memory: less is cheaper to hold than to read again.
 const STREAMED: u64 = 8 << 20;
 
-/// What DICOMweb answers in.
+/// The media type of DICOMweb's answers.
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
 /// A DICOMweb store.

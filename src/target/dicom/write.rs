@@ -11,7 +11,7 @@ use crate::{
     target::{Parcel, Unbuilt},
 };
 
-/// How many boundaries are tried. One of 128 random bits stands in no instance but by intent.
+/// The number of boundaries that are tried. One of 128 random bits stands in no instance but by intent.
 const TRIES: usize = 4;
 
 /// A body.

@@ -9,7 +9,7 @@ use crate::target::{Answer, Little, Said};
 
 const KINDS: [&str; 4] = ["Patient", "Observation", "Organization", "Encounter"];
 
-/// How an answer names what it is about.
+/// The form in which an answer names a resource.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Absolute,
@@ -75,7 +75,7 @@ impl Form {
     }
 }
 
-/// What a body is.
+/// The content of a body.
 #[derive(Debug, Clone, Copy)]
 enum Body {
     Own,
@@ -262,7 +262,7 @@ proptest! {
     ) {
         let mut cases = cases;
         if matches!(order, Order::Reversed) || dropped.is_some() {
-            // Which of two of a kind an answer is about, nobody could tell from it.
+            // An answer does not tell which of two of a kind it is about.
             let mut seen = Vec::new();
             cases.retain(|case| !seen.contains(&case.kind) && { seen.push(case.kind); true });
         }

@@ -19,7 +19,7 @@ use crate::{
     target::{Accepted, Little, Named, Said},
 };
 
-/// What an entry without a resource has, most of the time.
+/// The usual size in bytes of an entry without a resource.
 const ENTRY: usize = 128;
 
 fn text(records: &[Named<'_>], packaging: Packaging, method: &str) -> Bytes {
@@ -164,7 +164,7 @@ mod tests {
         );
         assert_eq!(first.headers()["etag"], "W/\"3\"");
         assert_eq!(read[1].as_ref().unwrap().status(), 404);
-        // What names another is the answer to nobody.
+        // An entry that names another resource is the answer to nobody.
         assert!(read[2].is_none());
         assert!(apart(&RECORDS[..2], &answer).is_err());
         assert!(apart(&RECORDS, &Bytes::from_static(b"<html>")).is_err());

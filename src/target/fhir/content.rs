@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Compares two resources by content. What the server writes itself is left out: `meta.versionId`,
+/// Compares two resources by content. Members that the server writes itself are left out: `meta.versionId`,
 /// `meta.lastUpdated`, `meta.source`; numbers are compared by their text.
 pub(super) fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     match (content(ours), content(theirs)) {

@@ -1,8 +1,8 @@
-//! Where what a store holds of a resource is not what its source says.
+//! Differences between a store's copy of a resource and its source.
 //!
-//! As two texts of JSON, numbers by their digits. What stores do of themselves is no difference: ids that they give,
-//! `meta.versionId` and its like, what their rules add to `meta`, references to their own resources with their base, a
-//! narrative where there was none.
+//! Compares them as two texts of JSON, numbers by their digits. Changes that stores make of themselves are no
+//! difference: ids that they give, `meta.versionId` and its like, what their rules add to `meta`, references to their
+//! own resources with their base, a narrative where there was none.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::TAG_SYSTEM;
 use crate::target::Difference;
 
-/// What the server writes itself.
+/// Members of `meta` that the server writes itself.
 const OWN: [&str; 3] = ["versionId", "lastUpdated", "source"];
 
 /// Returns where two resources differ; none where one of them is none. The `base` is that of the store.
@@ -49,7 +49,7 @@ fn resource(json: &[u8]) -> Option<Map<String, Value>> {
     let mut resource: Map<String, Value> = serde_json::from_slice(json).ok()?;
     resource.get("resourceType")?;
     resource.remove("id");
-    // How a run marks its records is its own business.
+    // The tags by which a run marks its records are its own business.
     if let Some(Value::Array(tags)) = resource
         .get_mut("meta")
         .and_then(|meta| meta.get_mut("tag"))

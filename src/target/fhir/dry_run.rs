@@ -46,7 +46,7 @@ impl Fhir {
     }
 }
 
-/// Where a resource went: under its own id, or under one that is made up.
+/// Returns the made-up place of a written resource: under its own id, or under a made-up one.
 fn place(url: &str) -> String {
     let resource = url.split('?').next().unwrap_or_default();
     match resource.split_once('/') {

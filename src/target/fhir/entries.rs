@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Why the body is no answer to a Bundle. What became of the entries is then unknown.
+/// The reason why the body is no answer to a Bundle. The fate of the entries is then unknown.
 pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<Answer>>, String> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|e| {
@@ -38,7 +38,7 @@ pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<Answer>>, 
     }
     let mut answers: Vec<Given> = bundle.entry.into_iter().map(Given::read).collect();
     if answers.len() != asked.len() {
-        // What a server remarks on the whole stands among the others.
+        // A server's remark on the whole stands among the answers.
         answers.retain(|answer| !answer.is_remark);
     }
     let order = order(&answers, asked);
@@ -88,8 +88,8 @@ fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
     by_name(answers, asked)
 }
 
-/// Returns which answer belongs to each entry, by what the answers name: an id that was in the URL. What a create got is not
-/// told by that.
+/// Returns which answer belongs to each entry, by what the answers name: an id that was in the URL. The id of a create
+/// is not told by that.
 fn by_name(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
     let mut named: HashMap<(&str, &str), Option<usize>> = HashMap::new();
     for (at, answer) in answers.iter().enumerate() {
@@ -140,13 +140,13 @@ fn doubt_shared_ids(read: &mut [Option<Answer>], asked: &[Asked<'_>]) {
 struct Given {
     /// The status, and whether it was written as one.
     status: Option<(u16, bool)>,
-    /// What `location` names, which only the server can have written.
+    /// The resource named by `location`, which only the server can have written.
     located: Option<Name>,
     names: Vec<Name>,
     etag: Option<String>,
     outcome: Option<String>,
     fails: bool,
-    /// It answers no entry: a remark on the whole.
+    /// The answer belongs to no entry: a remark on the whole.
     is_remark: bool,
 }
 

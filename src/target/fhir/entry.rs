@@ -1,4 +1,4 @@
-//! What changes around the resource of an entry that goes out with its own request: little, and only what would not hold.
+//! Changes around the resource of an entry that goes out with its own request: few, and only of what would not hold.
 //!
 //! The resource itself is `dress`'s business; entries that get a request of the load are made anew by `request`.
 

@@ -1,7 +1,7 @@
-//! What a refusal of a FHIR server means, and what to do about it, said in Stoker's own words.
+//! The meaning of a FHIR server's refusal, and what to do about it, said in Stoker's own words.
 //!
-//! Made of the status, the codes, the element, and what record and plan show; never of the server's text. What the codes
-//! mean is known by `fhir::meaning`. Statuses mean the same for every kind of store.
+//! Made of the status, the codes, the element, and what record and plan show; never of the server's text. The codes'
+//! meanings are known by `fhir::meaning`. Statuses mean the same for every kind of store.
 
 use crate::{
     fhir::meaning::{self, Meaning as M},
@@ -11,15 +11,15 @@ use crate::{
 
 /// A refusal, read.
 struct Refusal<'a> {
-    /// What it means.
+    /// The refusal's meaning.
     meaning: M,
     /// The type that a reference is to, or the element that is wrong; empty where nothing is known.
     about: &'a str,
     /// The record's type.
     kind: &'a str,
-    /// What was asked for.
+    /// The operation that the request asked for.
     interaction: Option<Operation>,
-    /// It is known to refer to what no known record is.
+    /// The record is known to refer to what no known record is.
     dangles: bool,
     /// The target is one of Google's stores, or like one.
     is_googles: bool,

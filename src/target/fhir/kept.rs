@@ -1,4 +1,4 @@
-//! What a store keeps of what goes to the wire, and the tags by which Stoker knows its own resources again.
+//! The part of a request that a store keeps, and the tags by which Stoker knows its own resources again.
 
 use bytes::Bytes;
 

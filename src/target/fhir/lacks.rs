@@ -1,5 +1,6 @@
-//! What a refused record lacks, as far as its own bytes and the plan show it: references to what is no record of the
-//! plan, and elements that FHIR requires. Types and paths only, so that reports can say why without the server's words.
+//! The lacks of a refused record, as far as its own bytes and the plan show them: references to what is no record of
+//! the plan, and elements that FHIR requires. Types and paths only, so that reports can say why without the server's
+//! words.
 
 use serde::Deserialize as _;
 
@@ -12,7 +13,7 @@ use crate::{
     target::Facts,
 };
 
-/// How many are named of a record: the first tells what is wrong, or nothing does.
+/// The most lacks that are named of a record: the first tells what is wrong, or nothing does.
 const MOST: usize = 3;
 
 /// Finds what a record lacks. `linked` are those of its references that lead to a record of the plan, or of an earlier
@@ -35,7 +36,7 @@ pub(super) fn of(kind: &str, body: &[u8], linked: &[u32], facts: Option<&Facts>)
         });
         lacks.extend(missing);
     }
-    // Where the store checks no references, none was looked at for the plan.
+    // A plan for a store that checks no references has looked at none.
     if facts.is_none_or(|facts| facts.integrity != Some(false)) {
         let places = found.places(body).take_while(|(number, _)| *number < LINK);
         let dangling = places.filter(|(number, _)| !linked.contains(number));

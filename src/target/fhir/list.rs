@@ -48,7 +48,7 @@ pub(super) fn page(kind: &str, body: &[u8]) -> Option<(Vec<String>, Option<Strin
     let bundle = bundle(body)?;
     let resources = bundle.entry.iter().filter_map(|entry| entry.resource);
     let names = resources.filter_map(|raw| Body::read(raw.get().as_bytes())?.name());
-    // What a server remarks on the search is no resource of the type.
+    // A server's remark on the search is no resource of the type.
     let ids = names.filter(|name| name.kind == kind).map(|name| name.id);
     let mut links = bundle.link.into_iter();
     let next = links.find(|link| link.relation.as_deref() == Some("next"));
@@ -77,7 +77,7 @@ pub(super) fn counts(body: &[u8]) -> Option<HashMap<String, u64>> {
     let counted = metrics.metrics.into_iter().map(|metric| {
         let count = match metric.count {
             Value::String(text) => text.parse().ok(),
-            // What is none is left out in JSON.
+            // A count of zero is left out in JSON.
             Value::Null => Some(0),
             number => number.as_u64(),
         };

@@ -1,7 +1,7 @@
 //! Takes references out of a resource that is about to be deleted, so that what it refers to can go before it.
 //!
-//! What is written carries a tag with a hash of its content: whoever is killed in between knows it again, as long as nobody has
-//! changed it.
+//! The written resource carries a tag with a hash of its content: a run that is killed in between knows it again, as
+//! long as nobody has changed it.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -109,7 +109,7 @@ mod tests {
         assert!(!is_loosened(resource, "r.m.1"));
         let changed = text.replace("\"d\"", "\"e\"");
         assert!(!is_loosened(changed.as_bytes(), "r.m.1"));
-        // What the store says of it is no change.
+        // A member that the store writes itself is no change.
         let written = text.replace("\"versionId\":\"2\"", "\"versionId\":\"3\"");
         assert!(is_loosened(written.as_bytes(), "r.m.1"));
     }

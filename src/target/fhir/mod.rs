@@ -1,9 +1,12 @@
 //! FHIR's REST interactions and Bundles, as every kind of FHIR target speaks them.
 //!
-//! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel, `response` judges answers, `entries` those to Bundles,
-//! `apart` makes Bundles that read or delete and takes their answers apart, `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of conditional
-//! interactions, `differ` compares for people, `content` for the core, `kept` finds what a store keeps, `lacks` what a refused record has not, `list` counts and lists, `history` reads versions, `loosen` takes references out, `dry_run` answers a dry run. What differs between servers is in their [`Facts`], not here.
-//! Source: <https://hl7.org/fhir/R4/http.html>.
+//! `rewrite` makes records ready (with `entry`), `request` builds single requests, `write` those of a parcel,
+//! `response` judges answers, `entries` those to Bundles, `apart` makes Bundles that read or delete and takes their
+//! answers apart, `place` reads whose id it is, `search` what a condition means, `condition` makes the criteria of
+//! conditional interactions, `differ` compares for people, `content` for the core, `kept` finds what a store keeps,
+//! `lacks` what a refused record has not, `list` counts and lists, `history` reads versions, `loosen` takes references
+//! out, `dry_run` answers a dry run. Differences between servers are in their [`Facts`], not here. Source:
+//! <https://hl7.org/fhir/R4/http.html>.
 
 use std::collections::HashMap;
 
@@ -128,7 +131,8 @@ impl Target for Fhir {
         let culprit = outcome::entry(&problem);
         let mut expression = problem.expression;
         if let Some(kind) = kind {
-            // What is said of its place in a Bundle that Stoker made is left out: the record stands elsewhere.
+            // An expression about the record's place in a Bundle that Stoker made is left out: the record stands
+            // elsewhere.
             let own = |expression: &String| outcome::own(kind, expression);
             expression = expression.iter().filter_map(own).collect();
             expression.dedup();

@@ -1,5 +1,5 @@
-//! Whose id is it? Reads the names of resources from the places where servers put them, and believes one only where it
-//! names the type that is asked for.
+//! Names of resources, read from the places where servers put them. A name is believed only where it is of the type
+//! that is asked for.
 //!
 //! A reference that is rewritten to the id of something else is wrong data that nobody notices, so whatever is not surely
 //! `[type]/[id]` names nothing (<https://hl7.org/fhir/R4/http.html#create>).
@@ -101,7 +101,7 @@ impl<'a> Body<'a> {
     }
 
     fn meta(&self) -> Meta {
-        // What cannot be read says nothing.
+        // An unreadable `meta` says nothing.
         self.meta
             .and_then(|meta| serde_json::from_str(meta.get()).ok())
             .unwrap_or_default()

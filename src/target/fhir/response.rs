@@ -12,10 +12,10 @@ use crate::{
     target::{Little, Said, TooLarge},
 };
 
-/// What a write asked for, as far as its answer is judged by it.
+/// The request of a write, as far as its answer is judged by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked<'a> {
-    /// What was to be done.
+    /// The verb of the request.
     pub verb: Verb,
     /// The type of the resource.
     pub kind: &'a str,
@@ -24,7 +24,7 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// What is asked of the store for a record.
+    /// Returns the request that a record's step makes of the store.
     pub fn of(step: &'a Step) -> Self {
         let operation = step.action.operation().unwrap_or(Operation::Create);
         Self {
@@ -41,7 +41,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What is done with a resource, in the order in which a server carries out a transaction
+/// The verb of a write, in the order in which a server carries out a transaction
 /// (<https://hl7.org/fhir/R4/http.html#trules>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {

@@ -1,7 +1,7 @@
 //! Makes the bytes of a record ready for a FHIR store: its references get the ids that the store gave to what they refer to.
 //!
-//! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source. Where
-//! references lead is the plan's business, which ids came of it the core's.
+//! New text is put in at the byte spans that a scan finds; everything else stays as it stands in the source. The
+//! records that references lead to are the plan's business, the ids that these got the core's.
 
 use std::collections::HashMap;
 
@@ -59,7 +59,7 @@ pub(super) fn rewrite(
             To::Step(to) => match (naming.names)(*to) {
                 Some(resource) => resource,
                 None if naming.purpose.is_lenient() => continue,
-                // What it needs has arrived before it is read.
+                // All records that it refers to have arrived before it is read.
                 None => return Err(Unwritten::Unnamed(*to)),
             },
         };
@@ -67,7 +67,7 @@ pub(super) fn rewrite(
         let place = place.ok_or(Unwritten::Changed)?;
         let old = place.text(body);
         let new = rewritten(base, naming.settings.versioned, &old, &to);
-        // What is cut out, with what holds it, needs nothing any more.
+        // A reference that is cut out, with its element, needs nothing any more.
         let is_cut =
             |(part, _): &(TextRange, String)| (part.start..part.end).contains(&place.start);
         if new != old && !edits.iter().any(is_cut) {
@@ -214,7 +214,8 @@ fn drops_id(step: &Step) -> bool {
     creates && step.id.is_none()
 }
 
-/// How an entry of a transaction names another entry of it.
+/// Returns the address by which an entry of a transaction names another entry of it: `Type/id` of an update, else its
+/// `fullUrl`.
 pub(super) fn address(to: &Step) -> String {
     match (to.action.operation(), &to.id) {
         (Some(Operation::Update), Some(id)) => format!("{}/{id}", to.kind),
@@ -239,7 +240,7 @@ fn part_of(inner: crate::record::Span, outer: crate::record::Span) -> TextRange 
 /// Returns what the references of a resource mean among those that travel with it, by their `fullUrl`s.
 pub(super) fn beside(body: &[u8], names: &HashMap<String, String>) -> Vec<(u32, String)> {
     let mut scanner = Scanner::new();
-    // What cannot be read is compared as it is, and is not equal.
+    // An unreadable resource is compared as it is, and is not equal.
     let Ok(found) = scanner.scan(body) else {
         return Vec::new();
     };

@@ -14,7 +14,7 @@ use crate::{
     target::{HeldVersion, HeldVersions, Parcel, Unbuilt},
 };
 
-/// What an entry that is made anew has around its resource at the most, most of the time.
+/// The usual upper bound in bytes of what surrounds the resource in an entry that is made anew.
 const ENVELOPE: u64 = 256;
 
 /// Makes the request of one record, or of the records of a Bundle.

@@ -1,7 +1,7 @@
-//! In which fields a store is not what a manifest wants it to be.
+//! Fields in which a store is not what a manifest wants it to be.
 //!
-//! Only fields that the manifest gives are looked at. What the API leaves out of an answer has the value that is nothing
-//! (`false`, `0`, an empty text), as protobuf's JSON has it.
+//! Only fields that the manifest gives are looked at. A field that the API leaves out of an answer has the value that
+//! is nothing (`false`, `0`, an empty text), as protobuf's JSON has it.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use serde_json::Value;
 pub struct SettingDifference {
     /// The field, as `consentConfig.version`.
     pub field: String,
-    /// What the manifest wants, as JSON.
+    /// The value that the manifest wants, as JSON.
     pub wanted: String,
-    /// What the store has, as JSON; none where it is not set.
+    /// The value that the store has, as JSON; none where it is not set.
     pub found: Option<String>,
 }
 

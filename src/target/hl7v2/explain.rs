@@ -1,4 +1,4 @@
-//! What an acknowledgement says of a message that was refused, in Stoker's own words.
+//! The meaning of an acknowledgement that refuses a message, in Stoker's own words.
 
 use crate::hl7v2::ack::meaning;
 

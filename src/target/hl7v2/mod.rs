@@ -68,7 +68,7 @@ impl Target for Hl7v2 {
             });
         };
         let settings = &parcel.settings.messages;
-        // What cannot be converted is not planned to be sent.
+        // A message that cannot be converted is not planned to be sent.
         let sent =
             wire(&body, settings.segments, settings.charset).map_err(|_| Unbuilt::changed(step))?;
         // Base64 holds nothing that JSON escapes.

@@ -52,7 +52,7 @@ impl Mllp {
 #[derive(Debug, Clone, Copy)]
 pub struct Unanswered(pub &'static str);
 
-/// What is said of a message to which nothing was to be answered.
+/// The note on a message to which nothing was to be answered.
 const SILENT: &str = "the message asks for no acknowledgement (MSH-15 and MSH-16): it was sent";
 
 impl Target for Mllp {
@@ -72,12 +72,12 @@ impl Target for Mllp {
             });
         };
         let settings = &parcel.settings.messages;
-        // What cannot be converted is not planned to be sent.
+        // A message that cannot be converted is not planned to be sent.
         let sent =
             wire(&body, settings.segments, settings.charset).map_err(|_| Unbuilt::changed(step))?;
         let sent = match sent {
             Cow::Owned(made) => Bytes::from(made),
-            // What is sent may be a part of the body.
+            // The bytes to send may be a part of the body.
             Cow::Borrowed(part) => body.slice_ref(part),
         };
         Ok(self.request(Method::POST, sent))

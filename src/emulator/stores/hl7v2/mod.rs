@@ -31,7 +31,7 @@ impl Collected for Store {
     const WORD: &'static str = "HL7v2 store";
 
     fn new(key: i64, name: String, fields: Object) -> Arc<Self> {
-        // What stands in the database has been read before.
+        // A configuration in the database has been read before.
         let parser = Parser::of(&fields).unwrap_or_default();
         let rejects_duplicates = fields.get("rejectDuplicateMessage") == Some(&Json::Bool(true));
         Arc::new(Self {

@@ -12,7 +12,7 @@ use crate::emulator::reply::Refusal;
 use crate::hl7v2::separators::{Separators, split};
 use crate::hl7v2::time::Time;
 
-/// What the API says of any other character set.
+/// The API's text for any other character set.
 const ENCODING: &str = "unsupported encoding in message, only ASCII and UTF-8 are supported";
 
 /// The version of the parser.
@@ -45,7 +45,7 @@ impl Default for Parser {
     }
 }
 
-/// What a message says of itself.
+/// A message's own statements: its type, sender, time and patients.
 #[derive(Debug, Clone, Default)]
 pub(in crate::emulator) struct Content {
     /// MSH-9.1

@@ -1,4 +1,4 @@
-//! What is wrong between values, and takes nothing else with it.
+//! Mistakes between values, which take nothing else with them.
 
 use super::*;
 

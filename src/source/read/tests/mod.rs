@@ -13,7 +13,7 @@ mod forms;
 mod lines;
 mod stored;
 
-/// What a source came to, in words that tests can compare.
+/// The findings in a source, in words that tests can compare.
 #[derive(Debug, Default, PartialEq, Clone)]
 struct Seen {
     items: Vec<String>,

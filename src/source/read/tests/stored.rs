@@ -59,7 +59,7 @@ fn cut_compressed_sources_keep_what_came_before() {
     for spool in [None, Some(&spool)] {
         let (mut seen, reading) = read_all(&source, spool);
         let reading = reading.unwrap();
-        // What is there of the file stays the same file.
+        // The cut file stays the same file.
         assert_eq!(reading.fingerprint.unwrap().stamp.size, cut.len() as u64);
         assert_eq!(reading.malformed, 1);
         assert!(reading.records > 10_000);
