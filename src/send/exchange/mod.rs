@@ -21,10 +21,9 @@ use super::{
     context::LoadContext,
     in_doubt::{RefusedInDoubt, UnclearAnswer},
     rewrite::{BodyRewriter, wire_span},
-    scheduler::READ_LATE,
     settlement::{self, Attempted},
     versions::Held,
-    work::{Work, is_together},
+    work::{READ_LATE, Work, is_together},
 };
 pub use answer::RESENT;
 pub(super) use conclude::{Concluded, Refused};
