@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::{
     Cost, Fault, FaultKind, Flow, Gate, Safety, StopReason, Verdict,
-    attempts::Renewals,
     circuit::{Failed, Unavailable},
     health::{self, StoreHealth},
+    renewal::Renewals,
     story::{Asked, millis},
     verdict,
 };

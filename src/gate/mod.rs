@@ -38,6 +38,7 @@ pub mod http;
 mod mask;
 pub mod mllp;
 mod rate;
+mod renewal;
 mod retry;
 mod slots;
 mod story;

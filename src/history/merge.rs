@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{
     Error,
+    directory::{place_of, segments, sequence_of},
     segment::{Key, Segment, Walk, Writer},
 };
 use crate::journal;
@@ -14,7 +15,7 @@ const FEW: usize = 8;
 /// Merges the newest segments, together with every older one that is not much larger than they are: their sizes then grow
 /// from the newest to the oldest, and there are never many. Whoever finds another process at it leaves it to that one.
 pub(super) fn merge(directory: &Path) -> Result<(), Error> {
-    let paths = super::segments(directory)?;
+    let paths = segments(directory)?;
     if paths.len() <= FEW {
         return Ok(());
     }
@@ -23,7 +24,7 @@ pub(super) fn merge(directory: &Path) -> Result<(), Error> {
     if lock.file().try_lock().is_err() {
         return Ok(());
     }
-    let paths = super::segments(directory)?;
+    let paths = segments(directory)?;
     // The oldest first, as in `paths`.
     let mut merged: Vec<Segment> = Vec::new();
     let mut bytes = 0;
@@ -55,8 +56,8 @@ pub(super) fn merge(directory: &Path) -> Result<(), Error> {
     let mut writer = Writer::create(directory)?;
     join(&merged, |key, value| writer.row(key, value))?;
     // It takes the place of the newest in the order; between its naming and the removal of the others, both say the same.
-    let sequence = super::sequence_of(&newest.path);
-    let place = super::place_of(directory, sequence, PART_OF_MERGED);
+    let sequence = sequence_of(&newest.path);
+    let place = place_of(directory, sequence, PART_OF_MERGED);
     writer.finish(&place, targets, runs, true)?;
     for segment in &merged {
         fs_err::remove_file(&segment.path).map_err(|e| Error::file(&segment.path, &e))?;

@@ -5,13 +5,13 @@
 //! loaded. The meaning that the references of a record had when it was loaded stands beside it (`names`): content that
 //! is the same says less where a reference has come to mean something else. The history is taken from the journals of
 //! runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so that a run which was killed is
-//! known as well; records that were deleted since are taken back (`removed`). Whether the store is still the one that
+//! known as well (`intake`); records that were deleted since are taken back (`removed`). Whether the store is still the one that
 //! was loaded is `send`'s to find out. No content of records stands here (design §10).
 //!
-//! `history/` holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written once, a newer
-//! one before an older one. A run adds its own, in the time that it takes to sort and write them; the next process that
-//! takes in a run makes few of many (`merge`). The rows that an older Stoker kept in `history.sqlite` are taken over
-//! (`old`).
+//! `history/` (`directory`) holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written
+//! once, a newer one before an older one. A run adds its own, in the time that it takes to sort and write them; the next
+//! process that takes in a run makes few of many (`merge`). The rows that an older Stoker kept in `history.sqlite` are
+//! taken over (`old`).
 
 use std::{
     collections::HashMap,
@@ -21,18 +21,14 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{
-    event::LoadId,
-    journal::{self, RecordState, RunDirectory, SettleLine},
-    plan::{
-        self, PlanHeader, Step,
-        file::{PlanEntry, Saved},
-    },
-    record::{Link, Operation, Outcome},
-};
+use crate::{journal, plan, record::Operation};
+use directory::{directory_of, segments};
+pub use intake::Intake;
 pub use names::{Names, ReferenceMeaning};
 use segment::Segment;
 
+mod directory;
+mod intake;
 mod merge;
 mod names;
 mod old;
@@ -137,10 +133,6 @@ pub struct History {
     segments: Vec<Segment>,
 }
 
-fn directory_of(state: &Path) -> PathBuf {
-    state.join("history")
-}
-
 /// Counts records of the same key, in the order of a plan.
 #[derive(Debug, Default)]
 pub struct Counter {
@@ -240,42 +232,6 @@ impl History {
         runs.find(|(name, _)| name == run).map(|(_, size)| *size)
     }
 
-    /// Takes in what the journal of a run says, if it says more than when it was last taken in.
-    ///
-    /// # Errors
-    ///
-    /// When the run or the history cannot be read or written.
-    pub fn take_in(&mut self, run: &RunDirectory) -> Result<(), Error> {
-        let size = fs_err::metadata(run.journal()).map_err(|e| journal::Error {
-            what: "cannot read the journal",
-            path: run.journal(),
-            why: e.to_string(),
-        })?;
-        if self.known(&run.name()) == Some(size.len()) {
-            return Ok(());
-        }
-        let told = journal::read(&run.journal())?;
-        if told.brief.is_some() {
-            return Ok(());
-        }
-        let saved = Saved::open(&run.plan())?;
-        let mut intake = Intake::new(&self.directory, &saved.header);
-        let mut fates = told.fates();
-        for (index, _) in (0_u32..).zip(&saved.header.loads) {
-            for entry in saved.steps(LoadId(index))? {
-                let PlanEntry::Step(step) = entry? else {
-                    continue;
-                };
-                if step.action.operation().is_some() {
-                    intake.take(&step, fates.of(step.number)?, &told)?;
-                }
-            }
-        }
-        intake.finish(run, size.len())?;
-        merge::merge(&self.directory)?;
-        self.look()
-    }
-
     /// Makes few segments of many: a record is then looked for in a handful of files, however large the runs were.
     ///
     /// # Errors
@@ -303,183 +259,6 @@ impl History {
         fs_err::File::open(&self.directory)
             .and_then(|directory| directory.sync_all())
             .map_err(|e| Error::file(&self.directory, &e))
-    }
-}
-
-/// Returns the segments of a history, the oldest first.
-fn segments(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = match fs_err::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::file(directory, &error)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|e| Error::file(directory, &e))?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "rows")
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-/// Returns the sequence of a segment that is newer than all others.
-fn next_sequence(directory: &Path) -> Result<u64, Error> {
-    let last = segments(directory)?.pop();
-    Ok(last.map_or(0, |path| sequence_of(&path)) + 1)
-}
-
-fn sequence_of(path: &Path) -> u64 {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let digits = name.split('-').next().unwrap_or_default();
-    // A file that is named otherwise was put there by somebody; it counts as the oldest.
-    digits.parse().unwrap_or_default()
-}
-
-/// Names a segment. Two processes may choose the same sequence; then it does not matter which is newer.
-fn place_of(directory: &Path, sequence: u64, part: u64) -> PathBuf {
-    let own: u32 = rand::random();
-    directory.join(format!("{sequence:010}-{part:05}-{own:08x}.rows"))
-}
-
-/// The records that a run has loaded, on their way into the history.
-#[derive(Debug)]
-pub struct Intake {
-    collected: rows::Collected,
-    counter: Counter,
-    names: Names,
-    /// Those that refer to records which come later in the plan.
-    ahead: Vec<(segment::Key, Before, Vec<Link>)>,
-    /// Per load, the place of its target, and whether its records are marked with tags.
-    loads: Vec<Option<(String, bool)>>,
-    /// The records that the run knew from the history itself are left out.
-    is_told: bool,
-}
-
-impl Intake {
-    /// Begins to take in a run that ends, for the history of a state directory: what the run knew from there is there.
-    pub fn of(state: &Path, header: &PlanHeader) -> Self {
-        Self {
-            is_told: true,
-            ..Self::new(&directory_of(state), header)
-        }
-    }
-
-    fn new(directory: &Path, header: &PlanHeader) -> Self {
-        let mut collected = rows::Collected::new(directory);
-        let loads = (0_u32..).zip(&header.loads).map(|(index, load)| {
-            let target = header.target_of(LoadId(index))?;
-            let place = target.settings.store.place();
-            collected.target(&place);
-            Some((place, load.settles_by() == crate::manifest::Settle::Tag))
-        });
-        let loads = loads.collect();
-        Self {
-            collected,
-            counter: Counter::default(),
-            names: Names::default(),
-            ahead: Vec::new(),
-            loads,
-            is_told: false,
-        }
-    }
-
-    /// Takes the next record of the plan, with what the journal says of it.
-    ///
-    /// # Errors
-    ///
-    /// When the history cannot be written.
-    pub fn take(
-        &mut self,
-        step: &Step,
-        fate: RecordState,
-        told: &journal::JournalIndex,
-    ) -> Result<(), Error> {
-        let Some(interaction) = step.action.operation() else {
-            return Ok(());
-        };
-        let Some(Some((place, is_tagged))) = self.loads.get(step.load.0 as usize) else {
-            return Ok(());
-        };
-        let nth = self.counter.count(place, interaction, step.hash);
-        self.names.keep(step);
-        if let RecordState::Settled(SettleLine { id: Some(id), .. })
-        | RecordState::Standing(SettleLine { id: Some(id), .. }) = &fate
-        {
-            self.names.give(step.number, &step.kind, id);
-        }
-        if self.is_told
-            && let RecordState::Settled(line) = &fate
-            && line.outcome == Outcome::Unchanged
-            && line.attempts == 0
-        {
-            return Ok(());
-        }
-        let tag = is_tagged.then(|| told.journal.tag(step.number));
-        let Some(mut before) = before(step, interaction, fate, tag) else {
-            return Ok(());
-        };
-        let key = rows::key(place, interaction, step.hash, nth);
-        if matches!(before, Before::Loaded { .. }) && names::looks_ahead(step) {
-            self.ahead.push((key, before, step.links.clone()));
-            return Ok(());
-        }
-        before.means(self.names.meaning(&step.links));
-        self.collected.push(key, &before)
-    }
-
-    /// Keeps what was taken; `size` is how long the journal was by then.
-    ///
-    /// # Errors
-    ///
-    /// When the history cannot be written.
-    pub fn finish(mut self, run: &RunDirectory, size: u64) -> Result<(), Error> {
-        for (key, mut before, links) in std::mem::take(&mut self.ahead) {
-            before.means(self.names.meaning(&links));
-            self.collected.push(key, &before)?;
-        }
-        self.collected.finish(vec![(run.name(), size)], false)
-    }
-}
-
-/// Returns what a later run should know of a record; nothing of one that did not arrive, which leaves what an earlier run
-/// has told of it.
-fn before(
-    step: &Step,
-    interaction: Operation,
-    fate: RecordState,
-    tag: Option<String>,
-) -> Option<Before> {
-    let once = !interaction.is_idempotent();
-    match fate {
-        RecordState::Intended(intend) => once.then(|| Before::Doubtful {
-            since: intend.at,
-            tag: intend.tag.or(tag),
-        }),
-        RecordState::Settled(SettleLine {
-            outcome: Outcome::Unknown,
-            since: Some(since),
-            tag: others,
-            ..
-        }) => once.then(|| Before::Doubtful {
-            since,
-            tag: others.or(tag),
-        }),
-        // It is there, and not whole: found by its tag, it is made so.
-        RecordState::Standing(_) => once.then_some(Before::Doubtful {
-            since: Timestamp::UNIX_EPOCH,
-            tag,
-        }),
-        RecordState::Settled(line) if line.outcome.is_well() => Some(Before::Loaded {
-            id: line.id.or_else(|| step.id.clone())?,
-            version: line.version,
-            meaning: ReferenceMeaning::Untold,
-        }),
-        RecordState::Untouched | RecordState::Settled(_) => None,
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Before, Error, ReferenceMeaning,
+    directory::{next_sequence, place_of},
     segment::{Key, Writer},
 };
 use crate::record::Operation;
@@ -178,10 +179,10 @@ impl Collected {
         }
         let (sequence, part) = match self.place {
             Some(place) => place,
-            None => (super::next_sequence(&self.directory)?, 0),
+            None => (next_sequence(&self.directory)?, 0),
         };
         self.place = Some((sequence, part + 1));
-        let place = super::place_of(&self.directory, sequence, part);
+        let place = place_of(&self.directory, sequence, part);
         writer.finish(&place, self.targets.clone(), runs, durable)?;
         self.rows.clear();
         self.values.clear();

@@ -11,6 +11,10 @@ use crate::{
     record::Outcome,
 };
 
+/// The bodies of a Bundle that is larger than this are read when its text is made, one by one: all of them and the text
+/// would be twice as much in memory.
+pub(super) const READ_LATE: u64 = 1 << 20;
+
 /// One request to be.
 #[derive(Debug)]
 pub(super) struct Work {

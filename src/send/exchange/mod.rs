@@ -1,7 +1,8 @@
 //! One request on its way: a record by itself, or a Bundle with its entries.
 //!
 //! The gate asks for a request at every attempt and hands back what came of it. A Bundle's answer is read entry
-//! by entry: what was taken is settled and never sent again, what may be tried again stays, the rest is rejected.
+//! by entry: what was taken is settled and never sent again, what may be tried again stays, the rest is rejected. `build`
+//! makes the request, `answer` reads what came back, `conclude` says what became of each record in the end.
 
 use std::{
     collections::HashMap,
@@ -21,7 +22,6 @@ use super::{
     context::LoadContext,
     in_doubt::{RefusedInDoubt, UnclearAnswer},
     rewrite::{BodyRewriter, wire_span},
-    scheduler::READ_LATE,
     settlement::{self, Attempted},
     versions::Held,
     work::{Work, is_together},
@@ -30,6 +30,7 @@ pub use answer::RESENT;
 pub(super) use conclude::{Concluded, Refused};
 
 mod answer;
+mod build;
 mod conclude;
 
 use crate::{
@@ -39,7 +40,7 @@ use crate::{
     manifest::LoadSettings,
     plan::{Packaging, Step},
     record::{Operation, Outcome, StepId, Stretch},
-    target::{Parcel, Target, Unbuilt},
+    target::Target,
 };
 
 /// A request and what has become of its records so far.
@@ -120,12 +121,6 @@ struct Last {
     status: Option<u16>,
     body: Bytes,
     fault: Option<String>,
-}
-
-/// Why a large request could not be made.
-enum Unmade {
-    Read(Error),
-    Made(Unbuilt),
 }
 
 impl<'a> Batch<'a> {
@@ -224,96 +219,11 @@ impl<'a> Batch<'a> {
         is_together(self.packaging, self.atomic)
     }
 
-    /// Tells whether its bodies are read only when its text is made.
-    fn is_read_late(&self) -> bool {
-        self.packaging.is_some() && self.cost().bytes > READ_LATE
-    }
-
-    /// Returns the parcel that travels in the request.
-    fn parcel(&self) -> Parcel<'_> {
-        Parcel {
-            settings: &self.settings,
-            packaging: self.packaging,
-            steps: &self.steps,
-            replaces: &self.held,
-            stretches: &self.stretches,
-        }
-    }
-
-    /// Finds where the bytes of records lie that are too large to be held, and makes sure that they are what was planned.
-    async fn find_stretches(&mut self) -> Result<(), BuildError> {
-        // A target that is not known is told of where the bodies are read.
-        let is_large = |step: &Step| self.rewriter.is_streamed(step).unwrap_or(false);
-        if !self.stretches.is_empty() || !self.steps.iter().any(is_large) {
-            return Ok(());
-        }
-        let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
-        let found = tokio::task::spawn_blocking(move || rewriter.stretches(&steps));
-        match found.await {
-            Ok(Ok(found)) => self.stretches = found,
-            Ok(Err(error)) => return Err(self.fail(error)),
-            Err(error) => return Err(self.fail(Error::of_task(&error))),
-        }
-        Ok(())
-    }
-
-    /// Makes a large request while its bodies are read.
-    async fn build_large(&mut self) -> Result<Request<Bytes>, BuildError> {
-        let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
-        let (settings, together) = (Arc::clone(&self.settings), self.is_together());
-        let (target, packaging) = (Arc::clone(self.target), self.packaging);
-        let (replaces, stretches) = (self.held.clone(), self.stretches.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            let mut failed = None;
-            // At a record that cannot be read the bodies end, and the text made until then is dropped.
-            let mut bodies = rewriter.each(&steps, together).map_while(|body| {
-                let body = body.map_err(|error| failed = Some(error));
-                body.ok()
-            });
-            let parcel = Parcel {
-                settings: &settings,
-                packaging,
-                steps: &steps,
-                replaces: &replaces,
-                stretches: &stretches,
-            };
-            let made = target.write(&parcel, &mut bodies);
-            drop(bodies);
-            match failed {
-                Some(error) => Err(Unmade::Read(error)),
-                None => made.map_err(Unmade::Made),
-            }
-        });
-        match made.await {
-            Ok(Ok(request)) => Ok(request),
-            Ok(Err(Unmade::Read(error))) => Err(self.fail(error)),
-            Ok(Err(Unmade::Made(unbuilt))) => Err(self.unbuilt(unbuilt)),
-            Err(error) => Err(self.fail(Error::of_task(&error))),
-        }
-    }
-
     /// Takes note of what ends the run.
     fn fail(&mut self, error: Error) -> BuildError {
         let build_error = BuildError::new(&error.to_string());
         self.failure = Some(error);
         build_error
-    }
-
-    /// Ends the run because of a record of which no request can be made, and names its place.
-    fn unbuilt(&mut self, unbuilt: Unbuilt) -> BuildError {
-        let step = (self.steps.iter()).find(|step| Some(step.number) == unbuilt.record);
-        let error = match step {
-            Some(step) => {
-                let file = self.setup.plan.source_name(step.position.source);
-                Error::Source(format!(
-                    "cannot make a request of {}: {}",
-                    step.position.display(file),
-                    unbuilt.why
-                ))
-            }
-            None => Error::Internal(unbuilt.why.to_owned()),
-        };
-        self.fail(error)
     }
 
     /// Returns which records must not be sent twice. Those that go together share their fate.
@@ -364,24 +274,7 @@ impl Exchange for Batch<'_> {
             .read(&origin.link, steps, &mut self.held)
             .await;
         self.find_stretches().await?;
-        if self.bodies.is_empty() {
-            if self.permits.is_empty() {
-                let size = self.cost().bytes;
-                self.permits = vec![self.setup.budget.acquire(size).await];
-            }
-            if self.is_read_late() {
-                return Ok(());
-            }
-            let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
-            let together = self.is_together();
-            let read = tokio::task::spawn_blocking(move || rewriter.read(&steps, together));
-            match read.await {
-                Ok(Ok(read)) => self.bodies = read,
-                Ok(Err(error)) => return Err(self.fail(error)),
-                Err(error) => return Err(self.fail(Error::of_task(&error))),
-            }
-        }
-        Ok(())
+        self.read_bodies().await
     }
 
     async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
@@ -393,12 +286,7 @@ impl Exchange for Batch<'_> {
             // The rate counts what leaves, and what waits for a disk after it was counted would leave in a burst.
             self.intend().await?;
         }
-        if self.bodies.is_empty() && self.is_read_late() || !self.stretches.is_empty() {
-            return self.build_large().await;
-        }
-        let mut bodies = self.bodies.iter().cloned();
-        let made = self.target.write(&self.parcel(), &mut bodies);
-        made.map_err(|unbuilt| self.unbuilt(unbuilt))
+        self.make().await
     }
 
     async fn intend(&mut self) -> Result<(), BuildError> {

@@ -1,8 +1,8 @@
 //! Tracks dependencies between records: a record is released once every record that it refers to is in the store, and gets the ids that those were given.
 //!
 //! Shared by the feeds, which ask before they send, and by those who settle. There are no barriers: what waits, waits for
-//! one record at a time, and is looked at again when that one is settled. A record costs 18 bytes here, its id with it;
-//! what waits is kept as a place in the plan.
+//! one record at a time, and is looked at again when that one is settled. It is kept as a place in the plan; `fates` knows
+//! what became of each record.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,14 +11,13 @@ use std::{
 };
 
 use super::Error;
-use crate::{
-    journal::SettleLine,
-    plan::file::Saved,
-    record::StepId,
-    spill::{MemoryBudget, SpillVec},
-};
+use crate::{plan::file::Saved, record::StepId, spill::MemoryBudget};
+pub(super) use fates::{Cause, StoredId};
+use fates::{DependencyState, Fates};
 
-/// The fates of the records of a run, as far as others depend on them.
+mod fates;
+
+/// The fates of the records of a run, and who waits for them.
 #[derive(Debug)]
 pub(super) struct DependencyTracker {
     state: Mutex<State>,
@@ -28,62 +27,13 @@ pub(super) struct DependencyTracker {
 
 #[derive(Debug)]
 struct State {
-    /// Of each record its fate, as a byte.
-    fates: SpillVec<u8>,
-    /// The type of each record that arrived, as its place among the types.
-    kinds: SpillVec<u8>,
-    types: Types,
-    /// The id of each record that arrived, where it is a UUID in its usual form.
-    uuids: SpillVec<[u8; 16]>,
-    /// The ids that are none; with their type where [`WHOLE`] says so.
-    names: HashMap<StepId, Box<str>>,
-    /// Why a record cannot be had, and because of which.
-    causes: HashMap<StepId, Arc<Cause>>,
-    /// The records that stand in the store and are not whole yet.
-    standing: HashMap<StepId, StoredId>,
+    fates: Fates,
+    /// Those that wait, by the record that they wait for.
     waiting: HashMap<StepId, Vec<Parked>>,
     loads: Vec<Waiting>,
 }
 
-/// The types of the records that arrived, whatever version of FHIR they are of.
-#[derive(Debug, Default)]
-struct Types {
-    names: Vec<Box<str>>,
-}
-
-/// The number of no type: the name of the record holds its type, too. No version of FHIR has as many types.
-const WHOLE: u8 = u8::MAX;
-
-impl Types {
-    /// Returns the number of a type.
-    fn number(&mut self, kind: &str) -> u8 {
-        let known = self.names.iter().position(|name| **name == *kind);
-        let at = known.unwrap_or(self.names.len());
-        match u8::try_from(at) {
-            Ok(number) if number < WHOLE => {
-                if known.is_none() {
-                    self.names.push(kind.into());
-                }
-                number
-            }
-            _ => WHOLE,
-        }
-    }
-
-    fn name(&self, number: u8) -> Option<&str> {
-        self.names.get(usize::from(number)).map(AsRef::as_ref)
-    }
-}
-
-/// A record that kept others from arriving.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cause {
-    /// Its number in the plan.
-    pub(super) record: StepId,
-    /// Its position, and why it cannot be had: the end of a sentence that begins with `it needs`.
-    pub(super) needed: Box<str>,
-}
-
+/// The records of a load that wait, and those that wait no longer and were not taken yet.
 #[derive(Debug, Default)]
 struct Waiting {
     released: VecDeque<Parked>,
@@ -91,41 +41,6 @@ struct Waiting {
     parked: usize,
     /// The number of second requests that wait or are released.
     late: usize,
-}
-
-/// The result of the first of two requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StoredId {
-    /// Its status.
-    pub(super) status: u16,
-    /// The number of times that it was sent.
-    pub(super) attempts: u32,
-}
-
-impl StoredId {
-    pub(super) fn of(line: &SettleLine) -> Self {
-        Self {
-            status: line.status.unwrap_or_default(),
-            attempts: line.attempts,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DependencyState {
-    Open = 0,
-    Arrived = 1,
-    Failed = 2,
-}
-
-impl DependencyState {
-    fn of(byte: u8) -> Self {
-        match byte {
-            1 => Self::Arrived,
-            2 => Self::Failed,
-            _ => Self::Open,
-        }
-    }
 }
 
 /// Records that wait: a step, or a group with its steps, by its place in the plan.
@@ -162,16 +77,9 @@ const LOOK: Duration = Duration::from_millis(50);
 impl DependencyTracker {
     /// Knows of nothing that arrived.
     pub(super) fn new(loads: usize, records: u64, room: &Arc<MemoryBudget>) -> Self {
-        let records = usize::try_from(records).unwrap_or(usize::MAX);
         Self {
             state: Mutex::new(State {
-                fates: SpillVec::filled(room, DependencyState::Open as u8, records),
-                kinds: SpillVec::filled(room, 0, records),
-                types: Types::default(),
-                uuids: SpillVec::filled(room, [0; 16], records),
-                names: HashMap::new(),
-                causes: HashMap::new(),
-                standing: HashMap::new(),
+                fates: Fates::new(records, room),
                 waiting: HashMap::new(),
                 loads: (0..loads).map(|_| Waiting::default()).collect(),
             }),
@@ -227,7 +135,7 @@ impl DependencyTracker {
 
     fn park(&self, parked: Parked) -> Result<Readiness, Error> {
         let mut state = self.state();
-        let records = state.fates.len() as u64;
+        let records = state.fates.records();
         let all = || parked.needs.iter().chain(&parked.follows);
         if let Some(need) = all().find(|&&need| need.0 >= records) {
             // It would be waited for without end.
@@ -291,14 +199,15 @@ impl DependencyTracker {
     /// Takes note that a record stands in the store under an id, and is not whole yet. Those who need it may go.
     pub(super) fn mark_partial(&self, record: StepId, kind: &str, id: &str, stood: StoredId) {
         let mut state = self.state();
-        state.standing.insert(record, stood);
+        state.fates.stand(record, stood);
         self.arrive(state, record, kind, id);
     }
 
     /// Returns what is known of a record that stands, and the id that it has.
     pub(super) fn standing(&self, record: StepId) -> Option<(StoredId, String)> {
-        let stood = *self.state().standing.get(&record)?;
-        let resource = self.resource(record)?;
+        let state = self.state();
+        let stood = state.fates.standing(record)?;
+        let resource = state.fates.resource(record)?;
         let (_, id) = resource.split_once('/')?;
         Some((stood, id.to_owned()))
     }
@@ -309,43 +218,18 @@ impl DependencyTracker {
     }
 
     fn arrive(&self, mut state: MutexGuard<'_, State>, record: StepId, kind: &str, id: &str) {
-        let Some(at) = record.index() else {
-            return;
-        };
-        let Some(fate) = state.fates.get_mut(at) else {
-            return;
-        };
-        *fate = DependencyState::Arrived as u8;
-        let number = state.types.number(kind);
-        if let Some(place) = state.kinds.get_mut(at) {
-            *place = number;
+        if state.fates.arrive(record, kind, id) {
+            self.release(state, record);
         }
-        match uuid(id).filter(|_| number != WHOLE) {
-            Some(uuid) => {
-                if let Some(place) = state.uuids.get_mut(at) {
-                    *place = uuid;
-                }
-            }
-            None if number == WHOLE => {
-                state.names.insert(record, format!("{kind}/{id}").into());
-            }
-            None => {
-                state.names.insert(record, id.into());
-            }
-        }
-        self.release(state, record);
     }
 
     /// Takes note that a record did not arrive, because of this one. One that stands has arrived.
     pub(super) fn mark_failed(&self, record: StepId, cause: &Arc<Cause>) {
         let mut state = self.state();
-        if state.standing.contains_key(&record) {
+        if state.fates.standing(record).is_some() {
             return;
         }
-        if let Some(fate) = record.index().and_then(|at| state.fates.get_mut(at)) {
-            *fate = DependencyState::Failed as u8;
-        }
-        state.causes.insert(record, Arc::clone(cause));
+        state.fates.fail(record, cause);
         self.release(state, record);
     }
 
@@ -387,29 +271,7 @@ impl DependencyTracker {
 
     /// Returns what a record that arrived is called in the store: `Type/id`.
     pub(super) fn resource(&self, record: StepId) -> Option<String> {
-        let state = self.state();
-        let at = record.index()?;
-        (DependencyState::of(*state.fates.get(at)?) == DependencyState::Arrived).then_some(())?;
-        let number = *state.kinds.get(at)?;
-        let name = state.names.get(&record);
-        if number == WHOLE {
-            return name.map(ToString::to_string);
-        }
-        let kind = state.types.name(number)?;
-        Some(match name {
-            Some(name) => format!("{kind}/{name}"),
-            None => format!("{kind}/{}", uuid::Uuid::from_bytes(*state.uuids.get(at)?)),
-        })
-    }
-}
-
-impl Cause {
-    /// One of which only the number is known.
-    pub(super) fn unnamed(record: StepId) -> Self {
-        Self {
-            record,
-            needed: format!("record {record}, which did not arrive").into(),
-        }
+        self.state().fates.resource(record)
     }
 }
 
@@ -424,17 +286,11 @@ impl Waiting {
 }
 
 impl State {
-    fn fate(&self, record: StepId) -> DependencyState {
-        let at = record.index();
-        at.and_then(|at| self.fates.get(at))
-            .map_or(DependencyState::Open, |&fate| DependencyState::of(fate))
-    }
-
     /// Tells whether all that is waited for is settled; else what is not.
     fn readiness_of(&self, parked: &Parked) -> Result<Readiness, StepId> {
         match parked
             .follows
-            .filter(|&record| self.fate(record) == DependencyState::Open)
+            .filter(|&record| self.fates.state(record) == DependencyState::Open)
         {
             Some(open) => Err(open),
             None => self.readiness(&parked.needs, parked.patient),
@@ -443,7 +299,7 @@ impl State {
 
     /// Tells whether all of `needs` are settled; else which is not.
     fn readiness(&self, needs: &[StepId], patient: bool) -> Result<Readiness, StepId> {
-        let fate = |record: StepId| self.fate(record);
+        let fate = |record: StepId| self.fates.state(record);
         let open = needs
             .iter()
             .find(|&&need| fate(need) == DependencyState::Open);
@@ -452,20 +308,12 @@ impl State {
             .find(|&&need| fate(need) == DependencyState::Failed);
         match (failed, open) {
             (Some(failed), open) if open.is_none() || !patient => {
-                let unnamed = || Arc::new(Cause::unnamed(*failed));
-                let cause = self.causes.get(failed);
-                Ok(Readiness::Blocked(cause.map_or_else(unnamed, Arc::clone)))
+                Ok(Readiness::Blocked(self.fates.cause(*failed)))
             }
             (_, Some(&open)) => Err(open),
             (_, None) => Ok(Readiness::Ready),
         }
     }
-}
-
-/// Reads a UUID that is written as most servers write it; any other way is a name of its own.
-fn uuid(id: &str) -> Option<[u8; 16]> {
-    let uuid = uuid::Uuid::try_parse(id).ok()?;
-    (uuid.as_hyphenated().to_string() == id).then(|| uuid.into_bytes())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Carries one request to its end: what is known already is settled, the rest is sent, what was refused as a whole is taken
-//! apart, what is in doubt is asked about, and what is left is sent again.
+//! Sends a request until nothing of it is left: in smaller ones where the target does not take it as it is, and once more
+//! where it may.
+//!
+//! Its parts are requests of the same kind, so that they stand in a queue here. What is known of its records before it is
+//! sent is settled by the module above.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,92 +14,32 @@ use std::{
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    Error,
-    bisect::Bisector,
-    context::LoadContext,
-    exchange::{Batch, Concluded, HandsOver, Sent},
-    in_doubt::{self, Lost},
-    name,
-    occupied::{self, Replaced},
-    references,
-    results::ResultSender,
-    settlement::{self, Attempted},
-    skip_unchanged,
-    too_large::{Size, is_circle, is_split, parts},
-    versions::Held,
-    work::Work,
-};
+use super::parts::{self, left, sort};
 use crate::{
     gate::{Conclusion, Verdict},
     journal::Settlement,
     manifest::Settle,
-    plan::{Packaging, Step, To},
-    record::{Outcome, StepId},
+    plan::Packaging,
+    record::Outcome,
+    send::{
+        Error, Stop,
+        bisect::Bisector,
+        context::LoadContext,
+        exchange::{Batch, Concluded, HandsOver, Sent},
+        in_doubt::{self, Lost},
+        name,
+        occupied::{self, Replaced},
+        results::ResultSender,
+        too_large::{self, Size, is_circle},
+        versions::Held,
+        work::Work,
+    },
     target::TooLarge,
 };
 
-/// Carries one request to its end and hands over what became of its records.
-pub(super) async fn carry(
-    load: Arc<LoadContext>,
-    work: Work,
-    ready: Option<OwnedSemaphorePermit>,
-) -> Result<(), Error> {
-    let mut sender = ResultSender::new(&load, &work);
-    match send(&load, work, ready, &mut sender).await {
-        Ok(settlements) => {
-            sender.send_result(settlements, None).await;
-            Ok(())
-        }
-        Err(error) => {
-            load.setup.stop.fail();
-            Err(error)
-        }
-    }
-}
-
-async fn send(
-    load: &LoadContext,
-    work: Work,
-    ready: Option<OwnedSemaphorePermit>,
-    sender: &mut ResultSender<'_>,
-) -> Result<Vec<Settlement>, Error> {
-    if let Some(by) = &work.blocked {
-        let note = format!("it needs {}", by.needed);
-        let blocked = |step: &Step| {
-            let attempted = Attempted::default();
-            let note = note.clone();
-            let mut settled =
-                settlement::told(step.number, Outcome::Blocked, None, attempted, note);
-            settled.line.by = Some(by.record);
-            settled
-        };
-        return Ok(work.steps.iter().map(blocked).collect());
-    }
-    // Settling some records below may leave a single one, which refers to others of a transaction that went in parts.
-    let was_split = is_split(&work);
-    let (work, settled, held) = skip_unchanged::compare(load, work).await;
-    sender.send_result(settled, None).await;
-    let (work, settled) = references::look_up(load, work).await?;
-    sender.send_result(settled, None).await;
-    let was_whole = work.atomic;
-    let (work, settled) = in_doubt::settle_earlier(load, work).await?;
-    // The records that are left may refer to those just found: the references are written here, from what is known
-    // here, for the settler may not have told the others yet.
-    let names_found = !settled.is_empty() && sender.is_watched();
-    sender.send_result(settled, None).await;
-    if was_split || is_split(&work) || !work.atomic && (was_whole || names_found) {
-        // An earlier session began to send it in parts.
-        carry_split(load, work, sender, &held, false).await?;
-    } else if !work.steps.is_empty() {
-        carry_all(load, work, ready, sender, &held).await?;
-    }
-    Ok(Vec::new())
-}
-
 /// Carries a request to its end. What Stoker put together and the store refused as a whole is taken apart. What is settled
 /// is handed over at once.
-async fn carry_all(
+pub(super) async fn carry_all(
     load: &LoadContext,
     work: Work,
     ready: Option<OwnedSemaphorePermit>,
@@ -351,7 +293,7 @@ impl Request<'_, '_, '_> {
 
 /// Carries the entries of a transaction to their end in parts, in the order in which they can arrive. `is_refused` tells
 /// whether the store has refused all of them together for their size: then what hangs together as a whole cannot arrive.
-async fn carry_split(
+pub(super) async fn carry_split(
     load: &LoadContext,
     work: Work,
     sender: &mut ResultSender<'_>,
@@ -359,46 +301,18 @@ async fn carry_split(
     is_refused: bool,
 ) -> Result<(), Error> {
     let count = work.steps.len();
-    for (part, together) in parts(work.steps) {
+    for (part, together) in too_large::parts(work.steps) {
         if together && part.len() == count && is_refused {
             // All of it hangs together, and that is what was refused.
-            let note = "its transaction is larger than the target takes, and its entries refer to each other in a circle";
-            let refused = |step: &Step| {
-                let attempted = Attempted::default();
-                settlement::told(step.number, Outcome::Rejected, Some(413), attempted, note)
-            };
-            sender
-                .send_result(part.iter().map(refused).collect(), None)
-                .await;
+            let refused = part.iter().map(parts::too_large);
+            sender.send_result(refused.collect(), None).await;
             continue;
         }
-        let (mut ready, mut blocked) = (Vec::new(), HashMap::new());
-        for mut step in part {
-            match resolve_natives(&mut step, sender, together) {
-                None => ready.push(step),
-                Some(by) => {
-                    blocked.insert(step.number, by);
-                }
-            }
-        }
-        // A record that needs one of a circle that does not go cannot go either.
-        let lacking = |ready: &[Step], blocked: &HashMap<StepId, String>| {
-            let mut ready = ready.iter().enumerate();
-            ready.find_map(|(at, step)| Some((at, needed_of(step, blocked)?)))
-        };
-        while let Some((at, need)) = lacking(&ready, &blocked) {
-            let step = ready.remove(at);
-            blocked.insert(step.number, sender.place_of(need));
-        }
-        let told = blocked.into_iter().map(|(number, by)| {
-            let attempted = Attempted::default();
-            if load.setup.stop.is_stopping() {
-                let note = "interrupted before it was sent";
-                return settlement::told(number, Outcome::Pending, None, attempted, note);
-            }
-            let note = format!("it needs {by}, which did not arrive");
-            settlement::told(number, Outcome::Blocked, None, attempted, note)
-        });
+        let (ready, blocked) = sort(part, sender, together);
+        let is_stopping = load.setup.stop.is_stopping();
+        let told = blocked
+            .into_iter()
+            .map(|(number, by)| left(number, &by, is_stopping));
         sender.send_result(told.collect(), None).await;
         let chunks = if together {
             vec![ready]
@@ -407,13 +321,8 @@ async fn carry_split(
         };
         for steps in chunks.into_iter().filter(|steps| !steps.is_empty()) {
             let work = Work {
-                steps,
-                packaging: Some(Packaging::Transaction),
                 atomic: together,
-                bodies: Vec::new(),
-                permits: Vec::new(),
-                blocked: None,
-                stands: None,
+                ..Work::again(steps, Some(Packaging::Transaction))
             };
             Box::pin(carry_all(load, work, None, sender, held)).await?;
         }
@@ -421,37 +330,9 @@ async fn carry_split(
     Ok(())
 }
 
-/// Returns which of those that do not go an entry refers to.
-fn needed_of(step: &Step, blocked: &HashMap<StepId, String>) -> Option<StepId> {
-    step.links.iter().find_map(|link| match link.to {
-        To::Step(to) if !link.late && blocked.contains_key(&to) => Some(to),
-        _ => None,
-    })
-}
-
-/// Puts in what became of the entries that an entry refers to. Returns which of them did not arrive.
-fn resolve_natives(step: &mut Step, sender: &ResultSender<'_>, together: bool) -> Option<String> {
-    for link in step.links.iter_mut().filter(|link| !link.late) {
-        let To::Step(to) = link.to else { continue };
-        if !link.native && !sender.watches(to) {
-            continue;
-        }
-        match sender.arrived.get(&to) {
-            Some(Some(resource)) => {
-                link.to = To::Resource(resource.clone());
-                link.native = false;
-            }
-            // It travels with it.
-            None if together || to == step.number => {}
-            Some(None) | None => return Some(sender.place_of(to)),
-        }
-    }
-    None
-}
-
 /// Resolves when the run is stopping and the request is not on the wire: what is sent is waited for, what only
 /// waits for its next attempt is not.
-async fn abandoned(stop: &super::Stop, on_wire: &AtomicBool) {
+async fn abandoned(stop: &Stop, on_wire: &AtomicBool) {
     // Only asked about while stopping, so a coarse step costs nothing.
     const STEP: Duration = Duration::from_millis(20);
     stop.stopping().await;

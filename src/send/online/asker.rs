@@ -1,0 +1,221 @@
+//! Asks a target about one record: whether it holds it, and holds it as the load would leave it.
+//!
+//! A record is named or compared as a load would send it, its references rewritten. The answers are counted by others.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::Response;
+
+use super::{Change, Error, sent::Sent};
+use crate::{
+    gate::{CallFailure, Gate},
+    lookup::{self, Lookups, Matches},
+    manifest::LoadSettings,
+    plan::{Action, Link, Step, To},
+    record::Operation,
+    send::{Earlier, rewrite::BodyRewriter},
+    target::{Likeness, Target},
+};
+
+/// The result for one record, or the reason why no other record needs to be asked about.
+pub(super) type Answer = Result<Found, Error>;
+
+/// The effect that a load would have on a record.
+#[derive(Debug)]
+pub(super) enum Found {
+    Create,
+    /// With what changes, where that is asked for.
+    Update(Option<Box<Change>>),
+    Leave,
+    Refused,
+    Unknown,
+}
+
+/// Asks a target about the records of one load.
+pub(super) struct Asker<'a> {
+    pub(super) gate: &'a Gate,
+    pub(super) target: &'a dyn Target,
+    pub(super) rewriter: &'a BodyRewriter,
+    pub(super) lookups: &'a Lookups,
+    pub(super) settings: &'a LoadSettings,
+    pub(super) earlier: &'a Earlier,
+    /// Whether changes are compared element by element.
+    pub(super) differs: bool,
+}
+
+impl Asker<'_> {
+    /// Finds out the effect that the load would have on a record.
+    pub(super) async fn one(&self, Sent { step, beside }: &Sent) -> Answer {
+        match step.action.operation() {
+            Some(Operation::Update) => self.update(step, beside).await,
+            Some(Operation::ConditionalCreate) => self.condition(step, Found::Leave).await,
+            Some(Operation::ConditionalUpdate) => self.condition(step, Found::Update(None)).await,
+            // Only the history knows of a create: the store cannot be asked.
+            Some(Operation::Create | Operation::Transmit)
+                if self.earlier.is_settled(step.number) =>
+            {
+                Ok(Found::Leave)
+            }
+            Some(Operation::Create | Operation::Transmit) => Ok(Found::Create),
+            Some(operation) if operation.keeps_id() => self.by_name(step).await,
+            _ => Ok(Found::Update(None)),
+        }
+    }
+
+    /// Asks for a record whose name tells what it is.
+    async fn by_name(&self, step: &Step) -> Answer {
+        let Some(id) = step.id.as_deref() else {
+            return Ok(Found::Unknown);
+        };
+        let read = self
+            .gate
+            .call_interactive(|| self.target.read(&step.kind, id))
+            .await;
+        let response = read.map_err(|failure| self.no_answer(failure))?;
+        Ok(match response.status().as_u16() {
+            200 => Found::Leave,
+            404 | 410 => Found::Create,
+            401 => return Err(self.refused()),
+            _ => Found::Unknown,
+        })
+    }
+
+    async fn update(&self, step: &Step, beside: &HashMap<String, String>) -> Answer {
+        let Some(id) = step.id.as_deref() else {
+            return Ok(Found::Unknown);
+        };
+        let read = self
+            .gate
+            .call_interactive(|| self.target.read(&step.kind, id))
+            .await;
+        let response = read.map_err(|failure| self.no_answer(failure))?;
+        Ok(match response.status().as_u16() {
+            200 => match self.body(step, beside).await? {
+                Some(body) if self.target.is_alike(Likeness::Same, &body, response.body()) => {
+                    Found::Leave
+                }
+                body if self.differs => {
+                    Found::Update(Some(Box::new(self.change(step, id, body, &response))))
+                }
+                _ => Found::Update(None),
+            },
+            404 | 410 => Found::Create,
+            401 => return Err(self.refused()),
+            _ => Found::Unknown,
+        })
+    }
+
+    /// Compares a record element by element with what the store holds under its id.
+    fn change(
+        &self,
+        step: &Step,
+        id: &str,
+        body: Option<Bytes>,
+        response: &Response<Bytes>,
+    ) -> Change {
+        let differences = body.and_then(|body| {
+            let told = self
+                .target
+                .differences(step, self.settings, &body, response);
+            told.ok()
+        });
+        let file = self.rewriter.plan.source_name(step.position.source);
+        Change {
+            number: step.number,
+            load: self.settings.name.clone(),
+            position: step.position.display(file).to_string(),
+            kind: step.kind.clone(),
+            id: id.to_owned(),
+            differences,
+        }
+    }
+
+    /// Returns a resource as the store would have it, its references rewritten; none where one of them leads nowhere yet.
+    async fn body(
+        &self,
+        step: &Step,
+        beside: &HashMap<String, String>,
+    ) -> Result<Option<Bytes>, Error> {
+        let mut step = step.clone();
+        for link in &mut step.links {
+            link.late = false;
+        }
+        for search in self.rewriter.searches(&step)? {
+            let (kind, query) = (&search.kind, &search.query);
+            let asked = self.lookups.one(self.gate, self.target, kind, query);
+            match asked.await.map_err(|failure| self.no_answer(failure))? {
+                Matches::One(id) => step.links.push(Link {
+                    reference: search.reference,
+                    to: To::Resource(format!("{kind}/{id}")),
+                    late: false,
+                    native: false,
+                }),
+                Matches::Refused(401) => return Err(self.refused()),
+                _ => return Ok(None),
+            }
+        }
+        // A link that the server resolves by itself within a request is put in below, by the records beside this one.
+        step.links
+            .retain(|link| link.to != To::Search && !link.native);
+        if let Action::Entry(interaction) = step.action {
+            // The record is compared, not the entry around it.
+            // The hash is that of the whole entry.
+            step.hash = 0;
+            step.action = Action::Send(interaction);
+        }
+        if !beside.is_empty() {
+            let body = self.rewriter.bodies.read(step.position.source, step.body);
+            // A body that cannot be read here cannot be read below either, and is said there.
+            for (reference, resource) in self.target.beside(&body.unwrap_or_default(), beside) {
+                if step.links.iter().all(|link| link.reference != reference) {
+                    step.links.push(Link {
+                        reference,
+                        to: To::Resource(resource),
+                        late: false,
+                        native: false,
+                    });
+                }
+            }
+        }
+        Ok(self.rewriter.read_to_look(&[step])?.pop())
+    }
+
+    async fn condition(&self, step: &Step, hit: Found) -> Answer {
+        let Some(query) = self.query(step) else {
+            return Ok(Found::Unknown);
+        };
+        let asked = lookup::one(self.gate, self.target, &step.kind, &query).await;
+        Ok(match asked.map_err(|failure| self.no_answer(failure))? {
+            Matches::None => Found::Create,
+            Matches::One(_) => hit,
+            Matches::Several => Found::Refused,
+            Matches::Refused(401) => return Err(self.refused()),
+            Matches::Refused(_) => Found::Unknown,
+        })
+    }
+
+    fn no_answer(&self, failure: CallFailure) -> Error {
+        Error::Target {
+            target: self.settings.target.clone(),
+            failure,
+        }
+    }
+
+    fn refused(&self) -> Error {
+        Error::Credentials {
+            target: self.settings.target.clone(),
+        }
+    }
+
+    /// Returns the condition of a record: its own request's, or that of the load.
+    fn query(&self, step: &Step) -> Option<String> {
+        // A record with a request of its own has its condition in the request; another has it in its body.
+        let span = match &step.action {
+            Action::Entry(_) => step.position.span,
+            _ => step.body,
+        };
+        let body = self.rewriter.bodies.read(step.position.source, span).ok()?;
+        self.target.condition(self.settings, step, &body)
+    }
+}
