@@ -1,10 +1,13 @@
 //! Adds to the journal of a run what was proven of its records afterwards, outside of any session.
 
-use std::{fs::TryLockError, io::Write as _};
+use std::io::Write as _;
 
 use super::{
-    Error, JournalIndex, Line, RunDirectory, SettleLine, files::push_json, reader::Length,
-    run::private_append, writer::cut_torn_tail,
+    Error, JournalIndex, Line, RunDirectory, SettleLine,
+    claim::{claim, cut_torn_tail},
+    files::push_json,
+    reader::Length,
+    run::private_append,
 };
 use crate::{checksum, record::Outcome, record::StepId};
 
@@ -45,10 +48,7 @@ impl Amendment {
             why,
         };
         let file = private_append(&path).map_err(|error| fail(error.to_string()))?;
-        file.file().try_lock().map_err(|error| match error {
-            TryLockError::Error(error) => fail(error.to_string()),
-            TryLockError::WouldBlock => fail("another Stoker is at work on this run".to_owned()),
-        })?;
+        claim(&file).map_err(|error| fail(error.to_string()))?;
         cut_torn_tail(&file, &path, history.whole).map_err(|error| fail(error.to_string()))?;
         Ok(Self {
             file,

@@ -2,9 +2,10 @@
 //!
 //! A run directory holds the plan (`plan.ndjson`: what would be done), the journal (`journal.ndjson`: what became
 //! of it) and `rejected/` (what must not stand anywhere else). `format` holds the journal's lines, `writer`
-//! appends them with group commit, `reader` reads them back, tolerates a torn tail and notices all other damage, `follow` reads
-//! what another process writes; `amend` adds what was proven afterwards; `removals` is the journal of a run's unloading. [`Ledger`] is what
-//! `send` writes through; it knows nothing of files.
+//! appends them with group commit (`group`), `reader` reads them back, tolerates a torn tail and notices all other damage,
+//! `follow` reads what another process writes; `amend` adds what was proven afterwards, `brief` shortens the journal of a run
+//! that is over, and `claim` lets one process write at a time; `removals` is the journal of a run's unloading. [`Ledger`] is
+//! what `send` writes through; it knows nothing of files.
 
 use std::{fmt, path::PathBuf};
 
@@ -13,10 +14,13 @@ use futures::future::BoxFuture;
 use crate::record::StepId;
 
 mod amend;
+mod brief;
+mod claim;
 mod fates;
 mod files;
 mod follow;
 pub mod format;
+mod group;
 mod reader;
 mod removals;
 mod run;

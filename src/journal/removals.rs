@@ -11,7 +11,6 @@
 //! after the answer: whatever is killed when, a repeat finds the records gone of which no line tells.
 
 use std::{
-    fs::TryLockError,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
 };
@@ -19,7 +18,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, JournalLine, RunDirectory, run::private_append};
+use super::{Error, JournalLine, RunDirectory, claim::claim, run::private_append};
 use crate::{checksum, record::StepId};
 
 /// The version of the format.
@@ -266,10 +265,7 @@ impl RemovalJournal {
         let held = fs_err::File::open(run.journal()).map_err(|e| fail(&e))?;
         let file = private_append(&path).map_err(|e| fail(&e))?;
         for locked in [&held, &file] {
-            locked.file().try_lock().map_err(|error| match error {
-                TryLockError::Error(error) => fail(&error),
-                TryLockError::WouldBlock => fail(&"another Stoker is at work on this run"),
-            })?;
+            claim(locked).map_err(|e| fail(&e))?;
         }
         let told = Removals::read(run, journal)?;
         file.set_len(told.whole).map_err(|e| fail(&e))?;

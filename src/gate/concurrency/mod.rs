@@ -5,29 +5,29 @@
 //! kept if the throughput grew with it, a lower one if it did not fall. So a store that queues is not given more than it
 //! works on, one that refuses is held where it does not, and one whose records merely became larger keeps its
 //! limit. Time spent waiting for a rate is not on the wire and does not count.
+//!
+//! Here requests and answers become rounds. `judge` compares them, `moves` changes the limit, `pause` says when the next trial
+//! is due, `quota` tells refusals that have nothing to do with the limit.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+mod judge;
+mod moves;
 mod pause;
 mod quota;
 mod round;
 
 pub(super) use round::{Signal, Ticket};
 
-use pause::{LONGEST_PATIENCE, Pause};
+use moves::{LARGEST_STEP, ROUND_OF_DOUBLING, Trial};
+use pause::Pause;
 use quota::QuotaDetector;
-use round::{Figures, Meter, Round};
+use round::{Meter, Round};
 
 /// The limit at which climbing begins: little enough for any store, and six doublings from the largest default.
 const START: u32 = 8;
-
-/// Requests of a round at the least, so that the mean of latencies that vary by half is true to some 6 %.
-const ROUND: u32 = 64;
-
-/// A doubling is to be told from nothing, which fewer show; the climb begins with them.
-const ROUND_OF_DOUBLING: u32 = 32;
 
 /// The share of refusals from which the limit of a round is too high. Half of what a settled run may see at the most.
 const TOLERATED: f64 = 0.01;
@@ -41,48 +41,11 @@ const REFUSALS: u32 = 8;
 const PLAIN: f64 = 0.05;
 const PLAIN_REFUSALS: u32 = 3;
 
-/// The longest round, of a trial against a small share.
-const LONGEST_ROUND: u32 = 1024;
-
-/// The first step of a trial: large enough to be seen over the noise of a round, and little is lost by it.
-const STEP: f64 = 1.25;
-const LARGEST_STEP: f64 = 2.0;
-
-/// The smallest step, where larger ones were refused: what is refused is seen without any noise.
-const SMALLEST_STEP: f64 = 1.06;
-
-/// The share of the throughput that a lower limit has to keep, so that it costs nothing.
-const COSTS_NOTHING: f64 = 0.95;
-
 /// Answers between trials at the least, so that a refusal or two among them are few.
 const ANSWERS_BETWEEN: u32 = 200;
 
-/// For every request that a trial has more at a time, and that may be refused.
-const ANSWERS_A_RISK: f64 = 150.0;
-
 /// A lower limit is tried more seldom, because a trial costs: what is too high only makes a store's queue longer.
 const ANSWERS_BETWEEN_LOWER: u32 = 2000;
-
-/// Rounds after a cut before more is tried again: enough to be sure that nothing is refused now.
-const AFTER_CUT: u32 = 4;
-
-/// The time for which a share of refusals is borne, from a store that refuses it whatever the limit, before the limit is tried again.
-const BEARING: Duration = Duration::from_mins(1);
-
-/// The trial under way; its figures are those that it is compared with.
-#[derive(Debug, Clone, Copy)]
-enum Trial {
-    /// Nothing.
-    None,
-    /// More at a time.
-    Up(Figures),
-    /// Fewer at a time, to see whether as much comes back.
-    Down(Figures),
-    /// Fewer at a time, because of refusals.
-    Cut(Figures),
-    /// As many as before, because fewer did not help.
-    Again(Figures),
-}
 
 /// Finds the limit.
 #[derive(Debug)]
@@ -238,202 +201,5 @@ impl ConcurrencyLimiter {
     /// Tells, once, that refusals come and go whatever the limit, as those of a quota do.
     pub(super) fn take_quota(&mut self) -> bool {
         std::mem::take(&mut self.is_quota)
-    }
-
-    fn judge(&mut self, found: Figures, now: Instant) {
-        self.answers += self.round.returned();
-        self.refused += self.round.refused;
-        let share = f64::from(self.refused) / f64::from(std::cmp::max(self.answers, 1));
-        let found = Figures {
-            refused: share,
-            ..found
-        };
-        let least = if share > PLAIN {
-            PLAIN_REFUSALS
-        } else {
-            REFUSALS
-        };
-        let is_refused = self.refused >= least && share > self.tolerated(now);
-        if self.turns.see(found) {
-            self.is_quota = true;
-            self.before_cut = Some(self.turns.good());
-        }
-        match self.trial {
-            Trial::Up(base) => {
-                let growth = f64::from(found.limit) / f64::from(base.limit) - 1.0;
-                let has_grown = found.throughput >= base.throughput * (1.0 + growth / 2.0);
-                if !is_refused && found.is_full && has_grown {
-                    self.until_up.patience = 1;
-                    self.step = (2.0 * self.step - 1.0).min(LARGEST_STEP);
-                    if found.limit * 2 <= self.best {
-                        self.step = LARGEST_STEP;
-                    }
-                    self.best = std::cmp::max(self.best, found.limit);
-                    self.usual = Some(found.latency);
-                    self.up(found, now);
-                } else {
-                    self.step = if is_refused {
-                        (f64::midpoint(1.0, self.step)).clamp(SMALLEST_STEP, STEP)
-                    } else {
-                        STEP
-                    };
-                    self.until_up.begin(self.until_up.patience * 2, now);
-                    self.go_on(base.limit, Trial::None);
-                }
-            }
-            Trial::Down(base) => {
-                if is_refused {
-                    self.cut(found, found, now);
-                } else if found.throughput >= base.throughput * COSTS_NOTHING {
-                    self.until_down.patience = 1;
-                    self.usual = Some(found.latency);
-                    // The first figures stay the measure, so that many small losses do not add up.
-                    let limit = found.limit;
-                    self.down(Figures { limit, ..base }, 1.0 / STEP, now);
-                } else {
-                    // If it is slower than usual, it is so whatever the limit.
-                    self.usual = Some(base.latency);
-                    self.until_down.begin(self.until_down.patience * 2, now);
-                    self.go_on(base.limit, Trial::None);
-                }
-            }
-            Trial::Cut(base) if is_refused => {
-                // If fewer are refused as often and bring less in proportion, the limit is not to blame.
-                let part = f64::from(found.limit) / f64::from(base.limit);
-                let brings = found.throughput / base.throughput.max(1e-9) / part;
-                let is_in_vain = part < 0.8 && (0.8..1.2).contains(&brings);
-                if is_in_vain && found.refused >= base.refused * 0.5 {
-                    let limit = self.before_cut.unwrap_or(base.limit);
-                    self.go_on(limit, Trial::Again(Figures { limit, ..base }));
-                } else {
-                    self.cut(found, base, now);
-                }
-            }
-            Trial::Again(base) => {
-                if is_refused && found.throughput >= base.throughput * 0.8 {
-                    self.bearing = Some((found.refused.max(base.refused) * 1.5, now + BEARING));
-                    self.before_cut = None;
-                    self.go_on(self.limit, Trial::None);
-                } else if is_refused {
-                    self.cut(found, found, now);
-                } else {
-                    self.go_on(self.limit, Trial::None);
-                }
-            }
-            Trial::None if is_refused => self.cut(found, found, now),
-            Trial::Cut(_) => {
-                self.before_cut = None;
-                self.usual = Some(found.latency);
-                self.until_up.begin(AFTER_CUT, now);
-                self.go_on(self.limit, Trial::None);
-            }
-            Trial::None => self.steady(found, now),
-        }
-    }
-
-    fn steady(&mut self, found: Figures, now: Instant) {
-        let usual = *self.usual.get_or_insert(found.latency);
-        let answers = self.round.returned();
-        self.until_up.pass(answers, now);
-        self.until_down.pass(answers, now);
-        if !found.is_full {
-            self.go_on(self.limit, Trial::None);
-        } else if found.latency > 2.0 * usual {
-            self.down(found, 0.5, now);
-        } else if self
-            .until_up
-            .is_over(now, if self.limit * 2 <= self.best { 2 } else { 1 })
-        {
-            // A limit that was good once may soon be good again.
-            self.up(found, now);
-        } else if self.until_down.is_over(now, 1) {
-            self.down(found, 1.0 / STEP, now);
-        } else {
-            self.go_on(self.limit, Trial::None);
-        }
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "limits are small and positive"
-    )]
-    fn up(&mut self, base: Figures, now: Instant) {
-        let limit = self.scaled(self.step).max(self.limit + 1).min(self.max);
-        let risk = f64::from(limit.saturating_sub(self.limit));
-        self.until_up.least = std::cmp::max(ANSWERS_BETWEEN, (risk * ANSWERS_A_RISK) as u32);
-        if limit > self.limit {
-            self.go_on(limit, Trial::Up(base));
-        } else {
-            self.step = STEP;
-            self.until_up.begin(LONGEST_PATIENCE, now);
-            self.go_on(self.limit, Trial::None);
-        }
-    }
-
-    fn down(&mut self, base: Figures, factor: f64, now: Instant) {
-        let limit = self.scaled(factor).min(self.limit - 1).max(self.min);
-        if limit < self.limit {
-            self.go_on(limit, Trial::Down(base));
-        } else {
-            self.until_down.begin(LONGEST_PATIENCE, now);
-            self.go_on(self.limit, Trial::None);
-        }
-    }
-
-    /// Lowers the limit by what was refused, and a little more.
-    fn cut(&mut self, found: Figures, base: Figures, now: Instant) {
-        let limit = self.scaled((1.0 - 1.25 * found.refused).clamp(0.5, 0.95));
-        let limit = limit.min(self.limit - 1).max(self.min);
-        if limit < self.limit {
-            self.before_cut.get_or_insert(self.limit);
-            self.step = STEP;
-            self.go_on(limit, Trial::Cut(base));
-        } else {
-            // There is nothing to lower. Then it is borne for a while, and more is tried.
-            self.bearing = Some((found.refused * 1.5, now + BEARING));
-            self.before_cut = None;
-            self.until_up.begin(1, now);
-            self.go_on(limit, Trial::None);
-        }
-    }
-
-    /// Begins a round.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "rounds are small and positive"
-    )]
-    fn go_on(&mut self, limit: u32, trial: Trial) {
-        let size = match trial {
-            Trial::Up(base) if limit >= base.limit * 2 => {
-                std::cmp::max(ROUND_OF_DOUBLING, 2 * limit)
-            }
-            Trial::Cut(base) | Trial::Again(base) => {
-                let refusals = f64::from(REFUSALS) / base.refused.max(0.001);
-                let refusals = std::cmp::min(refusals as u32, LONGEST_ROUND);
-                std::cmp::max(std::cmp::max(ROUND, limit), refusals)
-            }
-            _ => std::cmp::max(ROUND, limit),
-        };
-        if limit != self.limit {
-            (self.answers, self.refused) = (0, 0);
-        }
-        self.limit = limit;
-        self.trial = trial;
-        self.number += 1;
-        self.round = Round {
-            size,
-            ..Round::default()
-        };
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "limits are small and positive"
-    )]
-    fn scaled(&self, factor: f64) -> u32 {
-        (f64::from(self.limit) * factor).round() as u32
     }
 }
