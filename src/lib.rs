@@ -14,7 +14,7 @@
 //! - 0: [`record`] (what travels, and how it ends), [`mod@unit`] (rates, sizes, durations), [`diagnostic`]
 //!   (problems with a place), [`event`] (what watchers are told), [`spill`]
 //!   (long lists of numbers, on the disk beyond a limit), [`mod@checksum`] (of a line of a file), [`mod@path`] (paths as people
-//!   read them), [`fhir`] (pure knowledge of FHIR JSON), [`hl7v2`] (pure knowledge of HL7v2's bytes),
+//!   read them), [`small_file`] (the files of settings, read within a limit), [`fhir`] (pure knowledge of FHIR JSON), [`hl7v2`] (pure knowledge of HL7v2's bytes),
 //!   [`dicom`] (pure knowledge of DICOM's bytes).
 //! - 1: [`manifest`] (what the user wrote), [`storage`] (where bytes lie), [`source`] (bytes into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
@@ -54,6 +54,7 @@ pub mod record;
 pub mod report;
 pub mod samples;
 pub mod send;
+pub mod small_file;
 pub mod source;
 pub mod spill;
 pub mod storage;

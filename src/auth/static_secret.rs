@@ -16,7 +16,7 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::{Credentials, Environment, Error, RENEWAL_WINDOW, Secret};
-use crate::manifest::SecretPlace;
+use crate::{manifest::SecretPlace, small_file};
 
 /// Credentials whose secret stands in a variable or a file.
 pub(super) struct SecretCredentials {
@@ -125,12 +125,11 @@ impl Form {
 
     fn header_of_file(&self, path: &Path) -> Result<HeaderValue, Error> {
         let place = path.display().to_string();
-        let text = fs_err::read_to_string(path).map_err(|error| {
-            // The error of fs_err would repeat the path.
-            let why = match error.kind() {
-                std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-                kind => kind.to_string(),
-            };
+        let read = small_file::read(path, small_file::LARGEST).map_err(|why| why.to_string());
+        let text = read.and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
+        });
+        let text = text.map_err(|why| {
             Error::new(
                 format!("{} could not be read from {place}: {why}", self.noun()),
                 "name a file under `auth` that this user may read",

@@ -10,6 +10,8 @@ use crate::{
     gate::CallFailure,
     manifest::Format,
     record::Operation,
+    small_file,
+    source::LARGEST_RECORD,
     target::{
         self, Accepted, Refused, Said,
         fhir::{Asked, Verb, said},
@@ -29,13 +31,24 @@ pub(super) struct CreateArgs {
 /// Runs the verb.
 pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Error> {
     let bytes = read(&args.file)?;
+    if bytes.is_empty() {
+        let what = format!("{} is empty", args.file.display());
+        return Err(Error::usage(what).hint("name a file that holds one record"));
+    }
     let format = single::format_of(&bytes);
     if format != Format::Fhir {
         return single::create(&args.file, bytes, format, &args.store, context).await;
     }
-    let kind = resource_type(&bytes, &args.file)?;
     let settings = args.store.settings(format, context)?;
-    single::expect(&settings, format, "a resource")?;
+    // The file is judged by what the target holds: bytes that are nothing else may be a resource.
+    let is_json = bytes.trim_ascii_start().starts_with(b"{");
+    let what = if is_json {
+        "a resource"
+    } else {
+        "text that is neither an HL7v2 message nor a DICOM instance"
+    };
+    single::expect(&settings, format, what)?;
+    let kind = resource_type(&bytes, &args.file)?;
     let connection = connect::connect(&settings, &Arc::default()).await?;
     if matches!(settings.store, crate::manifest::Store::Local { .. }) {
         connection.ensure().await?;
@@ -109,7 +122,9 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
             .map_err(|e| Error::usage(format!("cannot read standard input: {e}")))?;
         return Ok(bytes);
     }
-    let mut bytes = fs_err::read(path).map_err(Error::usage)?;
+    let read = small_file::read(path, LARGEST_RECORD as u64);
+    let mut bytes =
+        read.map_err(|why| Error::usage(format!("cannot read {}: {why}", path.display())))?;
     if bytes.starts_with(b"\xEF\xBB\xBF") {
         bytes.drain(..3);
     }

@@ -55,9 +55,32 @@ enum Which {
     Targets,
 }
 
-/// The part of bash's completion that goes beyond flags and files. Completion by the program itself would be more at
-/// home in `clap_complete`; there it is not stable yet.
+/// The names that a shell asks the program for, besides flags and files. Completion by the program itself would be more at home
+/// in `clap_complete`; there it is not stable yet.
 const BASH: &str = include_str!("completions.bash");
+const FISH: &str = include_str!("completions.fish");
+const ZSH: &str = include_str!("completions.zsh");
+
+/// The beginning of the last lines of `clap_complete`'s script for zsh, which register it; ours take their place.
+const ZSH_END: &str = "\nif [ \"$funcstack[1]\" = \"_stoker\" ]; then";
+
+/// Returns the script that completes command lines in a shell.
+fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "stoker", &mut script);
+    let names = match shell {
+        Shell::Bash => BASH,
+        Shell::Fish => FISH,
+        Shell::Zsh => {
+            let end = memchr::memmem::rfind(&script, ZSH_END.as_bytes());
+            script.truncate(end.unwrap_or(script.len()));
+            ZSH
+        }
+        _ => "",
+    };
+    script.extend_from_slice(names.as_bytes());
+    script
+}
 
 /// Returns names to choose from; none where there is nothing to be read, as nobody wants to be told of it at a prompt.
 fn names(which: Which, words: &[OsString]) -> Vec<String> {
@@ -86,12 +109,7 @@ pub(super) fn run(args: &GenerateArgs, context: Context) -> Result<Exit, Error> 
         What::Schema => context.printer.json(&format!("{:#}", manifest::schema())),
         What::ManifestReference => context.printer.result(&manifest::reference()),
         What::Completions { shell } => {
-            let mut out = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "stoker", &mut out);
-            if *shell == Shell::Bash {
-                out.extend_from_slice(BASH.as_bytes());
-            }
-            context.printer.result_bytes(&out);
+            context.printer.result_bytes(&completions(*shell));
         }
         What::Names { which, words } => {
             for name in names(*which, words) {

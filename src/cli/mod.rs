@@ -172,7 +172,15 @@ fn wished_colour() -> Option<bool> {
 pub fn run() -> ExitCode {
     let started = tokio::time::Instant::now();
     exit::name_panics();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            return end(
+                Printer::new(false, Color::Auto, wished_colour()),
+                tell(&told),
+            );
+        }
+    };
     let printer = Printer::new(cli.global.quiet, cli.global.color, wished_colour());
     if let Err(error) = log::begin(
         cli.global.verbose,
@@ -235,6 +243,22 @@ pub fn run() -> ExitCode {
     // A thread that still reads a file or waits for a server must not keep the process alive.
     runtime.shutdown_background();
     end(printer, ended)
+}
+
+/// Prints what a command line asks for instead of a verb (help, the version), or the mistake in it.
+fn tell(told: &clap::Error) -> Result<Exit, Error> {
+    let written = told.print();
+    if told.use_stderr() {
+        return Ok(Exit::Usage);
+    }
+    match written {
+        Ok(()) => Ok(Exit::Well),
+        // As in `end`: the reader of a closed pipe has read enough.
+        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Disk),
+        Err(why) => Err(Error::disk(format!(
+            "cannot write to standard output: {why}"
+        ))),
+    }
 }
 
 fn end(printer: Printer, ended: Result<Exit, Error>) -> ExitCode {

@@ -163,7 +163,7 @@ async fn make(
     if let Some(out) = &args.out {
         context.printer.message(&format!(
             "saved; load it with: stoker load {}",
-            out.display()
+            crate::report::format::quoted(out)
         ));
     }
     Ok(exit)

@@ -95,6 +95,9 @@ impl InstanceHeader {
 /// The reason why a file holds no instance that can be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotAnInstance {
+    /// No byte.
+    #[error("no DICOM file: it is empty")]
+    Empty,
     /// No mark, no meta group and no data set.
     #[error("no DICOM file")]
     NoDicom,
@@ -286,7 +289,9 @@ pub fn is_uid(value: &str) -> bool {
 
 /// Tells how many of the first bytes stand before the meta group: a preamble and its mark, the mark alone, or nothing.
 fn before(start: &[u8]) -> Result<usize, NotAnInstance> {
-    if start.get(128..132) == Some(MARK) {
+    if start.is_empty() {
+        Err(NotAnInstance::Empty)
+    } else if start.get(128..132) == Some(MARK) {
         Ok(132)
     } else if start.starts_with(MARK) {
         Ok(4)

@@ -38,6 +38,10 @@ pub(super) const NO_HTTP: &str = "answered with something that is not HTTP";
 pub(super) const AUTHORITY_AS_SERVER: &str = "its certificate is an authority's (self-signed, with `CA:TRUE`) and may not be \
     a server's as well";
 
+/// A certificate whose time has not come, or a clock that is late.
+pub(super) const NOT_VALID_YET: &str =
+    "its certificate is not valid yet; is this machine's clock right?";
+
 /// A certificate from before hosts were named in them as today.
 pub(super) const NAMELESS: &str = "its certificate names no host (it has no `subjectAltName`)";
 

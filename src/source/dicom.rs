@@ -77,7 +77,7 @@ fn name(header: &InstanceHeader) -> String {
 
 fn reason(refusal: NotAnInstance) -> Reason {
     let code = match refusal {
-        NotAnInstance::NoDicom => ReasonCode::NoDicom,
+        NotAnInstance::Empty | NotAnInstance::NoDicom => ReasonCode::NoDicom,
         NotAnInstance::NoMeta => ReasonCode::NoMetaHeader,
         NotAnInstance::NoTransferSyntax => ReasonCode::NoTransferSyntax,
         NotAnInstance::Directory => ReasonCode::Dicomdir,

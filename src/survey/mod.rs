@@ -234,8 +234,16 @@ impl Surveyor<'_, '_> {
         let reading = reading?;
         // Of an empty Bundle that is said already.
         if reading.records + reading.malformed + self.bundles == 0 {
-            self.planner
-                .warn(format!("{} holds no records", file.origin));
+            let is_empty = match &file.origin {
+                Origin::File(path) => fs_err::metadata(path).is_ok_and(|found| found.len() == 0),
+                Origin::Stdin => false,
+            };
+            let words = if is_empty {
+                "is empty"
+            } else {
+                "holds no records"
+            };
+            self.planner.warn(format!("{} {words}", file.origin));
         }
         if let Some(note) = reading.note {
             self.planner.warn(format!("{}: {note}", file.origin));
@@ -448,7 +456,14 @@ fn check_rates(header: &PlanHeader, summary: &Summary) -> Vec<Diagnostic> {
         let Some(rate) = target.and_then(|target| target.settings.rate) else {
             continue;
         };
-        if totals.largest_group >= rate.amount.get() {
+        if rate.amount.get() == 1 && totals.records > 0 {
+            let what = format!(
+                "the rate of target `{}` ({rate}) lets nothing through: no window holds a request and the room for the next",
+                load.target
+            );
+            problems
+                .push(Diagnostic::error(what).hint("write a rate of 2 or more, such as `60/min`"));
+        } else if totals.largest_group >= rate.amount.get() {
             problems.push(
                 Diagnostic::error(format!(
                     "load `{}` holds a transaction of {} entries, and the rate of target `{}` ({rate}) can never let it through: a Bundle costs its entries",

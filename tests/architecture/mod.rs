@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("spill", 0),
     ("checksum", 0),
     ("path", 0),
+    ("small_file", 0),
     ("manifest", 1),
     ("storage", 1),
     ("source", 1),

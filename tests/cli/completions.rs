@@ -1,20 +1,52 @@
-//! What bash completes: names of runs, and of loads and targets of the manifest at hand.
+//! Names that a shell completes: of runs, and of loads and targets of the manifest at hand.
 
 use std::process::Command;
 
 use super::bed::Bed;
 
-/// What is offered for a line whose last word is being written.
-fn offered(bed: &Bed, line: &str) -> Vec<String> {
+/// Returns the names that a shell offers for a line whose last word is being written.
+type Offers = fn(&Bed, &str) -> Vec<String>;
+
+fn bash(bed: &Bed, line: &str) -> Vec<String> {
     // The name of the program is the one that was typed.
     let line = line.replacen("stoker", "\"$STOKER\"", 1);
     let script = format!(
         "source completions.bash; COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
          _stoker_names \"$STOKER\" \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     );
-    let ran = Command::new("bash")
-        .args(["--norc", "-c", &script])
+    lines(bed, "bash", &["--norc", "-c", &script])
+}
+
+fn zsh(bed: &Bed, line: &str) -> Vec<String> {
+    let line = line.replacen("stoker", "\"$STOKER\"", 1);
+    // The completion system needs a terminal: what it would be told is printed.
+    let script = format!(
+        "compdef() {{ :; }}; source completions.zsh; compadd() {{ print -l -- ${{(P)2}}; }}; _stoker() {{ print -- files; }}; \
+         words=({line}); CURRENT=$#words; _stoker_names | grep -v '^files$' || true"
+    );
+    let word = line.rsplit(' ').next().unwrap().trim_matches('\'');
+    // It chooses by the word itself.
+    let mut names = lines(bed, "zsh", &["-f", "-c", &script]);
+    names.retain(|name| name.starts_with(word));
+    names
+}
+
+fn fish(bed: &Bed, line: &str) -> Vec<String> {
+    let line = line.trim_end_matches("''");
+    let script = format!(
+        "set -x PATH (path dirname $STOKER) $PATH; source completions.fish; complete -C '{line}'"
+    );
+    let mut names = lines(bed, "fish", &["--no-config", "-c", &script]);
+    // Folders and files are offered as well where one may be named.
+    names.retain(|name| !name.ends_with('/') && !name.contains('\t'));
+    names
+}
+
+fn lines(bed: &Bed, shell: &str, args: &[&str]) -> Vec<String> {
+    let ran = Command::new(shell)
+        .args(args)
         .env("STOKER", assert_cmd::cargo::cargo_bin!("stoker"))
+        .env("HOME", bed.path(""))
         .current_dir(bed.path(""))
         .output()
         .unwrap();
@@ -26,11 +58,30 @@ fn offered(bed: &Bed, line: &str) -> Vec<String> {
         .collect()
 }
 
+/// Returns the shells of this machine; bash is on each.
+fn shells() -> Vec<(&'static str, Offers)> {
+    let mut shells: Vec<(&str, Offers)> = vec![("bash", bash), ("zsh", zsh), ("fish", fish)];
+    shells.retain(|(name, _)| {
+        let is_there = Command::new(name).arg("--version").output().is_ok();
+        if !is_there {
+            eprintln!("skipped: {name} is not there");
+        }
+        is_there
+    });
+    shells
+}
+
 #[test]
 fn names_at_hand_are_completed() {
+    for (shell, offered) in shells() {
+        completes(shell, offered);
+    }
+}
+
+fn completes(shell: &str, offered: Offers) {
     let bed = Bed::new();
-    let script = bed.run(&["generate", "completions", "bash"]).exits(0).out;
-    bed.write("completions.bash", &script);
+    let script = bed.run(&["generate", "completions", shell]).exits(0).out;
+    bed.write(&format!("completions.{shell}"), &script);
     bed.write("p.json", "{\"resourceType\":\"Patient\",\"id\":\"p\"}");
     bed.write(
         "m.yaml",
@@ -64,6 +115,9 @@ fn names_at_hand_are_completed() {
             [&*name],
             "{verb}"
         );
+    }
+    if shell != "bash" {
+        return;
     }
     // Flags and verbs are completed as before.
     assert!(offered(&bed, "stoker resume --re").contains(&"--replay".to_owned()));

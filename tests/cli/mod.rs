@@ -23,6 +23,7 @@ mod messages;
 mod metrics;
 mod mllp;
 mod occupied;
+mod odd_files;
 mod online;
 mod opened;
 mod planned;

@@ -14,7 +14,10 @@ use super::{
     place::{Kind, Named, Source},
     provider::{Problem, Provider},
 };
-use crate::auth::{Environment, Error};
+use crate::{
+    auth::{Environment, Error},
+    small_file::{self, Unreadable},
+};
 
 /// The longest that the metadata server may take to show itself; `GCE_METADATA_TIMEOUT` of Google's own libraries is 3
 /// s as well.
@@ -209,9 +212,9 @@ fn unreadable(path: &Path, named: Named, why: &str, hint: &str) -> Error {
 
 /// Reads a credential file. The errors hold nothing of its content.
 fn read(path: &Path) -> Result<Value, String> {
-    let text = fs_err::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        kind => format!("it cannot be read: {kind}"),
+    let text = small_file::read(path, small_file::LARGEST).map_err(|why| match why {
+        Unreadable::Missing => why.to_string(),
+        why => format!("it cannot be read: {why}"),
     })?;
     serde_json::from_slice(&text).map_err(|error| {
         format!(

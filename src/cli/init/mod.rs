@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, printer::harmless_json};
 use crate::{
     diagnostic::{Diagnostic, Severity, shown},
     fhir::types::has_type_shape,
@@ -354,5 +354,7 @@ fn write(args: &InitArgs, loads: &[(Kind, Looked, Vec<String>)]) -> String {
 
 /// A JSON string is a YAML string, so that any file name can stand in a manifest. `$` begins a variable.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text.replace("${", "$${")).to_string()
+    let json = serde_json::Value::from(text.replace("${", "$${")).to_string();
+    // YAML takes no control characters, and a terminal should not.
+    harmless_json(&json)
 }

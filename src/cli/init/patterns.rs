@@ -77,7 +77,17 @@ pub(super) fn patterns(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<St
         let (base, foreign): (Vec<_>, Vec<_>) = foreign.into_iter().partition(|path| base(path));
         // A file that the glob would also find but for its name is a problem, and told already.
         let unnamed = found.problems.iter().any(|p| p.severity == Severity::Error);
-        if unnamed || foreign.len() > own.len() {
+        // Of several loads one has the glob: a file that is added later stands in that one alone.
+        let mut others: BTreeMap<Kind, usize> = BTreeMap::new();
+        for path in &foreign {
+            if let Some(other) = kind_of.get(path.as_path()).copied().flatten() {
+                *others.entry(other).or_default() += 1;
+            }
+        }
+        let is_of_another = others
+            .iter()
+            .any(|(other, files)| (*files, kind) > (own.len(), *other));
+        if unnamed || is_of_another || foreign.len() > own.len() {
             taken.extend(
                 own.iter()
                     .map(|path| written(args, &inside(path).to_string_lossy())),

@@ -78,8 +78,13 @@ pub struct Scenario {
 #[non_exhaustive]
 pub enum ScenarioError {
     /// The file cannot be read.
-    #[error("cannot read the fault scenario: {0}")]
-    Io(std::io::Error),
+    #[error("cannot read the fault scenario {}: {why}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// The file is no scenario.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Content {

@@ -13,7 +13,7 @@ use super::{
     Answer, AnswerBody, Asked, Fault, Latency, Moment, RetryAfterForm, Rule, Scenario,
     ScenarioError, Vanished, When,
 };
-use crate::unit::Rate;
+use crate::{small_file, unit::Rate};
 
 impl Scenario {
     /// Reads a scenario from a file.
@@ -22,7 +22,14 @@ impl Scenario {
     ///
     /// When the file cannot be read or is no scenario; the error names file, line, column and key.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let text = fs_err::read_to_string(path).map_err(ScenarioError::Io)?;
+        let refused = |why: String| ScenarioError::Unreadable {
+            path: path.to_owned(),
+            why,
+        };
+        let read = small_file::read(path, small_file::LARGEST);
+        let bytes = read.map_err(|why| refused(why.to_string()))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8 text".to_owned()))?;
         Self::parse(&text, path)
     }
 

@@ -9,7 +9,7 @@ use std::{error::Error, fmt, io};
 use ::http::Uri;
 
 use crate::gate::transport::{
-    AUTHORITY_AS_SERVER, Fault, FaultKind, NAMELESS, NO_HTTP, NO_TLS, TLS_PORT,
+    AUTHORITY_AS_SERVER, Fault, FaultKind, NAMELESS, NO_HTTP, NO_TLS, NOT_VALID_YET, TLS_PORT,
 };
 
 /// The destination of a request: `host:port`, and the proxy on the way. Costs nothing until it is shown.
@@ -205,10 +205,7 @@ impl<'a> Chain<'a> {
             ("alert: ", "the server refused the handshake"),
             ("UnknownIssuer", UNKNOWN_ISSUER),
             ("certificate expired", "its certificate has expired"),
-            (
-                "not valid yet",
-                "its certificate is not valid yet; is this machine's clock right?",
-            ),
+            ("not valid yet", NOT_VALID_YET),
             ("not valid for any names", NAMELESS),
             (
                 "not valid for name",

@@ -12,7 +12,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, redirect};
 use url::Url;
 
-use crate::{gate::AnswerBudget, manifest::Tls};
+use crate::{gate::AnswerBudget, manifest::Tls, small_file};
 
 /// The time for which an idle connection is kept. Shorter than any usual server's patience (Node.js closes after 5 s,
 /// Tomcat 20 s, nginx 75 s): a request that meets a connection just closed has an unknown fate.
@@ -87,8 +87,8 @@ pub enum HttpSetupError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why, in the system's words.
-        why: std::io::ErrorKind,
+        /// Why not.
+        why: small_file::Unreadable,
     },
     /// A file of the TLS settings does not hold what it should.
     #[error("{setting} {} {why}", path.display())]
@@ -265,10 +265,10 @@ fn pem(setting: &'static str, path: &Path, why: &'static str) -> HttpSetupError 
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, HttpSetupError> {
-    fs_err::read(path).map_err(|error| HttpSetupError::Unreadable {
+    small_file::read(path, small_file::LARGEST).map_err(|why| HttpSetupError::Unreadable {
         setting,
         path: path.to_owned(),
-        why: error.kind(),
+        why,
     })
 }
 

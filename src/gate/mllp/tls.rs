@@ -14,14 +14,25 @@ use tokio_rustls::{
 };
 
 use crate::{
-    gate::transport::{Fault, FaultKind},
+    gate::transport::{AUTHORITY_AS_SERVER, Fault, FaultKind, NAMELESS, NOT_VALID_YET},
     manifest::Tls,
+    small_file,
 };
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MllpSetupError {
+    /// A file cannot be read.
+    #[error("{setting} {} cannot be read: {why}", path.display())]
+    Unreadable {
+        /// The setting, such as `tls.ca`.
+        setting: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        why: small_file::Unreadable,
+    },
     /// A file does not hold what it should.
     #[error("{setting} {} {why}", path.display())]
     File {
@@ -119,7 +130,8 @@ impl Encryption {
             (None, None) => builder.with_no_client_auth(),
             (Some(certificate), Some(key)) => {
                 let chain = certificates("tls.certificate", certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|_| MllpSetupError::File {
+                let pem = read("tls.key", key)?;
+                let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| MllpSetupError::File {
                     setting: "tls.key",
                     path: key.clone(),
                     why: "holds no private key in PEM that can be read; an encrypted one has to be decrypted first",
@@ -154,9 +166,21 @@ impl Encryption {
                 }
                 rustls::CertificateError::Expired
                 | rustls::CertificateError::ExpiredContext { .. } => "its certificate has expired",
+                rustls::CertificateError::NotValidForNameContext { presented, .. }
+                    if presented.is_empty() =>
+                {
+                    NAMELESS
+                }
                 rustls::CertificateError::NotValidForName
                 | rustls::CertificateError::NotValidForNameContext { .. } => {
                     "its certificate is for another host"
+                }
+                rustls::CertificateError::NotValidYet
+                | rustls::CertificateError::NotValidYetContext { .. } => NOT_VALID_YET,
+                rustls::CertificateError::Other(other)
+                    if other.to_string().contains("CaUsedAsEndEntity") =>
+                {
+                    AUTHORITY_AS_SERVER
                 }
                 _ => "its certificate is not valid",
             },
@@ -179,6 +203,14 @@ impl Encryption {
     }
 }
 
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, MllpSetupError> {
+    small_file::read(path, small_file::LARGEST).map_err(|why| MllpSetupError::Unreadable {
+        setting,
+        path: path.to_owned(),
+        why,
+    })
+}
+
 fn certificates(
     setting: &'static str,
     path: &Path,
@@ -188,8 +220,7 @@ fn certificates(
         path: path.to_owned(),
         why,
     };
-    let found = CertificateDer::pem_file_iter(path)
-        .map_err(|_| refused("cannot be read"))?
+    let found = CertificateDer::pem_slice_iter(&read(setting, path)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| refused("holds a certificate that is not valid PEM"))?;
     if found.is_empty() {

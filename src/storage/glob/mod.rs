@@ -26,10 +26,11 @@ use odd::{Oddity, oddities, problem};
 /// Finds the files that globs name.
 pub(super) fn list(patterns: &[FilePattern]) -> Listing {
     let mut listing = Listing::default();
-    // By the written path, for exclusions; `known` by the real one, so that links lead to a file once.
+    // By the absolute path, for exclusions; `known` by the real one, so that links lead to a file once.
     let mut found: Vec<(PathBuf, PathBuf, usize)> = Vec::new();
     let mut known = HashSet::new();
     let mut odd: Vec<(usize, Oddity, PathBuf)> = Vec::new();
+    let mut problems: Vec<(PathBuf, Diagnostic)> = Vec::new();
     for (number, pattern) in patterns.iter().enumerate() {
         // Standard input is no file.
         if pattern.pattern == "-" {
@@ -43,9 +44,10 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
             }
         };
         if pattern.exclude {
-            odd.retain(|(_, _, path)| !compiled.excludes(&normal(path)));
+            odd.retain(|(_, _, path)| !compiled.excludes(&absolute(path), path));
+            problems.retain(|(path, _)| !compiled.excludes_all_of(path));
             found.retain(|(key, path, _)| {
-                let keep = !compiled.excludes(key);
+                let keep = !compiled.excludes(key, path);
                 if !keep {
                     known.remove(&real(path));
                 }
@@ -60,7 +62,7 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
         if met.matched.is_empty() && !is_told {
             listing.unmatched.push(pattern.clone());
         }
-        listing.problems.append(&mut met.problems);
+        problems.append(&mut met.problems);
         odd.extend(met.odd.into_iter().map(|(what, path)| (number, what, path)));
         let mut matched = met.matched;
         // Of several ways to a file the shortest is kept: not the one through a link to a folder above.
@@ -68,7 +70,7 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
         matched.retain(|path| known.insert(real(path)));
         matched.sort();
         for path in matched {
-            found.push((normal(&path), tidy(&path), number));
+            found.push((absolute(&path), tidy(&path), number));
         }
     }
     // A file that another pattern names is not left out.
@@ -80,12 +82,20 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
         }
         is_text
     });
+    let problems = problems.into_iter().map(|(_, problem)| problem);
+    listing.problems.extend(problems);
     listing.problems.extend(oddities(patterns, odd));
     listing.found = found
         .into_iter()
         .map(|(_, path, number)| (number, Origin::File(path)))
         .collect();
     listing
+}
+
+/// The one name of a file, however a pattern has reached it: an exclusion may be written in another way.
+fn absolute(path: &Path) -> PathBuf {
+    // Only an empty path has none, or a process whose folder is gone; then the path is all that there is.
+    normal(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
 }
 
 /// The file itself, behind all links.
@@ -96,6 +106,8 @@ fn real(path: &Path) -> PathBuf {
 /// A pattern, split into the folder it begins in and the glob below that.
 struct Compiled {
     root: PathBuf,
+    /// The same as an absolute path.
+    place: PathBuf,
     /// None if there is nothing to match: the root is the file.
     glob: Option<Glob>,
     /// An exclusion such as `!**/draft-*`, which is meant wherever the files are.
@@ -107,7 +119,8 @@ struct Compiled {
 struct Met {
     matched: Vec<PathBuf>,
     odd: Vec<(Oddity, PathBuf)>,
-    problems: Vec<Diagnostic>,
+    /// Each with the path that it is about.
+    problems: Vec<(PathBuf, Diagnostic)>,
 }
 
 struct Glob {
@@ -213,6 +226,7 @@ impl Compiled {
         // A file may be called like a glob; then it is meant.
         if !is_magic(text) || literal.is_file() {
             return Ok(Self {
+                place: absolute(&literal),
                 root: literal,
                 glob: None,
                 anywhere: false,
@@ -224,25 +238,39 @@ impl Compiled {
         if glob.split('/').any(|part| part == "..") {
             return Err("`..` cannot stand after a wildcard".to_owned());
         }
+        let root = if folder.is_empty() {
+            pattern.folder.clone()
+        } else {
+            pattern.folder.join(folder)
+        };
         Ok(Self {
-            root: if folder.is_empty() {
-                pattern.folder.clone()
+            place: absolute(if root.as_os_str().is_empty() {
+                Path::new(".")
             } else {
-                pattern.folder.join(folder)
-            },
+                &root
+            }),
+            root,
             anywhere: folder.is_empty() && glob.starts_with("**/"),
             glob: Some(Glob::new(glob)?),
         })
     }
 
-    fn excludes(&self, key: &Path) -> bool {
-        let root = normal(&self.root);
-        match (&self.glob, key.strip_prefix(&root)) {
+    /// Tells whether it takes a file away, by its absolute path and the way in which it was reached.
+    fn excludes(&self, absolute: &Path, path: &Path) -> bool {
+        match (&self.glob, absolute.strip_prefix(&self.place)) {
             (None, Ok(_)) => true, // the file, or a folder that it is in
             (Some(glob), Ok(below)) if glob.whole.is_match(below) => true,
-            (Some(glob), _) => self.anywhere && glob.whole.is_match(key),
+            (Some(glob), _) => self.anywhere && glob.whole.is_match(normal(path)),
             (None, Err(_)) => false,
         }
+    }
+
+    /// Tells whether it takes a path away, or all that a folder at this path may hold.
+    fn excludes_all_of(&self, path: &Path) -> bool {
+        // No file has this name: only a pattern that takes every name takes it.
+        const ANY: &str = "\u{1}";
+        let child = path.join(ANY);
+        self.excludes(&absolute(path), path) || self.excludes(&absolute(&child), &child)
     }
 
     fn walk(&self, pattern: &FilePattern, met: &mut Met) {
@@ -258,20 +286,21 @@ impl Compiled {
             Ok(metadata) if metadata.is_file() => met.matched.push(self.root.clone()),
             Ok(metadata) if metadata.is_dir() => {
                 let folder = pattern.pattern.trim_end_matches('/');
-                met.problems.push(
-                    problem(pattern, format!("`{folder}` is a folder"))
-                        .hint(format!("write `{folder}/**/*.json` for the files in it")),
-                );
+                let problem = problem(pattern, format!("`{folder}` is a folder"))
+                    .hint(format!("write `{folder}/**/*.json` for the files in it"));
+                met.problems.push((self.root.clone(), problem));
             }
             Ok(_) => met.odd.push((Oddity::Irregular, self.root.clone())),
             Err(_) if self.root.is_symlink() => {
                 met.odd.push((Oddity::Dangling, self.root.clone()));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => met.problems.push(problem(
-                pattern,
-                format!("cannot look at `{}`: {}", shown(&self.root), error.kind()),
-            )),
+            Err(error) => {
+                let path = shown(&tidy(&self.root));
+                let what = format!("cannot look at `{path}`: {}", error.kind());
+                met.problems
+                    .push((self.root.clone(), problem(pattern, what)));
+            }
         }
     }
 
@@ -282,8 +311,18 @@ impl Compiled {
         } else {
             &self.root
         };
-        if !root.is_dir() {
-            return;
+        match fs_err::metadata(root) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                let what = format!(
+                    "cannot look into `{}`: {}",
+                    shown(&tidy(root)),
+                    error.kind()
+                );
+                met.problems.push((root.to_owned(), problem(pattern, what)));
+                return;
+            }
+            Ok(_) | Err(_) => return,
         }
         let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
         let walk = WalkDir::new(root).follow_links(true).max_depth(glob.depth);
@@ -322,8 +361,8 @@ impl Compiled {
         let mut failures: Vec<_> = failures.into_iter().collect();
         failures.sort();
         for (path, error) in failures {
-            let message = format!("cannot look into `{}`: {error}", shown(&path));
-            met.problems.push(problem(pattern, message));
+            let message = format!("cannot look into `{}`: {error}", shown(&tidy(&path)));
+            met.problems.push((path, problem(pattern, message)));
         }
     }
 }

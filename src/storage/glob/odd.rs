@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     diagnostic::{Diagnostic, Severity, TextPosition, shown},
     manifest::FilePattern,
+    path::tidy,
 };
 
 /// An oddity that a pattern came upon beside its files.
@@ -43,7 +44,7 @@ pub(super) fn oddities(
         let mut names: Vec<String> = same
             .iter()
             .take(NAMED)
-            .map(|(_, _, path)| format!("`{}`", shown(path)))
+            .map(|(_, _, path)| format!("`{}`", shown(&tidy(path))))
             .collect();
         if same.len() > NAMED {
             names.push(format!("and {} more", same.len() - NAMED));

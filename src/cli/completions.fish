@@ -1,0 +1,9 @@
+
+# Names of runs, loads and targets, which the program is asked for.
+function __fish_stoker_names
+    set -l words (commandline -opc)
+    $words[1] generate names $argv[1] $words[2..] 2>/dev/null
+end
+complete -c stoker -n "__fish_stoker_using_subcommand resume report watch unload verify" -k -a "(__fish_stoker_names runs)"
+complete -c stoker -n "__fish_stoker_using_subcommand load plan check" -l load -x -a "(__fish_stoker_names loads)"
+complete -c stoker -n "__fish_stoker_using_subcommand load plan check get create" -l target -x -a "(__fish_stoker_names targets)"
