@@ -7,6 +7,7 @@
 mod fault;
 mod google;
 mod http2;
+mod large;
 mod placed;
 pub(crate) mod server;
 mod setup;

@@ -106,7 +106,7 @@ async fn a_token_in_a_file_is_read_again_when_it_changed() {
     fs_err::remove_file(&path).unwrap();
     let error = bearer.header().await.unwrap_err();
     assert!(error.transient);
-    assert!(error.what.contains("entity not found"), "{error}");
+    assert!(error.what.contains("there is no such file"), "{error}");
     write(&path, "back", 3);
     assert_eq!(header(&bearer).await, "Bearer back");
 }
@@ -147,7 +147,7 @@ async fn a_file_that_is_not_there_is_named() {
         .unwrap_err();
     assert_eq!(
         error.what,
-        "a bearer token could not be read from /nowhere/token: entity not found"
+        "a bearer token could not be read from /nowhere/token: there is no such file"
     );
     assert!(!error.transient);
 }

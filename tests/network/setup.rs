@@ -142,7 +142,7 @@ fn files_of_the_tls_settings_are_refused_by_name() {
 
     assert_eq!(
         refused(ca(folder.path().join("absent.pem"))),
-        "tls.ca DIR/absent.pem cannot be read: entity not found"
+        "tls.ca DIR/absent.pem cannot be read: there is no such file"
     );
     assert_eq!(
         refused(ca(file("empty.pem", CONTENT))),

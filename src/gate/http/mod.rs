@@ -17,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use ::http::{Request, Response, Uri};
@@ -24,15 +25,22 @@ use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 
 pub use self::options::{HttpSetupError, TransportOptions};
-use self::{fault::Place, pool::ConnectionPool};
+use self::{
+    fault::Place,
+    pool::ConnectionPool,
+    streamed::{Movement, PIECE},
+};
 use super::{
     answers::{self, AnswerBudget, Room},
     transport::{Fault, FaultKind, Transport},
 };
-use crate::record::StreamedBody;
+use crate::{record::StreamedBody, unit::display_duration};
 
 /// The largest room, in bytes, that is made for a response at once. A server's `Content-Length` is a claim, not a fact.
 const ROOM: usize = 1 << 20;
+
+/// The size in bytes above which an answer may take longer than any message: instances alone are allowed to be larger.
+const LARGE: usize = 64 << 20;
 
 /// Puts requests on the wire with reqwest.
 pub struct HttpTransport {
@@ -43,6 +51,7 @@ pub struct HttpTransport {
     /// The proxy of the settings as `host:port`, for the words of a fault.
     proxy: Option<String>,
     max_response: usize,
+    timeout: Duration,
     answers: Arc<AnswerBudget>,
     /// An answer has come at some time: what answers speaks HTTP.
     is_heard: AtomicBool,
@@ -67,21 +76,18 @@ impl HttpTransport {
             direct: ConnectionPool::new(Box::new(direct), options.concurrency)?,
             proxy: options.proxy_place(),
             max_response: options.max_response,
+            timeout: options.timeout,
             answers: Arc::clone(&options.answers),
             is_heard: AtomicBool::new(false),
         })
     }
 
     async fn attempt(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Fault> {
-        let local = is_loopback(request.uri());
-        let place = Place::new(
-            request.uri().clone(),
-            self.proxy.as_deref().filter(|_| !local),
-        );
-        let lanes = if local { &self.direct } else { &self.proxied };
+        let uri = request.uri().clone();
+        let proxy = self.proxy.as_deref().filter(|_| !is_loopback(&uri));
+        let place = Place::new(uri.clone(), proxy);
         let largest = usize::try_from(answers::largest(&request)).unwrap_or(usize::MAX);
         let largest = std::cmp::min(largest, self.max_response);
-        let uri = request.uri().clone();
         let (mut parts, body) = request.into_parts();
         let streamed: Option<StreamedBody> = parts.extensions.remove();
         let request = Request::from_parts(parts, body);
@@ -89,16 +95,45 @@ impl HttpTransport {
             kind: FaultKind::Request,
             what: format!("the URL of a request to {place} is not valid"),
         })?;
-        if let Some(streamed) = streamed {
-            streamed::attach(&mut request, streamed);
+        if streamed.is_none() && largest <= LARGE {
+            return self.exchange(request, &uri, &place, largest, None).await;
         }
+        let movement = Movement::of(&mut request);
+        if let Some(body) = streamed {
+            streamed::attach(&mut request, body, Arc::clone(&movement));
+        }
+        let exchange = self.exchange(request, &uri, &place, largest, Some(&movement));
+        tokio::select! {
+            biased;
+            answered = exchange => answered,
+            () = movement.stands_still(self.timeout) => Err(Fault {
+                kind: FaultKind::Timeout,
+                what: format!("{place}: nothing moved for {}", display_duration(self.timeout)),
+            }),
+        }
+    }
+
+    /// Sends a request, and reads its answer of `largest` bytes at the most.
+    async fn exchange(
+        &self,
+        request: reqwest::Request,
+        uri: &Uri,
+        place: &Place<'_>,
+        largest: usize,
+        movement: Option<&Movement>,
+    ) -> Result<Response<Bytes>, Fault> {
+        let lanes = if is_loopback(uri) {
+            &self.direct
+        } else {
+            &self.proxied
+        };
         let ride = lanes.take();
         let mut response = match ride.client.execute(request).await {
             Ok(response) => response,
             Err(error) => {
-                let fault = fault::of_request(&error.without_url(), &place);
-                return Err(if self.is_tls_port(&uri, &fault).await {
-                    fault::of_tls_port(&place)
+                let fault = fault::of_request(&error.without_url(), place);
+                return Err(if self.is_tls_port(uri, &fault).await {
+                    fault::of_tls_port(place)
                 } else {
                     fault
                 });
@@ -109,7 +144,7 @@ impl HttpTransport {
 
         let claimed = response.content_length().and_then(|n| n.try_into().ok());
         if claimed.is_some_and(|length: usize| length > largest) {
-            return Err(too_large(&place, largest));
+            return Err(too_large(place, largest));
         }
         let mut room = Room::default();
         // Most responses are one chunk: it is handed on as it came, without a copy.
@@ -119,11 +154,16 @@ impl HttpTransport {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| fault::of_body(&error.without_url(), &place))?
+            .map_err(|error| fault::of_body(&error.without_url(), place))?
         {
+            if let Some(movement) = movement
+                && length / PIECE != (length + chunk.len()) / PIECE
+            {
+                movement.note();
+            }
             length += chunk.len();
             if length > largest {
-                return Err(too_large(&place, largest));
+                return Err(too_large(place, largest));
             }
             self.answers.grow(&mut room, length as u64).await;
             if all.is_empty() {

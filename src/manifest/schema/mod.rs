@@ -191,7 +191,7 @@ macro_rules! target {
                 /// Requests in flight: a number, or `{ min, max }` to find the best between them (the default, 1 and 256).
                 #[schemars(extend("examples" = [8, {"min": 4, "max": 64}], "default" = {"min": 1, "max": 256}))]
                 concurrency: Option<Concurrency>,
-                /// How long one request may take, from its first byte to the last of its answer; then it is tried again.
+                /// How long one request may take, from its first byte to the last of its answer; then it is tried again. A body that is read from a file while it is sent, and an answer of more than 64 MiB, may take longer as long as they move.
                 #[schemars(extend("examples" = ["2m"], "default" = "60s"))]
                 timeout: Option<DurationText>,
                 /// How often, and after which waits, a request is tried again that failed for a reason that may pass.

@@ -30,7 +30,8 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
     let mut found: Vec<(PathBuf, PathBuf, usize)> = Vec::new();
     let mut known = HashSet::new();
     let mut odd: Vec<(usize, Oddity, PathBuf)> = Vec::new();
-    let mut problems: Vec<(PathBuf, Diagnostic)> = Vec::new();
+    // Each with the path that it is about, where it is about one.
+    let mut problems: Vec<(Option<PathBuf>, Diagnostic)> = Vec::new();
     for (number, pattern) in patterns.iter().enumerate() {
         // Standard input is no file.
         if pattern.pattern == "-" {
@@ -39,13 +40,16 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
         let compiled = match Compiled::new(pattern) {
             Ok(compiled) => compiled,
             Err(message) => {
-                listing.problems.push(problem(pattern, message));
+                problems.push((None, problem(pattern, message)));
                 continue;
             }
         };
         if pattern.exclude {
             odd.retain(|(_, _, path)| !compiled.excludes(&absolute(path), path));
-            problems.retain(|(path, _)| !compiled.excludes_all_of(path));
+            problems.retain(|(path, _)| {
+                let path = path.as_deref();
+                !path.is_some_and(|path| compiled.excludes_all_of(path))
+            });
             found.retain(|(key, path, _)| {
                 let keep = !compiled.excludes(key, path);
                 if !keep {
@@ -62,7 +66,8 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
         if met.matched.is_empty() && !is_told {
             listing.unmatched.push(pattern.clone());
         }
-        problems.append(&mut met.problems);
+        let met_problems = met.problems.into_iter();
+        problems.extend(met_problems.map(|(path, problem)| (Some(path), problem)));
         odd.extend(met.odd.into_iter().map(|(what, path)| (number, what, path)));
         let mut matched = met.matched;
         // Of several ways to a file the shortest is kept: not the one through a link to a folder above.
