@@ -25,6 +25,7 @@ pub(super) fn loads(
         predecessors(reader, &drafts);
     }
     cycles(reader, &drafts);
+    same_store(reader, parts, settings);
     formats(reader, settings, &mut drafts);
     rates(reader, parts, settings, &drafts);
     drafts.into_iter().map(|draft| draft.settings).collect()
@@ -305,6 +306,29 @@ fn rate_spot(parts: &Parts, target: &str) -> Option<Spot> {
         return None;
     };
     get(&over(own, &parts.target_defaults), "rate").map(|node| node.spot)
+}
+
+/// Refuses two targets that want one store with different fields: which of them it got would be chance.
+fn same_store(reader: &mut Reader<'_>, parts: &Parts, targets: &[TargetSettings]) {
+    for (at, target) in targets.iter().enumerate() {
+        let Some(wanted) = target.store.wanted() else {
+            continue;
+        };
+        let place = target.store.place();
+        let other = targets.iter().take(at).find(|other| {
+            other.store.wanted().is_some_and(|fields| fields != wanted)
+                && other.store.place() == place
+        });
+        let entry = parts.targets.iter().find(|entry| entry.key == target.name);
+        if let (Some(other), Some(entry)) = (other, entry) {
+            let message = format!(
+                "the targets `{}` and `{}` are one store, and want it with different fields",
+                other.name, target.name
+            );
+            let hint = "give both the same fields, or name the store by one target alone";
+            reader.report(entry.key_spot, Diagnostic::error(message).hint(hint));
+        }
+    }
 }
 
 fn list(names: &[&str]) -> String {

@@ -140,6 +140,15 @@ impl Store {
         matches!(self, Self::Google(_) | Self::Local { .. })
     }
 
+    /// Returns the fields with which it is wanted; none where it is taken as it is.
+    pub fn wanted(&self) -> Option<&BTreeMap<String, serde_json::Value>> {
+        match self {
+            Self::Google(store) => store.ensure.as_ref(),
+            Self::Local { store, .. } => Some(store).filter(|fields| !fields.is_empty()),
+            Self::Fhir { .. } | Self::Dicomweb { .. } | Self::Mllp { .. } => None,
+        }
+    }
+
     /// Returns where it is, for people; never a query.
     pub fn describe(&self) -> String {
         match self {

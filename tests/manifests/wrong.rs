@@ -254,6 +254,19 @@ fn entries_over_rate() {
 }
 
 #[test]
+fn one_store() {
+    insta::assert_snapshot!(wrong("rules/one-store.yaml"), @r#"
+    error: the targets `strict` and `lax` are one store, and want it with different fields
+     --> rules/one-store.yaml:6:3
+      |
+    6 |   lax: { local: { dir: ./here, store: { disableReferentialIntegrity: true } } }
+      |   ^^^
+      |
+      = hint: give both the same fields, or name the store by one target alone
+    "#);
+}
+
+#[test]
 fn identity_without_type() {
     insta::assert_snapshot!(wrong("rules/identity-without-type.yaml"), @r#"
     error: `identity` names no resource type
