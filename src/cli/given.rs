@@ -7,6 +7,7 @@ use std::{
 
 use super::{Context, Error, Exit, secrets, select::Selection};
 use crate::{
+    diagnostic,
     journal::RunDirectory,
     manifest::{self, Manifest},
     report,
@@ -14,6 +15,9 @@ use crate::{
 
 /// The name of standard input in place of a file's.
 const STDIN: &str = "-";
+
+/// The first bytes of a saved plan.
+const PLAN: &[u8] = b"{\"header\":";
 
 /// The longest manifest that is read from standard input.
 const LONGEST: u64 = 16 << 20;
@@ -24,6 +28,7 @@ pub(super) fn read_manifest(
     selection: &Selection,
     context: Context,
 ) -> Result<Manifest, Error> {
+    is_written(path)?;
     let environment = super::environment();
     let read = if path == Path::new(STDIN) {
         let mut text = String::new();
@@ -38,7 +43,13 @@ pub(super) fn read_manifest(
                 "what comes by standard input is longer than a manifest can be",
             ));
         }
+        if text.as_bytes().starts_with(PLAN) {
+            let what = "what comes by standard input is a saved plan, and no manifest";
+            return Err(Error::usage(what).hint("name the plan's file: `stoker load FILE`"));
+        }
         manifest::read_text(&text, path, &environment)
+    } else if is_plan(path) {
+        return Err(no_manifest(path));
     } else {
         manifest::read(path, &environment)
     };
@@ -58,6 +69,20 @@ pub(super) fn read_manifest(
     Ok(manifest)
 }
 
+/// Makes sure that a plan can write down where its sources lie: it is JSON, and JSON is UTF-8.
+fn is_written(manifest: &Path) -> Result<(), Error> {
+    // Without a current folder the manifest's own name is all that there is.
+    let whole = std::path::absolute(manifest).unwrap_or_else(|_| manifest.to_owned());
+    if whole.to_str().is_some() {
+        return Ok(());
+    }
+    let what = format!(
+        "the name of `{}` is not UTF-8, and cannot be written down in a plan",
+        diagnostic::shown(&whole)
+    );
+    Err(Error::usage(what).hint("rename the folder or the file, such as with `convmv`"))
+}
+
 /// Writes down the ids of the runs that a manifest refers to, where a large one has not done so itself.
 fn keep_known(manifest: &Manifest) -> Result<(), Error> {
     for path in manifest.loads.iter().flat_map(|load| &load.known) {
@@ -75,11 +100,14 @@ fn keep_known(manifest: &Manifest) -> Result<(), Error> {
 /// Tells a saved plan from a manifest by its first bytes. An unreadable file is no plan: reading it as a manifest says
 /// why.
 pub(super) fn is_plan(path: &Path) -> bool {
-    const HEADER: &[u8] = b"{\"header\":";
+    // The bytes of a pipe can be read only once, by the reader of manifests.
+    if path == Path::new(STDIN) || !fs_err::metadata(path).is_ok_and(|found| found.is_file()) {
+        return false;
+    }
     let mut first = Vec::new();
     let read = fs_err::File::open(path)
-        .and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut first));
-    path != Path::new(STDIN) && read.is_ok() && first == HEADER
+        .and_then(|file| file.take(PLAN.len() as u64).read_to_end(&mut first));
+    read.is_ok() && first == PLAN
 }
 
 /// Says that what was named as a manifest is a saved plan.

@@ -220,3 +220,79 @@ fn a_rate_of_one_is_refused_in_words_that_fit() {
         ran.err
     );
 }
+
+#[test]
+fn a_folder_whose_name_is_not_utf_8_is_named_before_anything_is_done() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bed = Bed::new();
+    let folder = bed.path("").join(std::ffi::OsStr::from_bytes(b"man\xfd"));
+    fs_err::create_dir(&folder).unwrap();
+    fs_err::write(folder.join("p.json"), patient("p")).unwrap();
+    fs_err::write(folder.join("m.yaml"), manifest("p.json")).unwrap();
+    for verb in ["check", "plan", "load"] {
+        let mut command = bed.command(&[verb, "m.yaml"]);
+        let ran = command.current_dir(&folder).output().unwrap();
+        let told = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(2), "{verb}: {told}");
+        assert!(
+            told.contains("man\\xfd/m.yaml` is not UTF-8"),
+            "{verb}: {told}"
+        );
+    }
+}
+
+#[test]
+fn a_saved_plan_is_no_manifest_wherever_one_is_named() {
+    let bed = Bed::new();
+    bed.write("p.json", &patient("p"));
+    bed.write("m.yaml", &manifest("p.json"));
+    bed.run(&["plan", "m.yaml", "--out", "p 1.plan"]).exits(0);
+    for arguments in [
+        &["reset", "p 1.plan"][..],
+        &["check", "p 1.plan"],
+        &["verify", "p 1.plan"],
+        &[
+            "get",
+            "Patient/p",
+            "--manifest",
+            "p 1.plan",
+            "--target",
+            "t",
+        ],
+    ] {
+        let ran = bed.run(arguments).exits(2);
+        assert!(
+            ran.err.contains("is a saved plan"),
+            "{arguments:?}: {}",
+            ran.err
+        );
+    }
+    let mut command = bed.command(&["load", "-"]);
+    let plan = fs_err::File::open(bed.path("p 1.plan")).unwrap();
+    let ran = command.stdin(plan.into_file()).output().unwrap();
+    let told = String::from_utf8(ran.stderr).unwrap();
+    assert!(told.contains("is a saved plan"), "{told}");
+}
+
+#[test]
+fn a_manifest_is_read_from_a_pipe() {
+    let bed = Bed::new();
+    bed.write("p.json", &patient("p"));
+    bed.write("m.yaml", &manifest("p.json"));
+    let stoker = assert_cmd::cargo::cargo_bin!("stoker")
+        .display()
+        .to_string();
+    let line = format!("{stoker} plan <(cat m.yaml) --offline --json");
+    let mut command = Command::new("bash");
+    let ran = command
+        .args(["-c", &line])
+        .current_dir(bed.path(""))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    // Its patterns begin beside the pipe: that it was read is what counts.
+    assert!(
+        told.contains("no file matches") || ran.status.success(),
+        "{told}"
+    );
+}
