@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Why a file cannot be read. The words hold nothing of its content.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Unreadable {
+pub enum SmallFileError {
     /// There is no such file.
     Missing,
     /// It is a folder.
@@ -40,9 +40,9 @@ pub enum Unreadable {
     Refused(io::ErrorKind),
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for SmallFileError {}
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for SmallFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("there is no such file"),
@@ -59,7 +59,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-impl From<io::Error> for Unreadable {
+impl From<io::Error> for SmallFileError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
@@ -74,17 +74,17 @@ impl From<io::Error> for Unreadable {
 /// # Errors
 ///
 /// When it is not there, is something else, is larger, or nobody writes into the pipe.
-pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Unreadable> {
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, SmallFileError> {
     read_within(path, most, PATIENCE)
 }
 
-fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Vec<u8>, Unreadable> {
+fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Vec<u8>, SmallFileError> {
     let kind = fs::metadata(path)?.file_type();
     if kind.is_dir() {
-        return Err(Unreadable::Folder);
+        return Err(SmallFileError::Folder);
     }
     if !kind.is_file() && !kind.is_fifo() {
-        return Err(Unreadable::Device);
+        return Err(SmallFileError::Device);
     }
     // Opening a pipe would wait for its writer, and no signal would end that.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -99,7 +99,7 @@ fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Vec<u8>, Un
         read_pipe(&file, most + 1, patience, &mut bytes)?;
     }
     if bytes.len() as u64 > most {
-        return Err(Unreadable::TooLarge(most));
+        return Err(SmallFileError::TooLarge(most));
     }
     Ok(bytes)
 }
@@ -110,7 +110,7 @@ fn read_pipe(
     most: u64,
     patience: Duration,
     bytes: &mut Vec<u8>,
-) -> Result<(), Unreadable> {
+) -> Result<(), SmallFileError> {
     let until = Instant::now() + patience;
     let mut piece = [0; 8192];
     while (bytes.len() as u64) < most {
@@ -118,7 +118,7 @@ fn read_pipe(
         let mut waiting = [PollFd::new(file, PollFlags::IN)];
         let timeout = Timespec::try_from(left).ok();
         match poll(&mut waiting, timeout.as_ref()) {
-            Ok(0) => return Err(Unreadable::Silent),
+            Ok(0) => return Err(SmallFileError::Silent),
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(io::Error::from(error).into()),
@@ -155,7 +155,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "four").unwrap();
         assert_eq!(read(&path, 4).unwrap(), b"four");
-        assert!(matches!(read(&path, 3), Err(Unreadable::TooLarge(3))));
+        assert!(matches!(read(&path, 3), Err(SmallFileError::TooLarge(3))));
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         let path = pipe(folder.path());
         assert!(matches!(
             read_within(&path, LARGEST, SHORT),
-            Err(Unreadable::Silent)
+            Err(SmallFileError::Silent)
         ));
     }
 

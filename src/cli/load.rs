@@ -49,7 +49,7 @@ pub(super) struct LoadArgs {
     verify_sources: bool,
     /// How to show progress
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
-    progress: ProgressKind,
+    pub(super) progress: ProgressKind,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]

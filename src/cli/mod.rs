@@ -57,6 +57,7 @@ mod watching;
 
 pub use exit::{Error, Exit};
 use printer::Printer;
+use watching::ProgressKind;
 
 /// Loads healthcare data stores from a manifest, with a true outcome for every record.
 #[derive(Debug, Parser)]
@@ -182,6 +183,16 @@ pub fn run() -> ExitCode {
         }
     };
     let printer = Printer::new(cli.global.quiet, cli.global.color, wished_colour());
+    let progress = match &cli.verb {
+        Verb::Load(args) => Some(args.progress),
+        Verb::Resume(args) => Some(args.progress),
+        Verb::Watch(args) => Some(args.progress),
+        _ => None,
+    };
+    // From here on, whatever is said beside the result is said to a program.
+    if progress == Some(ProgressKind::Json) {
+        Printer::speak_json();
+    }
     if let Err(error) = log::begin(
         cli.global.verbose,
         cli.global.log_format,

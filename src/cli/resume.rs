@@ -25,7 +25,7 @@ pub(super) struct ResumeArgs {
     verify_sources: bool,
     /// How to show progress
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
-    progress: ProgressKind,
+    pub(super) progress: ProgressKind,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]

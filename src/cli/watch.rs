@@ -30,7 +30,7 @@ pub(super) struct WatchArgs {
     run: Option<PathBuf>,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
-    progress: ProgressKind,
+    pub(super) progress: ProgressKind,
 }
 
 /// The end of watching.

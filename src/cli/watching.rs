@@ -27,9 +27,6 @@ pub(super) const SHOWN_EVERY: Duration = Duration::from_secs(5);
 
 /// Returns the watcher that draws what is observed.
 pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
-    if kind == ProgressKind::Json {
-        Printer::speak_json();
-    }
     let watcher = match kind {
         _ if printer.is_quiet() => progress::Watcher::none(),
         ProgressKind::Auto if Printer::is_watched() => {

@@ -296,3 +296,24 @@ fn a_manifest_is_read_from_a_pipe() {
         "{told}"
     );
 }
+
+#[test]
+fn all_that_a_program_reads_beside_the_result_is_json() {
+    let bed = Bed::new();
+    bed.write("p.json", &patient("p"));
+    bed.write("m.yaml", &manifest("p.json"));
+    bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
+    for arguments in [
+        &["resume", "nosuch"][..],
+        &["watch"],
+        &["load", "m.yaml", "--log-file", "/nowhere/log"],
+        &["load", "nosuch.yaml"],
+    ] {
+        let ran = bed.run(&[arguments, &["--progress", "json"]].concat());
+        assert!(!ran.err.is_empty(), "{arguments:?}");
+        for line in ran.err.lines() {
+            let parsed: Result<serde_json::Value, _> = serde_json::from_str(line);
+            assert!(parsed.is_ok(), "{arguments:?}: {line}");
+        }
+    }
+}

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::{Environment, Error},
-    small_file::{self, Unreadable},
+    small_file::{self, SmallFileError},
 };
 
 /// The longest that the metadata server may take to show itself; `GCE_METADATA_TIMEOUT` of Google's own libraries is 3
@@ -213,7 +213,7 @@ fn unreadable(path: &Path, named: Named, why: &str, hint: &str) -> Error {
 /// Reads a credential file. The errors hold nothing of its content.
 fn read(path: &Path) -> Result<Value, String> {
     let text = small_file::read(path, small_file::LARGEST).map_err(|why| match why {
-        Unreadable::Missing => why.to_string(),
+        SmallFileError::Missing => why.to_string(),
         why => format!("it cannot be read: {why}"),
     })?;
     serde_json::from_slice(&text).map_err(|error| {

@@ -88,7 +88,7 @@ pub enum HttpSetupError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        why: small_file::Unreadable,
+        why: small_file::SmallFileError,
     },
     /// A file of the TLS settings does not hold what it should.
     #[error("{setting} {} {why}", path.display())]

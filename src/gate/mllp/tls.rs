@@ -31,7 +31,7 @@ pub enum MllpSetupError {
         /// The file.
         path: std::path::PathBuf,
         /// Why not.
-        why: small_file::Unreadable,
+        why: small_file::SmallFileError,
     },
     /// A file does not hold what it should.
     #[error("{setting} {} {why}", path.display())]
