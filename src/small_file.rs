@@ -138,6 +138,8 @@ fn read_pipe(
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use fs_err as fs;
+
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(50);
@@ -196,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
         // The superuser may read everything.
         if let Err(why) = read(&path, LARGEST) {
             assert_eq!(why.to_string(), "permission denied");

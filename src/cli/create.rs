@@ -1,6 +1,10 @@
 //! `stoker create`: one resource, message or instance from a file into a store; prints the new id.
 
-use std::{io::Read, path::PathBuf, sync::Arc};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -114,7 +118,7 @@ fn explained(error: Error, kind: &str, response: &http::Response<Bytes>) -> Erro
     }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
     if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
         std::io::stdin()
@@ -131,7 +135,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> {
+fn resource_type(bytes: &[u8], path: &Path) -> Result<String, Error> {
     let mut scanner = Scanner::new();
     let found = scanner.scan(bytes).map_err(|error| {
         let line =

@@ -78,7 +78,7 @@ fn a_folder_that_cannot_be_entered_is_named_or_taken_away() {
         let closed = std::fs::Permissions::from_mode(mode);
         fs_err::set_permissions(bed.path("no"), closed).unwrap();
     };
-    close(0);
+    close(0o000);
     if fs_err::read_dir(bed.path("no")).is_ok() {
         eprintln!("skipped: this user may enter every folder");
         close(0o700);

@@ -489,10 +489,10 @@ fn forgets_offsets(head: &str, _: &str) -> String {
         });
         json!({ "00081199": { "vr": "SQ", "Value": stored } })
     } else {
-        let held = numbers.map(|number| {
+        let listed = numbers.map(|number| {
             json!({ "0020000D": uid("1.2.1".to_owned()), "0020000E": uid("1.2.1.1".to_owned()), "00080018": uid(uids(1, number).instance) })
         });
-        json!(held)
+        json!(listed)
     };
     response("200 OK", "", &body.to_string()).replace("fhir+json", "dicom+json")
 }
