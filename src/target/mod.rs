@@ -36,7 +36,7 @@ mod status;
 mod too_large;
 
 pub use answer::{
-    Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said,
+    Accepted, Answer, ELSEWHERE, HeldVersion, HeldVersions, Little, Matches, Refusal, Said,
 };
 pub use difference::{Difference, StoreListing, Version};
 pub use endpoint::Endpoint;

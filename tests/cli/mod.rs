@@ -3,6 +3,7 @@
 mod bed;
 mod book;
 mod collector;
+mod company;
 mod completions;
 mod conditions;
 mod cycles;
