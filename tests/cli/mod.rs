@@ -36,6 +36,7 @@ mod runs;
 mod samples;
 mod selected;
 mod sources;
+mod storing;
 mod telemetry;
 mod troubleshooting;
 mod unload;
