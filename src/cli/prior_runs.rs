@@ -161,6 +161,7 @@ fn words(held: &PriorLoads) -> String {
         kept,
         sampled,
         missing,
+        untold,
         renewed,
         outdated: _,
     } = held;
@@ -173,6 +174,11 @@ fn words(held: &PriorLoads) -> String {
     if *sampled == 0 {
         return format!(
             "target `{target}`: earlier runs have loaded {loaded} of the records; it is assumed that they are still there, for it was not asked{again}"
+        );
+    }
+    if *untold {
+        return format!(
+            "target `{target}` does not say whether it still holds what earlier runs have loaded: all {loaded} of the records are sent again, and `duplicates` says what becomes of those that it has already"
         );
     }
     match (*missing, *kept) {

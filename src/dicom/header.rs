@@ -79,6 +79,12 @@ impl InstanceHeader {
         is_deflated(&self.transfer_syntax)
     }
 
+    /// Tells whether the walk ended before fragments of pixels, which say where they end ([`super::fragments`]).
+    pub fn is_encapsulated(&self) -> bool {
+        let is_open = matches!(self.end, End::Pixels { length: None, .. });
+        is_open && !self.is_deflated()
+    }
+
     /// Tells whether a file of `size` bytes ends before its pixels do. Of deflated and encapsulated ones that is not known.
     pub fn is_cut(&self, size: u64) -> bool {
         match self.end {

@@ -13,6 +13,7 @@ pub mod answer;
 pub mod compare;
 pub mod describe;
 pub mod element;
+pub mod fragments;
 pub mod header;
 pub mod multipart;
 pub mod parts;

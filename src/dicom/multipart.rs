@@ -77,10 +77,15 @@ impl Boundary {
     }
 }
 
-/// Returns the bytes of the only part of a body that a server sent; none where it has no part, or several.
+/// Returns the bytes of the instance that a server sent; none where there is none, or where there are several. Some servers
+/// send a single instance without parts around it.
 ///
 /// A part ends at a line break and the boundary behind it (RFC 2046 §5.1.1): what stands in the midst of a line is content.
 pub fn only_part<'b>(content_type: &str, body: &'b [u8]) -> Option<&'b [u8]> {
+    let media = content_type.split(';').next().unwrap_or(content_type);
+    if media.trim().eq_ignore_ascii_case("application/dicom") {
+        return (!body.is_empty()).then_some(body);
+    }
     let delimiter = format!("--{}", boundary_of(content_type)?);
     let start = Finder::new(delimiter.as_bytes()).find(body)?;
     let rest = body.get(start + delimiter.len()..)?;
@@ -181,12 +186,15 @@ mod tests {
         let bare = "multipart/related;boundary=b";
         assert_eq!(only_part(bare, b"--b\r\n\r\n\r\n--b--"), Some(&b""[..]));
         assert_eq!(only_part(bare, b"--b\r\n\r\nx\r\n--b--"), Some(&b"x"[..]));
+        let single = "Application/DICOM; transfer-syntax=1.2.840.10008.1.2.1";
+        assert_eq!(only_part(single, b"x"), Some(&b"x"[..]));
         // Cut, several, none, another type.
         for (kind, body) in [
             (bare, &b"--b\r\n\r\nx"[..]),
             (bare, b"--b\r\n\r\nx\r\n--b\r\n\r\ny\r\n--b--"),
             (bare, b""),
-            ("application/dicom", b"--b\r\n\r\nx\r\n--b--"),
+            ("application/dicom", b""),
+            ("text/html", b"--b\r\n\r\nx\r\n--b--"),
             ("multipart/related", b"--b\r\n\r\nx\r\n--b--"),
         ] {
             assert_eq!(only_part(kind, body), None);

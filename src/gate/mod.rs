@@ -131,6 +131,11 @@ pub trait Exchange: Send {
     fn intend(&mut self) -> impl Future<Output = Result<(), BuildError>> + Send {
         std::future::ready(Ok(()))
     }
+    /// Returns how many attempts it has at the most, where they are fewer than the target's. Those that the target asks to put
+    /// off do not count.
+    fn attempts(&self) -> Option<u32> {
+        None
+    }
     /// Judges what came of an attempt. An exchange of many records may settle some and keep the rest.
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict;
     /// Lets go of its body before a wait: what is parked keeps its position only.

@@ -107,8 +107,8 @@ impl StopReason {
             }
             Self::Tls { what } => super::transport::tls_hint(what),
             Self::TargetDown { .. } => {
-                "check the address, that the server runs, and that the store is there for these credentials; then \
-                 `stoker resume` goes on. `give_up_after` waits longer"
+                "check the address, that the server runs and the store or receiver is there, and that its credentials, if it asks \
+                 for any, still hold; then `stoker resume` goes on. `give_up_after` waits longer"
             }
             Self::ShutOut {
                 status: 300..=399, ..

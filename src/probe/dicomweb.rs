@@ -36,6 +36,8 @@ pub(super) async fn ask(
     match status {
         204 => Ok(there()),
         _ if is_unsearchable => Ok(there()),
+        // A server without a search may know nothing at its address, and one that wants other parameters refuses them.
+        400 | 404 | 406 if stores(gate, &store).await? => Ok(there()),
         200 if is_list(response.body()) => Ok(there()),
         200 => refused(
             "what the server answers to a search for studies is no DICOM JSON".to_owned(),
@@ -46,6 +48,20 @@ pub(super) async fn ask(
             "check the URL: it is the one under which `studies` is found, such as `https://pacs.example/dicom-web`",
         ),
     }
+}
+
+/// Tells whether a server stores, though it answers no search: it is sent a request with no instance in it.
+async fn stores(gate: &Gate, store: &Dicom) -> Result<bool, Error> {
+    let response = gate.call_interactive(|| store.store_nothing()).await?;
+    let body = response.body();
+    let is_fhir = || memchr::memmem::find(body, b"resourceType").is_some();
+    Ok(match response.status().as_u16() {
+        204 | 400 | 409 | 411 | 422 => !is_fhir(),
+        200 | 202 => {
+            body.trim_ascii().is_empty() || memchr::memmem::find(body, b"0008119").is_some()
+        }
+        _ => false,
+    })
 }
 
 /// Tells whether an answer is a list of data sets.

@@ -10,7 +10,12 @@ use crate::{
     auth,
     gate::{CallFailure, Gate},
     manifest::{Auth, Format, Store, TargetSettings},
-    target::{Endpoint, Facts, fhir::RequestBuilder, google::differences, mllp::Mllp},
+    target::{
+        Endpoint, Facts,
+        fhir::RequestBuilder,
+        google::{self, differences},
+        mllp::Mllp,
+    },
 };
 
 mod dicomweb;
@@ -151,21 +156,12 @@ async fn of_store(
             ),
             hint: format!(
                 "the credentials need {} on the dataset; check also that the names are right",
-                role(settings.store.format())
+                google::editor(settings.store.format())
             ),
             status,
         }),
         _ => Err(no_answer(status, settings, &name.display())
             .unwrap_or_else(|| not_a_store(status, name))),
-    }
-}
-
-/// The role that may write into a store (IAM page).
-fn role(format: Format) -> &'static str {
-    match format {
-        Format::Fhir => "roles/healthcare.fhirResourceEditor",
-        Format::Dicom => "roles/healthcare.dicomEditor",
-        Format::Hl7v2 => "roles/healthcare.hl7V2Editor",
     }
 }
 

@@ -19,8 +19,8 @@ pub struct Facets<'a> {
     pub hash: u128,
     /// A hash of what it must keep its place in: records of one sequence are sent one after the other.
     pub sequence: Option<u64>,
-    /// A hash of what its maker calls it: two records of one such name ought to be one.
-    pub alias: Option<u64>,
+    /// A name by which others know it: two records of one such name ought to be one.
+    pub alias: Option<Alias>,
     /// A hash of what it belongs to: only records that belong together travel in one request.
     pub together: Option<u64>,
     /// The character set in which it says that it is written, where it says so.
@@ -37,6 +37,18 @@ pub struct Facets<'a> {
     /// Remarkable traits of the record, in words without content: they are counted, and the first are named with their
     /// place.
     pub notices: Vec<&'static str>,
+}
+
+/// A name by which others than its store know a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alias {
+    /// A hash of it.
+    pub hash: u64,
+    /// Said of a record whose alias another one has, with other bytes: in words without content.
+    pub twice: &'static str,
+    /// The store's answers name records by it: the answer to a request with two of one alias would not tell which of them it
+    /// is about.
+    pub is_in_answers: bool,
 }
 
 impl Facets<'_> {

@@ -8,7 +8,7 @@ use crate::{
     manifest::{Format, Settle},
     plan::file::Saved,
     record::{Operation, Outcome},
-    target::{self, Explained, Refused},
+    target::{self, ELSEWHERE, Explained, Refused},
 };
 
 /// Tells causes apart: outcome, status, codes, meaning, and the element or type that it is about.
@@ -85,6 +85,9 @@ impl<'a> Why<'a> {
         if self.record.is_in_doubt() {
             return "unsettled";
         }
+        if self.record.code.as_deref() == Some(ELSEWHERE) {
+            return "elsewhere";
+        }
         let step = &self.record.step;
         let load = self.plan.header.loads.get(step.load.0 as usize);
         if step
@@ -147,6 +150,9 @@ impl<'a> Why<'a> {
             (Outcome::Unknown, None) if !self.about.is_empty() && self.about != self.doubt() => {
                 self.about.clone()
             }
+            (Outcome::Unknown, None) if self.doubt() == "elsewhere" => {
+                "the store says that it took records under other names than were sent".to_owned()
+            }
             (Outcome::Unknown, None) => match (self.record.status, self.record.attempts) {
                 (Some(status @ 200..300), _) => format!(
                     "the answer ({status}) was none that such a store gives to a write: a proxy or a login page may have come between"
@@ -185,6 +191,11 @@ impl<'a> Why<'a> {
         let words = match self.doubt() {
             "unsettled" => {
                 "`stoker resume` asks the store about them, where it can be asked, and sends what is not there"
+            }
+            "elsewhere" => {
+                "the target changes the names of what it is sent, so that nothing can be found again, and each sending makes \
+                 another copy: do not send them again. Look there for what it made of them, and load into a target that \
+                 keeps the names"
             }
             "harmless" => {
                 "to send them again does no harm: their request has the same effect once or twice (`--replay unknown`)"

@@ -26,6 +26,24 @@ impl Bisector {
         Self { left: 2 * log + 8 }
     }
 
+    /// Takes apart what was given up as a whole, where nobody says who is to blame: by halves, or one by one.
+    pub(super) fn part(
+        &mut self,
+        mut steps: Vec<Step>,
+        packaging: Option<plan::Packaging>,
+        queue: &mut Vec<Work>,
+    ) {
+        if self.left >= 2 && steps.len() > 1 {
+            self.left -= 2;
+            let later = steps.split_off(steps.len() / 2);
+            queue.push(Work::again(later, packaging));
+            queue.push(Work::again(steps, packaging));
+            return;
+        }
+        let singles = steps.into_iter();
+        queue.extend(singles.map(|step| Work::again(vec![step], packaging)));
+    }
+
     /// Returns what is settled by the refusal itself; the rest goes into the queue.
     pub(super) fn take(
         &mut self,

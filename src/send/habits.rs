@@ -63,7 +63,11 @@ impl Habits {
             Little::Bare => format!("with {status} and nothing else"),
             Little::Text => format!("with {status} and a text that its protocol does not have"),
             Little::Page => format!("with {status} and a page"),
-            Little::Later | Little::Unsaid | Little::Other(_) | Little::Silence(_) => {
+            Little::Later
+            | Little::Unsaid
+            | Little::Elsewhere(_)
+            | Little::Other(_)
+            | Little::Silence(_) => {
                 format!("with {status}, which does not say what was done")
             }
         };

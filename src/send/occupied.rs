@@ -4,7 +4,7 @@
 //! Between the removal and the store's taking the record, the store has neither. That something is about to be removed is written
 //! down before: a run that is cut off there sends the record when it is resumed, and says what it replaces.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use futures::{StreamExt as _, stream};
 
@@ -21,7 +21,7 @@ use crate::{
     manifest::Existing,
     plan::Step,
     record::{Outcome, StepId},
-    target::Named,
+    target::{InTheWay, Named},
 };
 
 /// The number of records of one request that are looked at at once. Each may be of the size from which on records are
@@ -132,12 +132,21 @@ async fn look(
 ) -> Result<Looked, Error> {
     // An attempt whose answer was lost may have put the record there.
     if was_removed && !in_doubt {
-        let why = "the store says that it still has something under its name, after it was asked to remove it";
-        return Ok(rejected(&settled, why.to_owned(), Vec::new()));
+        let why = "the store says that it still has something under its name, after it was asked to remove it; if it removes it \
+                   later it has neither, and this one is to be loaded again";
+        return Ok(rejected(
+            &settled,
+            InTheWay::Unremoved,
+            why.to_owned(),
+            Vec::new(),
+        ));
     }
     let existing = load.settings.existing;
+    // A record that shares its identifier with another one of the plan is looked for under its own name
+    // (`Batch::is_occupied`).
     // Without a comparison of all bytes nobody knows that it is the same, and what is asked for is that it be.
-    if existing.what == Existing::Verify || existing.bytes || was_removed {
+    let is_shared = existing.what == Existing::Skip;
+    if existing.what == Existing::Verify || existing.bytes || was_removed || is_shared {
         match differing(load, &step).await {
             Ok((None, how)) => {
                 (settled.line.outcome, settled.line.note) = if takes_place {
@@ -164,13 +173,29 @@ async fn look(
                 } else {
                     "the store has another under its name, and keeps it; `duplicates: replace` would put this one in its place"
                 };
-                return Ok(rejected(&settled, why.to_owned(), elements));
+                return Ok(rejected(
+                    &settled,
+                    InTheWay::Other,
+                    why.to_owned(),
+                    elements,
+                ));
             }
-            Err(Incomparable::Because(why)) => {
+            Err(Incomparable::Absent) if step.follows().is_some() => {
+                let why = "the store says that it has it already, and finds nothing under its name (404): it has another record \
+                           that has its identifier";
+                return Ok(rejected(
+                    &settled,
+                    InTheWay::Elsewhere,
+                    why.to_owned(),
+                    Vec::new(),
+                ));
+            }
+            Err(why @ (Incomparable::Because(_) | Incomparable::Absent)) => {
                 let why = format!(
-                    "the store has something under its name, which could not be compared: {why}"
+                    "the store has something under its name, which could not be compared: {}",
+                    why.words()
                 );
-                return Ok(rejected(&settled, why, Vec::new()));
+                return Ok(rejected(&settled, InTheWay::Uncompared, why, Vec::new()));
             }
         }
     }
@@ -182,7 +207,7 @@ async fn look(
             let why = format!(
                 "the store has something under its name, which could not be removed: {why}"
             );
-            rejected(&settled, why, Vec::new())
+            rejected(&settled, InTheWay::Unremoved, why, Vec::new())
         }
         Err(silent) => {
             load.end(&silent.what, silent.hint);
@@ -212,6 +237,9 @@ async fn differing(
     let largest = Largest::holding(usize::try_from(step.wire().length).unwrap_or(usize::MAX));
     read.extensions_mut().insert(largest);
     let answer = gate.call_for_record(|| read.clone()).await?;
+    if matches!(answer.status().as_u16(), 404 | 410) {
+        return Err(Incomparable::Absent);
+    }
     if answer.status() != http::StatusCode::OK {
         return Err(format!("the store answered {}", answer.status().as_u16()).into());
     }
@@ -229,8 +257,20 @@ async fn differing(
 enum Incomparable {
     /// Something about the record or the answer, in words.
     Because(String),
+    /// The store has nothing under its name.
+    Absent,
     /// The target answers no question any more.
     Silent(CallFailure),
+}
+
+impl Incomparable {
+    fn words(&self) -> &str {
+        match self {
+            Self::Because(why) => why,
+            Self::Absent => "the store answered 404",
+            Self::Silent(failure) => &failure.what,
+        }
+    }
 }
 
 impl From<CallFailure> for Incomparable {
@@ -266,6 +306,7 @@ async fn remove(load: &LoadContext, step: &Step) -> Result<Option<String>, Silen
     let bytes = answer.as_ref().map_or(0, |answer| answer.body().len());
     load.setup.counts.answered(status, bytes as u64);
     Ok(match status {
+        Some(202) => is_still_there(load, step).await?,
         // A record that is gone already need not be removed. Without an answer it may be gone or not: the store's
         // answer to the record itself tells.
         Some(200..=299 | 404 | 410) | None => None,
@@ -273,8 +314,48 @@ async fn remove(load: &LoadContext, step: &Step) -> Result<Option<String>, Silen
     })
 }
 
+/// The pauses between questions whether something is gone that a store has promised to remove: half a minute in all.
+const REMOVING: [Duration; 6] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
+
+/// Waits until something is gone that the store has promised to remove. Returns why it may still be there.
+async fn is_still_there(load: &LoadContext, step: &Step) -> Result<Option<String>, Silent> {
+    let (gate, target) = (&load.link.gate, &load.link.target);
+    let Some(read) = target.read_to_compare(step, false) else {
+        return Ok(None);
+    };
+    for pause in REMOVING {
+        match gate.call_for_record(|| read.clone()).await {
+            Ok(answer) if matches!(answer.status().as_u16(), 404 | 410) => return Ok(None),
+            Ok(_) => tokio::time::sleep(pause).await,
+            Err(failure) if failure.is_final => {
+                return Err(Silent {
+                    target: load.settings.target.clone(),
+                    what: failure.to_string(),
+                    hint: failure.hint().map(str::to_owned),
+                });
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+    }
+    let why = "it says that it will do so (202), and has it still; when it has done so it has neither, and this one is to be \
+               loaded again";
+    Ok(Some(why.to_owned()))
+}
+
 /// Settles a record that was not taken because of what the store has.
-fn rejected(settled: &Settlement, why: String, elements: Vec<String>) -> Looked {
+fn rejected(
+    settled: &Settlement,
+    in_the_way: InTheWay,
+    why: String,
+    elements: Vec<String>,
+) -> Looked {
     let attempted = Attempted {
         attempts: settled.line.attempts,
         latency: None,
@@ -287,6 +368,7 @@ fn rejected(settled: &Settlement, why: String, elements: Vec<String>) -> Looked 
         why,
     );
     rejected.line.latency_us = settled.line.latency_us;
+    rejected.line.code = Some(in_the_way.as_str().to_owned());
     rejected.line.expression = elements;
     Looked::Settled(Box::new(rejected))
 }

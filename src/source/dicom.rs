@@ -12,12 +12,18 @@ use super::{
     emitter::{ItemEmitter, Start, Stop},
 };
 use crate::{
-    dicom::header::{self, InstanceHeader, NotAnInstance, is_uid, transfer_syntax},
-    record::{Facets, Reason, ReasonCode, hash},
+    dicom::{
+        fragments,
+        header::{self, InstanceHeader, NotAnInstance, is_uid, transfer_syntax},
+    },
+    record::{Alias, Facets, Reason, ReasonCode, hash},
 };
 
 /// The notice on a file whose pixels are not all there: its instance has a name, and a store may refuse it.
 const CUT: &str = "the file ends before its pixels do";
+/// The notice on an instance whose UID, which ought to be unique in the world, is that of another one.
+const TWICE: &str = "its SOP Instance UID is also that of another instance, in another series or study: a store may keep \
+                     only one of them";
 
 /// Reads one file to its end.
 pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
@@ -27,6 +33,12 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
         count: 0,
     };
     let header = header::read(&mut bytes).map_err(ErrorKind::from)?;
+    let are_pixels_cut = match &header {
+        Ok(header) if header.is_encapsulated() => {
+            fragments::are_cut(&mut bytes).map_err(ErrorKind::from)?
+        }
+        _ => false,
+    };
     io::copy(&mut bytes, &mut io::sink()).map_err(ErrorKind::from)?;
     let start = Start {
         offset: 0,
@@ -45,6 +57,12 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
                 .unwrap_or_default()
                 .into();
             facets.id = Some(name(header).into());
+            facets.alias = Some(Alias {
+                hash: short(header.instance.as_bytes()),
+                twice: TWICE,
+                // A STOW answer names the instance, and neither its series nor its study.
+                is_in_answers: true,
+            });
             facets.together = Some(short(header.study.as_bytes()));
             let series = [&*header.study, "/", &header.series].concat();
             facets.within = vec![
@@ -57,7 +75,7 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
                 _ => "one that is no UID",
             };
             facets.properties = vec![("transfer syntax", syntax.into())];
-            if header.is_cut(size) {
+            if header.is_cut(size) || are_pixels_cut {
                 facets.notices.push(CUT);
             }
         }

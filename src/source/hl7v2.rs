@@ -20,8 +20,11 @@ use crate::{
         wire::{Characters, wire},
     },
     manifest::{MessageOrder, MessageSettings},
-    record::{Facets, Reason, ReasonCode, hash},
+    record::{Alias, Facets, Reason, ReasonCode, hash},
 };
+
+/// The notice on a message whose MSH-10 its sender has given to another one.
+const TWICE: &str = "its sender has given its name to another record, with other bytes";
 
 /// Reads messages until the end of `reader`.
 pub(super) fn read(
@@ -112,7 +115,11 @@ fn message(
                 MessageOrder::None => None,
             };
             if !header.control_id.is_empty() {
-                facets.alias = Some(short(&[&sender[..], b"\0", header.control_id].concat()));
+                facets.alias = Some(Alias {
+                    hash: short(&[&sender[..], b"\0", header.control_id].concat()),
+                    twice: TWICE,
+                    is_in_answers: false,
+                });
             }
         }
         Err(error) => {

@@ -28,6 +28,9 @@ pub enum Said {
     Little(Little),
 }
 
+/// The code of a record that a store says it took under another name than was sent ([`Little::Elsewhere`]).
+pub const ELSEWHERE: &str = "other-names";
+
 /// The way in which an answer says too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Little {
@@ -41,6 +44,8 @@ pub enum Little {
     Later,
     /// A note that nothing was modified (304), or nothing of the record in the answer to its parcel.
     Unsaid,
+    /// Records were taken, under other names than were sent; in the target's own words. Sending again would make copies.
+    Elsewhere(&'static str),
     /// Something else, in the target's own words.
     Other(&'static str),
     /// Nothing, and that may be the answer; in the target's own words. Sending again would bring no other.

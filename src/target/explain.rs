@@ -1,13 +1,13 @@
 //! The meaning of a refusal, and what to do about it, said in Stoker's own words: for reports, and for people who send
 //! one record.
 //!
-//! Each format knows its own codes (`fhir::explain`, `hl7v2::explain`). Nothing here shows what a server said.
+//! Each format knows its own codes (`fhir::explain`, `dicom::explain`, `hl7v2::explain`). Nothing here shows what a server said.
 
 use crate::{
     fhir::outcome,
     manifest::Format,
     record::{Lack, Operation},
-    target::{fhir, hl7v2},
+    target::{dicom, fhir, hl7v2},
 };
 
 /// A refusal, and what is known of the record that was refused.
@@ -66,10 +66,25 @@ pub fn explain(refused: &Refused<'_>) -> Option<Explained> {
             });
         }
     }
-    Some(fhir::explain(refused, refused.status?))
+    let status = refused.status?;
+    Some(match refused.format {
+        Format::Fhir => fhir::explain(refused, status),
+        Format::Dicom => dicom::explain(refused, status),
+        Format::Hl7v2 => hl7v2::explain(refused, status),
+    })
 }
 
 /// Returns the words of an answer, as the server wrote them: content.
 pub fn said(answer: &[u8]) -> String {
-    outcome::read(answer).text
+    let mut text = outcome::read(answer).text;
+    // What stood in the head of the answer is kept beside its words.
+    let warning = serde_json::from_slice::<serde_json::Value>(answer).ok();
+    let warning = warning
+        .as_ref()
+        .and_then(|answer| answer.get("Warning")?.as_str());
+    if let Some(warning) = warning.filter(|_| !text.contains("\"Warning\"")) {
+        text.push('\n');
+        text.push_str(warning);
+    }
+    text
 }

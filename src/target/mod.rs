@@ -25,20 +25,25 @@ pub mod fhir;
 mod files;
 pub mod google;
 pub mod hl7v2;
+mod in_the_way;
 pub mod mllp;
 mod named;
 mod naming;
 mod parcel;
 mod references;
 mod request;
+mod status;
 mod too_large;
 
-pub use answer::{Accepted, Answer, HeldVersion, HeldVersions, Little, Matches, Refusal, Said};
+pub use answer::{
+    Accepted, Answer, ELSEWHERE, HeldVersion, HeldVersions, Little, Matches, Refusal, Said,
+};
 pub use difference::{Difference, StoreListing, Version};
 pub use endpoint::Endpoint;
 pub use explain::{Explained, Refused, explain, said};
 pub use facts::{Facts, Limits, local_store_settings};
 pub use files::{Standing, around, standing, under};
+pub use in_the_way::InTheWay;
 pub use named::Named;
 pub use naming::{Naming, Purpose, Search, Unwritten};
 pub use parcel::{Parcel, Unbuilt};

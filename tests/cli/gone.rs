@@ -127,7 +127,7 @@ fn a_store_that_is_deleted_costs_no_record() {
     assert_eq!((bed.count("created"), bed.count("pending")), (20, 180));
     insta::assert_snapshot!(without_times(&ran.err), @r##"
     error: target `t`: down for … s: the store is not there (404)
-    hint: check the address, that the server runs, and that the store is there for these credentials; then `stoker resume` goes on. `give_up_after` waits longer
+    hint: check the address, that the server runs and the store or receiver is there, and that its credentials, if it asks for any, still hold; then `stoker resume` goes on. `give_up_after` waits longer
     "##);
 }
 
@@ -138,7 +138,7 @@ fn a_login_page_that_comes_between_costs_no_record() {
     assert_eq!((bed.count("created"), bed.count("pending")), (20, 180));
     insta::assert_snapshot!(without_times(&ran.err), @r##"
     error: target `t`: down for … s: what answers does not speak the store's protocol
-    hint: check the address, that the server runs, and that the store is there for these credentials; then `stoker resume` goes on. `give_up_after` waits longer
+    hint: check the address, that the server runs and the store or receiver is there, and that its credentials, if it asks for any, still hold; then `stoker resume` goes on. `give_up_after` waits longer
     "##);
     // What must not be sent twice may have been taken, for all anybody knows; but that is little.
     let (bed, _) = load("create", login, login);

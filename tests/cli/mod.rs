@@ -3,6 +3,7 @@
 mod bed;
 mod book;
 mod collector;
+mod company;
 mod completions;
 mod conditions;
 mod cycles;
@@ -36,6 +37,7 @@ mod runs;
 mod samples;
 mod selected;
 mod sources;
+mod storing;
 mod telemetry;
 mod troubleshooting;
 mod unload;

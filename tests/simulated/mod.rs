@@ -10,6 +10,7 @@
 
 mod attempts;
 mod bug;
+mod company;
 mod crash;
 mod doubt;
 mod fhir_store;

@@ -30,6 +30,8 @@ pub enum InstanceStatus {
     Stored(Option<u16>),
     /// The instance is not stored.
     Failed(InstanceFailure),
+    /// The answer names it as stored, and as failed: it tells nothing.
+    Both(InstanceFailure),
 }
 
 /// The reason why an instance is not stored.
@@ -68,6 +70,16 @@ impl StoreAnswer {
     /// Returns how many instances were named.
     pub fn named(&self) -> usize {
         self.said.len()
+    }
+
+    /// Tells whether it names as stored what is none of these.
+    pub fn stores_others(&self, instances: &[&str]) -> bool {
+        let is_other = |instance: &String| !instances.contains(&instance.as_str());
+        let mut stored = self
+            .said
+            .iter()
+            .filter(|(_, said)| !matches!(said, InstanceStatus::Failed(_)));
+        stored.any(|(instance, _)| is_other(instance))
     }
 }
 
@@ -156,12 +168,13 @@ fn take(set: &Value, answer: &mut StoreAnswer) {
             reason: number(item, REASON),
             detail: DETAILS.iter().find_map(|tag| text(item, tag)),
         };
-        // An instance that is named in both lists was sent twice: it is there.
         if let Some(instance) = text(item, INSTANCE) {
-            answer
-                .said
-                .entry(instance)
-                .or_insert(InstanceStatus::Failed(failure));
+            let status = match answer.said.get(&instance) {
+                Some(InstanceStatus::Stored(_)) => InstanceStatus::Both(failure),
+                Some(_) => continue,
+                None => InstanceStatus::Failed(failure),
+            };
+            answer.said.insert(instance, status);
         } else {
             answer.others.extend(failure.reason);
         }

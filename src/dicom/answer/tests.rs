@@ -56,8 +56,14 @@ fn an_answer_in_json_is_read_with_numbers_as_texts_too() {
         {"00081155":{"vr":"UI"},"00081197":{"vr":"US","Value":[42752]}}]},
       "0008119A":{"vr":"SQ","Value":[{"00081197":{"vr":"US","Value":[43264]}}]}}"#;
     let answer = read(Some("application/dicom+json"), body).unwrap();
-    assert_eq!(answer.of("1.1"), Some(&stored(None)));
+    let in_both = InstanceFailure {
+        reason: Some(272),
+        detail: None,
+    };
+    assert_eq!(answer.of("1.1"), Some(&InstanceStatus::Both(in_both)));
     assert_eq!(answer.of("1.2"), Some(&stored(Some(45056))));
+    assert!(!answer.stores_others(&["1.1", "1.2"]));
+    assert!(answer.stores_others(&["1.2", "1.3"]));
     let failure = InstanceFailure {
         reason: Some(49152),
         detail: None,

@@ -44,8 +44,9 @@ impl Gate {
                 Verdict::Renew => {
                     return conclude(Verdict::Stop(self.unauthorized().await));
                 }
-                Verdict::Again { .. } | Verdict::Partial { .. }
-                    if !attempt.is_outage && attempts - forgiven >= self.retry.attempts =>
+                Verdict::Again { brake, .. } | Verdict::Partial { brake, .. }
+                    if !attempt.is_outage
+                        && attempts - forgiven >= self.most_attempts(exchange, *brake) =>
                 {
                     return conclude(attempt.verdict);
                 }
@@ -87,5 +88,12 @@ impl Gate {
                 self.retries.spend().await;
             }
         }
+    }
+
+    fn most_attempts<E: Exchange>(&self, exchange: &E, is_put_off: bool) -> u32 {
+        let own = exchange.attempts().filter(|_| !is_put_off);
+        own.map_or(self.retry.attempts, |own| {
+            std::cmp::min(own, self.retry.attempts)
+        })
     }
 }

@@ -47,8 +47,8 @@ pub(super) struct Known {
     named: HashMap<u64, Named>,
     /// By target and sequence: the last of it.
     last: HashMap<u64, u64>,
-    /// By target and what makers call them: the hash of their bytes.
-    aliases: HashMap<u64, u128>,
+    /// By target and alias: the last of it.
+    aliases: HashMap<u64, Aliased>,
     /// Those that wait for others to travel with, by what they belong to.
     parcels: BTreeMap<u64, Parcel>,
     /// The number of records that wait.
@@ -62,6 +62,15 @@ struct Named {
     at: At,
     hash: u128,
     place: Box<str>,
+}
+
+/// The last record of an alias.
+#[derive(Debug, Clone, Copy)]
+struct Aliased {
+    /// Of its bytes.
+    hash: u128,
+    /// The key of its name.
+    named: Option<u64>,
 }
 
 /// The place of a record.
@@ -105,21 +114,14 @@ impl Planner<'_> {
             return;
         }
         let key = |value: u64| self.key(value);
-        let (alias, sequence) = (found.alias.map(key), found.sequence.map(key));
+        let sequence = found.sequence.map(key);
         let named = found.id.as_deref().map(|id| self.key(hash(id.as_bytes())));
         if let Some(named) = named
             && let Some(first) = self.known.named.get(&named).cloned()
         {
             return self.again(found, &first);
         }
-        if let Some(alias) = alias {
-            let before = self.known.aliases.insert(alias, found.hash);
-            if before.is_some_and(|before| before != found.hash) {
-                const TWICE: &str =
-                    "its sender has given its name to another record, with other bytes";
-                self.remarkable(TWICE, format!("{place}: {TWICE}"));
-            }
-        }
+        let twin = self.twin(found, named, &place);
         let Some(operation) = self.settings().interaction else {
             // The manifest sets it for every load of such a format.
             let message = "no operation is known for its target: this is a bug in Stoker";
@@ -137,8 +139,13 @@ impl Planner<'_> {
         {
             step.links.push(Link::follows(StepId(before)));
         }
+        let twin = twin.and_then(|twin| self.number_of(twin));
+        if let Some(twin) = twin {
+            step.links.push(Link::follows(StepId(twin)));
+        }
         let remember = named.map(|named| (named, found.hash, place));
-        match found.together.filter(|_| self.may_travel_together()) {
+        let may_travel_together = twin.is_none() && self.may_travel_together();
+        match found.together.filter(|_| may_travel_together) {
             Some(together) => {
                 if let Some((named, hash, place)) = remember {
                     let at = At::Waiting(together);
@@ -148,6 +155,31 @@ impl Planner<'_> {
                 self.add(together, step, named);
             }
             None => self.number(step, sequence, remember),
+        }
+    }
+
+    /// Takes note of a record's alias. Returns the name of another record with that alias, where an answer to both would not
+    /// tell them apart.
+    fn twin(&mut self, found: &Facets<'_>, named: Option<u64>, place: &str) -> Option<u64> {
+        let alias = found.alias?;
+        let key = self.key(alias.hash);
+        let hash = found.hash;
+        let before = self.known.aliases.insert(key, Aliased { hash, named })?;
+        if before.hash == hash {
+            return None;
+        }
+        self.remarkable(alias.twice, format!("{place}: {}", alias.twice));
+        before.named.filter(|_| alias.is_in_answers)
+    }
+
+    /// Returns the number of the record of a name. It gets one now, if it waits for others to travel with.
+    fn number_of(&mut self, named: u64) -> Option<u64> {
+        if let At::Waiting(together) = self.known.named.get(&named)?.at {
+            self.let_go(together);
+        }
+        match self.known.named.get(&named)?.at {
+            At::Numbered(at) => Some(at),
+            At::Waiting(_) => None,
         }
     }
 
@@ -209,19 +241,9 @@ impl Planner<'_> {
 
     /// Decides about a record whose name another one has.
     fn again(&mut self, found: &Facets<'_>, first: &Named) {
-        let at = match first.at {
-            At::Numbered(at) => at,
-            At::Waiting(together) => {
-                self.let_go(together);
-                let named = found.id.as_deref().map(|id| self.key(hash(id.as_bytes())));
-                match named.and_then(|named| self.known.named.get(&named)) {
-                    Some(Named {
-                        at: At::Numbered(at),
-                        ..
-                    }) => *at,
-                    _ => return,
-                }
-            }
+        let named = found.id.as_deref().map(|id| self.key(hash(id.as_bytes())));
+        let Some(at) = named.and_then(|named| self.number_of(named)) else {
+            return;
         };
         let action = if first.hash == found.hash || found.is_named_by_content {
             Action::Duplicate(Other {

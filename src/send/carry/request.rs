@@ -5,6 +5,7 @@
 //! sent is settled by the module above.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,8 +20,8 @@ use crate::{
     gate::{Conclusion, Verdict},
     journal::Settlement,
     manifest::Settle,
-    plan::Packaging,
-    record::Outcome,
+    plan::{Packaging, Step},
+    record::{Outcome, StepId},
     send::{
         Error, Stop,
         bisect::Bisector,
@@ -59,6 +60,7 @@ pub(super) async fn carry_all(
         sender,
         lost: Lost::default(),
         spent: 0,
+        parted: HashMap::new(),
         has_begun: false,
         puzzle: None,
         has_culprit: false,
@@ -92,11 +94,19 @@ struct Request<'a, 'o, 's> {
     lost: Lost,
     /// Attempts that what is sent next has had.
     spent: u32,
+    /// The records of what was given up as a whole, with the attempts that they had in it.
+    parted: HashMap<StepId, u32>,
     has_begun: bool,
     /// The size of what was refused as a whole, and nobody says why.
     puzzle: Option<Size>,
     /// Any of its records is to blame for a refusal.
     has_culprit: bool,
+}
+
+/// Returns the attempts of a part of what was given up as a whole: it has failed in company as often as a request may. One
+/// record by itself gets another one, so that a passing trouble is not taken for its own.
+fn attempts_of_part(records: usize) -> u32 {
+    if records > 1 { 1 } else { 2 }
 }
 
 /// The facts of an attempt besides its records: its size, its packaging, and whether it is measured.
@@ -155,6 +165,12 @@ impl Request<'_, '_, '_> {
             carried: (work.packaging.filter(|_| !is_alone), work.steps.len()),
             is_measured: !work.atomic && work.stands.is_none(),
         };
+        let had = self.had_before(&work.steps);
+        if had.is_some() && self.lost.times == 0 {
+            // A part is one more attempt of what has failed.
+            load.setup.counts.retried();
+            load.link.gate.spend_retry().await;
+        }
         let mut batch = Batch::new(work, load, Arc::clone(&on_wire));
         batch.hold(self.ready.take());
         batch.since = self.lost.since;
@@ -162,6 +178,10 @@ impl Request<'_, '_, '_> {
             batch.sent = Sent::Perhaps;
         }
         batch.attempts = std::cmp::max(self.lost.attempts, std::mem::take(&mut self.spent));
+        if let Some(had) = had {
+            batch.attempts = std::cmp::max(batch.attempts, had);
+            batch.most_attempts = Some(attempts_of_part(sending.carried.1));
+        }
         batch.held.clone_from(&self.held);
         if self.sender.is_watched() {
             batch.hands_over = HandsOver::Together;
@@ -269,18 +289,47 @@ impl Request<'_, '_, '_> {
             return Ok(());
         };
         self.lost.add(&doubtful);
-        let may_send = self.lost.times < load.link.gate.attempts();
-        let (known, again) = in_doubt::recover(load, doubtful, may_send).await?;
-        let known = self.replaced.tell(known);
+        let is_part = self.had_before(&doubtful.steps).is_some();
+        let most = is_part.then(|| attempts_of_part(doubtful.steps.len()));
+        let most = std::cmp::min(most.unwrap_or(u32::MAX), load.link.gate.attempts());
+        let may_send = self.lost.times < most;
+        let had = doubtful.attempted.attempts;
+        let recovered = in_doubt::recover(load, doubtful, may_send).await?;
+        let known = self.replaced.tell(recovered.settled);
         self.sender.send_result(known, then).await;
-        if let Some(again) = again {
+        if let Some(again) = recovered.again {
             load.setup.counts.retried();
             load.link.gate.rest(self.lost.times).await;
             self.queue.push(again);
         } else {
             self.lost.end();
         }
+        self.part(recovered.apart, had);
         Ok(())
+    }
+
+    /// Takes apart what was given up as a whole and did not arrive, after the attempts that it had.
+    fn part(&mut self, steps: Vec<Step>, had: u32) {
+        if steps.is_empty() {
+            return;
+        }
+        tracing::info!(
+            target = self.load.settings.target,
+            load = self.load.settings.name,
+            records = steps.len() as u64,
+            "a request that was given up goes in parts: one of its records may be to blame"
+        );
+        let had = steps.iter().map(|step| (step.number, had));
+        self.parted.extend(had);
+        self.bisector.part(steps, self.packaging, &mut self.queue);
+    }
+
+    /// Returns the attempts that records had in a request that was given up as a whole; none where they were in no such one.
+    fn had_before(&self, steps: &[Step]) -> Option<u32> {
+        let had = steps
+            .iter()
+            .filter_map(|step| self.parted.get(&step.number));
+        had.max().copied()
     }
 
     /// Sends records once more that have had their attempts.

@@ -12,6 +12,7 @@ use super::{
     },
     Batch, HandsOver, Last, Sent,
     conclude::FAILED_UNDER_SUCCESS,
+    warnings,
 };
 use crate::{
     gate::{Exchange, Fault, Safety, Verdict, verdict},
@@ -35,6 +36,7 @@ impl Batch<'_> {
                     status: None,
                     body: Bytes::new(),
                     fault: Some(fault.what),
+                    warnings: String::new(),
                 };
                 verdict
             }
@@ -51,6 +53,7 @@ impl Batch<'_> {
                     // the next attempt must not.
                     body: kept(response.body(), &verdict),
                     fault: None,
+                    warnings: warnings::of(response.headers()),
                 };
                 if verdict == Verdict::Rejected {
                     if let Some(answers) = self.target.refused_each(&self.parcel(), &response) {
@@ -76,10 +79,13 @@ impl Batch<'_> {
         let is_update = step.action.operation() == Some(Operation::Update);
         let answers = self.target.answers(&self.parcel(), response);
         let answer = answers.ok().and_then(|answers| answers.into_iter().next());
-        let said = match answer
-            .flatten()
-            .map_or(Said::Little(Little::Unsaid), |answer| answer.said)
-        {
+        let answer = answer.flatten().unwrap_or(Answer {
+            status,
+            said: Said::Little(Little::Unsaid),
+            outcome: None,
+        });
+        let is_sure = is_sure(status) && is_sure(answer.status);
+        let said = match answer.said {
             Said::Little(_) if is_update && self.origin.habits.is_enough(status, body) => {
                 Said::Taken(Accepted::default())
             }
@@ -91,7 +97,7 @@ impl Batch<'_> {
                 self.take(step, status, accepted);
                 Verdict::Done
             }
-            Said::Refused if is_sure(status) => Verdict::Rejected,
+            Said::Refused if is_sure => Verdict::Rejected,
             Said::Refused => {
                 let what = "the store answered success and said in its words that it failed";
                 let refusal = RefusedInDoubt {
@@ -111,10 +117,12 @@ impl Batch<'_> {
                     }
                     Little::Later => "the store only says that it will see to it",
                     Little::Unsaid => "the answer does not say that anything was done",
-                    Little::Other(words) | Little::Silence(words) => words,
+                    Little::Elsewhere(words) | Little::Other(words) | Little::Silence(words) => {
+                        words
+                    }
                 };
                 self.last.fault = Some(match little {
-                    Little::Other(_) | Little::Silence(_) => what.to_owned(),
+                    Little::Elsewhere(_) | Little::Other(_) | Little::Silence(_) => what.to_owned(),
                     _ => format!("{what} ({status})"),
                 });
                 self.mumble(Some(little))
@@ -196,11 +204,12 @@ impl Batch<'_> {
         }
     }
 
-    /// Tells whether the store has something under a record's own name, and the load wants to know what.
+    /// Tells whether the store has something under a record's own name, and the load wants to know what. Where another
+    /// record of the plan has its identifier, the store may mean that one.
     fn is_occupied(&self, settled: &Settlement, step: &Step) -> bool {
         settled.line.outcome == Outcome::Matched
             && step.action.operation() == Some(Operation::Store)
-            && self.settings.existing.what != Existing::Skip
+            && (self.settings.existing.what != Existing::Skip || step.follows().is_some())
     }
 
     fn taken(&self, step: &Step, status: u16, mut accepted: Accepted) -> Settlement {
@@ -257,10 +266,6 @@ impl Batch<'_> {
 
     /// Settles what an answer says of each record.
     fn read_each(&mut self, answers: Vec<Option<Answer>>) -> Verdict {
-        let attempted = Attempted {
-            attempts: self.attempts,
-            latency: None,
-        };
         let (steps, bodies) = (
             std::mem::take(&mut self.steps),
             std::mem::take(&mut self.bodies),
@@ -290,15 +295,7 @@ impl Batch<'_> {
                 }
                 (Verdict::Done, Said::Refused) if is_sure(status) => {
                     let note = Some(FAILED_UNDER_SUCCESS.to_owned());
-                    let settled = settlement::rejected(
-                        &**self.target,
-                        &step,
-                        true,
-                        status,
-                        &outcome,
-                        attempted,
-                        note,
-                    );
+                    let settled = self.rejected(&step, true, status, &outcome, note);
                     done.push((settled, step));
                 }
                 (Verdict::Done, said) => {
@@ -311,6 +308,8 @@ impl Batch<'_> {
                         self.refusals
                             .insert(step.number, RefusedInDoubt { status, answer });
                         "its entry was answered with success, and with words that say that it failed"
+                    } else if let Little::Elsewhere(words) = little {
+                        words
                     } else {
                         "the answer to its entry does not say that it was taken"
                     };
@@ -328,6 +327,7 @@ impl Batch<'_> {
                         status: Some(status),
                         body: outcome,
                         fault: None,
+                        warnings: std::mem::take(&mut self.last.warnings),
                     };
                     self.steps.push(step);
                     self.bodies.extend(body);
@@ -353,15 +353,7 @@ impl Batch<'_> {
                     let note = self
                         .about_version(&step, status, &outcome)
                         .map(str::to_owned);
-                    let settled = settlement::rejected(
-                        &**self.target,
-                        &step,
-                        true,
-                        status,
-                        &outcome,
-                        attempted,
-                        note,
-                    );
+                    let settled = self.rejected(&step, true, status, &outcome, note);
                     done.push((settled, step));
                 }
             }

@@ -160,16 +160,16 @@ impl Batch<'_> {
         let held = self.nameless.iter_mut().chain(&mut self.occupied);
         let held = held.map(|(settled, _)| settled);
         for settled in self.settled.iter_mut().chain(held) {
-            settled.line.latency_us.get_or_insert_with(|| {
-                u64::try_from(conclusion.latency.as_micros()).unwrap_or(u64::MAX)
-            });
+            settled.line.latency_us = settled.line.latency_us.or(micros(conclusion.latency));
         }
         let left = std::mem::take(&mut self.steps);
         let Last {
             status,
             body,
             fault,
+            warnings,
         } = std::mem::take(&mut self.last);
+        self.last.warnings = warnings;
         let what = match (&fault, status) {
             (Some(fault), _) => fault.clone(),
             (None, Some(status)) => self.target.words(status, &body),
@@ -241,15 +241,8 @@ impl Batch<'_> {
                             .or_else(|| (attempted.attempts > 1).then(|| gave_up(&what))),
                     };
                     let is_among_others = self.packaging.is_some();
-                    let mut settled = settlement::rejected(
-                        &**self.target,
-                        &step,
-                        is_among_others,
-                        status,
-                        &body,
-                        attempted,
-                        note,
-                    );
+                    let mut settled = self.rejected(&step, is_among_others, status, &body, note);
+                    settled.line.latency_us = micros(conclusion.latency);
                     if culprit.as_ref().is_some_and(|(at, _)| *at != index) {
                         // The element is one of the other's.
                         settled.line.expression.clear();
@@ -285,4 +278,8 @@ impl Batch<'_> {
     fn may_have_been_sent(&self, conclusion: &Conclusion) -> bool {
         conclusion.may_have_been_sent && self.safety() == Safety::Once
     }
+}
+
+fn micros(latency: std::time::Duration) -> Option<u64> {
+    Some(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX))
 }

@@ -32,6 +32,7 @@ pub(super) use conclude::{Concluded, Refused};
 mod answer;
 mod build;
 mod conclude;
+mod warnings;
 
 use crate::{
     event::{Event, LoadId},
@@ -56,6 +57,8 @@ pub(in crate::send) struct Batch<'a> {
     /// The stretches of those records that are too large to be held.
     stretches: HashMap<StepId, Stretch>,
     settled: Vec<Settlement>,
+    /// The number of attempts that a part of what was given up as a whole has.
+    pub(in crate::send) most_attempts: Option<u32>,
     /// Attempts made, those of before its answer was lost among them.
     pub(in crate::send) attempts: u32,
     origin: &'a LoadContext,
@@ -121,6 +124,8 @@ struct Last {
     status: Option<u16>,
     body: Bytes,
     fault: Option<String>,
+    /// The warnings in the head of the answer: content.
+    warnings: String,
 }
 
 impl<'a> Batch<'a> {
@@ -146,6 +151,7 @@ impl<'a> Batch<'a> {
             permits,
             stretches: HashMap::new(),
             settled: Vec::new(),
+            most_attempts: None,
             attempts: 0,
             origin: load,
             load: load.id,
@@ -217,6 +223,34 @@ impl<'a> Batch<'a> {
     /// Tells whether they travel in one transaction.
     fn is_together(&self) -> bool {
         is_together(self.packaging, self.atomic)
+    }
+
+    /// Settles a record that the store refused: with what it said, and the warnings in the head of its answer.
+    fn rejected(
+        &self,
+        step: &Step,
+        is_among_others: bool,
+        status: u16,
+        answer: &[u8],
+        note: Option<String>,
+    ) -> Settlement {
+        let attempted = Attempted {
+            attempts: self.attempts,
+            latency: None,
+        };
+        let target = &**self.target;
+        let mut settled = settlement::rejected(
+            target,
+            step,
+            is_among_others,
+            status,
+            answer,
+            attempted,
+            note,
+        );
+        let warned = |said: String| warnings::beside(&said, &self.last.warnings);
+        settled.said = settled.said.map(warned);
+        settled
     }
 
     /// Takes note of what ends the run.
@@ -298,6 +332,10 @@ impl Exchange for Batch<'_> {
         let intended = self.setup.ledger.intend(at, &self.doubtful_records()).await;
         self.is_intended = true;
         intended.map_err(|error| self.fail(error.into()))
+    }
+
+    fn attempts(&self) -> Option<u32> {
+        self.most_attempts
     }
 
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {

@@ -21,7 +21,7 @@ use crate::{
     journal::Settlement,
     plan::{Packaging, Step},
     record::{Operation, Outcome, StepId},
-    target::Little,
+    target::{ELSEWHERE, Little},
 };
 pub(super) use asking::Asking;
 pub(super) use evidence::Evidence;
@@ -166,12 +166,24 @@ pub(super) async fn settle_earlier(
     Ok((work, settled))
 }
 
-/// Finds out what became of records whose last attempt may have had its effect; returns what is to be sent anew.
+/// The result of asking about records whose last attempt may have had its effect.
+#[derive(Debug, Default)]
+pub(super) struct Recovered {
+    /// Those of which it is known, or never will be.
+    pub(super) settled: Vec<Settlement>,
+    /// Those that are sent anew, as they were.
+    pub(super) again: Option<Work>,
+    /// Those that are not there, after all the attempts that they had together: each has to show by itself whether it can be
+    /// taken.
+    pub(super) apart: Vec<Step>,
+}
+
+/// Finds out what became of records whose last attempt may have had its effect.
 pub(super) async fn recover(
     load: &LoadContext,
     doubtful: InDoubt,
     may_send: bool,
-) -> Result<(Vec<Settlement>, Option<Work>), Error> {
+) -> Result<Recovered, Error> {
     let mut doubts = HashMap::new();
     for step in &doubtful.steps {
         // The doubt of an earlier session, or of another run, came first.
@@ -197,10 +209,18 @@ pub(super) async fn recover(
             .await?
     };
     if ends_by(load, &proofs) {
-        return Ok((Vec::new(), None));
+        return Ok(Recovered::default());
     }
     let mumbled = doubtful.mumbled.as_ref();
-    let (mut settled, mut again) = (Vec::new(), Vec::new());
+    let is_elsewhere =
+        mumbled.is_some_and(|mumbled| matches!(mumbled.little, Some(Little::Elsewhere(_))));
+    // An answer that tells too little is no failure of anyone's, and has its own way of going one by one.
+    let may_part = doubtful.packaging.is_some()
+        && !doubtful.atomic
+        && doubtful.steps.len() > 1
+        && mumbled.is_none()
+        && !load.setup.stop.is_stopping();
+    let (mut settled, mut again, mut apart) = (Vec::new(), Vec::new(), Vec::new());
     for (step, proof) in doubtful.steps.into_iter().zip(proofs) {
         let why = match proof {
             Some(Evidence::There(mut settlement)) => {
@@ -241,6 +261,9 @@ pub(super) async fn recover(
             {
                 "the store does not have it yet"
             }
+            Some(Evidence::Absent | Evidence::Other) | None if is_elsewhere => {
+                "it is not there under its own name, and to send it again would make another copy"
+            }
             // A record that may be repeated has had all its attempts, unless the store was asked at once.
             Some(Evidence::Absent | Evidence::Other) | None
                 if may_send && (mumbled.is_some() || !is_repeatable(&step)) =>
@@ -250,7 +273,10 @@ pub(super) async fn recover(
             }
             // Nobody is there to be asked any more. It may be sent again, and the next session does.
             Some(Evidence::Unasked(ref why))
-                if mumbled.is_some() && is_repeatable(&step) && load.setup.stop.is_stopping() =>
+                if mumbled.is_some()
+                    && !is_elsewhere
+                    && is_repeatable(&step)
+                    && load.setup.stop.is_stopping() =>
             {
                 settled.push(settlement::told(
                     step.number,
@@ -265,20 +291,36 @@ pub(super) async fn recover(
             Some(Evidence::Unasked(_))
                 if may_send
                     && mumbled.is_some()
+                    && !is_elsewhere
                     && is_repeatable(&step)
                     && !load.setup.stop.is_stopping() =>
             {
                 again.push(step);
                 continue;
             }
+            // One of its company may be to blame.
+            Some(Evidence::Absent) if may_part => {
+                apart.push(step);
+                continue;
+            }
+            Some(Evidence::Other | Evidence::Unasked(_)) if may_part && is_repeatable(&step) => {
+                apart.push(step);
+                continue;
+            }
             Some(Evidence::Absent) => {
-                settled.push(settlement::told(
+                let note = format!("{}; the store has not taken it", doubtful.what);
+                let mut rejected = settlement::told(
                     step.number,
                     Outcome::Rejected,
                     doubtful.status,
                     doubtful.attempted,
-                    format!("{}; the store has not taken it", doubtful.what),
-                ));
+                    note,
+                );
+                if let Some(mumbled) = mumbled {
+                    rejected.line.code = load.link.target.refusal(None, &mumbled.body).code;
+                    rejected.said = words_of(mumbled);
+                }
+                settled.push(rejected);
                 continue;
             }
             Some(Evidence::Other) | None => "what the store has differs from what was sent",
@@ -301,20 +343,22 @@ pub(super) async fn recover(
         );
         // The text of the answer is all that people have to find out by.
         unknown.said = mumbled
-            .filter(|mumbled| matches!(mumbled.little, Some(Little::Other(_))))
-            .map(|mumbled| String::from_utf8_lossy(&mumbled.body).into_owned());
+            .filter(|mumbled| is_elsewhere || matches!(mumbled.little, Some(Little::Other(_))))
+            .and_then(words_of);
+        if is_elsewhere {
+            unknown.line.code = Some(ELSEWHERE.to_owned());
+        }
         settled.push(unknown);
     }
     let again = (!again.is_empty()).then_some(Work {
-        steps: again,
-        packaging: doubtful.packaging,
         atomic: doubtful.atomic,
-        bodies: Vec::new(),
-        permits: Vec::new(),
-        blocked: None,
-        stands: None,
+        ..Work::again(again, doubtful.packaging)
     });
-    Ok((settled, again))
+    Ok(Recovered {
+        settled,
+        again,
+        apart,
+    })
 }
 
 /// Tells whether nobody can be asked any more, and ends the run then: what is in doubt is not settled, and the next session
@@ -345,6 +389,12 @@ fn learn(
         load.habits
             .learn(little, mumbled.status, &mumbled.body, counts);
     }
+}
+
+/// Returns the text of an answer that tells too little, where it has any: content.
+fn words_of(answer: &UnclearAnswer) -> Option<String> {
+    let body = String::from_utf8_lossy(&answer.body).into_owned();
+    (!body.trim().is_empty()).then_some(body)
 }
 
 fn is_repeatable(step: &Step) -> bool {

@@ -50,6 +50,17 @@ pub(super) enum Confidence {
     Nothing,
 }
 
+/// Whether a store has what was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// As it was loaded.
+    There,
+    /// Not any more, or changed.
+    Gone,
+    /// The store does not say.
+    Untold,
+}
+
 /// A resource that an earlier run loaded.
 #[derive(Debug, Clone)]
 pub(super) struct Loaded {
@@ -94,6 +105,7 @@ impl<'a> Asked<'a> {
                 kept: 0,
                 sampled: 0,
                 missing: 0,
+                untold: false,
                 renewed: 0,
                 outdated: 0,
             },
@@ -127,8 +139,13 @@ impl<'a> Asked<'a> {
             .collect()
             .await;
         let mut there = 0;
-        for is_there in read {
-            there += u64::from(is_there?);
+        for presence in read {
+            let presence = presence?;
+            there += u64::from(presence == Presence::There);
+            self.held.untold |= presence == Presence::Untold;
+        }
+        if self.held.untold {
+            there = 0;
         }
         self.held.missing = self.held.sampled - there;
         tracing::info!(
@@ -145,37 +162,50 @@ impl<'a> Asked<'a> {
         Ok(())
     }
 
-    /// Tells whether the store has what was loaded. What was created counts also when it was changed since: it is there.
-    async fn is_there(&self, loaded: &Loaded) -> Result<bool, HeldError> {
+    /// Finds out whether the store has what was loaded. What was created counts also when it was changed since: it is there.
+    async fn is_there(&self, loaded: &Loaded) -> Result<Presence, HeldError> {
         let fail = |failure| HeldError::Target {
             target: self.held.target.clone(),
             failure,
         };
         let Some(TargetConnection { gate, target, .. }) = self.link else {
-            return Ok(true);
+            return Ok(Presence::There);
         };
         let read = gate.call_for_record(|| target.read(&loaded.kind, &loaded.id));
         let read = read.await.map_err(fail)?;
         // Only the store's own word is believed: what is taken for gone is created once more.
-        let untold = |status: String| HeldError::Untold {
-            target: self.held.target.clone(),
-            status,
+        let untold = |status: String| match loaded.interaction {
+            // The store knows it again by its name, and says that it has it.
+            Operation::Store => Ok(Presence::Untold),
+            _ => Err(HeldError::Untold {
+                target: self.held.target.clone(),
+                status,
+            }),
         };
         match read.status().as_u16() {
             200 => {}
-            404 | 410 => return Ok(false),
-            status => return Err(untold(status.to_string())),
+            404 | 410 => return Ok(Presence::Gone),
+            // These say that nobody may look, which has to be mended.
+            status @ (401 | 403) => {
+                return Err(HeldError::Untold {
+                    target: self.held.target.clone(),
+                    status: status.to_string(),
+                });
+            }
+            status => return untold(status.to_string()),
         }
         let found = target.held(&loaded.kind, read.headers(), read.body());
         if found.id.as_ref() != Some(&loaded.id) {
-            return Err(untold("200, and not with the resource,".to_owned()));
+            return untold("200, and not with the resource,".to_owned());
         }
         let now = found.version;
         Ok(match (loaded.interaction, now, &loaded.version) {
-            (Operation::Update | Operation::ConditionalUpdate, Some(now), Some(then)) => {
-                now == *then
+            (Operation::Update | Operation::ConditionalUpdate, Some(now), Some(then))
+                if now != *then =>
+            {
+                Presence::Gone
             }
-            _ => true,
+            _ => Presence::There,
         })
     }
 }
@@ -214,7 +244,8 @@ pub(super) async fn find_gone(
         let reads: Vec<_> = reads.collect();
         let there: Vec<_> = stream::iter(reads).buffered(READS).collect().await;
         for ((_, loaded), is_there) in chunk.drain(..).zip(there) {
-            if !is_there? {
+            let presence: Presence = is_there?;
+            if presence != Presence::There {
                 if !loaded.interaction.keeps_id() {
                     names.take(loaded.record);
                 }

@@ -40,6 +40,8 @@ pub struct PriorLoads {
     pub sampled: u64,
     /// The number of records of the sample that are no longer as they were loaded.
     pub missing: u64,
+    /// The store did not say of some of the sample whether it holds it, and to send it again does no harm: all are sent.
+    pub untold: bool,
     /// The number of updates that are sent again because a record that they refer to has another name by now.
     pub renewed: u64,
     /// The number of creates that are left alone although a record that they refer to has another name by now.

@@ -1,5 +1,7 @@
 //! Reads the answers of DICOMweb stores, instance by instance, whatever their status is.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -14,12 +16,15 @@ use crate::{
         multipart::only_part,
     },
     record::{Outcome, Step},
-    target::{Accepted, Answer, Difference, Refusal, Said},
+    target::{Accepted, Answer, Difference, Little, Refusal, Said},
 };
 
 /// The note on an instance that the store says it has already: the store's bytes were not compared.
 const EXISTS: &str =
     "the store already holds an instance of these UIDs; its bytes were not compared";
+
+/// Said of an instance that an answer does not name, where it names others as stored.
+const OTHERS: &str = "the store says that it stored instances under other UIDs than were sent";
 
 /// Reads an answer to a STOW request by its own `Content-Type`.
 pub(super) fn read(response: &Response<Bytes>) -> Result<answer::StoreAnswer, Unreadable> {
@@ -28,18 +33,32 @@ pub(super) fn read(response: &Response<Bytes>) -> Result<answer::StoreAnswer, Un
     answer::read(content_type, response.body())
 }
 
-/// Reads the answer about each instance; none for one that the answer does not name.
+/// Reads the answer about each instance; none for one that the answer does not name, or of which it does not tell because
+/// another one was sent under the same SOP Instance UID.
 pub(super) fn each(
     steps: &[Step],
     read: &answer::StoreAnswer,
     status: StatusCode,
 ) -> Vec<Option<Answer>> {
-    let said = steps.iter().map(|step| read.of(instance(step)));
-    said.map(|said| said.map(|said| one(said, status)))
-        .collect()
+    let sent: Vec<&str> = steps.iter().map(instance).collect();
+    let stores_others = read.stores_others(&sent);
+    let mut times: HashMap<&str, u32> = HashMap::new();
+    for instance in &sent {
+        *times.entry(instance).or_default() += 1;
+    }
+    let said = sent.iter().map(|&instance| match read.of(instance) {
+        Some(_) if times.get(instance) != Some(&1) => None,
+        Some(said) => Some(one(said, &read.others, status)),
+        None => stores_others.then(|| Answer {
+            status: 200,
+            said: Said::Little(Little::Elsewhere(OTHERS)),
+            outcome: None,
+        }),
+    });
+    said.collect()
 }
 
-fn one(said: &answer::InstanceStatus, status: StatusCode) -> Answer {
+fn one(said: &answer::InstanceStatus, others: &[u16], status: StatusCode) -> Answer {
     let taken = |accepted| Answer {
         status: 200,
         said: Said::Taken(accepted),
@@ -56,10 +75,16 @@ fn one(said: &answer::InstanceStatus, status: StatusCode) -> Answer {
             note: Some(EXISTS),
             ..Accepted::default()
         }),
+        // 201 speaks against words of failure: the store is asked.
+        answer::InstanceStatus::Both(failure) => Answer {
+            status: 201,
+            said: Said::Refused,
+            outcome: Some(told(failure, others)),
+        },
         answer::InstanceStatus::Failed(failure) => Answer {
             status: status_of(failure, status),
             said: Said::Refused,
-            outcome: Some(told(failure)),
+            outcome: Some(told(failure, others)),
         },
     }
 }
@@ -85,8 +110,8 @@ fn status_of(failure: &InstanceFailure, status: StatusCode) -> u16 {
     }
 }
 
-/// Writes a failure as a store does, for one instance.
-fn told(failure: &InstanceFailure) -> String {
+/// Writes a failure as a store does, for one instance, with the failures that it ties to none.
+fn told(failure: &InstanceFailure, others: &[u16]) -> String {
     let mut item = json!({});
     if let Some(reason) = failure.reason {
         item["00081197"] = json!({ "vr": "US", "Value": [reason] });
@@ -94,7 +119,13 @@ fn told(failure: &InstanceFailure) -> String {
     if let Some(detail) = &failure.detail {
         item["00091097"] = json!({ "vr": "LO", "Value": [detail] });
     }
-    json!({ "00081198": { "vr": "SQ", "Value": [item] } }).to_string()
+    let mut told = json!({ "00081198": { "vr": "SQ", "Value": [item] } });
+    if !others.is_empty() {
+        let of = |reason: &u16| json!({ "00081197": { "vr": "US", "Value": [reason] } });
+        let items: Vec<Value> = others.iter().map(of).collect();
+        told["0008119A"] = json!({ "vr": "SQ", "Value": items });
+    }
+    told.to_string()
 }
 
 /// Reads a refusal: the reason of the first failure, or the status of the Healthcare API.
@@ -216,7 +247,7 @@ mod tests {
             reason: Some(0xC000),
             detail: Some("Rivera^Ana".to_owned()),
         };
-        let refusal = refusal(told(&failure).as_bytes());
+        let refusal = refusal(told(&failure, &[0xA700]).as_bytes());
         assert_eq!(refusal.code.as_deref(), Some("cannot understand (C000H)"));
         assert_eq!(refusal.text, "Rivera^Ana");
         let google =

@@ -18,8 +18,10 @@ use crate::{
 
 mod answer;
 mod compare;
+mod explain;
 mod write;
 
+pub(in crate::target) use explain::explain;
 use write::Body;
 
 /// The size in bytes from which on an instance is not held in memory: less is cheaper to hold than to read again.
@@ -47,6 +49,18 @@ impl Dicom {
     /// Returns the cheapest question that any service answers: which studies there are, one at the most.
     pub fn first_study(&self) -> Request<Bytes> {
         self.request(Method::GET, "studies?limit=1", Bytes::new())
+    }
+
+    /// Makes a request to store no instance at all: a server that stores refuses it, or finds nothing to do, and one that does
+    /// not says that nothing is there.
+    pub fn store_nothing(&self) -> Request<Bytes> {
+        const NOTHING: HeaderValue = HeaderValue::from_static(
+            "multipart/related; type=\"application/dicom\"; boundary=stoker",
+        );
+        let body = Bytes::from_static(b"--stoker--\r\n");
+        let mut request = self.request(Method::POST, "studies", body);
+        request.headers_mut().insert(header::CONTENT_TYPE, NOTHING);
+        request
     }
 
     /// Makes the request for an instance by its name, byte for byte as it was stored.

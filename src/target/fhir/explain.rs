@@ -1,7 +1,7 @@
 //! The meaning of a FHIR server's refusal, and what to do about it, said in Stoker's own words.
 //!
 //! Made of the status, the codes, the element, and what record and plan show; never of the server's text. The codes'
-//! meanings are known by `fhir::meaning`. Statuses mean the same for every kind of store.
+//! meanings are known by `fhir::meaning`.
 
 use crate::{
     fhir::meaning::{self, Meaning as M},
@@ -253,19 +253,17 @@ impl Refusal<'_> {
             M::NotOffered => {
                 "`stoker plan` shows what the target offers; try another `interaction`"
             }
+            M::Forbidden if self.is_googles => {
+                "the credentials may lack the right to write this type: roles/healthcare.fhirResourceEditor holds it"
+            }
             M::Forbidden => {
-                "the credentials may lack the right to write this type; on Google Cloud it is that of \
-                 roles/healthcare.fhirResourceEditor"
+                "the credentials may lack the right to write this type: check `auth`, and what this user may do there"
             }
             M::Login => "check `auth`: a token may have expired",
             M::NotThere => "check that the target's address is its FHIR base",
             M::Redirected => "write the address that it leads to as the target's address",
             M::Throttled => "try them again later; a `rate` keeps below what the server allows",
             M::Trouble | M::NoAnswer => "look into the server's log; then try them again",
-            M::Conflict | M::Duplicate if self.interaction == Some(Operation::Store) => {
-                "the store has instances of these UIDs; `duplicates: verify` names the attributes in which they differ, \
-                 `duplicates: replace` puts these in their place"
-            }
             M::Conflict | M::Duplicate => {
                 "look at what the store holds under this id or identifier; `interaction: update` replaces it"
             }

@@ -196,3 +196,12 @@ fn request(method: Method, url: &Url, body: Bytes) -> Request<Bytes> {
     }
     request
 }
+
+/// Returns the role that may write into a store (IAM page).
+pub fn editor(format: Format) -> &'static str {
+    match format {
+        Format::Fhir => "roles/healthcare.fhirResourceEditor",
+        Format::Dicom => "roles/healthcare.dicomEditor",
+        Format::Hl7v2 => "roles/healthcare.hl7V2Editor",
+    }
+}

@@ -1,6 +1,24 @@
 //! The meaning of an acknowledgement that refuses a message, in Stoker's own words.
 
-use crate::hl7v2::ack::meaning;
+use crate::{
+    hl7v2::ack::meaning,
+    target::{
+        Explained, Refused,
+        status::{self, Terms},
+    },
+};
+
+const TERMS: Terms = Terms {
+    records: "messages",
+    record: "a message",
+    address: "that of an HL7v2 store",
+    smaller: "",
+};
+
+/// Says what an answer means that is no acknowledgement.
+pub(in crate::target) fn explain(refused: &Refused<'_>, status: u16) -> Explained {
+    status::explain(refused, status, &TERMS)
+}
 
 /// Says what is wrong by a code such as `AE 101`, `AR` or `NAK`, and the place that it is about; none where the code is none of
 /// an acknowledgement.

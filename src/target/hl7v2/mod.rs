@@ -20,6 +20,7 @@ use crate::{
 pub(super) mod answer;
 mod explain;
 
+pub(in crate::target) use explain::explain;
 pub use explain::what as acknowledged;
 
 /// An HL7v2 store.
