@@ -5,6 +5,7 @@ mod book;
 mod collector;
 mod completions;
 mod conditions;
+mod connections;
 mod cycles;
 mod dicom;
 mod ends;
