@@ -1,4 +1,4 @@
-//! The parts of a message that loading needs: MSH, and the first patient's identifier for the order.
+//! The parts of a message that loading needs: MSH, and the patients' identifiers for the order.
 
 use std::borrow::Cow;
 
@@ -193,12 +193,29 @@ impl<'a> MessageHeader<'a> {
     }
 }
 
-/// Returns the first patient's identifier: PID-3.1 of the first repetition in the first PID; `None` where there is no PID or
-/// the field is empty. Messages of one sender that have the same one are about one patient.
-pub fn patient<'a>(message: &'a [u8], separators: &Separators) -> Option<&'a [u8]> {
-    let segment = segments(message).find(|segment| segment.name() == b"PID")?;
-    let id = separators.first(segment.field(3, separators)).trim_ascii();
-    (!id.is_empty()).then_some(id)
+/// Returns the identifiers of the patients that a message is about, each once: of every PID the first of PID-3, and of every MRG all
+/// of MRG-1, by which a patient was known who is merged, moved or given another identifier (A18, A30, A34 to A36, A39 to
+/// A51). A swap, a link and its end have a PID for each patient (A17, A24, A37). Messages of one sender that share one are
+/// about one patient.
+pub fn patients<'a>(message: &'a [u8], separators: &Separators) -> Vec<&'a [u8]> {
+    let mut found = Vec::new();
+    let mut add = |id: &'a [u8]| {
+        let id = id.trim_ascii();
+        if !id.is_empty() {
+            found.push(id);
+        }
+    };
+    for segment in segments(message) {
+        match segment.name() {
+            b"PID" => add(separators.first(segment.field(3, separators))),
+            b"MRG" => split(segment.field(1, separators), separators.repetition)
+                .for_each(|identifier| add(separators.first(identifier))),
+            _ => {}
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 #[cfg(test)]
@@ -233,7 +250,10 @@ mod tests {
         assert_eq!(header.field(9), b"ADT^A01^ADT_A01");
         assert!(header.at().unwrap().offset.is_some());
         assert_eq!(header.faults(), []);
-        assert_eq!(patient(ADMISSION, &header.separators), Some(&b"TH-1"[..]));
+        assert_eq!(
+            patients(ADMISSION, &header.separators),
+            [&b"TH-1"[..], b"other"]
+        );
     }
 
     #[test]
@@ -256,8 +276,20 @@ mod tests {
         assert_eq!(MessageHeader::of(b"PID|1"), Err(NoHeader::NoMsh));
         assert_eq!(MessageHeader::of(b""), Err(NoHeader::NoMsh));
         let usual = Separators::of(b"MSH|^~\\&|").unwrap();
-        assert_eq!(patient(b"MSH|^~\\&|\rPID|1||^^^X\r", &usual), None);
-        assert_eq!(patient(b"MSH|^~\\&|\r", &header.separators), None);
+        assert!(patients(b"MSH|^~\\&|\rPID|1||^^^X\r", &usual).is_empty());
+        assert!(patients(b"MSH|^~\\&|\r", &header.separators).is_empty());
+    }
+
+    #[test]
+    fn a_merge_is_about_all_that_it_names() {
+        let usual = Separators::of(b"MSH|^~\\&|").unwrap();
+        let merge = b"MSH|^~\\&|\rPID|1||r^^^C~r2\rMRG|q^^^C~q2^^^C~~r\rPID|2||s\rMRG|t\r";
+        assert_eq!(
+            patients(merge, &usual),
+            [&b"q"[..], b"q2", b"r", b"s", b"t"]
+        );
+        let swap = b"MSH|^~\\&|\rPID|1||a\rPV1|1\rPID|2||b\rPV1|1\r";
+        assert_eq!(patients(swap, &usual), [&b"a"[..], b"b"]);
     }
 
     #[test]
@@ -268,10 +300,7 @@ mod tests {
         assert_eq!(header.kind().unwrap(), "ORU^R01");
         assert_eq!(header.control_id, b"7");
         let message = b"MSH$%~\\&$GHH LAB\rPID$$$555-44-4444$$X%Y\r";
-        assert_eq!(
-            patient(message, &header.separators),
-            Some(&b"555-44-4444"[..])
-        );
+        assert_eq!(patients(message, &header.separators), [&b"555-44-4444"[..]]);
     }
 
     proptest! {
@@ -279,7 +308,7 @@ mod tests {
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), text in "MSH[|][\\^~|&]{0,9}([A-Z|^~]|\r|\nPID[|]){0,40}") {
             for message in [&bytes[..], text.as_bytes()] {
                 if let Ok(header) = MessageHeader::of(message) {
-                    let _ = (header.faults(), header.kind(), patient(message, &header.separators));
+                    let _ = (header.faults(), header.kind(), patients(message, &header.separators));
                 }
             }
         }

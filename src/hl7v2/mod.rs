@@ -1,7 +1,7 @@
 //! Pure knowledge of HL7v2's bytes: messages in files, their headers, character sets, acknowledgements, MLLP.
 //!
 //! Nothing here reads a file or sends anything, and nothing looks further into a message than loading it needs: `split` finds the
-//! messages of a file, `header` reads MSH (and the first PID-3), `segment` goes through the segments and makes their ends
+//! messages of a file, `header` reads MSH (and the patients' identifiers), `segment` goes through the segments and makes their ends
 //! alike, `charset` says in which characters a message is written and writes it in UTF-8, `ack` reads and builds
 //! acknowledgements, `mllp` frames, `wire` says what is sent. The bytes of a message are carried: they are looked at, and changed only where a user asks
 //! for that.

@@ -136,7 +136,7 @@ impl LoadSummary {
         };
         *records += 1;
         *bytes += step.body.length;
-        self.in_sequence += u64::from(step.follows().is_some());
+        self.in_sequence += u64::from(step.follows().next().is_some());
         match &step.action {
             Action::Send(interaction) | Action::Entry(interaction) => {
                 count(&mut self.interactions, interaction.as_str());

@@ -17,8 +17,9 @@ pub struct Facets<'a> {
     pub is_named_by_content: bool,
     /// Of its bytes, as they stand in the source ([`super::hash`]).
     pub hash: u128,
-    /// A hash of what it must keep its place in: records of one sequence are sent one after the other.
-    pub sequence: Option<u64>,
+    /// Hashes of what it must keep its place in: records of one sequence are sent one after the other. One of several sequences
+    /// comes after all that stand before it in any of them.
+    pub sequences: Vec<u64>,
     /// A name by which others know it: two records of one such name ought to be one.
     pub alias: Option<Alias>,
     /// A hash of what it belongs to: only records that belong together travel in one request.
@@ -60,7 +61,7 @@ impl Facets<'_> {
             id: None,
             is_named_by_content: false,
             hash,
-            sequence: None,
+            sequences: Vec::new(),
             alias: None,
             together: None,
             charset: None,

@@ -184,10 +184,10 @@ impl Step {
         }
     }
 
-    /// Returns the step that has to be settled before it is sent, whatever becomes of it.
-    pub fn follows(&self) -> Option<StepId> {
-        let mut links = self.links.iter();
-        links.find_map(|link| match link.to {
+    /// Returns the steps that have to be settled before it is sent, whatever becomes of them.
+    pub fn follows(&self) -> impl Iterator<Item = StepId> {
+        let links = self.links.iter();
+        links.filter_map(|link| match link.to {
             To::Step(step) if link.reference == Link::FOLLOWS => Some(step),
             _ => None,
         })

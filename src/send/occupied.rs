@@ -180,7 +180,7 @@ async fn look(
                     elements,
                 ));
             }
-            Err(Incomparable::Absent) if step.follows().is_some() => {
+            Err(Incomparable::Absent) if step.follows().next().is_some() => {
                 let why = "the store says that it has it already, and finds nothing under its name (404): it has another record \
                            that has its identifier";
                 return Ok(rejected(

@@ -14,7 +14,7 @@ use crate::{
     hl7v2::{
         charset::{Charset, DeclaredCharset, NotConverted, declared, written},
         digest::Digest,
-        header::{MessageHeader, patient},
+        header::{MessageHeader, patients},
         mllp::is_frameable,
         split::{Message, MessageSplitter, Piece, ProblemKind, SplitProblem, Weight},
         wire::{Characters, wire},
@@ -108,11 +108,13 @@ fn message(
             }
             let (application, facility) = (header.sending_application, header.sending_facility);
             let sender = [application, b"|", facility].concat();
-            facets.sequence = match settings.order {
-                MessageOrder::Patient => patient(message.bytes, &header.separators)
-                    .map(|patient| short(&[&sender[..], b"\0", patient].concat())),
-                MessageOrder::Strict => Some(0),
-                MessageOrder::None => None,
+            facets.sequences = match settings.order {
+                MessageOrder::Patient => patients(message.bytes, &header.separators)
+                    .into_iter()
+                    .map(|patient| short(&[&sender[..], b"\0", patient].concat()))
+                    .collect(),
+                MessageOrder::Strict => vec![0],
+                MessageOrder::None => Vec::new(),
             };
             if !header.control_id.is_empty() {
                 facets.alias = Some(Alias {

@@ -6,6 +6,7 @@ mod collector;
 mod company;
 mod completions;
 mod conditions;
+mod connections;
 mod cycles;
 mod dicom;
 mod ends;

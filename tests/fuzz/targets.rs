@@ -177,7 +177,7 @@ fn hl7v2_message(message: &[u8]) {
     assert_eq!(normalised(&ended), ended);
     if let Ok(header) = MessageHeader::of(message) {
         let _ = (header.kind(), header.at(), header.faults());
-        let _ = stoker::hl7v2::header::patient(message, &header.separators);
+        let _ = stoker::hl7v2::header::patients(message, &header.separators);
         let _ = stoker::hl7v2::charset::written(message, &header);
     }
     for segments in [Segments::Cr, Segments::AsIs] {

@@ -1,20 +1,20 @@
 //! One connection to a receiver: opened, looked at, written to, read from.
 
-use std::{io, pin::Pin};
+use std::{pin::Pin, time::Duration};
 
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::client::TlsStream;
 
 use super::{
     interrupted,
+    stream::{Stream, words},
     tls::{ALERT, Encryption, is_alert},
 };
 use crate::{
@@ -26,37 +26,10 @@ use crate::{
 const LARGEST: usize = 1 << 20;
 
 /// The time for which the last words of a lost connection are waited for.
-const FAREWELL: std::time::Duration = std::time::Duration::from_millis(200);
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// The number of bytes that are read at once.
 const PIECE: usize = 16 << 10;
-
-trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {
-    /// Returns what lies below any encryption.
-    fn socket(&self) -> &TcpStream;
-
-    fn is_encrypted(&self) -> bool;
-}
-
-impl Stream for TcpStream {
-    fn socket(&self) -> &TcpStream {
-        self
-    }
-
-    fn is_encrypted(&self) -> bool {
-        false
-    }
-}
-
-impl Stream for TlsStream<TcpStream> {
-    fn socket(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-
-    fn is_encrypted(&self) -> bool {
-        true
-    }
-}
 
 /// A connection to a receiver.
 pub(super) struct Connection {
@@ -74,6 +47,12 @@ pub(super) struct Connection {
     place: String,
     /// Something came that was no answer to what was sent.
     is_odd: bool,
+    /// The number of messages that are done with on it.
+    answered: u32,
+    /// Nothing has come since the last message was sent.
+    is_unheard: bool,
+    /// The other end has refused this one by an alert of TLS.
+    is_alerted: bool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -120,7 +99,49 @@ impl Connection {
             commits: false,
             place: address.to_owned(),
             is_odd: false,
+            answered: 0,
+            is_unheard: false,
+            is_alerted: false,
         })
+    }
+
+    /// Returns how many messages it is done with.
+    pub(super) fn answered(&self) -> u32 {
+        self.answered
+    }
+
+    /// Takes note that it is done with a message; returns with how many.
+    pub(super) fn note_answered(&mut self) -> u32 {
+        self.answered = self.answered.saturating_add(1);
+        self.answered
+    }
+
+    /// Tells whether not a byte has come since the last message was sent.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.is_unheard
+    }
+
+    /// Tells whether it is still there, as far as the system knows by now.
+    pub(super) fn is_there(&mut self) -> bool {
+        self.pulse() != Pulse::Gone
+    }
+
+    /// Watches it for a time in which nothing is sent, and tells whether it stays: balancers with nobody behind them, and
+    /// receivers that serve no more, accept a connection and close it.
+    pub(super) async fn stays(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            let mut first = [0; 1];
+            let peeked = self.stream.socket().peek(&mut first);
+            match timeout_at(until, peeked).await {
+                Err(_) => return self.is_there(),
+                Ok(_) => match self.pulse() {
+                    Pulse::Gone => return false,
+                    Pulse::Spoke => return true,
+                    Pulse::Quiet => {}
+                },
+            }
+        }
     }
 
     /// Tells whether all that came belonged to what was sent.
@@ -145,15 +166,14 @@ impl Connection {
         }
     }
 
-    /// Looks whether the connection is there, and silent: nothing has been sent on one that was closed, and one that has
+    /// Looks whether an idle connection is there, and silent: nothing has been sent on one that was closed, and one that has
     /// something to say that nobody asked for is not to be trusted with the next message.
-    pub(super) fn is_usable(&mut self) -> bool {
+    pub(super) fn idle_pulse(&mut self) -> Pulse {
         loop {
             match self.pulse() {
-                Pulse::Quiet => return true,
                 // Answers that nobody wanted are taken off: to close on them could cost what lies behind them unread.
                 Pulse::Spoke if self.unasked.is_some() => self.unasked = Some(Unasked::Came),
-                Pulse::Spoke | Pulse::Gone => return false,
+                pulse => return pulse,
             }
         }
     }
@@ -176,7 +196,11 @@ impl Connection {
         match futures::FutureExt::now_or_never(read) {
             None => Pulse::Quiet,
             Some(Ok(1..)) => Pulse::Spoke,
-            Some(Ok(0) | Err(_)) => Pulse::Gone,
+            Some(Ok(0)) => Pulse::Gone,
+            Some(Err(error)) => {
+                self.is_alerted |= is_alert(&error);
+                Pulse::Gone
+            }
         }
     }
 
@@ -203,7 +227,13 @@ impl Connection {
         until: Instant,
     ) -> Result<(), Fault> {
         self.last = Some(control_id.to_owned());
+        self.is_unheard = true;
         self.send(frame, until).await
+    }
+
+    /// Returns why the other end has closed it, where it told by an alert of TLS.
+    pub(super) fn alert(&self) -> Option<Fault> {
+        self.is_alerted.then(|| self.refused_us())
     }
 
     fn refused_us(&self) -> Fault {
@@ -275,9 +305,11 @@ impl Connection {
             match timeout_at(until, self.stream.read(&mut self.piece)).await {
                 Err(_) => return Ok(Coming::Nothing),
                 Ok(Ok(0)) => return Ok(Coming::End),
-                Ok(Ok(read)) => self
-                    .decoder
-                    .feed(self.piece.get(..read).unwrap_or_default()),
+                Ok(Ok(read)) => {
+                    self.is_unheard = false;
+                    self.decoder
+                        .feed(self.piece.get(..read).unwrap_or_default());
+                }
                 Ok(Err(error)) if is_alert(&error) => return Err(self.refused_us()),
                 Ok(Err(error)) => {
                     return Err(interrupted(format!(
@@ -312,10 +344,12 @@ enum Unasked {
 }
 
 /// The state of a connection on which nothing is awaited.
-enum Pulse {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pulse {
     Quiet,
     /// Something has come.
     Spoke,
+    /// The other end has closed it.
     Gone,
 }
 
@@ -326,25 +360,4 @@ pub(super) enum Coming {
     Nothing,
     /// The other end has closed.
     End,
-}
-
-/// Says in words why the system refused, without anything that it may quote.
-pub(super) fn words(error: &io::Error) -> String {
-    let known = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "the connection is refused; nobody listens there",
-        io::ErrorKind::ConnectionReset => "the receiver reset it",
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => "the receiver closed it",
-        io::ErrorKind::TimedOut => "it does not answer",
-        io::ErrorKind::HostUnreachable => "the host cannot be reached",
-        io::ErrorKind::NetworkUnreachable => "the network cannot be reached",
-        io::ErrorKind::UnexpectedEof => "it ended too early",
-        io::ErrorKind::PermissionDenied => "the system does not permit it",
-        // The system's own words for its number hold nothing else.
-        _ => match error.raw_os_error() {
-            Some(code) => return io::Error::from_raw_os_error(code).to_string(),
-            // A name that is not found has no number and no kind of its own.
-            None => "the name of the host cannot be resolved, or the connection failed",
-        },
-    };
-    known.to_owned()
 }

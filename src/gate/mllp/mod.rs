@@ -2,8 +2,9 @@
 //!
 //! A request's body is a message; a GET asks whether a connection can be had. One message is on its way on each
 //! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the
-//! idle connections and finds out how many a receiver serves, `connection` is one of them, `wait` reads until the
-//! message is answered, `tls` sets up the encryption. A connection that was closed while it was idle is opened anew,
+//! idle connections and finds out how many a receiver serves, `connection` is one of them, `habits` and `ceiling` keep what was learnt of a receiver, `wait` reads until the
+//! message is answered, `stream` is what lies below,
+//! `tls` sets up the encryption. A connection that was closed while it was idle is opened anew,
 //! and nothing has been sent then.
 //!
 //! The meaning of an acknowledgement for its record is the target's business. Here it becomes a status, for the gate:
@@ -11,13 +12,7 @@
 //! wants no answer is 204, of one that cannot be framed 400. Of a message that wants an answer in some cases only, and
 //! got none, [`Unanswered`] tells.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -27,7 +22,8 @@ use tokio::time::Instant;
 pub use self::tls::MllpSetupError;
 use self::{
     connection::Connection,
-    pool::{Place, Pool, Wish},
+    habits::Silence,
+    pool::{Place, Pool, Unheard, Wish},
     wait::Answered,
 };
 use super::transport::{Fault, FaultKind, Transport};
@@ -41,13 +37,30 @@ use crate::{
     target::mllp::Unanswered,
 };
 
+mod ceiling;
 mod connection;
+mod habits;
 mod pool;
+mod stream;
 mod tls;
 mod wait;
 
 /// The time that opening a connection may take; always less than the timeout of an attempt.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// The time for which a connection is watched before it has its first message, where it is one more than the receiver has been
+/// seen to serve: what is closed for being too many is closed at once.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// The same where nothing but the connection is asked for: a balancer first finds out that nobody is behind it.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The waits before a connection is tried again that was closed at once, while there are no others.
+const CLOSED_AT_ONCE: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+];
 
 /// The longest wait for a message on trial, unless a quarter of the timeout is shorter, before others are let go for it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,40 +83,7 @@ pub struct MllpTransport {
     tls: Option<tls::Encryption>,
     timeout: Duration,
     pool: Arc<Pool>,
-    habit: Habit,
-}
-
-/// Whether a receiver answers messages that ask for no answer.
-#[derive(Debug, Default)]
-struct Habit {
-    /// The number of unanswered messages, up to [`Habit::ENOUGH`]; [`Habit::ANSWERS`] once one was answered.
-    silences: AtomicU32,
-}
-
-impl Habit {
-    const ANSWERS: u32 = u32::MAX;
-
-    /// The number of unanswered messages which shows that no answer is to come.
-    const ENOUGH: u32 = 3;
-
-    /// Returns how long an answer is waited for; none where it is known not to come.
-    fn grace(&self) -> Option<Duration> {
-        match self.silences.load(Relaxed) {
-            Self::ANSWERS => Some(PATIENCE),
-            0..Self::ENOUGH => Some(Duration::from_secs(1)),
-            _ => None,
-        }
-    }
-
-    fn answers(&self) {
-        self.silences.store(Self::ANSWERS, Relaxed);
-    }
-
-    fn is_silent(&self) {
-        let more = |count| (count < Self::ENOUGH).then(|| count + 1);
-        // One that answers is not forgotten.
-        let _ = self.silences.fetch_update(Relaxed, Relaxed, more);
-    }
+    habit: Silence,
 }
 
 /// The acknowledgement that is looked for among the answers to a message.
@@ -136,7 +116,7 @@ impl MllpTransport {
                 .transpose()?,
             timeout: options.timeout,
             pool: Arc::default(),
-            habit: Habit::default(),
+            habit: Silence::default(),
         })
     }
 
@@ -156,24 +136,21 @@ impl MllpTransport {
         };
         let wanted = wanted(&message);
         let control_id = wanted.control_id;
-        let (mut place, idle) = self.pool.place(Wish { control_id }).await;
-        let until = Instant::now() + self.timeout;
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.open(until).await?,
-        };
+        let (mut place, mut connection, until) = self.connection(control_id, GLANCE).await?;
         if connection.take_unasked() {
             self.habit.answers();
         }
-        connection.send_message(&frame, control_id, until).await?;
-        let answered = if !is_silent(wanted.wants) {
-            self.waited(&mut place, &mut connection, wanted, until)
-                .await?
-        } else if let Some(answered) = self.unasked(&mut connection, wanted, until).await? {
-            answered
-        } else {
+        let exchanged = self
+            .exchange(&mut place, &mut connection, &frame, wanted, until)
+            .await;
+        if let Err(fault) = &exchanged
+            && connection.is_unheard()
+        {
+            place.lost(connection.answered(), fault.kind != FaultKind::Timeout);
+        }
+        let Some(answered) = exchanged? else {
             // Nothing will tell how many it serves.
-            place.heard();
+            place.heard(connection.note_answered());
             connection.expect_unasked();
             if connection.is_settled() {
                 place.keep(connection);
@@ -183,7 +160,7 @@ impl MllpTransport {
         let block = match answered {
             Answered::Block(block) => block,
             Answered::Nak => {
-                place.heard();
+                place.heard(connection.note_answered());
                 let nak = Bytes::from_static(&[mllp::COMMIT_NAK]);
                 return Ok(answer(StatusCode::TOO_EARLY, nak));
             }
@@ -193,7 +170,7 @@ impl MllpTransport {
                 return Ok(silence);
             }
         };
-        place.heard();
+        place.heard(connection.note_answered());
         let status = status(&block);
         // A receiver that answers in its own way may have more to say, and what answers a message without a control id may
         // answer any: the next message begins on a fresh connection.
@@ -201,6 +178,93 @@ impl MllpTransport {
             place.keep(connection);
         }
         Ok(answer(status.unwrap_or(StatusCode::OK), Bytes::from(block)))
+    }
+
+    /// Sends a message and returns what answers it; none where it asks for nothing and nothing comes.
+    async fn exchange(
+        &self,
+        place: &mut Place,
+        connection: &mut Connection,
+        frame: &[u8],
+        wanted: Wanted<'_>,
+        until: Instant,
+    ) -> Result<Option<Answered>, Fault> {
+        connection
+            .send_message(frame, wanted.control_id, until)
+            .await?;
+        if is_silent(wanted.wants) {
+            self.unasked(connection, wanted, until).await
+        } else {
+            self.waited(place, connection, wanted, until)
+                .await
+                .map(Some)
+        }
+    }
+
+    /// Returns a connection that a message may be sent on, with its place, and until when the message may take. A new one is watched
+    /// for so long, where it is one more than the receiver has been seen to serve.
+    async fn connection(
+        &self,
+        control_id: &[u8],
+        watch: Duration,
+    ) -> Result<(Place, Connection, Instant), Fault> {
+        let mut waits = CLOSED_AT_ONCE.into_iter();
+        loop {
+            let found = self.pool.place(Wish { control_id }).await;
+            let (place, idle) = found.map_err(|unheard| self.unheard(unheard))?;
+            let until = Instant::now() + self.timeout;
+            if let Some(connection) = idle {
+                return Ok((place, connection, until));
+            }
+            let fault = match self.open(until).await {
+                Ok(mut connection) => {
+                    let is_there = if place.is_beyond() {
+                        connection.stays(watch).await
+                    } else {
+                        connection.is_there()
+                    };
+                    if is_there {
+                        return Ok((place, connection, until));
+                    }
+                    if let Some(alert) = connection.alert() {
+                        return Err(alert);
+                    }
+                    None
+                }
+                Err(fault) if fault.kind == FaultKind::Connect => Some(fault),
+                Err(fault) => return Err(fault),
+            };
+            if place.was_refused() {
+                // The receiver serves others: one of them takes the message.
+                continue;
+            }
+            if let Some(fault) = fault {
+                return Err(fault);
+            }
+            let Some(wait) = waits.next() else {
+                return Err(Fault {
+                    kind: FaultKind::Connect,
+                    what: format!(
+                        "{} accepts connections and closes them at once; perhaps nobody is behind it, or it does not let \
+                         this host in",
+                        self.address
+                    ),
+                });
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Says that nothing is sent, because nothing was heard of what was sent before.
+    fn unheard(&self, Unheard(messages): Unheard) -> Fault {
+        Fault {
+            kind: FaultKind::Connect,
+            what: format!(
+                "{} takes connections and answers nothing: {messages} messages in a row were sent and lost, and no more are \
+                 risked for now",
+                self.address
+            ),
+        }
     }
 
     /// Waits for what answers a message, and takes note where that takes long on a connection that is on trial.
@@ -257,16 +321,7 @@ impl MllpTransport {
         if self.pool.is_in_use() {
             self.open(until).await?;
         } else {
-            let (place, idle) = self
-                .pool
-                .place(Wish {
-                    control_id: b"look",
-                })
-                .await;
-            let connection = match idle {
-                Some(connection) => connection,
-                None => self.open(until).await?,
-            };
+            let (place, connection, _) = self.connection(b"look", LOOK).await?;
             place.keep(connection);
         }
         Ok(answer(StatusCode::OK, Bytes::new()))
@@ -334,18 +389,6 @@ fn interrupted(what: String) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_receiver_that_answers_all_the_same_is_not_forgotten() {
-        let habit = Habit::default();
-        for _ in 0..5 {
-            habit.is_silent();
-        }
-        assert_eq!(habit.grace(), None);
-        habit.answers();
-        habit.is_silent();
-        assert_eq!(habit.grace(), Some(PATIENCE));
-    }
 
     #[test]
     fn what_is_answered_is_a_status() {

@@ -5,6 +5,9 @@
 //! on it, and no more are on trial than have passed, or one. One that stays without an answer while others got theirs shows
 //! that the receiver may serve no more: as many are let go as it takes to give it its turn, and no more are opened than were
 //! served. Where it is not answered even then, the message was the cause, and nothing is kept of it.
+//!
+//! Other receivers, and the balancers before them, close what is too many. One that is closed before anything was sent on it, or two
+//! in a row on which a message was lost, show that too: `ceiling` keeps it. What connections are like, `habits` learns.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,10 +16,11 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::connection::Connection;
-
-/// The time for which an idle connection is kept: firewalls let go of what is silent for some minutes.
-const IDLE: Duration = Duration::from_mins(1);
+use super::{
+    ceiling::Ceiling,
+    connection::{Connection, Pulse},
+    habits::{Losses, Reuse, WATCH},
+};
 
 /// The connections to a receiver.
 #[derive(Debug, Default)]
@@ -34,10 +38,13 @@ struct Inner {
     trials: usize,
     /// Those that have been on trial for too long.
     stuck: usize,
-    /// No more are opened.
-    most: Option<usize>,
-    /// One that was stuck was answered when others had gone.
-    is_sure: bool,
+    /// The largest number that has been served at a time.
+    served: usize,
+    ceiling: Ceiling,
+    reuse: Reuse,
+    /// One that nobody knows to take another message has one.
+    is_trying: bool,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -72,6 +79,34 @@ pub(super) struct Place {
     standing: Standing,
     /// Its connection is idle: it stays counted.
     is_kept: bool,
+    /// Whether its connection takes another message is being tried.
+    is_trying: bool,
+    /// For how long its connection was idle.
+    idle: Duration,
+    /// More than were served at a time are open.
+    is_beyond: bool,
+}
+
+/// Nothing was heard of as many messages, in a row: one more is not risked yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unheard(pub(super) u32);
+
+/// What there is for a message.
+enum Found {
+    Place(Place, Option<Box<Connection>>),
+    /// Nothing, before something changes, or until then.
+    Wait(Option<Instant>),
+    Unheard(Unheard),
+}
+
+/// What there is among the idle connections.
+enum Taken {
+    Idle(Box<Connection>, Standing, Duration, bool),
+    /// One that is being watched, until then.
+    Watched(Instant),
+    /// Some that wait for what is being tried.
+    Untried,
+    Nothing,
 }
 
 impl Pool {
@@ -80,46 +115,70 @@ impl Pool {
     }
 
     /// Waits for a place, and for the idle connection in it, if there is one.
-    pub(super) async fn place(self: &Arc<Self>, wish: Wish<'_>) -> (Place, Option<Connection>) {
-        // Mostly there is one: then nothing need be listened for.
-        if let Some(found) = self.try_place(wish) {
-            return found;
-        }
+    pub(super) async fn place(
+        self: &Arc<Self>,
+        wish: Wish<'_>,
+    ) -> Result<(Place, Option<Connection>), Unheard> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(found) = self.try_place(wish) {
-                return found;
+            match self.try_place(wish) {
+                Found::Place(place, connection) => {
+                    return Ok((place, connection.map(|connection| *connection)));
+                }
+                Found::Unheard(unheard) => return Err(unheard),
+                Found::Wait(None) => changed.await,
+                Found::Wait(Some(until)) => {
+                    let _ = tokio::time::timeout_at(until, changed).await;
+                }
             }
-            changed.await;
         }
     }
 
-    fn try_place(self: &Arc<Self>, wish: Wish<'_>) -> Option<(Place, Option<Connection>)> {
+    fn try_place(self: &Arc<Self>, wish: Wish<'_>) -> Found {
         let mut inner = self.lock();
-        let (standing, connection) = if let Some((connection, standing)) = inner.take_idle(wish) {
-            (standing, Some(connection))
-        } else {
-            if inner.is_full()
-                && let Some(unfit) = inner.idle.pop()
-            {
-                // It makes room for one that is fit for this message.
-                inner.gone(unfit.standing);
-            }
-            if inner.is_full() || inner.trials >= std::cmp::max(1, inner.heard()) {
-                return None;
-            }
-            inner.open += 1;
-            inner.trials += 1;
-            (Standing::Trial, None)
-        };
-        let place = Place {
+        let now = Instant::now();
+        let place = |standing, is_beyond| Place {
             pool: Arc::clone(self),
             standing,
             is_kept: false,
+            is_trying: false,
+            idle: Duration::ZERO,
+            is_beyond,
         };
-        Some((place, connection))
+        let has_untried = match inner.take_idle(wish, now) {
+            Taken::Idle(connection, standing, idle, is_trying) => {
+                inner.is_trying |= is_trying;
+                let mut place = place(standing, false);
+                (place.is_trying, place.idle) = (is_trying, idle);
+                return Found::Place(place, Some(connection));
+            }
+            Taken::Watched(until) => return Found::Wait(Some(until)),
+            Taken::Untried => true,
+            Taken::Nothing => false,
+        };
+        let unheard = inner.trials + inner.stuck;
+        if inner.heard() == 0 && !inner.losses.may_risk(now, unheard) {
+            return if unheard > 0 {
+                Found::Wait(None)
+            } else {
+                Found::Unheard(Unheard(inner.losses.count()))
+            };
+        }
+        if inner.is_full(now)
+            && !has_untried
+            && let Some(unfit) = inner.idle.pop()
+        {
+            // It makes room for one that is fit for this message.
+            inner.gone(unfit.standing);
+        }
+        if inner.is_full(now) || inner.trials >= inner.most_trials() {
+            return Found::Wait(inner.ceiling.until());
+        }
+        inner.open += 1;
+        inner.trials += 1;
+        Found::Place(place(Standing::Trial, inner.open > inner.served), None)
     }
 
     /// Tells whether any connection is open: then one more, only to look, could keep a message waiting.
@@ -130,31 +189,64 @@ impl Pool {
 
 impl Inner {
     /// Returns an idle connection that is still there, and on which a message can be told from those before it.
-    fn take_idle(&mut self, wish: Wish<'_>) -> Option<(Connection, Standing)> {
+    fn take_idle(&mut self, wish: Wish<'_>, now: Instant) -> Taken {
+        let (mut watched, mut has_untried) = (None, false);
         let mut at = self.idle.len();
         while at > 0 {
             at -= 1;
-            let idle = self.idle.get_mut(at)?;
-            let is_there = idle.since.elapsed() < IDLE && idle.connection.is_usable();
-            let is_fit = is_there && idle.connection.can_tell(wish.control_id);
-            if is_there && !is_fit {
+            let Some(idle) = self.idle.get_mut(at) else {
+                break;
+            };
+            let (pulse, answered) = (idle.connection.idle_pulse(), idle.connection.answered());
+            let since = now.saturating_duration_since(idle.since);
+            let may_go_on = since < self.reuse.idle() && self.reuse.may_go_on(answered);
+            if pulse != Pulse::Quiet || !may_go_on {
+                let idle = self.idle.remove(at);
+                if pulse == Pulse::Gone {
+                    self.reuse.found_closed(answered, since);
+                }
+                self.gone(idle.standing);
+                continue;
+            }
+            if !idle.connection.can_tell(wish.control_id) {
+                continue;
+            }
+            let is_untried = self.reuse.is_untried(answered);
+            if is_untried && self.is_trying {
+                has_untried = true;
+                continue;
+            }
+            if is_untried && since < WATCH {
+                watched = Some(idle.since + WATCH);
                 continue;
             }
             let idle = self.idle.remove(at);
-            if is_fit {
-                return Some((idle.connection, idle.standing));
-            }
-            self.gone(idle.standing);
+            return Taken::Idle(Box::new(idle.connection), idle.standing, since, is_untried);
         }
-        None
+        match watched {
+            // What was found closed meanwhile may have shown that there is nothing to wait for.
+            Some(until) if !self.reuse.closes() => Taken::Watched(until),
+            _ if has_untried => Taken::Untried,
+            _ => Taken::Nothing,
+        }
     }
 
     fn heard(&self) -> usize {
         self.open - self.trials - self.stuck
     }
 
-    fn is_full(&self) -> bool {
-        self.most.is_some_and(|most| self.open >= most)
+    /// Returns how many may be on trial. Where each connection has a single message, those that were served are gone.
+    fn most_trials(&self) -> usize {
+        let served = if self.reuse.closes() {
+            self.served.saturating_mul(2)
+        } else {
+            self.heard()
+        };
+        std::cmp::max(1, served)
+    }
+
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.ceiling.is_reached(self.open, now)
     }
 
     /// Takes note that a connection is no more.
@@ -164,9 +256,9 @@ impl Inner {
             Standing::Trial => self.trials -= 1,
             Standing::Stuck => {
                 self.stuck -= 1;
-                if self.stuck == 0 && !self.is_sure {
+                if self.stuck == 0 {
                     // It was not for want of a place.
-                    self.most = None;
+                    self.ceiling.none_is_stuck();
                 }
             }
             Standing::Heard => {}
@@ -180,26 +272,39 @@ impl Place {
         self.standing == Standing::Trial
     }
 
-    /// Takes note that something was answered.
-    pub(super) fn heard(&mut self) {
+    /// Tells whether its connection is one more than the receiver has been seen to serve.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.is_beyond
+    }
+
+    /// Takes note that something was answered; so many messages were, on this connection.
+    pub(super) fn heard(&mut self, answered: u32) {
         let mut inner = self.pool.lock();
+        inner.reuse.answered(answered);
+        inner.losses.end();
+        if std::mem::take(&mut self.is_trying) {
+            inner.is_trying = false;
+        } else if self.standing == Standing::Heard {
+            return;
+        }
         match self.standing {
-            Standing::Heard => return,
-            Standing::Trial => inner.trials -= 1,
+            Standing::Heard => {}
+            Standing::Trial => {
+                inner.trials -= 1;
+                inner.ceiling.passed();
+            }
             Standing::Stuck => {
                 inner.stuck -= 1;
-                if let Some(most) = inner.most
-                    && !inner.is_sure
-                {
-                    inner.is_sure = true;
-                    tracing::info!(
-                        connections = most as u64,
-                        "the receiver serves no more connections at a time"
-                    );
-                }
+                inner.ceiling.got_its_turn();
             }
         }
         self.standing = Standing::Heard;
+        let served = if inner.reuse.closes() {
+            inner.open
+        } else {
+            inner.heard()
+        };
+        inner.served = std::cmp::max(inner.served, served);
         drop(inner);
         self.pool.changed.notify_waiters();
     }
@@ -215,7 +320,7 @@ impl Place {
         inner.stuck += 1;
         self.standing = Standing::Stuck;
         if heard > 0 {
-            inner.most = Some(inner.most.map_or(heard, |most| std::cmp::min(most, heard)));
+            inner.ceiling.one_is_stuck(heard);
             for idle in std::mem::take(&mut inner.idle) {
                 inner.gone(idle.standing);
             }
@@ -224,10 +329,39 @@ impl Place {
         self.pool.changed.notify_waiters();
     }
 
+    /// Takes note that its connection could not be had, or was closed before anything was sent on it. Tells whether there are
+    /// others to wait for, which the receiver does serve.
+    pub(super) fn was_refused(self) -> bool {
+        let mut inner = self.pool.lock();
+        let others = inner.open - 1;
+        let is_served = others > 0 && (inner.heard() > 0 || inner.reuse.closes());
+        if is_served {
+            inner.ceiling.refused(others, Instant::now());
+            inner.served = std::cmp::min(inner.served, others);
+        }
+        is_served
+    }
+
+    /// Takes note that a message was lost, with no byte heard, on a connection that had answered so many.
+    pub(super) fn lost(&mut self, answered: u32, is_closed: bool) {
+        let mut inner = self.pool.lock();
+        if is_closed && answered > 0 {
+            inner.reuse.lost(answered, self.idle);
+        }
+        if self.standing != Standing::Heard {
+            inner.losses.add(Instant::now());
+            let others = inner.open - 1;
+            if is_closed && inner.heard() > 0 {
+                inner.ceiling.lost(others);
+            }
+        }
+    }
+
     /// Keeps the connection for the next message, unless there are too many.
     pub(super) fn keep(mut self, connection: Connection) {
         let mut inner = self.pool.lock();
-        if inner.most.is_some_and(|most| inner.open > most) {
+        let may_stay = inner.ceiling.holds(inner.open);
+        if !may_stay || !inner.reuse.may_go_on(connection.answered()) {
             return;
         }
         inner.idle.push(Idle {
@@ -243,8 +377,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let mut inner = self.pool.lock();
+        if self.is_trying {
+            inner.is_trying = false;
+        }
         if !self.is_kept {
-            self.pool.lock().gone(self.standing);
+            inner.gone(self.standing);
+            drop(inner);
             self.pool.changed.notify_waiters();
         }
     }
@@ -261,7 +400,7 @@ mod tests {
 
     /// Returns a place for which nobody has to wait.
     fn now(pool: &Arc<Pool>) -> Option<(Place, Option<Connection>)> {
-        pool.place(WISH).now_or_never()
+        pool.place(WISH).now_or_never()?.ok()
     }
 
     async fn connection(listener: &TcpListener) -> (Connection, tokio::net::TcpStream) {
@@ -276,10 +415,10 @@ mod tests {
         let pool = Arc::default();
         let (mut first, _) = now(&pool).unwrap();
         assert!(now(&pool).is_none(), "the first has to be answered");
-        first.heard();
+        first.heard(1);
         let (mut second, _) = now(&pool).unwrap();
         assert!(now(&pool).is_none());
-        second.heard();
+        second.heard(1);
         // Two may be tried where two were answered.
         let _both = (now(&pool).unwrap(), now(&pool).unwrap());
         assert!(now(&pool).is_none());
@@ -294,21 +433,21 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let pool = Arc::default();
         let (mut first, _) = now(&pool).unwrap();
-        first.heard();
+        first.heard(1);
         let (ours, mut theirs) = connection(&listener).await;
         first.keep(ours);
         let (_, idle) = now(&pool).unwrap();
         assert!(idle.is_some(), "it is taken before another is opened");
         drop(idle);
         let (mut first, _) = now(&pool).unwrap();
-        first.heard();
+        first.heard(1);
         let (mut second, _) = now(&pool).unwrap();
         second.is_stuck();
         // The first is let go as soon as it is idle.
         let (ours, _theirs) = connection(&listener).await;
         first.keep(ours);
         assert!(now(&pool).is_none(), "there is one, and it is stuck");
-        second.heard();
+        second.heard(1);
         assert!(now(&pool).is_none(), "the receiver serves one");
         drop(second);
         assert!(now(&pool).is_some());
@@ -320,7 +459,7 @@ mod tests {
     async fn a_message_that_is_not_answered_costs_no_place() {
         let pool = Arc::default();
         let (mut first, _) = now(&pool).unwrap();
-        first.heard();
+        first.heard(1);
         let (mut second, _) = now(&pool).unwrap();
         second.is_stuck();
         assert!(now(&pool).is_none());
@@ -334,7 +473,7 @@ mod tests {
         for closes in [true, false] {
             let pool = Arc::default();
             let (mut place, _) = now(&pool).unwrap();
-            place.heard();
+            place.heard(1);
             let (ours, mut theirs) = connection(&listener).await;
             if closes {
                 drop(theirs);

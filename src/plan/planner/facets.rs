@@ -110,11 +110,11 @@ impl Planner<'_> {
         let refused = found.refused.clone().or_else(|| self.refuses(found));
         if let Some(reason) = refused {
             let step = Step::of(found, self.load, Action::Unsupported(reason));
-            self.number(step, None, None);
+            self.number(step, &[], None);
             return;
         }
         let key = |value: u64| self.key(value);
-        let sequence = found.sequence.map(key);
+        let sequences: Vec<u64> = found.sequences.iter().copied().map(key).collect();
         let named = found.id.as_deref().map(|id| self.key(hash(id.as_bytes())));
         if let Some(named) = named
             && let Some(first) = self.known.named.get(&named).cloned()
@@ -130,15 +130,18 @@ impl Planner<'_> {
                 self.load,
                 Action::Unsupported(Reason::new(ReasonCode::Internal, message)),
             );
-            return self.number(step, None, None);
+            return self.number(step, &[], None);
         };
         self.take_stock(found);
         let mut step = Step::of(found, self.load, Action::Send(operation));
-        if let Some(sequence) = sequence
-            && let Some(&before) = self.known.last.get(&sequence)
-        {
-            step.links.push(Link::follows(StepId(before)));
-        }
+        let last = sequences
+            .iter()
+            .filter_map(|sequence| self.known.last.get(sequence));
+        let mut before: Vec<u64> = last.copied().collect();
+        before.sort_unstable();
+        before.dedup();
+        let follows = before.into_iter().map(|at| Link::follows(StepId(at)));
+        step.links.extend(follows);
         let twin = twin.and_then(|twin| self.number_of(twin));
         if let Some(twin) = twin {
             step.links.push(Link::follows(StepId(twin)));
@@ -154,7 +157,7 @@ impl Planner<'_> {
                 }
                 self.add(together, step, named);
             }
-            None => self.number(step, sequence, remember),
+            None => self.number(step, &sequences, remember),
         }
     }
 
@@ -257,18 +260,18 @@ impl Planner<'_> {
             ))
         };
         let step = Step::of(found, self.load, action);
-        self.number(step, None, None);
+        self.number(step, &[], None);
     }
 
     /// Gives a step its number, and remembers it by its names.
-    fn number(&mut self, step: Step, sequence: Option<u64>, remember: Option<(u64, u128, String)>) {
+    fn number(&mut self, step: Step, sequences: &[u64], remember: Option<(u64, u128, String)>) {
         let place = Place {
             load: self.load,
             step: StepId(self.numbered),
         };
         let at = place.packed();
-        if let Some(sequence) = sequence {
-            self.known.last.insert(sequence, at);
+        for sequence in sequences {
+            self.known.last.insert(*sequence, at);
         }
         if let Some((named, hash, place)) = remember {
             let at = At::Numbered(at);
@@ -288,7 +291,7 @@ impl Planner<'_> {
     fn add(&mut self, together: u64, step: Step, named: Option<u64>) {
         let settings = self.settings();
         let Some(target) = self.header.target_of(self.load) else {
-            return self.number(step, None, None);
+            return self.number(step, &[], None);
         };
         let filled = batch::filled(settings, target, Packaging::Batch);
         let bytes = step.position.span.length + AROUND;
@@ -323,7 +326,7 @@ impl Planner<'_> {
             if let Some(named) = named.and_then(|named| self.known.named.get_mut(&named)) {
                 named.at = At::Numbered(place.packed());
             }
-            self.number(step, None, None);
+            self.number(step, &[], None);
         }
     }
 }

@@ -52,8 +52,8 @@ pub(super) struct Parked {
     /// step.
     pub(super) place: (u64, u64),
     needs: Vec<StepId>,
-    /// The record that has to be settled before this one is looked at, whatever its outcome.
-    follows: Option<StepId>,
+    /// The records that have to be settled before this one is looked at, whatever their outcomes.
+    follows: Vec<StepId>,
     /// Looked at only when all that it needs is settled: what failed may concern only a part of it.
     patient: bool,
     /// It is the second request of a record.
@@ -98,11 +98,11 @@ impl DependencyTracker {
         &self,
         load: usize,
         needs: Vec<StepId>,
-        follows: Option<StepId>,
+        follows: Vec<StepId>,
         patient: bool,
         place: (u64, u64),
     ) -> Result<Readiness, Error> {
-        if needs.is_empty() && follows.is_none() {
+        if needs.is_empty() && follows.is_empty() {
             return Ok(Readiness::Ready);
         }
         self.park(Parked {
@@ -127,7 +127,7 @@ impl DependencyTracker {
             load,
             place,
             needs,
-            follows: None,
+            follows: Vec::new(),
             patient: true,
             late: true,
         })
@@ -288,11 +288,9 @@ impl Waiting {
 impl State {
     /// Tells whether all that is waited for is settled; else what is not.
     fn readiness_of(&self, parked: &Parked) -> Result<Readiness, StepId> {
-        match parked
-            .follows
-            .filter(|&record| self.fates.state(record) == DependencyState::Open)
-        {
-            Some(open) => Err(open),
+        let is_open = |record: &&StepId| self.fates.state(**record) == DependencyState::Open;
+        match parked.follows.iter().find(is_open) {
+            Some(&open) => Err(open),
             None => self.readiness(&parked.needs, parked.patient),
         }
     }
@@ -325,7 +323,7 @@ mod tests {
         let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert_eq!(
             dependencies
-                .try_start(0, vec![StepId(0), StepId(1)], None, false, (10, 2))
+                .try_start(0, vec![StepId(0), StepId(1)], Vec::new(), false, (10, 2))
                 .unwrap(),
             Readiness::Parked
         );
@@ -346,7 +344,7 @@ mod tests {
     #[test]
     fn who_follows_goes_whatever_became_of_the_one_before() {
         let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
-        let admit = |place| dependencies.try_start(0, Vec::new(), Some(StepId(0)), false, place);
+        let admit = |place| dependencies.try_start(0, Vec::new(), vec![StepId(0)], false, place);
         assert_eq!(admit((1, 1)).unwrap(), Readiness::Parked);
         let cause = Arc::new(Cause::unnamed(StepId(0)));
         dependencies.mark_failed(StepId(0), &cause);
@@ -356,11 +354,24 @@ mod tests {
     }
 
     #[test]
+    fn who_follows_several_goes_behind_the_last_of_them() {
+        let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        let both = vec![StepId(0), StepId(1)];
+        let parked = dependencies.try_start(0, Vec::new(), both, false, (2, 2));
+        assert_eq!(parked.unwrap(), Readiness::Parked);
+        let cause = Arc::new(Cause::unnamed(StepId(0)));
+        dependencies.mark_failed(StepId(0), &cause);
+        assert!(dependencies.next(0).is_none());
+        dependencies.mark_stored(StepId(1), "", "");
+        assert_eq!(dependencies.next(0).unwrap().1, Readiness::Ready);
+    }
+
+    #[test]
     fn one_failure_blocks_at_once_and_names_its_cause() {
         let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert_eq!(
             dependencies
-                .try_start(0, vec![StepId(0), StepId(1)], None, false, (0, 2))
+                .try_start(0, vec![StepId(0), StepId(1)], Vec::new(), false, (0, 2))
                 .unwrap(),
             Readiness::Parked
         );
@@ -375,7 +386,7 @@ mod tests {
         assert_eq!(readiness, Readiness::Blocked(Arc::clone(&cause)));
         assert_eq!(
             dependencies
-                .try_start(0, vec![StepId(1)], None, false, (0, 3))
+                .try_start(0, vec![StepId(1)], Vec::new(), false, (0, 3))
                 .unwrap(),
             Readiness::Blocked(cause)
         );
@@ -408,7 +419,7 @@ mod tests {
         let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
         assert!(
             dependencies
-                .try_start(0, vec![StepId(4)], None, false, (0, 0))
+                .try_start(0, vec![StepId(4)], Vec::new(), false, (0, 0))
                 .is_err()
         );
         assert!(

@@ -209,7 +209,7 @@ impl Batch<'_> {
     fn is_occupied(&self, settled: &Settlement, step: &Step) -> bool {
         settled.line.outcome == Outcome::Matched
             && step.action.operation() == Some(Operation::Store)
-            && (self.settings.existing.what != Existing::Skip || step.follows().is_some())
+            && (self.settings.existing.what != Existing::Skip || step.follows().next().is_some())
     }
 
     fn taken(&self, step: &Step, status: u16, mut accepted: Accepted) -> Settlement {

@@ -71,8 +71,9 @@ impl Unit {
     }
 
     /// Returns what goes before it; records that travel together follow nothing.
-    pub(super) fn follows(&self) -> Option<StepId> {
-        self.steps.first().and_then(Step::follows)
+    pub(super) fn follows(&self) -> Vec<StepId> {
+        let first = self.steps.first();
+        first.map_or_else(Vec::new, |step| step.follows().collect())
     }
 
     /// Returns what the second request of a record needs, the first among it; none where the record has no second.
