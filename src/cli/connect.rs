@@ -11,7 +11,12 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 
-use super::{Context, Error, Exit, environment, local::LocalStore, milliseconds};
+use super::{
+    Context, Error, Exit, environment,
+    local::LocalStore,
+    milliseconds,
+    not_there::{self, NotThere},
+};
 use crate::{
     auth::{self, Credentials},
     emulator, ensure,
@@ -42,6 +47,8 @@ pub(super) struct Connection {
     local: Option<Arc<LocalStore>>,
     /// The store does not exist yet, as its facts have it.
     is_missing: AtomicBool,
+    /// The memory for answers, where the target is a local store that is made when something is sent, and not before.
+    ahead: Option<Arc<AnswerBudget>>,
 }
 
 /// Connects to a target; a local store's server is started if nobody serves it yet.
@@ -68,36 +75,16 @@ pub(super) async fn connect(
         transport = Arc::clone(local) as Arc<dyn Transport>;
     }
     let url = local.as_ref().map(|local| local.url());
-    let endpoint = Endpoint::of(settings, url.as_ref()).map_err(|error| {
-        Error::usage(format!(
-            "target `{}` cannot be part of a URL: {error}",
-            settings.name
-        ))
-    })?;
     let credentials = credentials(settings).await?;
-    let gate = Gate::new(
-        Arc::clone(&transport),
-        Arc::clone(&credentials),
-        &GateSettings::of(settings, 1),
-        &endpoint.base,
-    )
-    .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
-    let requests = RequestBuilder::new(&endpoint.base);
+    let connection = Connection::by(settings, url.as_ref(), transport, credentials)?;
     tracing::info!(
         target = settings.name,
-        url = address(&endpoint.base),
+        url = address(&connection.endpoint.base),
         "a connection is set up"
     );
     Ok(Connection {
-        gate: Arc::new(gate),
-        requests,
-        target: target::of(&endpoint),
-        endpoint,
-        settings: settings.clone(),
-        transport,
-        credentials,
         local,
-        is_missing: AtomicBool::new(false),
+        ..connection
     })
 }
 
@@ -186,8 +173,49 @@ async fn credentials(settings: &TargetSettings) -> Result<Arc<dyn Credentials>, 
 }
 
 impl Connection {
+    fn by(
+        settings: &TargetSettings,
+        url: Option<&url::Url>,
+        transport: Arc<dyn Transport>,
+        credentials: Arc<dyn Credentials>,
+    ) -> Result<Self, Error> {
+        let endpoint = Endpoint::of(settings, url).map_err(|error| {
+            Error::usage(format!(
+                "target `{}` cannot be part of a URL: {error}",
+                settings.name
+            ))
+        })?;
+        let gate = Gate::new(
+            Arc::clone(&transport),
+            Arc::clone(&credentials),
+            &GateSettings::of(settings, 1),
+            &endpoint.base,
+        )
+        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
+        Ok(Self {
+            gate: Arc::new(gate),
+            requests: RequestBuilder::new(&endpoint.base),
+            target: target::of(&endpoint),
+            endpoint,
+            settings: settings.clone(),
+            transport,
+            credentials,
+            local: None,
+            is_missing: AtomicBool::new(false),
+            ahead: None,
+        })
+    }
+
     /// Asks the target for its facts.
     pub(super) async fn facts(&self) -> Result<Facts, Error> {
+        if self.ahead.is_some() {
+            self.is_missing.store(true, Ordering::Relaxed);
+            return Ok(Facts {
+                assumed: false,
+                missing: true,
+                ..Facts::documented(&self.settings.store)
+            });
+        }
         let began = tokio::time::Instant::now();
         let facts = probe::facts(&self.gate, &self.endpoint, &self.requests, &self.settings).await;
         if let Ok(facts) = &facts {
@@ -327,15 +355,52 @@ impl Connection {
 
 /// Connects to every target that a plan's loads name.
 pub(super) async fn connect_all(header: &PlanHeader) -> Result<HashMap<String, Connection>, Error> {
+    connect_each(header, |_| false).await
+}
+
+/// Connects to every target that a plan's loads name, to plan for them: a local store that is not there is not made.
+pub(super) async fn connect_to_plan(
+    header: &PlanHeader,
+) -> Result<HashMap<String, Connection>, Error> {
+    connect_each(header, not_there::is_not_there).await
+}
+
+async fn connect_each(
+    header: &PlanHeader,
+    is_ahead: impl Fn(&Store) -> bool,
+) -> Result<HashMap<String, Connection>, Error> {
     let mut connections = HashMap::new();
     let answers = Arc::new(AnswerBudget::of_memory(header.run.memory.0));
     for target in &header.targets {
         let settings = &target.settings;
-        if header.loads.iter().any(|load| load.target == settings.name) {
-            connections.insert(settings.name.clone(), connect(settings, &answers).await?);
+        if !header.loads.iter().any(|load| load.target == settings.name) {
+            continue;
         }
+        let connection = if is_ahead(&settings.store) {
+            let transport = Arc::new(NotThere);
+            let credentials = credentials(settings).await?;
+            Connection {
+                ahead: Some(Arc::clone(&answers)),
+                ..Connection::by(settings, Some(&not_there::url()), transport, credentials)?
+            }
+        } else {
+            connect(settings, &answers).await?
+        };
+        connections.insert(settings.name.clone(), connection);
     }
     Ok(connections)
+}
+
+/// Makes the local stores that were not there when it was planned.
+pub(super) async fn make_local_stores(
+    connections: &mut HashMap<String, Connection>,
+) -> Result<(), Error> {
+    for connection in connections.values_mut() {
+        if let Some(answers) = &connection.ahead {
+            *connection = connect(&connection.settings, answers).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts into a header what its targets say of themselves.

@@ -129,8 +129,11 @@ async fn begin(
     live: Option<&Live>,
     given: Given,
 ) -> Result<Exit, Error> {
+    if let Given::Manifest(manifest) = &given {
+        planning::refuse_patterns(manifest).await?;
+    }
     let header = given.header();
-    let connections = connect::connect_all(&header).await?;
+    let mut connections = connect::connect_to_plan(&header).await?;
     let ended = async {
         let now = connect::with_facts(header, &connections).await?;
         if let Given::Plan(saved) = &given {
@@ -139,6 +142,7 @@ async fn begin(
         let state = state::of(&now);
         state::warn_of_others(&now, &state, context.printer);
         let scratch = args.dry_run.then(Scratch::create).transpose()?;
+        let unmade = Unmade::of(&state);
         let run = match &scratch {
             Some(scratch) => scratch.run().clone(),
             None => RunDirectory::create(&state, &now.name, jiff::Timestamp::now())
@@ -152,7 +156,13 @@ async fn begin(
             }
         };
         if let Err(error) = planned {
-            discard(&run);
+            unmade.discard(&run);
+            return Err(error);
+        }
+        if scratch.is_none()
+            && let Err(error) = connect::make_local_stores(&mut connections).await
+        {
+            unmade.discard(&run);
             return Err(error);
         }
         if let Some(live) = live {
@@ -235,7 +245,23 @@ fn unfinished(given: &Given, context: Context) -> Result<Option<RunDirectory>, E
     Ok(None)
 }
 
-/// Removes the directory of a run that never began.
-fn discard(run: &RunDirectory) {
-    let _ = fs_err::remove_dir_all(run.path());
+/// The folders that were not there before a run.
+struct Unmade(Vec<PathBuf>);
+
+impl Unmade {
+    /// Looks at the state directory and what is made in it, the innermost first.
+    fn of(state: &Path) -> Self {
+        let folders = [state.join("runs"), state.to_owned()];
+        let is_missing = |folder: &PathBuf| !folder.exists();
+        Self(folders.into_iter().filter(is_missing).collect())
+    }
+
+    /// Removes the directory of a run that never began, and the folders that were made for it, as far as nobody else has begun
+    /// to use them.
+    fn discard(&self, run: &RunDirectory) {
+        let _ = fs_err::remove_dir_all(run.path());
+        for folder in &self.0 {
+            let _ = fs_err::remove_dir(folder);
+        }
+    }
 }

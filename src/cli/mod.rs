@@ -27,6 +27,7 @@ mod local;
 mod log;
 mod made;
 mod metrics;
+mod not_there;
 mod online;
 mod open_files;
 mod plan;

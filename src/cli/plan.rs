@@ -66,6 +66,7 @@ pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error>
         return show(&args, &stop, context).await;
     }
     let manifest = given::read_manifest(&args.manifest, &args.selection, context)?;
+    planning::refuse_patterns(&manifest).await?;
     let connections = connect(&args, &planning::header(&manifest), &stop).await?;
     let planned = make(&args, &manifest, &connections, &stop, context).await;
     connect::close_all(connections).await;
@@ -80,7 +81,7 @@ async fn connect(
     if args.offline {
         return Ok(HashMap::new());
     }
-    unless_interrupted(stop, connect::connect_all(header)).await
+    unless_interrupted(stop, connect::connect_to_plan(header)).await
 }
 
 /// Shows a saved plan, and what of it is left to do.

@@ -201,6 +201,23 @@ pub(super) fn refuse_changed_facts(
     }
 }
 
+/// Ends the verb when a pattern cannot be followed or finds nothing: that is known before any target is asked.
+pub(super) async fn refuse_patterns(manifest: &Manifest) -> Result<(), Error> {
+    let files: Vec<_> = (manifest.loads.iter())
+        .map(|load| load.files.clone())
+        .collect();
+    let looking = move || {
+        let found = files.iter().map(|files| survey::pattern_problems(files));
+        found.flatten().collect::<Vec<_>>()
+    };
+    let problems = tokio::task::spawn_blocking(looking).await;
+    let problems = problems.map_err(|error| Error::task(&error))?;
+    if problems.iter().any(|p| p.severity == Severity::Error) {
+        return Err(Error::all(Exit::Usage, problems));
+    }
+    Ok(())
+}
+
 /// Ends the verb when a plan has errors.
 pub(super) fn refuse_problems(problems: &[Diagnostic], context: Context) -> Result<(), Error> {
     if problems.iter().any(|p| p.severity == Severity::Error) {

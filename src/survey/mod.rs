@@ -429,6 +429,14 @@ fn unread() -> Fingerprint {
     }
 }
 
+/// Returns the problems of a load's patterns, as far as they are known before any file is read.
+pub fn pattern_problems(patterns: &[FilePattern]) -> Vec<Diagnostic> {
+    let found = source::find(patterns);
+    let mut problems = found.problems;
+    problems.extend(found.unmatched.iter().map(nothing_matches));
+    problems
+}
+
 fn nothing_matches(pattern: &FilePattern) -> Diagnostic {
     let (file, line, column) = pattern.place.clone();
     let length = pattern.pattern.chars().count();

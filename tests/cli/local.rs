@@ -34,6 +34,35 @@ fn a_read_makes_no_store() {
     assert!(!bed.path("nosuch").exists());
 }
 
+/// Neither a plan nor a load that cannot begin makes anything: what is there was made to be sent to.
+#[test]
+fn nothing_is_made_before_something_is_sent() {
+    for (files, verb, code) in [
+        ("a.json", &["plan"][..], 0),
+        ("a.json", &["plan", "--online"], 0),
+        ("a.json", &["load", "--dry-run"], 0),
+        ("nosuch.json", &["plan"], 2),
+        ("nosuch.json", &["load"], 2),
+        ("wrong.json", &["load", "--dry-run"], 1),
+    ] {
+        let bed = Bed::new();
+        bed.write("m.yaml", &MANIFEST.replace("a.json", files));
+        bed.write("a.json", PATIENT);
+        bed.write("wrong.json", "{");
+        let ran = bed.run(&[verb, &["m.yaml"]].concat()).exits(code);
+        let case = format!("{files} {verb:?}: {}{}", ran.out, ran.err);
+        if code == 0 {
+            assert!(ran.out.contains("1 record"), "{case}");
+        }
+        let mut left: Vec<_> = (fs::read_dir(bed.path(".")).unwrap())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !["m.yaml", "a.json", "wrong.json"].contains(&name.as_str()))
+            .collect();
+        left.sort();
+        assert!(left.is_empty(), "{case}: {left:?}");
+    }
+}
+
 #[test]
 fn a_resource_that_is_missing_is_said_to_be_missing() {
     let bed = Bed::new();
