@@ -85,9 +85,11 @@ impl HttpTransport {
         let (mut parts, body) = request.into_parts();
         let streamed: Option<StreamedBody> = parts.extensions.remove();
         let request = Request::from_parts(parts, body);
-        let mut request = reqwest::Request::try_from(request).map_err(|_| Fault {
-            kind: FaultKind::Request,
-            what: format!("the URL of a request to {place} is not valid"),
+        let mut request = reqwest::Request::try_from(request).map_err(|_| {
+            Fault::new(
+                FaultKind::Request,
+                format!("the URL of a request to {place} is not valid"),
+            )
         })?;
         if let Some(streamed) = streamed {
             streamed::attach(&mut request, streamed);
@@ -166,10 +168,10 @@ impl HttpTransport {
 
 /// An answer that is larger than what it could have to say is not read to its end.
 fn too_large(place: &Place<'_>, largest: usize) -> Fault {
-    Fault {
-        kind: FaultKind::Response,
-        what: format!("the response of {place} is larger than {largest} bytes"),
-    }
+    Fault::new(
+        FaultKind::Response,
+        format!("the response of {place} is larger than {largest} bytes"),
+    )
 }
 
 impl Transport for HttpTransport {

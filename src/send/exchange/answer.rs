@@ -35,6 +35,7 @@ impl Batch<'_> {
                     status: None,
                     body: Bytes::new(),
                     fault: Some(fault.what),
+                    heard: fault.heard.0,
                 };
                 verdict
             }
@@ -51,6 +52,7 @@ impl Batch<'_> {
                     // the next attempt must not.
                     body: kept(response.body(), &verdict),
                     fault: None,
+                    heard: Bytes::new(),
                 };
                 if verdict == Verdict::Rejected {
                     if let Some(answers) = self.target.refused_each(&self.parcel(), &response) {
@@ -328,6 +330,7 @@ impl Batch<'_> {
                         status: Some(status),
                         body: outcome,
                         fault: None,
+                        heard: Bytes::new(),
                     };
                     self.steps.push(step);
                     self.bodies.extend(body);

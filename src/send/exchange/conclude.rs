@@ -169,6 +169,7 @@ impl Batch<'_> {
             status,
             body,
             fault,
+            heard,
         } = std::mem::take(&mut self.last);
         let what = match (&fault, status) {
             (Some(fault), _) => fault.clone(),
@@ -271,6 +272,7 @@ impl Batch<'_> {
             attempted,
             what: gave_up(&what),
             mumbled: self.mumbled,
+            heard,
             refusals: self.refusals,
         });
         Ok(Concluded {

@@ -121,6 +121,8 @@ struct Last {
     status: Option<u16>,
     body: Bytes,
     fault: Option<String>,
+    /// What came instead of an answer: content.
+    heard: Bytes,
 }
 
 impl<'a> Batch<'a> {

@@ -46,6 +46,8 @@ pub(super) struct InDoubt {
     pub(super) what: String,
     /// An answer came, and told too little.
     pub(super) mumbled: Option<UnclearAnswer>,
+    /// What came instead of an answer: content.
+    pub(super) heard: Bytes,
     /// The answers to those records that came with a status of success, and with words of failure.
     pub(super) refusals: HashMap<StepId, RefusedInDoubt>,
 }
@@ -302,7 +304,9 @@ pub(super) async fn recover(
         // The text of the answer is all that people have to find out by.
         unknown.said = mumbled
             .filter(|mumbled| matches!(mumbled.little, Some(Little::Other(_))))
-            .map(|mumbled| String::from_utf8_lossy(&mumbled.body).into_owned());
+            .map(|mumbled| &mumbled.body)
+            .or((!doubtful.heard.is_empty()).then_some(&doubtful.heard))
+            .map(|text| String::from_utf8_lossy(text).into_owned());
         settled.push(unknown);
     }
     let again = (!again.is_empty()).then_some(Work {
