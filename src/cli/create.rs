@@ -31,8 +31,12 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
     let bytes = read(&args.file)?;
     let format = single::format_of(&bytes);
     if format != Format::Fhir {
-        return single::create(&args.file, bytes, format, &args.store, context).await;
+        return single::create(&args.file, bytes.into(), format, &args.store, context).await;
     }
+    let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
+        Some(unmarked) if args.file.as_os_str() != "-" => unmarked.to_vec(),
+        _ => bytes,
+    };
     let kind = resource_type(&bytes, &args.file)?;
     let settings = args.store.settings(format, context)?;
     single::expect(&settings, format, "a resource")?;
@@ -109,11 +113,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
             .map_err(|e| Error::usage(format!("cannot read standard input: {e}")))?;
         return Ok(bytes);
     }
-    let mut bytes = fs_err::read(path).map_err(Error::usage)?;
-    if bytes.starts_with(b"\xEF\xBB\xBF") {
-        bytes.drain(..3);
-    }
-    Ok(bytes)
+    fs_err::read(path).map_err(Error::usage)
 }
 
 fn resource_type(bytes: &[u8], path: &std::path::Path) -> Result<String, Error> {

@@ -20,7 +20,7 @@ use crate::{
 pub(super) mod answer;
 mod explain;
 
-pub use explain::what as acknowledged;
+pub use explain::{advice, what as acknowledged};
 
 /// An HL7v2 store.
 #[derive(Debug, Clone)]
