@@ -41,8 +41,12 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
     }
     let format = single::format_of(&bytes);
     if format != Format::Fhir {
-        return single::create(&args.file, bytes, format, &args.store, context).await;
+        return single::create(&args.file, bytes.into(), format, &args.store, context).await;
     }
+    let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
+        Some(unmarked) if args.file.as_os_str() != "-" => unmarked.to_vec(),
+        _ => bytes,
+    };
     let settings = args.store.settings(format, context)?;
     // The file is judged by what the target holds: bytes that are nothing else may be a resource.
     let is_json = bytes.trim_ascii_start().starts_with(b"{");
@@ -127,12 +131,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
         return Ok(bytes);
     }
     let read = small_file::read(path, LARGEST_RECORD as u64);
-    let mut bytes =
-        read.map_err(|why| Error::usage(format!("cannot read {}: {why}", path.display())))?;
-    if bytes.starts_with(b"\xEF\xBB\xBF") {
-        bytes.drain(..3);
-    }
-    Ok(bytes)
+    read.map_err(|why| Error::usage(format!("cannot read {}: {why}", path.display())))
 }
 
 fn resource_type(bytes: &[u8], path: &Path) -> Result<String, Error> {

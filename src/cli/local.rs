@@ -135,10 +135,10 @@ impl LocalStore {
                 Ok(response) if place.gave(&response) => return Ok(response),
                 // Another process has the address now, and a store's server would not have looked at what is meant for
                 // another; or the server is about to end: nothing has happened.
-                Ok(_) => Fault {
-                    kind: FaultKind::Connect,
-                    what: format!("the local store in `{}` has moved", self.dir.display()),
-                },
+                Ok(_) => Fault::new(
+                    FaultKind::Connect,
+                    format!("the local store in `{}` has moved", self.dir.display()),
+                ),
                 Err(fault) => fault,
             };
             let found = self.find(&place).await;
@@ -150,7 +150,7 @@ impl LocalStore {
                 Ok(_) => return Err(fault),
                 Err(what) => {
                     let kind = FaultKind::Connect;
-                    return Err(Fault { kind, what });
+                    return Err(Fault::new(kind, what));
                 }
             }
         }

@@ -16,10 +16,8 @@ pub(super) struct NotThere;
 
 impl Transport for NotThere {
     fn call(&self, _: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>> {
-        let fault = Fault {
-            kind: FaultKind::Connect,
-            what: "the local store is not there yet".to_owned(),
-        };
+        let what = "the local store is not there yet".to_owned();
+        let fault = Fault::new(FaultKind::Connect, what);
         Box::pin(std::future::ready(Err(fault)))
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     gate::Largest,
     hl7v2,
     manifest::{Format, LoadSettings, Store, TargetSettings},
-    record::{Action, LoadId, Operation, Outcome, SourceId, Step},
+    record::{Action, LoadId, Operation, Outcome, SourceId, Span, Step},
     source::{self, Ceiling, Form, Item, Origin, SourceFile},
     target::{Accepted, Answer, Endpoint, Little, Parcel, Said, Target, dicom::Dicom},
 };
@@ -58,7 +58,7 @@ pub(super) fn expect(settings: &TargetSettings, format: Format, what: &str) -> R
 /// Sends the one record of a file, and prints the name under which the store holds it.
 pub(super) async fn create(
     path: &Path,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     format: Format,
     store: &StoreArgs,
     context: Context,
@@ -79,6 +79,10 @@ pub(super) async fn create(
         return Err(Error::usage(message).hint("write it into a file first"));
     }
     let step = only_record(path, format, operation)?;
+    let record = part(&bytes, step.body).ok_or_else(|| {
+        let message = format!("{}: it changed while it was read", path.display());
+        Error::usage(message).hint("try again when nobody writes it")
+    })?;
     let load = LoadSettings::plain("create", &settings.name, format);
     let connection = connect::connect(&settings, &Arc::default()).await?;
     if matches!(settings.store, Store::Local { .. }) {
@@ -94,7 +98,7 @@ pub(super) async fn create(
         stretches: &HashMap::new(),
     };
     let request = target
-        .write(&parcel, &mut std::iter::once(Bytes::from(bytes)))
+        .write(&parcel, &mut std::iter::once(record))
         .map_err(|unbuilt| Error::usage(format!("{}: {}", path.display(), unbuilt.why)))?;
     let answered = connection.gate.call_once(|| request.clone()).await;
     let response = connection.finish(answered).await.map_err(|failure| {
@@ -198,6 +202,13 @@ fn name(id: &str, step: &Step) -> String {
         Some(Operation::Ingest | Operation::CreateMessage) => format!("messages/{id}"),
         _ => id.to_owned(),
     }
+}
+
+/// Returns the bytes of the record alone: a batch or a frame around it is the file's.
+fn part(file: &Bytes, span: Span) -> Option<Bytes> {
+    let start = usize::try_from(span.start).ok()?;
+    let end = start.checked_add(usize::try_from(span.length).ok()?)?;
+    (end <= file.len()).then(|| file.slice(start..end))
 }
 
 /// Reads the one record that a file holds.

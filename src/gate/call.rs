@@ -152,10 +152,7 @@ impl Gate {
                     asked + backoff.wait()
                 }
                 Verdict::Stop(StopReason::Tls { what }) => {
-                    let fault = Fault {
-                        kind: FaultKind::Tls,
-                        what,
-                    };
+                    let fault = Fault::new(FaultKind::Tls, what);
                     return Err(CallFailure::of_fault(&fault));
                 }
                 Verdict::Renew if weight == Patience::Record => {

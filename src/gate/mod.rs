@@ -51,7 +51,7 @@ pub use budget::{ByteBudget, BytePermit};
 pub use call::CallFailure;
 pub use mask::Masked;
 pub use rate::RateError;
-pub use transport::{Fault, FaultKind, Transport};
+pub use transport::{Fault, FaultKind, Heard, Transport};
 pub use verdict::{Safety, StopReason, Verdict};
 
 pub use crate::event::{Flow, TargetState};

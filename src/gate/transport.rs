@@ -23,6 +23,18 @@ pub struct Fault {
     pub kind: FaultKind,
     /// The failure in words, without the URL's path or query, without content.
     pub what: String,
+    /// The bytes that came instead of an answer, or the first of them.
+    pub heard: Heard,
+}
+
+/// Bytes of the other side, as they came: content, which `Debug` does not show.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Heard(pub Bytes);
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Heard({} bytes)", self.0.len())
+    }
 }
 
 /// Why TLS is not to be had: an `https://` URL of a server that speaks plain HTTP.
@@ -46,6 +58,15 @@ pub(super) const NOT_VALID_YET: &str =
 pub(super) const NAMELESS: &str = "its certificate names no host (it has no `subjectAltName`)";
 
 impl Fault {
+    /// Makes a fault of which nothing was heard.
+    pub fn new(kind: FaultKind, what: String) -> Self {
+        Self {
+            kind,
+            what,
+            heard: Heard::default(),
+        }
+    }
+
     /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self.kind {

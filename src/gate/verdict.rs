@@ -431,10 +431,7 @@ mod tests {
             (Response, "again", "unknown"),
         ];
         for (kind, idempotent, once) in cases {
-            let fault = Fault {
-                kind,
-                what: String::new(),
-            };
+            let fault = Fault::new(kind, String::new());
             let of = |safety| word(&classify(safety, Err(&fault), Timestamp::UNIX_EPOCH));
             assert_eq!(
                 (of(Safety::Idempotent), of(Safety::Once)),

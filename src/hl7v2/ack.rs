@@ -1,5 +1,6 @@
 //! Acknowledgements: what an answer says of a message, and answers of our own.
 
+use super::BOM;
 use super::header::MessageHeader;
 use super::segment::{Segment, segments};
 use super::separators::{Separators, split};
@@ -150,6 +151,7 @@ impl Ack<'_> {
 impl<'a> Ack<'a> {
     /// Reads an answer. Only MSA counts: some receivers answer with a message of their own type.
     pub fn parse(answer: &'a [u8]) -> Result<Self, NoAck> {
+        let answer = begun(answer);
         let header = MessageHeader::of(answer).map_err(|_| NoAck::NoMessage)?;
         let separators = header.separators;
         let mut msa = None;
@@ -171,6 +173,18 @@ impl<'a> Ack<'a> {
             text: msa.field(3, &separators),
             errors,
         })
+    }
+}
+
+/// Returns an answer from where it begins: some receivers put line ends, blanks or a byte order mark before MSH.
+fn begun(answer: &[u8]) -> &[u8] {
+    let mut rest = answer;
+    loop {
+        let next = rest.strip_prefix(BOM).unwrap_or(rest).trim_ascii_start();
+        if next.len() == rest.len() {
+            return rest;
+        }
+        rest = next;
     }
 }
 
@@ -262,6 +276,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_stands_before_the_header_is_passed_over() {
+        let ack = "MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rMSA|AA|m1\r";
+        for before in [
+            "",
+            "\r",
+            "\r\n",
+            "\u{feff}",
+            "\u{feff}\r\n",
+            "\n\u{feff}",
+            " \r ",
+        ] {
+            let answer = format!("{before}{ack}");
+            let read = Ack::parse(answer.as_bytes()).unwrap();
+            assert_eq!((read.code, read.control_id), (Code::Accepted, &b"m1"[..]));
+        }
+        assert_eq!(Ack::parse("\u{feff}\r".as_bytes()), Err(NoAck::NoMessage));
+    }
 
     #[test]
     fn the_answer_is_the_published_one() {

@@ -13,7 +13,7 @@ pub const COMMIT_ACK: u8 = 0x06;
 pub const COMMIT_NAK: u8 = 0x15;
 
 /// Bytes between frames that are kept to be shown.
-const SHOWN: usize = 64;
+const SHOWN: usize = 512;
 
 /// A message that cannot be framed: it holds a byte of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +74,8 @@ pub struct Decoder {
     kept: Vec<u8>,
     searched: usize,
     is_inside: bool,
+    /// The last frame ended without its CR: one that comes late is no junk.
+    is_bare: bool,
     junk: u64,
     first: Vec<u8>,
 }
@@ -86,6 +88,7 @@ impl Decoder {
             kept: Vec::new(),
             searched: 0,
             is_inside: false,
+            is_bare: false,
             junk: 0,
             first: Vec::new(),
         }
@@ -99,6 +102,12 @@ impl Decoder {
     /// Returns the next thing that has come whole; `None` when more bytes are needed.
     pub fn received(&mut self) -> Result<Option<Received>, FrameTooLarge> {
         if !self.is_inside {
+            if self.is_bare
+                && let Some(&next) = self.kept.first()
+            {
+                self.is_bare = false;
+                self.drop_first(usize::from(next == b'\r'));
+            }
             let start = memchr::memchr(START, &self.kept);
             let junk = start.unwrap_or(self.kept.len());
             self.add_junk(junk);
@@ -134,10 +143,40 @@ impl Decoder {
                     self.within_limit(at)?;
                     return Ok(Some(Received::Block(self.take(at, at + 2))));
                 }
+                // What begins the next frame has ended this one; so has a line end of another kind.
+                Some(&next @ (START | b'\n')) => {
+                    self.within_limit(at)?;
+                    let next = at + 1 + usize::from(next == b'\n');
+                    return Ok(Some(Received::Block(self.take(at, next))));
+                }
                 // Alone it is a byte of the message, however wrong.
                 Some(_) => self.searched = at + 1,
             }
         }
+    }
+
+    /// Returns the first bytes of a frame that has begun and not ended.
+    pub fn begun(&self) -> &[u8] {
+        let length = std::cmp::min(self.kept.len(), SHOWN);
+        self.kept
+            .get(..length)
+            .filter(|_| self.is_inside)
+            .unwrap_or_default()
+    }
+
+    /// Tells whether the last byte is one that ends a frame, if no CR follows.
+    pub fn may_have_ended(&self) -> bool {
+        self.is_inside && self.kept.last() == Some(&END)
+    }
+
+    /// Returns the content of a frame that ended without its CR, where nothing else is to come.
+    pub fn ended_bare(&mut self) -> Option<Vec<u8>> {
+        if !self.may_have_ended() {
+            return None;
+        }
+        let end = self.kept.len() - 1;
+        self.is_bare = true;
+        Some(self.take(end, end + 1))
     }
 
     /// Returns what is left when the connection has ended: junk, or the part of a frame.
@@ -249,6 +288,25 @@ mod tests {
         decoder.feed(b"\x0b1234\x1c\r\x0b12345");
         assert_eq!(decoder.received(), Ok(Some(block("1234"))));
         assert_eq!(decoder.received(), Err(FrameTooLarge { limit: 4 }));
+    }
+
+    #[test]
+    fn a_frame_may_end_without_its_cr() {
+        let (all, _) = decoded(&[b"\x0ba\x1c\x0bb\x1c\n\x0bc\x1cd\x1c\r"]);
+        assert_eq!(all, [block("a"), block("b"), block("c\x1cd")]);
+        for late in [&b"\r"[..], b""] {
+            let mut decoder = Decoder::new(100);
+            decoder.feed(b"\x0bmsg");
+            assert_eq!(decoder.received(), Ok(None));
+            assert_eq!(decoder.ended_bare(), None);
+            decoder.feed(b"\x1c");
+            assert_eq!(decoder.received(), Ok(None));
+            assert_eq!(decoder.ended_bare().unwrap(), b"msg");
+            decoder.feed(late);
+            assert_eq!(decoder.received(), Ok(None));
+            decoder.feed(b"\x0bnext\x1c\r");
+            assert_eq!(decoder.received(), Ok(Some(block("next"))));
+        }
     }
 
     #[test]

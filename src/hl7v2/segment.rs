@@ -175,6 +175,21 @@ pub fn normalised(message: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(made)
 }
 
+/// Tells whether segments end by anything else than CR alone: a receiver that follows the standard then finds one segment where there
+/// are two. Line ends inside of fields are the fields'.
+pub fn ends_otherwise(message: &[u8]) -> bool {
+    let mut end = None;
+    for segment in segments(message) {
+        let before = end.and_then(|end| message.get(end..segment.start));
+        if before.is_some_and(|between| between.first() != Some(&b'\r') || between.contains(&b'\n'))
+        {
+            return true;
+        }
+        end = Some(segment.start + segment.bytes.len());
+    }
+    false
+}
+
 /// The number of line ends of each kind in a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ends {
@@ -241,6 +256,19 @@ mod tests {
             "MSH|^~\\&|A\rOBX|1|TX||first\n\n second\r\nthird|F\rNTE|1\r"
         );
         assert_eq!(made(""), "");
+    }
+
+    #[test]
+    fn ends_of_another_kind_are_told_from_those_inside_of_fields() {
+        for (text, is_otherwise) in [
+            ("MSH|^~\\&|A\rPID|1\r", false),
+            ("MSH|^~\\&|A\rPID|1", false),
+            ("MSH|^~\\&|A\rOBX|1|TX||first\nsecond\rNTE|1\r\n", false),
+            ("MSH|^~\\&|A\nPID|1\n", true),
+            ("MSH|^~\\&|A\r\nPID|1\r\n", true),
+        ] {
+            assert_eq!(ends_otherwise(text.as_bytes()), is_otherwise, "{text:?}");
+        }
     }
 
     #[test]

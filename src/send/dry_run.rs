@@ -50,8 +50,5 @@ impl Transport for DryRunTransport {
 
 /// It has been tried as often as there is a point in it.
 fn unread(failure: &CallFailure) -> Fault {
-    Fault {
-        kind: FaultKind::Request,
-        what: failure.to_string(),
-    }
+    Fault::new(FaultKind::Request, failure.to_string())
 }

@@ -16,8 +16,9 @@ use crate::{
         digest::Digest,
         header::{MessageHeader, patients},
         mllp::is_frameable,
+        segment::ends_otherwise,
         split::{Message, MessageSplitter, Piece, ProblemKind, SplitProblem, Weight},
-        wire::{Characters, wire},
+        wire::{Characters, Segments, wire},
     },
     manifest::{MessageOrder, MessageSettings},
     record::{Alias, Facets, Reason, ReasonCode, hash},
@@ -140,6 +141,7 @@ fn remarks(
     sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
     const LACKS: &str = "messages whose headers lack what receivers ask for";
+    const ENDS: &str = "messages whose segments do not end in CR, as the standard has it";
     const UNTRUE: &str = "messages whose characters are not those that MSH-18 names";
     let mut remark = |kind, what| {
         sink.tell(Item::Remark(Remark {
@@ -150,6 +152,10 @@ fn remarks(
     };
     for lack in header.faults() {
         remark(LACKS, lack.to_string())?;
+    }
+    if settings.segments == Segments::AsIs && ends_otherwise(message.bytes) {
+        let what = "its segments end in LF, and are sent so (`segments: cr` sends CR)";
+        remark(ENDS, what.to_owned())?;
     }
     // A message that is written in UTF-8 and cannot be is not sent, and says so.
     if settings.charset == Characters::Convert {

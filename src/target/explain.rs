@@ -61,7 +61,7 @@ pub fn explain(refused: &Refused<'_>) -> Option<Explained> {
                 meaning: None,
                 about,
                 what,
-                next: None,
+                next: hl7v2::advice(code).map(str::to_owned),
                 is_unsaid: false,
             });
         }

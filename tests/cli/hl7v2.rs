@@ -196,3 +196,42 @@ fn messages_of_the_set_end_as_they_should() {
     bed.run(&["load", "m.yaml"]).exits(1);
     assert_eq!(bed.count("created"), 0);
 }
+
+#[test]
+fn ends_that_are_sent_as_they_stand_are_named() {
+    let bed = bed();
+    bed.write("in/lf.hl7", &message("1", "p1", "\n"));
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(!ran.out.contains("segments end in LF"), "{}", ran.out);
+    let as_is = MANIFEST.replace("files:", "segments: as-is, files:");
+    bed.write("m.yaml", &as_is);
+    let ran = bed.run(&["plan", "m.yaml"]);
+    let said = format!("{}{}", ran.out, ran.err);
+    assert!(
+        said.contains("in/lf.hl7:1: its segments end in LF"),
+        "{said}"
+    );
+    bed.write("in/lf.hl7", &message("1", "p1", "\r"));
+    let ran = bed.run(&["plan", "m.yaml"]);
+    let said = format!("{}{}", ran.out, ran.err);
+    assert!(!said.contains("segments end in LF"), "{said}");
+}
+
+#[test]
+fn one_message_is_created_without_what_stands_around_it() {
+    let bed = bed();
+    for (number, around) in [
+        ("", ""),
+        ("\u{b}", "\u{1c}\r"),
+        ("BHS|^~\\&|\r", "BTS|1\r"),
+        ("\u{feff}\r\n", "\r\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let plain = message(&number.to_string(), "p1", "\r");
+        bed.write("one.hl7", &format!("{}{plain}{}", around.0, around.1));
+        bed.run(&["create", "one.hl7", "--manifest", "m.yaml", "--target", "t"])
+            .exits(0);
+    }
+}

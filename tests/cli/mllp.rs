@@ -377,6 +377,24 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
         [2, 0, 0],
     ),
     (
+        "a line end and a mark before the answer",
+        |s, id, _| {
+            let ack = ack("AA", id, "");
+            say(s, &[b"\x0b\r\xef\xbb\xbf", &ack[1..]].concat());
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "a frame that ends without its CR",
+        |s, id, _| {
+            let ack = ack("AA", id, "");
+            say(s, &ack[..ack.len() - 1]);
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
         "line ends of another kind",
         |s, id, _| {
             say(
@@ -403,10 +421,22 @@ fn every_habit_of_a_receiver_ends_as_it_says() {
         for text in [&ran.out, &ran.err] {
             assert!(!text.contains("Plantedname"), "{what}: {text}");
         }
-        if *what == "a block that is none" {
+        // What came instead of an acknowledgement is kept, and nowhere else.
+        let came = [
+            ("a block that is none", "Plantedname"),
+            ("an answer that is cut", "R|F|S"),
+            ("an acknowledgement without a frame", "R|F|S"),
+            ("an acknowledgement that names no message", "Plantedname"),
+            ("another message's acknowledgement alone", "Plantedname"),
+        ];
+        if let Some((_, words)) = came.iter().find(|(name, _)| name == what) {
             let kept = bed.newest_run().join("rejected/answers.ndjson");
             let kept = fs::read_to_string(kept).unwrap();
-            assert!(kept.contains("Plantedname"), "{kept}");
+            assert!(kept.contains(words), "{what}: {kept}");
+            let run = bed.newest_run();
+            let run = run.to_str().unwrap();
+            let shown = bed.run(&["report", run, "--show-content"]);
+            assert!(shown.out.contains(words), "{what}: {}", shown.out);
         }
         if expected[1] > 0 {
             let kept = fs::read_to_string(bed.newest_run().join("rejected/feed.hl7")).unwrap();
@@ -758,7 +788,7 @@ fn a_receiver_that_is_not_there_is_named() {
             .replace("127.0.0.1:", "nowhere.invalid:"),
     );
     let ran = bed.run(&["load", "m.yaml"]).exits(4);
-    assert!(ran.err.contains("cannot be resolved"), "{}", ran.err);
+    assert!(ran.err.contains("cannot be resolved (DNS)"), "{}", ran.err);
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub(super) fn trusting(authority: &Authority) -> TransportOptions {
 }
 
 async fn refused(options: &TransportOptions, url: &str) -> String {
-    let Fault { kind, what } = attempt(options, url).await.unwrap_err();
+    let Fault { kind, what, .. } = attempt(options, url).await.unwrap_err();
     assert_eq!(kind, FaultKind::Tls, "{what}");
     assert!(!kind.may_have_been_sent());
     what

@@ -146,10 +146,10 @@ impl Transport for Store {
             }
             match self.failing {
                 Failing::Status(status) => answered(status, String::new()),
-                Failing::Dropped => Err(Fault {
-                    kind: FaultKind::Interrupted,
-                    what: "it was cut off".to_owned(),
-                }),
+                Failing::Dropped => Err(Fault::new(
+                    FaultKind::Interrupted,
+                    "it was cut off".to_owned(),
+                )),
             }
         })
     }

@@ -320,10 +320,7 @@ impl FhirStore {
                     .header("retry-after", "3")
                     .body(Bytes::new())
                     .unwrap()),
-                _ => Err(Fault {
-                    kind: FaultKind::Connect,
-                    what: "refused".to_owned(),
-                }),
+                _ => Err(Fault::new(FaultKind::Connect, "refused".to_owned())),
             };
         }
         let path = request
@@ -423,10 +420,7 @@ impl Transport for FhirStore {
             }
             let lost = self.state.lock().unwrap().random.random_range(0..100) < self.manners.lost;
             if lost && *request.method() != Method::GET {
-                return Err(Fault {
-                    kind: FaultKind::Interrupted,
-                    what: "lost".to_owned(),
-                });
+                return Err(Fault::new(FaultKind::Interrupted, "lost".to_owned()));
             }
             answer
         })

@@ -114,10 +114,10 @@ impl Transport for Store {
             };
             tokio::time::sleep(took).await;
             if trouble == 0 && request.method() == Method::DELETE {
-                return Err(Fault {
-                    kind: FaultKind::Interrupted,
-                    what: "it was cut off".to_owned(),
-                });
+                return Err(Fault::new(
+                    FaultKind::Interrupted,
+                    "it was cut off".to_owned(),
+                ));
             }
             Ok(answer)
         })

@@ -57,7 +57,7 @@ impl Reply {
         Self {
             after: Duration::from_millis(50),
             takes_place: false,
-            answer: Err(Fault { kind, what }),
+            answer: Err(Fault::new(kind, what)),
         }
     }
 

@@ -184,10 +184,7 @@ pub(super) struct Line(pub(super) SocketAddr);
 impl Transport for Line {
     fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>> {
         Box::pin(async move {
-            let fault = |kind, what: &str| Fault {
-                kind,
-                what: what.to_owned(),
-            };
+            let fault = |kind, what: &str| Fault::new(kind, what.to_owned());
             let stream = TcpStream::connect(self.0).await;
             let mut stream =
                 BufReader::new(stream.map_err(|_| fault(FaultKind::Connect, "no connection"))?);

@@ -41,7 +41,7 @@ impl fmt::Display for Place<'_> {
 /// The fault of an attempt that brought no response.
 pub(super) fn of_request(error: &reqwest::Error, place: &Place<'_>) -> Fault {
     let (kind, what) = request_fault(error, place);
-    Fault { kind, what }
+    Fault::new(kind, what)
 }
 
 fn request_fault(error: &reqwest::Error, place: &Place<'_>) -> (FaultKind, String) {
@@ -120,10 +120,7 @@ fn request_fault(error: &reqwest::Error, place: &Place<'_>) -> (FaultKind, Strin
 
 /// The fault of a request of plain HTTP to a port that speaks TLS: it was not understood there.
 pub(super) fn of_tls_port(place: &Place<'_>) -> Fault {
-    Fault {
-        kind: FaultKind::Tls,
-        what: format!("{place} {TLS_PORT}"),
-    }
+    Fault::new(FaultKind::Tls, format!("{place} {TLS_PORT}"))
 }
 
 /// The fault of a response whose head came, but not its whole body.
@@ -135,10 +132,7 @@ pub(super) fn of_body(error: &reqwest::Error, place: &Place<'_>) -> Fault {
     } else {
         (FaultKind::Response, "the response cannot be decoded")
     };
-    Fault {
-        kind,
-        what: format!("{place}: {what}"),
-    }
+    Fault::new(kind, format!("{place}: {what}"))
 }
 
 const UNKNOWN_ISSUER: &str = "its certificate is from an authority that is not trusted here";

@@ -91,9 +91,11 @@ impl HttpTransport {
         let (mut parts, body) = request.into_parts();
         let streamed: Option<StreamedBody> = parts.extensions.remove();
         let request = Request::from_parts(parts, body);
-        let mut request = reqwest::Request::try_from(request).map_err(|_| Fault {
-            kind: FaultKind::Request,
-            what: format!("the URL of a request to {place} is not valid"),
+        let mut request = reqwest::Request::try_from(request).map_err(|_| {
+            Fault::new(
+                FaultKind::Request,
+                format!("the URL of a request to {place} is not valid"),
+            )
         })?;
         if streamed.is_none() && largest <= LARGE {
             return self.exchange(request, &uri, &place, largest, None).await;
@@ -106,10 +108,10 @@ impl HttpTransport {
         tokio::select! {
             biased;
             answered = exchange => answered,
-            () = movement.stands_still(self.timeout) => Err(Fault {
-                kind: FaultKind::Timeout,
-                what: format!("{place}: nothing moved for {}", display_duration(self.timeout)),
-            }),
+            () = movement.stands_still(self.timeout) => Err(Fault::new(
+                FaultKind::Timeout,
+                format!("{place}: nothing moved for {}", display_duration(self.timeout)),
+            )),
         }
     }
 
@@ -206,10 +208,10 @@ impl HttpTransport {
 
 /// An answer that is larger than what it could have to say is not read to its end.
 fn too_large(place: &Place<'_>, largest: usize) -> Fault {
-    Fault {
-        kind: FaultKind::Response,
-        what: format!("the response of {place} is larger than {largest} bytes"),
-    }
+    Fault::new(
+        FaultKind::Response,
+        format!("the response of {place} is larger than {largest} bytes"),
+    )
 }
 
 impl Transport for HttpTransport {

@@ -40,7 +40,7 @@ impl Ceiling {
         self.most().is_some_and(|most| open >= most)
     }
 
-    /// Tells whether so many may stay open.
+    /// Tells whether this number may stay open.
     pub(super) fn holds(&self, open: usize) -> bool {
         self.most().is_none_or(|most| open <= most)
     }
@@ -54,7 +54,7 @@ impl Ceiling {
         [self.stuck, self.closed].into_iter().flatten().min()
     }
 
-    /// Takes note that one is stuck while so many others have their answers.
+    /// Takes note that one is stuck while `others` have their answers.
     pub(super) fn one_is_stuck(&mut self, others: usize) {
         self.stuck = Some(self.stuck.map_or(others, |most| most.min(others)));
     }
@@ -76,7 +76,7 @@ impl Ceiling {
         }
     }
 
-    /// Takes note that one was closed before anything was sent on it, while there were so many others.
+    /// Takes note that one was closed before anything was sent on it, while there were `others`.
     pub(super) fn refused(&mut self, others: usize, now: Instant) {
         self.lower(others);
         // What has cost a message is not tried again.
@@ -85,7 +85,7 @@ impl Ceiling {
         }
     }
 
-    /// Takes note that a message was lost on a new connection, while there were so many others.
+    /// Takes note that a message was lost on a new connection, while there were `others`.
     pub(super) fn lost(&mut self, others: usize) {
         self.lost = self.lost.saturating_add(1);
         if self.lost >= LOST {

@@ -8,7 +8,7 @@ use rustix::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -25,8 +25,14 @@ use crate::{
 /// The largest answer that is read: an acknowledgement has some hundred bytes, one that quotes the message some more.
 const LARGEST: usize = 1 << 20;
 
+/// The words for a host without an address.
+const NO_NAME: &str = "the name of the host cannot be resolved (DNS); check how it is written, and that this machine can look it up";
+
 /// The time for which the last words of a lost connection are waited for.
 const FAREWELL: Duration = Duration::from_millis(200);
+
+/// The time for which the CR behind the end of a frame is waited for: some receivers leave it out.
+const LATE_CR: Duration = Duration::from_millis(100);
 
 /// The number of bytes that are read at once.
 const PIECE: usize = 16 << 10;
@@ -71,11 +77,21 @@ impl Connection {
         tls: Option<&Encryption>,
         until: Instant,
     ) -> Result<Self, Fault> {
-        let refused = |why: &str| Fault {
-            kind: FaultKind::Connect,
-            what: format!("no connection to {address}: {why}"),
+        let refused = |why: &str| {
+            Fault::new(
+                FaultKind::Connect,
+                format!("no connection to {address}: {why}"),
+            )
         };
-        let stream = match timeout_at(until, TcpStream::connect(address)).await {
+        let found: Vec<_> = match timeout_at(until, lookup_host(address)).await {
+            Err(_) => return Err(refused("its name was not resolved in time (DNS)")),
+            Ok(Err(_)) => return Err(refused(NO_NAME)),
+            Ok(Ok(found)) => found.collect(),
+        };
+        if found.is_empty() {
+            return Err(refused(NO_NAME));
+        }
+        let stream = match timeout_at(until, TcpStream::connect(found.as_slice())).await {
             Err(_) => return Err(refused("it does not answer")),
             Ok(Err(error)) => return Err(refused(&words(&error))),
             Ok(Ok(stream)) => stream,
@@ -237,10 +253,10 @@ impl Connection {
     }
 
     fn refused_us(&self) -> Fault {
-        Fault {
-            kind: FaultKind::Tls,
-            what: format!("TLS with {} failed: {ALERT}", self.place),
-        }
+        Fault::new(
+            FaultKind::Tls,
+            format!("TLS with {} failed: {ALERT}", self.place),
+        )
     }
 
     /// Sends a frame. One that did not leave whole is none: its end is missing, and nothing has been taken of it.
@@ -267,10 +283,7 @@ impl Connection {
             }
             Err(_) => format!("{} did not take the whole message in time", self.place),
         };
-        Err(Fault {
-            kind: FaultKind::TurnedAway,
-            what,
-        })
+        Err(Fault::new(FaultKind::TurnedAway, what))
     }
 
     /// Commits a block of the receiver's, where it wants that.
@@ -296,13 +309,21 @@ impl Connection {
                 Ok(Some(received)) => return Ok(Coming::Received(received)),
                 Ok(None) => {}
                 Err(why) => {
-                    return Err(Fault {
-                        kind: FaultKind::Response,
-                        what: format!("the answer of {} is {why}", self.place),
-                    });
+                    return Err(Fault::new(
+                        FaultKind::Response,
+                        format!("the answer of {} is {why}", self.place),
+                    ));
                 }
             }
-            match timeout_at(until, self.stream.read(&mut self.piece)).await {
+            let is_ending = self.decoder.may_have_ended();
+            let read_until = match is_ending {
+                true => std::cmp::min(until, Instant::now() + LATE_CR),
+                false => until,
+            };
+            match timeout_at(read_until, self.stream.read(&mut self.piece)).await {
+                Err(_) | Ok(Ok(0)) if is_ending && let Some(block) = self.decoder.ended_bare() => {
+                    return Ok(Coming::Received(Received::Block(block)));
+                }
                 Err(_) => return Ok(Coming::Nothing),
                 Ok(Ok(0)) => return Ok(Coming::End),
                 Ok(Ok(read)) => {
@@ -328,6 +349,11 @@ impl Connection {
             Some(Received::Junk { length, first }) => (length, first),
             _ => (0, Vec::new()),
         }
+    }
+
+    /// Returns the first bytes of an answer that has begun and not ended.
+    pub(super) fn begun(&self) -> &[u8] {
+        self.decoder.begun()
     }
 
     /// Tells whether an answer has begun and not ended.

@@ -43,11 +43,11 @@ pub(super) struct Reuse {
 /// The number of messages that are answered on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limit {
-    /// Whether one that has answered so many takes another is not known.
+    /// Whether one that has answered this number takes another is not known.
     Tried { answered: u32, was_lost: bool },
     /// There is none that is known.
     None,
-    /// The receiver closes a connection on which it has answered so many.
+    /// The receiver closes a connection on which it has answered this number.
     Closes(u32),
 }
 
@@ -65,7 +65,7 @@ impl Default for Reuse {
 }
 
 impl Reuse {
-    /// Tells whether a connection that has answered so many messages may have another.
+    /// Tells whether a connection with `answered` messages may have another.
     pub(super) fn may_go_on(&self, answered: u32) -> bool {
         !matches!(self.limit, Limit::Closes(limit) if answered >= limit)
     }
@@ -85,7 +85,7 @@ impl Reuse {
         self.idle
     }
 
-    /// Takes note that a connection has answered so many messages.
+    /// Takes note of the number of messages that a connection has answered.
     pub(super) fn answered(&mut self, answered: u32) {
         self.longest = std::cmp::max(self.longest, answered);
         if let Limit::Tried {
@@ -97,7 +97,7 @@ impl Reuse {
         }
     }
 
-    /// Takes note that a connection was found closed, so long after its last answer.
+    /// Takes note that a connection was found closed, having been `idle` since its last answer.
     pub(super) fn found_closed(&mut self, answered: u32, idle: Duration) {
         if self.is_untried(answered) && idle < BEHIND {
             self.learn(answered);
@@ -156,7 +156,7 @@ impl Losses {
         *self = Self::default();
     }
 
-    /// Tells whether one more may be risked, beside so many that wait for an answer already.
+    /// Tells whether one more may be risked, beside those that are `waiting` for an answer already.
     pub(super) fn may_risk(&self, now: Instant, waiting: usize) -> bool {
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         match self.next {

@@ -242,14 +242,14 @@ impl MllpTransport {
                 return Err(fault);
             }
             let Some(wait) = waits.next() else {
-                return Err(Fault {
-                    kind: FaultKind::Connect,
-                    what: format!(
+                return Err(Fault::new(
+                    FaultKind::Connect,
+                    format!(
                         "{} accepts connections and closes them at once; perhaps nobody is behind it, or it does not let \
                          this host in",
                         self.address
                     ),
-                });
+                ));
             };
             tokio::time::sleep(wait).await;
         }
@@ -257,14 +257,14 @@ impl MllpTransport {
 
     /// Says that nothing is sent, because nothing was heard of what was sent before.
     fn unheard(&self, Unheard(messages): Unheard) -> Fault {
-        Fault {
-            kind: FaultKind::Connect,
-            what: format!(
+        Fault::new(
+            FaultKind::Connect,
+            format!(
                 "{} takes connections and answers nothing: {messages} messages in a row were sent and lost, and no more are \
                  risked for now",
                 self.address
             ),
-        }
+        )
     }
 
     /// Waits for what answers a message, and takes note where that takes long on a connection that is on trial.
@@ -380,10 +380,7 @@ fn status(block: &[u8]) -> Option<StatusCode> {
 
 /// A fault at a point where the message may have been received.
 fn interrupted(what: String) -> Fault {
-    Fault {
-        kind: FaultKind::Interrupted,
-        what,
-    }
+    Fault::new(FaultKind::Interrupted, what)
 }
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ impl Place {
         self.is_beyond
     }
 
-    /// Takes note that something was answered; so many messages were, on this connection.
+    /// Takes note that something was answered; `answered` counts the messages of this connection.
     pub(super) fn heard(&mut self, answered: u32) {
         let mut inner = self.pool.lock();
         inner.reuse.answered(answered);
@@ -342,7 +342,7 @@ impl Place {
         is_served
     }
 
-    /// Takes note that a message was lost, with no byte heard, on a connection that had answered so many.
+    /// Takes note that a message was lost, with no byte heard, on a connection that had `answered` others.
     pub(super) fn lost(&mut self, answered: u32, is_closed: bool) {
         let mut inner = self.pool.lock();
         if is_closed && answered > 0 {

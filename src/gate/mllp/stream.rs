@@ -50,8 +50,7 @@ pub(super) fn words(error: &io::Error) -> String {
         // The system's own words for its number hold nothing else.
         _ => match error.raw_os_error() {
             Some(code) => return io::Error::from_raw_os_error(code).to_string(),
-            // A name that is not found has no number and no kind of its own.
-            None => "the name of the host cannot be resolved, or the connection failed",
+            None => "the connection failed",
         },
     };
     known.to_owned()

@@ -188,18 +188,13 @@ impl Encryption {
             Some(rustls::Error::InvalidMessage(_)) => "the receiver does not speak TLS",
             Some(_) => "the two do not agree",
             None => {
-                return Fault {
-                    kind: FaultKind::Connect,
-                    what: format!(
-                        "the connection to {address} was lost during the greeting of TLS"
-                    ),
-                };
+                return Fault::new(
+                    FaultKind::Connect,
+                    format!("the connection to {address} was lost during the greeting of TLS"),
+                );
             }
         };
-        Fault {
-            kind: FaultKind::Tls,
-            what: format!("TLS with {address} failed: {why}"),
-        }
+        Fault::new(FaultKind::Tls, format!("TLS with {address} failed: {why}"))
     }
 }
 

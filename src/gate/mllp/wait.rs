@@ -14,7 +14,7 @@ use super::{
     interrupted,
 };
 use crate::{
-    gate::transport::{Fault, FaultKind},
+    gate::transport::{Fault, FaultKind, Heard},
     hl7v2::{
         ack::Ack,
         header::{AcknowledgmentCondition, Wants},
@@ -39,7 +39,12 @@ struct Others {
     is_committed: bool,
     /// The commit of enhanced mode.
     commit: Option<Vec<u8>>,
+    /// What came, as it came, up to [`KEPT`]: content.
+    heard: Vec<u8>,
 }
+
+/// The number of bytes that are kept of what is no answer: enough for some acknowledgements.
+const KEPT: usize = 4096;
 
 /// The time for which an error is waited for behind a commit, where errors alone are told.
 const ERRORS_COME: Duration = Duration::from_secs(1);
@@ -55,13 +60,32 @@ pub(super) enum Answered {
     Silence(&'static str),
 }
 
-/// Waits for what answers a message.
+/// Waits for what answers a message. A fault has with it what was heard instead.
 pub(super) async fn acknowledged(
     connection: &mut Connection,
     wanted: Wanted<'_>,
-    mut until: Instant,
+    until: Instant,
 ) -> Result<Answered, Fault> {
     let mut others = Others::default();
+    let answered = answer(connection, wanted, until, &mut others).await;
+    answered.map_err(|fault| {
+        // What was not looked at yet is so now; the fault is known already.
+        let (length, first) = connection.junk();
+        others.add_junk(length, &first);
+        others.keep(connection.begun());
+        Fault {
+            heard: Heard(others.heard.into()),
+            ..fault
+        }
+    })
+}
+
+async fn answer(
+    connection: &mut Connection,
+    wanted: Wanted<'_>,
+    mut until: Instant,
+    others: &mut Others,
+) -> Result<Answered, Fault> {
     loop {
         let coming = connection.receive(until).await?;
         let is_end = matches!(coming, Coming::End);
@@ -78,7 +102,7 @@ pub(super) async fn acknowledged(
                 _ => {
                     connection.commit(until).await;
                     let had_commit = others.commit.is_some();
-                    if let Some(answer) = judged(block, wanted, &mut others) {
+                    if let Some(answer) = judged(block, wanted, others) {
                         return Ok(Answered::Block(answer));
                     }
                     if others.commit.is_none() {
@@ -92,15 +116,16 @@ pub(super) async fn acknowledged(
                 others.add_junk(length, &first);
                 connection.note_odd();
             }
-            Coming::Received(Received::Cut(_)) => {
+            Coming::Received(Received::Cut(part)) => {
                 others.cut += 1;
+                others.keep(&part);
                 connection.note_odd();
             }
             Coming::Nothing | Coming::End => {
                 connection.note_odd();
                 others.see(connection)?;
                 // A commit says that the message is safe there; the application may answer elsewhere, or later.
-                if let Some(commit) = others.commit {
+                if let Some(commit) = others.commit.take() {
                     return Ok(Answered::Block(commit));
                 }
                 let words = others.words(connection.is_inside());
@@ -112,10 +137,10 @@ pub(super) async fn acknowledged(
                 }
                 return match silence(wanted.wants) {
                     Some(silence) if words.is_empty() => Ok(Answered::Silence(silence)),
-                    _ => Err(Fault {
-                        kind: FaultKind::Timeout,
-                        what: format!("{place} did not acknowledge the message in time{words}"),
-                    }),
+                    _ => Err(Fault::new(
+                        FaultKind::Timeout,
+                        format!("{place} did not acknowledge the message in time{words}"),
+                    )),
                 };
             }
         }
@@ -161,6 +186,7 @@ fn judged(block: Vec<u8>, wanted: Wanted<'_>, others: &mut Others) -> Option<Vec
         } else {
             others.foreign += 1;
         }
+        others.keep(&block);
         return None;
     }
     if !ack.code.is_commit() || !ack.code.is_taken() {
@@ -187,13 +213,13 @@ impl Others {
         let (length, first) = connection.junk();
         self.add_junk(length, &first);
         if first.starts_with(&ALERT) {
-            return Err(Fault {
-                kind: FaultKind::Tls,
-                what: format!(
+            return Err(Fault::new(
+                FaultKind::Tls,
+                format!(
                     "{} speaks TLS: write `mllp: {{ address: …, tls: true }}`",
                     connection.place()
                 ),
-            });
+            ));
         }
         Ok(())
     }
@@ -201,6 +227,16 @@ impl Others {
     fn add_junk(&mut self, length: u64, first: &[u8]) {
         self.is_bare |= self.junk == 0 && first.starts_with(b"MSH");
         self.junk += length;
+        self.keep(first);
+    }
+
+    /// Keeps what came, as far as there is room.
+    fn keep(&mut self, bytes: &[u8]) {
+        if !self.heard.is_empty() && !bytes.is_empty() {
+            self.heard.push(b'\n');
+        }
+        let room = KEPT.saturating_sub(self.heard.len());
+        self.heard.extend(bytes.iter().take(room));
     }
 
     /// Says what came instead.

@@ -28,13 +28,23 @@ pub(super) fn beginning(line: &[u8]) -> Option<Beginning> {
     is_ended.then_some(begins)
 }
 
+/// Tells whether a file is in UTF-16: by its mark, or by a first segment whose letters have a zero byte each.
+fn is_wide(beginning: &[u8]) -> bool {
+    let is_name = |first, second| matches!((first, second), (b'M', b'S') | (b'F' | b'B', b'H'));
+    match beginning {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [first, 0, second, 0, ..] | [0, first, 0, second, ..] => is_name(*first, *second),
+        _ => false,
+    }
+}
+
 impl MessageSplitter {
     fn begin(&mut self, is_final: bool, out: &mut impl FnMut(Piece<'_>)) -> bool {
-        if self.has_begun || (self.kept.len() < 3 && !is_final) {
+        if self.has_begun || (self.kept.len() < 4 && !is_final) {
             return self.has_begun;
         }
         self.has_begun = true;
-        self.is_wide = self.kept.starts_with(b"\xff\xfe") || self.kept.starts_with(b"\xfe\xff");
+        self.is_wide = is_wide(&self.kept);
         if self.kept.starts_with(BOM) {
             let place = self.place(0, BOM.len());
             out(Piece::Problem(ProblemKind::ByteOrderMark.at(place)));

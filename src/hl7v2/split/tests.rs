@@ -155,6 +155,14 @@ fn what_is_odd_is_named() {
         .flat_map(u16::to_le_bytes)
         .collect();
     assert_eq!(problems(&wide), [(ProblemKind::Utf16, 0, 1)]);
+    // Without its mark.
+    for text in ["MSH|1\r", "FHS|\r", "BHS|\r"] {
+        for to_bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let wide: Vec<u8> = text.encode_utf16().flat_map(to_bytes).collect();
+            assert_eq!(problems(&wide), [(ProblemKind::Utf16, 0, 1)], "{text:?}");
+        }
+    }
+    assert_eq!(messages(b"MSH").len(), 1);
 }
 
 #[test]

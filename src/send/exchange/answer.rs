@@ -37,6 +37,7 @@ impl Batch<'_> {
                     body: Bytes::new(),
                     fault: Some(fault.what),
                     warnings: String::new(),
+                    heard: fault.heard.0,
                 };
                 verdict
             }
@@ -54,6 +55,7 @@ impl Batch<'_> {
                     body: kept(response.body(), &verdict),
                     fault: None,
                     warnings: warnings::of(response.headers()),
+                    heard: Bytes::new(),
                 };
                 if verdict == Verdict::Rejected {
                     if let Some(answers) = self.target.refused_each(&self.parcel(), &response) {
@@ -328,6 +330,7 @@ impl Batch<'_> {
                         body: outcome,
                         fault: None,
                         warnings: std::mem::take(&mut self.last.warnings),
+                        heard: Bytes::new(),
                     };
                     self.steps.push(step);
                     self.bodies.extend(body);

@@ -168,6 +168,7 @@ impl Batch<'_> {
             body,
             fault,
             warnings,
+            heard,
         } = std::mem::take(&mut self.last);
         self.last.warnings = warnings;
         let what = match (&fault, status) {
@@ -264,6 +265,7 @@ impl Batch<'_> {
             attempted,
             what: gave_up(&what),
             mumbled: self.mumbled,
+            heard,
             refusals: self.refusals,
         });
         Ok(Concluded {

@@ -126,6 +126,8 @@ struct Last {
     fault: Option<String>,
     /// The warnings in the head of the answer: content.
     warnings: String,
+    /// What came instead of an answer: content.
+    heard: Bytes,
 }
 
 impl<'a> Batch<'a> {

@@ -46,6 +46,8 @@ pub(super) struct InDoubt {
     pub(super) what: String,
     /// An answer came, and told too little.
     pub(super) mumbled: Option<UnclearAnswer>,
+    /// What came instead of an answer: content.
+    pub(super) heard: Bytes,
     /// The answers to those records that came with a status of success, and with words of failure.
     pub(super) refusals: HashMap<StepId, RefusedInDoubt>,
 }
@@ -318,7 +320,7 @@ pub(super) async fn recover(
                 );
                 if let Some(mumbled) = mumbled {
                     rejected.line.code = load.link.target.refusal(None, &mumbled.body).code;
-                    rejected.said = words_of(mumbled);
+                    rejected.said = words_of(&mumbled.body);
                 }
                 settled.push(rejected);
                 continue;
@@ -344,6 +346,8 @@ pub(super) async fn recover(
         // The text of the answer is all that people have to find out by.
         unknown.said = mumbled
             .filter(|mumbled| is_elsewhere || matches!(mumbled.little, Some(Little::Other(_))))
+            .map(|mumbled| &mumbled.body)
+            .or((!doubtful.heard.is_empty()).then_some(&doubtful.heard))
             .and_then(words_of);
         if is_elsewhere {
             unknown.line.code = Some(ELSEWHERE.to_owned());
@@ -392,8 +396,8 @@ fn learn(
 }
 
 /// Returns the text of an answer that tells too little, where it has any: content.
-fn words_of(answer: &UnclearAnswer) -> Option<String> {
-    let body = String::from_utf8_lossy(&answer.body).into_owned();
+fn words_of(body: &Bytes) -> Option<String> {
+    let body = String::from_utf8_lossy(body).into_owned();
     (!body.trim().is_empty()).then_some(body)
 }
 

@@ -44,6 +44,16 @@ pub fn what(code: &str, place: &str) -> Option<String> {
     })
 }
 
+/// Says what to do where an acknowledgement refuses a message and does not say why.
+pub fn advice(code: &str) -> Option<&'static str> {
+    let (word, number) = code.split_once(' ').unwrap_or((code, ""));
+    let is_unsaid = matches!(word, "AE" | "AR" | "CE" | "CR") && meaning(number).is_none();
+    is_unsaid.then_some(
+        "the receiver's log says more, and `--show-content` what it answered. Where the plan warns of characters or of ends of \
+         segments: `charset: convert` writes UTF-8, `segments: cr` ends segments in CR",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +73,10 @@ mod tests {
                 .starts_with("the receiver answered")
         );
         assert_eq!(of("invalid"), None);
+        assert!(advice("AE").unwrap().contains("charset: convert"));
+        assert_eq!(
+            (advice("AE 101"), advice("NAK"), advice("invalid")),
+            (None, None, None)
+        );
     }
 }

@@ -21,7 +21,7 @@ pub(super) mod answer;
 mod explain;
 
 pub(in crate::target) use explain::explain;
-pub use explain::what as acknowledged;
+pub use explain::{advice, what as acknowledged};
 
 /// An HL7v2 store.
 #[derive(Debug, Clone)]
