@@ -58,7 +58,7 @@ pub(super) struct Connection {
     /// Nothing has come since the last message was sent.
     is_unheard: bool,
     /// The other end has refused this one by an alert of TLS.
-    is_alerted: bool,
+    alert: Option<Fault>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -117,7 +117,7 @@ impl Connection {
             is_odd: false,
             answered: 0,
             is_unheard: false,
-            is_alerted: false,
+            alert: None,
         })
     }
 
@@ -214,7 +214,9 @@ impl Connection {
             Some(Ok(1..)) => Pulse::Spoke,
             Some(Ok(0)) => Pulse::Gone,
             Some(Err(error)) => {
-                self.is_alerted |= is_alert(&error);
+                if is_alert(&error) {
+                    self.alert = Some(self.refused_us());
+                }
                 Pulse::Gone
             }
         }
@@ -248,8 +250,8 @@ impl Connection {
     }
 
     /// Returns why the other end has closed it, where it told by an alert of TLS.
-    pub(super) fn alert(&self) -> Option<Fault> {
-        self.is_alerted.then(|| self.refused_us())
+    pub(super) fn alert(&mut self) -> Option<Fault> {
+        self.alert.take()
     }
 
     fn refused_us(&self) -> Fault {
@@ -316,9 +318,10 @@ impl Connection {
                 }
             }
             let is_ending = self.decoder.may_have_ended();
-            let read_until = match is_ending {
-                true => std::cmp::min(until, Instant::now() + LATE_CR),
-                false => until,
+            let read_until = if is_ending {
+                std::cmp::min(until, Instant::now() + LATE_CR)
+            } else {
+                until
             };
             match timeout_at(read_until, self.stream.read(&mut self.piece)).await {
                 Err(_) | Ok(Ok(0)) if is_ending && let Some(block) = self.decoder.ended_bare() => {
