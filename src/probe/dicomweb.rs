@@ -35,9 +35,15 @@ pub(super) async fn ask(
     }
     match status {
         204 => Ok(there()),
-        _ if is_unsearchable => Ok(there()),
+        _ if is_unsearchable => {
+            gate.takes_refusals_at_their_word();
+            Ok(there())
+        }
         // A server without a search may know nothing at its address, and one that wants other parameters refuses them.
-        400 | 404 | 406 if stores(gate, &store).await? => Ok(there()),
+        400 | 404 | 406 if stores(gate, &store).await? => {
+            gate.takes_refusals_at_their_word();
+            Ok(there())
+        }
         200 if is_list(response.body()) => Ok(there()),
         200 => refused(
             "what the server answers to a search for studies is no DICOM JSON".to_owned(),

@@ -72,14 +72,18 @@ impl StoreAnswer {
         self.said.len()
     }
 
-    /// Tells whether it names as stored what is none of these.
+    /// Tells whether it names others as stored in place of those of `instances` that it does not name: none of them is named,
+    /// or there are others enough.
     pub fn stores_others(&self, instances: &[&str]) -> bool {
-        let is_other = |instance: &String| !instances.contains(&instance.as_str());
-        let mut stored = self
+        let unnamed = instances.iter().filter(|one| self.of(one).is_none());
+        let unnamed = unnamed.count();
+        let is_stored = |said: &InstanceStatus| !matches!(said, InstanceStatus::Failed(_));
+        let others = self
             .said
             .iter()
-            .filter(|(_, said)| !matches!(said, InstanceStatus::Failed(_)));
-        stored.any(|(instance, _)| is_other(instance))
+            .filter(|(instance, said)| is_stored(said) && !instances.contains(&instance.as_str()));
+        let others = others.count();
+        others > 0 && unnamed > 0 && (unnamed == instances.len() || others >= unnamed)
     }
 }
 

@@ -62,8 +62,16 @@ fn an_answer_in_json_is_read_with_numbers_as_texts_too() {
     };
     assert_eq!(answer.of("1.1"), Some(&InstanceStatus::Both(in_both)));
     assert_eq!(answer.of("1.2"), Some(&stored(Some(45056))));
-    assert!(!answer.stores_others(&["1.1", "1.2"]));
-    assert!(answer.stores_others(&["1.2", "1.3"]));
+    for (sent, expected) in [
+        (&["1.1", "1.2"][..], false),
+        // Others in place of all, of the one that is not named, and of one of two.
+        (&["9.1", "9.2", "9.3"], true),
+        (&["1.2", "9.1"], true),
+        (&["1.2", "9.1", "9.2"], false),
+        (&["1.1", "1.2", "9.1"], false),
+    ] {
+        assert_eq!(answer.stores_others(sent), expected, "{sent:?}");
+    }
     let failure = InstanceFailure {
         reason: Some(49152),
         detail: None,
