@@ -103,7 +103,15 @@ impl Error {
 
     /// Makes an error of the disk.
     pub fn disk(message: impl fmt::Display) -> Self {
-        Self::new(Exit::Disk, message)
+        let message = message.to_string();
+        // The system's number for it is the same on all systems that Stoker runs on.
+        let is_full = message.contains("(os error 28)");
+        let error = Self::new(Exit::Disk, message);
+        if is_full {
+            error.hint("make room on that disk; `state` in the manifest names another folder for what a run keeps")
+        } else {
+            error
+        }
     }
 
     /// Makes an error of Stoker's own: nothing that the user did, or could mend.

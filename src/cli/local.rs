@@ -120,6 +120,18 @@ impl LocalStore {
         Ok(true)
     }
 
+    /// Turns the answer that the store has no room into what it is here: a full disk of this machine, where no waiting helps.
+    fn unless_full(&self, response: Response<Bytes>) -> Result<Response<Bytes>, Fault> {
+        if response.status() != ::http::StatusCode::INSUFFICIENT_STORAGE {
+            return Ok(response);
+        }
+        let dir = self.dir.display();
+        Err(Fault::new(
+            FaultKind::NoRoom,
+            format!("no space is left on the disk of the local store in `{dir}`"),
+        ))
+    }
+
     async fn attempt(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Fault> {
         let (parts, body) = request.into_parts();
         let mut moves = 0;
@@ -132,7 +144,7 @@ impl LocalStore {
                 .call(Request::from_parts(parts, body.clone()))
                 .await;
             let fault = match answer {
-                Ok(response) if place.gave(&response) => return Ok(response),
+                Ok(response) if place.gave(&response) => return self.unless_full(response),
                 // Another process has the address now, and a store's server would not have looked at what is meant for
                 // another; or the server is about to end: nothing has happened.
                 Ok(_) => Fault::new(

@@ -52,9 +52,16 @@ impl DatabaseSession {
     }
 }
 
-/// Tells the one who waits; `false` when the commit failed.
-type Deliver = Box<dyn FnOnce(bool) + Send>;
-type Job = Box<dyn FnOnce(&mut DatabaseSession) -> Deliver + Send>;
+/// Tells the one who waits; with the reason when the commit failed.
+type Deliver = Box<dyn FnOnce(Option<&Refusal>) + Send>;
+type Job = Box<dyn FnOnce(&mut DatabaseSession) -> Carried + Send>;
+
+/// A job that was carried out, and is not committed yet.
+struct Carried {
+    deliver: Deliver,
+    /// The reason, where the disk was full: those that are undone with it meet the same.
+    full: Option<Refusal>,
+}
 
 /// Access to the database from any task.
 #[derive(Debug)]
@@ -109,14 +116,16 @@ impl Database {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |session| {
             let result = session.atomically(work);
-            Box::new(move |committed| {
+            let refusal = result.as_ref().err();
+            let full = refusal.filter(|refusal| refusal.is_full()).cloned();
+            let deliver: Deliver = Box::new(move |undone| {
                 // The client may have gone away.
-                let _ = answer.send(if committed || result.is_err() {
-                    result
-                } else {
-                    Err(unavailable())
+                let _ = answer.send(match undone {
+                    Some(refusal) if result.is_ok() => Err(refusal.clone()),
+                    _ => result,
                 });
-            })
+            });
+            Carried { deliver, full }
         });
         self.jobs.send(job).await.map_err(|_| unavailable())?;
         answered.await.unwrap_or_else(|_| Err(unavailable()))
@@ -178,25 +187,31 @@ fn write_all(connection: Connection, mut queue: mpsc::Receiver<Job>) {
             continue;
         }
         let mut deliveries = Vec::new();
-        let mut committed = true;
+        let (mut committed, mut undone) = (true, None);
         let mut next = Some(first);
         while let Some(job) = next.take() {
-            deliveries.push(job(&mut session));
+            let Carried { deliver, full } = job(&mut session);
+            deliveries.push(deliver);
+            undone = undone.or(full);
             // A failing disk may have rolled the transaction back; what follows must not run outside of one.
             committed &= !session.connection.is_autocommit();
             if committed && deliveries.len() < GROUP {
                 next = queue.try_recv().ok();
             }
         }
-        committed = committed && commit(&session).is_ok();
+        if committed && let Err(error) = commit(&session) {
+            committed = false;
+            undone = Some(Refusal::from(error)).filter(Refusal::is_full);
+        }
         if !committed && !session.connection.is_autocommit() {
             tracing::error!("the local store could not commit; its changes are undone");
             if session.connection.execute_batch("ROLLBACK").is_err() {
                 break;
             }
         }
+        let undone = (!committed).then(|| undone.unwrap_or_else(unavailable));
         for deliver in deliveries {
-            deliver(committed);
+            deliver(undone.as_ref());
         }
     }
     if let Err(error) = session

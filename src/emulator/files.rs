@@ -109,10 +109,12 @@ fn is_held(connection: &Connection, file: &str) -> Result<bool, Refusal> {
 /// Returns the refusal for a failing disk; the reason goes to the log.
 pub(super) fn failed(error: &io::Error) -> Refusal {
     tracing::error!(kind = ?error.kind(), "the local store cannot keep a file");
-    let words = if error.kind() == io::ErrorKind::StorageFull {
-        "the local store's disk is full"
-    } else {
-        "the local store cannot read or write its files"
-    };
+    if matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
+        return Refusal::full();
+    }
+    let words = "the local store cannot read or write its files";
     Refusal::google(StatusCode::INTERNAL_SERVER_ERROR, words)
 }

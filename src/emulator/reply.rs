@@ -390,6 +390,17 @@ impl Refusal {
         }
     }
 
+    /// The disk under the store is full.
+    pub(super) fn full() -> Self {
+        let words = "the local store's disk is full; make room there";
+        Self::google(StatusCode::INSUFFICIENT_STORAGE, words)
+    }
+
+    /// Tells whether it is about a disk that is full, and not about the request.
+    pub(super) fn is_full(&self) -> bool {
+        self.status == StatusCode::INSUFFICIENT_STORAGE
+    }
+
     /// Makes the answer of it.
     pub(super) fn into_reply(self) -> Reply {
         match self.shape {
@@ -400,12 +411,13 @@ impl Refusal {
 }
 
 impl From<rusqlite::Error> for Refusal {
-    /// The database failed: the request is answered 500, and the reason (never the data) goes to the log.
+    /// The database failed: the request is answered 500, or 507 where there is no room for it, and the reason (never the data)
+    /// goes to the log.
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error_code();
         tracing::error!(?code, "the local store's database refused a statement");
         let words = match code {
-            Some(rusqlite::ErrorCode::DiskFull) => "the local store's disk is full",
+            Some(rusqlite::ErrorCode::DiskFull) => return Self::full(),
             Some(rusqlite::ErrorCode::SystemIoFailure) => {
                 "the local store cannot read or write its database"
             }

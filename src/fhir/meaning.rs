@@ -89,6 +89,8 @@ pub enum Meaning {
     MediaType,
     /// The server is asked for too much.
     Throttled,
+    /// The server has no room left.
+    NoRoom,
     /// The server failed at it.
     Trouble,
     /// Sent elsewhere.
@@ -353,6 +355,7 @@ pub fn of(
         Some(413) => M::TooLarge,
         Some(428) => M::VersionWanted,
         Some(429) => M::Throttled,
+        Some(507) => M::NoRoom,
         Some(500..) => M::Trouble,
         Some(_) => by_code.unwrap_or(M::Unsaid),
     }

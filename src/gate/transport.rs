@@ -74,6 +74,7 @@ impl Fault {
                 "check the address, and that the server is running and can be reached from here"
             }
             FaultKind::Tls => tls_hint(&self.what),
+            FaultKind::NoRoom => "make room on that disk, then do it again",
             FaultKind::Timeout => "the server takes too long; `timeout` allows more",
             FaultKind::Response if self.what.ends_with(NO_HTTP) => {
                 "check scheme and port of the URL"
@@ -113,6 +114,8 @@ pub enum FaultKind {
     Tls,
     /// The request could not be made at all (bad URL or header). Nothing was sent.
     Request,
+    /// The store has no room left on this machine's own disk: no waiting makes any. It may have had its effect in part.
+    NoRoom,
     /// No whole response in time. The request may have had its effect.
     Timeout,
     /// The connection was lost after the request began to leave. It may have had its effect.
@@ -124,6 +127,9 @@ pub enum FaultKind {
 impl FaultKind {
     /// Tells whether the request may have reached the store.
     pub fn may_have_been_sent(self) -> bool {
-        matches!(self, Self::Timeout | Self::Interrupted | Self::Response)
+        matches!(
+            self,
+            Self::NoRoom | Self::Timeout | Self::Interrupted | Self::Response
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! One pure function from what an attempt brought to what is to be done.
 //!
-//! The question behind every arm: may the request have had its effect? 429, 503, 408 and 425 say that it was not
-//! processed (RFC 9110 §15, RFC 6585 §4, RFC 8470 §5.2), and a refused connection that it was not sent; those are safe to
+//! The question behind every arm: may the request have had its effect? 429, 503, 507, 408 and 425 say that it was not
+//! processed (RFC 9110 §15, RFC 6585 §4, RFC 4918 §11.5, RFC 8470 §5.2), and a refused connection that it was not sent; those are safe to
 //! repeat. 500, 502, 504, and a connection lost after the body left, are ambiguous: only what is idempotent is sent
 //! again. The codes that Google names as retryable (latency and error handling page) are just these together.
 
@@ -87,6 +87,12 @@ pub enum StopReason {
         /// The number of requests.
         requests: u32,
     },
+    /// The store has no room left on this machine's own disk.
+    #[error("{what}")]
+    NoRoom {
+        /// The place that is full, in words.
+        what: String,
+    },
     /// The request cannot be made.
     #[error("{what}")]
     Request {
@@ -106,6 +112,9 @@ impl StopReason {
                 "check `auth`; a token may have expired or lack rights"
             }
             Self::Tls { what } => super::transport::tls_hint(what),
+            Self::TargetDown { what, .. } if what.contains(HAS_NO_ROOM) => {
+                "make room at the server, or ask who runs it; then `stoker resume` goes on"
+            }
             Self::TargetDown { .. } => {
                 "check the address, that the server runs and the store or receiver is there, and that its credentials, if it asks \
                  for any, still hold; then `stoker resume` goes on. `give_up_after` waits longer"
@@ -120,6 +129,7 @@ impl StopReason {
                 "the credentials may lack the right to write, or have lost it; on Google Cloud the editor's role for the \
                  store's kind holds it (IAM, Healthcare). Then `stoker resume` goes on; the records that were refused are in rejected/"
             }
+            Self::NoRoom { .. } => "make room on that disk; then `stoker resume` goes on",
             Self::Request { .. } => {
                 "check that the files have not changed since they were planned, then load again"
             }
@@ -202,13 +212,19 @@ pub fn refusal(response: &Response<Bytes>) -> Option<Throttle> {
     }
 }
 
+/// Insufficient Storage (RFC 4918 §11.5): the server has no room for it, and none for the next record either.
+pub const NO_ROOM: u16 = 507;
+
+/// The words for it, after the status.
+pub(super) const HAS_NO_ROOM: &str = "it has no room left for anything";
+
 /// Judges a status, of a response or of an entry in one.
 pub fn of_status(safety: Safety, status: u16) -> Verdict {
     match (status, safety) {
         // `If-None-Exist` may be answered by 304 (an older wording of the standard): the resource is there.
         (200..=299 | 304, _) => Verdict::Done,
         (401, _) => Verdict::Renew,
-        (429 | 503, _) => Verdict::Again {
+        (429 | 503 | NO_ROOM, _) => Verdict::Again {
             after: None,
             brake: true,
         },
@@ -225,6 +241,7 @@ fn of_fault(safety: Safety, fault: &Fault) -> Verdict {
     let what = || fault.what.clone();
     match (fault.kind, safety) {
         (FaultKind::Tls, _) => Verdict::Stop(StopReason::Tls { what: what() }),
+        (FaultKind::NoRoom, _) => Verdict::Stop(StopReason::NoRoom { what: what() }),
         (FaultKind::Request, _) => Verdict::Stop(StopReason::Request { what: what() }),
         (kind, Safety::Once) if kind.may_have_been_sent() => Verdict::Unknown,
         _ => Verdict::Again {
@@ -304,7 +321,9 @@ mod tests {
         502..=502    again            unknown
         503..=503    again, slower    again, slower
         504..=504    again            unknown
-        505..=999    rejected         rejected
+        505..=506    rejected         rejected
+        507..=507    again, slower    again, slower
+        508..=999    rejected         rejected
         ");
     }
 
@@ -420,12 +439,15 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_verdict() {
-        use FaultKind::{Connect, Interrupted, Request, Response, Timeout, Tls, TurnedAway};
+        use FaultKind::{
+            Connect, Interrupted, NoRoom, Request, Response, Timeout, Tls, TurnedAway,
+        };
         let cases = [
             (Connect, "again", "again"),
             (TurnedAway, "again", "again"),
             (Tls, "stop", "stop"),
             (Request, "stop", "stop"),
+            (NoRoom, "stop", "stop"),
             (Timeout, "again", "unknown"),
             (Interrupted, "again", "unknown"),
             (Response, "again", "unknown"),

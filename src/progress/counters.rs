@@ -225,11 +225,17 @@ impl Counters {
             speeds.loads = before.map(since).collect();
         }
         let targets = self.targets();
-        let is_down = |name: &str| {
+        let flow = |name: &str| {
             let target = targets.iter().find(|target| target.name == name);
-            target.is_some_and(|target| matches!(target.state.flow, Flow::Down { .. }))
+            target.map_or(&Flow::Open, |target| &target.state.flow)
         };
+        let is_down = |name: &str| matches!(flow(name), Flow::Down { .. });
         let planned = loads;
+        let stalls = |(load, speed): (&LoadView, &Speed)| {
+            // One that has nothing under way waits for another load, and goes as fast as all do.
+            let is_kept = load.in_flight > 0 || matches!(flow(&load.target), Flow::Braked(_));
+            !load.is_over() && speed.is_silent() && is_kept
+        };
         let loads: Vec<_> = planned
             .iter()
             .zip(&mut speeds.loads)
@@ -257,7 +263,8 @@ impl Counters {
             let is_idle = loads.iter().filter(left).all(|load| is_down(&load.target));
             total.foresee(elapsed, &mut speeds.total, is_idle && !total.is_over());
             let may_tell = total.remaining.is_some()
-                && !loads.iter().filter(left).any(|load| is_down(&load.target));
+                && !loads.iter().filter(left).any(|load| is_down(&load.target))
+                && !loads.iter().zip(&speeds.loads).any(stalls);
             total.remaining = may_tell
                 .then(|| last_end(planned, &loads, total.per_second))
                 .flatten();

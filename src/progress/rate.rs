@@ -9,6 +9,9 @@ const MEMORY: Duration = Duration::from_secs(10);
 /// No forecast is made from less than this.
 const WARM_UP: Duration = Duration::from_secs(1);
 
+/// No forecast is made where nothing was done for longer than this: the speed is that of a time that is past.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// A forecast beyond this says nothing.
 const HORIZON: Duration = Duration::from_hours(100);
 
@@ -19,6 +22,8 @@ pub(super) struct Speed {
     last: (Duration, u64),
     /// When the first look was.
     first: Duration,
+    /// When something was done for the last time, or could not be.
+    moved: Duration,
     rate: f64,
     /// The share of the past that has been observed; 1 after a while.
     weight: f64,
@@ -30,6 +35,7 @@ impl Speed {
         Self {
             last: (now, done),
             first: now,
+            moved: now,
             ..Self::default()
         }
     }
@@ -46,23 +52,34 @@ impl Speed {
         self.rate += share * (rate - self.rate);
         self.weight += share * (1.0 - self.weight);
         self.last = (now, done);
+        if done > before {
+            self.moved = now;
+        }
     }
 
     /// Takes note that nothing has begun: waiting for other loads does not make a load slow.
     pub(super) fn wait(&mut self, now: Duration) {
         self.last.0 = now;
         self.first = now;
+        self.moved = now;
     }
 
     /// Takes note that nothing can be done: an outage says nothing about the speed afterwards.
     pub(super) fn pause(&mut self, now: Duration, done: u64) {
-        self.first += now.saturating_sub(self.last.0);
+        let passed = now.saturating_sub(self.last.0);
+        self.first += passed;
+        self.moved += passed;
         self.last = (now, done);
     }
 
     /// Tells whether `done` were already there at the last look.
     pub(super) fn is_settled(&self, done: u64) -> bool {
         self.last.1 >= done
+    }
+
+    /// Tells whether the last record was done too long ago for a forecast.
+    pub(super) fn is_silent(&self) -> bool {
+        self.last.0.saturating_sub(self.moved) > SILENCE
     }
 
     /// Returns how many a second, of late.
@@ -77,7 +94,7 @@ impl Speed {
     /// Returns how long the rest will take; none where that cannot be told.
     pub(super) fn remaining(&self, left: u64) -> Option<Duration> {
         let (now, _) = self.last;
-        if left == 0 || now.saturating_sub(self.first) < WARM_UP {
+        if left == 0 || self.is_silent() || now.saturating_sub(self.first) < WARM_UP {
             return None;
         }
         time_for(left, self.per_second())

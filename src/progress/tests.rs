@@ -607,3 +607,27 @@ fn nothing_is_foreseen_while_a_target_is_down() {
     let left = view.total.remaining.unwrap();
     assert!(left < Duration::from_mins(1), "{left:?}");
 }
+
+/// A forecast by a speed that is past is none: with nothing settled for some time, hours were foreseen.
+#[test]
+fn nothing_is_foreseen_while_nothing_is_settled() {
+    let paper = Paper::default();
+    let mut run = Run::new(Lines::new(Box::new(paper.clone())));
+    run.start(&[("people", 1_000)]);
+    for _ in 0..10 {
+        run.sent(0, 20);
+        run.settled(0, Outcome::Created, 20);
+        run.wait(SECOND);
+    }
+    run.sent(0, 1);
+    run.wait(SECOND * 11);
+    let foreseen = |run: &mut Run<Lines>| {
+        let view = run.counters.view(run.now, &mut run.speeds);
+        (view.total.remaining, view.loads[0].remaining)
+    };
+    assert_eq!(foreseen(&mut run), (None, None));
+    run.settled(0, Outcome::Created, 1);
+    run.wait(SECOND);
+    let (total, load) = foreseen(&mut run);
+    assert!(total.is_some() && load.is_some(), "{total:?} {load:?}");
+}

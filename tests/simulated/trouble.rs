@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use stoker::{
     auth::{self, Credentials},
-    gate::{ByteBudget, FaultKind, Flow, GateSettings, Safety, StopReason, Verdict},
+    gate::{ByteBudget, Conclusion, FaultKind, Flow, GateSettings, Safety, StopReason, Verdict},
     manifest::Concurrency,
 };
 use tokio::time::Instant;
@@ -143,6 +143,91 @@ async fn no_wait_goes_beyond_giving_up() {
             start.elapsed() < Duration::from_secs(6),
             "a read waits no longer"
         );
+    }
+}
+
+/// A wait that is shorter than the patience, asked for again and again, does not multiply it; nor do our own waits.
+#[tokio::test(start_paused = true)]
+async fn waits_that_are_repeated_end_where_the_patience_does() {
+    fn asking(seconds: &str) -> Reply {
+        Reply::status(503).header("retry-after", seconds)
+    }
+    let troubles: [(&str, fn() -> Reply); 9] = [
+        ("0", || asking("0")),
+        ("1", || asking("1")),
+        ("3", || asking("3")),
+        ("5", || asking("5")),
+        ("6", || asking("6")),
+        ("503", || Reply::status(503)),
+        ("507", || Reply::status(507)),
+        ("refused", || Reply::fault(FaultKind::Connect)),
+        ("closed", || Reply::fault(FaultKind::TurnedAway)),
+    ];
+    for (trouble, reply) in troubles {
+        for patience in [6, 14, 600] {
+            for records in [3, 100] {
+                // Few records have used up their attempts before a target counts as down.
+                if records == 3 && (trouble.len() > 1 || trouble < "5" || patience > 6) {
+                    continue;
+                }
+                let store = Store::new(0, move |_, seen| match seen.at.as_secs() {
+                    0..2 if records > 3 => Reply::status(201),
+                    _ => reply(),
+                });
+                let settings = GateSettings {
+                    give_up_after: Duration::from_secs(patience),
+                    ..settings()
+                };
+                let gate = gate(&store, &settings);
+                let start = Instant::now();
+                let works = if records > 3 { 2_000 } else { records };
+                let ended = carry_all(&gate, &budget(), works, 10, |work| {
+                    work.safety = Safety::Idempotent;
+                })
+                .await;
+                let took = start.elapsed().as_secs_f64();
+                let least = patience as f64;
+                let case = format!("{trouble}, {patience} s, {records} records: {took}");
+                assert!((least..least + 3.5).contains(&took), "{case}");
+                let end = ended.iter().find_map(|(_, end)| match &end.verdict {
+                    Verdict::Stop(StopReason::TargetDown { down, .. }) => Some(*down),
+                    _ => None,
+                });
+                let down = end.unwrap_or_else(|| panic!("{case}: nothing stopped it"));
+                let refused = |end: &&Conclusion| matches!(end.verdict, Verdict::Again { .. });
+                let refused = ended.iter().map(|(_, end)| end).filter(refused).count();
+                assert!(refused <= 8, "{case}: {refused} refused");
+                assert!(down.as_secs_f64() < least + 1.0, "{case}: {down:?}");
+            }
+        }
+    }
+}
+
+/// A target without room takes nothing, and no record is at fault; where it takes others, the one that is refused again and
+/// again is too large for what is left.
+#[tokio::test(start_paused = true)]
+async fn no_room_is_about_the_target_unless_it_takes_others() {
+    for (full_until, lone) in [(60, false), (u64::MAX, true)] {
+        let store = Store::new(0, move |_, seen| {
+            let is_full = seconds(1, full_until).contains(&seen.at);
+            if if lone { seen.work == Some(0) } else { is_full } {
+                Reply::status(507)
+            } else {
+                Reply::status(201)
+            }
+        });
+        let gate = gate(&store, &settings());
+        // Twice is not as good as once, and what had no room was not done.
+        let ended = carry_all(&gate, &budget(), 1_000, 10, |work| {
+            work.safety = Safety::Once;
+        })
+        .await;
+        for (work, end) in &ended {
+            let is_refused = matches!(end.verdict, Verdict::Again { .. });
+            let case = format!("{lone}, {}: {:?}", work.number, end.verdict);
+            assert_eq!(is_refused, lone && work.number == 0, "{case}");
+            assert!(is_refused || end.verdict == Verdict::Done, "{case}");
+        }
     }
 }
 

@@ -108,7 +108,25 @@ async fn batch(app: &Arc<App>, call: &Call, entries: Vec<Entry>) -> Result<Vec<A
         answers.extend(part?);
     }
     answers.sort_by_key(|(index, _)| *index);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    let answers: Vec<Answer> = answers.into_iter().map(|(_, answer)| answer).collect();
+    match full(&answers) {
+        Some(refusal) => Err(refusal),
+        None => Ok(answers),
+    }
+}
+
+/// Returns the refusal of a full disk where nothing of a batch was done: it is about all of it then.
+fn full(answers: &[Answer]) -> Option<Refusal> {
+    if answers
+        .iter()
+        .any(|answer| matches!(answer, Answer::Done(_)))
+    {
+        return None;
+    }
+    answers.iter().find_map(|answer| match answer {
+        Answer::Refused(refusal) if refusal.is_full() => Some(refusal.clone()),
+        _ => None,
+    })
 }
 
 async fn write_part(
@@ -129,7 +147,9 @@ async fn write_part(
         })
         .collect();
     let store = Arc::clone(store);
-    app.database
+    let indices: Vec<usize> = planned.iter().map(|(index, _)| *index).collect();
+    let written = app
+        .database
         .write(move |session| {
             ensure_present(&session.connection, &store)?;
             let answers = planned.into_iter().map(|(index, planned)| {
@@ -145,7 +165,15 @@ async fn write_part(
             });
             Ok(answers.collect())
         })
-        .await
+        .await;
+    match written {
+        // Another part may have found room: it is told.
+        Err(refusal) if refusal.is_full() => Ok(indices
+            .into_iter()
+            .map(|index| (index, Answer::Refused(refusal.clone())))
+            .collect()),
+        written => written,
+    }
 }
 
 fn expression(index: usize) -> String {

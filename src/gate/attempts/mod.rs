@@ -74,6 +74,7 @@ impl Gate {
                     return conclude(attempt.verdict);
                 }
             };
+            let after = self.circuit.cut(after);
             exchange.observe(Moment::Retrying { after });
             tracing::info!(
                 target = self.name,

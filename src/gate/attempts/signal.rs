@@ -36,12 +36,14 @@ impl TargetSignal {
         match answer {
             Ok(response) => match (verdict::refusal(response), response.status().as_u16()) {
                 (Some(refusal), _) => Self::Refusing(refusal),
-                (None, 502 | 504) => Self::Away,
+                (None, 502 | 504 | verdict::NO_ROOM) => Self::Away,
                 (None, 408 | 425 | 500) => Self::Failing,
                 _ => Self::Well,
             },
             Err(fault) => match fault.kind {
-                FaultKind::Tls | FaultKind::Request | FaultKind::TurnedAway => Self::Failing,
+                FaultKind::Tls | FaultKind::Request | FaultKind::NoRoom | FaultKind::TurnedAway => {
+                    Self::Failing
+                }
                 _ => Self::Away,
             },
         }
@@ -69,7 +71,12 @@ impl Judgement {
         let (away, what) = match &answer {
             Ok(response) => {
                 let status = response.status().as_u16();
-                (None, format!("the server answered {status}"))
+                if status == verdict::NO_ROOM {
+                    let what = format!("the server answered {status}: {}", verdict::HAS_NO_ROOM);
+                    (Some(Unavailable::Room), what)
+                } else {
+                    (None, format!("the server answered {status}"))
+                }
             }
             Err(fault) => {
                 let is_away = fault.kind == FaultKind::Connect;

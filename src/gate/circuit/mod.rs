@@ -5,7 +5,8 @@
 //! and when the run ends.
 //!
 //! While the circuit is open one request at a time asks whether the target is back; the others wait, use up none of their
-//! attempts, and hold no slot. After `give_up_after` the run ends. It ends at once where the target shuts all out.
+//! attempts, and hold no slot. A target that has taken nothing for `give_up_after` is asked once more, and the run ends: no wait,
+//! of ours or of a `Retry-After`, reaches beyond that question. The run ends at once where the target shuts all out.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,8 +22,8 @@ use super::{Backoff, StopReason, story::millis};
 use crate::{event::Flow, manifest::Retry, unit::display_duration};
 
 use brake::Brake;
-use outage::FailureStreak;
 pub(super) use outage::{Failed, Unavailable};
+use outage::{FailureStreak, Question};
 use shut_out::Admission;
 
 mod brake;
@@ -190,6 +191,22 @@ impl CircuitBreaker {
         self.give_up_after
     }
 
+    /// Returns when a target that has failed since then is asked for the last time.
+    fn last_question(&self, row: &FailureStreak) -> Instant {
+        row.since + self.give_up_after
+    }
+
+    /// Cuts a wait of a record at the last question to a target that takes nothing: after it there is nothing to wait for.
+    pub(super) fn cut(&self, wait: Duration) -> Duration {
+        let inner = self.lock();
+        let last = inner.row.as_ref().map(|row| self.last_question(row));
+        let left = last.and_then(|last| last.checked_duration_since(Instant::now()));
+        match left.filter(|left| !left.is_zero()) {
+            Some(left) => std::cmp::min(wait, left),
+            None => wait,
+        }
+    }
+
     fn tell_back(&self, row: &FailureStreak) {
         let (target, after_ms) = (&*self.name, millis(row.since.elapsed()));
         tracing::info!(
@@ -205,24 +222,35 @@ impl CircuitBreaker {
         let mut inner = self.lock();
         let now = Instant::now();
         let meant_all = inner.brake.failed(failed.sent, failed.after.is_some());
-        let is_too_long = meant_all && failed.after.is_some_and(|after| after > self.give_up_after);
-        if let Some(after) = failed.after.filter(|_| is_too_long) {
+        let mut row = inner
+            .row
+            .take()
+            .unwrap_or_else(|| FailureStreak::begin(now, failed.level));
+        row.add(&failed);
+        let last = self.last_question(&row);
+        let asked = failed.after.filter(|_| meant_all);
+        let is_too_long = asked.is_some_and(|after| {
+            after > self.give_up_after || row.is_a_sign() && now + after > last
+        });
+        if let Some(after) = asked.filter(|_| is_too_long) {
             let asked = display_duration(Duration::from_secs(after.as_secs()));
-            failed.what = format!("{} and asks to wait {asked}", failed.what);
+            row.what = format!("{} and asks to wait {asked}", failed.what);
+            failed.what.clone_from(&row.what);
         }
-        let brakes = meant_all && !is_too_long;
-        if let Some(after) = failed.after.filter(|after| brakes && !after.is_zero()) {
+        if let Some(after) = asked.filter(|after| !is_too_long && !after.is_zero()) {
             self.pull_brake(&mut inner.brake, now + after, &failed);
         }
-        let row = inner
-            .row
-            .get_or_insert_with(|| FailureStreak::begin(now, failed.level));
-        row.add(&failed);
+        let row = inner.row.insert(row);
         let was_open = row.open.is_some();
         // Asked before, it would say the same.
-        let last = std::cmp::max(row.since + self.give_up_after, now);
+        let last = std::cmp::max(last, now);
         let waits = || Backoff::new(self.retry, self.seed);
-        if row.ask_next(now, failed.sent, is_too_long.then_some(last), waits) {
+        let question = if is_too_long {
+            Question::At(last)
+        } else {
+            Question::Before(last)
+        };
+        if row.ask_next(now, failed.sent, question, waits) {
             let (target, gives_up_ms) = (&*self.name, millis(self.give_up_after));
             tracing::info!(
                 target,
@@ -232,7 +260,8 @@ impl CircuitBreaker {
             );
         }
         let down = now - row.since;
-        let is_down = was_open || is_too_long || failed.away.is_some();
+        let has_no_room = failed.away == Some(Unavailable::Room) && row.is_a_sign();
+        let is_down = was_open || is_too_long || failed.is_about_all() || has_no_room;
         if is_down && down >= self.give_up_after {
             tracing::info!(
                 target = self.name,

@@ -2,8 +2,8 @@
 //!
 //! When as many records fail in a row as were under way, and not one is taken between them, the target is down (or lets
 //! nothing through, as when a quota is used up). Then one request at a time finds out whether it is back. A target that
-//! answers, and whose store is gone, is down too; and so is one that asks to wait longer than `give_up_after`: it is asked once
-//! more when that time is over. When the run ends, and who waits meanwhile, is said in the module above.
+//! answers, and whose store is gone, is down too; and so is one that asks to wait beyond the time at which it is given up: it is
+//! asked once more when that time has come. When the run ends, and who waits meanwhile, is said in the module above.
 
 use std::time::Duration;
 
@@ -34,6 +34,13 @@ pub(in crate::gate) struct Failed {
     pub(in crate::gate) what: String,
 }
 
+impl Failed {
+    /// Tells whether it is about the target, whichever record it was that met it.
+    pub(in crate::gate) fn is_about_all(&self) -> bool {
+        matches!(self.away, Some(Unavailable::Target | Unavailable::Store))
+    }
+}
+
 /// The part that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gate) enum Unavailable {
@@ -41,6 +48,9 @@ pub(in crate::gate) enum Unavailable {
     Target,
     /// The store: the target answers, but not for it.
     Store,
+    /// The room in it: nothing more can be kept. Of a record that is tried again while others are taken it says nothing but
+    /// that this one is too large for what is left.
+    Room,
 }
 
 /// Failures in a row.
@@ -87,7 +97,7 @@ impl FailureStreak {
 
     /// Adds a failure.
     pub(super) fn add(&mut self, failed: &Failed) {
-        self.failures += u32::from(failed.is_first || failed.away.is_some());
+        self.failures += u32::from(failed.is_first || failed.is_about_all());
         self.is_unreachable |= failed.away == Some(Unavailable::Target);
         self.is_gone |= failed.away == Some(Unavailable::Store);
         self.may_be_quota &= failed.may_be_quota;
@@ -103,30 +113,36 @@ impl FailureStreak {
         }
     }
 
-    /// Sets the time of the next question whether the target is back, after a failure of a request that was sent then. It
-    /// is at `last` where the target has said that asking before is of no use. Tells whether the number of failures has opened
-    /// the circuit.
+    /// Tells whether it says something of the target: some of those that failed were tried for the first time.
+    pub(super) fn is_a_sign(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Sets the time of the next question whether the target is back, after a failure of a request that was sent then. Tells
+    /// whether the number of failures has opened the circuit.
     pub(super) fn ask_next(
         &mut self,
         now: Instant,
         sent: Instant,
-        last: Option<Instant>,
+        question: Question,
         waits: impl FnOnce() -> Backoff,
     ) -> bool {
         let is_long = self.failures >= std::cmp::max(FAILURES, self.level);
-        match (&mut self.open, last) {
-            (Some(open), Some(last)) => open.next = last,
-            (None, Some(last)) => {
+        match (&mut self.open, question) {
+            (Some(open), Question::At(at)) => open.next = at,
+            (None, Question::At(next)) => {
                 self.open = Some(OpenState {
                     since: now,
-                    next: last,
+                    next,
                     waits: waits(),
                 });
             }
-            (Some(open), None) if sent >= open.next => open.next = now + wait(&mut open.waits),
-            (None, None) if is_long => {
+            (Some(open), Question::Before(last)) if sent >= open.next => {
+                open.next = std::cmp::min(now + wait(&mut open.waits), last);
+            }
+            (None, Question::Before(last)) if is_long => {
                 let mut waits = waits();
-                let next = now + wait(&mut waits);
+                let next = std::cmp::min(now + wait(&mut waits), last);
                 self.open = Some(OpenState {
                     since: now,
                     next,
@@ -138,6 +154,15 @@ impl FailureStreak {
         }
         false
     }
+}
+
+/// When a target that is down is asked next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    /// At that time: it has said that asking before is of no use.
+    At(Instant),
+    /// After a wait, and by that time at the latest.
+    Before(Instant),
 }
 
 /// The prober is alone, so it needs no full jitter; half of the wait keeps it apart from other processes.

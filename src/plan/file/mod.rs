@@ -29,11 +29,16 @@ mod write;
 
 /// A plan could not be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} `{}`: {why}", path.display())]
+#[error("{what}{}: {why}", of(path.as_ref()))]
 pub struct Error {
     what: &'static str,
-    path: PathBuf,
+    /// None where the reason names the place.
+    path: Option<PathBuf>,
     why: String,
+}
+
+fn of(path: Option<&PathBuf>) -> String {
+    path.map_or_else(String::new, |path| format!(" `{}`", path.display()))
 }
 
 /// Takes a plan as it is being made.
@@ -55,7 +60,7 @@ impl Error {
     pub(super) fn unnumbered() -> Self {
         Self {
             what: "internal error; please report it: cannot write the plan",
-            path: PathBuf::from("its scratch directory"),
+            path: None,
             why: "a record that others refer to has no number".to_owned(),
         }
     }
@@ -64,7 +69,7 @@ impl Error {
     pub(super) fn no_load(path: &std::path::Path, load: crate::record::LoadId) -> Self {
         Self {
             what: "cannot read the plan",
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
             why: format!("it holds no load {}", load.0),
         }
     }
@@ -73,7 +78,7 @@ impl Error {
     pub(crate) fn draft(error: &std::io::Error) -> Self {
         Self {
             what: "cannot keep the draft of the plan",
-            path: PathBuf::from("its scratch directory"),
+            path: None,
             why: error.to_string(),
         }
     }

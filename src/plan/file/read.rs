@@ -67,7 +67,7 @@ impl Saved {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let fail = |why: String| Error {
             what: "cannot read the plan",
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
             why,
         };
         let io = |e: std::io::Error| fail(e.to_string());
@@ -209,7 +209,7 @@ impl Saved {
     fn lines_with(&self, buffer: usize, (start, end): (u64, u64)) -> Result<Lines, Error> {
         let fail = |e: std::io::Error| Error {
             what: "cannot read the plan",
-            path: self.path.clone(),
+            path: Some(self.path.clone()),
             why: e.to_string(),
         };
         let mut file = fs_err::File::open(&self.path).map_err(fail)?;
@@ -303,7 +303,7 @@ impl Lines {
     fn fail(&self, why: &impl std::fmt::Display) -> Error {
         Error {
             what: "cannot read the plan",
-            path: self.path.clone(),
+            path: Some(self.path.clone()),
             why: why.to_string(),
         }
     }

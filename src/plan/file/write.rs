@@ -77,7 +77,7 @@ impl Writer {
 fn writing(path: &Path, error: &std::io::Error) -> Error {
     Error {
         what: "cannot write the plan",
-        path: path.to_owned(),
+        path: Some(path.to_owned()),
         why: error.to_string(),
     }
 }

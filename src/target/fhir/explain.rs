@@ -174,6 +174,7 @@ impl Refusal<'_> {
             M::Conflict => "in conflict with what the store holds",
             M::MediaType => "the server does not take the media type",
             M::Throttled => "the server was asked for too much, however often it was tried",
+            M::NoRoom => "the server has no room left for it",
             M::Trouble => "the server failed at it",
             M::Redirected => "the server sends elsewhere, and redirects are not followed",
             M::NoAnswer => "no answer came",
@@ -263,6 +264,7 @@ impl Refusal<'_> {
             M::NotThere => "check that the target's address is its FHIR base",
             M::Redirected => "write the address that it leads to as the target's address",
             M::Throttled => "try them again later; a `rate` keeps below what the server allows",
+            M::NoRoom => "make room at the server; then try them again",
             M::Trouble | M::NoAnswer => "look into the server's log; then try them again",
             M::Conflict | M::Duplicate => {
                 "look at what the store holds under this id or identifier; `interaction: update` replaces it"
