@@ -327,7 +327,11 @@ impl Connection {
         )
         .map_err(|error| self.at_target(Error::usage(error)))?;
         let witness = self.target.alive().map_err(Error::usage)?;
-        let gate = gate.with_witness(witness);
+        let gate = if self.gate.is_mute() {
+            gate
+        } else {
+            gate.with_witness(witness)
+        };
         Ok(TargetConnection {
             gate: Arc::new(gate),
             target: Arc::clone(&self.target),

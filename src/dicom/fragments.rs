@@ -6,8 +6,6 @@ use std::io::{self, Read};
 
 /// The tag of an item, in little endian, as all encapsulated pixels are written.
 const ITEM: [u8; 4] = [0xfe, 0xff, 0x00, 0xe0];
-/// The tag of the delimiter behind the last item.
-const DELIMITER: [u8; 4] = [0xfe, 0xff, 0xdd, 0xe0];
 
 /// Passes by the fragments that `from` gives, which begins behind the head of the pixels' element. Tells whether it ends before
 /// their delimiter does. What is neither is nothing that can be told of.
@@ -21,10 +19,9 @@ pub fn are_cut(mut from: impl Read) -> io::Result<bool> {
         if head.len() < 8 {
             return Ok(true);
         }
-        match *tag {
-            DELIMITER => return Ok(false),
-            ITEM => {}
-            _ => return Ok(false),
+        // The delimiter, or what is no fragment.
+        if *tag != ITEM {
+            return Ok(false);
         }
         let length = u64::from(u32::from_le_bytes(*length));
         let passed = io::copy(&mut from.by_ref().take(length), &mut io::sink())?;
@@ -37,6 +34,9 @@ pub fn are_cut(mut from: impl Read) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The tag of the delimiter behind the last item.
+    const DELIMITER: [u8; 4] = [0xfe, 0xff, 0xdd, 0xe0];
 
     fn fragments() -> Vec<u8> {
         let item = |bytes: &[u8]| {

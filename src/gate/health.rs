@@ -5,8 +5,6 @@
 //! tells them apart: who gets it has a store, and a refusal of its own. One answer serves all that were refused
 //! before it was asked for, so that a target that refuses much is not asked much.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use ::http::{Request, Response};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -39,8 +37,6 @@ impl StoreHealth {
 #[derive(Debug)]
 pub(super) struct HealthCheck {
     read: Request<Bytes>,
-    /// The target does not answer this read, though it is there.
-    is_mute: AtomicBool,
     last: tokio::sync::Mutex<Option<(Instant, StoreHealth)>>,
 }
 
@@ -48,7 +44,6 @@ impl HealthCheck {
     pub(super) fn new(read: Request<Bytes>) -> Self {
         Self {
             read,
-            is_mute: AtomicBool::new(false),
             last: tokio::sync::Mutex::default(),
         }
     }
@@ -75,19 +70,9 @@ pub(super) fn may_be_about_the_target(verdict: &Verdict, status: u16) -> bool {
 }
 
 impl Gate {
-    /// Takes note that the target is there and does not answer the read by which it is asked: its refusals are taken at their
-    /// word.
-    pub fn takes_refusals_at_their_word(&self) {
-        if let Some(witness) = &self.witness {
-            witness.is_mute.store(true, Ordering::Relaxed);
-        }
-    }
-
     /// Asks the target about a refusal that came at `since`. Where nobody was named to ask, the refusal is taken at its word.
     pub(super) async fn testimony(&self, since: Instant) -> StoreHealth {
-        let witness = self.witness.as_ref();
-        let Some(witness) = witness.filter(|witness| !witness.is_mute.load(Ordering::Relaxed))
-        else {
+        let Some(witness) = &self.witness else {
             return StoreHealth::There;
         };
         let mut last = witness.last.lock().await;

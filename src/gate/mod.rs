@@ -13,7 +13,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -225,6 +225,8 @@ pub struct Gate {
     turned_away: Mutex<Option<tokio::time::Instant>>,
     /// The health check that tells whether the store is there.
     witness: Option<HealthCheck>,
+    /// The target was found to be there, and not to answer the read by which it would be asked.
+    is_mute: AtomicBool,
     /// Reads put on the wire.
     reads: AtomicU64,
 }
@@ -273,6 +275,7 @@ impl Gate {
             clock: Clock::default(),
             turned_away: Mutex::default(),
             witness: None,
+            is_mute: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             seeds: Mutex::new(seeds),
         })
@@ -315,6 +318,16 @@ impl Gate {
     /// Returns how many reads went out: samples, comparisons, look-ups, questions what became of something.
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that the target is there, and does not answer the read by which it would be asked whether it is.
+    pub fn note_mute(&self) {
+        self.is_mute.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether that was noted: then nobody can be asked about a refusal.
+    pub fn is_mute(&self) -> bool {
+        self.is_mute.load(Ordering::Relaxed)
     }
 
     /// Returns how often a record is sent at the most.

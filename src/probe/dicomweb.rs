@@ -36,12 +36,12 @@ pub(super) async fn ask(
     match status {
         204 => Ok(there()),
         _ if is_unsearchable => {
-            gate.takes_refusals_at_their_word();
+            gate.note_mute();
             Ok(there())
         }
         // A server without a search may know nothing at its address, and one that wants other parameters refuses them.
         400 | 404 | 406 if stores(gate, &store).await? => {
-            gate.takes_refusals_at_their_word();
+            gate.note_mute();
             Ok(there())
         }
         200 if is_list(response.body()) => Ok(there()),

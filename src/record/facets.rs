@@ -45,6 +45,13 @@ pub struct Facets<'a> {
 pub struct Alias {
     /// A hash of it.
     pub hash: u64,
+    /// The rule for names of its kind.
+    pub rule: &'static AliasRule,
+}
+
+/// The meaning of a name of which two records have the same.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AliasRule {
     /// Said of a record whose alias another one has, with other bytes: in words without content.
     pub twice: &'static str,
     /// The store's answers name records by it: the answer to a request with two of one alias would not tell which of them it

@@ -13,7 +13,7 @@ mod reason;
 mod step;
 mod stretch;
 
-pub use facets::{Alias, Facets};
+pub use facets::{Alias, AliasRule, Facets};
 pub use lack::Lack;
 pub use reason::{Reason, ReasonCode};
 pub use step::{

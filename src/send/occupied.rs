@@ -333,7 +333,6 @@ async fn is_still_there(load: &LoadContext, step: &Step) -> Result<Option<String
     for pause in REMOVING {
         match gate.call_for_record(|| read.clone()).await {
             Ok(answer) if matches!(answer.status().as_u16(), 404 | 410) => return Ok(None),
-            Ok(_) => tokio::time::sleep(pause).await,
             Err(failure) if failure.is_final => {
                 return Err(Silent {
                     target: load.settings.target.clone(),
@@ -341,7 +340,7 @@ async fn is_still_there(load: &LoadContext, step: &Step) -> Result<Option<String
                     hint: failure.hint().map(str::to_owned),
                 });
             }
-            Err(_) => tokio::time::sleep(pause).await,
+            Ok(_) | Err(_) => tokio::time::sleep(pause).await,
         }
     }
     let why = "it says that it will do so (202), and has it still; when it has done so it has neither, and this one is to be \

@@ -16,14 +16,17 @@ use crate::{
         fragments,
         header::{self, InstanceHeader, NotAnInstance, is_uid, transfer_syntax},
     },
-    record::{Alias, Facets, Reason, ReasonCode, hash},
+    record::{Alias, AliasRule, Facets, Reason, ReasonCode, hash},
 };
 
 /// The notice on a file whose pixels are not all there: its instance has a name, and a store may refuse it.
 const CUT: &str = "the file ends before its pixels do";
-/// The notice on an instance whose UID, which ought to be unique in the world, is that of another one.
-const TWICE: &str = "its SOP Instance UID is also that of another instance, in another series or study: a store may keep \
-                     only one of them";
+/// The rule for SOP Instance UIDs, which ought to be unique in the world. A STOW answer names an instance by it, and says neither
+/// its series nor its study.
+static SOP_INSTANCE: AliasRule = AliasRule {
+    twice: "its SOP Instance UID is also that of another instance, in another series or study: a store may keep only one of them",
+    is_in_answers: true,
+};
 
 /// Reads one file to its end.
 pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
@@ -59,9 +62,7 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
             facets.id = Some(name(header).into());
             facets.alias = Some(Alias {
                 hash: short(header.instance.as_bytes()),
-                twice: TWICE,
-                // A STOW answer names the instance, and neither its series nor its study.
-                is_in_answers: true,
+                rule: &SOP_INSTANCE,
             });
             facets.together = Some(short(header.study.as_bytes()));
             let series = [&*header.study, "/", &header.series].concat();

@@ -21,11 +21,14 @@ use crate::{
         wire::{Characters, Segments, wire},
     },
     manifest::{MessageOrder, MessageSettings},
-    record::{Alias, Facets, Reason, ReasonCode, hash},
+    record::{Alias, AliasRule, Facets, Reason, ReasonCode, hash},
 };
 
-/// The notice on a message whose MSH-10 its sender has given to another one.
-const TWICE: &str = "its sender has given its name to another record, with other bytes";
+/// The rule for the MSH-10 of a sender.
+static CONTROL_ID: AliasRule = AliasRule {
+    twice: "its sender has given its name to another record, with other bytes",
+    is_in_answers: false,
+};
 
 /// Reads messages until the end of `reader`.
 pub(super) fn read(
@@ -120,8 +123,7 @@ fn message(
             if !header.control_id.is_empty() {
                 facets.alias = Some(Alias {
                     hash: short(&[&sender[..], b"\0", header.control_id].concat()),
-                    twice: TWICE,
-                    is_in_answers: false,
+                    rule: &CONTROL_ID,
                 });
             }
         }

@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// Returns the records of a write, and its answer where all is well.
-    fn written(&self, request: &Request<Bytes>) -> (Vec<(usize, Value)>, Value) {
+    fn sent(request: &Request<Bytes>) -> (Vec<(usize, Value)>, Value) {
         let body = request.body();
         if let Ok(sent) = serde_json::from_slice::<Value>(body) {
             let resources: Vec<Value> = match sent["entry"].as_array() {
@@ -130,7 +130,7 @@ impl Transport for Store {
                     None => answered(404, String::new()),
                 };
             }
-            let (records, answer) = self.written(&request);
+            let (records, answer) = Self::sent(&request);
             self.writes.lock().unwrap().push(records.len());
             if !records.iter().any(|(number, _)| self.bad.contains(number)) {
                 self.take(&records);

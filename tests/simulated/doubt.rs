@@ -69,11 +69,14 @@ async fn what_is_proved_not_to_have_arrived_is_not_unknown() {
             .iter()
             .find(|line| line.record == StepId(2))
             .unwrap();
-        assert_eq!(refused.attempts, ATTEMPTS, "{load}");
-        assert_eq!(
-            refused.note.as_deref(),
-            Some("lost; given up after 8 attempts; the store has not taken it"),
-            "{load}"
-        );
+        // What failed with others, all that it may, is tried twice by itself: one of them might be to blame.
+        let attempts = if load.ends_with("update, bundle: batch") {
+            ATTEMPTS + 2
+        } else {
+            ATTEMPTS
+        };
+        assert_eq!(refused.attempts, attempts, "{load}");
+        let note = format!("lost; given up after {attempts} attempts; the store has not taken it");
+        assert_eq!(refused.note.as_deref(), Some(note.as_str()), "{load}");
     }
 }

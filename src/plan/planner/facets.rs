@@ -171,8 +171,9 @@ impl Planner<'_> {
         if before.hash == hash {
             return None;
         }
-        self.remarkable(alias.twice, format!("{place}: {}", alias.twice));
-        before.named.filter(|_| alias.is_in_answers)
+        let twice = alias.rule.twice;
+        self.remarkable(twice, format!("{place}: {twice}"));
+        before.named.filter(|_| alias.rule.is_in_answers)
     }
 
     /// Returns the number of the record of a name. It gets one now, if it waits for others to travel with.

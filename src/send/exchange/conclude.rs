@@ -160,7 +160,7 @@ impl Batch<'_> {
         let held = self.nameless.iter_mut().chain(&mut self.occupied);
         let held = held.map(|(settled, _)| settled);
         for settled in self.settled.iter_mut().chain(held) {
-            settled.line.latency_us = settled.line.latency_us.or(micros(conclusion.latency));
+            settled.line.latency_us = settled.line.latency_us.or(Some(micros(conclusion.latency)));
         }
         let left = std::mem::take(&mut self.steps);
         let Last {
@@ -243,7 +243,7 @@ impl Batch<'_> {
                     };
                     let is_among_others = self.packaging.is_some();
                     let mut settled = self.rejected(&step, is_among_others, status, &body, note);
-                    settled.line.latency_us = micros(conclusion.latency);
+                    settled.line.latency_us = Some(micros(conclusion.latency));
                     if culprit.as_ref().is_some_and(|(at, _)| *at != index) {
                         // The element is one of the other's.
                         settled.line.expression.clear();
@@ -282,6 +282,6 @@ impl Batch<'_> {
     }
 }
 
-fn micros(latency: std::time::Duration) -> Option<u64> {
-    Some(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX))
+fn micros(latency: std::time::Duration) -> u64 {
+    u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)
 }

@@ -49,7 +49,7 @@ pub(super) fn each(
     let said = sent.iter().map(|&instance| match read.of(instance) {
         Some(_) if times.get(instance) != Some(&1) => None,
         Some(said) => Some(one(said, &read.others, status)),
-        None => stores_others.then(|| Answer {
+        None => stores_others.then_some(Answer {
             status: 200,
             said: Said::Little(Little::Elsewhere(OTHERS)),
             outcome: None,
