@@ -17,6 +17,7 @@ use crate::{
     progress::Watcher,
     send::Stop,
     source::{Malformed, Origin},
+    unit::grouped,
 };
 
 /// Arguments of `stoker check`.
@@ -52,7 +53,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
         stop: &Stop::default(),
     };
     let (told, malformed) = mpsc::channel();
-    let mut left = most;
+    let mut tally = Tally::new(most, told);
     let planned = how.plan(
         move || {
             Ok(Collect {
@@ -61,17 +62,20 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
             })
         },
         move |file, m| {
-            if left > 0 {
-                left -= 1;
-                // The receiver is there for longer than the planning.
-                let _ = told.send(of_malformed(&file.origin, m));
+            // What is too large is told with its step, as what the target takes is what it is about.
+            if m.code() == ReasonCode::Malformed {
+                tally.take(&file.origin, m);
             }
         },
     );
     let (surveyed, Collect { steps, .. }) = planned.await?;
     let mut problems = surveyed.problems;
     let is_wrong = problems.iter().any(|p| p.severity == Severity::Error);
-    problems.extend(malformed);
+    let mut repeated = 0;
+    for (problem, records) in malformed {
+        repeated += records - 1;
+        problems.push(problem);
+    }
     problems.extend(steps.iter().map(|step| of_step(step, &surveyed.sources)));
     problems.extend(surveyed.summary.warnings.iter().map(Diagnostic::warning));
     context.printer.problems(&problems);
@@ -81,7 +85,8 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
     let shown = problems
         .iter()
         .filter(|p| p.severity == Severity::Error)
-        .count() as u64;
+        .count() as u64
+        + repeated;
     let more = unsupported.saturating_sub(shown);
     if more > 0 {
         context
@@ -142,6 +147,79 @@ impl file::Sink for Collect {
     }
     fn end(&mut self, _: &[PlannedSource], _: &Summary) -> Result<(), file::Error> {
         Ok(())
+    }
+}
+
+/// Repetitions of a mistake within a file that are told one by one; more are one problem with a count.
+const REPETITIONS: usize = 3;
+
+/// Tells the mistakes of a file when it is over.
+struct Tally {
+    told: mpsc::Sender<(Diagnostic, u64)>,
+    /// The number of problems that may still be told.
+    left: usize,
+    file: Option<Origin>,
+    mistakes: Vec<Mistake>,
+}
+
+/// A mistake that a file has once or several times.
+struct Mistake {
+    what: &'static str,
+    count: u64,
+    first: Vec<Diagnostic>,
+}
+
+impl Tally {
+    fn new(most: usize, told: mpsc::Sender<(Diagnostic, u64)>) -> Self {
+        Self {
+            told,
+            left: most,
+            file: None,
+            mistakes: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, origin: &Origin, malformed: &Malformed) {
+        if self.file.as_ref() != Some(origin) {
+            self.tell();
+            self.file = Some(origin.clone());
+        }
+        let what = malformed.problem.what;
+        let known = self.mistakes.iter_mut().find(|known| known.what == what);
+        if let Some(known) = known {
+            known.count += 1;
+            if known.first.len() < REPETITIONS {
+                known.first.push(of_malformed(origin, malformed));
+            }
+        } else {
+            self.mistakes.push(Mistake {
+                what,
+                count: 1,
+                first: vec![of_malformed(origin, malformed)],
+            });
+        }
+    }
+
+    fn tell(&mut self) {
+        for Mistake { count, first, .. } in std::mem::take(&mut self.mistakes) {
+            let is_each = count as usize <= REPETITIONS;
+            let shown = if is_each { first.len() } else { 1 };
+            for mut problem in first.into_iter().take(shown.min(self.left)) {
+                self.left -= 1;
+                if !is_each {
+                    let more = grouped(count - 1);
+                    problem.message = format!("{} (and {more} more in this file)", problem.message);
+                }
+                // The receiver is there for longer than the planning.
+                let _ = self.told.send((problem, if is_each { 1 } else { count }));
+            }
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

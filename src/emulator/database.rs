@@ -229,3 +229,35 @@ fn commit(session: &DatabaseSession) -> Result<(), rusqlite::Error> {
         .execute(params![session.clock.last()])?;
     session.connection.execute_batch("COMMIT")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulator::layout;
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_to_all_that_it_undoes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.sqlite");
+        let lock = Lock::take(folder.path()).unwrap().unwrap();
+        let connection = layout::open(&path).unwrap();
+        connection
+            .execute_batch("CREATE TABLE filler (bytes)")
+            .unwrap();
+        let pages = connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0));
+        // SQLite meets its own limit as it meets a full disk.
+        let limit = format!("PRAGMA max_page_count = {}", pages.unwrap() + 2);
+        connection.execute_batch(&limit).unwrap_or_default();
+        let (database, _closed) = Database::start(&path, connection, lock).unwrap();
+        let write = |bytes: i64| {
+            database.write(move |session| {
+                let sql = "INSERT INTO filler VALUES (zeroblob(?1))";
+                Ok(session.connection.execute(sql, [bytes])?)
+            })
+        };
+        assert!(write(10).await.is_ok());
+        let (large, small) = tokio::join!(write(10_000_000), write(10));
+        assert!(large.unwrap_err().is_full());
+        assert!(small.is_ok_and(|rows| rows == 1) || write(10).await.is_ok());
+    }
+}

@@ -487,6 +487,21 @@ impl Visit for OutlineVisitor {
         Ok(())
     }
 
+    fn long_string(&mut self, at: usize) -> Result<(), &'static str> {
+        self.begin(at, false)
+    }
+
+    fn long_string_end(&mut self, end: usize) -> Result<(), &'static str> {
+        // It is no code.
+        match self.member {
+            Top::ResourceType if self.depth == 1 => self.resource_type = Some(String::new()),
+            Top::Type if self.depth == 1 => self.kind = Some(String::new()),
+            _ => {}
+        }
+        self.finish(end);
+        Ok(())
+    }
+
     fn scalar(&mut self, start: usize, end: usize) -> Result<(), &'static str> {
         self.begin(start, false)?;
         self.finish(end);

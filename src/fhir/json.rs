@@ -17,6 +17,10 @@ pub const BUNDLE_DEPTH: usize = MAX_DEPTH + 3;
 /// Bits for the kinds of the open containers.
 const WORDS: usize = BUNDLE_DEPTH.div_ceil(64);
 
+/// From how many bytes on a string that the end of a piece cuts is done with in parts: a text of one long string would be read
+/// from its beginning with each piece, and held as a whole.
+const LONG: usize = if cfg!(test) { 96 } else { 1 << 20 };
+
 /// The text ends before its value does.
 pub const ENDS_EARLY: &str = "the text ends too early";
 /// Something stands after the value.
@@ -31,6 +35,15 @@ pub trait Visit {
     fn key(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str>;
     /// A string value, between its quotes.
     fn string(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<(), &'static str>;
+    /// A string value begins that is too long to be shown: the offset of its opening quote. There is none in a text that is
+    /// given in one piece.
+    fn long_string(&mut self, _at: usize) -> Result<(), &'static str> {
+        Ok(())
+    }
+    /// The long string is over; `end` is the offset after its closing quote.
+    fn long_string_end(&mut self, _end: usize) -> Result<(), &'static str> {
+        Ok(())
+    }
     /// A number, `true`, `false` or `null`.
     fn scalar(&mut self, start: usize, end: usize) -> Result<(), &'static str>;
     /// An object (or else an array) opens at `at`.
@@ -52,6 +65,8 @@ pub struct JsonFault {
 enum State {
     Value,
     FirstValue,
+    /// Within a long string.
+    Within,
     Key,
     FirstKey,
     Colon,
@@ -95,7 +110,8 @@ impl Machine {
 
     /// Reads a piece and returns how many of its bytes are done with.
     ///
-    /// A token that the end of the piece cuts is not begun: give it again, with more. In the `last` piece a
+    /// A token that the end of the piece cuts is not begun: give it again, with more. (A long string is begun all the same, and
+    /// goes on in the next piece.) In the `last` piece a
     /// cut token is a fault, and all bytes are done with on success.
     pub fn run<V: Visit>(
         &mut self,
@@ -106,6 +122,17 @@ impl Machine {
         let mut at = 0;
         let mut state = self.state;
         let consumed = loop {
+            if state == State::Within {
+                match string(bytes, at, last)? {
+                    Part::Ended(end) => {
+                        at = end + 1;
+                        let fault = |what| JsonFault { offset: end, what };
+                        visit.long_string_end(at).map_err(fault)?;
+                        state = self.after();
+                    }
+                    Part::Cut(upto) => break upto,
+                }
+            }
             at = skip_space(bytes, at);
             let Some(&byte) = bytes.get(at) else {
                 if last && state != State::Done {
@@ -120,8 +147,14 @@ impl Machine {
             match state {
                 State::Value | State::FirstValue => match byte {
                     b'"' => {
-                        let Some(end) = string(bytes, at, last)? else {
-                            break at;
+                        let end = match string(bytes, at + 1, last)? {
+                            Part::Ended(end) => end,
+                            Part::Cut(upto) if upto - at > LONG => {
+                                visit.long_string(at).map_err(fault)?;
+                                state = State::Within;
+                                break upto;
+                            }
+                            Part::Cut(_) => break at,
                         };
                         visit.string(bytes, at + 1, end).map_err(fault)?;
                         at = end + 1;
@@ -173,7 +206,7 @@ impl Machine {
                 },
                 State::Key | State::FirstKey => match byte {
                     b'"' => {
-                        let Some(end) = string(bytes, at, last)? else {
+                        let Part::Ended(end) = string(bytes, at + 1, last)? else {
                             break at;
                         };
                         visit.key(bytes, at + 1, end).map_err(fault)?;
@@ -202,6 +235,8 @@ impl Machine {
                     at += 1;
                     state = State::Value;
                 }
+                // Left above, before white space could be taken away.
+                State::Within => break at,
                 State::Done => return Err(fault(EXPECTED_END)),
             }
         };
@@ -268,11 +303,18 @@ const fn special(word: u64) -> u64 {
         & HIGH
 }
 
-/// Reads the string whose opening quote is at `open`; returns the offset of its closing quote, or none if the
-/// piece ends before it and more may come.
-fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, JsonFault> {
-    let start = open + 1;
+/// What a piece holds of a string.
+enum Part {
+    /// All of it: the offset of its closing quote.
+    Ended(usize),
+    /// A part that more may follow: up to where it is right.
+    Cut(usize),
+}
+
+/// Reads a string from `start` on, which is after its opening quote.
+fn string(bytes: &[u8], start: usize, last: bool) -> Result<Part, JsonFault> {
     let mut at = start;
+    let mut is_cut = false;
     let mut high = 0;
     loop {
         while let Some(chunk) = bytes.get(at..at + 8) {
@@ -289,7 +331,10 @@ fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, JsonFa
             Some(b'"') => break,
             Some(b'\\') => match escape(bytes, at) {
                 Escape::Of(length) => at += length,
-                Escape::Cut if !last => return Ok(None),
+                Escape::Cut if !last => {
+                    is_cut = true;
+                    break;
+                }
                 Escape::Cut => {
                     return Err(JsonFault {
                         offset: bytes.len(),
@@ -308,7 +353,10 @@ fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, JsonFa
                 high |= u64::from(*byte) & 0x80;
                 at += 1;
             }
-            None if !last => return Ok(None),
+            None if !last => {
+                is_cut = true;
+                break;
+            }
             None => {
                 return Err(JsonFault {
                     offset: at,
@@ -320,12 +368,21 @@ fn string(bytes: &[u8], open: usize, last: bool) -> Result<Option<usize>, JsonFa
     if high != 0
         && let Err(error) = std::str::from_utf8(bytes.get(start..at).unwrap_or_default())
     {
+        let offset = start + error.valid_up_to();
+        // The end of the piece may cut a character.
+        if is_cut && at == bytes.len() && error.error_len().is_none() {
+            return Ok(Part::Cut(offset));
+        }
         return Err(JsonFault {
-            offset: start + error.valid_up_to(),
+            offset,
             what: "the bytes are not UTF-8",
         });
     }
-    Ok(Some(at))
+    Ok(if is_cut {
+        Part::Cut(at)
+    } else {
+        Part::Ended(at)
+    })
 }
 
 enum Escape {

@@ -128,6 +128,11 @@ impl Visit for Steps {
         Ok(())
     }
 
+    fn long_string(&mut self, _at: usize) -> Result<(), &'static str> {
+        self.begin();
+        Ok(())
+    }
+
     fn scalar(&mut self, _start: usize, _end: usize) -> Result<(), &'static str> {
         self.begin();
         Ok(())

@@ -26,6 +26,7 @@ mod join;
 pub mod json;
 mod junit;
 pub mod markdown;
+mod mistake;
 mod problems;
 mod records;
 mod rejected;

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::{
     Cause, Report, Words,
     format::{Paint, WIDTH, kind, plain, records},
+    mistake::without_place,
 };
 use crate::{record::Outcome, unit::grouped};
 
@@ -128,11 +129,18 @@ pub(super) fn example_line(cause: &Cause, example: &super::Example) -> String {
         let _ = write!(words, "  at {}", example.expression.join(", "));
     }
     // The words on a cause need not be said of each record; of records in doubt, `records.ndjson` says more.
-    let note = example.note.as_ref();
-    let is_own =
-        |note: &&String| **note != cause.what && cause.outcome != Outcome::Unknown.as_str();
-    if let Some(note) = note.filter(is_own) {
+    let is_told = cause.outcome != Outcome::Unknown.as_str();
+    let note = example.note.as_deref().filter(|_| is_told);
+    let (said, place) = without_place(note.unwrap_or_default());
+    if said != cause.what
+        && let Some(note) = note
+    {
         let _ = write!(words, "  {note}");
+    } else if let Some((place, line)) = place
+        && line != example.line
+    {
+        // The record begins on another line than the one with the mistake.
+        let _ = write!(words, "  {place}");
     }
     words
 }

@@ -3,7 +3,7 @@
 //! Made of the status, the codes, the element, and what record and plan show; never of the server's text. What the codes
 //! of a refusal mean is known by the target's kind.
 
-use super::{document::Cause, join::Record};
+use super::{document::Cause, join::Record, mistake::without_place};
 use crate::{
     manifest::{Format, Settle},
     plan::file::Saved,
@@ -164,6 +164,9 @@ impl<'a> Why<'a> {
                 (None, Some(_)) => "no answer came, so the store may have taken them".to_owned(),
             },
             (Outcome::Blocked, None) => "a record that they need did not arrive".to_owned(),
+            (Outcome::Unsupported, None) => {
+                without_place(self.record.note.as_deref().unwrap_or_default()).0
+            }
             _ => note().unwrap_or_else(|| "no answer came".to_owned()),
         }
     }

@@ -1,7 +1,8 @@
-//! Bundles cut into their entries, holding one entry at a time.
+//! Bundles cut into their entries, holding one entry at a time. An entry that is larger than the ceiling is passed over, and
+//! told as too large.
 
 use super::{
-    BundleStart, EntryAround, ErrorKind, Item,
+    BundleStart, EntryAround, ErrorKind, Item, Malformed,
     chunks::ChunkReader,
     emitter::{ItemEmitter, Start, Stop},
 };
@@ -63,6 +64,9 @@ pub(super) fn read(
         column: start.column,
     };
     let (mut done, mut keep, mut number) = (from, from, 0);
+    // The beginning of an entry that is not held, because it is too large.
+    let mut passed: Option<Start> = None;
+    let ceiling = sink.ceiling;
     let mut entries = Vec::new();
     loop {
         let piece = feed.piece(keep)?;
@@ -73,21 +77,35 @@ pub(super) fn read(
             .read(fresh, done, piece.last)
             .map_err(|_| ErrorKind::Changed)?;
         entries.extend(outline.entries());
+        let place = |cursor: &Cursor| Start {
+            offset: start.offset - from + cursor.at,
+            line: cursor.line,
+            column: cursor.column,
+        };
         for (begin, end) in entries.drain(..) {
-            cursor.advance(piece.bytes, piece.base, begin);
-            let bytes = piece
-                .bytes
-                .get(within(begin)..within(end))
-                .unwrap_or_default();
-            let start = Start {
-                offset: start.offset - from + begin,
-                line: cursor.line,
-                column: cursor.column,
-            };
-            entry(bytes, start, number, sink)?;
+            let at = passed.take().unwrap_or_else(|| {
+                cursor.advance(piece.bytes, piece.base, begin);
+                place(&cursor)
+            });
+            if ceiling.is_below(end - begin) {
+                too_large(at, end - begin, number, sink)?;
+            } else {
+                let bytes = piece.bytes.get(within(begin)..within(end));
+                entry(bytes.unwrap_or_default(), at, number, sink)?;
+            }
             number += 1;
         }
-        keep = outline.begun().unwrap_or(done);
+        keep = done;
+        if let Some(begin) = outline.begun()
+            && passed.is_none()
+        {
+            cursor.advance(piece.bytes, piece.base, begin);
+            if ceiling.is_below(done - begin) {
+                passed = Some(place(&cursor));
+            } else {
+                keep = begin;
+            }
+        }
         cursor.advance(piece.bytes, piece.base, keep);
         if piece.last {
             break;
@@ -97,6 +115,26 @@ pub(super) fn read(
         return Err(ErrorKind::Changed.into());
     }
     sink.tell(Item::BundleEnd)
+}
+
+fn too_large(
+    start: Start,
+    length: u64,
+    number: u32,
+    sink: &mut ItemEmitter<'_>,
+) -> Result<(), Stop> {
+    let malformed = Malformed {
+        position: sink.position(start, length, Some(number)),
+        problem: SyntaxError {
+            offset: 0,
+            what: sink.ceiling.words(),
+            path: String::new(),
+        },
+        line: start.line,
+        column: start.column,
+        hint: None,
+    };
+    sink.tell_malformed(malformed)
 }
 
 fn entry(bytes: &[u8], start: Start, number: u32, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {

@@ -49,7 +49,9 @@ impl<'a> SliceReader<'a> {
 impl ChunkReader for SliceReader<'_> {
     fn piece(&mut self, from: u64) -> io::Result<TextChunk<'_>> {
         let start = usize::try_from(from).unwrap_or(usize::MAX);
-        self.end = self.end.saturating_add(self.size);
+        // As much as is held once more, so that reading a long entry again costs little.
+        let grown = self.end.saturating_sub(start).max(self.size);
+        self.end = self.end.saturating_add(grown);
         if self.end > self.bytes.len() {
             self.end = self.bytes.len();
         }

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, path::PathBuf};
 
 use super::{
-    EntryAround, ErrorKind, Fingerprint, Found, Item, Malformed, Reading, Visit,
+    Ceiling, EntryAround, ErrorKind, Fingerprint, Found, Item, Malformed, Reading, Visit,
     chunks::{SliceReader, locate},
 };
 use crate::{
@@ -29,6 +29,8 @@ impl<K: Into<ErrorKind>> From<K> for Stop {
 /// Numbers what is found and tells it to the visitor.
 pub(super) struct ItemEmitter<'v> {
     source: SourceId,
+    /// From how many bytes on an entry of a Bundle is refused unread.
+    pub(super) ceiling: Ceiling,
     visit: &'v mut Visit<'v>,
     pub(super) scanner: Scanner,
     index: u64,
@@ -51,6 +53,7 @@ impl<'v> ItemEmitter<'v> {
         // Two lifetimes, because a mutable reference to a trait object fixes the object's own.
         Self {
             source,
+            ceiling: Ceiling::Any,
             visit: shorten(visit),
             scanner: Scanner::new(),
             index: 0,

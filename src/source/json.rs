@@ -9,7 +9,8 @@ use super::{
     Ceiling, ErrorKind, Form, Malformed, bundle,
     chunks::{ChunkReader, PIECE, StreamReader, is_too_large, locate},
     emitter::{ItemEmitter, Start, Stop},
-    text::Text,
+    foreign,
+    text::{Text, skip_mark, trim},
     value,
 };
 use crate::fhir::{
@@ -23,76 +24,14 @@ use crate::fhir::{
 const SMALL: u64 = 8 << 20;
 
 const EMPTY: &str = "the file is empty";
-const UTF_16: &str = "the text is UTF-16";
 const ONE_A_LINE: &str = "name the file .ndjson if it holds one resource a line";
 
-pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Returns the length of the byte order mark in front.
-pub(super) fn skip_mark(bytes: &[u8]) -> usize {
-    if bytes.starts_with(MARK) {
-        MARK.len()
-    } else {
-        0
-    }
-}
-
-/// Takes JSON's white space off both ends; returns how much stood in front.
-pub(super) fn trim(bytes: &[u8]) -> (usize, &[u8]) {
-    let space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let before = bytes.iter().take_while(|byte| space(byte)).count();
-    let rest = bytes.get(before..).unwrap_or_default();
-    let after = rest.iter().rev().take_while(|byte| space(byte)).count();
-    (before, rest.get(..rest.len() - after).unwrap_or_default())
-}
-
-/// Tells of what is no JSON in UTF-8 from its first bytes on: text in UTF-16, by its mark or by the zeros beside its first
-/// character, and other formats that are called .json by mistake.
+/// Tells of what is no JSON in UTF-8 from its first bytes on, such as other formats that are called .json by mistake.
 pub(super) fn refuse_foreign(head: &[u8], sink: &mut ItemEmitter<'_>) -> Result<bool, Stop> {
-    let utf_16 = head.starts_with(b"\xff\xfe")
-        || head.starts_with(b"\xfe\xff")
-        || matches!(head, [0, a, 0, b, ..] | [a, 0, b, 0, ..] if *a != 0 && *b != 0);
-    let (what, hint) = if utf_16 {
-        (
-            UTF_16,
-            "convert the file to UTF-8, such as with `iconv -f UTF-16 -t UTF-8`",
-        )
-    } else if let Some(found) = foreign(head) {
-        found
-    } else {
-        return Ok(false);
-    };
-    whole_file(sink, 0, 0, what, Some(hint))?;
-    Ok(true)
-}
-
-/// Names a format that is not JSON by how its files begin.
-fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
-    const UNPACK: &str = "unpack it, and list the files that were in it";
-    const NOT_READ: &str =
-        "only JSON is read; leave the file out, or put the right one in its place";
-    let (_, text) = trim(head.get(skip_mark(head)..).unwrap_or_default());
-    let word = text.get(..64).unwrap_or(text).to_ascii_lowercase();
-    let begins = |with: &[u8]| word.starts_with(with);
-    Some(match text {
-        [b'<', ..] if begins(b"<!doctype html") || begins(b"<html") => (
-            "this is an HTML page, not JSON",
-            "a server may have sent a login or an error page in place of the file; fetch it again",
-        ),
-        [b'<', ..] => (
-            "this is XML, not JSON",
-            "only FHIR's JSON is read; ask for it where the file comes from (`_format=json`), or convert it",
-        ),
-        [b'P', b'K', 3 | 5, 4 | 6, ..] => ("this is a ZIP archive, not JSON", UNPACK),
-        [b'7', b'z', 0xbc, 0xaf, ..] | [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', ..] => (
-            "this is compressed in a way that is not read",
-            "decompress it, or compress it with gzip or zstd",
-        ),
-        [b'P', b'A', b'R', b'1', ..] => ("this is a Parquet file, not JSON", NOT_READ),
-        [b'%', b'P', b'D', b'F', ..] => ("this is a PDF, not JSON", NOT_READ),
-        [b'M', b'S', b'H', b'|', ..] => ("this is an HL7v2 message, not JSON", NOT_READ),
-        _ => return None,
-    })
+    match foreign::named(head) {
+        Some((what, hint)) => whole_file(sink, 0, 0, what, Some(hint)).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 /// Tells of a file that is wrong from its beginning.
@@ -120,6 +59,10 @@ fn whole_file(
         hint,
     };
     sink.tell_malformed(malformed)
+}
+
+fn refine(error: &mut SyntaxError, value: &[u8]) -> Option<&'static str> {
+    foreign::conflict(error, value).or_else(|| hint(error.what))
 }
 
 fn hint(what: &str) -> Option<&'static str> {
@@ -177,7 +120,7 @@ pub(super) fn in_memory(bytes: &[u8], sink: &mut ItemEmitter<'_>) -> Result<(), 
         line: 1 + lines as u64,
         column: column as u64,
     };
-    value::read(value, start, |error, _| hint(error.what), sink)
+    value::read(value, start, refine, sink)
 }
 
 /// Reads a file in pieces: `first` is its first reading, `again` begins another.
@@ -187,6 +130,7 @@ pub(super) fn large<'t>(
     ceiling: Ceiling,
     sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
+    sink.ceiling = ceiling;
     let piece = first.piece(0)?;
     if refuse_foreign(piece.bytes, sink)? {
         return Ok(());
@@ -224,7 +168,8 @@ pub(super) fn large<'t>(
         } else if let Some(offset) = outline.misshapen() {
             Some((offset, bundle::NO_ARRAY))
         } else if outline.is_bundle() {
-            is_too_large(outline.largest()).then_some((start, Ceiling::Any.words()))
+            // An entry that is too large is refused by itself.
+            None
         } else {
             (ceiling.is_below(end - start)).then_some((start, ceiling.words()))
         };
@@ -268,7 +213,7 @@ pub(super) fn large<'t>(
         // A short first piece may begin before the value.
         let within = usize::try_from(start - piece.base).unwrap_or(usize::MAX);
         match piece.bytes.get(within..within.saturating_add(length)) {
-            Some(value) => return value::read(value, at, |error, _| hint(error.what), sink),
+            Some(value) => return value::read(value, at, refine, sink),
             None if piece.last => return Err(ErrorKind::Changed.into()),
             None => {}
         }

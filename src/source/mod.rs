@@ -17,7 +17,7 @@ use crate::{
     diagnostic::Diagnostic,
     fhir::{Scanned, SyntaxError, bundle::EntryEnvelope},
     manifest::{FilePattern, Format},
-    record::{Facets, Position, SourceId, Span},
+    record::{Facets, Position, ReasonCode, SourceId, Span},
     storage,
 };
 
@@ -28,6 +28,7 @@ mod damage;
 mod decompress;
 mod dicom;
 mod emitter;
+mod foreign;
 mod hl7v2;
 mod json;
 mod ndjson;
@@ -212,6 +213,16 @@ impl Found<'_> {
 }
 
 impl Malformed {
+    /// Returns the code of the reason for which it is not loaded.
+    pub fn code(&self) -> ReasonCode {
+        let too_large = [Ceiling::Any.words(), Ceiling::Limited(0).words()];
+        if too_large.contains(&self.problem.what) {
+            ReasonCode::TooLarge
+        } else {
+            ReasonCode::Malformed
+        }
+    }
+
     /// Returns the element at which it is wrong, unless it is the whole.
     pub fn path(&self) -> Option<&str> {
         Some(self.problem.path.as_str()).filter(|path| !matches!(*path, "" | "Resource"))

@@ -6,8 +6,9 @@ use super::{
     Ceiling, Malformed,
     chunks::{ChunkReader, TextChunk},
     emitter::{ItemEmitter, Start, Stop},
-    json::{refuse_foreign, skip_mark, trim},
-    text::End,
+    foreign,
+    json::refuse_foreign,
+    text::{End, MARK, skip_mark, trim},
     value,
 };
 use crate::fhir::{
@@ -39,6 +40,7 @@ pub(super) fn read(
     ceiling: Ceiling,
     sink: &mut ItemEmitter<'_>,
 ) -> Result<(), Stop> {
+    sink.ceiling = ceiling;
     if refuse_foreign(feed.piece(0)?.bytes, sink)? {
         return Ok(());
     }
@@ -366,7 +368,7 @@ fn values(mut value: &[u8], mut start: Start, sink: &mut ItemEmitter<'_>) -> Res
 
 /// Finds the byte order mark after a complete value.
 fn joint(value: &[u8]) -> Option<usize> {
-    memchr::memmem::find(value, super::json::MARK)?;
+    memchr::memmem::find(value, MARK)?;
     match Outline::new(BundleEntries::Counted).read(value, 0, true) {
         Err((at, EXPECTED_END)) => {
             let at = usize::try_from(at).ok()?;
@@ -381,6 +383,9 @@ fn joint(value: &[u8]) -> Option<usize> {
 
 /// Says of a line in the words of those who write files what the grammar has found, and what to do about it.
 fn refine(error: &mut SyntaxError, value: &[u8]) -> Option<&'static str> {
+    if let Some(hint) = foreign::conflict(error, value) {
+        return Some(hint);
+    }
     let byte = value.get(error.offset);
     let (what, hint) = match (error.what, byte) {
         (EXPECTED_END, Some(b',')) => (COMMA, NO_COMMA),

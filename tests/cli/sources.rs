@@ -331,3 +331,65 @@ fn colour_is_as_the_environment_wishes() {
         );
     }
 }
+
+/// A mistake on each line is one problem with a count, in `check` and in the summary of a load; a file that is something else
+/// is one record.
+#[test]
+fn a_mistake_that_a_file_repeats_is_said_once() {
+    let bed = Bed::new();
+    bed.write("m.yaml", &manifest("[c.ndjson]"));
+    bed.write("c.ndjson", &patient("q").replace("}\n", "},\n").repeat(50));
+    let ran = bed.run(&["check", "m.yaml"]).exits(1);
+    let said = |text: &str| text.matches("a comma stands after the value").count();
+    assert_eq!(said(&ran.err), 1, "{}", ran.err);
+    assert!(
+        ran.err.contains("(and 49 more in this file)"),
+        "{}",
+        ran.err
+    );
+    assert!(!ran.err.contains("more; --most"), "{}", ran.err);
+    let ran = bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!(said(&ran.out), 1, "{}", ran.out);
+    assert!(!ran.out.contains("(line 1"), "{}", ran.out);
+    assert!(ran.out.contains("c.ndjson:2"), "{}", ran.out);
+
+    for (text, named) in [
+        ("id,name\n1,A\n2,B\n3,C\n", "this is a table (CSV)"),
+        ("<<<<<<< HEAD\n{}\n", "a mark of a merge conflict"),
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+            "a pointer of Git LFS",
+        ),
+    ] {
+        bed.write("c.ndjson", text);
+        let ran = bed.run(&["check", "m.yaml"]).exits(1);
+        assert!(ran.err.contains(named), "{}", ran.err);
+        assert!(
+            ran.out.contains("checked 1 record in 1 file"),
+            "{}",
+            ran.out
+        );
+    }
+}
+
+/// An entry that no target takes is refused while it is read; so is what travels with it or not at all.
+#[test]
+fn an_entry_that_is_far_too_large_is_refused_in_the_plan() {
+    for (kind, refused) in [("transaction", 2), ("batch", 1), ("collection", 1)] {
+        let bed = Bed::new();
+        bed.write("m.yaml", &manifest("[b.json]"));
+        let large = "A".repeat(120 << 20);
+        bed.write("b.json", &format!(
+            "{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\",\"entry\":[\
+             {{\"resource\":{{\"resourceType\":\"Patient\",\"id\":\"p\"}},\"request\":{{\"method\":\"PUT\",\"url\":\"Patient/p\"}}}},\
+             {{\"resource\":{{\"resourceType\":\"Binary\",\"id\":\"b\",\"data\":\"{large}\"}},\"request\":{{\"method\":\"PUT\",\"url\":\"Binary/b\"}}}}]}}"
+        ));
+        let ran = bed.run(&["plan", "--offline", "--json", "m.yaml"]).exits(0);
+        assert!(ran.out.contains("too-large"), "{kind}: {}", ran.out);
+        let ran = bed.run(&["check", "m.yaml"]).exits(1);
+        let counted = format!("{refused} cannot be loaded");
+        assert!(ran.out.contains(&counted), "{kind}: {}{}", ran.out, ran.err);
+        let told = ran.err.matches("far larger than the target takes").count();
+        assert_eq!(told, refused, "{kind}: {}", ran.err);
+    }
+}

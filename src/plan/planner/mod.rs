@@ -163,7 +163,7 @@ impl<'a> Planner<'a> {
     pub(crate) fn why_malformed(malformed: &Malformed) -> Reason {
         let hint = malformed.hint.map(|hint| format!("; {hint}"));
         Reason {
-            code: ReasonCode::Malformed,
+            code: malformed.code(),
             message: format!(
                 "{} (line {}, column {}){}",
                 malformed.problem.what,

@@ -1,6 +1,6 @@
 //! Decides about an entry's own request: which interaction it asks for, and what of it no server can take.
 
-use super::{Resources, check_type, judge};
+use super::{Resources, check_type, judge, too_large};
 use crate::{
     fhir::{
         TextRange,
@@ -26,6 +26,19 @@ const INTERACTION: &str = "`interaction` in the load makes a request of its own"
 
 impl Resources {
     pub(super) fn judge_entry(
+        &mut self,
+        planner: &Planner<'_>,
+        found: &Found<'_>,
+        entry: &EntryAround<'_>,
+    ) -> Result<Operation, Reason> {
+        let interaction = self.entry_interaction(planner, found, entry)?;
+        match too_large(planner, found) {
+            Some(reason) => Err(reason),
+            None => Ok(interaction),
+        }
+    }
+
+    fn entry_interaction(
         &mut self,
         planner: &Planner<'_>,
         found: &Found<'_>,

@@ -120,13 +120,8 @@ impl Resources {
     fn single(planner: &mut Planner<'_>, found: &Found<'_>) {
         match judge(planner, found) {
             Ok(interaction) => {
-                let limit = planner.facts().limits.resource_bytes.unwrap_or(u64::MAX);
-                if found.body().length > limit {
-                    let message = format!(
-                        "it has {} bytes, and the target takes {limit}",
-                        found.body().length
-                    );
-                    return refuse(planner, found, Reason::new(ReasonCode::TooLarge, message));
+                if let Some(reason) = too_large(planner, found) {
+                    return refuse(planner, found, reason);
                 }
                 let step = step(planner, found, Action::Send(interaction));
                 planner.push(step, planner.current());
@@ -134,6 +129,14 @@ impl Resources {
             Err(reason) => refuse(planner, found, reason),
         }
     }
+}
+
+/// Says of a resource that the target takes none as large, whatever it travels in.
+fn too_large(planner: &Planner<'_>, found: &Found<'_>) -> Option<Reason> {
+    let limit = planner.facts().limits.resource_bytes?;
+    let length = found.body().length;
+    let message = || format!("it has {length} bytes, and the target takes {limit}");
+    (length > limit).then(|| Reason::new(ReasonCode::TooLarge, message()))
 }
 
 /// Returns what is done with a resource on its own, or why nothing can be.

@@ -1,6 +1,11 @@
 //! Streams, and how much of them is read and kept.
 
 use super::*;
+use crate::{
+    fhir::bundle::{BundleEntries, Outline},
+    record::ReasonCode,
+    source::chunks::{ChunkReader, TextChunk},
+};
 
 #[test]
 fn standard_input_is_told_by_its_content() {
@@ -72,6 +77,79 @@ fn a_line_without_end_is_not_kept() {
     let mut feed = StreamReader::new(text, 1 << 20);
     ndjson::read(&mut feed, End::Whole, Ceiling::Any, &mut sink).unwrap();
     assert_eq!(seen, [Ceiling::Any.words(), "line 2"]);
+}
+
+/// An entry that is too large is passed over, and the others are read.
+#[test]
+fn an_entry_that_the_target_will_not_take_is_not_kept() {
+    const CEILING: Ceiling = Ceiling::Limited(4 << 20);
+    for kind in ["transaction", "batch", "collection"] {
+        let text = || {
+            let front = format!(
+                "{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\",\"entry\":[\n{{\"resource\":{{\"id\":\"1\"}}}},\n {{\"resource\":{{\"data\":\""
+            );
+            io::Cursor::new(front.into_bytes())
+                .chain(io::repeat(b'A').take(20 << 20))
+                .chain(io::Cursor::new("\"}},\n{\"resource\":{\"id\":\"3\"}}]}"))
+        };
+        let mut seen = Vec::new();
+        let mut visit = |item: Item<'_>| {
+            match item {
+                Item::Malformed(wrong) => {
+                    let position = wrong.position;
+                    assert_eq!(wrong.code(), ReasonCode::TooLarge);
+                    assert_eq!((wrong.line, wrong.column), (3, 2));
+                    assert!(position.span.length > 20 << 20);
+                    seen.push((position.entry, position.line));
+                }
+                Item::Record(found) => seen.push((found.position.entry, found.position.line)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        };
+        let mut sink = ItemEmitter::new(SourceId(7), &mut visit);
+        let mut feed = StreamReader::new(text(), PIECE);
+        let (held, again) = (std::cell::Cell::new(0), text);
+        let second = || Ok(Box::new(Held(StreamReader::new(again(), PIECE), &held)) as Box<_>);
+        json::large(&mut feed, &second, CEILING, &mut sink).unwrap();
+        assert_eq!(seen, [(Some(0), 2), (Some(1), 3), (Some(2), 4)], "{kind}");
+        let held = held.get().max(feed.held());
+        assert!((1..12 << 20).contains(&held), "{kind}: {held}");
+    }
+}
+
+/// Takes note of the memory that a reader has taken.
+struct Held<'h, R>(StreamReader<R>, &'h std::cell::Cell<usize>);
+
+impl<R: io::Read> ChunkReader for Held<'_, R> {
+    fn piece(&mut self, from: u64) -> io::Result<TextChunk<'_>> {
+        self.1.set(self.1.get().max(self.0.held()));
+        self.0.piece(from)
+    }
+}
+
+/// A Bundle on one line is read in a time that grows with its length: what is begun of a long string is done with.
+#[test]
+fn a_long_string_is_not_read_again_with_each_piece() {
+    let text = format!(
+        "{{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":[{{\"x\":\"{}\\u00e9é\"}}]}}",
+        "é\\n".repeat(1 << 20)
+    );
+    let text = text.as_bytes();
+    let mut outline = Outline::new(BundleEntries::Kept);
+    let (mut done, mut given, mut end) = (0, 0, 0);
+    while end < text.len() {
+        end = (end + 1000).min(text.len());
+        given += end - done;
+        let read = outline.read(&text[done..end], done as u64, end == text.len());
+        done = usize::try_from(read.unwrap()).unwrap();
+    }
+    assert!(given < 2 * text.len(), "{given} of {}", text.len());
+    assert_eq!(outline.count(), 1);
+    let entries: Vec<_> = outline.entries().collect();
+    let whole =
+        &text[usize::try_from(entries[0].0).unwrap()..usize::try_from(entries[0].1).unwrap()];
+    assert!(whole.starts_with(b"{\"x\"") && whole.ends_with(b"\"}"));
 }
 
 #[test]
