@@ -140,7 +140,7 @@ fn a_receiver_that_closes_behind_each_acknowledgement_costs_no_message() {
 #[test]
 fn a_habit_that_cannot_be_seen_beforehand_costs_a_few() {
     // Well after the moment in which the first is watched.
-    for (closes, most) in [((1, 150), 2), ((10, 0), 40)] {
+    for (closes, most) in [((1, 150), 3), ((10, 0), 40)] {
         let (address, _) = receiver(Ways {
             closes: Some((closes.0, Duration::from_millis(closes.1))),
             ..GOOD

@@ -4,7 +4,7 @@
 //! Many receivers close a connection behind each acknowledgement, some of them a moment later. A message that was written
 //! into such a connection is lost without a trace, so that nobody can say whether it was taken. So the first connection that has
 //! answered is watched before it is used again, and one alone tries that. One that is closed meanwhile shows the habit;
-//! two that are lost show it as well, for one loss may have been the message's own fault.
+//! three in a row that are lost show it as well, for a loss may have been the message's own fault.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -21,6 +21,10 @@ pub(super) const WATCH: Duration = Duration::from_millis(50);
 
 /// A connection that is found closed so soon was closed behind its acknowledgement, and not for being idle.
 const BEHIND: Duration = Duration::from_secs(1);
+
+/// Messages lost in a row, on connections that nobody knew to take another, that show the habit. Where one message in ten makes a receiver
+/// close, two in a row are common.
+const SURE: u32 = 3;
 
 /// The time for which an idle connection is kept: firewalls let go of what is silent for some minutes.
 const IDLE: Duration = Duration::from_mins(1);
@@ -44,7 +48,7 @@ pub(super) struct Reuse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limit {
     /// Whether one that has answered this number takes another is not known.
-    Tried { answered: u32, was_lost: bool },
+    Tried { answered: u32, lost: u32 },
     /// There is none that is known.
     None,
     /// The receiver closes a connection on which it has answered this number.
@@ -57,7 +61,7 @@ impl Default for Reuse {
             longest: 0,
             limit: Limit::Tried {
                 answered: 1,
-                was_lost: false,
+                lost: 0,
             },
             idle: IDLE,
         }
@@ -107,16 +111,17 @@ impl Reuse {
     /// Takes note that a message was lost, with no byte heard, on a connection that had answered others.
     pub(super) fn lost(&mut self, answered: u32, idle: Duration) {
         match self.limit {
-            Limit::Tried { was_lost: true, .. } if self.is_untried(answered) => {
+            Limit::Tried { lost, .. } if lost + 1 >= SURE && self.is_untried(answered) => {
                 self.learn(answered);
             }
             Limit::Tried { .. } | Limit::None
                 if self.is_untried(answered) || (answered >= self.longest && idle < WATCH) =>
             {
-                self.limit = Limit::Tried {
-                    answered,
-                    was_lost: true,
+                let lost = match self.limit {
+                    Limit::Tried { lost, .. } => lost + 1,
+                    _ => 1,
                 };
+                self.limit = Limit::Tried { answered, lost };
             }
             // It was idle for too long, and nothing told of its end.
             _ if idle >= WATCH => self.idle = std::cmp::min(self.idle, idle / 2),
@@ -225,9 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn one_lost_message_may_be_its_own_fault_and_two_are_the_receivers() {
+    fn two_lost_messages_may_be_their_own_fault_and_three_are_the_receivers() {
         let mut reuse = Reuse::default();
         reuse.answered(1);
+        reuse.lost(1, WATCH);
         reuse.lost(1, WATCH);
         assert!(reuse.is_untried(1) && reuse.may_go_on(1));
         reuse.answered(2);
@@ -236,6 +242,8 @@ mod tests {
         reuse.answered(10);
         reuse.lost(10, SOON);
         assert!(reuse.is_untried(10) && !reuse.is_untried(9));
+        reuse.lost(10, SOON);
+        assert!(reuse.may_go_on(10));
         reuse.lost(10, SOON);
         assert!(!reuse.may_go_on(10) && reuse.may_go_on(9));
     }
