@@ -202,7 +202,7 @@ impl Tally {
 
     fn tell(&mut self) {
         for Mistake { count, first, .. } in std::mem::take(&mut self.mistakes) {
-            let is_each = count as usize <= REPETITIONS;
+            let is_each = count == first.len() as u64;
             let shown = if is_each { first.len() } else { 1 };
             for mut problem in first.into_iter().take(shown.min(self.left)) {
                 self.left -= 1;

@@ -152,7 +152,8 @@ async fn waits_that_are_repeated_end_where_the_patience_does() {
     fn asking(seconds: &str) -> Reply {
         Reply::status(503).header("retry-after", seconds)
     }
-    let troubles: [(&str, fn() -> Reply); 9] = [
+    type Trouble = (&'static str, fn() -> Reply);
+    let troubles: [Trouble; 9] = [
         ("0", || asking("0")),
         ("1", || asking("1")),
         ("3", || asking("3")),
