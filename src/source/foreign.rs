@@ -1,4 +1,4 @@
-//! What is no JSON in UTF-8, and is plainly something else: named by how its files begin, once and not for each line.
+//! Files that are no JSON in UTF-8 and plainly something else: named by how they begin, once and not for each line.
 
 use super::text::{skip_mark, trim};
 use crate::fhir::SyntaxError;
@@ -10,8 +10,11 @@ const CONFLICT: &str = "a mark of a merge conflict stands there";
 const RESOLVE: &str =
     "resolve the conflict: keep one of the two sides, and take the lines with the marks away";
 
-/// What a file is, and what to do about it.
+/// The name of what a file is, and what to do about it.
 type Named = (&'static str, &'static str);
+
+const YAML: Named = ("this is YAML, not JSON", CONVERT);
+const TABLE: Named = ("this is a table (CSV), not JSON", CONVERT);
 
 /// Names what is no JSON in UTF-8 by its first bytes.
 pub(super) fn named(head: &[u8]) -> Option<Named> {
@@ -19,7 +22,20 @@ pub(super) fn named(head: &[u8]) -> Option<Named> {
     binary(head)
         .or_else(|| wide(head))
         .or_else(|| other_text(text))
-        .or_else(|| table(text))
+        .or_else(|| {
+            let is_either = is_yaml(text) || is_table(text);
+            // Lines of NDJSON may follow one that is wrong: they are not lost for it.
+            (is_either && !holds_values(text)).then_some(if is_yaml(text) { YAML } else { TABLE })
+        })
+}
+
+/// Tells whether one of the lines begins as a value with names does.
+fn holds_values(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').any(|line| {
+        let (_, line) = trim(line);
+        let (_, value) = trim(line.get(skip_mark(line)..).unwrap_or_default());
+        value.first() == Some(&b'{')
+    })
 }
 
 /// Says that an error is at a mark of a merge conflict, where it is, and what to do.
@@ -104,7 +120,6 @@ fn other_text(text: &[u8]) -> Option<Named> {
             "this is a pointer of Git LFS, not the file itself",
             "fetch the file with `git lfs pull`",
         ),
-        _ if is_yaml(text) => ("this is YAML, not JSON", CONVERT),
         _ => return None,
     })
 }
@@ -127,20 +142,19 @@ fn is_yaml(text: &[u8]) -> bool {
     line == b"---" || line.starts_with(b"%YAML") || is_entry
 }
 
-/// A table: its first two lines have the same separators, as often, and neither begins as a value with names does.
-fn table(text: &[u8]) -> Option<Named> {
+/// Tells whether a text is a table: its first two lines have the same separators, as often, and neither begins as a value with names does.
+fn is_table(text: &[u8]) -> bool {
     let begins_value = |line: &[u8]| matches!(line.first(), None | Some(b'{' | b'['));
     let (one, rest) = first_line(text);
     let (two, _) = first_line(rest.get(1..).unwrap_or_default());
     let (one, two) = (trim(one).1, trim(two).1);
     let separators = |line: &[u8], by: u8| memchr::memchr_iter(by, line).count();
-    let is_table = !begins_value(one)
+    !begins_value(one)
         && !begins_value(two)
         && [b',', b';', b'\t', b'|'].into_iter().any(|by| {
             let columns = separators(one, by);
             columns > 0 && columns == separators(two, by)
-        });
-    is_table.then_some(("this is a table (CSV), not JSON", CONVERT))
+        })
 }
 
 #[cfg(test)]
@@ -211,6 +225,10 @@ mod tests {
             b"\0\0\0\0",
             b"\x1e{\"a\":1}\n",
             b"http://example.org/x",
+            // A line that is wrong takes nothing from those after it.
+            b"0,,\n\xef\xbb\xbf{\"a\":1}",
+            b"a,b\nc,d\n  {\"a\":1}\n",
+            b"id: a\n{\"a\":1}\n",
             // A mark of another length is none.
             b"==========\n",
         ] {
