@@ -87,7 +87,7 @@ fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Vec<u8>, Sm
         return Err(SmallFileError::Device);
     }
     // Opening a pipe would wait for its writer, and no signal would end that.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = fs::OpenOptions::new()
         .read(true)
         .custom_flags(flags)
@@ -116,8 +116,8 @@ fn read_pipe(
     while (bytes.len() as u64) < most {
         let left = until.saturating_duration_since(Instant::now());
         let mut waiting = [PollFd::new(file, PollFlags::IN)];
-        let timeout = Timespec::try_from(left).ok();
-        match poll(&mut waiting, timeout.as_ref()) {
+        let timeout = Timespec::try_from(left).map_err(|_| SmallFileError::Silent)?;
+        match poll(&mut waiting, Some(&timeout)) {
             Ok(0) => return Err(SmallFileError::Silent),
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,

@@ -21,6 +21,7 @@ use crate::{
 
 /// The notice on a file whose pixels are not all there: its instance has a name, and a store may refuse it.
 const CUT: &str = "the file ends before its pixels do";
+
 /// The rule for SOP Instance UIDs, which ought to be unique in the world. A STOW answer names an instance by it, and says neither
 /// its series nor its study.
 static SOP_INSTANCE: AliasRule = AliasRule {

@@ -63,16 +63,21 @@ impl Asker<'_> {
         }
     }
 
+    /// Reads what the store has under an id.
+    async fn read(&self, kind: &str, id: &str) -> Result<Response<Bytes>, Error> {
+        let read = self
+            .gate
+            .call_interactive(|| self.target.read(kind, id))
+            .await;
+        read.map_err(|failure| self.no_answer(failure))
+    }
+
     /// Asks for a record whose name tells what it is.
     async fn by_name(&self, step: &Step) -> Answer {
         let Some(id) = step.id.as_deref() else {
             return Ok(Found::Unknown);
         };
-        let read = self
-            .gate
-            .call_interactive(|| self.target.read(&step.kind, id))
-            .await;
-        let response = read.map_err(|failure| self.no_answer(failure))?;
+        let response = self.read(&step.kind, id).await?;
         Ok(match response.status().as_u16() {
             200 => Found::Leave,
             404 | 410 => Found::Create,
@@ -85,11 +90,7 @@ impl Asker<'_> {
         let Some(id) = step.id.as_deref() else {
             return Ok(Found::Unknown);
         };
-        let read = self
-            .gate
-            .call_interactive(|| self.target.read(&step.kind, id))
-            .await;
-        let response = read.map_err(|failure| self.no_answer(failure))?;
+        let response = self.read(&step.kind, id).await?;
         Ok(match response.status().as_u16() {
             200 => match self.body(step, beside).await? {
                 Some(body) if self.target.is_alike(Likeness::Same, &body, response.body()) => {
