@@ -53,7 +53,7 @@ impl SettledBefore {
 /// The state of sending to a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetState {
-    /// Whether anything goes out.
+    /// The state of the way to the target.
     pub flow: Flow,
     /// The number of requests that may be in flight now.
     pub slots: u32,
@@ -63,7 +63,7 @@ pub struct TargetState {
     pub ceiling: Option<f64>,
 }
 
-/// Whether requests go out to a target.
+/// The state of the way to a target: open, or why nothing goes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flow {
     /// They do.
@@ -157,7 +157,7 @@ pub enum Event {
     },
     /// No new work is started; what is in flight is being finished.
     Stopping {
-        /// Why, in words for people.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Nothing is sent any more; the reports are being written.

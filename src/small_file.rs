@@ -22,7 +22,7 @@ pub const LARGEST: u64 = 16 << 20;
 /// The time within which the writer of a pipe has to write: as long as a password manager may ask its user.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Why a file cannot be read. The words hold nothing of its content.
+/// The reason why a file cannot be read. The words hold nothing of its content.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SmallFileError {

@@ -1,9 +1,9 @@
 //! Columns: long lists of plain values, in memory up to a limit, in files beyond it.
 //!
-//! A plan keeps some numbers of every record and of every reference, and a load an id of every record. What of them is
-//! more than `memory` allows goes into mapped files that have no name: they are read and written like memory, the kernel
-//! writes them out and takes their pages away when it needs them, and they are gone with the process, whatever ends that.
-//! What the numbers mean is the business of those who keep them.
+//! A plan keeps some numbers of every record and of every reference, and a load an id of every record. The part of them
+//! that is more than `memory` allows goes into mapped files that have no name: they are read and written like memory, the
+//! kernel writes them out and takes their pages away when it needs them, and they are gone with the process, whatever ends
+//! that. The meaning of the numbers is the business of those who keep them.
 
 use std::{
     fmt, io,

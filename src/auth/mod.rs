@@ -1,9 +1,9 @@
 //! Proves to a target who we are: one trait, and one implementation per kind of credentials.
 //!
-//! Secrets live here and nowhere else; they are never printed, not even by `Debug`. Which credentials go to
-//! which host is decided where a request is built for a target (`gate`), never after a redirect.
+//! Secrets live here and nowhere else; they are never printed, not even by `Debug`. The credentials for a host are chosen
+//! when a request is built for a target (`gate`), never after a redirect.
 //!
-//! `google` holds Google's credentials, `placed` a token or password that the user keeps in a variable or a
+//! `google` holds Google's credentials, `static_secret` a token or password that the user keeps in a variable or a
 //! file. The environment is passed in by `cli`; what Google's libraries read by themselves is listed there.
 
 mod google;

@@ -138,7 +138,7 @@ impl Form {
         self.header(&text, &place)
     }
 
-    /// Makes the header of what stands at a place. The errors never hold the text.
+    /// Makes the header of the text that was found at a place. The errors never hold the text.
     fn header(&self, text: &str, place: &str) -> Result<HeaderValue, Error> {
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {

@@ -62,7 +62,7 @@ pub(super) async fn run(args: CheckArgs, context: Context) -> Result<Exit, Error
             })
         },
         move |file, m| {
-            // What is too large is told with its step, as what the target takes is what it is about.
+            // A record that is too large is told with its step, because it is about what the target takes.
             if m.code() == ReasonCode::Malformed {
                 tally.take(&file.origin, m);
             }

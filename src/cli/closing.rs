@@ -1,5 +1,5 @@
-//! The end of a load: the outcomes of its records, for people and for later loads. A user who waits for the prompt
-//! waits for this.
+//! The end of a load: the outcomes of its records, for people and for later loads. The user has no prompt before this is
+//! done.
 //!
 //! One pass over plan and journal sums up, keeps what was rejected, and takes what was loaded into the history; what can be
 //! computed again is not written. The journal comes first, so that whatever fails here can be made up for.

@@ -29,8 +29,8 @@ pub(super) fn listen(stop: Stop) {
 
 /// Tells whether a terminal that is closed ends this process.
 ///
-/// `nohup` starts it with SIGHUP ignored, and listening would undo that. Where the system does not tell, the signal keeps
-/// its meaning: the process ends at once, and the journal is such that `stoker resume` goes on.
+/// `nohup` starts it with SIGHUP ignored, and listening would undo that. If the system does not tell, the signal keeps its
+/// meaning: the process ends at once, and the journal is such that `stoker resume` goes on.
 fn takes_hangups() -> bool {
     fs_err::read_to_string("/proc/self/status")
         .ok()

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::diagnostic::{Diagnostic, plain};
 
-/// How log lines are written.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
     /// A line for people

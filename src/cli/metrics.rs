@@ -14,7 +14,7 @@ use crate::{
     telemetry::{self, Settings, Telemetry},
 };
 
-/// Who asks for figures.
+/// The arguments by which a run gives figures.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(super) struct MetricsArgs {
     /// Serve figures to Prometheus at this address, such as 127.0.0.1:9464 (path `/metrics`), while the run goes on

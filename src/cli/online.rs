@@ -95,7 +95,7 @@ pub(super) fn words(found: &Online) -> String {
     counts.join(", ")
 }
 
-/// Says which records would change, and where; what stands there only where content may be shown.
+/// Says which records would change, and where; the values only where content may be shown.
 pub(super) fn changes(asked: &Holdings, show_content: bool) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();

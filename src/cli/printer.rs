@@ -6,9 +6,9 @@
 //! terminal; only what is exact by its purpose, and what was coloured by its maker, who took care of that, goes out as
 //! it is.
 //!
-//! Standard error is shared with the code that draws a run ([`Printer::gives_way_to`]): bars are taken away before
-//! anything else is written there. Where progress is JSON, every line there is: a message is an object with the member
-//! `message` (`note`, `warning` or `error`) and its `text`.
+//! Standard error is shared with the code that draws a run ([`Printer::gives_way_to`]): bars are taken away before anything
+//! else is written there. If progress is JSON, every line there is: a message is an object with the member `message`
+//! (`note`, `warning` or `error`) and its `text`.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -21,7 +21,7 @@ pub(super) struct ReportArgs {
     format: Format,
 }
 
-/// How a report is printed.
+/// The form in which a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.

@@ -17,7 +17,7 @@ use crate::{
     send::{Earlier, Replay, Stop},
 };
 
-/// Which records are tried once more.
+/// The choice of the records that are tried once more.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(super) struct ReplayArgs {
     /// Which records to send

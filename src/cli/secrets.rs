@@ -48,7 +48,7 @@ pub(super) fn exposed(targets: &[TargetSettings], google: Option<&Path>) -> Vec<
         .collect()
 }
 
-/// Whether the file is there is asked when it is used.
+/// A file that is missing is told when it is used.
 fn may_everyone_read(path: &Path) -> bool {
     fs_err::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & EVERYONE != 0)
 }

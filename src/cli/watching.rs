@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::printer::Printer;
 use crate::{progress, unit::grouped};
 
-/// How progress is shown.
+/// The form in which progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ProgressKind {
     /// Bars on a terminal, lines elsewhere

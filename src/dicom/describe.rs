@@ -39,8 +39,8 @@ pub fn describe(set: impl Read, header: &InstanceHeader) -> Map<String, Value> {
     set
 }
 
-/// Reads what is kept of a data set. Where the library cannot read all of it, it reads one element after the other, and leaves
-/// out what it cannot.
+/// Reads what is kept of a data set. If the library cannot read all of it, it is read one element after the other, without
+/// those that cannot be read.
 fn read(thin: &Thin) -> Map<String, Value> {
     let mut set = parse(&thin.elements.concat(), thin.encoding).unwrap_or_else(|| {
         // Texts are read as SpecificCharacterSet says.

@@ -7,8 +7,8 @@ use std::io::{self, Read};
 /// The tag of an item, in little endian, as all encapsulated pixels are written.
 const ITEM: [u8; 4] = [0xfe, 0xff, 0x00, 0xe0];
 
-/// Passes by the fragments that `from` gives, which begins behind the head of the pixels' element. Tells whether it ends before
-/// their delimiter does. What is neither is nothing that can be told of.
+/// Passes by the fragments that `from` gives, which begins behind the head of the pixels' element. Tells whether it ends
+/// before their delimiter does. Bytes that are neither tell nothing.
 pub fn are_cut(mut from: impl Read) -> io::Result<bool> {
     loop {
         let mut head = Vec::with_capacity(8);

@@ -1,6 +1,6 @@
 //! The identity of an instance: its header, read up to the pixel data and never beyond.
 //!
-//! A file that cannot be stored is told with a reason. Whether a store takes what is told here, it alone knows.
+//! A file that cannot be stored is told with a reason. The store alone knows if it takes what is told here.
 
 use std::io::{self, Cursor, Read};
 
@@ -42,7 +42,7 @@ pub struct InstanceHeader {
     pub modality: Option<String>,
     /// The encoding of the data set and its pixels.
     pub transfer_syntax: String,
-    /// Whether the file begins with a preamble of 128 bytes.
+    /// True if the file begins with a preamble of 128 bytes.
     pub has_preamble: bool,
     /// The offset of the data set: behind the meta group.
     pub begins: u64,

@@ -31,7 +31,7 @@ impl Boundary {
         )
     }
 
-    /// Returns what stands before the bytes of a part.
+    /// Returns the head that goes before the bytes of a part.
     pub fn head(&self) -> String {
         format!(
             "\r\n--{}\r\nContent-Type: application/dicom\r\n\r\n",
@@ -39,7 +39,7 @@ impl Boundary {
         )
     }
 
-    /// Returns what stands behind the last part.
+    /// Returns the line that goes behind the last part.
     pub fn tail(&self) -> String {
         format!("\r\n--{}--\r\n", self.0)
     }
@@ -80,7 +80,7 @@ impl Boundary {
 /// Returns the bytes of the instance that a server sent; none where there is none, or where there are several. Some servers
 /// send a single instance without parts around it.
 ///
-/// A part ends at a line break and the boundary behind it (RFC 2046 §5.1.1): what stands in the midst of a line is content.
+/// A part ends at a line break and the boundary behind it (RFC 2046 §5.1.1): a boundary in the midst of a line is content.
 pub fn only_part<'b>(content_type: &str, body: &'b [u8]) -> Option<&'b [u8]> {
     let media = content_type.split(';').next().unwrap_or(content_type);
     if media.trim().eq_ignore_ascii_case("application/dicom") {

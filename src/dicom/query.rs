@@ -11,13 +11,13 @@ pub struct Query {
     pub matches: Vec<(Tag, String)>,
     /// Attributes that are answered beyond those of the level.
     pub include: Vec<Tag>,
-    /// Whether every attribute is wanted.
+    /// True if every attribute is wanted.
     pub include_all: bool,
     /// The greatest number of answers.
     pub limit: Option<u64>,
     /// The number of answers that are passed over.
     pub offset: u64,
-    /// Whether names are compared by the beginnings of their words.
+    /// True if names are compared by the beginnings of their words.
     pub is_fuzzy: bool,
 }
 

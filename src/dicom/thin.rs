@@ -184,7 +184,7 @@ fn is_sound(elements: &[u8], encoding: Encoding) -> bool {
     true
 }
 
-/// Passes one element, an item or a delimiter, and returns what stands behind it.
+/// Passes one element, an item or a delimiter, and returns the bytes behind it.
 fn sound(from: &[u8], encoding: Encoding, depth: usize) -> Option<&[u8]> {
     if depth > DEEPEST {
         return None;

@@ -52,7 +52,7 @@ impl DatabaseSession {
     }
 }
 
-/// Tells the one who waits; with the reason when the commit failed.
+/// Tells the caller, with the reason when the commit failed.
 type Deliver = Box<dyn FnOnce(Option<&Refusal>) + Send>;
 type Job = Box<dyn FnOnce(&mut DatabaseSession) -> Carried + Send>;
 
@@ -183,7 +183,7 @@ fn write_all(connection: Connection, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         if let Err(error) = session.connection.execute_batch("BEGIN IMMEDIATE") {
             tracing::error!(code = ?error.sqlite_error_code(), "the local store could not begin to write");
-            // Dropping the job tells the one who waits.
+            // Dropping the job tells its caller.
             continue;
         }
         let mut deliveries = Vec::new();

@@ -1,4 +1,4 @@
-//! Whether a resource meets a search by a parameter without an index: the values are looked for in its text.
+//! Matches a resource with a search by a parameter without an index: the values are looked for in its text.
 //!
 //! Texts are compared without regard to case, but with regard to accents.
 
@@ -145,7 +145,7 @@ fn fold(text: &str) -> String {
     text.to_lowercase()
 }
 
-/// Gathers what stands at a path.
+/// Gathers the values at a path.
 fn collect<'a>(object: &'a Object, path: &str, values: &mut Vec<&'a Json>) {
     let (first, rest) = match path.split_once('.') {
         Some((first, rest)) => (first, Some(rest)),

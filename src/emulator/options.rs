@@ -1,4 +1,4 @@
-//! How a local store is to be opened.
+//! The options for opening a local store.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

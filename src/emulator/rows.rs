@@ -1,7 +1,7 @@
 //! The rows of resources: their current version, their history and their tokens.
 //!
 //! [`keep`] is the one place where a new version of a resource enters the store, and [`remove`] the one where a resource
-//! leaves it. Whether its references hold is checked by those who call them, because a transaction holds only as a whole.
+//! leaves it. The callers check if its references hold, because a transaction holds only as a whole.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 

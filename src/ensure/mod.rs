@@ -1,7 +1,7 @@
 //! Creates datasets and stores that are missing, and waits until they are ready.
 //!
-//! Only what the manifest's `ensure` asks for; a store that exists is never changed. Through the gate, like every
-//! request. Which fields a store has is Google's business (`FhirStore` in the discovery document).
+//! Only what the manifest's `ensure` asks for; a store that exists is never changed. Through the gate, like every request.
+//! The fields of a store are Google's business (`FhirStore` in the discovery document).
 
 use std::{collections::BTreeMap, time::Duration};
 

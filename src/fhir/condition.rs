@@ -21,7 +21,7 @@ pub enum Condition<'a> {
 }
 
 impl Condition<'_> {
-    /// Reads a query: what stands behind the `?`. None where it asks for nothing.
+    /// Reads a query: the part of a URL behind the `?`. None where it asks for nothing.
     pub fn read(query: &str) -> Option<Condition<'_>> {
         if let Some(token) = query.strip_prefix("identifier=")
             && !token.contains('&')

@@ -1,4 +1,4 @@
-//! The links of a narrative: what stands in `href` and `src` of its XHTML (<https://hl7.org/fhir/R4/narrative.html>).
+//! The links of a narrative: the values of `href` and `src` in its XHTML (<https://hl7.org/fhir/R4/narrative.html>).
 //!
 //! Works on the raw content of the JSON string `text.div`, so that what it finds can be replaced at its place. It is no
 //! parser of XHTML: it finds the attributes of tags, and leaves their meaning to others.

@@ -188,7 +188,7 @@ pub fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.bytes().filter(|&byte| byte == b'-').count() == 4 && is_number(text)
 }
 
-/// Reads `Type/id` or `Type/id/_history/version` from the end; returns what stands before it, too.
+/// Reads `Type/id` or `Type/id/_history/version` from the end; returns the text before it, too.
 fn target(reference: &str) -> Option<(&str, ReferenceTarget<'_>)> {
     let mut segments = reference.rsplit('/');
     let last = segments.next()?;

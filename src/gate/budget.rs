@@ -1,6 +1,6 @@
 //! The bytes of bodies in flight or waiting, shared by all that is sent.
 //!
-//! A body larger than the whole budget goes alone. Who waits holds nothing, so nobody waits for ever: the budget is
+//! A body larger than the whole budget goes alone. A waiting request holds nothing, so none waits for ever: the budget is
 //! given back when a body has been sent or parked.
 
 use std::sync::Arc;

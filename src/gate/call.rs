@@ -18,7 +18,7 @@ use super::{
     verdict,
 };
 
-/// Why a single request brought no answer that can be used.
+/// The reason why a single request brought no answer that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct CallFailure {

@@ -1,7 +1,7 @@
 //! The clock of a target, as the `Date` of its answers tells it.
 //!
-//! Ours may be wrong, and may jump while a run goes on. Whether the store wrote something before or after a moment can be told
-//! by one clock alone, and that is the store's. It is known to a second (RFC 9110, section 6.6.1), and is never taken to be
+//! Ours may be wrong, and may jump while a run goes on. One clock alone can tell if the store wrote something before or
+//! after a moment, and that is the store's. It is known to a second (RFC 9110, section 6.6.1), and is never taken to be
 //! later than it is.
 
 use std::sync::{Mutex, PoisonError};

@@ -70,7 +70,8 @@ pub(super) fn may_be_about_the_target(verdict: &Verdict, status: u16) -> bool {
 }
 
 impl Gate {
-    /// Asks the target about a refusal that came at `since`. Where nobody was named to ask, the refusal is taken at its word.
+    /// Asks the target about a refusal that came at `since`. If no request was given to ask with, the refusal is taken at
+    /// its word.
     pub(super) async fn testimony(&self, since: Instant) -> StoreHealth {
         let Some(witness) = &self.witness else {
             return StoreHealth::There;

@@ -1,6 +1,6 @@
 //! Takes secrets out of what a server says: some echo the request, with its headers, in their error pages.
 //!
-//! Only answers whose words are kept or shown are touched: refusals, and answers to Bundles. What a store holds is
+//! Only answers whose words are kept or shown are touched: refusals, and answers to Bundles. The content of a store is
 //! never changed.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};

@@ -1,13 +1,13 @@
 //! Sends any request to a target, at the speed the target can take.
 //!
-//! Layers, outermost first: retry (within a budget) → memory → brake and circuit → slots → build → auth → rate → transport →
-//! verdict. The slot is given back before a wait; the rate token is taken last, right before the wire (design §4).
-//! What is sent, and what its answer means for records, is the business of the [`Exchange`] that the gate
+//! Layers, outermost first: retry (within a budget) → memory → brake and circuit → slots → build → auth → rate → transport
+//! → verdict. The slot is given back before a wait; the rate token is taken last, right before the wire (design §4). The
+//! content of a request, and the meaning of its answer for records, is the business of the [`Exchange`] that the gate
 //! carries.
 //!
-//! Four things adapt to the target, each to another sign: the slots (`climb`) to throughput and to refusals that come with
-//! load, a ceiling on the rate (`pace`) to refusals that come with time, the brake and the circuit (`flow`) to
-//! `Retry-After` and to a target that is down or whose store is gone (`witness`), the retries (`retry`) to how much is taken at all.
+//! Four things adapt to the target, each to another sign: the slots (`concurrency`) to throughput and to refusals that come with
+//! load, a ceiling on the rate (`adaptive_rate`) to refusals that come with time, the brake and the circuit (`circuit`) to
+//! `Retry-After` and to a target that is down or whose store is gone (`health`), the retries (`retry`) to how much is taken at all.
 
 use std::{
     future::Future,
@@ -77,7 +77,7 @@ pub struct Cost {
     pub bytes: u64,
 }
 
-/// Why a request could not be made: what it was to be made of is gone.
+/// The reason why a request could not be made: the bytes that it was to be made of are gone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BuildError(String);
@@ -117,12 +117,12 @@ pub enum Moment {
 
 /// One unit of work that the gate carries to its end: a record, or a Bundle.
 pub trait Exchange: Send {
-    /// Whether sending it twice could do harm.
+    /// Tells if sending it twice could do harm.
     fn safety(&self) -> Safety;
     /// Returns the cost of the next attempt.
     fn cost(&self) -> Cost;
-    /// Takes up its body again, if it has let it go. No slot is held meanwhile: who waits for memory keeps nobody from
-    /// the wire.
+    /// Takes up its body again, if it has let it go. No slot is held meanwhile: a request that waits for memory keeps none
+    /// from the wire.
     fn unpark(&mut self) -> impl Future<Output = Result<(), BuildError>> + Send;
     /// Makes the request of the next attempt. A slot is held meanwhile.
     fn build(&mut self) -> impl Future<Output = Result<Request<Bytes>, BuildError>> + Send;

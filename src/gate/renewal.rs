@@ -1,6 +1,6 @@
 //! Renews a token that a target refused, and says why a run ends when new ones are refused as well.
 //!
-//! Tokens are got by `auth`. How long is waited before a request goes out with a new one is the caller's business.
+//! Tokens are got by `auth`. The wait before a request goes out with a new one is the caller's business.
 
 use tokio::time::Instant;
 
@@ -40,7 +40,7 @@ impl Gate {
         true
     }
 
-    /// Why the run ends when the server goes on answering 401.
+    /// Returns the reason why the run ends when the server goes on answering 401.
     pub(super) async fn unauthorized(&self) -> StopReason {
         let (what, hint) = match self.credentials.header().await {
             Ok(None) => ("the server asks for credentials (401)", Some(auth::MISSING)),

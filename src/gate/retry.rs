@@ -1,7 +1,7 @@
 //! The retries of a target besides the attempts of each record: so that an ailing store is not hammered.
 //!
-//! Every request that is taken earns a retry, and some are free. A store that takes half of what it gets is held up
-//! by nothing here; one that takes next to nothing gets the free ones only. Who finds none left waits; no record
+//! Every request that is taken earns a retry, and some are free. A store that takes half of what it gets is held up by
+//! nothing here; one that takes next to nothing gets the free ones only. A request that finds none left waits; no record
 //! fails for it.
 
 use std::{

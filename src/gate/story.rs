@@ -67,7 +67,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Shows a path. What can be no name of a store, no type and no id of FHIR (64 characters at the most) becomes `*`.
+/// Shows a path. A part that can be no name of a store, no type and no id of FHIR (64 characters at the most) becomes `*`.
 fn shown(path: &str) -> String {
     let is_name = |part: &str| {
         part.len() <= 64

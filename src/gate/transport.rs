@@ -15,7 +15,7 @@ pub trait Transport: Send + Sync + fmt::Debug {
     fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>>;
 }
 
-/// Why an attempt brought no response.
+/// The reason why an attempt brought no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Fault {
@@ -37,16 +37,16 @@ impl fmt::Debug for Heard {
     }
 }
 
-/// Why TLS is not to be had: an `https://` URL of a server that speaks plain HTTP.
+/// The words for a TLS that is not to be had: an `https://` URL of a server that speaks plain HTTP.
 pub(super) const NO_TLS: &str = "it does not speak TLS; is the URL to be `http://`?";
 
-/// Why plain HTTP gets no answer.
+/// The words for a plain HTTP that gets no answer.
 pub(super) const TLS_PORT: &str = "speaks TLS; is the URL to be `https://`?";
 
 /// The words for a server that does not speak HTTP.
 pub(super) const NO_HTTP: &str = "answered with something that is not HTTP";
 
-/// Why a certificate that was made to be trusted is refused all the same.
+/// The words for a certificate that was made to be trusted and is refused all the same.
 pub(super) const AUTHORITY_AS_SERVER: &str = "its certificate is an authority's (self-signed, with `CA:TRUE`) and may not be \
     a server's as well";
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::{Fault, FaultKind};
 use crate::unit::display_duration;
 
-/// Whether sending something twice could do harm.
+/// The harm that sending something twice could do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Safety {
     /// Twice is as good as once.
@@ -52,7 +52,7 @@ pub enum Verdict {
     Stop(StopReason),
 }
 
-/// Why a run cannot go on.
+/// The reason why a run cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StopReason {
     /// The credentials do not work.
@@ -168,7 +168,7 @@ pub fn classify(
     }
 }
 
-/// Why a target refuses for now, as far as it says so.
+/// The reason why a target refuses for now, as far as it says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Throttle {
     /// A quota is used up: however few requests are in flight, only fewer in a given time help.
@@ -403,7 +403,7 @@ mod tests {
         }
     }
 
-    /// Why a target refuses, by what it says and with which status; nothing else is a refusal for now.
+    /// The reason of each refusal, by its words and its status; nothing else is a refusal for now.
     #[test]
     fn every_refusal_has_its_reason() {
         let reason = |status: u16, body: &'static str| {

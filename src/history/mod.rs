@@ -2,11 +2,11 @@
 //! again.
 //!
 //! Keyed by target, interaction and content hash of the record; the n-th record of the same key is the n-th that was
-//! loaded. The meaning that the references of a record had when it was loaded stands beside it (`names`): content that
-//! is the same says less where a reference has come to mean something else. The history is taken from the journals of
-//! runs, at the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so that a run which was killed is
-//! known as well (`intake`); records that were deleted since are taken back (`removed`). Whether the store is still the one that
-//! was loaded is `send`'s to find out. No content of records stands here (design §10).
+//! loaded. The meaning that the references of a record had when it was loaded stands beside it (`names`): content that is
+//! the same says less where a reference has come to mean something else. The history is taken from the journals of runs, at
+//! the end of each ([`Intake`]) or by a later one ([`History::take_in`]), so that a run which was killed is known as well
+//! (`intake`); records that were deleted since are taken back (`removed`). `send` finds out if the store is still the one
+//! that was loaded. No content of records stands here (design §10).
 //!
 //! `history/` (`directory`) holds segments (`segment`): files of rows (`rows`) in the order of their keys, each written
 //! once, a newer one before an older one. A run adds its own, in the time that it takes to sort and write them; the next
@@ -152,7 +152,7 @@ impl Counter {
 }
 
 impl History {
-    /// Opens the history of a state directory. Where there is none, nothing is known, and nothing is written.
+    /// Opens the history of a state directory. If there is none, nothing is known, and nothing is written.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Takes back what was deleted: a later load must know that it is not there any more.
 //!
-//! A row goes by the id that it tells: whichever run loaded, found or updated what was deleted since. What was loaded anew
-//! meanwhile has another id, or is an update, which may be sent again.
+//! A row goes by the id that it tells: whichever run loaded, found or updated what was deleted since. A record that was
+//! loaded anew meanwhile has another id, or is an update, which may be sent again.
 
 use std::{collections::HashSet, hash::BuildHasher as _};
 
@@ -27,8 +27,8 @@ impl Gone {
 }
 
 impl History {
-    /// Takes back what the unloadings of runs tell, where they tell more than when they were last asked. What the runs have
-    /// loaded is taken in before.
+    /// Takes back what the unloadings of runs tell, where they tell more than when they were last asked. The records that
+    /// the runs have loaded are taken in before.
     ///
     /// # Errors
     ///

@@ -143,7 +143,7 @@ impl Decoder {
                     self.within_limit(at)?;
                     return Ok(Some(Received::Block(self.take(at, at + 2))));
                 }
-                // What begins the next frame has ended this one; so has a line end of another kind.
+                // The beginning of the next frame has ended this one; so has a line end of another kind.
                 Some(&next @ (START | b'\n')) => {
                     self.within_limit(at)?;
                     let next = at + 1 + usize::from(next == b'\n');

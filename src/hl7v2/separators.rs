@@ -25,7 +25,7 @@ pub fn is_separator(byte: u8) -> bool {
 }
 
 impl Separators {
-    /// Reads them from the beginning of a segment MSH, FHS or BHS: its fourth byte, and what stands before the next such byte
+    /// Reads them from the beginning of a segment MSH, FHS or BHS: its fourth byte, and the bytes up to the next such byte
     /// or the end of the segment. `None` where the fourth byte is none.
     pub fn of(segment: &[u8]) -> Option<Self> {
         let field = segment.get(3).copied().filter(|byte| is_separator(*byte))?;

@@ -1,6 +1,6 @@
 //! Makes the journal of a run that is over brief: its sessions stay, the lines of its records go.
 //!
-//! Who asks for it has kept what the records came to elsewhere, as `report` does.
+//! The caller has kept elsewhere what the records came to, as `report` does.
 
 use std::io::Write as _;
 

@@ -235,7 +235,7 @@ pub struct EndLine {
     pub at: Timestamp,
     /// The manner of the ending.
     pub how: Ending,
-    /// Why, in Stoker's words, where it was stopped.
+    /// The reason, in Stoker's words, where it was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! Brings lines to the disk in groups, on threads that wait for it.
 //!
 //! One thread brings to the disk what others have written; another one writes what is to be there before anybody goes on.
-//! Which of them a line goes by is decided by whoever writes it.
+//! The writer of a line decides which of them it goes by.
 
 use std::{
     path::PathBuf,

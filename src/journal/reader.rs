@@ -246,7 +246,7 @@ impl JournalIndex {
         }
     }
 
-    /// Returns the same once more, for whoever goes on with it. What either of them learns takes memory of its own.
+    /// Returns the same once more, for whoever goes on with it. The findings of each take memory of their own.
     pub(super) fn fork(&self) -> Result<Self, Error> {
         let file = fs_err::File::open(&self.path).map_err(|e| self.fail(e.to_string()))?;
         Ok(Self {

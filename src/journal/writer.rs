@@ -207,7 +207,8 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // The threads end soon after; the next session need not wait for them. What cannot be unlocked is so when they do.
+        // The threads end soon after; the next session need not wait for them. A file that cannot be unlocked here is
+        // unlocked when they end.
         let _ = locked(&self.files).file.file().unlock();
     }
 }

@@ -40,7 +40,7 @@ impl Scan {
             self.block = None;
         }
         let mut dashes = 0;
-        // Whether a value may begin here; a plain text goes on to its end.
+        // True while a value may begin here; a plain text goes on to its end.
         let mut begins = true;
         let mut before = ' ';
         let mut escaped = false;

@@ -77,7 +77,7 @@ impl Columns {
         }
     }
 
-    /// Returns what stands on the line from a column on.
+    /// Returns the rest of the line from a column on.
     fn from<'l>(&self, line: &'l str, column: usize) -> &'l str {
         let passed = column.saturating_sub(1);
         match &self.marks {
@@ -129,7 +129,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Returns what stands on the line from a column on.
+/// Returns the rest of the line from a column on.
 pub(super) fn from_column(line: &str, column: usize) -> &str {
     line.char_indices()
         .nth(column.saturating_sub(1))

@@ -243,7 +243,7 @@ pub enum Duplicates {
 pub struct ExistingSettings {
     /// The choice among leaving it, comparing it and replacing it.
     pub what: Existing,
-    /// Whether all bytes are compared, and not only what describes the record.
+    /// True if all bytes are compared, and not only what describes the record.
     #[serde(default)]
     pub bytes: bool,
 }

@@ -21,7 +21,7 @@ struct File {
     path: PathBuf,
     folder: PathBuf,
     lines: Vec<String>,
-    /// Whether its lines may be shown.
+    /// True if its lines may be shown.
     is_shown: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn get<'n>(entries: &'n [Entry], key: &str) -> Option<&'n Node> {
         .map(|entry| &entry.node)
 }
 
-/// Tells whether a word speaks of secrets, so that what stands beside it should not be shown.
+/// Tells whether a word speaks of secrets, so that the text beside it should not be shown.
 pub(super) fn speaks_of_secrets(text: &str) -> bool {
     const WORDS: [&str; 10] = [
         "secret",

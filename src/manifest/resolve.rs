@@ -58,7 +58,7 @@ fn name_of_file(path: &Path) -> String {
         .take(MAX_NAME)
         .collect();
     match unfit(&name) {
-        // It is what stands for standard input.
+        // That is the name of standard input.
         None if name != "-" => name,
         _ => "manifest".to_owned(),
     }

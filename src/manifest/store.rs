@@ -77,7 +77,7 @@ pub(super) fn store(
                 return None;
             };
             let address = address(reader, node)?;
-            // Whether it is encrypted hangs on the target's settings of TLS as well: they are read with those.
+            // Encryption hangs on the target's settings of TLS as well: it is read with those.
             let tls = false;
             Some((Store::Mllp { address, tls }, node.spot))
         }
@@ -182,7 +182,7 @@ fn google(reader: &mut Reader<'_>, entry: &Entry, ensure: Option<&Node>) -> Opti
     Some((store, endpoint.map_or(entry.key_spot, |node| node.spot)))
 }
 
-/// Reads a part of a resource name. Which ids exist is the API's to say; what would change the path is refused.
+/// Reads a part of a resource name. The API alone knows which ids exist; a text that would change the path is refused.
 pub(super) fn segment(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<String> {
     let text = reader.text(key, node)?;
     let stray = |c: char| c.is_whitespace() || c.is_control() || "/\\?#%".contains(c);

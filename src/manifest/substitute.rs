@@ -16,7 +16,7 @@ pub(super) enum Problem<'t> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Completed {
     pub(super) text: String,
-    /// Whether any variable stood in it, so that the text must not be shown.
+    /// True if any variable stood in it, so that the text must not be shown.
     pub(super) from_environment: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Targets, and how to talk to them. Which store is `store`'s, how to prove who we are is `auth`'s.
+//! Targets, and how to talk to them. The store itself is read by `store`, the credentials by `auth`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -376,7 +376,7 @@ fn headers(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, String> {
             let hint = "it holds a line break or another control character";
             reader.report(text.spot, Diagnostic::error(message).hint(hint));
         }
-        // Kept as it is written: plans and runs hold the names of variables, never what stands in them.
+        // Kept as it is written: plans and runs hold the names of variables, never their values.
         let Value::Text(written) = &entry.node.value else {
             continue;
         };

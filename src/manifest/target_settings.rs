@@ -92,7 +92,7 @@ pub enum Store {
     },
     /// Any DICOMweb server.
     Dicomweb {
-        /// The service base URL: what stands in front of `/studies`.
+        /// The service base URL: the part in front of `/studies`.
         url: Url,
     },
     /// Any receiver of HL7v2 messages over MLLP.

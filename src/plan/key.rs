@@ -1,8 +1,8 @@
 //! By what records are known, and what references ask for: both as hashes, so that a million of them fit into memory.
 //!
-//! Pure. The hash is keyed anew in every process, so that nobody can make records whose hashes collide; by chance two
-//! of a million collide once in some 10^7 plans. Nothing hashed leaves the process: a saved plan holds step numbers.
-//! Which texts make a name is the business of the format.
+//! Pure. The hash is keyed anew in every process, so that nobody can make records whose hashes collide; by chance two of a
+//! million collide once in some 10^7 plans. Nothing hashed leaves the process: a saved plan holds step numbers. The texts
+//! that make a name are the business of the format.
 
 use std::hash::{BuildHasher, Hasher};
 

@@ -1,4 +1,5 @@
-//! Whether a saved plan still holds: its sources are what they were, and its targets say what they said.
+//! The staleness of a saved plan: its sources are what they were, and its targets say what they said, or it no longer
+//! holds.
 
 use std::{io::ErrorKind::NotFound, ops::ControlFlow};
 
@@ -8,7 +9,7 @@ use crate::{
     source::{self, Ceiling, Form, Origin, SourceFile, Spool},
 };
 
-/// Names the sources that are no longer what they were. What to do about it depends on who asks.
+/// Names the sources that are no longer what they were. The caller decides what to do about it.
 ///
 /// Their content counts, not their time: a file that was copied is the same file. It is read again only where size, time
 /// or inode differ, or if `verify` asks for it: each record has a hash of its own, which is checked when it is read.

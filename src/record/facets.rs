@@ -33,7 +33,7 @@ pub struct Facets<'a> {
     pub properties: Vec<(&'static str, Cow<'a, str>)>,
     /// It holds a byte that ends or begins records where they travel in frames.
     pub holds_frame: bool,
-    /// Why it cannot be loaded anywhere.
+    /// The reason why it cannot be loaded anywhere.
     pub refused: Option<Reason>,
     /// Remarkable traits of the record, in words without content: they are counted, and the first are named with their
     /// place.

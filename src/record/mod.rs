@@ -138,9 +138,9 @@ impl Operation {
 
     /// Tells whether carrying it out twice leaves the store as once would.
     ///
-    /// This decides what may be sent again when the fate of an attempt is unknown. The conditional interactions
-    /// exist for just that (<https://hl7.org/fhir/R4/http.html#ccreate>); they hold as far as the server's index
-    /// of identifiers does, which on Google is synchronous. What is stored under a name of its own is there once.
+    /// This decides what may be sent again when the fate of an attempt is unknown. The conditional interactions exist for
+    /// just that (<https://hl7.org/fhir/R4/http.html#ccreate>); they hold as far as the server's index of identifiers does,
+    /// which on Google is synchronous. A record that is stored under a name of its own is there once.
     pub fn is_idempotent(self) -> bool {
         match self {
             Self::Update

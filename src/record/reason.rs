@@ -1,11 +1,11 @@
-//! Why a record cannot be loaded, as it is known before anything is sent.
+//! The reasons why records cannot be loaded, as far as they are known before anything is sent.
 
 use serde::{Deserialize, Serialize};
 
 /// Makes the codes from one table: variant, word, meaning.
 macro_rules! codes {
     ($($variant:ident = $word:literal, $what:literal;)+) => {
-        /// Why a record cannot be loaded, as a word for machines. `docs/reasons.md` lists all of them.
+        /// The reason why a record cannot be loaded, as a word for machines. `docs/reasons.md` lists all of them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum ReasonCode {
             $(
@@ -81,7 +81,7 @@ codes! {
     Internal = "internal", "A bug in Stoker; please report it.";
 }
 
-/// Why a record cannot be loaded: Stoker's own words, with no content of the record.
+/// The reason why a record cannot be loaded: Stoker's own words, with no content of the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// The word for machines.

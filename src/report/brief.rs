@@ -1,7 +1,7 @@
 //! Large runs that sent nothing, because earlier runs had loaded everything: only their totals are kept.
 //!
-//! A pipeline that loads a million records every night, and sends none, would otherwise write as much each time as the first
-//! run did. What stands in such a run's plan and journal stands in those of the runs that loaded the records.
+//! A pipeline that loads a million records every night, and sends none, would otherwise write as much each time as the
+//! first run did. The lines of such a run's plan and journal stand in those of the runs that loaded the records as well.
 
 use super::{Error, FEW, Report};
 use crate::{

@@ -1,5 +1,5 @@
-//! Why records did not arrive: those with one cause together, whatever their load and type, and with them those that were
-//! blocked by them or refused in the same transaction.
+//! The causes for which records did not arrive: those with one cause together, whatever their load and type, and with them
+//! those that were blocked by them or refused in the same transaction.
 //!
 //! The memory for causes does not grow with the input: of each failed record eight bytes, on the disk beyond `memory`.
 

@@ -20,7 +20,7 @@ pub(super) const CASES: u64 = 10_000;
 #[derive(Debug)]
 pub(super) struct Junit {
     suites: Vec<TestSuite>,
-    /// Whether records that ended well are summed up.
+    /// True if records that ended well are summed up.
     large: bool,
     /// The number of test cases that are left for records that did not end well.
     left: u64,

@@ -44,7 +44,7 @@ pub use html::SCRIPT;
 pub use records::{FEW, keep_ids, write_ids, write_records};
 pub use words::Words;
 
-/// Why a report could not be made.
+/// The reason why a report could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan could not be read.
@@ -98,7 +98,7 @@ pub struct WrittenFiles {
     /// The number of rejected records that could not be read from their sources again, and so are missing in
     /// `rejected/` (or stand there from an earlier report).
     pub unreadable: u64,
-    /// Why the first of them could not be read.
+    /// The reason why the first of them could not be read.
     pub unreadable_because: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Why records did not arrive, as people read it: the lines that all forms of a report have in common, and how a terminal
-//! shows them.
+//! The problems of records that did not arrive, as people read them: the lines that all forms of a report have in common,
+//! and how a terminal shows them.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
-//! Why a record did not arrive, and what to do about it, in Stoker's own words.
+//! The reason why a record did not arrive, and what to do about it, in Stoker's own words.
 //!
-//! Made of the status, the codes, the element, and what record and plan show; never of the server's text. What the codes
-//! of a refusal mean is known by the target's kind.
+//! Made of the status, the codes, the element, and what record and plan show; never of the server's text. The target's kind
+//! knows what the codes of a refusal mean.
 
 use super::{document::Cause, join::Record, mistake::without_place};
 use crate::{
@@ -21,7 +21,7 @@ pub(super) type Key = (
     String,
 );
 
-/// Why a record did not arrive.
+/// The reason why a record did not arrive.
 #[derive(Debug)]
 pub(super) struct Why<'a> {
     plan: &'a Saved,

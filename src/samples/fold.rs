@@ -21,7 +21,7 @@ pub fn fold(samples: Vec<Sample>, width: u64) -> Vec<Sample> {
     folded.into_values().collect()
 }
 
-/// Returns the width, a second times a power of two, in which samples become no more than `most` lines: at least `from`. Where
+/// Returns the width, a second times a power of two, in which samples become no more than `most` lines: at least `from`. If
 /// there are more targets than that, they become no fewer than a line for each.
 pub fn width(samples: &[Sample], most: usize, from: u64) -> u64 {
     let mut width = std::cmp::max(from, 1_000);

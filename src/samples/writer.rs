@@ -23,7 +23,7 @@ const LINES: usize = 2_048;
 /// The number of further ones for each target.
 const LINES_A_TARGET: usize = 128;
 
-/// Why there are no samples. A run goes on without them.
+/// The reason why there are no samples. A run goes on without them.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write `{}`: {why}", path.display())]
 pub struct Error {

@@ -28,8 +28,8 @@ pub(super) struct LoadContext {
     /// The number of records that the plan has for this load.
     pub(super) records: u64,
     pub(super) settler: mpsc::Sender<Vec<RecordResult>>,
-    /// A request that must not be sent twice holds one from before it leaves until what became of it is written down: so
-    /// many are in doubt after a crash, and no more.
+    /// A request that must not be sent twice holds one from before it leaves until what became of it is written down: no
+    /// more than these are in doubt after a crash.
     pub(super) intents: Arc<Semaphore>,
     pub(super) ways: Arc<Ways>,
     pub(super) rewriter: Arc<BodyRewriter>,

@@ -15,16 +15,16 @@ use crate::{
 pub struct Earlier {
     /// The journal so far; none for a new run.
     pub history: Option<JournalIndex>,
-    /// Which settled records are tried once more.
+    /// The settled records that are tried once more.
     pub replay: Replay,
 }
 
-/// Which records of a run are tried once more, besides those that were not tried, or whose sending was cut off.
+/// The records of a run that are tried once more, besides those that were not tried, or whose sending was cut off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Replay {
     /// Those that the store refused, and those that were blocked by such.
     pub rejected: bool,
-    /// Those of which nobody knows. Where asking the store proves nothing, they are sent all the same.
+    /// Those of which nobody knows. If asking the store proves nothing, they are sent all the same.
     pub unknown: bool,
     /// Some load lets the store be asked: then those of which nobody knows are asked about once more.
     pub asks: bool,

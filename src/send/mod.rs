@@ -1,7 +1,7 @@
 //! Carries a plan out: one gate per target, outcomes into the ledger, events to those who watch.
 //!
-//! A load is a stream: a thread reads its steps and their bodies (`feed`), each request is a task that the gate
-//! carries to its end (`exchange`), and what became of it is settled (`settle`). Memory does not grow with the
+//! A load is a stream: a thread reads its steps and their bodies (`scheduler`), each request is a task that the gate
+//! carries to its end (`exchange`), and what became of it is settled (`committer`). Memory does not grow with the
 //! plan: bodies share a byte budget, a record that waits for its next attempt keeps its position only. Planning,
 //! and what the terminal shows, are not its business.
 
@@ -99,7 +99,7 @@ pub struct RunContext {
     pub stop: Stop,
     /// The bodies in flight or waiting.
     pub budget: Arc<ByteBudget>,
-    /// Which records an earlier session settled, and which it had begun to send.
+    /// The records that an earlier session settled, and those that it had begun to send.
     pub earlier: Arc<Earlier>,
     /// The stores' answers about conditional references, each asked once.
     pub lookups: Arc<Lookups>,
@@ -125,7 +125,7 @@ impl RunContext {
 /// The interval at which the state of sending is told: as smooth as a person can read.
 const SAMPLE: Duration = Duration::from_millis(250);
 
-/// Why a run cannot go on. A rejected record is no such reason.
+/// The reason why a run cannot go on. A rejected record is no such reason.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The journal could not be written.
@@ -143,7 +143,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Of a task that did not come to its end. What a panic says may be content, so it is not repeated.
+    /// Of a task that did not come to its end. The words of a panic may be content, so they are not repeated.
     fn of_task(error: &tokio::task::JoinError) -> Self {
         let what = if error.is_panic() {
             "a task came to an end in the midst of its work"
@@ -159,7 +159,7 @@ impl Error {
 pub struct RunEnd {
     /// The manner of the ending.
     pub how: Ending,
-    /// Why, in words for people.
+    /// The reason, in words for people.
     pub reason: Option<String>,
     /// Advice for people on the reason.
     pub hint: Option<String>,
@@ -262,7 +262,8 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
     }
 }
 
-/// Returns who waits for whom, with what earlier sessions settled; nobody does where no record refers to another, or follows it.
+/// Returns the tracker of what records wait for, with what earlier sessions settled; none where no record refers to
+/// another, or follows it.
 fn dependencies(setup: &RunContext) -> Result<Option<Arc<DependencyTracker>>, Error> {
     let plan = &setup.plan;
     let summary = &plan.summary;

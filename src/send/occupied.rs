@@ -253,7 +253,7 @@ async fn differing(
     Ok((compared?, how))
 }
 
-/// Why a record cannot be compared with what the store has under its name.
+/// The reason why a record cannot be compared with what the store has under its name.
 enum Incomparable {
     /// Something about the record or the answer, in words.
     Because(String),

@@ -15,8 +15,8 @@ use crate::{
     record::Outcome,
 };
 
-/// Finds out what the conditional references of records mean that only the store can tell, before they are sent.
-/// What refers to nothing, or to several, is rejected; of those who go together, all are.
+/// Finds out what the conditional references of records mean that only the store can tell, before they are sent. A record
+/// that refers to nothing, or to several, is rejected; of records that go together, all are.
 pub(super) async fn look_up(
     load: &LoadContext,
     mut work: Work,

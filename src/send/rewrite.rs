@@ -1,6 +1,6 @@
 //! Reads records for the wire, and lets their target make them ready: what they refer to gets the name that the store gave
-//! it. Where references lead is the plan's business, which ids came of it `dependencies`'s, what is changed in the bytes the
-//! target's.
+//! it. The plan knows where references lead, `dependencies` the ids that came of it, the target what is changed in the
+//! bytes.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -85,7 +85,7 @@ impl BodyRewriter {
             (Some(first), Some(last), true) => first.number..last.number.next(),
             _ => StepId(0)..StepId(0),
         };
-        // Those whom others of the transaction refer to by a link of the plan, and not by what stands in the file.
+        // Those that others of the transaction refer to by a link of the plan, and not by the text in the file.
         let links = steps
             .iter()
             .filter(|_| together)

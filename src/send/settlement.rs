@@ -37,7 +37,8 @@ pub(super) fn accepted_outcome(interaction: Operation, status: u16) -> Outcome {
     }
 }
 
-/// Settles a record that the store took. What was written under an id of its own has that id, whatever the store said.
+/// Settles a record that the store took. A record that was written under an id of its own has that id, whatever the store
+/// said.
 pub(super) fn accepted(
     step: &Step,
     status: u16,

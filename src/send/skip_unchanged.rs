@@ -1,5 +1,5 @@
-//! Reads what the store holds before updates, and leaves equal content alone. What differs goes with the version that was
-//! read, so that nothing is overwritten that changed in between.
+//! Reads what the store holds before updates, and leaves equal content alone. A record that differs goes with the version
+//! that was read, so that nothing is overwritten that changed in between.
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};

@@ -191,5 +191,5 @@ pub(super) fn needs(step: &Step, own: &HashSet<StepId>) -> impl Iterator<Item = 
     })
 }
 
-/// Why the whole of a transaction was refused.
+/// Said of a transaction that was refused as a whole.
 pub(super) const HINT: &str = "the target takes no request as large as its transaction; `transactions: split` sends it in parts, which are no longer all or nothing";

@@ -1,4 +1,4 @@
-//! Which updates say what version of a resource they replace (`If-Match`), and finds the versions out.
+//! Decides which updates name the version of a resource that they replace (`If-Match`), and finds the versions out.
 //!
 //! A target says in its CapabilityStatement for which types it wants that, or says so when it refuses an update; then it holds
 //! for all updates of the type. A version that `compare` has read goes along too, so that nothing is overwritten that changed
@@ -100,7 +100,7 @@ pub(super) fn tag_of(target: &dyn Target, kind: &str, read: &Response<bytes::Byt
     match read.status().as_u16() {
         200 => {}
         404 | 410 => return Tag::Absent,
-        // A refusal for now, or by what stands between, says nothing of the store.
+        // A refusal for now, or by a proxy in between, says nothing of the store.
         408 | 425 | 429 | 500.. => return Tag::Unasked,
         _ => return Tag::Unsaid,
     }

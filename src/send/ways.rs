@@ -1,11 +1,10 @@
 //! Finds out in which way a target takes most records: each alone, in batches, or in transactions.
 //!
-//! A server's word on itself does not tell which is faster, nor whether it works: the first requests of a load go in
-//! every way that is possible, in turn, and the one that held a slot for the shortest time per record is taken for the
-//! rest. A way in which requests are refused as a whole again and again is left. A turn may tell nothing: a record that
-//! an earlier session left in doubt, or that compares equal, is settled without a request. Where all that was handed
-//! over has ended and the trial has not, it gets more turns. `scheduler` fills the requests; the plan says which ways
-//! there are at all.
+//! A server's word on itself does not tell which is faster, nor whether it works: the first requests of a load go in every
+//! way that is possible, in turn, and the one that held a slot for the shortest time per record is taken for the rest. A
+//! way in which requests are refused as a whole again and again is left. A turn may tell nothing: a record that an earlier
+//! session left in doubt, or that compares equal, is settled without a request. If all that was handed over has ended and
+//! the trial has not, it gets more turns. `scheduler` fills the requests; the plan says which ways there are at all.
 
 use std::{
     fmt,
@@ -123,7 +122,7 @@ impl Found {
 }
 
 impl Way {
-    /// Whether the trial has all its answers.
+    /// Tells whether the trial has all its answers.
     fn is_judged(&self) -> bool {
         self.answered >= self.trial()
     }
@@ -147,15 +146,15 @@ impl Way {
 }
 
 impl State {
-    /// Whether the trial has all its answers. A Bundle that was filled with one record goes alone and counts so: then the
-    /// others together have as many as there were to be.
+    /// Tells whether the trial has all its answers. A Bundle that was filled with one record goes alone and counts so: then
+    /// the others together have as many as there were to be.
     fn is_over(&self) -> bool {
         let answered: u32 = self.ways.iter().map(|way| way.answered).sum();
         let wanted: u32 = self.ways.iter().map(Way::trial).sum();
         self.ways.iter().all(Way::is_judged) || answered >= wanted
     }
 
-    /// Whether all turns were given and ended, and told too little.
+    /// Tells whether all turns were given and ended, and told too little.
     fn is_stuck(&self) -> bool {
         let is_given = self.ways.iter().all(|way| way.turns >= TRIAL);
         self.chosen.is_none() && self.on_its_way == 0 && is_given
@@ -226,7 +225,8 @@ impl Ways {
         })
     }
 
-    /// Waits a little for the answers to the trial; what was collected has been handed over. Where none will come any more, the ways that are not judged get turns again.
+    /// Waits a little for the answers to the trial; what was collected has been handed over. If none will come any more,
+    /// the ways that are not judged get turns again.
     pub(super) fn wait(&self, stop: &Stop) {
         let mut state = self.state();
         if state.is_stuck() {
@@ -294,7 +294,7 @@ impl Ways {
     }
 }
 
-/// Returns the way that carries most; of those that are about as fast, the first. Where none works, what is alone does.
+/// Returns the way that carries most; of those that are about as fast, the first. If none works, records go alone.
 fn best(ways: &[Way]) -> usize {
     let alone = ways.iter().position(|way| way.batching.is_none());
     let mut best = alone

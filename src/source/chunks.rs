@@ -17,7 +17,7 @@ pub(super) struct TextChunk<'a> {
     pub(super) bytes: &'a [u8],
     /// Offset of its first byte in the text.
     pub(super) base: u64,
-    /// Whether the text ends with it.
+    /// True if the text ends with it.
     pub(super) last: bool,
 }
 

@@ -14,7 +14,7 @@ use crate::fhir::SyntaxError;
 pub(super) struct Damage {
     what: &'static str,
     hint: &'static str,
-    /// Whether the records before the damage can be relied on.
+    /// True if the records before the damage can be relied on.
     pub(super) keeps: bool,
 }
 

@@ -211,7 +211,7 @@ fn charset(header: &MessageHeader<'_>) -> Option<&'static str> {
     declared(header).map(|declared| declared.map_or("one that is not known", Charset::name))
 }
 
-/// Tells whether what stands in MSH-9 is a type of message; anything else may be anything.
+/// Tells whether MSH-9 holds a type of message; anything else may be anything.
 fn is_kind(kind: &str) -> bool {
     /// `ADT^A01` has 7; types and events have 3 each, local ones a few more.
     const LONGEST: usize = 16;

@@ -1,4 +1,4 @@
-//! What a reader tells of a source: records, Bundles, remarks, and what cannot be read.
+//! The items of a source: records, Bundles, remarks, and what cannot be read.
 
 use std::{borrow::Cow, fmt};
 

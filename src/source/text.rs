@@ -12,7 +12,7 @@ pub(super) struct Text<'t> {
     pub(super) size: Option<u64>,
 }
 
-/// Whether a text is known to have lost its end, and how.
+/// The end of a text: whole, or lost to a known damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Whole,

@@ -77,7 +77,7 @@ pub fn explain(refused: &Refused<'_>) -> Option<Explained> {
 /// Returns the words of an answer, as the server wrote them: content.
 pub fn said(answer: &[u8]) -> String {
     let mut text = outcome::read(answer).text;
-    // What stood in the head of the answer is kept beside its words.
+    // The warnings in the head of the answer are kept beside its words.
     let warning = serde_json::from_slice::<serde_json::Value>(answer).ok();
     let warning = warning
         .as_ref()

@@ -18,17 +18,17 @@ pub struct Facts {
     /// The version of its protocol, where that has several: of FHIR as in `CapabilityStatement.fhirVersion`, such as `4.0.1`.
     #[serde(rename = "fhir_version")]
     pub version: Option<String>,
-    /// Whether `PUT` of an id that is not there creates it.
+    /// True if `PUT` of an id that is not there creates it.
     pub update_create: Option<bool>,
-    /// Whether `If-None-Exist` is honoured.
+    /// True if `If-None-Exist` is honoured.
     pub conditional_create: Option<bool>,
-    /// Whether `PUT [type]?criteria` is honoured.
+    /// True if `PUT [type]?criteria` is honoured.
     pub conditional_update: Option<bool>,
-    /// Whether it executes transactions.
+    /// True if it executes transactions.
     pub transaction: Option<bool>,
-    /// Whether it executes batches.
+    /// True if it executes batches.
     pub batch: Option<bool>,
-    /// Whether it refuses references to what is not there.
+    /// True if it refuses references to what is not there.
     pub integrity: Option<bool>,
     /// The resource types it takes, sorted; none where it does not say.
     pub types: Option<Vec<String>>,

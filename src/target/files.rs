@@ -29,7 +29,8 @@ pub fn standing(format: Format) -> (Standing, &'static str) {
     }
 }
 
-/// Returns what stands before the records of a file in which they travel together, and behind them. Commas stand between.
+/// Returns the text before the records of a file in which they travel together, and the text behind them. Commas stand
+/// between.
 pub fn around(packaging: Packaging) -> (String, &'static str) {
     let kind = packaging.as_str();
     let before = format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\",\"entry\":[");

@@ -1,6 +1,6 @@
-//! What stands in the way of a record that its store says it has already, as a code for journal and reports.
+//! The obstacle to a record that its store says it has already, as a code for journal and reports.
 
-/// What a store has in the place of a record.
+/// The thing that a store has in the place of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InTheWay {
     /// Another one under its name.

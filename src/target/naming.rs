@@ -21,7 +21,7 @@ pub struct Naming<'a> {
 /// The purpose for which a record is made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The record goes to the wire, with what stands around it in its source: all that it refers to has a name.
+    /// The record goes to the wire, with the entry around it in its source: all that it refers to has a name.
     Sending,
     /// As for [`Purpose::Sending`], where nobody knows the names that a store gives.
     DryRun,

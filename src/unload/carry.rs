@@ -1,8 +1,8 @@
 //! Decides about each record by the state of the store, and deletes it.
 //!
-//! A store that keeps versions is asked for each record first: a record that is not in the version in which the run
-//! left it was changed since, and stays. Where a store tells since when it has something, a resource older than the run
-//! stays, too. Records without references to each other are read and deleted in batches, those of a circle all or none.
+//! A store that keeps versions is asked for each record first: a record that is not in the version in which the run left it
+//! was changed since, and stays. If a store tells since when it has something, a resource older than the run stays, too.
+//! Records without references to each other are read and deleted in batches, those of a circle all or none.
 
 use bytes::Bytes;
 use http::Response;

@@ -1,9 +1,9 @@
 //! Deletes what a run created, in reverse order of its references: nothing is deleted that something refers to.
 //!
-//! `draft` finds what there is to delete, and who refers to whom; `circles` those that refer to each other, which have to go
-//! together; `carry` decides of each record by what the store has; `restore` puts back what was changed.
-//! What happened stands in the journal of the unloading ([`RemovalJournal`]). Deletions may be repeated, so a run that is
-//! unloaded twice, or killed on the way, ends with the same store.
+//! `draft` finds what there is to delete, and who refers to whom; `circles` those that refer to each other, which have to
+//! go together; `carry` decides of each record by what the store has; `restore` puts back what was changed. The journal of
+//! the unloading tells what happened ([`RemovalJournal`]). Deletions may be repeated, so a run that is unloaded twice, or
+//! killed on the way, ends with the same store.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,7 +25,7 @@ mod restore;
 use circles::{Circle, Turns};
 pub use removal_plan::{Left, RemovalPlan};
 
-/// Why an unloading cannot go on. What was deleted before stands in its journal.
+/// The reason why an unloading cannot go on. The records that were deleted before stand in its journal.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan of the run.
@@ -52,7 +52,7 @@ pub struct Stayed {
     /// Its kind.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Why it stays.
+    /// The reason why it stays.
     pub outcome: Removal,
     /// The last HTTP status.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -362,10 +362,10 @@ impl Unload<'_> {
 /// The bytes of the records that are read in one request: their answers stay far below what one may take.
 const BYTES: u64 = 2 << 20;
 
-/// Why a record is gone where its store is.
+/// Said of a record that is gone because its store is.
 const NO_STORE: &str = "the store itself is not there any more";
 
-/// Why a record stays that another one refers to.
+/// Said of a record that stays because another one refers to it.
 const REFERRED: &str = "a record that stays refers to it";
 
 /// A refusal by the store may have been for the sake of a record that is deleted later.

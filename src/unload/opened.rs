@@ -41,7 +41,7 @@ impl Unload<'_> {
         self.history.journal.tag(item.number())
     }
 
-    /// Deletes the records of a circle one by one. Where the first of them cannot go, none goes.
+    /// Deletes the records of a circle one by one. If the first of them cannot go, none goes.
     pub(super) async fn one_by_one(
         &self,
         store: &OpenStore,

@@ -10,6 +10,7 @@ use std::{
 };
 
 mod circles;
+mod comments;
 mod names;
 mod pure;
 mod words;

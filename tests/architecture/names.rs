@@ -117,32 +117,3 @@ fn the_papers_name_files_and_functions_that_are_there() {
     assert!(seen > 15, "only {seen} files are named");
     assert!(missing.is_empty(), "named and not there: {missing:#?}");
 }
-
-#[test]
-fn comments_name_numbers() {
-    let root = root();
-    let mut files = Vec::new();
-    sources(&root, &mut files);
-    let mut vague = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        for (line, text) in (1..).zip(text.lines()) {
-            let Some((_, comment)) = text.split_once("//") else {
-                continue;
-            };
-            let comment = comment.to_lowercase();
-            let is_vague = ["so many", "so long ", "so much"]
-                .iter()
-                .any(|words| comment.contains(words));
-            // `so long as` and `so many that` are no numbers without a name.
-            if is_vague && !comment.contains("so long as") && !comment.contains("so many that") {
-                vague.push(format!("{}:{line}: {}", file.display(), comment.trim()));
-            }
-        }
-    }
-    assert!(
-        vague.is_empty(),
-        "a parameter has a name, a constant a meaning:\n{}",
-        vague.join("\n")
-    );
-}

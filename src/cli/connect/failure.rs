@@ -1,4 +1,4 @@
-//! What users are told when a target cannot be asked, or refuses.
+//! The errors that users are shown when a target cannot be asked, or refuses.
 
 use bytes::Bytes;
 use http::Response;

@@ -178,8 +178,8 @@ fn glob(kind: Kind, inside: &Path, written: impl Fn(&str) -> String) -> String {
     }
 }
 
-/// Returns what stands behind the last dot of a name, with it, where that looks like an ending: not of `1.2.840.10008`. That
-/// of a compressed file has what stands before `.gz` as well: `feed.hl7.gz` → `.hl7.gz`.
+/// Returns the ending of a name, with its dot, where it looks like one: not of `1.2.840.10008`. That of a compressed file
+/// has the ending before `.gz` as well: `feed.hl7.gz` → `.hl7.gz`.
 fn extension(name: &str) -> &str {
     let packed = [".gz", ".zst"].into_iter().find(|end| {
         let tail = name

@@ -43,7 +43,7 @@ const SHARE: u32 = 10;
 /// The time that watching browsers have to fetch the last page.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Who asks for the page of a run that goes on.
+/// The arguments by which a run shows a page while it goes on.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct LiveArgs {
     /// Serve the page of the report while the run goes on, at a URL that is printed, to browsers on this machine

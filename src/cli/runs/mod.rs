@@ -36,7 +36,7 @@ enum RunsVerb {
     Prune(prune::PruneArgs),
 }
 
-/// Whose runs.
+/// The place of the runs.
 #[derive(Debug, clap::Args)]
 struct Place {
     /// The state directory [default: that of the manifest, or the nearest .stoker]

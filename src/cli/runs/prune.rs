@@ -1,4 +1,5 @@
-//! `stoker runs prune`: removes old runs. What they loaded stays known to later loads, because the history has it.
+//! `stoker runs prune`: removes old runs. The records that they loaded stay known to later loads, because the history has
+//! them.
 
 use std::path::{Path, PathBuf};
 
@@ -164,7 +165,7 @@ fn sweep(state: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The manifests at hand: those of the runs that stay, what stands beside them, and those of rejected records.
+/// The manifests at hand: those of the runs that stay, those beside them, and those of rejected records.
 #[derive(Debug, Default)]
 struct Manifests {
     files: Vec<(PathBuf, String)>,

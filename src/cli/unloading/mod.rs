@@ -28,7 +28,7 @@ use crate::{
 };
 use told::Unloaded;
 
-/// How records are deleted.
+/// The manner in which records are deleted.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line"

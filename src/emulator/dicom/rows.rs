@@ -223,7 +223,7 @@ pub(super) struct Counts {
     pub(super) bytes: u64,
 }
 
-/// Counts what stands in a place.
+/// Counts the instances in a place.
 pub(super) fn count(
     connection: &Connection,
     store: &Store,

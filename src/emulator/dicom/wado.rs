@@ -151,7 +151,7 @@ struct Said {
 }
 
 impl Said {
-    /// Returns data sets as JSON, without what stands around them; none where there are no more.
+    /// Returns data sets as JSON, without the brackets around them; none where there are no more.
     async fn next(&mut self) -> Result<Option<String>, Refusal> {
         let (store, within, last) = (Arc::clone(&self.store), self.within.clone(), self.last);
         let base = self.base.clone();

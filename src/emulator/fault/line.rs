@@ -60,7 +60,7 @@ impl AsyncWrite for Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.line.0.is_cut() {
-            // Without lingering the kernel sends RST in place of FIN. Where it cannot, the end comes without it.
+            // Without lingering the kernel sends RST in place of FIN. If it cannot, the end comes without it.
             let _ = self.stream.set_zero_linger();
         }
     }

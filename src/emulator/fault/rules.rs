@@ -121,7 +121,7 @@ impl Faults {
         StdRng::from_seed(seed)
     }
 
-    /// Remembers that a token (what stands in `Authorization`) is worth nothing any more.
+    /// Remembers that a token (the value of `Authorization`) is worth nothing any more.
     pub(super) fn expire(&self, token: &str) {
         let token = Token(token.to_owned());
         let mut expired = locked(&self.expired);

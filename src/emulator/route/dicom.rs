@@ -87,7 +87,7 @@ impl Place {
     }
 }
 
-/// Reads what stands behind `dicomStores` in a path; `None` when nothing of the API has that form.
+/// Reads the segments behind `dicomStores` in a path; `None` when nothing of the API has that form.
 pub(in crate::emulator) fn path(dataset: String, segments: &[&str]) -> Option<Path> {
     let of = |store: &str| format!("{dataset}/dicomStores/{store}");
     Some(match segments {

@@ -29,7 +29,7 @@ pub(in crate::emulator) enum Path {
     },
 }
 
-/// Reads what stands behind `hl7V2Stores` in a path; `None` when nothing of the API has that form.
+/// Reads the segments behind `hl7V2Stores` in a path; `None` when nothing of the API has that form.
 pub(in crate::emulator) fn path(dataset: String, segments: &[&str]) -> Option<Path> {
     let of = |store: &str| format!("{dataset}/hl7V2Stores/{store}");
     Some(match segments {

@@ -1,4 +1,4 @@
-//! The envelope of one entry: what stands around its resource.
+//! The envelope of one entry: the members around its resource.
 
 use crate::fhir::{
     SyntaxError, TextRange,

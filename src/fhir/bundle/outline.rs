@@ -108,7 +108,7 @@ impl Outline {
     }
 }
 
-/// Whether an [`Outline`] notes where the entries stand.
+/// The notes that an [`Outline`] takes of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BundleEntries {
     /// They are only counted.

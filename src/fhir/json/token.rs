@@ -33,7 +33,7 @@ const fn special(word: u64) -> u64 {
         & HIGH
 }
 
-/// What a piece holds of a string.
+/// The part of a string that a piece holds.
 pub(super) enum Part {
     /// All of it: the offset of its closing quote.
     Ended(usize),

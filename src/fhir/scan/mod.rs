@@ -46,7 +46,7 @@ pub struct Scanned {
     pub links: Vec<TextRange>,
     /// The text of `text.div`.
     pub div: Option<TextRange>,
-    /// Whether `text.div` holds `href=` or `src=`.
+    /// True if `text.div` holds `href=` or `src=`.
     pub div_links: bool,
 }
 
@@ -143,9 +143,9 @@ pub struct Identifier {
 pub struct Reference {
     /// The text of the reference.
     pub part: TextRange,
-    /// Whether it stands inside an `extension` or `modifierExtension`, which not every store follows.
+    /// True if it stands inside an `extension` or `modifierExtension`, which not every store follows.
     pub in_extension: bool,
-    /// Whether it stands inside `contained`.
+    /// True if it stands inside `contained`.
     pub in_contained: bool,
 }
 

@@ -57,7 +57,7 @@ impl Gate {
                 Verdict::Again { after, .. } | Verdict::Partial { after, .. } => {
                     let jitter = backoff.wait();
                     match after {
-                        // Whether it goes on at all is the circuit's business.
+                        // The circuit decides if it goes on at all.
                         Some(asked) if attempt.is_outage => {
                             std::cmp::min(*asked, self.circuit.patience())
                         }

@@ -30,7 +30,7 @@ pub(super) struct AttemptResult {
     pub(super) latency: Duration,
     /// It says nothing about the record, because the target is down.
     pub(super) is_outage: bool,
-    /// Why no answer came.
+    /// The reason why no answer came.
     pub(super) fault: Option<FaultKind>,
     /// The fault or the status, in words without content.
     pub(super) what: String,

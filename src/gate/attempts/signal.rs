@@ -25,7 +25,7 @@ pub(super) enum TargetSignal {
     Well,
     /// It refuses for now.
     Refusing(Throttle),
-    /// It does not get to its work: it cannot be reached, or what stands before it answers for it.
+    /// It does not get to its work: it cannot be reached, or a proxy in front of it answers for it.
     Away,
     /// It failed at this one.
     Failing,

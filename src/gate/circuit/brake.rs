@@ -1,10 +1,10 @@
 //! The brake: `Retry-After` holds for the whole target, as far as the target is believed.
 //!
-//! Nothing new is sent before the time is over. A target that took another request while the refused one was under way shows
-//! that it does not mean all of them, and there is no brake; one that takes a request sent after the refused one ends the
-//! brake. Each time that happens the target is believed less: twice as many refusals in a row make the next brake. A brake
-//! that nothing contradicts makes it half as many once more. What a quota refuses brakes all the same: once it is used up,
-//! nothing is taken any more. Whether the target is down, `outage` knows.
+//! Nothing new is sent before the time is over. A target that took another request while the refused one was under way
+//! shows that it does not mean all of them, and there is no brake; one that takes a request sent after the refused one ends
+//! the brake. Each time that happens the target is believed less: twice as many refusals in a row make the next brake. A
+//! brake that nothing contradicts makes it half as many once more. The refusals of a quota brake all the same: once it is
+//! used up, nothing is taken any more. A target that is down is `outage`'s business.
 
 use std::time::Duration;
 

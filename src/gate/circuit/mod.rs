@@ -1,8 +1,8 @@
-//! Whether anything may go to a target at all: the brake that it asks for, and the circuit that opens when it is down.
+//! The permission to send to a target at all: the brake that it asks for, and the circuit that opens when it is down.
 //!
-//! The rules stand in files of their own: `brake` has those of `Retry-After`, `outage` those of failures in a row and of the
-//! circuit that they open, `shut_out` those of a target that lets nobody in. Here they are joined: who may go out, who waits,
-//! and when the run ends.
+//! The rules stand in files of their own: `brake` has those of `Retry-After`, `outage` those of failures in a row and of
+//! the circuit that they open, `shut_out` those of a target that lets nobody in. Here they are joined into one answer: a
+//! request may go out, it waits, or the run ends.
 //!
 //! While the circuit is open one request at a time asks whether the target is back; the others wait, use up none of their
 //! attempts, and hold no slot. A target that has taken nothing for `give_up_after` is asked once more, and the run ends: no wait,
@@ -289,7 +289,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Lets nothing go any more. Who waits is told.
+    /// Lets nothing go any more. All that wait are told.
     fn give_up(&self, mut inner: MutexGuard<'_, Inner>, reason: StopReason) -> StopReason {
         inner.given_up = Some(reason.clone());
         drop(inner);
@@ -301,7 +301,7 @@ impl CircuitBreaker {
     ///
     /// # Errors
     ///
-    /// Why the run ends, when all are refused so.
+    /// The reason why the run ends, when all are refused so.
     pub(super) fn judged(&self, status: u16, sent: Instant) -> Result<(), StopReason> {
         let mut inner = self.lock();
         let Some(requests) = inner.admission.judged(status, sent) else {

@@ -2,8 +2,9 @@
 //!
 //! When as many records fail in a row as were under way, and not one is taken between them, the target is down (or lets
 //! nothing through, as when a quota is used up). Then one request at a time finds out whether it is back. A target that
-//! answers, and whose store is gone, is down too; and so is one that asks to wait beyond the time at which it is given up: it is
-//! asked once more when that time has come. When the run ends, and who waits meanwhile, is said in the module above.
+//! answers, and whose store is gone, is down too; and so is one that asks to wait beyond the time at which it is given up:
+//! it is asked once more when that time has come. The end of the run, and the requests that wait meanwhile, are the
+//! business of the module above.
 
 use std::time::Duration;
 

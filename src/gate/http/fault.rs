@@ -1,8 +1,8 @@
 //! At which point an attempt failed, read off the errors of reqwest, hyper, h2 and rustls.
 //!
-//! reqwest tells the coarse kind by methods. What lies below is known by the words of the errors: their types
-//! belong to crates that this one does not name. `tests/network` holds the words to what servers really do.
-//! No word of an error is passed on: they may quote URLs and certificates.
+//! reqwest tells the coarse kind by methods. The finer kinds are known by the words of the errors: their types belong to
+//! crates that this one does not name. `tests/network` holds the words to what servers really do. No word of an error is
+//! passed on: they may quote URLs and certificates.
 
 use std::{error::Error, fmt, io};
 

@@ -76,7 +76,7 @@ impl fmt::Debug for TransportOptions {
     }
 }
 
-/// Which settings of a transport cannot be used, and why.
+/// The settings of a transport that cannot be used, and the reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpSetupError {
@@ -87,7 +87,7 @@ pub enum HttpSetupError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         why: small_file::SmallFileError,
     },
     /// A file of the TLS settings does not hold what it should.
@@ -118,7 +118,7 @@ pub enum HttpSetupError {
     Header {
         /// Its name; never its value.
         name: String,
-        /// Why not.
+        /// The reason.
         why: &'static str,
     },
     /// The system's certificates cannot be loaded.
@@ -174,7 +174,7 @@ impl TransportOptions {
         Ok(builder.proxy(proxy.no_proxy(NoProxy::from_env())))
     }
 
-    /// Builds the client. What fails only here: certificates that do not fit, and the system's.
+    /// Builds the client. Two faults show only here: certificates that do not fit, and the system's.
     pub(super) fn build(&self, builder: ClientBuilder) -> Result<Client, HttpSetupError> {
         builder.build().map_err(|_| match &self.tls.key {
             Some(key) => pem(

@@ -1,9 +1,9 @@
 //! Several connections to a server that speaks HTTP/2.
 //!
-//! A client keeps one HTTP/2 connection to a host, and a server limits the requests that are under way on a connection (nginx
-//! 128, Google's front ends 100, and no server ought to take fewer: RFC 9113, section 6.5.2). What is one too many waits
-//! within the client, unseen: it has left the gate, and is not on the wire. So each lane is a client of its own, and gets fewer
-//! than any server refuses. With HTTP/1.1 there is a connection for each request anyway, and one lane.
+//! A client keeps one HTTP/2 connection to a host, and a server limits the requests that are under way on a connection
+//! (nginx 128, Google's front ends 100, and no server ought to take fewer: RFC 9113, section 6.5.2). A request beyond that
+//! waits within the client, unseen: it has left the gate, and is not on the wire. So each lane is a client of its own, and
+//! gets fewer than any server refuses. With HTTP/1.1 there is a connection for each request anyway, and one lane.
 
 use std::{
     fmt,

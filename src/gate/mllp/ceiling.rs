@@ -1,8 +1,9 @@
 //! The ceiling on the connections to a receiver: how many it has shown to serve.
 //!
-//! It is shown in two ways. A connection that stays without an answer while others have theirs is stuck, until others are let go;
-//! and a connection that is closed is one too many. What is closed before anything was sent on it costs nothing, so that one more
-//! is tried after a while: a receiver may have been busy for a moment. What costs a message is not tried again.
+//! It is shown in two ways. A connection that stays without an answer while others have theirs is stuck, until others are
+//! let go; and a connection that is closed is one too many. A connection that is closed before anything was sent on it
+//! costs nothing, so that one more is tried after a while: a receiver may have been busy for a moment. One that costs a
+//! message is not tried again.
 
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl Ceiling {
     /// Takes note that one was closed before anything was sent on it, while there were `others`.
     pub(super) fn refused(&mut self, others: usize, now: Instant) {
         self.lower(others);
-        // What has cost a message is not tried again.
+        // A connection that has cost a message is not tried again.
         if self.lost < LOST {
             self.again = Some(now + AGAIN);
         }

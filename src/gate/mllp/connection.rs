@@ -96,7 +96,7 @@ impl Connection {
             Ok(Err(error)) => return Err(refused(&words(&error))),
             Ok(Ok(stream)) => stream,
         };
-        // A small frame waits for nothing. What fails here fails when it is written to.
+        // A small frame waits for nothing. A failure here shows again when the stream is written to.
         let _ = stream.set_nodelay(true);
         let stream: Pin<Box<dyn Stream>> = match tls {
             None => Box::pin(stream),
@@ -270,7 +270,7 @@ impl Connection {
         let what = match timeout_at(until, written).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => {
-                // Why it was closed may have come before.
+                // The reason for the close may have come before it.
                 if self.stream.is_encrypted()
                     && let Ok(Err(why)) = timeout(FAREWELL, self.stream.read(&mut [0; 1])).await
                     && is_alert(&why)
@@ -365,7 +365,7 @@ impl Connection {
     }
 }
 
-/// Whether something came that nobody waited for.
+/// The bytes that came on a connection on which no message is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unasked {
     Nothing,

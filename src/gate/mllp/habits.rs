@@ -22,8 +22,8 @@ pub(super) const WATCH: Duration = Duration::from_millis(50);
 /// A connection that is found closed so soon was closed behind its acknowledgement, and not for being idle.
 const BEHIND: Duration = Duration::from_secs(1);
 
-/// Messages lost in a row, on connections that nobody knew to take another, that show the habit. Where one message in ten makes a receiver
-/// close, two in a row are common.
+/// Messages lost in a row, on connections that nobody knew to take another, that show the habit. With a receiver that
+/// closes at one message in ten, two in a row are common.
 const SURE: u32 = 3;
 
 /// The time for which an idle connection is kept: firewalls let go of what is silent for some minutes.
@@ -35,7 +35,7 @@ const RISKED: u32 = 3;
 /// The longest pause before one more is risked.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// Whether a connection may have another message.
+/// The habit of a receiver that tells if a connection may have another message.
 #[derive(Debug)]
 pub(super) struct Reuse {
     /// The largest number of messages that were answered on one connection.
@@ -47,7 +47,7 @@ pub(super) struct Reuse {
 /// The number of messages that are answered on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limit {
-    /// Whether one that has answered this number takes another is not known.
+    /// It is not known if a connection that has answered this number takes another.
     Tried { answered: u32, lost: u32 },
     /// There is none that is known.
     None,
@@ -176,7 +176,7 @@ impl Losses {
     }
 }
 
-/// Whether a receiver answers messages that ask for no answer.
+/// The habit of a receiver with messages that ask for no answer.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     /// The number of unanswered messages, up to [`Silence::ENOUGH`]; [`Silence::ANSWERS`] once one was answered.

@@ -314,7 +314,7 @@ impl MllpTransport {
         }
     }
 
-    /// Finds out whether a connection can be had. Where there is one already, another is not kept: it could take the place of
+    /// Finds out whether a connection can be had. If there is one already, another is not kept: it could take the place of
     /// one that is to be served.
     async fn look(&self) -> Result<Response<Bytes>, Fault> {
         let until = Instant::now() + self.timeout;

@@ -1,13 +1,14 @@
 //! The connections to a receiver: how many there are, and which are idle.
 //!
-//! Many receivers serve one connection at a time, or a few. What connects beyond that waits in the queue of the receiver's
-//! system: a message can be written there, and nobody reads it. So a new connection is on trial until something was answered
-//! on it, and no more are on trial than have passed, or one. One that stays without an answer while others got theirs shows
-//! that the receiver may serve no more: as many are let go as it takes to give it its turn, and no more are opened than were
-//! served. Where it is not answered even then, the message was the cause, and nothing is kept of it.
+//! Many receivers serve one connection at a time, or a few. A connection beyond that waits in the queue of the receiver's
+//! system: a message can be written there, and nobody reads it. So a new connection is on trial until something was
+//! answered on it, and no more are on trial than have passed, or one. One that stays without an answer while others got
+//! theirs shows that the receiver may serve no more: as many are let go as it takes to give it its turn, and no more are
+//! opened than were served. If it is not answered even then, the message was the cause, and nothing is kept of it.
 //!
-//! Other receivers, and the balancers before them, close what is too many. One that is closed before anything was sent on it, or two
-//! in a row on which a message was lost, show that too: `ceiling` keeps it. What connections are like, `habits` learns.
+//! Other receivers, and the balancers before them, close what is too many. One that is closed before anything was sent on
+//! it, or two in a row on which a message was lost, show that too: `ceiling` keeps it. `habits` learns what connections are
+//! like.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -65,7 +66,7 @@ enum Standing {
     Heard,
 }
 
-/// Which connection a message may have.
+/// The needs of a message that asks for a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish<'m> {
     /// The control id of the message; empty where it has none.
@@ -79,7 +80,7 @@ pub(super) struct Place {
     standing: Standing,
     /// Its connection is idle: it stays counted.
     is_kept: bool,
-    /// Whether its connection takes another message is being tried.
+    /// It is a trial: nobody knows yet if its connection takes another message.
     is_trying: bool,
     /// For how long its connection was idle.
     idle: Duration,
@@ -91,7 +92,7 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unheard(pub(super) u32);
 
-/// What there is for a message.
+/// The answer to a message that asks for a connection.
 enum Found {
     Place(Place, Option<Box<Connection>>),
     /// Nothing, before something changes, or until then.
@@ -99,7 +100,7 @@ enum Found {
     Unheard(Unheard),
 }
 
-/// What there is among the idle connections.
+/// The answer of the idle connections to a message.
 enum Taken {
     Idle(Box<Connection>, Standing, Duration, bool),
     /// One that is being watched, until then.
@@ -224,7 +225,7 @@ impl Inner {
             return Taken::Idle(Box::new(idle.connection), idle.standing, since, is_untried);
         }
         match watched {
-            // What was found closed meanwhile may have shown that there is nothing to wait for.
+            // A connection that was found closed meanwhile may have shown that there is nothing to wait for.
             Some(until) if !self.reuse.closes() => Taken::Watched(until),
             _ if has_untried => Taken::Untried,
             _ => Taken::Nothing,
@@ -235,7 +236,7 @@ impl Inner {
         self.open - self.trials - self.stuck
     }
 
-    /// Returns how many may be on trial. Where each connection has a single message, those that were served are gone.
+    /// Returns how many may be on trial. If each connection has a single message, those that were served are gone.
     fn most_trials(&self) -> usize {
         let served = if self.reuse.closes() {
             self.served.saturating_mul(2)

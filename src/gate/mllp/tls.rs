@@ -19,7 +19,7 @@ use crate::{
     small_file,
 };
 
-/// Why TLS cannot be set up.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MllpSetupError {
@@ -30,7 +30,7 @@ pub enum MllpSetupError {
         setting: &'static str,
         /// The file.
         path: std::path::PathBuf,
-        /// Why not.
+        /// The reason.
         why: small_file::SmallFileError,
     },
     /// A file does not hold what it should.

@@ -39,7 +39,7 @@ struct Others {
     is_committed: bool,
     /// The commit of enhanced mode.
     commit: Option<Vec<u8>>,
-    /// What came, as it came, up to [`KEPT`]: content.
+    /// The bytes that came, up to [`KEPT`]: content.
     heard: Vec<u8>,
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn acknowledged(
     let mut others = Others::default();
     let answered = answer(connection, wanted, until, &mut others).await;
     answered.map_err(|fault| {
-        // What was not looked at yet is so now; the fault is known already.
+        // The rest is looked at now; the fault is known already.
         let (length, first) = connection.junk();
         others.add_junk(length, &first);
         others.keep(connection.begun());

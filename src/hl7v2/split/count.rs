@@ -1,4 +1,4 @@
-//! Whether batches hold what they say: FHS, BHS, BTS, FTS.
+//! Holds batches to the counts that they say: FHS, BHS, BTS, FTS.
 //!
 //! All four are optional (`[FHS] { [BHS] { MSH … } [BTS] } [FTS]`), and so are the counts in BTS-1 (messages) and FTS-1 (batches).
 

@@ -1,4 +1,4 @@
-//! Which record answers to a key.
+//! The index of records by their keys.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The reference graph of a plan: who is who, and who needs whom, over all files and loads of a target.
 //!
 //! Filled record by record in the order of the sources, then resolved at once, because a reference may name a record that
-//! comes later. Pure: what the arrangement does with it is `arrange`'s. A record costs 32 bytes, each of its keys 18
+//! comes later. Pure: what the arrangement does with it is `schedule`'s. A record costs 32 bytes, each of its keys 18
 //! while the graph is resolved, a reference 12, and 4 more while the order is found.
 
 use std::{
@@ -38,7 +38,7 @@ pub(crate) type Node = u32;
 /// No node, no group.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Whether the records of a load are looked at for identities and references.
+/// The tracking of a load's records: which of their identities and references are kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReferenceTracking {
     /// The target, by its place in the plan.

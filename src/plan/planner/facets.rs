@@ -223,7 +223,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Why the target does not take a record.
+    /// Returns the reason why the target does not take a record.
     fn refuses(&self, found: &Facets<'_>) -> Option<Reason> {
         if found.holds_frame && self.facts().framed {
             let message = "it holds a byte that frames messages in MLLP (0x0B or 0x1C)";

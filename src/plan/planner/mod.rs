@@ -215,7 +215,7 @@ impl<'a> Planner<'a> {
         self.out.push(Decision::Group { group, split });
     }
 
-    /// Counts what stands in a source and is no record to load.
+    /// Counts an item of a source that is no record to load.
     pub(crate) fn leave_out(&mut self, code: &str) {
         if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
             load.leave_out(code);

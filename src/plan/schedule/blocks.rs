@@ -1,4 +1,4 @@
-//! Which records cannot go, and why: broken barriers, cycles that nothing opens, and all that need such.
+//! The records that cannot go, and the reason: broken barriers, cycles that nothing opens, and all that need such.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

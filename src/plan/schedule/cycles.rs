@@ -50,7 +50,7 @@ impl Arrangement<'_> {
         refused
     }
 
-    /// Why a cycle cannot travel as one transaction.
+    /// The reason why a cycle cannot travel as one transaction.
     fn obstacle(&self, members: &[Node]) -> Option<String> {
         let (target, facts) = self.facts(*members.first()?)?;
         let bytes: u64 = members

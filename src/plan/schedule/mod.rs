@@ -1,7 +1,7 @@
 //! Puts the records of a plan in order: what is needed before what needs it, what needs each other together.
 //!
-//! Pure but for the draft that it reads and the sink that it writes. `open` opens cycles that no transaction
-//! can hold, `judge` finds what cannot go, `findings` what there is
+//! Pure but for the draft that it reads and the sink that it writes. `cycles` opens cycles that no transaction
+//! can hold, `blocks` finds what cannot go, `findings` what there is
 //! to say, `sequence` the final order; whoever sends it holds to the links, not to the order.
 
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ pub(crate) struct Arrangement<'a> {
     pub(crate) summary: &'a mut Summary,
 }
 
-/// Why a record that was to be sent is not.
+/// The reason why a record that was to be sent is not.
 enum Disposition {
     /// Boxed, because nearly all are duplicates, and there may be as many as records.
     Unsupported(Box<Reason>),
@@ -68,7 +68,7 @@ struct AtomicSet {
 const NAMED: usize = 20;
 
 impl Arrangement<'_> {
-    /// Writes the plan's steps to the sink. Returns what stands in the way of a load.
+    /// Writes the plan's steps to the sink. Returns the problems that stand in the way of a load.
     pub(crate) fn write(mut self, sink: &mut dyn Sink) -> Result<Vec<Diagnostic>, file::Error> {
         let mut problems = Vec::new();
         let (copies, conflicts) = self.graph.resolve();

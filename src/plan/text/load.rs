@@ -19,7 +19,7 @@ pub(super) struct Load<'a> {
     pub(super) totals: &'a LoadSummary,
     pub(super) target: Option<&'a PlannedTarget>,
     pub(super) found: &'a LoadForecast,
-    /// Whether what earlier runs have loaded is assumed to be there still.
+    /// True if what earlier runs have loaded is assumed to be there still.
     pub(super) is_assumed: bool,
 }
 

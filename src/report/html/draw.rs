@@ -1,4 +1,4 @@
-//! Draws pictures as inline SVG, by `plotters`: the axes, their labels and what stands between them.
+//! Draws pictures as inline SVG, by `plotters`: the axes, their labels and the lines between them.
 //!
 //! Texts are drawn by the browser, in its own fonts. Colours are names: the page's style says what they look like in light, in
 //! the dark and on paper.

@@ -75,7 +75,7 @@ struct Files {
     /// The number of instances with a file of their own.
     instances: u64,
     standing: Option<Lines>,
-    /// Whether all of its records could be read.
+    /// True if all of its records could be read.
     whole: bool,
     entries: Option<Parcel>,
     parcels: u32,

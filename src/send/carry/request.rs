@@ -1,8 +1,8 @@
 //! Sends a request until nothing of it is left: in smaller ones where the target does not take it as it is, and once more
 //! where it may.
 //!
-//! Its parts are requests of the same kind, so that they stand in a queue here. What is known of its records before it is
-//! sent is settled by the module above.
+//! Its parts are requests of the same kind, so that they stand in a queue here. The module above settles what is known of
+//! its records before it is sent.
 
 use std::{
     collections::HashMap,
@@ -38,8 +38,8 @@ use crate::{
     target::TooLarge,
 };
 
-/// Carries a request to its end. What Stoker put together and the store refused as a whole is taken apart. What is settled
-/// is handed over at once.
+/// Carries a request to its end. A parcel that Stoker put together and the store refused as a whole is taken apart. Records
+/// that are settled are handed over at once.
 pub(super) async fn carry_all(
     load: &LoadContext,
     work: Work,

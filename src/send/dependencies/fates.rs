@@ -1,7 +1,7 @@
 //! Fates of the records of a run: which arrived, and under which id, which did not, and why.
 //!
-//! A record costs 18 bytes here, its id with it, as long as the id is a UUID in its usual form. Who waits for a record is
-//! not known here.
+//! A record costs 18 bytes here, its id with it, as long as the id is a UUID in its usual form. The records that wait for
+//! one are not known here.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -23,7 +23,7 @@ pub(super) struct Fates {
     uuids: SpillVec<[u8; 16]>,
     /// The ids that are none; with their type where [`WHOLE`] says so.
     names: HashMap<StepId, Box<str>>,
-    /// Why a record cannot be had, and because of which.
+    /// The reason why a record cannot be had, and the record to blame.
     causes: HashMap<StepId, Arc<Cause>>,
     /// The records that stand in the store and are not whole yet.
     standing: HashMap<StepId, StoredId>,

@@ -17,7 +17,7 @@ use fates::{DependencyState, Fates};
 
 mod fates;
 
-/// The fates of the records of a run, and who waits for them.
+/// The fates of the records of a run, and the records that wait for them.
 #[derive(Debug)]
 pub(super) struct DependencyTracker {
     state: Mutex<State>,
@@ -60,7 +60,7 @@ pub(super) struct Parked {
     pub(super) late: bool,
 }
 
-/// Whether records may go.
+/// The readiness of records to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Readiness {
     /// All that they need is there.
@@ -257,7 +257,7 @@ impl DependencyTracker {
         }
     }
 
-    /// Of the records of a plan. What is more than `memory` allows is kept beside it on the disk.
+    /// Of the records of a plan. The part that is more than `memory` allows is kept beside it on the disk.
     pub(super) fn of(plan: &Saved) -> Result<Self, Error> {
         let room = MemoryBudget::new(plan.header.run.memory.0, plan.folder());
         let dependencies = Self::new(plan.header.loads.len(), plan.summary.records(), &room);

@@ -50,8 +50,8 @@ impl Batch<'_> {
                     .answered(Some(status), response.body().len() as u64);
                 self.last = Last {
                     status: Some(status),
-                    // A copy: the answer itself holds on to a whole read buffer of its connection, and who waits for
-                    // the next attempt must not.
+                    // A copy: the answer itself holds on to a whole read buffer of its connection, and a request that waits
+                    // for its next attempt must not.
                     body: kept(response.body(), &verdict),
                     fault: None,
                     warnings: warnings::of(response.headers()),
@@ -180,7 +180,7 @@ impl Batch<'_> {
         may_ask && is_update(step)
     }
 
-    /// Settles what was taken. What others may need by its id, and has none, is asked about first.
+    /// Settles what was taken. A record that others may need by its id, and that has none, is asked about first.
     fn take(&mut self, step: Step, status: u16, accepted: Accepted) {
         if let Some((settled, _)) = self.keep_taken(step, status, accepted) {
             self.settled.push(settled);
@@ -206,8 +206,8 @@ impl Batch<'_> {
         }
     }
 
-    /// Tells whether the store has something under a record's own name, and the load wants to know what. Where another
-    /// record of the plan has its identifier, the store may mean that one.
+    /// Tells whether the store has something under a record's own name, and the load wants to know what. If another record
+    /// of the plan has its identifier, the store may mean that one.
     fn is_occupied(&self, settled: &Settlement, step: &Step) -> bool {
         settled.line.outcome == Outcome::Matched
             && step.action.operation() == Some(Operation::Store)
@@ -215,8 +215,8 @@ impl Batch<'_> {
     }
 
     fn taken(&self, step: &Step, status: u16, mut accepted: Accepted) -> Settlement {
-        // A record that is there already may stem from an earlier attempt whose answer was lost. Where contents were
-        // not compared, nobody can tell.
+        // A record that is there already may stem from an earlier attempt whose answer was lost. If contents were not
+        // compared, nobody can tell.
         match accepted.outcome {
             Some(Outcome::Unchanged) if self.doubt => {
                 accepted.outcome = Some(Outcome::Created);

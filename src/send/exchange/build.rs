@@ -17,7 +17,7 @@ use crate::{
     target::{Parcel, Unbuilt},
 };
 
-/// Why a large request could not be made.
+/// The reason why a large request could not be made.
 enum Unmade {
     Read(Error),
     Made(Unbuilt),

@@ -90,7 +90,7 @@ pub(in crate::send) struct Batch<'a> {
     unversioned: Vec<(Step, Bytes)>,
     /// When its records were first about to be sent, by the target's clock, where they must not be sent twice.
     pub(in crate::send) since: Option<Timestamp>,
-    /// Whether it may have been taken before.
+    /// The chance that it was taken before.
     pub(in crate::send) sent: Sent,
     /// The journal holds them as about to be sent.
     is_intended: bool,
@@ -101,7 +101,7 @@ pub(in crate::send) struct Batch<'a> {
     failure: Option<Error>,
 }
 
-/// Whether a request was sent before, and nobody knows what became of it.
+/// The chance that a request was sent before, and nobody knows what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::send) enum Sent {
     /// It was not, or was not taken.
@@ -126,7 +126,7 @@ struct Last {
     fault: Option<String>,
     /// The warnings in the head of the answer: content.
     warnings: String,
-    /// What came instead of an answer: content.
+    /// The bytes that came instead of an answer: content.
     heard: Bytes,
 }
 

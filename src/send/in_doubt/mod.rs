@@ -48,7 +48,7 @@ pub(super) struct InDoubt {
     pub(super) what: String,
     /// An answer came, and told too little.
     pub(super) mumbled: Option<UnclearAnswer>,
-    /// What came instead of an answer: content.
+    /// The bytes that came instead of an answer: content.
     pub(super) heard: Bytes,
     /// The answers to those records that came with a status of success, and with words of failure.
     pub(super) refusals: HashMap<StepId, RefusedInDoubt>,
@@ -100,8 +100,8 @@ impl Lost {
     }
 }
 
-/// Settles those of a request that an earlier session left in doubt, as far as asking proves anything. What is left is
-/// to be sent.
+/// Settles those of a request that an earlier session left in doubt, as far as asking proves anything. The rest is to be
+/// sent.
 pub(super) async fn settle_earlier(
     load: &LoadContext,
     mut work: Work,

@@ -40,7 +40,7 @@ pub(super) struct Asker<'a> {
     pub(super) lookups: &'a Lookups,
     pub(super) settings: &'a LoadSettings,
     pub(super) earlier: &'a Earlier,
-    /// Whether changes are compared element by element.
+    /// True if changes are compared element by element.
     pub(super) differs: bool,
 }
 

@@ -91,7 +91,7 @@ pub struct Holdings {
     pub changes: Vec<Change>,
 }
 
-/// Why the targets could not be asked about a plan.
+/// The reason why the targets could not be asked about a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan cannot be read, or a source.

@@ -1,7 +1,7 @@
 //! Asks stores whether they still hold what earlier runs have loaded, and says what is believed of each.
 //!
-//! A sample comes first; each record is read only where a part of the sample is gone. What follows for a record of the plan
-//! is said in the module above.
+//! A sample comes first; each record is read only where a part of the sample is gone. The module above says what follows
+//! for a record of the plan.
 
 use std::collections::{HashMap, HashSet};
 
@@ -50,7 +50,7 @@ pub(super) enum Confidence {
     Nothing,
 }
 
-/// Whether a store has what was loaded.
+/// The answer of a store that was asked for what was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
     /// As it was loaded.
@@ -162,7 +162,8 @@ impl<'a> Asked<'a> {
         Ok(())
     }
 
-    /// Finds out whether the store has what was loaded. What was created counts also when it was changed since: it is there.
+    /// Finds out whether the store has what was loaded. A record that was created counts also when it was changed since: it
+    /// is there.
     async fn is_there(&self, loaded: &Loaded) -> Result<Presence, HeldError> {
         let fail = |failure| HeldError::Target {
             target: self.held.target.clone(),

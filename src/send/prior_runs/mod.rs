@@ -57,7 +57,7 @@ pub enum Compared {
     Believed,
 }
 
-/// Why it could not be found out what earlier runs have loaded.
+/// The reason why it could not be found out what earlier runs have loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum HeldError {
     /// The history cannot be read.

@@ -1,7 +1,7 @@
 //! Goes through a plan and finds the records of which the history knows something.
 //!
 //! The n-th record of a key in the plan is the n-th that was loaded, so all records are counted, also those that are passed
-//! over. Whether the store still holds what the history tells of is not asked here.
+//! over. The store is not asked here if it still holds what the history tells of.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! Reads the steps of a load and their bodies, ahead of what is sent, in an order in which they can arrive.
 //!
-//! Files are read on a thread of their own, so that a slow disk holds up nothing else. It waits for the byte
-//! budget before it reads a body, which is what keeps memory flat. What needs a record that is on its way is parked as
-//! a place in the plan, and taken up again when that record has arrived. `unit` is what is read and parked as one; `packer`
+//! Files are read on a thread of their own, so that a slow disk holds up nothing else. It waits for the byte budget before
+//! it reads a body, which is what keeps memory flat. A record that needs another one that is on its way is parked as a
+//! place in the plan, and taken up again when that one has arrived. `unit` is what is read and parked as one; `packer`
 //! fills Bundles with what is ready.
 
 use std::{collections::HashMap, sync::Arc};

@@ -1,7 +1,7 @@
 //! Fills Bundles with the records that are ready, and hands requests over in chunks.
 //!
 //! In which Bundles records go, if in any, `ways` finds out; a Bundle that is not full goes when nothing else is ready. The
-//! memory of the bodies is asked for here, because what is collected holds a part of it. Which records are ready is not
+//! memory of the bodies is asked for here, because what is collected holds a part of it. The readiness of records is not
 //! decided here.
 
 use std::sync::Arc;

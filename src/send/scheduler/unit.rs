@@ -1,6 +1,6 @@
 //! Units of a plan: the step, or the group with its steps, that is read, parked and sent as one.
 //!
-//! Here stand the reading of a unit and its needs. Whether the needs are met, `dependencies` knows.
+//! Here stand the reading of a unit and its needs. `dependencies` knows if the needs are met.
 
 use std::ops::Range;
 

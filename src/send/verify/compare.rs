@@ -34,7 +34,7 @@ impl Checked {
     pub(super) fn count(self, expected: &Expected, verified: &mut Verified) {
         let differing = self.differing;
         let outcome = differing.outcome;
-        // Whether it should be there nobody knows; that it is not is no difference.
+        // Nobody knows if it should be there; that it is not is no difference.
         if self.how == How::Doubtful && outcome == Verification::Missing {
             return;
         }

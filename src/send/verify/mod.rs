@@ -1,8 +1,9 @@
 //! Compares what the stores hold with what the sources say: counts first, then records by their ids.
 //!
-//! `expect` finds out what should be there, from the plan and what its journal says, `compare` reads records back and compares
-//! them, `count` counts and lists what the stores hold. What the run does not know is asked about before (`prove`). A hash of the name and the number of each record are kept, and nothing
-//! else of those that are the same.
+//! `expect` finds out what should be there, from the plan and what its journal says, `compare` reads records back and
+//! compares them, `count` counts and lists what the stores hold. Records of which the run does not know the end are asked
+//! about before (`prove`). A hash of the name and the number of each record are kept, and nothing else of those that are
+//! the same.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,7 +33,7 @@ mod state;
 pub use prove::{Keep, Proven};
 pub use state::State;
 
-/// Why the stores cannot be compared with the sources.
+/// The reason why the stores cannot be compared with the sources.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan cannot be read, or a source.

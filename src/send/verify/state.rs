@@ -66,8 +66,8 @@ struct Checked {
 }
 
 impl State {
-    /// Opens the state of a verification of a run; begins anew with `fresh`, or where the file speaks of another state of the
-    /// run. What cannot be read of it is found out once more.
+    /// Opens the state of a verification of a run; begins anew with `fresh`, or where the file speaks of another state of
+    /// the run. The part of it that cannot be read is found out once more.
     ///
     /// # Errors
     ///

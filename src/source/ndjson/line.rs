@@ -1,4 +1,4 @@
-//! One line of NDJSON: what stands on it, and what is wrong with it in the words of those who write files.
+//! One line of NDJSON: its values, and its mistakes in the words of those who write files.
 
 use crate::{
     fhir::{

@@ -147,7 +147,7 @@ struct Open {
     second: At,
     /// The lines that it has so far.
     lines: u64,
-    /// Whether its lines can be read again.
+    /// True if its lines can be read again.
     again: bool,
 }
 

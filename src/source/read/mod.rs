@@ -169,7 +169,7 @@ fn from_file(
             let again = || -> Result<Box<dyn Read>, ErrorKind> {
                 Ok(plain(storage.open(&file.origin)?, compression)?)
             };
-            // Whether the data is whole is known before any of it is told, as it is with a spool.
+            // Damage is known before any of the data is told, as it is with a spool.
             let (bytes, filled) = if how.only_a_glance {
                 (u64::MAX, Ok(()))
             } else {
@@ -297,8 +297,8 @@ fn read_text(
     }
 }
 
-/// Returns the first bytes of what a file holds, `most` of them; decompressed, where it is compressed. Where that ends
-/// early, a reader of all of it is told why.
+/// Returns the first bytes of what a file holds, `most` of them; decompressed, where it is compressed. If that ends early,
+/// a reader of all of it is told why.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Globs of a load into files, in the order in which they were written. Standard input (`-`) is passed over.
 //!
 //! `*` and `?` stay within one folder, `**` crosses them, `{a,b}` and `[a-z]` choose. A later `!` pattern takes away what
-//! stands before it. Hidden files and folders are found only where the pattern names their dot; files that would be found but
-//! for that, or for the case of letters, are told.
+//! the patterns before it have found. Hidden files and folders are found only where the pattern names their dot; files that
+//! would be found but for that, or for the case of letters, are told.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -68,7 +68,7 @@ fn header(bytes: impl Read) -> Result<InstanceHeader, String> {
     }
 }
 
-/// Passes what stands before a data set.
+/// Passes the bytes before a data set.
 fn behind<R: Read>(mut bytes: R, begins: u64) -> io::Result<R> {
     io::copy(&mut bytes.by_ref().take(begins), &mut io::sink())?;
     Ok(bytes)

@@ -35,7 +35,7 @@ fn reason(code: &str) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// What the store has under the UIDs of the instance.
+/// Explains what the store has under the UIDs of the instance.
 fn in_the_way(code: &str) -> Option<(String, Option<String>)> {
     let (what, next) = match InTheWay::of(code)? {
         InTheWay::Other => (

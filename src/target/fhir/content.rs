@@ -1,4 +1,4 @@
-//! Whether a store holds what a record says.
+//! Compares a store's resource with what a record says.
 
 use std::collections::BTreeMap;
 

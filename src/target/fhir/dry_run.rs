@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Fhir;
 
 impl Fhir {
-    /// Returns what stands in a URL behind the service base; none of what is not below it.
+    /// Returns the part of a URL behind the service base; none of a URL that is not below it.
     fn below<'r>(&self, request: &'r Request<Bytes>) -> Option<&'r str> {
         let base = self.requests.base().parse::<http::Uri>().ok()?;
         let path = request.uri().path();

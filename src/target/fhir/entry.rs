@@ -1,6 +1,6 @@
 //! Changes around the resource of an entry that goes out with its own request: few, and only of what would not hold.
 //!
-//! The resource itself is `dress`'s business; entries that get a request of the load are made anew by `request`.
+//! The resource itself is `rewrite`'s business; entries that get a request of the load are made anew by `write`.
 
 use crate::fhir::{SyntaxError, TextRange, bundle::envelope, condition::written, escape};
 

@@ -21,8 +21,8 @@ pub(super) struct Name {
 impl Name {
     /// Reads `[base]/[type]/[id]/_history/[version]`, with or without base and version.
     ///
-    /// Only the two segments before the history count: what stands before them is the server's own, and may be the name
-    /// that it has behind a proxy. A segment that could not be a type, or not an id, names nothing.
+    /// Only the two segments before the history count: those before them are the server's own, and may be the name that it
+    /// has behind a proxy. A segment that could not be a type, or not an id, names nothing.
     pub(super) fn of_location(location: &str) -> Option<Self> {
         let path = location.split(['?', '#']).next().unwrap_or_default();
         let path = match path.split_once("://") {

@@ -80,7 +80,7 @@ pub(super) fn rewrite(
     let Some(code) = &naming.tag else {
         return Ok(bytes);
     };
-    // Whether a comma follows the tag depends on what the cuts have left around its place.
+    // The comma behind the tag depends on what the cuts have left around its place.
     let resource = TextRange {
         start: resource.start,
         end: bytes.len().saturating_sub(after),
@@ -90,8 +90,8 @@ pub(super) fn rewrite(
     spliced(bytes, resource.start, vec![inserted])
 }
 
-/// Changes what stands around the resource of an entry that keeps its own request. `is_unnamed`: others refer to it, and
-/// it has no address by which they could.
+/// Changes the entry around a resource that keeps its own request. `is_unnamed`: others refer to it, and it has no address
+/// by which they could.
 pub(super) fn wrapped(
     step: &Step,
     is_remade: bool,

@@ -1,8 +1,8 @@
 //! Receivers of HL7v2 messages over MLLP: a message is sent, and acknowledged.
 //!
-//! A receiver keeps no names that Stoker could know: nothing can be read, searched or compared. Which answer belongs to a message, and
-//! whether it is to be sent again, the transport finds out (`gate::mllp`); what an acknowledgement says of it is read here. Source:
-//! HL7 v2.5.1 chapter 2.9 (acknowledgements), table 0357.
+//! A receiver keeps no names that Stoker could know: nothing can be read, searched or compared. The transport
+//! (`gate::mllp`) finds the answer that belongs to a message, and if it is to be sent again; what an acknowledgement says
+//! of it is read here. Source: HL7 v2.5.1 chapter 2.9 (acknowledgements), table 0357.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Messages as a store's parser reads them: the fields by which they are found, and `parsedData`.
 //!
-//! The parser is as strict as the API's: segments end with the store's `segmentTerminator` and nothing else. In a message with
-//! other line ends it finds MSH only, and refuses it when what stands behind MSH-18 runs into that field.
+//! The parser is as strict as the API's: segments end with the store's `segmentTerminator` and nothing else. In a message
+//! with other line ends it finds MSH only, and refuses it when the text behind MSH-18 runs into that field.
 
 use base64::Engine as _;
 use jiff::tz::TimeZone;
