@@ -62,44 +62,12 @@ pub(super) fn load(
         Vec::new()
     };
     if let Some(interaction) = basics.interaction {
-        let conditional = matches!(
-            interaction,
-            Operation::ConditionalCreate | Operation::ConditionalUpdate
-        );
         let spot = get(&entries, "interaction").map_or(node.spot, |node| node.spot);
-        if conditional && get(&entries, "identity").is_none() {
-            reader.report(
-                spot,
-                Diagnostic::error(format!("`{interaction}` needs `identity`")).hint(
-                    "name the identifier systems: `identity: { Patient: [\"https://clinic.example/mrn\"] }`",
-                ),
-            );
+        let has_identity = get(&entries, "identity").is_some();
+        if is_conditional(interaction) && !has_identity {
+            report_no_identity(reader, spot, interaction);
         }
-        if let Some(identity) = own
-            .iter()
-            .find(|entry| entry.key == "identity" && !conditional)
-            && interaction != Operation::Create
-        {
-            reader.report(
-                identity.key_spot,
-                Diagnostic::warning(format!("`identity` has no effect with `{interaction}`"))
-                    .hint("use `conditional-create` or `conditional-update`, or leave it out"),
-            );
-        }
-        let updates = matches!(
-            interaction,
-            Operation::Update | Operation::ConditionalUpdate
-        );
-        if basics.compare
-            && !updates
-            && let Some(compare) = own.iter().find(|entry| entry.key == "compare")
-        {
-            reader.report(
-                compare.key_spot,
-                Diagnostic::warning(format!("`compare` has no effect with `{interaction}`"))
-                    .hint("it compares before an `update`; leave it out"),
-            );
-        }
+        warn_of_no_effect(reader, own, interaction, basics.compare);
     }
     if basics.settle == Some(Settle::Identifier) && basics.identity.systems.is_empty() {
         let spot = get(&entries, "settle").map_or(node.spot, |node| node.spot);
@@ -148,15 +116,70 @@ pub(super) fn load(
         max_entries: basics
             .packaging
             .max_entries
-            .and(get(&entries, "bundle"))
-            .and_then(|node| match &node.value {
-                Value::Map(bundle) => get(bundle, "max_entries"),
-                _ => None,
-            })
-            .map(|node| node.spot),
+            .and_then(|_| max_entries_spot(&entries)),
     })
 }
 
+/// Returns the place of the bound on the entries of a load's Bundles.
+fn max_entries_spot(entries: &[Entry]) -> Option<Spot> {
+    match &get(entries, "bundle")?.value {
+        Value::Map(bundle) => get(bundle, "max_entries").map(|node| node.spot),
+        _ => None,
+    }
+}
+
+fn is_conditional(interaction: Operation) -> bool {
+    matches!(
+        interaction,
+        Operation::ConditionalCreate | Operation::ConditionalUpdate
+    )
+}
+
+/// Refuses a conditional interaction that has nothing to make its condition of.
+fn report_no_identity(reader: &mut Reader<'_>, spot: Spot, interaction: Operation) {
+    reader.report(
+        spot,
+        Diagnostic::error(format!("`{interaction}` needs `identity`")).hint(
+            "name the identifier systems: `identity: { Patient: [\"https://clinic.example/mrn\"] }`",
+        ),
+    );
+}
+
+/// Names the keys that a load sets and that mean nothing for its interaction.
+fn warn_of_no_effect(
+    reader: &mut Reader<'_>,
+    own: &[Entry],
+    interaction: Operation,
+    compares: bool,
+) {
+    let key = |name: &str| own.iter().find(|entry| entry.key == name);
+    if let Some(identity) = key("identity")
+        && !is_conditional(interaction)
+        && interaction != Operation::Create
+    {
+        reader.report(
+            identity.key_spot,
+            Diagnostic::warning(format!("`identity` has no effect with `{interaction}`"))
+                .hint("use `conditional-create` or `conditional-update`, or leave it out"),
+        );
+    }
+    let updates = matches!(
+        interaction,
+        Operation::Update | Operation::ConditionalUpdate
+    );
+    if let Some(compare) = key("compare")
+        && compares
+        && !updates
+    {
+        reader.report(
+            compare.key_spot,
+            Diagnostic::warning(format!("`compare` has no effect with `{interaction}`"))
+                .hint("it compares before an `update`; leave it out"),
+        );
+    }
+}
+
+/// Reads the patterns of a load's files.
 fn files(reader: &mut Reader<'_>, node: &Node) -> Vec<FilePattern> {
     let mut patterns: Vec<FilePattern> = Vec::new();
     for text in reader.texts("files", node) {

@@ -7,28 +7,18 @@ mod problems;
 mod resources;
 mod surveyor;
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 pub use self::problems::pattern_problems;
-use self::{
-    problems::{check_rates, nothing_matches},
-    resources::Resources,
-    surveyor::{Read, Surveyor},
-};
+use self::surveyor::Surveyor;
 use crate::{
     diagnostic::Diagnostic,
     event::{LoadId, Observe},
     plan::{
-        PlanHeader, PlannedSource, Planner, Summary, batch, capability_check,
+        PlanHeader, PlannedSource, Summary,
         file::{self, Sink},
-        graph::Graph,
-        independent::IndependentLoad,
-        schedule::Arrangement,
-        staging::StagingWriter,
     },
-    record::SourceId,
-    source::{self, Bodies, Malformed, Origin, SourceFile, Spool},
-    spill::MemoryBudget,
+    source::{self, Malformed, SourceFile, Spool},
 };
 
 /// The findings of a survey.
@@ -73,105 +63,9 @@ pub fn survey(
     malformed: OnMalformed<'_>,
 ) -> Result<Survey, Error> {
     sink.header(header)?;
-    let room = MemoryBudget::new(header.run.memory.0, scratch);
-    let mut surveyor = Surveyor {
-        header,
-        planner: Planner::new(header),
-        resources: Resources::default(),
-        graph: Graph::new(header, Arc::clone(&room)),
-        draft: StagingWriter::create(scratch).map_err(|e| file::Error::draft(&e))?,
-        load: LoadId(0),
-        room: Arc::clone(&room),
-        left_in_group: 0,
-        plain: Vec::new(),
-        observe,
-        is_stopped,
-        malformed,
-        records: 0,
-        bytes: 0,
-        bundles: 0,
-    };
-    let mut sources: Vec<PlannedSource> = Vec::new();
-    let mut plain = Vec::new();
-    let mut problems = Vec::new();
-    for (index, load) in header.loads.iter().enumerate() {
-        let id = LoadId(u32::try_from(index).unwrap_or(u32::MAX));
-        surveyor.planner.load(id);
-        surveyor.resources.load(&surveyor.planner);
-        surveyor.load = id;
-        let start = surveyor.draft.offset();
-        let is_plain = surveyor.graph.is_needless(id) || !load.format.has_references();
-        surveyor
-            .plain
-            .push(is_plain.then(|| IndependentLoad::at(start)));
-        problems.extend(known::read(&mut surveyor.graph, id, load));
-        let target = header.target_of(id);
-        problems.extend(target.and_then(|target| batch::refused(load, target)));
-        let found = source::find(&load.files);
-        problems.extend(found.problems);
-        problems.extend(found.unmatched.iter().map(nothing_matches));
-        for mut file in found.files {
-            file.id = SourceId(u32::try_from(sources.len()).unwrap_or(u32::MAX));
-            file.form = file.form.within(load.format);
-            let path = match &file.origin {
-                Origin::File(path) => Some(path.clone()),
-                Origin::Stdin => None,
-            };
-            surveyor.planner.file();
-            let Read {
-                fingerprint,
-                spooled,
-                bytes,
-            } = surveyor.read(&file, spool)?;
-            plain.extend(bytes.map(|bytes| (file.id, bytes)));
-            sources.push(PlannedSource {
-                id: file.id,
-                load: id,
-                name: path
-                    .as_ref()
-                    .map_or("-".to_owned(), |path| path.display().to_string()),
-                path,
-                form: file.form,
-                spooled,
-                fingerprint,
-            });
-        }
-        surveyor.planner.load_end();
-        surveyor.write()?;
+    let mut surveyor = Surveyor::new(header, scratch, observe, is_stopped, malformed)?;
+    for (index, load) in (0..).zip(&header.loads) {
+        surveyor.load(LoadId(index), load, spool)?;
     }
-    let Surveyor {
-        mut planner,
-        resources,
-        graph,
-        draft,
-        plain: plain_loads,
-        ..
-    } = surveyor;
-    resources.finish(&mut planner);
-    let mut summary = planner.finish();
-    let bodies = Bodies::new(plain);
-    let read = |source, span| bodies.read(source, span).ok().map(|bytes| bytes.to_vec());
-    let arrangement = Arrangement {
-        header,
-        graph,
-        draft: draft.finish().map_err(|e| file::Error::draft(&e))?,
-        plain: plain_loads,
-        firsts: vec![0; header.loads.len()],
-        sources: &sources,
-        read: &read,
-        summary: &mut summary,
-    };
-    problems.extend(arrangement.write(sink)?);
-    room.check().map_err(|e| file::Error::draft(&e))?;
-    problems.extend(check_rates(header, &summary));
-    problems.extend(capability_check::check(header, &mut summary));
-    summary
-        .references
-        .retain(|_, references| !references.is_empty());
-    sink.end(&sources, &summary)?;
-    Ok(Survey {
-        summary,
-        sources,
-        problems,
-    })
+    surveyor.arrange(sink)
 }

@@ -1,17 +1,30 @@
 //! Takes what is read of the sources to the planner, and what is decided to the plan's draft.
 
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{Error, OnMalformed, resources::Resources};
+use super::{
+    Error, OnMalformed, Survey, known,
+    problems::{check_rates, nothing_matches},
+    resources::Resources,
+};
 use crate::{
+    diagnostic::Diagnostic,
     event::{Event, LoadId, Observe},
+    manifest::LoadSettings,
     plan::{
-        Decision, PlanHeader, Planner, Step, batch, file,
+        Decision, PlanHeader, PlannedSource, Planner, Step, batch, capability_check,
+        file::{self, Sink},
         graph::{Graph, NONE, SourceGroup},
         independent::IndependentLoad,
+        schedule::Arrangement,
         staging::StagingWriter,
     },
-    source::{self, Ceiling, Fingerprint, Form, Item, Origin, SourceFile, Spool, Stamp},
+    record::SourceId,
+    source::{self, Bodies, Ceiling, Fingerprint, Form, Item, Origin, SourceFile, Spool, Stamp},
     spill::MemoryBudget,
 };
 
@@ -19,37 +32,162 @@ use crate::{
 const TELL_EVERY: u64 = 1_000;
 
 /// The result of reading a file.
-pub(super) struct Read {
-    pub(super) fingerprint: Fingerprint,
-    pub(super) spooled: bool,
+struct Read {
+    fingerprint: Fingerprint,
+    spooled: bool,
     /// The file from which its plain bytes can be read again.
-    pub(super) bytes: Option<PathBuf>,
+    bytes: Option<PathBuf>,
 }
 
+/// The sources as far as they are read, and the plan as far as it is made.
 pub(super) struct Surveyor<'a, 'h> {
-    pub(super) header: &'h PlanHeader,
-    pub(super) planner: Planner<'h>,
-    pub(super) resources: Resources,
-    pub(super) graph: Graph,
-    pub(super) room: Arc<MemoryBudget>,
-    pub(super) draft: StagingWriter,
-    pub(super) load: LoadId,
+    header: &'h PlanHeader,
+    planner: Planner<'h>,
+    resources: Resources,
+    graph: Graph,
+    room: Arc<MemoryBudget>,
+    draft: StagingWriter,
+    load: LoadId,
     /// The number of the steps to come that belong to the last group.
-    pub(super) left_in_group: u32,
+    left_in_group: u32,
     /// The steps of each load that needs no graph.
-    pub(super) plain: Vec<Option<IndependentLoad>>,
-    pub(super) observe: &'a dyn Observe,
-    pub(super) is_stopped: &'a dyn Fn() -> bool,
-    pub(super) malformed: OnMalformed<'a>,
-    pub(super) records: u64,
-    pub(super) bytes: u64,
+    plain: Vec<Option<IndependentLoad>>,
+    observe: &'a dyn Observe,
+    is_stopped: &'a dyn Fn() -> bool,
+    malformed: OnMalformed<'a>,
+    records: u64,
+    bytes: u64,
+    sources: Vec<PlannedSource>,
+    /// The files of the sources that can be read again.
+    readable: Vec<(SourceId, PathBuf)>,
+    problems: Vec<Diagnostic>,
     /// Bundles of the file that is being read.
-    pub(super) bundles: u64,
+    bundles: u64,
 }
 
-impl Surveyor<'_, '_> {
+impl<'a, 'h> Surveyor<'a, 'h> {
+    pub(super) fn new(
+        header: &'h PlanHeader,
+        scratch: &Path,
+        observe: &'a dyn Observe,
+        is_stopped: &'a dyn Fn() -> bool,
+        malformed: OnMalformed<'a>,
+    ) -> Result<Self, Error> {
+        let room = MemoryBudget::new(header.run.memory.0, scratch);
+        Ok(Self {
+            header,
+            planner: Planner::new(header),
+            resources: Resources::default(),
+            graph: Graph::new(header, Arc::clone(&room)),
+            draft: StagingWriter::create(scratch).map_err(|e| file::Error::draft(&e))?,
+            load: LoadId(0),
+            room,
+            left_in_group: 0,
+            plain: Vec::new(),
+            observe,
+            is_stopped,
+            malformed,
+            records: 0,
+            bytes: 0,
+            sources: Vec::new(),
+            readable: Vec::new(),
+            problems: Vec::new(),
+            bundles: 0,
+        })
+    }
+
+    /// Reads the sources of a load.
+    pub(super) fn load(
+        &mut self,
+        id: LoadId,
+        load: &LoadSettings,
+        spool: Option<&Spool>,
+    ) -> Result<(), Error> {
+        self.planner.load(id);
+        self.resources.load(&self.planner);
+        self.load = id;
+        let start = self.draft.offset();
+        let is_plain = self.graph.is_needless(id) || !load.format.has_references();
+        self.plain
+            .push(is_plain.then(|| IndependentLoad::at(start)));
+        self.problems.extend(known::read(&mut self.graph, id, load));
+        let target = self.header.target_of(id);
+        let refused = target.and_then(|target| batch::refused(load, target));
+        self.problems.extend(refused);
+        let found = source::find(&load.files);
+        self.problems.extend(found.problems);
+        self.problems
+            .extend(found.unmatched.iter().map(nothing_matches));
+        for mut file in found.files {
+            file.id = SourceId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
+            file.form = file.form.within(load.format);
+            self.source(file, spool)?;
+        }
+        self.planner.load_end();
+        self.write()
+    }
+
+    /// Reads a source, and keeps what it was.
+    fn source(&mut self, file: SourceFile, spool: Option<&Spool>) -> Result<(), Error> {
+        self.planner.file();
+        let Read {
+            fingerprint,
+            spooled,
+            bytes,
+        } = self.read(&file, spool)?;
+        self.readable.extend(bytes.map(|bytes| (file.id, bytes)));
+        let path = match file.origin {
+            Origin::File(path) => Some(path),
+            Origin::Stdin => None,
+        };
+        self.sources.push(PlannedSource {
+            id: file.id,
+            load: self.load,
+            name: path
+                .as_ref()
+                .map_or("-".to_owned(), |path| path.display().to_string()),
+            path,
+            form: file.form,
+            spooled,
+            fingerprint,
+        });
+        Ok(())
+    }
+
+    /// Puts all that was read in order, and writes the plan.
+    pub(super) fn arrange(mut self, sink: &mut dyn Sink) -> Result<Survey, Error> {
+        self.resources.finish(&mut self.planner);
+        let mut summary = self.planner.finish();
+        let (header, sources, mut problems) = (self.header, self.sources, self.problems);
+        let bodies = Bodies::new(self.readable);
+        let read = |source, span| bodies.read(source, span).ok().map(|bytes| bytes.to_vec());
+        let arrangement = Arrangement {
+            header,
+            graph: self.graph,
+            draft: self.draft.finish().map_err(|e| file::Error::draft(&e))?,
+            plain: self.plain,
+            firsts: vec![0; header.loads.len()],
+            sources: &sources,
+            read: &read,
+            summary: &mut summary,
+        };
+        problems.extend(arrangement.write(sink)?);
+        self.room.check().map_err(|e| file::Error::draft(&e))?;
+        problems.extend(check_rates(header, &summary));
+        problems.extend(capability_check::check(header, &mut summary));
+        summary
+            .references
+            .retain(|_, references| !references.is_empty());
+        sink.end(&sources, &summary)?;
+        Ok(Survey {
+            summary,
+            sources,
+            problems,
+        })
+    }
+
     /// Reads one file. A problem of the file itself is told as one of its records.
-    pub(super) fn read(&mut self, file: &SourceFile, spool: Option<&Spool>) -> Result<Read, Error> {
+    fn read(&mut self, file: &SourceFile, spool: Option<&Spool>) -> Result<Read, Error> {
         if file.form == Form::Unrecognized {
             return self.unrecognized(file);
         }
@@ -230,7 +368,7 @@ impl Surveyor<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn write(&mut self) -> Result<(), Error> {
+    fn write(&mut self) -> Result<(), Error> {
         if self.is_plain() {
             return self.write_plain();
         }

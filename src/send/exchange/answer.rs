@@ -300,25 +300,7 @@ impl Batch<'_> {
                     let settled = self.rejected(&step, true, status, &outcome, note);
                     done.push((settled, step));
                 }
-                (Verdict::Done, said) => {
-                    let little = match said {
-                        Said::Little(little) => little,
-                        _ => Little::Unsaid,
-                    };
-                    let what = if said == Said::Refused {
-                        let answer = outcome;
-                        self.refusals
-                            .insert(step.number, RefusedInDoubt { status, answer });
-                        "its entry was answered with success, and with words that say that it failed"
-                    } else if let Little::Elsewhere(words) = little {
-                        words
-                    } else {
-                        "the answer to its entry does not say that it was taken"
-                    };
-                    self.last.fault = Some(format!("{what} ({status})"));
-                    self.mumble(Some(little));
-                    self.doubtful.push(step);
-                }
+                (Verdict::Done, said) => self.read_unclear(step, status, &said, outcome),
                 (
                     Verdict::Again { brake: asked, .. } | Verdict::Partial { brake: asked, .. },
                     _,
@@ -371,6 +353,31 @@ impl Batch<'_> {
         } else {
             Verdict::Done
         }
+    }
+
+    /// Takes note of an entry that was answered with success, and not in a way from which it is known that it was taken.
+    fn read_unclear(&mut self, step: Step, status: u16, said: &Said, answer: Bytes) {
+        let (little, what) = match said {
+            Said::Refused => {
+                let refusal = RefusedInDoubt { status, answer };
+                self.refusals.insert(step.number, refusal);
+                let what =
+                    "its entry was answered with success, and with words that say that it failed";
+                (Little::Unsaid, what)
+            }
+            Said::Little(Little::Elsewhere(words)) => (Little::Elsewhere(words), *words),
+            Said::Little(little) => (
+                *little,
+                "the answer to its entry does not say that it was taken",
+            ),
+            Said::Taken(_) => (
+                Little::Unsaid,
+                "the answer to its entry does not say that it was taken",
+            ),
+        };
+        self.last.fault = Some(format!("{what} ({status})"));
+        self.mumble(Some(little));
+        self.doubtful.push(step);
     }
 }
 

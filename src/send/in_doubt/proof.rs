@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use http::{Response, StatusCode};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -242,15 +243,13 @@ impl Asker<'_> {
         nothing("the store's index may lag behind, so that finding nothing proves nothing")
     }
 
-    /// Tells whether a resource is a record of ours.
-    async fn compare_found(
+    /// Reads a resource that may be a record of ours; where it cannot be read, tells what that proves.
+    async fn read_found(
         &self,
         step: &Step,
-        doubt: &Doubt,
         body: &Bytes,
         id: &str,
-        asking: Asking,
-    ) -> Evidence {
+    ) -> Result<Response<Bytes>, Evidence> {
         let target = self.target;
         let mut reads = 0;
         let read = loop {
@@ -263,32 +262,49 @@ impl Asker<'_> {
             };
             match self.gate.call_for_record(make).await {
                 // An answer that was cut off, or is none of the store's, says nothing about what the store has.
-                Ok(read)
-                    if read.status() == http::StatusCode::OK && !target.is_whole(read.body()) =>
-                {
+                Ok(read) if read.status() == StatusCode::OK && !target.is_whole(read.body()) => {
                     if reads == READS {
                         let why = "the store's answer could not be read when it was asked";
-                        return Evidence::Unasked(why.to_owned());
+                        return Err(Evidence::Unasked(why.to_owned()));
                     }
                 }
                 Ok(read) => break read,
-                Err(failure) => return unasked(&failure),
+                Err(failure) => return Err(unasked(&failure)),
             }
         };
+        let operation = step.action.operation();
+        let is_repeatable =
+            operation.is_some_and(|it| it == Operation::ConditionalUpdate || it.keeps_id());
+        match read.status() {
+            StatusCode::OK => Ok(read),
+            // Sent once more, it tells itself.
+            StatusCode::NOT_FOUND | StatusCode::GONE if is_repeatable => Err(Evidence::Absent),
+            status => Err(Evidence::Unasked(format!(
+                "the store answered {} when it was asked",
+                status.as_u16()
+            ))),
+        }
+    }
+
+    /// Tells whether a resource is a record of ours.
+    async fn compare_found(
+        &self,
+        step: &Step,
+        doubt: &Doubt,
+        body: &Bytes,
+        id: &str,
+        asking: Asking,
+    ) -> Evidence {
+        let target = self.target;
         let interaction = step.action.operation();
         let is_update = matches!(
             interaction,
             Some(Operation::Update | Operation::ConditionalUpdate)
         );
-        if read.status() != http::StatusCode::OK {
-            let status = read.status().as_u16();
-            let keeps_id = interaction.is_some_and(Operation::keeps_id);
-            return match status {
-                // Sent once more, it tells itself.
-                404 | 410 if is_update || keeps_id => Evidence::Absent,
-                _ => Evidence::Unasked(format!("the store answered {status} when it was asked")),
-            };
-        }
+        let read = match self.read_found(step, body, id).await {
+            Ok(read) => read,
+            Err(evidence) => return evidence,
+        };
         let theirs = read.body();
         let there = |outcome| {
             let attempted = Attempted::default();
