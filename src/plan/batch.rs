@@ -1,6 +1,7 @@
 //! In which Bundles the records of a load travel: what the manifest says, within what the target takes.
 
 use super::{Action, Packaging, PlanHeader, PlannedTarget};
+pub use crate::record::ENVELOPE;
 use crate::{
     diagnostic::Diagnostic,
     event::LoadId,
@@ -129,10 +130,6 @@ pub(crate) fn room(load: &LoadSettings, limits: Limits) -> u64 {
     let said = load.packaging.max_bytes.map(|bytes| bytes.0);
     limits.request_bytes.or(said).unwrap_or(u64::MAX)
 }
-
-/// The bytes of an entry that Stoker makes, around its resource, most of the time: its request, a `fullUrl`, longer
-/// references. The frame of a Bundle has less.
-pub const ENVELOPE: u64 = 256;
 
 /// The bytes of an entry that goes out as it came, around it: a comma.
 pub const COMMA: u64 = 1;

@@ -17,7 +17,7 @@ pub use facets::{Alias, AliasRule, Facets};
 pub use lack::Lack;
 pub use reason::{Reason, ReasonCode};
 pub use step::{
-    Action, Group, GroupId, LINK, Link, LoadId, Other, Packaging, Step, StepId, To, hash,
+    Action, ENVELOPE, Group, GroupId, LINK, Link, LoadId, Other, Packaging, Step, StepId, To, hash,
 };
 pub use stretch::{BodyPiece, StreamedBody, Stretch, body_length};
 

@@ -162,7 +162,16 @@ impl Link {
     }
 }
 
+/// The bytes around a record that gets a request of its own in a parcel, most of the time: the request, a name, longer
+/// references. The frame of the parcel has less.
+pub const ENVELOPE: u64 = 256;
+
 impl Step {
+    /// Tells whether the record keeps the request that its source says for it.
+    pub fn is_entry(&self) -> bool {
+        matches!(self.action, Action::Entry(_))
+    }
+
     /// Makes the step of a record that refers to no others. It has no number yet.
     pub fn of(found: &Facets<'_>, load: LoadId, action: Action) -> Self {
         Self {

@@ -15,7 +15,7 @@ use crate::{
     gate::Largest,
     journal::Settlement,
     lookup::{self, Matches},
-    plan::{Action, Step},
+    plan::Step,
     record::{Operation, Outcome},
     target::Likeness,
 };
@@ -133,7 +133,7 @@ async fn compare_one(load: &LoadContext, step: &Step, body: &Bytes) -> Found {
 /// Returns the id of the one record that a conditional update means.
 async fn meant(load: &LoadContext, step: &Step, kept: &[u8]) -> Option<String> {
     // The condition of an entry's own request is the store's to read.
-    if matches!(step.action, Action::Entry(_)) && load.settings.interaction.is_none() {
+    if step.is_entry() && load.settings.interaction.is_none() {
         return None;
     }
     let (gate, target) = (&load.link.gate, &*load.link.target);

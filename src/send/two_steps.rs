@@ -19,8 +19,7 @@ use crate::{
 pub(super) fn goes_alone(work: &mut Work) -> bool {
     let goes_alone = work.steps.iter().any(Step::is_in_two_steps);
     if goes_alone {
-        let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
-        let is_entry = work.steps.iter().any(is_entry);
+        let is_entry = work.steps.iter().any(Step::is_entry);
         // A record that came as an entry keeps its request, and that only a Bundle can carry.
         work.packaging = is_entry.then_some(Packaging::Batch);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::dependencies::Cause;
 use crate::{
     gate::BytePermit,
-    plan::{Action, Link, Packaging, Step, To},
+    plan::{Link, Packaging, Step, To},
     record::Outcome,
 };
 
@@ -57,13 +57,12 @@ impl Work {
     /// Lets records travel by themselves that Stoker put together. Returns it as it is where they cannot: what came as an
     /// entry keeps its request, and that only a parcel can carry.
     pub(super) fn one_by_one(self) -> Result<Vec<Self>, Self> {
-        let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
         // Only a transaction can name what it is about to create.
         let names_itself = |step: &Step| {
             let to = |link: &Link| link.to == To::Step(step.number) && !link.late;
             step.links.iter().any(to)
         };
-        let is_bound = |step: &Step| is_entry(step) || names_itself(step);
+        let is_bound = |step: &Step| step.is_entry() || names_itself(step);
         let is_filled =
             self.packaging.is_some() && !self.atomic && !self.steps.iter().any(is_bound);
         if !is_filled {

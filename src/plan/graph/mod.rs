@@ -179,7 +179,7 @@ impl Graph {
         let interaction = step.action.operation();
         kept.live = u8::from(interaction.is_some());
         kept.keeps_id = u8::from(interaction == Some(Operation::Update));
-        let bytes = if group == NONE && !matches!(step.action, super::Action::Entry(_)) {
+        let bytes = if group == NONE && !step.is_entry() {
             step.body.length
         } else {
             step.position.span.length

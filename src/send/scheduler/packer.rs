@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     gate::{ByteBudget, BytePermit},
-    plan::{Action, Batching, Packaging, Step, entry_size},
+    plan::{Batching, Packaging, Step, entry_size},
     send::{
         Error, Stop,
         ways::{Trial, Turn, Ways},
@@ -171,6 +171,5 @@ impl<'a> Packer<'a> {
 
 /// Tells whether any of the records came as an entry, with a request of its own.
 fn has_entry(work: &Work) -> bool {
-    let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
-    work.steps.iter().any(is_entry)
+    work.steps.iter().any(Step::is_entry)
 }

@@ -7,6 +7,7 @@ use crate::{
     manifest::Transactions,
     plan::{Action, Packaging, Planner, Reason, ReasonCode, Step, batch},
     source::{BundleKind, BundleStart, EntryAround, Found, SourceFile},
+    target::fhir::FRAME,
 };
 
 /// The Bundle whose entries are coming.
@@ -154,7 +155,7 @@ impl Bundle {
         let is_batch = self.kind == BundleKind::Batch;
         let entries_limit = std::cmp::min(limits.batch_entries.unwrap_or(u32::MAX), rate_entries);
         let full = self.waiting.len() >= entries_limit as usize
-            || self.waiting_bytes + bytes + FRAME > bytes_limit;
+            || self.waiting_bytes + bytes + FRAME as u64 > bytes_limit;
         if is_batch && full && !self.waiting.is_empty() {
             self.flush(planner);
         }
@@ -177,7 +178,9 @@ impl Bundle {
         let (kind, loose, split) = (packaging.as_str(), self.loose, self.split);
         let keeps = planner.settings().transactions == Transactions::Keep;
         let keeps = keeps && packaging == Packaging::Transaction;
-        let over = limits.request_bytes.filter(|&limit| bytes + FRAME > limit);
+        let over = limits
+            .request_bytes
+            .filter(|&limit| bytes + FRAME as u64 > limit);
         if let Some(limit) = over.filter(|_| !split && !loose && !keeps) {
             let message = format!("its {kind} has {bytes} bytes, and the target takes {limit}");
             for (mut step, found) in steps {
@@ -238,6 +241,3 @@ impl Resources {
         }
     }
 }
-
-/// The bytes around the entries of a Bundle: `{"resourceType":"Bundle","type":"transaction","entry":[]}`.
-const FRAME: u64 = 64;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::{
     fhir::{Scanner, bundle, condition::written, request::RequestUrl},
     manifest::{Identity, LoadSettings},
-    record::{Action, Operation, Step},
+    record::{Operation, Step},
 };
 
 /// Returns the identifier, system and value, that identifies a record.
@@ -58,7 +58,7 @@ pub(super) fn of_step(settings: &LoadSettings, step: &Step, body: &[u8]) -> Opti
     ) {
         return None;
     }
-    let is_entry = matches!(step.action, Action::Entry(_));
+    let is_entry = step.is_entry();
     if !is_entry || settings.interaction.is_some() {
         let resource = if is_entry {
             bundle::envelope(body).ok()?.resource?.of(body)

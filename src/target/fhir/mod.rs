@@ -25,7 +25,7 @@ use crate::{
         outcome,
     },
     manifest::LoadSettings,
-    record::{Action, Lack, Packaging, Step},
+    record::{Lack, Packaging, Step},
 };
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ pub use condition::{TAG_SYSTEM, criteria, criteria_of, identifying};
 pub use entries::entries;
 pub(super) use explain::explain;
 pub use place::accepted;
-pub use request::{BundleText, RequestBuilder};
+pub use request::{BundleText, FRAME, RequestBuilder};
 pub use response::{Asked, Verb, said};
 pub use write::full_url;
 
@@ -183,7 +183,7 @@ impl Target for Fhir {
     }
 
     fn names_its_version(&self, step: &Step, body: &[u8]) -> bool {
-        matches!(step.action, Action::Entry(_)) && write::own_if_match(body)
+        step.is_entry() && write::own_if_match(body)
     }
 
     /// Of servers that answer 400 the code or the words say it (Microsoft's, Medplum's).

@@ -121,6 +121,9 @@ impl RequestBuilder {
     }
 }
 
+/// The bytes around the entries of a Bundle: `{"resourceType":"Bundle","type":"transaction","entry":[]}`.
+pub const FRAME: usize = 64;
+
 /// The text of a batch or transaction. The entries go out as they are given.
 #[derive(Debug)]
 pub struct BundleText {
@@ -131,7 +134,6 @@ pub struct BundleText {
 impl BundleText {
     /// Begins a Bundle of a type, with room for `bytes` of entries.
     pub fn new(bundle_type: &str, bytes: usize) -> Self {
-        const FRAME: usize = 64;
         let mut text = BytesMut::with_capacity(bytes + FRAME);
         for part in ["{\"resourceType\":\"Bundle\",\"type\":\"", bundle_type] {
             text.put_slice(part.as_bytes());

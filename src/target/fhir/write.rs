@@ -10,12 +10,9 @@ use super::{BundleText, RequestBuilder, criteria_of};
 use crate::{
     fhir::bundle,
     manifest::LoadSettings,
-    record::{Action, Operation, Packaging, Step},
+    record::{ENVELOPE, Operation, Packaging, Step},
     target::{HeldVersion, HeldVersions, Parcel, Unbuilt},
 };
-
-/// The usual upper bound in bytes of what surrounds the resource in an entry that is made anew.
-const ENVELOPE: u64 = 256;
 
 /// Makes the request of one record, or of the records of a Bundle.
 pub(super) fn write(
@@ -75,8 +72,7 @@ fn bundle_text(
         replaces,
         ..
     } = *parcel;
-    let is_entry = |step: &Step| matches!(step.action, Action::Entry(_));
-    let as_they_are = settings.interaction.is_none() && steps.iter().all(is_entry);
+    let as_they_are = settings.interaction.is_none() && steps.iter().all(Step::is_entry);
     let bytes: u64 = steps
         .iter()
         .map(|step| step.wire().length + if as_they_are { 1 } else { ENVELOPE })
@@ -86,7 +82,7 @@ fn bundle_text(
     let mut text = BundleText::new(packaging.as_str(), bytes);
     for (step, body) in steps.iter().zip(bodies) {
         let tag = tag(replaces, step);
-        if !is_entry(step) {
+        if !step.is_entry() {
             let url = (packaging == Packaging::Transaction).then(|| full_url(step));
             text.entry(&around(settings, step, url.as_deref(), &body, tag)?);
         } else if settings.interaction.is_some() {
