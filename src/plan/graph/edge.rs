@@ -114,12 +114,14 @@ pub(super) const STATE_NOTHING: u32 = 7 << 26;
 pub(super) const ORDINALS: u32 = (1 << 26) - 1;
 
 impl Graph {
+    /// Returns what is known of a record; nothing of [`NONE`](super::NONE).
+    pub(in crate::plan) fn node(&self, node: Node) -> Option<&NodeRecord> {
+        self.nodes.get(node as usize)
+    }
+
     /// Returns the references of a record, and its links that lead to a record.
     pub(in crate::plan) fn edges(&self, node: Node) -> impl Iterator<Item = Edge> {
-        let start = self
-            .nodes
-            .get(node as usize)
-            .map_or(0, |kept| kept.references) as usize;
+        let start = self.node(node).map_or(0, |kept| kept.references) as usize;
         let end = self
             .nodes
             .get(node as usize + 1)

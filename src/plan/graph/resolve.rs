@@ -118,10 +118,7 @@ impl Copies {
     fn among(&mut self, graph: &Graph, names: Names) -> Index {
         let Self { copies, conflicts } = self;
         Index::of(&graph.room, names, |before, node| {
-            let (Some(old), Some(new)) = (
-                graph.nodes.get(before as usize),
-                graph.nodes.get(node as usize),
-            ) else {
+            let (Some(old), Some(new)) = (graph.node(before), graph.node(node)) else {
                 return node;
             };
             if !new.is_live() || !old.is_live() {

@@ -32,12 +32,7 @@ impl Arrangement<'_> {
                 }
             }
         }
-        let load = |node: Node| {
-            self.graph
-                .nodes
-                .get(node as usize)
-                .map_or(0, |kept| kept.load)
-        };
+        let load = |node: Node| self.graph.node(node).map_or(0, |kept| kept.load);
         let mut broken = Vec::new();
         let mut count = 0_usize;
         for node in self.nodes().filter(|&node| self.live(node)) {
@@ -53,11 +48,7 @@ impl Arrangement<'_> {
         let mut problems: Vec<Diagnostic> = Vec::new();
         for (node, need) in broken {
             let names = [node, need].map(|node| {
-                let load = self
-                    .graph
-                    .nodes
-                    .get(node as usize)
-                    .map_or(0, |kept| kept.load);
+                let load = self.graph.node(node).map_or(0, |kept| kept.load);
                 loads.get(load as usize).map_or("?", |load| &load.name)
             });
             let (from, to) = (self.place(node), self.place(need));

@@ -86,7 +86,7 @@ impl Arrangement<'_> {
         let mut needs: Vec<Vec<(u32, usize)>> = Vec::with_capacity(members.len());
         let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); members.len()];
         for (from, &node) in members.iter().enumerate() {
-            let group = self.graph.nodes.get(node as usize).map(|kept| kept.group);
+            let group = self.graph.node(node).map(|kept| kept.group);
             if group != Some(NONE) {
                 return Err(
                     "some of them came in a request of their file that is sent whole".to_owned(),

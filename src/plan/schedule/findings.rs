@@ -28,7 +28,7 @@ impl Arrangement<'_> {
         }
         let mut samples: Vec<(Node, u32, bool)> = Vec::new();
         for node in self.nodes() {
-            let Some(kept) = self.graph.nodes.get(node as usize) else {
+            let Some(kept) = self.graph.node(node) else {
                 continue;
             };
             let is_sent = self.live(node);
@@ -86,16 +86,13 @@ impl Arrangement<'_> {
             }
         }
         for &node in self.at_risk(order).iter() {
-            if let Some(kept) = self.graph.nodes.get(node as usize) {
+            if let Some(kept) = self.graph.node(node) {
                 let references = counts.entry(self.graph.target(kept.load)).or_default();
                 references.at_risk += 1;
             }
         }
         for members in cycles.values() {
-            let Some(kept) = members
-                .first()
-                .and_then(|&n| self.graph.nodes.get(n as usize))
-            else {
+            let Some(kept) = members.first().and_then(|&n| self.graph.node(n)) else {
                 continue;
             };
             let references = counts.entry(self.graph.target(kept.load)).or_default();

@@ -139,23 +139,19 @@ impl Arrangement<'_> {
     }
 
     fn facts(&self, node: Node) -> Option<(&super::PlannedTarget, &Facts)> {
-        let load = self.graph.nodes.get(node as usize)?.load;
+        let load = self.graph.node(node)?.load;
         let target = self.header.target_of(LoadId(u32::from(load)))?;
         Some((target, &target.facts))
     }
 
     fn settings(&self, node: Node) -> Option<(&LoadSettings, &super::PlannedTarget)> {
-        let load = LoadId(u32::from(self.graph.nodes.get(node as usize)?.load));
+        let load = LoadId(u32::from(self.graph.node(node)?.load));
         let settings = self.header.loads.get(load.0 as usize)?;
         Some((settings, self.header.target_of(load)?))
     }
 
     fn references(&mut self, node: Node) -> &mut References {
-        let load = self
-            .graph
-            .nodes
-            .get(node as usize)
-            .map_or(0, |kept| kept.load);
+        let load = self.graph.node(node).map_or(0, |kept| kept.load);
         let name = self
             .header
             .target_of(LoadId(u32::from(load)))
@@ -165,13 +161,12 @@ impl Arrangement<'_> {
 
     fn live(&self, node: Node) -> bool {
         self.graph
-            .nodes
-            .get(node as usize)
+            .node(node)
             .is_some_and(graph::NodeRecord::is_live)
     }
 
     fn step(&mut self, node: Node) -> Option<Step> {
-        let line = self.graph.nodes.get(node as usize)?.line;
+        let line = self.graph.node(node)?.line;
         self.draft.peek(line).ok()
     }
 
@@ -238,14 +233,13 @@ impl Arrangement<'_> {
     fn closes(&self, node: Node) -> bool {
         let keeps = self
             .graph
-            .nodes
-            .get(node as usize)
+            .node(node)
             .is_some_and(graph::NodeRecord::keeps_id);
         let checks = self
             .facts(node)
             .is_none_or(|(_, facts)| facts.integrity != Some(false));
         let loose = self.graph.unit(node) == node
-            && self.graph.nodes.get(node as usize).is_some_and(|kept| {
+            && self.graph.node(node).is_some_and(|kept| {
                 self.graph
                     .groups
                     .get(kept.group as usize)
@@ -261,8 +255,7 @@ impl Arrangement<'_> {
 
     fn bytes(&self, node: Node) -> u64 {
         self.graph
-            .nodes
-            .get(node as usize)
+            .node(node)
             .map_or(0, |kept| u64::from(kept.bytes))
     }
 }

@@ -38,7 +38,7 @@ impl Arrangement<'_> {
         let mut leads: SpillVec<[u32; 3]> = SpillVec::new(&self.graph.room);
         let mut led: BTreeSet<u32> = BTreeSet::new();
         for node in self.nodes() {
-            let Some(kept) = self.graph.nodes.get(node as usize) else {
+            let Some(kept) = self.graph.node(node) else {
                 continue;
             };
             if !kept.is_live() {
@@ -61,7 +61,7 @@ impl Arrangement<'_> {
         let mut at = 0;
         while let Some(&[load, level, node]) = leads.get(at) {
             at += 1;
-            let Some(&kept) = self.graph.nodes.get(node as usize) else {
+            let Some(&kept) = self.graph.node(node) else {
                 continue;
             };
             let group = self.graph.groups.get(kept.group as usize).copied();
@@ -89,11 +89,7 @@ impl Arrangement<'_> {
                         && sequence.len() - start < entries
                         && bytes + self.bytes(next) + ENVELOPE <= room
                         && self.live(next)
-                        && self
-                            .graph
-                            .nodes
-                            .get(next as usize)
-                            .is_some_and(|n| n.group == kept.group)
+                        && self.graph.node(next).is_some_and(|n| n.group == kept.group)
                         && !cycles.contains_key(&self.component(order, next))
                     {
                         bytes += self.bytes(next) + 1;
@@ -139,11 +135,7 @@ impl Arrangement<'_> {
             let Some(step) = self.step(node) else {
                 continue;
             };
-            let load = self
-                .graph
-                .nodes
-                .get(node as usize)
-                .map_or(0, |kept| kept.load);
+            let load = self.graph.node(node).map_or(0, |kept| kept.load);
             let Some(load) = self.summary.loads.get_mut(load as usize) else {
                 continue;
             };
@@ -159,12 +151,7 @@ impl Arrangement<'_> {
                 Disposition::Blocked(_) => load.blocked += 1,
             }
         }
-        let load_of = |node: Node| {
-            self.graph
-                .nodes
-                .get(node as usize)
-                .map_or(0, |kept| kept.load)
-        };
+        let load_of = |node: Node| self.graph.node(node).map_or(0, |kept| kept.load);
         for members in cycles.values() {
             let Some(&first) = members.iter().find(|&&node| self.live(node)) else {
                 continue;
@@ -237,7 +224,7 @@ impl Arrangement<'_> {
         let mut begun = 0_u32;
         let mut next_group = 0;
         for (at, &node) in sequence.iter().enumerate() {
-            let Some(&kept) = self.graph.nodes.get(node as usize) else {
+            let Some(&kept) = self.graph.node(node) else {
                 continue;
             };
             // A group that spans loads belongs to that of its first record.
@@ -402,7 +389,7 @@ impl Arrangement<'_> {
         for (at, &node) in sequence.iter().enumerate() {
             // A group that spans loads belongs to that of its first record.
             if at >= until {
-                let load = self.graph.nodes.get(node as usize);
+                let load = self.graph.node(node);
                 let load = load.map_or(0, |kept| usize::from(kept.load));
                 shift = before.get(load).copied().unwrap_or_default();
             }
