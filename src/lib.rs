@@ -18,9 +18,9 @@
 //!   [`dicom`] (pure knowledge of DICOM's bytes).
 //! - 1: [`manifest`] (what the user wrote), [`storage`] (where bytes lie), [`source`] (bytes into records), [`target`] (builds requests,
 //!   reads responses), [`auth`] (credentials). They do not know each other, but for the manifest's settings.
-//! - 2: [`plan`] (pure: what will be done with every record), [`gate`] (sends any request to a target).
+//! - 2: [`plan`] (what will be done with every record; pure but for the file that keeps it), [`gate`] (sends any request to a target).
 //! - 3: [`mod@survey`] (reads the sources into a plan), [`probe`] (facts of a target), [`ensure`] (creates stores), [`lookup`] (asks which resource a condition
-//!   means), [`send`] (carries a plan out, or asks what it would change), [`journal`] (the only truth of what happened),
+//!   means), [`send`] (carries a plan out, asks what it would change, or compares the stores with it), [`journal`] (the only truth of what happened),
 //!   [`history`] (what earlier runs have loaded), [`unload`] (deletes what a run created), [`samples`] (how a run went, second by
 //!   second, for pictures).
 //! - 4: [`report`] (reads the journal), [`progress`] (draws events), [`metrics`] (counts them for Prometheus), [`telemetry`]

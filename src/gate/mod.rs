@@ -174,7 +174,7 @@ pub struct GateSettings {
     pub largest_request: u32,
     /// The settings of retries.
     pub retry: Retry,
-    /// The time that a target may be down before the run ends.
+    /// The time that a target may be down, taking nothing, before the run ends; it is asked once more at its end.
     pub give_up_after: Duration,
     /// The project that pays for the quota, where the manifest names one.
     pub quota_project: Option<String>,

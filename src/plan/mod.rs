@@ -1,7 +1,8 @@
-//! Decides what will be done with every record. Pure: settings, records and facts in, steps out.
+//! Decides what will be done with every record: settings, records and facts in, steps out.
 //!
-//! [`Planner`] decides, record by record; `file` writes and reads plans as streamed segments, so that memory does
-//! not grow with the input. The sources are read by `survey`. `send` reads only the plan.
+//! [`Planner`] decides, record by record, `graph` and `schedule` put in order: these are pure. `file` and `staging` write and
+//! read plans as streamed segments, so that memory does not grow with the input; `staleness` looks at the sources
+//! again. The sources are read by `survey`. `send` reads only the plan.
 
 use serde::{Deserialize, Serialize};
 

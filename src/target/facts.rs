@@ -9,6 +9,10 @@ use crate::{
 };
 
 /// The facts of a target that a plan needs.
+///
+/// A fact that is `None` is not known: the target does not say it, or was not asked. Then nothing is refused for it, and the
+/// plan is as careful as if the target checked references; but Stoker fills no parcels of a kind that is not known to be
+/// executed, unless the load asks for them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// These are the documented facts of its kind; the target itself was not asked.
