@@ -25,7 +25,8 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// Returns the directory of a set, unpacked below `target/test-data/`; `None`, said on the terminal, when its archive is
-/// not there. Archives are looked for in `STOKER_TEST_DATA`, or in `../shared/data` beside the manifest.
+/// not there, unless `STOKER_REQUIRE_DATA` says that it has to be. Archives are looked for in `STOKER_TEST_DATA`, or in
+/// `../shared/data` beside the manifest.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests have no `cli` that reads the environment for them"
@@ -36,6 +37,8 @@ pub(crate) fn set(name: &str) -> Option<PathBuf> {
         .map_or_else(|| root.join("../shared/data"), PathBuf::from);
     let archive = archives.join(format!("{name}.tar.zst"));
     if !archive.exists() {
+        let is_required = std::env::var_os("STOKER_REQUIRE_DATA").is_some();
+        assert!(!is_required, "{} is not there", archive.display());
         eprintln!(
             "skipped: {} is not there (set STOKER_TEST_DATA)",
             archive.display()
