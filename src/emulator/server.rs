@@ -58,7 +58,7 @@ impl Server {
         self.token.as_ref().map(Token::expose)
     }
 
-    /// Names this start of the server, as its answers do in [`INSTANCE`].
+    /// Names this start of the server, as its answers do in [`INSTANCE`](super::INSTANCE).
     pub fn instance(&self) -> &str {
         &self.instance
     }

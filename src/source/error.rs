@@ -5,8 +5,8 @@ use std::{fmt, io};
 use super::Origin;
 
 /// The reason why a source could not be read to its end, where it is not the fault of the file. (A file that is
-/// damaged, or may not be read, is told as [`Item::Malformed`], and the others go on.) Records that were found before
-/// stay found.
+/// damaged, or may not be read, is told as [`Item::Malformed`](super::Item::Malformed), and the others go on.) Records that
+/// were found before stay found.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {origin}{after}: {kind}", after = After(*.records))]
 pub struct Error {

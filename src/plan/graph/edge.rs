@@ -114,7 +114,7 @@ pub(super) const STATE_NOTHING: u32 = 7 << 26;
 pub(super) const ORDINALS: u32 = (1 << 26) - 1;
 
 impl Graph {
-    /// Returns what is known of a record; nothing of [`NONE`](super::NONE).
+    /// Returns what is known of a record; nothing of [`NONE`].
     pub(in crate::plan) fn node(&self, node: Node) -> Option<&NodeRecord> {
         self.nodes.get(node as usize)
     }
