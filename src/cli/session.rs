@@ -17,7 +17,7 @@ use crate::{
     diagnostic::Diagnostic,
     event::{Event, Several, Unobserved},
     gate::{self, ByteBudget},
-    journal::{Journal, Ledger, RunDirectory, format},
+    journal::{Journal, JournalIndex, Ledger, RunDirectory, format},
     plan::file::Saved,
     progress, report,
     samples::Sampling,
@@ -71,35 +71,20 @@ impl Session<'_> {
     ) -> Result<Exit, Error> {
         let Opened { saved, bodies } = self.open()?;
         let printer = self.context.printer;
-        for (name, connection) in self.connections {
-            if connection.ensure().await? {
-                made::note(&state::of(&saved.header), name, connection)?;
-                let message = format!("created the store of target `{name}`");
-                self.watcher.suspend(|| printer.message(&message));
-            }
-        }
+        self.make_stores(&saved).await?;
         let mut links = HashMap::new();
         for (name, connection) in self.connections {
             links.insert(name.clone(), connection.link(saved.largest_request(name))?);
         }
-        let history = earlier.history.as_ref();
-        let sessions = history.map_or(0, |history| history.sessions.len());
-        let number = u32::try_from(sessions)
+        let sessions = earlier.history.iter().flat_map(|history| &history.sessions);
+        let number = u32::try_from(sessions.clone().count())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
         let started = jiff::Timestamp::now();
+        let first = sessions.map(|session| session.started).next();
+        let first = first.unwrap_or(started);
         let session = format::SessionLine { number, started };
-        let first = history.and_then(|history| history.sessions.first());
-        let first = first.map_or(started, |session| session.started);
-        let sync = saved.header.run.journal;
-        let journal = Journal::open(self.run, sync, session, history).map_err(Error::disk)?;
-        tracing::info!(run = %self.run.path().display(), session = number, "a session of the run begins");
-        self.watcher.observer().observe(&Event::Session {
-            run: journal.line().run.clone(),
-            mark: journal.line().mark.clone(),
-            number,
-        });
-        let journal = Arc::new(journal);
+        let journal = self.open_journal(&saved, session, earlier.history.as_ref())?;
         let earlier = match consult {
             Some(state) => {
                 let asked = Consulted {
@@ -174,6 +159,38 @@ impl Session<'_> {
             printer.styled(&text);
         }
         finish(printer, self.run, &reported, ended)
+    }
+
+    /// Creates the stores that are missing and that the manifest asks for.
+    async fn make_stores(&self, saved: &Saved) -> Result<(), Error> {
+        let printer = self.context.printer;
+        for (name, connection) in self.connections {
+            if connection.ensure().await? {
+                made::note(&state::of(&saved.header), name, connection)?;
+                let message = format!("created the store of target `{name}`");
+                self.watcher.suspend(|| printer.message(&message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the journal for a session of the run, and tells those who watch that it begins.
+    fn open_journal(
+        &self,
+        saved: &Saved,
+        session: format::SessionLine,
+        history: Option<&JournalIndex>,
+    ) -> Result<Arc<Journal>, Error> {
+        let number = session.number;
+        let sync = saved.header.run.journal;
+        let journal = Journal::open(self.run, sync, session, history).map_err(Error::disk)?;
+        tracing::info!(run = %self.run.path().display(), session = number, "a session of the run begins");
+        self.watcher.observer().observe(&Event::Session {
+            run: journal.line().run.clone(),
+            mark: journal.line().mark.clone(),
+            number,
+        });
+        Ok(Arc::new(journal))
     }
 
     /// Puts together what `send` needs.

@@ -1,12 +1,13 @@
 //! The manifest: what a user wrote, read, checked and resolved into settings.
 //!
 //! `document` turns YAML into a tree with places, once `depth` has found it to nest no deeper than it can be read, `read` puts the trees of a manifest and its includes
-//! together, `resolve`, `target` and `load` turn them into the types below with all variables and defaults
+//! together, `resolve`, `target`, `load` and `basics` turn them into the types below with all variables and defaults
 //! filled in, and `check` holds the rules across loads. `schema` describes every key as it is written. All
 //! problems are collected by `reader` and reported at once, each with its place. Nothing here looks at a target or opens a resource file; globs are
 //! expanded by `source`.
 
 mod auth;
+mod basics;
 mod check;
 mod depth;
 mod document;

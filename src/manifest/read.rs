@@ -148,12 +148,47 @@ fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Pat
     let is_root = visit.open.len() == 1;
     let lines = lines(text);
     let file = reader.add_file(path, &lines, looks_like_manifest(&lines));
-    let top = Spot {
+    let Some(entries) = top_entries(reader, text, file) else {
+        parts.incomplete = true;
+        return;
+    };
+    let entries = &entries;
+    version(reader, entries, top(file));
+    if let Some(include) = get(entries, "include") {
+        for included in reader.texts("include", include) {
+            let path = crate::path::tidy(&reader.folder(included.spot).join(&included.value));
+            add_included(reader, parts, visit, &path, &included);
+        }
+    }
+    if let Some(defaults) = get(entries, "defaults") {
+        add_defaults(reader, parts, defaults);
+    }
+    if let Some(targets) = get(entries, "targets") {
+        add_targets(reader, parts, targets);
+    }
+    if let Some(loads) = get(entries, "loads") {
+        add_loads(reader, parts, loads);
+    }
+    if is_root {
+        parts.root.clone_from(entries);
+    } else {
+        warn_of_unused(reader, entries);
+    }
+}
+
+/// Returns the beginning of a file.
+fn top(file: usize) -> Spot {
+    Spot {
         file,
         line: 1,
         column: 1,
         length: 1,
-    };
+    }
+}
+
+/// Returns the keys of a manifest with their values; none where the text is no manifest.
+fn top_entries(reader: &mut Reader<'_>, text: &str, file: usize) -> Option<Vec<Entry>> {
+    const BEGIN: &str = "begin with `version: 1`, then `targets:` and `loads:`";
     let (root, flaws) = document::parse(text, file);
     let readable = flaws.is_empty();
     for flaw in flaws {
@@ -165,94 +200,87 @@ fn add(reader: &mut Reader<'_>, parts: &mut Parts, visit: &mut Visit, path: &Pat
             ..
         }) if !entries.is_empty() => entries,
         _ => {
-            parts.incomplete = true;
             if readable {
                 let message = if root.is_some() {
                     "the manifest is not a map of keys"
                 } else {
                     "the manifest is empty"
                 };
-                let hint = "begin with `version: 1`, then `targets:` and `loads:`";
-                reader.report(top, Diagnostic::error(message).hint(hint));
+                reader.report(top(file), Diagnostic::error(message).hint(BEGIN));
             }
-            return;
+            return None;
         }
     };
     // Of any other file of the system, not even what seem to be its keys is anybody's business.
     let is_none_of_ours = |entry: &Entry| !schema::Manifest::KEYS.contains(&entry.key.as_str());
     if entries.iter().all(is_none_of_ours) {
-        parts.incomplete = true;
         let message = "this is no manifest: it has none of a manifest's keys";
-        let hint = "begin with `version: 1`, then `targets:` and `loads:`";
-        reader.report(top, Diagnostic::error(message).hint(hint));
-        return;
+        reader.report(top(file), Diagnostic::error(message).hint(BEGIN));
+        return None;
     }
+    let entries = entries.clone();
     if let Some(root) = &root {
         reader.map("manifest", root, Some(schema::Manifest::KEYS));
     }
-    version(reader, entries, top);
-    if let Some(include) = get(entries, "include") {
-        for included in reader.texts("include", include) {
-            let path = crate::path::tidy(&reader.folder(included.spot).join(&included.value));
-            add_included(reader, parts, visit, &path, &included);
-        }
-    }
-    if let Some(defaults) = get(entries, "defaults")
-        && let Some(defaults) = reader.map("defaults", defaults, Some(schema::Defaults::KEYS))
+    Some(entries)
+}
+
+/// Adds the settings for all targets and all loads.
+fn add_defaults(reader: &mut Reader<'_>, parts: &mut Parts, node: &Node) {
+    let Some(defaults) = reader.map("defaults", node, Some(schema::Defaults::KEYS)) else {
+        return;
+    };
+    if let Some(node) = get(defaults, "target")
+        && let Some(own) = reader.map("target", node, Some(schema::TargetDefaults::KEYS))
     {
-        if let Some(node) = get(defaults, "target")
-            && let Some(own) = reader.map("target", node, Some(schema::TargetDefaults::KEYS))
-        {
-            parts.target_defaults = over(own, &parts.target_defaults);
-        }
-        if let Some(node) = get(defaults, "load")
-            && let Some(own) = reader.map("load", node, Some(schema::LoadDefaults::KEYS))
-        {
-            parts.load_defaults = over(own, &parts.load_defaults);
-        }
+        parts.target_defaults = over(own, &parts.target_defaults);
     }
-    if let Some(targets) = get(entries, "targets")
-        && let Some(targets) = reader.map("targets", targets, None)
+    if let Some(node) = get(defaults, "load")
+        && let Some(own) = reader.map("load", node, Some(schema::LoadDefaults::KEYS))
     {
-        for target in targets {
-            if let Some(first) = parts.targets.iter().find(|other| other.key == target.key) {
-                let message = format!("the target {:?} is defined twice", target.key);
-                let hint = already(reader, first.key_spot);
-                reader.report(target.key_spot, Diagnostic::error(message).hint(hint));
-            } else {
-                parts.targets.push(target.clone());
-            }
+        parts.load_defaults = over(own, &parts.load_defaults);
+    }
+}
+
+/// Adds the targets, each name once.
+fn add_targets(reader: &mut Reader<'_>, parts: &mut Parts, node: &Node) {
+    for target in reader.map("targets", node, None).into_iter().flatten() {
+        if let Some(first) = parts.targets.iter().find(|other| other.key == target.key) {
+            let message = format!("the target {:?} is defined twice", target.key);
+            let hint = already(reader, first.key_spot);
+            reader.report(target.key_spot, Diagnostic::error(message).hint(hint));
+        } else {
+            parts.targets.push(target.clone());
         }
     }
-    match get(entries, "loads") {
-        Some(Node {
-            value: Value::List(loads),
-            ..
-        }) if !loads.is_empty() => parts.loads.extend(loads.iter().cloned()),
-        Some(loads) => {
-            let message = match &loads.value {
-                Value::Null | Value::List(_) => "`loads` is empty",
-                _ => "`loads` must be a list",
-            };
-            let hint = "write `- name: …` for each load";
-            reader.report(loads.spot, Diagnostic::error(message).hint(hint));
+}
+
+/// Adds the loads, in their order.
+fn add_loads(reader: &mut Reader<'_>, parts: &mut Parts, node: &Node) {
+    let message = match &node.value {
+        Value::List(loads) if !loads.is_empty() => {
+            parts.loads.extend(loads.iter().cloned());
+            return;
         }
-        None => {}
-    }
-    if is_root {
-        parts.root.clone_from(entries);
-    } else {
-        for entry in entries {
-            if ["max_errors", "state", "memory", "journal", "known"].contains(&entry.key.as_str()) {
-                reader.report(
-                    entry.key_spot,
-                    Diagnostic::warning(format!(
-                        "`{}` of an included manifest is not used",
-                        entry.key
-                    ))
-                    .hint("set it in the manifest that includes this one"),
-                );
-            }
+        Value::Null | Value::List(_) => "`loads` is empty",
+        _ => "`loads` must be a list",
+    };
+    let hint = "write `- name: …` for each load";
+    reader.report(node.spot, Diagnostic::error(message).hint(hint));
+}
+
+/// Names the settings of a run that an included manifest makes in vain.
+fn warn_of_unused(reader: &mut Reader<'_>, entries: &[Entry]) {
+    for entry in entries {
+        if ["max_errors", "state", "memory", "journal", "known"].contains(&entry.key.as_str()) {
+            reader.report(
+                entry.key_spot,
+                Diagnostic::warning(format!(
+                    "`{}` of an included manifest is not used",
+                    entry.key
+                ))
+                .hint("set it in the manifest that includes this one"),
+            );
         }
     }
 }

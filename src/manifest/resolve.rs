@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use super::{
-    Manifest, MaxErrors, RunSettings, Sync, check,
+    Manifest, MaxErrors, RunSettings, Sync,
+    basics::{known, load_basics},
+    check,
     document::{Entry, Node, Value},
-    load::{known, load, load_basics},
+    load::load,
     name::{self, MAX_NAME, unfit},
     parts::Parts,
     reader::{Reader, get},

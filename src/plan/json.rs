@@ -10,9 +10,8 @@ pub fn render(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> se
         .loads
         .iter()
         .zip(&summary.loads)
-        .enumerate()
-        .map(|(index, (load, totals))| {
-            let found = forecast.loads.get(index).copied().unwrap_or_default();
+        .zip(&forecast.loads)
+        .map(|((load, totals), found)| {
             let types: serde_json::Map<_, _> = totals
                 .types
                 .iter()

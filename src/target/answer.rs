@@ -106,3 +106,8 @@ pub enum HeldVersion {
     /// The store could not be asked.
     Unasked,
 }
+
+/// Tells whether an answer is JSON to its end.
+pub(super) fn is_json(answer: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(answer).is_ok()
+}

@@ -51,3 +51,6 @@ pub struct Version {
     /// The record in this version: content; none of a deletion.
     pub resource: Option<bytes::Bytes>,
 }
+
+/// Opens the bytes of a record, from their beginning.
+pub type Open<'a> = &'a dyn Fn() -> std::io::Result<Box<dyn std::io::Read>>;

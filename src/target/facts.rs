@@ -230,3 +230,16 @@ pub fn local_store_settings(
     settings.extend(given.clone());
     settings
 }
+
+/// Tells whether a search that finds nothing proves that nothing is there: whether the index keeps up with the writes.
+///
+/// Google indexes identifiers at once and everything else within seconds (FHIR best practices; the search page). The local
+/// store indexes within its transactions; other servers are taken to do so as well, as those that stand on a database do.
+pub fn miss_proves(store: &Store, by_identifier: bool) -> bool {
+    match store {
+        Store::Google(_) => by_identifier,
+        Store::Local { .. } | Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => {
+            true
+        }
+    }
+}

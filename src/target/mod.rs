@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
 use crate::{
-    manifest::{Format, LoadSettings, Store},
+    manifest::{Format, LoadSettings},
     record::{Lack, Packaging, Step},
 };
 
@@ -26,6 +26,8 @@ mod files;
 pub mod google;
 pub mod hl7v2;
 mod in_the_way;
+mod likeness;
+mod local;
 pub mod mllp;
 mod named;
 mod naming;
@@ -35,29 +37,23 @@ mod request;
 mod status;
 mod too_large;
 
+use answer::is_json;
 pub use answer::{
     Accepted, Answer, ELSEWHERE, HeldVersion, HeldVersions, Little, Matches, Refusal, Said,
 };
-pub use difference::{Difference, StoreListing, Version};
+pub use difference::{Difference, Open, StoreListing, Version};
 pub use endpoint::Endpoint;
 pub use explain::{Explained, Refused, explain, said};
-pub use facts::{Facts, Limits, local_store_settings};
+pub use facts::{Facts, Limits, local_store_settings, miss_proves};
 pub use files::{Standing, around, standing, under};
 pub use in_the_way::InTheWay;
+pub use likeness::Likeness;
+pub use local::{LOCAL_DATASET, LOCAL_FHIR_STORE, LOCAL_LOCATION, LOCAL_PROJECT};
 pub use named::Named;
 pub use naming::{Naming, Purpose, Search, Unwritten};
 pub use parcel::{Parcel, Unbuilt};
 pub use references::{Shown, Stuck, shown, without};
 pub use too_large::TooLarge;
-
-/// The project, location, dataset and store under which the embedded local store keeps its one FHIR store.
-pub const LOCAL_PROJECT: &str = "local";
-/// See [`LOCAL_PROJECT`].
-pub const LOCAL_LOCATION: &str = "local";
-/// See [`LOCAL_PROJECT`].
-pub const LOCAL_DATASET: &str = "stoker";
-/// See [`LOCAL_PROJECT`].
-pub const LOCAL_FHIR_STORE: &str = "fhir";
 
 /// A store, as the core knows it.
 ///
@@ -416,25 +412,6 @@ pub trait Target: Send + Sync + fmt::Debug {
     fn empty(&self, request: &Request<Bytes>) -> Response<Bytes>;
 }
 
-/// The likeness of a store's copy of a record to what was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Likeness {
-    /// The copy says the same, but for what a store writes by itself.
-    Same,
-    /// As [`Likeness::Same`], under another id.
-    ButId,
-    /// As [`Likeness::ButId`], and a store may have added what its own rules say.
-    MadeOf,
-}
-
-/// Tells whether an answer is JSON to its end.
-fn is_json(answer: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(answer).is_ok()
-}
-
-/// Opens the bytes of a record, from their beginning.
-pub type Open<'a> = &'a dyn Fn() -> std::io::Result<Box<dyn std::io::Read>>;
-
 /// Returns the store at an endpoint.
 pub fn of(endpoint: &Endpoint) -> Arc<dyn Target> {
     match (endpoint.format, &endpoint.google) {
@@ -442,18 +419,5 @@ pub fn of(endpoint: &Endpoint) -> Arc<dyn Target> {
         (Format::Hl7v2, Some(store)) => Arc::new(hl7v2::Hl7v2::new(&endpoint.base, store.clone())),
         (Format::Dicom, store) => Arc::new(dicom::Dicom::new(&endpoint.base, store.clone())),
         _ => Arc::new(fhir::Fhir::new(&endpoint.base, endpoint.google.clone())),
-    }
-}
-
-/// Tells whether a search that finds nothing proves that nothing is there: whether the index keeps up with the writes.
-///
-/// Google indexes identifiers at once and everything else within seconds (FHIR best practices; the search page). The local
-/// store indexes within its transactions; other servers are taken to do so as well, as those that stand on a database do.
-pub fn miss_proves(store: &Store, by_identifier: bool) -> bool {
-    match store {
-        Store::Google(_) => by_identifier,
-        Store::Local { .. } | Store::Fhir { .. } | Store::Dicomweb { .. } | Store::Mllp { .. } => {
-            true
-        }
     }
 }

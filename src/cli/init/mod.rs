@@ -239,12 +239,8 @@ fn look(file: &SourceFile) -> Result<(Kind, Looked), String> {
     Ok((kind, looked))
 }
 
+/// Writes the manifest for the loads that were found.
 fn write(args: &InitArgs, loads: &[(Kind, Looked, Vec<String>)]) -> String {
-    let mut out = String::new();
-    let mut line = |text: &str| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "{text}");
-    };
     let name = args
         .dir
         .canonicalize()
@@ -254,102 +250,130 @@ fn write(args: &InitArgs, loads: &[(Kind, Looked, Vec<String>)]) -> String {
                 .map(|name| name.to_string_lossy().into_owned())
         })
         .unwrap_or_else(|| "load".to_owned());
-    line("version: 1");
-    line(&format!("name: {}", quoted(&name)));
-    line("");
-    line("targets:");
+    let mut out = format!("version: 1\nname: {}\n\n", quoted(&name));
     let is_needed = |target: &str| loads.iter().any(|(kind, ..)| kind.target() == target);
-    if is_needed("local") {
-        line("  local:");
-        line("    local: .stoker/store     # an embedded store; needs no account and no server");
-    }
-    if is_needed("messages") {
-        line("  messages:");
-        line(
-            "    local: { dir: .stoker/store, hl7v2_store: hl7v2 }   # beside it, in the same directory",
-        );
-    }
-    if is_needed("images") {
-        line("  images:");
-        line(
-            "    local: { dir: .stoker/store, dicom_store: dicom }   # beside it, in the same directory",
-        );
-    }
-    line("  # google:");
-    line(
-        "  #   google: { project: \"${PROJECT}\", location: us-central1, dataset: demo, fhir_store: r4 }",
-    );
-    line("  #   ensure: { version: R4, enableUpdateCreate: true }");
-    line("  #   rate: 500/s");
-    line("");
-    line("loads:");
+    write_targets(&mut out, is_needed);
+    line(&mut out, "");
+    line(&mut out, "loads:");
     let mut before: Option<&str> = None;
     for (kind, looked, patterns) in loads {
-        let (load, why) = match kind {
-            Kind::Base => (
-                "base",
-                "hospitals and practitioners, which the other Bundles refer to",
-            ),
-            Kind::Resources => (
-                "resources",
-                "one resource a file, or Bundles that are split",
-            ),
-            Kind::Ndjson => ("ndjson", "one resource a line"),
-            Kind::Bundles => (
-                "bundles",
-                "transactions and batches, sent whole as their entries ask for",
-            ),
-            Kind::Messages => (
-                "messages",
-                "HL7v2 messages, those of one patient in the order of the files",
-            ),
-            Kind::Images => (
-                "images",
-                "DICOM instances, by their own UIDs, so that it can be repeated",
-            ),
-        };
-        let types: Vec<&str> = looked.types.iter().take(6).map(String::as_str).collect();
-        let more = if looked.types.len() > 6 { ", …" } else { "" };
-        line(&format!("  - name: {load}   # {why}"));
-        line(&format!("    target: {}", kind.target()));
-        if let (Kind::Bundles, Some(before)) = (kind, before) {
-            line(&format!("    after: [{before}]"));
-        }
-        line("    files:");
-        for pattern in patterns {
-            line(&format!("      - {}", quoted(pattern)));
-        }
-        if !types.is_empty() {
-            line(&format!("    # holds {}{more}", types.join(", ")));
-        }
-        match kind {
-            // An entry's own request says what is done with it.
-            Kind::Base | Kind::Bundles => {
-                line(
-                    "    # Loading transactions that create is not repeatable. To repeat it, uncomment:",
-                );
-                line("    # interaction: update");
-            }
-            Kind::Messages | Kind::Images => {}
-            Kind::Resources | Kind::Ndjson if looked.without_id == 0 => {
-                line("    interaction: update   # by the files' ids, so that it can be repeated");
-            }
-            Kind::Resources | Kind::Ndjson => {
-                line(
-                    "    # Some records have no id. With identifiers that identify, this becomes repeatable:",
-                );
-                line("    # interaction: conditional-create");
-                line(
-                    "    # identity: { Patient: [\"https://clinic.example/mrn\"], missing: create }",
-                );
-                line("    interaction: create");
-            }
-        }
+        write_load(&mut out, *kind, looked, patterns, before);
         if *kind == Kind::Base {
             before = Some("base");
         }
     }
     out
+}
+
+fn line(out: &mut String, text: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "{text}");
+}
+
+/// Writes the targets that the loads need, and one of Google's to begin with.
+fn write_targets(out: &mut String, is_needed: impl Fn(&str) -> bool) {
+    let locals = [
+        (
+            "local",
+            ".stoker/store     # an embedded store; needs no account and no server",
+        ),
+        (
+            "messages",
+            "{ dir: .stoker/store, hl7v2_store: hl7v2 }   # beside it, in the same directory",
+        ),
+        (
+            "images",
+            "{ dir: .stoker/store, dicom_store: dicom }   # beside it, in the same directory",
+        ),
+    ];
+    line(out, "targets:");
+    for (name, local) in locals {
+        if is_needed(name) {
+            line(out, &format!("  {name}:\n    local: {local}"));
+        }
+    }
+    line(out, "  # google:");
+    line(
+        out,
+        "  #   google: { project: \"${PROJECT}\", location: us-central1, dataset: demo, fhir_store: r4 }",
+    );
+    line(
+        out,
+        "  #   ensure: { version: R4, enableUpdateCreate: true }",
+    );
+    line(out, "  #   rate: 500/s");
+}
+
+/// Writes a load; `before` is the load that has to be over before transactions go.
+fn write_load(
+    out: &mut String,
+    kind: Kind,
+    looked: &Looked,
+    patterns: &[String],
+    before: Option<&str>,
+) {
+    let (load, why) = match kind {
+        Kind::Base => (
+            "base",
+            "hospitals and practitioners, which the other Bundles refer to",
+        ),
+        Kind::Resources => (
+            "resources",
+            "one resource a file, or Bundles that are split",
+        ),
+        Kind::Ndjson => ("ndjson", "one resource a line"),
+        Kind::Bundles => (
+            "bundles",
+            "transactions and batches, sent whole as their entries ask for",
+        ),
+        Kind::Messages => (
+            "messages",
+            "HL7v2 messages, those of one patient in the order of the files",
+        ),
+        Kind::Images => (
+            "images",
+            "DICOM instances, by their own UIDs, so that it can be repeated",
+        ),
+    };
+    line(out, &format!("  - name: {load}   # {why}"));
+    line(out, &format!("    target: {}", kind.target()));
+    if let (Kind::Bundles, Some(before)) = (kind, before) {
+        line(out, &format!("    after: [{before}]"));
+    }
+    line(out, "    files:");
+    for pattern in patterns {
+        line(out, &format!("      - {}", quoted(pattern)));
+    }
+    let types: Vec<&str> = looked.types.iter().take(6).map(String::as_str).collect();
+    let more = if looked.types.len() > 6 { ", …" } else { "" };
+    if !types.is_empty() {
+        line(out, &format!("    # holds {}{more}", types.join(", ")));
+    }
+    write_interaction(out, kind, looked);
+}
+
+/// Writes what is done with the records of a load, or how to make it repeatable.
+fn write_interaction(out: &mut String, kind: Kind, looked: &Looked) {
+    let lines: &[&str] = match kind {
+        // An entry's own request says what is done with it.
+        Kind::Base | Kind::Bundles => &[
+            "# Loading transactions that create is not repeatable. To repeat it, uncomment:",
+            "# interaction: update",
+        ],
+        Kind::Messages | Kind::Images => &[],
+        Kind::Resources | Kind::Ndjson if looked.without_id == 0 => {
+            &["interaction: update   # by the files' ids, so that it can be repeated"]
+        }
+        Kind::Resources | Kind::Ndjson => &[
+            "# Some records have no id. With identifiers that identify, this becomes repeatable:",
+            "# interaction: conditional-create",
+            "# identity: { Patient: [\"https://clinic.example/mrn\"], missing: create }",
+            "interaction: create",
+        ],
+    };
+    for text in lines {
+        line(out, &format!("    {text}"));
+    }
 }
 
 /// A JSON string is a YAML string, so that any file name can stand in a manifest. `$` begins a variable.

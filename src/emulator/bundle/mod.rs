@@ -2,6 +2,7 @@
 
 mod entry;
 mod transaction;
+mod work;
 
 use std::sync::Arc;
 

@@ -40,11 +40,15 @@
 //! A reset cuts the whole connection with RST: with HTTP/2 all that goes on over it. `after_body` cuts with the request
 //! read and not carried out, `after_write` with the work done and the answer lost.
 //!
-//! `line` is the connection that can be cut, `rules` decides, `trouble` does what was decided, `read` and `form` read
+//! `line` is the connection that can be cut, `rules` decides, `trouble` does what was decided (`incoming` has the
+//! request, `answers` and `pieces` make what comes back), `read` and `form` read
 //! the file. The store's own answers are left to the other modules of the emulator.
 
+mod answers;
 mod form;
+mod incoming;
 mod line;
+mod pieces;
 mod read;
 mod refusal;
 mod rules;

@@ -1,74 +1,27 @@
 //! Does to a request what the rules decide.
 
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use futures::{Stream, StreamExt as _, stream};
-use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use axum::body::Body;
+use futures::{StreamExt as _, stream};
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{Request, Response};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::refusal::{WORDS, refusal, words};
+use super::answers::{lost, unauthorized};
+use super::incoming::{Content, Incoming};
+use super::pieces::{DRIP, first, length, part, trickle};
 use super::rules::{Entries, Faults};
 use super::switch::Line;
-use super::{Answer, AnswerBody, Asked, Fault, Moment, RetryAfterForm, Vanished};
+use super::{Answer, Asked, Fault, Moment, Vanished};
 use crate::emulator::access::Access;
-use crate::emulator::body::{MAX_BUNDLE, discard, read};
 use crate::emulator::reply::Refusal;
 use crate::emulator::route::{Route, route};
 
-/// The time between two pieces of the body of a slow answer.
-const DRIP: Duration = Duration::from_millis(50);
 /// The time that the first half of an answer has to leave before the connection is cut.
 const HEAD_START: Duration = Duration::from_millis(20);
-
-/// A request whose body is read when somebody needs it.
-struct Incoming {
-    parts: Parts,
-    body: Content,
-}
-
-enum Content {
-    Coming(Body),
-    Here(Bytes),
-}
-
-impl Incoming {
-    async fn body(&mut self) -> Result<Bytes, Refusal> {
-        let body = match &mut self.body {
-            Content::Here(bytes) => return Ok(bytes.clone()),
-            Content::Coming(body) => std::mem::take(body),
-        };
-        let bytes = read(body, MAX_BUNDLE).await?;
-        self.body = Content::Here(bytes.clone());
-        Ok(bytes)
-    }
-
-    /// Reads the body to its end, and keeps nothing of it: an instance may be larger than memory.
-    async fn discard(&mut self) -> Result<(), Refusal> {
-        match std::mem::replace(&mut self.body, Content::Here(Bytes::new())) {
-            Content::Coming(body) => discard(body).await,
-            Content::Here(_) => Ok(()),
-        }
-    }
-
-    /// Reads a part of the body, and no more.
-    async fn begin_body(self) {
-        if let Content::Coming(body) = self.body {
-            // The part that came, and whether one did, is lost anyway.
-            let _ = body.into_data_stream().next().await;
-        }
-    }
-
-    fn authorization(&self) -> Option<&str> {
-        self.parts.headers.get(AUTHORIZATION)?.to_str().ok()
-    }
-}
 
 /// The decision about a request that was not just let through.
 enum Decision<'a> {
@@ -300,124 +253,4 @@ async fn cost(incoming: &mut Incoming, asked: Option<Asked>) -> Result<u32, Refu
     let body = incoming.body().await?;
     let entries = serde_json::from_slice::<Bundle>(&body).map_or(1, |bundle| bundle.entry.len());
     Ok(u32::try_from(entries).unwrap_or(u32::MAX).max(1))
-}
-
-/// Returns how long the body of an answer is: what is given back from a file says it, what is in memory has it.
-fn length(response: &Response<Body>) -> u64 {
-    let said = response.headers().get(CONTENT_LENGTH);
-    let said = said.and_then(|said| said.to_str().ok()?.parse().ok());
-    said.or_else(|| hyper::body::Body::size_hint(response.body()).exact())
-        .unwrap_or(0)
-}
-
-/// The first bytes of a body, as they come.
-fn first(body: Body, most: u64) -> impl Stream<Item = Result<Bytes, axum::Error>> + Send {
-    stream::unfold(
-        (body.into_data_stream(), most),
-        |(mut body, left)| async move {
-            if left == 0 {
-                return None;
-            }
-            let mut piece = match body.next().await? {
-                Ok(piece) => piece,
-                Err(error) => return Some((Err(error), (body, 0))),
-            };
-            piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            let left = left - piece.len() as u64;
-            Some((Ok(piece), (body, left)))
-        },
-    )
-}
-
-fn trickle(body: Body, size: usize) -> Body {
-    let drips = stream::unfold(
-        (body.into_data_stream(), Bytes::new()),
-        move |(mut body, mut rest)| async move {
-            while rest.is_empty() {
-                match body.next().await? {
-                    Ok(piece) => rest = piece,
-                    Err(error) => return Some((Err(error), (body, rest))),
-                }
-            }
-            tokio::time::sleep(DRIP).await;
-            let drip = rest.split_to(size.min(rest.len()));
-            Some((Ok(drip), (body, rest)))
-        },
-    );
-    Body::from_stream(drips)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the share is from 0 to 1, so the product is from 0 to the length"
-)]
-fn part(length: u64, share: f64) -> u64 {
-    ((length as f64 * share) as u64).min(length)
-}
-
-fn unauthorized() -> Response<Body> {
-    let words = "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.";
-    let mut response = Refusal::google(StatusCode::UNAUTHORIZED, words)
-        .into_reply()
-        .into_response();
-    let challenge =
-        HeaderValue::from_static("Bearer error=\"invalid_token\", error_description=\"expired\"");
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    response
-}
-
-fn lost() -> Refusal {
-    Refusal::google(StatusCode::NOT_FOUND, format!("not found: {WORDS}"))
-}
-
-impl Answer {
-    /// An OperationOutcome is FHIR's; other stores answer in Google's shape.
-    fn response(&self, echo: &str, is_fhir: bool) -> Response<Body> {
-        let mut response = match self.body {
-            AnswerBody::Outcome if is_fhir => {
-                refusal(self.status, echo).into_reply().into_response()
-            }
-            AnswerBody::Outcome | AnswerBody::Google => Refusal::google(self.status, words(echo))
-                .into_reply()
-                .into_response(),
-            AnswerBody::Html => {
-                let title = self.status.to_string();
-                let page = format!(
-                    "<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1><p>{}</p></body></html>\n",
-                    words(echo)
-                );
-                let mut response = Response::new(Body::from(page));
-                *response.status_mut() = self.status;
-                let html = HeaderValue::from_static("text/html; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, html);
-                response
-            }
-            AnswerBody::Empty => {
-                let mut response = Response::default();
-                *response.status_mut() = self.status;
-                response
-            }
-        };
-        if let Some(value) = self.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, value);
-        }
-        response
-    }
-
-    fn retry_after(&self) -> Option<HeaderValue> {
-        let time = self.retry_after?;
-        // Neither form knows parts of seconds: they are rounded up, for a client must not come too early.
-        let text = match self.retry_after_form {
-            RetryAfterForm::Seconds => time.as_millis().div_ceil(1000).to_string(),
-            RetryAfterForm::Date => {
-                let at = SystemTime::now().checked_add(time)?;
-                let since = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-                let seconds = since.as_secs() + u64::from(since.subsec_nanos() > 0);
-                let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
-                httpdate::fmt_http_date(at)
-            }
-        };
-        HeaderValue::try_from(text).ok()
-    }
 }

@@ -1,5 +1,7 @@
 //! The end of a request: the fate of each of its records when the gate is done with it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{
@@ -54,6 +56,39 @@ pub(in crate::send) struct Refused {
     pub(in crate::send) answer: Bytes,
     /// Attempts made.
     pub(in crate::send) attempts: u32,
+}
+
+/// The records that are left of a request when the gate is done with it, and what its last attempt came to.
+struct Left<'c> {
+    conclusion: &'c Conclusion,
+    attempted: Attempted,
+    status: Option<u16>,
+    /// The body of the last answer: content.
+    body: Bytes,
+    /// The failure, in words without content.
+    what: String,
+    /// They go together or not at all.
+    is_together: bool,
+    culprit: Option<Culprit>,
+}
+
+impl Left<'_> {
+    /// Returns the failure in words, with the number of attempts after which it was given up.
+    fn given_up(&self) -> String {
+        match self.attempted.attempts {
+            0 | 1 => self.what.clone(),
+            attempts => format!("{}; given up after {attempts} attempts", self.what),
+        }
+    }
+}
+
+/// A record because of which the whole of its transaction was refused.
+struct Culprit {
+    /// Its place among the records of the request.
+    at: usize,
+    record: StepId,
+    /// Its position, in words.
+    place: String,
 }
 
 impl Batch<'_> {
@@ -153,16 +188,8 @@ impl Batch<'_> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        let attempted = Attempted {
-            attempts: self.attempts,
-            latency: Some(conclusion.latency),
-        };
-        let held = self.nameless.iter_mut().chain(&mut self.occupied);
-        let held = held.map(|(settled, _)| settled);
-        for settled in self.settled.iter_mut().chain(held) {
-            settled.line.latency_us = settled.line.latency_us.or(Some(micros(conclusion.latency)));
-        }
-        let left = std::mem::take(&mut self.steps);
+        self.time(conclusion.latency);
+        let steps = std::mem::take(&mut self.steps);
         let Last {
             status,
             body,
@@ -171,90 +198,30 @@ impl Batch<'_> {
             heard,
         } = std::mem::take(&mut self.last);
         self.last.warnings = warnings;
-        let what = match (&fault, status) {
-            (Some(fault), _) => fault.clone(),
+        let what = match (fault, status) {
+            (Some(fault), _) => fault,
             (None, Some(status)) => self.target.words(status, &body),
             (None, None) => "no answer came".to_owned(),
         };
-        let gave_up = |what: &str| match attempted.attempts {
-            0 | 1 => what.to_owned(),
-            attempts => format!("{what}; given up after {attempts} attempts"),
+        let left = Left {
+            conclusion,
+            attempted: Attempted {
+                attempts: self.attempts,
+                latency: Some(conclusion.latency),
+            },
+            status,
+            what,
+            is_together: self.atomic && steps.len() > 1,
+            culprit: self.culprit(&steps, &body),
+            body,
         };
-        let culprit = self
-            .atomic
-            .then(|| self.target.refusal(None, &body).culprit)
-            .flatten()
-            .filter(|&at| at < left.len() && left.len() > 1);
-        let to_blame = culprit.and_then(|at| left.get(at)).map(|step| step.number);
-        let culprit = culprit.and_then(|at| Some((at, left.get(at)?.position)));
-        let culprit = culprit.map(|(at, position)| {
-            let file = self.setup.plan.source_name(position.source);
-            (at, position.display(file).to_string())
-        });
-        let is_together = self.atomic && left.len() > 1;
-        for (index, step) in left.into_iter().enumerate() {
-            let record = step.number;
-            // Given up: if it is not known to be refused, it is not known at all.
-            let is_doubtful = match &conclusion.verdict {
-                Verdict::Again { .. } | Verdict::Partial { .. } => self.doubt,
-                verdict => *verdict == Verdict::Unknown,
-            };
-            if is_doubtful {
+        for (index, step) in steps.into_iter().enumerate() {
+            if self.is_doubtful(&conclusion.verdict) {
                 self.doubtful.push(step);
-                continue;
+            } else {
+                let settled = self.settle(&step, index, &left);
+                self.settled.push(settled);
             }
-            self.settled.push(match (&conclusion.verdict, status) {
-                (Verdict::Done, Some(status)) => {
-                    settlement::accepted(&step, status, Accepted::default(), attempted)
-                }
-                (Verdict::Stop(reason), _) if self.may_have_been_sent(conclusion) => {
-                    let doubt = Doubt {
-                        since: self.since,
-                        tag: self.rewriter.tag(&step),
-                        is_replayed: false,
-                    };
-                    settlement::unknown(record, status, attempted, reason.to_string(), &doubt)
-                }
-                (Verdict::Stop(reason), _) => {
-                    let reason = reason.to_string();
-                    settlement::told(record, Outcome::Pending, status, attempted, reason)
-                }
-                (_, Some(status)) => {
-                    let note = match &culprit {
-                        Some((at, _)) if *at == index => {
-                            Some("its transaction was refused because of it".to_owned())
-                        }
-                        Some((_, place)) => {
-                            Some(format!("its transaction was refused because of {place}"))
-                        }
-                        None if is_together && self.target.too_large(status, &body).is_some() => {
-                            Some(too_large::HINT.to_owned())
-                        }
-                        None if is_together => {
-                            Some("its transaction was refused as a whole".to_owned())
-                        }
-                        None if (200..300).contains(&status) => {
-                            Some(FAILED_UNDER_SUCCESS.to_owned())
-                        }
-                        None => self
-                            .about_version(&step, status, &body)
-                            .map(str::to_owned)
-                            .or_else(|| (attempted.attempts > 1).then(|| gave_up(&what))),
-                    };
-                    let is_among_others = self.packaging.is_some();
-                    let mut settled = self.rejected(&step, is_among_others, status, &body, note);
-                    settled.line.latency_us = Some(micros(conclusion.latency));
-                    if culprit.as_ref().is_some_and(|(at, _)| *at != index) {
-                        // The element is one of the other's.
-                        settled.line.expression.clear();
-                        settled.line.by = to_blame;
-                    }
-                    settled
-                }
-                (_, None) => {
-                    settlement::told(record, Outcome::Rejected, None, attempted, gave_up(&what))
-                }
-            });
         }
         let doubtful = (!self.doubtful.is_empty()).then(|| InDoubt {
             steps: self.doubtful,
@@ -262,8 +229,8 @@ impl Batch<'_> {
             atomic: self.atomic,
             since: self.since,
             status,
-            attempted,
-            what: gave_up(&what),
+            attempted: left.attempted,
+            what: left.given_up(),
             mumbled: self.mumbled,
             heard,
             refusals: self.refusals,
@@ -277,11 +244,112 @@ impl Batch<'_> {
         })
     }
 
+    /// Gives the time of the last attempt to all that was settled without one.
+    fn time(&mut self, latency: Duration) {
+        let held = self.nameless.iter_mut().chain(&mut self.occupied);
+        let held = held.map(|(settled, _)| settled);
+        for settled in self.settled.iter_mut().chain(held) {
+            settled.line.latency_us = settled.line.latency_us.or(Some(micros(latency)));
+        }
+    }
+
+    /// Finds the record of a transaction because of which the store refused the whole of it.
+    fn culprit(&self, steps: &[Step], answer: &[u8]) -> Option<Culprit> {
+        if !self.atomic || steps.len() < 2 {
+            return None;
+        }
+        let at = self.target.refusal(None, answer).culprit?;
+        let step = steps.get(at)?;
+        let file = self.setup.plan.source_name(step.position.source);
+        Some(Culprit {
+            at,
+            record: step.number,
+            place: step.position.display(file).to_string(),
+        })
+    }
+
+    /// Tells whether a record that is given up may have been taken: if it is not known to be refused, it is not known at all.
+    fn is_doubtful(&self, verdict: &Verdict) -> bool {
+        match verdict {
+            Verdict::Again { .. } | Verdict::Partial { .. } => self.doubt,
+            verdict => *verdict == Verdict::Unknown,
+        }
+    }
+
+    /// Settles a record by what its last attempt came to.
+    fn settle(&self, step: &Step, index: usize, left: &Left<'_>) -> Settlement {
+        let (record, attempted) = (step.number, left.attempted);
+        match (&left.conclusion.verdict, left.status) {
+            (Verdict::Done, Some(status)) => {
+                settlement::accepted(step, status, Accepted::default(), attempted)
+            }
+            (Verdict::Stop(reason), status) if self.may_have_been_sent(left.conclusion) => {
+                let doubt = Doubt {
+                    since: self.since,
+                    tag: self.rewriter.tag(step),
+                    is_replayed: false,
+                };
+                settlement::unknown(record, status, attempted, reason.to_string(), &doubt)
+            }
+            (Verdict::Stop(reason), status) => {
+                let reason = reason.to_string();
+                settlement::told(record, Outcome::Pending, status, attempted, reason)
+            }
+            (_, Some(status)) => self.refuse(step, index, status, left),
+            (_, None) => {
+                let what = left.given_up();
+                settlement::told(record, Outcome::Rejected, None, attempted, what)
+            }
+        }
+    }
+
+    /// Settles a record that was refused, by itself or with its transaction.
+    fn refuse(&self, step: &Step, index: usize, status: u16, left: &Left<'_>) -> Settlement {
+        let other = left.culprit.as_ref().filter(|culprit| culprit.at != index);
+        let note = match (&left.culprit, other) {
+            (_, Some(other)) => Some(format!(
+                "its transaction was refused because of {}",
+                other.place
+            )),
+            (Some(_), None) => Some("its transaction was refused because of it".to_owned()),
+            (None, None) => self.why_refused(step, status, left),
+        };
+        let is_among_others = self.packaging.is_some();
+        let mut settled = self.rejected(step, is_among_others, status, &left.body, note);
+        settled.line.latency_us = Some(micros(left.conclusion.latency));
+        if let Some(other) = other {
+            // The element is one of the other's.
+            settled.line.expression.clear();
+            settled.line.by = Some(other.record);
+        }
+        settled
+    }
+
+    /// Returns the note for a refusal that names no culprit, where there is anything to say.
+    fn why_refused(&self, step: &Step, status: u16, left: &Left<'_>) -> Option<String> {
+        if left.is_together {
+            let is_too_large = self.target.too_large(status, &left.body).is_some();
+            let note = if is_too_large {
+                too_large::HINT
+            } else {
+                "its transaction was refused as a whole"
+            };
+            return Some(note.to_owned());
+        }
+        if (200..300).contains(&status) {
+            return Some(FAILED_UNDER_SUCCESS.to_owned());
+        }
+        match self.about_version(step, status, &left.body) {
+            Some(note) => Some(note.to_owned()),
+            None => (left.attempted.attempts > 1).then(|| left.given_up()),
+        }
+    }
+
     fn may_have_been_sent(&self, conclusion: &Conclusion) -> bool {
         conclusion.may_have_been_sent && self.safety() == Safety::Once
     }
 }
 
-fn micros(latency: std::time::Duration) -> u64 {
+fn micros(latency: Duration) -> u64 {
     u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)
 }

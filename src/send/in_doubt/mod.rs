@@ -3,7 +3,7 @@
 //!
 //! A hit is ours if its content is what was sent and it is not older than the moment when it was about to be sent. A
 //! miss proves that the record did not arrive only where the index of the store keeps up with its writes, and once a
-//! request that was on its way when its connection broke is over.
+//! request that was on its way when its connection broke is over. `proof` asks, `recovery` decides by the answers.
 
 use std::collections::HashMap;
 
@@ -20,16 +20,18 @@ use super::{
 use crate::{
     journal::Settlement,
     plan::{Packaging, Step},
-    record::{Operation, Outcome, StepId},
-    target::{ELSEWHERE, Little},
+    record::StepId,
+    target::Little,
 };
 pub(super) use asking::Asking;
 pub(super) use evidence::Evidence;
 pub(super) use proof::Asker;
+use recovery::{Decision, Recovery};
 
 mod asking;
 mod evidence;
 mod proof;
+mod recovery;
 mod together;
 
 /// Records whose last attempt may have had its effect.
@@ -213,156 +215,20 @@ pub(super) async fn recover(
     if ends_by(load, &proofs) {
         return Ok(Recovered::default());
     }
-    let mumbled = doubtful.mumbled.as_ref();
-    let is_elsewhere =
-        mumbled.is_some_and(|mumbled| matches!(mumbled.little, Some(Little::Elsewhere(_))));
-    // An answer that tells too little is no failure of anyone's, and has its own way of going one by one.
-    let may_part = doubtful.packaging.is_some()
-        && !doubtful.atomic
-        && doubtful.steps.len() > 1
-        && mumbled.is_none()
-        && !load.setup.stop.is_stopping();
-    let (mut settled, mut again, mut apart) = (Vec::new(), Vec::new(), Vec::new());
-    for (step, proof) in doubtful.steps.into_iter().zip(proofs) {
-        let why = match proof {
-            Some(Evidence::There(mut settlement)) => {
-                settlement.line.attempts = doubtful.attempted.attempts;
-                learn(load, &step, doubtful.packaging, mumbled);
-                settled.push(*settlement);
-                continue;
-            }
-            Some(Evidence::Resend)
-                if mumbled
-                    .is_some_and(|mumbled| matches!(mumbled.little, Some(Little::Silence(_)))) =>
-            {
-                "to send it again would bring no other answer"
-            }
-            Some(Evidence::Resend) if may_send && !load.setup.stop.is_stopping() => {
-                again.push(step);
-                continue;
-            }
-            // The store's own words, and it has nothing that speaks against them.
-            Some(Evidence::Absent | Evidence::Other) | None
-                if let Some(refusal) = doubtful.refusals.get(&step.number) =>
-            {
-                let note = "the store said so under a status of success, and has not taken it";
-                settled.push(settlement::rejected(
-                    &*load.link.target,
-                    &step,
-                    doubtful.packaging.is_some(),
-                    refusal.status,
-                    &refusal.answer,
-                    doubtful.attempted,
-                    Some(note.to_owned()),
-                ));
-                continue;
-            }
-            // It may still come.
-            Some(Evidence::Absent | Evidence::Other)
-                if mumbled.is_some_and(|mumbled| mumbled.little == Some(Little::Later)) =>
-            {
-                "the store does not have it yet"
-            }
-            Some(Evidence::Absent | Evidence::Other) | None if is_elsewhere => {
-                "it is not there under its own name, and to send it again would make another copy"
-            }
-            // A record that may be repeated has had all its attempts, unless the store was asked at once.
-            Some(Evidence::Absent | Evidence::Other) | None
-                if may_send && (mumbled.is_some() || !is_repeatable(&step)) =>
-            {
-                again.push(step);
-                continue;
-            }
-            // Nobody is there to be asked any more. It may be sent again, and the next session does.
-            Some(Evidence::Unasked(ref why))
-                if mumbled.is_some()
-                    && !is_elsewhere
-                    && is_repeatable(&step)
-                    && load.setup.stop.is_stopping() =>
-            {
-                settled.push(settlement::told(
-                    step.number,
-                    Outcome::Pending,
-                    doubtful.status,
-                    doubtful.attempted,
-                    format!("{}, and {why}", doubtful.what),
-                ));
-                continue;
-            }
-            // Neither answer can be read: what is between may go away.
-            Some(Evidence::Unasked(_))
-                if may_send
-                    && mumbled.is_some()
-                    && !is_elsewhere
-                    && is_repeatable(&step)
-                    && !load.setup.stop.is_stopping() =>
-            {
-                again.push(step);
-                continue;
-            }
-            // One of its company may be to blame.
-            Some(Evidence::Absent) if may_part => {
-                apart.push(step);
-                continue;
-            }
-            Some(Evidence::Other | Evidence::Unasked(_)) if may_part && is_repeatable(&step) => {
-                apart.push(step);
-                continue;
-            }
-            Some(Evidence::Absent) => {
-                let note = format!("{}; the store has not taken it", doubtful.what);
-                let mut rejected = settlement::told(
-                    step.number,
-                    Outcome::Rejected,
-                    doubtful.status,
-                    doubtful.attempted,
-                    note,
-                );
-                if let Some(mumbled) = mumbled {
-                    rejected.line.code = load.link.target.refusal(None, &mumbled.body).code;
-                    rejected.said = words_of(&mumbled.body);
-                }
-                settled.push(rejected);
-                continue;
-            }
-            Some(Evidence::Other) | None => "what the store has differs from what was sent",
-            Some(Evidence::Resend) => "it was sent as often as it may be",
-            Some(Evidence::Nothing(ref why) | Evidence::Unasked(ref why)) => why.as_str(),
-            // It has ended the run before anything was settled.
-            Some(Evidence::Silent(ref failure)) => failure.what.as_str(),
-        };
-        let note = format!(
-            "{}; whether it took the record is not known: {why}",
-            doubtful.what
-        );
-        let nothing = Doubt::none();
-        let mut unknown = settlement::unknown(
-            step.number,
-            doubtful.status,
-            doubtful.attempted,
-            note,
-            doubts.get(&step.number).unwrap_or(&nothing),
-        );
-        // The text of the answer is all that people have to find out by.
-        unknown.said = mumbled
-            .filter(|mumbled| is_elsewhere || matches!(mumbled.little, Some(Little::Other(_))))
-            .map(|mumbled| &mumbled.body)
-            .or((!doubtful.heard.is_empty()).then_some(&doubtful.heard))
-            .and_then(words_of);
-        if is_elsewhere {
-            unknown.line.code = Some(ELSEWHERE.to_owned());
+    let recovery = Recovery::new(load, &doubtful, &doubts, may_send);
+    let (mut recovered, mut again) = (Recovered::default(), Vec::new());
+    for (step, proof) in doubtful.steps.iter().zip(proofs) {
+        match recovery.decide(step, proof) {
+            Decision::Settled(settlement) => recovered.settled.push(*settlement),
+            Decision::Again => again.push(step.clone()),
+            Decision::Apart => recovered.apart.push(step.clone()),
         }
-        settled.push(unknown);
     }
-    let again = (!again.is_empty()).then_some(Work {
+    recovered.again = (!again.is_empty()).then_some(Work {
         atomic: doubtful.atomic,
         ..Work::again(again, doubtful.packaging)
     });
-    Ok(Recovered {
-        settled,
-        again,
-        apart,
-    })
+    Ok(recovered)
 }
 
 /// Tells whether nobody can be asked any more, and ends the run then: what is in doubt is not settled, and the next session
@@ -376,32 +242,4 @@ fn ends_by(load: &LoadContext, proofs: &[Option<Evidence>]) -> bool {
         load.end_by(failure);
     }
     silent.is_some()
-}
-
-/// Takes note of how an answer looks that was to an update, and meant that all is well.
-fn learn(
-    load: &LoadContext,
-    step: &Step,
-    packaging: Option<Packaging>,
-    mumbled: Option<&UnclearAnswer>,
-) {
-    let is_update = step.action.operation() == Some(Operation::Update);
-    if let (true, None, Some(mumbled)) = (is_update, packaging, mumbled)
-        && let Some(little) = mumbled.little
-    {
-        let counts = &load.setup.counts;
-        load.habits
-            .learn(little, mumbled.status, &mumbled.body, counts);
-    }
-}
-
-/// Returns the text of an answer that tells too little, where it has any: content.
-fn words_of(body: &Bytes) -> Option<String> {
-    let body = String::from_utf8_lossy(body).into_owned();
-    (!body.trim().is_empty()).then_some(body)
-}
-
-fn is_repeatable(step: &Step) -> bool {
-    let interaction = step.action.operation();
-    interaction.is_some_and(Operation::is_idempotent)
 }

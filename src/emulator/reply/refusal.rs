@@ -1,93 +1,15 @@
-//! Answers and refusals, in the API's two error shapes.
-//!
-//! A problem with a FHIR interaction is answered by an OperationOutcome; a request that does not reach one
-//! (administrative calls, unknown paths, missing stores, credentials) by Google's JSON error.
+//! The reasons why requests are not carried out, each in the shape of the API that refuses.
 
-use axum::body::Body;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::StatusCode;
 
-use super::json::Json;
-
-/// The media type of FHIR answers.
-const FHIR_JSON: &str = "application/fhir+json;charset=utf-8";
-/// The media type of administrative answers.
-const JSON: &str = "application/json; charset=UTF-8";
-
-/// The version of the API whose names are written down.
-const V1: &str = "v1";
-
-/// An answer on its way to the socket.
-#[derive(Debug)]
-pub(super) struct Reply {
-    status: StatusCode,
-    content_type: &'static str,
-    headers: Vec<(HeaderName, String)>,
-    body: String,
-}
-
-impl Reply {
-    /// An answer of the FHIR API.
-    pub(super) fn fhir(status: StatusCode, body: String) -> Self {
-        Self {
-            status,
-            content_type: FHIR_JSON,
-            headers: Vec::new(),
-            body,
-        }
-    }
-
-    /// An answer of the administrative API.
-    pub(super) fn admin(status: StatusCode, body: &Json) -> Self {
-        Self {
-            status,
-            content_type: JSON,
-            headers: Vec::new(),
-            body: body.to_string(),
-        }
-    }
-
-    /// Names types and methods as that version of the API does.
-    pub(super) fn of_version(mut self, version: &str) -> Self {
-        if version != V1 {
-            let beta = format!("google.cloud.healthcare.{version}.");
-            for place in ["\"@type\":\"type.googleapis.com/", "\"apiMethodName\":\""] {
-                let written = format!("{place}google.cloud.healthcare.{V1}.");
-                self.body = self.body.replace(&written, &format!("{place}{beta}"));
-            }
-        }
-        self
-    }
-
-    /// Adds a header.
-    pub(super) fn header(mut self, name: HeaderName, value: String) -> Self {
-        self.headers.push((name, value));
-        self
-    }
-
-    /// Makes the response of it.
-    pub(super) fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body));
-        *response.status_mut() = self.status;
-        if self.status != StatusCode::NOT_MODIFIED {
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        }
-        for (name, value) in self.headers {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                response.headers_mut().insert(name, value);
-            }
-        }
-        response
-    }
-}
+use super::Reply;
+use crate::emulator::json::{Json, Object};
 
 /// The reason why a request was not carried out.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal {
+pub(in crate::emulator) struct Refusal {
     /// The HTTP status.
-    pub(super) status: StatusCode,
+    pub(in crate::emulator) status: StatusCode,
     shape: Shape,
 }
 
@@ -109,7 +31,7 @@ enum Shape {
 
 impl Refusal {
     /// A refusal as an OperationOutcome: `issue.code`, `details.text`, `diagnostics`.
-    pub(super) fn fhir(
+    pub(in crate::emulator) fn fhir(
         status: StatusCode,
         code: &'static str,
         text: &'static str,
@@ -127,7 +49,7 @@ impl Refusal {
     }
 
     /// A resource that cannot be read as FHIR (400).
-    pub(super) fn unparseable(diagnostics: impl Into<String>) -> Self {
+    pub(in crate::emulator) fn unparseable(diagnostics: impl Into<String>) -> Self {
         Self::fhir(
             StatusCode::BAD_REQUEST,
             "structure",
@@ -137,7 +59,7 @@ impl Refusal {
     }
 
     /// A search or a condition that cannot be understood (400).
-    pub(super) fn query(diagnostics: impl Into<String>) -> Self {
+    pub(in crate::emulator) fn query(diagnostics: impl Into<String>) -> Self {
         Self::fhir(
             StatusCode::BAD_REQUEST,
             "value",
@@ -147,7 +69,7 @@ impl Refusal {
     }
 
     /// A condition that more than one resource meets (412).
-    pub(super) fn ambiguous(diagnostics: impl Into<String>) -> Self {
+    pub(in crate::emulator) fn ambiguous(diagnostics: impl Into<String>) -> Self {
         Self::fhir(
             StatusCode::PRECONDITION_FAILED,
             "conflict",
@@ -157,7 +79,7 @@ impl Refusal {
     }
 
     /// A version that is not the one expected (412).
-    pub(super) fn precondition(diagnostics: impl Into<String>) -> Self {
+    pub(in crate::emulator) fn precondition(diagnostics: impl Into<String>) -> Self {
         Self::fhir(
             StatusCode::PRECONDITION_FAILED,
             "conflict",
@@ -167,7 +89,7 @@ impl Refusal {
     }
 
     /// An id in the body that is not the one addressed (400).
-    pub(super) fn mismatch(addressed: &str, payload: &str) -> Self {
+    pub(in crate::emulator) fn mismatch(addressed: &str, payload: &str) -> Self {
         let text = format!(
             "resource id mismatch, id of specified resource: {addressed}, id from payload: {payload}"
         );
@@ -180,7 +102,7 @@ impl Refusal {
     }
 
     /// A resource that never was (404).
-    pub(super) fn missing(what: &str) -> Self {
+    pub(in crate::emulator) fn missing(what: &str) -> Self {
         Self::fhir(
             StatusCode::NOT_FOUND,
             "no-store",
@@ -190,7 +112,7 @@ impl Refusal {
     }
 
     /// A resource that was deleted (410).
-    pub(super) fn gone(what: &str) -> Self {
+    pub(in crate::emulator) fn gone(what: &str) -> Self {
         Self::fhir(
             StatusCode::GONE,
             "deleted",
@@ -201,12 +123,12 @@ impl Refusal {
 
     /// An operation that this store does not offer: 404, as Google answers what maps to no method, and not the 501 that its
     /// clients send again.
-    pub(super) fn not_offered(diagnostics: impl Into<String>) -> Self {
+    pub(in crate::emulator) fn not_offered(diagnostics: impl Into<String>) -> Self {
         Self::unsupported(StatusCode::NOT_FOUND, diagnostics)
     }
 
     /// The same for a call that is none of FHIR's.
-    pub(super) fn no_method(verb: &str) -> Self {
+    pub(in crate::emulator) fn no_method(verb: &str) -> Self {
         let message = format!("the method \"{verb}\" is not offered by the local store");
         Self {
             status: StatusCode::NOT_FOUND,
@@ -220,7 +142,10 @@ impl Refusal {
     }
 
     /// An interaction that is not possible here, with a status of its own.
-    pub(super) fn unsupported(status: StatusCode, diagnostics: impl Into<String>) -> Self {
+    pub(in crate::emulator) fn unsupported(
+        status: StatusCode,
+        diagnostics: impl Into<String>,
+    ) -> Self {
         Self::fhir(
             status,
             "not-supported",
@@ -230,7 +155,7 @@ impl Refusal {
     }
 
     /// A path whose type is none of FHIR R4's (usual cause: a wrong base URL).
-    pub(super) fn bad_kind(name: &str) -> Self {
+    pub(in crate::emulator) fn bad_kind(name: &str) -> Self {
         let text = format!("unsupported resource type: {name}");
         Self::fhir(
             StatusCode::BAD_REQUEST,
@@ -241,7 +166,7 @@ impl Refusal {
     }
 
     /// A refusal in Google's shape; the status' name follows from the number.
-    pub(super) fn google(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(in crate::emulator) fn google(status: StatusCode, message: impl Into<String>) -> Self {
         let name = match status.as_u16() {
             400 | 415 => "INVALID_ARGUMENT",
             401 => "UNAUTHENTICATED",
@@ -267,7 +192,7 @@ impl Refusal {
     }
 
     /// A field that the API does not know or cannot take (400, with a field violation).
-    pub(super) fn payload(what: &str) -> Self {
+    pub(in crate::emulator) fn payload(what: &str) -> Self {
         let message = format!("Invalid JSON payload received. {what}");
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -281,7 +206,7 @@ impl Refusal {
     }
 
     /// Returns what it says, for people.
-    pub(super) fn message(&self) -> &str {
+    pub(in crate::emulator) fn message(&self) -> &str {
         match &self.shape {
             Shape::Fhir { diagnostics, .. } => diagnostics,
             Shape::Google { message, .. } => message,
@@ -289,7 +214,7 @@ impl Refusal {
     }
 
     /// Adds a detail to a refusal in Google's shape.
-    pub(super) fn with_detail(mut self, more: Json) -> Self {
+    pub(in crate::emulator) fn with_detail(mut self, more: Json) -> Self {
         if let Shape::Google { detail, .. } = &mut self.shape {
             *detail = Some(more);
         }
@@ -297,7 +222,7 @@ impl Refusal {
     }
 
     /// Says at which element of the request the problem is (a FHIR path), unless that is said already.
-    pub(super) fn at(mut self, path: &str) -> Self {
+    pub(in crate::emulator) fn at(mut self, path: &str) -> Self {
         if let Shape::Fhir {
             expression: expression @ None,
             ..
@@ -310,7 +235,7 @@ impl Refusal {
 
     /// Puts the path of an element that begins with its resource (`Patient.managingOrganization`) behind that of the
     /// resource in a Bundle.
-    pub(super) fn inside(mut self, root: &str) -> Self {
+    pub(in crate::emulator) fn inside(mut self, root: &str) -> Self {
         if let Shape::Fhir {
             expression: Some(expression),
             ..
@@ -324,7 +249,7 @@ impl Refusal {
     }
 
     /// Returns the body.
-    pub(super) fn body(&self) -> Json {
+    pub(in crate::emulator) fn body(&self) -> Json {
         match &self.shape {
             Shape::Fhir {
                 code,
@@ -332,7 +257,7 @@ impl Refusal {
                 diagnostics,
                 expression,
             } => {
-                let mut issue = super::json::Object::from([
+                let mut issue = Object::from([
                     ("code".to_owned(), Json::text(*code)),
                     (
                         "details".to_owned(),
@@ -358,7 +283,7 @@ impl Refusal {
                 message,
                 detail: more,
             } => {
-                let mut error = super::json::Object::from([
+                let mut error = Object::from([
                     (
                         "code".to_owned(),
                         Json::Number(self.status.as_u16().to_string()),
@@ -391,18 +316,18 @@ impl Refusal {
     }
 
     /// The disk under the store is full.
-    pub(super) fn full() -> Self {
+    pub(in crate::emulator) fn full() -> Self {
         let words = "the local store's disk is full; make room there";
         Self::google(StatusCode::INSUFFICIENT_STORAGE, words)
     }
 
     /// Tells whether it is about a disk that is full, and not about the request.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::emulator) fn is_full(&self) -> bool {
         self.status == StatusCode::INSUFFICIENT_STORAGE
     }
 
     /// Makes the answer of it.
-    pub(super) fn into_reply(self) -> Reply {
+    pub(in crate::emulator) fn into_reply(self) -> Reply {
         match self.shape {
             Shape::Fhir { .. } => Reply::fhir(self.status, self.body().to_string()),
             Shape::Google { .. } => Reply::admin(self.status, &self.body()),

@@ -1,33 +1,25 @@
 //! Joins the layers: from a target's settings to a gate that can be sent through.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+mod failure;
+mod targets;
+mod transport;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use bytes::Bytes;
-use http::Response;
-
-use super::{
-    Context, Error, Exit, environment,
-    local::LocalStore,
-    milliseconds,
-    not_there::{self, NotThere},
+use self::transport::{credentials, transport, transport_options};
+pub(super) use self::{
+    failure::{at_target, failed, refused},
+    targets::{close_all, connect_all, connect_to_plan, make_local_stores, with_facts},
 };
+use super::{Error, Exit, local::LocalStore, milliseconds};
 use crate::{
-    auth::{self, Credentials},
+    auth::Credentials,
     emulator, ensure,
-    fhir::outcome,
-    gate::{
-        AnswerBudget, CallFailure, Gate, GateSettings, LOOK_UPS, Masked, Transport,
-        http::{HttpTransport, TransportOptions},
-        mllp::{MllpOptions, MllpTransport},
-    },
-    manifest::{Auth, Format, Store, TargetSettings},
-    plan::PlanHeader,
+    gate::{AnswerBudget, Gate, GateSettings, Transport, http::TransportOptions},
+    manifest::{Format, Store, TargetSettings},
     probe,
     send::{DryRunTransport, TargetConnection},
     target::{self, Endpoint, Facts, Target, fhir::RequestBuilder, local_store_settings},
@@ -88,27 +80,6 @@ pub(super) async fn connect(
     })
 }
 
-/// Opens the way on which the requests of a target go.
-fn transport(
-    settings: &TargetSettings,
-    options: &TransportOptions,
-) -> Result<Arc<dyn Transport>, Error> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::usage(format!("target `{}`: {error}", settings.name))
-    };
-    if let Store::Mllp { address, tls } = &settings.store {
-        let options = MllpOptions {
-            address: address.clone(),
-            tls: tls.then(|| settings.tls.clone()),
-            timeout: settings.timeout,
-        };
-        let transport = MllpTransport::new(&options).map_err(|error| failed(&error))?;
-        return Ok(Arc::new(transport));
-    }
-    let transport = HttpTransport::new(options).map_err(|error| failed(&error))?;
-    Ok(Arc::new(Masked::new(Arc::new(transport), &options.headers)))
-}
-
 /// The version that a target names, where it is one: a server may put any words there.
 fn fhir_version(facts: &Facts) -> &str {
     let version = facts.version.as_deref().unwrap_or("not said");
@@ -130,20 +101,6 @@ fn address(url: &url::Url) -> String {
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
-fn transport_options(settings: &TargetSettings) -> Result<TransportOptions, Error> {
-    let headers = settings
-        .completed_headers(&super::variable)
-        .map_err(|error| Error::usage(format!("target `{}`: {error}", settings.name)))?;
-    Ok(TransportOptions {
-        tls: settings.tls.clone(),
-        proxy: settings.proxy.clone(),
-        timeout: settings.timeout,
-        headers,
-        concurrency: settings.concurrency.max as usize + LOOK_UPS,
-        ..TransportOptions::default()
-    })
-}
-
 /// Refuses a local store that is not there: opening it would make it, and who only reads makes nothing.
 pub(super) fn refuse_missing(settings: &TargetSettings) -> Result<(), Error> {
     match &settings.store {
@@ -154,22 +111,6 @@ pub(super) fn refuse_missing(settings: &TargetSettings) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-async fn credentials(settings: &TargetSettings) -> Result<Arc<dyn Credentials>, Error> {
-    let opened = match &settings.store {
-        // Its own way knows the token.
-        Store::Local { .. } => auth::open(&Auth::None, &environment()).await,
-        _ => auth::open(&settings.auth, &environment()).await,
-    };
-    opened.map_err(|error| {
-        let hint = error.hint.clone();
-        let failed = Error::new(Exit::Target, format!("target `{}`: {error}", settings.name));
-        match hint {
-            Some(hint) => failed.hint(hint),
-            None => failed,
-        }
-    })
 }
 
 impl Connection {
@@ -354,135 +295,5 @@ impl Connection {
 
     fn at_target(&self, error: Error) -> Error {
         at_target(&self.settings.name, error)
-    }
-}
-
-/// Connects to every target that a plan's loads name.
-pub(super) async fn connect_all(header: &PlanHeader) -> Result<HashMap<String, Connection>, Error> {
-    connect_each(header, |_| false).await
-}
-
-/// Connects to every target that a plan's loads name, to plan for them: a local store that is not there is not made.
-pub(super) async fn connect_to_plan(
-    header: &PlanHeader,
-) -> Result<HashMap<String, Connection>, Error> {
-    connect_each(header, not_there::is_not_there).await
-}
-
-async fn connect_each(
-    header: &PlanHeader,
-    is_ahead: impl Fn(&Store) -> bool,
-) -> Result<HashMap<String, Connection>, Error> {
-    let mut connections = HashMap::new();
-    let answers = Arc::new(AnswerBudget::of_memory(header.run.memory.0));
-    for target in &header.targets {
-        let settings = &target.settings;
-        if !header.loads.iter().any(|load| load.target == settings.name) {
-            continue;
-        }
-        let connection = if is_ahead(&settings.store) {
-            let transport = Arc::new(NotThere);
-            let credentials = credentials(settings).await?;
-            Connection {
-                ahead: Some(Arc::clone(&answers)),
-                ..Connection::by(settings, Some(&not_there::url()), transport, credentials)?
-            }
-        } else {
-            connect(settings, &answers).await?
-        };
-        connections.insert(settings.name.clone(), connection);
-    }
-    Ok(connections)
-}
-
-/// Makes the local stores that were not there when it was planned.
-pub(super) async fn make_local_stores(
-    connections: &mut HashMap<String, Connection>,
-) -> Result<(), Error> {
-    for connection in connections.values_mut() {
-        if let Some(answers) = &connection.ahead {
-            *connection = connect(&connection.settings, answers).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Puts into a header what its targets say of themselves.
-pub(super) async fn with_facts(
-    mut header: PlanHeader,
-    connections: &HashMap<String, Connection>,
-) -> Result<PlanHeader, Error> {
-    for target in &mut header.targets {
-        if let Some(connection) = connections.get(&target.settings.name) {
-            target.facts = connection.facts().await?;
-        }
-    }
-    Ok(header)
-}
-
-/// Ends all connections.
-pub(super) async fn close_all(connections: HashMap<String, Connection>) {
-    for connection in connections.into_values() {
-        connection.close().await;
-    }
-}
-
-/// Names the target of a problem.
-pub(super) fn at_target(name: &str, mut error: Error) -> Error {
-    for problem in &mut error.problems {
-        problem.message = format!("target `{name}`: {}", problem.message);
-    }
-    error
-}
-
-/// Turns the failure of a request into what the user is told.
-pub(super) fn failed(failure: &CallFailure) -> Error {
-    let error = Error::new(Exit::Target, failure);
-    match failure.hint() {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
-}
-
-/// Turns a refusal into what the user is told: codes and paths, and the server's words only where they are wanted.
-pub(super) fn refused(what: &str, response: &Response<Bytes>, context: Context) -> Error {
-    let status = response.status();
-    let problem = outcome::read(response.body());
-    let codes = [problem.code, problem.detail].into_iter().flatten();
-    let code = codes.fold(String::new(), |all, code| all + ", " + &code);
-    let at = match problem.expression.as_slice() {
-        [] => String::new(),
-        expression => format!(", at {}", expression.join(", ")),
-    };
-    let words = if context.show_content {
-        format!(": {}", problem.text)
-    } else {
-        String::new()
-    };
-    let message = format!("{what}: {status}{code}{at}{words}");
-    let exit = match status.as_u16() {
-        300..=399 | 401 | 403 | 500.. => Exit::Target,
-        _ => Exit::SomeFailed,
-    };
-    let error = Error::new(exit, message);
-    match (status.as_u16(), context.show_content) {
-        (401, _) => {
-            error.hint("the server does not accept the credentials; see `stoker create --help`")
-        }
-        (403, _) => {
-            error.hint("the credentials may not do that there, or the store does not exist")
-        }
-        (300..=399, _) => error.hint(
-            "redirects are not followed; name the address that it leads to as the store's URL",
-        ),
-        (500.., _) => error.hint(
-            "the server has trouble of its own; try again when it is well, or ask who runs it",
-        ),
-        (404, _) => {
-            error.hint("check the store's name or URL too: a store that is missing answers so")
-        }
-        (410, _) | (_, true) => error,
-        (_, false) => error
-            .hint("--show-content also shows the server's words, which may hold patients' data"),
     }
 }
