@@ -49,7 +49,8 @@ impl Closing<'_> {
                 .map(|bytes| bytes.to_vec())
                 .map_err(|e| e.to_string())
         };
-        let mut intake = Ok(Intake::of(self.state, &self.saved.header));
+        let planned = self.saved.summary.records();
+        let mut intake = Ok(Intake::of(self.state, &self.saved.header, planned));
         let mut records = 0;
         let concluded = report::conclude(
             self.run,

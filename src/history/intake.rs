@@ -41,7 +41,8 @@ impl History {
             return Ok(());
         }
         let saved = Saved::open(&run.plan())?;
-        let mut intake = Intake::new(&self.directory, &saved.header);
+        let records = saved.summary.records();
+        let mut intake = Intake::new(&self.directory, &saved.header, records);
         let mut fates = told.fates();
         for (index, _) in (0_u32..).zip(&saved.header.loads) {
             for entry in saved.steps(LoadId(index))? {
@@ -59,11 +60,36 @@ impl History {
     }
 }
 
+/// The number of records that are counted together. Each is looked up in a set that is far larger than the processor's
+/// caches; look-ups that follow each other at once wait for memory side by side.
+const TOGETHER: usize = 256;
+
+/// A record that is still to be counted among those of its key.
+#[derive(Debug)]
+struct Taken {
+    load: LoadId,
+    operation: Operation,
+    hash: u128,
+    row: Row,
+}
+
+/// What is to be kept of a record.
+#[derive(Debug)]
+enum Row {
+    /// It did not arrive, or the history has told the run of it.
+    Nothing,
+    /// What a later run should know.
+    Known(Before),
+    /// The same, of a record that refers to some which come later in the plan.
+    Ahead(Before, Vec<Link>),
+}
+
 /// The records that a run has loaded, on their way into the history.
 #[derive(Debug)]
 pub struct Intake {
     collected: rows::Collected,
     counter: Counter,
+    taken: Vec<Taken>,
     names: Names,
     /// Those that refer to records which come later in the plan.
     ahead: Vec<(Key, Before, Vec<Link>)>,
@@ -75,14 +101,15 @@ pub struct Intake {
 
 impl Intake {
     /// Begins to take in a run that ends, for the history of a state directory: what the run knew from there is there.
-    pub fn of(state: &Path, header: &PlanHeader) -> Self {
+    /// `records` is their number in the plan.
+    pub fn of(state: &Path, header: &PlanHeader, records: u64) -> Self {
         Self {
             is_told: true,
-            ..Self::new(&directory_of(state), header)
+            ..Self::new(&directory_of(state), header, records)
         }
     }
 
-    fn new(directory: &Path, header: &PlanHeader) -> Self {
+    fn new(directory: &Path, header: &PlanHeader, records: u64) -> Self {
         let mut collected = rows::Collected::new(directory);
         let loads = (0_u32..).zip(&header.loads).map(|(index, load)| {
             let target = header.target_of(LoadId(index))?;
@@ -93,7 +120,8 @@ impl Intake {
         let loads = loads.collect();
         Self {
             collected,
-            counter: Counter::default(),
+            counter: Counter::expecting(records),
+            taken: Vec::with_capacity(TOGETHER),
             names: Names::default(),
             ahead: Vec::new(),
             loads,
@@ -115,34 +143,76 @@ impl Intake {
         let Some(interaction) = step.action.operation() else {
             return Ok(());
         };
-        let Some(Some((place, is_tagged))) = self.loads.get(step.load.0 as usize) else {
+        let Some(Some((_, is_tagged))) = self.loads.get(step.load.0 as usize) else {
             return Ok(());
         };
-        let nth = self.counter.count(place, interaction, step.hash);
         self.names.keep(step);
         if let RecordState::Settled(SettleLine { id: Some(id), .. })
         | RecordState::Standing(SettleLine { id: Some(id), .. }) = &fate
         {
             self.names.give(step.number, &step.kind, id);
         }
+        let tag = is_tagged.then(|| told.journal.tag(step.number));
+        self.taken.push(Taken {
+            load: step.load,
+            operation: interaction,
+            hash: step.hash,
+            row: self.row(step, interaction, fate, tag),
+        });
+        if self.taken.len() < TOGETHER {
+            return Ok(());
+        }
+        self.count_taken()
+    }
+
+    fn row(
+        &self,
+        step: &Step,
+        interaction: Operation,
+        fate: RecordState,
+        tag: Option<String>,
+    ) -> Row {
         if self.is_told
             && let RecordState::Settled(line) = &fate
             && line.outcome == Outcome::Unchanged
             && line.attempts == 0
         {
-            return Ok(());
+            return Row::Nothing;
         }
-        let tag = is_tagged.then(|| told.journal.tag(step.number));
         let Some(mut before) = before(step, interaction, fate, tag) else {
-            return Ok(());
+            return Row::Nothing;
         };
-        let key = rows::key(place, interaction, step.hash, nth);
         if matches!(before, Before::Loaded { .. }) && names::looks_ahead(step) {
-            self.ahead.push((key, before, step.links.clone()));
-            return Ok(());
+            return Row::Ahead(before, step.links.clone());
         }
         before.means(self.names.meaning(&step.links));
-        self.collected.push(key, &before)
+        Row::Known(before)
+    }
+
+    /// Counts the records that wait for it, and keeps their rows.
+    fn count_taken(&mut self) -> Result<(), Error> {
+        let taken = std::mem::take(&mut self.taken);
+        let place_of = |load: LoadId| self.loads.get(load.0 as usize)?.as_ref();
+        let counted: Vec<u32> = taken
+            .iter()
+            .map(|taken| {
+                let place = place_of(taken.load).map_or("", |(place, _)| place);
+                self.counter.count(place, taken.operation, taken.hash)
+            })
+            .collect();
+        for (taken, nth) in taken.into_iter().zip(counted) {
+            let Some((place, _)) = place_of(taken.load) else {
+                continue;
+            };
+            let key = || rows::key(place, taken.operation, taken.hash, nth);
+            match taken.row {
+                Row::Nothing => {}
+                Row::Known(before) => self.collected.push(key(), &before)?,
+                Row::Ahead(before, links) => self.ahead.push((key(), before, links)),
+            }
+        }
+        self.taken.reserve(TOGETHER);
+        Ok(())
     }
 
     /// Keeps what was taken; `size` is how long the journal was by then.
@@ -151,6 +221,7 @@ impl Intake {
     ///
     /// When the history cannot be written.
     pub fn finish(mut self, run: &RunDirectory, size: u64) -> Result<(), Error> {
+        self.count_taken()?;
         for (key, mut before, links) in std::mem::take(&mut self.ahead) {
             before.means(self.names.meaning(&links));
             self.collected.push(key, &before)?;

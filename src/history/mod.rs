@@ -14,7 +14,7 @@
 //! taken over (`old`).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::BuildHasher as _,
     path::{Path, PathBuf},
 };
@@ -136,18 +136,31 @@ pub struct History {
 /// Counts records of the same key, in the order of a plan.
 #[derive(Debug, Default)]
 pub struct Counter {
-    // A hash of the key: two keys that share one are counted as one, and then a record is loaded again at the worst.
-    seen: HashMap<u64, u32, foldhash::fast::RandomState>,
+    // Hashes of the keys: two keys that share one are counted as one, and then a record is loaded again at the worst. Few
+    // keys come twice, so that the number of a key stands beside the set: a set takes half the room of a map.
+    seen: HashSet<u64, foldhash::fast::RandomState>,
+    again: HashMap<u64, u32, foldhash::fast::RandomState>,
     state: foldhash::quality::RandomState,
 }
 
 impl Counter {
+    /// Makes room for as many keys at once: a set that grows while it is filled moves all of them each time.
+    fn expecting(records: u64) -> Self {
+        let mut counter = Self::default();
+        // Where there is no room, the set grows as it is filled, and says so then.
+        let _ = usize::try_from(records).map(|records| counter.seen.try_reserve(records));
+        counter
+    }
+
     /// Returns how many records of the same key came before.
     pub fn count(&mut self, target: &str, interaction: Operation, hash: u128) -> u32 {
         let key = self.state.hash_one((target, interaction, hash));
-        let seen = self.seen.entry(key).or_default();
-        *seen += 1;
-        *seen - 1
+        if self.seen.insert(key) {
+            return 0;
+        }
+        let again = self.again.entry(key).or_default();
+        *again += 1;
+        *again
     }
 }
 

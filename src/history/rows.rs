@@ -1,6 +1,9 @@
 //! Rows: what a later run should know of a record, as bytes; and those of a run, collected and sorted.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
 
 use jiff::Timestamp;
 
@@ -125,14 +128,47 @@ pub(super) fn read(value: &[u8]) -> Option<Before> {
 /// The number of rows that are sorted in memory: some 4 MB. The rows after them come into another segment.
 const TOGETHER: usize = 1 << 16;
 
-/// Rows as they come, sorted into segments.
+/// Rows as they come, sorted into segments. Each segment is sorted and written by a thread of its own, one at a time: who
+/// hands the rows in is the end of a load, for which a user waits.
 #[derive(Debug)]
 pub(super) struct Collected {
     directory: PathBuf,
     place: Option<(u64, u64)>,
+    rows: Rows,
+    targets: Vec<String>,
+    writing: Option<JoinHandle<Result<(), Error>>>,
+}
+
+/// The rows of one segment.
+#[derive(Debug, Default)]
+struct Rows {
     rows: Vec<(Key, u32, u32)>,
     values: Vec<u8>,
-    targets: Vec<String>,
+}
+
+impl Rows {
+    fn push(&mut self, key: Key, before: &Before) {
+        let start = self.values.len();
+        write(&mut self.values, before);
+        // A segment's worth of values stays far below 4 GB: longer ones are left out by the writer.
+        let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.rows.push((key, at(start), at(self.values.len())));
+    }
+
+    fn write(mut self, writer: &mut Writer) -> Result<(), Error> {
+        // Of one key the last row holds: their values begin in the order in which they came.
+        self.rows
+            .sort_unstable_by_key(|(key, start, _)| (*key, *start));
+        let mut rows = self.rows.iter().peekable();
+        while let Some((key, start, end)) = rows.next() {
+            if rows.peek().is_some_and(|(next, ..)| next == key) {
+                continue;
+            }
+            let value = self.values.get(*start as usize..*end as usize);
+            writer.row(*key, value.unwrap_or_default())?;
+        }
+        Ok(())
+    }
 }
 
 impl Collected {
@@ -140,9 +176,9 @@ impl Collected {
         Self {
             directory: directory.to_owned(),
             place: None,
-            rows: Vec::new(),
-            values: Vec::new(),
+            rows: Rows::default(),
             targets: Vec::new(),
+            writing: None,
         }
     }
 
@@ -153,44 +189,43 @@ impl Collected {
     }
 
     pub(super) fn push(&mut self, key: Key, before: &Before) -> Result<(), Error> {
-        let start = self.values.len();
-        write(&mut self.values, before);
-        // A segment's worth of values stays far below 4 GB: longer ones are left out by the writer.
-        let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        self.rows.push((key, at(start), at(self.values.len())));
-        if self.rows.len() >= TOGETHER {
+        self.rows.push(key, before);
+        if self.rows.rows.len() >= TOGETHER {
             self.flush(Vec::new(), false)?;
         }
         Ok(())
     }
 
     fn flush(&mut self, runs: Vec<(String, u64)>, durable: bool) -> Result<(), Error> {
-        // Of one key the last row holds: their values begin in the order in which they came.
-        self.rows
-            .sort_unstable_by_key(|(key, start, _)| (*key, *start));
+        self.written()?;
         let mut writer = Writer::create(&self.directory)?;
-        let mut rows = self.rows.iter().peekable();
-        while let Some((key, start, end)) = rows.next() {
-            if rows.peek().is_some_and(|(next, ..)| next == key) {
-                continue;
-            }
-            let value = self.values.get(*start as usize..*end as usize);
-            writer.row(*key, value.unwrap_or_default())?;
-        }
         let (sequence, part) = match self.place {
             Some(place) => place,
             None => (next_sequence(&self.directory)?, 0),
         };
         self.place = Some((sequence, part + 1));
         let place = place_of(&self.directory, sequence, part);
-        writer.finish(&place, self.targets.clone(), runs, durable)?;
-        self.rows.clear();
-        self.values.clear();
+        let rows = std::mem::take(&mut self.rows);
+        let targets = self.targets.clone();
+        self.writing = Some(thread::spawn(move || {
+            rows.write(&mut writer)?;
+            writer.finish(&place, targets, runs, durable)
+        }));
         Ok(())
+    }
+
+    /// Waits for the segment that is being written.
+    fn written(&mut self) -> Result<(), Error> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(());
+        };
+        let panicked = |_| Error::file(&self.directory, &"the thread that writes it has panicked");
+        writing.join().map_err(panicked)?
     }
 
     /// Writes the rest, and that all rows of these runs are there.
     pub(super) fn finish(mut self, runs: Vec<(String, u64)>, durable: bool) -> Result<(), Error> {
-        self.flush(runs, durable)
+        self.flush(runs, durable)?;
+        self.written()
     }
 }
