@@ -73,12 +73,12 @@ struct Taken {
     row: Row,
 }
 
-/// What is to be kept of a record.
+/// The part of a record that is to be kept.
 #[derive(Debug)]
 enum Row {
     /// It did not arrive, or the history has told the run of it.
     Nothing,
-    /// What a later run should know.
+    /// The state that a later run should know.
     Known(Before),
     /// The same, of a record that refers to some which come later in the plan.
     Ahead(Before, Vec<Link>),

@@ -147,7 +147,7 @@ impl Counter {
     /// Makes room for as many keys at once: a set that grows while it is filled moves all of them each time.
     fn expecting(records: u64) -> Self {
         let mut counter = Self::default();
-        // Where there is no room, the set grows as it is filled, and says so then.
+        // If there is no room, the set grows as it is filled, and says so then.
         let _ = usize::try_from(records).map(|records| counter.seen.try_reserve(records));
         counter
     }
