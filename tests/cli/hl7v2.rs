@@ -90,6 +90,21 @@ fn a_file_that_cannot_be_read_shifts_no_order() {
 }
 
 #[test]
+fn what_is_sent_otherwise_than_before_is_loaded_anew() {
+    let bed = bed();
+    bed.write("in/a.hl7", &message("1", "p1", "\n"));
+    bed.run(&["load", "m.yaml"]).exits(0);
+    let files = "files: [\"in/**/*\"]";
+    let as_is = MANIFEST.replace(files, &format!("{files}, segments: as-is"));
+    bed.write("m.yaml", &as_is);
+    // Other bytes are another message.
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 1);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("unchanged"), 1);
+}
+
+#[test]
 fn a_refused_message_is_kept_as_it_stood_and_loads_when_it_is_mended() {
     let bed = bed();
     // The store takes ASCII and UTF-8 only.
