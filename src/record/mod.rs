@@ -167,6 +167,11 @@ impl Operation {
         }
     }
 
+    /// Tells whether a record is named by a digest of what is sent of it, so that another name means other bytes.
+    pub fn names_by_content(self) -> bool {
+        matches!(self, Self::Ingest | Self::CreateMessage | Self::Transmit)
+    }
+
     /// Tells whether there is something in the store afterwards that has a name.
     pub fn names_something(self) -> bool {
         !matches!(self, Self::Delete | Self::Patch | Self::Transmit)

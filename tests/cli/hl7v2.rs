@@ -51,6 +51,60 @@ fn messages_are_loaded_once_whatever_ends_their_segments() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_shifts_no_order() {
+    let bed = bed();
+    bed.write("in/1.hl7", &message("1", "p1", "\r"));
+    // Damaged as a whole, and bytes that are no message: steps of the plan all the same.
+    bed.write("in/2.gz", "");
+    let stray = format!("# a remark\n{}", message("2", "p1", "\r"));
+    bed.write("in/3.hl7", &stray);
+    bed.write("in/4.hl7", &message("3", "p1", "\r"));
+    let copied = message("1", "p9", "\r") + &message("1", "p1", "\r");
+    bed.write("in/5.hl7", &copied);
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("created"), bed.count("duplicate")), (4, 1));
+    let plan = fs::read_to_string(bed.newest_run().join("plan.ndjson")).unwrap();
+    let steps = plan.lines().filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line.get("step").cloned()
+    });
+    let steps: Vec<serde_json::Value> = steps.collect();
+    // Each message follows the one before it of its patient, and a copy names its original.
+    let mut before = None;
+    for (number, step) in steps.iter().enumerate() {
+        if let Some(original) = step[11].get("duplicate") {
+            assert_eq!(original["step"], 0, "{step}");
+            continue;
+        }
+        let is_sent = step[11].get("send").is_some();
+        let follows = step[12].as_array().unwrap();
+        let is_of_another = number == 5;
+        let expected = before.filter(|_| is_sent && !is_of_another);
+        let found = follows.get(1).and_then(serde_json::Value::as_u64);
+        assert_eq!(found, expected, "{number}: {step}");
+        if is_sent && !is_of_another {
+            before = Some(number as u64);
+        }
+    }
+    assert_eq!(steps.len(), 7);
+}
+
+#[test]
+fn what_is_sent_otherwise_than_before_is_loaded_anew() {
+    let bed = bed();
+    bed.write("in/a.hl7", &message("1", "p1", "\n"));
+    bed.run(&["load", "m.yaml"]).exits(0);
+    let files = "files: [\"in/**/*\"]";
+    let as_is = MANIFEST.replace(files, &format!("{files}, segments: as-is"));
+    bed.write("m.yaml", &as_is);
+    // Other bytes are another message.
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("created"), 1);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(bed.count("unchanged"), 1);
+}
+
+#[test]
 fn a_refused_message_is_kept_as_it_stood_and_loads_when_it_is_mended() {
     let bed = bed();
     // The store takes ASCII and UTF-8 only.

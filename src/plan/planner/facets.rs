@@ -279,7 +279,6 @@ impl Planner<'_> {
             let place = place.into();
             self.known.named.insert(named, Named { at, hash, place });
         }
-        self.numbered += 1;
         self.push(step, self.found);
     }
 

@@ -53,7 +53,7 @@ pub struct Planner<'a> {
     found: u32,
     /// The records so far that refer to no others.
     known: Known,
-    /// The number of such records of the load that have been decided about.
+    /// The number of steps of the load so far, whatever they are of: by it others name a step.
     numbered: u64,
     out: Vec<Decision>,
 }
@@ -227,6 +227,7 @@ impl<'a> Planner<'a> {
         if let Some(load) = self.summary.loads.get_mut(self.load.0 as usize) {
             load.count(&step);
         }
+        self.numbered += 1;
         self.out.push(Decision::Step { step, found });
     }
 

@@ -191,6 +191,16 @@ impl Fates {
         self.causes.insert(record, Arc::clone(cause));
     }
 
+    /// Takes note that a record is never sent; one that is settled stays as it is. Costs no more than its state: there may be as
+    /// many as records.
+    pub(super) fn pass(&mut self, record: StepId) {
+        if let Some(state) = record.index().and_then(|at| self.states.get_mut(at))
+            && *state == DependencyState::Open as u8
+        {
+            *state = DependencyState::Failed as u8;
+        }
+    }
+
     /// Returns because of which record one that failed cannot be had.
     pub(super) fn cause(&self, failed: StepId) -> Arc<Cause> {
         let unnamed = || Arc::new(Cause::unnamed(failed));

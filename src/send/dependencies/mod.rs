@@ -233,6 +233,13 @@ impl DependencyTracker {
         self.release(state, record);
     }
 
+    /// Takes note that a record of the plan is never sent: nobody waits for it without end.
+    pub(super) fn pass(&self, record: StepId) {
+        let mut state = self.state();
+        state.fates.pass(record);
+        self.release(state, record);
+    }
+
     fn release(&self, mut state: MutexGuard<'_, State>, record: StepId) {
         let mut woken = Vec::new();
         for parked in state.waiting.remove(&record).unwrap_or_default() {
@@ -364,6 +371,21 @@ mod tests {
         assert!(dependencies.next(0).is_none());
         dependencies.mark_stored(StepId(1), "", "");
         assert_eq!(dependencies.next(0).unwrap().1, Readiness::Ready);
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_never_sent() {
+        let dependencies = DependencyTracker::new(1, 4, &MemoryBudget::endless());
+        let parked = dependencies.try_start(0, Vec::new(), vec![StepId(0)], false, (1, 1));
+        assert_eq!(parked.unwrap(), Readiness::Parked);
+        dependencies.mark_stored(StepId(2), "Patient", "x");
+        for record in [StepId(0), StepId(2)] {
+            dependencies.pass(record);
+        }
+        assert_eq!(dependencies.next(0).unwrap().1, Readiness::Ready);
+        assert_eq!(dependencies.resource(StepId(2)).unwrap(), "Patient/x");
+        let needs = dependencies.try_start(0, vec![StepId(0)], Vec::new(), false, (3, 3));
+        assert!(matches!(needs.unwrap(), Readiness::Blocked(_)));
     }
 
     #[test]

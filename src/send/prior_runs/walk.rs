@@ -82,7 +82,8 @@ impl<'a> Walk<'a> {
                 if is_compared && self.compared == Compared::Asked || changes {
                     continue;
                 }
-                if let Some(before) = self.history.before(place, interaction, step.hash, nth)? {
+                let before = self.history.before(place, interaction, step.hash, nth)?;
+                if let Some(before) = before.filter(|before| !is_of_other_bytes(&step, before)) {
                     return Ok(Some((&load.target, step, before)));
                 }
             }
@@ -91,4 +92,14 @@ impl<'a> Walk<'a> {
         }
         Ok(None)
     }
+}
+
+/// Tells whether other bytes were sent of a record than would be now: its source is the same, and the load changes it otherwise
+/// than it did. A name of another form than ours is the store's own, and says nothing.
+fn is_of_other_bytes(step: &Step, before: &Before) -> bool {
+    let operation = step.action.operation();
+    let (Some(name), Before::Loaded { id, .. }) = (&step.id, before) else {
+        return false;
+    };
+    operation.is_some_and(Operation::names_by_content) && id.len() == name.len() && id != name
 }

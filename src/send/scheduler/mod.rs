@@ -149,6 +149,11 @@ impl SchedulerTask<'_> {
             self.take(unit, Readiness::Ready)?;
             return Ok(true);
         };
+        for step in &unit.steps {
+            if step.action.operation().is_none() {
+                dependencies.pass(step.number);
+            }
+        }
         if let Some(needs) = self.second_needs(&unit) {
             let readiness = dependencies.try_start_second(load, needs, place)?;
             // Only what an earlier session left standing need not wait for its first request.
