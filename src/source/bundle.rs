@@ -2,7 +2,7 @@
 //! told as too large.
 
 use super::{
-    BundleStart, EntryAround, ErrorKind, Item, Malformed,
+    BundleStart, EntryAround, ErrorKind, Item,
     chunks::ChunkReader,
     emitter::{ItemEmitter, Start, Stop},
 };
@@ -88,7 +88,8 @@ pub(super) fn read(
                 place(&cursor)
             });
             if ceiling.is_below(end - begin) {
-                too_large(at, end - begin, number, sink)?;
+                let words = sink.ceiling.words();
+                sink.refuse(at, end - begin, Some(number), words, None)?;
             } else {
                 let bytes = piece.bytes.get(within(begin)..within(end));
                 entry(bytes.unwrap_or_default(), at, number, sink)?;
@@ -115,26 +116,6 @@ pub(super) fn read(
         return Err(ErrorKind::Changed.into());
     }
     sink.tell(Item::BundleEnd)
-}
-
-fn too_large(
-    start: Start,
-    length: u64,
-    number: u32,
-    sink: &mut ItemEmitter<'_>,
-) -> Result<(), Stop> {
-    let malformed = Malformed {
-        position: sink.position(start, length, Some(number)),
-        problem: SyntaxError {
-            offset: 0,
-            what: sink.ceiling.words(),
-            path: String::new(),
-        },
-        line: start.line,
-        column: start.column,
-        hint: None,
-    };
-    sink.tell_malformed(malformed)
 }
 
 fn entry(bytes: &[u8], start: Start, number: u32, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {

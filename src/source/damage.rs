@@ -93,11 +93,6 @@ impl Damage {
 
     /// Tells of a file of which nothing is taken.
     pub(super) fn tell_whole(self, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
-        let start = Start {
-            offset: 0,
-            line: 1,
-            column: 1,
-        };
-        self.tell(start, 0, 1, sink)
+        self.tell(Start::OF_FILE, 0, 1, sink)
     }
 }

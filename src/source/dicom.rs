@@ -44,13 +44,8 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
         _ => false,
     };
     io::copy(&mut bytes, &mut io::sink()).map_err(ErrorKind::from)?;
-    let start = Start {
-        offset: 0,
-        line: 1,
-        column: 1,
-    };
     let size = bytes.count;
-    let position = sink.position(start, size, None);
+    let position = sink.position(Start::OF_FILE, size, None);
     let mut facets = Facets::at(position, bytes.hash.digest128());
     match &header {
         Ok(header) => {

@@ -48,6 +48,15 @@ pub(super) struct Start {
     pub(super) column: u64,
 }
 
+impl Start {
+    /// The beginning of a file.
+    pub(super) const OF_FILE: Self = Self {
+        offset: 0,
+        line: 1,
+        column: 1,
+    };
+}
+
 impl<'v> ItemEmitter<'v> {
     pub(super) fn new<'a: 'v>(source: SourceId, visit: &'v mut Visit<'a>) -> Self {
         // Two lifetimes, because a mutable reference to a trait object fixes the object's own.
@@ -147,6 +156,31 @@ impl<'v> ItemEmitter<'v> {
             column,
             hint: refine(&mut problem, text),
             problem,
+        };
+        self.tell_malformed(malformed)
+    }
+
+    /// Tells of a value of which nothing is taken, at its beginning.
+    pub(super) fn refuse(
+        &mut self,
+        start: Start,
+        length: u64,
+        entry: Option<u32>,
+        what: &'static str,
+        hint: Option<&'static str>,
+    ) -> Result<(), Stop> {
+        // The path of an entry is that of its Bundle, which is named by the position.
+        let path = entry.map_or("Resource", |_| "");
+        let malformed = Malformed {
+            position: self.position(start, length, entry),
+            problem: SyntaxError {
+                offset: 0,
+                what,
+                path: path.to_owned(),
+            },
+            line: start.line,
+            column: start.column,
+            hint,
         };
         self.tell_malformed(malformed)
     }

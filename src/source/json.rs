@@ -29,36 +29,11 @@ const ONE_A_LINE: &str = "name the file .ndjson if it holds one resource a line"
 /// Tells of what is no JSON in UTF-8 from its first bytes on, such as other formats that are called .json by mistake.
 pub(super) fn refuse_foreign(head: &[u8], sink: &mut ItemEmitter<'_>) -> Result<bool, Stop> {
     match foreign::named(head) {
-        Some((what, hint)) => whole_file(sink, 0, 0, what, Some(hint)).map(|()| true),
+        Some((what, hint)) => sink
+            .refuse(Start::OF_FILE, 0, None, what, Some(hint))
+            .map(|()| true),
         None => Ok(false),
     }
-}
-
-/// Tells of a file that is wrong from its beginning.
-fn whole_file(
-    sink: &mut ItemEmitter<'_>,
-    offset: u64,
-    length: u64,
-    what: &'static str,
-    hint: Option<&'static str>,
-) -> Result<(), Stop> {
-    let start = Start {
-        offset,
-        line: 1,
-        column: 1,
-    };
-    let malformed = Malformed {
-        position: sink.position(start, length, None),
-        problem: SyntaxError {
-            offset: 0,
-            what,
-            path: "Resource".to_owned(),
-        },
-        line: 1,
-        column: 1,
-        hint,
-    };
-    sink.tell_malformed(malformed)
 }
 
 fn refine(error: &mut SyntaxError, value: &[u8]) -> Option<&'static str> {
@@ -107,7 +82,7 @@ pub(super) fn in_memory(bytes: &[u8], sink: &mut ItemEmitter<'_>) -> Result<(), 
     let mark = skip_mark(bytes);
     let (before, value) = trim(bytes.get(mark..).unwrap_or_default());
     if value.is_empty() {
-        return whole_file(sink, 0, bytes.len() as u64, EMPTY, None);
+        return sink.refuse(Start::OF_FILE, bytes.len() as u64, None, EMPTY, None);
     }
     let blank = bytes.get(mark..mark + before).unwrap_or_default();
     let lines = memchr::memchr_iter(b'\n', blank).count();
@@ -141,7 +116,7 @@ pub(super) fn large<'t>(
     let mut fault = loop {
         let piece = first.piece(done)?;
         if outline.start().is_none() && piece.last && trim(piece.bytes).1.is_empty() {
-            return whole_file(sink, 0, done, EMPTY, None);
+            return sink.refuse(Start::OF_FILE, done, None, EMPTY, None);
         }
         // One token alone is larger than a resource may be; of a Bundle, the entry that it stands in is refused later.
         let limit = if outline.is_bundle() || outline.count() > 0 {
@@ -180,13 +155,8 @@ pub(super) fn large<'t>(
         fault.map_or(start, |(offset, _)| offset),
     )?;
     if let Some((offset, what)) = fault {
-        let at = Start {
-            offset: 0,
-            line: 1,
-            column: 1,
-        };
         let malformed = Malformed {
-            position: sink.position(at, end.max(offset), None),
+            position: sink.position(Start::OF_FILE, end.max(offset), None),
             problem: SyntaxError {
                 offset: usize::try_from(offset).unwrap_or(usize::MAX),
                 what,

@@ -43,17 +43,45 @@ pub(super) struct Target {
     give_up_after: String,
 }
 
-#[derive(Serialize)]
-struct Google {
-    project: String,
-    location: String,
-    dataset: String,
+/// The name of a store, under the key of what it holds.
+#[derive(Serialize, Default)]
+#[expect(clippy::struct_field_names, reason = "the keys of a manifest")]
+struct StoreName {
     #[serde(skip_serializing_if = "Option::is_none")]
     fhir_store: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dicom_store: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hl7v2_store: Option<String>,
+}
+
+impl StoreName {
+    fn of(format: Format, name: &str) -> Self {
+        let name = Some(name.to_owned());
+        match format {
+            Format::Fhir => Self {
+                fhir_store: name,
+                ..Self::default()
+            },
+            Format::Dicom => Self {
+                dicom_store: name,
+                ..Self::default()
+            },
+            Format::Hl7v2 => Self {
+                hl7v2_store: name,
+                ..Self::default()
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Google {
+    project: String,
+    location: String,
+    dataset: String,
+    #[serde(flatten)]
+    store_name: StoreName,
     endpoint: String,
 }
 
@@ -72,12 +100,8 @@ struct Mllp {
 #[derive(Serialize)]
 struct Local {
     dir: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fhir_store: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dicom_store: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hl7v2_store: Option<String>,
+    #[serde(flatten)]
+    store_name: StoreName,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Value>,
 }
@@ -132,9 +156,7 @@ pub(super) fn target(settings: &TargetSettings) -> Target {
                 project: store.project.clone(),
                 location: store.location.clone(),
                 dataset: store.dataset.clone(),
-                fhir_store: (store.format == Format::Fhir).then(|| store.store.clone()),
-                dicom_store: (store.format == Format::Dicom).then(|| store.store.clone()),
-                hl7v2_store: (store.format == Format::Hl7v2).then(|| store.store.clone()),
+                store_name: StoreName::of(store.format, &store.store),
                 endpoint: store.endpoint.to_string(),
             });
             target.ensure = store.ensure.as_ref().map(|fields| {
@@ -168,12 +190,15 @@ pub(super) fn target(settings: &TargetSettings) -> Target {
             id,
         } => {
             let id = id.clone().unwrap_or_else(|| format.usual_id().to_owned());
+            // A local store is one of FHIR where nothing else is said.
+            let is_usual = *format == Format::Fhir && id == format.usual_id();
             target.local = Some(Local {
                 dir: shown(dir),
-                fhir_store: (*format == Format::Fhir && id != format.usual_id())
-                    .then(|| id.clone()),
-                dicom_store: (*format == Format::Dicom).then(|| id.clone()),
-                hl7v2_store: (*format == Format::Hl7v2).then(|| id.clone()),
+                store_name: if is_usual {
+                    StoreName::default()
+                } else {
+                    StoreName::of(*format, &id)
+                },
                 store: (!store.is_empty()).then(|| object(store)),
             });
         }

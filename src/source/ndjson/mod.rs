@@ -6,16 +6,13 @@ mod line;
 
 use self::line::{content, is_record, values};
 use super::{
-    Ceiling, Malformed,
+    Ceiling,
     chunks::{ChunkReader, TextChunk},
     emitter::{ItemEmitter, Start, Stop},
     json::refuse_foreign,
     text::End,
 };
-use crate::fhir::{
-    SyntaxError,
-    bundle::{BundleEntries, Outline},
-};
+use crate::fhir::bundle::{BundleEntries, Outline};
 
 /// The bytes that are kept of a value over several lines, so that its lines can be read one by one should it not be
 /// one.
@@ -299,13 +296,10 @@ impl Lines {
     /// Tells of the values over several lines that have been passed.
     fn tell(&mut self, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
         match self.told.take() {
-            Some(Told { start, end }) => refuse(
-                start,
-                end - start.offset,
-                OVER_LINES,
-                Some(TO_ONE_LINE),
-                sink,
-            ),
+            Some(Told { start, end }) => {
+                let length = end - start.offset;
+                sink.refuse(start, length, None, OVER_LINES, Some(TO_ONE_LINE))
+            }
             None => Ok(()),
         }
     }
@@ -313,27 +307,6 @@ impl Lines {
     fn too_large(&mut self, text: &[u8], sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
         self.tell(sink)?;
         let start = self.at.start(0);
-        refuse(start, text.len() as u64, self.ceiling.words(), None, sink)
+        sink.refuse(start, text.len() as u64, None, self.ceiling.words(), None)
     }
-}
-
-fn refuse(
-    start: Start,
-    length: u64,
-    what: &'static str,
-    hint: Option<&'static str>,
-    sink: &mut ItemEmitter<'_>,
-) -> Result<(), Stop> {
-    let malformed = Malformed {
-        position: sink.position(start, length, None),
-        problem: SyntaxError {
-            offset: 0,
-            what,
-            path: "Resource".to_owned(),
-        },
-        line: start.line,
-        column: start.column,
-        hint,
-    };
-    sink.tell_malformed(malformed)
 }
