@@ -6,7 +6,7 @@ use std::{
     io::Read as _,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -245,11 +245,14 @@ fn a_source_that_is_removed_midway_is_read_to_its_end() {
 #[test]
 fn signals_end_the_run_in_order() {
     for name in ["INT", "TERM", "HUP"] {
-        let store = Store::new(|| ());
+        // Nothing is answered before the signal is on its way: a load that is done is not interrupted.
+        let (go_on, signalled) = mpsc::channel();
+        let store = Store::new(move || signalled.recv().unwrap());
         let bed = bed(&store.url);
         let child = start(&bed);
         until(&store, MIDWAY);
         signal(name, child.id());
+        go_on.send(()).unwrap();
         let ran = Ran::of(child.wait_with_output().unwrap()).exits(130);
         assert!(ran.err.contains("interrupted"), "{name}: {}", ran.err);
         goes_on(&bed, &store, &ran, 130, 0);
