@@ -192,18 +192,15 @@ impl Intake {
     /// Counts the records that wait for it, and keeps their rows.
     fn count_taken(&mut self) -> Result<(), Error> {
         let taken = std::mem::take(&mut self.taken);
-        let place_of = |load: LoadId| self.loads.get(load.0 as usize)?.as_ref();
-        let counted: Vec<u32> = taken
-            .iter()
-            .map(|taken| {
-                let place = place_of(taken.load).map_or("", |(place, _)| place);
-                self.counter.count(place, taken.operation, taken.hash)
-            })
-            .collect();
-        for (taken, nth) in taken.into_iter().zip(counted) {
-            let Some((place, _)) = place_of(taken.load) else {
-                continue;
-            };
+        let placed = taken.into_iter().filter_map(|taken| {
+            let (place, _) = self.loads.get(taken.load.0 as usize)?.as_ref()?;
+            Some((place.as_str(), taken))
+        });
+        let placed: Vec<(&str, Taken)> = placed.collect();
+        let number =
+            |(place, taken): &(&str, Taken)| self.counter.count(place, taken.operation, taken.hash);
+        let numbers: Vec<u32> = placed.iter().map(number).collect();
+        for ((place, taken), nth) in placed.into_iter().zip(numbers) {
             let key = || rows::key(place, taken.operation, taken.hash, nth);
             match taken.row {
                 Row::Nothing => {}
