@@ -125,6 +125,17 @@ fn signal(name: &str, process: u32) {
     );
 }
 
+/// Tells whether this process was started with SIGHUP ignored, as `nohup` does.
+fn ignores_hangups() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is signal 1, the lowest bit.
+    ignored.is_some_and(|ignored| ignored & 1 == 1)
+}
+
 /// Waits until so many records have come.
 fn until(store: &Store, count: usize) {
     while store.held.lock().unwrap().len() < count {
@@ -245,6 +256,11 @@ fn a_source_that_is_removed_midway_is_read_to_its_end() {
 #[test]
 fn signals_end_the_run_in_order() {
     for name in ["INT", "TERM", "HUP"] {
+        // A child inherits what its parent ignores, and a load under `nohup` goes on.
+        if name == "HUP" && ignores_hangups() {
+            eprintln!("skipped: SIGHUP, which these tests were started to ignore");
+            continue;
+        }
         // Nothing is answered before the signal is on its way: a load that is done is not interrupted.
         let (go_on, signalled) = mpsc::channel();
         let store = Store::new(move || signalled.recv().unwrap());
