@@ -104,8 +104,14 @@ pub(super) fn carry_out(inside: &mut Inside, bundle: &Value) -> Reply {
         Answer::Html => return Reply::page(200),
         _ => {}
     }
+    let has_failed = results.iter().any(|(_, result)| result.is_err());
+    let is_failed_batch = has_failed && !is_transaction;
     Reply::json(
-        200,
+        if is_failed_batch {
+            habits.batch_status
+        } else {
+            200
+        },
         &json!({"resourceType": "Bundle", "type": format!("{kind}-response"), "entry": answers}),
     )
 }

@@ -175,6 +175,8 @@ pub(crate) enum Throttle {
     FillsBundle(u64),
     /// Every so many writes one is answered 503 with a page, as a proxy does.
     Page(u64),
+    /// Every so many writes one has its effect, and is answered with this status and a page.
+    Lost(u64, u16),
 }
 
 /// A server.
@@ -221,6 +223,8 @@ pub(crate) struct Habits {
     pub(crate) errors: Errors,
     pub(crate) order: Order,
     pub(crate) answer: Answer,
+    /// The status of a batch in which an entry failed.
+    pub(crate) batch_status: u16,
     /// A transaction has its effect as a whole or not at all.
     pub(crate) atomic: bool,
     /// Entries of a Bundle, and the status for one that has more.

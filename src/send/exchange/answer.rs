@@ -44,7 +44,7 @@ impl Batch<'_> {
             Ok(response) => {
                 let status = response.status().as_u16();
                 // These say nothing about what had been done before them.
-                self.doubt |= matches!(status, 500 | 502 | 504);
+                self.doubt |= verdict::is_ambiguous(status);
                 self.setup
                     .counts
                     .answered(Some(status), response.body().len() as u64);
@@ -57,10 +57,12 @@ impl Batch<'_> {
                     warnings: warnings::of(response.headers()),
                     heard: Bytes::new(),
                 };
+                if matches!(verdict, Verdict::Rejected | Verdict::Unknown)
+                    && let Some(answers) = self.target.refused_each(&self.parcel(), &response)
+                {
+                    return self.read_each(answers);
+                }
                 if verdict == Verdict::Rejected {
-                    if let Some(answers) = self.target.refused_each(&self.parcel(), &response) {
-                        return self.read_each(answers);
-                    }
                     return self.read_refusal(status, response.body());
                 }
                 match (&verdict, self.packaging) {

@@ -56,6 +56,7 @@ pub(super) fn deleted(record: Named<'_>, answer: &Response<Bytes>) -> Said {
         verb: Verb::Delete,
         kind: record.kind,
         own: Some(record.id),
+        sent: None,
     };
     said(&asked, status.as_u16(), answer.headers(), body)
 }

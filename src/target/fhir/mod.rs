@@ -126,6 +126,21 @@ impl Target for Fhir {
         Ok(vec![one])
     }
 
+    /// The entries of a batch have their fates by themselves: a server may say them under the status of one that failed. An
+    /// answer that tells the fate of no entry refuses the whole.
+    fn refused_each(
+        &self,
+        parcel: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Option<Vec<Option<Answer>>> {
+        if parcel.packaging != Some(Packaging::Batch) {
+            return None;
+        }
+        let asked: Vec<Asked<'_>> = parcel.steps.iter().map(Asked::of).collect();
+        let answers = entries(answer.body(), &asked).ok()?;
+        answers.iter().any(Option::is_some).then_some(answers)
+    }
+
     fn refusal(&self, kind: Option<&str>, answer: &[u8]) -> Refusal {
         let problem = outcome::read(answer);
         let culprit = outcome::entry(&problem);

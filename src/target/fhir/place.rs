@@ -91,6 +91,12 @@ impl<'a> Body<'a> {
         self.own_name().filter(|name| name.kind != OUTCOME)
     }
 
+    /// Tells whether it has a version, or a time at which it was written.
+    pub(super) fn has_version(&self) -> bool {
+        let meta = self.meta();
+        meta.version_id.is_some() || meta.last_updated.is_some()
+    }
+
     /// Its name, also where it is an `OperationOutcome` that a store holds.
     fn own_name(&self) -> Option<Name> {
         Some(Name {
@@ -154,9 +160,16 @@ pub(super) fn of_names(
     names: &[Name],
     headers: &HeaderMap,
 ) -> Accepted {
-    let etag = headers.get(header::ETAG);
-    let etag = etag.and_then(|value| value.to_str().ok());
-    place(kind, own, names, etag)
+    place(kind, own, names, etag(headers))
+}
+
+fn etag(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ETAG)?.to_str().ok()
+}
+
+/// Reads the version from the entity tag of an answer.
+pub(super) fn tag(headers: &HeaderMap) -> Option<String> {
+    of_etag(etag(headers)?)
 }
 
 /// As [`of_names`], with the entity tag as it was given.
