@@ -11,7 +11,7 @@ use crate::target::Facts;
 ///
 /// # Errors
 ///
-/// What the body is instead of a CapabilityStatement, in words, and what to do about it.
+/// The body is no CapabilityStatement: the words for what it is, and the advice.
 pub(super) fn read(body: &[u8]) -> Result<Facts, (&'static str, &'static str)> {
     const BASE: &str =
         "check the URL: it is the service base, the one under which `metadata` is found";

@@ -176,6 +176,11 @@ pub trait Target: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Tells whether the records of a parcel are certainly answered in the order in which they were sent.
+    fn answers_in_order(&self) -> bool {
+        true
+    }
+
     /// Reads when a record was last written, by the clock of its store.
     fn written_at(&self, _answer: &[u8]) -> Option<jiff::Timestamp> {
         None

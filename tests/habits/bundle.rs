@@ -94,6 +94,11 @@ pub(super) fn carry_out(inside: &mut Inside, bundle: &Value) -> Reply {
         }
         answers.push(answer);
     }
+    match habits.order {
+        Order::Reversed => answers.reverse(),
+        Order::Rotated if !answers.is_empty() => answers.rotate_left(1),
+        _ => {}
+    }
     let outcome = Refused::new(200, "not-supported", "Prefer is not known here").outcome("warning");
     match habits.answer {
         Answer::OutcomeFirst => answers.insert(0, json!({ "resource": outcome })),

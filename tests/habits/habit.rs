@@ -136,6 +136,10 @@ pub(crate) enum Order {
     Request,
     /// DELETE, POST, PUT: that of the execution.
     Execution,
+    /// The last first.
+    Reversed,
+    /// The second first, and the first last.
+    Rotated,
 }
 
 /// How a Bundle is answered as a whole.

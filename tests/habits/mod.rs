@@ -191,6 +191,7 @@ fn is_partial(habits: &Habits, way: Way) -> bool {
         habits.answer,
         Answer::ExtraLast | Answer::NoResponse | Answer::Html
     );
+    let mumbles = mumbles || habits.order == habit::Order::Reversed;
     // A create whose answer is lost may not be sent again.
     let loses = matches!(habits.throttle, habit::Throttle::Lost(..));
     match way {
@@ -322,5 +323,64 @@ fn a_batch_with_the_status_of_a_failed_entry_is_read_entry_by_entry() {
         let counts = (loaded.count(&["created"]), loaded.count(&["rejected"]));
         assert_eq!(counts, (20, 1), "{batch_status}: {}", loaded.text);
         assert_eq!(server.contents().len(), 20, "{batch_status}");
+    }
+}
+
+/// Where a server answers what it created in another order than it was sent in, references lead to what was meant all the same.
+#[test]
+fn references_hold_where_creates_are_answered_in_another_order() {
+    for order in [
+        habit::Order::Request,
+        habit::Order::Reversed,
+        habit::Order::Rotated,
+    ] {
+        let habits = Habits { order, ..STANDARD };
+        let server = Server::start(&habits);
+        let bed = Bed::new();
+        let patients: Vec<String> = (0..30)
+            .map(|n| format!(r#"{{"resourceType":"Patient","id":"p{n}","language":"x-{n}"}}"#))
+            .collect();
+        let observations: Vec<String> = (0..30)
+            .map(|n| {
+                format!(
+                    r#"{{"resourceType":"Observation","id":"o{n}","language":"x-{n}","subject":{{"reference":"Patient/p{n}"}}}}"#
+                )
+            })
+            .collect();
+        bed.write("data/p.ndjson", &patients.join("\n"));
+        bed.write("data/o.ndjson", &observations.join("\n"));
+        let loads = "  - { name: p, target: s, files: [data/p.ndjson], interaction: create, bundle: { type: batch, max_entries: 10 } }\n  \
+                     - { name: o, target: s, after: [p], files: [data/o.ndjson], interaction: create, bundle: { type: batch, max_entries: 10 } }\n";
+        let loaded = bed.load(&server.url, loads);
+        assert_eq!(loaded.count(&["created"]), 60, "{order:?}: {}", loaded.text);
+        let contents = server.contents();
+        let mut seen = 0;
+        for (name, resource) in &contents {
+            if let Some(subject) = resource["subject"]["reference"].as_str() {
+                assert_eq!(
+                    contents[subject]["language"], resource["language"],
+                    "{order:?}: {name} is of another patient"
+                );
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 30);
+        for record in &loaded.records {
+            let name = format!(
+                "{}/{}",
+                record["type"].as_str().unwrap(),
+                record["id"].as_str().unwrap()
+            );
+            let line = record["position"]["line"].as_u64().unwrap() - 1;
+            assert_eq!(
+                contents[&name]["language"],
+                format!("x-{line}"),
+                "{order:?}: {record}"
+            );
+        }
+        let is_said = loaded
+            .text
+            .contains("in another order than they were sent in");
+        assert_eq!(is_said, order != habit::Order::Request, "{}", loaded.text);
     }
 }

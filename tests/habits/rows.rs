@@ -317,6 +317,11 @@ pub(crate) const ROWS: &[Habits] = &[
         ..STANDARD
     },
     Habits {
+        name: "answers from the last to the first",
+        order: Order::Reversed,
+        ..STANDARD
+    },
+    Habits {
         name: "batches that fail as their entries do",
         batch_status: 422,
         integrity: Some(422),

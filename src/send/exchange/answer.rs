@@ -5,6 +5,7 @@ use http::Response;
 
 use super::{
     super::{
+        answer_order::depends_on_order,
         in_doubt::{RefusedInDoubt, UnclearAnswer},
         results,
         settlement::{self, Attempted},
@@ -344,6 +345,9 @@ impl Batch<'_> {
                     done.push((settled, step));
                 }
             }
+        }
+        if self.packaging.is_some() && !self.target.answers_in_order() {
+            self.ordered.extend(depends_on_order(&mut done));
         }
         if is_again && self.hands_over == HandsOver::AtOnce {
             done = results::hand_over(self.origin, done);

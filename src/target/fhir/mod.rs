@@ -186,11 +186,17 @@ impl Target for Fhir {
             Likeness::Same => content::is_same(ours, theirs),
             Likeness::ButId => content::is_same_but_id(ours, theirs),
             Likeness::MadeOf => content::is_made_of(ours, theirs, self.base()),
+            Likeness::ButReferences => content::is_made_of_but_references(ours, theirs),
         }
     }
 
     fn is_whole(&self, answer: &[u8]) -> bool {
         is_json(answer)
+    }
+
+    /// Google's stores, and the local one, keep the order; of others the standard only asks for it.
+    fn answers_in_order(&self) -> bool {
+        self.google.is_some()
     }
 
     fn written_at(&self, answer: &[u8]) -> Option<jiff::Timestamp> {
