@@ -8,6 +8,7 @@ mod completions;
 mod conditions;
 mod connections;
 mod cycles;
+mod deletions;
 mod dicom;
 mod ends;
 mod entries;
