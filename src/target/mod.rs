@@ -253,6 +253,12 @@ pub trait Target: Send + Sync + fmt::Debug {
         Err("such records cannot be compared".to_owned())
     }
 
+    /// Tells whether what was read under the name of a record says of itself that it is another one, or none.
+    fn is_named_otherwise(&self, record: Named<'_>, answer: &Response<Bytes>) -> bool {
+        let held = self.held(record.kind, answer.headers(), answer.body());
+        held.id.is_some_and(|id| id != record.id)
+    }
+
     /// Tells whether the store gives each state of a record a version of its own, so that what was changed is known by it.
     fn keeps_versions(&self) -> bool {
         false

@@ -5,104 +5,20 @@
 //! Records without references to each other are read and deleted in batches, those of a circle all or none. The deletions are
 //! `deletion`'s.
 
-use bytes::Bytes;
-use http::Response;
-
 use super::{
     Ended, Error, REFERRED, Unit, Unload,
     deletion::{UNPROVEN, each, is_proven},
+    item::{Item, OTHER_VERSION},
 };
 use crate::{
-    journal::{RecordState, Removal, RemovalLine},
+    journal::{RecordState, Removal},
     lookup::OpenStore,
     record::StepId,
-    target::{Deletion, Named},
+    target::Named,
 };
-
-/// A record whose turn it is.
-#[derive(Debug, Clone)]
-pub(super) struct Item {
-    number: StepId,
-    target: String,
-    kind: String,
-    id: String,
-    /// The version in which the run left it, as far as it knows.
-    version: Option<String>,
-    /// The version in which the store has it, as it was looked at; none where it is deleted in any.
-    pub(super) held: Option<String>,
-    place: String,
-}
-
-impl Item {
-    pub(super) fn number(&self) -> StepId {
-        self.number
-    }
-
-    pub(super) fn name(&self) -> Named<'_> {
-        Named {
-            kind: &self.kind,
-            id: &self.id,
-        }
-    }
-
-    /// Its deletion in the version that was looked at.
-    pub(super) fn deletion(&self) -> Deletion<'_> {
-        Deletion {
-            record: self.name(),
-            version: self.held.as_deref(),
-        }
-    }
-
-    /// Its deletion, whatever its version is.
-    pub(super) fn in_any_version(&self) -> Deletion<'_> {
-        Deletion {
-            record: self.name(),
-            version: None,
-        }
-    }
-
-    pub(super) fn ended(&self, outcome: Removal, status: Option<u16>) -> Ended {
-        Ended {
-            line: RemovalLine {
-                record: self.number,
-                outcome,
-                status,
-                code: None,
-                note: None,
-            },
-            target: self.target.clone(),
-            kind: self.kind.clone(),
-            place: self.place.clone(),
-        }
-    }
-
-    /// It stays, for a reason that nobody but Stoker has.
-    pub(super) fn stays(&self, outcome: Removal, note: &str) -> Ended {
-        let mut ended = self.ended(outcome, None);
-        ended.line.note = Some(note.to_owned());
-        ended
-    }
-
-    /// It stays, because the store says so.
-    pub(super) fn refused(&self, store: &OpenStore, answer: &Response<Bytes>) -> Ended {
-        let status = answer.status().as_u16();
-        // 409 is the standard's answer where something refers to it (R4, http.html#delete).
-        let outcome = match status {
-            409 | 412 => Removal::Referred,
-            _ => Removal::Refused,
-        };
-        let mut ended = self.ended(outcome, Some(status));
-        ended.line.code = store.target.refusal(None, answer.body()).code;
-        if outcome == Removal::Referred {
-            ended.line.note = Some("something in the store refers to it".to_owned());
-        }
-        ended
-    }
-}
 
 const UNVERSIONED: &str =
     "the store gave it no version when it was loaded, so nobody knows whether it was changed since";
-pub(super) const OTHER_VERSION: &str = "it was changed since it was loaded";
 const WAS_THERE: &str = "the store had it before the run began";
 
 impl Unload<'_> {

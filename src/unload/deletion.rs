@@ -1,7 +1,7 @@
 //! Sends deletions, and finds out what their answers mean.
 //!
-//! A deletion names the version that was looked at, so that a change which came in between is not lost. Where an answer does not
-//! prove that the record is gone, the store is asked for it; and that nothing is there is believed of what speaks the store's
+//! A deletion names the version that was looked at, so that a change which came in between is not lost. The store is asked for a
+//! record again where the answer to its deletion does not prove that it is gone; a miss is believed of what speaks the store's
 //! protocol, or where a search finds nothing either.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use http::Response;
 
 use super::{
     Ended, Error, REFERRED, Unload,
-    carry::{Item, OTHER_VERSION},
+    item::{Item, OTHER_VERSION},
 };
 use crate::{
     journal::Removal,

@@ -19,6 +19,7 @@ use crate::{
 mod carry;
 mod circles;
 mod deletion;
+mod item;
 mod opened;
 mod removal_plan;
 mod restore;

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::{Ended, Error, Unload, carry::Item, deletion::each};
+use super::{Ended, Error, Unload, deletion::each, item::Item};
 use crate::{
     journal::Removal,
     lookup::OpenStore,
@@ -130,14 +130,12 @@ impl Unload<'_> {
             }
             // The answer to a first attempt may be lost: a read tells.
             let read = store.ask(store.target.read(name.kind, name.id), 1).await?;
-            match read.filter(|read| store.target.is_loosened(read, &mark)) {
-                Some(read) => item.held = version(&*store.target, *name, &read),
-                None => {
-                    let mut stays = item.refused(store, &answer);
-                    stays.line.note = Some(CIRCLE.to_owned());
-                    return Ok(Opening::Refused(vec![stays]));
-                }
-            }
+            let Some(read) = read.filter(|read| store.target.is_loosened(read, &mark)) else {
+                let mut stays = item.refused(store, &answer);
+                stays.line.note = Some(CIRCLE.to_owned());
+                return Ok(Opening::Refused(vec![stays]));
+            };
+            item.held = version(&*store.target, *name, &read);
         }
         Ok(Opening::Whole)
     }

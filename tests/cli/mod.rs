@@ -18,6 +18,7 @@ mod graph;
 mod history;
 mod hl7v2;
 mod leaks;
+mod listings;
 mod live;
 mod load;
 mod local;

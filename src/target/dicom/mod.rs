@@ -230,7 +230,11 @@ impl Target for Dicom {
     fn listed(&self, _: &str, before: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
         let ids = answer::names(answer)?;
         let next = (!ids.is_empty()).then(|| self.page(before + ids.len() as u64));
-        Some(StoreListing { ids, next })
+        Some(StoreListing {
+            ids,
+            next,
+            is_elsewhere: false,
+        })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

@@ -235,6 +235,10 @@ impl Target for Fhir {
         place::held(kind, headers, answer)
     }
 
+    fn is_named_otherwise(&self, record: Named<'_>, answer: &Response<Bytes>) -> bool {
+        !place::is_named(answer.body(), record.kind, record.id)
+    }
+
     fn keeps_versions(&self) -> bool {
         true
     }
@@ -361,8 +365,13 @@ impl Target for Fhir {
 
     fn listed(&self, kind: &str, _: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
         let (ids, next) = list::page(kind, answer.body())?;
+        let is_last = next.is_none();
         let next = next.and_then(|url| self.requests.following(&url));
-        Some(StoreListing { ids, next })
+        Some(StoreListing {
+            ids,
+            is_elsewhere: !is_last && next.is_none(),
+            next,
+        })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

@@ -193,7 +193,11 @@ impl Target for Hl7v2 {
             let path = format!("messages?pageSize=1000&{query}");
             self.request(Method::GET, &path, Bytes::new())
         });
-        Some(StoreListing { ids, next })
+        Some(StoreListing {
+            ids,
+            next,
+            is_elsewhere: false,
+        })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {
