@@ -15,8 +15,9 @@ use http::{HeaderMap, Request, Response};
 use url::Url;
 
 use super::{
-    Accepted, Answer, Difference, Facts, Likeness, Matches, Named, Naming, Parcel, Refusal, Said,
-    Search, StoreListing, Target, TooLarge, Unbuilt, Unwritten, Version, google, is_json,
+    Accepted, Answer, Deletion, Difference, Facts, Likeness, Matches, Named, Naming, Parcel,
+    Refusal, Said, Search, StoreListing, Target, TooLarge, Unbuilt, Unwritten, Version, google,
+    is_json,
 };
 use crate::{
     fhir::{
@@ -57,6 +58,18 @@ pub use place::accepted;
 pub use request::{BundleText, FRAME, RequestBuilder};
 pub use response::{Asked, Verb, said};
 pub use write::full_url;
+
+/// Has a request carried out in this version only; none where the version is none that a header takes.
+fn if_match(mut request: Request<Bytes>, version: &str) -> Option<Request<Bytes>> {
+    let tag = http::HeaderValue::from_str(&etag(version)).ok()?;
+    request.headers_mut().insert(http::header::IF_MATCH, tag);
+    Some(request)
+}
+
+/// Returns the entity tag of a version (<https://hl7.org/fhir/R4/http.html#concurrency>).
+fn etag(version: &str) -> String {
+    format!("W/\"{version}\"")
+}
 
 /// A FHIR store.
 #[derive(Debug, Clone)]
@@ -243,6 +256,10 @@ impl Target for Fhir {
         place::held(kind, headers, answer)
     }
 
+    fn is_named_otherwise(&self, record: Named<'_>, answer: &Response<Bytes>) -> bool {
+        !place::is_named(answer.body(), record.kind, record.id)
+    }
+
     fn keeps_versions(&self) -> bool {
         true
     }
@@ -253,21 +270,39 @@ impl Target for Fhir {
 
     fn delete(
         &self,
-        records: &[Named<'_>],
+        deletions: &[Deletion<'_>],
         packaging: Option<Packaging>,
     ) -> Option<Request<Bytes>> {
-        match (records, packaging) {
-            (records, Some(packaging)) => {
-                let text = apart::deletes(records, packaging);
+        match (deletions, packaging) {
+            (deletions, Some(packaging)) => {
+                let text = apart::deletes(deletions, packaging);
                 Some(self.requests.bundle(text))
             }
-            ([record], None) => Some(self.requests.delete(record.kind, record.id)),
+            ([one], None) => {
+                let Named { kind, id } = one.record;
+                let request = self.requests.delete(kind, id);
+                match one.version {
+                    Some(version) => if_match(request, version),
+                    None => Some(request),
+                }
+            }
             (_, None) => None,
         }
     }
 
     fn deleted(&self, record: Named<'_>, answer: &Response<Bytes>) -> Said {
         apart::deleted(record, answer)
+    }
+
+    /// Stores say what they miss in an `OperationOutcome`; a proxy, or a server that has the store at another address, says it
+    /// in a page or not at all.
+    fn is_own_miss(&self, answer: &Response<Bytes>) -> bool {
+        apart::is_of_bundle(answer)
+            || answer.body().trim_ascii().starts_with(b"{") && is_json(answer.body())
+    }
+
+    fn by_id(&self, id: &str) -> Option<String> {
+        Some(format!("_id={id}"))
     }
 
     fn apart(
@@ -302,12 +337,8 @@ impl Target for Fhir {
     }
 
     fn restore(&self, record: Named<'_>, version: &str, before: Bytes) -> Option<Request<Bytes>> {
-        let mut request = self.requests.update(record.kind, record.id, before);
-        let version = http::HeaderValue::from_str(&format!("W/\"{version}\"")).ok()?;
-        request
-            .headers_mut()
-            .insert(http::header::IF_MATCH, version);
-        Some(request)
+        let request = self.requests.update(record.kind, record.id, before);
+        if_match(request, version)
     }
 
     fn loosen(
@@ -355,8 +386,13 @@ impl Target for Fhir {
 
     fn listed(&self, kind: &str, _: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
         let (ids, next) = list::page(kind, answer.body())?;
+        let is_last = next.is_none();
         let next = next.and_then(|url| self.requests.following(&url));
-        Some(StoreListing { ids, next })
+        Some(StoreListing {
+            ids,
+            is_elsewhere: !is_last && next.is_none(),
+            next,
+        })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

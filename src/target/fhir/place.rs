@@ -143,6 +143,12 @@ pub(super) fn held(kind: &str, headers: &HeaderMap, body: &[u8]) -> Accepted {
     of_names(kind, None, &names, headers)
 }
 
+/// Tells whether a body is the resource of this name.
+pub(super) fn is_named(body: &[u8], kind: &str, id: &str) -> bool {
+    let name = Body::read(body).and_then(|body| body.own_name());
+    name.is_some_and(|name| name.kind == kind && name.id == id)
+}
+
 /// Returns what an answer names, the surest first.
 pub(super) fn names(headers: &HeaderMap, body: Option<&Body<'_>>) -> Vec<Name> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());

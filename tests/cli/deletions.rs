@@ -1,0 +1,242 @@
+//! Servers that answer deletions oddly: what is not proven to be gone is not said to be.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::Value;
+
+use super::{
+    bed::{Bed, Ran},
+    responder::{response, start_raw},
+    unload::unload,
+};
+
+const METADATA: &str =
+    r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server"}]}"#;
+pub(super) const MISSING: &str =
+    r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found"}]}"#;
+const PAGE: &str = "<html>nothing here</html>";
+
+/// A request of the server under test: its line's words, its `If-Match`, its body.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) if_match: Option<&'a str>,
+}
+
+/// The resources of a server, each with its version.
+#[derive(Default)]
+pub(super) struct Held(pub(super) BTreeMap<String, u32>);
+
+impl Held {
+    fn read(&self, path: &str) -> String {
+        match (self.0.get(path), path.split_once('/')) {
+            (Some(version), Some((kind, id))) => response(
+                "200 OK",
+                &format!("ETag: W/\"{version}\"\r\n"),
+                &format!(
+                    r#"{{"resourceType":"{kind}","id":"{id}","meta":{{"versionId":"{version}"}}}}"#
+                ),
+            ),
+            _ => response("404 Not Found", "", MISSING),
+        }
+    }
+
+    /// Deletes as the standard has it.
+    pub(super) fn delete(&mut self, asked: &Asked<'_>) -> String {
+        let held = self.0.get(asked.path);
+        if let (Some(wanted), Some(version)) = (asked.if_match, held)
+            && wanted != format!("W/\"{version}\"")
+        {
+            return response("412 Precondition Failed", "", MISSING);
+        }
+        self.0.remove(asked.path);
+        response("204 No Content", "", "")
+    }
+}
+
+/// Starts a server that takes everything, and answers as a test says where it says something. Returns a folder in which three
+/// patients were loaded into it, and the requests that came.
+pub(super) fn loaded(
+    answer: impl Fn(&mut Held, &Asked<'_>) -> Option<String> + Send + 'static,
+) -> (Bed, Arc<Mutex<Held>>) {
+    let held = Arc::new(Mutex::new(Held::default()));
+    let kept = Arc::clone(&held);
+    let url = start_raw(move |head, _| {
+        let mut words = head.split([' ', '\n']);
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let if_match = head
+            .lines()
+            .find_map(|line| line.strip_prefix("if-match: "));
+        let path = path.trim_start_matches("/fhir").trim_matches('/');
+        let asked = Asked {
+            method,
+            path,
+            if_match,
+        };
+        let mut held = kept.lock().unwrap();
+        if let Some(answer) = answer(&mut held, &asked) {
+            return answer;
+        }
+        match method {
+            "GET" if path == "metadata" => response("200 OK", "", METADATA),
+            "GET" => held.read(path),
+            "PUT" => {
+                *held.0.entry(path.to_owned()).or_default() += 1;
+                let told = held.read(path);
+                told.replace("200 OK", "201 Created")
+            }
+            _ => held.delete(&asked),
+        }
+    });
+    let bed = Bed::new();
+    let lines = (0..3).map(|n| format!(r#"{{"resourceType":"Patient","id":"p{n}"}}"#));
+    bed.write("p.ndjson", &lines.collect::<Vec<_>>().join("\n"));
+    bed.write(
+        "m.yaml",
+        &format!(
+            "version: 1\nname: t\ntargets:\n  t: {{ fhir: {{ url: \"{url}\" }}, retry: {{ attempts: 3, base: 1ms, max: 5ms }}, give_up_after: 2s }}\n\
+             loads:\n  - {{ name: l, files: [p.ndjson], interaction: update, bundle: none }}\n"
+        ),
+    );
+    let _ = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
+    assert_eq!(held.lock().unwrap().0.len(), 3);
+    (bed, held)
+}
+
+pub(super) fn outcomes(ran: &Ran) -> Vec<(String, u64)> {
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    let outcomes = report["outcomes"].as_object().unwrap();
+    let counts = outcomes
+        .iter()
+        .map(|(word, count)| (word.clone(), count.as_u64().unwrap()));
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+fn ended(bed: &Bed, more: &[&str], code: i32) -> (Vec<(String, u64)>, Ran) {
+    let ran = unload(
+        bed,
+        &bed.newest_run(),
+        &[&["--yes", "--json"], more].concat(),
+    )
+    .exits(code);
+    (outcomes(&ran), ran)
+}
+
+fn is(word: &str, count: u64) -> (String, u64) {
+    (word.to_owned(), count)
+}
+
+#[test]
+fn what_a_server_promises_to_delete_is_looked_for() {
+    // It does so while it is asked for the second time.
+    let reads = Mutex::new(0);
+    let (bed, held) = loaded(move |held, asked| match asked.method {
+        "DELETE" => {
+            *reads.lock().unwrap() = 0;
+            Some(response("202 Accepted", "", ""))
+        }
+        "GET" if asked.path.starts_with("Patient/p0") => {
+            let mut reads = reads.lock().unwrap();
+            *reads += 1;
+            if *reads > 2 {
+                held.0.remove(asked.path);
+            }
+            None
+        }
+        "GET" if asked.path.starts_with("Patient/") => None,
+        _ => None,
+    });
+    // Those that it does not delete have to be gone for the end of the test: by hand, while it waits.
+    let others = Arc::clone(&held);
+    let waiting = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        others
+            .lock()
+            .unwrap()
+            .0
+            .retain(|path, _| path == "Patient/p0");
+    });
+    let (counts, ran) = ended(&bed, &[], 0);
+    waiting.join().unwrap();
+    assert_eq!(counts, [is("deleted", 3)], "{}", ran.out);
+    assert!(held.lock().unwrap().0.is_empty());
+}
+
+#[test]
+fn what_is_said_to_be_gone_and_is_there_stays() {
+    for more in [&[][..], &["--changed"]] {
+        let (bed, held) = loaded(|_, asked| {
+            (asked.method == "DELETE").then(|| response("404 Not Found", "", MISSING))
+        });
+        let (counts, ran) = ended(&bed, more, 1);
+        assert_eq!(counts, [is("refused", 3)], "{}", ran.out);
+        assert!(ran.out.contains("has it still"), "{}", ran.out);
+        assert_eq!(held.lock().unwrap().0.len(), 3);
+    }
+}
+
+#[test]
+fn a_page_that_says_that_nothing_is_there_proves_nothing() {
+    let is_over = Arc::new(Mutex::new(false));
+    let over = Arc::clone(&is_over);
+    let (bed, _) = loaded(move |_, asked| {
+        let is_hidden = *over.lock().unwrap() && asked.path != "metadata";
+        is_hidden.then(|| response("404 Not Found", "", PAGE))
+    });
+    *is_over.lock().unwrap() = true;
+    for more in [&[][..], &["--changed"]] {
+        let (counts, ran) = ended(&bed, more, 1);
+        assert_eq!(counts, [is("refused", 3)], "{}", ran.out);
+        assert!(ran.out.contains("a proxy may have answered"), "{}", ran.out);
+    }
+    *is_over.lock().unwrap() = false;
+    let (counts, _) = ended(&bed, &[], 0);
+    assert_eq!(counts, [is("deleted", 3)]);
+}
+
+#[test]
+fn a_bare_miss_is_believed_where_a_search_finds_nothing_either() {
+    let (bed, _) = loaded(|held, asked| {
+        let is_hidden = asked.method == "GET" && asked.path.starts_with("Patient/");
+        if asked.path.contains('?') {
+            let empty = r#"{"resourceType":"Bundle","type":"searchset","total":0}"#;
+            return Some(response("200 OK", "", empty));
+        }
+        (is_hidden && !held.0.contains_key(asked.path)).then(|| response("404 Not Found", "", ""))
+    });
+    let run = bed.newest_run();
+    let (counts, ran) = ended(&bed, &["--changed"], 0);
+    assert_eq!(counts, [is("deleted", 3)], "{}", ran.out);
+    // Its journal lost, they are found to be gone.
+    fs_err::remove_file(run.join("unload.ndjson")).unwrap();
+    let (counts, ran) = ended(&bed, &[], 0);
+    assert_eq!(counts, [is("gone", 3)], "{}", ran.out);
+}
+
+#[test]
+fn a_change_between_the_look_and_the_deletion_is_not_lost() {
+    let (bed, held) = loaded(|held, asked| {
+        if asked.method == "DELETE" && asked.path == "Patient/p1" {
+            *held.0.get_mut(asked.path).unwrap() += 1;
+        }
+        assert!(asked.method != "DELETE" || asked.if_match.is_some());
+        None
+    });
+    let (counts, ran) = ended(&bed, &[], 1);
+    assert_eq!(counts, [is("changed", 1), is("deleted", 2)], "{}", ran.out);
+    assert_eq!(held.lock().unwrap().0.len(), 1);
+}
+
+#[test]
+fn a_server_that_takes_no_condition_on_a_deletion_deletes_without() {
+    let (bed, held) = loaded(|_, asked| {
+        let is_conditional = asked.method == "DELETE" && asked.if_match.is_some();
+        is_conditional.then(|| response("412 Precondition Failed", "", MISSING))
+    });
+    let (counts, ran) = ended(&bed, &[], 0);
+    assert_eq!(counts, [is("deleted", 3)], "{}", ran.out);
+    assert!(held.lock().unwrap().0.is_empty());
+}
