@@ -59,9 +59,15 @@ impl Code {
         found.map_or("", |(text, _)| *text)
     }
 
-    fn of(text: &[u8]) -> Option<Self> {
-        let found = Self::ALL.iter().find(|(name, _)| name.as_bytes() == text);
-        found.map(|(_, code)| *code)
+    fn of(text: &[u8]) -> Result<Self, NoAck> {
+        let found = |text: &[u8]| {
+            let found = Self::ALL.iter().find(|(name, _)| name.as_bytes() == text);
+            found.map(|(_, code)| *code)
+        };
+        found(text).ok_or_else(|| match found(&text.to_ascii_uppercase()) {
+            Some(_) => NoAck::SmallLetters,
+            None => NoAck::UnknownCode,
+        })
     }
 
     /// Tells whether the message is taken.
@@ -116,6 +122,15 @@ pub enum NoAck {
     /// MSA-1 is none of the six codes.
     #[error("MSA-1 of the answer is none of AA, AE, AR, CA, CE, CR")]
     UnknownCode,
+    /// MSA-1 is one of the six codes in small letters, which table 0008 does not have.
+    #[error("MSA-1 of the answer is in small letters, and no code of table 0008")]
+    SmallLetters,
+    /// It has several MSA, of which one says taken and another refused, or which name different messages.
+    #[error("the answer has several MSA that contradict each other")]
+    Contradiction,
+    /// It is written in UTF-16, where no byte of a frame can be trusted.
+    #[error("the answer is in UTF-16")]
+    Utf16,
 }
 
 /// The circumstance that may be another when a refused message is sent again.
@@ -149,30 +164,54 @@ impl Ack<'_> {
 }
 
 impl<'a> Ack<'a> {
-    /// Reads an answer. Only MSA counts: some receivers answer with a message of their own type.
+    /// Reads an answer. Only MSA counts: some receivers answer with a message of their own type. Of several that agree, the
+    /// first word of the application counts.
     pub fn parse(answer: &'a [u8]) -> Result<Self, NoAck> {
         let answer = begun(answer);
-        let header = MessageHeader::of(answer).map_err(|_| NoAck::NoMessage)?;
+        let header = MessageHeader::of(answer).map_err(|_| no_message(answer))?;
         let separators = header.separators;
-        let mut msa = None;
+        let mut found: Option<(Segment<'_>, Code)> = None;
         let mut errors = Vec::new();
         for segment in segments(answer) {
             match segment.name() {
-                b"MSA" if msa.is_none() => msa = Some(segment),
+                b"MSA" => {
+                    let code = Code::of(segment.field(1, &separators).trim_ascii())?;
+                    let named = |segment: &Segment<'a>| segment.field(2, &separators).trim_ascii();
+                    match &found {
+                        Some((first, before))
+                            if before.is_taken() != code.is_taken()
+                                || named(first) != named(&segment) =>
+                        {
+                            return Err(NoAck::Contradiction);
+                        }
+                        Some((_, before)) if !before.is_commit() || code.is_commit() => {}
+                        _ => found = Some((segment, code)),
+                    }
+                }
                 b"ERR" => errors.push(Trouble::of(&segment, &separators)),
                 _ => {}
             }
         }
-        let msa = msa.ok_or(NoAck::NoMsa)?;
+        let (msa, code) = found.ok_or(NoAck::NoMsa)?;
         if errors.is_empty() {
             errors.extend(Trouble::of_msa(&msa, &separators));
         }
         Ok(Self {
-            code: Code::of(msa.field(1, &separators).trim_ascii()).ok_or(NoAck::UnknownCode)?,
+            code,
             control_id: msa.field(2, &separators),
             text: msa.field(3, &separators),
             errors,
         })
+    }
+}
+
+/// Says why an answer without a header that can be read is no message.
+fn no_message(answer: &[u8]) -> NoAck {
+    let wide: [&[u8]; 4] = [b"\xff\xfe", b"\xfe\xff", b"M\0S\0", b"\0M\0S"];
+    if wide.iter().any(|begin| answer.starts_with(begin)) {
+        NoAck::Utf16
+    } else {
+        NoAck::NoMessage
     }
 }
 
@@ -383,6 +422,33 @@ mod tests {
             Err(NoAck::UnknownCode)
         );
         assert_eq!(Ack::parse(b"MSH|^~\\&|\rMSA\r"), Err(NoAck::UnknownCode));
+        assert_eq!(
+            Ack::parse(b"MSH|^~\\&|\rMSA|aa|1\r"),
+            Err(NoAck::SmallLetters)
+        );
+        for text in [&b"\xff\xfeM\0S\0H\0"[..], b"M\0S\0H\0|\0", b"\0M\0S\0H\0|"] {
+            assert_eq!(Ack::parse(text), Err(NoAck::Utf16));
+        }
+    }
+
+    #[test]
+    fn several_msa_count_where_they_agree() {
+        let of = |all: &str| {
+            let text = format!("MSH|^~\\&|\r{all}");
+            Ack::parse(text.as_bytes()).map(|ack| ack.code)
+        };
+        assert_eq!(of("MSA|AA|1\rMSA|AA|1 \r"), Ok(Code::Accepted));
+        assert_eq!(of("MSA|CA|1\rMSA|AA|1\r"), Ok(Code::Accepted));
+        assert_eq!(of("MSA|AE|1\rMSA|AR|1\r"), Ok(Code::Error));
+        for all in [
+            "MSA|AA|1\rMSA|AE|1\r",
+            "MSA|AE|1\rMSA|AA|1\r",
+            "MSA|CA|1\rMSA|AR|1\r",
+            "MSA|AA|1\rMSA|AA|2\r",
+        ] {
+            assert_eq!(of(all), Err(NoAck::Contradiction), "{all}");
+        }
+        assert_eq!(of("MSA|AA|1\rMSA|OK|1\r"), Err(NoAck::UnknownCode));
     }
 
     proptest! {

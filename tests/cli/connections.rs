@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{bed::Bed, mllp::ack};
+use super::{
+    bed::Bed,
+    mllp::{Habit, ack, framed, receiver as speaker, say},
+};
 
 /// What a receiver has had: control ids in the order in which they came, and the number of connections.
 #[derive(Default)]
@@ -206,6 +209,38 @@ fn nobody_behind_the_port_uses_up_no_records() {
         let ran = bed.run(&["load", "m.yaml"]).exits(4);
         assert!(ran.err.contains("no more are risked"), "{}", ran.err);
         assert!(bed.count("unknown") <= 6, "{}", bed.count("unknown"));
+    }
+}
+
+#[test]
+fn a_receiver_that_never_acknowledges_uses_up_no_records() {
+    let habits: [(&str, Habit); 7] = [
+        ("an echo", |s, id, _| {
+            say(s, &framed(&message(id, "Plantedname")))
+        }),
+        ("HTTP", |s, _, _| {
+            say(s, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            s.shutdown(Shutdown::Both).ok();
+        }),
+        ("HTTP that stays", |s, _, _| {
+            say(s, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        }),
+        ("an empty frame", |s, _, _| say(s, &framed(""))),
+        ("UTF-16", |s, _, _| say(s, &framed("M\0S\0H\0|\0"))),
+        ("small letters", |s, id, _| say(s, &ack("aa", id, ""))),
+        ("another message", |s, _, _| say(s, &ack("AA", "none", ""))),
+    ];
+    for (what, habit) in habits {
+        let (address, seen) = speaker(habit);
+        let bed = bed(&address, "", "", many(60));
+        let manifest = fs_err::read_to_string(bed.path("m.yaml")).unwrap();
+        bed.write("m.yaml", &manifest.replace("timeout: 5s", "timeout: 300ms"));
+        let ran = bed.run(&["load", "m.yaml"]).exits(4);
+        let words = "answers with what is no acknowledgement";
+        assert!(ran.err.contains(words), "{what}: {}", ran.err);
+        assert!(!ran.err.contains("Plantedname"), "{what}: {}", ran.err);
+        let (lost, sent) = (bed.count("unknown"), seen.lock().unwrap().len());
+        assert!(lost <= 6 && sent <= 6, "{what}: {lost} of {sent}");
     }
 }
 

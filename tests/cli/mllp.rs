@@ -84,7 +84,7 @@ fn serve(stream: &mut TcpStream, habit: Habit, seen: &Seen) {
     }
 }
 
-fn framed(text: &str) -> Vec<u8> {
+pub(super) fn framed(text: &str) -> Vec<u8> {
     [b"\x0b".as_slice(), text.as_bytes(), b"\x1c\r"].concat()
 }
 
@@ -210,6 +210,36 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
         |s, id, _| say(s, &ack("AA", id, "ERR|||0^warned|W\r")),
         "",
         [2, 0, 0],
+    ),
+    (
+        "its control id with blanks around",
+        |s, id, _| say(s, &ack("AA", &format!(" {id}  "), "")),
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "its control id in other capitals",
+        |s, id, _| say(s, &ack("AA", &id.to_uppercase(), "")),
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "a code in small letters",
+        |s, id, _| say(s, &ack("aa", id, "")),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "taken and refused in one answer",
+        |s, id, _| say(s, &ack("AA", id, &format!("MSA|AE|{id}\r"))),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "taken, for two messages in one answer",
+        |s, id, _| say(s, &ack("AA", id, "MSA|AA|m9\r")),
+        "",
+        [0, 0, 2],
     ),
     (
         "a commit alone, as wanted",
@@ -497,6 +527,26 @@ const SAID: &[(Habit, &str, &str)] = &[
         |s, id, _| say(s, &ack("OK", id, "")),
         "",
         "none of AA, AE, AR, CA, CE, CR",
+    ),
+    (
+        |s, id, _| say(s, &ack("aa", id, "")),
+        "",
+        "in small letters, which no code of table 0008 is",
+    ),
+    (
+        |s, id, _| say(s, &ack("AA", id, &format!("MSA|AR|{id}\r"))),
+        "",
+        "several MSA, which contradict each other",
+    ),
+    (
+        |s, _, _| say(s, &framed("M\0S\0H\0|\0")),
+        "",
+        "the answer is in UTF-16",
+    ),
+    (
+        |s, _, _| say(s, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        "",
+        "what came is an answer of HTTP, without MLLP's frame (28 bytes)",
     ),
     (
         |_, _, _| {},

@@ -19,6 +19,7 @@ use stoker::{
     send::{self, Earlier},
     target::{Facts, Target, dicom::Dicom, fhir::Fhir},
 };
+use tokio::time::Instant;
 
 use super::{
     pipeline::{Settled, planned},
@@ -43,8 +44,8 @@ struct Store {
     partly: bool,
     /// How often each was taken, by its number, with what was sent.
     there: Mutex<BTreeMap<usize, (u32, Value)>>,
-    /// The number of records of each write.
-    writes: Mutex<Vec<usize>>,
+    /// The number of records of each write, and when it came.
+    writes: Mutex<Vec<(usize, Instant)>>,
 }
 
 impl Store {
@@ -131,7 +132,8 @@ impl Transport for Store {
                 };
             }
             let (records, answer) = Self::sent(&request);
-            self.writes.lock().unwrap().push(records.len());
+            let write = (records.len(), Instant::now());
+            self.writes.lock().unwrap().push(write);
             if !records.iter().any(|(number, _)| self.bad.contains(number)) {
                 self.take(&records);
                 let status = if answer["resourceType"] == "Bundle" {
@@ -182,6 +184,11 @@ fn load(kind: Kind, random: &mut SmallRng, attempts: u32) -> (Vec<Outcome>, Arc<
         there: Mutex::default(),
         writes: Mutex::default(),
     });
+    (load_into(&store, kind, count, attempts), store)
+}
+
+/// Returns the outcome of each record, in order.
+fn load_into(store: &Arc<Store>, kind: Kind, count: usize, attempts: u32) -> Vec<Outcome> {
     let folder = tempfile::tempdir().unwrap();
     let (place, files, target): (_, _, Arc<dyn Target>) = match kind {
         Kind::Dicom => {
@@ -228,7 +235,7 @@ fn load(kind: Kind, random: &mut SmallRng, attempts: u32) -> (Vec<Outcome>, Arc<
         let planned = planned(&yaml, facts, folder.path());
         let setup = planned.setup_for(
             target,
-            Arc::clone(&store) as _,
+            Arc::clone(store) as _,
             Arc::clone(&ledger) as _,
             Earlier::default(),
         );
@@ -238,7 +245,27 @@ fn load(kind: Kind, random: &mut SmallRng, attempts: u32) -> (Vec<Outcome>, Arc<
     let mut lines = ledger.lines.lock().unwrap().clone();
     lines.sort_by_key(|line| line.record);
     assert_eq!(lines.len(), count);
-    (lines.into_iter().map(|line| line.outcome).collect(), store)
+    lines.into_iter().map(|line| line.outcome).collect()
+}
+
+#[test]
+fn the_bad_instance_of_a_company_is_cornered_in_seconds() {
+    for failing in [Failing::Status(500), Failing::Dropped] {
+        let store = Arc::new(Store {
+            bad: [7].into(),
+            failing,
+            partly: false,
+            there: Mutex::default(),
+            writes: Mutex::default(),
+        });
+        let outcomes = load_into(&store, Kind::Dicom, MOST - 1, 1);
+        let rejected = outcomes.iter().filter(|it| **it == Outcome::Rejected);
+        assert_eq!(rejected.count(), 1);
+        let writes = store.writes.lock().unwrap();
+        let took = writes.last().unwrap().1 - writes.first().unwrap().1;
+        // Two for each step, and the whole grace of a server for the bad one alone.
+        assert!(took < Duration::from_secs(26), "{failing:?}: {took:?}");
+    }
 }
 
 #[test]
@@ -260,7 +287,10 @@ fn the_bad_ones_are_cornered_and_the_good_ones_taken() {
             }
             // It costs no more than to send each by itself, halves besides, after what the whole may cost.
             let writes = store.writes.lock().unwrap();
-            assert!(writes.iter().any(|records| *records > 1), "{kind:?} {seed}");
+            assert!(
+                writes.iter().any(|(records, _)| *records > 1),
+                "{kind:?} {seed}"
+            );
             let writes = writes.len();
             let most = attempts as usize * 2 + 3 * outcomes.len() + 16;
             assert!(writes <= most, "{kind:?} {seed}: {writes} of {most}");

@@ -178,7 +178,11 @@ impl Connection {
     pub(super) fn can_tell(&self, control_id: &[u8]) -> bool {
         match &self.last {
             None => true,
-            Some(last) => !control_id.is_empty() && last != control_id,
+            // As the answer is compared: without blanks around, and in any capitals.
+            Some(last) => {
+                let control_id = control_id.trim_ascii();
+                !control_id.is_empty() && !last.trim_ascii().eq_ignore_ascii_case(control_id)
+            }
         }
     }
 

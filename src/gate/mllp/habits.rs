@@ -138,10 +138,12 @@ impl Reuse {
     }
 }
 
-/// The messages that were lost in a row, with nothing heard on their connections or on any other.
+/// The messages that were lost in a row, with no acknowledgement heard on their connections or on any other.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     in_row: u32,
+    /// Something came for one of them that is no acknowledgement.
+    is_unclear: bool,
     /// None is risked before.
     next: Option<Instant>,
 }
@@ -156,7 +158,18 @@ impl Losses {
         }
     }
 
-    /// Takes note that something was heard.
+    /// Takes note that a message was answered by what is no acknowledgement.
+    pub(super) fn add_unclear(&mut self, now: Instant) {
+        self.add(now);
+        self.is_unclear = true;
+    }
+
+    /// Tells whether something came for one of them.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.is_unclear
+    }
+
+    /// Takes note that an acknowledgement was heard.
     pub(super) fn end(&mut self) {
         *self = Self::default();
     }
@@ -286,7 +299,10 @@ mod tests {
         assert!(!losses.may_risk(later + Duration::from_secs(1), 0));
         (0..100).for_each(|_| losses.add(later));
         assert!(losses.may_risk(later + LONGEST_PAUSE, 0));
+        assert!(!losses.is_unclear());
+        losses.add_unclear(later);
+        assert!(losses.is_unclear() && !losses.may_risk(later, 0));
         losses.end();
-        assert!(losses.may_risk(now, 0) && losses.count() == 0);
+        assert!(losses.may_risk(now, 0) && losses.count() == 0 && !losses.is_unclear());
     }
 }

@@ -3,7 +3,7 @@
 //! A request's body is a message; a GET asks whether a connection can be had. One message is on its way on each
 //! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the
 //! idle connections and finds out how many a receiver serves, `connection` is one of them, `habits` and `ceiling` keep what was learnt of a receiver, `wait` reads until the
-//! message is answered, `stream` is what lies below,
+//! message is answered, `flights` knows what else is on its way, `stream` is what lies below,
 //! `tls` sets up the encryption. A connection that was closed while it was idle is opened anew,
 //! and nothing has been sent then.
 //!
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 pub use self::tls::MllpSetupError;
 use self::{
     connection::Connection,
+    flights::Flights,
     habits::Silence,
     pool::{Place, Pool, Unheard, Wish},
     wait::Answered,
@@ -34,11 +35,12 @@ use crate::{
         mllp,
     },
     manifest::Tls,
-    target::mllp::Unanswered,
+    target::mllp::{OtherCapitals, Unanswered},
 };
 
 mod ceiling;
 mod connection;
+mod flights;
 mod habits;
 mod pool;
 mod stream;
@@ -84,6 +86,7 @@ pub struct MllpTransport {
     timeout: Duration,
     pool: Arc<Pool>,
     habit: Silence,
+    flights: Flights,
 }
 
 /// The acknowledgement that is looked for among the answers to a message.
@@ -92,9 +95,20 @@ struct Wanted<'m> {
     /// MSH-10; empty where the message has none, and any acknowledgement is taken for its.
     control_id: &'m [u8],
     wants: Wants,
+    /// Itself and the other messages on their way.
+    flights: &'m Flights,
 }
 
 impl Wanted<'_> {
+    /// Tells whether an acknowledgement that names this control id is the one: blanks around it do not count, nor do capitals
+    /// where no other message on its way has just that id.
+    fn is_named(&self, named: &[u8]) -> bool {
+        let (named, control_id) = (named.trim_ascii(), self.control_id.trim_ascii());
+        control_id.is_empty()
+            || named == control_id
+            || (named.eq_ignore_ascii_case(control_id) && !self.flights.has(named))
+    }
+
     /// Tells whether the application answers with errors alone.
     fn hears_of_errors_alone(&self) -> bool {
         matches!(self.wants, Wants::Enhanced { application, .. } if application == AcknowledgmentCondition::OnError)
@@ -117,6 +131,7 @@ impl MllpTransport {
             timeout: options.timeout,
             pool: Arc::default(),
             habit: Silence::default(),
+            flights: Flights::default(),
         })
     }
 
@@ -134,19 +149,22 @@ impl MllpTransport {
                 ));
             }
         };
-        let wanted = wanted(&message);
+        let wanted = wanted(&message, &self.flights);
         let control_id = wanted.control_id;
         let (mut place, mut connection, until) = self.connection(control_id, GLANCE).await?;
+        let _flight = self.flights.begin(control_id);
         if connection.take_unasked() {
             self.habit.answers();
         }
         let exchanged = self
             .exchange(&mut place, &mut connection, &frame, wanted, until)
             .await;
-        if let Err(fault) = &exchanged
-            && connection.is_unheard()
-        {
-            place.lost(connection.answered(), fault.kind != FaultKind::Timeout);
+        match &exchanged {
+            Err(fault) if connection.is_unheard() => {
+                place.lost(connection.answered(), fault.kind != FaultKind::Timeout);
+            }
+            Err(fault) if fault.kind != FaultKind::Tls => place.unclear(),
+            _ => {}
         }
         let Some(answered) = exchanged? else {
             // Nothing will tell how many it serves.
@@ -170,14 +188,27 @@ impl MllpTransport {
                 return Ok(silence);
             }
         };
-        place.heard(connection.note_answered());
-        let status = status(&block);
+        let ack = Ack::parse(&block).ok();
+        if ack.is_some() {
+            place.heard(connection.note_answered());
+        } else {
+            place.unclear();
+        }
+        let status = ack.as_ref().map(status);
+        let is_renamed = ack.is_some_and(|ack| {
+            let named = ack.control_id.trim_ascii();
+            !control_id.is_empty() && named != control_id.trim_ascii()
+        });
         // A receiver that answers in its own way may have more to say, and what answers a message without a control id may
         // answer any: the next message begins on a fresh connection.
         if connection.is_settled() && status.is_some() && !control_id.is_empty() {
             place.keep(connection);
         }
-        Ok(answer(status.unwrap_or(StatusCode::OK), Bytes::from(block)))
+        let mut answer = answer(status.unwrap_or(StatusCode::OK), Bytes::from(block));
+        if is_renamed {
+            answer.extensions_mut().insert(OtherCapitals);
+        }
+        Ok(answer)
     }
 
     /// Sends a message and returns what answers it; none where it asks for nothing and nothing comes.
@@ -255,13 +286,21 @@ impl MllpTransport {
         }
     }
 
-    /// Says that nothing is sent, because nothing was heard of what was sent before.
-    fn unheard(&self, Unheard(messages): Unheard) -> Fault {
+    /// Says that nothing is sent, because no acknowledgement was heard of what was sent before.
+    fn unheard(&self, unheard: Unheard) -> Fault {
+        let Unheard {
+            messages,
+            is_unclear,
+        } = unheard;
+        let what = if is_unclear {
+            "answers with what is no acknowledgement"
+        } else {
+            "takes connections and answers nothing"
+        };
         Fault::new(
             FaultKind::Connect,
             format!(
-                "{} takes connections and answers nothing: {messages} messages in a row were sent and lost, and no more are \
-                 risked for now",
+                "{} {what}: {messages} messages in a row were sent and lost, and no more are risked for now",
                 self.address
             ),
         )
@@ -345,17 +384,16 @@ fn answer(status: StatusCode, body: Bytes) -> Response<Bytes> {
     response
 }
 
-fn wanted(message: &[u8]) -> Wanted<'_> {
-    MessageHeader::of(message).map_or(
-        Wanted {
-            control_id: b"",
-            wants: Wants::Original,
-        },
-        |header| Wanted {
-            control_id: header.control_id,
-            wants: header.wants,
-        },
-    )
+fn wanted<'m>(message: &'m [u8], flights: &'m Flights) -> Wanted<'m> {
+    let header = MessageHeader::of(message).ok();
+    let (control_id, wants) = header.map_or((&b""[..], Wants::Original), |header| {
+        (header.control_id, header.wants)
+    });
+    Wanted {
+        control_id,
+        wants,
+        flights,
+    }
 }
 
 /// Tells whether a message asks for no answer at all.
@@ -364,18 +402,16 @@ fn is_silent(wants: Wants) -> bool {
     matches!(wants, Wants::Enhanced { accept, application } if accept == never && application == never)
 }
 
-/// Returns the status for what was answered; none for what is no acknowledgement.
-fn status(block: &[u8]) -> Option<StatusCode> {
-    let ack = Ack::parse(block).ok()?;
-    Some(if ack.code.is_taken() {
-        StatusCode::OK
-    } else {
-        match ack.may_pass() {
-            // Also a receiver that refuses for now says so of one message only: others are not held up for it.
-            Some(Passing::Record | Passing::Receiver) => StatusCode::TOO_EARLY,
-            None => StatusCode::UNPROCESSABLE_ENTITY,
-        }
-    })
+/// Returns the status for what was answered.
+fn status(ack: &Ack<'_>) -> StatusCode {
+    if ack.code.is_taken() {
+        return StatusCode::OK;
+    }
+    match ack.may_pass() {
+        // Also a receiver that refuses for now says so of one message only: others are not held up for it.
+        Some(Passing::Record | Passing::Receiver) => StatusCode::TOO_EARLY,
+        None => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 /// A fault at a point where the message may have been received.
@@ -391,11 +427,28 @@ mod tests {
     fn what_is_answered_is_a_status() {
         let of = |msa: &str| {
             let text = format!("MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rMSA|{msa}\r");
-            status(text.as_bytes()).map(|status| status.as_u16())
+            status(&Ack::parse(text.as_bytes()).unwrap()).as_u16()
         };
         let known = ["AA|1", "CA|1", "AE|1", "AR|1", "CR|1||||203", "CE|1||||206"].map(of);
-        let expected = [200, 200, 422, 425, 422, 425].map(Some);
-        assert_eq!(known, expected);
-        assert_eq!(of("OK|1"), None);
+        assert_eq!(known, [200, 200, 422, 425, 422, 425]);
+    }
+
+    #[test]
+    fn other_capitals_name_the_message_unless_another_has_them() {
+        let flights = Flights::default();
+        let (ours, theirs) = (flights.begin(b"m1"), flights.begin(b"M2 "));
+        let wanted = |control_id| Wanted {
+            control_id,
+            wants: Wants::Original,
+            flights: &flights,
+        };
+        let names = |named: &[u8], id| wanted(id).is_named(named);
+        assert!(names(b" m1 ", b"m1") && names(b"M1", b"m1") && names(b"any", b" "));
+        assert!(!names(b"m2", b"m1") && !names(b"", b"m1"));
+        assert!(!names(b"M2", b"m2"), "another has just that id");
+        drop(theirs);
+        assert!(names(b"M2", b"m2"));
+        drop(ours);
+        assert!(!flights.has(b"m1"));
     }
 }

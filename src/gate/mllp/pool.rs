@@ -88,9 +88,13 @@ pub(super) struct Place {
     is_beyond: bool,
 }
 
-/// Nothing was heard of as many messages, in a row: one more is not risked yet.
+/// No acknowledgement was heard of as many messages, in a row: one more is not risked yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unheard(pub(super) u32);
+pub(super) struct Unheard {
+    pub(super) messages: u32,
+    /// Something came that is none.
+    pub(super) is_unclear: bool,
+}
 
 /// The answer to a message that asks for a connection.
 enum Found {
@@ -164,7 +168,10 @@ impl Pool {
             return if unheard > 0 {
                 Found::Wait(None)
             } else {
-                Found::Unheard(Unheard(inner.losses.count()))
+                Found::Unheard(Unheard {
+                    messages: inner.losses.count(),
+                    is_unclear: inner.losses.is_unclear(),
+                })
             };
         }
         if inner.is_full(now)
@@ -358,6 +365,13 @@ impl Place {
         }
     }
 
+    /// Takes note that what came for a message is no acknowledgement of it. A receiver that speaks so has served nothing yet.
+    pub(super) fn unclear(&mut self) {
+        if self.standing != Standing::Heard {
+            self.pool.lock().losses.add_unclear(Instant::now());
+        }
+    }
+
     /// Keeps the connection for the next message, unless there are too many.
     pub(super) fn keep(mut self, connection: Connection) {
         let mut inner = self.pool.lock();
@@ -466,6 +480,25 @@ mod tests {
         assert!(now(&pool).is_none());
         drop(second);
         assert!(now(&pool).is_some(), "it was not for want of a place");
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_no_acknowledgements_are_risked_as_seldom_as_silence() {
+        let pool: Arc<Pool> = Arc::default();
+        for _ in 0..3 {
+            let (mut place, _) = now(&pool).unwrap();
+            assert!(now(&pool).is_none(), "one at a time");
+            place.unclear();
+        }
+        let unheard = pool.place(WISH).now_or_never().unwrap().unwrap_err();
+        assert_eq!((unheard.messages, unheard.is_unclear), (3, true));
+        // Beside others that are served, one says nothing of the receiver.
+        let pool: Arc<Pool> = Arc::default();
+        let (mut served, _) = now(&pool).unwrap();
+        served.heard(1);
+        for _ in 0..9 {
+            now(&pool).unwrap().0.unclear();
+        }
     }
 
     #[tokio::test]

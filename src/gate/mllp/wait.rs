@@ -35,6 +35,8 @@ struct Others {
     junk: u64,
     /// They begin like a message.
     is_bare: bool,
+    /// They begin like an answer of HTTP.
+    is_http: bool,
     /// The receiver has it, by a block of release 2.
     is_committed: bool,
     /// The commit of enhanced mode.
@@ -179,8 +181,8 @@ fn judged(block: Vec<u8>, wanted: Wanted<'_>, others: &mut Others) -> Option<Vec
         // It is no acknowledgement; who asked says what that means.
         return Some(block);
     };
-    let (named, control_id) = (ack.control_id.trim_ascii(), wanted.control_id.trim_ascii());
-    if !control_id.is_empty() && named != control_id {
+    if !wanted.is_named(ack.control_id) {
+        let named = ack.control_id.trim_ascii();
         if named.is_empty() {
             others.nameless += 1;
         } else {
@@ -226,6 +228,7 @@ impl Others {
 
     fn add_junk(&mut self, length: u64, first: &[u8]) {
         self.is_bare |= self.junk == 0 && first.starts_with(b"MSH");
+        self.is_http |= self.junk == 0 && first.starts_with(b"HTTP/");
         self.junk += length;
         self.keep(first);
     }
@@ -257,6 +260,8 @@ impl Others {
         if self.junk > 0 {
             let what = if self.is_bare {
                 "an answer came without MLLP's frame"
+            } else if self.is_http {
+                "what came is an answer of HTTP, without MLLP's frame"
             } else {
                 "what came is in no MLLP frame"
             };
@@ -275,7 +280,7 @@ impl Others {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::flights::Flights, *};
 
     fn ack(code: &str, control_id: &str) -> Vec<u8> {
         format!("MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rMSA|{code}|{control_id}\r").into_bytes()
@@ -310,6 +315,7 @@ mod tests {
             let wanted = Wanted {
                 control_id: b"m1",
                 wants,
+                flights: &Flights::default(),
             };
             let found = judged(ack(code, id), wanted, &mut others);
             assert_eq!(found.is_some(), is_answer, "{code} {id} {wants:?}");
@@ -352,6 +358,7 @@ mod tests {
         let wanted = Wanted {
             control_id: b"",
             wants: Wants::Original,
+            flights: &Flights::default(),
         };
         assert!(judged(ack("AA", ""), wanted, &mut Others::default()).is_some());
         assert!(judged(b"hello".to_vec(), wanted, &mut Others::default()).is_some());

@@ -44,6 +44,10 @@ const LOCAL_GRACE: Duration = Duration::from_millis(500);
 /// See [`LOCAL_GRACE`].
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The same for instances that travelled together: one that is not there yet is sent again, in a smaller company, and a store
+/// that has it meanwhile says so. The bad one among many is cornered in several such steps.
+const COMPANY_GRACE: Duration = Duration::from_secs(2);
+
 /// The number of rounds in which an index that lags is asked, and the pause after each: Google's usually needs seconds.
 const LAGGING: (u32, Duration) = (3, Duration::from_secs(3));
 
@@ -87,7 +91,7 @@ impl Asker<'_> {
         asking: Asking,
     ) -> Result<Vec<Option<Evidence>>, Error> {
         let grace = if asking.is_lost {
-            self.grace()
+            self.grace(steps)
         } else {
             Duration::ZERO
         };
@@ -151,9 +155,11 @@ impl Asker<'_> {
         Ok(proofs)
     }
 
-    fn grace(&self) -> Duration {
+    fn grace(&self, steps: &[Step]) -> Duration {
+        let is_store = |step: &Step| step.action.operation() == Some(Operation::Store);
         match self.store {
             Some(Store::Local { .. }) => LOCAL_GRACE,
+            _ if steps.len() > 1 && steps.iter().all(is_store) => COMPANY_GRACE,
             _ => GRACE,
         }
     }

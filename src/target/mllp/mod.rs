@@ -52,6 +52,14 @@ impl Mllp {
 #[derive(Debug, Clone, Copy)]
 pub struct Unanswered(pub &'static str);
 
+/// Stands beside an acknowledgement whose MSA-2 is the control id of the message in other capitals.
+#[derive(Debug, Clone, Copy)]
+pub struct OtherCapitals;
+
+/// The note on a message that was acknowledged so.
+const CAPITALS: &str =
+    "taken; the acknowledgement names it in other capitals than it was sent (MSA-2)";
+
 /// The note on a message to which nothing was to be answered.
 const SILENT: &str = "the message asks for no acknowledgement (MSH-15 and MSH-16): it was sent";
 
@@ -104,7 +112,7 @@ impl Target for Mllp {
                     (false, true) => {
                         Some("the receiver has it safe; its application may still answer elsewhere")
                     }
-                    (false, false) => None,
+                    (false, false) => answer.extensions().get().map(|OtherCapitals| CAPITALS),
                 })
             }
             Ok(_) => Said::Refused,
@@ -115,6 +123,11 @@ impl Target for Mllp {
                 NoAck::NoMessage => "the answer is no message of HL7v2",
                 NoAck::NoMsa => "the answer has no MSA, so that it acknowledges nothing",
                 NoAck::UnknownCode => "MSA-1 of the answer is none of AA, AE, AR, CA, CE, CR",
+                NoAck::SmallLetters => {
+                    "MSA-1 of the answer is in small letters, which no code of table 0008 is"
+                }
+                NoAck::Contradiction => "the answer has several MSA, which contradict each other",
+                NoAck::Utf16 => "the answer is in UTF-16, and no message of HL7v2",
             })),
         };
         Ok(vec![Some(Answer {
