@@ -196,6 +196,12 @@ pub trait Target: Send + Sync + fmt::Debug {
         TooLarge::of_status(status)
     }
 
+    /// Tells whether a refusal is one of the moment: another request was in the way, so that this one had no effect, and may be
+    /// taken the next time.
+    fn passes(&self, _status: u16, _answer: &[u8]) -> bool {
+        false
+    }
+
     /// Tells whether the codes of a refusal say that a record refers to what the store does not hold.
     fn misses_reference(&self, _status: u16, _code: Option<&str>, _detail: Option<&str>) -> bool {
         false

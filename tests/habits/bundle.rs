@@ -61,6 +61,14 @@ pub(super) fn carry_out(inside: &mut Inside, bundle: &Value) -> Reply {
             results.push((at, Err(Refused::new(429, "throttled", "slow down"))));
             continue;
         }
+        if matches!(habits.throttle, Throttle::Raced(_))
+            && !is_transaction
+            && nth == 0
+            && order.len() > 1
+        {
+            results.push((at, Err(Refused::raced())));
+            continue;
+        }
         let result = inside.store.write(&lenient, &writes[at]);
         if let Err(refused) = &result
             && (habits.errors == Errors::EndTheCall || is_transaction && habits.atomic)

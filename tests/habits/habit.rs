@@ -179,6 +179,8 @@ pub(crate) enum Throttle {
     FillsBundle(u64),
     /// Every so many writes one is answered 503 with a page, as a proxy does.
     Page(u64),
+    /// Every so many writes one lost against another request, by itself and as an entry of a batch.
+    Raced(u64),
     /// Every so many writes one has its effect, and is answered with this status and a page.
     Lost(u64, u16),
 }

@@ -317,6 +317,11 @@ pub(crate) const ROWS: &[Habits] = &[
         ..STANDARD
     },
     Habits {
+        name: "requests that lose against others",
+        throttle: Throttle::Raced(4),
+        ..STANDARD
+    },
+    Habits {
         name: "answers from the last to the first",
         order: Order::Reversed,
         ..STANDARD

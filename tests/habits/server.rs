@@ -178,6 +178,7 @@ impl Inside {
                 let refused = Refused::new(429, "throttled", "slow down");
                 Some(Reply::of_refusal(&refused).with(name, value))
             }
+            Throttle::Raced(every) if is_time(every) => Some(Reply::of_refusal(&Refused::raced())),
             Throttle::Page(every) if is_time(every) => Some(Reply::page(503)),
             _ => None,
         }

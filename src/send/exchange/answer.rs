@@ -63,6 +63,12 @@ impl Batch<'_> {
                 {
                     return self.read_each(answers);
                 }
+                if verdict == Verdict::Rejected && self.target.passes(status, response.body()) {
+                    return Verdict::Again {
+                        after: None,
+                        brake: false,
+                    };
+                }
                 if verdict == Verdict::Rejected {
                     return self.read_refusal(status, response.body());
                 }
@@ -291,10 +297,14 @@ impl Batch<'_> {
             let interaction = step.action.operation().unwrap_or(Operation::Create);
             let status = answer.status;
             let outcome = Bytes::from(answer.outcome.unwrap_or_default());
-            match (
-                verdict::of_status(safety_of(interaction), status),
-                answer.said,
-            ) {
+            let verdict = match verdict::of_status(safety_of(interaction), status) {
+                Verdict::Rejected if self.target.passes(status, &outcome) => Verdict::Again {
+                    after: None,
+                    brake: false,
+                },
+                verdict => verdict,
+            };
+            match (verdict, answer.said) {
                 (Verdict::Done, Said::Taken(accepted)) => {
                     done.extend(self.keep_taken(step, status, accepted));
                 }

@@ -228,6 +228,10 @@ impl Target for Fhir {
         }
     }
 
+    fn passes(&self, status: u16, answer: &[u8]) -> bool {
+        status == 409 && response::is_raced(&outcome::read(answer))
+    }
+
     fn misses_reference(&self, status: u16, code: Option<&str>, detail: Option<&str>) -> bool {
         meaning::of(None, Some(status), code, detail) == Meaning::MissingReference
     }

@@ -7,7 +7,10 @@ use http::HeaderMap;
 
 use super::place::{Body, Name, names, of_names, tag};
 use crate::{
-    fhir::outcome::{self, OutcomeProblem, Tone},
+    fhir::{
+        meaning::{self, Meaning},
+        outcome::{self, OutcomeProblem, Tone},
+    },
     record::{Operation, Step},
     target::{Little, Said, TooLarge},
 };
@@ -145,6 +148,14 @@ pub(super) fn is_own(asked: &Asked<'_>, name: &Name) -> bool {
     name.kind == asked.kind && asked.own.is_none_or(|own| own == name.id)
 }
 
+/// Tells whether a refusal with 409 is for another request that changed the same at the same time: HAPI and others abort one of
+/// two, by a number or by `lock-error`; Microsoft's server speaks of a deadlock.
+pub(super) fn is_raced(problem: &OutcomeProblem) -> bool {
+    let (code, detail) = (problem.code.as_deref(), problem.detail.as_deref());
+    meaning::of(None, Some(409), code, detail) == Meaning::Raced
+        || problem.text.to_ascii_lowercase().contains("deadlock")
+}
+
 /// Tells whether a refusal with 400 or 422 is for the size of the request.
 pub(super) fn too_large(problem: &OutcomeProblem) -> Option<TooLarge> {
     let words = problem.text.to_ascii_lowercase();
@@ -240,6 +251,42 @@ mod tests {
             (accepted.id, accepted.version.as_deref()),
             (None, Some("5"))
         );
+    }
+
+    #[test]
+    fn a_conflict_of_the_moment_is_told_from_one_that_stays() {
+        let outcome = |issue: &str| {
+            format!(
+                r#"{{"resourceType":"OperationOutcome","issue":[{{"severity":"error",{issue}}}]}}"#
+            )
+        };
+        for (issue, raced) in [
+            (
+                r#""code":"conflict","diagnostics":"HAPI-0550: HAPI-0824: lost""#,
+                true,
+            ),
+            (
+                r#""code":"processing","diagnostics":"HAPI-0823: lost""#,
+                true,
+            ),
+            (r#""code":"lock-error""#, true),
+            (
+                r#""code":"conflict","diagnostics":"Transaction was a Deadlock victim""#,
+                true,
+            ),
+            (
+                r#""code":"conflict","diagnostics":"Referential integrity violated""#,
+                false,
+            ),
+            (
+                r#""code":"conflict","diagnostics":"HAPI-0989: another version""#,
+                false,
+            ),
+            (r#""code":"duplicate""#, false),
+        ] {
+            let problem = outcome::read(outcome(issue).as_bytes());
+            assert_eq!(is_raced(&problem), raced, "{issue}");
+        }
     }
 
     #[test]
