@@ -160,10 +160,14 @@ impl<R: Read> Walk<R> {
         self.behind(tag).map(Some)
     }
 
+    /// Returns the tag of these bytes.
+    pub(super) fn tag_of(&self, [g, h, e, f]: [u8; 4]) -> Tag {
+        Tag(self.short([g, h]), self.short([e, f]))
+    }
+
     /// Reads the rest of the head of an element whose tag's bytes are already read.
     pub(super) fn behind(&mut self, tag: [u8; 4]) -> Result<Element, WalkStop> {
-        let [g, h, e, f] = tag;
-        let tag = Tag(self.short([g, h]), self.short([e, f]));
+        let tag = self.tag_of(tag);
         let four = self.exact::<4>()?;
         let [first, second, third, fourth] = four;
         // Some programs write elements without a representation in the midst of others.

@@ -6,27 +6,41 @@ use std::io::{self, Read};
 
 /// The tag of an item, in little endian, as all encapsulated pixels are written.
 const ITEM: [u8; 4] = [0xfe, 0xff, 0x00, 0xe0];
+/// The tag of the delimiter behind the last item.
+const DELIMITER: [u8; 4] = [0xfe, 0xff, 0xdd, 0xe0];
 
-/// Passes by the fragments that `from` gives, which begins behind the head of the pixels' element. Tells whether it ends
-/// before their delimiter does. Bytes that are neither tell nothing.
-pub fn are_cut(mut from: impl Read) -> io::Result<bool> {
+/// The end of fragments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FragmentsEnd {
+    /// Behind their delimiter.
+    Delimited,
+    /// Before their delimiter does: the file is cut.
+    Cut,
+    /// At bytes that are neither a fragment nor the delimiter.
+    Other,
+}
+
+/// Passes by the fragments that `from` gives, which begins behind the head of the pixels' element. Tells where they end.
+pub fn pass(mut from: impl Read) -> io::Result<FragmentsEnd> {
     loop {
         let mut head = Vec::with_capacity(8);
         from.by_ref().take(8).read_to_end(&mut head)?;
         let (Some(tag), Some(length)) = (head.first_chunk::<4>(), head.last_chunk::<4>()) else {
-            return Ok(true);
+            return Ok(FragmentsEnd::Cut);
         };
         if head.len() < 8 {
-            return Ok(true);
+            return Ok(FragmentsEnd::Cut);
         }
-        // The delimiter, or what is no fragment.
+        if *tag == DELIMITER {
+            return Ok(FragmentsEnd::Delimited);
+        }
         if *tag != ITEM {
-            return Ok(false);
+            return Ok(FragmentsEnd::Other);
         }
         let length = u64::from(u32::from_le_bytes(*length));
         let passed = io::copy(&mut from.by_ref().take(length), &mut io::sink())?;
         if passed < length {
-            return Ok(true);
+            return Ok(FragmentsEnd::Cut);
         }
     }
 }
@@ -34,9 +48,6 @@ pub fn are_cut(mut from: impl Read) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The tag of the delimiter behind the last item.
-    const DELIMITER: [u8; 4] = [0xfe, 0xff, 0xdd, 0xe0];
 
     fn fragments() -> Vec<u8> {
         let item = |bytes: &[u8]| {
@@ -52,17 +63,21 @@ mod tests {
     #[test]
     fn fragments_are_cut_wherever_they_end_before_their_delimiter() {
         let whole = fragments();
-        assert!(!are_cut(whole.as_slice()).unwrap());
+        assert_eq!(pass(whole.as_slice()).unwrap(), FragmentsEnd::Delimited);
         // Elements may stand behind the pixels.
         let followed = [&whole[..], b"\xfc\xff\xfc\xffOB\0\0\x02\0\0\0\0\0"].concat();
-        assert!(!are_cut(followed.as_slice()).unwrap());
+        assert_eq!(pass(followed.as_slice()).unwrap(), FragmentsEnd::Delimited);
         for length in 0..whole.len() {
-            assert!(are_cut(&whole[..length]).unwrap(), "{length}");
+            assert_eq!(
+                pass(&whole[..length]).unwrap(),
+                FragmentsEnd::Cut,
+                "{length}"
+            );
         }
     }
 
     #[test]
     fn what_are_no_fragments_is_not_judged() {
-        assert!(!are_cut(&b"any other bytes"[..]).unwrap());
+        assert_eq!(pass(&b"any other bytes"[..]).unwrap(), FragmentsEnd::Other);
     }
 }

@@ -4,15 +4,19 @@
 
 use std::io::{self, Cursor, Read};
 
-use flate2::read::DeflateDecoder;
-
-use super::element::{Element, Encoding, MARK, Tag, Walk, WalkStop};
+use super::{
+    element::{Element, Encoding, MARK, Tag, Walk, WalkStop},
+    inflate::Inflated,
+};
 
 /// Bytes of a file that are read at most, and bytes that come out of a deflated one.
 pub const LIMIT: u64 = 64 << 20;
 
 /// The longest value that is read, in bytes: a UID has 64 signs, and a name of a modality 16.
 const LONGEST: u32 = 128;
+
+/// Stands for a UID that is longer: no UID itself.
+const TOO_LONG: &str = "?";
 
 /// Implicit VR little endian.
 pub const IMPLICIT: &str = "1.2.840.10008.1.2";
@@ -78,24 +82,6 @@ impl InstanceHeader {
     pub fn is_deflated(&self) -> bool {
         is_deflated(&self.transfer_syntax)
     }
-
-    /// Tells whether the walk ended before fragments of pixels, which say where they end ([`super::fragments`]).
-    pub fn is_encapsulated(&self) -> bool {
-        let is_open = matches!(self.end, End::Pixels { length: None, .. });
-        is_open && !self.is_deflated()
-    }
-
-    /// Tells whether a file of `size` bytes ends before its pixels do. Of deflated and encapsulated ones that is not known.
-    pub fn is_cut(&self, size: u64) -> bool {
-        match self.end {
-            End::Cut => true,
-            End::Pixels {
-                at,
-                length: Some(length),
-            } => !is_deflated(&self.transfer_syntax) && size < at + u64::from(length),
-            End::Pixels { length: None, .. } | End::File | End::Unread => false,
-        }
-    }
 }
 
 /// The reason why a file holds no instance that can be stored.
@@ -125,9 +111,14 @@ pub enum NotAnInstance {
     /// The elements cannot be read.
     #[error("the data set cannot be inflated")]
     Inflate,
-    /// A part of the identity is missing, empty, or no UID.
+    /// A part of the identity is missing, or empty.
     #[error("no {0}")]
     Missing(IdentityPart),
+    /// A part of the identity cannot name anything in the path of a request.
+    #[error(
+        "its {0} cannot be used: more than 64 signs, or others than a UID has (digits and dots; letters, `-` and `_` are borne)"
+    )]
+    Unusable(IdentityPart),
 }
 
 /// A part of an instance's identity.
@@ -175,7 +166,19 @@ struct Meta {
 }
 
 /// Reads a header. The outer error is one of reading; the inner says why the file holds no instance to store.
-pub fn read(mut from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInstance>> {
+pub fn read(from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInstance>> {
+    read_as(from, false)
+}
+
+/// As [`read`]; of a deflated data set, the rest is inflated as well, so that one which is cut ends so.
+pub fn read_whole(from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInstance>> {
+    read_as(from, true)
+}
+
+fn read_as(
+    mut from: impl Read,
+    is_whole: bool,
+) -> io::Result<Result<InstanceHeader, NotAnInstance>> {
     let mut start = Vec::with_capacity(132);
     from.by_ref().take(132).read_to_end(&mut start)?;
     let skipped = match before(&start) {
@@ -201,8 +204,14 @@ pub fn read(mut from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInsta
     let mut found = Found::default();
     let is_deflated = is_deflated(&syntax);
     let (end, at) = if is_deflated {
-        let rest = DeflateDecoder::new(first.chain(from.take(LIMIT)));
-        walk(rest, encoding(&syntax), &mut found)
+        let mut rest = Inflated::new(first.chain(from));
+        let (end, at) = walk(&mut rest, encoding(&syntax), &mut found);
+        match end {
+            Ok(Some(pixels)) if is_whole && is_deflated_cut(&mut rest, pixels)? => {
+                (Err(WalkStop::Cut), at)
+            }
+            end => (end, at),
+        }
     } else {
         walk(first.chain(from), encoding(&syntax), &mut found)
     };
@@ -228,9 +237,10 @@ pub fn read(mut from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInsta
         }
         Err(WalkStop::Read(error)) => return Err(error),
     };
-    let part = |value: Option<String>, part: IdentityPart| {
-        let value = value.filter(|value| is_uid(value));
-        value.ok_or(why.unwrap_or(NotAnInstance::Missing(part)))
+    let part = |value: Option<String>, part: IdentityPart| match value {
+        Some(value) if is_uid(&value) => Ok(value),
+        Some(value) if !value.is_empty() => Err(NotAnInstance::Unusable(part)),
+        _ => Err(why.unwrap_or(NotAnInstance::Missing(part))),
     };
     let identity = || {
         Ok(InstanceHeader {
@@ -246,6 +256,18 @@ pub fn read(mut from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInsta
         })
     };
     Ok(identity())
+}
+
+/// Inflates the rest of a data set from its pixels on, and tells whether it ends early. One that cannot be inflated is not judged,
+/// nor is one that grows beyond its pixels by more than any header has.
+fn is_deflated_cut(rest: &mut impl Read, pixels: Element) -> io::Result<bool> {
+    let length = u64::from(pixels.length.unwrap_or(0));
+    match io::copy(&mut rest.take(length + LIMIT), &mut io::sink()) {
+        Ok(passed) => Ok(passed < length),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the name of a transfer syntax (PS3.6, table A-1); its UID where it has none here.
@@ -366,6 +388,10 @@ fn elements<R: Read>(walk: &mut Walk<R>, found: &mut Found) -> Result<Option<Ele
             }
         };
         *place = walk.text(element, LONGEST)?;
+        // A value that is longer is there, and is none that could be used.
+        if place.is_none() && element.tag != Tag::MODALITY {
+            *place = Some(TOO_LONG.to_owned());
+        }
     }
     Ok(None)
 }

@@ -1,7 +1,8 @@
 //! Pure knowledge of DICOM's bytes: headers of files, bodies and answers of STOW-RS.
 //!
 //! Nothing here opens a file or sends anything, and nothing looks at pixels: `header` reads who an instance is, and stops
-//! where the pixel data begin; `element` goes through the elements of a data set in any of its encodings; `multipart` makes
+//! where the pixel data begin, `rest` and `fragments` go through what stands behind it, and `inflate` opens a deflated one;
+//! `element` goes through the elements of a data set in any of its encodings; `multipart` makes
 //! the body of a STOW request, `parts` takes one apart as it comes; `query` reads what QIDO asks for; `answer` reads what a server says it has stored; `thin` and
 //! `describe` say what a data set holds beside its pixels, and `compare` in what two of them differ; `sample` writes tiny
 //! instances, and large ones in a stream. The bytes of an instance are carried: they are looked at, and never changed.
@@ -15,9 +16,11 @@ pub mod describe;
 pub mod element;
 pub mod fragments;
 pub mod header;
+mod inflate;
 pub mod multipart;
 pub mod parts;
 pub mod query;
+pub mod rest;
 pub mod sample;
 pub mod thin;
 

@@ -30,6 +30,9 @@ pub enum Wrong {
     /// A number that is none.
     #[error("{0} is no number")]
     Number(&'static str),
+    /// A value that an attribute cannot have: its name, and what it holds.
+    #[error("the value of {0} is no {1}, and no range of them")]
+    Value(String, &'static str),
     /// Something other than `true` or `false`.
     #[error("fuzzymatching is true or false")]
     Fuzzy,
@@ -98,7 +101,17 @@ pub fn read<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Q
                     }
                 }
             }
-            _ => query.matches.push((attribute(key)?, value.to_owned())),
+            _ => {
+                let tag = attribute(key)?;
+                let value = value.trim();
+                if !is_any(value)
+                    && let Kind::Range(what, is_one) = kind(tag)
+                    && !is_range(value, is_one)
+                {
+                    return Err(Wrong::Value(key.to_owned(), what));
+                }
+                query.matches.push((tag, value.to_owned()));
+            }
         }
     }
     Ok(query)
@@ -107,7 +120,8 @@ pub fn read<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Q
 /// Returns the way in which values of an attribute are compared.
 fn kind(tag: Tag) -> Kind {
     match tag {
-        Tag(0x0008, 0x0020 | 0x0030) | Tag(0x0010, 0x0030) => Kind::Range,
+        Tag(0x0008, 0x0020) | Tag(0x0010, 0x0030) => Kind::Range("date", is_date),
+        Tag(0x0008, 0x0030) => Kind::Range("time", is_time),
         Tag(0x0010, 0x0010) | Tag(0x0008, 0x0090) => Kind::Name,
         Tag::SOP_CLASS | Tag::SOP_INSTANCE | Tag::STUDY | Tag::SERIES => Kind::Uid,
         _ => Kind::Text,
@@ -115,21 +129,64 @@ fn kind(tag: Tag) -> Kind {
 }
 
 enum Kind {
-    Range,
+    /// A date or a time: the word for it, and whether a value is one.
+    Range(&'static str, fn(&str) -> bool),
     Name,
     Uid,
     Text,
 }
 
+/// Tells whether any value is wanted.
+fn is_any(wanted: &str) -> bool {
+    wanted.is_empty() || wanted == "*"
+}
+
+/// Tells whether a value is one, or a range of which one end may be open (PS3.4 §C.2.2.2.5).
+fn is_range(value: &str, is_one: fn(&str) -> bool) -> bool {
+    match value.split_once('-') {
+        Some(("", "")) => false,
+        Some((from, to)) => [from, to]
+            .into_iter()
+            .all(|end| end.is_empty() || is_one(end)),
+        None => is_one(value),
+    }
+}
+
+/// Reads digits in pairs; `None` where others stand among them, or a single one is left.
+fn pairs(digits: &str) -> Option<Vec<u8>> {
+    let bytes = digits.as_bytes();
+    let is_whole = bytes.len().is_multiple_of(2) && bytes.iter().all(u8::is_ascii_digit);
+    let pair = |pair: &[u8]| pair.iter().fold(0, |sum, digit| sum * 10 + (digit - b'0'));
+    is_whole.then(|| bytes.chunks(2).map(pair).collect())
+}
+
+/// Tells whether a value is a date: `YYYYMMDD`.
+fn is_date(value: &str) -> bool {
+    matches!(pairs(value).as_deref(), Some([_, _, 1..=12, 1..=31]))
+}
+
+/// Tells whether a value is a time: `HHMMSS.FFFFFF`, which may be left out from the right.
+fn is_time(value: &str) -> bool {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_fraction =
+        (1..=6).contains(&fraction.len()) && fraction.bytes().all(|digit| digit.is_ascii_digit());
+    let is_whole = match pairs(whole).as_deref() {
+        Some([0..=23] | [0..=23, 0..=59]) => whole.len() == value.len(),
+        Some([0..=23, 0..=59, 0..=60]) => true,
+        _ => false,
+    };
+    is_whole && is_fraction
+}
+
 /// Tells whether a value of an attribute is what is asked for. An empty wish, or `*`, is met by any value.
 pub fn answers(tag: Tag, wanted: &str, value: &str, is_fuzzy: bool) -> bool {
     let wanted = wanted.trim();
-    if wanted.is_empty() || wanted == "*" {
+    if is_any(wanted) {
         return true;
     }
     match kind(tag) {
         Kind::Uid => wanted.split([',', '\\']).any(|uid| uid.trim() == value),
-        Kind::Range => match wanted.split_once('-') {
+        Kind::Range(..) => match wanted.split_once('-') {
             // Dates and times are compared as texts: their digits stand from the largest to the smallest.
             Some((from, to)) => {
                 let beginning = value.get(..to.len()).unwrap_or(value);
@@ -214,6 +271,36 @@ mod tests {
         assert_eq!(read([("fuzzymatching", "1")]), Err(Wrong::Fuzzy));
         let unknown = Wrong::Attribute("PatientNam".to_owned());
         assert_eq!(read([("PatientNam", "x")]), Err(unknown));
+    }
+
+    #[test]
+    fn a_date_or_time_that_is_none_is_not_asked_for() {
+        for (key, value, is_good) in [
+            ("StudyDate", "20240229", true),
+            ("00080020", "20240101-", true),
+            ("StudyDate", "-20240101", true),
+            ("StudyDate", "20240101-20241231", true),
+            ("StudyDate", "", true),
+            ("StudyDate", "*", true),
+            ("StudyDate", "x", false),
+            ("StudyDate", "2024", false),
+            ("StudyDate", "20241301", false),
+            ("StudyDate", "2024-01-01", false),
+            ("PatientBirthDate", "-", false),
+            ("StudyTime", "08", true),
+            ("StudyTime", "0815-081530.5", true),
+            ("StudyTime", "0815.5", false),
+            ("StudyTime", "081", false),
+            ("StudyTime", "2400", false),
+            ("PatientName", "x", true),
+        ] {
+            let wrong = match read([(key, value)]) {
+                Ok(_) => None,
+                Err(wrong) => Some(wrong.to_string()),
+            };
+            assert_eq!(wrong.is_none(), is_good, "{key} {value}: {wrong:?}");
+            assert!(wrong.is_none_or(|wrong| !wrong.contains(value) && wrong.contains(key)));
+        }
     }
 
     #[test]

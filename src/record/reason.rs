@@ -78,6 +78,7 @@ codes! {
     IdentityTooFar = "identity-too-far", "The UIDs of the DICOM file stand too far from its beginning.";
     NotInflatable = "not-inflatable", "The deflated data set cannot be inflated.";
     NoUid = "no-uid", "The DICOM file lacks the UID of its study, series, instance or class.";
+    UnusableUid = "unusable-uid", "A UID of the DICOM file cannot name anything: it has more than 64 signs, or others than UIDs have.";
     Internal = "internal", "A bug in Stoker; please report it.";
 }
 

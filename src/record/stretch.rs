@@ -13,6 +13,8 @@ pub struct Stretch {
     pub path: PathBuf,
     /// The span in the file.
     pub span: Span,
+    /// The hash of its bytes ([`super::hash`]), as they were when they were looked at.
+    pub hash: u128,
 }
 
 /// A piece of a body.

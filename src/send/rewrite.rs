@@ -45,7 +45,7 @@ impl Opened {
     pub(super) fn read(&self) -> io::Result<Box<dyn Read>> {
         match self {
             Self::Held(bytes) => Ok(Box::new(io::Cursor::new(Bytes::clone(bytes)))),
-            Self::Lies(Stretch { path, span }) => {
+            Self::Lies(Stretch { path, span, .. }) => {
                 let mut file = fs_err::File::open(path)?;
                 file.seek(SeekFrom::Start(span.start))?;
                 Ok(Box::new(io::BufReader::new(file).take(span.length)))
@@ -174,8 +174,8 @@ impl BodyRewriter {
         for step in steps {
             if self.is_streamed(step)? {
                 let read = self.bodies.stretch(step.position.source, wire_span(step));
-                let (stretch, hash) = read.map_err(|e| self.failed(step, &e.kind.to_string()))?;
-                if step.hash != 0 && hash != step.hash {
+                let stretch = read.map_err(|e| self.failed(step, &e.kind.to_string()))?;
+                if step.hash != 0 && stretch.hash != step.hash {
                     return Err(self.changed(step));
                 }
                 stretches.insert(step.number, stretch);

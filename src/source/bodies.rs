@@ -77,14 +77,14 @@ impl Bodies {
         })
     }
 
-    /// Returns where a span of a source lies, and the hash of its bytes ([`crate::record::hash`]), read piece by piece.
+    /// Returns where a span of a source lies, with the hash of its bytes, read piece by piece.
     ///
     /// # Errors
     ///
     /// As for [`Bodies::read`].
-    pub fn stretch(&self, source: SourceId, span: Span) -> Result<(Stretch, u128), Error> {
+    pub fn stretch(&self, source: SourceId, span: Span) -> Result<Stretch, Error> {
         let path = self.paths.get(&source).cloned().unwrap_or_default();
-        let hashed = self.hash_span(source, span).map_err(|error| Error {
+        let hash = self.hash_span(source, span).map_err(|error| Error {
             origin: Origin::File(path.clone()),
             records: 0,
             kind: match error.kind() {
@@ -92,7 +92,7 @@ impl Bodies {
                 _ => error.into(),
             },
         })?;
-        Ok((Stretch { path, span }, hashed))
+        Ok(Stretch { path, span, hash })
     }
 
     fn hash_span(&self, source: SourceId, span: Span) -> io::Result<u128> {

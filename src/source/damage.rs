@@ -32,6 +32,11 @@ impl ErrorKind {
         let (what, hint, keeps) = match self {
             Self::Cut("zstd") => ("the zstd data is cut here", FETCH, true),
             Self::Cut(_) => ("the gzip data is cut here", FETCH, true),
+            Self::Empty => (
+                "the file is empty, and is to be compressed data",
+                "fetch the file again, or leave it out",
+                true,
+            ),
             Self::Corrupt("zstd") => ("the zstd data is spoilt", FETCH_WHOLE, false),
             Self::Corrupt(_) => ("the gzip data is spoilt", FETCH_WHOLE, false),
             Self::Bomb { .. } => (

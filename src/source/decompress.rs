@@ -9,6 +9,13 @@ use std::{
 };
 
 use super::ErrorKind;
+use crate::dicom::element::MARK;
+
+/// The first bytes of a file by which its compression is told.
+pub(super) const HEAD: usize = PREAMBLE + MARK.len();
+
+/// The length of the preamble of a DICOM file.
+const PREAMBLE: usize = 128;
 
 /// Bytes that may come of one stored byte, once more than [`FREE`] have come. Synthea's NDJSON comes to 40 with zstd;
 /// gzip cannot do more than 1,032, which nothing but a bomb reaches.
@@ -29,9 +36,12 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// Tells it by the first bytes (RFC 1952 §2.3.1, RFC 8878 §3.1.1).
+    /// Tells it by the first bytes (RFC 1952 §2.3.1, RFC 8878 §3.1.1); [`HEAD`] of them are enough. The preamble of a DICOM file
+    /// may hold anything, also what begins compressed data.
     pub(super) fn of(head: &[u8]) -> Self {
-        if head.starts_with(&[0x1f, 0x8b]) {
+        if head.get(PREAMBLE..) == Some(MARK) {
+            Self::None
+        } else if head.starts_with(&[0x1f, 0x8b]) {
             Self::Gzip
         } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
             Self::Zstd

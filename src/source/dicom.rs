@@ -13,14 +13,15 @@ use super::{
 };
 use crate::{
     dicom::{
-        fragments,
         header::{self, InstanceHeader, NotAnInstance, is_uid, transfer_syntax},
+        rest,
     },
     record::{Alias, AliasRule, Facets, Reason, ReasonCode, hash},
 };
 
-/// The notice on a file whose pixels are not all there: its instance has a name, and a store may refuse it.
-const CUT: &str = "the file ends before its pixels do";
+/// The notice on a file whose pixels, or the elements around them, are not all there: its instance has a name, and a store may
+/// refuse it.
+const CUT: &str = "the file ends before its data set does";
 
 /// The rule for SOP Instance UIDs, which ought to be unique in the world. A STOW answer names an instance by it, and says neither
 /// its series nor its study.
@@ -36,12 +37,10 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
         hash: Xxh3::new(),
         count: 0,
     };
-    let header = header::read(&mut bytes).map_err(ErrorKind::from)?;
-    let are_pixels_cut = match &header {
-        Ok(header) if header.is_encapsulated() => {
-            fragments::are_cut(&mut bytes).map_err(ErrorKind::from)?
-        }
-        _ => false,
+    let header = header::read_whole(&mut bytes).map_err(ErrorKind::from)?;
+    let is_cut = match &header {
+        Ok(header) => rest::is_cut(header, &mut bytes).map_err(ErrorKind::from)?,
+        Err(_) => false,
     };
     io::copy(&mut bytes, &mut io::sink()).map_err(ErrorKind::from)?;
     let size = bytes.count;
@@ -72,7 +71,7 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
                 _ => "one that is no UID",
             };
             facets.properties = vec![("transfer syntax", syntax.into())];
-            if header.is_cut(size) || are_pixels_cut {
+            if is_cut {
                 facets.notices.push(CUT);
             }
         }
@@ -100,6 +99,7 @@ fn reason(refusal: NotAnInstance) -> Reason {
         NotAnInstance::TooLong => ReasonCode::IdentityTooFar,
         NotAnInstance::Inflate => ReasonCode::NotInflatable,
         NotAnInstance::Missing(_) => ReasonCode::NoUid,
+        NotAnInstance::Unusable(_) => ReasonCode::UnusableUid,
     };
     Reason::new(code, refusal.to_string())
 }

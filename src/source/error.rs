@@ -40,6 +40,9 @@ pub enum ErrorKind {
     /// The compressed data ends too early.
     #[error("the {0} data is cut")]
     Cut(&'static str),
+    /// The file is named as compressed, and has no byte.
+    #[error("the file is empty")]
+    Empty,
     /// The compressed data is not what was compressed.
     #[error("the {0} data is spoilt")]
     Corrupt(&'static str),

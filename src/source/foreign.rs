@@ -80,6 +80,11 @@ fn binary(head: &[u8]) -> Option<Named> {
             .is_some_and(|rest| rest.starts_with(magic))
     };
     Some(match head {
+        // Its preamble may begin as any other format.
+        _ if at(128, b"DICM") => (
+            "this is a DICOM file, not JSON",
+            "list it in a load of a DICOM store",
+        ),
         [b'P', b'K', 3 | 5, 4 | 6, ..] => ("this is a ZIP archive, not JSON", UNPACK),
         [b'7', b'z', 0xbc, 0xaf, ..] | [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', ..] => (
             "this is compressed in a way that is not read",
@@ -90,10 +95,6 @@ fn binary(head: &[u8]) -> Option<Named> {
         [0x89, b'P', b'N', b'G', ..] => ("this is a PNG picture, not JSON", NOT_READ),
         [0xff, 0xd8, 0xff, ..] => ("this is a JPEG picture, not JSON", NOT_READ),
         _ if at(0, b"SQLite format 3\0") => ("this is an SQLite database, not JSON", NOT_READ),
-        _ if at(128, b"DICM") => (
-            "this is a DICOM file, not JSON",
-            "list it in a load of a DICOM store",
-        ),
         _ if at(257, b"ustar") => ("this is a tar archive, not JSON", UNPACK),
         _ => return None,
     })

@@ -3,7 +3,7 @@
 //! The names under which a store knows messages, and the order that they must keep, are said here in neutral words; the
 //! meaning of the bytes is `hl7v2`'s.
 
-use std::io::Read;
+use std::{borrow::Cow, io::Read};
 
 use super::{
     Ceiling, ErrorKind, Item, Remark,
@@ -16,7 +16,7 @@ use crate::{
         digest::Digest,
         header::{MessageHeader, patients},
         mllp::is_frameable,
-        segment::ends_otherwise,
+        segment::{ends_otherwise, normalised},
         split::{Message, MessageSplitter, Piece, ProblemKind, SplitProblem, Weight},
         wire::{Characters, Segments, wire},
     },
@@ -100,6 +100,12 @@ fn message(
             // The name is that of the bytes that are sent.
             match wire(message.bytes, settings.segments, settings.charset) {
                 Ok(sent) => {
+                    if matches!(sent, Cow::Owned(_))
+                        && settings.segments == Segments::Cr
+                        && matches!(normalised(message.bytes), Cow::Owned(_))
+                    {
+                        facets.properties = vec![("segment ends", "changed to CR".into())];
+                    }
                     facets.id = Some(Digest::of(&sent).message_id().into());
                     facets.charset = MessageHeader::of(&sent)
                         .ok()

@@ -215,11 +215,8 @@ impl<'a, 'h> Surveyor<'a, 'h> {
         let reading = reading?;
         // Of an empty Bundle that is said already.
         if reading.records + reading.malformed + self.bundles == 0 {
-            let is_empty = match &file.origin {
-                Origin::File(path) => fs_err::metadata(path).is_ok_and(|found| found.len() == 0),
-                Origin::Stdin => false,
-            };
-            let words = if is_empty {
+            // Also one whose compressed data come to nothing.
+            let words = if reading.bytes == 0 {
                 "is empty"
             } else {
                 "holds no records"

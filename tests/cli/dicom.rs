@@ -101,6 +101,41 @@ fn instances_are_loaded_once_and_given_back_byte_by_byte() {
         .exits(1);
 }
 
+#[test]
+fn an_odd_file_of_an_instance_is_called_what_it_is() {
+    let bed = Bed::new();
+    bed.write("m.yaml", MANIFEST);
+    // A preamble may hold anything, also the beginnings of other formats.
+    for (number, magic) in (1..).zip([
+        &b"\x1f\x8b\x08\0"[..],
+        b"PK\x03\x04",
+        b"\x28\xb5\x2f\xfd",
+        b"II*\0",
+    ]) {
+        let mut bytes = instance(1, number, 8);
+        bytes[..magic.len()].copy_from_slice(magic);
+        put(&bed, &format!("in/{number}.dcm"), &bytes);
+    }
+    let bytes = instance(1, 7, 8);
+    put(&bed, "in/cut.dcm", &bytes[..bytes.len() - 2]);
+    let odd = written(&SampleInstance {
+        study: "1.2/3",
+        ..uids(1, 8).tiny()
+    });
+    put(&bed, "in/odd.dcm", &odd);
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    for words in [
+        "5 records to send",
+        "1 (unusable-uid)",
+        "cut.dcm",
+        "the file ends before its data set does",
+    ] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("created"), bed.count("unsupported")), (5, 1));
+}
+
 /// From 8 MiB on an instance is sent from its file, and never held.
 #[test]
 fn a_large_instance_is_sent_from_its_file_byte_by_byte() {

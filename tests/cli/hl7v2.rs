@@ -257,6 +257,8 @@ fn ends_that_are_sent_as_they_stand_are_named() {
     bed.write("in/lf.hl7", &message("1", "p1", "\n"));
     let ran = bed.run(&["plan", "m.yaml"]).exits(0);
     assert!(!ran.out.contains("segments end in LF"), "{}", ran.out);
+    let changed = "segment ends  changed to CR 1";
+    assert!(ran.out.contains(changed), "{}", ran.out);
     let as_is = MANIFEST.replace("files:", "segments: as-is, files:");
     bed.write("m.yaml", &as_is);
     let ran = bed.run(&["plan", "m.yaml"]);
@@ -265,7 +267,13 @@ fn ends_that_are_sent_as_they_stand_are_named() {
         said.contains("in/lf.hl7:1: its segments end in LF"),
         "{said}"
     );
+    assert!(!said.contains("changed to CR"), "{said}");
+    bed.write("m.yaml", MANIFEST);
     bed.write("in/lf.hl7", &message("1", "p1", "\r"));
+    let ran = bed.run(&["plan", "m.yaml"]);
+    let said = format!("{}{}", ran.out, ran.err);
+    assert!(!said.contains("changed to CR"), "{said}");
+    bed.write("m.yaml", &as_is);
     let ran = bed.run(&["plan", "m.yaml"]);
     let said = format!("{}{}", ran.out, ran.err);
     assert!(!said.contains("segments end in LF"), "{said}");

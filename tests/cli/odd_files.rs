@@ -171,21 +171,31 @@ fn empty_files_are_called_empty() {
         let ran = bed.run(&["create", name, "--local", "store"]).exits(2);
         assert!(ran.err.contains("is empty"), "{name}: {}", ran.err);
     }
+    bed.write("a.ndjson.gz", "");
+    // An empty stream of gzip.
+    let stream = [
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    fs_err::write(bed.path("b.ndjson.gz"), stream).unwrap();
     bed.write(
         "m.yaml",
         "version: 1\nname: t\ntargets: { f: { local: store }, h: { local: { dir: store, hl7v2_store: feed } }, d: { local: { dir: store, dicom_store: images } } }\nloads:\n  \
-         - { name: f, target: f, files: [a.json, a.ndjson], interaction: update }\n  \
+         - { name: f, target: f, files: [a.json, a.ndjson, a.ndjson.gz, b.ndjson.gz], interaction: update }\n  \
          - { name: h, target: h, files: a.hl7 }\n  - { name: d, target: d, files: a.dcm }\n",
     );
     let ran = bed.run(&["check", "m.yaml"]);
-    for name in ["a.ndjson", "a.hl7"] {
+    for name in ["a.ndjson", "a.hl7", "b.ndjson.gz"] {
         assert!(
             ran.err.contains(&format!("{name} is empty")),
             "{name}: {}",
             ran.err
         );
     }
-    for told in ["no DICOM file: it is empty", "the file is empty"] {
+    for told in [
+        "no DICOM file: it is empty",
+        "the file is empty",
+        "the file is empty, and is to be compressed data",
+    ] {
         assert!(ran.err.contains(told), "{told}: {}", ran.err);
     }
 }

@@ -17,6 +17,7 @@ use stoker::dicom::{
     header,
     multipart::{Boundary, boundary_of, only_part},
     parts::{MalformedParts, PartEvent, PartSplitter},
+    rest,
 };
 use stoker::hl7v2::{
     ack::Ack,
@@ -261,7 +262,10 @@ fn dicom_header(input: &[u8]) {
         return;
     };
     assert!(header.begins <= input.len() as u64);
-    let _ = header.is_cut(input.len() as u64);
+    let mut whole = input;
+    if let Ok(Ok(header)) = header::read_whole(&mut whole) {
+        let _ = rest::is_cut(&header, whole);
+    }
     let set = input.get(usize::try_from(header.begins).unwrap()..);
     let described = describe(set.unwrap(), &header);
     // Who it is stands in it, whatever else could be read.

@@ -13,6 +13,7 @@ mod streamed;
 
 use std::{
     fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -28,7 +29,7 @@ pub use self::options::{HttpSetupError, TransportOptions};
 use self::{
     fault::Place,
     pool::ConnectionPool,
-    streamed::{Movement, PIECE},
+    streamed::{Changed, Movement, PIECE},
 };
 use super::{
     answers::{self, AnswerBudget, Room},
@@ -101,13 +102,17 @@ impl HttpTransport {
             return self.exchange(request, &uri, &place, largest, None).await;
         }
         let movement = Movement::of(&mut request);
-        if let Some(body) = streamed {
-            streamed::attach(&mut request, body, Arc::clone(&movement));
-        }
+        let changed = match streamed {
+            Some(body) => streamed::attach(&mut request, body, Arc::clone(&movement)),
+            None => Changed::default(),
+        };
         let exchange = self.exchange(request, &uri, &place, largest, Some(&movement));
         tokio::select! {
             biased;
-            answered = exchange => answered,
+            answered = exchange => match changed.path() {
+                Some(path) => Err(of_changed(path)),
+                None => answered,
+            },
             () = movement.stands_still(self.timeout) => Err(Fault::new(
                 FaultKind::Timeout,
                 format!("{place}: nothing moved for {}", display_duration(self.timeout)),
@@ -204,6 +209,18 @@ impl HttpTransport {
             _ => false,
         }
     }
+}
+
+/// The file of a record is not any more what it was when its request was made. The request lacks its end, and counts for
+/// nothing.
+fn of_changed(path: &Path) -> Fault {
+    Fault::new(
+        FaultKind::Request,
+        format!(
+            "`{}` has changed while it was sent, and was not sent to its end",
+            path.display()
+        ),
+    )
 }
 
 /// An answer that is larger than what it could have to say is not read to its end.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Ceiling, Error, ErrorKind, Fingerprint, Form, Item, Origin, Reading, SourceFile, Spool, Stamp,
     chunks::{PIECE, StreamReader},
-    decompress::{Compression, plain},
+    decompress::{Compression, HEAD, plain},
     dicom,
     emitter::{ItemEmitter, Stop},
     hl7v2, json, ndjson,
@@ -131,13 +131,14 @@ fn from_file(
     let before = stamp()?;
     let mut stored = HashingReader::new(opened);
     let mut head = Vec::new();
-    (&mut stored).take(4).read_to_end(&mut head)?;
+    (&mut stored).take(HEAD as u64).read_to_end(&mut head)?;
     let compression = Compression::of(&head);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let note = match (Compression::promised(&name), compression) {
         (promised, found) if promised == found => None,
-        (Compression::Gzip, _) if head.is_empty() => return Err(ErrorKind::Cut("gzip")),
-        (Compression::Zstd, _) if head.is_empty() => return Err(ErrorKind::Cut("zstd")),
+        (Compression::Gzip | Compression::Zstd, _) if head.is_empty() => {
+            return Err(ErrorKind::Empty);
+        }
         (_, Compression::None) => {
             Some("the file is named as compressed, and is not; it was read as it is")
         }
@@ -206,7 +207,7 @@ fn from_stream(
     let spool = how.spool.ok_or(ErrorKind::NeedsSpool)?;
     let mut stored = HashingReader::new(stream);
     let mut head = Vec::new();
-    (&mut stored).take(4).read_to_end(&mut head)?;
+    (&mut stored).take(HEAD as u64).read_to_end(&mut head)?;
     let compression = Compression::of(&head);
     let (bytes, filled) = spool.fill(file.id, &mut *plain(head.chain(&mut stored), compression)?);
     let spooled = spool.path(file.id);
@@ -306,7 +307,7 @@ fn read_text(
 pub fn beginning(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut file = fs_err::File::open(path)?;
     let mut head = Vec::new();
-    file.by_ref().take(4).read_to_end(&mut head)?;
+    file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
     let compression = Compression::of(&head);
     let joined = io::Cursor::new(head).chain(file);
     let mut beginning = Vec::new();

@@ -97,7 +97,7 @@ fn boundary(parts: &[BodyPiece]) -> Result<Boundary, Unbuilt> {
 fn stands_in(boundary: &Boundary, part: &BodyPiece) -> io::Result<bool> {
     match part {
         BodyPiece::Bytes(bytes) => Ok(boundary.stands_in_held(bytes)),
-        BodyPiece::Stretch(Stretch { path, span }) => {
+        BodyPiece::Stretch(Stretch { path, span, .. }) => {
             let mut file = fs_err::File::open(path)?;
             file.seek(SeekFrom::Start(span.start))?;
             boundary.stands_in(file.take(span.length))

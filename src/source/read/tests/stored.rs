@@ -107,7 +107,11 @@ fn a_damaged_file_is_told_and_nothing_of_it_is_taken() {
         ),
         (
             file(folder.path(), "b.ndjson.gz", b""),
-            "0 the gzip data is cut here at 1:1",
+            "0 the file is empty, and is to be compressed data at 1:1",
+        ),
+        (
+            file(folder.path(), "b.json.zst", b""),
+            "0 the file is empty, and is to be compressed data at 1:1",
         ),
         (
             file(folder.path(), "c.ndjson.gz", &spoilt),
