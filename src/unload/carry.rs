@@ -32,6 +32,9 @@ impl Unload<'_> {
         if let Some(later) = self.draft.later(node) {
             version = of(later)?.1;
         }
+        if let Some(since) = self.draft.since(node) {
+            version.clone_from(since);
+        }
         let lost = || Error::Internal("a record that was created has no id".to_owned());
         let file = self.plan.source_name(step.position.source);
         Ok(Item {

@@ -21,6 +21,7 @@ use crate::{
 };
 
 const UNTOLD: &str = "the store's answer does not tell whether it was deleted";
+const UNANSWERED: &str = "no answer came to its deletion that tells, however often it was tried, and the store has it still";
 const THERE_STILL: &str =
     "the store says that it is not there (404) where it is to be deleted, and has it still";
 const PROMISED: &str =
@@ -44,6 +45,8 @@ const PAUSES: [Duration; 6] = [
 enum Doubt {
     /// It says nothing of it.
     Untold,
+    /// None came.
+    Unanswered,
     /// It says, with this status, that the record is not there.
     Missing(u16),
     /// It promises the deletion.
@@ -143,9 +146,6 @@ pub(super) async fn each(
                 continue;
             };
             answer = store.ask(request, 1).await?;
-            if answer.is_none() {
-                continue;
-            }
         }
         told.push((item, answer));
     }
@@ -205,7 +205,7 @@ fn judge(
     answer: Option<&Response<Bytes>>,
     is_conditional: bool,
 ) -> Result<Ended, Doubt> {
-    let answer = answer.ok_or(Doubt::Untold)?;
+    let answer = answer.ok_or(Doubt::Unanswered)?;
     match answer.status().as_u16() {
         status @ (404 | 410) => Err(Doubt::Missing(status)),
         status @ 200..=299 => match store.target.deleted(item.name(), answer) {
@@ -240,6 +240,7 @@ async fn conclude(
     let stays = |note| Ok(Some(Ok(item.stays(Removal::Refused, note))));
     match doubt {
         Doubt::Promised if status == 200 => Ok(Some(Err(Doubt::Promised))),
+        Doubt::Unanswered if status == 200 => stays(UNANSWERED),
         Doubt::Missing(_) if status == 200 => stays(THERE_STILL),
         Doubt::Version if status == 200 => {
             let (kind, headers) = (item.name().kind, read.headers());

@@ -20,11 +20,13 @@ mod carry;
 mod circles;
 mod deletion;
 mod item;
+mod later;
 mod opened;
 mod removal_plan;
 mod restore;
 
 use circles::{Circle, Turns};
+pub use later::Later;
 pub use removal_plan::{Left, RemovalPlan};
 
 /// The reason why an unloading cannot go on. The records that were deleted before stand in its journal.

@@ -2,7 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    process::{Child, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -13,8 +18,7 @@ use super::{
     unload::unload,
 };
 
-const METADATA: &str =
-    r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server"}]}"#;
+const METADATA: &str = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server","interaction":[{"code":"batch"}]}]}"#;
 pub(super) const MISSING: &str =
     r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found"}]}"#;
 const PAGE: &str = "<html>nothing here</html>";
@@ -86,7 +90,10 @@ pub(super) fn loaded(
             "PUT" => {
                 *held.0.entry(path.to_owned()).or_default() += 1;
                 let told = held.read(path);
-                told.replace("200 OK", "201 Created")
+                match held.0.get(path) {
+                    Some(1) => told.replace("200 OK", "201 Created"),
+                    _ => told,
+                }
             }
             _ => held.delete(&asked),
         }
@@ -239,4 +246,188 @@ fn a_server_that_takes_no_condition_on_a_deletion_deletes_without() {
     let (counts, ran) = ended(&bed, &[], 0);
     assert_eq!(counts, [is("deleted", 3)], "{}", ran.out);
     assert!(held.lock().unwrap().0.is_empty());
+}
+
+#[test]
+fn a_batch_that_fails_as_a_whole_goes_one_by_one() {
+    let batches = Arc::new(AtomicU32::new(0));
+    for status in ["500 Broken", "400 Bad Request", "404 Not Found"] {
+        let seen = Arc::clone(&batches);
+        let (bed, held) = loaded(move |_, asked| {
+            (asked.method == "POST").then(|| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                response(status, "", MISSING)
+            })
+        });
+        let (counts, ran) = ended(&bed, &[], 0);
+        assert_eq!(counts, [is("deleted", 3)], "{}", ran.out);
+        assert!(held.lock().unwrap().0.is_empty());
+        assert!(batches.swap(0, Ordering::SeqCst) > 1, "{status}");
+    }
+}
+
+#[test]
+fn a_deletion_that_always_fails_comes_to_an_end() {
+    let (bed, held) = loaded(|_, asked| match asked.method {
+        "DELETE" | "POST" => Some(response("500 Broken", "", MISSING)),
+        _ => None,
+    });
+    let (counts, ran) = ended(&bed, &[], 1);
+    assert_eq!(counts, [is("refused", 3)], "{}", ran.out);
+    assert!(
+        ran.out.contains("however often it was tried"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(held.lock().unwrap().0.len(), 3);
+}
+
+/// Starts the binary in a folder, with nothing on its terminal.
+fn started(bed: &Bed, arguments: &[&str]) -> Child {
+    let mut command = bed.command(arguments);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Sends a process what Ctrl-C sends, and expects that it ends soon.
+fn interrupted(mut child: Child) -> Ran {
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+fn wait_for(what: &AtomicBool) {
+    let began = Instant::now();
+    while !what.load(Ordering::SeqCst) {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody asked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_interruption_while_a_server_does_not_say_what_it_is_ends_at_once() {
+    let (is_slow, is_asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (slow, asked) = (Arc::clone(&is_slow), Arc::clone(&is_asked));
+    let (bed, held) = loaded(move |_, request| {
+        if slow.load(Ordering::SeqCst) && request.path == "metadata" {
+            asked.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_secs(15));
+        }
+        None
+    });
+    is_slow.store(true, Ordering::SeqCst);
+    let run = bed.newest_run();
+    let child = started(&bed, &["unload", run.to_str().unwrap(), "--yes"]);
+    wait_for(&is_asked);
+    let ran = interrupted(child).exits(130);
+    assert!(ran.err.contains("interrupted"), "{}", ran.err);
+    assert!(!run.join("unload.ndjson").exists());
+    // The server is still asleep over the question.
+    drop(held);
+}
+
+#[test]
+fn an_interruption_of_a_question_ends_at_once() {
+    let bed = Bed::new();
+    bed.write("p.ndjson", r#"{"resourceType":"Patient","id":"p"}"#);
+    bed.write(
+        "m.yaml",
+        "version: 1\nname: own\ntargets: { t: { local: mine } }\nloads: [ { name: l, target: t, files: [p.ndjson], interaction: update } ]\n",
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let mut child = started(&bed, &["reset", "m.yaml", "--yes", "--stores"]);
+    let mut said = String::new();
+    let err = child.stderr.as_mut().unwrap();
+    while !said.contains("to go on: ") {
+        let mut byte = [0];
+        assert_eq!(std::io::Read::read(err, &mut byte).unwrap(), 1, "{said}");
+        said.push(char::from(byte[0]));
+    }
+    let ran = interrupted(child).exits(130);
+    assert!(ran.err.contains("the store was not deleted"), "{}", ran.err);
+    assert!(bed.path("mine").exists());
+}
+
+#[test]
+fn what_is_to_be_deleted_is_told_to_programs() {
+    let (bed, held) = loaded(|_, _| None);
+    let run = bed.newest_run();
+    let ran = unload(&bed, &run, &["--dry-run", "--json"]).exits(0);
+    let plan: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(plan["records"], 3, "{plan}");
+    assert_eq!(plan["targets"]["t"]["Patient"], 3, "{plan}");
+    assert_eq!(held.lock().unwrap().0.len(), 3);
+}
+
+#[test]
+fn what_one_run_created_and_the_next_one_changed_is_reset() {
+    let (bed, held) = loaded(|_, _| None);
+    let edited = |number: u32| {
+        let lines = (0..3).map(|n| match n {
+            1 => {
+                format!(r#"{{"resourceType":"Patient","id":"p1","multipleBirthInteger":{number}}}"#)
+            }
+            n => format!(r#"{{"resourceType":"Patient","id":"p{n}"}}"#),
+        });
+        bed.write("p.ndjson", &lines.collect::<Vec<_>>().join("\n"));
+        let _ = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
+        assert_eq!(bed.count("updated"), 1);
+    };
+    edited(1);
+    edited(2);
+    // Somebody else's.
+    held.lock().unwrap().0.insert("Patient/mine".to_owned(), 1);
+    *held.lock().unwrap().0.get_mut("Patient/p2").unwrap() += 1;
+    let shown = bed.run(&["reset", "m.yaml", "--dry-run"]).exits(0);
+    assert!(!shown.out.contains("updated"), "{}", shown.out);
+    let ran = bed.run(&["reset", "m.yaml", "--yes"]).exits(1);
+    let left: Vec<String> = held.lock().unwrap().0.keys().cloned().collect();
+    assert_eq!(left, ["Patient/mine", "Patient/p2"], "{}", ran.out);
+    let _ = bed.run(&["reset", "m.yaml", "--yes", "--changed"]).exits(0);
+    assert_eq!(held.lock().unwrap().0.len(), 1);
+    // A load after that knows that they are gone.
+    let _ = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
+    assert_eq!((bed.count("created"), held.lock().unwrap().0.len()), (3, 4));
+}
+
+#[test]
+fn a_run_that_is_read_stays_and_who_watches_is_told() {
+    let (is_slow, is_asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (slow, asked) = (Arc::clone(&is_slow), Arc::clone(&is_asked));
+    let (bed, _) = loaded(move |_, request| {
+        if slow.load(Ordering::SeqCst) && request.path.starts_with("Patient/") {
+            asked.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        None
+    });
+    is_slow.store(true, Ordering::SeqCst);
+    let run = bed.newest_run();
+    let name = run.to_str().unwrap();
+    for (verb, said) in [
+        (&["verify", name][..], "is being verified"),
+        (&["unload", name, "--yes"], "is being unloaded"),
+    ] {
+        is_asked.store(false, Ordering::SeqCst);
+        let child = started(&bed, verb);
+        wait_for(&is_asked);
+        let watched = bed.run(&["watch", name]).exits(0);
+        assert!(watched.err.contains(said), "{}", watched.err);
+        let pruned = bed.run(&["runs", "prune", "--keep", "0"]).exits(0);
+        assert!(pruned.out.contains("kept "), "{}", pruned.out);
+        let _ = Ran::of(child.wait_with_output().unwrap()).exits(0);
+    }
+    let pruned = bed.run(&["runs", "prune", "--keep", "0"]).exits(0);
+    assert!(pruned.out.contains("removed "), "{}", pruned.out);
 }
