@@ -164,32 +164,44 @@ fn words(held: &PriorLoads) -> String {
         untold,
         renewed,
         outdated: _,
+        elsewhere,
     } = held;
+    let elsewhere = match elsewhere {
+        0 => String::new(),
+        elsewhere => format!(
+            "; it has stored {elsewhere} under other names than were sent, and they are not sent again (`--fresh` does)"
+        ),
+    };
     let again = match renewed {
         0 => String::new(),
         renewed => format!(
             "; {renewed} updates are sent again although their files are the same, for what they refer to is loaded anew, or has another id by now"
         ),
     };
+    if *loaded == 0 {
+        return format!(
+            "target `{target}`: nothing of the records is known to be there as it was sent{elsewhere}"
+        );
+    }
     if *sampled == 0 {
         return format!(
-            "target `{target}`: earlier runs have loaded {loaded} of the records; it is assumed that they are still there, for it was not asked{again}"
+            "target `{target}`: earlier runs have loaded {loaded} of the records; it is assumed that they are still there, for it was not asked{again}{elsewhere}"
         );
     }
     if *untold {
         return format!(
-            "target `{target}` does not say whether it still holds what earlier runs have loaded: all {loaded} of the records are sent again, and `duplicates` says what becomes of those that it has already"
+            "target `{target}` does not say whether it still holds what earlier runs have loaded: all {loaded} of the records are sent again, and `duplicates` says what becomes of those that it has already{elsewhere}"
         );
     }
     match (*missing, *kept) {
         (0, _) => format!(
-            "target `{target}`: earlier runs have loaded {loaded} of the records; they are left alone (`--fresh` loads them again){again}"
+            "target `{target}`: earlier runs have loaded {loaded} of the records; they are left alone (`--fresh` loads them again){again}{elsewhere}"
         ),
         (missing, _) if missing == *sampled => format!(
             "target `{target}` holds none of the {sampled} resources that were sampled of what earlier runs have loaded: everything is loaded again"
         ),
         (missing, kept) => format!(
-            "target `{target}` no longer holds {missing} of {sampled} sampled resources as earlier runs have loaded them; of {loaded} records {kept} are still there, the others are loaded again{again}"
+            "target `{target}` no longer holds {missing} of {sampled} sampled resources as earlier runs have loaded them; of {loaded} records {kept} are still there, the others are loaded again{again}{elsewhere}"
         ),
     }
 }

@@ -101,7 +101,7 @@ impl Session<'_> {
         };
         let counts = Arc::new(RequestCounts::default());
         let began = tokio::time::Instant::now();
-        let reads = reads_of(&links);
+        let (reads, remarks) = (reads_of(&links), remarks_of(&links));
         let since = Duration::try_from(jiff::Timestamp::now().duration_since(first));
         // A clock that was set back since then: the session begins where the last sample ends.
         let sampling = Sampling::begin(self.run, number, since.unwrap_or_default());
@@ -110,9 +110,13 @@ impl Session<'_> {
             ..self.setup(&saved, &bodies, links, &journal, earlier, &counts)
         };
         let planning_ms = milliseconds(began - self.context.started);
-        let tally = || format::Tally {
-            planning_ms,
-            ..counts.tally(milliseconds(began.elapsed()), reads())
+        let tally = || {
+            let mut tally = format::Tally {
+                planning_ms,
+                ..counts.tally(milliseconds(began.elapsed()), reads())
+            };
+            tally.remarks.extend(remarks());
+            tally
         };
         let mut sending = std::pin::pin!(send::run(setup));
         let ended = loop {
@@ -225,6 +229,12 @@ impl Session<'_> {
 pub(super) fn reads_of(links: &HashMap<String, TargetConnection>) -> impl Fn() -> u64 + use<> {
     let gates: Vec<_> = links.values().map(|link| Arc::clone(&link.gate)).collect();
     move || gates.iter().map(|gate| gate.reads()).sum()
+}
+
+/// Returns the remarks on the connections to the targets, as they are when it is asked.
+fn remarks_of(links: &HashMap<String, TargetConnection>) -> impl Fn() -> Vec<String> + use<> {
+    let gates: Vec<_> = links.values().map(|link| Arc::clone(&link.gate)).collect();
+    move || gates.iter().flat_map(|gate| gate.remarks()).collect()
 }
 
 /// Writes the last lines of a session.

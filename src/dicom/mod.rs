@@ -1,7 +1,7 @@
 //! Pure knowledge of DICOM's bytes: headers of files, bodies and answers of STOW-RS.
 //!
 //! Nothing here opens a file or sends anything, and nothing looks at pixels: `header` reads who an instance is, and stops
-//! where the pixel data begin, `rest` and `fragments` go through what stands behind it, and `inflate` opens a deflated one;
+//! where the pixel data begin, `rest` and `fragments` go through the rest, and `inflate` opens a deflated one;
 //! `element` goes through the elements of a data set in any of its encodings; `multipart` makes
 //! the body of a STOW request, `parts` takes one apart as it comes; `query` reads what QIDO asks for; `answer` reads what a server says it has stored; `thin` and
 //! `describe` say what a data set holds beside its pixels, and `compare` in what two of them differ; `sample` writes tiny

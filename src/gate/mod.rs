@@ -320,6 +320,12 @@ impl Gate {
         self.reads.load(Ordering::Relaxed)
     }
 
+    /// Returns remarks on the habits of the target's connections that have cost something.
+    pub fn remarks(&self) -> Vec<String> {
+        let remark = |habit: String| format!("target `{}` {habit}", self.name);
+        self.transport.habits().into_iter().map(remark).collect()
+    }
+
     /// Takes note that the target is there, and does not answer the read by which it would be asked whether it is.
     pub fn note_mute(&self) {
         self.is_mute.store(true, Ordering::Relaxed);

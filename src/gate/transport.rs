@@ -13,6 +13,12 @@ use http::{Request, Response};
 pub trait Transport: Send + Sync + fmt::Debug {
     /// Makes one attempt. The timeout covers it whole, to the last byte of the response.
     fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>>;
+
+    /// Returns the habits of the other side that have cost time or messages, for a report: words without content, which follow
+    /// its name.
+    fn habits(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The reason why an attempt brought no response.

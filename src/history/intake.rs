@@ -19,6 +19,7 @@ use crate::{
         file::{PlanEntry, Saved},
     },
     record::{Link, Operation, Outcome},
+    target::ELSEWHERE,
 };
 
 impl History {
@@ -241,6 +242,11 @@ fn before(
             since: intend.at,
             tag: intend.tag.or(tag),
         }),
+        RecordState::Settled(SettleLine {
+            outcome: Outcome::Unknown,
+            code: Some(code),
+            ..
+        }) if code == ELSEWHERE => Some(Before::Elsewhere),
         RecordState::Settled(SettleLine {
             outcome: Outcome::Unknown,
             since: Some(since),

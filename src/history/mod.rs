@@ -114,6 +114,8 @@ pub enum Before {
     },
     /// An earlier run loaded it, and it was deleted since.
     Gone,
+    /// An earlier run sent it, and the store said that it took it under another name: to send it again would make a copy.
+    Elsewhere,
 }
 
 impl Before {

@@ -31,6 +31,8 @@ const LOADED_UUID: u8 = 1;
 const DOUBTFUL: u8 = 2;
 /// Loaded, and deleted since.
 const GONE: u8 = 3;
+/// Taken under another name.
+const ELSEWHERE: u8 = 4;
 /// Beside the first two: its references lead to nothing that has a name of its own.
 const MEANS_NOTHING: u8 = 0x10;
 /// Beside the first two: 8 bytes follow, the hash of the names of what it refers to.
@@ -70,6 +72,7 @@ pub(super) fn write(out: &mut Vec<u8>, before: &Before) {
             optional(out, version);
         }
         Before::Gone => out.push(GONE),
+        Before::Elsewhere => out.push(ELSEWHERE),
         Before::Doubtful { since, tag } => {
             out.push(DOUBTFUL);
             out.extend_from_slice(&since.as_millisecond().to_le_bytes());
@@ -114,6 +117,7 @@ pub(super) fn read(value: &[u8]) -> Option<Before> {
             }
         }
         GONE => Before::Gone,
+        ELSEWHERE => Before::Elsewhere,
         DOUBTFUL => {
             let (since, rest) = rest.split_first_chunk::<8>()?;
             Before::Doubtful {

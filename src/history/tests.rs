@@ -63,6 +63,7 @@ fn what_was_taken_in_is_known_and_the_last_word_holds() {
         (5, no_version.clone()),
         (6, refers(uuid)),
         (7, refers("A-1")),
+        (8, Before::Elsewhere),
         (5_000, loaded("old")),
         (5_000, loaded("new")),
     ];
@@ -75,6 +76,7 @@ fn what_was_taken_in_is_known_and_the_last_word_holds() {
     assert_eq!(before(&history, 5), Some(no_version));
     assert_eq!(before(&history, 6), Some(refers(uuid)));
     assert_eq!(before(&history, 7), Some(refers("A-1")));
+    assert_eq!(before(&history, 8), Some(Before::Elsewhere));
     assert_eq!(before(&history, 5_000), Some(loaded("new")));
     assert_eq!(before(&history, 5_001), None);
     let elsewhere = history.before("elsewhere", Operation::Create, 2, 0);

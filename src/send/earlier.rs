@@ -8,6 +8,7 @@ use crate::{
     journal::{self, JournalIndex, RecordState},
     plan::Step,
     record::{Outcome, StepId},
+    target::ELSEWHERE,
 };
 
 /// The state that earlier sessions of a run left.
@@ -39,6 +40,8 @@ pub(super) struct Doubt {
     pub(super) tag: Option<String>,
     /// The record is sent once more where asking proves nothing.
     pub(super) is_replayed: bool,
+    /// The store said that it took it under another name.
+    pub(super) is_elsewhere: bool,
 }
 
 impl Doubt {
@@ -47,6 +50,7 @@ impl Doubt {
             since: None,
             tag: None,
             is_replayed: false,
+            is_elsewhere: false,
         }
     }
 }
@@ -125,11 +129,13 @@ impl Earlier {
                 since: Some(intend.at),
                 tag: intend.tag.or(own),
                 is_replayed: self.replay.unknown,
+                is_elsewhere: false,
             },
             RecordState::Settled(line) => Doubt {
                 since: line.since,
                 tag: line.tag.or(own),
                 is_replayed: self.replay.unknown,
+                is_elsewhere: line.code.as_deref() == Some(ELSEWHERE),
             },
         };
         Ok(Some(doubt))

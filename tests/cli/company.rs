@@ -264,6 +264,21 @@ fn what_is_stored_under_other_uids_is_not_sent_again() {
     assert_eq!(store.writes().len(), 1);
     assert!(flat(&ran.out).contains("under other names"), "{}", ran.out);
     assert!(!flat(&ran.out).contains("does no harm"), "{}", ran.out);
+    // Nor by what comes later, unless somebody says so.
+    for verb in ["verify", "resume"] {
+        let _ = bed.run(&[verb, bed.newest_run().to_str().unwrap()]);
+    }
+    assert_eq!(store.writes().len(), 1);
+    for _ in 0..2 {
+        let ran = bed.run(&["load", "m.yaml"]).exits(1);
+        assert_eq!(counts(&bed), [0, 0, 0, 0, 2], "{}", ran.out);
+        assert_eq!(store.writes().len(), 1);
+        let said = flat(&format!("{}{}", ran.out, ran.err));
+        let words = "stored 2 under other names than were sent, and they are not sent again";
+        assert!(said.contains(words), "{said}");
+    }
+    bed.run(&["load", "m.yaml", "--fresh"]).exits(1);
+    assert_eq!(store.writes().len(), 2);
 }
 
 #[test]

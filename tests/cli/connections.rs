@@ -136,6 +136,10 @@ fn a_receiver_that_closes_behind_each_acknowledgement_costs_no_message() {
             assert_eq!(seen.lock().unwrap().ids.len(), 60);
             let told = ran.err.matches("closes each connection behind").count();
             assert_eq!(told, 1, "{}", ran.err);
+            let note = "Note: target `r` closes each connection behind its first";
+            assert!(ran.out.contains(note), "{}", ran.out);
+            let remarks = bed.report()["requests"]["remarks"].to_string();
+            assert!(remarks.contains("behind its first"), "{remarks}");
         }
     }
 }
@@ -178,6 +182,9 @@ fn connections_that_are_too_many_are_not_opened_again() {
         bed.run(&["load", "m.yaml"]).exits(0);
         let seen = seen.lock().unwrap();
         assert_eq!((bed.count("created"), seen.ids.len()), (300, 300));
+        let remarks = bed.report()["requests"]["remarks"].to_string();
+        let words = format!("serves no more than {serves} connection");
+        assert!(remarks.contains(&words), "{remarks}");
         assert!(seen.connections <= serves + 3, "{}", seen.connections);
     }
     // One that has messages written to it first costs some, and then no more.
@@ -216,14 +223,14 @@ fn nobody_behind_the_port_uses_up_no_records() {
 fn a_receiver_that_never_acknowledges_uses_up_no_records() {
     let habits: [(&str, Habit); 7] = [
         ("an echo", |s, id, _| {
-            say(s, &framed(&message(id, "Plantedname")))
+            say(s, &framed(&message(id, "Plantedname")));
         }),
         ("HTTP", |s, _, _| {
             say(s, b"HTTP/1.1 400 Bad Request\r\n\r\n");
             s.shutdown(Shutdown::Both).ok();
         }),
         ("HTTP that stays", |s, _, _| {
-            say(s, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            say(s, b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }),
         ("an empty frame", |s, _, _| say(s, &framed(""))),
         ("UTF-16", |s, _, _| say(s, &framed("M\0S\0H\0|\0"))),
@@ -239,6 +246,7 @@ fn a_receiver_that_never_acknowledges_uses_up_no_records() {
         let words = "answers with what is no acknowledgement";
         assert!(ran.err.contains(words), "{what}: {}", ran.err);
         assert!(!ran.err.contains("Plantedname"), "{what}: {}", ran.err);
+        assert!(ran.out.contains("acknowledged none of"), "{}", ran.out);
         let (lost, sent) = (bed.count("unknown"), seen.lock().unwrap().len());
         assert!(lost <= 6 && sent <= 6, "{what}: {lost} of {sent}");
     }

@@ -71,10 +71,10 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
         version,
     } = call;
     match path {
-        Path::Web {
+        Path::Below {
             dataset,
             store,
-            web,
+            below: web,
         } => {
             let store: Arc<Store> = open(app, &dataset, &store)?;
             let base = format!("{root}/{}/dicomWeb", store.name);
@@ -132,7 +132,7 @@ pub(super) async fn answer(app: &Arc<App>, call: Call) -> Result<Response<Body>,
                 Path::Stores { dataset } => {
                     collection::answer::<Store>(app, &method, &dataset, None, &query, &body).await
                 }
-                Path::Web { .. } => Err(not_found()),
+                Path::Below { .. } => Err(not_found()),
             };
             reply.map(|reply| reply.of_version(version).into_response())
         }

@@ -174,7 +174,7 @@ fn place(line: &str) -> Option<Within> {
         .into_iter()
         .chain(line.strip_prefix('/')?.split('/'))
         .collect();
-    let Named::Web { web, .. } = path(String::new(), &steps)? else {
+    let Named::Below { below: web, .. } = path(String::new(), &steps)? else {
         return None;
     };
     match web {

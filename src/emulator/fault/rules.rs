@@ -17,10 +17,7 @@ use super::{Asked, Fault, Latency, Rule, Scenario, When};
 use crate::emulator::Token;
 use crate::emulator::reply::Refusal;
 use crate::emulator::route::{
-    Route,
-    dicom::{self, Web},
-    fhir::FhirPath,
-    hl7v2::Path,
+    Route, StorePath as Path, dicom::Web, fhir::FhirPath, hl7v2::Messages,
 };
 use crate::unit::Rate;
 
@@ -207,30 +204,24 @@ impl Asked {
     pub(super) fn of(method: &Method, route: &Route) -> Option<Self> {
         let path = match route {
             Route::Fhir { path, .. } => path,
-            Route::Hl7v2(path) => {
-                return Some(match (method, path) {
-                    (&Method::POST, Path::Messages { .. } | Path::MessagesMethod { .. }) => {
-                        Self::Create
-                    }
-                    (&Method::GET, Path::Messages { .. }) => Self::Search,
-                    (&Method::GET, Path::Message { .. }) => Self::Read,
-                    (&Method::PATCH, Path::Message { .. }) => Self::Patch,
-                    (&Method::DELETE, Path::Message { .. }) => Self::Delete,
+            Route::Hl7v2(Path::Below { below, .. }) => {
+                return Some(match (method, below) {
+                    (&Method::POST, Messages::All | Messages::Method(_)) => Self::Create,
+                    (&Method::GET, Messages::All) => Self::Search,
+                    (&Method::GET, Messages::One(_)) => Self::Read,
+                    (&Method::PATCH, Messages::One(_)) => Self::Patch,
+                    (&Method::DELETE, Messages::One(_)) => Self::Delete,
                     _ => Self::Admin,
                 });
             }
-            Route::Dicom(path) => {
-                return Some(match (method, path) {
-                    (&Method::POST, dicom::Path::Web { .. }) => Self::Create,
-                    (&Method::DELETE, dicom::Path::Web { .. }) => Self::Delete,
-                    (
-                        &Method::GET,
-                        dicom::Path::Web {
-                            web: Web::Studies | Web::Series(_) | Web::Instances(..),
-                            ..
-                        },
-                    ) => Self::Search,
-                    (&Method::GET, dicom::Path::Web { .. }) => Self::Read,
+            Route::Dicom(Path::Below { below, .. }) => {
+                return Some(match (method, below) {
+                    (&Method::POST, _) => Self::Create,
+                    (&Method::DELETE, _) => Self::Delete,
+                    (&Method::GET, Web::Studies | Web::Series(_) | Web::Instances(..)) => {
+                        Self::Search
+                    }
+                    (&Method::GET, _) => Self::Read,
                     _ => Self::Admin,
                 });
             }

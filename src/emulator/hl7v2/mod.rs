@@ -28,7 +28,7 @@ use super::google::not_found;
 use super::methods;
 use super::reply::{Refusal, Reply};
 use super::route::Route;
-use super::route::hl7v2::Path;
+use super::route::hl7v2::{Messages, Path};
 use super::stores::hl7v2::Store;
 
 /// Google's limit of a message, measured on the base64 of its bytes (10 MB).
@@ -77,32 +77,25 @@ pub(super) async fn answer(
                 methods::answer(app, method, on, &verb, body).await
             }
         },
-        Path::Messages { dataset, store } => {
-            let store = open(app, &dataset, &store)?;
-            match *method {
-                Method::POST => take::create(app, &store, body).await,
-                Method::GET => list::list(app, &store, query).await,
-                _ => Err(not_found()),
-            }
-        }
-        Path::MessagesMethod {
+        Path::Below {
             dataset,
             store,
-            verb,
+            below,
         } => {
             let store = open(app, &dataset, &store)?;
-            match verb.as_str() {
-                "ingest" if is(Method::POST) => take::ingest(app, &store, body).await,
-                verb => Err(Refusal::no_method(verb)),
-            }
-        }
-        Path::Message { dataset, store, id } => {
-            let store = open(app, &dataset, &store)?;
-            match *method {
-                Method::GET => view::get(app, &store, id, query).await,
-                Method::PATCH => take::patch(app, &store, id, query, body).await,
-                Method::DELETE => take::delete(app, &store, id).await,
-                _ => Err(not_found()),
+            match (below, method) {
+                (Messages::All, &Method::POST) => take::create(app, &store, body).await,
+                (Messages::All, &Method::GET) => list::list(app, &store, query).await,
+                (Messages::Method(verb), &Method::POST) if verb == "ingest" => {
+                    take::ingest(app, &store, body).await
+                }
+                (Messages::Method(verb), _) => Err(Refusal::no_method(&verb)),
+                (Messages::One(id), &Method::GET) => view::get(app, &store, id, query).await,
+                (Messages::One(id), &Method::PATCH) => {
+                    take::patch(app, &store, id, query, body).await
+                }
+                (Messages::One(id), &Method::DELETE) => take::delete(app, &store, id).await,
+                (Messages::All | Messages::One(_), _) => Err(not_found()),
             }
         }
     }

@@ -2,28 +2,13 @@
 
 use http::StatusCode;
 
-use super::super::reply::Refusal;
+use super::{
+    super::reply::Refusal,
+    stores::{StorePath, store_path},
+};
 
-/// The meaning of a path: stores, one store, a method or a DICOMweb path of it; names of datasets and stores are whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::emulator) enum Path {
-    /// `…/dicomStores`
-    Stores { dataset: String },
-    /// `…/dicomStores/{s}`
-    Store { dataset: String, name: String },
-    /// `…/dicomStores/{s}:verb`
-    Method {
-        dataset: String,
-        name: String,
-        verb: String,
-    },
-    /// `…/dicomStores/{s}/dicomWeb/…`
-    Web {
-        dataset: String,
-        store: String,
-        web: Web,
-    },
-}
+/// The meaning of such a path.
+pub(in crate::emulator) type Path = StorePath<Web>;
 
 /// The meaning of a path below `dicomWeb` (PS3.18 §8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,26 +74,9 @@ impl Place {
 
 /// Reads the segments behind `dicomStores` in a path; `None` when nothing of the API has that form.
 pub(in crate::emulator) fn path(dataset: String, segments: &[&str]) -> Option<Path> {
-    let of = |store: &str| format!("{dataset}/dicomStores/{store}");
-    Some(match segments {
-        [] => Path::Stores { dataset },
-        [store] => match store.split_once(':') {
-            Some((store, verb)) => Path::Method {
-                name: of(store),
-                verb: verb.to_owned(),
-                dataset,
-            },
-            None => Path::Store {
-                name: of(store),
-                dataset,
-            },
-        },
-        [store, "dicomWeb", rest @ ..] => Path::Web {
-            store: of(store),
-            web: web(rest)?,
-            dataset,
-        },
-        _ => return None,
+    store_path(dataset, "dicomStores", segments, |rest| match rest {
+        ["dicomWeb", rest @ ..] => web(rest),
+        _ => None,
     })
 }
 
@@ -196,20 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_stores() {
+    fn paths_below_a_store() {
         let read = |segments: &[&str]| path("d".to_owned(), segments);
-        assert!(matches!(read(&[]), Some(Path::Stores { .. })));
-        assert!(
-            matches!(read(&["s"]), Some(Path::Store { name, .. }) if name == "d/dicomStores/s")
-        );
-        assert!(matches!(read(&["s:import"]), Some(Path::Method { verb, .. }) if verb == "import"));
-        assert!(matches!(
-            read(&["s", "dicomWeb", "studies"]),
-            Some(Path::Web {
-                web: Web::Studies,
-                ..
-            })
-        ));
+        let expected = Path::Below {
+            dataset: "d".to_owned(),
+            store: "d/dicomStores/s".to_owned(),
+            below: Web::Studies,
+        };
+        assert_eq!(read(&["s", "dicomWeb", "studies"]), Some(expected));
         assert_eq!(read(&["s", "fhir"]), None);
     }
 }

@@ -1,64 +1,31 @@
 //! Paths below `…/hl7V2Stores`, and what each names.
 
-/// The meaning of a path: stores, messages, one of them or a method; names of datasets and stores are whole.
+use super::stores::{StorePath, store_path};
+
+/// The meaning of such a path.
+pub(in crate::emulator) type Path = StorePath<Messages>;
+
+/// The meaning of a path below a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::emulator) enum Path {
-    /// `…/hl7V2Stores`
-    Stores { dataset: String },
-    /// `…/hl7V2Stores/{h}`
-    Store { dataset: String, name: String },
-    /// `…/hl7V2Stores/{h}:verb`
-    Method {
-        dataset: String,
-        name: String,
-        verb: String,
-    },
-    /// `…/hl7V2Stores/{h}/messages`
-    Messages { dataset: String, store: String },
-    /// `…/hl7V2Stores/{h}/messages:verb`
-    MessagesMethod {
-        dataset: String,
-        store: String,
-        verb: String,
-    },
-    /// `…/hl7V2Stores/{h}/messages/{m}`
-    Message {
-        dataset: String,
-        store: String,
-        id: String,
-    },
+pub(in crate::emulator) enum Messages {
+    /// `…/messages`
+    All,
+    /// `…/messages:verb`
+    Method(String),
+    /// `…/messages/{m}`
+    One(String),
 }
 
 /// Reads the segments behind `hl7V2Stores` in a path; `None` when nothing of the API has that form.
 pub(in crate::emulator) fn path(dataset: String, segments: &[&str]) -> Option<Path> {
-    let of = |store: &str| format!("{dataset}/hl7V2Stores/{store}");
+    store_path(dataset, "hl7V2Stores", segments, messages)
+}
+
+fn messages(segments: &[&str]) -> Option<Messages> {
     Some(match segments {
-        [] => Path::Stores { dataset },
-        [store] => match store.split_once(':') {
-            Some((store, verb)) => Path::Method {
-                name: of(store),
-                verb: verb.to_owned(),
-                dataset,
-            },
-            None => Path::Store {
-                name: of(store),
-                dataset,
-            },
-        },
-        [store, "messages"] => Path::Messages {
-            store: of(store),
-            dataset,
-        },
-        [store, messages] => Path::MessagesMethod {
-            store: of(store),
-            verb: messages.strip_prefix("messages:")?.to_owned(),
-            dataset,
-        },
-        [store, "messages", id] => Path::Message {
-            store: of(store),
-            id: (*id).to_owned(),
-            dataset,
-        },
+        ["messages"] => Messages::All,
+        [messages] => Messages::Method(messages.strip_prefix("messages:")?.to_owned()),
+        ["messages", id] => Messages::One((*id).to_owned()),
         _ => return None,
     })
 }
@@ -68,26 +35,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths() {
-        let read = |segments: &[&str]| path("d".to_owned(), segments);
-        assert!(matches!(read(&[]), Some(Path::Stores { .. })));
-        assert!(
-            matches!(read(&["h"]), Some(Path::Store { name, .. }) if name == "d/hl7V2Stores/h")
-        );
-        assert!(
-            matches!(read(&["h:import"]), Some(Path::Method { verb, name, .. }) if verb == "import" && name.ends_with("/h"))
-        );
-        assert!(matches!(
-            read(&["h", "messages"]),
-            Some(Path::Messages { .. })
-        ));
-        assert!(
-            matches!(read(&["h", "messages:ingest"]), Some(Path::MessagesMethod { verb, .. }) if verb == "ingest")
-        );
-        assert!(
-            matches!(read(&["h", "messages", "a="]), Some(Path::Message { id, .. }) if id == "a=")
-        );
-        assert_eq!(read(&["h", "segments"]), None);
-        assert_eq!(read(&["h", "messages", "a", "b"]), None);
+    fn paths_of_messages() {
+        assert_eq!(messages(&["messages"]), Some(Messages::All));
+        let ingest = Messages::Method("ingest".to_owned());
+        assert_eq!(messages(&["messages:ingest"]), Some(ingest));
+        let one = Messages::One("a=".to_owned());
+        assert_eq!(messages(&["messages", "a="]), Some(one));
+        assert_eq!(messages(&["segments"]), None);
+        assert_eq!(messages(&["messages", "a", "b"]), None);
+        let name = "d/hl7V2Stores/h".to_owned();
+        let expected = Path::Store {
+            dataset: "d".to_owned(),
+            name,
+        };
+        assert_eq!(path("d".to_owned(), &["h"]), Some(expected));
     }
 }

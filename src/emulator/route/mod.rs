@@ -3,8 +3,10 @@
 pub(super) mod dicom;
 pub(super) mod fhir;
 pub(super) mod hl7v2;
+mod stores;
 
 use self::fhir::{FhirPath, fhir_path};
+pub(super) use self::stores::StorePath;
 use super::query::decode;
 use super::reply::Refusal;
 

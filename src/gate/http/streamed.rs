@@ -1,7 +1,7 @@
 //! A body that is read from files while it is sent, and the patience with large requests and answers: their time is counted
 //! from the last piece that moved, for no fixed time fits both a message and an instance of a gigabyte.
 //!
-//! A file may be written to meanwhile. What is read of it is hashed, and the last piece is held back until the hash is the one
+//! A file may be written to meanwhile. The bytes that are read of it are hashed, and the last piece is held back until the hash is the one
 //! that was expected: a request that lacks its end is none, so that no server takes bytes of two versions for one record.
 
 use std::{

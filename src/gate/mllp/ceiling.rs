@@ -51,6 +51,20 @@ impl Ceiling {
         self.again
     }
 
+    /// Says how many are served, where that was shown.
+    pub(super) fn words(&self) -> Option<String> {
+        let stuck = self.stuck.filter(|_| self.is_sure);
+        let most = [stuck, self.closed].into_iter().flatten().min()?;
+        let connections = if most == 1 {
+            "connection"
+        } else {
+            "connections"
+        };
+        Some(format!(
+            "serves no more than {most} {connections} at a time: no more were kept open"
+        ))
+    }
+
     fn most(&self) -> Option<usize> {
         [self.stuck, self.closed].into_iter().flatten().min()
     }
@@ -128,11 +142,12 @@ mod tests {
     fn one_that_was_refused_is_tried_again_and_one_that_cost_messages_is_not() {
         let now = Instant::now();
         let mut ceiling = Ceiling::default();
-        assert!(!ceiling.is_reached(1000, now));
+        assert!(!ceiling.is_reached(1000, now) && ceiling.words().is_none());
         ceiling.refused(3, now);
         assert!(ceiling.is_reached(3, now) && ceiling.holds(3) && !ceiling.holds(4));
         ceiling.refused(5, now);
         assert!(ceiling.is_reached(3, now), "it is not raised by that");
+        assert!(ceiling.words().unwrap().contains("than 3 connections"));
         let later = now + AGAIN;
         assert!(!ceiling.is_reached(3, later) && ceiling.is_reached(4, later));
         ceiling.lost(3);

@@ -129,6 +129,20 @@ impl Reuse {
         }
     }
 
+    /// Says after how many messages connections are closed, where they are.
+    pub(super) fn words(&self) -> Option<String> {
+        match self.limit {
+            Limit::Closes(1) => Some(
+                "closes each connection behind its first acknowledgement: none was used for more than one message"
+                    .to_owned(),
+            ),
+            Limit::Closes(most) => Some(format!(
+                "closes each connection behind {most} acknowledgements: none was used for more messages"
+            )),
+            Limit::Tried { .. } | Limit::None => None,
+        }
+    }
+
     fn learn(&mut self, answered: u32) {
         self.limit = Limit::Closes(answered);
         tracing::info!(
@@ -142,6 +156,8 @@ impl Reuse {
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     in_row: u32,
+    /// The largest number that there was in a row.
+    longest: u32,
     /// Something came for one of them that is no acknowledgement.
     is_unclear: bool,
     /// None is risked before.
@@ -152,6 +168,7 @@ impl Losses {
     /// Takes note that a message was lost.
     pub(super) fn add(&mut self, now: Instant) {
         self.in_row = self.in_row.saturating_add(1);
+        self.longest = std::cmp::max(self.longest, self.in_row);
         if let Some(beyond) = self.in_row.checked_sub(RISKED) {
             let pause = Duration::from_secs(1 << std::cmp::min(beyond, 6));
             self.next = Some(now + std::cmp::min(pause, LONGEST_PAUSE));
@@ -171,7 +188,18 @@ impl Losses {
 
     /// Takes note that an acknowledgement was heard.
     pub(super) fn end(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            longest: self.longest,
+            ..Self::default()
+        };
+    }
+
+    /// Says how many were lost before one at a time was risked, where it came to that.
+    pub(super) fn words(&self) -> Option<String> {
+        let longest = (self.longest >= RISKED).then_some(self.longest)?;
+        Some(format!(
+            "acknowledged none of {longest} messages in a row: behind the first {RISKED} of them one at a time was risked"
+        ))
     }
 
     /// Tells whether one more may be risked, beside those that are `waiting` for an answer already.
@@ -211,6 +239,13 @@ impl Silence {
         }
     }
 
+    /// Says that none is waited for any more, where it has come to that.
+    pub(super) fn words(&self) -> Option<&'static str> {
+        self.grace().is_none().then_some(
+            "answers no message that asks for no answer: such were sent without waiting for one",
+        )
+    }
+
     pub(super) fn answers(&self) {
         self.silences.store(Self::ANSWERS, Relaxed);
     }
@@ -235,6 +270,7 @@ mod tests {
         assert!(reuse.is_untried(1) && reuse.may_go_on(1));
         reuse.found_closed(1, SOON);
         assert!(reuse.closes() && !reuse.may_go_on(1) && reuse.may_go_on(0));
+        assert!(reuse.words().unwrap().contains("first acknowledgement"));
         // Closed long after its answer, it was closed for being idle.
         let mut reuse = Reuse::default();
         reuse.answered(1);
@@ -277,9 +313,10 @@ mod tests {
         for _ in 0..5 {
             habit.is_silent();
         }
-        assert_eq!(habit.grace(), None);
+        assert!(habit.grace().is_none() && habit.words().is_some());
         habit.answers();
         habit.is_silent();
+        assert_eq!(habit.words(), None);
         assert_eq!(habit.grace(), Some(PATIENCE));
     }
 
@@ -304,5 +341,6 @@ mod tests {
         assert!(losses.is_unclear() && !losses.may_risk(later, 0));
         losses.end();
         assert!(losses.may_risk(now, 0) && losses.count() == 0 && !losses.is_unclear());
+        assert!(losses.words().unwrap().contains("none of 105 messages"));
     }
 }

@@ -376,6 +376,12 @@ impl Transport for MllpTransport {
     fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>> {
         Box::pin(self.attempt(request))
     }
+
+    fn habits(&self) -> Vec<String> {
+        let mut habits = self.pool.habits();
+        habits.extend(self.habit.words().map(str::to_owned));
+        habits
+    }
 }
 
 fn answer(status: StatusCode, body: Bytes) -> Response<Bytes> {

@@ -189,6 +189,17 @@ impl Pool {
         Found::Place(place(Standing::Trial, inner.open > inner.served), None)
     }
 
+    /// Says what was learnt of the receiver, where that has cost something.
+    pub(super) fn habits(&self) -> Vec<String> {
+        let inner = self.lock();
+        let words = [
+            inner.reuse.words(),
+            inner.ceiling.words(),
+            inner.losses.words(),
+        ];
+        words.into_iter().flatten().collect()
+    }
+
     /// Tells whether any connection is open: then one more, only to look, could keep a message waiting.
     pub(super) fn is_in_use(&self) -> bool {
         self.lock().open > 0

@@ -292,6 +292,7 @@ impl Batch<'_> {
                     since: self.since,
                     tag: self.rewriter.tag(step),
                     is_replayed: false,
+                    is_elsewhere: false,
                 };
                 settlement::unknown(record, status, attempted, reason.to_string(), &doubt)
             }

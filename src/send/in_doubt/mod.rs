@@ -21,7 +21,7 @@ use crate::{
     journal::Settlement,
     plan::{Packaging, Step},
     record::StepId,
-    target::Little,
+    target::{ELSEWHERE, Little},
 };
 pub(super) use asking::Asking;
 pub(super) use evidence::Evidence;
@@ -149,6 +149,9 @@ pub(super) async fn settle_earlier(
                 settled.push(*settlement);
                 continue;
             }
+            (_, Some(doubt)) if doubt.is_elsewhere && !doubt.is_replayed => {
+                (recovery::ELSEWHERE_STILL.to_owned(), doubt)
+            }
             (Some(Evidence::Nothing(why)), Some(doubt)) if !doubt.is_replayed => (why, doubt),
             (Some(Evidence::Unasked(why)), Some(doubt)) => (why, doubt),
             _ => {
@@ -157,14 +160,14 @@ pub(super) async fn settle_earlier(
                 continue;
             }
         };
-        let note = format!("{what}, and {why}");
-        settled.push(settlement::unknown(
-            step.number,
-            None,
-            attempted,
-            note,
-            doubt,
-        ));
+        let note = if doubt.is_elsewhere {
+            why
+        } else {
+            format!("{what}, and {why}")
+        };
+        let mut unknown = settlement::unknown(step.number, None, attempted, note, doubt);
+        unknown.line.code = doubt.is_elsewhere.then(|| ELSEWHERE.to_owned());
+        settled.push(unknown);
     }
     (work.steps, work.bodies) = (steps, bodies);
     Ok((work, settled))
@@ -199,6 +202,7 @@ pub(super) async fn recover(
             since: doubtful.since,
             tag: load.rewriter.tag(step),
             is_replayed: false,
+            is_elsewhere: false,
         });
         doubts.insert(step.number, doubt);
     }

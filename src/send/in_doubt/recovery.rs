@@ -16,6 +16,10 @@ use crate::{
     target::{ELSEWHERE, Little},
 };
 
+/// Said of a record that the store took under another name.
+pub(super) const ELSEWHERE_STILL: &str =
+    "it is not there under its own name, and to send it again would make another copy";
+
 /// The decision about a record in doubt.
 pub(super) enum Decision {
     /// Its outcome is known, or never will be.
@@ -121,9 +125,7 @@ impl<'a> Recovery<'a> {
             return Some(self.unknown(step, "the store does not have it yet"));
         }
         if self.is_elsewhere() {
-            let why =
-                "it is not there under its own name, and to send it again would make another copy";
-            return Some(self.unknown(step, why));
+            return Some(self.unknown(step, ELSEWHERE_STILL));
         }
         // A record that may be repeated has had all its attempts, unless the store was asked at once.
         let has_attempts = mumbled.is_some() || !is_repeatable(step);

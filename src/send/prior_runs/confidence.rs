@@ -108,6 +108,7 @@ impl<'a> Asked<'a> {
                 untold: false,
                 renewed: 0,
                 outdated: 0,
+                elsewhere: 0,
             },
         }
     }

@@ -46,6 +46,8 @@ pub struct PriorLoads {
     pub renewed: u64,
     /// The number of creates that are left alone although a record that they refer to has another name by now.
     pub outdated: u64,
+    /// The number of records that the store said it took under other names than were sent, and that are not sent again.
+    pub elsewhere: u64,
 }
 
 /// The treatment of records that are compared with what the store holds before they are sent.
@@ -126,7 +128,7 @@ pub async fn skip_loaded(
     let notes = Notes::of(journal, earlier);
     note_all(walk(), &mut asked, &gone, &names, notes).await?;
     let mut held: Vec<PriorLoads> = asked.into_values().map(|asked| asked.held).collect();
-    held.retain(|held| held.loaded > 0);
+    held.retain(|held| held.loaded + held.elsewhere > 0);
     held.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(held)
 }
@@ -206,6 +208,10 @@ async fn note_all(
                 notes.keep(&loaded).await?;
             }
             Before::Gone => {}
+            Before::Elsewhere => {
+                asked.held.elsewhere += 1;
+                notes.elsewhere(step.number).await?;
+            }
             Before::Doubtful { since, tag } => notes.doubt(step.number, since, tag).await?,
         }
     }

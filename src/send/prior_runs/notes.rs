@@ -6,7 +6,11 @@ use super::{HeldError, confidence::Loaded};
 use crate::{
     journal::{Journal, JournalIndex, Ledger as _, Settlement},
     record::{Outcome, StepId},
-    send::settlement::{self, Attempted},
+    send::{
+        earlier::Doubt,
+        settlement::{self, Attempted},
+    },
+    target::ELSEWHERE,
 };
 
 /// The number of records that are settled together.
@@ -50,11 +54,29 @@ impl<'a> Notes<'a> {
             settlement::told(loaded.record, Outcome::Unchanged, None, attempted, note);
         settled.line.id = Some(loaded.id.clone());
         settled.line.version.clone_from(&loaded.version);
+        self.push(settled).await
+    }
+
+    async fn push(&mut self, settled: Settlement) -> Result<(), HeldError> {
         self.waiting.push(settled);
         if self.waiting.len() >= TOGETHER {
             self.flush().await?;
         }
         Ok(())
+    }
+
+    /// Settles a record that the store said it took under another name, when an earlier run sent it. What it has stays there, and
+    /// nobody knows under which name: to send it again would make another copy.
+    pub(super) async fn elsewhere(&mut self, record: StepId) -> Result<(), HeldError> {
+        if self.is_noted(record) {
+            return Ok(());
+        }
+        let note = "the store said to an earlier run that it stored it under another name; it is not sent again, for that would \
+            make another copy (`--fresh` sends it)";
+        let (attempted, nothing) = (Attempted::default(), Doubt::none());
+        let mut settled = settlement::unknown(record, None, attempted, note.to_owned(), &nothing);
+        settled.line.code = Some(ELSEWHERE.to_owned());
+        self.push(settled).await
     }
 
     /// Takes over that an earlier run was sending a record.

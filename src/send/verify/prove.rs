@@ -24,6 +24,7 @@ use crate::{
         two_steps::TwoSteps,
         work::Work,
     },
+    target::ELSEWHERE,
 };
 
 /// The records of which a run did not know whether they arrived, by what was found out.
@@ -177,6 +178,14 @@ impl Asked<'_> {
                     proven.there += 1;
                     noted.push(Noted::There(line));
                 }
+                // Where it is named otherwise, it is there all the same: to send it again would make another copy.
+                Some(Evidence::Absent)
+                    if doubts
+                        .get(&step.number)
+                        .is_some_and(|doubt| doubt.is_elsewhere) =>
+                {
+                    proven.unproven += 1;
+                }
                 Some(Evidence::Absent) => {
                     proven.not_there += 1;
                     noted.push(Noted::Absent(step.number));
@@ -191,9 +200,11 @@ impl Asked<'_> {
     /// Returns what is known of a record of which nobody knows whether it arrived.
     fn doubt(&self, step: &Step) -> Result<Doubt, Error> {
         let own = || self.sent.tag(step);
+        let mut is_elsewhere = false;
         let (since, tag) = match self.verify.history.fate(step.number)? {
             RecordState::Intended(intend) => (Some(intend.at), intend.tag.or_else(own)),
             RecordState::Settled(line) | RecordState::Standing(line) => {
+                is_elsewhere = line.code.as_deref() == Some(ELSEWHERE);
                 (line.since, line.tag.or_else(own))
             }
             RecordState::Untouched => (None, own()),
@@ -202,6 +213,7 @@ impl Asked<'_> {
             since,
             tag,
             is_replayed: false,
+            is_elsewhere,
         })
     }
 
