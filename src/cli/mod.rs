@@ -108,7 +108,7 @@ struct Global {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set; with `CLICOLOR_FORCE` also elsewhere.
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`; with `CLICOLOR_FORCE` also elsewhere.
     Auto,
     /// Always.
     Always,

@@ -109,7 +109,10 @@ impl Unload<'_> {
                     // name.
                     if is_another || held.id.is_none() && held.version.is_none() {
                         ended.push(item.refused(store, &answer));
-                    } else if !store.target.keeps_versions() {
+                        continue;
+                    }
+                    store.known.add(kind);
+                    if !store.target.keeps_versions() {
                         let now = jiff::Timestamp::now();
                         let is_old = |began| store.target.is_from_before(&answer, began, now);
                         if began.is_some_and(is_old) {

@@ -209,7 +209,10 @@ fn judge(
     match answer.status().as_u16() {
         status @ (404 | 410) => Err(Doubt::Missing(status)),
         status @ 200..=299 => match store.target.deleted(item.name(), answer) {
-            Said::Taken(_) => Ok(item.ended(Removal::Deleted, Some(status))),
+            Said::Taken(_) => {
+                store.known.add(item.name().kind);
+                Ok(item.ended(Removal::Deleted, Some(status)))
+            }
             Said::Refused => Ok(item.refused(store, answer)),
             Said::Little(Little::Later) => Err(Doubt::Promised),
             Said::Little(_) => Err(Doubt::Untold),
@@ -259,26 +262,40 @@ async fn conclude(
     }
 }
 
-/// Tells whether the answer to a read, that nothing is there, comes from the store.
+/// Tells whether the answer to a read, that nothing is there, comes from the store, and from where it has such records: a
+/// gateway, or a server at another address, misses everything.
 pub(super) async fn is_proven(
     store: &OpenStore,
     item: &Item,
     miss: &Response<Bytes>,
 ) -> Result<bool, Error> {
-    if store.target.is_own_miss(miss) {
-        return Ok(true);
-    }
+    let is_own = store.target.is_own_miss(miss);
     let Named { kind, id } = item.name();
     let Some(query) = store.target.by_id(id) else {
-        return Ok(false);
+        return Ok(is_own);
     };
-    match lookup::one(&store.gate, &*store.target, kind, &query).await {
-        Ok(found) => Ok(found == Matches::None),
-        Err(failure) if failure.is_final => Err(Error::Target(Silent {
-            target: store.gate.name().to_owned(),
-            hint: failure.hint().map(str::to_owned),
-            what: failure.to_string(),
-        })),
-        Err(_) => Ok(false),
+    if is_own && store.known.has(kind) {
+        return Ok(true);
     }
+    let (is_known, is_missing) = match lookup::one(&store.gate, &*store.target, kind, &query).await
+    {
+        Ok(Matches::None) => (true, true),
+        // An index may lag behind what the store says of the record itself.
+        Ok(Matches::One(_) | Matches::Several) => (true, is_own),
+        Ok(Matches::Refused(200 | 404 | 410)) => (false, false),
+        // A kind that cannot be searched is known all the same to who says so.
+        Ok(Matches::Refused(_)) => (is_own, is_own),
+        Err(failure) if failure.is_final => {
+            return Err(Error::Target(Silent {
+                target: store.gate.name().to_owned(),
+                hint: failure.hint().map(str::to_owned),
+                what: failure.to_string(),
+            }));
+        }
+        Err(_) => (false, false),
+    };
+    if is_known {
+        store.known.add(kind);
+    }
+    Ok(is_missing)
 }

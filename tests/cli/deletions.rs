@@ -186,20 +186,25 @@ fn what_is_said_to_be_gone_and_is_there_stays() {
 }
 
 #[test]
-fn a_page_that_says_that_nothing_is_there_proves_nothing() {
-    let is_over = Arc::new(Mutex::new(false));
+fn who_misses_everything_proves_nothing() {
+    let is_over = Arc::new(Mutex::new(None));
     let over = Arc::clone(&is_over);
     let (bed, _) = loaded(move |_, asked| {
-        let is_hidden = *over.lock().unwrap() && asked.path != "metadata";
-        is_hidden.then(|| response("404 Not Found", "", PAGE))
+        let page = over.lock().unwrap().filter(|_| asked.path != "metadata");
+        page.map(|page| response("404 Not Found", "", page))
     });
-    *is_over.lock().unwrap() = true;
-    for more in [&[][..], &["--changed"]] {
+    // A gateway's words are no page, and a server at another address speaks the protocol.
+    let pages = [PAGE, r#"{"message":"no Route matched"}"#, MISSING];
+    for (page, more) in pages
+        .into_iter()
+        .flat_map(|page| [(page, &[][..]), (page, &["--changed"])])
+    {
+        *is_over.lock().unwrap() = Some(page);
         let (counts, ran) = ended(&bed, more, 1);
         assert_eq!(counts, [is("refused", 3)], "{}", ran.out);
         assert!(ran.out.contains("a proxy may have answered"), "{}", ran.out);
     }
-    *is_over.lock().unwrap() = false;
+    *is_over.lock().unwrap() = None;
     let (counts, _) = ended(&bed, &[], 0);
     assert_eq!(counts, [is("deleted", 3)]);
 }

@@ -301,8 +301,8 @@ impl Target for Fhir {
     /// Stores say what they miss in an `OperationOutcome`; a proxy, or a server that has the store at another address, says it
     /// in a page or not at all.
     fn is_own_miss(&self, answer: &Response<Bytes>) -> bool {
-        apart::is_of_bundle(answer)
-            || answer.body().trim_ascii().starts_with(b"{") && is_json(answer.body())
+        let is_googles = || self.google.is_some() && is_json(answer.body());
+        apart::is_of_bundle(answer) || place::is_resource(answer.body()) || is_googles()
     }
 
     fn by_id(&self, id: &str) -> Option<String> {

@@ -143,6 +143,11 @@ pub(super) fn held(kind: &str, headers: &HeaderMap, body: &[u8]) -> Accepted {
     of_names(kind, None, &names, headers)
 }
 
+/// Tells whether a body is a resource, of whatever type.
+pub(super) fn is_resource(body: &[u8]) -> bool {
+    Body::read(body).is_some_and(|body| body.kind().is_some())
+}
+
 /// Tells whether a body is the resource of this name.
 pub(super) fn is_named(body: &[u8], kind: &str, id: &str) -> bool {
     let name = Body::read(body).and_then(|body| body.own_name());
