@@ -46,6 +46,14 @@ const FOUND: &str = "the target answers records of one request in another order 
 /// A record that the target says it created, and the resource that it is said to be.
 pub(super) type Created = (Settlement, Step);
 
+/// Records of a parcel that were created, under ids that depend on the order of its answer.
+#[derive(Debug, Default)]
+pub(super) struct Ordered {
+    pub(super) created: Vec<Created>,
+    /// The answer itself has shown that it has another order.
+    pub(super) is_shuffled: bool,
+}
+
 /// Takes from what a parcel settled those records whose ids depend on the order of its answer: several of one kind that were
 /// created.
 pub(super) fn depends_on_order(settled: &mut Vec<Created>) -> Vec<Created> {
@@ -70,23 +78,27 @@ pub(super) fn depends_on_order(settled: &mut Vec<Created>) -> Vec<Created> {
 }
 
 /// Settles records whose ids depend on the order of an answer: as they stand where the order is kept, else by their content.
-pub(super) async fn settle(
-    load: &LoadContext,
-    mut created: Vec<Created>,
-) -> Result<Vec<Settlement>, Error> {
+pub(super) async fn settle(load: &LoadContext, ordered: Ordered) -> Result<Vec<Settlement>, Error> {
+    let Ordered {
+        mut created,
+        is_shuffled,
+    } = ordered;
     if created.is_empty() {
         return Ok(Vec::new());
     }
     let mut order = load.habits.order().await;
-    if *order == AnswerOrder::Kept {
+    if *order == AnswerOrder::Kept && !is_shuffled {
         return Ok(created.into_iter().map(|(settled, _)| settled).collect());
     }
     let bodies = read_bodies(load, &created).await?;
-    if let AnswerOrder::Unproven(so_far) = *order {
+    let before = *order;
+    if is_shuffled {
+        *order = AnswerOrder::Shuffled;
+    } else if let AnswerOrder::Unproven(so_far) = before {
         *order = look(load, &created, &bodies, so_far).await;
-        if *order == AnswerOrder::Shuffled {
-            load.habits.learn_disorder(&load.setup.counts);
-        }
+    }
+    if *order == AnswerOrder::Shuffled && before != AnswerOrder::Shuffled {
+        load.habits.learn_disorder(&load.setup.counts);
     }
     let is_shuffled = *order == AnswerOrder::Shuffled;
     drop(order);

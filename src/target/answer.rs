@@ -15,6 +15,9 @@ pub struct Accepted {
     pub outcome: Option<Outcome>,
     /// A remark on the record, in words without content.
     pub note: Option<&'static str>,
+    /// The answer stood at another place than the record, and was given to it because it names its kind: of several of one kind it
+    /// may be another's.
+    pub by_kind: bool,
 }
 
 /// The statement about a record in an answer that is no refusal by its status.

@@ -104,7 +104,7 @@ pub(super) fn carry_out(inside: &mut Inside, bundle: &Value) -> Reply {
     }
     match habits.order {
         Order::Reversed => answers.reverse(),
-        Order::Rotated if !answers.is_empty() => answers.rotate_left(1),
+        Order::Rotated if !is_transaction && !answers.is_empty() => answers.rotate_left(1),
         _ => {}
     }
     let outcome = Refused::new(200, "not-supported", "Prefer is not known here").outcome("warning");

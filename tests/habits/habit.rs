@@ -138,7 +138,7 @@ pub(crate) enum Order {
     Execution,
     /// The last first.
     Reversed,
-    /// The second first, and the first last.
+    /// Of a batch: the second first, and the first last.
     Rotated,
 }
 

@@ -108,6 +108,7 @@ pub(crate) const ROWS: &[Habits] = &[
     },
     Habits {
         name: "healthlake",
+        order: Order::Rotated,
         entries: Some((160, 400)),
         ..STANDARD
     },
@@ -244,6 +245,19 @@ pub(crate) const ROWS: &[Habits] = &[
             stale: 409,
             missing: Some(412),
         },
+        ..STANDARD
+    },
+    Habits {
+        name: "kodjin",
+        ids: Ids::Kept,
+        ..STANDARD
+    },
+    Habits {
+        name: "openmrs",
+        lists: &[],
+        takes: &[],
+        upsert: false,
+        conditions: Conditions::Ignored,
         ..STANDARD
     },
     Habits {

@@ -306,6 +306,7 @@ impl Batch<'_> {
             };
             match (verdict, answer.said) {
                 (Verdict::Done, Said::Taken(accepted)) => {
+                    self.ordered.is_shuffled |= accepted.by_kind;
                     done.extend(self.keep_taken(step, status, accepted));
                 }
                 (Verdict::Done, Said::Refused) if is_sure(status) => {
@@ -357,7 +358,7 @@ impl Batch<'_> {
             }
         }
         if self.packaging.is_some() && !self.target.answers_in_order() {
-            self.ordered.extend(depends_on_order(&mut done));
+            self.ordered.created.extend(depends_on_order(&mut done));
         }
         if is_again && self.hands_over == HandsOver::AtOnce {
             done = results::hand_over(self.origin, done);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     super::{
         Error,
+        answer_order::Ordered,
         earlier::Doubt,
         in_doubt::InDoubt,
         settlement::{self, Attempted},
@@ -36,7 +37,7 @@ pub(in crate::send) struct Concluded {
     /// Records that were taken, and have to be asked about for their ids.
     pub(in crate::send) nameless: Vec<(Settlement, Step)>,
     /// Records that were created, under ids that depend on the order of the answer.
-    pub(in crate::send) ordered: Vec<(Settlement, Step)>,
+    pub(in crate::send) ordered: Ordered,
     /// Records that were not taken because the store has something of that name, which has to be looked at.
     pub(in crate::send) occupied: Vec<(Settlement, Step)>,
     /// An attempt whose answer was lost may have been taken.
@@ -249,7 +250,7 @@ impl Batch<'_> {
 
     /// Gives the time of the last attempt to all that was settled without one.
     fn time(&mut self, latency: Duration) {
-        let held = self.nameless.iter_mut().chain(&mut self.ordered);
+        let held = self.nameless.iter_mut().chain(&mut self.ordered.created);
         let held = held.chain(&mut self.occupied);
         let held = held.map(|(settled, _)| settled);
         for settled in self.settled.iter_mut().chain(held) {

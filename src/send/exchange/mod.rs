@@ -19,6 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Error, RunContext,
+    answer_order::Ordered,
     context::LoadContext,
     in_doubt::{RefusedInDoubt, UnclearAnswer},
     rewrite::{BodyRewriter, wire_span},
@@ -78,7 +79,7 @@ pub(in crate::send) struct Batch<'a> {
     /// Records that were taken, without the store's saying under which id.
     nameless: Vec<(Settlement, Step)>,
     /// Records that were created, under ids that depend on the order of the answer.
-    ordered: Vec<(Settlement, Step)>,
+    ordered: Ordered,
     /// Records that the store did not take because it has something of that name already, where the load wants to know
     /// what that is.
     occupied: Vec<(Settlement, Step)>,
@@ -169,7 +170,7 @@ impl<'a> Batch<'a> {
             doubt: false,
             doubtful: Vec::new(),
             nameless: Vec::new(),
-            ordered: Vec::new(),
+            ordered: Ordered::default(),
             occupied: Vec::new(),
             mumbled: None,
             refusals: HashMap::new(),
@@ -206,7 +207,7 @@ impl<'a> Batch<'a> {
             Vec::new()
         };
         let mut settled = self.settled;
-        settled.extend(self.ordered.into_iter().map(|(settled, _)| settled));
+        settled.extend(self.ordered.created.into_iter().map(|(settled, _)| settled));
         // A record that may be repeated is, by the next session, which then asks for its id.
         let is_created = |step: &Step| step.action.operation() == Some(Operation::Create);
         let nameless = self.nameless.into_iter();

@@ -447,15 +447,22 @@ fn the_order_of_execution_is_known_by_what_is_named() {
         ids(&read(&asked, &answers).unwrap()),
         [Some("a"), Some("1"), Some("2")]
     );
-    // In an order that nobody explains, only what was named in the URL is told.
+    // In an order that nobody explains, what was created is told by its type alone.
     let answers = json!([
         {"response": {"status": "201", "location": "Observation/1"}},
         {"response": {"status": "200", "location": "Patient/a"}},
         {"response": {"status": "201", "location": "Observation/2"}}]);
-    assert_eq!(
-        ids(&read(&asked, &answers).unwrap()),
-        [Some("a"), None, None]
-    );
+    let found = read(&asked, &answers).unwrap();
+    assert_eq!(ids(&found), [Some("a"), Some("1"), Some("2")]);
+    assert_eq!(by_kind(&found), [false, true, true]);
+}
+
+fn by_kind(read: &[Option<Answer>]) -> Vec<bool> {
+    let by_kind = |answer: &Option<Answer>| match &answer.as_ref()?.said {
+        Said::Taken(accepted) => Some(accepted.by_kind),
+        Said::Refused | Said::Little(_) => None,
+    };
+    read.iter().filter_map(by_kind).collect()
 }
 
 #[test]
@@ -664,4 +671,34 @@ fn word(said: &Said) -> &'static str {
         Said::Refused => "refused",
         Said::Little(_) => "little",
     }
+}
+
+/// A type that has as many answers as creates tells whose an answer is; among several of one type it does not.
+#[test]
+fn answers_in_another_order_are_told_by_their_types() {
+    let asked = [
+        created("Patient"),
+        created("Observation"),
+        created("Patient"),
+        updated("Device", "d"),
+    ];
+    let answer = |name: &str| json!({"response": {"status": "201", "location": name}});
+    let shuffled = json!([
+        answer("Device/d/_history/1"),
+        answer("Patient/1/_history/1"),
+        answer("Patient/2/_history/1"),
+        answer("Observation/3/_history/1")
+    ]);
+    let found = read(&asked, &shuffled).unwrap();
+    assert_eq!(ids(&found), [Some("1"), Some("3"), Some("2"), Some("d")]);
+    assert_eq!(by_kind(&found), [true, false, true, false]);
+    // One that failed may be either of two.
+    let failed = json!([
+        answer("Device/d/_history/1"),
+        json!({"response": {"status": "400"}}),
+        answer("Patient/2/_history/1"),
+        answer("Observation/3/_history/1")
+    ]);
+    let found = read(&asked, &failed).unwrap();
+    assert_eq!(ids(&found), [None, Some("3"), None, Some("d")]);
 }

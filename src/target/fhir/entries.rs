@@ -4,7 +4,7 @@
 //! they carried out, that leave answers out, or add some. An answer is given to an entry only where nothing that it names
 //! contradicts that; what is left has no answer, and is asked about.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -45,7 +45,14 @@ pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<Answer>>, 
     let mut read: Vec<Option<Answer>> = order
         .iter()
         .zip(asked)
-        .map(|(at, asked)| answers.get((*at)?)?.judge(asked))
+        .map(|(place, asked)| {
+            let place = place.as_ref()?;
+            let mut answer = answers.get(place.at)?.judge(asked)?;
+            if let Said::Taken(accepted) = &mut answer.said {
+                accepted.by_kind = place.by_kind;
+            }
+            Some(answer)
+        })
         .collect();
     doubt_shared_ids(&mut read, asked);
     if answers.len() != asked.len() && read.iter().all(Option::is_none) {
@@ -57,8 +64,22 @@ pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<Answer>>, 
     Ok(read)
 }
 
+/// The answer that belongs to an entry.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: usize,
+    /// It was found by the type that it names, among several.
+    by_kind: bool,
+}
+
+impl Place {
+    fn sure(at: usize) -> Self {
+        Self { at, by_kind: false }
+    }
+}
+
 /// Returns which answer belongs to each entry.
-fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
+fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<Place>> {
     let fits = |order: &[usize]| {
         let mut pairs = order.iter().zip(asked);
         pairs.all(|(&at, one)| {
@@ -70,7 +91,10 @@ fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
     if answers.len() == asked.len() {
         let as_asked: Vec<usize> = (0..asked.len()).collect();
         if fits(&as_asked) {
-            return as_asked.into_iter().map(Some).collect();
+            return as_asked
+                .into_iter()
+                .map(|at| Some(Place::sure(at)))
+                .collect();
         }
         // Spark and fhir-candle answer in the order in which they carried out.
         let mut carried_out = as_asked;
@@ -82,15 +106,53 @@ fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
             }
         }
         if fits(&order) {
-            return order.into_iter().map(Some).collect();
+            return order.into_iter().map(|at| Some(Place::sure(at))).collect();
         }
     }
-    by_name(answers, asked)
+    let mut order = by_name(answers, asked);
+    if answers.len() == asked.len() {
+        by_kind(answers, asked, &mut order);
+    }
+    order
+}
+
+/// Gives what was created its answers by the types that they name, where there are as many of a type as entries that create one.
+/// AWS's server carries out the entries of a batch in any order.
+fn by_kind(answers: &[Given], asked: &[Asked<'_>], order: &mut [Option<Place>]) {
+    let used: HashSet<usize> = order.iter().flatten().map(|place| place.at).collect();
+    let mut named: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, answer) in answers.iter().enumerate() {
+        if let Some(name) = answer.names.first().filter(|_| !used.contains(&at)) {
+            named.entry(&name.kind).or_default().push(at);
+        }
+    }
+    let mut entries: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (entry, one) in asked
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.own.is_none())
+    {
+        entries.entry(one.kind).or_default().push(entry);
+    }
+    for (kind, entries) in entries {
+        let Some(places) = named
+            .get(kind)
+            .filter(|places| places.len() == entries.len())
+        else {
+            continue;
+        };
+        for (entry, &at) in entries.iter().zip(places) {
+            if let Some(place) = order.get_mut(*entry) {
+                let by_kind = entries.len() > 1;
+                *place = Some(Place { at, by_kind });
+            }
+        }
+    }
 }
 
 /// Returns which answer belongs to each entry, by what the answers name: an id that was in the URL. The id of a create
 /// is not told by that.
-fn by_name(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
+fn by_name(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<Place>> {
     let mut named: HashMap<(&str, &str), Option<usize>> = HashMap::new();
     for (at, answer) in answers.iter().enumerate() {
         for name in &answer.names {
@@ -109,7 +171,8 @@ fn by_name(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<usize>> {
         .map(|one| {
             let key = (one.kind, one.own?);
             let is_once = times.get(&key) == Some(&1);
-            named.get(&key).copied().flatten().filter(|_| is_once)
+            let at = named.get(&key).copied().flatten().filter(|_| is_once);
+            at.map(Place::sure)
         })
         .collect()
 }

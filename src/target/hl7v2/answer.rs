@@ -153,6 +153,7 @@ pub(super) fn taken(step: &Step, answer: &Response<Bytes>) -> Answer {
     // Equal bytes have one name: what was there before is answered as it is.
     let is_old = is_older(answer, created);
     let accepted = Accepted {
+        by_kind: false,
         outcome: Some(if is_old {
             Outcome::Unchanged
         } else {
