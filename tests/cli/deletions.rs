@@ -244,13 +244,19 @@ fn a_change_between_the_look_and_the_deletion_is_not_lost() {
 
 #[test]
 fn a_server_that_takes_no_condition_on_a_deletion_deletes_without() {
-    let (bed, held) = loaded(|_, asked| {
+    let conditions = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&conditions);
+    let (bed, held) = loaded(move |_, asked| {
         let is_conditional = asked.method == "DELETE" && asked.if_match.is_some();
-        is_conditional.then(|| response("412 Precondition Failed", "", MISSING))
+        is_conditional.then(|| {
+            seen.fetch_add(1, Ordering::SeqCst);
+            response("412 Precondition Failed", "", MISSING)
+        })
     });
     let (counts, ran) = ended(&bed, &[], 0);
     assert_eq!(counts, [is("deleted", 3)], "{}", ran.out);
     assert!(held.lock().unwrap().0.is_empty());
+    assert_eq!(conditions.load(Ordering::SeqCst), 3);
 }
 
 #[test]
