@@ -68,17 +68,18 @@ impl StoreWays {
         self.refuses_versions.load(Ordering::Relaxed)
     }
 
-    /// Takes note whether an answer came to a deletion.
-    pub fn note_answer(&self, came: bool) {
+    /// Takes note whether an answer came to a deletion. Returns how many in a row had none.
+    fn note_answer(&self, came: bool) -> u32 {
         if came {
             self.unanswered.store(0, Ordering::Relaxed);
+            0
         } else {
-            self.unanswered.fetch_add(1, Ordering::Relaxed);
+            self.unanswered.fetch_add(1, Ordering::Relaxed) + 1
         }
     }
 
-    /// Returns how often a deletion is tried at the most: less often where none of those before was answered.
-    pub fn attempts(&self) -> Option<u32> {
+    /// Returns how often anything is tried at the most: less often where the deletions before it were not answered.
+    fn attempts(&self) -> Option<u32> {
         const FEW: u32 = 2;
         const UNANSWERED: u32 = 3;
         (self.unanswered.load(Ordering::Relaxed) >= UNANSWERED).then_some(FEW)
@@ -183,6 +184,9 @@ async fn at_most(
     }
 }
 
+/// The number of deletions without an answer, with none answered between, after which no more are sent.
+const GIVEN_UP: u32 = 100;
+
 impl OpenStore {
     /// Sends a request for `records`: see [`errand`].
     ///
@@ -201,14 +205,22 @@ impl OpenStore {
     ///
     /// # Errors
     ///
-    /// When the target is down, or does not take the credentials.
+    /// When the target is down, does not take the credentials, or answers no deletion.
     pub async fn ask_to_delete(
         &self,
         request: Request<Bytes>,
     ) -> Result<Option<Response<Bytes>>, Silent> {
         let answer = at_most(&self.gate, request, 1, self.ways.attempts()).await?;
-        self.ways.note_answer(answer.is_some());
-        Ok(answer)
+        if self.ways.note_answer(answer.is_some()) <= GIVEN_UP {
+            return Ok(answer);
+        }
+        Err(Silent {
+            target: self.gate.name().to_owned(),
+            what: format!(
+                "it failed at {GIVEN_UP} deletions in a row, however often they were tried"
+            ),
+            hint: Some("look into the server's log".to_owned()),
+        })
     }
 
     /// Sends one request for several records; none is returned of those that have to be asked about by themselves.
@@ -222,7 +234,9 @@ impl OpenStore {
         request: Request<Bytes>,
     ) -> Result<Vec<Option<Response<Bytes>>>, Silent> {
         let nothing = vec![None; names.len()];
-        let Some(answer) = self.ask(request, names.len()).await? else {
+        let attempts = self.ways.attempts();
+        let answer = at_most(&self.gate, request, names.len(), attempts).await?;
+        let Some(answer) = answer else {
             return Ok(nothing);
         };
         if !answer.status().is_success() {

@@ -293,6 +293,24 @@ fn a_deletion_that_always_fails_comes_to_an_end() {
     assert_eq!(held.lock().unwrap().0.len(), 3);
 }
 
+#[test]
+fn a_server_that_fails_at_every_deletion_is_given_up() {
+    let (bed, _) = loaded(|_, asked| match asked.method {
+        "DELETE" | "POST" => Some(response("500 Broken", "", MISSING)),
+        _ => None,
+    });
+    let lines = (0..150).map(|n| format!(r#"{{"resourceType":"Patient","id":"m{n}"}}"#));
+    bed.write("p.ndjson", &lines.collect::<Vec<_>>().join("\n"));
+    let _ = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
+    let run = bed.newest_run();
+    let ran = unload(&bed, &run, &["--yes"]).exits(4);
+    assert!(
+        ran.err.contains("it failed at 100 deletions in a row"),
+        "{}",
+        ran.err
+    );
+}
+
 /// Starts the binary in a folder, with nothing on its terminal.
 fn started(bed: &Bed, arguments: &[&str]) -> Child {
     let mut command = bed.command(arguments);
