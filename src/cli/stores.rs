@@ -6,7 +6,7 @@ use super::{Error, connect, connect::Connection};
 use crate::{
     emulator,
     gate::AnswerBudget,
-    lookup::{KnownKinds, OpenStore},
+    lookup::{OpenStore, StoreWays},
     manifest::{Format, Store as Settings, TargetSettings},
     plan::PlanHeader,
     target::Facts,
@@ -70,7 +70,7 @@ async fn store(
         batch: batch as usize,
         transaction: transaction as usize,
         requests: link.slots as usize,
-        known: KnownKinds::default(),
+        ways: StoreWays::default(),
     }))
 }
 

@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -27,29 +30,63 @@ pub struct OpenStore {
     pub transaction: usize,
     /// The highest number of requests under way at a time.
     pub requests: usize,
-    /// The kinds of records that it is known to answer for.
-    pub known: KnownKinds,
+    /// The ways of the store that were found out on the way.
+    pub ways: StoreWays,
 }
 
-/// The kinds of records that a store is known to answer for: a miss of one is a miss of the record, and not of the address.
+/// The ways of a store that were found out while its records were deleted.
 #[derive(Debug, Default)]
-pub struct KnownKinds(Mutex<HashSet<String>>);
+pub struct StoreWays {
+    /// The kinds of records that it answers for: a miss of one is a miss of the record, and not of the address.
+    kinds: Mutex<HashSet<String>>,
+    /// It refuses deletions that name a version, though it has that very version.
+    refuses_versions: AtomicBool,
+    /// Deletions in a row that it gave no answer to, however often they were tried.
+    unanswered: AtomicU32,
+}
 
-impl KnownKinds {
-    /// Takes note of a kind.
-    pub fn add(&self, kind: &str) {
-        if !self.has(kind) {
+impl StoreWays {
+    /// Takes note that the store answers for a kind.
+    pub fn note_kind(&self, kind: &str) {
+        if !self.knows(kind) {
             self.kinds().insert(kind.to_owned());
         }
     }
 
-    /// Tells whether a kind is known.
-    pub fn has(&self, kind: &str) -> bool {
+    /// Tells whether the store answers for a kind.
+    pub fn knows(&self, kind: &str) -> bool {
         self.kinds().contains(kind)
     }
 
+    /// Takes note that the store takes no deletion that names a version.
+    pub fn note_refuses_versions(&self) {
+        self.refuses_versions.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether that was noted.
+    pub fn refuses_versions(&self) -> bool {
+        self.refuses_versions.load(Ordering::Relaxed)
+    }
+
+    /// Takes note whether an answer came to a deletion. Returns how many in a row had none.
+    fn note_answer(&self, came: bool) -> u32 {
+        if came {
+            self.unanswered.store(0, Ordering::Relaxed);
+            0
+        } else {
+            self.unanswered.fetch_add(1, Ordering::Relaxed) + 1
+        }
+    }
+
+    /// Returns how often anything is tried at the most: less often where the deletions before it were not answered.
+    fn attempts(&self) -> Option<u32> {
+        const FEW: u32 = 2;
+        const UNANSWERED: u32 = 3;
+        (self.unanswered.load(Ordering::Relaxed) >= UNANSWERED).then_some(FEW)
+    }
+
     fn kinds(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,6 +105,7 @@ pub struct Silent {
 struct Errand {
     request: Request<Bytes>,
     operations: u32,
+    attempts: Option<u32>,
     answer: Option<Response<Bytes>>,
 }
 
@@ -89,6 +127,10 @@ impl Exchange for Errand {
 
     async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
         Ok(self.request.clone())
+    }
+
+    fn attempts(&self) -> Option<u32> {
+        self.attempts
     }
 
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {
@@ -114,9 +156,20 @@ pub async fn errand(
     request: Request<Bytes>,
     records: usize,
 ) -> Result<Option<Response<Bytes>>, Silent> {
+    at_most(gate, request, records, None).await
+}
+
+/// As [`errand`], tried this often at the most.
+async fn at_most(
+    gate: &Gate,
+    request: Request<Bytes>,
+    records: usize,
+    attempts: Option<u32>,
+) -> Result<Option<Response<Bytes>>, Silent> {
     let mut errand = Errand {
         request,
         operations: u32::try_from(records).unwrap_or(u32::MAX),
+        attempts,
         answer: None,
     };
     let concluded = gate.execute(&mut errand).await;
@@ -130,6 +183,9 @@ pub async fn errand(
         _ => Ok(None),
     }
 }
+
+/// The number of deletions without an answer, with none answered between, after which no more are sent.
+const GIVEN_UP: u32 = 100;
 
 impl OpenStore {
     /// Sends a request for `records`: see [`errand`].
@@ -145,6 +201,28 @@ impl OpenStore {
         errand(&self.gate, request, records).await
     }
 
+    /// Sends the deletion of a record: see [`errand`]. It is tried less often where none of those before was answered.
+    ///
+    /// # Errors
+    ///
+    /// When the target is down, does not take the credentials, or answers no deletion.
+    pub async fn ask_to_delete(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Option<Response<Bytes>>, Silent> {
+        let answer = at_most(&self.gate, request, 1, self.ways.attempts()).await?;
+        if self.ways.note_answer(answer.is_some()) <= GIVEN_UP {
+            return Ok(answer);
+        }
+        Err(Silent {
+            target: self.gate.name().to_owned(),
+            what: format!(
+                "it failed at {GIVEN_UP} deletions in a row, however often they were tried"
+            ),
+            hint: Some("look into the server's log".to_owned()),
+        })
+    }
+
     /// Sends one request for several records; none is returned of those that have to be asked about by themselves.
     ///
     /// # Errors
@@ -156,7 +234,9 @@ impl OpenStore {
         request: Request<Bytes>,
     ) -> Result<Vec<Option<Response<Bytes>>>, Silent> {
         let nothing = vec![None; names.len()];
-        let Some(answer) = self.ask(request, names.len()).await? else {
+        let attempts = self.ways.attempts();
+        let answer = at_most(&self.gate, request, names.len(), attempts).await?;
+        let Some(answer) = answer else {
             return Ok(nothing);
         };
         if !answer.status().is_success() {

@@ -111,7 +111,7 @@ impl Unload<'_> {
                         ended.push(item.refused(store, &answer));
                         continue;
                     }
-                    store.known.add(kind);
+                    store.ways.note_kind(kind);
                     if !store.target.keeps_versions() {
                         let now = jiff::Timestamp::now();
                         let is_old = |began| store.target.is_from_before(&answer, began, now);

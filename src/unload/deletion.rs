@@ -68,10 +68,11 @@ impl Unload<'_> {
         mut items: Vec<Item>,
     ) -> Result<Vec<Ended>, Error> {
         let mut ended = Vec::with_capacity(items.len());
-        let Some(mut answer) = transaction(store, &items, Item::deletion).await? else {
+        let first = deletions(store, &items);
+        let is_conditional = first.iter().any(|deletion| deletion.version.is_some());
+        let Some(mut answer) = transaction(store, &first).await? else {
             return Ok(ended);
         };
-        let is_conditional = items.iter().any(|item| item.deletion().version.is_some());
         if is_conditional && may_be_for_the_version(answer.status().as_u16()) {
             let all = items.len();
             items = self.check(store, items, &mut ended).await?;
@@ -84,7 +85,8 @@ impl Unload<'_> {
             if items.is_empty() {
                 return Ok(ended);
             }
-            match transaction(store, &items, Item::in_any_version).await? {
+            let again: Vec<Deletion<'_>> = items.iter().map(Item::in_any_version).collect();
+            match transaction(store, &again).await? {
                 Some(again) => answer = again,
                 None => return Ok(ended),
             }
@@ -101,24 +103,48 @@ impl Unload<'_> {
         } else {
             store.target.apart(&names, &answer).unwrap_or(untold)
         };
-        let told = items.iter().zip(told).collect();
-        settle(store, told, &mut ended).await?;
+        let told = items.iter().zip(told);
+        let told = told.map(|(item, answer)| Told {
+            item,
+            is_conditional: false,
+            answer,
+        });
+        settle(store, told.collect(), &mut ended).await?;
         Ok(ended)
     }
 }
 
-/// Sends the deletions of records in one transaction; none is returned where no answer came that tells.
-async fn transaction<'i>(
+/// The answer to the deletion of a record.
+struct Told<'i> {
+    item: &'i Item,
+    /// The deletion named a version.
+    is_conditional: bool,
+    answer: Option<Response<Bytes>>,
+}
+
+/// Returns the deletions of records: each in the version that was looked at, where the store takes that.
+fn deletions<'i>(store: &OpenStore, items: &'i [Item]) -> Vec<Deletion<'i>> {
+    let refuses = store.ways.refuses_versions();
+    let deletion = |item: &'i Item| {
+        if refuses {
+            item.in_any_version()
+        } else {
+            item.deletion()
+        }
+    };
+    items.iter().map(deletion).collect()
+}
+
+/// Sends deletions in one transaction; none is returned where no answer came that tells.
+async fn transaction(
     store: &OpenStore,
-    items: &'i [Item],
-    deletion: impl Fn(&'i Item) -> Deletion<'i>,
+    deletions: &[Deletion<'_>],
 ) -> Result<Option<Response<Bytes>>, Error> {
-    let deletions: Vec<Deletion<'_>> = items.iter().map(deletion).collect();
     let request = store
         .target
-        .delete(&deletions, Some(Packaging::Transaction))
+        .delete(deletions, Some(Packaging::Transaction))
         .ok_or_else(|| Error::Internal("a store takes no transaction that deletes".to_owned()))?;
-    Ok(store.ask(request, items.len()).await?)
+    Ok(store.ask(request, deletions.len()).await?)
 }
 
 /// Deletes records that need not go together.
@@ -129,7 +155,7 @@ pub(super) async fn each(
     ended: &mut Vec<Ended>,
 ) -> Result<(), Error> {
     let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
-    let deletions: Vec<Deletion<'_>> = items.iter().map(Item::deletion).collect();
+    let deletions = deletions(store, items);
     let mut answers: Vec<Option<Response<Bytes>>> = vec![None; items.len()];
     if !is_circle
         && store.batch > 1
@@ -145,9 +171,13 @@ pub(super) async fn each(
                 ended.push(item.stays(Removal::Refused, "nothing can be deleted there"));
                 continue;
             };
-            answer = store.ask(request, 1).await?;
+            answer = store.ask_to_delete(request).await?;
         }
-        told.push((item, answer));
+        told.push(Told {
+            item,
+            is_conditional: deletion.version.is_some(),
+            answer,
+        });
     }
     settle(store, told, ended).await
 }
@@ -155,12 +185,16 @@ pub(super) async fn each(
 /// Judges the answers to deletions; where they do not tell, the store is asked for the records.
 async fn settle(
     store: &OpenStore,
-    told: Vec<(&Item, Option<Response<Bytes>>)>,
+    told: Vec<Told<'_>>,
     ended: &mut Vec<Ended>,
 ) -> Result<(), Error> {
     let mut open = Vec::new();
-    for (item, answer) in told {
-        let is_conditional = item.deletion().version.is_some();
+    for Told {
+        item,
+        is_conditional,
+        answer,
+    } in told
+    {
         match judge(store, item, answer.as_ref(), is_conditional) {
             Ok(one) => ended.push(one),
             Err(doubt) => open.push((item, doubt)),
@@ -210,7 +244,7 @@ fn judge(
         status @ (404 | 410) => Err(Doubt::Missing(status)),
         status @ 200..=299 => match store.target.deleted(item.name(), answer) {
             Said::Taken(_) => {
-                store.known.add(item.name().kind);
+                store.ways.note_kind(item.name().kind);
                 Ok(item.ended(Removal::Deleted, Some(status)))
             }
             Said::Refused => Ok(item.refused(store, answer)),
@@ -255,8 +289,14 @@ async fn conclude(
             let Some(request) = store.target.delete(&[item.in_any_version()], None) else {
                 return stays(UNTOLD);
             };
-            let answer = store.ask(request, 1).await?;
-            Ok(answer.map(|answer| judge(store, item, Some(&answer), false)))
+            let Some(answer) = store.ask_to_delete(request).await? else {
+                return Ok(None);
+            };
+            let judged = judge(store, item, Some(&answer), false);
+            if matches!(&judged, Ok(ended) if ended.line.outcome == Removal::Deleted) {
+                store.ways.note_refuses_versions();
+            }
+            Ok(Some(judged))
         }
         _ => stays(UNTOLD),
     }
@@ -274,7 +314,7 @@ pub(super) async fn is_proven(
     let Some(query) = store.target.by_id(id) else {
         return Ok(is_own);
     };
-    if is_own && store.known.has(kind) {
+    if is_own && store.ways.knows(kind) {
         return Ok(true);
     }
     let (is_known, is_missing) = match lookup::one(&store.gate, &*store.target, kind, &query).await
@@ -295,7 +335,7 @@ pub(super) async fn is_proven(
         Err(_) => (false, false),
     };
     if is_known {
-        store.known.add(kind);
+        store.ways.note_kind(kind);
     }
     Ok(is_missing)
 }

@@ -244,13 +244,19 @@ fn a_change_between_the_look_and_the_deletion_is_not_lost() {
 
 #[test]
 fn a_server_that_takes_no_condition_on_a_deletion_deletes_without() {
-    let (bed, held) = loaded(|_, asked| {
+    let conditions = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&conditions);
+    let (bed, held) = loaded(move |_, asked| {
         let is_conditional = asked.method == "DELETE" && asked.if_match.is_some();
-        is_conditional.then(|| response("412 Precondition Failed", "", MISSING))
+        is_conditional.then(|| {
+            seen.fetch_add(1, Ordering::SeqCst);
+            response("412 Precondition Failed", "", MISSING)
+        })
     });
     let (counts, ran) = ended(&bed, &[], 0);
     assert_eq!(counts, [is("deleted", 3)], "{}", ran.out);
     assert!(held.lock().unwrap().0.is_empty());
+    assert_eq!(conditions.load(Ordering::SeqCst), 3);
 }
 
 #[test]
@@ -285,6 +291,24 @@ fn a_deletion_that_always_fails_comes_to_an_end() {
         ran.out
     );
     assert_eq!(held.lock().unwrap().0.len(), 3);
+}
+
+#[test]
+fn a_server_that_fails_at_every_deletion_is_given_up() {
+    let (bed, _) = loaded(|_, asked| match asked.method {
+        "DELETE" | "POST" => Some(response("500 Broken", "", MISSING)),
+        _ => None,
+    });
+    let lines = (0..150).map(|n| format!(r#"{{"resourceType":"Patient","id":"m{n}"}}"#));
+    bed.write("p.ndjson", &lines.collect::<Vec<_>>().join("\n"));
+    let _ = bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
+    let run = bed.newest_run();
+    let ran = unload(&bed, &run, &["--yes"]).exits(4);
+    assert!(
+        ran.err.contains("it failed at 100 deletions in a row"),
+        "{}",
+        ran.err
+    );
 }
 
 /// Starts the binary in a folder, with nothing on its terminal.

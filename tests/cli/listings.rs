@@ -127,6 +127,9 @@ fn a_record_that_is_answered_with_another_is_not_known() {
         "Patient/p0" if asked.method == "GET" && odd.load(Ordering::SeqCst) == 1 => {
             Some(response("200 OK", "", outcome))
         }
+        "Patient/p2" if asked.method == "GET" && odd.load(Ordering::SeqCst) == 2 => {
+            Some(response("404 Not Found", "", "<html>nothing here</html>"))
+        }
         "Patient/p1" if asked.method == "GET" && odd.load(Ordering::SeqCst) == 1 => {
             Some(response("200 OK", "", other))
         }
@@ -145,6 +148,15 @@ fn a_record_that_is_answered_with_another_is_not_known() {
             .as_str()
             .unwrap()
             .contains("another name"),
+        "{report}"
+    );
+    // Nor is one that a page says is not there.
+    is_odd.store(2, Ordering::SeqCst);
+    let report = verified(&bed, 1);
+    let outcomes = &report["outcomes"];
+    assert_eq!(
+        (&outcomes["unknown"], &outcomes["missing"]),
+        (&json!(1), &json!(0)),
         "{report}"
     );
 }

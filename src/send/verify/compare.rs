@@ -65,6 +65,8 @@ const NOT_LOADED: &str = "no run has loaded it";
 const NO_ANSWER: &str = "no answer came that tells";
 const LEADS_NOWHERE: &str =
     "a conditional reference of it means nothing in the store, or several resources";
+const NOT_ITS_OWN: &str =
+    "what answers says that it is not there, in no words of the store's protocol";
 const ANOTHER: &str = "the store answered with a record of another name, or with none";
 const UNPROVEN: &str = "nobody knows whether it arrived, and what the store has does not prove it";
 
@@ -156,6 +158,12 @@ impl Reader<'_> {
         let status = answer.status().as_u16();
         match status {
             200 => {}
+            // A proxy misses everything, and says so in a page of its own.
+            404 | 410
+                if !answer.body().trim_ascii().is_empty() && !store.target.is_own_miss(&answer) =>
+            {
+                return Ok(Found::without(Verification::Unknown, NOT_ITS_OWN));
+            }
             404 | 410 => return Ok(Found::of(Verification::Missing, status)),
             _ => return Ok(Found::of(Verification::Unknown, status)),
         }
