@@ -65,7 +65,7 @@ impl<'a> Notes<'a> {
         Ok(())
     }
 
-    /// Settles a record that the store said it took under another name, when an earlier run sent it. What it has stays there, and
+    /// Settles a record that the store said it took under another name, when an earlier run sent it. The copy stays there, and
     /// nobody knows under which name: to send it again would make another copy.
     pub(super) async fn elsewhere(&mut self, record: StepId) -> Result<(), HeldError> {
         if self.is_noted(record) {

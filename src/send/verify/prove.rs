@@ -178,7 +178,7 @@ impl Asked<'_> {
                     proven.there += 1;
                     noted.push(Noted::There(line));
                 }
-                // Where it is named otherwise, it is there all the same: to send it again would make another copy.
+                // A record that is named otherwise is there all the same: to send it again would make another copy.
                 Some(Evidence::Absent)
                     if doubts
                         .get(&step.number)
