@@ -39,6 +39,11 @@ pub trait Credentials: Send + Sync + fmt::Debug {
     /// ever: a server may refuse every token.
     fn refused(&self) -> bool;
 
+    /// Waits for another secret, where somebody else renews it in its place and may be late. Returns whether there is one.
+    fn renewed_elsewhere(&self) -> BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
     /// Returns the quota project that the credentials name, for `x-goog-user-project`.
     ///
     /// One that the manifest names goes before it.

@@ -1,13 +1,13 @@
 //! A bearer token or a password that the user keeps in a variable or a file.
 //!
 //! A variable is read once. A file is read again when it has changed, and when its content is refused: tools
-//! that renew tokens (Kubernetes, Vault agents, SMART helpers) write them over.
+//! that renew tokens (Kubernetes, Vault agents, SMART helpers) write them over, and some do so a moment too late.
 
 use std::{
     fmt,
     path::Path,
     sync::{Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -37,7 +37,19 @@ struct Current {
     written: Option<SystemTime>,
     /// When another secret than the one before was read.
     renewed: Option<Instant>,
+    /// When this secret was read first.
+    since: Instant,
 }
+
+/// The time for which a file is watched whose secret has expired: what renews it does so by its own clock, seconds before or
+/// after.
+const LATE: Duration = Duration::from_secs(30);
+
+/// A secret that is refused within this time was never good: tokens live for minutes at the least.
+const LIFE: Duration = Duration::from_mins(1);
+
+/// The pause between looks at such a file.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl SecretCredentials {
     pub(super) fn bearer(place: &SecretPlace, env: &Environment<'_>) -> Result<Self, Error> {
@@ -83,6 +95,7 @@ impl SecretCredentials {
                 header,
                 written,
                 renewed: None,
+                since: Instant::now(),
             }),
         })
     }
@@ -109,7 +122,8 @@ impl Current {
     fn take(&mut self, header: HeaderValue, written: Option<SystemTime>) {
         if header != self.header {
             self.header = header;
-            self.renewed = Some(Instant::now());
+            self.since = Instant::now();
+            self.renewed = Some(self.since);
         }
         self.written = written;
     }
@@ -198,6 +212,29 @@ impl Credentials for SecretCredentials {
             .renewed
             .is_some_and(|at| at.elapsed() < RENEWAL_WINDOW)
     }
+
+    fn renewed_elsewhere(&self) -> BoxFuture<'_, bool> {
+        let read = {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            (current.header.clone(), current.since)
+        };
+        let (refused, since) = read;
+        let is_file = matches!(self.place, SecretPlace::File(_));
+        Box::pin(async move {
+            if !is_file || since.elapsed() < LIFE {
+                return false;
+            }
+            let end = Instant::now() + LATE;
+            while Instant::now() < end {
+                tokio::time::sleep(LOOK).await;
+                // A file that cannot be read is one that is just being written.
+                if self.fresh().is_ok_and(|header| header != refused) {
+                    return true;
+                }
+            }
+            false
+        })
+    }
 }
 
 impl fmt::Debug for SecretCredentials {
@@ -206,5 +243,54 @@ impl fmt::Debug for SecretCredentials {
             .field("form", &self.form.noun())
             .field("place", &self.place)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn write(path: &Path, token: &str) {
+        fs_err::write(path, token).unwrap();
+    }
+
+    async fn minutes(minutes: u64) {
+        tokio::time::advance(Duration::from_mins(minutes)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_renewed_late_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        write(&path, "first");
+        let place = SecretPlace::File(path.clone());
+        let held = SecretCredentials::bearer(&place, &|_| None).unwrap();
+        let held = Arc::new(held);
+        assert!(!held.renewed_elsewhere().await, "it was never good");
+        minutes(5).await;
+        assert!(!held.refused());
+        let waiting = Arc::clone(&held);
+        let waits = tokio::spawn(async move { waiting.renewed_elsewhere().await });
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!waits.is_finished());
+        write(&path, "second");
+        assert!(waits.await.unwrap());
+        let header = held.header().await.unwrap().unwrap();
+        assert_eq!(header.to_str().unwrap(), "Bearer second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_not_renewed_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        write(&path, "first");
+        let place = SecretPlace::File(path);
+        let held = SecretCredentials::bearer(&place, &|_| None).unwrap();
+        minutes(5).await;
+        let began = Instant::now();
+        assert!(!held.renewed_elsewhere().await);
+        assert!(began.elapsed() >= LATE);
     }
 }

@@ -56,7 +56,7 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
         "text that is neither an HL7v2 message nor a DICOM instance"
     };
     single::expect(&settings, format, what)?;
-    let kind = resource_type(&bytes, &args.file)?;
+    let Named { kind, id } = named(&bytes, &args.file)?;
     let connection = connect::connect(&settings, &Arc::default()).await?;
     if matches!(settings.store, crate::manifest::Store::Local { .. }) {
         connection.ensure().await?;
@@ -75,6 +75,7 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
         verb: Verb::Create,
         kind: &kind,
         own: None,
+        sent: id.as_deref(),
     };
     let said = said(&asked, status.as_u16(), response.headers(), response.body());
     // An error is one under any status.
@@ -134,7 +135,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     read.map_err(|why| Error::usage(format!("cannot read {}: {why}", path.display())))
 }
 
-fn resource_type(bytes: &[u8], path: &Path) -> Result<String, Error> {
+/// The name that a resource has in its file.
+struct Named {
+    kind: String,
+    id: Option<String>,
+}
+
+fn named(bytes: &[u8], path: &Path) -> Result<Named, Error> {
     let mut scanner = Scanner::new();
     let found = scanner.scan(bytes).map_err(|error| {
         let line =
@@ -145,9 +152,9 @@ fn resource_type(bytes: &[u8], path: &Path) -> Result<String, Error> {
         .resource_type
         .map(|part| part.text(bytes))
         .ok_or_else(|| Error::usage(format!("{}: it has no resourceType", path.display())))?;
-    if !types::is_resource_type(&kind) {
+    if !types::is_known_type(&kind) {
         return Err(Error::usage(format!(
-            "{}: its resourceType is not one of FHIR R4's",
+            "{}: its resourceType is none of FHIR's",
             path.display()
         )));
     }
@@ -158,7 +165,10 @@ fn resource_type(bytes: &[u8], path: &Path) -> Result<String, Error> {
             ),
         );
     }
-    Ok(kind.into_owned())
+    Ok(Named {
+        kind: kind.into_owned(),
+        id: found.id.map(|part| part.text(bytes).into_owned()),
+    })
 }
 
 fn failed(failure: &CallFailure) -> Error {

@@ -50,6 +50,7 @@ mod state;
 mod store;
 mod stores;
 mod summary;
+mod terminal;
 mod unload;
 mod unloading;
 mod verify;
@@ -58,6 +59,7 @@ mod watching;
 
 pub use exit::{Error, Exit};
 use printer::Printer;
+use terminal::Terminal;
 use watching::ProgressKind;
 
 /// Loads healthcare data stores from a manifest, with a true outcome for every record.
@@ -106,7 +108,7 @@ struct Global {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set; with `CLICOLOR_FORCE` also elsewhere.
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`; with `CLICOLOR_FORCE` also elsewhere.
     Auto,
     /// Always.
     Always,
@@ -157,19 +159,6 @@ struct Context {
     started: tokio::time::Instant,
 }
 
-/// Returns the environment's wish for colour: `NO_COLOR` (<https://no-color.org>) forbids it, `CLICOLOR_FORCE`
-/// (<https://bixense.com/clicolors>) wants it also where nobody looks on.
-fn wished_colour() -> Option<bool> {
-    let is_set = |name: &str, off: &str| {
-        variable(name).is_some_and(|value| !value.is_empty() && value != off)
-    };
-    if is_set("NO_COLOR", "") {
-        Some(false)
-    } else {
-        is_set("CLICOLOR_FORCE", "0").then_some(true)
-    }
-}
-
 /// Runs the command line of this process to its end.
 pub fn run() -> ExitCode {
     let started = tokio::time::Instant::now();
@@ -178,12 +167,16 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(told) => {
             return end(
-                Printer::new(false, Color::Auto, wished_colour()),
+                Printer::new(false, Color::Auto, Terminal::of_environment()),
                 tell(&told),
             );
         }
     };
-    let printer = Printer::new(cli.global.quiet, cli.global.color, wished_colour());
+    let printer = Printer::new(
+        cli.global.quiet,
+        cli.global.color,
+        Terminal::of_environment(),
+    );
     let progress = match &cli.verb {
         Verb::Load(args) => Some(args.progress),
         Verb::Resume(args) => Some(args.progress),

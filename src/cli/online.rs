@@ -63,7 +63,7 @@ impl Drop for Line {
 }
 
 fn bar(records: u64, printer: Printer) -> ProgressBar {
-    let target = if Printer::is_watched() && !printer.is_quiet() {
+    let target = if printer.draws() && !printer.is_quiet() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()
@@ -73,7 +73,7 @@ fn bar(records: u64, printer: Printer) -> ProgressBar {
         "{bar:16} asking the targets: {human_pos}/{human_len} records",
     )
     .unwrap_or_else(|_| ProgressStyle::default_bar())
-    .progress_chars("█▉▊▋▌▍▎▏ ");
+    .progress_chars(printer.ink().bar());
     ProgressBar::with_draw_target(Some(records), target).with_style(style)
 }
 

@@ -20,10 +20,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Color, render};
+use super::{Color, render, terminal::Terminal};
 use crate::{
     diagnostic::{Diagnostic, Severity, plain_lines, steers},
-    progress::Watcher,
+    progress::{Ink, Watcher},
 };
 
 /// Writes to the terminal.
@@ -32,6 +32,7 @@ pub(super) struct Printer {
     quiet: bool,
     color_out: bool,
     color_err: bool,
+    terminal: Terminal,
     /// The reason why standard output could not be written, once it could not.
     unwritten: &'static OnceLock<io::Error>,
 }
@@ -95,17 +96,18 @@ impl<'a> Message<'a> {
 }
 
 impl Printer {
-    /// Makes a printer; `wished` is what the environment asks for, where it does.
-    pub(super) fn new(quiet: bool, color: Color, wished: Option<bool>) -> Self {
-        let decide = |terminal: bool| match color {
+    /// Makes a printer on a terminal.
+    pub(super) fn new(quiet: bool, color: Color, terminal: Terminal) -> Self {
+        let decide = |is_terminal: bool| match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => wished.unwrap_or(terminal),
+            Color::Auto => terminal.colour.unwrap_or(is_terminal),
         };
         Self {
             quiet,
             color_out: decide(io::stdout().is_terminal()),
             color_err: decide(io::stderr().is_terminal()),
+            terminal,
             unwritten: &UNWRITTEN,
         }
     }
@@ -120,9 +122,17 @@ impl Printer {
         self.color_out
     }
 
-    /// Tells whether standard error takes colour.
-    pub(super) fn colors_messages(self) -> bool {
-        self.color_err
+    /// Tells whether people watch standard error on a terminal that can move its cursor.
+    pub(super) fn draws(self) -> bool {
+        Self::is_watched() && !self.terminal.is_dumb
+    }
+
+    /// Returns how bars are drawn.
+    pub(super) fn ink(self) -> Ink {
+        Ink {
+            is_coloured: self.color_err,
+            is_ascii: self.terminal.is_ascii,
+        }
     }
 
     /// Tells whether people watch standard error.
@@ -163,13 +173,20 @@ impl Printer {
         self.note(written);
     }
 
-    /// Writes a long result piece by piece; none is returned when it could not be written.
-    pub(super) fn stream<T>(
+    /// Writes many lines of JSON, piece by piece; none is returned when they could not be written. Only on a terminal is what
+    /// could steer it written by JSON's own escapes.
+    pub(super) fn json_lines<T>(
         self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
     ) -> Option<T> {
+        let is_terminal = io::stdout().is_terminal();
         let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
-        let written = write(&mut out).and_then(|value| out.flush().map(|()| value));
+        let written = if is_terminal {
+            let mut lines = HarmlessLines::new(&mut out);
+            write(&mut lines).and_then(|value| lines.flush().map(|()| value))
+        } else {
+            write(&mut out).and_then(|value| out.flush().map(|()| value))
+        };
         match written {
             Ok(value) => Some(value),
             Err(error) => {
@@ -240,6 +257,43 @@ impl Printer {
     }
 }
 
+/// Writes lines of JSON in which nothing can steer a terminal.
+struct HarmlessLines<W> {
+    out: W,
+    /// The beginning of a line.
+    held: Vec<u8>,
+}
+
+impl<W: Write> HarmlessLines<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            held: Vec::new(),
+        }
+    }
+}
+
+impl<W: Write> Write for HarmlessLines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        if let Some(end) = memchr::memrchr(b'\n', &self.held) {
+            let rest = self.held.split_off(end + 1);
+            let lines = std::mem::replace(&mut self.held, rest);
+            let lines = harmless_json(&String::from_utf8_lossy(&lines));
+            self.out.write_all(lines.as_bytes())?;
+        }
+        Ok(bytes.len())
+    }
+
+    /// A line that is not over is written as far as it goes.
+    fn flush(&mut self) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.held);
+        let rest = harmless_json(&String::from_utf8_lossy(&rest));
+        self.out.write_all(rest.as_bytes())?;
+        self.out.flush()
+    }
+}
+
 /// Writes to standard error beside what is drawn there.
 fn beside(text: &str) {
     // The code that suspends the bars may be about to write, too: the lock is not held meanwhile.
@@ -278,7 +332,9 @@ fn write_all(out: &mut impl Write, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Diagnostic, Message, harmless_json};
+    use std::io::Write as _;
+
+    use super::{Diagnostic, HarmlessLines, Message, harmless_json};
 
     #[test]
     fn a_message_for_programs_says_what_it_is() {
@@ -291,6 +347,22 @@ mod tests {
             Message::note("so\n").json(),
             r#"{"message":"note","text":"so"}"#
         );
+    }
+
+    #[test]
+    fn lines_of_json_are_harmless_wherever_they_are_cut() {
+        let line = "{\"file\":\"a\u{9b}31m\u{202e}é\"}\n";
+        let text = line.repeat(3);
+        for piece in 1..text.len() {
+            let mut out = Vec::new();
+            let mut lines = HarmlessLines::new(&mut out);
+            for bytes in text.as_bytes().chunks(piece) {
+                lines.write_all(bytes).unwrap();
+            }
+            lines.flush().unwrap();
+            let expected = "{\"file\":\"a\\u009b31m\\u202eé\"}\n".repeat(3);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{piece}");
+        }
     }
 
     #[test]

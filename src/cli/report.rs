@@ -51,7 +51,7 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
         } else {
             report::write_records
         };
-        let written = context.printer.stream(|out| match write(&run, out) {
+        let written = context.printer.json_lines(|out| match write(&run, out) {
             Ok(()) => Ok(Ok(())),
             Err(report::Error::Out(error)) => Err(error),
             Err(error) => Ok(Err(error)),

@@ -1,7 +1,10 @@
 //! `stoker reset`: unloads all runs of a manifest, the newest first; with `--stores` also deletes the stores that loads of it
 //! have made.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Context, Error, Exit, connect, given, interrupt,
@@ -15,6 +18,7 @@ use crate::{
     journal::RunDirectory,
     plan::{PlanHeader, file::Saved},
     send::Stop,
+    unload::Later,
 };
 
 /// Arguments of `stoker reset`.
@@ -39,6 +43,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
     let header = planning::header(&manifest);
     let state = state::of(&header);
     let mut opened = Vec::new();
+    let mut later = Later::default();
     for run in RunDirectory::all(&state)
         .map_err(Error::disk)?
         .into_iter()
@@ -46,13 +51,20 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
     {
         // A run that cannot be read is none of this manifest; one that sent nothing has no plan any more.
         let is_own = Saved::open(&run.plan()).is_ok_and(|saved| saved.header.is_of(&header));
-        if is_own && let Some(run) = Opened::open(run)? {
+        if is_own && let Some(run) = Opened::open(run, &later)? {
+            run.note(&mut later)?;
             opened.push(run);
         }
     }
+    // A record that one run created, and a later one changed, goes with the one that created it.
+    let created = opened.iter().map(|run| run.draft.changed_later());
+    let created: HashSet<u64> = created.flatten().collect();
+    for run in &mut opened {
+        later.leave_out(&mut run.draft, &created);
+    }
     let all: u64 = opened.iter().map(|run| run.draft.records()).sum();
     for run in &opened {
-        run.show(args.how, context);
+        run.show(args.how, false, context)?;
     }
     let made = if args.stores {
         Made::read(&state)?.of(&header)
@@ -75,7 +87,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         runs => format!(" of {runs} runs"),
     };
     match args.how.question(all, updates, &runs) {
-        Some(question) => ask_for(args.how, &question)?,
+        Some(question) => ask_for(args.how, &question, &stop).await?,
         None if made.is_empty() => context.printer.message("nothing to delete"),
         None => {}
     }
@@ -89,7 +101,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         }
     }
     for made in &made {
-        if !delete(&header, &state, made, context).await? {
+        if !delete(&header, &state, made, &stop, context).await? {
             exit = Exit::SomeFailed;
         }
     }
@@ -101,6 +113,7 @@ async fn delete(
     header: &PlanHeader,
     state: &Path,
     made: &MadeStore,
+    stop: &Stop,
     context: Context,
 ) -> Result<bool, Error> {
     let names = [made.target.as_str()];
@@ -117,7 +130,7 @@ async fn delete(
             "Deletes the store {} with all that it holds. Type its name ({id}) to go on: ",
             made.name
         );
-        if answered(&question)? != id {
+        if answered(&question, "the store was not deleted", stop).await? != id {
             let what = format!(
                 "the store {} was not deleted: another name was given",
                 made.name

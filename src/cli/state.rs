@@ -109,10 +109,24 @@ pub(super) fn find(given: Option<&Path>) -> Result<RunDirectory, Error> {
 
 /// Tells whether a process is at work on a run.
 pub(super) fn is_going_on(run: &RunDirectory) -> bool {
-    let journal = fs_err::File::open(run.journal());
-    journal.is_ok_and(|journal| {
+    is_locked(&run.journal())
+}
+
+/// Tells whether a process deletes what a run created.
+pub(super) fn is_being_unloaded(run: &RunDirectory) -> bool {
+    is_locked(&run.unload())
+}
+
+/// Tells whether a process compares the stores with what a run loaded.
+pub(super) fn is_being_verified(run: &RunDirectory) -> bool {
+    matches!(run.hold_alone(), Ok(None))
+}
+
+fn is_locked(path: &Path) -> bool {
+    let file = fs_err::File::open(path);
+    file.is_ok_and(|file| {
         matches!(
-            journal.file().try_lock(),
+            file.file().try_lock(),
             Err(std::fs::TryLockError::WouldBlock)
         )
     })

@@ -6,7 +6,7 @@ use super::{Error, connect, connect::Connection};
 use crate::{
     emulator,
     gate::AnswerBudget,
-    lookup::OpenStore,
+    lookup::{KnownKinds, OpenStore},
     manifest::{Format, Store as Settings, TargetSettings},
     plan::PlanHeader,
     target::Facts,
@@ -70,6 +70,7 @@ async fn store(
         batch: batch as usize,
         transaction: transaction as usize,
         requests: link.slots as usize,
+        known: KnownKinds::default(),
     }))
 }
 

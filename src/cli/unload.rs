@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use super::{
     Context, Error, Exit, interrupt, state,
-    unloading::{How, Opened, ask_for},
+    unloading::{How, Opened, Unloaded, ask_for, foreseen},
 };
-use crate::send::Stop;
+use crate::{
+    send::Stop,
+    unload::{Later, RemovalPlan},
+};
 
 /// Arguments of `stoker unload`.
 #[derive(Debug, clap::Args)]
@@ -16,7 +19,7 @@ pub(super) struct UnloadArgs {
     run: PathBuf,
     #[command(flatten)]
     how: How,
-    /// Print what became of the records as JSON
+    /// Print what became of the records as JSON; with --dry-run, what would be deleted
     #[arg(long)]
     json: bool,
 }
@@ -26,19 +29,25 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
     let stop = Stop::default();
     interrupt::listen(stop.clone());
     let run = state::find(Some(&args.run))?;
-    let Some(opened) = Opened::open(run)? else {
+    let Some(opened) = Opened::open(run.clone(), &Later::default())? else {
         context
             .printer
             .message("nothing to delete: the run created nothing");
+        if args.json && args.how.dry_run {
+            let plan = foreseen(&run, &RemovalPlan::default(), args.how)?;
+            context.printer.json(&plan);
+        } else if args.json {
+            return Unloaded::nothing(run).tell(true, context);
+        }
         return Ok(Exit::Well);
     };
-    opened.show(args.how, context);
+    opened.show(args.how, args.json, context)?;
     if args.how.dry_run {
         return Ok(Exit::Well);
     }
     let (deletes, restores) = (opened.draft.records(), opened.draft.updates());
     if let Some(question) = args.how.question(deletes, restores, "") {
-        ask_for(args.how, &question)?;
+        ask_for(args.how, &question, &stop).await?;
     }
     let unloaded = opened.unload(args.how, &stop, context).await?;
     unloaded.tell(args.json, context)

@@ -47,6 +47,17 @@ enum Seen {
 pub(super) async fn run(args: WatchArgs, context: Context) -> Result<Exit, Error> {
     let run = state::find(args.run.as_deref())?;
     let shown = report::format::quoted(run.path());
+    if state::is_being_unloaded(&run) {
+        let message = format!("{shown} is being unloaded: what it created is deleted");
+        context.printer.message(&message);
+        return Ok(Exit::Well);
+    }
+    if state::is_being_verified(&run) {
+        let message =
+            format!("{shown} is being verified, and not carried out; this is what became of it");
+        context.printer.message(&message);
+        return told(&run, context);
+    }
     if !state::is_going_on(&run) {
         let message = format!("nobody is at work on {shown}; this is what became of it");
         context.printer.message(&message);
@@ -140,6 +151,8 @@ async fn follow(run: &RunDirectory, observe: &dyn Observe) -> Result<Seen, Error
         }
         match (is_going_on, is_over) {
             (false, true) => return Ok(Seen::Over),
+            // Others have begun to unload it, before it was seen that its own process is gone.
+            (true, true) if state::is_being_unloaded(run) => return Ok(Seen::Over),
             (false, false) => return Ok(Seen::Killed),
             (true, _) => tokio::time::sleep(LOOK).await,
         }

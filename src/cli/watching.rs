@@ -29,11 +29,12 @@ pub(super) const SHOWN_EVERY: Duration = Duration::from_secs(5);
 pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
     let watcher = match kind {
         _ if printer.is_quiet() => progress::Watcher::none(),
-        ProgressKind::Auto if Printer::is_watched() => {
-            progress::Watcher::bars(printer.colors_messages())
+        ProgressKind::Auto | ProgressKind::Bars if printer.draws() => {
+            progress::Watcher::bars(printer.ink())
         }
-        ProgressKind::Bars => progress::Watcher::bars(printer.colors_messages()),
-        ProgressKind::Auto | ProgressKind::Lines => {
+        // A terminal that cannot move its cursor has no bars.
+        ProgressKind::Bars if !Printer::is_watched() => progress::Watcher::bars(printer.ink()),
+        ProgressKind::Bars | ProgressKind::Auto | ProgressKind::Lines => {
             progress::Watcher::lines(Box::new(std::io::stderr()))
         }
         ProgressKind::Json => progress::Watcher::json(Box::new(std::io::stderr())),

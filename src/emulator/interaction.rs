@@ -50,6 +50,7 @@ pub(super) enum Interaction {
     Delete {
         kind: &'static str,
         id: String,
+        guard: Guard,
     },
     DeleteWhere {
         kind: &'static str,
@@ -87,6 +88,25 @@ impl Guard {
                 ))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+impl Guard {
+    /// Checks the current version of a resource that is to be deleted; of one that is not there, nothing is asked.
+    pub(super) fn check_existing(
+        &self,
+        connection: &rusqlite::Connection,
+        store: &Store,
+        kind: &'static str,
+        id: &str,
+    ) -> Result<(), Refusal> {
+        if self.if_match.is_none() {
+            return Ok(());
+        }
+        match current(connection, store, kind, id)? {
+            Some(found) => self.check(Some(found.version)),
+            None => Ok(()),
         }
     }
 }
@@ -169,7 +189,10 @@ pub(super) fn apply(
             Some(found) => patch_one(session, store, kind, found.id, &patch, &guard),
             None => Err(Refusal::missing(kind)),
         },
-        Interaction::Delete { kind, id } => delete(session, store, kind, id),
+        Interaction::Delete { kind, id, guard } => {
+            guard.check_existing(&session.connection, store, kind, &id)?;
+            delete(session, store, kind, id)
+        }
         Interaction::DeleteWhere { kind, criteria } => {
             match criteria.only(&session.connection, store.key, kind, AMBIGUOUS_DELETE)? {
                 Some(found) => delete(session, store, kind, found.id),

@@ -92,6 +92,7 @@ pub(super) async fn answer(app: &App, call: Call) -> Result<Reply, Refusal> {
         (&Method::DELETE, FhirPath::Instance(kind, id)) => Interaction::Delete {
             kind,
             id: id.clone(),
+            guard: guard(&call),
         },
         (&Method::DELETE, FhirPath::Kind(kind)) => Interaction::DeleteWhere {
             kind,

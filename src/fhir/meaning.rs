@@ -180,7 +180,7 @@ const CODES: [(&str, Meaning); 71] = [
 ];
 
 /// The numbers of HAPI FHIR's messages, sorted, that loads meet.
-const HAPI: [(u16, Meaning); 39] = [
+const HAPI: [(u16, Meaning); 40] = [
     (287, M::NotOffered),
     (302, M::UnknownType),
     (333, M::Forbidden),
@@ -203,6 +203,7 @@ const HAPI: [(u16, Meaning); 39] = [
     (823, M::Raced),
     (824, M::Raced),
     (825, M::Duplicate),
+    (826, M::Raced),
     (929, M::UnmetCondition),
     (958, M::AmbiguousCondition),
     (959, M::NoClientId),

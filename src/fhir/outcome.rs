@@ -42,23 +42,55 @@ pub fn read(body: &[u8]) -> OutcomeProblem {
     }
 }
 
-/// Tells whether a body is an `OperationOutcome` that says that something failed: an issue of severity `error` or `fatal`.
-pub fn fails(body: &[u8]) -> bool {
+/// The tone of an `OperationOutcome`: whether it tells of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// It tells of none: every issue is a warning, an information, or a success.
+    Well,
+    /// An issue has the severity `error` or `fatal`.
+    Failed,
+    /// It has an issue whose severity is missing, or is no word of the standard's.
+    Unclear,
+    /// It has no issue at all.
+    Silent,
+}
+
+/// Returns the tone of a body; none of one that is no `OperationOutcome`.
+///
+/// The standard wants a list of issues, and their severities in small letters
+/// (<https://hl7.org/fhir/R4/valueset-issue-severity.html>, R6 adds `success`); servers are known that write otherwise.
+pub fn tone(body: &[u8]) -> Option<Tone> {
     #[derive(serde::Deserialize)]
     struct Outcome {
         #[serde(rename = "resourceType")]
         resource_type: String,
         #[serde(default)]
-        issue: Vec<Value>,
+        issue: Value,
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let is_failure = |issue: &Value| {
-        let severity = issue.get("severity").and_then(Value::as_str);
-        matches!(severity, Some("error" | "fatal"))
+    let outcome: Outcome = serde_json::from_slice(body).ok()?;
+    if outcome.resource_type != "OperationOutcome" {
+        return None;
+    }
+    let issues = match &outcome.issue {
+        Value::Null => &[][..],
+        Value::Array(issues) => issues,
+        one => std::slice::from_ref(one),
     };
-    serde_json::from_slice::<Outcome>(body).is_ok_and(|outcome| {
-        outcome.resource_type == "OperationOutcome" && outcome.issue.iter().any(is_failure)
-    })
+    let tones = issues.iter().map(|issue| {
+        let severity = issue.get("severity").and_then(Value::as_str);
+        let severity = severity.map(|severity| severity.trim().to_ascii_lowercase());
+        match severity.as_deref() {
+            Some("error" | "fatal") => Tone::Failed,
+            Some("warning" | "information" | "success") => Tone::Well,
+            _ => Tone::Unclear,
+        }
+    });
+    Some(tones.fold(Tone::Silent, |worst, tone| match (worst, tone) {
+        (Tone::Failed, _) | (_, Tone::Failed) => Tone::Failed,
+        (Tone::Unclear, _) | (_, Tone::Unclear) => Tone::Unclear,
+        _ => Tone::Well,
+    }))
 }
 
 /// Returns an expression as one of the record's own: without the place that it had in the Bundle in which it was sent, which
@@ -301,29 +333,35 @@ mod tests {
     }
 
     #[test]
-    fn only_an_outcome_with_an_error_fails() {
-        for (body, expected) in [
+    fn the_tone_of_an_outcome_is_that_of_its_worst_issue() {
+        let outcome = |issue: &str| format!(r#"{{"resourceType":"OperationOutcome"{issue}}}"#);
+        for (issue, tone_of) in [
+            (r#","issue":[{"severity":"error"}]"#, Tone::Failed),
             (
-                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}"#,
-                true,
+                r#","issue":[{"severity":"warning"},{},{"severity":"fatal"}]"#,
+                Tone::Failed,
             ),
+            (r#","issue":[{"severity":"Error"}]"#, Tone::Failed),
+            (r#","issue":{"severity":"error"}"#, Tone::Failed),
+            (r#","issue":[{"severity":"warning"}]"#, Tone::Well),
+            (r#","issue":[{"severity":"information"}]"#, Tone::Well),
+            (r#","issue":[{"severity":"success"}]"#, Tone::Well),
+            (r#","issue":[{}]"#, Tone::Unclear),
             (
-                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"warning"},{"severity":"fatal"}]}"#,
-                true,
+                r#","issue":[{"severity":"warning"},{"severity":3}]"#,
+                Tone::Unclear,
             ),
-            (
-                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"warning"}]}"#,
-                false,
-            ),
-            (r#"{"resourceType":"OperationOutcome","issue":[{}]}"#, false),
-            (
-                r#"{"resourceType":"Patient","issue":[{"severity":"error"}]}"#,
-                false,
-            ),
-            ("error", false),
+            (r#","issue":["failed"]"#, Tone::Unclear),
+            (r#","issue":[{"severity":"severe"}]"#, Tone::Unclear),
+            (r#","issue":[]"#, Tone::Silent),
+            (r#","issue":null"#, Tone::Silent),
+            ("", Tone::Silent),
         ] {
-            assert_eq!(fails(body.as_bytes()), expected, "{body}");
+            let body = outcome(issue);
+            assert_eq!(tone(body.as_bytes()), Some(tone_of), "{body}");
         }
+        let other = br#"{"resourceType":"Patient","issue":[{"severity":"error"}]}"#;
+        assert_eq!((tone(other), tone(b"error")), (None, None));
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Gate {
             attempts += u32::from(!matches!(self.circuit.flow(), Flow::Down { .. }));
             let verdict = verdict::classify(safety, answer.as_ref(), jiff::Timestamp::now());
             let after = match verdict {
-                Verdict::Renew if self.may_renew(&mut renewals) => {
+                Verdict::Renew if self.may_renew(&mut renewals).await => {
                     if renewals.count == 1 {
                         Duration::ZERO
                     } else {

@@ -21,7 +21,7 @@ pub(super) struct Renewals {
 impl Gate {
     /// Renews a token that was refused, if there is any point in it. New ones that are refused as well speak against the
     /// credentials, unless one of them was good for somebody: then it has expired, too.
-    pub(super) fn may_renew(&self, renewals: &mut Renewals) -> bool {
+    pub(super) async fn may_renew(&self, renewals: &mut Renewals) -> bool {
         let was_good = renewals
             .last
             .is_some_and(|last| self.circuit.let_in_since(last));
@@ -29,7 +29,10 @@ impl Gate {
             renewals.count = 0;
         }
         renewals.count += 1;
-        if renewals.count > RENEWALS || !self.credentials.refused() {
+        if renewals.count > RENEWALS {
+            return false;
+        }
+        if !self.credentials.refused() && !self.credentials.renewed_elsewhere().await {
             return false;
         }
         renewals.last = Some(Instant::now());

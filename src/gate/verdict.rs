@@ -3,7 +3,8 @@
 //! The question behind every arm: may the request have had its effect? 429, 503, 507, 408 and 425 say that it was not
 //! processed (RFC 9110 §15, RFC 6585 §4, RFC 4918 §11.5, RFC 8470 §5.2), and a refused connection that it was not sent; those are safe to
 //! repeat. 500, 502, 504, and a connection lost after the body left, are ambiguous: only what is idempotent is sent
-//! again. The codes that Google names as retryable (latency and error handling page) are just these together.
+//! again. The codes that Google names as retryable (latency and error handling page) are just these together. Codes that no
+//! standard knows, such as 520 to 530 of a network in front of the server, are ambiguous too.
 
 use std::time::Duration;
 
@@ -228,13 +229,32 @@ pub fn of_status(safety: Safety, status: u16) -> Verdict {
             after: None,
             brake: true,
         },
-        (408 | 425, _) | (500 | 502 | 504, Safety::Idempotent) => Verdict::Again {
+        (408 | 425, _) => Verdict::Again {
             after: None,
             brake: false,
         },
-        (500 | 502 | 504, Safety::Once) => Verdict::Unknown,
+        (status, Safety::Idempotent) if is_ambiguous(status) => Verdict::Again {
+            after: None,
+            brake: false,
+        },
+        (status, Safety::Once) if is_ambiguous(status) => Verdict::Unknown,
         _ => Verdict::Rejected,
     }
+}
+
+/// Tells whether a request that was answered with a status may have had its effect nevertheless.
+///
+/// Of the failures of a server, those in the list say that it did not begin (<https://www.iana.org/assignments/http-status-codes>);
+/// of one that is not registered nobody knows.
+pub fn is_ambiguous(status: u16) -> bool {
+    const NOT_BEGUN: [u16; 8] = [501, 503, 505, 506, NO_ROOM, 508, 510, 511];
+    status >= 500 && !NOT_BEGUN.contains(&status)
+}
+
+/// Tells whether a status is that of a proxy that did not reach the server behind it: 502 and 504 (RFC 9110 §15.6), 520 to 530 of
+/// Cloudflare, 598 and 599 of others.
+pub fn is_of_a_proxy(status: u16) -> bool {
+    matches!(status, 502 | 504 | 520..=530 | 598 | 599)
 }
 
 fn of_fault(safety: Safety, fault: &Fault) -> Verdict {
@@ -323,7 +343,10 @@ mod tests {
         504..=504    again            unknown
         505..=506    rejected         rejected
         507..=507    again, slower    again, slower
-        508..=999    rejected         rejected
+        508..=508    rejected         rejected
+        509..=509    again            unknown
+        510..=511    rejected         rejected
+        512..=999    again            unknown
         ");
     }
 

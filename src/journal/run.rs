@@ -1,14 +1,16 @@
 //! The directory of a run: which file is where, with which permissions.
 
 use std::{
-    io,
+    fs::TryLockError,
+    io::{self, BufRead as _, BufReader, Read as _},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::StepId;
+use super::format::Line;
+use crate::{checksum, record::StepId};
 
 /// The directory of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +76,8 @@ impl RunDirectory {
         )))
     }
 
-    /// Returns the runs of a state directory that have begun, the oldest first.
+    /// Returns the runs of a state directory that have begun, the oldest first by what their journals say: the times of files
+    /// are others where the directory was copied.
     ///
     /// # Errors
     ///
@@ -92,14 +95,38 @@ impl RunDirectory {
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            let path = entry.path();
-            let begun = fs_err::metadata(path.join("journal.ndjson")).and_then(|m| m.created());
-            if let Ok(begun) = begun {
-                runs.push((begun, Self { path }));
+            let run = Self { path: entry.path() };
+            if let Some(begun) = begun(&run.journal()) {
+                runs.push((begun, run));
             }
         }
         runs.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
         Ok(runs.into_iter().map(|(_, run)| run).collect())
+    }
+
+    /// Keeps the run from being removed, as long as the file is held.
+    ///
+    /// # Errors
+    ///
+    /// When its plan cannot be opened or locked.
+    pub fn hold(&self) -> io::Result<fs_err::File> {
+        let plan = fs_err::File::open(self.plan())?;
+        plan.file().lock_shared()?;
+        Ok(plan)
+    }
+
+    /// Keeps all others from holding the run; none where somebody does.
+    ///
+    /// # Errors
+    ///
+    /// When its plan cannot be opened or locked.
+    pub fn hold_alone(&self) -> io::Result<Option<fs_err::File>> {
+        let plan = fs_err::File::open(self.plan())?;
+        match plan.file().try_lock() {
+            Ok(()) => Ok(Some(plan)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Opens the directory of a run that exists.
@@ -158,6 +185,40 @@ impl RunDirectory {
     pub fn answers(&self) -> PathBuf {
         self.rejected().join("answers.ndjson")
     }
+}
+
+/// The most bytes that are read to find out when a run began: its journal's first two lines are short.
+const BEGINNING: u64 = 1 << 14;
+
+/// Returns when a run began, by its first session; by the journal's file, where that is not told yet or cannot be read. None where
+/// there is no journal.
+fn begun(journal: &Path) -> Option<jiff::Timestamp> {
+    let file = fs_err::File::open(journal).ok()?;
+    let metadata = file.metadata().ok()?;
+    let mut lines = BufReader::new(file.take(BEGINNING));
+    let mut told = None;
+    let (mut seed, mut offset) = (checksum::FIRST, 0);
+    for _ in 0..2 {
+        let mut line = Vec::new();
+        let Ok(length) = lines.read_until(b'\n', &mut line) else {
+            break;
+        };
+        let Ok(sum) = checksum::strip(&mut line, seed, offset) else {
+            break;
+        };
+        if offset == 0 {
+            seed = sum;
+        }
+        offset += length as u64;
+        if let Ok(Line::Session(session)) = serde_json::from_slice(&line) {
+            told = Some(session.started);
+        }
+    }
+    let by_file = || {
+        let at = metadata.created().or_else(|_| metadata.modified()).ok()?;
+        jiff::Timestamp::try_from(at).ok()
+    };
+    told.or_else(by_file).or(Some(jiff::Timestamp::UNIX_EPOCH))
 }
 
 /// Makes a directory (and its parents) that only its owner may read.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use crate::target::Matches;
-pub use store::{OpenStore, Silent, errand};
+pub use store::{KnownKinds, OpenStore, Silent, errand};
 
 /// Returns the word for a finding, for the log.
 fn word(found: &Matches) -> &'static str {

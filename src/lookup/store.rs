@@ -1,7 +1,10 @@
 //! Reads and deletions, which may be repeated, on their way through the gate: several records in one request where the store
 //! takes that.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,6 +27,30 @@ pub struct OpenStore {
     pub transaction: usize,
     /// The highest number of requests under way at a time.
     pub requests: usize,
+    /// The kinds of records that it is known to answer for.
+    pub known: KnownKinds,
+}
+
+/// The kinds of records that a store is known to answer for: a miss of one is a miss of the record, and not of the address.
+#[derive(Debug, Default)]
+pub struct KnownKinds(Mutex<HashSet<String>>);
+
+impl KnownKinds {
+    /// Takes note of a kind.
+    pub fn add(&self, kind: &str) {
+        if !self.has(kind) {
+            self.kinds().insert(kind.to_owned());
+        }
+    }
+
+    /// Tells whether a kind is known.
+    pub fn has(&self, kind: &str) -> bool {
+        self.kinds().contains(kind)
+    }
+
+    fn kinds(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The reason why a target gives no answers any more.

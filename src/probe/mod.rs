@@ -2,7 +2,7 @@
 //! a DICOMweb server answers as one.
 //!
 //! Facts that a server does not state stay unknown. Google's store settings say more than its CapabilityStatement, so
-//! they are what is asked for there.
+//! they are what is asked for there. `capabilities` reads the statement of a FHIR server, `dicomweb` asks a DICOMweb server.
 
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ use crate::{
     },
 };
 
+mod capabilities;
 mod dicomweb;
 
 /// The reason why a target has no facts.
@@ -191,47 +192,6 @@ fn unauthorized(settings: &TargetSettings) -> Error {
     }
 }
 
-/// The parts of a CapabilityStatement that bear on loading (<https://hl7.org/fhir/R4/capabilitystatement.html>).
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Capabilities {
-    resource_type: String,
-    fhir_version: Option<String>,
-    #[serde(default)]
-    rest: Vec<Rest>,
-}
-
-#[derive(Deserialize)]
-struct Rest {
-    #[serde(default)]
-    mode: String,
-    #[serde(default)]
-    resource: Vec<RestResource>,
-    #[serde(default)]
-    interaction: Vec<Code>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RestResource {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    interaction: Vec<Code>,
-    update_create: Option<bool>,
-    conditional_create: Option<bool>,
-    conditional_update: Option<bool>,
-    #[serde(default)]
-    reference_policy: Vec<String>,
-    versioning: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Code {
-    #[serde(default)]
-    code: String,
-}
-
 /// Returns what is wrong where a status says nothing of what was asked for; none where it may.
 fn no_answer(status: u16, settings: &TargetSettings, asked: &str) -> Option<Error> {
     let (what, hint) = match status {
@@ -281,113 +241,9 @@ async fn of_capabilities(
         let what = format!("the server answered {status} when asked for its metadata");
         return Err(not_fhir(what));
     }
-    let read: Capabilities = serde_json::from_slice(response.body())
-        .ok()
-        .filter(|read: &Capabilities| read.resource_type == "CapabilityStatement")
-        .ok_or_else(|| {
-            not_fhir("what the server calls metadata is no CapabilityStatement".to_owned())
-        })?;
-    Ok(of_statement(&read))
-}
-
-fn of_statement(read: &Capabilities) -> Facts {
-    let server = read
-        .rest
-        .iter()
-        .find(|rest| rest.mode == "server")
-        .or_else(|| read.rest.first());
-    let resources = server
-        .map(|rest| rest.resource.as_slice())
-        .unwrap_or_default();
-    // A flag that no type states is not known; one that some type states holds where any type has it.
-    let any = |flag: fn(&RestResource) -> Option<bool>| {
-        resources
-            .iter()
-            .filter_map(flag)
-            .reduce(|one, other| one || other)
-    };
-    let system = |code: &str| server.map(|rest| rest.interaction.iter().any(|i| i.code == code));
-    let writes = |resource: &&RestResource| {
-        resource.interaction.is_empty()
-            || resource
-                .interaction
-                .iter()
-                .any(|i| i.code == "create" || i.code == "update")
-    };
-    let mut types: Vec<String> = resources
-        .iter()
-        .filter(writes)
-        .map(|resource| resource.kind.clone())
-        .collect();
-    types.sort();
-    types.dedup();
-    let wants_version =
-        |resource: &&RestResource| resource.versioning.as_deref() == Some("versioned-update");
-    let mut versioned_update: Vec<String> = resources
-        .iter()
-        .filter(wants_version)
-        .map(|resource| resource.kind.clone())
-        .collect();
-    versioned_update.sort();
-    versioned_update.dedup();
-    let policies: Vec<&String> = resources.iter().flat_map(|r| &r.reference_policy).collect();
-    // Servers that list no system interaction at all often execute Bundles all the same; then it is not known.
-    let lists_any = server.is_some_and(|rest| !rest.interaction.is_empty());
-    let transaction = system("transaction").filter(|_| lists_any);
-    // One that executes transactions is not taken to refuse batches just because it does not list them.
-    let batch =
-        system("batch").filter(|&listed| lists_any && (listed || transaction == Some(false)));
-    Facts {
-        assumed: false,
-        missing: false,
-        version: read.fhir_version.clone(),
-        update_create: any(|r| r.update_create),
-        conditional_create: any(|r| r.conditional_create),
-        conditional_update: any(|r| r.conditional_update),
-        transaction,
-        batch,
-        integrity: (!policies.is_empty()).then(|| policies.iter().any(|p| *p == "enforced")),
-        types: (!types.is_empty()).then_some(types),
-        versioned_update,
-        ..Facts::UNKNOWN
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn statement(json: &str) -> Facts {
-        of_statement(&serde_json::from_str(json).unwrap())
-    }
-
-    #[test]
-    fn what_is_not_said_is_not_known() {
-        let facts = statement(r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#);
-        assert_eq!(
-            (facts.update_create, facts.transaction, facts.types),
-            (None, None, None)
-        );
-    }
-
-    #[test]
-    fn a_statement_is_read() {
-        let facts = statement(
-            r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server",
-                "interaction":[{"code":"transaction"}],
-                "resource":[
-                  {"type":"Patient","interaction":[{"code":"read"},{"code":"create"}],"updateCreate":true,
-                   "conditionalCreate":false,"referencePolicy":["literal","enforced"]},
-                  {"type":"AuditEvent","interaction":[{"code":"read"}],"versioning":"versioned"},
-                  {"type":"Basic","versioning":"versioned-update"}]}]}"#,
-        );
-        assert_eq!(facts.versioned_update, ["Basic"]);
-        assert_eq!(facts.types.unwrap(), ["Basic", "Patient"]);
-        assert_eq!(
-            (facts.update_create, facts.conditional_create),
-            (Some(true), Some(false))
-        );
-        assert_eq!((facts.transaction, facts.batch), (Some(true), None));
-        assert_eq!(facts.integrity, Some(true));
-    }
+    capabilities::read(response.body()).map_err(|(what, hint)| Error::Refused {
+        what: what.to_owned(),
+        hint: hint.to_owned(),
+        status,
+    })
 }

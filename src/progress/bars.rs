@@ -6,7 +6,7 @@
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    Draw,
+    Draw, Ink,
     counters::{LoadView, Phase, TargetView, View},
     words::{hindrance, load_of, plain},
 };
@@ -23,7 +23,7 @@ const NAME: usize = 24;
 
 pub(super) struct Bars {
     all: MultiProgress,
-    colour: bool,
+    ink: Ink,
     is_narrow: bool,
     spinner: Option<ProgressBar>,
     /// One for each load, then the total where there are several.
@@ -35,10 +35,10 @@ pub(super) struct Bars {
 }
 
 impl Bars {
-    pub(super) fn new(target: ProgressDrawTarget, colour: bool) -> Self {
+    pub(super) fn new(target: ProgressDrawTarget, ink: Ink) -> Self {
         Self {
             all: MultiProgress::with_draw_target(target),
-            colour,
+            ink,
             is_narrow: false,
             spinner: None,
             drawn: Vec::new(),
@@ -61,7 +61,7 @@ impl Bars {
     fn scan(&mut self, view: &View) {
         let spinner = self.spinner.get_or_insert_with(|| {
             let spinner = self.all.add(ProgressBar::new_spinner());
-            spinner.set_style(style("{spinner} {wide_msg}").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
+            spinner.set_style(style("{spinner} {wide_msg}").tick_chars(self.ink.spinner()));
             spinner
         });
         spinner.set_message(format!(
@@ -89,7 +89,7 @@ impl Bars {
             let Some(bar) = self.drawn.get(i).filter(|bar| !bar.is_finished()) else {
                 continue;
             };
-            let message = message(load, widths, self.colour);
+            let message = message(load, widths, self.ink.is_coloured);
             // A bar is drawn with whatever is set: it shall not show without its words.
             bar.set_message(message);
             bar.set_position(std::cmp::min(load.done, load.planned));
@@ -103,7 +103,7 @@ impl Bars {
                 self.targets.push(line);
             }
             if let Some(line) = self.targets.get(i).filter(|line| !line.is_finished()) {
-                line.set_message(state(target, self.colour));
+                line.set_message(state(target, self.ink.is_coloured));
                 line.tick();
             }
         }
@@ -112,7 +112,7 @@ impl Bars {
             line.set_message(paint(
                 "33",
                 &format!("stopping: {}", plain(reason)),
-                self.colour,
+                self.ink.is_coloured,
             ));
             line.tick();
             self.stopping = Some(line);
@@ -141,12 +141,12 @@ impl Bars {
     }
 
     fn bar_style(&self) -> ProgressStyle {
-        let template = match (self.is_narrow, self.colour) {
+        let template = match (self.is_narrow, self.ink.is_coloured) {
             (true, _) => "{wide_msg}",
             (false, true) => "{bar:16.cyan/blue} {wide_msg}",
             (false, false) => "{bar:16} {wide_msg}",
         };
-        style(template).progress_chars("█▉▊▋▌▍▎▏ ")
+        style(template).progress_chars(self.ink.bar())
     }
 }
 

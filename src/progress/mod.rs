@@ -34,6 +34,35 @@ const TICK: Duration = Duration::from_millis(100);
 /// indicatif draws no more often than this by itself.
 const DRAWS_PER_SECOND: u8 = 10;
 
+/// The characters and colours of bars.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ink {
+    /// Colours are wanted.
+    pub is_coloured: bool,
+    /// Characters are ASCII only.
+    pub is_ascii: bool,
+}
+
+impl Ink {
+    /// Returns the characters of a bar: what is full, the steps between, and what is empty.
+    pub fn bar(self) -> &'static str {
+        if self.is_ascii {
+            "#>-"
+        } else {
+            "█▉▊▋▌▍▎▏ "
+        }
+    }
+
+    /// Returns the pictures of a spinner, the last when it is over.
+    fn spinner(self) -> &'static str {
+        if self.is_ascii {
+            "|/-\\ "
+        } else {
+            "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "
+        }
+    }
+}
+
 /// A way to draw.
 trait Draw: Send {
     /// Draws what holds now. Called at every tick; an implementation that draws more seldom waits by `view.elapsed`.
@@ -110,17 +139,14 @@ impl Watcher {
     }
 
     /// Draws bars on standard error: a line a load, and a total where there are several.
-    pub fn bars(color: bool) -> Self {
+    pub fn bars(ink: Ink) -> Self {
         if !std::io::stderr().is_terminal() {
-            return Self::start(Box::new(bars::Bars::new(
-                ProgressDrawTarget::hidden(),
-                color,
-            )));
+            return Self::start(Box::new(bars::Bars::new(ProgressDrawTarget::hidden(), ink)));
         }
         let screen = screen::Screen::new(screen::Stderr);
         let target =
             ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWS_PER_SECOND);
-        let bars = bars::Bars::new(target, color);
+        let bars = bars::Bars::new(target, ink);
         Self::start(Box::new(OnScreen { bars, screen }))
     }
 

@@ -7,7 +7,7 @@ use std::{
 use indicatif::{ProgressDrawTarget, TermLike};
 
 use super::{
-    Draw, Watcher,
+    Draw, Ink, Watcher,
     bars::Bars,
     counters::{Counters, Speeds},
     json::Json,
@@ -303,7 +303,7 @@ fn bars_say_how_sending_goes() {
     for (flow, in_flight, ceiling) in states {
         // indicatif leaves out what comes too soon after the last, so each has a terminal of its own.
         let (terminal, target) = terminal(120);
-        let mut run = Run::started(Bars::new(target, false), &[("people", 300)]);
+        let mut run = Run::started(Bars::new(target, Ink::default()), &[("people", 300)]);
         run.target(flow, in_flight, ceiling);
         run.wait(SECOND / 10);
         let text = terminal.lines.text();
@@ -358,7 +358,13 @@ fn json_comes_every_second_with_the_same_members() {
 fn bars_never_wrap_however_narrow_the_terminal() {
     for width in [20, 40, 80, 200] {
         let (terminal, target) = terminal(width);
-        let mut run = Run::new(Bars::new(target, true));
+        let mut run = Run::new(Bars::new(
+            target,
+            Ink {
+                is_coloured: true,
+                is_ascii: false,
+            },
+        ));
         run.counters.observe(&Event::Scanning {
             records: 123_456_789,
             bytes: u64::MAX / 2,
@@ -410,7 +416,7 @@ fn console_width(line: &str) -> usize {
 fn bars_show_a_line_a_load_and_a_total() {
     let (terminal, target) = terminal(100);
     let mut run = Run::started(
-        Bars::new(target, false),
+        Bars::new(target, Ink::default()),
         &[("people", 20), ("results", 400)],
     );
     run.sent(0, 20);
@@ -434,6 +440,26 @@ fn bars_show_a_line_a_load_and_a_total() {
     █▋               results   41/400   10%  1 rejected  3.4/s  ETA 1m 45s
     ██▍              total     61/420   14%  1 rejected  5.1/s  ETA 1m 45s
     "##);
+}
+
+#[test]
+fn a_terminal_of_ascii_gets_ascii() {
+    let (terminal, target) = terminal(100);
+    let ink = Ink {
+        is_coloured: false,
+        is_ascii: true,
+    };
+    let mut run = Run::started(Bars::new(target, ink), &[("people", 20)]);
+    run.sent(0, 20);
+    run.settled(0, Outcome::Created, 10);
+    run.wait(SECOND);
+    run.finish();
+    let text = terminal.lines.text();
+    assert!(
+        text.contains("####") && text.contains("---- people"),
+        "{text}"
+    );
+    assert!(text.is_ascii(), "{text}");
 }
 
 #[test]

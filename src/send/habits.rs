@@ -22,6 +22,19 @@ pub(super) struct Habits {
     enough: Mutex<HashSet<(u16, Vec<u8>)>>,
     /// Its answers to Bundles tell nothing of the entries.
     mumbles: AtomicBool,
+    /// The order in which it answers the entries of Bundles. One asks, and the others wait for what it finds.
+    order: tokio::sync::Mutex<AnswerOrder>,
+}
+
+/// The order in which a target answers the records of a parcel, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AnswerOrder {
+    /// That of the request, as far as records were read back; their number.
+    Unproven(usize),
+    /// That of the request.
+    Kept,
+    /// Another.
+    Shuffled,
 }
 
 /// The longest answer that is learnt, and how many of them: a server has one word for it, or makes up a new one each time.
@@ -36,7 +49,22 @@ impl Habits {
             target: target.to_owned(),
             enough: Mutex::default(),
             mumbles: AtomicBool::new(false),
+            order: tokio::sync::Mutex::new(AnswerOrder::Unproven(0)),
         }
+    }
+
+    /// Returns the order in which the target answers the records of a parcel, when nobody else is about to find it out.
+    pub(super) async fn order(&self) -> tokio::sync::MutexGuard<'_, AnswerOrder> {
+        self.order.lock().await
+    }
+
+    /// Takes note that the target answers the records of a parcel in another order than they were sent in.
+    pub(super) fn learn_disorder(&self, counts: &RequestCounts) {
+        self.mumbles.store(true, Ordering::Relaxed);
+        let target = &self.target;
+        counts.remark(format!(
+            "target `{target}` answers requests with several records in another order than they were sent in: what it created was              read back and told by its content, and travelled one by one from then on, where it can"
+        ));
     }
 
     /// Tells whether an answer to an update was found to mean that all is well.

@@ -32,6 +32,7 @@ use habits::Habits;
 use results::needed;
 use rewrite::BodyRewriter;
 
+mod answer_order;
 mod bisect;
 mod carry;
 mod committer;

@@ -21,7 +21,7 @@ use crate::{
     manifest::Existing,
     plan::Step,
     record::{Outcome, StepId},
-    target::{InTheWay, Named},
+    target::{Deletion, InTheWay, Named},
 };
 
 /// The number of records of one request that are looked at at once. Each may be of the size from which on records are
@@ -296,7 +296,11 @@ async fn remove(load: &LoadContext, step: &Step) -> Result<Option<String>, Silen
         kind: &step.kind,
         id,
     });
-    let Some(remove) = named.and_then(|named| target.delete(&[named], None)) else {
+    let deletion = named.map(|record| Deletion {
+        record,
+        version: None,
+    });
+    let Some(remove) = deletion.and_then(|deletion| target.delete(&[deletion], None)) else {
         return Ok(Some("such a store removes nothing".to_owned()));
     };
     // It writes: it goes under the rate of what is loaded, and is counted with it.

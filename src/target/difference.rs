@@ -41,6 +41,8 @@ pub struct StoreListing {
     pub ids: Vec<String>,
     /// The request for the next page.
     pub next: Option<http::Request<bytes::Bytes>>,
+    /// There is a next page, at an address that is not the store's: nobody is asked there.
+    pub is_elsewhere: bool,
 }
 
 /// A version of a record that a store keeps.

@@ -9,4 +9,6 @@ pub enum Likeness {
     ButId,
     /// As [`Likeness::ButId`], and a store may have added what its own rules say.
     MadeOf,
+    /// As [`Likeness::MadeOf`], whatever the references in it lead to.
+    ButReferences,
 }

@@ -8,7 +8,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 
 use crate::{
     manifest::{Format, LoadSettings},
@@ -49,7 +49,7 @@ pub use files::{Standing, around, standing, under};
 pub use in_the_way::InTheWay;
 pub use likeness::Likeness;
 pub use local::{LOCAL_DATASET, LOCAL_FHIR_STORE, LOCAL_LOCATION, LOCAL_PROJECT};
-pub use named::Named;
+pub use named::{Deletion, Named};
 pub use naming::{Naming, Purpose, Search, Unwritten};
 pub use parcel::{Parcel, Unbuilt};
 pub use references::{Shown, Stuck, shown, without};
@@ -176,6 +176,11 @@ pub trait Target: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Tells whether the records of a parcel are certainly answered in the order in which they were sent.
+    fn answers_in_order(&self) -> bool {
+        true
+    }
+
     /// Reads when a record was last written, by the clock of its store.
     fn written_at(&self, _answer: &[u8]) -> Option<jiff::Timestamp> {
         None
@@ -189,6 +194,12 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// Tells whether a refusal is for the size of the request, and for which.
     fn too_large(&self, status: u16, _answer: &[u8]) -> Option<TooLarge> {
         TooLarge::of_status(status)
+    }
+
+    /// Tells whether a refusal is one of the moment: another request was in the way, so that this one had no effect, and may be
+    /// taken the next time.
+    fn passes(&self, _status: u16, _answer: &[u8]) -> bool {
+        false
     }
 
     /// Tells whether the codes of a refusal say that a record refers to what the store does not hold.
@@ -253,6 +264,12 @@ pub trait Target: Send + Sync + fmt::Debug {
         Err("such records cannot be compared".to_owned())
     }
 
+    /// Tells whether what was read under the name of a record says of itself that it is another one, or none.
+    fn is_named_otherwise(&self, record: Named<'_>, answer: &Response<Bytes>) -> bool {
+        let held = self.held(record.kind, answer.headers(), answer.body());
+        held.id.is_some_and(|id| id != record.id)
+    }
+
     /// Tells whether the store gives each state of a record a version of its own, so that what was changed is known by it.
     fn keeps_versions(&self) -> bool {
         false
@@ -282,15 +299,30 @@ pub trait Target: Send + Sync + fmt::Debug {
     /// in this way.
     fn delete(
         &self,
-        _records: &[Named<'_>],
+        _deletions: &[Deletion<'_>],
         _packaging: Option<Packaging>,
     ) -> Option<Request<Bytes>> {
         None
     }
 
     /// Tells what the answer to the deletion of one record says, whose status is one of success.
-    fn deleted(&self, _record: Named<'_>, _answer: &Response<Bytes>) -> Said {
-        Said::Taken(Accepted::default())
+    fn deleted(&self, _record: Named<'_>, answer: &Response<Bytes>) -> Said {
+        match answer.status() {
+            // It was promised, and may not be done yet.
+            StatusCode::ACCEPTED => Said::Little(Little::Later),
+            _ => Said::Taken(Accepted::default()),
+        }
+    }
+
+    /// Tells whether an answer that a record is not there is the store's own, and not that of something before it which knows
+    /// nothing of records.
+    fn is_own_miss(&self, _answer: &Response<Bytes>) -> bool {
+        true
+    }
+
+    /// Returns the query that finds a record by its id; none where records are not searched for.
+    fn by_id(&self, _id: &str) -> Option<String> {
+        None
     }
 
     /// Makes the read of the versions of a record that the store keeps; none where it keeps none.

@@ -2,87 +2,24 @@
 //!
 //! A store that keeps versions is asked for each record first: a record that is not in the version in which the run left it
 //! was changed since, and stays. If a store tells since when it has something, a resource older than the run stays, too.
-//! Records without references to each other are read and deleted in batches, those of a circle all or none.
+//! Records without references to each other are read and deleted in batches, those of a circle all or none. The deletions are
+//! `deletion`'s.
 
-use bytes::Bytes;
-use http::Response;
-
-use super::{Ended, Error, REFERRED, Unit, Unload};
-use crate::{
-    journal::{RecordState, Removal, RemovalLine},
-    lookup::OpenStore,
-    record::{Packaging, StepId},
-    target::{Named, Said},
+use super::{
+    Ended, Error, REFERRED, Unit, Unload,
+    deletion::{UNPROVEN, each, is_proven},
+    item::{Item, OTHER_VERSION},
 };
-
-/// A record whose turn it is.
-#[derive(Debug, Clone)]
-pub(super) struct Item {
-    number: StepId,
-    target: String,
-    kind: String,
-    id: String,
-    /// The version in which the run left it, as far as it knows.
-    version: Option<String>,
-    place: String,
-}
-
-impl Item {
-    pub(super) fn number(&self) -> StepId {
-        self.number
-    }
-
-    pub(super) fn name(&self) -> Named<'_> {
-        Named {
-            kind: &self.kind,
-            id: &self.id,
-        }
-    }
-
-    fn ended(&self, outcome: Removal, status: Option<u16>) -> Ended {
-        Ended {
-            line: RemovalLine {
-                record: self.number,
-                outcome,
-                status,
-                code: None,
-                note: None,
-            },
-            target: self.target.clone(),
-            kind: self.kind.clone(),
-            place: self.place.clone(),
-        }
-    }
-
-    /// It stays, for a reason that nobody but Stoker has.
-    pub(super) fn stays(&self, outcome: Removal, note: &str) -> Ended {
-        let mut ended = self.ended(outcome, None);
-        ended.line.note = Some(note.to_owned());
-        ended
-    }
-
-    /// It stays, because the store says so.
-    pub(super) fn refused(&self, store: &OpenStore, answer: &Response<Bytes>) -> Ended {
-        let status = answer.status().as_u16();
-        // 409 is the standard's answer where something refers to it (R4, http.html#delete).
-        let outcome = match status {
-            409 | 412 => Removal::Referred,
-            _ => Removal::Refused,
-        };
-        let mut ended = self.ended(outcome, Some(status));
-        ended.line.code = store.target.refusal(None, answer.body()).code;
-        if outcome == Removal::Referred {
-            ended.line.note = Some("something in the store refers to it".to_owned());
-        }
-        ended
-    }
-}
+use crate::{
+    journal::{RecordState, Removal},
+    lookup::OpenStore,
+    record::StepId,
+    target::Named,
+};
 
 const UNVERSIONED: &str =
     "the store gave it no version when it was loaded, so nobody knows whether it was changed since";
-const OTHER_VERSION: &str = "it was changed since it was loaded";
 const WAS_THERE: &str = "the store had it before the run began";
-const UNTOLD: &str = "the store's answer does not tell whether it was deleted";
 
 impl Unload<'_> {
     pub(super) fn item(&self, node: u32) -> Result<Item, Error> {
@@ -95,6 +32,9 @@ impl Unload<'_> {
         if let Some(later) = self.draft.later(node) {
             version = of(later)?.1;
         }
+        if let Some(since) = self.draft.since(node) {
+            version.clone_from(since);
+        }
         let lost = || Error::Internal("a record that was created has no id".to_owned());
         let file = self.plan.source_name(step.position.source);
         Ok(Item {
@@ -102,6 +42,7 @@ impl Unload<'_> {
             target: self.target_of(node)?.to_owned(),
             id: id.or(step.id).ok_or_else(lost)?,
             version,
+            held: None,
             place: step.position.display(file).to_string(),
             kind: step.kind,
         })
@@ -131,9 +72,9 @@ impl Unload<'_> {
             }
         }
         if is_circle && items.len() > 1 && items.len() <= store.transaction {
-            ended.extend(together(store, &items).await?);
+            ended.extend(self.together(store, items).await?);
         } else if is_circle && items.len() > 1 {
-            self.one_by_one(store, &items, &mut ended).await?;
+            self.one_by_one(store, items, &mut ended).await?;
         } else {
             each(store, &items, is_circle, &mut ended).await?;
         }
@@ -142,8 +83,8 @@ impl Unload<'_> {
 }
 
 impl Unload<'_> {
-    /// Returns the records that are as the run left them.
-    async fn check(
+    /// Returns the records that are as the run left them, each with the version in which it was seen.
+    pub(super) async fn check(
         &self,
         store: &OpenStore,
         items: Vec<Item>,
@@ -157,7 +98,7 @@ impl Unload<'_> {
         };
         let answers = store.read(&names, &single).await?;
         let began = self.history.sessions.first().map(|session| session.started);
-        for (item, answer) in items.into_iter().zip(answers) {
+        for (mut item, answer) in items.into_iter().zip(answers) {
             let Some(answer) = answer else { continue };
             match answer.status().as_u16() {
                 200 => {
@@ -168,7 +109,10 @@ impl Unload<'_> {
                     // name.
                     if is_another || held.id.is_none() && held.version.is_none() {
                         ended.push(item.refused(store, &answer));
-                    } else if !store.target.keeps_versions() {
+                        continue;
+                    }
+                    store.known.add(kind);
+                    if !store.target.keeps_versions() {
                         let now = jiff::Timestamp::now();
                         let is_old = |began| store.target.is_from_before(&answer, began, now);
                         if began.is_some_and(is_old) {
@@ -178,102 +122,23 @@ impl Unload<'_> {
                         }
                     } else if item.version.is_none() {
                         ended.push(item.stays(Removal::Changed, UNVERSIONED));
-                    } else if held.version == item.version {
-                        same.push(item);
-                    } else if store.target.is_loosened(&answer, &self.mark(&item)) {
+                    } else if held.version == item.version
                         // An unloading that was cut off has done that.
+                        || store.target.is_loosened(&answer, &self.mark(&item))
+                    {
+                        item.held = held.version;
                         same.push(item);
                     } else {
                         ended.push(item.stays(Removal::Changed, OTHER_VERSION));
                     }
                 }
-                status @ (404 | 410) => ended.push(item.ended(Removal::Gone, Some(status))),
+                status @ (404 | 410) if is_proven(store, &item, &answer).await? => {
+                    ended.push(item.ended(Removal::Gone, Some(status)));
+                }
+                404 | 410 => ended.push(item.stays(Removal::Refused, UNPROVEN)),
                 _ => ended.push(item.refused(store, &answer)),
             }
         }
         Ok(same)
     }
-}
-
-/// Deletes the records of a circle, all or none.
-async fn together(store: &OpenStore, items: &[Item]) -> Result<Vec<Ended>, Error> {
-    let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
-    let mut ended = Vec::with_capacity(items.len());
-    let Some(request) = store.target.delete(&names, Some(Packaging::Transaction)) else {
-        each(store, items, true, &mut ended).await?;
-        return Ok(ended);
-    };
-    let Some(answer) = store.ask(request, names.len()).await? else {
-        return Ok(ended);
-    };
-    if !answer.status().is_success() {
-        ended.extend(items.iter().map(|item| item.refused(store, &answer)));
-        return Ok(ended);
-    }
-    let answers = store.target.apart(&names, &answer);
-    let mut answers = answers
-        .unwrap_or_else(|_| vec![None; items.len()])
-        .into_iter();
-    for item in items {
-        let answer = answers.next().flatten();
-        ended.extend(judge(store, item, answer).await?);
-    }
-    Ok(ended)
-}
-
-/// Deletes records that need not go together.
-pub(super) async fn each(
-    store: &OpenStore,
-    items: &[Item],
-    is_circle: bool,
-    ended: &mut Vec<Ended>,
-) -> Result<(), Error> {
-    let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
-    let mut answers: Vec<Option<Response<Bytes>>> = vec![None; items.len()];
-    if !is_circle
-        && store.batch > 1
-        && names.len() > 1
-        && let Some(request) = store.target.delete(&names, Some(Packaging::Batch))
-    {
-        answers = store.in_one(&names, request).await?;
-    }
-    for ((item, name), mut answer) in items.iter().zip(names).zip(answers) {
-        if answer.is_none() {
-            let Some(request) = store.target.delete(&[name], None) else {
-                ended.push(item.stays(Removal::Refused, "nothing can be deleted there"));
-                continue;
-            };
-            answer = store.ask(request, 1).await?;
-            if answer.is_none() {
-                continue;
-            }
-        }
-        ended.extend(judge(store, item, answer).await?);
-    }
-    Ok(())
-}
-
-/// Judges the answer to a deletion; where it does not tell, the store is asked for the record.
-async fn judge(
-    store: &OpenStore,
-    item: &Item,
-    answer: Option<Response<Bytes>>,
-) -> Result<Option<Ended>, Error> {
-    if let Some(answer) = &answer {
-        match answer.status().as_u16() {
-            status @ (404 | 410) => return Ok(Some(item.ended(Removal::Gone, Some(status)))),
-            status @ 200..=299 => match store.target.deleted(item.name(), answer) {
-                Said::Taken(_) => return Ok(Some(item.ended(Removal::Deleted, Some(status)))),
-                Said::Refused => return Ok(Some(item.refused(store, answer))),
-                Said::Little(_) => {}
-            },
-            _ => return Ok(Some(item.refused(store, answer))),
-        }
-    }
-    let request = store.target.read(&item.kind, &item.id);
-    let read = store.ask(request, 1).await?;
-    Ok(read.map(|read| match read.status().as_u16() {
-        status @ (404 | 410) => item.ended(Removal::Deleted, Some(status)),
-        _ => item.stays(Removal::Refused, UNTOLD),
-    }))
 }

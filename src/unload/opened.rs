@@ -7,10 +7,7 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::{
-    Ended, Error, Unload,
-    carry::{Item, each},
-};
+use super::{Ended, Error, Unload, deletion::each, item::Item};
 use crate::{
     journal::Removal,
     lookup::OpenStore,
@@ -45,11 +42,11 @@ impl Unload<'_> {
     pub(super) async fn one_by_one(
         &self,
         store: &OpenStore,
-        items: &[Item],
+        mut items: Vec<Item>,
         ended: &mut Vec<Ended>,
     ) -> Result<(), Error> {
         let mut taken = Vec::with_capacity(items.len());
-        let stays = match self.open(store, items, &mut taken).await? {
+        let stays = match self.open(store, &mut items, &mut taken).await? {
             Opening::Unsure => return Ok(()),
             Opening::Refused(refused) => refused,
             Opening::Whole => {
@@ -72,8 +69,8 @@ impl Unload<'_> {
                 }
             }
         };
-        let lost = self.close(store, items, taken).await?;
-        for item in items {
+        let lost = self.close(store, &items, taken).await?;
+        for item in &items {
             let own = stays.iter().find(|one| one.line.record == item.number());
             let mut stays = match own {
                 Some(own) => own.clone(),
@@ -92,16 +89,17 @@ impl Unload<'_> {
     async fn open(
         &self,
         store: &OpenStore,
-        items: &[Item],
+        items: &mut [Item],
         taken: &mut Vec<Option<Bytes>>,
     ) -> Result<Opening, Error> {
-        let names: Vec<Named<'_>> = items.iter().map(Item::name).collect();
+        let held = items.to_vec();
+        let names: Vec<Named<'_>> = held.iter().map(Item::name).collect();
         let single = |at: usize| {
             let name = names.get(at).copied().unwrap_or(Named { kind: "", id: "" });
             store.target.read(name.kind, name.id)
         };
         let answers = store.read(&names, &single).await?;
-        for ((item, name), answer) in items.iter().zip(&names).zip(answers) {
+        for ((item, name), answer) in items.iter_mut().zip(&names).zip(answers) {
             let Some(answer) = answer else {
                 return Ok(Opening::Unsure);
             };
@@ -121,19 +119,23 @@ impl Unload<'_> {
                 ]));
             };
             taken.push(Some(answer.into_body()));
-            match store.ask(request, 1).await? {
-                Some(answer) if answer.status().is_success() => {}
-                // The answer to a first attempt may be lost: a read tells.
-                Some(answer) => {
-                    let read = store.ask(store.target.read(name.kind, name.id), 1).await?;
-                    if !read.is_some_and(|read| store.target.is_loosened(&read, &mark)) {
-                        let mut stays = item.refused(store, &answer);
-                        stays.line.note = Some(CIRCLE.to_owned());
-                        return Ok(Opening::Refused(vec![stays]));
-                    }
-                }
-                None => return Ok(Opening::Unsure),
+            let Some(answer) = store.ask(request, 1).await? else {
+                return Ok(Opening::Unsure);
+            };
+            // It has another version by now, and goes in that one.
+            item.held = None;
+            if answer.status().is_success() {
+                item.held = version(&*store.target, *name, &answer);
+                continue;
             }
+            // The answer to a first attempt may be lost: a read tells.
+            let read = store.ask(store.target.read(name.kind, name.id), 1).await?;
+            let Some(read) = read.filter(|read| store.target.is_loosened(read, &mark)) else {
+                let mut stays = item.refused(store, &answer);
+                stays.line.note = Some(CIRCLE.to_owned());
+                return Ok(Opening::Refused(vec![stays]));
+            };
+            item.held = version(&*store.target, *name, &read);
         }
         Ok(Opening::Whole)
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Error,
+    Error, Later,
     circles::{self, References},
 };
 use crate::{
@@ -28,6 +28,8 @@ pub struct RemovalPlan {
     references: References,
     /// Of a record that the same run has changed after it created it: the record that did so last.
     later: HashMap<u32, StepId>,
+    /// Of a record that a later run has changed: its name by [`Later`], and the version in which that run has left it.
+    since: HashMap<u32, (u64, Option<String>)>,
     /// The number of records of each target and kind.
     pub kinds: BTreeMap<(String, String), u64>,
     /// The records that the run has changed and not created, and that are not restored yet.
@@ -126,7 +128,7 @@ impl Made {
 }
 
 impl RemovalPlan {
-    /// Finds what a run created, as far as it was not deleted before.
+    /// Finds what a run created, as far as it was not deleted before. `later` are the changes by runs that are unloaded with it.
     ///
     /// # Errors
     ///
@@ -135,6 +137,7 @@ impl RemovalPlan {
         plan: &Saved,
         history: &journal::JournalIndex,
         removals: &Removals,
+        later: &Later,
     ) -> Result<Self, Error> {
         let mut draft = Self::default();
         let mut fates = history.fates();
@@ -157,6 +160,10 @@ impl RemovalPlan {
                     Made::Created(id) => {
                         let node = u32::try_from(draft.nodes.len()).map_err(|_| too_many())?;
                         names.put(&load.target, &step.kind, &id, node);
+                        let name = later.name(&load.target, &step.kind, &id);
+                        if let Some(version) = later.version(name) {
+                            draft.since.insert(node, (name, version.clone()));
+                        }
                         draft.nodes.push(Node {
                             number: step.number,
                             offset,
@@ -187,12 +194,27 @@ impl RemovalPlan {
         draft
             .changed
             .retain(|changed| !removals.is_undone(changed.last));
-        for changed in &draft.changed {
-            let key = (changed.target.clone(), changed.kind.clone());
-            *draft.updated.entry(key).or_default() += 1;
-        }
+        draft.count_changed();
         draft.refer(plan)?;
         Ok(draft)
+    }
+
+    pub(super) fn count_changed(&mut self) {
+        self.updated.clear();
+        for changed in &self.changed {
+            let key = (changed.target.clone(), changed.kind.clone());
+            *self.updated.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Returns the names, by [`Later`], of those records that a later run has changed.
+    pub fn changed_later(&self) -> impl Iterator<Item = u64> {
+        self.since.values().map(|(name, _)| *name)
+    }
+
+    /// Returns the version in which a later run has left a record; none where none has changed it.
+    pub(super) fn since(&self, node: u32) -> Option<&Option<String>> {
+        self.since.get(&node).map(|(_, version)| version)
     }
 
     fn note_changed(

@@ -69,7 +69,16 @@ impl Unload<'_> {
         let (current, before) = match self.versions(store, name, &first).await? {
             Asked::Told { current, before } => (current, before),
             Asked::Refused(status @ (404 | 410)) => {
-                return Ok(Some(changed.ended(Removal::Gone, Some(status), None)));
+                let read = store.ask(store.target.read(name.kind, name.id), 1).await?;
+                let Some(read) = read else { return Ok(None) };
+                let is_gone =
+                    matches!(read.status().as_u16(), 404 | 410) && store.target.is_own_miss(&read);
+                return Ok(Some(if is_gone {
+                    changed.ended(Removal::Gone, Some(status), None)
+                } else {
+                    // A store without this interaction answers so, too.
+                    changed.ended(Removal::Refused, Some(status), Some(UNTOLD))
+                }));
             }
             Asked::Refused(status) => {
                 return Ok(Some(changed.ended(
@@ -95,13 +104,13 @@ impl Unload<'_> {
         let answer = store.ask(request, 1).await?;
         let status = answer.as_ref().map(|answer| answer.status().as_u16());
         match status {
-            Some(200..=299) => Ok(Some(changed.ended(Removal::Restored, status, None))),
-            // Somebody was faster; or a first attempt was taken, and its answer lost.
-            None | Some(409 | 412) => match self.versions(store, name, &first).await? {
+            Some(200 | 201 | 203..=299) => Ok(Some(changed.ended(Removal::Restored, status, None))),
+            // Somebody was faster; or a first attempt was taken, and its answer lost; or it is done later.
+            None | Some(202 | 409 | 412) => match self.versions(store, name, &first).await? {
                 Asked::Told { current, before } if is_same(store, &current, &before) => {
                     Ok(Some(changed.ended(Removal::Restored, status, None)))
                 }
-                Asked::Told { .. } if status.is_some() => stays(CHANGED),
+                Asked::Told { .. } if status != Some(202) && status.is_some() => stays(CHANGED),
                 _ => Ok(None),
             },
             Some(_) => {

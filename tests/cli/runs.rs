@@ -126,6 +126,32 @@ fn old_runs_are_removed_and_what_they_loaded_stays_known() {
 }
 
 #[test]
+fn the_order_of_runs_is_that_of_their_journals() {
+    let bed = bed(3);
+    let all = names(&bed);
+    // A copy has files of other times: the newest run is copied first.
+    fs::rename(bed.path(".stoker"), bed.path("old")).unwrap();
+    for name in all.iter().rev() {
+        let (from, to) = (
+            bed.path("old/runs").join(name),
+            bed.path(".stoker/runs").join(name),
+        );
+        fs::create_dir_all(&to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            if entry.path().is_file() {
+                fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let latest = bed.run(&["report"]).exits(0);
+    assert!(latest.out.contains(&all[2]), "{}", latest.out);
+    bed.run(&["runs", "prune", "--keep", "1"]).exits(0);
+    assert_eq!(names(&bed), all[2..]);
+}
+
+#[test]
 fn what_is_not_over_or_named_by_a_manifest_is_kept() {
     let bed = bed(4);
     let all = names(&bed);

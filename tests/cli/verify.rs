@@ -354,6 +354,8 @@ fn what_a_run_does_not_know_is_looked_for() {
 
 /// The store takes what it is sent, its answers are lost, and it does not answer questions for a while.
 const MUTE: &str = "rules:
+- { when: { path: \"**/messages/*\", method: GET, until: 60 }, fault: { answer: { status: 503 } } }
+- { when: { path: \"**/dicomWeb/**\", method: GET, until: 60 }, fault: { answer: { status: 503 } } }
 - { when: { request: [read, search], until: 40 }, fault: { answer: { status: 503 } } }
 - { when: { path: \"**/dicomWeb/studies\", method: POST, until: 60 }, fault: { reset: after_write } }
 - { when: { path: \"**/messages*\", method: POST, until: 60 }, fault: { reset: after_write } }
@@ -517,4 +519,26 @@ fn a_store_that_gives_the_same_page_for_ever_is_not_counted() {
     let run = bed.newest_run();
     let ran = bed.run(&["verify", run.to_str().unwrap(), "--counts"]);
     assert!(ran.out.contains('?'), "{}\n{}", ran.out, ran.err);
+}
+
+#[test]
+fn instances_that_a_server_may_have_had_before_are_told_before_they_are_deleted() {
+    let bed = Bed::new();
+    let url = start_raw(forgets_offsets);
+    fs::create_dir(bed.path("in")).unwrap();
+    fs::write(bed.path("in/1"), written(&uids(1, 1).tiny())).unwrap();
+    bed.write(
+        "m.yaml",
+        &format!("version: 1\nname: scans\ntargets: {{ t: {{ dicomweb: {{ url: '{url}' }} }} }}\nloads: [ {{ name: scans, files: ['in/*'] }} ]\n"),
+    );
+    bed.run(&["load", "m.yaml", "--progress", "none"]).exits(0);
+    let run = bed.newest_run();
+    let shown = bed
+        .run(&["unload", run.to_str().unwrap(), "--dry-run"])
+        .exits(0);
+    assert!(
+        shown.err.contains("may have been there before the run"),
+        "{}",
+        shown.err
+    );
 }

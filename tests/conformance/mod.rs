@@ -78,7 +78,11 @@ async fn written_and_read(bound: &Bound) {
         kind: &step.kind,
         id: &id,
     };
-    let delete = bound.target.delete(&[name], None).unwrap();
+    let deletion = stoker::target::Deletion {
+        record: name,
+        version: None,
+    };
+    let delete = bound.target.delete(&[deletion], None).unwrap();
     let deleted = bound.call(delete).await;
     assert!(deleted.status().is_success(), "{deleted:?}");
     assert!(

@@ -61,6 +61,14 @@ pub(super) fn carry_out(inside: &mut Inside, bundle: &Value) -> Reply {
             results.push((at, Err(Refused::new(429, "throttled", "slow down"))));
             continue;
         }
+        if matches!(habits.throttle, Throttle::Raced(_))
+            && !is_transaction
+            && nth == 0
+            && order.len() > 1
+        {
+            results.push((at, Err(Refused::raced())));
+            continue;
+        }
         let result = inside.store.write(&lenient, &writes[at]);
         if let Err(refused) = &result
             && (habits.errors == Errors::EndTheCall || is_transaction && habits.atomic)
@@ -94,6 +102,11 @@ pub(super) fn carry_out(inside: &mut Inside, bundle: &Value) -> Reply {
         }
         answers.push(answer);
     }
+    match habits.order {
+        Order::Reversed => answers.reverse(),
+        Order::Rotated if !answers.is_empty() => answers.rotate_left(1),
+        _ => {}
+    }
     let outcome = Refused::new(200, "not-supported", "Prefer is not known here").outcome("warning");
     match habits.answer {
         Answer::OutcomeFirst => answers.insert(0, json!({ "resource": outcome })),
@@ -104,8 +117,14 @@ pub(super) fn carry_out(inside: &mut Inside, bundle: &Value) -> Reply {
         Answer::Html => return Reply::page(200),
         _ => {}
     }
+    let has_failed = results.iter().any(|(_, result)| result.is_err());
+    let is_failed_batch = has_failed && !is_transaction;
     Reply::json(
-        200,
+        if is_failed_batch {
+            habits.batch_status
+        } else {
+            200
+        },
         &json!({"resourceType": "Bundle", "type": format!("{kind}-response"), "entry": answers}),
     )
 }

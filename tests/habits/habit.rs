@@ -136,6 +136,10 @@ pub(crate) enum Order {
     Request,
     /// DELETE, POST, PUT: that of the execution.
     Execution,
+    /// The last first.
+    Reversed,
+    /// The second first, and the first last.
+    Rotated,
 }
 
 /// How a Bundle is answered as a whole.
@@ -175,6 +179,10 @@ pub(crate) enum Throttle {
     FillsBundle(u64),
     /// Every so many writes one is answered 503 with a page, as a proxy does.
     Page(u64),
+    /// Every so many writes one lost against another request, by itself and as an entry of a batch.
+    Raced(u64),
+    /// Every so many writes one has its effect, and is answered with this status and a page.
+    Lost(u64, u16),
 }
 
 /// A server.
@@ -221,6 +229,8 @@ pub(crate) struct Habits {
     pub(crate) errors: Errors,
     pub(crate) order: Order,
     pub(crate) answer: Answer,
+    /// The status of a batch in which an entry failed.
+    pub(crate) batch_status: u16,
     /// A transaction has its effect as a whole or not at all.
     pub(crate) atomic: bool,
     /// Entries of a Bundle, and the status for one that has more.

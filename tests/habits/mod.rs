@@ -191,14 +191,17 @@ fn is_partial(habits: &Habits, way: Way) -> bool {
         habits.answer,
         Answer::ExtraLast | Answer::NoResponse | Answer::Html
     );
+    let mumbles = mumbles || habits.order == habit::Order::Reversed;
+    // A create whose answer is lost may not be sent again.
+    let loses = matches!(habits.throttle, habit::Throttle::Lost(..));
     match way {
         // An id that is not there is not put.
         Way::Update => !habits.upsert,
-        Way::Create => mumbles,
+        Way::Create => mumbles || loses,
         // Transactions are not taken, or are too large.
         Way::Bundles => {
             let is_too_large = habits.entries.is_some_and(|(most, _)| most < 200);
-            mumbles || is_too_large || !habits.takes.contains(&"transaction")
+            mumbles || loses || is_too_large || !habits.takes.contains(&"transaction")
         }
     }
 }
@@ -294,4 +297,90 @@ fn a_version_is_read_once_however_often_its_bundle_is_taken_apart() {
     assert_eq!(reads, 201, "{reads} reads\n{}", loaded.text);
     let said = loaded.text.matches("only with the version").count();
     assert_eq!(said, 1, "{}", loaded.text);
+}
+
+/// Where a batch has the status of an entry that failed, its other entries are there all the same, and are not sent again.
+#[test]
+fn a_batch_with_the_status_of_a_failed_entry_is_read_entry_by_entry() {
+    for batch_status in [400, 409, 422, 500] {
+        let habits = Habits {
+            batch_status,
+            integrity: Some(422),
+            ..STANDARD
+        };
+        let server = Server::start(&habits);
+        let bed = Bed::new();
+        let patient = |n| format!(r#"{{"resourceType":"Patient","id":"p{n}","active":true}}"#);
+        let mut lines: Vec<String> = (0..20).map(patient).collect();
+        lines.insert(
+            7,
+            r#"{"resourceType":"Observation","subject":{"reference":"Patient/elsewhere"}}"#
+                .to_owned(),
+        );
+        bed.write("data/p.ndjson", &lines.join("\n"));
+        let loads = "  - { name: all, target: s, files: [data/*.ndjson], interaction: create, bundle: { type: batch, max_entries: 40 } }\n";
+        let loaded = bed.load(&server.url, loads);
+        let counts = (loaded.count(&["created"]), loaded.count(&["rejected"]));
+        assert_eq!(counts, (20, 1), "{batch_status}: {}", loaded.text);
+        assert_eq!(server.contents().len(), 20, "{batch_status}");
+    }
+}
+
+/// Where a server answers what it created in another order than it was sent in, references lead to what was meant all the same.
+#[test]
+fn references_hold_where_creates_are_answered_in_another_order() {
+    for order in [
+        habit::Order::Request,
+        habit::Order::Reversed,
+        habit::Order::Rotated,
+    ] {
+        let habits = Habits { order, ..STANDARD };
+        let server = Server::start(&habits);
+        let bed = Bed::new();
+        let patients: Vec<String> = (0..30)
+            .map(|n| format!(r#"{{"resourceType":"Patient","id":"p{n}","language":"x-{n}"}}"#))
+            .collect();
+        let observations: Vec<String> = (0..30)
+            .map(|n| {
+                format!(
+                    r#"{{"resourceType":"Observation","id":"o{n}","language":"x-{n}","subject":{{"reference":"Patient/p{n}"}}}}"#
+                )
+            })
+            .collect();
+        bed.write("data/p.ndjson", &patients.join("\n"));
+        bed.write("data/o.ndjson", &observations.join("\n"));
+        let loads = "  - { name: p, target: s, files: [data/p.ndjson], interaction: create, bundle: { type: batch, max_entries: 10 } }\n  \
+                     - { name: o, target: s, after: [p], files: [data/o.ndjson], interaction: create, bundle: { type: batch, max_entries: 10 } }\n";
+        let loaded = bed.load(&server.url, loads);
+        assert_eq!(loaded.count(&["created"]), 60, "{order:?}: {}", loaded.text);
+        let contents = server.contents();
+        let mut seen = 0;
+        for (name, resource) in &contents {
+            if let Some(subject) = resource["subject"]["reference"].as_str() {
+                assert_eq!(
+                    contents[subject]["language"], resource["language"],
+                    "{order:?}: {name} is of another patient"
+                );
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 30);
+        for record in &loaded.records {
+            let name = format!(
+                "{}/{}",
+                record["type"].as_str().unwrap(),
+                record["id"].as_str().unwrap()
+            );
+            let line = record["position"]["line"].as_u64().unwrap() - 1;
+            assert_eq!(
+                contents[&name]["language"],
+                format!("x-{line}"),
+                "{order:?}: {record}"
+            );
+        }
+        let is_said = loaded
+            .text
+            .contains("in another order than they were sent in");
+        assert_eq!(is_said, order != habit::Order::Request, "{}", loaded.text);
+    }
 }

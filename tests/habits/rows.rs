@@ -34,6 +34,7 @@ pub(crate) const STANDARD: Habits = Habits {
     errors: Errors::Outcome,
     order: Order::Request,
     answer: Answer::Bundle,
+    batch_status: 200,
     atomic: true,
     entries: None,
     bytes: None,
@@ -313,6 +314,27 @@ pub(crate) const ROWS: &[Habits] = &[
         name: "entries without response",
         answer: Answer::NoResponse,
         entry_resource: true,
+        ..STANDARD
+    },
+    Habits {
+        name: "requests that lose against others",
+        throttle: Throttle::Raced(4),
+        ..STANDARD
+    },
+    Habits {
+        name: "answers from the last to the first",
+        order: Order::Reversed,
+        ..STANDARD
+    },
+    Habits {
+        name: "batches that fail as their entries do",
+        batch_status: 422,
+        integrity: Some(422),
+        ..STANDARD
+    },
+    Habits {
+        name: "a network that answers for the server",
+        throttle: Throttle::Lost(5, 520),
         ..STANDARD
     },
     Habits {

@@ -136,7 +136,8 @@ impl Inside {
             return Reply::of_refusal(&Refused::new(400, "structure", "no JSON"));
         };
         if path.is_empty() {
-            return bundle::carry_out(self, &resource);
+            let reply = bundle::carry_out(self, &resource);
+            return self.lost().unwrap_or(reply);
         }
         let text = |name: &str| {
             let value = headers.get(name)?.to_str().ok()?;
@@ -152,9 +153,20 @@ impl Inside {
             reserved: None,
         };
         let habits = self.habits;
-        match self.store.write(&habits, &write) {
+        let reply = match self.store.write(&habits, &write) {
             Ok(done) => answer::single(&habits, &self.base, &done, write.method == "PUT"),
             Err(refused) => Reply::of_refusal(&refused),
+        };
+        self.lost().unwrap_or(reply)
+    }
+
+    /// The answer that comes instead of the server's own, where it is time for that.
+    fn lost(&self) -> Option<Reply> {
+        match self.habits.throttle {
+            Throttle::Lost(every, status) if self.writes.is_multiple_of(every) => {
+                Some(Reply::page(status))
+            }
+            _ => None,
         }
     }
 
@@ -166,6 +178,7 @@ impl Inside {
                 let refused = Refused::new(429, "throttled", "slow down");
                 Some(Reply::of_refusal(&refused).with(name, value))
             }
+            Throttle::Raced(every) if is_time(every) => Some(Reply::of_refusal(&Refused::raced())),
             Throttle::Page(every) if is_time(every) => Some(Reply::page(503)),
             _ => None,
         }

@@ -35,6 +35,13 @@ impl Refused {
         }
     }
 
+    /// As HAPI says it.
+    pub(super) fn raced() -> Self {
+        let words =
+            "HAPI-0550: HAPI-0824: The operation has failed with a version constraint failure.";
+        Self::new(409, "conflict", words)
+    }
+
     pub(super) fn outcome(&self, severity: &str) -> Value {
         json!({"resourceType": "OperationOutcome", "id": "trace-1", "issue": [
             {"severity": severity, "code": self.code, "diagnostics": self.words}]})

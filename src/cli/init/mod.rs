@@ -16,8 +16,10 @@ use crate::{
     source::{self, BundleKind, Item, SourceFile},
 };
 
+mod left_out;
 mod patterns;
 
+use left_out::LeftOut;
 use patterns::{Sorted, everything, find, patterns};
 
 /// Arguments of `stoker init`.
@@ -89,7 +91,7 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
     let found = find(args, &everything());
     let mut kinds: BTreeMap<Kind, Looked> = BTreeMap::new();
     let mut sorted = Vec::new();
-    let mut left_out: Vec<Diagnostic> = Vec::new();
+    let mut left_out = LeftOut::default();
     for file in &found.files {
         let source::Origin::File(path) = &file.origin else {
             continue;
@@ -110,8 +112,7 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
                 Some(kind)
             }
             Err(why) => {
-                let what = format!("left out {}: {why}", file.origin);
-                left_out.push(Diagnostic::warning(what));
+                left_out.add(file.origin.to_string(), why);
                 None
             }
         };
@@ -120,6 +121,7 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
             kind,
         });
     }
+    let mut left_out = left_out.problems();
     // The place of these would be in the manifest that is only being written.
     left_out.extend(found.problems.into_iter().map(|problem| Diagnostic {
         severity: Severity::Warning,

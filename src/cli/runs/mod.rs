@@ -145,6 +145,7 @@ fn kept(run: &RunDirectory) -> Option<Report> {
 
 fn word_of(report: &Report, run: &RunDirectory) -> &'static str {
     match report.ended {
+        _ if state::is_being_unloaded(run) => "being unloaded",
         _ if run.unload().exists() && !state::is_going_on(run) => "unloaded",
         report::SessionEnd::Complete => "complete",
         report::SessionEnd::Interrupted => "interrupted",

@@ -64,8 +64,13 @@ pub(super) fn run(args: &PruneArgs, context: Context) -> Result<Exit, Error> {
     for (run, _) in runs.iter().zip(&chosen).filter(|(_, chosen)| **chosen) {
         let shown = quoted(run.path());
         let size = size(run.path());
+        // Held until it is removed, so that nobody begins to read it meanwhile.
+        let held = alone(run)?;
         let stays = match stays(run, &manifests) {
             Some(why) => Some(why),
+            None if matches!(held, Held::Shared) => {
+                Some("it is being verified, by another Stoker".to_owned())
+            }
             None if args.dry_run => None,
             None => forgets(run, &runs, &mut history),
         };
@@ -94,6 +99,22 @@ pub(super) fn run(args: &PruneArgs, context: Context) -> Result<Exit, Error> {
     let runs = if removed == 1 { "run" } else { "runs" };
     printer.message(&format!("{removed} {runs} {words}, {}", ByteSize(bytes)));
     Ok(Exit::Well)
+}
+
+/// The holder of a run that is about to be removed.
+enum Held {
+    Alone(#[expect(dead_code, reason = "the lock lasts as long as the file")] fs_err::File),
+    Shared,
+    /// It has no plan that could be read.
+    Unheld,
+}
+
+fn alone(run: &RunDirectory) -> Result<Held, Error> {
+    match run.hold_alone() {
+        Ok(held) => Ok(held.map_or(Held::Shared, Held::Alone)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Held::Unheld),
+        Err(error) => Err(Error::disk(error)),
+    }
 }
 
 fn long_ago(span: Span) -> Result<Timestamp, Error> {

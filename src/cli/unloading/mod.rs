@@ -20,13 +20,14 @@ use crate::{
     history::History,
     journal::{self, RemovalJournal, Removals, RunDirectory},
     lookup::OpenStore,
+    manifest::Store,
     plan::file::Saved,
     report::format::quoted,
     send::Stop,
     unit::grouped,
-    unload::{self, Left, RemovalCounts, RemovalPlan, Unload},
+    unload::{self, Later, Left, RemovalCounts, RemovalPlan, Unload},
 };
-use told::Unloaded;
+pub(in crate::cli) use told::{Unloaded, foreseen};
 
 /// The manner in which records are deleted.
 #[expect(
@@ -66,8 +67,10 @@ impl How {
     }
 }
 
+const NOTHING: &str = "nothing was deleted";
+
 /// Asks whether to go on; where nobody can be asked, `--yes` has to be there.
-pub(in crate::cli) fn ask_for(how: How, question: &str) -> Result<(), Error> {
+pub(in crate::cli) async fn ask_for(how: How, question: &str, stop: &Stop) -> Result<(), Error> {
     if how.yes {
         return Ok(());
     }
@@ -77,26 +80,54 @@ pub(in crate::cli) fn ask_for(how: How, question: &str) -> Result<(), Error> {
                 .hint("`--dry-run` shows what would be deleted; `--yes` deletes it without asking"),
         );
     }
-    let answer = answered(&format!("{question} [y/N] "))?;
+    let answer = answered(&format!("{question} [y/N] "), NOTHING, stop).await?;
     match answer.to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Error::usage("nothing was deleted")),
+        _ => Err(Error::usage(NOTHING)),
     }
 }
 
-/// Asks on standard error, and reads a line of standard input.
-pub(in crate::cli) fn answered(question: &str) -> Result<String, Error> {
-    let mut out = std::io::stderr().lock();
+/// Asks on standard error, and reads a line of standard input. A signal ends it at once; then `untouched` says what was not
+/// done.
+pub(in crate::cli) async fn answered(
+    question: &str,
+    untouched: &str,
+    stop: &Stop,
+) -> Result<String, Error> {
+    let mut out = std::io::stderr();
     // Nothing can be said about a terminal that is gone.
     let _ = out
         .write_all(question.as_bytes())
         .and_then(|()| out.flush());
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| Error::usage(format!("cannot read the answer: {error}")))?;
-    Ok(line.trim().to_owned())
+    // The thread that waits for an answer ends with the process.
+    let read = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        read.map(|_| line.trim().to_owned())
+    });
+    tokio::select! {
+        read = read => read
+            .map_err(|error| Error::task(&error))?
+            .map_err(|error| Error::usage(format!("cannot read the answer: {error}"))),
+        () = stop.stopping() => {
+            let _ = out.write_all(b"\n");
+            Err(Error::new(Exit::Interrupted, "interrupted").hint(untouched))
+        }
+    }
+}
+
+/// Does what comes before anything is deleted, unless a signal comes: it ends that at once.
+async fn unless_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = stop.stopping() => {
+            Err(Error::new(Exit::Interrupted, "interrupted").hint("repeat the command to go on"))
+        }
+        done = work => done,
+    }
 }
 
 /// A run that is about to be unloaded.
@@ -109,7 +140,9 @@ pub(in crate::cli) struct Opened {
 
 impl Opened {
     /// Opens a run; none is returned of one that sent nothing, and is kept in brief.
-    pub(in crate::cli) fn open(run: RunDirectory) -> Result<Option<Self>, Error> {
+    ///
+    /// `later` are the versions in which runs that are unloaded before it have left what they changed.
+    pub(in crate::cli) fn open(run: RunDirectory, later: &Later) -> Result<Option<Self>, Error> {
         if state::is_going_on(&run) {
             let message = format!("{} is being carried out", quoted(run.path()));
             return Err(Error::usage(message).hint("wait for its end, or interrupt it"));
@@ -120,7 +153,7 @@ impl Opened {
         }
         let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
         let removals = Removals::read(&run, &history.journal).map_err(Error::disk)?;
-        let draft = RemovalPlan::of(&saved, &history, &removals).map_err(failed)?;
+        let draft = RemovalPlan::of(&saved, &history, &removals, later).map_err(failed)?;
         Ok(Some(Self {
             run,
             saved,
@@ -129,8 +162,13 @@ impl Opened {
         }))
     }
 
+    /// Notes in which versions the run has left what it changed.
+    pub(in crate::cli) fn note(&self, later: &mut Later) -> Result<(), Error> {
+        later.add(&self.draft, &self.history).map_err(failed)
+    }
+
     /// Shows what there is to delete.
-    pub(in crate::cli) fn show(&self, how: How, context: Context) {
+    pub(in crate::cli) fn show(&self, how: How, json: bool, context: Context) -> Result<(), Error> {
         let mut text = String::new();
         let run = quoted(self.run.path());
         let count = self.draft.records();
@@ -177,12 +215,39 @@ impl Opened {
             let _ = writeln!(text, "\n{} {what} updated: {rest}", records(updated));
         }
         let restores = how.restore && updated > 0;
-        if how.dry_run || count == 0 && !restores {
+        if json && how.dry_run {
+            context
+                .printer
+                .json(&foreseen(&self.run, &self.draft, how)?);
+        } else if !json && (how.dry_run || count == 0 && !restores) {
             context.printer.result(text.trim_end());
         } else {
             context.printer.message(text.trim_end());
         }
         context.printer.problems(&left(&self.draft.left, &run));
+        context.printer.problems(&self.of_others());
+        Ok(())
+    }
+
+    /// Says of which records nobody knows whether they were there before the run.
+    fn of_others(&self) -> Vec<Diagnostic> {
+        let targets = self.saved.header.targets.iter();
+        let servers = targets.filter(|t| matches!(t.settings.store, Store::Dicomweb { .. }));
+        let named = servers.filter_map(|target| {
+            let name = &target.settings.name;
+            let kinds = self.draft.kinds.iter().filter(|((of, _), _)| of == name);
+            let count: u64 = kinds.map(|(_, count)| count).sum();
+            (count > 0).then(|| {
+                let what = format!(
+                    "target `{name}` is a DICOMweb server, which may answer alike whether it stores an instance or has it already: \
+                     some of the {} to delete may have been there before the run",
+                    records(count)
+                );
+                Diagnostic::warning(what)
+                    .hint("where others store the same instances there, delete these by hand")
+            })
+        });
+        named.collect()
     }
 
     /// Deletes what the run created.
@@ -196,10 +261,12 @@ impl Opened {
         let restores = how.restore && self.draft.updates() > 0;
         if self.draft.records() > 0 || restores {
             let names = self.draft.targets(restores);
-            let connections = stores::connect(&self.saved.header, &names).await?;
+            let connecting = stores::connect(&self.saved.header, &names);
+            let connections = unless_stopped(stop, connecting).await?;
             let ended = async {
                 let circle = self.draft.largest_circle();
-                let stores = stores::of(&self.saved.header, &names, &connections, circle).await?;
+                let facts = stores::of(&self.saved.header, &names, &connections, circle);
+                let stores = unless_stopped(stop, facts).await?;
                 self.carry_out(how, &stores, stop, context).await
             }
             .await;

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
 use serde::Serialize;
 
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, How};
 use crate::{
     journal::{self, Removal, RunDirectory},
     report::format::quoted,
     unit::grouped,
-    unload::{self, Left, RemovalCounts},
+    unload::{self, Left, RemovalCounts, RemovalPlan},
 };
 
 /// The results of unloading the records of a run.
@@ -32,7 +32,61 @@ struct Report<'a> {
     interrupted: bool,
 }
 
+/// The records that would be deleted or restored.
+#[derive(Serialize)]
+struct Foreseen<'a> {
+    run: String,
+    dry_run: bool,
+    records: u64,
+    targets: BTreeMap<&'a str, BTreeMap<&'a str, u64>>,
+    updated: BTreeMap<&'a str, BTreeMap<&'a str, u64>>,
+    changed: bool,
+    restore: bool,
+    transmitted: &'a BTreeMap<String, u64>,
+    unknown: u64,
+    nameless: u64,
+    gone_before: u64,
+}
+
+/// Returns what there is to delete, for programs.
+pub(in crate::cli) fn foreseen(
+    run: &RunDirectory,
+    draft: &RemovalPlan,
+    how: How,
+) -> Result<String, Error> {
+    fn by_target(counts: &BTreeMap<(String, String), u64>) -> BTreeMap<&str, BTreeMap<&str, u64>> {
+        let mut sorted: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        for ((target, kind), count) in counts {
+            sorted.entry(target).or_default().insert(kind, *count);
+        }
+        sorted
+    }
+    let foreseen = Foreseen {
+        run: run.path().display().to_string(),
+        dry_run: true,
+        records: draft.records(),
+        targets: by_target(&draft.kinds),
+        updated: by_target(&draft.updated),
+        changed: how.changed,
+        restore: how.restore,
+        transmitted: &draft.left.transmitted,
+        unknown: draft.left.unknown,
+        nameless: draft.left.nameless,
+        gone_before: draft.left.away,
+    };
+    serde_json::to_string_pretty(&foreseen).map_err(Error::internal)
+}
+
 impl Unloaded {
+    /// Nothing became of the records of a run that created none.
+    pub(in crate::cli) fn nothing(run: RunDirectory) -> Self {
+        Self {
+            run,
+            counts: RemovalCounts::default(),
+            left: Left::default(),
+        }
+    }
+
     fn json(&self) -> Result<String, Error> {
         let mut outcomes: BTreeMap<&str, u64> = Removal::ALL
             .into_iter()
@@ -113,6 +167,13 @@ impl Unloaded {
         let _ = writeln!(text, "{}: {}", quoted(self.run.path()), words.join(", "));
         if counts.is_interrupted {
             let _ = writeln!(text, "interrupted; repeat the command to go on");
+        }
+        if counts.pending > 0 && !counts.is_interrupted {
+            let _ = writeln!(
+                text,
+                "{} pending: not tried, or no answer came that tells; repeat the command to go on",
+                grouped(counts.pending)
+            );
         }
         for (outcome, what) in [
             (

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Context, Error, Exit, VerifyArgs};
 use crate::{
     report::format::{plain, quoted},
-    send::verify::{Differing, KindComparison, Proven, Verification, Verified},
+    send::verify::{Differing, KindComparison, Proven, Unlisted, Verification, Verified},
     unit::grouped,
 };
 
@@ -35,6 +35,8 @@ struct Report<'a> {
     matched_and_looked_for: u64,
     in_doubt: Doubt,
     not_loaded: u64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    not_listed: &'a [Unlisted],
 }
 
 #[derive(Serialize)]
@@ -95,10 +97,21 @@ impl Told<'_> {
             Verification::Extra => !self.args.ignore_extra,
             _ => true,
         });
-        differ
+        let differ = differ
             .map(|(outcome, _)| self.verified.of(*outcome))
-            .sum::<u64>()
-            == 0
+            .sum::<u64>();
+        // A listing that was asked for, and is not whole, leaves a question open.
+        let is_listed = !self.args.all || self.unlisted().is_empty();
+        differ == 0 && is_listed
+    }
+
+    /// Those of which nobody knows what is there besides, where it counts.
+    fn unlisted(&self) -> &[Unlisted] {
+        if self.args.ignore_extra {
+            &[]
+        } else {
+            &self.verified.unlisted
+        }
     }
 
     pub(super) fn tell(&self) -> Result<Exit, Error> {
@@ -177,6 +190,7 @@ impl Told<'_> {
                 unproven,
             },
             not_loaded: verified.not_loaded,
+            not_listed: self.unlisted(),
         };
         serde_json::to_string_pretty(&report).map_err(Error::internal)
     }
@@ -196,7 +210,12 @@ impl Told<'_> {
             _ => format!("{} read", records(verified.read)),
         };
         let words = if words.is_empty() {
-            "nothing differs".to_owned()
+            let nothing = if self.is_same() {
+                "nothing differs"
+            } else {
+                "nothing is found to differ"
+            };
+            nothing.to_owned()
         } else {
             words.join(", ")
         };
@@ -204,6 +223,16 @@ impl Told<'_> {
         let _ = writeln!(text, "{words}; {what}");
         self.table(&mut text);
         self.list(&mut text);
+        for Unlisted { target, kind, why } in self.unlisted() {
+            let what = match &**kind {
+                "" => format!("target {target}"),
+                kind => format!("{} of target {target}", plain(kind)),
+            };
+            let _ = writeln!(
+                text,
+                "\nNot listed  {what}: {why}; nobody knows what is there besides (`--ignore-extra` leaves it out)"
+            );
+        }
         let proven = verified.proven;
         if proven.all() > 0 {
             let _ = writeln!(
@@ -255,6 +284,10 @@ impl Told<'_> {
                 0 => "-".to_owned(),
                 count => grouped(count),
             };
+            let extra = match counts.extra {
+                0 if !self.verified.is_listed(target, kind) => "?".to_owned(),
+                count => cell(count),
+            };
             let _ = writeln!(
                 text,
                 "  {:<22} {:>10} {:>10} {:>10} {:>8} {:>8} {:>8} {:>8}",
@@ -264,7 +297,7 @@ impl Told<'_> {
                 cell(counts.same),
                 cell(counts.changed),
                 cell(counts.missing),
-                cell(counts.extra),
+                extra,
                 cell(counts.unknown)
             );
         }

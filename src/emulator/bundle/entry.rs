@@ -256,7 +256,7 @@ impl Entry {
                 patch: self.patch()?,
                 guard,
             },
-            (Verb::Delete, FhirPath::Instance(kind, id)) => Interaction::Delete { kind, id },
+            (Verb::Delete, FhirPath::Instance(kind, id)) => Interaction::Delete { kind, id, guard },
             (Verb::Delete, FhirPath::Kind(kind)) => Interaction::DeleteWhere {
                 kind,
                 criteria: Criteria::condition(&parameters)?,

@@ -76,7 +76,10 @@ impl<'a> Work<'a> {
         interaction: Interaction,
     ) -> Result<Done, Refusal> {
         let (kind, id) = match interaction {
-            Interaction::Delete { kind, id } => (kind, Some(id)),
+            Interaction::Delete { kind, id, guard } => {
+                guard.check_existing(&session.connection, self.store, kind, &id)?;
+                (kind, Some(id))
+            }
             Interaction::DeleteWhere { kind, criteria } => {
                 let store = self.store.key;
                 let found = criteria.only(&session.connection, store, kind, AMBIGUOUS_DELETE)?;

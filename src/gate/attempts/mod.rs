@@ -34,7 +34,7 @@ impl Gate {
                 may_have_been_sent: attempt.fault.is_some_and(FaultKind::may_have_been_sent),
             };
             let after = match &attempt.verdict {
-                Verdict::Renew if self.may_renew(&mut renewals) => {
+                Verdict::Renew if self.may_renew(&mut renewals).await => {
                     if renewals.count == 1 {
                         Duration::ZERO
                     } else {

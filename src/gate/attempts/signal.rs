@@ -36,8 +36,11 @@ impl TargetSignal {
         match answer {
             Ok(response) => match (verdict::refusal(response), response.status().as_u16()) {
                 (Some(refusal), _) => Self::Refusing(refusal),
-                (None, 502 | 504 | verdict::NO_ROOM) => Self::Away,
-                (None, 408 | 425 | 500) => Self::Failing,
+                (None, status) if verdict::is_of_a_proxy(status) || status == verdict::NO_ROOM => {
+                    Self::Away
+                }
+                (None, 408 | 425) => Self::Failing,
+                (None, status) if verdict::is_ambiguous(status) => Self::Failing,
                 _ => Self::Well,
             },
             Err(fault) => match fault.kind {

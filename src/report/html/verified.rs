@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{STYLE, escaped};
 use crate::{
-    send::verify::{Differing, KindComparison, Verification, Verified},
+    send::verify::{Differing, KindComparison, Unlisted, Verification, Verified},
     unit::grouped,
 };
 
@@ -23,7 +23,14 @@ pub fn render(verified: &Verified, run: &str, shows_values: bool) -> String {
     let out = &mut page;
     let differ: u64 = TOLD.iter().map(|(outcome, _)| verified.of(*outcome)).sum();
     let (class, verdict, headline) = match differ {
-        0 => ("well", "verdict", "Nothing differs".to_owned()),
+        0 if verified.is_sample || verified.unlisted.is_empty() => {
+            ("well", "verdict", "Nothing differs".to_owned())
+        }
+        0 => (
+            "bad",
+            "verdict ill",
+            "Nothing is found to differ".to_owned(),
+        ),
         1 => ("bad", "verdict ill", "1 record differs".to_owned()),
         count => (
             "bad",
@@ -49,6 +56,7 @@ pub fn render(verified: &Verified, run: &str, shows_values: bool) -> String {
         run = escaped(run),
     );
     counts(out, verified);
+    unlisted(out, &verified.unlisted);
     for (outcome, title) in TOLD {
         let found = verified.differing.iter().filter(|d| d.outcome == outcome);
         let found: Vec<&Differing> = found.collect();
@@ -73,7 +81,7 @@ fn counts(out: &mut String, verified: &Verified) {
         "<h2>Counts</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>Target</th><th>Type</th><th>Sources</th><th>Store</th>\
          <th>Same</th><th>Changed</th><th>Missing</th><th>Extra</th><th>Unknown</th></tr></thead>\n<tbody>"
     );
-    for ((target, kind), counts) in &verified.kinds {
+    for ((target, of), counts) in &verified.kinds {
         let KindComparison {
             expected,
             held,
@@ -84,7 +92,7 @@ fn counts(out: &mut String, verified: &Verified) {
             unknown,
         } = counts;
         let held = held.map_or_else(|| "?".to_owned(), grouped);
-        let kind = if kind.is_empty() { "(all)" } else { kind };
+        let kind = if of.is_empty() { "(all)" } else { of };
         let _ = write!(
             out,
             "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{held}</td>",
@@ -92,12 +100,38 @@ fn counts(out: &mut String, verified: &Verified) {
             escaped(kind),
             grouped(*expected),
         );
-        for count in [same, changed, missing, extra, unknown] {
-            let _ = write!(out, "<td class=\"n\">{}</td>", grouped(*count));
+        let is_listed = verified.is_listed(target, of);
+        for (count, is_known) in [
+            (same, true),
+            (changed, true),
+            (missing, true),
+            (extra, is_listed),
+            (unknown, true),
+        ] {
+            let count = if is_known || *count > 0 {
+                grouped(*count)
+            } else {
+                "?".to_owned()
+            };
+            let _ = write!(out, "<td class=\"n\">{count}</td>");
         }
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody>\n</table></div>\n");
+}
+
+/// Says of which records nobody knows what is there besides.
+fn unlisted(out: &mut String, unlisted: &[Unlisted]) {
+    if unlisted.is_empty() {
+        return;
+    }
+    out.push_str("<h2>Not listed</h2>\n<ul>\n");
+    for Unlisted { target, kind, why } in unlisted {
+        let kind = if kind.is_empty() { "(all)" } else { kind };
+        let (target, kind) = (escaped(target), escaped(kind));
+        let _ = writeln!(out, "<li>{target}, {kind}: {}</li>", escaped(why));
+    }
+    out.push_str("</ul>\n<p>Nobody knows what the stores hold of these besides.</p>\n");
 }
 
 /// Lists records with where they differ; `-` stands before what the source says, `+` before what the store holds.

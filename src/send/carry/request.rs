@@ -23,7 +23,7 @@ use crate::{
     plan::{Packaging, Step},
     record::{Outcome, StepId},
     send::{
-        Error, Stop,
+        Error, Stop, answer_order,
         bisect::Bisector,
         context::LoadContext,
         exchange::{Batch, Concluded, HandsOver, Sent},
@@ -272,6 +272,8 @@ impl Request<'_, '_, '_> {
         self.has_culprit |= concluded.settled.iter().any(is_refused);
         let settled = self.replaced.tell(concluded.settled);
         self.sender.send_result(settled, now).await;
+        let ordered = answer_order::settle(load, concluded.ordered).await?;
+        self.sender.send_result(ordered, None).await;
         for (settled, step) in concluded.nameless {
             let named = name::name(load, settled, &step).await?;
             let named = named.into_iter().collect();

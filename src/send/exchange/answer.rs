@@ -5,6 +5,7 @@ use http::Response;
 
 use super::{
     super::{
+        answer_order::depends_on_order,
         in_doubt::{RefusedInDoubt, UnclearAnswer},
         results,
         settlement::{self, Attempted},
@@ -44,7 +45,7 @@ impl Batch<'_> {
             Ok(response) => {
                 let status = response.status().as_u16();
                 // These say nothing about what had been done before them.
-                self.doubt |= matches!(status, 500 | 502 | 504);
+                self.doubt |= verdict::is_ambiguous(status);
                 self.setup
                     .counts
                     .answered(Some(status), response.body().len() as u64);
@@ -57,10 +58,18 @@ impl Batch<'_> {
                     warnings: warnings::of(response.headers()),
                     heard: Bytes::new(),
                 };
+                if matches!(verdict, Verdict::Rejected | Verdict::Unknown)
+                    && let Some(answers) = self.target.refused_each(&self.parcel(), &response)
+                {
+                    return self.read_each(answers);
+                }
+                if verdict == Verdict::Rejected && self.target.passes(status, response.body()) {
+                    return Verdict::Again {
+                        after: None,
+                        brake: false,
+                    };
+                }
                 if verdict == Verdict::Rejected {
-                    if let Some(answers) = self.target.refused_each(&self.parcel(), &response) {
-                        return self.read_each(answers);
-                    }
                     return self.read_refusal(status, response.body());
                 }
                 match (&verdict, self.packaging) {
@@ -288,10 +297,14 @@ impl Batch<'_> {
             let interaction = step.action.operation().unwrap_or(Operation::Create);
             let status = answer.status;
             let outcome = Bytes::from(answer.outcome.unwrap_or_default());
-            match (
-                verdict::of_status(safety_of(interaction), status),
-                answer.said,
-            ) {
+            let verdict = match verdict::of_status(safety_of(interaction), status) {
+                Verdict::Rejected if self.target.passes(status, &outcome) => Verdict::Again {
+                    after: None,
+                    brake: false,
+                },
+                verdict => verdict,
+            };
+            match (verdict, answer.said) {
                 (Verdict::Done, Said::Taken(accepted)) => {
                     done.extend(self.keep_taken(step, status, accepted));
                 }
@@ -342,6 +355,9 @@ impl Batch<'_> {
                     done.push((settled, step));
                 }
             }
+        }
+        if self.packaging.is_some() && !self.target.answers_in_order() {
+            self.ordered.extend(depends_on_order(&mut done));
         }
         if is_again && self.hands_over == HandsOver::AtOnce {
             done = results::hand_over(self.origin, done);

@@ -35,6 +35,8 @@ pub(in crate::send) struct Concluded {
     pub(in crate::send) settled: Vec<Settlement>,
     /// Records that were taken, and have to be asked about for their ids.
     pub(in crate::send) nameless: Vec<(Settlement, Step)>,
+    /// Records that were created, under ids that depend on the order of the answer.
+    pub(in crate::send) ordered: Vec<(Settlement, Step)>,
     /// Records that were not taken because the store has something of that name, which has to be looked at.
     pub(in crate::send) occupied: Vec<(Settlement, Step)>,
     /// An attempt whose answer was lost may have been taken.
@@ -238,6 +240,7 @@ impl Batch<'_> {
         Ok(Concluded {
             settled: self.settled,
             nameless: self.nameless,
+            ordered: self.ordered,
             occupied: self.occupied,
             in_doubt: self.doubt,
             doubtful,
@@ -246,7 +249,8 @@ impl Batch<'_> {
 
     /// Gives the time of the last attempt to all that was settled without one.
     fn time(&mut self, latency: Duration) {
-        let held = self.nameless.iter_mut().chain(&mut self.occupied);
+        let held = self.nameless.iter_mut().chain(&mut self.ordered);
+        let held = held.chain(&mut self.occupied);
         let held = held.map(|(settled, _)| settled);
         for settled in self.settled.iter_mut().chain(held) {
             settled.line.latency_us = settled.line.latency_us.or(Some(micros(latency)));

@@ -77,6 +77,8 @@ pub(in crate::send) struct Batch<'a> {
     doubtful: Vec<Step>,
     /// Records that were taken, without the store's saying under which id.
     nameless: Vec<(Settlement, Step)>,
+    /// Records that were created, under ids that depend on the order of the answer.
+    ordered: Vec<(Settlement, Step)>,
     /// Records that the store did not take because it has something of that name already, where the load wants to know
     /// what that is.
     occupied: Vec<(Settlement, Step)>,
@@ -167,6 +169,7 @@ impl<'a> Batch<'a> {
             doubt: false,
             doubtful: Vec::new(),
             nameless: Vec::new(),
+            ordered: Vec::new(),
             occupied: Vec::new(),
             mumbled: None,
             refusals: HashMap::new(),
@@ -203,6 +206,7 @@ impl<'a> Batch<'a> {
             Vec::new()
         };
         let mut settled = self.settled;
+        settled.extend(self.ordered.into_iter().map(|(settled, _)| settled));
         // A record that may be repeated is, by the next session, which then asks for its id.
         let is_created = |step: &Step| step.action.operation() == Some(Operation::Create);
         let nameless = self.nameless.into_iter();

@@ -65,6 +65,7 @@ const NOT_LOADED: &str = "no run has loaded it";
 const NO_ANSWER: &str = "no answer came that tells";
 const LEADS_NOWHERE: &str =
     "a conditional reference of it means nothing in the store, or several resources";
+const ANOTHER: &str = "the store answered with a record of another name, or with none";
 const UNPROVEN: &str = "nobody knows whether it arrived, and what the store has does not prove it";
 
 impl Reader<'_> {
@@ -157,6 +158,13 @@ impl Reader<'_> {
             200 => {}
             404 | 410 => return Ok(Found::of(Verification::Missing, status)),
             _ => return Ok(Found::of(Verification::Unknown, status)),
+        }
+        let name = Named {
+            kind: &item.step.kind,
+            id: item.id.as_deref().unwrap_or_default(),
+        };
+        if store.target.is_named_otherwise(name, &answer) {
+            return Ok(Found::without(Verification::Unknown, ANOTHER));
         }
         if item.how == How::LookedFor {
             return Ok(Found::of(Verification::Same, status));

@@ -1,9 +1,25 @@
 //! Counts what the stores hold, and finds what no source says.
+//!
+//! A listing that does not come to its end is told as such ([`Unlisted`]): of what it does not name, nobody knows.
 
 use std::{collections::HashSet, hash::BuildHasher as _};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Differing, Error, KindComparison, Verification, Verified, Verify, expect::Expected};
-use crate::{lookup::OpenStore, target::StoreListing};
+use crate::{lookup::OpenStore, target::StoreListing, unit::grouped};
+
+/// Records that were not listed to the end, so that nobody knows what the store holds besides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlisted {
+    /// The target.
+    pub target: String,
+    /// Their kind; "" for all that a store holds.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The reason, in Stoker's own words.
+    pub why: String,
+}
 
 impl Verify<'_> {
     fn store(&self, target: &str) -> Option<&OpenStore> {
@@ -59,10 +75,8 @@ impl Verify<'_> {
         expected: &Expected,
         verified: &mut Verified,
     ) -> Result<(), Error> {
-        let more = |kind: &KindComparison| {
-            let found = kind.same + kind.changed + kind.unknown;
-            kind.held.is_none_or(|held| held > found)
-        };
+        // A count below what was found is wrong, and says nothing.
+        let more = |kind: &KindComparison| kind.held != Some(kind.same + kind.changed);
         for (target, _) in expected.targets().filter(|(_, by_kind)| *by_kind) {
             let Some(store) = self.store(target) else {
                 continue;
@@ -79,7 +93,8 @@ impl Verify<'_> {
         Ok(())
     }
 
-    /// Goes through the names of what a store holds; counts them, where that was not done before.
+    /// Goes through the names of what a store holds; counts them, where that was not done before. The reason why
+    /// they do not come to an end is noted.
     async fn list(
         &self,
         store: &OpenStore,
@@ -89,21 +104,79 @@ impl Verify<'_> {
         verified: &mut Verified,
         counts: bool,
     ) -> Result<(), Error> {
-        let mut next = store.target.list(kind);
+        let listed = self.pages(store, target, kind, expected, verified).await?;
+        let why = match listed {
+            Ok(held) if counts => {
+                verified.kind(target, kind).held = Some(held);
+                None
+            }
+            Ok(held) => {
+                let counted = verified.kind(target, kind);
+                // Google's metrics lag behind what a store holds.
+                let count = counted.held.filter(|_| store.target.count_all().is_none());
+                let least = std::cmp::max(count.unwrap_or(0), counted.same + counted.changed);
+                (held < least).then(|| {
+                    format!(
+                        "the store's listing names {}, and it holds {}",
+                        grouped(held),
+                        grouped(least)
+                    )
+                })
+            }
+            Err(why) => Some(why),
+        };
+        verified.unlisted.extend(why.map(|why| Unlisted {
+            target: target.to_owned(),
+            kind: kind.to_owned(),
+            why,
+        }));
+        Ok(())
+    }
+
+    /// Goes through the pages of what a store holds, and returns how many records they name; or why they do not come to an
+    /// end.
+    async fn pages(
+        &self,
+        store: &OpenStore,
+        target: &str,
+        kind: &str,
+        expected: &Expected,
+        verified: &mut Verified,
+    ) -> Result<Result<u64, String>, Error> {
+        let Some(first) = store.target.list(kind) else {
+            return Ok(Err("such a store does not list what it holds".to_owned()));
+        };
+        let mut next = Some(first);
         let mut held = 0_u64;
         // A server that does not know where a page begins gives the same one for ever.
         let mut pages = HashSet::new();
         let state = foldhash::quality::RandomState::default();
         while let Some(request) = next {
-            let answer = store.ask(request, 1).await?;
-            let answer = answer.filter(|answer| answer.status().is_success());
-            let page = answer.and_then(|answer| store.target.listed(kind, held, &answer));
-            // A page that cannot be had leaves the number unknown.
-            let Some(StoreListing { ids, next: more }) = page else {
-                return Ok(());
+            let Some(answer) = store.ask(request, 1).await? else {
+                return Ok(Err(
+                    "no answer came to a page of the store's listing".to_owned()
+                ));
+            };
+            if !answer.status().is_success() {
+                let status = answer.status().as_u16();
+                let why = format!("the store answered {status} to a page of its listing");
+                return Ok(Err(why));
+            }
+            let page = store.target.listed(kind, held, &answer);
+            let Some(StoreListing {
+                ids,
+                next: more,
+                is_elsewhere,
+            }) = page
+            else {
+                return Ok(Err(
+                    "a page of the store's listing cannot be read".to_owned()
+                ));
             };
             if !ids.is_empty() && !pages.insert(state.hash_one(&ids)) {
-                return Ok(());
+                return Ok(Err(
+                    "the store's listing gives the same page again".to_owned()
+                ));
             }
             held += ids.len() as u64;
             for id in ids {
@@ -122,12 +195,14 @@ impl Verify<'_> {
                     differences: Vec::new(),
                 });
             }
+            if is_elsewhere {
+                let why =
+                    "the next page of the store's listing is at another host, which is not asked";
+                return Ok(Err(why.to_owned()));
+            }
             next = more;
         }
-        if counts {
-            verified.kind(target, kind).held = Some(held);
-        }
-        Ok(())
+        Ok(Ok(held))
     }
 }
 

@@ -30,6 +30,7 @@ mod expect;
 mod prove;
 mod state;
 
+pub use count::Unlisted;
 pub use prove::{Keep, Proven};
 pub use state::State;
 
@@ -155,6 +156,8 @@ pub struct Verified {
     pub not_loaded: u64,
     /// Only some records were read.
     pub is_sample: bool,
+    /// The kinds of which nobody knows what the stores hold besides.
+    pub unlisted: Vec<Unlisted>,
 }
 
 /// The number of those that are not the same that are told one by one.
@@ -174,6 +177,12 @@ impl Verified {
             Verification::Unknown => kind.unknown,
         };
         self.kinds.values().map(of).sum()
+    }
+
+    /// Tells whether it is known what a store holds of a kind besides.
+    pub fn is_listed(&self, target: &str, kind: &str) -> bool {
+        let mut unlisted = self.unlisted.iter();
+        unlisted.all(|unlisted| unlisted.target != target || unlisted.kind != kind)
     }
 
     fn kind(&mut self, target: &str, kind: &str) -> &mut KindComparison {

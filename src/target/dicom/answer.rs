@@ -208,6 +208,9 @@ pub(super) fn differences(
     else {
         return Ok(vec![Difference::of_bytes()]);
     };
+    if our_header.instance != header.instance {
+        return Err("the store answered with another instance");
+    }
     if our_header.transfer_syntax != header.transfer_syntax {
         return Ok(vec![Difference {
             path: "TransferSyntaxUID".to_owned(),

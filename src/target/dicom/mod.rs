@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Accepted, Answer, Difference, Matches, Named, Open, Parcel, Refusal, StoreListing, Target,
+    Accepted, Answer, Deletion, Difference, Matches, Open, Parcel, Refusal, StoreListing, Target,
     Unbuilt, google::StoreName, request::request,
 };
 use crate::{
@@ -200,11 +200,11 @@ impl Target for Dicom {
 
     fn delete(
         &self,
-        records: &[Named<'_>],
+        deletions: &[Deletion<'_>],
         packaging: Option<Packaging>,
     ) -> Option<Request<Bytes>> {
-        match (records, packaging) {
-            ([record], None) => Some(self.request(Method::DELETE, record.id, Bytes::new())),
+        match (deletions, packaging) {
+            ([one], None) => Some(self.request(Method::DELETE, one.record.id, Bytes::new())),
             _ => None,
         }
     }
@@ -230,7 +230,11 @@ impl Target for Dicom {
     fn listed(&self, _: &str, before: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
         let ids = answer::names(answer)?;
         let next = (!ids.is_empty()).then(|| self.page(before + ids.len() as u64));
-        Some(StoreListing { ids, next })
+        Some(StoreListing {
+            ids,
+            next,
+            is_elsewhere: false,
+        })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

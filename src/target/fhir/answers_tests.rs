@@ -232,6 +232,7 @@ proptest! {
             },
             kind,
             own: is_update.then_some("own-1"),
+            sent: None,
         };
         let mut headers = HeaderMap::new();
         for (name, form) in [("location", location), ("content-location", content_location)] {
@@ -271,6 +272,7 @@ proptest! {
             verb: case.verb,
             kind: case.kind,
             own: (case.verb == Verb::Update).then_some(id.as_str()),
+            sent: None,
         }).collect();
         let mut places: Vec<usize> = (0..cases.len()).collect();
         match order {
@@ -312,6 +314,7 @@ fn created(kind: &str) -> Asked<'_> {
         verb: Verb::Create,
         kind,
         own: None,
+        sent: None,
     }
 }
 
@@ -320,6 +323,7 @@ fn updated<'a>(kind: &'a str, id: &'a str) -> Asked<'a> {
         verb: Verb::Update,
         kind,
         own: Some(id),
+        sent: None,
     }
 }
 
@@ -501,5 +505,163 @@ fn what_is_no_answer_to_a_bundle_is_an_error() {
             entries(body.as_bytes(), &[created("Patient")]).is_err(),
             "{body}"
         );
+    }
+}
+
+/// Words of failure beside a name or a version contradict themselves, and words that neither praise nor blame say nothing: the store
+/// is asked then.
+#[test]
+fn words_that_contradict_or_say_nothing_are_no_success() {
+    let outcome = |issue: Value| json!({"resourceType": "OperationOutcome", "issue": issue});
+    let error = outcome(json!([{"severity": "error", "code": "processing"}]));
+    let odd = outcome(json!([{"code": "processing"}]));
+    let one = outcome(json!({"severity": "Error"}));
+    let fine = outcome(json!([{"severity": "information"}]));
+    let named = "Patient/a/_history/2";
+    for (asked, response, outcome, said) in [
+        (
+            updated("Patient", "a"),
+            json!({"status": "200", "etag": "W/\"2\""}),
+            &error,
+            "little",
+        ),
+        (
+            updated("Patient", "a"),
+            json!({"status": "200", "location": named}),
+            &error,
+            "little",
+        ),
+        (
+            updated("Patient", "a"),
+            json!({"status": "200"}),
+            &error,
+            "refused",
+        ),
+        (
+            updated("Patient", "a"),
+            json!({"status": "200"}),
+            &one,
+            "refused",
+        ),
+        (
+            updated("Patient", "a"),
+            json!({"status": "200"}),
+            &odd,
+            "little",
+        ),
+        (
+            updated("Patient", "a"),
+            json!({"status": "200"}),
+            &fine,
+            "taken",
+        ),
+        (
+            created("Patient"),
+            json!({"status": "201", "location": named}),
+            &error,
+            "taken",
+        ),
+        (created("Patient"), json!({"status": "201"}), &odd, "little"),
+        (
+            created("Patient"),
+            json!({"status": "201", "location": named}),
+            &odd,
+            "taken",
+        ),
+    ] {
+        let mut response = response;
+        response["outcome"] = outcome.clone();
+        let answers = json!([{ "response": response }]);
+        let read = read(&[asked], &answers).unwrap();
+        let found = word(&read[0].as_ref().unwrap().said);
+        assert_eq!(found, said, "{answers}");
+    }
+}
+
+/// The same, of single answers.
+#[test]
+fn single_answers_that_contradict_or_say_nothing_are_no_success() {
+    let outcome = |issue: &str| format!(r#"{{"resourceType":"OperationOutcome","issue":{issue}}}"#);
+    let error = outcome(r#"[{"severity":"error"}]"#);
+    let (odd, empty) = (outcome(r#"[{"code":"processing"}]"#), outcome("[]"));
+    let (tag, none) = (("etag", "W/\"2\""), ("x-none", "1"));
+    let located = ("location", "Patient/a/_history/2");
+    let (create, update) = (created("Patient"), updated("Patient", "a"));
+    for (asked, status, header, body, said) in [
+        (update, 200, tag, &error, "little"),
+        (update, 200, located, &error, "little"),
+        (update, 200, none, &error, "refused"),
+        (update, 200, none, &odd, "little"),
+        (update, 200, none, &empty, "little"),
+        (update, 200, tag, &empty, "taken"),
+        (create, 201, located, &error, "taken"),
+        (create, 201, none, &odd, "little"),
+        (create, 201, none, &empty, "taken"),
+        (create, 200, none, &empty, "little"),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(header.0, header.1.parse().unwrap());
+        let found = super::said(&asked, status, &headers, body.as_bytes());
+        assert_eq!(word(&found), said, "{status} {header:?} {body}");
+    }
+}
+
+/// An answer that holds no more than what was sent may be what was sent, come back: the id of the file is not believed of it.
+#[test]
+fn an_echo_gives_no_id() {
+    let sent = Asked {
+        sent: Some("of-the-file"),
+        ..created("Patient")
+    };
+    let resource = json!({"resourceType": "Patient", "id": "of-the-file"});
+    let kept = json!({"resourceType": "Patient", "id": "of-the-file", "meta": {"versionId": "1"}});
+    let given = json!({"resourceType": "Patient", "id": "given"});
+    let (tag, none) = (("etag", "W/\"1\""), ("x-none", "1"));
+    let located = ("location", "Patient/of-the-file");
+    for (status, header, body, id) in [
+        (200, none, &resource, Err("little")),
+        (200, none, &kept, Err("little")),
+        (200, tag, &resource, Ok(Some("of-the-file"))),
+        (200, located, &resource, Ok(Some("of-the-file"))),
+        (200, none, &given, Ok(Some("given"))),
+        (201, none, &resource, Ok(None)),
+        (201, none, &kept, Ok(Some("of-the-file"))),
+        (201, none, &given, Ok(Some("given"))),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(header.0, header.1.parse().unwrap());
+        let found = super::said(&sent, status, &headers, body.to_string().as_bytes());
+        let found = match &found {
+            Said::Taken(accepted) => Ok(accepted.id.as_deref()),
+            other => Err(word(other)),
+        };
+        assert_eq!(found, id, "{status} {header:?} {body}");
+    }
+    for (response, body, id) in [
+        (json!({"status": "201"}), &resource, None),
+        (json!({"status": "201"}), &kept, Some("of-the-file")),
+        (
+            json!({"status": "201", "etag": "W/\"1\""}),
+            &resource,
+            Some("of-the-file"),
+        ),
+        (
+            json!({"status": "201", "location": "Patient/of-the-file"}),
+            &resource,
+            Some("of-the-file"),
+        ),
+        (json!({"status": "201"}), &given, Some("given")),
+    ] {
+        let answers = json!([{"response": response, "resource": body}]);
+        let read = read(&[sent], &answers).unwrap();
+        assert_eq!(ids(&read), [id], "{answers}");
+    }
+}
+
+fn word(said: &Said) -> &'static str {
+    match said {
+        Said::Taken(_) => "taken",
+        Said::Refused => "refused",
+        Said::Little(_) => "little",
     }
 }

@@ -6,40 +6,55 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 
 use super::{
     BundleText,
     entries::status,
+    etag,
     place::Body,
     response::{Asked, Verb, said},
 };
 use crate::{
     record::Packaging,
-    target::{Accepted, Little, Named, Said},
+    target::{Accepted, Deletion, Little, Named, Said},
 };
 
 /// The usual size in bytes of an entry without a resource.
 const ENTRY: usize = 128;
 
-fn text(records: &[Named<'_>], packaging: Packaging, method: &str) -> Bytes {
-    let mut text = BundleText::new(packaging.as_str(), records.len() * ENTRY);
+/// Makes the batch that reads records.
+pub(super) fn reads(records: &[Named<'_>]) -> Bytes {
+    let mut text = BundleText::new(Packaging::Batch.as_str(), records.len() * ENTRY);
     for Named { kind, id } in records {
         let url = format!("{kind}/{id}");
-        let entry = serde_json::json!({"request": {"method": method, "url": url}});
+        let entry = json!({"request": {"method": "GET", "url": url}});
         text.entry(entry.to_string().as_bytes());
     }
     text.end()
 }
 
-/// Makes the batch that reads records.
-pub(super) fn reads(records: &[Named<'_>]) -> Bytes {
-    text(records, Packaging::Batch, "GET")
+/// Makes the Bundle that deletes records, each in the version that is named.
+pub(super) fn deletes(deletions: &[Deletion<'_>], packaging: Packaging) -> Bytes {
+    let mut text = BundleText::new(packaging.as_str(), deletions.len() * ENTRY);
+    for Deletion { record, version } in deletions {
+        let url = format!("{}/{}", record.kind, record.id);
+        let mut request = json!({"method": "DELETE", "url": url});
+        if let (Some(version), Some(members)) = (version, request.as_object_mut()) {
+            members.insert("ifMatch".to_owned(), etag(version).into());
+        }
+        text.entry(json!({ "request": request }).to_string().as_bytes());
+    }
+    text.end()
 }
 
-/// Makes the Bundle that deletes records.
-pub(super) fn deletes(records: &[Named<'_>], packaging: Packaging) -> Bytes {
-    text(records, packaging, "DELETE")
+/// An answer that came as the entry of a Bundle: whoever wrote it knows records.
+#[derive(Debug, Clone, Copy)]
+struct OfBundle;
+
+/// Tells whether an answer was taken from a Bundle.
+pub(super) fn is_of_bundle(answer: &Response<Bytes>) -> bool {
+    answer.extensions().get::<OfBundle>().is_some()
 }
 
 /// Judges the answer to a deletion. Google answers 200 with an empty object.
@@ -56,6 +71,7 @@ pub(super) fn deleted(record: Named<'_>, answer: &Response<Bytes>) -> Said {
         verb: Verb::Delete,
         kind: record.kind,
         own: Some(record.id),
+        sent: None,
     };
     said(&asked, status.as_u16(), answer.headers(), body)
 }
@@ -122,6 +138,7 @@ fn own(entry: &Entry<'_>, record: Named<'_>, body: &Bytes) -> Option<Response<By
     let said = said.map_or_else(Bytes::new, |raw| body.slice_ref(raw.get().as_bytes()));
     let mut response = Response::new(said);
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
+    response.extensions_mut().insert(OfBundle);
     let tag = given.etag.as_deref();
     if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(tag).ok()) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -168,6 +185,19 @@ mod tests {
         assert!(read[2].is_none());
         assert!(apart(&RECORDS[..2], &answer).is_err());
         assert!(apart(&RECORDS, &Bytes::from_static(b"<html>")).is_err());
+    }
+
+    #[test]
+    fn a_deletion_names_the_version_that_was_looked_at() {
+        let [a, b, _] = RECORDS;
+        let deletion = |record, version| Deletion { record, version };
+        let text = deletes(
+            &[deletion(a, Some("3")), deletion(b, None)],
+            Packaging::Transaction,
+        );
+        let text: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(text["entry"][0]["request"]["ifMatch"], "W/\"3\"");
+        assert!(text["entry"][1]["request"]["ifMatch"].is_null());
     }
 
     #[test]

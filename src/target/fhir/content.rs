@@ -34,10 +34,16 @@ pub(super) fn is_made_of(ours: &[u8], theirs: &[u8], base: &str) -> bool {
         return false;
     };
     for resource in [&mut ours, &mut theirs] {
-        resource.remove("id");
         for value in resource.values_mut() {
             relative(value, base);
         }
+    }
+    is_made(ours, theirs)
+}
+
+fn is_made(mut ours: Content, mut theirs: Content) -> bool {
+    for resource in [&mut ours, &mut theirs] {
+        resource.remove("id");
     }
     if !ours.contains_key("text") {
         theirs.remove("text");
@@ -48,6 +54,28 @@ pub(super) fn is_made_of(ours: &[u8], theirs: &[u8], base: &str) -> bool {
         (ours, _) => ours.is_none(),
     };
     holds && ours == theirs
+}
+
+/// As [`is_made_of`], whatever the references lead to.
+pub(super) fn is_made_of_but_references(ours: &[u8], theirs: &[u8]) -> bool {
+    let (Some(mut ours), Some(mut theirs)) = (content(ours), content(theirs)) else {
+        return false;
+    };
+    for resource in [&mut ours, &mut theirs] {
+        resource.values_mut().for_each(forget_references);
+    }
+    is_made(ours, theirs)
+}
+
+fn forget_references(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(forget_references),
+        Value::Object(members) => {
+            members.remove("reference");
+            members.values_mut().for_each(forget_references);
+        }
+        _ => {}
+    }
 }
 
 /// Takes the base of a store from the references to its own resources.
@@ -83,8 +111,11 @@ fn holds(whole: &Value, part: &Value) -> bool {
     }
 }
 
-fn content(json: &[u8]) -> Option<BTreeMap<String, Value>> {
-    let mut resource: BTreeMap<String, Value> = serde_json::from_slice(json).ok()?;
+/// The members of a resource, without those that the server writes itself.
+type Content = BTreeMap<String, Value>;
+
+fn content(json: &[u8]) -> Option<Content> {
+    let mut resource: Content = serde_json::from_slice(json).ok()?;
     if let Some(meta) = resource.get_mut("meta").and_then(Value::as_object_mut) {
         for set_by_the_server in ["versionId", "lastUpdated", "source"] {
             meta.remove(set_by_the_server);

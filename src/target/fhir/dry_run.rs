@@ -182,6 +182,7 @@ mod tests {
             verb,
             kind: "Patient",
             own: None,
+            sent: None,
         };
         let asked = [
             Verb::Create,

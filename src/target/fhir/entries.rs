@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 
 use super::{
     place::{Body, Name, OUTCOME, of_etag, place},
-    response::{Asked, Verb, is_enough, is_own},
+    response::{Asked, Verb, is_enough, is_own, may_be_echo},
 };
 use crate::{
-    fhir::outcome,
+    fhir::outcome::{self, Tone},
     target::{Answer, Little, Said},
 };
 
@@ -143,9 +143,11 @@ struct Given {
     /// The resource named by `location`, which only the server can have written.
     located: Option<Name>,
     names: Vec<Name>,
+    /// The version of the resource in the answer stands with it.
+    has_version: bool,
     etag: Option<String>,
     outcome: Option<String>,
-    fails: bool,
+    tone: Option<Tone>,
     /// The answer belongs to no entry: a remark on the whole.
     is_remark: bool,
 }
@@ -170,12 +172,14 @@ impl Given {
         let outcome = response.outcome.or(said.map(|(_, raw)| *raw));
         let location = text(&response.location).and_then(|text| Name::of_location(&text));
         let named = resource.as_ref().and_then(|(body, _)| body.name());
+        let has_version = (resource.as_ref()).is_some_and(|(body, _)| body.has_version());
         Self {
             status: response.status.as_ref().and_then(status),
             names: location.clone().into_iter().chain(named).collect(),
             located: location,
+            has_version,
             etag: text(&response.etag),
-            fails: outcome.is_some_and(|outcome| outcome::fails(outcome.get().as_bytes())),
+            tone: outcome.and_then(|outcome| outcome::tone(outcome.get().as_bytes())),
             outcome: outcome.map(|outcome| outcome.get().to_owned()),
             is_remark: !has_response && resource.as_ref().is_none_or(|(body, _)| is_outcome(body)),
         }
@@ -212,21 +216,30 @@ impl Given {
     }
 
     fn said(&self, asked: &Asked<'_>, status: u16, is_written: bool) -> Said {
-        let accepted = place(asked.kind, asked.own, &self.names, self.etag.as_deref());
-        let is_named = self.names.iter().any(|name| is_own(asked, name));
         let is_tagged = self.etag.as_deref().and_then(of_etag).is_some();
-        match status {
-            202 => Said::Little(Little::Later),
-            304 if asked.verb != Verb::ConditionalCreate => Said::Little(Little::Unsaid),
+        let is_marked = is_tagged || status == 201 && self.has_version;
+        let is_echo = |name: &Name| {
+            self.located.as_ref() != Some(name) && may_be_echo(asked, is_marked, name)
+        };
+        let names: Vec<Name> = (self.names.iter())
+            .filter(|name| !is_echo(name))
+            .cloned()
+            .collect();
+        let accepted = place(asked.kind, asked.own, &names, self.etag.as_deref());
+        let is_named = names.iter().any(|name| is_own(asked, name));
+        let is_sufficient =
+            is_written || is_enough(asked, status, is_tagged) && asked.verb != Verb::Create;
+        match (status, self.tone) {
+            (202, _) => Said::Little(Little::Later),
+            (304, _) if asked.verb != Verb::ConditionalCreate => Said::Little(Little::Unsaid),
+            (201, _) if is_named => Said::Taken(accepted),
+            // A name or a version says that something was written; what failed is not known then.
+            (_, Some(Tone::Failed)) if is_named || is_tagged => Said::Little(Little::Unsaid),
+            (_, Some(Tone::Failed)) => Said::Refused,
             _ if is_named => Said::Taken(accepted),
-            _ if self.fails && !is_tagged => Said::Refused,
-            _ if is_written
-                || is_enough(asked, status, is_tagged) && asked.verb != Verb::Create =>
-            {
-                Said::Taken(accepted)
-            }
-            _ if asked.verb == Verb::Create => Said::Little(Little::Unsaid),
-            _ => Said::Taken(accepted),
+            (_, Some(Tone::Unclear)) => Said::Little(Little::Unsaid),
+            _ if is_sufficient || asked.verb != Verb::Create => Said::Taken(accepted),
+            _ => Said::Little(Little::Unsaid),
         }
     }
 }

@@ -15,8 +15,9 @@ use http::{HeaderMap, Request, Response};
 use url::Url;
 
 use super::{
-    Accepted, Answer, Difference, Facts, Likeness, Matches, Named, Naming, Parcel, Refusal, Said,
-    Search, StoreListing, Target, TooLarge, Unbuilt, Unwritten, Version, google, is_json,
+    Accepted, Answer, Deletion, Difference, Facts, Likeness, Matches, Named, Naming, Parcel,
+    Refusal, Said, Search, StoreListing, Target, TooLarge, Unbuilt, Unwritten, Version, google,
+    is_json,
 };
 use crate::{
     fhir::{
@@ -57,6 +58,18 @@ pub use place::accepted;
 pub use request::{BundleText, FRAME, RequestBuilder};
 pub use response::{Asked, Verb, said};
 pub use write::full_url;
+
+/// Has a request carried out in this version only; none where the version is none that a header takes.
+fn if_match(mut request: Request<Bytes>, version: &str) -> Option<Request<Bytes>> {
+    let tag = http::HeaderValue::from_str(&etag(version)).ok()?;
+    request.headers_mut().insert(http::header::IF_MATCH, tag);
+    Some(request)
+}
+
+/// Returns the entity tag of a version (<https://hl7.org/fhir/R4/http.html#concurrency>).
+fn etag(version: &str) -> String {
+    format!("W/\"{version}\"")
+}
 
 /// A FHIR store.
 #[derive(Debug, Clone)]
@@ -126,6 +139,21 @@ impl Target for Fhir {
         Ok(vec![one])
     }
 
+    /// The entries of a batch have their fates by themselves: a server may say them under the status of one that failed. An
+    /// answer that tells the fate of no entry refuses the whole.
+    fn refused_each(
+        &self,
+        parcel: &Parcel<'_>,
+        answer: &Response<Bytes>,
+    ) -> Option<Vec<Option<Answer>>> {
+        if parcel.packaging != Some(Packaging::Batch) {
+            return None;
+        }
+        let asked: Vec<Asked<'_>> = parcel.steps.iter().map(Asked::of).collect();
+        let answers = entries(answer.body(), &asked).ok()?;
+        answers.iter().any(Option::is_some).then_some(answers)
+    }
+
     fn refusal(&self, kind: Option<&str>, answer: &[u8]) -> Refusal {
         let problem = outcome::read(answer);
         let culprit = outcome::entry(&problem);
@@ -171,11 +199,17 @@ impl Target for Fhir {
             Likeness::Same => content::is_same(ours, theirs),
             Likeness::ButId => content::is_same_but_id(ours, theirs),
             Likeness::MadeOf => content::is_made_of(ours, theirs, self.base()),
+            Likeness::ButReferences => content::is_made_of_but_references(ours, theirs),
         }
     }
 
     fn is_whole(&self, answer: &[u8]) -> bool {
         is_json(answer)
+    }
+
+    /// Google's stores, and the local one, keep the order; of others the standard only asks for it.
+    fn answers_in_order(&self) -> bool {
+        self.google.is_some()
     }
 
     fn written_at(&self, answer: &[u8]) -> Option<jiff::Timestamp> {
@@ -192,6 +226,10 @@ impl Target for Fhir {
             400 | 422 => response::too_large(&outcome::read(answer)),
             _ => TooLarge::of_status(status),
         }
+    }
+
+    fn passes(&self, status: u16, answer: &[u8]) -> bool {
+        status == 409 && response::is_raced(&outcome::read(answer))
     }
 
     fn misses_reference(&self, status: u16, code: Option<&str>, detail: Option<&str>) -> bool {
@@ -222,6 +260,10 @@ impl Target for Fhir {
         place::held(kind, headers, answer)
     }
 
+    fn is_named_otherwise(&self, record: Named<'_>, answer: &Response<Bytes>) -> bool {
+        !place::is_named(answer.body(), record.kind, record.id)
+    }
+
     fn keeps_versions(&self) -> bool {
         true
     }
@@ -232,21 +274,39 @@ impl Target for Fhir {
 
     fn delete(
         &self,
-        records: &[Named<'_>],
+        deletions: &[Deletion<'_>],
         packaging: Option<Packaging>,
     ) -> Option<Request<Bytes>> {
-        match (records, packaging) {
-            (records, Some(packaging)) => {
-                let text = apart::deletes(records, packaging);
+        match (deletions, packaging) {
+            (deletions, Some(packaging)) => {
+                let text = apart::deletes(deletions, packaging);
                 Some(self.requests.bundle(text))
             }
-            ([record], None) => Some(self.requests.delete(record.kind, record.id)),
+            ([one], None) => {
+                let Named { kind, id } = one.record;
+                let request = self.requests.delete(kind, id);
+                match one.version {
+                    Some(version) => if_match(request, version),
+                    None => Some(request),
+                }
+            }
             (_, None) => None,
         }
     }
 
     fn deleted(&self, record: Named<'_>, answer: &Response<Bytes>) -> Said {
         apart::deleted(record, answer)
+    }
+
+    /// Stores say what they miss in an `OperationOutcome`; a proxy, or a server that has the store at another address, says it
+    /// in a page or not at all.
+    fn is_own_miss(&self, answer: &Response<Bytes>) -> bool {
+        let is_googles = || self.google.is_some() && is_json(answer.body());
+        apart::is_of_bundle(answer) || place::is_resource(answer.body()) || is_googles()
+    }
+
+    fn by_id(&self, id: &str) -> Option<String> {
+        Some(format!("_id={id}"))
     }
 
     fn apart(
@@ -281,12 +341,8 @@ impl Target for Fhir {
     }
 
     fn restore(&self, record: Named<'_>, version: &str, before: Bytes) -> Option<Request<Bytes>> {
-        let mut request = self.requests.update(record.kind, record.id, before);
-        let version = http::HeaderValue::from_str(&format!("W/\"{version}\"")).ok()?;
-        request
-            .headers_mut()
-            .insert(http::header::IF_MATCH, version);
-        Some(request)
+        let request = self.requests.update(record.kind, record.id, before);
+        if_match(request, version)
     }
 
     fn loosen(
@@ -334,8 +390,13 @@ impl Target for Fhir {
 
     fn listed(&self, kind: &str, _: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
         let (ids, next) = list::page(kind, answer.body())?;
+        let is_last = next.is_none();
         let next = next.and_then(|url| self.requests.following(&url));
-        Some(StoreListing { ids, next })
+        Some(StoreListing {
+            ids,
+            is_elsewhere: !is_last && next.is_none(),
+            next,
+        })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {

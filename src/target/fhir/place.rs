@@ -91,6 +91,12 @@ impl<'a> Body<'a> {
         self.own_name().filter(|name| name.kind != OUTCOME)
     }
 
+    /// Tells whether it has a version, or a time at which it was written.
+    pub(super) fn has_version(&self) -> bool {
+        let meta = self.meta();
+        meta.version_id.is_some() || meta.last_updated.is_some()
+    }
+
     /// Its name, also where it is an `OperationOutcome` that a store holds.
     fn own_name(&self) -> Option<Name> {
         Some(Name {
@@ -137,6 +143,17 @@ pub(super) fn held(kind: &str, headers: &HeaderMap, body: &[u8]) -> Accepted {
     of_names(kind, None, &names, headers)
 }
 
+/// Tells whether a body is a resource, of whatever type.
+pub(super) fn is_resource(body: &[u8]) -> bool {
+    Body::read(body).is_some_and(|body| body.kind().is_some())
+}
+
+/// Tells whether a body is the resource of this name.
+pub(super) fn is_named(body: &[u8], kind: &str, id: &str) -> bool {
+    let name = Body::read(body).and_then(|body| body.own_name());
+    name.is_some_and(|name| name.kind == kind && name.id == id)
+}
+
 /// Returns what an answer names, the surest first.
 pub(super) fn names(headers: &HeaderMap, body: Option<&Body<'_>>) -> Vec<Name> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -154,9 +171,16 @@ pub(super) fn of_names(
     names: &[Name],
     headers: &HeaderMap,
 ) -> Accepted {
-    let etag = headers.get(header::ETAG);
-    let etag = etag.and_then(|value| value.to_str().ok());
-    place(kind, own, names, etag)
+    place(kind, own, names, etag(headers))
+}
+
+fn etag(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ETAG)?.to_str().ok()
+}
+
+/// Reads the version from the entity tag of an answer.
+pub(super) fn tag(headers: &HeaderMap) -> Option<String> {
+    of_etag(etag(headers)?)
 }
 
 /// As [`of_names`], with the entity tag as it was given.

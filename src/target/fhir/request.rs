@@ -85,10 +85,14 @@ impl RequestBuilder {
         request
     }
 
-    /// `GET` of the next page, as the store names it: under its base, or relative to it.
+    /// `GET` of the next page, as the store names it: relative to its base, or on the same host. None of one that leads to
+    /// another, who has no business with what the store holds.
     pub fn following(&self, url: &str) -> Option<Request<Bytes>> {
         let base: Url = self.base.parse().ok()?;
         let url = base.join(url).ok()?;
+        if url.origin() != base.origin() {
+            return None;
+        }
         let mut request = self.request(Method::GET, "", Bytes::new());
         *request.uri_mut() = url.as_str().parse().ok()?;
         Some(request)

@@ -5,9 +5,12 @@
 
 use http::HeaderMap;
 
-use super::place::{Body, Name, OUTCOME, names, of_names};
+use super::place::{Body, Name, names, of_names, tag};
 use crate::{
-    fhir::outcome::{self, OutcomeProblem},
+    fhir::{
+        meaning::{self, Meaning},
+        outcome::{self, OutcomeProblem, Tone},
+    },
     record::{Operation, Step},
     target::{Little, Said, TooLarge},
 };
@@ -21,6 +24,9 @@ pub struct Asked<'a> {
     pub kind: &'a str,
     /// The id in the URL, where there is one: it is the resource's, whatever the answer says.
     pub own: Option<&'a str>,
+    /// The id that stands in what is created. The store gives another as a rule, so that an answer which says no more than it may
+    /// be what was sent, come back.
+    pub sent: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
@@ -37,6 +43,8 @@ impl<'a> Asked<'a> {
             },
             kind: &step.kind,
             own: (step.id.as_deref()).filter(|_| operation == Operation::Update),
+            sent: (step.id.as_deref())
+                .filter(|_| matches!(operation, Operation::Create | Operation::ConditionalCreate)),
         }
     }
 }
@@ -72,30 +80,57 @@ impl Verb {
 /// Judges an answer with a status of success.
 pub fn said(asked: &Asked<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> Said {
     let read = Body::read(body);
-    let names = names(headers, read.as_ref());
+    let is_marked =
+        tag(headers).is_some() || status == 201 && read.as_ref().is_some_and(Body::has_version);
+    let own_name = read.as_ref().and_then(Body::name);
+    let is_echo = (own_name.as_ref()).is_some_and(|name| may_be_echo(asked, is_marked, name));
+    let mut names = names(headers, None);
+    names.extend(own_name.filter(|_| !is_echo));
     let accepted = of_names(asked.kind, asked.own, &names, headers);
     let is_empty = body.trim_ascii().is_empty();
     let is_tagged = accepted.version.is_some();
     let is_named = names.iter().any(|name| is_own(asked, name));
+    let tone = outcome::tone(body);
     match status {
         202 => return Said::Little(Little::Later),
         304 if asked.verb == Verb::ConditionalCreate => return Said::Taken(accepted),
         304 => return Said::Little(Little::Unsaid),
-        _ if is_named => return Said::Taken(accepted),
+        _ if is_named && (status == 201 || tone != Some(Tone::Failed)) => {
+            return Said::Taken(accepted);
+        }
         _ => {}
     }
+    if let Some(tone) = tone {
+        return match tone {
+            // A name or a version says that something was written; what failed is not known then.
+            Tone::Failed if is_tagged || is_named => Said::Little(Little::Unsaid),
+            Tone::Failed => Said::Refused,
+            Tone::Well => Said::Taken(accepted),
+            Tone::Silent if is_enough(asked, status, is_tagged) => Said::Taken(accepted),
+            Tone::Silent | Tone::Unclear => Said::Little(Little::Unsaid),
+        };
+    }
+    let is_sufficient = is_enough(asked, status, is_tagged);
     match read.as_ref().and_then(Body::kind) {
-        Some(OUTCOME) if outcome::fails(body) && !is_tagged => Said::Refused,
-        Some(OUTCOME) => Said::Taken(accepted),
-        // Of the right type, and it does not say that it is another.
-        Some(kind) if kind == asked.kind && names.iter().all(|name| name.kind != kind) => {
+        // Of the right type, and it does not say that it is another. A create has to have a name, or 201.
+        Some(kind)
+            if kind == asked.kind
+                && names.iter().all(|name| name.kind != kind)
+                && (asked.verb != Verb::Create && !is_echo || is_sufficient) =>
+        {
             Said::Taken(accepted)
         }
-        None if is_empty && is_enough(asked, status, is_tagged) => Said::Taken(accepted),
+        None if is_empty && is_sufficient => Said::Taken(accepted),
         None if is_empty => Said::Little(Little::Bare),
         None if body.trim_ascii_start().starts_with(b"<") => Said::Little(Little::Page),
         _ => Said::Little(Little::Text),
     }
+}
+
+/// Tells whether the name in a body may be the one that was sent, come back unread: it has the id of the file, and nothing
+/// marks it as a store's. A version marks it: in a header, or in the body where the status says that it was created.
+pub(super) fn may_be_echo(asked: &Asked<'_>, is_marked: bool, name: &Name) -> bool {
+    name.kind == asked.kind && asked.sent == Some(name.id.as_str()) && !is_marked
 }
 
 /// Tells whether a status is enough where nothing else is said.
@@ -111,6 +146,14 @@ pub(super) fn is_enough(asked: &Asked<'_>, status: u16, is_tagged: bool) -> bool
 /// Tells whether a name is that of the resource that was asked for.
 pub(super) fn is_own(asked: &Asked<'_>, name: &Name) -> bool {
     name.kind == asked.kind && asked.own.is_none_or(|own| own == name.id)
+}
+
+/// Tells whether a refusal with 409 is for another request that changed the same at the same time: HAPI and others abort one of
+/// two, by a number or by `lock-error`; Microsoft's server speaks of a deadlock.
+pub(super) fn is_raced(problem: &OutcomeProblem) -> bool {
+    let (code, detail) = (problem.code.as_deref(), problem.detail.as_deref());
+    meaning::of(None, Some(409), code, detail) == Meaning::Raced
+        || problem.text.to_ascii_lowercase().contains("deadlock")
 }
 
 /// Tells whether a refusal with 400 or 422 is for the size of the request.
@@ -143,6 +186,7 @@ mod tests {
             verb: Verb::Create,
             kind,
             own: None,
+            sent: None,
         }
     }
 
@@ -151,6 +195,7 @@ mod tests {
             verb: Verb::Update,
             kind,
             own: Some(id),
+            sent: None,
         }
     }
 
@@ -206,6 +251,42 @@ mod tests {
             (accepted.id, accepted.version.as_deref()),
             (None, Some("5"))
         );
+    }
+
+    #[test]
+    fn a_conflict_of_the_moment_is_told_from_one_that_stays() {
+        let outcome = |issue: &str| {
+            format!(
+                r#"{{"resourceType":"OperationOutcome","issue":[{{"severity":"error",{issue}}}]}}"#
+            )
+        };
+        for (issue, raced) in [
+            (
+                r#""code":"conflict","diagnostics":"HAPI-0550: HAPI-0824: lost""#,
+                true,
+            ),
+            (
+                r#""code":"processing","diagnostics":"HAPI-0823: lost""#,
+                true,
+            ),
+            (r#""code":"lock-error""#, true),
+            (
+                r#""code":"conflict","diagnostics":"Transaction was a Deadlock victim""#,
+                true,
+            ),
+            (
+                r#""code":"conflict","diagnostics":"Referential integrity violated""#,
+                false,
+            ),
+            (
+                r#""code":"conflict","diagnostics":"HAPI-0989: another version""#,
+                false,
+            ),
+            (r#""code":"duplicate""#, false),
+        ] {
+            let problem = outcome::read(outcome(issue).as_bytes());
+            assert_eq!(is_raced(&problem), raced, "{issue}");
+        }
     }
 
     #[test]

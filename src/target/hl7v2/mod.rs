@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::json;
 
 use super::{
-    Accepted, Answer, Difference, Matches, Named, Parcel, Refusal, StoreListing, Target, Unbuilt,
-    google::StoreName, request::request,
+    Accepted, Answer, Deletion, Difference, Matches, Parcel, Refusal, StoreListing, Target,
+    Unbuilt, google::StoreName, request::request,
 };
 use crate::{
     hl7v2::wire::wire,
@@ -155,12 +155,12 @@ impl Target for Hl7v2 {
 
     fn delete(
         &self,
-        records: &[Named<'_>],
+        deletions: &[Deletion<'_>],
         packaging: Option<Packaging>,
     ) -> Option<Request<Bytes>> {
-        match (records, packaging) {
-            ([record], None) => {
-                let path = format!("messages/{}", record.id);
+        match (deletions, packaging) {
+            ([one], None) => {
+                let path = format!("messages/{}", one.record.id);
                 Some(self.request(Method::DELETE, &path, Bytes::new()))
             }
             _ => None,
@@ -193,7 +193,11 @@ impl Target for Hl7v2 {
             let path = format!("messages?pageSize=1000&{query}");
             self.request(Method::GET, &path, Bytes::new())
         });
-        Some(StoreListing { ids, next })
+        Some(StoreListing {
+            ids,
+            next,
+            is_elsewhere: false,
+        })
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {
