@@ -46,8 +46,8 @@ pub(super) async fn run(carry: &Session<'_>, state: &Path, fresh: bool) -> Resul
         purpose: Purpose::DryRun,
     };
     let asked = asked.ask(Earlier::default(), fresh, printer).await?;
-    let is_settled = |record| asked.earlier.is_settled(record);
-    let mut forecast = plan::forecast(&saved, &is_settled).map_err(Error::disk)?;
+    let outcome = |record| asked.earlier.outcome(record);
+    let mut forecast = plan::forecast(&saved, &outcome).map_err(Error::disk)?;
     forecast.samples = asked.sampled;
     let counts = Arc::new(RequestCounts::default());
     let reads = reads_of(&links);

@@ -187,8 +187,8 @@ async fn foresee(
         context,
     )
     .await?;
-    let is_settled = |record| asked.earlier.is_settled(record);
-    let forecast = plan::forecast(saved, &is_settled).map_err(Error::disk)?;
+    let outcome = |record| asked.earlier.outcome(record);
+    let forecast = plan::forecast(saved, &outcome).map_err(Error::disk)?;
     let forecast = Forecast {
         samples: asked.sampled,
         is_assumed: args.offline,

@@ -10,7 +10,11 @@ use super::{
     Action, Batching, Group, Step, To, batching, entry_size,
     file::{self, PlanEntry, Saved},
 };
-use crate::{event::LoadId, manifest::LoadSettings, record::Operation, record::StepId};
+use crate::{
+    event::LoadId,
+    manifest::LoadSettings,
+    record::{Operation, Outcome, StepId},
+};
 
 /// The forecast of a plan: its requests and reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Forecast {
 pub struct LoadForecast {
     /// Records that earlier runs have loaded, and that are not sent.
     pub loaded: u64,
+    /// Records that are not sent because nobody knows under which name their target has them.
+    pub elsewhere: u64,
     /// Requests, if none has to be repeated.
     pub requests: u64,
     /// Their number depends on how Bundles come to be filled.
@@ -46,20 +52,25 @@ impl LoadForecast {
 }
 
 impl Forecast {
+    /// Returns how many records are not sent because their target has them under other names.
+    pub fn elsewhere(&self) -> u64 {
+        self.loads.iter().map(|load| load.elsewhere).sum()
+    }
+
     /// Returns how many records are not sent because earlier runs have loaded them.
     pub fn loaded(&self) -> u64 {
         self.loads.iter().map(|load| load.loaded).sum()
     }
 }
 
-/// Foretells what will be sent of a plan, but for the steps that are settled already.
+/// Foretells what will be sent of a plan, but for the steps that have an outcome already.
 ///
 /// # Errors
 ///
 /// When the plan cannot be read.
 pub fn forecast(
     plan: &Saved,
-    is_settled: &dyn Fn(StepId) -> bool,
+    outcome: &dyn Fn(StepId) -> Option<Outcome>,
 ) -> Result<Forecast, file::Error> {
     let records = usize::try_from(plan.summary.records()).unwrap_or(usize::MAX);
     let mut waves = Waves(vec![0; records]);
@@ -87,7 +98,7 @@ pub fn forecast(
                     (Some(group), steps)
                 }
             };
-            counting.take(group, &steps, is_settled, &mut waves);
+            counting.take(group, &steps, outcome, &mut waves);
         }
         loads.push(counting.end());
     }
@@ -130,15 +141,19 @@ impl Counting<'_> {
         &mut self,
         group: Option<Group>,
         steps: &[Step],
-        is_settled: &dyn Fn(StepId) -> bool,
+        outcome: &dyn Fn(StepId) -> Option<Outcome>,
         waves: &mut Waves,
     ) {
+        let is_settled = |step: StepId| outcome(step).is_some();
         let is_sent = |step: &&Step| step.action.operation().is_some();
         let (settled, left): (Vec<&Step>, Vec<&Step>) = steps
             .iter()
             .filter(is_sent)
             .partition(|step| is_settled(step.number));
-        self.found.loaded += settled.len() as u64;
+        let is_unknown = |step: &&&Step| outcome(step.number) == Some(Outcome::Unknown);
+        let elsewhere = settled.iter().filter(is_unknown).count() as u64;
+        self.found.elsewhere += elsewhere;
+        self.found.loaded += settled.len() as u64 - elsewhere;
         // A record that is compared is read, whatever earlier runs have loaded.
         let compared = settled.iter().filter(|step| self.is_compared(group, step));
         self.found.compared += compared.count() as u64;

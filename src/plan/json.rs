@@ -30,6 +30,7 @@ pub fn render(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> se
                 "requests_estimated": found.is_estimate,
                 "reads": found.reads(),
                 "unchanged": found.loaded,
+                "elsewhere": found.elsewhere,
                 "interactions": totals.interactions,
                 "types": types,
                 "bundles": totals.groups,
@@ -40,7 +41,7 @@ pub fn render(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> se
                 "cycles": totals.cycles,
                 "two_steps": totals.two_steps,
                 "left_out": totals.left_out,
-                "sent": totals.sent().saturating_sub(found.loaded),
+                "sent": totals.sent().saturating_sub(found.loaded + found.elsewhere),
             })
         })
         .collect();
@@ -65,6 +66,7 @@ pub fn render(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> se
         "unsupported": summary.unsupported(),
         "sent": to_send(summary, forecast),
         "unchanged": forecast.loaded(),
+        "elsewhere": forecast.elsewhere(),
         "unchanged_assumed": forecast.is_assumed,
         "samples": forecast.samples,
         "references": summary.references,

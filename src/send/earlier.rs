@@ -62,7 +62,7 @@ impl Earlier {
     }
 
     /// Tells which outcome of a record stands.
-    pub(super) fn outcome(&self, record: StepId) -> Option<Outcome> {
+    pub fn outcome(&self, record: StepId) -> Option<Outcome> {
         let outcome = self.history.as_ref()?.outcome(record)?;
         (!self.replay.is_of(outcome)).then_some(outcome)
     }

@@ -215,8 +215,9 @@ impl<'a, 'h> Surveyor<'a, 'h> {
         let reading = reading?;
         // Of an empty Bundle that is said already.
         if reading.records + reading.malformed + self.bundles == 0 {
-            // Also one whose compressed data come to nothing.
-            let words = if reading.bytes == 0 {
+            // A file may be compressed, and come to nothing.
+            let is_file = matches!(file.origin, Origin::File(_));
+            let words = if is_file && reading.bytes == 0 {
                 "is empty"
             } else {
                 "holds no records"

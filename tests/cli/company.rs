@@ -269,6 +269,9 @@ fn what_is_stored_under_other_uids_is_not_sent_again() {
         let _ = bed.run(&[verb, bed.newest_run().to_str().unwrap()]);
     }
     assert_eq!(store.writes().len(), 1);
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    let words = "plan: 0 records to send, 0 records that cannot be loaded, 2 under other names";
+    assert!(ran.out.contains(words), "{}", ran.out);
     for _ in 0..2 {
         let ran = bed.run(&["load", "m.yaml"]).exits(1);
         assert_eq!(counts(&bed), [0, 0, 0, 0, 2], "{}", ran.out);

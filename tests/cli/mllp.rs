@@ -312,6 +312,12 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
         "NE|NE",
         [0, 2, 0],
     ),
+    (
+        "a refusal in small letters, that nobody wants",
+        |s, id, _| say(s, &ack("ae", id, "")),
+        "NE|NE",
+        [0, 0, 2],
+    ),
     ("no answer", |_, _, _| {}, "", [0, 0, 2]),
     (
         "closed without an answer",

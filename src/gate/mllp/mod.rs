@@ -30,7 +30,7 @@ use self::{
 use super::transport::{Fault, FaultKind, Transport};
 use crate::{
     hl7v2::{
-        ack::{Ack, Passing},
+        ack::{Ack, NoAck, Passing},
         header::{AcknowledgmentCondition, MessageHeader, Wants},
         mllp,
     },
@@ -340,7 +340,15 @@ impl MllpTransport {
         };
         let until = std::cmp::min(until, Instant::now() + grace.min(self.timeout / 4));
         match wait::acknowledged(connection, wanted, until).await {
-            Ok(Answered::Block(block)) if Ack::parse(&block).is_err() => Ok(None),
+            // An answer that speaks of no message says nothing of this one either.
+            Ok(Answered::Block(block))
+                if matches!(
+                    Ack::parse(&block),
+                    Err(NoAck::NoMessage | NoAck::Utf16 | NoAck::NoMsa | NoAck::UnknownCode)
+                ) =>
+            {
+                Ok(None)
+            }
             Ok(answered) => {
                 self.habit.answers();
                 Ok(Some(answered))

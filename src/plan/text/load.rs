@@ -35,6 +35,7 @@ impl Load<'_> {
             format_args!("load {} → {} ({place})", settings.name, settings.target),
         );
         self.size(out);
+        self.elsewhere(out);
         self.requests(out);
         self.kinds(out);
         self.exceptions(out);
@@ -85,6 +86,20 @@ impl Load<'_> {
                 format_args!(
                     "{}: earlier runs have loaded them{assumed}",
                     self.found.loaded
+                ),
+            );
+        }
+    }
+
+    /// Says how many are left alone because their target has them under other names.
+    fn elsewhere(&self, out: &mut String) {
+        let elsewhere = self.found.elsewhere;
+        if elsewhere > 0 {
+            about(
+                out,
+                "other names",
+                format_args!(
+                    "{elsewhere}: the target said that it stored them under other names; they are not sent again"
                 ),
             );
         }
@@ -150,7 +165,8 @@ impl Load<'_> {
     /// Returns how long the load takes at the least when its target has a rate.
     fn estimate(&self) -> Option<String> {
         let rate = self.target?.settings.rate?;
-        let operations = self.totals.sent().saturating_sub(self.found.loaded);
+        let there = self.found.loaded + self.found.elsewhere;
+        let operations = self.totals.sent().saturating_sub(there);
         let windows = operations as f64 / f64::from(rate.amount.get());
         Some(display_duration(rate.window.duration().mul_f64(windows)))
     }

@@ -35,6 +35,9 @@ pub fn text(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> Stri
     if forecast.loaded() > 0 {
         let _ = write!(rest, ", {} unchanged", forecast.loaded());
     }
+    if forecast.elsewhere() > 0 {
+        let _ = write!(rest, ", {} under other names", forecast.elsewhere());
+    }
     let counts = |count: fn(&LoadSummary) -> u64| summary.loads.iter().map(count).sum::<u64>();
     for (count, word) in [
         (counts(|load| load.duplicates), "duplicate"),
@@ -66,7 +69,8 @@ pub fn text(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> Stri
 
 /// Returns how many records are sent.
 pub fn to_send(summary: &Summary, forecast: &Forecast) -> u64 {
-    summary.sent().saturating_sub(forecast.loaded())
+    let there = forecast.loaded() + forecast.elsewhere();
+    summary.sent().saturating_sub(there)
 }
 
 /// Returns a number with its word, such as `1 record` or `3 records`.

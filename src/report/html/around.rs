@@ -62,7 +62,7 @@ impl Around {
             Err(error) => Err(format!("{} cannot be read: {error}.", samples::FILE)),
         };
         let requests = if plan.summary.records() <= COUNTED {
-            let forecast = plan::forecast(plan, &|_| false)?;
+            let forecast = plan::forecast(plan, &|_| None)?;
             let loads = forecast.loads.iter();
             Some((
                 loads.clone().map(|load| load.requests).sum(),
