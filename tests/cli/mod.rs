@@ -30,6 +30,7 @@ mod occupied;
 mod odd_files;
 mod online;
 mod opened;
+mod origins;
 mod planned;
 mod prometheus;
 mod quickstart;

@@ -19,26 +19,32 @@ pub(crate) struct NodeRecord {
     /// The group in which it came.
     pub(in crate::plan) group: u32,
     pub(in crate::plan) load: u16,
-    /// It is sent; a truth in one byte.
-    pub(super) live: u8,
-    /// The store keeps it under the id of the file; a truth in one byte.
-    pub(super) keeps_id: u8,
+    /// Two truths: it is sent ([`LIVE`]), and the store keeps it under the id of the file ([`KEEPS_ID`]).
+    pub(super) flags: u8,
+    /// The server that its address in a Bundle names, by its number in the graph; 0 where it names none, or the target itself.
+    pub(super) home: u8,
 }
+
+/// The record is sent.
+pub(super) const LIVE: u8 = 1;
+
+/// The store keeps the record under the id of the file.
+pub(super) const KEEPS_ID: u8 = 2;
 
 impl NodeRecord {
     /// It is sent.
     pub(in crate::plan) fn is_live(&self) -> bool {
-        self.live != 0
+        self.flags & LIVE != 0
     }
 
     /// It is not sent after all.
     pub(in crate::plan) fn withdraw(&mut self) {
-        self.live = 0;
+        self.flags &= !LIVE;
     }
 
     /// The store keeps it under the id of the file.
     pub(in crate::plan) fn keeps_id(&self) -> bool {
-        self.keeps_id != 0
+        self.flags & KEEPS_ID != 0
     }
 }
 

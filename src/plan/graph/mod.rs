@@ -26,8 +26,8 @@ mod take;
 
 pub(crate) use edge::{Duplicate, Edge, NodeRecord, Resolution, SourceGroup};
 use edge::{
-    HERE, NATIVE, ORDINALS, STATE, STATE_AMBIGUOUS, STATE_CONDITION, STATE_DANGLING, STATE_GLOBAL,
-    STATE_KNOWN, STATE_NODE, STATE_NOTHING, STATE_SEARCH, VERSIONED,
+    HERE, KEEPS_ID, LIVE, NATIVE, ORDINALS, STATE, STATE_AMBIGUOUS, STATE_CONDITION,
+    STATE_DANGLING, STATE_GLOBAL, STATE_KNOWN, STATE_NODE, STATE_NOTHING, STATE_SEARCH, VERSIONED,
 };
 use index::Names;
 pub(crate) use take::{Asks, NamedBy};
@@ -82,6 +82,8 @@ pub(crate) struct Graph {
     /// Of each target how many references its records have.
     scanned: ByTarget<u64>,
     pub(crate) groups: Vec<SourceGroup>,
+    /// The servers that addresses in Bundles name; the number of one is its place, from 1.
+    homes: Vec<Box<str>>,
     known: HashMap<u64, u32>,
     known_names: Vec<Box<str>>,
     /// Of each record that travels in two steps: the references that come with the second.
@@ -113,6 +115,7 @@ impl Graph {
             scanned: BTreeMap::new(),
             room,
             groups: Vec::new(),
+            homes: Vec::new(),
             known: HashMap::new(),
             known_names: Vec::new(),
             late: HashMap::new(),
@@ -157,8 +160,8 @@ impl Graph {
             bytes: 0,
             group: NONE,
             load: u16::try_from(load.0).unwrap_or(u16::MAX),
-            live: 0,
-            keeps_id: 0,
+            flags: 0,
+            home: 0,
         });
         node
     }
@@ -177,8 +180,11 @@ impl Graph {
         kept.line = line;
         kept.group = group;
         let interaction = step.action.operation();
-        kept.live = u8::from(interaction.is_some());
-        kept.keeps_id = u8::from(interaction == Some(Operation::Update));
+        kept.flags = match interaction {
+            None => 0,
+            Some(Operation::Update) => LIVE | KEEPS_ID,
+            Some(_) => LIVE,
+        };
         let bytes = if group == NONE && !step.is_entry() {
             step.body.length
         } else {

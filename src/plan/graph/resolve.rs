@@ -19,11 +19,11 @@ impl Graph {
         let taken = |names: &mut Names| std::mem::replace(names, Names::new(&room));
         let mut found = Copies::default();
         let names = taken(&mut self.identities);
-        let index = found.among(self, names);
+        let (index, homes) = found.among(self, names, Sameness::OfId);
         // A record that is a copy already needs no other to stand for it.
         self.withdraw(&found.copies);
         let names = taken(&mut self.conditions);
-        let conditions = found.among(self, names);
+        let (conditions, _) = found.among(self, names, Sameness::OfCondition);
         self.withdraw(&found.copies);
         let Copies { copies, conflicts } = found;
         let stands_for: HashMap<Node, Node> =
@@ -37,7 +37,10 @@ impl Graph {
         };
         let aliases = unique(&room, taken(&mut self.aliases), &self.nodes, follow);
         let identifiers = unique(&room, taken(&mut self.identifiers), &self.nodes, follow);
-        for (wanted, mark) in self.wanted.iter_mut().zip(self.marks.iter_mut()) {
+        let mut owners = Owners::default();
+        let marked = self.wanted.iter_mut().zip(self.marks.iter_mut());
+        for (reference, (wanted, mark)) in (0_u32..).zip(marked) {
+            let home = owners.home_of(&self.nodes, reference);
             let (state, node) = match *mark & STATE {
                 STATE_NODE => {
                     let found = Node::try_from(*wanted).unwrap_or(NONE);
@@ -48,7 +51,8 @@ impl Graph {
                     (STATE_NODE, u64::from(node))
                 }
                 STATE_GLOBAL => match (
-                    index.get(*wanted).or_else(|| aliases.get(*wanted)),
+                    (index.get(*wanted).map(|node| homes.nearest(node, home)))
+                        .or_else(|| aliases.get(*wanted)),
                     self.known.get(wanted),
                 ) {
                     (Some(SEVERAL), None) => (STATE_DANGLING, 0),
@@ -115,33 +119,147 @@ struct Copies {
 
 impl Copies {
     /// Finds for every name the record that has it, and which others are copies of that.
-    fn among(&mut self, graph: &Graph, names: Names) -> Index {
-        let Self { copies, conflicts } = self;
-        Index::of(&graph.room, names, |before, node| {
+    fn among(&mut self, graph: &Graph, names: Names, sameness: Sameness) -> (Index, Homes) {
+        let mut homes = Homes::default();
+        let index = Index::of(&graph.room, names, |before, node| {
             let (Some(old), Some(new)) = (graph.node(before), graph.node(node)) else {
                 return node;
             };
             if !new.is_live() || !old.is_live() {
                 return if new.is_live() { node } else { before };
             }
-            let Some(look) = graph.looks.get(new.load as usize) else {
+            if sameness == Sameness::OfId
+                && let Some(own) = homes.apart(before, node, old, new)
+            {
+                // The name is that of the first; each of the others is known by its own address.
+                let counts = self.decide(graph, own, node);
+                homes.replace(before, own, counts, new);
                 return before;
-            };
-            let differs = old.content != new.content;
-            let copy = |node, of| Duplicate { node, of, differs };
-            match look.duplicates {
-                Duplicates::Ignore => {}
-                Duplicates::Last if differs => {
-                    copies.push(copy(before, node));
-                    return node;
-                }
-                Duplicates::Error if differs => conflicts.push(copy(node, before)),
-                Duplicates::First | Duplicates::Last | Duplicates::Error => {
-                    copies.push(copy(node, before));
-                }
             }
-            before
-        })
+            let counts = self.decide(graph, before, node);
+            homes.join(before, node, counts, old, new);
+            counts
+        });
+        (index, homes)
+    }
+
+    /// Decides which of two records that are the same is sent, by the rules of the later one's load. Returns it.
+    fn decide(&mut self, graph: &Graph, before: Node, node: Node) -> Node {
+        let Self { copies, conflicts } = self;
+        let (Some(old), Some(new)) = (graph.node(before), graph.node(node)) else {
+            return node;
+        };
+        if before == node {
+            return node;
+        }
+        let Some(look) = graph.looks.get(new.load as usize) else {
+            return before;
+        };
+        let differs = old.content != new.content;
+        let copy = |node, of| Duplicate { node, of, differs };
+        match look.duplicates {
+            Duplicates::Ignore => {}
+            Duplicates::Last if differs => {
+                copies.push(copy(before, node));
+                return node;
+            }
+            Duplicates::Error if differs => conflicts.push(copy(node, before)),
+            Duplicates::First | Duplicates::Last | Duplicates::Error => {
+                copies.push(copy(node, before));
+            }
+        }
+        before
+    }
+}
+
+/// The meaning of a name that two records share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sameness {
+    /// They have one type and id: they are the same, unless their addresses say that they come from different servers.
+    OfId,
+    /// The store looks for both by one condition, and takes them for the same.
+    OfCondition,
+}
+
+/// The records of one type and id that come from different servers, whose ids say nothing of each other: FHIR identifies the
+/// resource of an entry by its `fullUrl` (<https://hl7.org/fhir/R4/bundle.html#bundle-unique>).
+#[derive(Debug, Default)]
+struct Homes {
+    /// The server of a record without an address that is the same as one with an address.
+    adopted: HashMap<Node, u8>,
+    /// By the first record of a name: those of other servers that have it, one of each.
+    others: HashMap<Node, Vec<(u8, Node)>>,
+}
+
+impl Homes {
+    fn of(&self, node: Node, record: &NodeRecord) -> u8 {
+        self.adopted.get(&node).copied().unwrap_or(record.home)
+    }
+
+    /// Returns the record of the same server as one that is not of the server of the first with its name; the record itself,
+    /// where it is the first of its server. None where the two are of one server, as far as is known, or the store keeps the id
+    /// of the file, under which there is room for one.
+    fn apart(&self, before: Node, node: Node, old: &NodeRecord, new: &NodeRecord) -> Option<Node> {
+        let (home, own) = (self.of(before, old), new.home);
+        if home == own || home == 0 || own == 0 || old.keeps_id() || new.keeps_id() {
+            return None;
+        }
+        let others = self.others.get(&before).into_iter().flatten();
+        let found = others.filter(|(home, _)| *home == own);
+        Some(found.map(|(_, other)| *other).next().unwrap_or(node))
+    }
+
+    /// Returns the record that a reference by type and id means: of several servers' the one of the server of the record that
+    /// refers to it.
+    fn nearest(&self, node: Node, home: u8) -> Node {
+        let mut others = self.others.get(&node).into_iter().flatten();
+        let own = others.find(|(other, _)| home != 0 && *other == home);
+        own.map_or(node, |(_, own)| *own)
+    }
+
+    /// Takes note which record of a server stands for the others of it.
+    fn replace(&mut self, before: Node, own: Node, counts: Node, new: &NodeRecord) {
+        let others = self.others.entry(before).or_default();
+        others.retain(|(_, other)| *other != own);
+        others.push((new.home, counts));
+    }
+
+    /// Takes note that two records are the same, and which of them counts.
+    fn join(&mut self, before: Node, node: Node, counts: Node, old: &NodeRecord, new: &NodeRecord) {
+        let home = match self.of(before, old) {
+            0 => new.home,
+            home => home,
+        };
+        let own = if counts == node { new.home } else { old.home };
+        if own != home {
+            self.adopted.insert(counts, home);
+        }
+        if counts != before
+            && let Some(others) = self.others.remove(&before)
+        {
+            self.others.insert(counts, others);
+        }
+    }
+}
+
+/// The records whose references they are, as one goes through all references.
+#[derive(Debug, Default)]
+struct Owners {
+    /// The record after the one that the last reference belonged to.
+    next: usize,
+}
+
+impl Owners {
+    /// Returns the server of the record that a reference belongs to; references have to be asked for in their order.
+    fn home_of(&mut self, nodes: &[NodeRecord], reference: u32) -> u8 {
+        while nodes
+            .get(self.next)
+            .is_some_and(|node| node.references <= reference)
+        {
+            self.next += 1;
+        }
+        let owner = self.next.checked_sub(1).and_then(|at| nodes.get(at));
+        owner.map_or(0, |owner| owner.home)
     }
 }
 

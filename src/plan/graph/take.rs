@@ -76,6 +76,24 @@ impl Graph {
         names.push(key, node);
     }
 
+    /// Takes the server that the address of a record in its Bundle names: the base of its `Type/id`. Beyond 255 servers, a record
+    /// has none that counts.
+    pub(crate) fn settle_at(&mut self, node: Node, base: &str) {
+        let plain = base.split_once("://").map_or(base, |(_, rest)| rest);
+        let at = self.homes.iter().position(|home| **home == *plain);
+        let at = at.unwrap_or_else(|| {
+            if self.homes.len() < usize::from(u8::MAX) {
+                self.homes.push(plain.into());
+            }
+            self.homes.len() - 1
+        });
+        let is_known = self.homes.get(at).is_some_and(|home| **home == *plain);
+        let number = u8::try_from(at + 1).ok().filter(|_| is_known);
+        if let (Some(number), Some(kept)) = (number, self.nodes.get_mut(node as usize)) {
+            kept.home = number;
+        }
+    }
+
     /// Takes a reference of the record that came last, by its place in it. Returns its number among all.
     pub(crate) fn reference(&mut self, ordinal: u32, asks: Asks, versioned: bool) -> u32 {
         let (key, state) = match asks {

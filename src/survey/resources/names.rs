@@ -111,6 +111,11 @@ impl Names {
                 _ => NamedBy::Identity,
             };
             graph.name(by, key, node);
+            if let Some(base) = full_url.as_deref().and_then(base_of)
+                && graph.base(target) != Some(base)
+            {
+                graph.settle_at(node, base);
+            }
         }
         if let Some(url) = &full_url {
             let key = ResourceKeys(graph.keys()).url(target, url);
