@@ -9,6 +9,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::OnceCell;
@@ -22,6 +23,16 @@ use crate::{
 
 pub use crate::target::Matches;
 pub use store::{OpenStore, Silent, StoreWays, errand};
+
+/// The pauses between questions whether something is gone that a store has promised to remove (202): half a minute in all.
+pub const REMOVING: [Duration; 6] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
 
 /// Returns the word for a finding, for the log.
 fn word(found: &Matches) -> &'static str {

@@ -4,7 +4,7 @@
 //! Between the removal and the store's taking the record, the store has neither. That something is about to be removed is written
 //! down before: a run that is cut off there sends the record when it is resumed, and says what it replaces.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use futures::{StreamExt as _, stream};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     gate::{CallFailure, Largest},
     journal::Settlement,
-    lookup::{self, Silent},
+    lookup::{self, REMOVING, Silent},
     manifest::Existing,
     plan::Step,
     record::{Outcome, StepId},
@@ -317,16 +317,6 @@ async fn remove(load: &LoadContext, step: &Step) -> Result<Option<String>, Silen
         Some(status) => Some(format!("it answered {status}")),
     })
 }
-
-/// The pauses between questions whether something is gone that a store has promised to remove: half a minute in all.
-const REMOVING: [Duration; 6] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(15),
-];
 
 /// Waits until something is gone that the store has promised to remove. Returns why it may still be there.
 async fn is_still_there(load: &LoadContext, step: &Step) -> Result<Option<String>, Silent> {

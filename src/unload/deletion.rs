@@ -4,8 +4,6 @@
 //! record again where the answer to its deletion does not prove that it is gone; a miss is believed of what speaks the store's
 //! protocol, or where a search finds nothing either.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Response;
 
@@ -15,7 +13,7 @@ use super::{
 };
 use crate::{
     journal::Removal,
-    lookup::{self, Matches, OpenStore, Silent},
+    lookup::{self, Matches, OpenStore, REMOVING, Silent},
     record::Packaging,
     target::{Deletion, Little, Named, Said},
 };
@@ -29,16 +27,6 @@ const PROMISED: &str =
 /// Said of a record of which nobody knows whether it is gone.
 pub(super) const UNPROVEN: &str = "what answers says that it is not there, in no words of the store's protocol, and a search for it does not \
      tell either: a proxy may have answered";
-
-/// The pauses between questions whether something is gone that a store has promised to delete: half a minute in all.
-const PAUSES: [Duration; 6] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(15),
-];
 
 /// The reason why an answer to a deletion does not tell what became of the record.
 #[derive(Debug)]
@@ -200,7 +188,7 @@ async fn settle(
             Err(doubt) => open.push((item, doubt)),
         }
     }
-    let mut pauses = PAUSES.into_iter();
+    let mut pauses = REMOVING.into_iter();
     while !open.is_empty() {
         let names: Vec<Named<'_>> = open.iter().map(|(item, _)| item.name()).collect();
         let single = |at: usize| {

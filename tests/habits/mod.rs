@@ -384,3 +384,38 @@ fn references_hold_where_creates_are_answered_in_another_order() {
         assert_eq!(is_said, order != habit::Order::Request, "{}", loaded.text);
     }
 }
+
+/// More records of one answer than are told by their content get no id, and say why: none is guessed.
+#[test]
+fn the_ids_of_a_large_answer_in_another_order_are_not_guessed() {
+    let habits = Habits {
+        order: habit::Order::Reversed,
+        ..STANDARD
+    };
+    let server = Server::start(&habits);
+    let bed = Bed::new();
+    let lines: Vec<String> = (0..600)
+        .map(|n| format!(r#"{{"resourceType":"Patient","language":"x-{n}"}}"#))
+        .collect();
+    bed.write("data/p.ndjson", &lines.join("\n"));
+    let loads = "  - { name: p, target: s, files: [data/p.ndjson], interaction: create, bundle: { type: batch, max_entries: 600 } }\n";
+    let loaded = bed.load(&server.url, loads);
+    assert_eq!(loaded.count(&["created"]), 600, "{}", loaded.text);
+    let contents = server.contents();
+    assert_eq!(contents.len(), 600);
+    for record in &loaded.records {
+        let line = record["position"]["line"].as_u64().unwrap() - 1;
+        match record["id"].as_str() {
+            Some(id) => {
+                let held = &contents[&format!("Patient/{id}")];
+                assert_eq!(held["language"], format!("x-{line}"), "{record}");
+            }
+            None => assert!(record["note"].is_string(), "{record}"),
+        }
+    }
+    let untold = loaded
+        .records
+        .iter()
+        .filter(|record| record["id"].is_null());
+    assert!(untold.count() > 0, "{}", loaded.text);
+}
