@@ -32,6 +32,7 @@ use crate::{
         occupied::{self, Replaced},
         results::ResultSender,
         too_large::{self, Size, is_circle},
+        two_steps::is_second,
         versions::Held,
         work::Work,
     },
@@ -156,7 +157,7 @@ impl Request<'_, '_, '_> {
         let (packaging, parts) = (work.packaging, load.sizes.cut(work.steps));
         let parts = parts.into_iter();
         self.queue
-            .extend(parts.map(|steps| Work::again(steps, packaging)));
+            .extend(parts.map(|steps| Work::unread(steps, packaging)));
         Ok(None)
     }
 
@@ -169,7 +170,7 @@ impl Request<'_, '_, '_> {
         let sending = Sending {
             size: Size::of(&work.steps),
             carried: (work.packaging.filter(|_| !is_alone), work.steps.len()),
-            is_measured: !work.atomic && work.stands.is_none(),
+            is_measured: !work.atomic && !work.steps.iter().any(is_second),
         };
         let had = self.had_before(&work.steps);
         if had.is_some() && self.lost.times == 0 {
@@ -282,7 +283,7 @@ impl Request<'_, '_, '_> {
         let (settled, removed) = looked.await?;
         self.sender.send_result(settled, None).await;
         if !removed.is_empty() {
-            self.again(Work::again(removed, self.packaging), attempts);
+            self.again(Work::unread(removed, self.packaging), attempts);
         }
         let Some(doubtful) = concluded.doubtful else {
             self.lost.end();
@@ -372,7 +373,7 @@ pub(super) async fn carry_split(
         for steps in chunks.into_iter().filter(|steps| !steps.is_empty()) {
             let work = Work {
                 atomic: together,
-                ..Work::again(steps, Some(Packaging::Transaction))
+                ..Work::unread(steps, Some(Packaging::Transaction))
             };
             Box::pin(carry_all(load, work, None, sender, held)).await?;
         }

@@ -136,7 +136,7 @@ impl Batch<'_> {
         let steps = std::mem::take(&mut self.unsent.steps);
         Some(Work {
             atomic: true,
-            ..Work::again(steps, self.packaging)
+            ..Work::unread(steps, self.packaging)
         })
     }
 
@@ -147,7 +147,7 @@ impl Batch<'_> {
         }
         let unversioned = self.answered.unversioned.drain(..);
         let (steps, bodies): (Vec<Step>, Vec<Option<Bytes>>) = unversioned.unzip();
-        // Where some are not at hand, all are read when they are sent.
+        // If some are not at hand, all are read when they are sent.
         let bodies = bodies.into_iter().collect::<Option<Vec<Bytes>>>();
         if self.atomic {
             let records: Vec<StepId> = steps.iter().map(|step| step.number).collect();
@@ -156,7 +156,7 @@ impl Batch<'_> {
         Some(Work {
             atomic: self.atomic,
             bodies: bodies.unwrap_or_default(),
-            ..Work::again(steps, self.packaging)
+            ..Work::unread(steps, self.packaging)
         })
     }
 

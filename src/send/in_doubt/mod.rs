@@ -244,7 +244,7 @@ pub(super) async fn recover(
     }
     recovered.again = (!again.is_empty()).then_some(Work {
         atomic: request.atomic,
-        ..Work::again(again, request.packaging)
+        ..Work::unread(again, request.packaging)
     });
     Ok(recovered)
 }
