@@ -178,8 +178,8 @@ pub fn run() -> ExitCode {
         Terminal::of_environment(),
     );
     let progress = match &cli.verb {
-        Verb::Load(args) => Some(args.progress),
-        Verb::Resume(args) => Some(args.progress),
+        Verb::Load(args) => Some(args.sending.progress),
+        Verb::Resume(args) => Some(args.sending.progress),
         Verb::Watch(args) => Some(args.progress),
         _ => None,
     };
