@@ -74,6 +74,7 @@ impl Reader<'_> {
     /// Reads the records of a unit, and compares them.
     pub(super) async fn check(&self, unit: Unit<'_>) -> Result<Vec<Checked>, Error> {
         let plan = self.verify.plan;
+        // The target of a step is one of the plan's.
         let place = |item: &Item| {
             let target = plan.header.target_of(item.step.load);
             target.map(|target| target.settings.store.place())
