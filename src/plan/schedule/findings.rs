@@ -6,7 +6,7 @@ use super::{Arrangement, Disposition};
 use crate::{
     plan::{
         References,
-        graph::{ByTarget, Node, Resolution},
+        graph::{ByTarget, Edge, Node, Resolution},
         order::Order,
         references::Dangling,
     },
@@ -57,31 +57,10 @@ impl Arrangement<'_> {
                 .unwrap_or_default();
             references.longest_chain = std::cmp::max(references.longest_chain, level + 1);
             for edge in self.graph.edges(node) {
-                references.other_links += u64::from(edge.is_link);
-                match edge.came {
-                    Resolution::Record { .. } => references.links += 1,
-                    Resolution::Known(_) => references.known += 1,
-                    Resolution::Within => references.within += 1,
-                    Resolution::Search => {
-                        references.looked_up += 1;
-                        if samples.len() < References::SAMPLES {
-                            samples.push((node, edge.ordinal, true));
-                        }
-                    }
-                    Resolution::Ambiguous => references.ambiguous += 1,
-                    Resolution::Dangling { here } => {
-                        references.dangling += 1;
-                        let refused = here && checks;
-                        references.refused += u64::from(refused);
-                        if samples.len() < References::SAMPLES {
-                            samples.push((node, edge.ordinal, refused));
-                        }
-                    }
-                }
-                if edge.versioned
-                    && matches!(edge.came, Resolution::Record { .. } | Resolution::Known(_))
+                if let Some(refused) = count_edge(references, &edge, checks)
+                    && samples.len() < References::SAMPLES
                 {
-                    references.versioned += 1;
+                    samples.push((node, edge.ordinal, refused));
                 }
             }
         }
@@ -175,4 +154,29 @@ impl Arrangement<'_> {
             target::shown(load.format, &bytes, ordinal, Some(&bound.facts))?;
         Some(Dangling { to, path, ..unread })
     }
+}
+
+/// Counts a reference. Returns whether the store will refuse it, where it leads to nothing that the plan knows; `checks` tells
+/// whether the store looks at references.
+fn count_edge(references: &mut References, edge: &Edge, checks: bool) -> Option<bool> {
+    references.other_links += u64::from(edge.is_link);
+    let is_known = matches!(edge.came, Resolution::Record { .. } | Resolution::Known(_));
+    references.versioned += u64::from(edge.versioned && is_known);
+    match edge.came {
+        Resolution::Record { .. } => references.links += 1,
+        Resolution::Known(_) => references.known += 1,
+        Resolution::Within => references.within += 1,
+        Resolution::Ambiguous => references.ambiguous += 1,
+        Resolution::Search => {
+            references.looked_up += 1;
+            return Some(true);
+        }
+        Resolution::Dangling { here } => {
+            references.dangling += 1;
+            let refused = here && checks;
+            references.refused += u64::from(refused);
+            return Some(refused);
+        }
+    }
+    None
 }
