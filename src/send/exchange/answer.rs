@@ -5,7 +5,7 @@ use http::Response;
 
 use super::{
     super::{
-        answer_order::depends_on_order,
+        answer_order::take_dependent,
         in_doubt::{RefusedInDoubt, UnclearAnswer},
         results,
         settlement::{self, Attempted},
@@ -358,7 +358,8 @@ impl Batch<'_> {
             }
         }
         if self.packaging.is_some() && !self.target.answers_in_order() {
-            self.ordered.created.extend(depends_on_order(&mut done));
+            let is_atomic = self.packaging == Some(Packaging::Transaction);
+            take_dependent(&mut done, &mut self.ordered, is_atomic);
         }
         if is_again && self.hands_over == HandsOver::AtOnce {
             done = results::hand_over(self.origin, done);

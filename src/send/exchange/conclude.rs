@@ -250,8 +250,12 @@ impl Batch<'_> {
 
     /// Gives the time of the last attempt to all that was settled without one.
     fn time(&mut self, latency: Duration) {
-        let held = self.nameless.iter_mut().chain(&mut self.ordered.created);
-        let held = held.chain(&mut self.occupied);
+        let ordered = (self.ordered.created.iter_mut()).chain(&mut self.ordered.refused);
+        let held = self
+            .nameless
+            .iter_mut()
+            .chain(ordered)
+            .chain(&mut self.occupied);
         let held = held.map(|(settled, _)| settled);
         for settled in self.settled.iter_mut().chain(held) {
             settled.line.latency_us = settled.line.latency_us.or(Some(micros(latency)));

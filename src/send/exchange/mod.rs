@@ -207,7 +207,8 @@ impl<'a> Batch<'a> {
             Vec::new()
         };
         let mut settled = self.settled;
-        settled.extend(self.ordered.created.into_iter().map(|(settled, _)| settled));
+        let ordered = self.ordered.created.into_iter().chain(self.ordered.refused);
+        settled.extend(ordered.map(|(settled, _)| settled));
         // A record that may be repeated is, by the next session, which then asks for its id.
         let is_created = |step: &Step| step.action.operation() == Some(Operation::Create);
         let nameless = self.nameless.into_iter();
