@@ -64,7 +64,7 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
     let body = Bytes::from(bytes);
     let answered = connection
         .gate
-        .call_once(|| connection.requests.create(&kind, body.clone(), None))
+        .call_once(|| connection.requests.create(&kind, body.clone()))
         .await;
     let response = connection
         .finish(answered)

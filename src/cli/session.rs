@@ -260,6 +260,7 @@ async fn close(
             Ok(ended)
         }
         Err(error @ (send::Error::Source(_) | send::Error::Plan(_))) => {
+            // The error at hand says more than that the journal cannot be ended: its next reader finds a run that was cut off.
             let _ = journal.tally(tally).await;
             let _ = journal
                 .end(end(format::Ending::Source, Some(error.to_string())))
@@ -269,6 +270,7 @@ async fn close(
         }
         Err(error @ send::Error::Journal(_)) => Err(unwritten(error)),
         Err(error @ send::Error::Internal(_)) => {
+            // See above.
             let _ = journal.tally(tally).await;
             let _ = journal
                 .end(end(format::Ending::Internal, Some(error.to_string())))

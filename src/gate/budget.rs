@@ -57,6 +57,7 @@ impl ByteBudget {
         let blocks = self.blocks_of(bytes);
         // The semaphore is never closed.
         BytePermit {
+            // It is never closed.
             _permit: Arc::clone(&self.semaphore)
                 .acquire_many_owned(blocks)
                 .await

@@ -250,6 +250,7 @@ impl Gate {
             .quota_project
             .as_deref()
             .or(credentials.quota_project())
+            // The manifest and the credentials have seen to it that it can stand in a header.
             .and_then(|project| HeaderValue::from_str(project).ok());
         let mut seeds = SmallRng::seed_from_u64(settings.seed.unwrap_or_else(rand::random));
         let circuit = CircuitBreaker::new(

@@ -169,7 +169,9 @@ impl Rows {
                 continue;
             }
             let value = self.values.get(*start as usize..*end as usize);
-            writer.row(*key, value.unwrap_or_default())?;
+            // None where there are more values than numbers for their places.
+            let value = value.ok_or_else(|| writer.too_large())?;
+            writer.row(*key, value)?;
         }
         Ok(())
     }

@@ -251,6 +251,11 @@ impl Writer {
         })
     }
 
+    /// Returns the error of more values than a segment can have.
+    pub(super) fn too_large(&self) -> Error {
+        Error::file(&self.temporary, &"it would have more than 4 GB of values")
+    }
+
     pub(super) fn row(&mut self, key: Key, value: &[u8]) -> Result<(), Error> {
         // Ids, versions and tags have a few dozen bytes; what is longer is no use as a hint.
         let Ok(length) = u16::try_from(value.len()) else {

@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
 use super::{
@@ -16,6 +16,11 @@ use crate::{checksum, manifest::Sync};
 
 /// The first thing that went wrong; after it nothing is written any more.
 pub(super) type Failure = Arc<Mutex<Option<Error>>>;
+
+/// Takes the files, or the failure. A thread that panicked while it held them takes neither away.
+pub(super) fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Lines that are to be written, as JSON and as what they say.
 #[derive(Debug, Default)]
@@ -80,12 +85,12 @@ impl Files {
     ///
     /// A write that has failed once may have left half a line, so nothing is written after it.
     pub(super) fn write(&mut self, lines: &Lines, said: &[u8], now: bool) -> Result<(), Error> {
-        if let Some(error) = self.failure.lock().ok().and_then(|f| f.clone()) {
+        if let Some(error) = locked(&self.failure).clone() {
             return Err(error);
         }
         let written = self.write_both(lines, said, now);
-        if let (Err(error), Ok(mut failure)) = (&written, self.failure.lock()) {
-            failure.get_or_insert_with(|| error.clone());
+        if let Err(error) = &written {
+            locked(&self.failure).get_or_insert_with(|| error.clone());
         }
         written
     }

@@ -5,14 +5,14 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, mpsc},
 };
 
 use tokio::sync::oneshot;
 
 use super::{
     Error,
-    files::{Failure, Files, Lines},
+    files::{Failure, Files, Lines, locked},
 };
 
 /// Lines on their way to the disk.
@@ -47,14 +47,11 @@ pub(super) fn sync_groups(
         while groups.recv().is_ok() {
             std::thread::sleep(GATHER);
             if let Err(error) = file.sync_data() {
-                if let Ok(mut failure) = failure.lock() {
-                    let what = "cannot bring the journal to the disk";
-                    failure.get_or_insert(Error {
-                        what,
-                        path,
-                        why: error.to_string(),
-                    });
-                }
+                locked(&failure).get_or_insert(Error {
+                    what: "cannot bring the journal to the disk",
+                    path,
+                    why: error.to_string(),
+                });
                 return;
             }
         }
@@ -63,11 +60,6 @@ pub(super) fn sync_groups(
         .name("journal-disk".to_owned())
         .spawn(sync)
         .map(drop)
-}
-
-/// Takes the files, to write or to read what they say.
-pub(super) fn locked(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
-    files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes what is to be on the disk before anybody goes on, as much together as waits.

@@ -17,12 +17,12 @@ use tokio::sync::oneshot;
 use super::{
     Error, JournalIndex, Ledger, RunDirectory, SaidLine,
     claim::{claim, cut_torn_tail},
-    files::{Failure, Files, Lines, push_json},
+    files::{Failure, Files, Lines, locked, push_json},
     format::{
         ConsultedLine, EndLine, IntendLine, JournalLine, Line, SessionLine, Settlement, Tally,
         VERSION,
     },
-    group::{Entry, locked, start_writing, sync_groups},
+    group::{Entry, start_writing, sync_groups},
     run::private_append,
 };
 use crate::{checksum, manifest::Sync, record::StepId};
@@ -165,10 +165,7 @@ impl Journal {
     /// not part of it. None once it could not be written: then the file itself has to say how far it came.
     pub fn told(&self) -> Option<JournalIndex> {
         let mut files = locked(&self.files);
-        let failed = self
-            .failure
-            .lock()
-            .map_or(true, |failure| failure.is_some());
+        let failed = locked(&self.failure).is_some();
         files.told.take().filter(|_| !failed)
     }
 
@@ -193,15 +190,12 @@ impl Journal {
     }
 
     fn failed(&self) -> Error {
-        self.failure
-            .lock()
-            .ok()
-            .and_then(|failure| failure.clone())
-            .unwrap_or_else(|| Error {
-                what: "cannot write to the journal",
-                path: self.path.clone(),
-                why: "its thread has ended".to_owned(),
-            })
+        let failure = locked(&self.failure).clone();
+        failure.unwrap_or_else(|| Error {
+            what: "cannot write to the journal",
+            path: self.path.clone(),
+            why: "its thread has ended".to_owned(),
+        })
     }
 }
 

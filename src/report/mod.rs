@@ -66,7 +66,7 @@ pub enum Error {
     Brief(PathBuf),
     /// The report could not be written to its output.
     #[error("cannot write: {_0}")]
-    Out(std::io::Error),
+    Out(#[source] std::io::Error),
     /// A document could not be written.
     #[error("cannot write `{}`: {why}", path.display())]
     Write {

@@ -28,6 +28,7 @@ const LINES_A_TARGET: usize = 128;
 #[error("cannot write `{}`: {why}", path.display())]
 pub struct Error {
     path: PathBuf,
+    #[source]
     why: io::Error,
 }
 

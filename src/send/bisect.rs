@@ -36,12 +36,12 @@ impl Bisector {
         if self.left >= 2 && steps.len() > 1 {
             self.left -= 2;
             let later = steps.split_off(steps.len() / 2);
-            queue.push(Work::again(later, packaging));
-            queue.push(Work::again(steps, packaging));
+            queue.push(Work::unread(later, packaging));
+            queue.push(Work::unread(steps, packaging));
             return;
         }
         let singles = steps.into_iter();
-        queue.extend(singles.map(|step| Work::again(vec![step], packaging)));
+        queue.extend(singles.map(|step| Work::unread(vec![step], packaging)));
     }
 
     /// Returns what is settled by the refusal itself; the rest goes into the queue.
@@ -62,13 +62,8 @@ impl Bisector {
         let mut again = |steps: Vec<Step>, bodies: Vec<bytes::Bytes>| {
             if !steps.is_empty() {
                 queue.push(Work {
-                    steps,
-                    packaging,
-                    atomic: false,
                     bodies,
-                    permits: Vec::new(),
-                    blocked: None,
-                    stands: None,
+                    ..Work::unread(steps, packaging)
                 });
             }
         };
@@ -158,15 +153,7 @@ mod tests {
             let bad: BTreeSet<u64> = bad.into_iter().map(|at| at % size).collect();
             let mut apart = Bisector::of(usize::try_from(size).unwrap());
             let most = apart.left;
-            let work = |steps| Work {
-                steps,
-                packaging: Some(Packaging::Batch),
-                atomic: false,
-                bodies: Vec::new(),
-                permits: Vec::new(),
-                blocked: None,
-                stands: None,
-            };
+            let work = |steps| Work::unread(steps, Some(Packaging::Batch));
             let mut queue = vec![work((0..size).map(step).collect())];
             let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
             let (mut parcels, mut singles) = (0_u32, 0_u64);

@@ -104,7 +104,7 @@ async fn send_all(
     let mut chunk = Dispatch::default();
     let mut failed = Ok(());
     while failed.is_ok() {
-        let wanted = u32::try_from(chunk.works.len()).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(chunk.jobs.len()).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
             () = stop.stopping() => break,
@@ -150,11 +150,11 @@ fn start(
     chunk: Dispatch,
     mut permits: Option<OwnedSemaphorePermit>,
 ) {
-    for work in chunk.works {
+    for job in chunk.jobs {
         let permit = permits.as_mut().and_then(|permits| permits.split(1));
         let (load, trial) = (Arc::clone(load), chunk.trial.clone());
         tasks.spawn(async move {
-            let ended = carry(load, work, permit).await;
+            let ended = carry(load, job, permit).await;
             drop(trial);
             ended
         });

@@ -6,8 +6,12 @@ use std::{
 };
 
 use super::{
-    committer::RecordResult, context::LoadContext, dependencies::Cause, too_large::needs,
-    two_steps::TwoSteps, work::Work,
+    committer::RecordResult,
+    context::LoadContext,
+    dependencies::Cause,
+    too_large::needs,
+    two_steps::TwoSteps,
+    work::{Blocked, Stands, Work},
 };
 use crate::{
     journal::Settlement,
@@ -47,7 +51,7 @@ pub(super) struct ResultSender<'a> {
 }
 
 impl<'a> ResultSender<'a> {
-    pub(super) fn new(load: &'a LoadContext, work: &Work) -> Self {
+    pub(super) fn new(load: &'a LoadContext, work: &Work, stands: Option<Stands>) -> Self {
         let sent = work.steps.iter();
         let own: HashSet<StepId> = work.steps.iter().map(|step| step.number).collect();
         let wanted: HashSet<StepId> = match work.packaging {
@@ -62,9 +66,26 @@ impl<'a> ResultSender<'a> {
                 .map(|step| (step.number, load.place(step.position)))
                 .collect(),
             sent: sent.map(|step| (step.number, sent_of(step))).collect(),
-            blocked: work.blocked.clone(),
+            blocked: None,
             atomic: work.atomic && work.steps.len() > 1,
-            two: TwoSteps::of(work),
+            two: TwoSteps::of(&work.steps, stands),
+        }
+    }
+
+    /// Hands over records that are not sent.
+    pub(super) fn blocked(load: &'a LoadContext, blocked: &Blocked) -> Self {
+        Self {
+            load,
+            sent: blocked
+                .steps
+                .iter()
+                .map(|step| (step.number, sent_of(step)))
+                .collect(),
+            arrived: HashMap::new(),
+            places: HashMap::new(),
+            blocked: Some(Arc::clone(&blocked.by)),
+            atomic: false,
+            two: TwoSteps::of(&blocked.steps, blocked.stands),
         }
     }
 

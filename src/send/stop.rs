@@ -1,6 +1,6 @@
 //! Ends a run early, in order: why, and how far.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -28,13 +28,11 @@ impl Stop {
 
     /// Ends the run for a reason; the first reason holds.
     pub fn end(&self, how: Ending, reason: &str, hint: Option<String>) {
-        if let Ok(mut why) = self.why.lock() {
-            why.get_or_insert_with(|| RunEnd {
-                how,
-                reason: Some(reason.to_owned()),
-                hint,
-            });
-        }
+        self.why().get_or_insert_with(|| RunEnd {
+            how,
+            reason: Some(reason.to_owned()),
+            hint,
+        });
         self.stopping.cancel();
     }
 
@@ -65,10 +63,10 @@ impl Stop {
             reason: None,
             hint: None,
         };
-        self.why
-            .lock()
-            .ok()
-            .and_then(|why| why.clone())
-            .unwrap_or(complete)
+        self.why().clone().unwrap_or(complete)
+    }
+
+    fn why(&self) -> MutexGuard<'_, Option<RunEnd>> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -37,6 +37,11 @@ pub(super) fn second(mut step: Step, id: String) -> Step {
     step
 }
 
+/// Tells whether a step is the second one of its record.
+pub(super) fn is_second(step: &Step) -> bool {
+    step.first.is_some()
+}
+
 /// The part of a request in sending such a record.
 pub(super) enum TwoSteps {
     /// Nothing: it travels in one.
@@ -48,11 +53,12 @@ pub(super) enum TwoSteps {
 }
 
 impl TwoSteps {
-    pub(super) fn of(work: &Work) -> Self {
-        let [step] = work.steps.as_slice() else {
+    /// `stands` is given with the second request.
+    pub(super) fn of(steps: &[Step], stands: Option<Stands>) -> Self {
+        let [step] = steps else {
             return Self::No;
         };
-        match work.stands {
+        match stands {
             Some(stands) => Self::Second {
                 stands,
                 id: step.id.clone(),

@@ -106,18 +106,18 @@ pub(super) fn tag_of(target: &dyn Target, kind: &str, read: &Response<bytes::Byt
     }
     let given = read.headers().get(header::ETAG);
     let given = given.and_then(|tag| tag.to_str().ok()).map(str::trim);
-    match given.filter(|tag| !tag.is_empty() && tag.len() <= LONGEST_TAG) {
-        Some(tag) if tag.ends_with('"') => Tag::Of(tag.to_owned()),
+    let tag = match given.filter(|tag| !tag.is_empty() && tag.len() <= LONGEST_TAG) {
+        Some(tag) if tag.ends_with('"') => Some(tag.to_owned()),
         // Some write it bare.
-        Some(bare) => Tag::Of(format!("W/\"{bare}\"")),
-        None => match target
-            .held(kind, &http::HeaderMap::new(), read.body())
-            .version
-        {
-            Some(version) => Tag::Of(format!("W/\"{version}\"")),
-            None => Tag::Unsaid,
-        },
-    }
+        Some(bare) => Some(format!("W/\"{bare}\"")),
+        None => {
+            let held = target.held(kind, &http::HeaderMap::new(), read.body());
+            held.version.map(|version| format!("W/\"{version}\""))
+        }
+    };
+    // A version that no header can have cannot be given back.
+    let tag = tag.filter(|tag| http::HeaderValue::from_str(tag).is_ok());
+    tag.map_or(Tag::Unsaid, Tag::Of)
 }
 
 /// Versions have at most 64 characters in FHIR; what is much longer is none.
@@ -198,6 +198,8 @@ mod tests {
             assert_eq!(read(given, body), Tag::Of(sent.to_owned()), "{given:?}");
         }
         assert_eq!(read(None, "{}"), Tag::Unsaid);
+        let body = r#"{"resourceType":"Patient","id":"a","meta":{"versionId":"sieben\nacht"}}"#;
+        assert_eq!(read(None, body), Tag::Unsaid);
     }
 
     #[test]

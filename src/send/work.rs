@@ -1,4 +1,4 @@
-//! A request to be: records that go together, and what is at hand of them.
+//! The jobs that the scheduler hands over: requests to be, and records that cannot be sent.
 
 use std::sync::Arc;
 
@@ -15,7 +15,28 @@ use crate::{
 /// would be twice as much in memory.
 pub(super) const READ_LATE: u64 = 1 << 20;
 
-/// One request to be.
+/// A job for some records.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// They are sent.
+    Send(Work),
+    /// One that stands in the store is sent a second time, with the references that it was created without.
+    Second(Work, Stands),
+    /// They cannot be sent: a record that they need is not there.
+    Block(Blocked),
+}
+
+/// Records that cannot be sent.
+#[derive(Debug)]
+pub(super) struct Blocked {
+    pub(super) steps: Vec<Step>,
+    /// The record because of which what they need cannot be had.
+    pub(super) by: Arc<Cause>,
+    /// The result of the first request, where it is the second of a record that stands in the store.
+    pub(super) stands: Option<Stands>,
+}
+
+/// One request to be: records that go together, and what is at hand of them.
 #[derive(Debug)]
 pub(super) struct Work {
     /// Its records: one, or those of a Bundle.
@@ -29,10 +50,6 @@ pub(super) struct Work {
     pub(super) bodies: Vec<Bytes>,
     /// The part of the budget that the bodies hold.
     pub(super) permits: Vec<BytePermit>,
-    /// They are not sent: the record because of which what they need cannot be had.
-    pub(super) blocked: Option<Arc<Cause>>,
-    /// It is the second request of a record that stands in the store: what came of the first.
-    pub(super) stands: Option<Stands>,
 }
 
 impl Work {
@@ -42,15 +59,13 @@ impl Work {
     }
 
     /// Makes a request of records that are read when it is sent, and need not go together.
-    pub(super) fn again(steps: Vec<Step>, packaging: Option<Packaging>) -> Self {
+    pub(super) fn unread(steps: Vec<Step>, packaging: Option<Packaging>) -> Self {
         Self {
             steps,
             packaging,
             atomic: false,
             bodies: Vec::new(),
             permits: Vec::new(),
-            blocked: None,
-            stands: None,
         }
     }
 
@@ -70,13 +85,8 @@ impl Work {
         }
         let mut bodies = self.bodies.into_iter();
         let single = |step| Self {
-            steps: vec![step],
-            packaging: None,
-            atomic: false,
             bodies: bodies.next().into_iter().collect(),
-            permits: Vec::new(),
-            blocked: None,
-            stands: None,
+            ..Self::unread(vec![step], None)
         };
         let mut singles: Vec<Self> = self.steps.into_iter().map(single).collect();
         // The first is taken last, and the memory is counted until then.

@@ -15,6 +15,7 @@ pub struct Error {
     /// The number of records found by then.
     pub records: u64,
     /// The failure.
+    #[source]
     pub kind: ErrorKind,
 }
 
@@ -64,7 +65,7 @@ pub enum ErrorKind {
     },
     /// The spool cannot be written.
     #[error("its plain bytes cannot be kept: {0}")]
-    Spool(io::Error),
+    Spool(#[source] io::Error),
     /// Standard input can be read once only, and its bytes are needed again.
     #[error("standard input needs a spool to be kept in")]
     NeedsSpool,

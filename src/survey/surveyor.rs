@@ -160,6 +160,7 @@ impl<'a, 'h> Surveyor<'a, 'h> {
         let mut summary = self.planner.finish();
         let (header, sources, mut problems) = (self.header, self.sources, self.problems);
         let bodies = Bodies::new(self.readable);
+        // Standard input cannot be read again, and what is said of a record does without its content then.
         let read = |source, span| bodies.read(source, span).ok().map(|bytes| bytes.to_vec());
         let arrangement = Arrangement {
             header,
@@ -169,6 +170,7 @@ impl<'a, 'h> Surveyor<'a, 'h> {
             firsts: vec![0; header.loads.len()],
             sources: &sources,
             read: &read,
+            unread: None,
             summary: &mut summary,
         };
         problems.extend(arrangement.write(sink)?);

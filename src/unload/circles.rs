@@ -1,6 +1,8 @@
 //! The order of deletions: a record is deleted when all that refer to it are. Records that refer to each other in a
 //! circle have one turn together.
 
+use super::Error;
+
 /// The references of records to records: of each, where its own begin in `to`.
 #[derive(Debug, Default)]
 pub(super) struct References {
@@ -28,6 +30,14 @@ impl References {
 pub(super) struct Circle {
     pub(super) id: u32,
     pub(super) nodes: Vec<u32>,
+}
+
+impl Circle {
+    /// Returns its first record.
+    pub(super) fn first(&self) -> Result<u32, Error> {
+        let first = self.nodes.first().copied();
+        first.ok_or_else(|| Error::Internal("a circle without records has its turn".to_owned()))
+    }
 }
 
 /// The turns of the records.

@@ -312,8 +312,7 @@ impl Unload<'_> {
     fn without_store(&self, wave: Vec<Circle>) -> Result<(Vec<Circle>, Vec<Circle>), Error> {
         let (mut there, mut lost) = (Vec::with_capacity(wave.len()), Vec::new());
         for circle in wave {
-            let first = circle.nodes.first().copied().unwrap_or_default();
-            match self.stores.get(self.target_of(first)?) {
+            match self.stores.get(self.target_of(circle.first()?)?) {
                 Some(None) => lost.push(circle),
                 _ => there.push(circle),
             }
@@ -327,7 +326,7 @@ impl Unload<'_> {
         // The one of each target that may still be filled, and how many bytes its records have.
         let mut open: HashMap<&str, (usize, u64)> = HashMap::new();
         for circle in wave {
-            let first = circle.nodes.first().copied().unwrap_or_default();
+            let first = circle.first()?;
             let target = self.target_of(first)?;
             let store = self.stores.get(target).and_then(Option::as_ref);
             let store = store.ok_or_else(|| {

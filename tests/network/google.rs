@@ -202,8 +202,12 @@ async fn a_user_is_refreshed_and_found_where_gcloud_left_it() {
         assert!(!server.seen()[number].contains(SCOPE));
     }
     let bench = Bench::new().set("GOOGLE_CLOUD_QUOTA_PROJECT", "other");
-    let user = bench.open(Some(path)).await.unwrap();
+    let user = bench.open(Some(path.clone())).await.unwrap();
     assert_eq!(user.quota_project(), Some("other"));
+    // What no header can have would be left out, and another project would pay.
+    let wrong = Bench::new().set("GOOGLE_CLOUD_QUOTA_PROJECT", "other\n");
+    let error = wrong.open(Some(path)).await.unwrap_err();
+    assert!(error.what.contains("quota project"), "{}", error.what);
     assert_eq!(header(&user).await, "Bearer sesame-4711-4");
     assert!(user.refused());
     assert_eq!(header(&user).await, "Bearer sesame-4711-5");

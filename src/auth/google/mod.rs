@@ -75,6 +75,15 @@ impl Google {
         let quota_project = env("GOOGLE_CLOUD_QUOTA_PROJECT")
             .filter(|project| !project.is_empty())
             .or_else(|| found.quota_project());
+        if let Some(project) = &quota_project
+            && HeaderValue::from_str(project).is_err()
+        {
+            return Err(Error::new(
+                "the quota project has characters that no project's id has",
+                "look at GOOGLE_CLOUD_QUOTA_PROJECT, or at `quota_project_id` in the credential file: else another project \
+                 would pay",
+            ));
+        }
         Ok(Self {
             source: found,
             quota_project,

@@ -335,11 +335,14 @@ impl Opened {
     /// Tells the history what is gone. A later load reads it from the run where that fails.
     fn remember(&self, context: Context) {
         let state = state::of(&self.saved.header);
-        let all = RunDirectory::all(&state).unwrap_or_default();
-        let kept = History::open(&state).and_then(|mut history| history.take_out(&all));
-        if let Err(error) = kept {
+        let kept = RunDirectory::all(&state).map_err(|error| error.to_string());
+        let kept = kept.and_then(|all| {
+            let taken = History::open(&state).and_then(|mut history| history.take_out(&all));
+            taken.map_err(|error| error.to_string())
+        });
+        if let Err(why) = kept {
             let hint = "a later load reads it from the run itself";
-            let problem = Diagnostic::warning(error.to_string()).hint(hint);
+            let problem = Diagnostic::warning(why).hint(hint);
             context.printer.problems(&[problem]);
         }
     }

@@ -88,7 +88,11 @@ pub(in crate::cli) async fn run(args: VerifyArgs, context: Context) -> Result<Ex
 async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
     let run = state::find(Some(&args.what))?;
     // Nobody removes it meanwhile; one that is kept in brief has nothing to be held by.
-    let _held = run.hold().ok();
+    let _held = match run.hold() {
+        Ok(held) => Some(held),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::disk(error)),
+    };
     let history = journal::read(&run.journal()).map_err(Error::disk)?;
     if history.brief.is_some() {
         let message = format!("{} sent nothing, and is kept in brief", quoted(run.path()));

@@ -88,6 +88,7 @@ pub enum HttpSetupError {
         /// The file.
         path: PathBuf,
         /// The reason.
+        #[source]
         why: small_file::SmallFileError,
     },
     /// A file of the TLS settings does not hold what it should.

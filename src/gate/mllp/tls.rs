@@ -31,6 +31,7 @@ pub enum MllpSetupError {
         /// The file.
         path: std::path::PathBuf,
         /// The reason.
+        #[source]
         why: small_file::SmallFileError,
     },
     /// A file does not hold what it should.

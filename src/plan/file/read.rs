@@ -335,7 +335,10 @@ impl Iterator for Steps {
                 .map_err(|e| e.to_string())
                 .and_then(|line| match line {
                     ReadLine::Group(group) => Ok(PlanEntry::Group(group)),
-                    ReadLine::Step(step) => Ok(PlanEntry::Step(step.owned(load, StepId(number)))),
+                    ReadLine::Step(step) => {
+                        let step = step.owned(load, StepId(number));
+                        step.map(PlanEntry::Step).map_err(str::to_owned)
+                    }
                     _ => Err("a step was expected".to_owned()),
                 }),
             Err(e) => return Some(Err(e)),

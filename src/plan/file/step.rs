@@ -44,7 +44,27 @@ pub(in crate::plan) fn write_step(out: &mut Vec<u8>, step: &Step) -> std::io::Re
 /// Reads what [`write_step`] wrote.
 pub(in crate::plan) fn read_step(line: &[u8]) -> std::io::Result<Step> {
     let line: StepLine<'_> = serde_json::from_slice(line).map_err(std::io::Error::other)?;
-    Ok(line.owned(LoadId(0), StepId(0)))
+    line.owned(LoadId(0), StepId(0))
+        .map_err(std::io::Error::other)
+}
+
+/// Reads links to steps: reference, step, reference, step …
+fn links(numbers: &[u64], native: bool, late: &[u32]) -> Result<Vec<Link>, &'static str> {
+    let (pairs, rest) = numbers.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err("a link of a step leads nowhere");
+    }
+    let link = |[reference, to]: &[u64; 2]| {
+        let reference = u32::try_from(*reference);
+        let reference = reference.map_err(|_| "a link of a step has a number that is none")?;
+        Ok(Link {
+            reference,
+            to: To::Step(StepId(*to)),
+            late: late.contains(&reference),
+            native,
+        })
+    };
+    pairs.iter().map(link).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
@@ -93,7 +113,7 @@ impl<'a> StepLine<'a> {
         )
     }
 
-    pub(super) fn owned(self, load: LoadId, number: StepId) -> Step {
+    pub(super) fn owned(self, load: LoadId, number: StepId) -> Result<Step, &'static str> {
         let Self(
             source,
             index,
@@ -107,29 +127,12 @@ impl<'a> StepLine<'a> {
             id,
             full_url,
             action,
-            links,
+            to_steps,
             known,
             late,
             (high, low),
             native,
         ) = self;
-        let to_steps = links.chunks_exact(2).filter_map(|pair| {
-            let reference = u32::try_from(*pair.first()?).ok()?;
-            Some(Link {
-                reference,
-                to: To::Step(StepId(*pair.last()?)),
-                late: late.contains(&reference),
-                native: false,
-            })
-        });
-        let natives = native.chunks_exact(2).filter_map(|pair| {
-            Some(Link {
-                reference: u32::try_from(*pair.first()?).ok()?,
-                to: To::Step(StepId(*pair.last()?)),
-                late: false,
-                native: true,
-            })
-        });
         let to_resources = known.into_iter().map(|(reference, to)| Link {
             reference,
             to: if to.is_empty() {
@@ -140,7 +143,10 @@ impl<'a> StepLine<'a> {
             late: false,
             native: false,
         });
-        Step {
+        let natives = links(&native, true, &[])?;
+        let links = links(&to_steps, false, &late)?.into_iter();
+        let links = links.chain(to_resources).chain(natives);
+        Ok(Step {
             number,
             load,
             position: Position {
@@ -158,9 +164,33 @@ impl<'a> StepLine<'a> {
             id: id.map(Cow::into_owned),
             full_url: full_url.map(Cow::into_owned),
             action: action.into_owned(),
-            links: to_steps.chain(to_resources).chain(natives).collect(),
+            links: links.collect(),
             hash: u128::from(high) << 64 | u128::from(low),
             first: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_link_of_a_damaged_line_is_dropped() {
+        let line = |links: &str| {
+            let line = format!(
+                r#"[0,0,1,null,0,9,0,9,"Patient",null,null,{{"send":"create"}},{links},[],[],[0,0],[]]"#
+            );
+            read_step(line.as_bytes()).map(|step| step.links.len())
+        };
+        assert_eq!(line("[3,7,4,8]").unwrap(), 2);
+        for damaged in ["[3,7,4]", "[4294967296,7]"] {
+            assert!(
+                line(damaged)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("a link of a step")
+            );
         }
     }
 }

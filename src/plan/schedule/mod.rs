@@ -42,6 +42,8 @@ pub(crate) struct Arrangement<'a> {
     pub(crate) firsts: Vec<u64>,
     pub(crate) sources: &'a [PlannedSource],
     pub(crate) read: Read<'a>,
+    /// The failure of the first step of the draft that could not be read again; what is said of the plan lacks it.
+    pub(crate) unread: Option<std::io::Error>,
     pub(crate) summary: &'a mut Summary,
 }
 
@@ -134,6 +136,9 @@ impl Arrangement<'_> {
             (order, cycles)
         };
         let (sequence, groups) = self.sequence(&order, &cycles, &fates);
+        if let Some(error) = self.unread.take() {
+            return Err(file::Error::draft(&error));
+        }
         self.emit(sink, &sequence, &groups, &fates)?;
         Ok(problems)
     }
@@ -167,7 +172,13 @@ impl Arrangement<'_> {
 
     fn step(&mut self, node: Node) -> Option<Step> {
         let line = self.graph.node(node)?.line;
-        self.draft.peek(line).ok()
+        match self.draft.peek(line) {
+            Ok(step) => Some(step),
+            Err(error) => {
+                self.unread.get_or_insert(error);
+                None
+            }
+        }
     }
 
     /// Returns the position of a record, as `file:line`.

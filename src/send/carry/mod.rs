@@ -16,31 +16,48 @@ use super::{
     settlement::{self, Attempted},
     skip_unchanged,
     too_large::is_split,
-    work::Work,
+    work::{Blocked, Job, Work},
 };
-use crate::{journal::Settlement, plan::Step, record::Outcome};
+use crate::{plan::Step, record::Outcome};
 use request::{carry_all, carry_split};
 
 mod parts;
 mod request;
 
-/// Carries one request to its end and hands over what became of its records.
+/// Carries a request to its end, or blocks its records, and hands over what became of them.
 pub(super) async fn carry(
     load: Arc<LoadContext>,
-    work: Work,
+    job: Job,
     ready: Option<OwnedSemaphorePermit>,
 ) -> Result<(), Error> {
-    let mut sender = ResultSender::new(&load, &work);
-    match send(&load, work, ready, &mut sender).await {
-        Ok(settlements) => {
-            sender.send_result(settlements, None).await;
-            Ok(())
+    let (work, stands) = match job {
+        Job::Send(work) => (work, None),
+        Job::Second(work, stands) => (work, Some(stands)),
+        Job::Block(blocked) => {
+            block(&load, &blocked).await;
+            return Ok(());
         }
-        Err(error) => {
-            load.setup.stop.fail();
-            Err(error)
-        }
+    };
+    let mut sender = ResultSender::new(&load, &work, stands);
+    let sent = send(&load, work, ready, &mut sender).await;
+    if sent.is_err() {
+        load.setup.stop.fail();
     }
+    sent
+}
+
+/// Settles records that cannot be sent.
+async fn block(load: &LoadContext, blocked: &Blocked) {
+    let note = format!("it needs {}", blocked.by.needed);
+    let settle = |step: &Step| {
+        let (attempted, note) = (Attempted::default(), note.clone());
+        let mut settled = settlement::told(step.number, Outcome::Blocked, None, attempted, note);
+        settled.line.by = Some(blocked.by.record);
+        settled
+    };
+    let settled = blocked.steps.iter().map(settle).collect();
+    let mut sender = ResultSender::blocked(load, blocked);
+    sender.send_result(settled, None).await;
 }
 
 async fn send(
@@ -48,19 +65,7 @@ async fn send(
     work: Work,
     ready: Option<OwnedSemaphorePermit>,
     sender: &mut ResultSender<'_>,
-) -> Result<Vec<Settlement>, Error> {
-    if let Some(by) = &work.blocked {
-        let note = format!("it needs {}", by.needed);
-        let blocked = |step: &Step| {
-            let attempted = Attempted::default();
-            let note = note.clone();
-            let mut settled =
-                settlement::told(step.number, Outcome::Blocked, None, attempted, note);
-            settled.line.by = Some(by.record);
-            settled
-        };
-        return Ok(work.steps.iter().map(blocked).collect());
-    }
+) -> Result<(), Error> {
     // Settling some records below may leave a single one, which refers to others of a transaction that went in parts.
     let was_split = is_split(&work);
     let (work, settled, held) = skip_unchanged::compare(load, work).await;
@@ -79,5 +84,5 @@ async fn send(
     } else if !work.steps.is_empty() {
         carry_all(load, work, ready, sender, &held).await?;
     }
-    Ok(Vec::new())
+    Ok(())
 }

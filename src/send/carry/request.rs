@@ -26,12 +26,13 @@ use crate::{
         Error, Stop, answer_order,
         bisect::Bisector,
         context::LoadContext,
-        exchange::{Batch, Concluded, HandsOver, Sent},
+        exchange::{Batch, Concluded, HandsOver, Prior},
         in_doubt::{self, Lost},
         name,
         occupied::{self, Replaced},
         results::ResultSender,
         too_large::{self, Size, is_circle},
+        two_steps::is_second,
         versions::Held,
         work::Work,
     },
@@ -109,6 +110,12 @@ fn attempts_of_part(records: usize) -> u32 {
     if records > 1 { 1 } else { 2 }
 }
 
+/// Tells whether an earlier session may have sent any of some records.
+fn was_in_doubt(load: &LoadContext, steps: &[Step]) -> bool {
+    let earlier = &load.setup.earlier;
+    steps.iter().any(|step| earlier.is_in_doubt(step.number))
+}
+
 /// The facts of an attempt besides its records: its size, its packaging, and whether it is measured.
 struct Sending {
     size: Size,
@@ -150,7 +157,7 @@ impl Request<'_, '_, '_> {
         let (packaging, parts) = (work.packaging, load.sizes.cut(work.steps));
         let parts = parts.into_iter();
         self.queue
-            .extend(parts.map(|steps| Work::again(steps, packaging)));
+            .extend(parts.map(|steps| Work::unread(steps, packaging)));
         Ok(None)
     }
 
@@ -163,7 +170,7 @@ impl Request<'_, '_, '_> {
         let sending = Sending {
             size: Size::of(&work.steps),
             carried: (work.packaging.filter(|_| !is_alone), work.steps.len()),
-            is_measured: !work.atomic && work.stands.is_none(),
+            is_measured: !work.atomic && !work.steps.iter().any(is_second),
         };
         let had = self.had_before(&work.steps);
         if had.is_some() && self.lost.times == 0 {
@@ -171,21 +178,21 @@ impl Request<'_, '_, '_> {
             load.setup.counts.retried();
             load.link.gate.spend_retry().await;
         }
-        let mut batch = Batch::new(work, load, Arc::clone(&on_wire));
-        batch.hold(self.ready.take());
-        batch.since = self.lost.since;
-        if self.lost.times > 0 || batch.was_in_doubt() {
-            batch.sent = Sent::Perhaps;
-        }
-        batch.attempts = std::cmp::max(self.lost.attempts, std::mem::take(&mut self.spent));
-        if let Some(had) = had {
-            batch.attempts = std::cmp::max(batch.attempts, had);
-            batch.most_attempts = Some(attempts_of_part(sending.carried.1));
-        }
-        batch.held.clone_from(&self.held);
-        if self.sender.is_watched() {
-            batch.hands_over = HandsOver::Together;
-        }
+        let spent = std::cmp::max(self.lost.attempts, std::mem::take(&mut self.spent));
+        let prior = Prior {
+            attempts: std::cmp::max(spent, had.unwrap_or(0)),
+            most_attempts: had.map(|_| attempts_of_part(sending.carried.1)),
+            since: self.lost.since,
+            may_have_been_taken: self.lost.times > 0 || was_in_doubt(load, &work.steps),
+            held: self.held.clone(),
+        };
+        let hands_over = if self.sender.is_watched() {
+            HandsOver::Together
+        } else {
+            HandsOver::AtOnce
+        };
+        let (wire, ready) = (Arc::clone(&on_wire), self.ready.take());
+        let mut batch = Batch::new(load, work, prior, hands_over, wire, ready);
         if load.setup.stop.is_stopping() && self.has_begun {
             let abandoned = self.replaced.tell(batch.abandon());
             self.sender.send_result(abandoned, None).await;
@@ -216,20 +223,18 @@ impl Request<'_, '_, '_> {
         if let Verdict::Stop(reason) = &conclusion.verdict {
             load.end(&reason.to_string(), reason.hint());
         }
-        let intent = batch.intent.take();
         let is_parcel = sending.carried.0.is_some();
         if is_parcel && matches!(conclusion.verdict, Verdict::Done | Verdict::Partial { .. }) {
             load.sizes.taken(sending.size);
         }
         if let Some(work) = batch.too_large(conclusion) {
             self.held.extend(batch.versions());
-            drop(intent);
             let settled = batch.conclude(conclusion)?.settled;
             self.sender.send_result(settled, None).await;
             return Box::pin(carry_split(load, work, self.sender, &self.held, true)).await;
         }
         if let Some(work) = batch.unversioned() {
-            self.again(work, batch.attempts);
+            self.again(work, batch.attempts_made());
         }
         let refused = batch.refused_whole(conclusion);
         if sending.is_measured {
@@ -247,26 +252,20 @@ impl Request<'_, '_, '_> {
                 .send_result(settled.into_iter().collect(), None)
                 .await;
         }
-        let attempts = batch.attempts;
-        self.settle(batch.conclude(conclusion)?, intent, attempts)
-            .await
+        let attempts = batch.attempts_made();
+        self.settle(batch.conclude(conclusion)?, attempts).await
     }
 
     /// Hands over what is settled, and asks the store about the rest.
-    async fn settle(
-        &mut self,
-        concluded: Concluded,
-        intent: Option<OwnedSemaphorePermit>,
-        attempts: u32,
-    ) -> Result<(), Error> {
+    async fn settle(&mut self, concluded: Concluded, attempts: u32) -> Result<(), Error> {
         let load = self.load;
         // A question to the store need not hold up other requests: after a crash the store is asked again.
         let asks = load.settings.settles_by() != Settle::None;
         let is_unknown = concluded.doubtful.is_some() && !asks;
         let (now, then) = if is_unknown {
-            (None, intent)
+            (None, concluded.intent)
         } else {
-            (intent, None)
+            (concluded.intent, None)
         };
         let is_refused = |one: &Settlement| one.line.outcome == Outcome::Rejected;
         self.has_culprit |= concluded.settled.iter().any(is_refused);
@@ -285,18 +284,19 @@ impl Request<'_, '_, '_> {
         let (settled, removed) = looked.await?;
         self.sender.send_result(settled, None).await;
         if !removed.is_empty() {
-            self.again(Work::again(removed, self.packaging), attempts);
+            self.again(Work::unread(removed, self.packaging), attempts);
         }
         let Some(doubtful) = concluded.doubtful else {
             self.lost.end();
             return Ok(());
         };
-        self.lost.add(&doubtful);
-        let is_part = self.had_before(&doubtful.steps).is_some();
-        let most = is_part.then(|| attempts_of_part(doubtful.steps.len()));
+        self.lost.add(&doubtful.request);
+        let mut records = doubtful.records.iter().map(|one| one.step.number);
+        let is_part = records.any(|record| self.parted.contains_key(&record));
+        let most = is_part.then(|| attempts_of_part(doubtful.records.len()));
         let most = std::cmp::min(most.unwrap_or(u32::MAX), load.link.gate.attempts());
         let may_send = self.lost.times < most;
-        let had = doubtful.attempted.attempts;
+        let had = doubtful.request.attempted.attempts;
         let recovered = in_doubt::recover(load, doubtful, may_send).await?;
         let known = self.replaced.tell(recovered.settled);
         self.sender.send_result(known, then).await;
@@ -374,7 +374,7 @@ pub(super) async fn carry_split(
         for steps in chunks.into_iter().filter(|steps| !steps.is_empty()) {
             let work = Work {
                 atomic: together,
-                ..Work::again(steps, Some(Packaging::Transaction))
+                ..Work::unread(steps, Some(Packaging::Transaction))
             };
             Box::pin(carry_all(load, work, None, sender, held)).await?;
         }

@@ -36,7 +36,7 @@ struct State {
 /// The records of a load that wait, and those that wait no longer and were not taken yet.
 #[derive(Debug, Default)]
 struct Waiting {
-    released: VecDeque<Parked>,
+    released: VecDeque<(Parked, Readiness)>,
     /// The number of records and groups that wait or are released, second requests left out.
     parked: usize,
     /// The number of second requests that wait or are released.
@@ -167,9 +167,8 @@ impl DependencyTracker {
     pub(super) fn next(&self, load: usize) -> Option<(Parked, Readiness)> {
         let mut state = self.state();
         let waiting = state.loads.get_mut(load)?;
-        let parked = waiting.released.pop_front()?;
+        let (parked, readiness) = waiting.released.pop_front()?;
         *waiting.count(parked.late) -= 1;
-        let readiness = state.readiness_of(&parked).unwrap_or(Readiness::Ready);
         Some((parked, readiness))
     }
 
@@ -244,10 +243,10 @@ impl DependencyTracker {
         let mut woken = Vec::new();
         for parked in state.waiting.remove(&record).unwrap_or_default() {
             match state.readiness_of(&parked) {
-                Ok(_) => {
+                Ok(readiness) => {
                     let load = parked.load;
                     if let Some(waiting) = state.loads.get_mut(load) {
-                        waiting.released.push_back(parked);
+                        waiting.released.push_back((parked, readiness));
                     }
                     if !woken.contains(&load) {
                         woken.push(load);

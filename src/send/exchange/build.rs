@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Request;
 
-use super::Batch;
+use super::{Batch, records::Unsent};
 use crate::{
     gate::{BuildError, Exchange},
     plan::Step,
@@ -27,11 +27,11 @@ impl Batch<'_> {
     /// Returns the parcel that travels in the request.
     pub(super) fn parcel(&self) -> Parcel<'_> {
         Parcel {
-            settings: &self.settings,
+            settings: &self.load.settings,
             packaging: self.packaging,
-            steps: &self.steps,
+            steps: &self.unsent.steps,
             replaces: &self.held,
-            stretches: &self.stretches,
+            stretches: &self.unsent.stretches,
         }
     }
 
@@ -43,14 +43,18 @@ impl Batch<'_> {
     /// Finds where the bytes of records lie that are too large to be held, and makes sure that they are what was planned.
     pub(super) async fn find_stretches(&mut self) -> Result<(), BuildError> {
         // A target that is not known is told of where the bodies are read.
-        let is_large = |step: &Step| self.rewriter.is_streamed(step).unwrap_or(false);
-        if !self.stretches.is_empty() || !self.steps.iter().any(is_large) {
+        let rewriter = &self.load.rewriter;
+        let is_large = |step: &Step| rewriter.is_streamed(step).unwrap_or(false);
+        let Unsent {
+            steps, stretches, ..
+        } = &self.unsent;
+        if !stretches.is_empty() || !steps.iter().any(is_large) {
             return Ok(());
         }
-        let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
+        let (rewriter, steps) = (Arc::clone(rewriter), steps.clone());
         let found = tokio::task::spawn_blocking(move || rewriter.stretches(&steps));
         match found.await {
-            Ok(Ok(found)) => self.stretches = found,
+            Ok(Ok(found)) => self.unsent.stretches = found,
             Ok(Err(error)) => return Err(self.fail(error)),
             Err(error) => return Err(self.fail(Error::of_task(&error))),
         }
@@ -59,21 +63,21 @@ impl Batch<'_> {
 
     /// Takes the memory of its bodies, and reads them, unless they are read when the request is made.
     pub(super) async fn read_bodies(&mut self) -> Result<(), BuildError> {
-        if !self.bodies.is_empty() {
+        if !self.unsent.bodies.is_empty() {
             return Ok(());
         }
-        if self.permits.is_empty() {
+        if self.unsent.permits.is_empty() {
             let size = self.cost().bytes;
-            self.permits = vec![self.setup.budget.acquire(size).await];
+            self.unsent.permits = vec![self.load.setup.budget.acquire(size).await];
         }
         if self.is_read_late() {
             return Ok(());
         }
-        let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
+        let (rewriter, steps) = (Arc::clone(&self.load.rewriter), self.unsent.steps.clone());
         let together = self.is_together();
         let read = tokio::task::spawn_blocking(move || rewriter.read(&steps, together));
         match read.await {
-            Ok(Ok(read)) => self.bodies = read,
+            Ok(Ok(read)) => self.unsent.bodies = read,
             Ok(Err(error)) => return Err(self.fail(error)),
             Err(error) => return Err(self.fail(Error::of_task(&error))),
         }
@@ -82,20 +86,24 @@ impl Batch<'_> {
 
     /// Makes the request.
     pub(super) async fn make(&mut self) -> Result<Request<Bytes>, BuildError> {
-        if self.bodies.is_empty() && self.is_read_late() || !self.stretches.is_empty() {
+        let Unsent {
+            bodies, stretches, ..
+        } = &self.unsent;
+        if bodies.is_empty() && self.is_read_late() || !stretches.is_empty() {
             return self.make_large().await;
         }
-        let mut bodies = self.bodies.iter().cloned();
-        let made = self.target.write(&self.parcel(), &mut bodies);
+        let mut bodies = bodies.iter().cloned();
+        let made = self.target().write(&self.parcel(), &mut bodies);
         made.map_err(|unbuilt| self.unbuilt(unbuilt))
     }
 
     /// Makes a large request while its bodies are read.
     async fn make_large(&mut self) -> Result<Request<Bytes>, BuildError> {
-        let (rewriter, steps) = (Arc::clone(&self.rewriter), self.steps.clone());
-        let (settings, together) = (Arc::clone(&self.settings), self.is_together());
-        let (target, packaging) = (Arc::clone(self.target), self.packaging);
-        let (replaces, stretches) = (self.held.clone(), self.stretches.clone());
+        let (load, unsent) = (self.load, &self.unsent);
+        let (rewriter, steps) = (Arc::clone(&load.rewriter), unsent.steps.clone());
+        let (settings, together) = (Arc::clone(&load.settings), self.is_together());
+        let (target, packaging) = (Arc::clone(&load.link.target), self.packaging);
+        let (replaces, stretches) = (self.held.clone(), unsent.stretches.clone());
         let made = tokio::task::spawn_blocking(move || {
             let mut failed = None;
             // At a record that cannot be read the bodies end, and the text made until then is dropped.
@@ -127,15 +135,12 @@ impl Batch<'_> {
 
     /// Ends the run because of a record of which no request can be made, and names its place.
     fn unbuilt(&mut self, unbuilt: Unbuilt) -> BuildError {
-        let step = (self.steps.iter()).find(|step| Some(step.number) == unbuilt.record);
+        let mut steps = self.unsent.steps.iter();
+        let step = steps.find(|step| Some(step.number) == unbuilt.record);
         let error = match step {
             Some(step) => {
-                let file = self.setup.plan.source_name(step.position.source);
-                Error::Source(format!(
-                    "cannot make a request of {}: {}",
-                    step.position.display(file),
-                    unbuilt.why
-                ))
+                let place = self.load.place(step.position);
+                Error::Source(format!("cannot make a request of {place}: {}", unbuilt.why))
             }
             None => Error::Internal(unbuilt.why.to_owned()),
         };

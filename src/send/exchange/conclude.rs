@@ -1,21 +1,21 @@
 //! The end of a request: the fate of each of its records when the gate is done with it.
 
-use std::time::Duration;
-
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     super::{
         Error,
         answer_order::Ordered,
         earlier::Doubt,
-        in_doubt::InDoubt,
+        in_doubt::{Doubtful, InDoubt, RefusedInDoubt, RequestInDoubt},
         settlement::{self, Attempted},
         too_large::{self, Size},
         versions::{CHANGED, Held, Tag, UNASKED, UNSAID, is_changed, wants_version},
         work::Work,
     },
     Batch, Last,
+    attempts::Uncertainty,
 };
 use crate::{
     gate::{Conclusion, Exchange, Safety, Verdict},
@@ -44,6 +44,8 @@ pub(in crate::send) struct Concluded {
     pub(in crate::send) in_doubt: bool,
     /// Those of which nobody can tell without asking.
     pub(in crate::send) doubtful: Option<InDoubt>,
+    /// The intent of the request, let go when what became of it is written down.
+    pub(in crate::send) intent: Option<OwnedSemaphorePermit>,
 }
 
 /// A Bundle that was refused as a whole.
@@ -62,7 +64,7 @@ pub(in crate::send) struct Refused {
 }
 
 /// The records that are left of a request when the gate is done with it, and what its last attempt came to.
-struct Left<'c> {
+struct GivenUp<'c> {
     conclusion: &'c Conclusion,
     attempted: Attempted,
     status: Option<u16>,
@@ -75,9 +77,9 @@ struct Left<'c> {
     culprit: Option<Culprit>,
 }
 
-impl Left<'_> {
+impl GivenUp<'_> {
     /// Returns the failure in words, with the number of attempts after which it was given up.
-    fn given_up(&self) -> String {
+    fn words(&self) -> String {
         match self.attempted.attempts {
             0 | 1 => self.what.clone(),
             attempts => format!("{}; given up after {attempts} attempts", self.what),
@@ -97,70 +99,64 @@ struct Culprit {
 impl Batch<'_> {
     /// When a parcel that need not stay together was refused as a whole: what is left of it, and what the store said.
     pub(in crate::send) fn refused_whole(&mut self, conclusion: &Conclusion) -> Option<Refused> {
-        let is_parcel = self.packaging.is_some() && !self.atomic && self.steps.len() > 1;
-        let status = self.last.status?;
-        let is_refused = conclusion.verdict == Verdict::Rejected;
-        if !is_parcel || !is_refused || self.failure.is_some() {
+        let is_parcel = self.packaging.is_some() && !self.atomic && self.unsent.steps.len() > 1;
+        let status = self.attempts.last.status?;
+        if !is_parcel || !self.is_refused(conclusion) {
             return None;
         }
         self.withdraw();
         Some(Refused {
-            steps: std::mem::take(&mut self.steps),
-            bodies: std::mem::take(&mut self.bodies),
+            steps: std::mem::take(&mut self.unsent.steps),
+            bodies: std::mem::take(&mut self.unsent.bodies),
             status,
-            answer: std::mem::take(&mut self.last.body),
-            attempts: self.attempts,
+            answer: std::mem::take(&mut self.attempts.last.body),
+            attempts: self.attempts.made,
         })
+    }
+
+    /// Tells whether the target has refused what is left.
+    fn is_refused(&self, conclusion: &Conclusion) -> bool {
+        conclusion.verdict == Verdict::Rejected && self.failure.is_none()
     }
 
     /// Takes note of a parcel that was refused for its size; returns a transaction that is to go in parts.
     pub(in crate::send) fn too_large(&mut self, conclusion: &Conclusion) -> Option<Work> {
-        let is_refused = conclusion.verdict == Verdict::Rejected && self.failure.is_none();
-        let is_parcel = self.packaging.is_some() && self.steps.len() > 1;
-        let why = self.target.too_large(self.last.status?, &self.last.body)?;
-        if !is_refused || !is_parcel {
+        let last = &self.attempts.last;
+        let why = self.target().too_large(last.status?, &last.body)?;
+        let steps = &self.unsent.steps;
+        let is_parcel = self.packaging.is_some() && steps.len() > 1;
+        if !self.is_refused(conclusion) || !is_parcel {
             return None;
         }
-        self.origin.sizes.refused(Size::of(&self.steps), why);
-        if !self.origin.may_split(self.atomic, self.steps.len()) {
+        self.load.sizes.refused(Size::of(steps), why);
+        if !self.load.may_split(self.atomic, steps.len()) {
             return None;
         }
         self.withdraw();
+        let steps = std::mem::take(&mut self.unsent.steps);
         Some(Work {
-            steps: std::mem::take(&mut self.steps),
-            packaging: self.packaging,
             atomic: true,
-            bodies: Vec::new(),
-            permits: Vec::new(),
-            blocked: None,
-            stands: None,
+            ..Work::unread(steps, self.packaging)
         })
     }
 
     /// Returns what was refused because it names no version: it is to be sent once more, with what the store has.
     pub(in crate::send) fn unversioned(&mut self) -> Option<Work> {
-        if self.unversioned.is_empty() || self.failure.is_some() {
+        if self.answered.unversioned.is_empty() || self.failure.is_some() {
             return None;
         }
-        let (steps, bodies): (Vec<Step>, Vec<Bytes>) = self.unversioned.drain(..).unzip();
-        // Those that were not at hand are read when they are sent.
-        let bodies = if bodies.iter().any(Bytes::is_empty) {
-            Vec::new()
-        } else {
-            bodies
-        };
-        if self.atomic && std::mem::take(&mut self.is_intended) {
+        let unversioned = self.answered.unversioned.drain(..);
+        let (steps, bodies): (Vec<Step>, Vec<Option<Bytes>>) = unversioned.unzip();
+        // If some are not at hand, all are read when they are sent.
+        let bodies = bodies.into_iter().collect::<Option<Vec<Bytes>>>();
+        if self.atomic {
             let records: Vec<StepId> = steps.iter().map(|step| step.number).collect();
-            self.setup.ledger.withdraw(&records);
+            self.withdraw_intent(&records);
         }
         Some(Work {
-            steps,
-            packaging: self.packaging,
             atomic: self.atomic,
-            bodies,
-            permits: Vec::new(),
-            blocked: None,
-            stands: None,
+            bodies: bodies.unwrap_or_default(),
+            ..Work::unread(steps, self.packaging)
         })
     }
 
@@ -191,26 +187,26 @@ impl Batch<'_> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        self.time(conclusion.latency);
-        let steps = std::mem::take(&mut self.steps);
+        self.answered.time(micros(conclusion.latency));
+        let steps = std::mem::take(&mut self.unsent.steps);
         let Last {
             status,
             body,
             fault,
             warnings,
             heard,
-        } = std::mem::take(&mut self.last);
-        self.last.warnings = warnings;
+        } = std::mem::take(&mut self.attempts.last);
+        self.attempts.last.warnings = warnings;
         let what = match (fault, status) {
             (Some(fault), _) => fault,
-            (None, Some(status)) => self.target.words(status, &body),
+            (None, Some(status)) => self.target().words(status, &body),
             (None, None) => "no answer came".to_owned(),
         };
-        let left = Left {
+        let left = GivenUp {
             conclusion,
             attempted: Attempted {
-                attempts: self.attempts,
                 latency: Some(conclusion.latency),
+                ..self.attempts.attempted()
             },
             status,
             what,
@@ -218,47 +214,54 @@ impl Batch<'_> {
             culprit: self.culprit(&steps, &body),
             body,
         };
+        let refusal = self.refusal_in_doubt();
         for (index, step) in steps.into_iter().enumerate() {
             if self.is_doubtful(&conclusion.verdict) {
-                self.doubtful.push(step);
+                let refusal = refusal.clone();
+                self.answered.doubtful.push(Doubtful { step, refusal });
             } else {
                 let settled = self.settle(&step, index, &left);
-                self.settled.push(settled);
+                self.answered.settled.push(settled);
             }
         }
-        let doubtful = (!self.doubtful.is_empty()).then(|| InDoubt {
-            steps: self.doubtful,
-            packaging: self.packaging,
-            atomic: self.atomic,
-            since: self.since,
-            status,
-            attempted: left.attempted,
-            what: left.given_up(),
-            mumbled: self.mumbled,
-            heard,
-            refusals: self.refusals,
+        let in_doubt = self.attempts.is_in_doubt();
+        let answered = self.answered;
+        let mumbled = match self.attempts.uncertainty {
+            Uncertainty::Unclear(answer) => Some(answer),
+            Uncertainty::None | Uncertainty::Before | Uncertainty::Lost => None,
+        };
+        let doubtful = (!answered.doubtful.is_empty()).then(|| InDoubt {
+            records: answered.doubtful,
+            request: RequestInDoubt {
+                packaging: self.packaging,
+                atomic: self.atomic,
+                since: self.attempts.since,
+                status,
+                attempted: left.attempted,
+                what: left.words(),
+                mumbled,
+                heard,
+            },
         });
         Ok(Concluded {
-            settled: self.settled,
-            nameless: self.nameless,
-            ordered: self.ordered,
-            occupied: self.occupied,
-            in_doubt: self.doubt,
+            settled: answered.settled,
+            nameless: answered.nameless,
+            ordered: answered.ordered,
+            occupied: answered.occupied,
+            in_doubt,
             doubtful,
+            intent: self.intent.into_permit(),
         })
     }
 
-    /// Gives the time of the last attempt to all that was settled without one.
-    fn time(&mut self, latency: Duration) {
-        let ordered = (self.ordered.created.iter_mut()).chain(&mut self.ordered.refused);
-        let held = self
-            .nameless
-            .iter_mut()
-            .chain(ordered)
-            .chain(&mut self.occupied);
-        let held = held.map(|(settled, _)| settled);
-        for settled in self.settled.iter_mut().chain(held) {
-            settled.line.latency_us = settled.line.latency_us.or(Some(micros(latency)));
+    /// Returns the words of failure under a status of success, where the answer to a single record has them.
+    fn refusal_in_doubt(&self) -> Option<RefusedInDoubt> {
+        match &self.attempts.uncertainty {
+            Uncertainty::Unclear(answer) if answer.little.is_none() => Some(RefusedInDoubt {
+                status: answer.status,
+                answer: answer.body.clone(),
+            }),
+            _ => None,
         }
     }
 
@@ -267,26 +270,25 @@ impl Batch<'_> {
         if !self.atomic || steps.len() < 2 {
             return None;
         }
-        let at = self.target.refusal(None, answer).culprit?;
+        let at = self.target().refusal(None, answer).culprit?;
         let step = steps.get(at)?;
-        let file = self.setup.plan.source_name(step.position.source);
         Some(Culprit {
             at,
             record: step.number,
-            place: step.position.display(file).to_string(),
+            place: self.load.place(step.position),
         })
     }
 
     /// Tells whether a record that is given up may have been taken: if it is not known to be refused, it is not known at all.
     fn is_doubtful(&self, verdict: &Verdict) -> bool {
         match verdict {
-            Verdict::Again { .. } | Verdict::Partial { .. } => self.doubt,
+            Verdict::Again { .. } | Verdict::Partial { .. } => self.attempts.is_in_doubt(),
             verdict => *verdict == Verdict::Unknown,
         }
     }
 
     /// Settles a record by what its last attempt came to.
-    fn settle(&self, step: &Step, index: usize, left: &Left<'_>) -> Settlement {
+    fn settle(&self, step: &Step, index: usize, left: &GivenUp<'_>) -> Settlement {
         let (record, attempted) = (step.number, left.attempted);
         match (&left.conclusion.verdict, left.status) {
             (Verdict::Done, Some(status)) => {
@@ -294,8 +296,8 @@ impl Batch<'_> {
             }
             (Verdict::Stop(reason), status) if self.may_have_been_sent(left.conclusion) => {
                 let doubt = Doubt {
-                    since: self.since,
-                    tag: self.rewriter.tag(step),
+                    since: self.attempts.since,
+                    tag: self.load.rewriter.tag(step),
                     is_replayed: false,
                     is_elsewhere: false,
                 };
@@ -307,14 +309,14 @@ impl Batch<'_> {
             }
             (_, Some(status)) => self.refuse(step, index, status, left),
             (_, None) => {
-                let what = left.given_up();
+                let what = left.words();
                 settlement::told(record, Outcome::Rejected, None, attempted, what)
             }
         }
     }
 
     /// Settles a record that was refused, by itself or with its transaction.
-    fn refuse(&self, step: &Step, index: usize, status: u16, left: &Left<'_>) -> Settlement {
+    fn refuse(&self, step: &Step, index: usize, status: u16, left: &GivenUp<'_>) -> Settlement {
         let other = left.culprit.as_ref().filter(|culprit| culprit.at != index);
         let note = match (&left.culprit, other) {
             (_, Some(other)) => Some(format!(
@@ -336,9 +338,9 @@ impl Batch<'_> {
     }
 
     /// Returns the note for a refusal that names no culprit, where there is anything to say.
-    fn why_refused(&self, step: &Step, status: u16, left: &Left<'_>) -> Option<String> {
+    fn why_refused(&self, step: &Step, status: u16, left: &GivenUp<'_>) -> Option<String> {
         if left.is_together {
-            let is_too_large = self.target.too_large(status, &left.body).is_some();
+            let is_too_large = self.target().too_large(status, &left.body).is_some();
             let note = if is_too_large {
                 too_large::HINT
             } else {
@@ -351,7 +353,7 @@ impl Batch<'_> {
         }
         match self.about_version(step, status, &left.body) {
             Some(note) => Some(note.to_owned()),
-            None => (left.attempted.attempts > 1).then(|| left.given_up()),
+            None => (left.attempted.attempts > 1).then(|| left.words()),
         }
     }
 
@@ -360,6 +362,6 @@ impl Batch<'_> {
     }
 }
 
-fn micros(latency: Duration) -> u64 {
+fn micros(latency: std::time::Duration) -> u64 {
     u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)
 }

@@ -4,12 +4,9 @@
 //! by entry: what was taken is settled and never sent again, what may be tried again stays, the rest is rejected. `build`
 //! makes the request, `answer` reads what came back, `conclude` says what became of each record in the end.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
@@ -18,12 +15,9 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Error, RunContext,
-    answer_order::Ordered,
+    Error,
     context::LoadContext,
-    in_doubt::{RefusedInDoubt, UnclearAnswer},
-    rewrite::{BodyRewriter, wire_span},
-    settlement::{self, Attempted},
+    settlement,
     versions::Held,
     work::{Work, is_together},
 };
@@ -31,86 +25,57 @@ pub use answer::RESENT;
 pub(super) use conclude::{Concluded, Refused};
 
 mod answer;
+mod attempts;
 mod build;
 mod conclude;
+mod each;
+mod intent;
+mod records;
 mod warnings;
 
 use crate::{
-    event::{Event, LoadId},
-    gate::{BuildError, BytePermit, Cost, Exchange, Fault, Moment, Safety, Verdict},
+    event::Event,
+    gate::{BuildError, Cost, Exchange, Fault, Moment, Safety, Verdict},
     journal::Settlement,
-    manifest::LoadSettings,
     plan::{Packaging, Step},
-    record::{Operation, Outcome, StepId, Stretch},
+    record::{Operation, Outcome, StepId},
     target::Target,
 };
+use attempts::{AttemptLog, Last, Uncertainty};
+use intent::Intent;
+use records::{Answered, Unsent};
 
-/// A request and what has become of its records so far.
+/// A request and what has become of its records so far: each is either still to be sent, or had its answer.
 pub(in crate::send) struct Batch<'a> {
-    /// The records that have no outcome yet.
-    steps: Vec<Step>,
+    load: &'a LoadContext,
     packaging: Option<Packaging>,
-    /// They go together or not at all.
+    /// The records go together or not at all.
     atomic: bool,
-    /// The bytes of each of `steps` for the wire; empty while parked.
-    bodies: Vec<Bytes>,
-    permits: Vec<BytePermit>,
-    /// The stretches of those records that are too large to be held.
-    stretches: HashMap<StepId, Stretch>,
-    settled: Vec<Settlement>,
-    /// The number of attempts that a part of what was given up as a whole has.
-    pub(in crate::send) most_attempts: Option<u32>,
-    /// Attempts made, those of before its answer was lost among them.
-    pub(in crate::send) attempts: u32,
-    origin: &'a LoadContext,
-    load: LoadId,
-    settings: Arc<LoadSettings>,
-    target: &'a Arc<dyn Target>,
-    setup: Arc<RunContext>,
-    rewriter: Arc<BodyRewriter>,
+    unsent: Unsent,
+    answered: Answered,
+    attempts: AttemptLog,
+    /// The versions that updates replace.
+    held: Held,
+    intent: Intent,
+    hands_over: HandsOver,
     on_wire: Arc<AtomicBool>,
     ready: Option<OwnedSemaphorePermit>,
-    /// The status, body and fault of the last attempt, for records that are given up.
-    last: Last,
-    /// Some attempt may have had its effect without an answer that says so.
-    doubt: bool,
-    /// Entries of a Bundle that was taken, of which the answer does not tell.
-    doubtful: Vec<Step>,
-    /// Records that were taken, without the store's saying under which id.
-    nameless: Vec<(Settlement, Step)>,
-    /// Records that were created, under ids that depend on the order of the answer.
-    ordered: Ordered,
-    /// Records that the store did not take because it has something of that name already, where the load wants to know
-    /// what that is.
-    occupied: Vec<(Settlement, Step)>,
-    /// The answer that came, and told too little.
-    mumbled: Option<UnclearAnswer>,
-    /// The store's answers, under a status of success, that name records as failed.
-    refusals: HashMap<StepId, RefusedInDoubt>,
-    /// The versions that updates replace.
-    pub(in crate::send) held: Held,
-    /// Records that were refused because they name no version.
-    unversioned: Vec<(Step, Bytes)>,
-    /// When its records were first about to be sent, by the target's clock, where they must not be sent twice.
-    pub(in crate::send) since: Option<Timestamp>,
-    /// The chance that it was taken before.
-    pub(in crate::send) sent: Sent,
-    /// The journal holds them as about to be sent.
-    is_intended: bool,
-    /// When what is settled of it is handed over.
-    pub(in crate::send) hands_over: HandsOver,
-    /// One of those that may be about to be sent.
-    pub(in crate::send) intent: Option<OwnedSemaphorePermit>,
+    /// The reason why the run ends.
     failure: Option<Error>,
 }
 
-/// The chance that a request was sent before, and nobody knows what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::send) enum Sent {
-    /// It was not, or was not taken.
-    Never,
-    /// It was, and may have been taken.
-    Perhaps,
+/// The history of the records of a request before it.
+pub(in crate::send) struct Prior {
+    /// The attempts that they had.
+    pub(in crate::send) attempts: u32,
+    /// The number of attempts that a part of what was given up as a whole has.
+    pub(in crate::send) most_attempts: Option<u32>,
+    /// When they were first about to be sent, by the target's clock.
+    pub(in crate::send) since: Option<Timestamp>,
+    /// They were sent before, in this session or an earlier one, and may have been taken.
+    pub(in crate::send) may_have_been_taken: bool,
+    /// The versions in the store that were read for them.
+    pub(in crate::send) held: Held,
 }
 
 /// When what is settled of a Bundle is handed over, of which others are still to be tried.
@@ -122,110 +87,66 @@ pub(in crate::send) enum HandsOver {
     Together,
 }
 
-#[derive(Debug, Default)]
-struct Last {
-    status: Option<u16>,
-    body: Bytes,
-    fault: Option<String>,
-    /// The warnings in the head of the answer: content.
-    warnings: String,
-    /// The bytes that came instead of an answer: content.
-    heard: Bytes,
-}
-
 impl<'a> Batch<'a> {
+    /// Makes a request; `ready` is its permission to be made ready, let go as soon as it waits for another attempt.
     pub(in crate::send) fn new(
-        work: Work,
         load: &'a LoadContext,
+        work: Work,
+        prior: Prior,
+        hands_over: HandsOver,
         on_wire: Arc<AtomicBool>,
+        ready: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let Work {
-            steps,
-            packaging,
-            atomic,
-            bodies,
-            permits,
-            blocked: _,
-            stands: _,
-        } = work;
         Self {
-            steps,
-            packaging,
-            atomic,
-            bodies,
-            permits,
-            stretches: HashMap::new(),
-            settled: Vec::new(),
-            most_attempts: None,
-            attempts: 0,
-            origin: load,
-            load: load.id,
-            settings: Arc::clone(&load.settings),
-            target: &load.link.target,
-            setup: Arc::clone(&load.setup),
-            rewriter: Arc::clone(&load.rewriter),
+            load,
+            packaging: work.packaging,
+            atomic: work.atomic,
+            unsent: Unsent::new(work.steps, work.bodies, work.permits),
+            answered: Answered::default(),
+            attempts: AttemptLog {
+                made: prior.attempts,
+                most: prior.most_attempts,
+                since: prior.since,
+                uncertainty: if prior.may_have_been_taken {
+                    Uncertainty::Before
+                } else {
+                    Uncertainty::None
+                },
+                last: Last::default(),
+            },
+            held: prior.held,
+            intent: Intent::None,
+            hands_over,
             on_wire,
-            ready: None,
-            last: Last::default(),
-            doubt: false,
-            doubtful: Vec::new(),
-            nameless: Vec::new(),
-            ordered: Ordered::default(),
-            occupied: Vec::new(),
-            mumbled: None,
-            refusals: HashMap::new(),
-            held: Held::new(),
-            unversioned: Vec::new(),
-            since: None,
-            sent: Sent::Never,
-            is_intended: false,
-            hands_over: HandsOver::AtOnce,
-            intent: None,
+            ready,
             failure: None,
         }
     }
 
-    /// Lets go of the permission to be made ready as soon as it waits for another attempt.
-    pub(in crate::send) fn hold(&mut self, ready: Option<OwnedSemaphorePermit>) {
-        self.ready = ready;
-    }
-
-    /// Tells whether an earlier session may have sent any of it.
-    pub(in crate::send) fn was_in_doubt(&self) -> bool {
-        let earlier = &self.setup.earlier;
-        self.steps
-            .iter()
-            .any(|step| earlier.is_in_doubt(step.number))
+    /// Returns the attempts made, those of before among them.
+    pub(in crate::send) fn attempts_made(&self) -> u32 {
+        self.attempts.made
     }
 
     /// Lets go of what is left because the run is stopping. Nothing of it is on the wire, and its last attempt, if
     /// there was one, is known to have had no effect or may be repeated; so it counts as not tried.
     pub(in crate::send) fn abandon(self) -> Vec<Settlement> {
-        let intended = if self.is_intended {
-            self.doubtful_records()
+        let left = if self.intent.is_written() {
+            self.once()
         } else {
             Vec::new()
         };
-        let mut settled = self.settled;
-        let ordered = self.ordered.created.into_iter().chain(self.ordered.refused);
-        settled.extend(ordered.map(|(settled, _)| settled));
-        // A record that may be repeated is, by the next session, which then asks for its id.
-        let is_created = |step: &Step| step.action.operation() == Some(Operation::Create);
-        let nameless = self.nameless.into_iter();
-        settled.extend(nameless.filter_map(|(line, step)| is_created(&step).then_some(line)));
-        let attempted = Attempted {
-            attempts: self.attempts,
-            latency: None,
-        };
-        let left = self
-            .steps
-            .iter()
-            .filter(|step| intended.contains(&step.number));
-        settled.extend(left.map(|step| {
+        let attempted = self.attempts.attempted();
+        let mut settled = self.answered.abandon();
+        settled.extend(left.into_iter().map(|record| {
             let note = "interrupted before it was sent";
-            settlement::told(step.number, Outcome::Pending, None, attempted, note)
+            settlement::told(record, Outcome::Pending, None, attempted, note)
         }));
         settled
+    }
+
+    fn target(&self) -> &'a dyn Target {
+        &*self.load.link.target
     }
 
     /// Tells whether they travel in one transaction.
@@ -242,13 +163,9 @@ impl<'a> Batch<'a> {
         answer: &[u8],
         note: Option<String>,
     ) -> Settlement {
-        let attempted = Attempted {
-            attempts: self.attempts,
-            latency: None,
-        };
-        let target = &**self.target;
+        let attempted = self.attempts.attempted();
         let mut settled = settlement::rejected(
-            target,
+            self.target(),
             step,
             is_among_others,
             status,
@@ -256,7 +173,7 @@ impl<'a> Batch<'a> {
             attempted,
             note,
         );
-        let warned = |said: String| warnings::beside(&said, &self.last.warnings);
+        let warned = |said: String| warnings::beside(&said, &self.attempts.last.warnings);
         settled.said = settled.said.map(warned);
         settled
     }
@@ -268,28 +185,33 @@ impl<'a> Batch<'a> {
         build_error
     }
 
-    /// Returns which records must not be sent twice. Those that go together share their fate.
-    fn doubtful_records(&self) -> Vec<StepId> {
+    /// Returns which of those still to be sent must not be sent twice. Those that go together share their fate.
+    fn once(&self) -> Vec<StepId> {
         let is_once = |step: &&Step| {
-            let interaction = step.action.operation();
-            self.atomic || !interaction.is_some_and(Operation::is_idempotent)
+            let operation = step.action.operation();
+            self.atomic || !operation.is_some_and(Operation::is_idempotent)
         };
-        let steps = self.steps.iter().filter(is_once);
+        let steps = self.unsent.steps.iter().filter(is_once);
         steps.map(|step| step.number).collect()
     }
 
-    /// Notes that none of it arrived, and that it is tried again.
+    /// Notes that none of it arrived: it is tried again, or its records are.
     fn withdraw(&mut self) {
-        self.intent = None;
-        if std::mem::take(&mut self.is_intended) {
-            self.setup.ledger.withdraw(&self.doubtful_records());
+        let records = self.once();
+        self.withdraw_intent(&records);
+    }
+
+    /// Notes that records that were about to be sent did not arrive.
+    fn withdraw_intent(&mut self, records: &[StepId]) {
+        if std::mem::take(&mut self.intent).is_written() {
+            self.load.setup.ledger.withdraw(records);
         }
     }
 }
 
 impl Exchange for Batch<'_> {
     fn safety(&self) -> Safety {
-        let idempotent = self.steps.iter().all(|step| {
+        let idempotent = self.unsent.steps.iter().all(|step| {
             step.action
                 .operation()
                 .is_some_and(Operation::is_idempotent)
@@ -302,29 +224,23 @@ impl Exchange for Batch<'_> {
     }
 
     fn cost(&self) -> Cost {
-        let bytes = self.steps.iter().map(|step| wire_span(step).length).sum();
-        Cost {
-            operations: u32::try_from(self.steps.len()).unwrap_or(u32::MAX),
-            bytes,
-        }
+        self.unsent.cost()
     }
 
     async fn unpark(&mut self) -> Result<(), BuildError> {
-        let (origin, steps) = (self.origin, &self.steps);
-        origin
-            .versions
-            .read(&origin.link, steps, &mut self.held)
-            .await;
+        let (load, steps) = (self.load, &self.unsent.steps);
+        load.versions.read(&load.link, steps, &mut self.held).await;
         self.find_stretches().await?;
         self.read_bodies().await
     }
 
     async fn build(&mut self) -> Result<Request<Bytes>, BuildError> {
-        if self.safety() == Safety::Once && self.intent.is_none() {
-            // It is never closed.
-            self.intent = Arc::clone(&self.origin.intents).acquire_owned().await.ok();
+        if self.safety() == Safety::Once && matches!(self.intent, Intent::None) {
+            let permit = Arc::clone(&self.load.intents).acquire_owned().await;
+            let permit = permit.map_err(|closed| self.fail(Error::Internal(closed.to_string())))?;
+            self.intent = Intent::Permitted(permit);
         }
-        if self.setup.ledger.waits_for_disk() {
+        if self.load.setup.ledger.waits_for_disk() {
             // The rate counts what leaves, and what waits for a disk after it was counted would leave in a burst.
             self.intend().await?;
         }
@@ -332,18 +248,22 @@ impl Exchange for Batch<'_> {
     }
 
     async fn intend(&mut self) -> Result<(), BuildError> {
-        if self.is_intended || self.safety() == Safety::Idempotent {
+        if self.intent.is_written() || self.safety() == Safety::Idempotent {
             return Ok(());
         }
-        let gate = &self.origin.link.gate;
-        let at = *self.since.get_or_insert_with(|| gate.time());
-        let intended = self.setup.ledger.intend(at, &self.doubtful_records()).await;
-        self.is_intended = true;
+        let Intent::Permitted(permit) = std::mem::take(&mut self.intent) else {
+            let error = "an intent was to be written before its request was made";
+            return Err(self.fail(Error::Internal(error.to_owned())));
+        };
+        let gate = &self.load.link.gate;
+        let at = *self.attempts.since.get_or_insert_with(|| gate.time());
+        self.intent = Intent::Written(permit);
+        let intended = self.load.setup.ledger.intend(at, &self.once()).await;
         intended.map_err(|error| self.fail(error.into()))
     }
 
     fn attempts(&self) -> Option<u32> {
-        self.most_attempts
+        self.attempts.most
     }
 
     fn read(&mut self, answer: Result<Response<Bytes>, Fault>) -> Verdict {
@@ -351,24 +271,20 @@ impl Exchange for Batch<'_> {
     }
 
     fn park(&mut self) {
-        self.bodies.clear();
-        // Before it is sent again the file is looked at again.
-        self.stretches.clear();
-        self.permits.clear();
+        self.unsent.park();
         self.ready = None;
     }
 
     fn observe(&mut self, moment: Moment) {
-        let load = self.load;
+        let context = self.load;
+        let (load, setup, gate) = (context.id, &context.setup, &context.link.gate);
         match moment {
             Moment::Sent { bytes } => {
-                self.attempts += 1;
-                // A record that is read back later may tell by its time whether this attempt has written it.
-                let gate = &self.origin.link.gate;
-                self.since.get_or_insert_with(|| gate.time());
+                self.attempts.made += 1;
+                self.attempts.since.get_or_insert_with(|| gate.time());
                 self.on_wire.store(true, Ordering::Release);
-                self.setup.counts.sent(bytes);
-                self.setup.observe.observe(&Event::Sent { load, bytes });
+                setup.counts.sent(bytes);
+                setup.observe.observe(&Event::Sent { load, bytes });
             }
             Moment::Answered {
                 status,
@@ -377,7 +293,7 @@ impl Exchange for Batch<'_> {
                 bytes,
             } => {
                 self.on_wire.store(false, Ordering::Release);
-                self.setup.observe.observe(&Event::Answered {
+                setup.observe.observe(&Event::Answered {
                     load,
                     status,
                     is_refused,
@@ -389,8 +305,8 @@ impl Exchange for Batch<'_> {
                 // A request that must not be sent twice is tried again only where the store is known not to have taken
                 // it.
                 self.withdraw();
-                self.setup.counts.retried();
-                self.setup.observe.observe(&Event::Retrying { load, after });
+                setup.counts.retried();
+                setup.observe.observe(&Event::Retrying { load, after });
             }
         }
     }

@@ -20,7 +20,6 @@ use super::{
 use crate::{
     journal::Settlement,
     plan::{Packaging, Step},
-    record::StepId,
     target::{ELSEWHERE, Little},
 };
 pub(super) use asking::Asking;
@@ -37,7 +36,13 @@ mod together;
 /// Records whose last attempt may have had its effect.
 #[derive(Debug)]
 pub(super) struct InDoubt {
-    pub(super) steps: Vec<Step>,
+    pub(super) records: Vec<Doubtful>,
+    pub(super) request: RequestInDoubt,
+}
+
+/// The request in which records in doubt travelled.
+#[derive(Debug)]
+pub(super) struct RequestInDoubt {
     pub(super) packaging: Option<Packaging>,
     pub(super) atomic: bool,
     /// When they were first about to be sent.
@@ -50,8 +55,14 @@ pub(super) struct InDoubt {
     pub(super) mumbled: Option<UnclearAnswer>,
     /// The bytes that came instead of an answer: content.
     pub(super) heard: Bytes,
-    /// The answers to those records that came with a status of success, and with words of failure.
-    pub(super) refusals: HashMap<StepId, RefusedInDoubt>,
+}
+
+/// A record that may have been taken.
+#[derive(Debug)]
+pub(super) struct Doubtful {
+    pub(super) step: Step,
+    /// The answer to it, where it came with a status of success and with words of failure.
+    pub(super) refusal: Option<RefusedInDoubt>,
 }
 
 /// An answer that tells too little.
@@ -66,7 +77,7 @@ pub(super) struct UnclearAnswer {
 }
 
 /// Words of failure under a status of success.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RefusedInDoubt {
     /// The status.
     pub(super) status: u16,
@@ -88,10 +99,10 @@ pub(super) struct Lost {
 
 impl Lost {
     /// An answer was lost once more.
-    pub(super) fn add(&mut self, doubtful: &InDoubt) {
+    pub(super) fn add(&mut self, request: &RequestInDoubt) {
         self.times += 1;
-        self.attempts = doubtful.attempted.attempts;
-        self.since = self.since.or(doubtful.since);
+        self.attempts = request.attempted.attempts;
+        self.since = self.since.or(request.since);
     }
 
     /// One came.
@@ -191,15 +202,18 @@ pub(super) async fn recover(
     doubtful: InDoubt,
     may_send: bool,
 ) -> Result<Recovered, Error> {
+    let InDoubt { records, request } = doubtful;
+    let records = records.into_iter().map(|one| (one.step, one.refusal));
+    let (steps, refusals): (Vec<Step>, Vec<Option<RefusedInDoubt>>) = records.unzip();
     let mut doubts = HashMap::new();
-    for step in &doubtful.steps {
+    for step in &steps {
         // The doubt of an earlier session, or of another run, came first.
         let earlier = load
             .setup
             .earlier
             .doubt(step.number, load.rewriter.tag(step))?;
         let doubt = earlier.unwrap_or_else(|| Doubt {
-            since: doubtful.since,
+            since: request.since,
             tag: load.rewriter.tag(step),
             is_replayed: false,
             is_elsewhere: false,
@@ -209,28 +223,28 @@ pub(super) async fn recover(
     let proofs = if load.setup.stop.is_stopping() {
         // The next session asks.
         let unasked = |_| Some(Evidence::Unasked("the run was stopping".to_owned()));
-        doubtful.steps.iter().map(unasked).collect()
+        steps.iter().map(unasked).collect()
     } else {
-        let asking = Asking::of(doubtful.mumbled.as_ref());
+        let asking = Asking::of(request.mumbled.as_ref());
         proof::asker(load)
-            .prove(&doubtful.steps, doubtful.atomic, &doubts, asking)
+            .prove(&steps, request.atomic, &doubts, asking)
             .await?
     };
     if ends_by(load, &proofs) {
         return Ok(Recovered::default());
     }
-    let recovery = Recovery::new(load, &doubtful, &doubts, may_send);
+    let recovery = Recovery::new(load, &request, steps.len(), &doubts, may_send);
     let (mut recovered, mut again) = (Recovered::default(), Vec::new());
-    for (step, proof) in doubtful.steps.iter().zip(proofs) {
-        match recovery.decide(step, proof) {
+    for ((step, refusal), proof) in steps.into_iter().zip(refusals).zip(proofs) {
+        match recovery.decide(&step, refusal.as_ref(), proof) {
             Decision::Settled(settlement) => recovered.settled.push(*settlement),
-            Decision::Again => again.push(step.clone()),
-            Decision::Apart => recovered.apart.push(step.clone()),
+            Decision::Again => again.push(step),
+            Decision::Apart => recovered.apart.push(step),
         }
     }
     recovered.again = (!again.is_empty()).then_some(Work {
-        atomic: doubtful.atomic,
-        ..Work::again(again, doubtful.packaging)
+        atomic: request.atomic,
+        ..Work::unread(again, request.packaging)
     });
     Ok(recovered)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     super::{context::LoadContext, earlier::Doubt, settlement},
-    InDoubt, RefusedInDoubt, UnclearAnswer,
+    RefusedInDoubt, RequestInDoubt, UnclearAnswer,
     evidence::Evidence,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) enum Decision {
 /// The circumstances in which the records of a request are decided about.
 pub(super) struct Recovery<'a> {
     load: &'a LoadContext,
-    doubtful: &'a InDoubt,
+    request: &'a RequestInDoubt,
     doubts: &'a HashMap<StepId, Doubt>,
     /// Records may be sent anew: the request has not lost its answers too often.
     may_send: bool,
@@ -46,33 +46,43 @@ pub(super) struct Recovery<'a> {
 impl<'a> Recovery<'a> {
     pub(super) fn new(
         load: &'a LoadContext,
-        doubtful: &'a InDoubt,
+        request: &'a RequestInDoubt,
+        records: usize,
         doubts: &'a HashMap<StepId, Doubt>,
         may_send: bool,
     ) -> Self {
         let is_stopping = load.setup.stop.is_stopping();
         Self {
             load,
-            doubtful,
+            request,
             doubts,
             may_send,
             // An answer that tells too little is no failure of anyone's, and has its own way of going one by one.
-            may_part: doubtful.packaging.is_some()
-                && !doubtful.atomic
-                && doubtful.steps.len() > 1
-                && doubtful.mumbled.is_none()
+            may_part: request.packaging.is_some()
+                && !request.atomic
+                && records > 1
+                && request.mumbled.is_none()
                 && !is_stopping,
             is_stopping,
         }
     }
 
-    /// Decides by the proof of a record, if any was found.
-    pub(super) fn decide(&self, step: &Step, proof: Option<Evidence>) -> Decision {
+    /// Decides by the proof of a record, if any was found; `refusal` is the answer to it that has words of failure.
+    pub(super) fn decide(
+        &self,
+        step: &Step,
+        refusal: Option<&RefusedInDoubt>,
+        proof: Option<Evidence>,
+    ) -> Decision {
         match proof {
             Some(Evidence::There(mut settlement)) => {
-                settlement.line.attempts = self.doubtful.attempted.attempts;
+                settlement.line.attempts = self.request.attempted.attempts;
                 self.learn(step);
                 Decision::Settled(settlement)
+            }
+            // The store's own words, and it has nothing that speaks against them.
+            Some(Evidence::Absent | Evidence::Other) | None if let Some(refusal) = refusal => {
+                self.refused(step, refusal)
             }
             Some(Evidence::Absent) => self.absent(step),
             Some(Evidence::Other) => self.other(step, true),
@@ -93,7 +103,7 @@ impl<'a> Recovery<'a> {
         if self.may_part {
             return Decision::Apart;
         }
-        let note = format!("{}; the store has not taken it", self.doubtful.what);
+        let note = format!("{}; the store has not taken it", self.request.what);
         let mut rejected = self.told(step, Outcome::Rejected, note);
         if let Some(mumbled) = self.mumbled() {
             rejected.line.code = self.load.link.target.refusal(None, &mumbled.body).code;
@@ -116,10 +126,6 @@ impl<'a> Recovery<'a> {
     /// Decides about a record that the store was not found to have, as far as that does not depend on what it has instead.
     fn not_taken(&self, step: &Step, is_found: bool) -> Option<Decision> {
         let mumbled = self.mumbled();
-        // The store's own words, and it has nothing that speaks against them.
-        if let Some(refusal) = self.doubtful.refusals.get(&step.number) {
-            return Some(self.refused(step, refusal));
-        }
         let is_later = mumbled.is_some_and(|mumbled| mumbled.little == Some(Little::Later));
         if is_found && is_later {
             return Some(self.unknown(step, "the store does not have it yet"));
@@ -152,7 +158,7 @@ impl<'a> Recovery<'a> {
         if is_harmless && self.mumbled().is_some() && !self.is_elsewhere() {
             if self.is_stopping {
                 // It may be sent again, and the next session does.
-                let note = format!("{}, and {why}", self.doubtful.what);
+                let note = format!("{}, and {why}", self.request.what);
                 return Decision::Settled(Box::new(self.told(step, Outcome::Pending, note)));
             }
             // Neither answer can be read: what is between may go away.
@@ -172,26 +178,26 @@ impl<'a> Recovery<'a> {
         Decision::Settled(Box::new(settlement::rejected(
             &*self.load.link.target,
             step,
-            self.doubtful.packaging.is_some(),
+            self.request.packaging.is_some(),
             refusal.status,
             &refusal.answer,
-            self.doubtful.attempted,
+            self.request.attempted,
             Some(note.to_owned()),
         )))
     }
 
     /// Settles a record of which nobody knows if the store took it.
     fn unknown(&self, step: &Step, why: &str) -> Decision {
-        let (doubtful, is_elsewhere) = (self.doubtful, self.is_elsewhere());
+        let (request, is_elsewhere) = (self.request, self.is_elsewhere());
         let note = format!(
             "{}; whether it took the record is not known: {why}",
-            doubtful.what
+            request.what
         );
         let nothing = Doubt::none();
         let mut unknown = settlement::unknown(
             step.number,
-            doubtful.status,
-            doubtful.attempted,
+            request.status,
+            request.attempted,
             note,
             self.doubts.get(&step.number).unwrap_or(&nothing),
         );
@@ -200,7 +206,7 @@ impl<'a> Recovery<'a> {
             .mumbled()
             .filter(|mumbled| is_elsewhere || matches!(mumbled.little, Some(Little::Other(_))))
             .map(|mumbled| &mumbled.body)
-            .or((!doubtful.heard.is_empty()).then_some(&doubtful.heard))
+            .or((!request.heard.is_empty()).then_some(&request.heard))
             .and_then(words_of);
         if is_elsewhere {
             unknown.line.code = Some(ELSEWHERE.to_owned());
@@ -209,12 +215,12 @@ impl<'a> Recovery<'a> {
     }
 
     fn told(&self, step: &Step, outcome: Outcome, note: String) -> Settlement {
-        let doubtful = self.doubtful;
+        let request = self.request;
         settlement::told(
             step.number,
             outcome,
-            doubtful.status,
-            doubtful.attempted,
+            request.status,
+            request.attempted,
             note,
         )
     }
@@ -226,13 +232,13 @@ impl<'a> Recovery<'a> {
     }
 
     fn mumbled(&self) -> Option<&'a UnclearAnswer> {
-        self.doubtful.mumbled.as_ref()
+        self.request.mumbled.as_ref()
     }
 
     /// Takes note of how an answer looks that was to an update, and meant that all is well.
     fn learn(&self, step: &Step) {
         let is_update = step.action.operation() == Some(Operation::Update);
-        if let (true, None, Some(mumbled)) = (is_update, self.doubtful.packaging, self.mumbled())
+        if let (true, None, Some(mumbled)) = (is_update, self.request.packaging, self.mumbled())
             && let Some(little) = mumbled.little
         {
             let counts = &self.load.setup.counts;

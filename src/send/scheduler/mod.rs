@@ -16,7 +16,7 @@ use super::{
     settlement::accepted_outcome,
     two_steps::{goes_alone, second},
     ways::Ways,
-    work::{READ_LATE, Stands, Work, is_together},
+    work::{Blocked, Job, READ_LATE, Stands, Work, is_together},
 };
 use crate::{
     event::LoadId,
@@ -226,11 +226,9 @@ impl SchedulerTask<'_> {
             atomic,
             bodies,
             permits: vec![permit],
-            blocked: None,
-            stands: None,
         };
         if group.is_some() || goes_alone(&mut work) {
-            self.packer.push(work);
+            self.packer.push(Job::Send(work));
         } else {
             self.packer.fill(work);
         }
@@ -297,19 +295,23 @@ impl SchedulerTask<'_> {
             outcome: accepted_outcome(interaction, stood.status),
             attempts: stood.attempts,
         };
-        let steps = vec![second(step, id)];
-        let mut work = Work {
-            stands: Some(stands),
-            ..Work::again(steps, None)
-        };
+        let step = second(step, id);
         if let Readiness::Blocked(by) = readiness {
-            work.blocked = Some(by);
-        } else {
-            let size = work.steps.iter().map(|step| wire_span(step).length).sum();
-            work.permits = vec![self.packer.permit(size)];
-            work.bodies = self.feed.rewriter.read(&work.steps, false)?;
+            self.packer.push(Job::Block(Blocked {
+                steps: vec![step],
+                by,
+                stands: Some(stands),
+            }));
+            return Ok(());
         }
-        self.packer.push(work);
+        let permits = vec![self.packer.permit(wire_span(&step).length)];
+        let steps = vec![step];
+        let work = Work {
+            bodies: self.feed.rewriter.read(&steps, false)?,
+            permits,
+            ..Work::unread(steps, None)
+        };
+        self.packer.push(Job::Second(work, stands));
         Ok(())
     }
 
@@ -328,9 +330,10 @@ impl SchedulerTask<'_> {
     }
 
     fn block(&mut self, steps: Vec<Step>, by: Arc<Cause>) {
-        self.packer.push(Work {
-            blocked: Some(by),
-            ..Work::again(steps, None)
-        });
+        self.packer.push(Job::Block(Blocked {
+            steps,
+            by,
+            stands: None,
+        }));
     }
 }

@@ -14,14 +14,14 @@ use crate::{
     send::{
         Error, Stop,
         ways::{Trial, Turn, Ways},
-        work::Work,
+        work::{Job, Work},
     },
 };
 
 /// Requests that are handed over together.
 #[derive(Debug, Default)]
 pub(in crate::send) struct Dispatch {
-    pub(in crate::send) works: Vec<Work>,
+    pub(in crate::send) jobs: Vec<Job>,
     /// Held until the last of them has ended, where it is still found out how they go best.
     pub(in crate::send) trial: Option<Arc<Trial>>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Packer<'a> {
     runtime: tokio::runtime::Handle,
     /// The number of requests that are handed over together.
     chunk: usize,
-    waiting: Vec<Work>,
+    waiting: Vec<Job>,
     /// The Bundle that is being filled, and its bytes.
     filling: Option<(Work, u64, Batching)>,
     /// The number of records that go by themselves before the next turn is asked for.
@@ -114,7 +114,7 @@ impl<'a> Packer<'a> {
         self.alone -= 1;
         // A record that came as an entry keeps its request, and that only a Bundle can carry.
         work.packaging = has_entry(&work).then_some(Packaging::Batch);
-        self.push(work);
+        self.push(Job::Send(work));
     }
 
     /// Returns in which way the next records go; waits for the answers that tell.
@@ -139,13 +139,13 @@ impl<'a> Packer<'a> {
             if work.steps.len() == 1 && !has_entry(&work) {
                 work.packaging = None;
             }
-            self.push(work);
+            self.push(Job::Send(work));
         }
     }
 
-    /// Takes a request that is as it goes.
-    pub(super) fn push(&mut self, work: Work) {
-        self.waiting.push(work);
+    /// Takes what is as it goes.
+    pub(super) fn push(&mut self, job: Job) {
+        self.waiting.push(job);
         if self.waiting.len() >= self.chunk {
             self.hand_over();
         }
@@ -161,7 +161,7 @@ impl<'a> Packer<'a> {
     fn hand_over(&mut self) {
         if !self.waiting.is_empty() {
             let chunk = Dispatch {
-                works: std::mem::take(&mut self.waiting),
+                jobs: std::mem::take(&mut self.waiting),
                 trial: self.ways.hand_over().map(Arc::new),
             };
             self.is_abandoned |= self.sender.blocking_send(Ok(chunk)).is_err();

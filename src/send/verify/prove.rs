@@ -14,7 +14,7 @@ use crate::{
     event::LoadId,
     journal::{self, Proof as Noted, RecordState, SettleLine},
     lookup::{Lookups, OpenStore},
-    plan::{Packaging, Step, file::PlanEntry},
+    plan::{Step, file::PlanEntry},
     record::{Outcome, StepId},
     send::{
         dependencies::DependencyTracker,
@@ -22,7 +22,6 @@ use crate::{
         in_doubt::{Asker, Asking, Evidence},
         rewrite::BodyRewriter,
         two_steps::TwoSteps,
-        work::Work,
     },
     target::ELSEWHERE,
 };
@@ -249,14 +248,5 @@ const NOTE: &str = "nobody knew whether it arrived; `stoker verify` found it in 
 /// A record that travels in two steps is there without the references that close its cycle, as far as anybody knows: a
 /// later session sends the second.
 fn as_planned(step: &Step, line: &mut SettleLine) {
-    let work = Work {
-        steps: vec![step.clone()],
-        packaging: None::<Packaging>,
-        atomic: false,
-        bodies: Vec::new(),
-        permits: Vec::new(),
-        blocked: None,
-        stands: None,
-    };
-    TwoSteps::of(&work).adjust(line);
+    TwoSteps::of(std::slice::from_ref(step), None).adjust(line);
 }

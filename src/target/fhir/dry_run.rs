@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_write_is_answered_with_an_id() {
         let body = || Bytes::from_static(b"{}");
-        let made = taken(&requests().create("Patient", body(), None));
+        let made = taken(&requests().create("Patient", body()));
         let id = |answer: &Response<Bytes>| accepted("Patient", answer.headers(), answer.body()).id;
         assert_eq!(made.status(), 201);
         assert!(id(&made).is_some());

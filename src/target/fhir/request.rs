@@ -27,15 +27,21 @@ impl RequestBuilder {
         &self.base
     }
 
-    /// `POST [type]`, conditional where criteria are given (`If-None-Exist`).
-    pub fn create(&self, kind: &str, body: Bytes, criteria: Option<&str>) -> Request<Bytes> {
-        let mut request = self.request(Method::POST, kind, body);
-        if let Some(value) = criteria.and_then(|criteria| HeaderValue::from_str(criteria).ok()) {
-            // Criteria are percent-encoded, so they are always a header value; they are content (design §10).
-            let mut value = value;
-            value.set_sensitive(true);
-            request.headers_mut().insert("if-none-exist", value);
-        }
+    /// `POST [type]`.
+    pub fn create(&self, kind: &str, body: Bytes) -> Request<Bytes> {
+        self.request(Method::POST, kind, body)
+    }
+
+    /// `POST [type]` under a condition (`If-None-Exist`): content (design §10).
+    pub fn conditional_create(
+        &self,
+        kind: &str,
+        mut criteria: HeaderValue,
+        body: Bytes,
+    ) -> Request<Bytes> {
+        let mut request = self.create(kind, body);
+        criteria.set_sensitive(true);
+        request.headers_mut().insert("if-none-exist", criteria);
         request
     }
 
@@ -174,8 +180,9 @@ mod tests {
 
     #[test]
     fn a_conditional_create_carries_its_criteria_in_the_header() {
-        let request =
-            requests().create("Patient", Bytes::from_static(b"{}"), Some("identifier=a|b"));
+        let criteria = HeaderValue::from_static("identifier=a|b");
+        let body = Bytes::from_static(b"{}");
+        let request = requests().conditional_create("Patient", criteria, body);
         assert_eq!(request.uri(), "https://fhir.example/r4/Patient");
         assert_eq!(request.headers()["if-none-exist"], "identifier=a|b");
         assert!(!format!("{request:?}").contains("a|b"));

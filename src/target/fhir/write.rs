@@ -39,21 +39,29 @@ pub(super) fn write(
         Some(Operation::Update) => {
             let id = step.id.as_deref().ok_or_else(|| Unbuilt::changed(step))?;
             let mut request = requests.update(kind, id, body);
-            let tag = tag(replaces, step).and_then(|tag| HeaderValue::from_str(tag).ok());
-            if let Some(tag) = tag {
+            if let Some(tag) = tag(replaces, step) {
+                let tag = in_head(step, tag)?;
                 request.headers_mut().insert(header::IF_MATCH, tag);
             }
             request
         }
         Some(Operation::ConditionalCreate) => {
             let criteria = conditions()?;
-            requests.create(kind, body, Some(&criteria))
+            requests.conditional_create(kind, in_head(step, &criteria)?, body)
         }
         Some(Operation::ConditionalUpdate) => {
             let criteria = conditions()?;
             requests.conditional_update(kind, &criteria, body)
         }
-        _ => requests.create(kind, body, None),
+        _ => requests.create(kind, body),
+    })
+}
+
+/// Makes a condition a part of a request's head. Without it the record would be written without condition.
+fn in_head(step: &Step, condition: &str) -> Result<HeaderValue, Unbuilt> {
+    HeaderValue::from_str(condition).map_err(|_| Unbuilt {
+        record: Some(step.number),
+        why: "its condition has characters that no header can have",
     })
 }
 
