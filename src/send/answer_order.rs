@@ -76,7 +76,7 @@ pub(super) fn take_dependent(settled: &mut Vec<Created>, ordered: &mut Ordered, 
         let line = &settled.line;
         is_create(step) && line.outcome == Outcome::Created && line.id.is_some()
     };
-    // What goes together is refused together.
+    // The records of a transaction are refused together.
     let is_refused = |(settled, step): &Created| {
         !is_atomic && is_create(step) && settled.line.outcome == Outcome::Rejected
     };

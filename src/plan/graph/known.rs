@@ -1,4 +1,4 @@
-//! What earlier runs' records became, by the names that references use.
+//! The records of earlier runs: the names that references use, and what each record became.
 //!
 //! Records of two servers may have one name; each is told by the server that it came from.
 
@@ -13,7 +13,7 @@ pub(super) struct Known {
     others: HashMap<(u64, u8), u32>,
     /// Names that records of several servers have.
     shared: HashSet<u64>,
-    /// What records became, as `Type/id`.
+    /// The names under which the store holds them, as `Type/id`.
     assigned: Vec<Box<str>>,
 }
 

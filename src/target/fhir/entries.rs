@@ -117,7 +117,7 @@ fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<Place>> {
 }
 
 /// Gives what was created its answers by the types that they name, where there are as many of a type as entries that create one.
-/// Where there are fewer, and the others were all refused with one status, naming nothing, these are the answers to what is left.
+/// Answers that name nothing, and all refuse with one status, are those to the entries that are left.
 /// AWS's server carries out the entries of a batch in any order.
 fn by_kind(answers: &[Given], asked: &[Asked<'_>], order: &mut [Option<Place>]) {
     let used: HashSet<usize> = order.iter().flatten().map(|place| place.at).collect();
