@@ -34,14 +34,16 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
             .printer
             .message("nothing to delete: the run created nothing");
         if args.json && args.how.dry_run {
-            let plan = foreseen(&run, &RemovalPlan::default(), args.how)?;
+            let plan = foreseen(&run, &RemovalPlan::default(), None, args.how)?;
             context.printer.json(&plan);
         } else if args.json {
             return Unloaded::nothing(run).tell(true, context);
         }
         return Ok(Exit::Well);
     };
-    opened.show(args.how, args.json, context)?;
+    let goes = |place: &str, kind: &str, id: &str| opened.draft.deletes(place, kind, id);
+    let referred = opened.ask_for_others(args.how, &goes, &stop).await?;
+    opened.show(args.how, referred.as_ref(), args.json, context)?;
     if args.how.dry_run {
         return Ok(Exit::Well);
     }

@@ -1,7 +1,7 @@
 //! The records to delete: those that a run created, and their references to each other.
 //!
-//! Per record 24 bytes are kept, and 4 for each of its references; names and versions are read from plan and journal at
-//! its turn.
+//! Per record 24 bytes are kept, about as much for a hash of its name, and 4 for each of its references; names and versions are
+//! read from plan and journal at its turn.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,6 +25,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct RemovalPlan {
     nodes: Vec<Node>,
+    names: Names,
     references: References,
     /// Of a record that the same run has changed after it created it: the record that did so last.
     later: HashMap<u32, StepId>,
@@ -144,6 +145,9 @@ impl RemovalPlan {
         let mut names = Names::default();
         let mut changed = HashMap::new();
         for (index, load) in (0_u32..).zip(&plan.header.loads) {
+            let target = plan.header.target_of(LoadId(index));
+            let place = target.map(|target| target.settings.store.place());
+            let place = place.unwrap_or_default();
             let mut steps = plan.steps(LoadId(index))?;
             loop {
                 let (offset, _) = steps.place();
@@ -159,7 +163,7 @@ impl RemovalPlan {
                     Made::Created(_) if removals.is_away(step.number) => draft.left.away += 1,
                     Made::Created(id) => {
                         let node = u32::try_from(draft.nodes.len()).map_err(|_| too_many())?;
-                        names.put(&load.target, &step.kind, &id, node);
+                        names.put(&place, &step.kind, &id, node);
                         let name = later.name(&load.target, &step.kind, &id);
                         if let Some(version) = later.version(name) {
                             draft.since.insert(node, (name, version.clone()));
@@ -174,7 +178,7 @@ impl RemovalPlan {
                         *draft.kinds.entry(key).or_default() += 1;
                     }
                     Made::Changed(id) => {
-                        if let Some(node) = names.get(&load.target, &step.kind, &id) {
+                        if let Some(node) = names.get(&place, &step.kind, &id) {
                             draft.later.insert(node, step.number);
                         } else {
                             draft.note_changed(plan, &load.target, &step, id, &mut changed);
@@ -190,7 +194,8 @@ impl RemovalPlan {
                 }
             }
         }
-        drop((names, changed));
+        drop(changed);
+        draft.names = names;
         draft
             .changed
             .retain(|changed| !removals.is_undone(changed.last));
@@ -299,6 +304,11 @@ impl RemovalPlan {
         targets.into_iter().collect()
     }
 
+    /// Tells whether a record of a store is one of those to delete.
+    pub fn deletes(&self, place: &str, kind: &str, id: &str) -> bool {
+        self.names.get(place, kind, id).is_some()
+    }
+
     /// Returns how many records the largest circle has of those that refer to each other.
     pub fn largest_circle(&self) -> u32 {
         circles::largest(&self.references)
@@ -350,13 +360,13 @@ struct Names {
 }
 
 impl Names {
-    fn put(&mut self, target: &str, kind: &str, id: &str, node: u32) {
-        let key = self.state.hash_one((target, kind, id));
+    fn put(&mut self, place: &str, kind: &str, id: &str, node: u32) {
+        let key = self.state.hash_one((place, kind, id));
         self.nodes.insert(key, node);
     }
 
-    fn get(&self, target: &str, kind: &str, id: &str) -> Option<u32> {
-        let key = self.state.hash_one((target, kind, id));
+    fn get(&self, place: &str, kind: &str, id: &str) -> Option<u32> {
+        let key = self.state.hash_one((place, kind, id));
         self.nodes.get(&key).copied()
     }
 }

@@ -324,6 +324,28 @@ async fn what_was_changed_or_is_referred_to_stays() {
             Some(&use_of),
         )
         .await;
+    // Before anything is deleted, it is said what others refer to; what goes with the run is none of these.
+    let shown = unload(bed, &run, &["--dry-run"]).exits(0);
+    assert!(
+        shown
+            .out
+            .contains("1 record that the run did not create refers to 1 of them (all ")
+            && shown
+                .out
+                .contains("in/kept.ndjson:2  Device  referred to by 1 DeviceUseStatement")
+            && !shown.out.contains("mine"),
+        "{}{}",
+        shown.out,
+        shown.err
+    );
+    let shown = unload(bed, &run, &["--dry-run", "--json"]).exits(0);
+    let report: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(
+        report["referred"]["others"],
+        json!([{"target": "people", "type": "DeviceUseStatement", "count": 1}]),
+        "{report}"
+    );
+    assert_eq!(report["referred"]["whole"], true);
     let unloaded = unload(bed, &run, &["--yes", "--json"]).exits(1);
     let report: Value = serde_json::from_str(&unloaded.out).unwrap();
     assert_eq!(report["outcomes"]["changed"], 1, "{report}");
@@ -354,6 +376,33 @@ async fn what_was_changed_or_is_referred_to_stays() {
         .await;
     let _ = unload(bed, &run, &["--yes", "--changed"]).exits(0);
     assert_eq!(stores.contents().await.len(), 4);
+}
+
+#[test]
+fn a_store_that_cannot_tell_what_refers_to_a_record_is_named_before_anything_is_deleted() {
+    let bed = Bed::new();
+    bed.write("p.ndjson", "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n");
+    bed.write(
+        "m.yaml",
+        "version: 1\nname: m\ntargets: { t: { local: { dir: store, store: { disableReferentialIntegrity: true } } } }\nloads: [ { name: l, target: t, files: [p.ndjson] } ]\n",
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let shown = unload(&bed, &run, &["--dry-run"]).exits(0);
+    assert!(
+        shown.out.contains("created 1 record")
+            && shown
+                .err
+                .contains("target `t` is not asked what else refers to the records"),
+        "{}{}",
+        shown.out,
+        shown.err
+    );
+    // Nor is one that is not there any more.
+    fs::remove_dir_all(bed.path("store")).unwrap();
+    let shown = unload(&bed, &run, &["--dry-run"]).exits(0);
+    assert!(shown.out.contains("created 1 record"), "{}", shown.out);
+    assert!(!bed.path("store").exists(), "who looks makes nothing");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+mod asked;
 mod told;
 
 use super::{
@@ -25,7 +26,7 @@ use crate::{
     report::format::quoted,
     send::Stop,
     unit::grouped,
-    unload::{self, Later, Left, RemovalCounts, RemovalPlan, Unload},
+    unload::{self, Later, Left, Referred, RemovalCounts, RemovalPlan, Unload},
 };
 pub(in crate::cli) use told::{Unloaded, foreseen};
 
@@ -74,7 +75,7 @@ pub(in crate::cli) async fn ask_for(how: How, question: &str, stop: &Stop) -> Re
     if how.yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() || !Printer::is_watched() {
+    if !can_be_asked() {
         return Err(
             Error::usage("nothing was deleted: nobody can be asked here")
                 .hint("`--dry-run` shows what would be deleted; `--yes` deletes it without asking"),
@@ -85,6 +86,11 @@ pub(in crate::cli) async fn ask_for(how: How, question: &str, stop: &Stop) -> Re
         "y" | "yes" => Ok(()),
         _ => Err(Error::usage(NOTHING)),
     }
+}
+
+/// Tells whether somebody is there to answer.
+fn can_be_asked() -> bool {
+    std::io::stdin().is_terminal() && Printer::is_watched()
 }
 
 /// Asks on standard error, and reads a line of standard input. A signal ends it at once; then `untouched` says what was not
@@ -167,8 +173,14 @@ impl Opened {
         later.add(&self.draft, &self.history).map_err(failed)
     }
 
-    /// Shows what there is to delete.
-    pub(in crate::cli) fn show(&self, how: How, json: bool, context: Context) -> Result<(), Error> {
+    /// Shows what there is to delete, and what others refer to of it.
+    pub(in crate::cli) fn show(
+        &self,
+        how: How,
+        referred: Option<&Referred>,
+        json: bool,
+        context: Context,
+    ) -> Result<(), Error> {
         let mut text = String::new();
         let run = quoted(self.run.path());
         let count = self.draft.records();
@@ -204,6 +216,9 @@ impl Opened {
             };
             let _ = writeln!(text, "\n{rest}");
         }
+        if let Some(referred) = referred {
+            asked::text(referred, &mut text);
+        }
         let updated = self.draft.updates();
         if updated > 0 {
             let rest = if how.restore {
@@ -218,7 +233,7 @@ impl Opened {
         if json && how.dry_run {
             context
                 .printer
-                .json(&foreseen(&self.run, &self.draft, how)?);
+                .json(&foreseen(&self.run, &self.draft, referred, how)?);
         } else if !json && (how.dry_run || count == 0 && !restores) {
             context.printer.result(text.trim_end());
         } else {
@@ -226,6 +241,9 @@ impl Opened {
         }
         context.printer.problems(&left(&self.draft.left, &run));
         context.printer.problems(&self.of_others());
+        if let Some(referred) = referred {
+            asked::problems(referred, context);
+        }
         Ok(())
     }
 
