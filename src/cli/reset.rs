@@ -98,12 +98,16 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         None => {}
     }
     let mut exit = Exit::Well;
-    for run in &opened {
+    for (number, run) in opened.iter_mut().enumerate() {
+        later.follow(number, &mut run.draft);
         let unloaded = run.unload(args.how, &stop, context).await?;
         match unloaded.tell(false, context)? {
             Exit::Well => {}
             Exit::Interrupted => return Ok(Exit::Interrupted),
             worse => exit = worse,
+        }
+        if args.how.restore {
+            run.note_put_back(number, &mut later)?;
         }
     }
     for made in &made {

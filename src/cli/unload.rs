@@ -4,12 +4,9 @@ use std::path::PathBuf;
 
 use super::{
     Context, Error, Exit, interrupt, state,
-    unloading::{How, Opened, Unloaded, ask_for, foreseen},
+    unloading::{How, Opened, Unloaded, ask_for, foreseen, put_back_after},
 };
-use crate::{
-    send::Stop,
-    unload::{Later, RemovalPlan},
-};
+use crate::{send::Stop, unload::RemovalPlan};
 
 /// Arguments of `stoker unload`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +26,7 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
     let stop = Stop::default();
     interrupt::listen(stop.clone());
     let run = state::find(Some(&args.run))?;
-    let Some(opened) = Opened::open(run.clone(), &Later::default())? else {
+    let Some(opened) = Opened::open(run.clone(), &put_back_after(&run)?)? else {
         context
             .printer
             .message("nothing to delete: the run created nothing");

@@ -35,6 +35,8 @@ pub struct RemovalPlan {
     pub kinds: BTreeMap<(String, String), u64>,
     /// The records that the run has changed and not created, and that are not restored yet.
     pub(super) changed: Vec<Changed>,
+    /// Those that were restored.
+    pub(super) restored: Vec<Restored>,
     /// The number of these, by target and kind.
     pub updated: BTreeMap<(String, String), u64>,
     /// The numbers of the records that an unloading does not delete, by the reason.
@@ -64,6 +66,17 @@ pub(super) struct Changed {
     pub(super) kind: String,
     pub(super) id: String,
     pub(super) place: String,
+    /// The version in which the store has it since the unloading of a later run has put it back to what this one left.
+    pub(super) since: Option<String>,
+}
+
+/// A record that an unloading has put back to what it was before the run.
+#[derive(Debug)]
+pub(super) struct Restored {
+    pub(super) changed: Changed,
+    pub(super) at: jiff::Timestamp,
+    /// The version in which the store has it since, as far as that is known.
+    pub(super) version: Option<String>,
 }
 
 #[derive(Debug)]
@@ -165,8 +178,8 @@ impl RemovalPlan {
                         let node = u32::try_from(draft.nodes.len()).map_err(|_| too_many())?;
                         names.put(&place, &step.kind, &id, node);
                         let name = later.name(&load.target, &step.kind, &id);
-                        if let Some(version) = later.version(name) {
-                            draft.since.insert(node, (name, version.clone()));
+                        if let Some(left) = later.left(name) {
+                            draft.since.insert(node, (name, left.version));
                         }
                         draft.nodes.push(Node {
                             number: step.number,
@@ -196,9 +209,21 @@ impl RemovalPlan {
         }
         drop(changed);
         draft.names = names;
-        draft
-            .changed
-            .retain(|changed| !removals.is_undone(changed.last));
+        let all = std::mem::take(&mut draft.changed);
+        for mut changed in all {
+            if let Some((at, version)) = removals.restored(changed.last) {
+                let version = version.map(str::to_owned);
+                draft.restored.push(Restored {
+                    changed,
+                    at,
+                    version,
+                });
+            } else if !removals.is_undone(changed.last) {
+                let name = later.name(&changed.target, &changed.kind, &changed.id);
+                changed.since = later.since(name);
+                draft.changed.push(changed);
+            }
+        }
         draft.count_changed();
         draft.refer(plan)?;
         Ok(draft)
@@ -244,6 +269,7 @@ impl RemovalPlan {
             kind: step.kind.clone(),
             id,
             place: step.position.display(file).to_string(),
+            since: None,
         });
     }
 
