@@ -63,8 +63,14 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         later.leave_out(&mut run.draft, &created);
     }
     let all: u64 = opened.iter().map(|run| run.draft.records()).sum();
+    // What another of these runs created goes as well.
+    let goes = |place: &str, kind: &str, id: &str| {
+        let mut runs = opened.iter();
+        runs.any(|run| run.draft.deletes(place, kind, id))
+    };
     for run in &opened {
-        run.show(args.how, false, context)?;
+        let referred = run.ask_for_others(args.how, &goes, &stop).await?;
+        run.show(args.how, referred.as_ref(), false, context)?;
     }
     let made = if args.stores {
         Made::read(&state)?.of(&header)
@@ -92,12 +98,16 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         None => {}
     }
     let mut exit = Exit::Well;
-    for run in &opened {
+    for (number, run) in opened.iter_mut().enumerate() {
+        later.follow(number, &mut run.draft);
         let unloaded = run.unload(args.how, &stop, context).await?;
         match unloaded.tell(false, context)? {
             Exit::Well => {}
             Exit::Interrupted => return Ok(Exit::Interrupted),
             worse => exit = worse,
+        }
+        if args.how.restore {
+            run.note_put_back(number, &mut later)?;
         }
     }
     for made in &made {

@@ -70,6 +70,7 @@ async fn store(
         batch: batch as usize,
         transaction: transaction as usize,
         requests: link.slots as usize,
+        checks_references: facts.integrity,
         ways: StoreWays::default(),
     }))
 }

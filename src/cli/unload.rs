@@ -4,12 +4,9 @@ use std::path::PathBuf;
 
 use super::{
     Context, Error, Exit, interrupt, state,
-    unloading::{How, Opened, Unloaded, ask_for, foreseen},
+    unloading::{How, Opened, Unloaded, ask_for, foreseen, put_back_after},
 };
-use crate::{
-    send::Stop,
-    unload::{Later, RemovalPlan},
-};
+use crate::{send::Stop, unload::RemovalPlan};
 
 /// Arguments of `stoker unload`.
 #[derive(Debug, clap::Args)]
@@ -29,19 +26,21 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
     let stop = Stop::default();
     interrupt::listen(stop.clone());
     let run = state::find(Some(&args.run))?;
-    let Some(opened) = Opened::open(run.clone(), &Later::default())? else {
+    let Some(opened) = Opened::open(run.clone(), &put_back_after(&run)?)? else {
         context
             .printer
             .message("nothing to delete: the run created nothing");
         if args.json && args.how.dry_run {
-            let plan = foreseen(&run, &RemovalPlan::default(), args.how)?;
+            let plan = foreseen(&run, &RemovalPlan::default(), None, args.how)?;
             context.printer.json(&plan);
         } else if args.json {
             return Unloaded::nothing(run).tell(true, context);
         }
         return Ok(Exit::Well);
     };
-    opened.show(args.how, args.json, context)?;
+    let goes = |place: &str, kind: &str, id: &str| opened.draft.deletes(place, kind, id);
+    let referred = opened.ask_for_others(args.how, &goes, &stop).await?;
+    opened.show(args.how, referred.as_ref(), args.json, context)?;
     if args.how.dry_run {
         return Ok(Exit::Well);
     }

@@ -30,6 +30,8 @@ pub struct OpenStore {
     pub transaction: usize,
     /// The highest number of requests under way at a time.
     pub requests: usize,
+    /// True where it refuses to delete what others refer to, and false where it does not; none where nobody knows.
+    pub checks_references: Option<bool>,
     /// The ways of the store that were found out on the way.
     pub ways: StoreWays,
 }

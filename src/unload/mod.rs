@@ -1,9 +1,10 @@
 //! Deletes what a run created, in reverse order of its references: nothing is deleted that something refers to.
 //!
-//! `draft` finds what there is to delete, and who refers to whom; `circles` those that refer to each other, which have to
-//! go together; `carry` decides of each record by what the store has; `deletion` sends what is decided; `restore` puts back what was changed. The journal of
-//! the unloading tells what happened ([`RemovalJournal`]). Deletions may be repeated, so a run that is unloaded twice, or
-//! killed on the way, ends with the same store.
+//! `draft` finds what there is to delete, and who refers to whom; `referred` asks the stores what else refers to them; `circles`
+//! finds those that refer to each other, which have to go together; `carry` decides of each record by what the store has;
+//! `deletion` sends what is decided; `restore` puts back what was changed. The journal of the unloading tells what happened
+//! ([`RemovalJournal`]). Deletions may be repeated, so a run that is unloaded twice, or killed on the way, ends with the same
+//! store.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,11 +23,13 @@ mod deletion;
 mod item;
 mod later;
 mod opened;
+mod referred;
 mod removal_plan;
 mod restore;
 
 use circles::{Circle, Turns};
 pub use later::Later;
+pub use referred::{Referred, ReferredTo};
 pub use removal_plan::{Left, RemovalPlan};
 
 /// The reason why an unloading cannot go on. The records that were deleted before stand in its journal.

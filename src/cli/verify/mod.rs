@@ -15,7 +15,7 @@ use super::{
     sources, state, stores,
     watching::{self, SHOWN_EVERY, records},
 };
-use kept::Kept;
+use kept::{Aside, Kept};
 use proven::prove;
 use told::Told;
 
@@ -54,7 +54,7 @@ pub(in crate::cli) struct VerifyArgs {
     /// What the stores hold besides is no difference
     #[arg(long)]
     ignore_extra: bool,
-    /// Begin anew, also where an earlier verification of the run was cut off (`--all` goes on with it)
+    /// Begin anew, also where an earlier verification was cut off (`--all` goes on with it)
     #[arg(long)]
     fresh: bool,
     /// Print what was found as JSON
@@ -79,7 +79,7 @@ pub(in crate::cli) async fn run(args: VerifyArgs, context: Context) -> Result<Ex
     tokio::select! {
         done = work => done,
         () = stop.stopping() => {
-            let hint = "repeat the command: with `--all`, the verification of a run goes on where it was";
+            let hint = "repeat the command: with `--all`, the verification goes on where it was";
             Err(Error::new(Exit::Interrupted, "interrupted").hint(hint))
         }
     }
@@ -214,14 +214,21 @@ async fn verify(
                 proven::report_again(run, &saved, &bodies, context)?;
             }
         }
-        let mut state = match kept {
-            Some(kept) if args.all => Some(kept.state(verify.history, args.fresh, context)?),
-            _ => None,
-        };
-        let mut verified = carry_out(&verify, state.as_mut(), context).await?;
+        let (mut state, mut aside) = (None, None);
+        if args.all {
+            match kept {
+                Some(kept) => state = Some(kept.state(verify.history, args.fresh)?),
+                None => aside = Aside::open(&verify, args, context)?,
+            }
+        }
+        let going = state.as_mut().or(aside.as_mut().map(|a| &mut a.state));
+        let mut verified = carry_out(&verify, going, context).await?;
         verified.proven = proven.unwrap_or_default();
         if let Some(state) = state {
             state.end().map_err(Error::disk)?;
+        }
+        if let Some(aside) = aside {
+            aside.end()?;
         }
         Ok(verified)
     }

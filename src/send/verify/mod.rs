@@ -2,7 +2,7 @@
 //!
 //! `expect` finds out what should be there, from the plan and what its journal says, `compare` reads records back and
 //! compares them, `count` counts and lists what the stores hold. Records of which the run does not know the end are asked
-//! about before (`prove`). A hash of the name and the number of each record are kept, and nothing else of those that are
+//! about before (`prove`). `state` keeps how far a verification came, for the same `subject`. A hash of the name and the number of each record are kept, and nothing else of those that are
 //! the same.
 
 use std::{
@@ -29,10 +29,12 @@ mod count;
 mod expect;
 mod prove;
 mod state;
+mod subject;
 
 pub use count::Unlisted;
 pub use prove::{Keep, Proven};
 pub use state::State;
+pub use subject::Subject;
 
 /// The reason why the stores cannot be compared with the sources.
 #[derive(Debug, thiserror::Error)]
