@@ -164,12 +164,20 @@ struct Filling {
 }
 
 impl Filling {
-    fn add(&mut self, step: &Step, size: u64) {
+    fn add(&mut self, step: &Step, size: u64, order: &Order) {
         self.entries += 1;
         self.bytes += size;
-        let operation = step.action.operation();
-        if let Some(Operation::Create | Operation::ConditionalCreate) = operation {
-            *self.created.entry(step.kind.clone()).or_default() += 1;
+        let is_create = matches!(
+            step.action.operation(),
+            Some(Operation::Create | Operation::ConditionalCreate)
+        );
+        if order.is_proven() || !is_create {
+            return;
+        }
+        if let Some(created) = self.created.get_mut(&step.kind) {
+            *created += 1;
+        } else {
+            self.created.insert(step.kind.clone(), 1);
         }
     }
 }
@@ -183,9 +191,13 @@ struct Order {
 }
 
 impl Order {
+    fn is_proven(&self) -> bool {
+        self.is_kept || self.proofs >= PROOFS
+    }
+
     /// Returns how many records of a parcel are read back: of those whose ids depend on the order, several of one kind.
     fn prove(&mut self, parcel: &Filling) -> u64 {
-        if self.is_kept || self.proofs >= PROOFS {
+        if self.is_proven() {
             return 0;
         }
         let depending: usize = parcel.created.values().filter(|count| **count > 1).sum();
@@ -233,7 +245,7 @@ impl Counting<'_> {
             self.found.requests += 1;
             let mut parcel = Filling::default();
             for step in &left {
-                parcel.add(step, 0);
+                parcel.add(step, 0, self.order);
             }
             self.found.proved += self.order.prove(&parcel);
         } else if first.is_in_two_steps() {
@@ -261,7 +273,7 @@ impl Counting<'_> {
             self.found.requests += 1;
             self.found.proved += self.order.prove(&parcel);
         }
-        (self.filling.entry(wave).or_default()).add(step, size);
+        (self.filling.entry(wave).or_default()).add(step, size, self.order);
         self.batched += 1;
     }
 
