@@ -184,6 +184,7 @@ impl Verify<'_> {
                     continue;
                 }
                 verified.kind(target, kind).extra += 1;
+                self.follower.found(target, Verification::Extra, 1);
                 verified.name(Differing {
                     target: target.to_owned(),
                     kind: kind.to_owned(),
