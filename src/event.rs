@@ -159,7 +159,7 @@ pub enum Event {
     LookedAfter {
         /// The work that they belong to.
         load: LoadId,
-        /// What was found, or done: the word of the report.
+        /// The finding, or the deed: the word of the report.
         outcome: &'static str,
         /// The number of records.
         records: u64,

@@ -6,7 +6,7 @@ use crate::{
     event::{Event, LoadId, LoadPlanned, Observe, SettledBefore, Unobserved},
     journal::Removal,
     lookup::{OpenStore, Watch},
-    send::verify::{Follower, Verification},
+    send::verify::{Audience, Verification},
     unload::Done,
 };
 
@@ -17,7 +17,7 @@ pub(super) struct Observed {
     targets: Vec<String>,
 }
 
-impl Follower for Observed {
+impl Audience for Observed {
     fn found(&self, target: &str, what: Verification, records: u64) {
         Self::found(self, target, what.as_str(), records);
     }

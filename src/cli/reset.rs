@@ -68,7 +68,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         later.leave_out(&mut run.draft, &created);
     }
     let all: u64 = opened.iter().map(|run| run.draft.records()).sum();
-    // What another of these runs created goes as well.
+    // A record that another of these runs created goes as well.
     let goes = |place: &str, kind: &str, id: &str| {
         let mut runs = opened.iter();
         runs.any(|run| run.draft.deletes(place, kind, id))

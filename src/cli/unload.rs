@@ -32,7 +32,7 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
     interrupt::listen(stop.clone());
     let run = state::find(args.run.as_deref())?;
     if args.run.is_none() {
-        // What is deleted is never guessed.
+        // The run to delete is never guessed.
         let run = quoted(run.path());
         let hint = format!("the latest run is {run}: stoker unload {run}");
         return Err(Error::usage("`stoker unload` has to be told which run").hint(hint));
@@ -59,7 +59,7 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
     if let Some(question) = args.how.question(deletes, restores, "") {
         ask_for(args.how, &question, &stop).await?;
     }
-    // What is only shown, or not agreed to, leaves nothing with a collector.
+    // A plan that is only shown, or not agreed to, leaves nothing with a collector.
     let (none, of) = (progress::Watcher::none(), run.name());
     let told = args.metrics.begin(none, Some("unload"), &of, context);
     let told = told.await?;

@@ -15,7 +15,7 @@ use crate::{
 
 use super::records;
 
-/// What the stores said, for programs.
+/// The stores' answers, for programs.
 #[derive(Serialize)]
 pub(super) struct Told<'a> {
     asked: u64,

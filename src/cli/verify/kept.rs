@@ -62,7 +62,7 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Opens it. Where it cannot be kept, the verification is carried out all the same, and that is said.
+    /// Opens it. A verification whose progress cannot be kept is carried out all the same, and that is said.
     pub(super) fn open(
         verify: &Verify<'_>,
         args: &VerifyArgs,

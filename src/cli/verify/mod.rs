@@ -279,7 +279,7 @@ impl Work<'_> {
                 counts_only: args.counts,
                 is_whole,
                 shows_values: context.show_content,
-                follower: &observed,
+                audience: &observed,
             };
             let proven = if args.counts {
                 None

@@ -84,11 +84,11 @@ pub struct Verify<'a> {
     /// The values that differ are told, and not only where.
     pub shows_values: bool,
     /// Is told of each record what was found of it, with its target.
-    pub follower: &'a dyn Follower,
+    pub audience: &'a dyn Audience,
 }
 
 /// Somebody who is told what is found of the records of a target.
-pub trait Follower: Sync + std::fmt::Debug {
+pub trait Audience: Sync + std::fmt::Debug {
     /// Takes note of it.
     fn found(&self, target: &str, what: Verification, records: u64);
 }
@@ -295,7 +295,7 @@ impl Verify<'_> {
             since += checked.len();
             for checked in checked {
                 if let Some((target, what)) = checked.count(&expected, &mut new) {
-                    self.follower.found(&target, what, 1);
+                    self.audience.found(&target, what, 1);
                 }
             }
             if let (Some(state), Some(last)) = (&mut state, last)
