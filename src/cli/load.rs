@@ -4,16 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Context, Error, Exit, connect, dry_run, given, interrupt,
-    live::{Live, LiveArgs},
-    metrics::MetricsArgs,
+    live::Live,
     planning::{self, Planning},
-    resuming::{self, ReplayArgs},
+    resuming::{self, ReplayArgs, SendingArgs},
     scratch::Scratch,
     select::Selection,
     session::Session,
     sources::check_sources,
-    state,
-    watching::{self, ProgressKind},
+    state, watching,
 };
 use crate::{
     journal::{self, RunDirectory},
@@ -24,10 +22,6 @@ use crate::{
 };
 
 /// Arguments of `stoker load`.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of the command line"
-)]
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
     /// The manifest (`-` reads it from standard input), or a plan saved by `stoker plan --out`
@@ -44,29 +38,25 @@ pub(super) struct LoadArgs {
     /// Load everything, also what earlier runs have loaded
     #[arg(long)]
     fresh: bool,
-    /// Read sources again that look unchanged
-    #[arg(long)]
-    verify_sources: bool,
-    /// How to show progress
-    #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
-    pub(super) progress: ProgressKind,
     #[command(flatten)]
-    metrics: MetricsArgs,
-    #[command(flatten)]
-    live: LiveArgs,
+    pub(super) sending: SendingArgs,
 }
 
 /// Runs the verb.
 pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    let watcher = watching::watcher(args.progress, context.printer);
+    let watcher = watching::watcher(args.sending.progress, context.printer);
     let of = args.file.display().to_string();
     // A dry run leaves no history, with a collector neither.
     let verb = (!args.dry_run).then_some("load");
-    let told = args.metrics.begin(watcher, verb, &of, context).await?;
+    let told = args
+        .sending
+        .metrics
+        .begin(watcher, verb, &of, context)
+        .await?;
     let watcher = told.watcher.clone();
-    let live = args.live.begin(context.printer).await?;
+    let live = args.sending.live.begin(context.printer).await?;
     let outcome = async {
         let given = if given::is_plan(&args.file) {
             if !args.selection.is_everything() {
@@ -87,8 +77,15 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
             if let Some(live) = &live {
                 live.follow(&run);
             }
-            return resuming::go_on(&run, replay, args.verify_sources, context, &stop, &watcher)
-                .await;
+            return resuming::go_on(
+                &run,
+                replay,
+                args.sending.verify_sources,
+                context,
+                &stop,
+                &watcher,
+            )
+            .await;
         }
         begin(&args, context, &stop, &watcher, live.as_ref(), given).await
     }
@@ -96,7 +93,7 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
     told.end(&outcome, context).await;
     if let Some(live) = live {
         live.end(
-            args.live.keeps() && outcome.is_ok(),
+            args.sending.live.keeps() && outcome.is_ok(),
             &stop,
             &watcher,
             context.printer,
@@ -151,7 +148,8 @@ async fn begin(
         let planned = match &given {
             Given::Manifest(_) => plan(&now, &run, context, stop, watcher).await,
             Given::Plan(saved) => {
-                let checked = check_sources(saved, &run, args.verify_sources, PLAN_AGAIN).await;
+                let checked =
+                    check_sources(saved, &run, args.sending.verify_sources, PLAN_AGAIN).await;
                 checked.and_then(|()| copy(&args.file, &run.plan()).map_err(Error::disk))
             }
         };

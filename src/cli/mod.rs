@@ -28,6 +28,7 @@ mod log;
 mod made;
 mod metrics;
 mod not_there;
+mod observed;
 mod online;
 mod open_files;
 mod plan;
@@ -178,8 +179,8 @@ pub fn run() -> ExitCode {
         Terminal::of_environment(),
     );
     let progress = match &cli.verb {
-        Verb::Load(args) => Some(args.progress),
-        Verb::Resume(args) => Some(args.progress),
+        Verb::Load(args) => Some(args.sending.progress),
+        Verb::Resume(args) => Some(args.sending.progress),
         Verb::Watch(args) => Some(args.progress),
         _ => None,
     };

@@ -4,11 +4,8 @@ use std::path::PathBuf;
 
 use super::{
     Context, Error, Exit, interrupt,
-    live::LiveArgs,
-    metrics::MetricsArgs,
-    resuming::{self, ReplayArgs},
-    state,
-    watching::{self, ProgressKind},
+    resuming::{self, ReplayArgs, SendingArgs},
+    state, watching,
 };
 use crate::send::Stop;
 
@@ -20,16 +17,8 @@ pub(super) struct ResumeArgs {
     run: Option<PathBuf>,
     #[command(flatten)]
     replay: ReplayArgs,
-    /// Read sources again that look unchanged
-    #[arg(long)]
-    verify_sources: bool,
-    /// How to show progress
-    #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
-    pub(super) progress: ProgressKind,
     #[command(flatten)]
-    metrics: MetricsArgs,
-    #[command(flatten)]
-    live: LiveArgs,
+    pub(super) sending: SendingArgs,
 }
 
 /// Runs the verb.
@@ -37,17 +26,21 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
     let stop = Stop::default();
     interrupt::listen(stop.clone());
     let run = state::find(args.run.as_deref())?;
-    let watcher = watching::watcher(args.progress, context.printer);
+    let watcher = watching::watcher(args.sending.progress, context.printer);
     let (verb, of) = (Some("resume"), run.name());
-    let told = args.metrics.begin(watcher, verb, &of, context).await?;
-    let live = args.live.begin(context.printer).await?;
+    let told = args
+        .sending
+        .metrics
+        .begin(watcher, verb, &of, context)
+        .await?;
+    let live = args.sending.live.begin(context.printer).await?;
     if let Some(live) = &live {
         live.follow(&run);
     }
     let ended = resuming::go_on(
         &run,
         args.replay,
-        args.verify_sources,
+        args.sending.verify_sources,
         context,
         &stop,
         &told.watcher,
@@ -56,7 +49,7 @@ pub(super) async fn run(args: ResumeArgs, context: Context) -> Result<Exit, Erro
     let watcher = told.watcher.clone();
     told.end(&ended, context).await;
     if let Some(live) = live {
-        let keeps = args.live.keeps() && ended.is_ok();
+        let keeps = args.sending.live.keeps() && ended.is_ok();
         live.end(keeps, &stop, &watcher, context.printer).await;
     }
     ended

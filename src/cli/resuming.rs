@@ -7,7 +7,8 @@
 use clap::ValueEnum;
 
 use super::{
-    Context, Error, Exit, connect, planning, session::Session, sources::check_sources, state,
+    Context, Error, Exit, connect, live::LiveArgs, metrics::MetricsArgs, planning,
+    session::Session, sources::check_sources, state, watching::ProgressKind,
 };
 use crate::{
     journal::{self, Ending, RunDirectory},
@@ -23,6 +24,21 @@ pub(super) struct ReplayArgs {
     /// Which records to send
     #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
     replay: Which,
+}
+
+/// The arguments of all that sends the records of a run.
+#[derive(Debug, clap::Args)]
+pub(super) struct SendingArgs {
+    /// Read sources again that look unchanged
+    #[arg(long)]
+    pub(super) verify_sources: bool,
+    /// How to show progress
+    #[arg(long, value_enum, default_value_t = ProgressKind::Auto, value_name = "HOW")]
+    pub(super) progress: ProgressKind,
+    #[command(flatten)]
+    pub(super) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(super) live: LiveArgs,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -234,18 +234,29 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
             ended
         });
     }
-    let mut first_error = None;
+    let ended = all_ended(&setup, running).await;
+    setup.observe_targets();
+    setup.observe.observe(&Event::Finished);
+    ended.map(|()| setup.stop.ended())
+}
+
+/// Waits until all loads have ended, and tells meanwhile how the targets are. The first error stops all of them.
+async fn all_ended(
+    setup: &RunContext,
+    mut running: JoinSet<Result<(), Error>>,
+) -> Result<(), Error> {
+    let mut ended = Ok(());
     let mut is_stopping = false;
     let mut sample = tokio::time::interval(SAMPLE);
     loop {
         tokio::select! {
             joined = running.join_next() => {
-                let Some(joined) = joined else { break };
-                let ended = joined.unwrap_or_else(|error| Err(Error::of_task(&error)));
-                if let Err(error) = ended {
+                let Some(joined) = joined else { return ended };
+                let joined = joined.unwrap_or_else(|error| Err(Error::of_task(&error)));
+                if joined.is_err() {
                     setup.stop.fail();
-                    first_error.get_or_insert(error);
                 }
+                ended = ended.and(joined);
             }
             _ = sample.tick() => setup.observe_targets(),
             () = setup.stop.stopping(), if !is_stopping => {
@@ -254,12 +265,6 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
                 setup.observe.observe(&Event::Stopping { reason });
             }
         }
-    }
-    setup.observe_targets();
-    setup.observe.observe(&Event::Finished);
-    match first_error {
-        Some(error) => Err(error),
-        None => Ok(setup.stop.ended()),
     }
 }
 

@@ -147,18 +147,9 @@ async fn look(
     // Without a comparison of all bytes nobody knows that it is the same, and what is asked for is that it be.
     let is_shared = existing.what == Existing::Skip;
     if existing.what == Existing::Verify || existing.bytes || was_removed || is_shared {
-        match differing(load, &step).await {
+        let (in_the_way, why, elements) = match differing(load, &step).await {
             Ok((None, how)) => {
-                (settled.line.outcome, settled.line.note) = if takes_place {
-                    let note = "it replaces what the store had under its name";
-                    (Outcome::Updated, Some(note.to_owned()))
-                } else if in_doubt {
-                    let note = "an attempt whose answer was lost may have stored it";
-                    (Outcome::Created, Some(note.to_owned()))
-                } else {
-                    let note = format!("the store already has it, with {how}");
-                    (Outcome::Unchanged, Some(note))
-                };
+                (settled.line.outcome, settled.line.note) = same(how, in_doubt, takes_place);
                 return Ok(Looked::Settled(Box::new(settled)));
             }
             Err(Incomparable::Silent(failure)) => {
@@ -166,39 +157,51 @@ async fn look(
                 return Ok(Looked::Untold);
             }
             // A record of which nobody can tell whether it is the same is replaced as well: that is what was asked for.
-            Ok((Some(_), _)) | Err(_) if existing.what == Existing::Replace && !was_removed => {}
+            Ok((Some(_), _)) | Err(_) if existing.what == Existing::Replace && !was_removed => {
+                return replace(load, &settled, step).await;
+            }
             Ok((Some(elements), _)) => {
                 let why = if was_removed {
                     "somebody else has stored another under its name, after what was there was removed"
                 } else {
                     "the store has another under its name, and keeps it; `duplicates: replace` would put this one in its place"
                 };
-                return Ok(rejected(
-                    &settled,
-                    InTheWay::Other,
-                    why.to_owned(),
-                    elements,
-                ));
+                (InTheWay::Other, why.to_owned(), elements)
             }
             Err(Incomparable::Absent) if step.follows().next().is_some() => {
                 let why = "the store says that it has it already, and finds nothing under its name (404): it has another record \
                            that has its identifier";
-                return Ok(rejected(
-                    &settled,
-                    InTheWay::Elsewhere,
-                    why.to_owned(),
-                    Vec::new(),
-                ));
+                (InTheWay::Elsewhere, why.to_owned(), Vec::new())
             }
             Err(why @ (Incomparable::Because(_) | Incomparable::Absent)) => {
                 let why = format!(
                     "the store has something under its name, which could not be compared: {}",
                     why.words()
                 );
-                return Ok(rejected(&settled, InTheWay::Uncompared, why, Vec::new()));
+                (InTheWay::Uncompared, why, Vec::new())
             }
-        }
+        };
+        return Ok(rejected(&settled, in_the_way, why, elements));
     }
+    replace(load, &settled, step).await
+}
+
+/// Returns the outcome and the note of a record that the store has as it is.
+fn same(how: &str, in_doubt: bool, takes_place: bool) -> (Outcome, Option<String>) {
+    if takes_place {
+        let note = "it replaces what the store had under its name";
+        (Outcome::Updated, Some(note.to_owned()))
+    } else if in_doubt {
+        let note = "an attempt whose answer was lost may have stored it";
+        (Outcome::Created, Some(note.to_owned()))
+    } else {
+        let note = format!("the store already has it, with {how}");
+        (Outcome::Unchanged, Some(note))
+    }
+}
+
+/// Removes what the store has under the name of a record, so that the record can be sent once more.
+async fn replace(load: &LoadContext, settled: &Settlement, step: Step) -> Result<Looked, Error> {
     // The session that goes on with the run has to know that there was something.
     load.setup.ledger.remove(&[step.number]).await?;
     Ok(match remove(load, &step).await {
@@ -207,7 +210,7 @@ async fn look(
             let why = format!(
                 "the store has something under its name, which could not be removed: {why}"
             );
-            rejected(&settled, InTheWay::Unremoved, why, Vec::new())
+            rejected(settled, InTheWay::Unremoved, why, Vec::new())
         }
         Err(silent) => {
             load.end(&silent.what, silent.hint);

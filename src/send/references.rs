@@ -13,6 +13,7 @@ use crate::{
     lookup::Matches,
     plan::{self, Step},
     record::Outcome,
+    target::Search,
 };
 
 /// Finds out what the conditional references of records mean that only the store can tell, before they are sent. A record
@@ -29,46 +30,24 @@ pub(super) async fn look_up(
             at += 1;
             continue;
         }
-        let searches = load.rewriter.searches(step)?;
-        let mut wrong = None;
-        let mut links = Vec::with_capacity(searches.len());
-        for search in searches {
-            let (gate, target) = (&load.link.gate, &*load.link.target);
-            let (kind, query) = (&search.kind, &search.query);
-            let answer = load.setup.lookups.one(gate, target, kind, query).await;
-            let what = match answer {
-                Ok(Matches::One(id)) => {
-                    links.push(plan::Link {
-                        reference: search.reference,
-                        to: plan::To::Resource(format!("{kind}/{id}")),
-                        late: false,
-                        native: false,
-                    });
-                    continue;
+        let (search, what) = match ask(load, step).await? {
+            Asked::Found(mut links) => {
+                if let Some(step) = work.steps.get_mut(at) {
+                    step.links.retain(|link| link.to != plan::To::Search);
+                    step.links.append(&mut links);
                 }
-                Ok(Matches::None) => "matches nothing in the store".to_owned(),
-                Ok(Matches::Several) => "matches several resources in the store".to_owned(),
-                Ok(Matches::Refused(status)) => {
-                    format!("cannot be looked up: the store answered {status}")
-                }
-                Err(failure) => {
-                    // Nobody refused the records: whoever goes on with the run asks again.
-                    load.end_by(&failure);
-                    let left = work.steps.drain(..);
-                    settled.extend(left.map(|step| untried(load, &step, &failure)));
-                    return Ok((work, settled));
-                }
-            };
-            wrong.get_or_insert((search, what));
-        }
-        let Some((search, what)) = wrong else {
-            if let Some(step) = work.steps.get_mut(at) {
-                step.links.retain(|link| link.to != plan::To::Search);
-                step.links.append(&mut links);
+                found_any = true;
+                at += 1;
+                continue;
             }
-            found_any = true;
-            at += 1;
-            continue;
+            Asked::Wrong(search, what) => (search, what),
+            Asked::Silent(failure) => {
+                // Nobody refused the records: whoever goes on with the run asks again.
+                load.end_by(&failure);
+                let left = work.steps.drain(..);
+                settled.extend(left.map(|step| untried(load, &step, &failure)));
+                return Ok((work, settled));
+            }
         };
         let note = format!(
             "its conditional reference to a {} {what}; it was not sent",
@@ -109,6 +88,48 @@ pub(super) async fn look_up(
         work.bodies = load.rewriter.read(&work.steps, work.is_together())?;
     }
     Ok((work, settled))
+}
+
+/// The meaning of the conditional references of a record.
+enum Asked {
+    /// The links to what they mean.
+    Found(Vec<plan::Link>),
+    /// The first that means nothing, or several, and the reason in words.
+    Wrong(Search, String),
+    /// The target answers no question any more.
+    Silent(CallFailure),
+}
+
+/// Asks the store for the meaning of all conditional references of a record.
+async fn ask(load: &LoadContext, step: &Step) -> Result<Asked, Error> {
+    let searches = load.rewriter.searches(step)?;
+    let (mut wrong, mut links) = (None, Vec::with_capacity(searches.len()));
+    for search in searches {
+        let (gate, target) = (&load.link.gate, &*load.link.target);
+        let (kind, query) = (&search.kind, &search.query);
+        let what = match load.setup.lookups.one(gate, target, kind, query).await {
+            Ok(Matches::One(id)) => {
+                links.push(plan::Link {
+                    reference: search.reference,
+                    to: plan::To::Resource(format!("{kind}/{id}")),
+                    late: false,
+                    native: false,
+                });
+                continue;
+            }
+            Ok(Matches::None) => "matches nothing in the store".to_owned(),
+            Ok(Matches::Several) => "matches several resources in the store".to_owned(),
+            Ok(Matches::Refused(status)) => {
+                format!("cannot be looked up: the store answered {status}")
+            }
+            Err(failure) => return Ok(Asked::Silent(failure)),
+        };
+        wrong.get_or_insert((search, what));
+    }
+    Ok(match wrong {
+        Some((search, what)) => Asked::Wrong(search, what),
+        None => Asked::Found(links),
+    })
 }
 
 /// A record that was not sent because the target could not be asked.

@@ -45,6 +45,7 @@ pub(super) fn accepted(
     accepted: Accepted,
     attempted: Attempted,
 ) -> Settlement {
+    // A step without an operation is never sent.
     let interaction = step.action.operation().unwrap_or(Operation::Create);
     let outcome = accepted
         .outcome

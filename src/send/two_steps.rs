@@ -120,5 +120,6 @@ pub(super) fn whole(rewriter: &BodyRewriter, work: &Work) -> Option<Bytes> {
     for link in &mut step.links {
         link.late = false;
     }
+    // A body that cannot be read fails where the request is made.
     rewriter.read_to_look(&[step]).ok()?.pop()
 }

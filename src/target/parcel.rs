@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::HeldVersions;
 use crate::{
     manifest::LoadSettings,
@@ -24,6 +26,21 @@ pub struct Parcel<'a> {
     pub stretches: &'a HashMap<StepId, Stretch>,
 }
 
+impl<'a> Parcel<'a> {
+    /// Returns the record that travels by itself, with its bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn single(
+        &self,
+        bodies: &mut dyn Iterator<Item = Bytes>,
+    ) -> Result<(&'a Step, Bytes), Unbuilt> {
+        let step = self.steps.first().ok_or(Unbuilt::NOTHING)?;
+        Ok((step, bodies.next().ok_or(Unbuilt::NOTHING)?))
+    }
+}
+
 /// The reason why no request could be made of a record: what it was to be made of is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unbuilt {
@@ -34,6 +51,12 @@ pub struct Unbuilt {
 }
 
 impl Unbuilt {
+    /// There is no record.
+    const NOTHING: Self = Self {
+        record: None,
+        why: "there is nothing to send",
+    };
+
     /// Returns the reason for a record whose bytes are not what was planned.
     pub fn changed(step: &Step) -> Self {
         Self {

@@ -154,6 +154,12 @@ impl RemovalCounts {
     }
 }
 
+/// Somebody who is told what is done to the records of a target.
+pub trait Done: Sync + std::fmt::Debug {
+    /// Takes note of it.
+    fn done(&self, target: &str, outcome: Removal);
+}
+
 /// The run to unload, and the settings of the unloading.
 #[derive(Debug)]
 pub struct Unload<'a> {
@@ -169,6 +175,8 @@ pub struct Unload<'a> {
     pub changed: bool,
     /// Records that the run has changed are put back to what they were.
     pub restores: bool,
+    /// Is told of each record what was done to it, with its target.
+    pub done: &'a dyn Done,
 }
 
 impl Unload<'_> {
@@ -187,6 +195,7 @@ impl Unload<'_> {
             counts: RemovalCounts::default(),
             journal,
             told,
+            done: self.done,
         };
         let mut ended = Ok(());
         let mut all = self.draft.records();
@@ -384,6 +393,7 @@ struct Notes<'a> {
     counts: RemovalCounts,
     journal: &'a mut RemovalJournal,
     told: &'a (dyn Fn(u64) + Sync),
+    done: &'a dyn Done,
 }
 
 impl Notes<'_> {
@@ -395,6 +405,7 @@ impl Notes<'_> {
         self.journal.note(lines)?;
         (self.told)(ended.len() as u64);
         for ended in ended {
+            self.done.done(&ended.target, ended.line.outcome);
             self.counts.take(ended);
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! Records of others that refer to what is about to be deleted: a store is asked for them before anybody decides.
 //!
-//! The number of requests is bounded. Where there are more records than these tell of, evenly spread ones are asked about, and
-//! that is said.
+//! The number of requests is bounded. Of more records than these tell of, evenly spread ones are asked about, and that is said.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -34,10 +34,9 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     // The help of the command line.
     ("cli/generate.rs", "Which names"),
     ("cli/init/mod.rs", "Where to write the manifest"),
-    ("cli/load.rs", "How to show progress"),
     ("cli/mod.rs", "How log lines are written"),
     ("cli/report.rs", "How to print it"),
-    ("cli/resume.rs", "How to show progress"),
+    ("cli/resuming.rs", "How to show progress"),
     ("cli/resuming.rs", "Which records to send"),
     ("cli/verify/mod.rs", "What the stores hold besides"),
     ("cli/watch.rs", "How progress is shown"),

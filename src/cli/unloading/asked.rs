@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write as _};
 
 use serde::Serialize;
 
-use super::{Context, Error, How, Opened, connect, failed, stores, unless_stopped};
+use super::{Context, Error, How, Observed, Opened, connect, failed, stores, unless_stopped};
 use crate::{
     diagnostic::Diagnostic,
     report::format::plain,
@@ -15,7 +15,7 @@ use crate::{
 
 use super::records;
 
-/// What the stores said, for programs.
+/// The stores' answers, for programs.
 #[derive(Serialize)]
 pub(super) struct Told<'a> {
     asked: u64,
@@ -71,12 +71,12 @@ impl Opened {
         }
         let names = self.draft.targets(false);
         let (mut connections, mut untold) = (HashMap::new(), Vec::new());
-        let mut open = HashMap::new();
+        let (mut open, nobody) = (HashMap::new(), Observed::nobody());
         for name in &names {
             let one = std::slice::from_ref(name);
             let asked = async {
                 let connected = stores::connect(&self.saved.header, one).await?;
-                match stores::of(&self.saved.header, one, &connected, 0).await {
+                match stores::of(&self.saved.header, one, &connected, 0, &nobody).await {
                     Ok(stores) => Ok((connected, stores)),
                     Err(error) => {
                         connect::close_all(connected).await;
@@ -103,6 +103,7 @@ impl Opened {
             stores: &open,
             changed: how.changed,
             restores: how.restore,
+            done: &nobody,
         };
         let asked = async { unload.referred(goes).await.map_err(failed) };
         let asked = unless_stopped(stop, asked).await;

@@ -12,9 +12,10 @@ mod told;
 
 use super::{
     Context, Error, Exit, connect,
+    observed::Observed,
     printer::Printer,
     state, stores,
-    watching::{SHOWN_EVERY, records},
+    watching::{SAMPLED_EVERY, SHOWN_EVERY, records},
 };
 use crate::{
     diagnostic::Diagnostic,
@@ -127,6 +128,21 @@ impl Opened {
             history,
             draft,
         }))
+    }
+
+    /// Returns the targets on which something is done, with how many records.
+    pub(in crate::cli) fn targets(&self, how: How) -> Vec<(String, u64)> {
+        let restores = how.restore && self.draft.updates() > 0;
+        let names = self.draft.targets(restores);
+        let count = |name: &str| {
+            let updated = self.draft.updated.iter().filter(|_| restores);
+            let all = self.draft.kinds.iter().chain(updated);
+            all.filter(|((of, _), _)| of == name)
+                .map(|(_, count)| count)
+                .sum()
+        };
+        let counted = names.into_iter().map(|name| (name.to_owned(), count(name)));
+        counted.collect()
     }
 
     /// Notes in which versions the run has left what it changed, and its unloading what it put back.
@@ -247,6 +263,7 @@ impl Opened {
     pub(in crate::cli) async fn unload(
         &self,
         how: How,
+        observed: &Observed,
         stop: &Stop,
         context: Context,
     ) -> Result<Unloaded, Error> {
@@ -258,9 +275,9 @@ impl Opened {
             let connections = unless_stopped(stop, connecting).await?;
             let ended = async {
                 let circle = self.draft.largest_circle();
-                let facts = stores::of(&self.saved.header, &names, &connections, circle);
+                let facts = stores::of(&self.saved.header, &names, &connections, circle, observed);
                 let stores = unless_stopped(stop, facts).await?;
-                self.carry_out(how, &stores, stop, context).await
+                self.carry_out(how, &stores, observed, stop, context).await
             }
             .await;
             connect::close_all(connections).await;
@@ -286,6 +303,7 @@ impl Opened {
         &self,
         how: How,
         stores: &HashMap<String, Option<OpenStore>>,
+        observed: &Observed,
         stop: &Stop,
         context: Context,
     ) -> Result<RemovalCounts, Error> {
@@ -298,6 +316,7 @@ impl Opened {
             stores,
             changed: how.changed,
             restores: how.restore,
+            done: observed,
         };
         let done = AtomicU64::new(0);
         let is_stopping = || stop.is_stopping();
@@ -305,14 +324,18 @@ impl Opened {
             done.fetch_add(more, Ordering::Relaxed);
         };
         let mut going = std::pin::pin!(unload.run(&mut journal, &is_stopping, &told));
+        let mut sampling = tokio::time::interval(SAMPLED_EVERY);
+        let mut showing = tokio::time::interval(SHOWN_EVERY);
+        showing.reset();
         loop {
             tokio::select! {
                 ended = &mut going => return ended.map_err(failed),
+                _ = sampling.tick() => observed.sample(stores),
                 () = stop.dropping() => {
                     return Err(Error::new(Exit::Interrupted, "interrupted")
                         .hint("repeat the command to go on"));
                 }
-                () = tokio::time::sleep(SHOWN_EVERY) => {
+                _ = showing.tick() => {
                     let mut all = self.draft.records();
                     if how.restore {
                         all += self.draft.updates();

@@ -62,7 +62,7 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Opens it. Where it cannot be kept, the verification is carried out all the same, and that is said.
+    /// Opens it. A verification whose progress cannot be kept is carried out all the same, and that is said.
     pub(super) fn open(
         verify: &Verify<'_>,
         args: &VerifyArgs,
@@ -78,7 +78,8 @@ impl Aside {
             folders.insert(0, state.join("verify/rejected"));
         }
         let directory = folders.first().cloned().unwrap_or_default();
-        let mut file = args.what.file_name().unwrap_or_default().to_owned();
+        let what = args.what.as_deref().and_then(Path::file_name);
+        let mut file = what.unwrap_or_default().to_owned();
         file.push(".ndjson");
         let path = directory.join(file);
         let opened = journal::private_directory(&directory)

@@ -2,8 +2,8 @@
 //!
 //! A request's body is a message; a GET asks whether a connection can be had. One message is on its way on each
 //! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the
-//! idle connections and finds out how many a receiver serves, `connection` is one of them, `habits` and `ceiling` keep what was learnt of a receiver, `wait` reads until the
-//! message is answered, `flights` knows what else is on its way, `stream` is what lies below,
+//! idle connections and finds out how many a receiver serves, `connection` is one of them, `habits` and `ceiling` keep what was learnt of a receiver, `opening` gets one that a message may be sent on, `wait` reads until the
+//! message is answered, `wanted` says by what, `flights` knows what else is on its way, `stream` is what lies below,
 //! `tls` sets up the encryption. A connection that was closed while it was idle is opened anew,
 //! and nothing has been sent then.
 //!
@@ -24,14 +24,15 @@ use self::{
     connection::Connection,
     flights::Flights,
     habits::Silence,
-    pool::{Place, Pool, Unheard, Wish},
+    opening::GLANCE,
+    pool::{Place, Pool},
     wait::Answered,
+    wanted::Wanted,
 };
 use super::transport::{Fault, FaultKind, Transport};
 use crate::{
     hl7v2::{
         ack::{Ack, NoAck, Passing},
-        header::{AcknowledgmentCondition, MessageHeader, Wants},
         mllp,
     },
     manifest::Tls,
@@ -42,27 +43,12 @@ mod ceiling;
 mod connection;
 mod flights;
 mod habits;
+mod opening;
 mod pool;
 mod stream;
 mod tls;
 mod wait;
-
-/// The time that opening a connection may take; always less than the timeout of an attempt.
-const CONNECT: Duration = Duration::from_secs(10);
-
-/// The time for which a connection is watched before it has its first message, where it is one more than the receiver has been
-/// seen to serve: what is closed for being too many is closed at once.
-const GLANCE: Duration = Duration::from_millis(20);
-
-/// The same where nothing but the connection is asked for: a balancer first finds out that nobody is behind it.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// The waits before a connection is tried again that was closed at once, while there are no others.
-const CLOSED_AT_ONCE: [Duration; 3] = [
-    Duration::from_millis(20),
-    Duration::from_millis(100),
-    Duration::from_millis(400),
-];
+mod wanted;
 
 /// The longest wait for a message on trial, unless a quarter of the timeout is shorter, before others are let go for it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,32 +73,6 @@ pub struct MllpTransport {
     pool: Arc<Pool>,
     habit: Silence,
     flights: Flights,
-}
-
-/// The acknowledgement that is looked for among the answers to a message.
-#[derive(Debug, Clone, Copy)]
-struct Wanted<'m> {
-    /// MSH-10; empty where the message has none, and any acknowledgement is taken for its.
-    control_id: &'m [u8],
-    wants: Wants,
-    /// Itself and the other messages on their way.
-    flights: &'m Flights,
-}
-
-impl Wanted<'_> {
-    /// Tells whether an acknowledgement that names this control id is the one: blanks around it do not count, nor do capitals
-    /// where no other message on its way has just that id.
-    fn is_named(&self, named: &[u8]) -> bool {
-        let (named, control_id) = (named.trim_ascii(), self.control_id.trim_ascii());
-        control_id.is_empty()
-            || named == control_id
-            || (named.eq_ignore_ascii_case(control_id) && !self.flights.has(named))
-    }
-
-    /// Tells whether the application answers with errors alone.
-    fn hears_of_errors_alone(&self) -> bool {
-        matches!(self.wants, Wants::Enhanced { application, .. } if application == AcknowledgmentCondition::OnError)
-    }
 }
 
 impl MllpTransport {
@@ -149,7 +109,7 @@ impl MllpTransport {
                 ));
             }
         };
-        let wanted = wanted(&message, &self.flights);
+        let wanted = Wanted::of(&message, &self.flights);
         let control_id = wanted.control_id;
         let (mut place, mut connection, until) = self.connection(control_id, GLANCE).await?;
         let _flight = self.flights.begin(control_id);
@@ -223,87 +183,13 @@ impl MllpTransport {
         connection
             .send_message(frame, wanted.control_id, until)
             .await?;
-        if is_silent(wanted.wants) {
+        if wanted.is_nothing() {
             self.unasked(connection, wanted, until).await
         } else {
             self.waited(place, connection, wanted, until)
                 .await
                 .map(Some)
         }
-    }
-
-    /// Returns a connection that a message may be sent on, with its place, and until when the message may take. A new one is watched
-    /// for so long, where it is one more than the receiver has been seen to serve.
-    async fn connection(
-        &self,
-        control_id: &[u8],
-        watch: Duration,
-    ) -> Result<(Place, Connection, Instant), Fault> {
-        let mut waits = CLOSED_AT_ONCE.into_iter();
-        loop {
-            let found = self.pool.place(Wish { control_id }).await;
-            let (place, idle) = found.map_err(|unheard| self.unheard(unheard))?;
-            let until = Instant::now() + self.timeout;
-            if let Some(connection) = idle {
-                return Ok((place, connection, until));
-            }
-            let fault = match self.open(until).await {
-                Ok(mut connection) => {
-                    let is_there = if place.is_beyond() {
-                        connection.stays(watch).await
-                    } else {
-                        connection.is_there()
-                    };
-                    if is_there {
-                        return Ok((place, connection, until));
-                    }
-                    if let Some(alert) = connection.alert() {
-                        return Err(alert);
-                    }
-                    None
-                }
-                Err(fault) if fault.kind == FaultKind::Connect => Some(fault),
-                Err(fault) => return Err(fault),
-            };
-            if place.was_refused() {
-                // The receiver serves others: one of them takes the message.
-                continue;
-            }
-            if let Some(fault) = fault {
-                return Err(fault);
-            }
-            let Some(wait) = waits.next() else {
-                return Err(Fault::new(
-                    FaultKind::Connect,
-                    format!(
-                        "{} accepts connections and closes them at once; perhaps nobody is behind it, or it does not let \
-                         this host in",
-                        self.address
-                    ),
-                ));
-            };
-            tokio::time::sleep(wait).await;
-        }
-    }
-
-    /// Says that nothing is sent, because no acknowledgement was heard of what was sent before.
-    fn unheard(&self, unheard: Unheard) -> Fault {
-        let Unheard {
-            messages,
-            is_unclear,
-        } = unheard;
-        let what = if is_unclear {
-            "answers with what is no acknowledgement"
-        } else {
-            "takes connections and answers nothing"
-        };
-        Fault::new(
-            FaultKind::Connect,
-            format!(
-                "{} {what}: {messages} messages in a row were sent and lost, and no more are risked for now",
-                self.address
-            ),
-        )
     }
 
     /// Waits for what answers a message, and takes note where that takes long on a connection that is on trial.
@@ -360,24 +246,6 @@ impl MllpTransport {
             }
         }
     }
-
-    /// Finds out whether a connection can be had. If there is one already, another is not kept: it could take the place of
-    /// one that is to be served.
-    async fn look(&self) -> Result<Response<Bytes>, Fault> {
-        let until = Instant::now() + self.timeout;
-        if self.pool.is_in_use() {
-            self.open(until).await?;
-        } else {
-            let (place, connection, _) = self.connection(b"look", LOOK).await?;
-            place.keep(connection);
-        }
-        Ok(answer(StatusCode::OK, Bytes::new()))
-    }
-
-    async fn open(&self, until: Instant) -> Result<Connection, Fault> {
-        let most = Instant::now() + CONNECT.min(self.timeout * 9 / 10);
-        Connection::open(&self.address, self.tls.as_ref(), until.min(most)).await
-    }
 }
 
 impl Transport for MllpTransport {
@@ -396,24 +264,6 @@ fn answer(status: StatusCode, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
-}
-
-fn wanted<'m>(message: &'m [u8], flights: &'m Flights) -> Wanted<'m> {
-    let header = MessageHeader::of(message).ok();
-    let (control_id, wants) = header.map_or((&b""[..], Wants::Original), |header| {
-        (header.control_id, header.wants)
-    });
-    Wanted {
-        control_id,
-        wants,
-        flights,
-    }
-}
-
-/// Tells whether a message asks for no answer at all.
-fn is_silent(wants: Wants) -> bool {
-    let never = AcknowledgmentCondition::Never;
-    matches!(wants, Wants::Enhanced { accept, application } if accept == never && application == never)
 }
 
 /// Returns the status for what was answered.
@@ -445,24 +295,5 @@ mod tests {
         };
         let known = ["AA|1", "CA|1", "AE|1", "AR|1", "CR|1||||203", "CE|1||||206"].map(of);
         assert_eq!(known, [200, 200, 422, 425, 422, 425]);
-    }
-
-    #[test]
-    fn other_capitals_name_the_message_unless_another_has_them() {
-        let flights = Flights::default();
-        let (ours, theirs) = (flights.begin(b"m1"), flights.begin(b"M2 "));
-        let wanted = |control_id| Wanted {
-            control_id,
-            wants: Wants::Original,
-            flights: &flights,
-        };
-        let names = |named: &[u8], id| wanted(id).is_named(named);
-        assert!(names(b" m1 ", b"m1") && names(b"M1", b"m1") && names(b"any", b" "));
-        assert!(!names(b"m2", b"m1") && !names(b"", b"m1"));
-        assert!(!names(b"M2", b"m2"), "another has just that id");
-        drop(theirs);
-        assert!(names(b"M2", b"m2"));
-        drop(ours);
-        assert!(!flights.has(b"m1"));
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Wanted,
     connection::{Coming, Connection},
     interrupted,
+    wanted::Wanted,
 };
 use crate::{
     gate::transport::{Fault, FaultKind, Heard},

@@ -49,22 +49,27 @@ pub(in crate::plan) fn read_step(line: &[u8]) -> std::io::Result<Step> {
 }
 
 /// Reads links to steps: reference, step, reference, step …
-fn links(numbers: &[u64], native: bool, late: &[u32]) -> Result<Vec<Link>, &'static str> {
+fn read_links(
+    links: &mut Vec<Link>,
+    numbers: &[u64],
+    native: bool,
+    late: &[u32],
+) -> Result<(), &'static str> {
     let (pairs, rest) = numbers.as_chunks::<2>();
     if !rest.is_empty() {
         return Err("a link of a step leads nowhere");
     }
-    let link = |[reference, to]: &[u64; 2]| {
+    for [reference, to] in pairs {
         let reference = u32::try_from(*reference);
         let reference = reference.map_err(|_| "a link of a step has a number that is none")?;
-        Ok(Link {
+        links.push(Link {
             reference,
             to: To::Step(StepId(*to)),
             late: late.contains(&reference),
             native,
-        })
-    };
-    pairs.iter().map(link).collect()
+        });
+    }
+    Ok(())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
@@ -143,9 +148,11 @@ impl<'a> StepLine<'a> {
             late: false,
             native: false,
         });
-        let natives = links(&native, true, &[])?;
-        let links = links(&to_steps, false, &late)?.into_iter();
-        let links = links.chain(to_resources).chain(natives);
+        let count = to_steps.len() / 2 + native.len() / 2 + to_resources.len();
+        let mut links = Vec::with_capacity(count);
+        read_links(&mut links, &to_steps, false, &late)?;
+        links.extend(to_resources);
+        read_links(&mut links, &native, true, &[])?;
         Ok(Step {
             number,
             load,
@@ -164,7 +171,7 @@ impl<'a> StepLine<'a> {
             id: id.map(Cow::into_owned),
             full_url: full_url.map(Cow::into_owned),
             action: action.into_owned(),
-            links: links.collect(),
+            links,
             hash: u128::from(high) << 64 | u128::from(low),
             first: None,
         })

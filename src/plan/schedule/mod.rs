@@ -136,11 +136,11 @@ impl Arrangement<'_> {
             (order, cycles)
         };
         let (sequence, groups) = self.sequence(&order, &cycles, &fates);
-        if let Some(error) = self.unread.take() {
-            return Err(file::Error::draft(&error));
-        }
         self.emit(sink, &sequence, &groups, &fates)?;
-        Ok(problems)
+        match self.unread {
+            Some(error) => Err(file::Error::draft(&error)),
+            None => Ok(problems),
+        }
     }
 
     fn facts(&self, node: Node) -> Option<(&super::PlannedTarget, &Facts)> {

@@ -1,6 +1,9 @@
 //! The final order of a plan: by depth, and within one depth by the sources; who travels together stands together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+};
 
 use super::{Arrangement, AtomicSet, Disposition};
 use crate::{
@@ -276,36 +279,47 @@ impl Arrangement<'_> {
                 // Those of a group are numbered without a gap.
                 let shift = number(node)?.0.saturating_sub(at as u64);
                 let together = current.0.start as u64 + shift..current.0.end as u64 + shift;
-                let whole = current.1;
-                for edge in self.graph.edges(node) {
-                    let mut is_native = false;
-                    let to = match edge.came {
-                        Resolution::Record { node: to, native } => {
-                            let step = number(to)?;
-                            is_native = together.contains(&step.0) && native && whole;
-                            To::Step(step)
-                        }
-                        Resolution::Known(known) => {
-                            To::Resource(self.graph.known(known).to_owned())
-                        }
-                        Resolution::Search => To::Search,
-                        Resolution::Dangling { .. }
-                        | Resolution::Ambiguous
-                        | Resolution::Within => continue,
-                    };
-                    step.links.push(Link {
-                        reference: edge.ordinal,
-                        to,
-                        late: edge.late && !is_native,
-                        native: is_native,
-                    });
-                }
+                let group = current.1.then_some(together);
+                self.link(node, group.as_ref(), &number, &mut step.links)?;
             }
             sink.step(&step)?;
         }
         let loads = u32::try_from(self.header.loads.len()).unwrap_or(u32::MAX);
         for load in begun..loads {
             self.begin(sink, LoadId(load), sequence.len() as u64, &mut next_group)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the links of a record to what it refers to. `whole` are the numbers of its group, where that came as it goes, so
+    /// that the target resolves the references in it by itself.
+    fn link(
+        &self,
+        node: Node,
+        whole: Option<&Range<u64>>,
+        number: &dyn Fn(Node) -> Result<StepId, file::Error>,
+        links: &mut Vec<Link>,
+    ) -> Result<(), file::Error> {
+        for edge in self.graph.edges(node) {
+            let mut is_native = false;
+            let to = match edge.came {
+                Resolution::Record { node: to, native } => {
+                    let step = number(to)?;
+                    is_native = native && whole.is_some_and(|whole| whole.contains(&step.0));
+                    To::Step(step)
+                }
+                Resolution::Known(known) => To::Resource(self.graph.known(known).to_owned()),
+                Resolution::Search => To::Search,
+                Resolution::Dangling { .. } | Resolution::Ambiguous | Resolution::Within => {
+                    continue;
+                }
+            };
+            links.push(Link {
+                reference: edge.ordinal,
+                to,
+                late: edge.late && !is_native,
+                native: is_native,
+            });
         }
         Ok(())
     }

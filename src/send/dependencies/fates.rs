@@ -90,6 +90,7 @@ pub(in crate::send) struct StoredId {
 impl StoredId {
     pub(in crate::send) fn of(line: &SettleLine) -> Self {
         Self {
+            // Of a lost answer there is none; operation and 0 come to what operation and 200 do.
             status: line.status.unwrap_or_default(),
             attempts: line.attempts,
         }

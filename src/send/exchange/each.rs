@@ -92,6 +92,7 @@ impl Batch<'_> {
 
     /// Reads the answer to one record of a parcel.
     fn read_one(&mut self, step: Step, body: Option<Bytes>, answer: Answer) -> Reading {
+        // A step without an operation is never sent.
         let interaction = step.action.operation().unwrap_or(Operation::Create);
         let status = answer.status;
         let outcome = Bytes::from(answer.outcome.unwrap_or_default());

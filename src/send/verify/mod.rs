@@ -83,6 +83,14 @@ pub struct Verify<'a> {
     pub is_whole: bool,
     /// The values that differ are told, and not only where.
     pub shows_values: bool,
+    /// Is told of each record what was found of it, with its target.
+    pub audience: &'a dyn Audience,
+}
+
+/// Somebody who is told what is found of the records of a target.
+pub trait Audience: Sync + std::fmt::Debug {
+    /// Takes note of it.
+    fn found(&self, target: &str, what: Verification, records: u64);
 }
 
 /// The result of comparing a record with its store.
@@ -167,6 +175,19 @@ const NAMED: usize = 10_000;
 
 /// The number of records after which it is written down how far it came: a resumed one reads no more than these once more.
 const NOTED_EVERY: usize = 500;
+
+impl Verification {
+    /// Returns the word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Changed => "changed",
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::Unknown => "unknown",
+        }
+    }
+}
 
 impl Verified {
     /// Returns how many were found so.
@@ -273,7 +294,9 @@ impl Verify<'_> {
             told(checked.len() as u64);
             since += checked.len();
             for checked in checked {
-                checked.count(&expected, &mut new);
+                if let Some((target, what)) = checked.count(&expected, &mut new) {
+                    self.audience.found(&target, what, 1);
+                }
             }
             if let (Some(state), Some(last)) = (&mut state, last)
                 && since >= NOTED_EVERY

@@ -6,7 +6,7 @@ use serde_json::{Value, value::RawValue};
 use super::{loosen::is_of, place::Body};
 use crate::target::{Named, Referrers};
 
-/// From so many on, a store may have left some out (`_maxinclude` is 1,000 of HAPI, and of the local store).
+/// The number from which on a store may have left some out (`_maxinclude` is 1,000 of HAPI, and of the local store).
 const MOST: usize = 1_000;
 
 /// Returns the query; the ids are those of a store, which need no encoding.

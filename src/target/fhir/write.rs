@@ -26,12 +26,7 @@ pub(super) fn write(
     if let Some(packaging) = parcel.packaging {
         return Ok(requests.bundle(bundle_text(packaging, parcel, bodies)?));
     }
-    let (Some(step), Some(body)) = (parcel.steps.first(), bodies.next()) else {
-        return Err(Unbuilt {
-            record: None,
-            why: "there is nothing to send",
-        });
-    };
+    let (step, body) = parcel.single(bodies)?;
     let kind = step.kind.as_str();
     let conditions =
         || criteria_of(&settings.identity, kind, &body).ok_or_else(|| Unbuilt::changed(step));

@@ -73,12 +73,7 @@ impl Target for Mllp {
         parcel: &Parcel<'_>,
         bodies: &mut dyn Iterator<Item = Bytes>,
     ) -> Result<Request<Bytes>, Unbuilt> {
-        let (Some(step), Some(body)) = (parcel.steps.first(), bodies.next()) else {
-            return Err(Unbuilt {
-                record: None,
-                why: "there is nothing to send",
-            });
-        };
+        let (step, body) = parcel.single(bodies)?;
         let settings = &parcel.settings.messages;
         // A message that cannot be converted is not planned to be sent.
         let sent =
