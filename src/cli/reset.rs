@@ -90,6 +90,13 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         context.printer.message(&what);
     }
     if args.how.dry_run {
+        if opened.is_empty() && made.is_empty() {
+            let nothing = format!(
+                "nothing to delete: {} has no runs",
+                header.manifest.display()
+            );
+            context.printer.result(&nothing);
+        }
         return Ok(Exit::Well);
     }
     let updates: u64 = opened.iter().map(|run| run.draft.updates()).sum();

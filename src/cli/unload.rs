@@ -30,6 +30,13 @@ pub(super) struct UnloadArgs {
 pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
+    if let Some(file) = args.run.as_deref().filter(|run| run.is_file()) {
+        let file = quoted(file);
+        let hint = format!(
+            "`stoker reset {file}` unloads all runs of a manifest; `stoker runs` lists them"
+        );
+        return Err(Error::usage(format!("{file} is a file, and no run")).hint(hint));
+    }
     let run = state::find(args.run.as_deref())?;
     if args.run.is_none() {
         // The run to delete is never guessed.

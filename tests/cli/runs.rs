@@ -434,3 +434,34 @@ fn a_verification_means_the_latest_run_and_an_unloading_none() {
         ran.out
     );
 }
+
+#[test]
+fn wrong_input_is_told_what_to_do() {
+    let bed = Bed::new();
+    bed.write("p.ndjson", "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n");
+    bed.write(
+        "m.yaml",
+        "version: 1\nname: m\ntargets: { t: { local: store } }\nloads: [ { name: l, target: t, files: [p.ndjson] } ]\n",
+    );
+    let ran = bed.run(&["reset", "m.yaml", "--dry-run"]).exits(0);
+    assert!(ran.out.contains("m.yaml has no runs"), "{}", ran.out);
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let ran = bed.run(&["unload", "m.yaml"]).exits(2);
+    assert!(ran.err.contains("stoker reset m.yaml"), "{}", ran.err);
+    let ran = bed.run(&["verify", "nope"]).exits(2);
+    assert!(ran.err.contains("the only run is"), "{}", ran.err);
+    // A sample of nothing finds nothing out.
+    let _ = bed.run(&["verify", "--sample", "0"]).exits(2);
+    // The reason why a run cannot be read stands below the table, and stretches none of its columns.
+    let journal = bed.newest_run().join("journal.ndjson");
+    let text = fs_err::read_to_string(&journal).unwrap();
+    fs_err::write(&journal, text.replacen("\"version\"", "\"versiom\"", 1)).unwrap();
+    let ran = bed.run(&["runs"]).exits(0);
+    let mut lines = ran.out.lines();
+    assert!(
+        lines.clone().take(2).all(|line| line.len() < 120),
+        "{}",
+        ran.out
+    );
+    assert!(lines.any(|line| line.contains(": cannot read the journal")));
+}
