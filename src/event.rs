@@ -11,7 +11,7 @@ use crate::record::Outcome;
 /// The plan of a load, for those who draw it.
 #[derive(Debug, Clone)]
 pub struct LoadPlanned {
-    /// The load's name in the manifest.
+    /// The load's name in the manifest; empty where no load is carried out, but something with what a target holds.
     pub name: String,
     /// The name of its target.
     pub target: String,
@@ -154,6 +154,15 @@ pub enum Event {
         load: LoadId,
         /// The way, and how it compares with the others: words for people.
         way: String,
+    },
+    /// Records were compared with their store, or taken out of it.
+    LookedAfter {
+        /// The work that they belong to.
+        load: LoadId,
+        /// The finding, or the deed: the word of the report.
+        outcome: &'static str,
+        /// The number of records.
+        records: u64,
     },
     /// No new work is started; what is in flight is being finished.
     Stopping {

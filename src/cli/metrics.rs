@@ -26,6 +26,7 @@ pub(super) struct MetricsArgs {
 pub(super) struct Told {
     /// The watcher that passes events to all of them.
     pub(super) watcher: Watcher,
+    verb: Option<&'static str>,
     telemetry: Option<Telemetry>,
 }
 
@@ -48,6 +49,7 @@ impl MetricsArgs {
         if self.metrics.is_none() && settings.is_none() {
             return Ok(Told {
                 watcher,
+                verb,
                 telemetry: None,
             });
         }
@@ -74,7 +76,11 @@ impl MetricsArgs {
             Some(telemetry) => watcher.and(telemetry.observer()),
             None => watcher,
         };
-        Ok(Told { watcher, telemetry })
+        Ok(Told {
+            watcher,
+            verb,
+            telemetry,
+        })
     }
 }
 
@@ -91,7 +97,11 @@ impl Told {
         };
         let ending = telemetry::TraceEnd {
             exit: exit.code(),
-            wrong: exit.wrong(),
+            wrong: match (self.verb, exit) {
+                (Some("verify"), Exit::SomeFailed) => Some("the stores are not what was expected"),
+                (Some("unload" | "reset"), Exit::SomeFailed) => Some("some records stay"),
+                _ => exit.wrong(),
+            },
         };
         if let Some(problem) = telemetry.end(ending).await {
             context.printer.problems(&[problem]);

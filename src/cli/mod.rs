@@ -28,6 +28,7 @@ mod log;
 mod made;
 mod metrics;
 mod not_there;
+mod observed;
 mod online;
 mod open_files;
 mod plan;

@@ -9,6 +9,8 @@ use std::{
 use super::{
     Context, Error, Exit, connect, given, interrupt,
     made::{Made, MadeStore},
+    metrics::MetricsArgs,
+    observed::Observed,
     planning,
     select::Selection,
     state, stores,
@@ -17,6 +19,7 @@ use super::{
 use crate::{
     journal::RunDirectory,
     plan::{PlanHeader, file::Saved},
+    progress,
     send::Stop,
     unload::Later,
 };
@@ -33,6 +36,8 @@ pub(super) struct ResetArgs {
     /// each
     #[arg(long)]
     stores: bool,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// Runs the verb.
@@ -63,8 +68,14 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         later.leave_out(&mut run.draft, &created);
     }
     let all: u64 = opened.iter().map(|run| run.draft.records()).sum();
+    // A record that another of these runs created goes as well.
+    let goes = |place: &str, kind: &str, id: &str| {
+        let mut runs = opened.iter();
+        runs.any(|run| run.draft.deletes(place, kind, id))
+    };
     for run in &opened {
-        run.show(args.how, false, context)?;
+        let referred = run.ask_for_others(args.how, &goes, &stop).await?;
+        run.show(args.how, referred.as_ref(), false, context)?;
     }
     let made = if args.stores {
         Made::read(&state)?.of(&header)
@@ -79,6 +90,13 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         context.printer.message(&what);
     }
     if args.how.dry_run {
+        if opened.is_empty() && made.is_empty() {
+            let nothing = format!(
+                "nothing to delete: {} has no runs",
+                header.manifest.display()
+            );
+            context.printer.result(&nothing);
+        }
         return Ok(Exit::Well);
     }
     let updates: u64 = opened.iter().map(|run| run.draft.updates()).sum();
@@ -91,21 +109,43 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         None if made.is_empty() => context.printer.message("nothing to delete"),
         None => {}
     }
-    let mut exit = Exit::Well;
-    for run in &opened {
-        let unloaded = run.unload(args.how, &stop, context).await?;
-        match unloaded.tell(false, context)? {
-            Exit::Well => {}
-            Exit::Interrupted => return Ok(Exit::Interrupted),
-            worse => exit = worse,
+    let of = args.manifest.display().to_string();
+    let none = progress::Watcher::none();
+    let told = args.metrics.begin(none, Some("reset"), &of, context);
+    let told = told.await?;
+    let ended = async {
+        let mut targets: Vec<(String, u64)> = Vec::new();
+        for (name, count) in opened.iter().flat_map(|run| run.targets(args.how)) {
+            match targets.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += count,
+                None => targets.push((name, count)),
+            }
         }
-    }
-    for made in &made {
-        if !delete(&header, &state, made, &stop, context).await? {
-            exit = Exit::SomeFailed;
+        let observed = Observed::begin(told.watcher.observer(), targets);
+        let mut exit = Exit::Well;
+        for (number, run) in opened.iter_mut().enumerate() {
+            later.follow(number, &mut run.draft);
+            let unloaded = run.unload(args.how, &observed, &stop, context).await?;
+            match unloaded.tell(false, context)? {
+                Exit::Well => {}
+                Exit::Interrupted => return Ok(Exit::Interrupted),
+                worse => exit = worse,
+            }
+            if args.how.restore {
+                run.note_put_back(number, &mut later)?;
+            }
         }
+        observed.finish();
+        for made in &made {
+            if !delete(&header, &state, made, &stop, context).await? {
+                exit = Exit::SomeFailed;
+            }
+        }
+        Ok(exit)
     }
-    Ok(exit)
+    .await;
+    told.end(&ended, context).await;
+    ended
 }
 
 /// Deletes a store, after its name was given.

@@ -101,6 +101,8 @@ pub(super) fn find(given: Option<&Path>) -> Result<RunDirectory, Error> {
     let hint = if latest.is_empty() {
         "runs stand in .stoker/runs beside the manifest, and every load prints the path of its own"
             .to_owned()
+    } else if let [only] = latest.as_slice() {
+        format!("the only run is {only}")
     } else {
         format!("the latest runs are {}", latest.join(", "))
     };

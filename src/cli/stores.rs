@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Error, connect, connect::Connection};
+use super::{Error, connect, connect::Connection, observed::Observed};
 use crate::{
     emulator,
     gate::AnswerBudget,
-    lookup::{OpenStore, StoreWays},
+    lookup::{OpenStore, StoreWays, Watch},
     manifest::{Format, Store as Settings, TargetSettings},
     plan::PlanHeader,
     target::Facts,
@@ -39,11 +39,15 @@ pub(super) async fn of(
     names: &[&str],
     connections: &HashMap<String, Connection>,
     circle: u32,
+    observed: &Observed,
 ) -> Result<HashMap<String, Option<OpenStore>>, Error> {
     let mut stores = HashMap::new();
     for name in names {
         let store = match connections.get(*name) {
-            Some(connection) => store(settings(header, name)?, connection, circle).await?,
+            Some(connection) => {
+                let settings = settings(header, name)?;
+                store(settings, connection, circle, observed.watch(name)).await?
+            }
             None => None,
         };
         stores.insert((*name).to_owned(), store);
@@ -55,6 +59,7 @@ async fn store(
     settings: &TargetSettings,
     connection: &Connection,
     circle: u32,
+    watch: Watch,
 ) -> Result<Option<OpenStore>, Error> {
     let facts = connection.facts().await?;
     if facts.missing {
@@ -70,7 +75,9 @@ async fn store(
         batch: batch as usize,
         transaction: transaction as usize,
         requests: link.slots as usize,
+        checks_references: facts.integrity,
         ways: StoreWays::default(),
+        watch,
     }))
 }
 

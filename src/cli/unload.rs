@@ -3,45 +3,62 @@
 use std::path::PathBuf;
 
 use super::{
-    Context, Error, Exit, interrupt, state,
-    unloading::{How, Opened, Unloaded, ask_for, foreseen},
+    Context, Error, Exit, interrupt,
+    metrics::MetricsArgs,
+    observed::Observed,
+    state,
+    unloading::{How, Opened, Unloaded, ask_for, foreseen, put_back_after},
 };
-use crate::{
-    send::Stop,
-    unload::{Later, RemovalPlan},
-};
+use crate::{progress, report::format::quoted, send::Stop, unload::RemovalPlan};
 
 /// Arguments of `stoker unload`.
 #[derive(Debug, clap::Args)]
 pub(super) struct UnloadArgs {
     /// The run's directory, or its name
     #[arg(value_name = "RUN")]
-    run: PathBuf,
+    run: Option<PathBuf>,
     #[command(flatten)]
     how: How,
     /// Print what became of the records as JSON; with --dry-run, what would be deleted
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// Runs the verb.
 pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    let run = state::find(Some(&args.run))?;
-    let Some(opened) = Opened::open(run.clone(), &Later::default())? else {
+    if let Some(file) = args.run.as_deref().filter(|run| run.is_file()) {
+        let file = quoted(file);
+        let hint = format!(
+            "`stoker reset {file}` unloads all runs of a manifest; `stoker runs` lists them"
+        );
+        return Err(Error::usage(format!("{file} is a file, and no run")).hint(hint));
+    }
+    let run = state::find(args.run.as_deref())?;
+    if args.run.is_none() {
+        // The run to delete is never guessed.
+        let run = quoted(run.path());
+        let hint = format!("the latest run is {run}: stoker unload {run}");
+        return Err(Error::usage("`stoker unload` has to be told which run").hint(hint));
+    }
+    let Some(opened) = Opened::open(run.clone(), &put_back_after(&run)?)? else {
         context
             .printer
             .message("nothing to delete: the run created nothing");
         if args.json && args.how.dry_run {
-            let plan = foreseen(&run, &RemovalPlan::default(), args.how)?;
+            let plan = foreseen(&run, &RemovalPlan::default(), None, args.how)?;
             context.printer.json(&plan);
         } else if args.json {
             return Unloaded::nothing(run).tell(true, context);
         }
         return Ok(Exit::Well);
     };
-    opened.show(args.how, args.json, context)?;
+    let goes = |place: &str, kind: &str, id: &str| opened.draft.deletes(place, kind, id);
+    let referred = opened.ask_for_others(args.how, &goes, &stop).await?;
+    opened.show(args.how, referred.as_ref(), args.json, context)?;
     if args.how.dry_run {
         return Ok(Exit::Well);
     }
@@ -49,6 +66,17 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
     if let Some(question) = args.how.question(deletes, restores, "") {
         ask_for(args.how, &question, &stop).await?;
     }
-    let unloaded = opened.unload(args.how, &stop, context).await?;
-    unloaded.tell(args.json, context)
+    // A plan that is only shown, or not agreed to, leaves nothing with a collector.
+    let (none, of) = (progress::Watcher::none(), run.name());
+    let told = args.metrics.begin(none, Some("unload"), &of, context);
+    let told = told.await?;
+    let ended = async {
+        let observed = Observed::begin(told.watcher.observer(), opened.targets(args.how));
+        let unloaded = opened.unload(args.how, &observed, &stop, context).await?;
+        observed.finish();
+        unloaded.tell(args.json, context)
+    }
+    .await;
+    told.end(&ended, context).await;
+    ended
 }

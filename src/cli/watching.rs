@@ -25,6 +25,9 @@ pub(super) enum ProgressKind {
 /// The time between two showings of a count.
 pub(super) const SHOWN_EVERY: Duration = Duration::from_secs(5);
 
+/// The time between two samples of the ways to the targets.
+pub(super) const SAMPLED_EVERY: Duration = Duration::from_millis(250);
+
 /// Returns the watcher that draws what is observed.
 pub(super) fn watcher(kind: ProgressKind, printer: Printer) -> progress::Watcher {
     let watcher = match kind {

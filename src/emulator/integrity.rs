@@ -223,6 +223,45 @@ pub(super) fn check_unused(
     }
 }
 
+/// A resource that refers to another one.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) kind: String,
+    pub(super) id: String,
+    pub(super) text: String,
+}
+
+/// Returns the resources that refer to any of these, each once, and no more than `limit`.
+pub(super) fn users<'a>(
+    connection: &Connection,
+    store: &Store,
+    kind: &str,
+    ids: impl Iterator<Item = &'a str>,
+    limit: usize,
+) -> Result<Vec<User>, Refusal> {
+    let sql = "SELECT resource.key, resource.kind, resource.id, resource.text FROM link JOIN resource ON resource.key = link.source
+        WHERE link.store = ?1 AND link.kind = ?2 AND link.id = ?3 LIMIT ?4";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (mut seen, mut users) = (BTreeSet::new(), Vec::new());
+    for id in ids {
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![store.key, kind, id, rows])?;
+        while let Some(row) = rows.next()? {
+            if users.len() >= limit {
+                return Ok(users);
+            }
+            if seen.insert(row.get::<_, i64>(0)?) {
+                users.push(User {
+                    kind: row.get(1)?,
+                    id: row.get(2)?,
+                    text: row.get(3)?,
+                });
+            }
+        }
+    }
+    Ok(users)
+}
+
 /// Checks that every `#x` resolves, and that every contained resource is referred to (R4, invariants dom-3 and ref-1).
 pub(super) fn check_contained(kind: &str, fields: &Object) -> Result<(), Refusal> {
     let contained = match fields.get("contained") {

@@ -1,6 +1,6 @@
 //! Answers that come in pages: searches and histories.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use http::StatusCode;
 use rusqlite::params;
@@ -9,6 +9,7 @@ use super::access;
 use super::app::App;
 use super::call::Call;
 use super::instant::Instant;
+use super::integrity;
 use super::json::{Json, Object, write_text};
 use super::kind::is_id;
 use super::period::Period;
@@ -141,9 +142,14 @@ pub(super) async fn search(
     let mut page = Page::new();
     let mut used = Vec::new();
     let mut ignored = Vec::new();
+    let mut with_users = false;
     for (name, value) in &call.query {
         let is_used = if name == "_summary" && value == "count" {
             page.count = 0;
+            true
+        } else if name == "_revinclude" && value == "*" && call.store.settings.integrity {
+            // Only a store that checks references keeps who refers to whom.
+            with_users = true;
             true
         } else if page.take(name, value)? {
             name == "_count"
@@ -171,34 +177,48 @@ pub(super) async fn search(
     let store = Arc::clone(&call.store);
     let after = page.after.clone().unwrap_or_default();
     let count = page.count;
-    let (mut found, total) = app
+    let (found, more, users, total) = app
         .database
         .read(move |connection| {
-            let found = if count == 0 {
+            let mut found = if count == 0 {
                 Vec::new()
             } else {
                 criteria.find(connection, store.key, kind, &after, count + 1)?
             };
-            Ok((found, criteria.count(connection, store.key, kind)?))
+            let more = found.len() > count;
+            found.truncate(count);
+            let users = if with_users {
+                let ids = found.iter().map(|found| found.id.as_str());
+                integrity::users(connection, &store, kind, ids, PAGE.1)?
+            } else {
+                Vec::new()
+            };
+            let total = criteria.count(connection, store.key, kind)?;
+            Ok((found, more, users, total))
         })
         .await?;
-    let more = found.len() > page.count;
-    found.truncate(page.count);
     let url = format!("{}/{kind}/?{used}", call.base);
     let next = found
         .last()
         .filter(|_| more)
         .map(|last| encode_token(&last.id));
     let mut entries = String::new();
-    for found in &found {
+    let found = found
+        .iter()
+        .map(|found| (kind, found.id.as_str(), found.text.as_str(), "match"));
+    let users = users
+        .iter()
+        .map(|user| (&*user.kind, &*user.id, &*user.text, "include"));
+    for (kind, id, text, mode) in found.chain(users) {
         if !entries.is_empty() {
             entries.push(',');
         }
         entries.push_str("{\"fullUrl\":");
-        write_text(&format!("{}/{kind}/{}", call.base, found.id), &mut entries);
+        write_text(&format!("{}/{kind}/{id}", call.base), &mut entries);
         entries.push_str(",\"resource\":");
-        entries.push_str(&found.text);
-        entries.push_str(",\"search\":{\"mode\":\"match\"}}");
+        entries.push_str(text);
+        // Writing to a string cannot fail.
+        let _ = write!(entries, ",\"search\":{{\"mode\":\"{mode}\"}}}}");
     }
     if let Some(ignored) = ignored {
         if !entries.is_empty() {

@@ -11,6 +11,7 @@
 //! after the answer: whatever is killed when, a repeat finds the records gone of which no line tells.
 
 use std::{
+    collections::HashMap,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
 };
@@ -92,6 +93,9 @@ pub struct RemovalLine {
     /// Stoker's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The version in which the store has what was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -120,6 +124,8 @@ struct AtLine {
 #[derive(Debug, Default)]
 pub struct Removals {
     outcomes: Vec<u8>,
+    /// Those that were restored: when, and the version in which the store has them since.
+    restored: HashMap<StepId, (Timestamp, Option<String>)>,
     /// The length of the whole lines, in bytes.
     whole: u64,
     seed: u32,
@@ -144,6 +150,7 @@ impl Removals {
         let mut lines = BufReader::with_capacity(1 << 18, file);
         let mut line = Vec::new();
         let mut number = 0_u64;
+        let mut session = Timestamp::UNIX_EPOCH;
         loop {
             line.clear();
             let length = lines
@@ -174,23 +181,28 @@ impl Removals {
                     read.seed = sum;
                 }
                 (_, 1) => return Err(damaged(&"it does not say what it is")),
-                (Line::Removal(line), _) => read.take(&line),
+                (Line::Removal(line), _) => read.take(&line, session),
+                (Line::Session(begun), _) => session = begun.at,
                 _ => {}
             }
             read.whole += length as u64;
         }
     }
 
-    fn take(&mut self, line: &RemovalLine) {
-        let Some(at) = line.record.index() else {
+    fn take(&mut self, line: &RemovalLine, at: Timestamp) {
+        let Some(index) = line.record.index() else {
             return;
         };
-        if self.outcomes.len() <= at {
-            self.outcomes.resize(at + 1, 0);
+        if self.outcomes.len() <= index {
+            self.outcomes.resize(index + 1, 0);
         }
         let place = Removal::ALL.iter().position(|o| *o == line.outcome);
-        if let (Some(slot), Some(place)) = (self.outcomes.get_mut(at), place) {
+        if let (Some(slot), Some(place)) = (self.outcomes.get_mut(index), place) {
             *slot = u8::try_from(place).map_or(0, |place| place + 1);
+        }
+        if line.outcome == Removal::Restored {
+            let restored = (at, line.version.clone());
+            self.restored.insert(line.record, restored);
         }
     }
 
@@ -208,6 +220,18 @@ impl Removals {
     /// Tells whether nothing is left of what the run did to a record.
     pub fn is_undone(&self, record: StepId) -> bool {
         self.outcome(record).is_some_and(Removal::is_undone)
+    }
+
+    /// Returns when a record was put back to what it was before the run, and in which version the store has it since, as far as
+    /// that was told; none of one that was not.
+    pub fn restored(&self, record: StepId) -> Option<(Timestamp, Option<&str>)> {
+        let (at, version) = self.restored.get(&record)?;
+        (self.outcome(record) == Some(Removal::Restored)).then_some((*at, version.as_deref()))
+    }
+
+    /// Tells whether anything was put back.
+    pub fn has_restored(&self) -> bool {
+        !self.restored.is_empty()
     }
 
     /// Counts the records that the store does not hold any more.
@@ -350,6 +374,7 @@ mod tests {
             status: Some(200),
             code: None,
             note: None,
+            version: None,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub use crate::target::Matches;
-pub use store::{OpenStore, Silent, StoreWays, errand};
+pub use store::{OpenStore, Silent, StoreWays, Watch, errand};
 
 /// The pauses between questions whether something is gone that a store has promised to remove (202): half a minute in all.
 pub const REMOVING: [Duration; 6] = [

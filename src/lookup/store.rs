@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use crate::{
+    event::{Event, LoadId, Observe, Unobserved},
     gate::{BuildError, Cost, Exchange, Fault, Gate, Moment, Safety, Verdict, verdict},
     target::{Named, Target},
 };
@@ -30,8 +31,52 @@ pub struct OpenStore {
     pub transaction: usize,
     /// The highest number of requests under way at a time.
     pub requests: usize,
+    /// True where it refuses to delete what others refer to, and false where it does not; none where nobody knows.
+    pub checks_references: Option<bool>,
     /// The ways of the store that were found out on the way.
     pub ways: StoreWays,
+    /// Those who are told of the requests.
+    pub watch: Watch,
+}
+
+/// Those who watch the requests to a store.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// They.
+    pub observe: Arc<dyn Observe>,
+    /// The number under which the store's requests are counted.
+    pub load: LoadId,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            observe: Arc::new(Unobserved),
+            load: LoadId(0),
+        }
+    }
+}
+
+impl Watch {
+    fn tell(&self, moment: &Moment) {
+        let load = self.load;
+        self.observe.observe(&match *moment {
+            Moment::Sent { bytes } => Event::Sent { load, bytes },
+            Moment::Answered {
+                status,
+                is_refused,
+                latency,
+                bytes,
+            } => Event::Answered {
+                load,
+                status,
+                is_refused,
+                latency,
+                bytes,
+            },
+            Moment::Retrying { after } => Event::Retrying { load, after },
+        });
+    }
 }
 
 /// The ways of a store that were found out while its records were deleted.
@@ -102,14 +147,15 @@ pub struct Silent {
     pub hint: Option<String>,
 }
 
-struct Errand {
+struct Errand<'a> {
+    watch: &'a Watch,
     request: Request<Bytes>,
     operations: u32,
     attempts: Option<u32>,
     answer: Option<Response<Bytes>>,
 }
 
-impl Exchange for Errand {
+impl Exchange for Errand<'_> {
     fn safety(&self) -> Safety {
         Safety::Idempotent
     }
@@ -142,7 +188,9 @@ impl Exchange for Errand {
 
     fn park(&mut self) {}
 
-    fn observe(&mut self, _: Moment) {}
+    fn observe(&mut self, moment: Moment) {
+        self.watch.tell(&moment);
+    }
 }
 
 /// Sends a request for `records` that may be repeated, under the rate and within the slots of what is loaded, as often as
@@ -156,7 +204,7 @@ pub async fn errand(
     request: Request<Bytes>,
     records: usize,
 ) -> Result<Option<Response<Bytes>>, Silent> {
-    at_most(gate, request, records, None).await
+    at_most(gate, request, records, None, &Watch::default()).await
 }
 
 /// As [`errand`], tried this often at the most.
@@ -165,8 +213,10 @@ async fn at_most(
     request: Request<Bytes>,
     records: usize,
     attempts: Option<u32>,
+    watch: &Watch,
 ) -> Result<Option<Response<Bytes>>, Silent> {
     let mut errand = Errand {
+        watch,
         request,
         operations: u32::try_from(records).unwrap_or(u32::MAX),
         attempts,
@@ -198,7 +248,7 @@ impl OpenStore {
         request: Request<Bytes>,
         records: usize,
     ) -> Result<Option<Response<Bytes>>, Silent> {
-        errand(&self.gate, request, records).await
+        at_most(&self.gate, request, records, None, &self.watch).await
     }
 
     /// Sends the deletion of a record: see [`errand`]. It is tried less often where none of those before was answered.
@@ -210,7 +260,7 @@ impl OpenStore {
         &self,
         request: Request<Bytes>,
     ) -> Result<Option<Response<Bytes>>, Silent> {
-        let answer = at_most(&self.gate, request, 1, self.ways.attempts()).await?;
+        let answer = at_most(&self.gate, request, 1, self.ways.attempts(), &self.watch).await?;
         if self.ways.note_answer(answer.is_some()) <= GIVEN_UP {
             return Ok(answer);
         }
@@ -235,7 +285,7 @@ impl OpenStore {
     ) -> Result<Vec<Option<Response<Bytes>>>, Silent> {
         let nothing = vec![None; names.len()];
         let attempts = self.ways.attempts();
-        let answer = at_most(&self.gate, request, names.len(), attempts).await?;
+        let answer = at_most(&self.gate, request, names.len(), attempts, &self.watch).await?;
         let Some(answer) = answer else {
             return Ok(nothing);
         };

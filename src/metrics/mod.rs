@@ -65,6 +65,7 @@ pub struct Metrics {
     scanned_bytes: IntGauge,
     planned: IntGaugeVec,
     records: IntCounterVec,
+    looked_after: IntCounterVec,
     record_bytes: IntCounterVec,
     requests: IntCounterVec,
     answers: IntCounterVec,
@@ -142,6 +143,11 @@ impl Metrics {
                 "records_total",
                 "Records that have an outcome, those of earlier sessions not counted",
                 &["load", "target", "outcome"],
+            )?,
+            looked_after: counter(
+                "looked_after_records_total",
+                "Records that were compared with their store, or taken out of it, by what was found or done",
+                &["target", "outcome"],
             )?,
             record_bytes: counter(
                 "record_bytes_total",
@@ -237,7 +243,8 @@ impl Metrics {
             let planned = i64::try_from(load.records).unwrap_or(i64::MAX);
             self.planned.with_label_values(&labels).set(planned);
             // An outcome without records so far is there, so that rates of it can be had.
-            let outcomes = Outcome::ALL.into_iter().filter(|o| *o != Outcome::Pending);
+            let is_sent = |outcome: &Outcome| *outcome != Outcome::Pending && !load.name.is_empty();
+            let outcomes = Outcome::ALL.into_iter().filter(is_sent);
             for outcome in outcomes {
                 let [name, target] = labels;
                 let _ = (self.records).with_label_values(&[name, target, outcome.as_str()]);
@@ -314,6 +321,14 @@ impl Observe for Metrics {
                 let labelled = records.with_label_values(&[name, target, outcome.as_str()]);
                 labelled.inc();
                 self.record_bytes.with_label_values(labels).inc_by(*bytes);
+            }),
+            Event::LookedAfter {
+                load,
+                outcome,
+                records,
+            } => self.with(*load, |[_, target]| {
+                let counter = self.looked_after.with_label_values(&[*target, *outcome]);
+                counter.inc_by(*records);
             }),
             Event::Target { name, state } => self.target(name, state),
             // Pending records were not tried, and are still to be done.

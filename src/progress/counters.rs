@@ -195,7 +195,7 @@ impl Counters {
             Event::Finished => {
                 let _ = self.finished.set(());
             }
-            Event::Session { .. } => {}
+            Event::Session { .. } | Event::LookedAfter { .. } => {}
         }
     }
 

@@ -8,7 +8,7 @@
 //! let its records be read is believed.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -19,18 +19,11 @@ use http::StatusCode;
 use super::{Error, context::LoadContext, habits::AnswerOrder};
 use crate::{
     gate::Largest,
-    journal::Settlement,
-    plan::Step,
+    journal::{SettleLine, Settlement},
+    plan::{PROOFS, PROOFS_OF_PARCEL, Step},
     record::{Operation, Outcome},
     target::Likeness,
 };
-
-/// The number of records that are read back before an order is believed. A server that answers parcels of two in any order
-/// is found out with a chance of 15 in 16; with larger parcels it hardly escapes.
-const ENOUGH: usize = 8;
-
-/// The number of records of one parcel that are read back: those at both ends, and two between.
-const OF_PARCEL: usize = 4;
 
 /// The number of records that are read at once, beside the gate's own bound.
 const READS: usize = 16;
@@ -50,56 +43,90 @@ const FOUND: &str = "the target answers records of one request in another order 
 /// A record that the target says it created, and the resource that it is said to be.
 pub(super) type Created = (Settlement, Step);
 
-/// Records of a parcel that were created, under ids that depend on the order of its answer.
+/// Said of a record that was refused, where nobody can tell which of several refusals is its own.
+const REFUSED: &str = "the target answers records of one request in another order than they were sent in; this one is not among \
+                       what it created, and was refused as others of the request were";
+
+/// Said of a record of which nobody can tell whether it was created or refused.
+const UNSURE: &str = "the target answers records of one request in another order than they were sent in, created some and refused \
+                      others, and which this one is could not be told";
+
+/// Records of a parcel whose fate depends on the order of its answer.
 #[derive(Debug, Default)]
 pub(super) struct Ordered {
+    /// Those that were created, as it seems.
     pub(super) created: Vec<Created>,
+    /// Those that were refused, as it seems, beside others of their kind that were created.
+    pub(super) refused: Vec<Created>,
     /// The answer itself has shown that it has another order.
     pub(super) is_shuffled: bool,
 }
 
-/// Takes from what a parcel settled those records whose ids depend on the order of its answer: several of one kind that were
-/// created.
-pub(super) fn depends_on_order(settled: &mut Vec<Created>) -> Vec<Created> {
+/// Takes from what a parcel settled those records whose fate depends on the order of its answer: several of one kind of which
+/// some were created.
+pub(super) fn take_dependent(settled: &mut Vec<Created>, ordered: &mut Ordered, is_atomic: bool) {
     // The id of an update is that of its URL.
-    let is_created = |(settled, step): &Created| {
-        let is_create = matches!(
+    let is_create = |step: &Step| {
+        matches!(
             step.action.operation(),
             Some(Operation::Create | Operation::ConditionalCreate)
-        );
-        let line = &settled.line;
-        is_create && line.outcome == Outcome::Created && line.id.is_some()
+        )
     };
-    let mut times: HashMap<String, usize> = HashMap::new();
-    for (_, step) in settled.iter().filter(|one| is_created(one)) {
-        *times.entry(step.kind.clone()).or_default() += 1;
+    let is_created = |(settled, step): &Created| {
+        let line = &settled.line;
+        is_create(step) && line.outcome == Outcome::Created && line.id.is_some()
+    };
+    // The records of a transaction are refused together.
+    let is_refused = |(settled, step): &Created| {
+        !is_atomic && is_create(step) && settled.line.outcome == Outcome::Rejected
+    };
+    let mut times: HashMap<String, (usize, usize)> = HashMap::new();
+    for one in settled.iter() {
+        let (created, refused) = times.entry(one.1.kind.clone()).or_default();
+        *created += usize::from(is_created(one));
+        *refused += usize::from(is_refused(one));
     }
-    let depends =
-        |one: &Created| is_created(one) && times.get(&one.1.kind).is_some_and(|times| *times > 1);
-    let (depending, rest) = settled.drain(..).partition(depends);
-    *settled = rest;
-    depending
+    for one in settled.split_off(0) {
+        let (created, refused) = times.get(&one.1.kind).copied().unwrap_or_default();
+        if created == 0 || created + refused < 2 {
+            settled.push(one);
+        } else if is_created(&one) {
+            ordered.created.push(one);
+        } else if is_refused(&one) {
+            ordered.refused.push(one);
+        } else {
+            settled.push(one);
+        }
+    }
 }
 
-/// Settles records whose ids depend on the order of an answer: as they stand where the order is kept, else by their content.
+/// Settles records whose fate depends on the order of an answer: as it says where the order is kept, else by their content.
 pub(super) async fn settle(load: &LoadContext, ordered: Ordered) -> Result<Vec<Settlement>, Error> {
     let Ordered {
-        mut created,
+        created,
+        refused,
         is_shuffled,
     } = ordered;
+    let as_said = |created: Vec<Created>, refused: Vec<Created>| {
+        let all = created.into_iter().chain(refused);
+        all.map(|(settled, _)| settled).collect()
+    };
     if created.is_empty() {
-        return Ok(Vec::new());
+        return Ok(as_said(created, refused));
     }
     let mut order = load.habits.order().await;
     if *order == AnswerOrder::Kept && !is_shuffled {
-        return Ok(created.into_iter().map(|(settled, _)| settled).collect());
+        return Ok(as_said(created, refused));
     }
-    let bodies = read_bodies(load, &created).await?;
+    let places = created.len();
+    let mut pool = created;
+    pool.extend(refused);
+    let bodies = read_bodies(load, &pool).await?;
     let before = *order;
     if is_shuffled {
         *order = AnswerOrder::Shuffled;
     } else if let AnswerOrder::Unproven(so_far) = before {
-        *order = look(load, &created, &bodies, so_far).await;
+        *order = look(load, &pool, places, &bodies, so_far).await;
     }
     if *order == AnswerOrder::Shuffled && before != AnswerOrder::Shuffled {
         load.habits.learn_disorder(&load.setup.counts);
@@ -107,9 +134,9 @@ pub(super) async fn settle(load: &LoadContext, ordered: Ordered) -> Result<Vec<S
     let is_shuffled = *order == AnswerOrder::Shuffled;
     drop(order);
     if is_shuffled {
-        sort(load, &mut created, &bodies).await;
+        sort(load, &mut pool, places, &bodies).await;
     }
-    Ok(created.into_iter().map(|(settled, _)| settled).collect())
+    Ok(as_said(pool, Vec::new()))
 }
 
 /// Reads what the store keeps of each record, as far as it is known.
@@ -125,19 +152,22 @@ async fn read_bodies(load: &LoadContext, created: &[Created]) -> Result<Vec<Byte
 }
 
 /// Reads some records back and compares them with what was sent.
+///
+/// The first `places` of the records in `pool` were created, as it seems; the others were refused.
 async fn look(
     load: &LoadContext,
-    created: &[Created],
+    pool: &[Created],
+    places: usize,
     bodies: &[Bytes],
     so_far: usize,
 ) -> AnswerOrder {
-    let last = created.len() - 1;
-    let places: BTreeSet<usize> = (0..OF_PARCEL)
-        .map(|at| at * last / (OF_PARCEL - 1))
+    let last = places - 1;
+    let looked: BTreeSet<usize> = (0..PROOFS_OF_PARCEL)
+        .map(|at| at * last / (PROOFS_OF_PARCEL - 1))
         .collect();
     let mut proven = so_far;
-    for at in places {
-        let (Some(one), Some(own)) = (created.get(at), bodies.get(at)) else {
+    for at in looked {
+        let (Some(one), Some(own)) = (pool.get(at), bodies.get(at)) else {
             continue;
         };
         let Some(held) = read(load, one, own.len()).await else {
@@ -145,7 +175,7 @@ async fn look(
         };
         let is_alike =
             |ours: &Bytes| (load.link.target).is_alike(Likeness::ButReferences, ours, &held);
-        let mut others = created.iter().zip(bodies);
+        let mut others = pool.iter().zip(bodies);
         if !is_alike(own)
             && others.any(|((_, other), ours)| other.kind == one.1.kind && is_alike(ours))
         {
@@ -154,41 +184,90 @@ async fn look(
         // A store that changes what it keeps beyond recognition proves nothing, and is not asked for ever.
         proven += 1;
     }
-    if proven >= ENOUGH {
+    if proven >= PROOFS {
         AnswerOrder::Kept
     } else {
         AnswerOrder::Unproven(std::cmp::max(proven, so_far + 1))
     }
 }
 
-/// Gives each record the id of that resource which has its content, among those that the answer names.
-async fn sort(load: &LoadContext, created: &mut [Created], bodies: &[Bytes]) {
-    let target = &load.link.target;
-    if created.len() > SORTED {
-        for (settled, _) in created {
-            let line = &mut settled.line;
-            (line.id, line.version) = (None, None);
-            line.note = Some(UNTOLD.to_owned());
-        }
-        return;
+/// Gives each record its fate by its content: the id of that resource, among those that the answer names, which has the content.
+/// Once all of these are told of one kind, the others of the kind were refused.
+///
+/// The first `places` of the records in `pool` were created, as it seems; the others were refused.
+async fn sort(load: &LoadContext, pool: &mut [Created], places: usize, bodies: &[Bytes]) {
+    let found = if pool.len() > SORTED {
+        vec![None; pool.len()]
+    } else {
+        find(load, pool, places, bodies).await
+    };
+    let fates: Vec<(usize, SettleLine, Option<String>)> = (pool.iter().enumerate())
+        .map(|(at, (settled, _))| (at, settled.line.clone(), settled.said.clone()))
+        .collect();
+    let mut kinds: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, (_, step)) in pool.iter().enumerate() {
+        kinds.entry(step.kind.clone()).or_default().push(at);
     }
-    let reads = created.iter().zip(bodies).map(|(one, body)| {
+    for members in kinds.into_values() {
+        let created = members.iter().filter(|at| **at < places).count();
+        let told = |at: &usize| found.get(*at).copied().flatten();
+        let is_all_told = members.iter().filter_map(told).count() == created;
+        let is_any_refused = created < members.len();
+        let mut refusals = members.iter().filter(|at| **at >= places);
+        for &at in &members {
+            let (fate, note) = match told(&at) {
+                Some(place) => (Some(place), FOUND),
+                None if !is_any_refused => (Some(at), UNTOLD),
+                None if is_all_told => (refusals.next().copied(), REFUSED),
+                None => (None, UNSURE),
+            };
+            let Some((settled, _)) = pool.get_mut(at) else {
+                continue;
+            };
+            let line = &mut settled.line;
+            let (record, attempts) = (line.record, line.attempts);
+            match fate.and_then(|fate| fates.get(fate)) {
+                Some((_, of, said)) => {
+                    *line = SettleLine {
+                        record,
+                        ..of.clone()
+                    };
+                    settled.said.clone_from(said);
+                }
+                None => {
+                    *line = SettleLine {
+                        attempts,
+                        ..SettleLine::new(record, Outcome::Unknown)
+                    };
+                }
+            }
+            if note == UNTOLD {
+                (line.id, line.version) = (None, None);
+            }
+            line.note = Some(note.to_owned());
+        }
+    }
+}
+
+/// Returns for each record the place, among the first `places`, whose resource alone has its content, and no other's.
+async fn find(
+    load: &LoadContext,
+    pool: &[Created],
+    places: usize,
+    bodies: &[Bytes],
+) -> Vec<Option<usize>> {
+    let target = &load.link.target;
+    let reads = pool.iter().zip(bodies).take(places).map(|(one, body)| {
         // Boxed: the futures borrow from this one, and the compiler loses track of that otherwise.
         Box::pin(read(load, one, body.len())) as futures::future::BoxFuture<'_, _>
     });
     let reads: Vec<_> = reads.collect();
     let held: Vec<Option<Bytes>> = stream::iter(reads).buffered(READS).collect().await;
-    let named = created.iter().map(|(settled, step)| {
-        let line = &settled.line;
-        (step.kind.clone(), line.id.clone(), line.version.clone())
-    });
-    let named: Vec<_> = named.collect();
-    // The places in the answer whose resources have the content of each record.
-    let fitting = created.iter().zip(bodies).map(|((_, step), body)| {
-        let places = held.iter().zip(&named).enumerate();
-        let fits = places.filter(|(_, (held, (kind, ..)))| {
+    let fitting = pool.iter().zip(bodies).map(|((_, step), body)| {
+        let places = held.iter().zip(pool).enumerate();
+        let fits = places.filter(|(_, (held, (_, other)))| {
             let is_alike = |held: &Bytes| target.is_alike(Likeness::ButReferences, body, held);
-            *kind == step.kind && held.as_ref().is_some_and(is_alike)
+            other.kind == step.kind && held.as_ref().is_some_and(is_alike)
         });
         fits.map(|(at, _)| at).collect::<Vec<usize>>()
     });
@@ -197,21 +276,11 @@ async fn sort(load: &LoadContext, created: &mut [Created], bodies: &[Bytes]) {
     for place in fitting.iter().flatten() {
         *times.entry(*place).or_default() += 1;
     }
-    for ((settled, _), places) in created.iter_mut().zip(&fitting) {
-        let found = match places.as_slice() {
-            [place] if times.get(place) == Some(&1) => named.get(*place),
-            _ => None,
-        };
-        let line = &mut settled.line;
-        let note = if let Some((_, id, version)) = found {
-            (line.id, line.version) = (id.clone(), version.clone());
-            FOUND
-        } else {
-            (line.id, line.version) = (None, None);
-            UNTOLD
-        };
-        line.note = Some(note.to_owned());
-    }
+    let only = |places: &Vec<usize>| match places.as_slice() {
+        [place] if times.get(place) == Some(&1) => Some(*place),
+        _ => None,
+    };
+    fitting.iter().map(only).collect()
 }
 
 /// Reads the resource that a record is said to be; none where the target does not give it.

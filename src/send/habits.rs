@@ -63,7 +63,8 @@ impl Habits {
         self.mumbles.store(true, Ordering::Relaxed);
         let target = &self.target;
         counts.remark(format!(
-            "target `{target}` answers requests with several records in another order than they were sent in: what it created was              read back and told by its content, and travelled one by one from then on, where it can"
+            "target `{target}` answers requests with several records in another order than they were sent in: what it \
+             created was read back and told by its content, and travelled one by one from then on, where it can"
         ));
     }
 

@@ -60,9 +60,8 @@ fn file(
         let line: IdLine = serde_json::from_str(&line)
             .map_err(|e| failed(format!("line {number}, column {}: not an id", e.column())))?;
         if line.target == load.target {
-            for name in [line.source, line.url].into_iter().flatten() {
-                resources::know(graph, id, &name, &line.assigned);
-            }
+            let (source, url) = (line.source.as_deref(), line.url.as_deref());
+            resources::know(graph, id, source, url, &line.assigned);
         }
     }
     Ok(())

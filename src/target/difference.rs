@@ -45,6 +45,15 @@ pub struct StoreListing {
     pub is_elsewhere: bool,
 }
 
+/// Records of a store that refer to others.
+#[derive(Debug, Default)]
+pub struct Referrers {
+    /// The kind and the id of each, and which it refers to of those that were asked about, by their place among them.
+    pub found: Vec<(String, String, Vec<usize>)>,
+    /// The store has named all of them.
+    pub is_whole: bool,
+}
+
 /// A version of a record that a store keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {

@@ -41,7 +41,7 @@ use answer::is_json;
 pub use answer::{
     Accepted, Answer, ELSEWHERE, HeldVersion, HeldVersions, Little, Matches, Refusal, Said,
 };
-pub use difference::{Difference, Open, StoreListing, Version};
+pub use difference::{Difference, Open, Referrers, StoreListing, Version};
 pub use endpoint::Endpoint;
 pub use explain::{Explained, Refused, explain, said};
 pub use facts::{Facts, Limits, local_store_settings, miss_proves};
@@ -322,6 +322,16 @@ pub trait Target: Send + Sync + fmt::Debug {
 
     /// Returns the query that finds a record by its id; none where records are not searched for.
     fn by_id(&self, _id: &str) -> Option<String> {
+        None
+    }
+
+    /// Makes the request that finds what refers to records of one kind; none where the records of such stores refer to nothing.
+    fn referrers(&self, _records: &[Named<'_>]) -> Option<Request<Bytes>> {
+        None
+    }
+
+    /// Reads what refers to them; none where the answer does not tell.
+    fn referring(&self, _records: &[Named<'_>], _answer: &Response<Bytes>) -> Option<Referrers> {
         None
     }
 

@@ -141,7 +141,10 @@ impl Trail {
                 first => Duration::from_micros(first),
             };
             let until = Duration::from_micros(load.last.load(Relaxed)).max(since);
-            let name = format!("load {}", load.planned.name);
+            let name = match &*load.planned.name {
+                "" => format!("target {}", load.planned.target),
+                name => format!("load {name}"),
+            };
             let mut span = made.below(root, name, self.at(since, until));
             let own = span.span_context.span_id();
             let kept = retries.kept().iter().filter(|retry| retry.load == id);
@@ -164,13 +167,19 @@ impl Trail {
     }
 }
 
+const LOOKED_AFTER: &str = "stoker_looked_after_records_total";
+
 /// Puts the figures of a load on its span.
 fn told(span: &mut SpanData, load: &LoadPlanned, shown: u64, metrics: &Metrics) {
     let count = |figure: &str, outcome: Option<&str>| {
         let mut sum = 0.0;
         metrics.each(figure, &mut |labels, value| {
             let is = |name: &str, wanted: &str| labels.contains(&(name, wanted));
-            if is("load", &load.name) && outcome.is_none_or(|outcome| is("outcome", outcome)) {
+            let is_of = is("load", &load.name) || figure == LOOKED_AFTER;
+            if is_of
+                && is("target", &load.target)
+                && outcome.is_none_or(|outcome| is("outcome", outcome))
+            {
                 sum += value;
             }
         });
@@ -181,8 +190,11 @@ fn told(span: &mut SpanData, load: &LoadPlanned, shown: u64, metrics: &Metrics) 
         let whole = sum as i64;
         whole
     };
+    if !load.name.is_empty() {
+        span.attributes
+            .push(KeyValue::new("stoker.load", load.name.clone()));
+    }
     span.attributes.extend([
-        KeyValue::new("stoker.load", load.name.clone()),
         KeyValue::new("stoker.target", load.target.clone()),
         KeyValue::new(
             "stoker.planned_records",
@@ -197,6 +209,20 @@ fn told(span: &mut SpanData, load: &LoadPlanned, shown: u64, metrics: &Metrics) 
         }
         if records > 0 && !outcome.is_well() {
             span.status = Status::error("some records were not loaded");
+        }
+    }
+    let mut looked_after = Vec::new();
+    metrics.each(LOOKED_AFTER, &mut |labels, _| {
+        let mut outcomes = labels.iter().filter(|(name, _)| *name == "outcome");
+        looked_after.extend(outcomes.next().map(|(_, outcome)| (*outcome).to_owned()));
+    });
+    looked_after.sort_unstable();
+    looked_after.dedup();
+    for outcome in looked_after {
+        let records = count(LOOKED_AFTER, Some(&outcome));
+        if records > 0 && load.name.is_empty() {
+            let name = format!("stoker.records.{outcome}");
+            span.attributes.push(KeyValue::new(name, records));
         }
     }
     for (name, figure) in [
@@ -291,6 +317,7 @@ impl Observe for Trail {
             }
             Event::Sent { load, .. }
             | Event::Answered { load, .. }
+            | Event::LookedAfter { load, .. }
             | Event::Settled { load, .. } => {
                 self.touch(*load);
             }

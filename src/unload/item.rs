@@ -64,6 +64,7 @@ impl Item {
                 status,
                 code: None,
                 note: None,
+                version: None,
             },
             target: self.target.clone(),
             kind: self.kind.clone(),

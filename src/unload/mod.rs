@@ -1,9 +1,10 @@
 //! Deletes what a run created, in reverse order of its references: nothing is deleted that something refers to.
 //!
-//! `draft` finds what there is to delete, and who refers to whom; `circles` those that refer to each other, which have to
-//! go together; `carry` decides of each record by what the store has; `deletion` sends what is decided; `restore` puts back what was changed. The journal of
-//! the unloading tells what happened ([`RemovalJournal`]). Deletions may be repeated, so a run that is unloaded twice, or
-//! killed on the way, ends with the same store.
+//! `draft` finds what there is to delete, and who refers to whom; `referred` asks the stores what else refers to them; `circles`
+//! finds those that refer to each other, which have to go together; `carry` decides of each record by what the store has;
+//! `deletion` sends what is decided; `restore` puts back what was changed. The journal of the unloading tells what happened
+//! ([`RemovalJournal`]). Deletions may be repeated, so a run that is unloaded twice, or killed on the way, ends with the same
+//! store.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,11 +23,13 @@ mod deletion;
 mod item;
 mod later;
 mod opened;
+mod referred;
 mod removal_plan;
 mod restore;
 
 use circles::{Circle, Turns};
 pub use later::Later;
+pub use referred::{Referred, ReferredTo};
 pub use removal_plan::{Left, RemovalPlan};
 
 /// The reason why an unloading cannot go on. The records that were deleted before stand in its journal.
@@ -151,6 +154,12 @@ impl RemovalCounts {
     }
 }
 
+/// Somebody who is told what is done to the records of a target.
+pub trait Done: Sync + std::fmt::Debug {
+    /// Takes note of it.
+    fn done(&self, target: &str, outcome: Removal);
+}
+
 /// The run to unload, and the settings of the unloading.
 #[derive(Debug)]
 pub struct Unload<'a> {
@@ -166,6 +175,8 @@ pub struct Unload<'a> {
     pub changed: bool,
     /// Records that the run has changed are put back to what they were.
     pub restores: bool,
+    /// Is told of each record what was done to it, with its target.
+    pub done: &'a dyn Done,
 }
 
 impl Unload<'_> {
@@ -184,6 +195,7 @@ impl Unload<'_> {
             counts: RemovalCounts::default(),
             journal,
             told,
+            done: self.done,
         };
         let mut ended = Ok(());
         let mut all = self.draft.records();
@@ -381,6 +393,7 @@ struct Notes<'a> {
     counts: RemovalCounts,
     journal: &'a mut RemovalJournal,
     told: &'a (dyn Fn(u64) + Sync),
+    done: &'a dyn Done,
 }
 
 impl Notes<'_> {
@@ -392,6 +405,7 @@ impl Notes<'_> {
         self.journal.note(lines)?;
         (self.told)(ended.len() as u64);
         for ended in ended {
+            self.done.done(&ended.target, ended.line.outcome);
             self.counts.take(ended);
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The records to delete: those that a run created, and their references to each other.
 //!
-//! Per record 24 bytes are kept, and 4 for each of its references; names and versions are read from plan and journal at
-//! its turn.
+//! Per record 24 bytes are kept, about as much for a hash of its name, and 4 for each of its references; names and versions are
+//! read from plan and journal at its turn.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,6 +25,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct RemovalPlan {
     nodes: Vec<Node>,
+    names: Names,
     references: References,
     /// Of a record that the same run has changed after it created it: the record that did so last.
     later: HashMap<u32, StepId>,
@@ -34,6 +35,8 @@ pub struct RemovalPlan {
     pub kinds: BTreeMap<(String, String), u64>,
     /// The records that the run has changed and not created, and that are not restored yet.
     pub(super) changed: Vec<Changed>,
+    /// Those that were restored.
+    pub(super) restored: Vec<Restored>,
     /// The number of these, by target and kind.
     pub updated: BTreeMap<(String, String), u64>,
     /// The numbers of the records that an unloading does not delete, by the reason.
@@ -63,6 +66,17 @@ pub(super) struct Changed {
     pub(super) kind: String,
     pub(super) id: String,
     pub(super) place: String,
+    /// The version in which the store has it since the unloading of a later run has put it back to what this one left.
+    pub(super) since: Option<String>,
+}
+
+/// A record that an unloading has put back to what it was before the run.
+#[derive(Debug)]
+pub(super) struct Restored {
+    pub(super) changed: Changed,
+    pub(super) at: jiff::Timestamp,
+    /// The version in which the store has it since, as far as that is known.
+    pub(super) version: Option<String>,
 }
 
 #[derive(Debug)]
@@ -144,6 +158,9 @@ impl RemovalPlan {
         let mut names = Names::default();
         let mut changed = HashMap::new();
         for (index, load) in (0_u32..).zip(&plan.header.loads) {
+            let target = plan.header.target_of(LoadId(index));
+            let place = target.map(|target| target.settings.store.place());
+            let place = place.unwrap_or_default();
             let mut steps = plan.steps(LoadId(index))?;
             loop {
                 let (offset, _) = steps.place();
@@ -159,10 +176,10 @@ impl RemovalPlan {
                     Made::Created(_) if removals.is_away(step.number) => draft.left.away += 1,
                     Made::Created(id) => {
                         let node = u32::try_from(draft.nodes.len()).map_err(|_| too_many())?;
-                        names.put(&load.target, &step.kind, &id, node);
+                        names.put(&place, &step.kind, &id, node);
                         let name = later.name(&load.target, &step.kind, &id);
-                        if let Some(version) = later.version(name) {
-                            draft.since.insert(node, (name, version.clone()));
+                        if let Some(left) = later.left(name) {
+                            draft.since.insert(node, (name, left.version));
                         }
                         draft.nodes.push(Node {
                             number: step.number,
@@ -174,7 +191,7 @@ impl RemovalPlan {
                         *draft.kinds.entry(key).or_default() += 1;
                     }
                     Made::Changed(id) => {
-                        if let Some(node) = names.get(&load.target, &step.kind, &id) {
+                        if let Some(node) = names.get(&place, &step.kind, &id) {
                             draft.later.insert(node, step.number);
                         } else {
                             draft.note_changed(plan, &load.target, &step, id, &mut changed);
@@ -190,10 +207,23 @@ impl RemovalPlan {
                 }
             }
         }
-        drop((names, changed));
-        draft
-            .changed
-            .retain(|changed| !removals.is_undone(changed.last));
+        drop(changed);
+        draft.names = names;
+        let all = std::mem::take(&mut draft.changed);
+        for mut changed in all {
+            if let Some((at, version)) = removals.restored(changed.last) {
+                let version = version.map(str::to_owned);
+                draft.restored.push(Restored {
+                    changed,
+                    at,
+                    version,
+                });
+            } else if !removals.is_undone(changed.last) {
+                let name = later.name(&changed.target, &changed.kind, &changed.id);
+                changed.since = later.since(name);
+                draft.changed.push(changed);
+            }
+        }
         draft.count_changed();
         draft.refer(plan)?;
         Ok(draft)
@@ -239,6 +269,7 @@ impl RemovalPlan {
             kind: step.kind.clone(),
             id,
             place: step.position.display(file).to_string(),
+            since: None,
         });
     }
 
@@ -299,6 +330,11 @@ impl RemovalPlan {
         targets.into_iter().collect()
     }
 
+    /// Tells whether a record of a store is one of those to delete.
+    pub fn deletes(&self, place: &str, kind: &str, id: &str) -> bool {
+        self.names.get(place, kind, id).is_some()
+    }
+
     /// Returns how many records the largest circle has of those that refer to each other.
     pub fn largest_circle(&self) -> u32 {
         circles::largest(&self.references)
@@ -350,13 +386,13 @@ struct Names {
 }
 
 impl Names {
-    fn put(&mut self, target: &str, kind: &str, id: &str, node: u32) {
-        let key = self.state.hash_one((target, kind, id));
+    fn put(&mut self, place: &str, kind: &str, id: &str, node: u32) {
+        let key = self.state.hash_one((place, kind, id));
         self.nodes.insert(key, node);
     }
 
-    fn get(&self, target: &str, kind: &str, id: &str) -> Option<u32> {
-        let key = self.state.hash_one((target, kind, id));
+    fn get(&self, place: &str, kind: &str, id: &str) -> Option<u32> {
+        let key = self.state.hash_one((place, kind, id));
         self.nodes.get(&key).copied()
     }
 }

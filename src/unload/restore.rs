@@ -90,25 +90,41 @@ impl Unload<'_> {
             Asked::Nothing => return Ok(Some(changed.ended(Removal::Refused, None, Some(UNTOLD)))),
             Asked::Silent => return Ok(None),
         };
-        if current.version != last {
+        let left = changed.since.as_ref().unwrap_or(&last);
+        if current.version != *left {
             // An earlier attempt may have put it back.
             return if is_same(store, &current, &before) {
-                Ok(Some(changed.ended(Removal::Restored, None, None)))
+                Ok(Some(changed.restored(None, Some(current.version))))
             } else {
                 stays(CHANGED)
             };
         }
-        let Some(request) = store.target.restore(name, &last, before.clone()) else {
+        let Some(request) = store.target.restore(name, left, before.clone()) else {
             return Ok(Some(changed.ended(Removal::Refused, None, Some(UNTOLD))));
         };
         let answer = store.ask(request, 1).await?;
         let status = answer.as_ref().map(|answer| answer.status().as_u16());
         match status {
-            Some(200 | 201 | 203..=299) => Ok(Some(changed.ended(Removal::Restored, status, None))),
+            Some(200 | 201 | 203..=299) => {
+                let told = answer.map(|answer| {
+                    let (headers, body) = (answer.headers(), answer.body());
+                    store.target.held(name.kind, headers, body).version
+                });
+                let version = match told.flatten() {
+                    Some(version) => Some(version),
+                    None => match self.versions(store, name, &first).await? {
+                        Asked::Told { current, before } if is_same(store, &current, &before) => {
+                            Some(current.version)
+                        }
+                        _ => None,
+                    },
+                };
+                Ok(Some(changed.restored(status, version)))
+            }
             // Somebody was faster; or a first attempt was taken, and its answer lost; or it is done later.
             None | Some(202 | 409 | 412) => match self.versions(store, name, &first).await? {
                 Asked::Told { current, before } if is_same(store, &current, &before) => {
-                    Ok(Some(changed.ended(Removal::Restored, status, None)))
+                    Ok(Some(changed.restored(status, Some(current.version))))
                 }
                 Asked::Told { .. } if status != Some(202) && status.is_some() => stays(CHANGED),
                 _ => Ok(None),
@@ -184,6 +200,13 @@ enum Asked {
 }
 
 impl Changed {
+    /// It was put back, and the store has it in this version now.
+    fn restored(&self, status: Option<u16>, version: Option<String>) -> Ended {
+        let mut ended = self.ended(Removal::Restored, status, None);
+        ended.line.version = version;
+        ended
+    }
+
     fn ended(&self, outcome: Removal, status: Option<u16>, note: Option<&str>) -> Ended {
         Ended {
             line: RemovalLine {
@@ -192,6 +215,7 @@ impl Changed {
                 status,
                 code: None,
                 note: note.map(str::to_owned),
+                version: None,
             },
             target: self.target.clone(),
             kind: self.kind.clone(),

@@ -102,3 +102,76 @@ fn under_one_id_there_is_room_for_one() {
     assert_eq!((bed.count("created"), bed.count("duplicate")), (1, 1));
     assert!(ran.err.contains("differ"), "{}", ran.err);
 }
+
+/// A record that refers by type and id means a record of its own server, and none of another's that has the same name.
+#[test]
+fn a_name_of_another_server_is_not_meant() {
+    let bed = Bed::new();
+    bed.write("in/a.json", &bundle("a", &[patient("a")]));
+    bed.write(
+        "in/b.json",
+        &bundle("b", &[observation("b", "b1", "Patient/1")]),
+    );
+    bed.write("m.yaml", &manifest("create"));
+    let ran = bed.run(&["load", "m.yaml"]).exits(1);
+    let counts = (bed.count("created"), bed.count("rejected"));
+    assert_eq!(counts, (1, 1), "{}", ran.out);
+    assert!(ran.out.contains("Patient"), "{}", ran.out);
+}
+
+/// A record that has no address, in one of its copies, is meant from everywhere.
+#[test]
+fn a_copy_without_an_address_is_meant_from_everywhere() {
+    let refers = bundle("b", &[observation("a", "b1", "Patient/1")]);
+    let held = bundle("a", &[patient("a")]);
+    let plain = patient("a").to_string();
+    for files in [
+        [&refers, &held, &plain],
+        [&plain, &held, &refers],
+        [&held, &plain, &refers],
+    ] {
+        let bed = Bed::new();
+        for (place, file) in files.iter().enumerate() {
+            bed.write(&format!("in/{place}.json"), file);
+        }
+        bed.write("m.yaml", &manifest("create"));
+        bed.run(&["load", "m.yaml"]).exits(0);
+        assert_eq!(bed.count("created"), 2);
+        assert_eq!(patients(&bed), 1);
+    }
+}
+
+/// What is added later finds the records of its own server in the earlier run, whatever the order in which they stand there.
+#[test]
+fn increments_find_the_records_of_their_own_server() {
+    for order in [["a", "b"], ["b", "a"]] {
+        let bed = Bed::new();
+        for (place, server) in order.iter().enumerate() {
+            bed.write(
+                &format!("in/{place}.json"),
+                &bundle(server, &[patient(server)]),
+            );
+        }
+        bed.write("m.yaml", &manifest("create"));
+        bed.run(&["load", "m.yaml"]).exits(0);
+        let runs = std::fs::read_dir(bed.path(".stoker/runs")).unwrap();
+        let run = runs.map(|run| run.unwrap().path()).next().unwrap();
+        std::fs::create_dir(bed.path("more")).unwrap();
+        for server in order {
+            let later = bundle(server, &[observation(server, server, "Patient/1")]);
+            bed.write(&format!("more/{server}.json"), &later);
+        }
+        let more = manifest("create").replace("in/*", "more/*");
+        let more = format!("{more}known: [ {:?} ]\n", run.to_str().unwrap());
+        bed.write("more.yaml", &more);
+        bed.run(&["load", "more.yaml"]).exits(0);
+        assert_eq!(patients(&bed), 2, "{order:?}");
+        // Without an address nobody can tell whose patient is meant.
+        bed.write(
+            "more/c.json",
+            &observation("c", "c", "Patient/1").to_string(),
+        );
+        let ran = bed.run(&["load", "more.yaml"]).exits(1);
+        assert_eq!(bed.count("rejected"), 1, "{}", ran.out);
+    }
+}

@@ -395,3 +395,73 @@ fn a_large_run_is_kept_without_saying_anything_twice() {
     let listed = bed.run(&["runs"]).exits(0);
     assert_eq!(listed.out.matches("complete").count(), 3, "{}", listed.out);
 }
+
+#[test]
+fn a_verification_means_the_latest_run_and_an_unloading_none() {
+    let bed = Bed::new();
+    for (verb, word) in [("verify", "no run"), ("unload", "no run")] {
+        let ran = bed.run(&[verb]).exits(2);
+        assert!(ran.err.contains(word), "{}", ran.err);
+    }
+    bed.write("p.ndjson", "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n");
+    bed.write(
+        "m.yaml",
+        "version: 1\nname: m\ntargets: { t: { local: store } }\nloads: [ { name: l, target: t, files: [p.ndjson] } ]\n",
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let name = run.file_name().unwrap().to_str().unwrap();
+    let ran = bed.run(&["verify"]).exits(0);
+    assert!(
+        ran.err.contains("verifying the latest run") && ran.err.contains(name),
+        "{}",
+        ran.err
+    );
+    assert!(ran.out.contains("1 same"), "{}", ran.out);
+    let ran = bed.run(&["unload"]).exits(2);
+    assert!(
+        ran.err.contains("has to be told which run")
+            && ran
+                .err
+                .contains(&format!("stoker unload .stoker/runs/{name}")),
+        "{}",
+        ran.err
+    );
+    let ran = bed.run(&["verify", "--ignore-extra"]).exits(0);
+    assert!(
+        ran.out.contains("1 same"),
+        "nothing was deleted: {}",
+        ran.out
+    );
+}
+
+#[test]
+fn wrong_input_is_told_what_to_do() {
+    let bed = Bed::new();
+    bed.write("p.ndjson", "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n");
+    bed.write(
+        "m.yaml",
+        "version: 1\nname: m\ntargets: { t: { local: store } }\nloads: [ { name: l, target: t, files: [p.ndjson] } ]\n",
+    );
+    let ran = bed.run(&["reset", "m.yaml", "--dry-run"]).exits(0);
+    assert!(ran.out.contains("m.yaml has no runs"), "{}", ran.out);
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let ran = bed.run(&["unload", "m.yaml"]).exits(2);
+    assert!(ran.err.contains("stoker reset m.yaml"), "{}", ran.err);
+    let ran = bed.run(&["verify", "nope"]).exits(2);
+    assert!(ran.err.contains("the only run is"), "{}", ran.err);
+    // A sample of nothing finds nothing out.
+    let _ = bed.run(&["verify", "--sample", "0"]).exits(2);
+    // The reason why a run cannot be read stands below the table, and stretches none of its columns.
+    let journal = bed.newest_run().join("journal.ndjson");
+    let text = fs_err::read_to_string(&journal).unwrap();
+    fs_err::write(&journal, text.replacen("\"version\"", "\"versiom\"", 1)).unwrap();
+    let ran = bed.run(&["runs"]).exits(0);
+    let mut lines = ran.out.lines();
+    assert!(
+        lines.clone().take(2).all(|line| line.len() < 120),
+        "{}",
+        ran.out
+    );
+    assert!(lines.any(|line| line.contains(": cannot read the journal")));
+}

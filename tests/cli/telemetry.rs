@@ -182,6 +182,63 @@ fn what_arrives_is_what_the_report_says() {
 }
 
 #[test]
+fn verifications_and_unloadings_are_told_as_well() {
+    let (bed, _store) = troubled(60);
+    let _ = bed.run(&LOAD).exits(1);
+    let created = bed.report()["outcomes"]["created"].as_u64().unwrap();
+    let run = bed.newest_run();
+    let run = run.to_str().unwrap();
+    for (verb, more, outcome) in [
+        ("verify", &["--all", "--metrics", "127.0.0.1:0"][..], "same"),
+        ("unload", &["--yes", "--metrics", "127.0.0.1:0"], "deleted"),
+    ] {
+        let collector = Collector::start(|_| (200, Vec::new()));
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "60000"),
+        ];
+        let ran = bed.run_with(&variables, &[&[verb, run], more].concat());
+        let ran = ran.exits(0);
+        assert!(
+            ran.err.contains("metrics at http://127.0.0.1:"),
+            "{}",
+            ran.err
+        );
+        for came in collector.came() {
+            let text = String::from_utf8_lossy(&came.body).into_owned();
+            assert!(!text.contains("Plantedname") && !text.contains("Patient/"));
+        }
+        let all = collector.figures();
+        let last = all.last().unwrap();
+        let of = [("target", "t"), ("outcome", outcome)];
+        let told = sum(last, "stoker_looked_after_records_total", &of);
+        assert_eq!(told, created, "{verb}");
+        assert!(sum(last, "stoker_requests_total", &[("target", "t")]) > 0);
+        assert!(sum(last, "stoker_answers_total", &[("target", "t")]) > 0);
+        assert!(
+            last.contains_key("stoker_target_slots"),
+            "{:?}",
+            last.keys()
+        );
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        let page = fs_err::read_to_string(page).unwrap();
+        for name in last.keys() {
+            assert!(page.contains(&format!("| `{name}`")), "{name}");
+        }
+        let spans = collector.spans();
+        let root = by_name(&spans, &format!("stoker {verb}"));
+        let target = by_name(&spans, "target t");
+        assert_eq!(target.parent_span_id, root.span_id);
+        let told = labels(&target.attributes);
+        assert_eq!(
+            told[&*format!("stoker.records.{outcome}")],
+            created.to_string()
+        );
+        assert_eq!(labels(&root.attributes)["stoker.exit_code"], "0");
+    }
+}
+
+#[test]
 fn sessions_of_a_run_are_one_trace() {
     let bed = Bed::new();
     // The credentials are refused now and then; each time the run stops.

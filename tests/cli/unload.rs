@@ -210,6 +210,84 @@ impl Stores {
     }
 }
 
+/// The bytes of the files below a folder, by their paths.
+fn files(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>, name: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.unwrap();
+        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            files(&entry.path(), found, &name);
+        } else {
+            found.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+impl Stores {
+    async fn export_one(&self, store: &str, prefix: &str) {
+        let base = format!("{}/v1/", self.store.url);
+        let url = format!("{base}projects/local/locations/local/datasets/stoker/{store}:export");
+        let body = json!({"gcsDestination": {"uriPrefix": format!("gs://out/{prefix}")}, "endTime": "2100-01-01T00:00:00Z"});
+        let mut body = body;
+        if store.starts_with("dicom") {
+            body.as_object_mut().unwrap().remove("endTime");
+        }
+        let client = reqwest::Client::new();
+        let sent = client
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        let answer = sent.send().await.unwrap().text().await.unwrap();
+        let begun: Value = serde_json::from_str(&answer).unwrap();
+        let name = begun["name"].as_str().expect(&answer).to_owned();
+        loop {
+            let answer = reqwest::get(format!("{base}{name}")).await.unwrap();
+            let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+            if answer["done"] == true {
+                assert!(answer.get("error").is_none(), "{answer}");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The exports of the stores, byte by byte: resources as they stand in pages, with what the store says of them, instances
+    /// as files, messages as lines.
+    async fn exports(&self, prefix: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut all = BTreeMap::new();
+        let metrics = self.get("fhirStores/fhir:getFHIRStoreMetrics").await;
+        for kind in metrics["metrics"].as_array().into_iter().flatten() {
+            let kind = kind["resourceType"].as_str().unwrap();
+            let path = format!("fhirStores/fhir/fhir/{kind}?_count=1000");
+            for entry in self.get(&path).await["entry"]
+                .as_array()
+                .into_iter()
+                .flatten()
+            {
+                let resource = &entry["resource"];
+                let name = format!("{kind}/{}", resource["id"].as_str().unwrap());
+                all.insert(name, resource.to_string().into_bytes());
+            }
+        }
+        self.export_one("dicomStores/dicom", &format!("{prefix}/dicom"))
+            .await;
+        self.export_one("hl7V2Stores/hl7v2", &format!("{prefix}/hl7v2"))
+            .await;
+        let folder = self.bed.path("store/buckets/out").join(prefix);
+        files(&folder.join("dicom"), &mut all, "dicom");
+        let mut lines = BTreeMap::new();
+        files(&folder.join("hl7v2"), &mut lines, "hl7v2");
+        for line in lines
+            .values()
+            .flat_map(|text| text.split(|byte| *byte == b'\n'))
+        {
+            all.insert(String::from_utf8_lossy(line).into_owned(), Vec::new());
+        }
+        fs::remove_dir_all(&folder).unwrap();
+        all
+    }
+}
+
 impl Stores {
     /// Loads what was there before; a message that was stored within three seconds is taken for a new one by a load.
     pub(super) async fn before(&self) -> BTreeMap<String, String> {
@@ -324,6 +402,28 @@ async fn what_was_changed_or_is_referred_to_stays() {
             Some(&use_of),
         )
         .await;
+    // Before anything is deleted, it is said what others refer to; what goes with the run is none of these.
+    let shown = unload(bed, &run, &["--dry-run"]).exits(0);
+    assert!(
+        shown
+            .out
+            .contains("1 record that the run did not create refers to 1 of them (all ")
+            && shown
+                .out
+                .contains("in/kept.ndjson:2  Device  referred to by 1 DeviceUseStatement")
+            && !shown.out.contains("mine"),
+        "{}{}",
+        shown.out,
+        shown.err
+    );
+    let shown = unload(bed, &run, &["--dry-run", "--json"]).exits(0);
+    let report: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(
+        report["referred"]["others"],
+        json!([{"target": "people", "type": "DeviceUseStatement", "count": 1}]),
+        "{report}"
+    );
+    assert_eq!(report["referred"]["whole"], true);
     let unloaded = unload(bed, &run, &["--yes", "--json"]).exits(1);
     let report: Value = serde_json::from_str(&unloaded.out).unwrap();
     assert_eq!(report["outcomes"]["changed"], 1, "{report}");
@@ -354,6 +454,33 @@ async fn what_was_changed_or_is_referred_to_stays() {
         .await;
     let _ = unload(bed, &run, &["--yes", "--changed"]).exits(0);
     assert_eq!(stores.contents().await.len(), 4);
+}
+
+#[test]
+fn a_store_that_cannot_tell_what_refers_to_a_record_is_named_before_anything_is_deleted() {
+    let bed = Bed::new();
+    bed.write("p.ndjson", "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n");
+    bed.write(
+        "m.yaml",
+        "version: 1\nname: m\ntargets: { t: { local: { dir: store, store: { disableReferentialIntegrity: true } } } }\nloads: [ { name: l, target: t, files: [p.ndjson] } ]\n",
+    );
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let shown = unload(&bed, &run, &["--dry-run"]).exits(0);
+    assert!(
+        shown.out.contains("created 1 record")
+            && shown
+                .err
+                .contains("target `t` is not asked what else refers to the records"),
+        "{}{}",
+        shown.out,
+        shown.err
+    );
+    // Nor is one that is not there any more.
+    fs::remove_dir_all(bed.path("store")).unwrap();
+    let shown = unload(&bed, &run, &["--dry-run"]).exits(0);
+    assert!(shown.out.contains("created 1 record"), "{}", shown.out);
+    assert!(!bed.path("store").exists(), "who looks makes nothing");
 }
 
 #[test]
@@ -400,11 +527,29 @@ fn kills() -> u64 {
     kills.map_or(KILLS, |kills| kills.parse().unwrap())
 }
 
+/// Begins to unload a run, and kills that after a while; returns 1 where it was still under way.
+async fn kill_unloading(bed: &Bed, run: &Path, random: &mut SmallRng) -> u64 {
+    let mut child = bed
+        .command(&["unload", run.to_str().unwrap(), "--yes"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(random.random_range(20..400))).await;
+    child.kill().unwrap();
+    u64::from(child.wait().unwrap().code().is_none())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
     let stores = Stores::start(&["--faults", "faults.yaml"]);
     let bed = &stores.bed;
     let before = stores.before().await;
+    // What was there before is not touched, so that its versions are the same as well.
+    let kept = json!({"resourceType": "Device", "id": "e"});
+    bed.write("in/kept.ndjson", &format!("{kept}\n"));
+    let exported = stores.exports("before").await;
+    assert_eq!(exported.len(), before.len() + 1, "{:?}", exported.keys());
     let mut random = SmallRng::seed_from_u64(11);
     let kills = kills();
     let mut hits = 0;
@@ -416,15 +561,7 @@ async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
         assert!(stood > 0, "a circle was loaded in two steps");
         let all = stores.contents().await.len();
         for _ in 0..EACH {
-            let mut child = bed
-                .command(&["unload", run.to_str().unwrap(), "--yes"])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            tokio::time::sleep(Duration::from_millis(random.random_range(20..400))).await;
-            child.kill().unwrap();
-            hits += u64::from(child.wait().unwrap().code().is_none());
+            hits += kill_unloading(bed, &run, &mut random).await;
         }
         if round % 2 == 0 {
             let _ = unload(bed, &run, &["--yes"]).exits(0);
@@ -437,7 +574,24 @@ async fn an_unloading_that_is_killed_is_repeated_to_the_same_end() {
             let _ = unload(bed, &bed.newest_run(), &["--yes"]).exits(0);
             assert_eq!(stores.contents().await, before, "round {round}");
         }
+        let now = stores.exports(&format!("round-{round}")).await;
+        assert_eq!(now, exported, "round {round}");
     }
+    // What others refer to stays for them, whatever is killed when.
+    let _ = bed.run(&["load", "m.yaml"]).exits(0);
+    let run = bed.newest_run();
+    let mine = json!({"resourceType": "DeviceUseStatement", "id": "mine", "status": "active", "subject": {"display": "x"}, "device": {"reference": "Device/e"}});
+    let path = "fhirStores/fhir/fhir/DeviceUseStatement/mine";
+    stores.send(reqwest::Method::PUT, path, Some(&mine)).await;
+    for _ in 0..EACH {
+        hits += kill_unloading(bed, &run, &mut random).await;
+    }
+    let _ = unload(bed, &run, &["--yes"]).exits(1);
+    let mut left = stores.exports("last").await;
+    for name in ["DeviceUseStatement/mine", "Device/e"] {
+        assert!(left.remove(name).is_some(), "{name}");
+    }
+    assert_eq!(left, exported);
     eprintln!("{hits} unloadings were killed on their way");
 }
 
@@ -491,6 +645,90 @@ async fn what_was_updated_is_put_back_where_it_is_asked_for() {
     let _ = bed.run(&["load", "m.yaml"]).exits(0);
     let device = stores.get("fhirStores/fhir/fhir/Device/d").await;
     assert_eq!(device["manufacturer"], "new");
+}
+
+/// A manifest that updates one device, and what the store says of that.
+struct Device(Stores);
+
+impl Device {
+    fn start() -> Self {
+        let stores = Stores::start(&[]);
+        let manifest = stores.manifest("device", "in/device.ndjson", "");
+        let manifest = manifest.replace("interaction: create", "interaction: update");
+        stores.bed.write("device.yaml", &manifest);
+        let _ = stores.bed.run(&["load", "before.yaml"]).exits(0);
+        Self(stores)
+    }
+
+    /// Loads the device with this manufacturer, and returns the run.
+    fn load(&self, id: &str, manufacturer: &str) -> std::path::PathBuf {
+        let bed = &self.0.bed;
+        let device = json!({"resourceType": "Device", "id": id, "manufacturer": manufacturer});
+        bed.write("in/device.ndjson", &format!("{device}\n"));
+        let _ = bed.run(&["load", "device.yaml"]).exits(0);
+        bed.newest_run()
+    }
+
+    /// Unloads a run, and returns who the device is of then.
+    async fn restore(&self, run: &Path) -> String {
+        let _ = unload(&self.0.bed, run, &["--yes", "--restore"]).exits(0);
+        self.maker("d").await
+    }
+
+    async fn maker(&self, id: &str) -> String {
+        let device = self
+            .0
+            .get(&format!("fhirStores/fhir/fhir/Device/{id}"))
+            .await;
+        device["manufacturer"].as_str().unwrap_or("none").to_owned()
+    }
+
+    fn reset(&self, more: &[&str]) {
+        let all = [&["reset", "device.yaml", "--yes"], more].concat();
+        let _ = self.0.bed.run(&all).exits(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_back_goes_with_the_run_that_created_it() {
+    let device = Device::start();
+    let before = device.0.contents().await;
+    let first = device.load("x", "one");
+    for manufacturer in ["two", "three"] {
+        let run = device.load("x", manufacturer);
+        let _ = device.restore(&run).await;
+        assert_eq!(device.maker("x").await, "one");
+    }
+    device.reset(&[]);
+    assert_eq!(device.0.contents().await, before);
+    // The same, run by run.
+    let first_again = device.load("x", "one");
+    assert_ne!(first, first_again);
+    let second = device.load("x", "two");
+    let _ = device.restore(&second).await;
+    let _ = unload(&device.0.bed, &first_again, &["--yes"]).exits(0);
+    assert_eq!(device.0.contents().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_puts_back_what_was_there_before_the_first_run() {
+    let device = Device::start();
+    assert_eq!(device.maker("d").await, "old");
+    let runs: Vec<_> = ["one", "two", "three"]
+        .map(|manufacturer| device.load("d", manufacturer))
+        .into();
+    assert_eq!(device.restore(&runs[2]).await, "two");
+    // Another run stands between: what the first one left is not there.
+    let _ = unload(&device.0.bed, &runs[0], &["--yes", "--restore"]).exits(1);
+    assert_eq!(device.maker("d").await, "two");
+    device.reset(&["--restore"]);
+    assert_eq!(device.maker("d").await, "old");
+
+    let runs: Vec<_> = ["one", "two"]
+        .map(|manufacturer| device.load("d", manufacturer))
+        .into();
+    assert_eq!(device.restore(&runs[1]).await, "one");
+    assert_eq!(device.restore(&runs[0]).await, "old");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -389,8 +389,8 @@ async fn what_is_proven_of_all_kinds_is_written_into_the_run() {
     assert_eq!(bed.count("unknown"), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_verification_that_is_killed_goes_on_where_it_was() {
+/// Three thousand patients in a store whose reads take their time, loaded by `many.yaml`.
+fn many() -> Stores {
     let stores = Stores::start_as(
         &["--faults", "slow-reads.yaml"],
         &[(
@@ -416,19 +416,16 @@ async fn a_verification_that_is_killed_goes_on_where_it_was() {
     );
     let _ = bed.run(&["load", "before.yaml"]).exits(0);
     let _ = bed.run(&["load", "many.yaml"]).exits(0);
-    let run = bed.newest_run();
-    let changed = json!({"resourceType": "Patient", "id": "k3", "multipleBirthInteger": 77_077});
-    let path = "fhirStores/fhir/fhir/Patient/k3";
     stores
-        .send(reqwest::Method::PUT, path, Some(&changed))
-        .await;
-    let name = run.to_str().unwrap();
+}
+
+/// Begins to verify, and kills that when something is noted; returns the text of the progress.
+async fn kill_verifying(bed: &Bed, what: &str, state: &std::path::Path) -> Vec<u8> {
     let mut child = bed
-        .command(&["verify", name, "--all", "-q"])
+        .command(&["verify", what, "--all", "-q"])
         .spawn()
         .unwrap();
-    let state = run.join("verify.ndjson");
-    while !fs::read_to_string(&state).is_ok_and(|text| text.contains("\"checked\"")) {
+    while !fs::read_to_string(state).is_ok_and(|text| text.contains("\"checked\"")) {
         assert!(
             child.try_wait().unwrap().is_none(),
             "it was over before it was killed"
@@ -437,8 +434,66 @@ async fn a_verification_that_is_killed_goes_on_where_it_was() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+    fs::read(state).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_of_a_manifest_that_is_killed_goes_on_where_it_was() {
+    let stores = many();
+    let bed = &stores.bed;
+    let state = bed.path(".stoker/verify/many.yaml.ndjson");
+    kill_verifying(bed, "many.yaml", &state).await;
+    let again = || bed.run(&["verify", "many.yaml", "--all", "--json"]);
+    let ran = again().exits(0);
+    assert!(ran.err.contains("going on with"), "{}", ran.err);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&report["outcomes"]["same"], &report["read"]),
+        (&json!(3_000), &json!(3_000)),
+        "{report}"
+    );
+    assert!(!bed.path(".stoker/verify").exists(), "nothing is left");
+
+    // Of sources that are not what they were, it begins anew, and says so.
+    kill_verifying(bed, "many.yaml", &state).await;
+    let lines = fs::read_to_string(bed.path("in/many.ndjson")).unwrap();
+    bed.write(
+        "in/many.ndjson",
+        &lines.replace("\"multipleBirthInteger\":5}", "\"multipleBirthInteger\":6}"),
+    );
+    let ran = again().exits(1);
+    assert!(
+        !ran.err.contains("going on with") && ran.err.contains("is begun anew: the sources"),
+        "{}",
+        ran.err
+    );
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&report["outcomes"]["same"], &report["outcomes"]["changed"]),
+        (&json!(2_999), &json!(1)),
+        "{report}"
+    );
+
+    // Where the progress cannot be kept, that is said, and nothing else is the matter.
+    bed.write(".stoker/verify", "");
+    let ran = again().exits(1);
+    assert!(ran.err.contains("is not kept"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_that_is_killed_goes_on_where_it_was() {
+    let stores = many();
+    let bed = &stores.bed;
+    let run = bed.newest_run();
+    let changed = json!({"resourceType": "Patient", "id": "k3", "multipleBirthInteger": 77_077});
+    let path = "fhirStores/fhir/fhir/Patient/k3";
+    stores
+        .send(reqwest::Method::PUT, path, Some(&changed))
+        .await;
+    let name = run.to_str().unwrap();
+    let state = run.join("verify.ndjson");
     // A torn line is no harm.
-    let mut torn = fs::read(&state).unwrap();
+    let mut torn = kill_verifying(bed, name, &state).await;
     assert!(torn.len() < 64 << 10, "{}", torn.len());
     torn.extend_from_slice(b"{\"checked\":{\"record\":99");
     fs::write(&state, torn).unwrap();

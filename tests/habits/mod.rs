@@ -385,6 +385,62 @@ fn references_hold_where_creates_are_answered_in_another_order() {
     }
 }
 
+/// Where a server answers in another order than it was asked in, and refuses some records, those are said to be refused which were.
+#[test]
+fn outcomes_are_right_where_some_of_what_is_answered_in_another_order_is_refused() {
+    for order in [
+        habit::Order::Request,
+        habit::Order::Reversed,
+        habit::Order::Rotated,
+    ] {
+        let habits = Habits {
+            order,
+            integrity: Some(422),
+            ..STANDARD
+        };
+        let server = Server::start(&habits);
+        let bed = Bed::new();
+        let record = |n: u64| {
+            let kind = ["Observation", "Condition"][usize::from(n.is_multiple_of(3))];
+            let subject = if is_refused(n) {
+                r#","subject":{"reference":"Patient/elsewhere"}"#
+            } else {
+                ""
+            };
+            format!(r#"{{"resourceType":"{kind}","language":"x-{n}"{subject}}}"#)
+        };
+        let lines: Vec<String> = (0..60).map(record).collect();
+        bed.write("data/o.ndjson", &lines.join("\n"));
+        let loads = "  - { name: o, target: s, files: [data/*.ndjson], interaction: create, bundle: { type: batch, max_entries: 10 } }\n";
+        let loaded = bed.load(&server.url, loads);
+        let counts = (loaded.count(&["created"]), loaded.count(&["rejected"]));
+        assert_eq!(counts, (48, 12), "{order:?}: {}", loaded.text);
+        let contents = server.contents();
+        assert_eq!(contents.len(), 48, "{order:?}");
+        for record in &loaded.records {
+            let line = record["position"]["line"].as_u64().unwrap() - 1;
+            let outcome = record["outcome"].as_str().unwrap();
+            if is_refused(line) {
+                assert_eq!(outcome, "rejected", "{order:?}: {record}");
+                assert_eq!(record["status"], 422, "{order:?}: {record}");
+            } else {
+                let kind = record["type"].as_str().unwrap();
+                let name = format!("{kind}/{}", record["id"].as_str().unwrap());
+                let held = contents[&name]["language"].as_str().unwrap();
+                assert_eq!(
+                    (outcome, held),
+                    ("created", &*format!("x-{line}")),
+                    "{order:?}"
+                );
+            }
+        }
+    }
+}
+
+fn is_refused(line: u64) -> bool {
+    line % 5 == 2
+}
+
 /// More records of one answer than are told by their content get no id, and say why: none is guessed.
 #[test]
 fn the_ids_of_a_large_answer_in_another_order_are_not_guessed() {

@@ -181,7 +181,8 @@ fn table(listed: &[Listed]) -> String {
                     .collect();
                 words.join(", ")
             }
-            (None, problem) => problem.clone().unwrap_or_default(),
+            // The reason is too long for a column.
+            (None, _) => "not known".to_owned(),
         };
         let started = run
             .started
@@ -214,6 +215,11 @@ fn table(listed: &[Listed]) -> String {
             .collect();
         // Writing to a vector cannot fail.
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    for run in listed {
+        if let Some(problem) = &run.problem {
+            let _ = writeln!(text, "\n{}: {}", plain(&run.run), plain(problem));
+        }
     }
     String::from_utf8_lossy(&text).into_owned()
 }

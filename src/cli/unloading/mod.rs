@@ -3,17 +3,19 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    io::{BufRead as _, IsTerminal as _, Write as _},
     sync::atomic::{AtomicU64, Ordering},
 };
 
+mod asked;
+mod question;
 mod told;
 
 use super::{
     Context, Error, Exit, connect,
+    observed::Observed,
     printer::Printer,
     state, stores,
-    watching::{SHOWN_EVERY, records},
+    watching::{SAMPLED_EVERY, SHOWN_EVERY, records},
 };
 use crate::{
     diagnostic::Diagnostic,
@@ -25,8 +27,10 @@ use crate::{
     report::format::quoted,
     send::Stop,
     unit::grouped,
-    unload::{self, Later, Left, RemovalCounts, RemovalPlan, Unload},
+    unload::{self, Later, Left, Referred, RemovalCounts, RemovalPlan, Unload},
 };
+pub(in crate::cli) use question::{answered, ask_for};
+use question::{can_be_asked, unless_stopped};
 pub(in crate::cli) use told::{Unloaded, foreseen};
 
 /// The manner in which records are deleted.
@@ -67,67 +71,31 @@ impl How {
     }
 }
 
-const NOTHING: &str = "nothing was deleted";
-
-/// Asks whether to go on; where nobody can be asked, `--yes` has to be there.
-pub(in crate::cli) async fn ask_for(how: How, question: &str, stop: &Stop) -> Result<(), Error> {
-    if how.yes {
-        return Ok(());
+/// Finds out in which versions unloadings of later runs have put records back: that is no stranger's change.
+pub(in crate::cli) fn put_back_after(run: &RunDirectory) -> Result<Later, Error> {
+    let mut later = Later::of_the_past();
+    let Some(state) = run.path().parent().and_then(std::path::Path::parent) else {
+        return Ok(later);
+    };
+    let mut newer = RunDirectory::all(state).map_err(Error::disk)?;
+    let at = newer.iter().position(|one| one.name() == run.name());
+    newer.drain(..at.map_or(newer.len(), |at| at + 1));
+    let has_restored = |run: &RunDirectory| {
+        let told = run.unload().exists().then(|| journal::read(&run.journal()));
+        let told = told.and_then(Result::ok);
+        let removals = told.and_then(|told| Removals::read(run, &told.journal).ok());
+        removals.is_some_and(|removals| removals.has_restored())
+    };
+    if !newer.iter().any(has_restored) {
+        return Ok(later);
     }
-    if !std::io::stdin().is_terminal() || !Printer::is_watched() {
-        return Err(
-            Error::usage("nothing was deleted: nobody can be asked here")
-                .hint("`--dry-run` shows what would be deleted; `--yes` deletes it without asking"),
-        );
-    }
-    let answer = answered(&format!("{question} [y/N] "), NOTHING, stop).await?;
-    match answer.to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Error::usage(NOTHING)),
-    }
-}
-
-/// Asks on standard error, and reads a line of standard input. A signal ends it at once; then `untouched` says what was not
-/// done.
-pub(in crate::cli) async fn answered(
-    question: &str,
-    untouched: &str,
-    stop: &Stop,
-) -> Result<String, Error> {
-    let mut out = std::io::stderr();
-    // Nothing can be said about a terminal that is gone.
-    let _ = out
-        .write_all(question.as_bytes())
-        .and_then(|()| out.flush());
-    // The thread that waits for an answer ends with the process.
-    let read = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        let read = std::io::stdin().lock().read_line(&mut line);
-        read.map(|_| line.trim().to_owned())
-    });
-    tokio::select! {
-        read = read => read
-            .map_err(|error| Error::task(&error))?
-            .map_err(|error| Error::usage(format!("cannot read the answer: {error}"))),
-        () = stop.stopping() => {
-            let _ = out.write_all(b"\n");
-            Err(Error::new(Exit::Interrupted, "interrupted").hint(untouched))
+    for newer in newer.into_iter().rev() {
+        // Of a run that cannot be read, or goes on, nobody knows what it does.
+        if let Ok(Some(opened)) = Opened::open(newer, &Later::default()) {
+            opened.note(&mut later)?;
         }
     }
-}
-
-/// Does what comes before anything is deleted, unless a signal comes: it ends that at once.
-async fn unless_stopped<T>(
-    stop: &Stop,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    tokio::select! {
-        biased;
-        () = stop.stopping() => {
-            Err(Error::new(Exit::Interrupted, "interrupted").hint("repeat the command to go on"))
-        }
-        done = work => done,
-    }
+    Ok(later)
 }
 
 /// A run that is about to be unloaded.
@@ -162,13 +130,48 @@ impl Opened {
         }))
     }
 
-    /// Notes in which versions the run has left what it changed.
+    /// Returns the targets on which something is done, with how many records.
+    pub(in crate::cli) fn targets(&self, how: How) -> Vec<(String, u64)> {
+        let restores = how.restore && self.draft.updates() > 0;
+        let names = self.draft.targets(restores);
+        let count = |name: &str| {
+            let updated = self.draft.updated.iter().filter(|_| restores);
+            let all = self.draft.kinds.iter().chain(updated);
+            all.filter(|((of, _), _)| of == name)
+                .map(|(_, count)| count)
+                .sum()
+        };
+        let counted = names.into_iter().map(|name| (name.to_owned(), count(name)));
+        counted.collect()
+    }
+
+    /// Notes in which versions the run has left what it changed, and its unloading what it put back.
     pub(in crate::cli) fn note(&self, later: &mut Later) -> Result<(), Error> {
         later.add(&self.draft, &self.history).map_err(failed)
     }
 
-    /// Shows what there is to delete.
-    pub(in crate::cli) fn show(&self, how: How, json: bool, context: Context) -> Result<(), Error> {
+    /// Notes what its unloading has put back just now; `number` is that of the run among those of `later`.
+    pub(in crate::cli) fn note_put_back(
+        &self,
+        number: usize,
+        later: &mut Later,
+    ) -> Result<(), Error> {
+        let removals = Removals::read(&self.run, &self.history.journal).map_err(Error::disk)?;
+        let none = Later::default();
+        let draft =
+            RemovalPlan::of(&self.saved, &self.history, &removals, &none).map_err(failed)?;
+        later.put_back(number, &draft);
+        Ok(())
+    }
+
+    /// Shows what there is to delete, and what others refer to of it.
+    pub(in crate::cli) fn show(
+        &self,
+        how: How,
+        referred: Option<&Referred>,
+        json: bool,
+        context: Context,
+    ) -> Result<(), Error> {
         let mut text = String::new();
         let run = quoted(self.run.path());
         let count = self.draft.records();
@@ -204,6 +207,9 @@ impl Opened {
             };
             let _ = writeln!(text, "\n{rest}");
         }
+        if let Some(referred) = referred {
+            asked::text(referred, &mut text);
+        }
         let updated = self.draft.updates();
         if updated > 0 {
             let rest = if how.restore {
@@ -218,7 +224,7 @@ impl Opened {
         if json && how.dry_run {
             context
                 .printer
-                .json(&foreseen(&self.run, &self.draft, how)?);
+                .json(&foreseen(&self.run, &self.draft, referred, how)?);
         } else if !json && (how.dry_run || count == 0 && !restores) {
             context.printer.result(text.trim_end());
         } else {
@@ -226,6 +232,9 @@ impl Opened {
         }
         context.printer.problems(&left(&self.draft.left, &run));
         context.printer.problems(&self.of_others());
+        if let Some(referred) = referred {
+            asked::problems(referred, context);
+        }
         Ok(())
     }
 
@@ -254,6 +263,7 @@ impl Opened {
     pub(in crate::cli) async fn unload(
         &self,
         how: How,
+        observed: &Observed,
         stop: &Stop,
         context: Context,
     ) -> Result<Unloaded, Error> {
@@ -265,9 +275,9 @@ impl Opened {
             let connections = unless_stopped(stop, connecting).await?;
             let ended = async {
                 let circle = self.draft.largest_circle();
-                let facts = stores::of(&self.saved.header, &names, &connections, circle);
+                let facts = stores::of(&self.saved.header, &names, &connections, circle, observed);
                 let stores = unless_stopped(stop, facts).await?;
-                self.carry_out(how, &stores, stop, context).await
+                self.carry_out(how, &stores, observed, stop, context).await
             }
             .await;
             connect::close_all(connections).await;
@@ -293,6 +303,7 @@ impl Opened {
         &self,
         how: How,
         stores: &HashMap<String, Option<OpenStore>>,
+        observed: &Observed,
         stop: &Stop,
         context: Context,
     ) -> Result<RemovalCounts, Error> {
@@ -305,6 +316,7 @@ impl Opened {
             stores,
             changed: how.changed,
             restores: how.restore,
+            done: observed,
         };
         let done = AtomicU64::new(0);
         let is_stopping = || stop.is_stopping();
@@ -312,14 +324,18 @@ impl Opened {
             done.fetch_add(more, Ordering::Relaxed);
         };
         let mut going = std::pin::pin!(unload.run(&mut journal, &is_stopping, &told));
+        let mut sampling = tokio::time::interval(SAMPLED_EVERY);
+        let mut showing = tokio::time::interval(SHOWN_EVERY);
+        showing.reset();
         loop {
             tokio::select! {
                 ended = &mut going => return ended.map_err(failed),
+                _ = sampling.tick() => observed.sample(stores),
                 () = stop.dropping() => {
                     return Err(Error::new(Exit::Interrupted, "interrupted")
                         .hint("repeat the command to go on"));
                 }
-                () = tokio::time::sleep(SHOWN_EVERY) => {
+                _ = showing.tick() => {
                     let mut all = self.draft.records();
                     if how.restore {
                         all += self.draft.updates();

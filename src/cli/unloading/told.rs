@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
 use serde::Serialize;
 
-use super::{Context, Error, Exit, How};
+use super::{Context, Error, Exit, How, asked};
 use crate::{
     journal::{self, Removal, RunDirectory},
     report::format::quoted,
     unit::grouped,
-    unload::{self, Left, RemovalCounts, RemovalPlan},
+    unload::{self, Left, Referred, RemovalCounts, RemovalPlan},
 };
 
 /// The results of unloading the records of a run.
@@ -46,12 +46,15 @@ struct Foreseen<'a> {
     unknown: u64,
     nameless: u64,
     gone_before: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referred: Option<asked::Told<'a>>,
 }
 
 /// Returns what there is to delete, for programs.
 pub(in crate::cli) fn foreseen(
     run: &RunDirectory,
     draft: &RemovalPlan,
+    referred: Option<&Referred>,
     how: How,
 ) -> Result<String, Error> {
     fn by_target(counts: &BTreeMap<(String, String), u64>) -> BTreeMap<&str, BTreeMap<&str, u64>> {
@@ -73,6 +76,7 @@ pub(in crate::cli) fn foreseen(
         unknown: draft.left.unknown,
         nameless: draft.left.nameless,
         gone_before: draft.left.away,
+        referred: referred.map(asked::Told::of),
     };
     serde_json::to_string_pretty(&foreseen).map_err(Error::internal)
 }

@@ -1,6 +1,10 @@
 //! `stoker verify`: compares what the stores hold with what the sources say.
 
-use std::{cell::Cell, path::PathBuf, sync::Arc};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 mod kept;
 mod proven;
@@ -8,22 +12,26 @@ mod told;
 
 use super::{
     Context, Error, Exit, connect, given, interrupt,
+    metrics::MetricsArgs,
+    observed::Observed,
     planning::{self, Planning},
     prior_runs::Purpose,
     scratch::Scratch,
     select::Selection,
     sources, state, stores,
-    watching::{self, SHOWN_EVERY, records},
+    watching::{self, SAMPLED_EVERY, SHOWN_EVERY, records},
 };
-use kept::Kept;
+use kept::{Aside, Kept};
 use proven::prove;
 use told::Told;
 
 use crate::{
     diagnostic::Diagnostic,
+    event::Observe,
     journal::{self, RunDirectory},
     manifest::Store as Settings,
     plan::file::Saved,
+    progress,
     report::format::quoted,
     send::{
         Stop,
@@ -39,11 +47,11 @@ use crate::{
 )]
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct VerifyArgs {
-    /// A run (its directory, or its name), or a manifest
+    /// A run (its directory, or its name), or a manifest [default: the latest run]
     #[arg(value_name = "RUN|MANIFEST")]
-    what: PathBuf,
+    what: Option<PathBuf>,
     /// The number of records to read, drawn from all [default: 1000]
-    #[arg(long, value_name = "N", conflicts_with = "all")]
+    #[arg(long, value_name = "N", conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
     /// Read every record, and name those that no source says
     #[arg(long)]
@@ -54,39 +62,62 @@ pub(in crate::cli) struct VerifyArgs {
     /// What the stores hold besides is no difference
     #[arg(long)]
     ignore_extra: bool,
-    /// Begin anew, also where an earlier verification of the run was cut off (`--all` goes on with it)
+    /// Begin anew, also where an earlier verification was cut off (`--all` goes on with it)
     #[arg(long)]
     fresh: bool,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// The number of records that are read where nothing else is said: if one in a hundred is not the same, it is found out nearly always.
 const SAMPLE: u64 = 1_000;
 
 /// Runs the verb.
-pub(in crate::cli) async fn run(args: VerifyArgs, context: Context) -> Result<Exit, Error> {
+pub(in crate::cli) async fn run(mut args: VerifyArgs, context: Context) -> Result<Exit, Error> {
+    let what = if let Some(what) = args.what.take() {
+        what
+    } else {
+        let run = state::find(None)?;
+        let message = format!("verifying the latest run, {}", quoted(run.path()));
+        context.printer.message(&message);
+        run.path().to_owned()
+    };
+    args.what = Some(what.clone());
     let stop = Stop::default();
     interrupt::listen(stop.clone());
+    let of = what.display().to_string();
+    let none = progress::Watcher::none();
+    let told = args.metrics.begin(none, Some("verify"), &of, context);
+    let told = told.await?;
+    let observe = told.watcher.observer();
     let work = async {
-        if args.what.is_file() {
-            of_manifest(&args, &stop, context).await
+        if what.is_file() {
+            of_manifest(&args, &what, &observe, &stop, context).await
         } else {
-            of_run(&args, context).await
+            of_run(&args, &what, &observe, context).await
         }
     };
-    tokio::select! {
+    let ended = tokio::select! {
         done = work => done,
         () = stop.stopping() => {
-            let hint = "repeat the command: with `--all`, the verification of a run goes on where it was";
+            let hint = "repeat the command: with `--all`, the verification goes on where it was";
             Err(Error::new(Exit::Interrupted, "interrupted").hint(hint))
         }
-    }
+    };
+    told.end(&ended, context).await;
+    ended
 }
 
-async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
-    let run = state::find(Some(&args.what))?;
+async fn of_run(
+    args: &VerifyArgs,
+    what: &Path,
+    observe: &Arc<dyn Observe>,
+    context: Context,
+) -> Result<Exit, Error> {
+    let run = state::find(Some(what))?;
     // Nobody removes it meanwhile; one that is kept in brief has nothing to be held by.
     let _held = match run.hold() {
         Ok(held) => Some(held),
@@ -109,7 +140,17 @@ async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
     let was_spooled = run.spool().exists();
     let checked = sources::check_sources(&saved, &run, false, WAY_ON).await;
     let verified = match checked {
-        Ok(()) => verify(args, Arc::new(saved), history, &run, false, context).await,
+        Ok(()) => {
+            let work = Work {
+                args,
+                saved: Arc::new(saved),
+                run: &run,
+                is_whole: false,
+                observe,
+                context,
+            };
+            work.verify(history).await
+        }
         Err(error) => Err(error),
     };
     // Bytes that were spooled to be read again are not needed any more.
@@ -122,12 +163,18 @@ async fn of_run(args: &VerifyArgs, context: Context) -> Result<Exit, Error> {
 /// The advice about sources that are not what they were.
 const WAY_ON: &str = "put it back as it was, or verify the manifest: `stoker verify MANIFEST` goes by what the files say now";
 
-async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result<Exit, Error> {
-    if given::is_plan(&args.what) {
-        let message = format!("{} is a saved plan", quoted(&args.what));
+async fn of_manifest(
+    args: &VerifyArgs,
+    what: &Path,
+    observe: &Arc<dyn Observe>,
+    stop: &Stop,
+    context: Context,
+) -> Result<Exit, Error> {
+    if given::is_plan(what) {
+        let message = format!("{} is a saved plan", quoted(what));
         return Err(Error::usage(message).hint("name a run, or the manifest"));
     }
-    let manifest = given::read_manifest(&args.what, &Selection::default(), context)?;
+    let manifest = given::read_manifest(what, &Selection::default(), context)?;
     let header = planning::header(&manifest);
     for target in &header.targets {
         connect::refuse_missing(&target.settings)?;
@@ -136,7 +183,7 @@ async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result
     let verified = async {
         let header = connect::with_facts(header, &connections).await?;
         let scratch = Scratch::create()?;
-        let watcher = watching::for_people(context.printer);
+        let watcher = watching::for_people(context.printer).and(Arc::clone(observe));
         let how = Planning::aside(&header, &scratch, &watcher, stop);
         let surveyed = how.write(&scratch.run().plan()).await;
         watcher.finish();
@@ -153,106 +200,156 @@ async fn of_manifest(args: &VerifyArgs, stop: &Stop, context: Context) -> Result
         )
         .await?;
         let history = journal::read(&scratch.run().journal()).map_err(Error::disk)?;
-        verify(args, saved, history, scratch.run(), true, context).await
+        let work = Work {
+            args,
+            saved,
+            run: scratch.run(),
+            is_whole: true,
+            observe,
+            context,
+        };
+        work.verify(history).await
     }
     .await;
     connect::close_all(connections).await;
     verified
 }
 
-async fn verify(
-    args: &VerifyArgs,
+/// The work of a verification.
+struct Work<'a> {
+    args: &'a VerifyArgs,
     saved: Arc<Saved>,
-    history: journal::JournalIndex,
-    run: &RunDirectory,
+    run: &'a RunDirectory,
+    /// The manifest is compared, and not a run.
     is_whole: bool,
+    observe: &'a Arc<dyn Observe>,
     context: Context,
-) -> Result<Exit, Error> {
-    let header = &saved.header;
-    let mut names: Vec<&str> = Vec::new();
-    for load in &header.loads {
-        let target = header
-            .targets
-            .iter()
-            .find(|t| t.settings.name == load.target);
-        let is_receiver = target.is_some_and(|t| matches!(t.settings.store, Settings::Mllp { .. }));
-        if is_receiver {
-            let what = format!(
-                "target `{}` is a receiver over MLLP, which cannot be asked what it has: load `{}` is left out",
-                load.target, load.name
-            );
-            context.printer.problems(&[Diagnostic::warning(what)]);
-        } else if !names.contains(&load.target.as_str()) {
-            names.push(&load.target);
-        }
-    }
-    let bodies = Arc::new(Bodies::new(sources::readable(&saved.sources, &run.spool())));
-    let connections = stores::connect(header, &names).await?;
-    let kept = (!is_whole).then_some(Kept { run, context });
-    let verified = async {
-        let stores = stores::of(header, &names, &connections, 0).await?;
-        let amended;
-        let mut verify = Verify {
-            plan: &saved,
-            bodies: &bodies,
-            history: &history,
-            stores: &stores,
-            sample: (!args.all).then(|| args.sample.unwrap_or(SAMPLE)),
-            counts_only: args.counts,
-            is_whole,
-            shows_values: context.show_content,
-        };
-        let proven = if args.counts {
-            None
-        } else {
-            prove(&verify, run, context).await?
-        };
-        if proven.is_some() {
-            amended = journal::read(&run.journal()).map_err(Error::disk)?;
-            verify.history = &amended;
-            if !is_whole {
-                proven::report_again(run, &saved, &bodies, context)?;
+}
+
+impl Work<'_> {
+    /// Returns the targets that can be asked, with how many records the plan has for them; says which cannot.
+    fn targets(&self) -> Vec<(String, u64)> {
+        let header = &self.saved.header;
+        let mut targets: Vec<(String, u64)> = Vec::new();
+        for (load, summary) in header.loads.iter().zip(&self.saved.summary.loads) {
+            let target = header
+                .targets
+                .iter()
+                .find(|t| t.settings.name == load.target);
+            let is_receiver =
+                target.is_some_and(|t| matches!(t.settings.store, Settings::Mllp { .. }));
+            if is_receiver {
+                let what = format!(
+                    "target `{}` is a receiver over MLLP, which cannot be asked what it has: load `{}` is left out",
+                    load.target, load.name
+                );
+                let problem = Diagnostic::warning(what);
+                self.context.printer.problems(&[problem]);
+                continue;
+            }
+            match targets.iter_mut().find(|(name, _)| *name == load.target) {
+                Some((_, records)) => *records += summary.records,
+                None => targets.push((load.target.clone(), summary.records)),
             }
         }
-        let mut state = match kept {
-            Some(kept) if args.all => Some(kept.state(verify.history, args.fresh, context)?),
-            _ => None,
-        };
-        let mut verified = carry_out(&verify, state.as_mut(), context).await?;
-        verified.proven = proven.unwrap_or_default();
-        if let Some(state) = state {
-            state.end().map_err(Error::disk)?;
+        targets
+    }
+
+    async fn verify(self, history: journal::JournalIndex) -> Result<Exit, Error> {
+        let Self {
+            args,
+            ref saved,
+            run,
+            is_whole,
+            observe,
+            context,
+        } = self;
+        let header = &saved.header;
+        let targets = self.targets();
+        let names: Vec<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
+        let observed = Observed::begin(Arc::clone(observe), targets.clone());
+        let bodies = Arc::new(Bodies::new(sources::readable(&saved.sources, &run.spool())));
+        let connections = stores::connect(header, &names).await?;
+        let kept = (!is_whole).then_some(Kept { run, context });
+        let verified = async {
+            let stores = stores::of(header, &names, &connections, 0, &observed).await?;
+            let amended;
+            let mut verify = Verify {
+                plan: saved,
+                bodies: &bodies,
+                history: &history,
+                stores: &stores,
+                sample: (!args.all).then(|| args.sample.unwrap_or(SAMPLE)),
+                counts_only: args.counts,
+                is_whole,
+                shows_values: context.show_content,
+                audience: &observed,
+            };
+            let proven = if args.counts {
+                None
+            } else {
+                prove(&verify, run, context).await?
+            };
+            if proven.is_some() {
+                amended = journal::read(&run.journal()).map_err(Error::disk)?;
+                verify.history = &amended;
+                if !is_whole {
+                    proven::report_again(run, saved, &bodies, context)?;
+                }
+            }
+            let (mut state, mut aside) = (None, None);
+            if args.all {
+                match kept {
+                    Some(kept) => state = Some(kept.state(verify.history, args.fresh)?),
+                    None => aside = Aside::open(&verify, args, context)?,
+                }
+            }
+            let going = state.as_mut().or(aside.as_mut().map(|a| &mut a.state));
+            let mut verified = carry_out(&verify, going, &observed, context).await?;
+            verified.proven = proven.unwrap_or_default();
+            if let Some(state) = state {
+                state.end().map_err(Error::disk)?;
+            }
+            if let Some(aside) = aside {
+                aside.end()?;
+            }
+            Ok(verified)
         }
-        Ok(verified)
+        .await;
+        observed.finish();
+        connect::close_all(connections).await;
+        let mut told = Told {
+            args,
+            verified: verified?,
+            is_noted: !is_whole,
+            page: None,
+            context,
+        };
+        if let Some(kept) = kept {
+            told.page = Some(kept.write(&told)?);
+        }
+        told.tell()
     }
-    .await;
-    connect::close_all(connections).await;
-    let mut told = Told {
-        args,
-        verified: verified?,
-        is_noted: !is_whole,
-        page: None,
-        context,
-    };
-    if let Some(kept) = kept {
-        told.page = Some(kept.write(&told)?);
-    }
-    told.tell()
 }
 
 /// Compares, and shows how far it came.
 async fn carry_out(
     verify: &Verify<'_>,
     state: Option<&mut State>,
+    observed: &Observed,
     context: Context,
 ) -> Result<Verified, Error> {
     let read = Cell::new(0_u64);
     let told = |more: u64| read.set(read.get() + more);
     let mut going = std::pin::pin!(verify.run(&told, state));
+    let mut sampling = tokio::time::interval(SAMPLED_EVERY);
+    let mut showing = tokio::time::interval(SHOWN_EVERY);
+    showing.reset();
     loop {
         tokio::select! {
             ended = &mut going => return ended.map_err(failed),
-            () = tokio::time::sleep(SHOWN_EVERY) => {
+            _ = sampling.tick() => observed.sample(verify.stores),
+            _ = showing.tick() => {
                 context.printer.message(&format!("{} compared", records(read.get())));
             }
         }

@@ -21,6 +21,7 @@ use crate::{
 
 mod edge;
 mod index;
+mod known;
 mod resolve;
 mod take;
 
@@ -30,6 +31,7 @@ use edge::{
     STATE_DANGLING, STATE_GLOBAL, STATE_KNOWN, STATE_NODE, STATE_NOTHING, STATE_SEARCH, VERSIONED,
 };
 use index::Names;
+use known::Known;
 pub(crate) use take::{Asks, NamedBy};
 
 /// A record of the graph, by the order in which it was found.
@@ -84,8 +86,7 @@ pub(crate) struct Graph {
     pub(crate) groups: Vec<SourceGroup>,
     /// The servers that addresses in Bundles name; the number of one is its place, from 1.
     homes: Vec<Box<str>>,
-    known: HashMap<u64, u32>,
-    known_names: Vec<Box<str>>,
+    known: Known,
     /// Of each record that travels in two steps: the references that come with the second.
     pub(super) late: HashMap<Node, Vec<u32>>,
 }
@@ -116,27 +117,21 @@ impl Graph {
             room,
             groups: Vec::new(),
             homes: Vec::new(),
-            known: HashMap::new(),
-            known_names: Vec::new(),
+            known: Known::default(),
             late: HashMap::new(),
         }
     }
 
-    /// Takes a name under which an earlier run's record is held at a target, and what it became.
-    pub(crate) fn know(&mut self, key: u64, assigned: &str) {
-        let number = u32::try_from(self.known_names.len()).unwrap_or(NONE);
-        // Two runs may know the same record; what the first of the list says holds.
-        if let std::collections::hash_map::Entry::Vacant(free) = self.known.entry(key) {
-            free.insert(number);
-            self.known_names.push(assigned.into());
-        }
+    /// Takes a name under which an earlier run's record is held at a target, the server that its address names, and what it
+    /// became.
+    pub(crate) fn know(&mut self, key: u64, base: Option<&str>, assigned: &str) {
+        let home = base.and_then(|base| self.home(base)).unwrap_or(0);
+        self.known.take(key, home, assigned);
     }
 
     /// Returns what a known record became, as `Type/id`.
     pub(super) fn known(&self, known: u32) -> &str {
-        self.known_names
-            .get(known as usize)
-            .map_or("", AsRef::as_ref)
+        self.known.assigned(known)
     }
 
     /// Tells whether nothing has to be known of the records of a load: no step of the graph is made of them.

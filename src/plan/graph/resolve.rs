@@ -1,6 +1,9 @@
 //! Resolves a graph once all records are there: who is a copy of whom, and what every reference came to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Duplicate, Graph, LINK, NATIVE, NONE, Node, NodeRecord, ORDINALS, SEVERAL, STATE,
@@ -51,13 +54,14 @@ impl Graph {
                     (STATE_NODE, u64::from(node))
                 }
                 STATE_GLOBAL => match (
-                    (index.get(*wanted).map(|node| homes.nearest(node, home)))
+                    (index.get(*wanted))
+                        .and_then(|node| homes.nearest(&self.nodes, node, home))
                         .or_else(|| aliases.get(*wanted)),
-                    self.known.get(wanted),
+                    self.known.nearest(*wanted, home),
                 ) {
                     (Some(SEVERAL), None) => (STATE_DANGLING, 0),
                     (Some(node), _) if node != SEVERAL => (STATE_NODE, u64::from(follow(node))),
-                    (_, Some(&known)) => (STATE_KNOWN, u64::from(known)),
+                    (_, Some(known)) => (STATE_KNOWN, u64::from(known)),
                     _ => (STATE_DANGLING, 0),
                 },
                 // A reference that repeats the condition of a record means that one, whoever else has the identifier.
@@ -187,6 +191,8 @@ enum Sameness {
 struct Homes {
     /// The server of a record without an address that is the same as one with an address.
     adopted: HashMap<Node, u8>,
+    /// Records with an address of which there are copies without one: these may be meant from everywhere.
+    common: HashSet<Node>,
     /// By the first record of a name: those of other servers that have it, one of each.
     others: HashMap<Node, Vec<(u8, Node)>>,
 }
@@ -209,12 +215,18 @@ impl Homes {
         Some(found.map(|(_, other)| *other).next().unwrap_or(node))
     }
 
-    /// Returns the record that a reference by type and id means: of several servers' the one of the server of the record that
-    /// refers to it.
-    fn nearest(&self, node: Node, home: u8) -> Node {
+    /// Returns the record that a reference by type and id means in a record of the server `home`: the one of that server. None where
+    /// those that have the name are of other servers.
+    fn nearest(&self, nodes: &[NodeRecord], node: Node, home: u8) -> Option<Node> {
+        let record = nodes.get(node as usize)?;
+        let first = self.of(node, record);
+        if home == 0 || first == 0 || home == first || record.keeps_id() {
+            return Some(node);
+        }
         let mut others = self.others.get(&node).into_iter().flatten();
-        let own = others.find(|(other, _)| home != 0 && *other == home);
-        own.map_or(node, |(_, own)| *own)
+        let own = others.find(|(other, _)| *other == home);
+        let own = own.map(|(_, own)| *own);
+        own.or_else(|| self.common.contains(&node).then_some(node))
     }
 
     /// Takes note which record of a server stands for the others of it.
@@ -233,6 +245,10 @@ impl Homes {
         let own = if counts == node { new.home } else { old.home };
         if own != home {
             self.adopted.insert(counts, home);
+        }
+        let is_common = self.common.contains(&before) || old.home == 0 || new.home == 0;
+        if home != 0 && is_common {
+            self.common.insert(counts);
         }
         if counts != before
             && let Some(others) = self.others.remove(&before)

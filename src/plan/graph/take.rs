@@ -76,9 +76,15 @@ impl Graph {
         names.push(key, node);
     }
 
-    /// Takes the server that the address of a record in its Bundle names: the base of its `Type/id`. Beyond 255 servers, a record
-    /// has none that counts.
+    /// Takes the server that the address of a record in its Bundle names: the base of its `Type/id`.
     pub(crate) fn settle_at(&mut self, node: Node, base: &str) {
+        if let (Some(home), Some(kept)) = (self.home(base), self.nodes.get_mut(node as usize)) {
+            kept.home = home;
+        }
+    }
+
+    /// Returns the number of a server, from 1. Beyond 255 servers, a record has none that counts.
+    pub(super) fn home(&mut self, base: &str) -> Option<u8> {
         let plain = base.split_once("://").map_or(base, |(_, rest)| rest);
         let at = self.homes.iter().position(|home| **home == *plain);
         let at = at.unwrap_or_else(|| {
@@ -88,10 +94,7 @@ impl Graph {
             self.homes.len() - 1
         });
         let is_known = self.homes.get(at).is_some_and(|home| **home == *plain);
-        let number = u8::try_from(at + 1).ok().filter(|_| is_known);
-        if let (Some(number), Some(kept)) = (number, self.nodes.get_mut(node as usize)) {
-            kept.home = number;
-        }
+        u8::try_from(at + 1).ok().filter(|_| is_known)
     }
 
     /// Takes a reference of the record that came last, by its place in it. Returns its number among all.

@@ -112,6 +112,7 @@ impl Load<'_> {
             is_estimate,
             compared,
             looked_up,
+            proved,
             ..
         } = *self.found;
         let roughly = if is_estimate { "about " } else { "" };
@@ -125,6 +126,10 @@ impl Load<'_> {
             (
                 looked_up,
                 "at the most to look up what conditional references mean",
+            ),
+            (
+                proved,
+                "at the most to see that answers come in the order of the requests",
             ),
         ];
         let reads: Vec<String> = reads

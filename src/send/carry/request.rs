@@ -269,6 +269,7 @@ impl Request<'_, '_, '_> {
         };
         let is_refused = |one: &Settlement| one.line.outcome == Outcome::Rejected;
         self.has_culprit |= concluded.settled.iter().any(is_refused);
+        self.has_culprit |= !concluded.ordered.refused.is_empty();
         let settled = self.replaced.tell(concluded.settled);
         self.sender.send_result(settled, now).await;
         let ordered = answer_order::settle(load, concluded.ordered).await?;

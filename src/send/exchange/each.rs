@@ -5,7 +5,7 @@ use http::Response;
 
 use super::{
     super::{
-        answer_order::depends_on_order,
+        answer_order::take_dependent,
         in_doubt::{Doubtful, RefusedInDoubt},
         results, settlement,
         versions::wants_version,
@@ -63,8 +63,8 @@ impl Batch<'_> {
             self.sort(reading, &mut settled);
         }
         if self.packaging.is_some() && !self.target().answers_in_order() {
-            let depending = depends_on_order(&mut settled);
-            self.answered.ordered.created.extend(depending);
+            let is_atomic = self.packaging == Some(Packaging::Transaction);
+            take_dependent(&mut settled, &mut self.answered.ordered, is_atomic);
         }
         if is_again && self.hands_over == HandsOver::AtOnce {
             settled = results::hand_over(self.load, settled);

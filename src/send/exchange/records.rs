@@ -96,7 +96,7 @@ pub(super) struct Answered {
     pub(super) settled: Vec<Settlement>,
     /// Records that were taken, without the store's saying under which id.
     pub(super) nameless: Vec<(Settlement, Step)>,
-    /// Records that were created, under ids that depend on the order of the answer.
+    /// Records whose fate depends on the order of the answer.
     pub(super) ordered: Ordered,
     /// Records that the store did not take because it has something of that name already.
     pub(super) occupied: Vec<(Settlement, Step)>,
@@ -115,7 +115,8 @@ impl Answered {
 
     /// Gives the time of the last attempt to all that was settled without one.
     pub(super) fn time(&mut self, latency_us: u64) {
-        let to_ask = self.nameless.iter_mut().chain(&mut self.ordered.created);
+        let ordered = (self.ordered.created.iter_mut()).chain(&mut self.ordered.refused);
+        let to_ask = self.nameless.iter_mut().chain(ordered);
         let to_ask = to_ask.chain(&mut self.occupied).map(|(settled, _)| settled);
         for settled in self.settled.iter_mut().chain(to_ask) {
             settled.line.latency_us = settled.line.latency_us.or(Some(latency_us));
@@ -125,7 +126,8 @@ impl Answered {
     /// Returns those outcomes that hold as they are when the run is stopping and nobody asks any more.
     pub(super) fn abandon(self) -> Vec<Settlement> {
         let mut settled = self.settled;
-        settled.extend(self.ordered.created.into_iter().map(|(settled, _)| settled));
+        let ordered = self.ordered.created.into_iter().chain(self.ordered.refused);
+        settled.extend(ordered.map(|(settled, _)| settled));
         // A record that may be repeated is, by the next session, which then asks for its id.
         let is_created = |step: &Step| step.action.operation() == Some(Operation::Create);
         let nameless = self.nameless.into_iter();

@@ -30,19 +30,24 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// Counts it, and names it where it is not the same.
-    pub(super) fn count(self, expected: &Expected, verified: &mut Verified) {
+    /// Counts it, and names it where it is not the same. Returns its target and what was found, where that says anything.
+    pub(super) fn count(
+        self,
+        expected: &Expected,
+        verified: &mut Verified,
+    ) -> Option<(String, Verification)> {
         let differing = self.differing;
         let outcome = differing.outcome;
         // Nobody knows if it should be there; that it is not is no difference.
         if self.how == How::Doubtful && outcome == Verification::Missing {
-            return;
+            return None;
         }
+        let found = (differing.target.clone(), outcome);
         verified.read += u64::from(self.how != How::Unloaded);
         verified.looked_for +=
             u64::from(self.how == How::LookedFor && outcome == Verification::Same);
         let Some((target, kind)) = expected.counted(&self.place, &differing.kind) else {
-            return;
+            return Some(found);
         };
         let kind = verified.kind(target, kind);
         // A record that arrived without anybody's knowing was not expected.
@@ -57,6 +62,7 @@ impl Checked {
         if outcome != Verification::Same {
             verified.name(differing);
         }
+        Some(found)
     }
 }
 

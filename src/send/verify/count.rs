@@ -4,6 +4,8 @@
 
 use std::{collections::HashSet, hash::BuildHasher as _};
 
+use bytes::Bytes;
+use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 
 use super::{Differing, Error, KindComparison, Verification, Verified, Verify, expect::Expected};
@@ -47,8 +49,7 @@ impl Verify<'_> {
                 .collect();
             let mut all = None;
             if let Some(request) = store.target.count_all() {
-                let answer = store.ask(request, 1).await?;
-                let answer = answer.filter(|answer| answer.status().is_success());
+                let answer = successful(store, request).await?;
                 all = answer.and_then(|answer| store.target.counted_all(&answer));
             }
             for kind in kinds {
@@ -60,8 +61,7 @@ impl Verify<'_> {
                 let Some(request) = store.target.count(&kind) else {
                     continue;
                 };
-                let answer = store.ask(request, 1).await?;
-                let answer = answer.filter(|answer| answer.status().is_success());
+                let answer = successful(store, request).await?;
                 let held = answer.and_then(|answer| store.target.counted(&answer));
                 verified.kind(target, &kind).held = held;
             }
@@ -184,6 +184,7 @@ impl Verify<'_> {
                     continue;
                 }
                 verified.kind(target, kind).extra += 1;
+                self.audience.found(target, Verification::Extra, 1);
                 verified.name(Differing {
                     target: target.to_owned(),
                     kind: kind.to_owned(),
@@ -206,13 +207,31 @@ impl Verify<'_> {
     }
 }
 
+/// Asks, and returns an answer of success.
+async fn successful(
+    store: &OpenStore,
+    request: Request<Bytes>,
+) -> Result<Option<Response<Bytes>>, Error> {
+    let answer = store.ask(request, 1).await?;
+    Ok(answer.filter(|answer| answer.status().is_success()))
+}
+
+impl KindComparison {
+    /// Returns how many are missing by the store's own count, and how many are there besides; none where it has none.
+    fn by_count(&self) -> Option<(u64, u64)> {
+        let held = self.held?;
+        let missing = self.expected.saturating_sub(held);
+        Some((missing, held.saturating_sub(self.expected)))
+    }
+}
+
 impl Verified {
     /// Adds what counts say where only some records were read.
     pub(super) fn by_counts_as_well(&mut self) {
         for kind in self.kinds.values_mut() {
-            if let Some(held) = kind.held {
-                kind.missing = kind.missing.max(kind.expected.saturating_sub(held));
-                kind.extra = kind.extra.max(held.saturating_sub(kind.expected));
+            if let Some((missing, extra)) = kind.by_count() {
+                kind.missing = kind.missing.max(missing);
+                kind.extra = kind.extra.max(extra);
             }
         }
     }
@@ -220,11 +239,8 @@ impl Verified {
     /// Says by counts alone what is missing and what is there besides.
     pub(super) fn by_counts(&mut self) {
         for kind in self.kinds.values_mut() {
-            match kind.held {
-                Some(held) => {
-                    kind.missing = kind.expected.saturating_sub(held);
-                    kind.extra = held.saturating_sub(kind.expected);
-                }
+            match kind.by_count() {
+                Some((missing, extra)) => (kind.missing, kind.extra) = (missing, extra),
                 None => kind.unknown = kind.expected,
             }
         }

@@ -67,7 +67,7 @@ pub(super) struct Expected {
 }
 
 /// Tells how a record is looked for; none where it was not loaded.
-fn how(step: &Step, fate: RecordState, is_whole: bool) -> Option<(How, Option<String>)> {
+pub(super) fn how(step: &Step, fate: RecordState, is_whole: bool) -> Option<(How, Option<String>)> {
     let operation = step.action.operation()?;
     let own = || step.id.clone().filter(|_| operation.keeps_id());
     match fate {

@@ -2,7 +2,7 @@
 //!
 //! `expect` finds out what should be there, from the plan and what its journal says, `compare` reads records back and
 //! compares them, `count` counts and lists what the stores hold. Records of which the run does not know the end are asked
-//! about before (`prove`). A hash of the name and the number of each record are kept, and nothing else of those that are
+//! about before (`prove`). `state` keeps how far a verification came, for the same `subject`. A hash of the name and the number of each record are kept, and nothing else of those that are
 //! the same.
 
 use std::{
@@ -29,10 +29,12 @@ mod count;
 mod expect;
 mod prove;
 mod state;
+mod subject;
 
 pub use count::Unlisted;
 pub use prove::{Keep, Proven};
 pub use state::State;
+pub use subject::Subject;
 
 /// The reason why the stores cannot be compared with the sources.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +83,14 @@ pub struct Verify<'a> {
     pub is_whole: bool,
     /// The values that differ are told, and not only where.
     pub shows_values: bool,
+    /// Is told of each record what was found of it, with its target.
+    pub audience: &'a dyn Audience,
+}
+
+/// Somebody who is told what is found of the records of a target.
+pub trait Audience: Sync + std::fmt::Debug {
+    /// Takes note of it.
+    fn found(&self, target: &str, what: Verification, records: u64);
 }
 
 /// The result of comparing a record with its store.
@@ -165,6 +175,19 @@ const NAMED: usize = 10_000;
 
 /// The number of records after which it is written down how far it came: a resumed one reads no more than these once more.
 const NOTED_EVERY: usize = 500;
+
+impl Verification {
+    /// Returns the word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Changed => "changed",
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::Unknown => "unknown",
+        }
+    }
+}
 
 impl Verified {
     /// Returns how many were found so.
@@ -271,7 +294,9 @@ impl Verify<'_> {
             told(checked.len() as u64);
             since += checked.len();
             for checked in checked {
-                checked.count(&expected, &mut new);
+                if let Some((target, what)) = checked.count(&expected, &mut new) {
+                    self.audience.found(&target, what, 1);
+                }
             }
             if let (Some(state), Some(last)) = (&mut state, last)
                 && since >= NOTED_EVERY

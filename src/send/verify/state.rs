@@ -1,4 +1,5 @@
-//! The progress of a verification: `verify.ndjson` in the directory of its run, so that a killed verification goes on.
+//! The progress of a verification: `verify.ndjson` in the directory of its run, or a file for the manifest, so that a killed
+//! verification goes on.
 //!
 //! ```json
 //! {"verify":{"version":1,"mark":"5f0c21aa","journal":20481,"begun":"2026-11-24T07:00:00Z"}}
@@ -6,7 +7,8 @@
 //! ```
 //!
 //! Each line has its checksum, as those of the journal have, and speaks of the records since the line before it. The file is
-//! for the run as it was: where its journal has grown, the verification begins anew. It goes when the verification is over.
+//! for its [`Subject`] as it was: where the run's journal has grown, or the manifest's sources have changed, the verification begins
+//! anew. It goes when the verification is over.
 
 use std::{
     fs::TryLockError,
@@ -17,10 +19,10 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Differing, KindComparison, Verified};
+use super::{Differing, KindComparison, Subject, Verified};
 use crate::{
     checksum,
-    journal::{self, JournalIndex, private_append},
+    journal::{self, private_append},
     record::StepId,
 };
 
@@ -36,6 +38,8 @@ pub struct State {
     whole: u64,
     begun: Timestamp,
     before: Option<(StepId, Verified)>,
+    /// An earlier one was cut off, and was about something else.
+    is_outdated: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,9 +52,9 @@ enum Line {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct First {
     version: u32,
-    /// That of the run.
+    /// That of the run, or a hash of the manifest's records.
     mark: String,
-    /// The length of the run's journal, in bytes of whole lines.
+    /// The length of the run's journal in bytes of whole lines, or how many records the manifest has.
     journal: u64,
     begun: Timestamp,
 }
@@ -66,13 +70,13 @@ struct Checked {
 }
 
 impl State {
-    /// Opens the state of a verification of a run; begins anew with `fresh`, or where the file speaks of another state of
-    /// the run. The part of it that cannot be read is found out once more.
+    /// Opens the state of a verification; begins anew with `fresh`, or where the file speaks of another subject. The part of it
+    /// that cannot be read is found out once more.
     ///
     /// # Errors
     ///
-    /// When it cannot be written, or another process is verifying the run.
-    pub fn open(path: &Path, history: &JournalIndex, fresh: bool) -> Result<Self, journal::Error> {
+    /// When it cannot be written, or another process is verifying the same.
+    pub fn open(path: &Path, subject: &Subject, fresh: bool) -> Result<Self, journal::Error> {
         let fail = |why: String| journal::Error {
             what: "cannot open the state of the verification",
             path: path.to_owned(),
@@ -81,13 +85,13 @@ impl State {
         let file = private_append(path).map_err(|error| fail(error.to_string()))?;
         file.file().try_lock().map_err(|error| match error {
             TryLockError::Error(error) => fail(error.to_string()),
-            TryLockError::WouldBlock => fail("another Stoker is verifying this run".to_owned()),
+            TryLockError::WouldBlock => fail("another Stoker is verifying the same".to_owned()),
         })?;
         let text = fs_err::read(path).map_err(|error| fail(error.to_string()))?;
         let first = First {
             version: VERSION,
-            mark: history.journal.mark.clone(),
-            journal: history.whole,
+            mark: subject.mark.clone(),
+            journal: subject.extent,
             begun: Timestamp::now(),
         };
         let mut state = Self {
@@ -97,6 +101,7 @@ impl State {
             whole: 0,
             begun: first.begun,
             before: None,
+            is_outdated: false,
         };
         if fresh || !state.read(&text, &first) {
             (state.seed, state.whole, state.before) = (checksum::FIRST, 0, None);
@@ -127,6 +132,8 @@ impl State {
                     self.begun = told.begun;
                     let begun = first.begun;
                     if (First { begun, ..told }) != *first {
+                        // One that had found nothing yet is no loss.
+                        self.is_outdated = text.len() > line.len();
                         return false;
                     }
                     self.seed = sum;
@@ -155,6 +162,12 @@ impl State {
     /// Returns when the verification was begun that is gone on with; none where it begins now.
     pub fn goes_on_since(&self) -> Option<Timestamp> {
         self.before.is_some().then_some(self.begun)
+    }
+
+    /// Returns when a verification was begun that was cut off, and of which nothing is of use any more: it was about something
+    /// else.
+    pub fn outdated_since(&self) -> Option<Timestamp> {
+        self.is_outdated.then_some(self.begun)
     }
 
     /// Returns the last record that was looked for before, and what was found up to it.

@@ -18,7 +18,7 @@ use crate::{
     target::{self, Endpoint, Facts},
 };
 use bundle::Bundle;
-use keys::ResourceKeys;
+use keys::{ResourceKeys, base_of};
 use names::Names;
 
 mod bundle;
@@ -243,18 +243,29 @@ fn refuse(planner: &mut Planner<'_>, found: &Found<'_>, reason: Reason) {
     planner.push(step, planner.current());
 }
 
-/// Takes a name under which an earlier run's record is held at the target of a load, `Type/id` or a `fullUrl`, and what it
+/// Takes the names under which an earlier run's record is held at the target of a load, `Type/id` and `fullUrl`, and what it
 /// became.
-pub(super) fn know(graph: &mut Graph, load: LoadId, source: &str, assigned: &str) {
-    let Some(look) = graph.look(load) else {
+pub(super) fn know(
+    graph: &mut Graph,
+    load: LoadId,
+    source: Option<&str>,
+    url: Option<&str>,
+    assigned: &str,
+) {
+    let Some(target) = graph.look(load).map(|look| look.target) else {
         return;
     };
-    let keys = ResourceKeys(graph.keys());
-    let key = match source.split_once('/') {
-        Some((kind, id)) if is_id(id) && !kind.contains(':') => {
-            keys.resource(look.target, kind, id)
-        }
-        _ => keys.url(look.target, source),
-    };
-    graph.know(key, assigned);
+    let base = url.and_then(base_of);
+    let base = base.filter(|base| graph.base(target) != Some(base));
+    for name in source.into_iter().chain(url) {
+        let keys = ResourceKeys(graph.keys());
+        let (key, base) = match name.split_once('/') {
+            Some((kind, id)) if is_id(id) && !kind.contains(':') => {
+                (keys.resource(target, kind, id), base)
+            }
+            // An address means one record, from wherever it is referred to.
+            _ => (keys.url(target, name), None),
+        };
+        graph.know(key, base, assigned);
+    }
 }

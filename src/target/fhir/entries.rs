@@ -117,12 +117,19 @@ fn order(answers: &[Given], asked: &[Asked<'_>]) -> Vec<Option<Place>> {
 }
 
 /// Gives what was created its answers by the types that they name, where there are as many of a type as entries that create one.
+/// Answers that name nothing, and all refuse with one status, are those to the entries that are left.
 /// AWS's server carries out the entries of a batch in any order.
 fn by_kind(answers: &[Given], asked: &[Asked<'_>], order: &mut [Option<Place>]) {
     let used: HashSet<usize> = order.iter().flatten().map(|place| place.at).collect();
+    let unused = || {
+        answers
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !used.contains(at))
+    };
     let mut named: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (at, answer) in answers.iter().enumerate() {
-        if let Some(name) = answer.names.first().filter(|_| !used.contains(&at)) {
+    for (at, answer) in unused() {
+        if let Some(name) = answer.names.first() {
             named.entry(&name.kind).or_default().push(at);
         }
     }
@@ -134,20 +141,50 @@ fn by_kind(answers: &[Given], asked: &[Asked<'_>], order: &mut [Option<Place>]) 
     {
         entries.entry(one.kind).or_default().push(entry);
     }
+    let refused = refused_alike(unused().filter(|(_, answer)| answer.names.is_empty()));
+    let unplaced = order.iter().filter(|place| place.is_none()).count();
+    let told: usize = (entries.iter())
+        .filter_map(|(kind, entries)| Some(named.get(kind)?.len().min(entries.len())))
+        .sum();
+    let is_rest_refused = refused.as_ref().is_some_and(|refused| {
+        let is_within = |(kind, places): (&&str, &Vec<usize>)| {
+            (entries.get(kind)).is_some_and(|entries| places.len() <= entries.len())
+        };
+        refused.len() + told == unplaced && named.iter().all(is_within)
+    });
     for (kind, entries) in entries {
-        let Some(places) = named
-            .get(kind)
-            .filter(|places| places.len() == entries.len())
+        let Some(places) =
+            (named.get(kind)).filter(|places| places.len() == entries.len() || is_rest_refused)
         else {
             continue;
         };
+        let by_kind = entries.len() > 1;
         for (entry, &at) in entries.iter().zip(places) {
             if let Some(place) = order.get_mut(*entry) {
-                let by_kind = entries.len() > 1;
                 *place = Some(Place { at, by_kind });
             }
         }
     }
+    if is_rest_refused {
+        let mut refused = refused.into_iter().flatten();
+        for place in order.iter_mut().filter(|place| place.is_none()) {
+            *place = refused.next().map(Place::sure);
+        }
+    }
+}
+
+/// Returns the places of answers that were all refused with one status, for a fault of the records; none where they were not.
+fn refused_alike<'a>(answers: impl Iterator<Item = (usize, &'a Given)>) -> Option<Vec<usize>> {
+    let mut statuses = HashSet::new();
+    let mut places = Vec::new();
+    for (at, answer) in answers {
+        let (status, _) = answer
+            .status
+            .filter(|(status, _)| (400..500).contains(status))?;
+        statuses.insert(status);
+        places.push(at);
+    }
+    (statuses.len() == 1).then_some(places)
 }
 
 /// Returns which answer belongs to each entry, by what the answers name: an id that was in the URL. The id of a create

@@ -76,7 +76,7 @@ fn take_out(names: &[String], value: &mut Value) {
 }
 
 /// Tells whether a reference is to `Type/id`: relative or by the store's base, with a version or without.
-fn is_of(reference: &str, name: &str) -> bool {
+pub(super) fn is_of(reference: &str, name: &str) -> bool {
     let (reference, _) = reference
         .split_once("/_history/")
         .unwrap_or((reference, ""));

@@ -16,8 +16,8 @@ use url::Url;
 
 use super::{
     Accepted, Answer, Deletion, Difference, Facts, Likeness, Matches, Named, Naming, Parcel,
-    Refusal, Said, Search, StoreListing, Target, TooLarge, Unbuilt, Unwritten, Version, google,
-    is_json,
+    Referrers, Refusal, Said, Search, StoreListing, Target, TooLarge, Unbuilt, Unwritten, Version,
+    google, is_json,
 };
 use crate::{
     fhir::{
@@ -45,6 +45,7 @@ mod lacks;
 mod list;
 mod loosen;
 mod place;
+mod referrers;
 mod request;
 mod response;
 mod rewrite;
@@ -307,6 +308,16 @@ impl Target for Fhir {
 
     fn by_id(&self, id: &str) -> Option<String> {
         Some(format!("_id={id}"))
+    }
+
+    fn referrers(&self, records: &[Named<'_>]) -> Option<Request<Bytes>> {
+        let kind = records.first()?.kind;
+        let query = referrers::query(records);
+        Some(self.requests.listing(kind, &query))
+    }
+
+    fn referring(&self, records: &[Named<'_>], answer: &Response<Bytes>) -> Option<Referrers> {
+        referrers::read(records, answer.body())
     }
 
     fn apart(
