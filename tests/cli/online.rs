@@ -211,6 +211,40 @@ fn sources_that_cannot_be_read_twice_are_kept_and_removed() {
     assert_eq!(fs::read_dir(scratch).unwrap().count(), 0);
 }
 
+/// A process that was killed leaves its scratch directory with what it read. The next one removes it, and nothing that somebody holds.
+#[test]
+fn what_a_killed_process_has_left_is_removed() {
+    let bed = Bed::new();
+    bed.write("p.ndjson", PATIENTS);
+    bed.write(
+        "m.yaml",
+        &manifest("files: [p.ndjson], interaction: update"),
+    );
+    let scratch = bed.path("scratch");
+    let make = |name: &str| {
+        fs::create_dir_all(scratch.join(name)).unwrap();
+        fs::write(scratch.join(name).join("plan.ndjson"), PATIENTS).unwrap();
+        scratch.join(name).join("lock")
+    };
+    fs::File::create(make("stoker-00000000000000000000000000000001")).unwrap();
+    let held = fs::File::create(make("stoker-00000000000000000000000000000002")).unwrap();
+    held.lock().unwrap();
+    // One that is just being made, and one of somebody else.
+    make("stoker-00000000000000000000000000000003");
+    fs::File::create(make("stoker-notes")).unwrap();
+    let tmp = [("TMPDIR", scratch.to_str().unwrap())];
+    let _ = bed.run_with(&tmp, &["plan", "m.yaml"]).exits(0);
+    let left = fs::read_dir(&scratch).unwrap();
+    let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    let kept = [
+        "stoker-00000000000000000000000000000002",
+        "stoker-00000000000000000000000000000003",
+        "stoker-notes",
+    ];
+    assert_eq!(left, kept);
+}
+
 const CAPABILITIES: &str = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#;
 
 /// A bed with a load of [`PATIENTS`] into a server elsewhere.
