@@ -87,10 +87,10 @@ fn sweep(folder: &Path, own: &Path) {
             continue;
         }
         // A directory without this file is just being made.
-        let Ok(lock) = File::open(path.join(LOCK)) else {
+        let Ok(lock) = fs_err::File::open(path.join(LOCK)) else {
             continue;
         };
-        if lock.try_lock().is_ok() {
+        if lock.file().try_lock().is_ok() {
             let _ = fs_err::remove_dir_all(&path);
         }
     }
