@@ -65,7 +65,7 @@ impl Drop for Scratch {
 
 fn lock(directory: &Path) -> std::io::Result<File> {
     let (file, _) = private_file(&directory.join(LOCK))?.into_parts();
-    // Where a file system has no locks, nobody takes the directory for one that was left: that takes the lock as well.
+    // A file system without locks lets nobody take the directory for one that was left: that needs the lock as well.
     let _ = file.try_lock();
     Ok(file)
 }
