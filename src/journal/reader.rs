@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub struct JournalIndex {
     pub brief: Option<BriefLine>,
     /// The number of records that they had loaded and that were left alone.
     pub consulted: u64,
+    /// When the directory of the run had last been written to as reading began; none where nobody can tell.
+    pub written: Option<SystemTime>,
     marks: Marks,
     /// Those for which something was about to be removed, and that were not settled since.
     removed: HashSet<StepId>,
@@ -224,6 +227,15 @@ impl Length {
 /// The number of bytes that are read in one go where many lines are wanted.
 const WINDOW: usize = 1 << 16;
 
+/// Returns when any file beside a journal was last written to.
+fn last_written(journal: &Path) -> Option<SystemTime> {
+    let files = fs_err::read_dir(journal.parent()?).ok()?;
+    let times = files
+        .flatten()
+        .filter_map(|file| file.metadata().ok()?.modified().ok());
+    times.max()
+}
+
 impl JournalIndex {
     /// Begins the index of a journal of which only the first line has been read, or written.
     pub(super) fn begin(journal: JournalLine, seed: u32, path: &Path, file: fs_err::File) -> Self {
@@ -239,6 +251,7 @@ impl JournalIndex {
             brief: None,
             marks: Marks::default(),
             removed: HashSet::new(),
+            written: last_written(path),
             path: path.to_owned(),
             file,
             seed,
@@ -261,6 +274,7 @@ impl JournalIndex {
             brief: self.brief.clone(),
             marks: self.marks.clone(),
             removed: self.removed.clone(),
+            written: self.written,
             path: self.path.clone(),
             file,
             seed: self.seed,

@@ -136,6 +136,9 @@ impl Operation {
         }
     }
 
+    /// The interactions that look first whether a record is there, by a condition.
+    pub const CONDITIONAL: [Self; 2] = [Self::ConditionalCreate, Self::ConditionalUpdate];
+
     /// Tells whether carrying it out twice leaves the store as once would.
     ///
     /// This decides what may be sent again when the fate of an attempt is unknown. The conditional interactions exist for

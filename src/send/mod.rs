@@ -33,6 +33,7 @@ use results::needed;
 use rewrite::BodyRewriter;
 
 mod answer_order;
+mod at_work;
 mod bisect;
 mod carry;
 mod committer;
@@ -207,6 +208,7 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
         .map(|target| target.settings.name.as_str())
         .map(|name| (name, Arc::new(Habits::of(name))))
         .collect();
+    at_work::wait_for_session(&setup).await;
     let mut running = JoinSet::new();
     for (index, over) in over.into_iter().enumerate() {
         let before: Vec<watch::Receiver<bool>> = setup.plan.header.loads[index]

@@ -1,5 +1,6 @@
 //! The binary as a user runs it: real files, the embedded store, real sockets.
 
+mod at_work;
 mod bed;
 mod book;
 mod collector;

@@ -36,6 +36,23 @@ pub(super) fn start(
     (url, move || seen.lock().unwrap().clone())
 }
 
+/// Starts a server that answers requests side by side, also those whose client is gone; `answer` is given the request line. Returns
+/// its URL.
+pub(super) fn start_side_by_side(
+    answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/fhir", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || serve(stream.unwrap(), |line| answer(line)));
+        }
+    });
+    url
+}
+
 /// Starts a server of TLS whose certificate a private authority issued. Returns its URL and that authority's PEM.
 pub(super) fn start_tls(body: &'static str) -> (String, String) {
     let authority_key = KeyPair::generate().unwrap();

@@ -12,10 +12,10 @@ use std::sync::{
 use bytes::Bytes;
 use http::{Request, Response};
 use jiff::Timestamp;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    Error,
+    Error, at_work,
     context::LoadContext,
     settlement,
     versions::Held,
@@ -112,6 +112,7 @@ impl<'a> Batch<'a> {
                 } else {
                     Uncertainty::None
                 },
+                lost_at: prior.may_have_been_taken.then(Instant::now),
                 last: Last::default(),
             },
             held: prior.held,
@@ -195,6 +196,26 @@ impl<'a> Batch<'a> {
         steps.map(|step| step.number).collect()
     }
 
+    /// Waits until a server has ended the last attempt, where it may still be at work on a conditional write.
+    async fn let_end(&self) {
+        let is_conditional = |step: &Step| {
+            let operation = step.action.operation();
+            operation.is_some_and(|operation| Operation::CONDITIONAL.contains(&operation))
+        };
+        let Some(lost_at) = self.attempts.lost_at else {
+            return;
+        };
+        if !self.unsent.steps.iter().any(is_conditional) {
+            return;
+        }
+        let target = self.load.setup.plan.header.target_of(self.load.id);
+        let rest = at_work::rest(target.map(|target| &target.settings.store));
+        tokio::select! {
+            () = tokio::time::sleep_until(lost_at + rest) => {}
+            () = self.load.setup.stop.stopping() => {}
+        }
+    }
+
     /// Notes that none of it arrived: it is tried again, or its records are.
     fn withdraw(&mut self) {
         let records = self.once();
@@ -228,6 +249,7 @@ impl Exchange for Batch<'_> {
     }
 
     async fn unpark(&mut self) -> Result<(), BuildError> {
+        self.let_end().await;
         let (load, steps) = (self.load, &self.unsent.steps);
         load.versions.read(&load.link, steps, &mut self.held).await;
         self.find_stretches().await?;

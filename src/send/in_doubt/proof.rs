@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         Error,
+        at_work::{GRACE, LOCAL_GRACE},
         context::LoadContext,
         earlier::Doubt,
         rewrite::BodyRewriter,
@@ -38,14 +39,8 @@ enum Found {
 /// The number of questions that are asked at once, beside the gate's own bound.
 const QUESTIONS: usize = 16;
 
-/// A request whose connection broke may still be at work in the server. The local store commits within milliseconds;
-/// other servers seldom take longer than this for a request whose client is gone.
-const LOCAL_GRACE: Duration = Duration::from_millis(500);
-/// See [`LOCAL_GRACE`].
-const GRACE: Duration = Duration::from_secs(10);
-
-/// The same for instances that travelled together: one that is not there yet is sent again, in a smaller company, and a store
-/// that has it meanwhile says so. The bad one among many is cornered in several such steps.
+/// The grace of instances that travelled together: one that is not there yet is sent again, in a smaller company, and a store that
+/// has it meanwhile says so. The bad one among many is cornered in several such steps.
 const COMPANY_GRACE: Duration = Duration::from_secs(2);
 
 /// The number of rounds in which an index that lags is asked, and the pause after each: Google's usually needs seconds.

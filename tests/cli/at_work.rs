@@ -1,0 +1,82 @@
+//! Conditional writes at a server that looks first and writes later, as many do: what it may still be at work on, though nobody
+//! waits for it any more, is not sent again beside that.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{bed::Bed, responder};
+
+const CAPABILITIES: &str = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#;
+
+/// The time that the server needs between looking and writing.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// The requests that came to a server, and the resources that it has created.
+#[derive(Debug, Default)]
+struct Figures {
+    came: AtomicU32,
+    created: AtomicU32,
+}
+
+/// A bed with a record that is created where none fits its condition, at a server whose first answer comes late.
+fn slow() -> (Bed, Arc<Figures>) {
+    let figures = Arc::new(Figures::default());
+    let kept = Arc::clone(&figures);
+    let url = responder::start_side_by_side(move |line| {
+        if !line.starts_with("POST") {
+            return (200, "", CAPABILITIES);
+        }
+        let is_there = kept.created.load(Ordering::SeqCst) > 0;
+        if kept.came.fetch_add(1, Ordering::SeqCst) == 0 {
+            thread::sleep(SLOW);
+        }
+        if is_there {
+            return (200, "Location: Patient/1/_history/1\r\n", "");
+        }
+        kept.created.fetch_add(1, Ordering::SeqCst);
+        (201, "Location: Patient/1/_history/1\r\n", "")
+    });
+    let bed = Bed::new();
+    bed.write(
+        "p.json",
+        r#"{"resourceType":"Patient","identifier":[{"system":"https://ids.example","value":"1"}]}"#,
+    );
+    bed.write(
+        "m.yaml",
+        &format!(
+            "version: 1\nname: t\ntargets: {{ t: {{ fhir: {{ url: \"{url}\" }}, timeout: 1s, retry: {{ base: 10ms }} }} }}\nloads: [ {{ \
+             name: l, target: t, files: [p.json], interaction: conditional-create, bundle: none, identity: {{ Patient: \
+             [\"https://ids.example\"] }} }} ]\n"
+        ),
+    );
+    (bed, figures)
+}
+
+#[test]
+fn a_conditional_create_whose_answer_was_lost_is_not_sent_beside_itself() {
+    let (bed, figures) = slow();
+    let ran = bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(figures.created.load(Ordering::SeqCst), 1, "{}", ran.out);
+    assert_eq!(bed.count("matched"), 1, "{}", ran.out);
+}
+
+#[test]
+fn a_conditional_create_of_a_killed_session_is_not_sent_beside_itself() {
+    let (bed, figures) = slow();
+    let mut child = bed.command(&["load", "m.yaml"]).spawn().unwrap();
+    while figures.came.load(Ordering::SeqCst) == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = bed.newest_run();
+    let ran = bed.run(&["resume", run.to_str().unwrap()]).exits(0);
+    assert_eq!(figures.created.load(Ordering::SeqCst), 1, "{}", ran.out);
+    assert_eq!(bed.count("matched"), 1, "{}", ran.out);
+}
