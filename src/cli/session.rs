@@ -84,6 +84,7 @@ impl Session<'_> {
         let first = sessions.map(|session| session.started).next();
         let first = first.unwrap_or(started);
         let session = format::SessionLine { number, started };
+        let was_cut_off = (earlier.history.as_ref()).is_some_and(send::was_cut_off_lately);
         let journal = self.open_journal(&saved, session, earlier.history.as_ref())?;
         let earlier = match consult {
             Some(state) => {
@@ -118,7 +119,12 @@ impl Session<'_> {
             tally.remarks.extend(remarks());
             tally
         };
-        let mut sending = std::pin::pin!(send::run(setup));
+        let mut sending = std::pin::pin!(async {
+            if was_cut_off {
+                send::wait_for_session(&setup).await;
+            }
+            send::run(setup).await
+        });
         let ended = loop {
             tokio::select! {
                 ended = &mut sending => break ended,

@@ -2,7 +2,7 @@
 //!
 //! A conditional write leaves the store as once would, whatever was sent before, where the server looks and writes in one. Many look
 //! first, and write later: two that are at work beside each other both find nothing, and the record is there twice. So what may
-//! still be at work, because its answer was lost or its session was killed, is given time to end before it is sent again.
+//! still be at work, because its answer did not come in time or its session was killed, is given time to end before it is sent again.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// A session whose directory was last written to before this time has nothing at work: while it went on, it wrote each second.
 const LONG_GONE: Duration = Duration::from_mins(1);
 
-/// Returns how long a request of conditional writes rests after its answer was lost. Google's stores, whose index is synchronous,
+/// Returns how long a request of conditional writes rests after its answer did not come in time. Google's stores, whose index is synchronous,
 /// and the local one look and write in one.
 pub(super) fn rest(store: Option<&Store>) -> Duration {
     if store.is_some_and(Store::is_googles) {
@@ -29,12 +29,12 @@ pub(super) fn rest(store: Option<&Store>) -> Duration {
 }
 
 /// Waits for what a session that was killed a moment ago may have left at work, or until the run is stopping.
-pub(super) async fn wait_for_session(setup: &RunContext) {
+pub async fn wait_for_session(setup: &RunContext) {
     let Some(history) = &setup.earlier.history else {
         return;
     };
     let is_left = history.counts().0 < setup.plan.summary.records();
-    if !is_left || history.end.is_some() || !was_written_lately(history) {
+    if !is_left {
         return;
     }
     let rests = (0_u32..)
@@ -61,7 +61,11 @@ pub(super) async fn wait_for_session(setup: &RunContext) {
     }
 }
 
-fn was_written_lately(history: &JournalIndex) -> bool {
+/// Tells whether the last session of a journal was cut off a moment ago; asked before the next one is written into it.
+pub fn was_cut_off_lately(history: &JournalIndex) -> bool {
+    if history.sessions.is_empty() || history.end.is_some() {
+        return false;
+    }
     // A clock that was set back says nothing.
     let since = history.written.and_then(|at| at.elapsed().ok());
     since.is_none_or(|since| since < LONG_GONE)

@@ -64,6 +64,7 @@ mod versions;
 mod ways;
 mod work;
 
+pub use at_work::{wait_for_session, was_cut_off_lately};
 pub use counts::RequestCounts;
 pub use dry_run::DryRunTransport;
 pub use earlier::{Earlier, Replay};
@@ -208,7 +209,6 @@ pub async fn run(setup: RunContext) -> Result<RunEnd, Error> {
         .map(|target| target.settings.name.as_str())
         .map(|name| (name, Arc::new(Habits::of(name))))
         .collect();
-    at_work::wait_for_session(&setup).await;
     let mut running = JoinSet::new();
     for (index, over) in over.into_iter().enumerate() {
         let before: Vec<watch::Receiver<bool>> = setup.plan.header.loads[index]

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::parts::{self, left, sort};
 use crate::{
@@ -60,6 +60,7 @@ pub(super) async fn carry_all(
         ready,
         sender,
         lost: Lost::default(),
+        lost_at: None,
         spent: 0,
         parted: HashMap::new(),
         has_begun: false,
@@ -93,6 +94,8 @@ struct Request<'a, 'o, 's> {
     replaced: Replaced,
     /// The lost answers in a row, with the attempts made meanwhile.
     lost: Lost,
+    /// When an attempt ended on which the server may still be at work.
+    lost_at: Option<Instant>,
     /// Attempts that what is sent next has had.
     spent: u32,
     /// The records of what was given up as a whole, with the attempts that they had in it.
@@ -184,6 +187,7 @@ impl Request<'_, '_, '_> {
             most_attempts: had.map(|_| attempts_of_part(sending.carried.1)),
             since: self.lost.since,
             may_have_been_taken: self.lost.times > 0 || was_in_doubt(load, &work.steps),
+            lost_at: self.lost_at,
             held: self.held.clone(),
         };
         let hands_over = if self.sender.is_watched() {
@@ -253,6 +257,7 @@ impl Request<'_, '_, '_> {
                 .await;
         }
         let attempts = batch.attempts_made();
+        self.lost_at = batch.lost_at();
         self.settle(batch.conclude(conclusion)?, attempts).await
     }
 

@@ -10,7 +10,7 @@ use super::{
     warnings,
 };
 use crate::{
-    gate::{Fault, Verdict, verdict},
+    gate::{Fault, FaultKind, Verdict, verdict},
     target::Little,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct AttemptLog {
     pub(super) since: Option<Timestamp>,
     /// The effect that they may have had without an answer that says so.
     pub(super) uncertainty: Uncertainty,
-    /// When the last attempt ended on which the server may still be at work: no answer of its own came.
+    /// When the last attempt ended on which the server may still be at work: it did not answer in time.
     pub(super) lost_at: Option<Instant>,
     /// The result of the last one, for records that are given up.
     pub(super) last: Last,
@@ -83,11 +83,11 @@ impl AttemptLog {
 
     /// Takes note that no answer came to the last attempt.
     pub(super) fn fail(&mut self, fault: Fault) {
-        let may_have_been_sent = fault.kind.may_have_been_sent();
-        if may_have_been_sent {
+        // A server that closes the connection has ended; one that is too slow is at work.
+        if fault.kind == FaultKind::Timeout {
             self.lost_at = Some(Instant::now());
         }
-        self.end_attempt(may_have_been_sent);
+        self.end_attempt(fault.kind.may_have_been_sent());
         self.last = Last {
             fault: Some(fault.what),
             heard: fault.heard.0,
@@ -99,9 +99,6 @@ impl AttemptLog {
     pub(super) fn answer(&mut self, response: &Response<Bytes>, verdict: &Verdict) {
         let status = response.status().as_u16();
         // These say nothing about what had been done before them.
-        if verdict::is_of_a_proxy(status) {
-            self.lost_at = Some(Instant::now());
-        }
         self.end_attempt(verdict::is_ambiguous(status));
         self.last = Last {
             status: Some(status),

@@ -74,6 +74,8 @@ pub(in crate::send) struct Prior {
     pub(in crate::send) since: Option<Timestamp>,
     /// They were sent before, in this session or an earlier one, and may have been taken.
     pub(in crate::send) may_have_been_taken: bool,
+    /// When an attempt ended on which the server may still be at work.
+    pub(in crate::send) lost_at: Option<Instant>,
     /// The versions in the store that were read for them.
     pub(in crate::send) held: Held,
 }
@@ -112,7 +114,7 @@ impl<'a> Batch<'a> {
                 } else {
                     Uncertainty::None
                 },
-                lost_at: prior.may_have_been_taken.then(Instant::now),
+                lost_at: prior.lost_at,
                 last: Last::default(),
             },
             held: prior.held,
@@ -144,6 +146,11 @@ impl<'a> Batch<'a> {
             settlement::told(record, Outcome::Pending, None, attempted, note)
         }));
         settled
+    }
+
+    /// Returns when the last attempt ended on which the server may still be at work.
+    pub(in crate::send) fn lost_at(&self) -> Option<Instant> {
+        self.attempts.lost_at
     }
 
     fn target(&self) -> &'a dyn Target {
