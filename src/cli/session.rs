@@ -17,12 +17,13 @@ use crate::{
     diagnostic::Diagnostic,
     event::{Event, Several, Unobserved},
     gate::{self, ByteBudget},
-    journal::{Journal, JournalIndex, Ledger, RunDirectory, format},
-    plan::file::Saved,
+    journal::{self, Journal, JournalIndex, Ledger, RunDirectory, format},
+    plan::{PlanHeader, file::Saved},
     progress, report,
     samples::Sampling,
     send::{self, Earlier, RequestCounts, RunContext, RunEnd, Stop, TargetConnection},
     source::Bodies,
+    unit::display_duration,
 };
 
 /// The time between two writings of a session's figures, should it be killed.
@@ -63,6 +64,42 @@ impl Session<'_> {
         self.carry_out(earlier, state, false).await
     }
 
+    /// Tells whether a session of this run, or of another in the state directory, was cut off a moment ago.
+    fn was_cut_off_lately(
+        &self,
+        own: Option<&JournalIndex>,
+        header: &PlanHeader,
+    ) -> Result<bool, Error> {
+        if own.is_some_and(send::was_cut_off_lately) {
+            return Ok(true);
+        }
+        let others = RunDirectory::all(&state::of(header)).map_err(Error::disk)?;
+        let mut others = others.iter().filter(|run| run.name() != self.run.name());
+        Ok(others.any(|run| {
+            let journal = run.journal();
+            let written = fs_err::metadata(&journal).and_then(|held| held.modified());
+            // A journal that cannot be read is named where its records matter.
+            send::was_written_lately(written.ok())
+                && !state::is_going_on(run)
+                && journal::read(&journal).is_ok_and(|told| send::was_cut_off_lately(&told))
+        }))
+    }
+
+    /// Waits for what the session that was cut off may have left at work, or until the run is stopping.
+    async fn rest(&self, rest: Duration) {
+        if rest.is_zero() {
+            return;
+        }
+        self.context.printer.message(&format!(
+            "a session was cut off a moment ago, and a target may still be at work on its conditional writes: sending begins in {}",
+            display_duration(rest)
+        ));
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = self.stop.stopping() => {}
+        }
+    }
+
     async fn carry_out(
         &self,
         earlier: Earlier,
@@ -84,7 +121,7 @@ impl Session<'_> {
         let first = sessions.map(|session| session.started).next();
         let first = first.unwrap_or(started);
         let session = format::SessionLine { number, started };
-        let was_cut_off = (earlier.history.as_ref()).is_some_and(send::was_cut_off_lately);
+        let was_cut_off = self.was_cut_off_lately(earlier.history.as_ref(), &saved.header)?;
         let journal = self.open_journal(&saved, session, earlier.history.as_ref())?;
         let earlier = match consult {
             Some(state) => {
@@ -119,12 +156,11 @@ impl Session<'_> {
             tally.remarks.extend(remarks());
             tally
         };
-        let mut sending = std::pin::pin!(async {
-            if was_cut_off {
-                send::wait_for_session(&setup).await;
-            }
-            send::run(setup).await
-        });
+        if was_cut_off {
+            self.rest(send::rest_after_session(&saved, &setup.earlier))
+                .await;
+        }
+        let mut sending = std::pin::pin!(send::run(setup));
         let ended = loop {
             tokio::select! {
                 ended = &mut sending => break ended,

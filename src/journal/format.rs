@@ -240,6 +240,13 @@ pub struct EndLine {
     pub reason: Option<String>,
 }
 
+impl Ending {
+    /// Tells whether nothing was left to do by the session: all was done, or another run has taken it over.
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Complete | Self::Superseded)
+    }
+}
+
 /// The ending of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Error, RecordStates,
     format::{
-        BriefLine, EndLine, Ending, IntendLine, JournalLine, Line, SessionLine, SettleLine, Tally,
-        VERSION,
+        BriefLine, EndLine, IntendLine, JournalLine, Line, SessionLine, SettleLine, Tally, VERSION,
     },
 };
 use crate::{checksum, record::Outcome, record::StepId};
@@ -40,7 +39,7 @@ pub struct JournalIndex {
     pub brief: Option<BriefLine>,
     /// The number of records that they had loaded and that were left alone.
     pub consulted: u64,
-    /// When the directory of the run had last been written to as reading began; none where nobody can tell.
+    /// When it had last been written to as reading began; none where nobody can tell.
     pub written: Option<SystemTime>,
     marks: Marks,
     /// Those for which something was about to be removed, and that were not settled since.
@@ -227,15 +226,6 @@ impl Length {
 /// The number of bytes that are read in one go where many lines are wanted.
 const WINDOW: usize = 1 << 16;
 
-/// Returns when any file beside a journal was last written to.
-fn last_written(journal: &Path) -> Option<SystemTime> {
-    let files = fs_err::read_dir(journal.parent()?).ok()?;
-    let times = files
-        .flatten()
-        .filter_map(|file| file.metadata().ok()?.modified().ok());
-    times.max()
-}
-
 impl JournalIndex {
     /// Begins the index of a journal of which only the first line has been read, or written.
     pub(super) fn begin(journal: JournalLine, seed: u32, path: &Path, file: fs_err::File) -> Self {
@@ -251,7 +241,7 @@ impl JournalIndex {
             brief: None,
             marks: Marks::default(),
             removed: HashSet::new(),
-            written: last_written(path),
+            written: file.metadata().and_then(|held| held.modified()).ok(),
             path: path.to_owned(),
             file,
             seed,
@@ -355,8 +345,8 @@ impl JournalIndex {
 
     /// Tells whether nothing of the run is left to do: it ended in order, and of no record is it open what became of it.
     pub fn is_over(&self) -> bool {
-        let over = |end: &EndLine| matches!(end.how, Ending::Complete | Ending::Superseded);
-        self.end.as_ref().is_some_and(over) && self.counts().1 == 0
+        let is_done = self.end.as_ref().is_some_and(|end| end.how.is_done());
+        is_done && self.counts().1 == 0
     }
 
     /// Counts the records that were settled, and those that were about to be sent and of which no more is known.

@@ -64,7 +64,7 @@ mod versions;
 mod ways;
 mod work;
 
-pub use at_work::{wait_for_session, was_cut_off_lately};
+pub use at_work::{rest_after_session, was_cut_off_lately, was_written_lately};
 pub use counts::RequestCounts;
 pub use dry_run::DryRunTransport;
 pub use earlier::{Earlier, Replay};

@@ -24,8 +24,8 @@ struct Figures {
     created: AtomicU32,
 }
 
-/// A bed with a record that is created where none fits its condition, at a server whose first answer comes late.
-fn slow() -> (Bed, Arc<Figures>) {
+/// A bed with a record that is created where none fits its condition, at a server that needs some time for the first.
+fn slow(at_work: Duration) -> (Bed, Arc<Figures>) {
     let figures = Arc::new(Figures::default());
     let kept = Arc::clone(&figures);
     let url = responder::start_side_by_side(move |line| {
@@ -34,7 +34,7 @@ fn slow() -> (Bed, Arc<Figures>) {
         }
         let is_there = kept.created.load(Ordering::SeqCst) > 0;
         if kept.came.fetch_add(1, Ordering::SeqCst) == 0 {
-            thread::sleep(SLOW);
+            thread::sleep(at_work);
         }
         if is_there {
             return (200, "Location: Patient/1/_history/1\r\n", "");
@@ -60,23 +60,56 @@ fn slow() -> (Bed, Arc<Figures>) {
 
 #[test]
 fn a_conditional_create_whose_answer_was_lost_is_not_sent_beside_itself() {
-    let (bed, figures) = slow();
+    let (bed, figures) = slow(SLOW);
     let ran = bed.run(&["load", "m.yaml"]).exits(0);
     assert_eq!(figures.created.load(Ordering::SeqCst), 1, "{}", ran.out);
     assert_eq!(bed.count("matched"), 1, "{}", ran.out);
 }
 
-#[test]
-fn a_conditional_create_of_a_killed_session_is_not_sent_beside_itself() {
-    let (bed, figures) = slow();
+/// A load that was killed while the server was at work on its one request.
+fn killed() -> (Bed, Arc<Figures>) {
+    let (bed, figures) = slow(SLOW);
     let mut child = bed.command(&["load", "m.yaml"]).spawn().unwrap();
     while figures.came.load(Ordering::SeqCst) == 0 {
         thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let run = bed.newest_run();
-    let ran = bed.run(&["resume", run.to_str().unwrap()]).exits(0);
+    (bed, figures)
+}
+
+/// Goes on in some way, and finds the resource that the killed session's request has created.
+fn finds(bed: &Bed, figures: &Figures, again: &[&str]) {
+    let ran = bed.run(again).exits(0);
     assert_eq!(figures.created.load(Ordering::SeqCst), 1, "{}", ran.out);
     assert_eq!(bed.count("matched"), 1, "{}", ran.out);
+    assert!(ran.err.contains("sending begins in 10"), "{}", ran.err);
+}
+
+#[test]
+fn what_a_killed_session_sent_is_not_sent_beside_itself_by_a_resumed_one() {
+    let (bed, figures) = killed();
+    let run = bed.newest_run();
+    finds(&bed, &figures, &["resume", run.to_str().unwrap()]);
+}
+
+#[test]
+fn what_a_killed_session_sent_is_not_sent_beside_itself_by_the_next_load() {
+    let (bed, figures) = killed();
+    finds(&bed, &figures, &["load", "m.yaml"]);
+}
+
+#[test]
+fn what_a_killed_session_sent_is_not_sent_beside_itself_by_a_fresh_load() {
+    let (bed, figures) = killed();
+    finds(&bed, &figures, &["load", "--fresh", "m.yaml"]);
+}
+
+/// A run that was carried to its end leaves nothing at work.
+#[test]
+fn nothing_rests_after_a_run_that_has_ended() {
+    let (bed, _) = slow(Duration::ZERO);
+    bed.run(&["load", "m.yaml"]).exits(0);
+    let ran = bed.run(&["load", "--fresh", "m.yaml"]).exits(0);
+    assert!(!ran.err.contains("sending begins"), "{}", ran.err);
 }

@@ -10,7 +10,7 @@ use super::{
     warnings,
 };
 use crate::{
-    gate::{Fault, FaultKind, Verdict, verdict},
+    gate::{Fault, Verdict, verdict},
     target::Little,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct AttemptLog {
     pub(super) since: Option<Timestamp>,
     /// The effect that they may have had without an answer that says so.
     pub(super) uncertainty: Uncertainty,
-    /// When the last attempt ended on which the server may still be at work: it did not answer in time.
+    /// When the last attempt ended on which the server may still be at work: no answer of its own came.
     pub(super) lost_at: Option<Instant>,
     /// The result of the last one, for records that are given up.
     pub(super) last: Last,
@@ -83,11 +83,8 @@ impl AttemptLog {
 
     /// Takes note that no answer came to the last attempt.
     pub(super) fn fail(&mut self, fault: Fault) {
-        // A server that closes the connection has ended; one that is too slow is at work.
-        if fault.kind == FaultKind::Timeout {
-            self.lost_at = Some(Instant::now());
-        }
-        self.end_attempt(fault.kind.may_have_been_sent());
+        let may_have_been_sent = fault.kind.may_have_been_sent();
+        self.end_attempt(may_have_been_sent, may_have_been_sent);
         self.last = Last {
             fault: Some(fault.what),
             heard: fault.heard.0,
@@ -99,7 +96,10 @@ impl AttemptLog {
     pub(super) fn answer(&mut self, response: &Response<Bytes>, verdict: &Verdict) {
         let status = response.status().as_u16();
         // These say nothing about what had been done before them.
-        self.end_attempt(verdict::is_ambiguous(status));
+        self.end_attempt(
+            verdict::is_ambiguous(status),
+            verdict::is_of_a_proxy(status),
+        );
         self.last = Last {
             status: Some(status),
             // A copy: the answer itself holds on to a whole read buffer of its connection, and a request that waits for its
@@ -120,8 +120,12 @@ impl AttemptLog {
         });
     }
 
-    /// The answer to the attempt before told too little, and this one may tell; what was uncertain stays so.
-    fn end_attempt(&mut self, may_have_been_taken: bool) {
+    /// The answer to the attempt before told too little, and this one may tell; what was uncertain stays so. A server that answered by
+    /// itself is no longer at work on it.
+    fn end_attempt(&mut self, may_have_been_taken: bool, may_be_at_work: bool) {
+        if may_be_at_work {
+            self.lost_at = Some(Instant::now());
+        }
         if may_have_been_taken || self.is_in_doubt() {
             self.uncertainty = Uncertainty::Lost;
         }
