@@ -86,7 +86,7 @@ pub(super) fn take_dependent(settled: &mut Vec<Created>, ordered: &mut Ordered, 
         *created += usize::from(is_created(one));
         *refused += usize::from(is_refused(one));
     }
-    for one in settled.split_off(0) {
+    for one in std::mem::take(settled) {
         let (created, refused) = times.get(&one.1.kind).copied().unwrap_or_default();
         if created == 0 || created + refused < 2 {
             settled.push(one);

@@ -3,56 +3,26 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
-use super::place::Body;
+use super::{place::Body, searchset::Searchset};
 
 /// A page of names: servers that do not know `_elements` answer with more.
 pub(super) const QUERY: &str = "_elements=id&_count=500";
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Bundle<'a> {
-    resource_type: String,
-    total: Option<u64>,
-    #[serde(default)]
-    link: Vec<Link>,
-    #[serde(borrow, default)]
-    entry: Vec<Entry<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    relation: Option<String>,
-    url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    resource: Option<&'a RawValue>,
-}
-
-fn bundle(body: &[u8]) -> Option<Bundle<'_>> {
-    let bundle: Bundle<'_> = serde_json::from_slice(body).ok()?;
-    (bundle.resource_type == "Bundle").then_some(bundle)
-}
-
 /// Reads how many resources a search found.
 pub(super) fn total(body: &[u8]) -> Option<u64> {
-    bundle(body)?.total
+    Searchset::read(body)?.total
 }
 
 /// Reads the ids of the resources of a type on a page, and where the next one is.
 pub(super) fn page(kind: &str, body: &[u8]) -> Option<(Vec<String>, Option<String>)> {
-    let bundle = bundle(body)?;
-    let resources = bundle.entry.iter().filter_map(|entry| entry.resource);
+    let set = Searchset::read(body)?;
+    let resources = set.entry.iter().filter_map(|entry| entry.resource);
     let names = resources.filter_map(|raw| Body::read(raw.get().as_bytes())?.name());
     // A server's remark on the search is no resource of the type.
     let ids = names.filter(|name| name.kind == kind).map(|name| name.id);
-    let mut links = bundle.link.into_iter();
-    let next = links.find(|link| link.relation.as_deref() == Some("next"));
-    Some((ids.collect(), next.and_then(|link| link.url)))
+    Some((ids.collect(), set.link("next").map(str::to_owned)))
 }
 
 /// Reads how many resources of each type Google's metrics of a store count. Counts are strings there (int64 in JSON).

@@ -37,6 +37,8 @@ mod content;
 mod differ;
 mod dry_run;
 mod entries;
+#[cfg(test)]
+mod entries_tests;
 mod entry;
 mod explain;
 mod history;
@@ -50,6 +52,7 @@ mod request;
 mod response;
 mod rewrite;
 mod search;
+mod searchset;
 mod write;
 
 pub use condition::{TAG_SYSTEM, criteria, criteria_of, identifying};

@@ -1,9 +1,8 @@
 //! Finds out which resources refer to others: a search for these, with all that refers to them.
 
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
-use super::{loosen::is_of, place::Body};
+use super::{loosen::is_of, place::Body, searchset::Searchset};
 use crate::target::{Named, Referrers};
 
 /// The number from which on a store may have left some out (`_maxinclude` is 1,000 of HAPI, and of the local store).
@@ -16,61 +15,23 @@ pub(super) fn query(records: &[Named<'_>]) -> String {
     format!("_id={ids}&_revinclude=*&_count={count}")
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Bundle<'a> {
-    resource_type: String,
-    #[serde(default)]
-    link: Vec<Link>,
-    #[serde(borrow, default)]
-    entry: Vec<Entry<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    relation: Option<String>,
-    url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    resource: Option<&'a RawValue>,
-    search: Option<Search>,
-}
-
-#[derive(Deserialize)]
-struct Search {
-    mode: Option<String>,
-}
-
 /// Reads who refers to records. A store that does not know the parameter leaves it out of what it says that it followed
 /// (R4, search.html#conformance): its answer says nothing.
 pub(super) fn read(records: &[Named<'_>], body: &[u8]) -> Option<Referrers> {
-    let bundle: Bundle<'_> = serde_json::from_slice(body).ok()?;
-    let of = |relation: &str| {
-        let mut links = bundle.link.iter();
-        let link = links.find(|link| link.relation.as_deref() == Some(relation));
-        link.and_then(|link| link.url.as_deref())
-    };
-    let is_followed = of("self").is_some_and(|url| url.contains("_revinclude"));
-    if bundle.resource_type != "Bundle" || !is_followed {
+    let set = Searchset::read(body)?;
+    if !(set.link("self")).is_some_and(|url| url.contains("_revinclude")) {
         return None;
     }
     let names: Vec<String> = records
         .iter()
         .map(|record| format!("{}/{}", record.kind, record.id))
         .collect();
-    let is_included = |entry: &&Entry<'_>| {
-        let mode = entry.search.as_ref().and_then(|s| s.mode.as_deref());
-        mode == Some("include")
-    };
     let mut referrers = Referrers {
         found: Vec::new(),
-        is_whole: of("next").is_none(),
+        is_whole: set.link("next").is_none(),
     };
     let mut included = 0;
-    for entry in bundle.entry.iter().filter(is_included) {
+    for entry in set.entry.iter().filter(|entry| entry.is_included()) {
         included += 1;
         let Some(raw) = entry.resource else { continue };
         let Some(name) = Body::read(raw.get().as_bytes()).and_then(|body| body.name()) else {
