@@ -11,6 +11,10 @@ use super::{
     text, types,
 };
 
+/// The most steps of a path that are shown, half of them from each end. FHIR's own elements lie less deep; a text of nothing but
+/// brackets would fill the screen.
+const SHOWN: usize = 24;
+
 /// Returns the path of the element at `offset`; of ill-formed text, as far as it could be read.
 pub fn of(bytes: &[u8], offset: usize) -> String {
     let mut finder = PathFinder::new();
@@ -60,8 +64,18 @@ impl PathFinder {
             .unwrap_or("Resource");
         let mut path = root.to_owned();
         let innermost = self.steps.frames.len().saturating_sub(1);
+        let depth = self.steps.frames.len();
+        let left_out = if depth > SHOWN {
+            SHOWN / 2..depth - SHOWN / 2
+        } else {
+            0..0
+        };
         for (level, frame) in self.steps.frames.iter().enumerate() {
+            if level == left_out.start && !left_out.is_empty() {
+                path.push('…');
+            }
             match frame {
+                _ if left_out.contains(&level) => {}
                 Frame::Object(Some(name)) => {
                     path.push('.');
                     path.push_str(name);

@@ -18,6 +18,16 @@ pub fn pattern_problems(patterns: &[FilePattern]) -> Vec<Diagnostic> {
 pub(super) fn nothing_matches(pattern: &FilePattern) -> Diagnostic {
     let (file, line, column) = pattern.place.clone();
     let length = pattern.pattern.chars().count();
+    let text = &pattern.pattern;
+    let hint = if text.contains("://") {
+        "only files of this machine are read: copy the objects into a folder first".to_owned()
+    } else if text.contains("!/") {
+        "the files in an archive are not read: unpack it first".to_owned()
+    } else if text.starts_with('/') {
+        "no file of that name can be seen from here; a folder's rights may hide it".to_owned()
+    } else {
+        format!("the pattern is relative to `{}`", pattern.folder.display())
+    };
     Diagnostic::error(format!("no file matches `{}`", pattern.pattern))
         .at(TextPosition {
             file,
@@ -25,10 +35,7 @@ pub(super) fn nothing_matches(pattern: &FilePattern) -> Diagnostic {
             column,
             length,
         })
-        .hint(format!(
-            "the pattern is relative to `{}`",
-            pattern.folder.display()
-        ))
+        .hint(hint)
 }
 
 /// A Bundle costs its entries, so under a rate it must be smaller than what the rate allows in its window.

@@ -45,6 +45,23 @@ fn a_glob_that_matches_nothing_is_shown_at_its_line() {
 }
 
 #[test]
+fn what_lies_in_no_folder_of_this_machine_is_said_to_be_out_of_reach() {
+    let hints = [
+        ("gs://bucket/p.json", "copy the objects into a folder"),
+        ("all.zip!/**", "unpack it first"),
+        ("/none/such/p.json", "no file of that name can be seen"),
+        ("none/p.json", "the pattern is relative to `.`"),
+    ];
+    for (pattern, hint) in hints {
+        let bed = bed("{ local: store }");
+        let text = manifest("{ local: store }").replace("p.json", &format!("\"{pattern}\""));
+        bed.write("m.yaml", &text);
+        let ran = bed.run(&["load", "m.yaml"]).exits(2);
+        assert!(ran.err.contains(hint), "{pattern}: {}", ran.err);
+    }
+}
+
+#[test]
 fn a_missing_manifest_says_what_to_do() {
     let ran = Bed::new().run(&["load", "none.yaml"]).exits(2);
     assert!(

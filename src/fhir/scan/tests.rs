@@ -113,6 +113,8 @@ fn depth_is_bounded() {
     assert!(scan(&nested(MAX_DEPTH - 1)).is_ok());
     let error = scan(&nested(MAX_DEPTH)).unwrap_err();
     assert_eq!(error.what, "nested deeper than 256 levels");
+    let shown = format!("Resource.a{}…{}", "[0]".repeat(11), "[0]".repeat(12));
+    assert_eq!(error.path, shown);
     assert!(scan(&"[".repeat(1_000_000)).is_err());
 }
 

@@ -156,7 +156,7 @@ fn judge(planner: &Planner<'_>, found: &Found<'_>) -> Result<Operation, Reason> 
             )),
             None => Err(Reason::new(
                 ReasonCode::NoId,
-                "an update needs an id, and it has none",
+                "an update needs an id, and it has none that is text",
             )),
         },
         Operation::ConditionalCreate | Operation::ConditionalUpdate => {
