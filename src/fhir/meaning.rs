@@ -180,7 +180,7 @@ const CODES: [(&str, Meaning); 71] = [
 ];
 
 /// The numbers of HAPI FHIR's messages, sorted, that loads meet.
-const HAPI: [(u16, Meaning); 40] = [
+const HAPI: [(u16, Meaning); 42] = [
     (287, M::NotOffered),
     (302, M::UnknownType),
     (333, M::Forbidden),
@@ -202,8 +202,9 @@ const HAPI: [(u16, Meaning); 40] = [
     (535, M::TwiceInBundle),
     (823, M::Raced),
     (824, M::Raced),
-    (825, M::Duplicate),
+    (825, M::Raced),
     (826, M::Raced),
+    (827, M::Raced),
     (929, M::UnmetCondition),
     (958, M::AmbiguousCondition),
     (959, M::NoClientId),
@@ -221,6 +222,7 @@ const HAPI: [(u16, Meaning); 40] = [
     (1825, M::UnknownElement),
     (2001, M::NotThere),
     (2008, M::TwiceInBundle),
+    (2745, M::Raced),
 ];
 
 /// The numbers of Firely's validator (`http://hl7.org/fhir/dotnet-api-operation-outcome`), which Azure uses as well.

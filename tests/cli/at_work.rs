@@ -1,5 +1,5 @@
-//! Conditional writes at a server that looks first and writes later, as many do: what it may still be at work on, though nobody
-//! waits for it any more, is not sent again beside that.
+//! What a server may still be at work on, though nobody waits for it any more. A conditional write is not sent again beside itself:
+//! many servers look first and write later. An update is, and is not rejected for being in its own way.
 
 use std::{
     sync::{
@@ -112,4 +112,56 @@ fn nothing_rests_after_a_run_that_has_ended() {
     bed.run(&["load", "m.yaml"]).exits(0);
     let ran = bed.run(&["load", "--fresh", "m.yaml"]).exits(0);
     assert!(!ran.err.contains("sending begins"), "{}", ran.err);
+}
+
+/// A bed with a record that is updated, at a server that needs some time for the first, and refuses whoever comes in between.
+fn busy() -> (Bed, Arc<Figures>) {
+    const CONFLICT: &str =
+        r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"conflict"}]}"#;
+    let figures = Arc::new(Figures::default());
+    let kept = Arc::clone(&figures);
+    let url = responder::start_side_by_side(move |line| {
+        if !line.starts_with("PUT") {
+            return (200, "", CAPABILITIES);
+        }
+        if kept.came.fetch_add(1, Ordering::SeqCst) == 0 {
+            thread::sleep(SLOW);
+            kept.created.store(1, Ordering::SeqCst);
+        }
+        if kept.created.load(Ordering::SeqCst) == 0 {
+            return (409, "Content-Type: application/fhir+json\r\n", CONFLICT);
+        }
+        (200, "ETag: W/\"1\"\r\n", "")
+    });
+    let bed = Bed::new();
+    bed.write("p.json", r#"{"resourceType":"Patient","id":"1"}"#);
+    bed.write(
+        "m.yaml",
+        &format!(
+            "version: 1\nname: t\ntargets: {{ t: {{ fhir: {{ url: \"{url}\" }}, timeout: 1s, retry: {{ attempts: 60, base: 50ms, \
+             max: 100ms }} }} }}\nloads: [ {{ name: l, target: t, files: [p.json], interaction: update }} ]\n"
+        ),
+    );
+    (bed, figures)
+}
+
+#[test]
+fn an_update_whose_answer_was_lost_is_not_rejected_for_being_in_its_own_way() {
+    let (bed, figures) = busy();
+    let ran = bed.run(&["load", "m.yaml"]).exits(0);
+    assert!(figures.came.load(Ordering::SeqCst) > 2, "{}", ran.out);
+}
+
+#[test]
+fn an_update_of_a_killed_session_is_not_rejected_for_being_in_its_own_way() {
+    let (bed, figures) = busy();
+    let mut child = bed.command(&["load", "m.yaml"]).spawn().unwrap();
+    while figures.came.load(Ordering::SeqCst) == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = bed.newest_run();
+    let ran = bed.run(&["resume", run.to_str().unwrap()]).exits(0);
+    assert!(figures.came.load(Ordering::SeqCst) > 2, "{}", ran.out);
 }

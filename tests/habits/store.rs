@@ -1,6 +1,9 @@
 //! What a server holds, and what its interactions do to it. How they are answered is `answer`'s business.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use serde_json::{Value, json};
 
@@ -35,11 +38,13 @@ impl Refused {
         }
     }
 
-    /// As HAPI says it.
+    /// As HAPI says it, each time by another of its numbers.
     pub(super) fn raced() -> Self {
-        let words =
-            "HAPI-0550: HAPI-0824: The operation has failed with a version constraint failure.";
-        Self::new(409, "conflict", words)
+        const NUMBERS: [&str; 6] = ["0823", "0824", "0825", "0826", "0827", "2745"];
+        static TIMES: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBERS[TIMES.fetch_add(1, Ordering::Relaxed) % NUMBERS.len()];
+        let words = format!("HAPI-0550: HAPI-{number}: The operation has failed.");
+        Self::new(409, "processing", words)
     }
 
     pub(super) fn outcome(&self, severity: &str) -> Value {

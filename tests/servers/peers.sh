@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Times loads of the set `synthea-r4-2021-smoke` into Helios HFS beside other senders, in interleaved rounds, each into a store of its own:
+# Times loads of the set `synthea-r4-2021-smoke` into Helios HFS, or HAPI FHIR JPA, beside other senders, in interleaved rounds, each into a store of its own:
 # Stoker with the files as they come; `curl`, eight at a time, and `blazectl`, where BLAZECTL names it, told by hand to send first the two
 # files that the others refer to, which Stoker finds out by itself. Prints records/s of the whole process, and the records that the store
 # then counts. A quiet machine is needed. Not part of CI.
 #
-#   HFS=…/hfs [BLAZECTL=…] [ROUNDS=3] tests/servers/peers.sh [STOKER] [DATA]
+#   [SERVER=helios|hapi] [HFS=…/hfs] [BLAZECTL=…] [ROUNDS=3] tests/servers/peers.sh [STOKER] [DATA]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 stoker=${1:-target/release/stoker}
 [ -x "$stoker" ] || { echo "$stoker is not there: cargo build --release, or name another" >&2; exit 2; }
-stoker=$(realpath "$stoker") data=$(realpath "${2:-${STOKER_TEST_DATA:-../shared/data}}") tools=$PWD/target/helios
+stoker=$(realpath "$stoker") data=$(realpath "${2:-${STOKER_TEST_DATA:-../shared/data}}")
+server_kind=${SERVER:-helios}
+tools=$PWD/target/$server_kind
 . tests/servers/fhir/smoke.sh
-. tests/servers/fhir/helios.sh
+. "tests/servers/fhir/$server_kind.sh"
 cd "$work"
 # Helios counts no records of all types at once.
 there() {

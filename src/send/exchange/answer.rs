@@ -1,7 +1,7 @@
 //! Reads an answer as a whole: to a single record, or a refusal of all of them. `each` reads what it says of each.
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 
 use super::{
     super::versions::{Tag, is_changed, is_update, names_header, wants_version},
@@ -36,7 +36,7 @@ impl Batch<'_> {
             return self.read_each(answers);
         }
         match (&verdict, self.packaging) {
-            (Verdict::Rejected, _) if self.target().passes(status, response.body()) => {
+            (Verdict::Rejected, _) if self.passes(&self.unsent.steps, status, response.body()) => {
                 Verdict::Again {
                     after: None,
                     brake: false,
@@ -136,6 +136,29 @@ impl Batch<'_> {
             }
         }
         Verdict::Rejected
+    }
+
+    /// Tells whether a refusal of some records is one of the moment. An update that an earlier request may be at work on is in conflict
+    /// with that one: servers have many words for it, and the next attempt is taken.
+    pub(super) fn passes<'s>(
+        &self,
+        steps: impl IntoIterator<Item = &'s Step>,
+        status: u16,
+        answer: &[u8],
+    ) -> bool {
+        let target = self.target();
+        // Of updates nothing is written down before they are sent: a session that goes on knows of none that it was not.
+        let may_be_at_work =
+            self.attempts.may_be_repeated() || self.load.setup.earlier.history.is_some();
+        let is_in_the_way = || {
+            let refusal = target.refusal(None, answer);
+            let (code, detail) = (refusal.code.as_deref(), refusal.detail.as_deref());
+            may_be_at_work
+                && !target.misses_reference(status, code, detail)
+                && (steps.into_iter())
+                    .all(|step| is_update(step) && !self.held.contains_key(&step.number))
+        };
+        target.passes(status, answer) || status == StatusCode::CONFLICT && is_in_the_way()
     }
 
     /// Tells whether a refusal for the version of what is there may be this record's own doing: it may have been taken before,

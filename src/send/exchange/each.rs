@@ -120,7 +120,7 @@ impl Batch<'_> {
         let status = answer.status;
         let outcome = Bytes::from(answer.outcome.unwrap_or_default());
         let verdict = match verdict::of_status(safety_of(interaction), status) {
-            Verdict::Rejected if self.target().passes(status, &outcome) => Verdict::Again {
+            Verdict::Rejected if self.passes([&step], status, &outcome) => Verdict::Again {
                 after: None,
                 brake: false,
             },

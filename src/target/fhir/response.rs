@@ -269,6 +269,18 @@ mod tests {
                 r#""code":"processing","diagnostics":"HAPI-0823: lost""#,
                 true,
             ),
+            (
+                r#""code":"processing","diagnostics":"HAPI-0550: HAPI-0825: the id""#,
+                true,
+            ),
+            (
+                r#""code":"conflict","diagnostics":"HAPI-0550: HAPI-0827: lost""#,
+                true,
+            ),
+            (
+                r#""code":"processing","diagnostics":"HAPI-2745: the condition""#,
+                true,
+            ),
             (r#""code":"lock-error""#, true),
             (
                 r#""code":"conflict","diagnostics":"Transaction was a Deadlock victim""#,
