@@ -45,6 +45,7 @@ mod sources;
 mod storing;
 mod telemetry;
 mod troubleshooting;
+mod types;
 mod unload;
 mod verify;
 mod versions;
