@@ -19,6 +19,7 @@ mod graph;
 mod history;
 mod hl7v2;
 mod leaks;
+mod leaks_after;
 mod listings;
 mod live;
 mod load;

@@ -49,7 +49,7 @@ impl Listed {
         }
     }
 
-    /// Returns how many records of each type were listed, of which the sources have so many without one.
+    /// Returns how many records of each type were listed. `without` is the number of those that have no type by the sources.
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ mod tests {
             counts.why_not.as_deref(),
             Some("the store does not say the type of 2 of the 3 that it lists")
         );
-        // What has none in its source is what has none in the store.
+        // A record without a type in its source is taken for the one without a type in the store.
         let mut listed = Listed::default();
         listed.add(3, vec![Some("CT".to_owned()), None, Some("CT".to_owned())]);
         let by_type = listed.by_type(1).unwrap();
