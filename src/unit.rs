@@ -6,20 +6,33 @@ use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// The reason why a value with a unit could not be read: what was expected, with an example.
+/// The reason why a value with a unit could not be read: what it is instead, and an example of what is expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not {expected}")]
+#[error("`{value}` is {what}")]
 pub struct ParseUnitError {
     value: String,
-    expected: &'static str,
+    what: &'static str,
 }
 
 impl ParseUnitError {
-    fn new(value: &str, expected: &'static str) -> Self {
+    fn new(value: &str, what: &'static str) -> Self {
         Self {
             value: value.to_owned(),
-            expected,
+            what,
         }
+    }
+
+    /// Chooses the words for a number that is not in range: none at all, too many, or no number.
+    fn of(value: &str, number: &str, [none, many, no_number]: [&'static str; 3]) -> Self {
+        let digits = number.trim().replace('_', "");
+        let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let is_none = digits.bytes().all(|byte| byte == b'0');
+        let what = match (is_whole, is_none) {
+            (true, true) => none,
+            (true, false) => many,
+            _ => no_number,
+        };
+        Self::new(value, what)
     }
 }
 
@@ -52,10 +65,21 @@ pub struct Rate {
     pub window: Window,
 }
 
-const RATE: &str = "a rate; write `500/s` or `30000/min`";
-const BYTES_RATE: &str = "a rate in bytes; write `10 MB/s` or `600 MB/min`";
-const SIZE: &str = "a size; write `64 MB`, `512 KiB` or a number of bytes";
-const DURATION: &str = "a duration; write `500ms`, `30s`, `5m` or `1h`";
+const RATE: &str = "not a rate; write `500/s` or `30000/min`";
+const NO_RATE: &str =
+    "a rate at which nothing is sent; write `1/min` at least, or leave it out for no limit";
+const HIGH_RATE: &str = "too high a rate; the highest is 4,294,967,295 (`/s` or `/min`), and without one there is no limit";
+const BYTES_RATE: &str = "not a rate in bytes; write `10 MB/s` or `600 MB/min`";
+const HIGH_BYTES_RATE: &str =
+    "too high a rate; the highest is `4 GB/s`, and without one there is no limit";
+const SIZE: &str = "not a size; write `64 MB`, `512 KiB` or a number of bytes";
+const LARGE: &str = "too large a size; write `64 MB`, `512 KiB` or a number of bytes";
+const DURATION: &str = "not a duration; write `500ms`, `30s`, `5m` or `1h`";
+
+const LONG: &str = "too long; write `500ms`, `30s`, `5m` or `1h`";
+
+/// The longest duration: a hundred years, so that a time so far away can still be told.
+const LONGEST: f64 = 100.0 * 365.25 * 86_400.0;
 
 fn window(text: &str) -> Option<Window> {
     match text.trim() {
@@ -71,15 +95,11 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, ParseUnitError> {
         let error = || ParseUnitError::new(text, RATE);
         let (amount, unit) = text.split_once('/').ok_or_else(error)?;
-        let amount = amount
-            .trim()
-            .replace('_', "")
-            .parse()
-            .map_err(|_| error())?;
-        Ok(Self {
-            amount,
-            window: window(unit).ok_or_else(error)?,
-        })
+        let window = window(unit).ok_or_else(error)?;
+        let digits = amount.trim().replace('_', "");
+        let wrong = |_| ParseUnitError::of(text, amount, [NO_RATE, HIGH_RATE, RATE]);
+        let amount = digits.parse().map_err(wrong)?;
+        Ok(Self { amount, window })
     }
 }
 
@@ -111,15 +131,21 @@ impl<'de> Deserialize<'de> for Rate {
 pub fn parse_bytes_rate(text: &str) -> Result<Rate, ParseUnitError> {
     let error = || ParseUnitError::new(text, BYTES_RATE);
     let (amount, unit) = text.split_once('/').ok_or_else(error)?;
-    let bytes = amount.parse::<ByteSize>().map_err(|_| error())?.0;
-    let amount = u32::try_from(bytes)
-        .ok()
-        .and_then(NonZeroU32::new)
-        .ok_or_else(error)?;
-    Ok(Rate {
-        amount,
-        window: window(unit).ok_or_else(error)?,
-    })
+    let window = window(unit).ok_or_else(error)?;
+    let bytes = amount.parse::<ByteSize>().map_err(|wrong| {
+        let is_large = wrong.what == LARGE;
+        ParseUnitError::new(
+            text,
+            if is_large {
+                HIGH_BYTES_RATE
+            } else {
+                BYTES_RATE
+            },
+        )
+    })?;
+    let amount = u32::try_from(bytes.0).map_err(|_| ParseUnitError::new(text, HIGH_BYTES_RATE))?;
+    let amount = NonZeroU32::new(amount).ok_or(ParseUnitError::new(text, NO_RATE))?;
+    Ok(Rate { amount, window })
 }
 
 /// A number of bytes. `MB` is 1,000,000 and `MiB` is 1,048,576.
@@ -137,7 +163,6 @@ impl FromStr for ByteSize {
             .find(|c: char| !c.is_ascii_digit() && c != '_')
             .unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
-        let number: u64 = number.replace('_', "").parse().map_err(|_| error())?;
         let factor: u64 = match unit.trim() {
             "" | "B" => 1,
             "kB" | "KB" => 1_000,
@@ -148,7 +173,10 @@ impl FromStr for ByteSize {
             "GiB" => 1 << 30,
             _ => return Err(error()),
         };
-        number.checked_mul(factor).map(Self).ok_or_else(error)
+        let wrong = || ParseUnitError::of(text, number, [SIZE, LARGE, SIZE]);
+        let bytes = number.replace('_', "").parse::<u64>().ok();
+        let bytes = bytes.and_then(|number| number.checked_mul(factor));
+        bytes.map(Self).ok_or_else(wrong)
     }
 }
 
@@ -180,6 +208,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseUnitError> {
         "h" => number * 3600.0,
         _ => return Err(error()),
     };
+    if seconds > LONGEST {
+        return Err(ParseUnitError::new(text, LONG));
+    }
     Duration::try_from_secs_f64(seconds).map_err(|_| error())
 }
 
@@ -240,6 +271,16 @@ mod tests {
             "fast".parse::<Rate>().unwrap_err().to_string(),
             "`fast` is not a rate; write `500/s` or `30000/min`"
         );
+        for (wrong, words) in [
+            ("0/s", "`0/s` is a rate at which nothing is sent; "),
+            ("00/min", "`00/min` is a rate at which nothing is sent; "),
+            ("4294967296/s", "`4294967296/s` is too high a rate; "),
+            ("1.5/s", "`1.5/s` is not a rate; "),
+            ("-1/s", "`-1/s` is not a rate; "),
+        ] {
+            let said = wrong.parse::<Rate>().unwrap_err().to_string();
+            assert!(said.starts_with(words), "{said}");
+        }
     }
 
     #[test]
@@ -252,7 +293,20 @@ mod tests {
             parse_bytes_rate("10 MB/s").unwrap().amount.get(),
             10_000_000
         );
-        assert!(parse_bytes_rate("10 GB/s").is_err());
+        for (wrong, words) in [
+            ("10 GB/s", "`10 GB/s` is too high a rate; "),
+            (
+                "99999999999999999999 GB/s",
+                "`99999999999999999999 GB/s` is too high a rate; ",
+            ),
+            ("0 MB/s", "`0 MB/s` is a rate at which nothing is sent; "),
+            ("some/s", "`some/s` is not a rate in bytes; "),
+        ] {
+            let said = parse_bytes_rate(wrong).unwrap_err().to_string();
+            assert!(said.starts_with(words), "{said}");
+        }
+        let large = "99999999999999999999".parse::<ByteSize>().unwrap_err();
+        assert!(large.to_string().contains(" is too large a size; "));
         assert_eq!(ByteSize(61_740_000).to_string(), "61.7 MB");
     }
 
@@ -261,6 +315,8 @@ mod tests {
         assert_eq!(parse_duration("500ms").unwrap(), Duration::from_millis(500));
         assert_eq!(parse_duration("1.5h").unwrap(), Duration::from_mins(90));
         assert!(parse_duration("5").is_err() && parse_duration("1e400h").is_err());
+        let long = parse_duration("5000000000000000h").unwrap_err();
+        assert!(long.to_string().contains(" is too long; "));
         assert_eq!(display_duration(Duration::from_secs(185)), "3m 05s");
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::mpsc};
 
 use super::{
-    Context, Error, Exit, given,
+    Context, Error, Exit, given, number,
     planning::{self, Planning},
     scratch::Scratch,
     select::Selection,
@@ -29,7 +29,7 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     selection: Selection,
     /// The highest number of problems of records to show
-    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = number::any, allow_negative_numbers = true)]
     most: usize,
 }
 

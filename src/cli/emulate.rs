@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Context, Error, Exit, interrupt, local};
+use super::{Context, Error, Exit, interrupt, local, number};
 use crate::{
     emulator::{self, Opened, Scenario},
     send::Stop,
@@ -51,7 +51,7 @@ pub(super) struct EmulateArgs {
     #[arg(long, value_name = "DIR", default_value = ".stoker/store")]
     dir: PathBuf,
     /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8085")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8085", value_parser = number::address)]
     listen: SocketAddr,
     /// YAML file of faults to make on purpose
     #[arg(long, value_name = "FILE", long_help = FAULTS)]

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{Router, http::header, response::IntoResponse, routing::get};
 use http::StatusCode;
 
-use super::{Context, Error, Exit, environment};
+use super::{Context, Error, Exit, environment, number};
 use crate::{
     diagnostic::Diagnostic,
     metrics::{CONTENT_TYPE, Metrics},
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(super) struct MetricsArgs {
     /// Serve figures to Prometheus at this address, such as 127.0.0.1:9464 (path `/metrics`), while the run goes on
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = number::address)]
     metrics: Option<SocketAddr>,
 }
 

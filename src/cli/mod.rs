@@ -28,6 +28,7 @@ mod log;
 mod made;
 mod metrics;
 mod not_there;
+mod number;
 mod observed;
 mod online;
 mod open_files;

@@ -52,6 +52,12 @@ fn is_bare(beginning: &[u8]) -> bool {
     is_explicit || (a != 0 && implicit % 2 == 0 && implicit > 0 && implicit <= 256)
 }
 
+/// Tells whether a value is the code of a modality (CS: capitals, digits, spaces, underscores); anything else may be anything.
+pub fn is_modality(value: &str) -> bool {
+    let is_sign = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, ' ' | '_');
+    value.len() <= 16 && value.chars().all(is_sign)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

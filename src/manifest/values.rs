@@ -11,7 +11,11 @@ use super::{
     reader::{Reader, Text, nearest, speaks_of_secrets},
     substitute::{self, Problem},
 };
-use crate::{diagnostic::Diagnostic, path::tidy, unit::ParseUnitError};
+use crate::{
+    diagnostic::Diagnostic,
+    path::tidy,
+    unit::{ParseUnitError, grouped},
+};
 
 fn kind(value: &Value) -> &'static str {
     match value {
@@ -180,6 +184,10 @@ impl Reader<'_> {
             Value::Text(written) if written.contains("${") => {
                 self.text(name, node)?.value.trim().parse().ok()
             }
+            // The parser of YAML takes a number that is larger than it can hold for text.
+            Value::Text(text) if !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit()) => {
+                None
+            }
             _ => {
                 self.report_kind(name, node, "a number");
                 return None;
@@ -189,9 +197,13 @@ impl Reader<'_> {
         if number.is_none() {
             let (least, most) = (range.start(), range.end());
             let expected = if *most == u64::MAX {
-                format!("a whole number from {least}")
+                format!("a whole number, {} or more", grouped(*least))
             } else {
-                format!("a whole number from {least} to {most}")
+                format!(
+                    "a whole number from {} to {}",
+                    grouped(*least),
+                    grouped(*most)
+                )
             };
             let message = format!("`{name}` must be {expected}");
             self.report(node.spot, Diagnostic::error(message));

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     dicom::{
         header::{self, InstanceHeader, NotAnInstance, is_uid, transfer_syntax},
-        rest,
+        is_modality, rest,
     },
     record::{Alias, AliasRule, Facets, Reason, ReasonCode, hash},
 };
@@ -102,12 +102,6 @@ fn reason(refusal: NotAnInstance) -> Reason {
         NotAnInstance::Unusable(_) => ReasonCode::UnusableUid,
     };
     Reason::new(code, refusal.to_string())
-}
-
-/// Tells whether a value is the code of a modality (CS: capitals, digits, spaces, underscores); anything else may be anything.
-fn is_modality(value: &str) -> bool {
-    let is_sign = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, ' ' | '_');
-    value.len() <= 16 && value.chars().all(is_sign)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]

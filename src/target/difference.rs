@@ -39,6 +39,8 @@ impl Difference {
 pub struct StoreListing {
     /// Their ids.
     pub ids: Vec<String>,
+    /// The kind of each, in their order; none where the page does not tell.
+    pub kinds: Vec<Option<String>>,
     /// The request for the next page.
     pub next: Option<http::Request<bytes::Bytes>>,
     /// There is a next page, at an address that is not the store's: nobody is asked there.

@@ -430,6 +430,11 @@ pub trait Target: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Returns the name under which the store counts the records of a kind.
+    fn counted_as<'a>(&self, kind: &'a str) -> &'a str {
+        kind
+    }
+
     /// Makes the request for the first page of the records of a kind, or of all; none where they cannot be listed.
     fn list(&self, _kind: &str) -> Option<Request<Bytes>> {
         None

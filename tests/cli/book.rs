@@ -96,10 +96,37 @@ fn links_lead_to_what_is_there() {
     assert!(count > 30, "{count}");
 }
 
+/// A renderer takes a link to a page of text for one to a page of the book, and leaves the others as they are.
+#[test]
+fn links_hold_in_the_book_as_well() {
+    let settings = fs_err::read_to_string(root().join("docs/book.toml")).unwrap();
+    assert!(settings.contains("build-dir = \"../book\""), "{settings}");
+    for (path, page) in pages() {
+        let is_of_book = path.starts_with(root().join("docs"));
+        for link in page.split("](").skip(1).filter(|_| is_of_book) {
+            let link = link.split(')').next().unwrap();
+            let file = link.split('#').next().unwrap();
+            let is_page = Path::new(file)
+                .extension()
+                .is_some_and(|extension| extension == "md");
+            let is_outside = file.starts_with("../");
+            assert!(
+                file.starts_with("http") || !(is_page && is_outside),
+                "{}: {link}",
+                path.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn the_book_has_every_page() {
     let pages = pages();
     let summary = &pages[&root().join("docs/SUMMARY.md")];
+    for entry in fs_err::read_dir(root().join("docs/decisions")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(summary.contains(&format!("](decisions/{name})")), "{name}");
+    }
     for path in pages.keys() {
         let name = path.file_name().unwrap().to_str().unwrap();
         if !matches!(name, "README.md" | "SUMMARY.md") {

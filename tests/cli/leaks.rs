@@ -21,10 +21,10 @@ use super::{
 };
 
 /// Names and identifiers of patients. Nowhere but in `rejected/`.
-const NAMES: [&str; 3] = ["lindqvist", "19440113", "zebedee"];
+pub(super) const NAMES: [&str; 3] = ["lindqvist", "19440113", "zebedee"];
 
 /// Nowhere at all: bearer tokens, passwords, API keys, and the password of the basic pair as it goes to the wire.
-const TOKENS: [&str; 8] = [
+pub(super) const TOKENS: [&str; 8] = [
     "sesame-bearer",
     "sesame-filed",
     "sesame-password",
@@ -35,16 +35,17 @@ const TOKENS: [&str; 8] = [
     "bG9hZGVyOnNlc2FtZS1wYXNzd29yZA",
 ];
 
-const SECRETS: [(&str, &str); 4] = [
+pub(super) const SECRETS: [(&str, &str); 4] = [
     ("TOKEN", "sesame-bearer"),
     ("KEY", "sesame-key"),
     ("TRACE", "sesame-trace"),
     ("RUST_LOG", "trace"),
 ];
 
-const CAPABILITIES: &str = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#;
+pub(super) const CAPABILITIES: &str =
+    r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#;
 
-fn holds(text: &str, words: &[&str]) -> Option<String> {
+pub(super) fn holds(text: &str, words: &[&str]) -> Option<String> {
     let text = text.to_lowercase();
     words
         .iter()
@@ -69,7 +70,7 @@ fn printed(what: &str, ran: &Ran) {
 
 /// Expects what a run wrote to be its owner's alone, free of tokens, and of names outside of `rejected/`. Returns how
 /// many files hold names.
-fn written(path: &Path, in_rejected: bool) -> usize {
+pub(super) fn written(path: &Path, in_rejected: bool) -> usize {
     let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
     if path.is_dir() {
         assert_eq!(mode, 0o700, "{}", path.display());
@@ -93,7 +94,7 @@ fn written(path: &Path, in_rejected: bool) -> usize {
 }
 
 /// Says all that it was sent, in words.
-fn outcome(echo: &str) -> Value {
+pub(super) fn outcome(echo: &str) -> Value {
     let codings = json!([{"display": "Zebedee"}, {"system": "urn:Lindqvist", "code": "Lindqvist"}, {"code": "19440113"},
         {"system": "http://hl7.org/fhir/dotnet-api-operation-outcome", "code": "19440113"}]);
     // Its head is a code; what follows is not.
@@ -144,7 +145,7 @@ fn single(turn: usize, echo: &str) -> String {
 }
 
 /// Answers to the entries of a Bundle.
-fn bundle(sent: &Value, echo: &str) -> String {
+pub(super) fn bundle(sent: &Value, echo: &str) -> String {
     let entries = sent["entry"].as_array().unwrap();
     let entries = entries.iter().enumerate().map(|(number, _)| {
         let location = "http://a.example/Patient/Anna Lindqvist/_history/Lindqvist 1";
@@ -171,7 +172,7 @@ fn echoing() -> String {
     })
 }
 
-fn patient(id: &str) -> String {
+pub(super) fn patient(id: &str) -> String {
     format!(
         r#"{{"resourceType":"Patient","id":"{id}","identifier":[{{"system":"urn:mrn","value":"19440113-{id}"}}],"name":[{{"family":"Lindqvist","given":["Zebedee"]}}]}}"#
     )
@@ -253,7 +254,7 @@ loads:
 }
 
 /// Runs a verb with the secrets at hand.
-fn run(bed: &Bed, arguments: &[&str]) -> Ran {
+pub(super) fn run(bed: &Bed, arguments: &[&str]) -> Ran {
     let ran = bed.run_with(&SECRETS, arguments);
     printed(&format!("stoker {}", arguments.join(" ")), &ran);
     ran
@@ -422,7 +423,7 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
 }
 
 /// Asks a page of this machine; returns all that came.
-fn got(address: &str, path: &str, token: &str) -> String {
+pub(super) fn got(address: &str, path: &str, token: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"

@@ -110,7 +110,7 @@ fn bundle() {
       |
       = hint: the keys here are `type`, `max_entries`, `max_bytes`
 
-    error: `max_entries` must be a whole number from 1 to 4294967295
+    error: `max_entries` must be a whole number from 1 to 4,294,967,295
      --> structure/bundle.yaml:8:41
       |
     8 |     bundle: { kind: batch, max_entries: 0, max_bytes: 0 }
@@ -671,7 +671,7 @@ fn units() {
        |
        = hint: write `500ms`, `30s`, `5m` or `1h`
 
-    error: `concurrency` must be a whole number from 1 to 1024
+    error: `concurrency` must be a whole number from 1 to 1,024
       --> structure/units.yaml:11:18
        |
     11 |     concurrency: 0
@@ -1180,7 +1180,7 @@ fn unset_variables() {
       |
       = hint: write `500/s` or `30000/min`
 
-    error: `concurrency` must be a whole number from 1 to 1024
+    error: `concurrency` must be a whole number from 1 to 1,024
      --> rules/unset-variables.yaml:4:69
       |
     4 |   here: { local: "data/${DIR}/${1X}", rate: "${RATE}", concurrency: "${COUNT:-many}" }

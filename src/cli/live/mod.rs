@@ -28,7 +28,7 @@ use futures::{Stream, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
-use super::{Error, printer::Printer};
+use super::{Error, number, printer::Printer};
 use crate::{journal::RunDirectory, progress, report, send::Stop};
 
 const SHELL: &str = include_str!("page.html");
@@ -53,7 +53,8 @@ pub(super) struct LiveArgs {
         value_name = "ADDRESS",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "127.0.0.1:0"
+        default_missing_value = "127.0.0.1:0",
+        value_parser = number::address
     )]
     live: Option<SocketAddr>,
     /// Go on serving it when the run is over, until Ctrl-C

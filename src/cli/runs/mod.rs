@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Error, Exit, given, planning, select::Selection, state};
+use super::{Context, Error, Exit, given, number, planning, select::Selection, state};
 use crate::{
     journal::RunDirectory,
     report::{self, Report, format::plain},

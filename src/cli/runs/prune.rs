@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{Span, Timestamp, tz::TimeZone};
 
-use super::{Context, Error, Exit, Place, size, state};
+use super::{Context, Error, Exit, Place, number, size, state};
 use crate::{
     history::History,
     journal::{self, RunDirectory},
@@ -19,10 +19,10 @@ use crate::{
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
 pub(super) struct PruneArgs {
     /// Keep the latest N runs
-    #[arg(long, value_name = "N", group = "which")]
+    #[arg(long, value_name = "N", group = "which", value_parser = number::any, allow_negative_numbers = true)]
     keep: Option<usize>,
     /// Remove only runs that began longer ago, such as `30d`, `2 weeks` or `12h`
-    #[arg(long, value_name = "T", group = "which")]
+    #[arg(long, value_name = "T", group = "which", value_parser = number::ago, allow_hyphen_values = true)]
     older_than: Option<Span>,
     /// Say what would be removed, and remove nothing
     #[arg(long)]

@@ -13,6 +13,7 @@ mod told;
 use super::{
     Context, Error, Exit, connect, given, interrupt,
     metrics::MetricsArgs,
+    number,
     observed::Observed,
     planning::{self, Planning},
     prior_runs::Purpose,
@@ -51,7 +52,7 @@ pub(in crate::cli) struct VerifyArgs {
     #[arg(value_name = "RUN|MANIFEST")]
     what: Option<PathBuf>,
     /// The number of records to read, drawn from all [default: 1000]
-    #[arg(long, value_name = "N", conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "all", value_parser = number::some, allow_negative_numbers = true)]
     sample: Option<u64>,
     /// Read every record, and name those that no source says
     #[arg(long)]

@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::{Context, Error, Exit, VerifyArgs};
 use crate::{
     report::format::{plain, quoted},
-    send::verify::{Differing, KindComparison, Proven, Unlisted, Verification, Verified},
+    send::verify::{
+        Differing, KindComparison, Proven, TypeCount, Unlisted, Verification, Verified,
+    },
     unit::grouped,
 };
 
@@ -53,6 +55,19 @@ struct Row<'a> {
     kind: &'a str,
     #[serde(flatten)]
     counts: &'a KindComparison,
+    /// Those of a store that lists all it has at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    types: Vec<TypeRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    types_not_counted: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct TypeRow<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(flatten)]
+    count: &'a TypeCount,
 }
 
 #[derive(Serialize)]
@@ -156,10 +171,16 @@ impl Told<'_> {
             kinds: verified
                 .kinds
                 .iter()
-                .map(|((target, kind), counts)| Row {
-                    target,
-                    kind,
-                    counts,
+                .map(|((target, kind), counts)| {
+                    let of = verified.types.get(target).filter(|_| kind.is_empty());
+                    let types = of.into_iter().flat_map(|of| &of.types);
+                    Row {
+                        target,
+                        kind,
+                        counts,
+                        types: types.map(|(kind, count)| TypeRow { kind, count }).collect(),
+                        types_not_counted: of.and_then(|of| of.why_not.as_deref()),
+                    }
                 })
                 .collect(),
             differing: self
@@ -300,6 +321,29 @@ impl Told<'_> {
                 extra,
                 cell(counts.unknown)
             );
+            if kind.is_empty() {
+                self.types(text, target);
+            }
+        }
+    }
+
+    /// Writes the types of what a store lists all at once.
+    fn types(&self, text: &mut String, target: &str) {
+        let Some(of) = self.verified.types.get(target) else {
+            return;
+        };
+        for (kind, TypeCount { expected, held }) in &of.types {
+            let held = held.map_or_else(|| "?".to_owned(), grouped);
+            let name = if kind.is_empty() { "(no type)" } else { kind };
+            let _ = writeln!(
+                text,
+                "    {:<20} {:>10} {held:>10}",
+                plain(name),
+                grouped(*expected)
+            );
+        }
+        if let Some(why) = &of.why_not {
+            let _ = writeln!(text, "    not counted by type: {why}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{STYLE, escaped};
 use crate::{
-    send::verify::{Differing, KindComparison, Unlisted, Verification, Verified},
+    send::verify::{Differing, KindComparison, TypeCount, Unlisted, Verification, Verified},
     unit::grouped,
 };
 
@@ -116,8 +116,35 @@ fn counts(out: &mut String, verified: &Verified) {
             let _ = write!(out, "<td class=\"n\">{count}</td>");
         }
         out.push_str("</tr>\n");
+        if of.is_empty() {
+            types(out, verified, target);
+        }
     }
     out.push_str("</tbody>\n</table></div>\n");
+}
+
+/// Writes the types of what a store lists all at once.
+fn types(out: &mut String, verified: &Verified, target: &str) {
+    let Some(of) = verified.types.get(target) else {
+        return;
+    };
+    for (kind, TypeCount { expected, held }) in &of.types {
+        let held = held.map_or_else(|| "?".to_owned(), grouped);
+        let kind = if kind.is_empty() { "(no type)" } else { kind };
+        let _ = writeln!(
+            out,
+            "<tr><td></td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{held}</td><td colspan=\"5\"></td></tr>",
+            escaped(kind),
+            grouped(*expected),
+        );
+    }
+    if let Some(why) = &of.why_not {
+        let _ = writeln!(
+            out,
+            "<tr><td></td><td colspan=\"8\">not counted by type: {}</td></tr>",
+            escaped(why)
+        );
+    }
 }
 
 /// Says of which records nobody knows what is there besides.

@@ -2,13 +2,19 @@
 //!
 //! A listing that does not come to its end is told as such ([`Unlisted`]): of what it does not name, nobody knows.
 
-use std::{collections::HashSet, hash::BuildHasher as _};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::BuildHasher as _,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 
-use super::{Differing, Error, KindComparison, Verification, Verified, Verify, expect::Expected};
+use super::{
+    Differing, Error, KindComparison, Verification, Verified, Verify, expect::Expected,
+    types::Listed,
+};
 use crate::{lookup::OpenStore, target::StoreListing, unit::grouped};
 
 /// Records that were not listed to the end, so that nobody knows what the store holds besides.
@@ -39,19 +45,20 @@ impl Verify<'_> {
                 continue;
             };
             if !by_kind {
-                self.list(store, target, "", expected, verified, true)
-                    .await?;
+                let listed = self.list(store, target, "", expected, verified, true);
+                if let Some(listed) = listed.await? {
+                    self.count_types(store, target, listed, verified).await?;
+                }
                 continue;
             }
             let kinds: Vec<String> = (expected.kinds.keys())
                 .filter(|(of, _)| of == target)
                 .map(|(_, kind)| kind.clone())
                 .collect();
-            let mut all = None;
-            if let Some(request) = store.target.count_all() {
-                let answer = successful(store, request).await?;
-                all = answer.and_then(|answer| store.target.counted_all(&answer));
-            }
+            let all = match store.target.count_all() {
+                Some(request) => count_all(store, request).await?,
+                None => None,
+            };
             for kind in kinds {
                 if let Some(all) = &all {
                     let held = all.get(&kind).copied().unwrap_or(0);
@@ -66,6 +73,27 @@ impl Verify<'_> {
                 verified.kind(target, &kind).held = held;
             }
         }
+        Ok(())
+    }
+
+    /// Counts by type what a store has listed.
+    async fn count_types(
+        &self,
+        store: &OpenStore,
+        target: &str,
+        listed: Listed,
+        verified: &mut Verified,
+    ) -> Result<(), Error> {
+        let types = verified.types.entry(target.to_owned()).or_default();
+        let records = listed.records;
+        let counted = match store.target.count_all() {
+            Some(request) => {
+                let counted = count_all(store, request).await?;
+                counted.ok_or_else(|| "the store does not count by type".to_owned())
+            }
+            None => listed.by_type(types.types.get("").map_or(0, |count| count.expected)),
+        };
+        types.take(counted, records);
         Ok(())
     }
 
@@ -93,8 +121,8 @@ impl Verify<'_> {
         Ok(())
     }
 
-    /// Goes through the names of what a store holds; counts them, where that was not done before. The reason why
-    /// they do not come to an end is noted.
+    /// Goes through the names of what a store holds, and returns them; counts them, where that was not done before. The reason
+    /// why they do not come to an end is noted.
     async fn list(
         &self,
         store: &OpenStore,
@@ -103,14 +131,15 @@ impl Verify<'_> {
         expected: &Expected,
         verified: &mut Verified,
         counts: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Listed>, Error> {
         let listed = self.pages(store, target, kind, expected, verified).await?;
-        let why = match listed {
-            Ok(held) if counts => {
-                verified.kind(target, kind).held = Some(held);
+        let why = match &listed {
+            Ok(listed) if counts => {
+                verified.kind(target, kind).held = Some(listed.records);
                 None
             }
-            Ok(held) => {
+            Ok(listed) => {
+                let held = listed.records;
                 let counted = verified.kind(target, kind);
                 // Google's metrics lag behind what a store holds.
                 let count = counted.held.filter(|_| store.target.count_all().is_none());
@@ -123,17 +152,17 @@ impl Verify<'_> {
                     )
                 })
             }
-            Err(why) => Some(why),
+            Err(why) => Some(why.clone()),
         };
         verified.unlisted.extend(why.map(|why| Unlisted {
             target: target.to_owned(),
             kind: kind.to_owned(),
             why,
         }));
-        Ok(())
+        Ok(listed.ok())
     }
 
-    /// Goes through the pages of what a store holds, and returns how many records they name; or why they do not come to an
+    /// Goes through the pages of what a store holds, and returns the records that they name; or why they do not come to an
     /// end.
     async fn pages(
         &self,
@@ -142,12 +171,12 @@ impl Verify<'_> {
         kind: &str,
         expected: &Expected,
         verified: &mut Verified,
-    ) -> Result<Result<u64, String>, Error> {
+    ) -> Result<Result<Listed, String>, Error> {
         let Some(first) = store.target.list(kind) else {
             return Ok(Err("such a store does not list what it holds".to_owned()));
         };
         let mut next = Some(first);
-        let mut held = 0_u64;
+        let mut listed = Listed::default();
         // A server that does not know where a page begins gives the same one for ever.
         let mut pages = HashSet::new();
         let state = foldhash::quality::RandomState::default();
@@ -162,9 +191,10 @@ impl Verify<'_> {
                 let why = format!("the store answered {status} to a page of its listing");
                 return Ok(Err(why));
             }
-            let page = store.target.listed(kind, held, &answer);
+            let page = store.target.listed(kind, listed.records, &answer);
             let Some(StoreListing {
                 ids,
+                kinds,
                 next: more,
                 is_elsewhere,
             }) = page
@@ -178,7 +208,7 @@ impl Verify<'_> {
                     "the store's listing gives the same page again".to_owned()
                 ));
             }
-            held += ids.len() as u64;
+            listed.add(ids.len(), kinds);
             for id in ids {
                 if expected.says(target, kind, &id) {
                     continue;
@@ -203,7 +233,7 @@ impl Verify<'_> {
             }
             next = more;
         }
-        Ok(Ok(held))
+        Ok(Ok(listed))
     }
 }
 
@@ -216,34 +246,11 @@ async fn successful(
     Ok(answer.filter(|answer| answer.status().is_success()))
 }
 
-impl KindComparison {
-    /// Returns how many are missing by the store's own count, and how many are there besides; none where it has none.
-    fn by_count(&self) -> Option<(u64, u64)> {
-        let held = self.held?;
-        let missing = self.expected.saturating_sub(held);
-        Some((missing, held.saturating_sub(self.expected)))
-    }
-}
-
-impl Verified {
-    /// Adds what counts say where only some records were read.
-    pub(super) fn by_counts_as_well(&mut self) {
-        for kind in self.kinds.values_mut() {
-            if let Some((missing, extra)) = kind.by_count() {
-                kind.missing = kind.missing.max(missing);
-                kind.extra = kind.extra.max(extra);
-            }
-        }
-    }
-
-    /// Says by counts alone what is missing and what is there besides.
-    pub(super) fn by_counts(&mut self) {
-        for kind in self.kinds.values_mut() {
-            match kind.by_count() {
-                Some((missing, extra)) => (kind.missing, kind.extra) = (missing, extra),
-                None => kind.unknown = kind.expected,
-            }
-        }
-        self.differing.clear();
-    }
+/// Asks for the counts of all kinds at once.
+async fn count_all(
+    store: &OpenStore,
+    request: Request<Bytes>,
+) -> Result<Option<HashMap<String, u64>>, Error> {
+    let answer = successful(store, request).await?;
+    Ok(answer.and_then(|answer| store.target.counted_all(&answer)))
 }

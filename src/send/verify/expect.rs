@@ -7,7 +7,7 @@ use std::{
 
 use rand::RngExt as _;
 
-use super::{Error, Verify};
+use super::{Error, TypeCounts, Verify};
 use crate::{
     event::LoadId,
     journal::{RecordState, RecordStates},
@@ -59,6 +59,8 @@ pub(super) struct Expected {
     last: HashMap<u64, StepId>,
     state: foldhash::quality::RandomState,
     pub(super) kinds: BTreeMap<(String, String), u64>,
+    /// By target, of stores that do not list by kind.
+    pub(super) types: BTreeMap<String, TypeCounts>,
     /// The target under which all of one store are counted, and whether that lists by kind.
     places: HashMap<String, (String, bool)>,
     /// Records that are looked for.
@@ -162,10 +164,21 @@ impl Expected {
                     }
                 }
                 expected.records += 1;
+                if kind.is_empty() {
+                    expected.add_type(verify, &target, &step.kind);
+                }
                 *expected.kinds.entry((target, kind)).or_default() += 1;
             }
         }
         Ok(expected)
+    }
+
+    /// Counts a record by its type, in the words of its store.
+    fn add_type(&mut self, verify: &Verify<'_>, target: &str, kind: &str) {
+        let store = verify.stores.get(target).and_then(Option::as_ref);
+        let counted = store.map_or(kind, |store| store.target.counted_as(kind));
+        let types = self.types.entry(target.to_owned()).or_default();
+        types.types.entry(counted.to_owned()).or_default().expected += 1;
     }
 
     fn less(&mut self, target: String, kind: String) {

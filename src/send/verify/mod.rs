@@ -1,7 +1,8 @@
 //! Compares what the stores hold with what the sources say: counts first, then records by their ids.
 //!
 //! `expect` finds out what should be there, from the plan and what its journal says, `compare` reads records back and
-//! compares them, `count` counts and lists what the stores hold. Records of which the run does not know the end are asked
+//! compares them, `count` counts and lists what the stores hold (`types`
+//! where they list it all at once). Records of which the run does not know the end are asked
 //! about before (`prove`). `state` keeps how far a verification came, for the same `subject`. A hash of the name and the number of each record are kept, and nothing else of those that are
 //! the same.
 
@@ -30,11 +31,13 @@ mod expect;
 mod prove;
 mod state;
 mod subject;
+mod types;
 
 pub use count::Unlisted;
 pub use prove::{Keep, Proven};
 pub use state::State;
 pub use subject::Subject;
+pub use types::{TypeCount, TypeCounts};
 
 /// The reason why the stores cannot be compared with the sources.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +157,8 @@ pub struct Differing {
 pub struct Verified {
     /// By target and kind; of stores that do not list by kind, all records have the kind "".
     pub kinds: BTreeMap<(String, String), KindComparison>,
+    /// By target, of stores that do not list by kind: the types of their records.
+    pub types: BTreeMap<String, TypeCounts>,
     /// Those that are not the same, the first of them.
     pub differing: Vec<Differing>,
     /// Records that were read.
@@ -253,6 +258,7 @@ impl Verify<'_> {
         let expected = Expected::of(self, &names)?;
         let mut verified = Verified {
             not_loaded: expected.not_loaded,
+            types: expected.types.clone(),
             ..Verified::default()
         };
         for ((target, kind), count) in &expected.kinds {

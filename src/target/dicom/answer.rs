@@ -12,7 +12,7 @@ use crate::{
         answer::{self, InstanceFailure, Unreadable, words},
         compare,
         describe::describe,
-        header as part10,
+        header as part10, is_modality,
         multipart::only_part,
     },
     record::{Outcome, Step},
@@ -172,15 +172,21 @@ pub(super) fn name(body: &[u8]) -> Option<String> {
     ))
 }
 
-/// Reads the names of instances on a page of a search; a store that has no more says so without a word.
-pub(super) fn names(answer: &Response<Bytes>) -> Option<Vec<String>> {
+/// Reads the names of instances on a page of a search, with their modality where it stands there; a store that has no more says so
+/// without a word.
+pub(super) fn names(answer: &Response<Bytes>) -> Option<Vec<(String, Option<String>)>> {
     let body = answer.body();
     if answer.status() == StatusCode::NO_CONTENT || body.trim_ascii().is_empty() {
         return Some(Vec::new());
     }
     let sets: Vec<Value> = serde_json::from_slice(body).ok()?;
     sets.iter()
-        .map(|set| name(set.to_string().as_bytes()))
+        .map(|set| {
+            let modality = set["00080060"]["Value"][0].as_str().map(str::trim);
+            let modality = modality.filter(|modality| is_modality(modality));
+            let name = name(set.to_string().as_bytes())?;
+            Some((name, modality.map(str::to_owned)))
+        })
         .collect()
 }
 

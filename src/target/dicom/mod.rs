@@ -228,10 +228,13 @@ impl Target for Dicom {
     }
 
     fn listed(&self, _: &str, before: u64, answer: &Response<Bytes>) -> Option<StoreListing> {
-        let ids = answer::names(answer)?;
+        let (ids, kinds) = answer::names(answer)?
+            .into_iter()
+            .unzip::<_, _, Vec<_>, _>();
         let next = (!ids.is_empty()).then(|| self.page(before + ids.len() as u64));
         Some(StoreListing {
             ids,
+            kinds,
             next,
             is_elsewhere: false,
         })

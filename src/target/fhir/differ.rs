@@ -73,10 +73,11 @@ fn holds(whole: &Value, part: &Value) -> bool {
     }
 }
 
-/// A name that could be one of FHIR's: what a store holds may have any words there.
+/// A name that could be one of FHIR's, which begin with a small letter: what a store holds may have any words there.
 fn shown(name: &str) -> &str {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.len() <= 64 && name.chars().all(is_name) {
+    let bare = name.strip_prefix('_').unwrap_or(name);
+    let is_begun = bare.starts_with(|c: char| c.is_ascii_lowercase());
+    if is_begun && name.len() <= 64 && bare.chars().all(|c| c.is_ascii_alphanumeric()) {
         name
     } else {
         "?"
@@ -172,6 +173,17 @@ mod tests {
             ),
             (r#"["p"]"#, r#"["q"]"#, "Observation.meta.profile"),
             (r#""id":"a","#, r#""id":"a","a b":1,"#, "Observation.?"),
+            (
+                r#""id":"a","#,
+                r#""id":"a","Lindqvist":1,"#,
+                "Observation.?",
+            ),
+            (r#""id":"a","#, r#""id":"a","19440113":1,"#, "Observation.?"),
+            (
+                r#""id":"a","#,
+                r#""id":"a","_status":{},"#,
+                "Observation._status",
+            ),
         ] {
             let theirs = OURS.replace(from, to);
             assert_eq!(paths(OURS, &theirs), [path]);

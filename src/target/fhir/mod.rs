@@ -387,7 +387,7 @@ impl Target for Fhir {
     }
 
     fn counted_all(&self, answer: &Response<Bytes>) -> Option<HashMap<String, u64>> {
-        list::counts(answer.body())
+        google::counts(answer.body(), "resourceType")
     }
 
     fn count(&self, kind: &str) -> Option<Request<Bytes>> {
@@ -408,6 +408,7 @@ impl Target for Fhir {
         let next = next.and_then(|url| self.requests.following(&url));
         Some(StoreListing {
             ids,
+            kinds: Vec::new(),
             is_elsewhere: !is_last && next.is_none(),
             next,
         })

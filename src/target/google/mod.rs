@@ -2,7 +2,7 @@
 //!
 //! Paths and fields: healthcare.v1 discovery document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use http::{Method, Request, header};
@@ -203,5 +203,41 @@ pub fn editor(format: Format) -> &'static str {
         Format::Fhir => "roles/healthcare.fhirResourceEditor",
         Format::Dicom => "roles/healthcare.dicomEditor",
         Format::Hl7v2 => "roles/healthcare.hl7V2Editor",
+    }
+}
+
+/// Reads how many records of each kind the metrics of a store count; `member` holds the kind. Counts are strings there (int64 in
+/// JSON).
+pub(super) fn counts(body: &[u8], member: &str) -> Option<HashMap<String, u64>> {
+    let metrics: Value = serde_json::from_slice(body).ok()?;
+    let metrics = match metrics.as_object()?.get("metrics") {
+        None => return Some(HashMap::new()),
+        Some(metrics) => metrics.as_array()?,
+    };
+    let counted = metrics.iter().map(|metric| {
+        let count = match metric.get("count") {
+            Some(Value::String(text)) => text.parse().ok(),
+            // A count of zero is left out in JSON.
+            None | Some(Value::Null) => Some(0),
+            Some(number) => number.as_u64(),
+        };
+        Some((metric.get(member)?.as_str()?.to_owned(), count?))
+    });
+    counted.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_count_in_strings() {
+        let body = br#"{"name":"s","metrics":[{"resourceType":"Patient","count":"12"},{"resourceType":"Group"}]}"#;
+        let found = counts(body, "resourceType").unwrap();
+        assert_eq!((found["Patient"], found["Group"], found.len()), (12, 0, 2));
+        assert!(counts(b"[]", "resourceType").is_none());
+        assert!(counts(body, "messageType").is_none());
+        let odd = br#"{"metrics":[{"messageType":"ADT","count":"x"}]}"#;
+        assert!(counts(odd, "messageType").is_none());
     }
 }

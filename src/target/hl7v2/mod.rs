@@ -2,6 +2,8 @@
 //!
 //! `write` makes requests, `answer` reads what came. Source: healthcare.v1 discovery document, `hl7V2Stores.messages`.
 
+use std::collections::HashMap;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
@@ -9,7 +11,9 @@ use serde_json::json;
 
 use super::{
     Accepted, Answer, Deletion, Difference, Matches, Parcel, Refusal, StoreListing, Target,
-    Unbuilt, google::StoreName, request::request,
+    Unbuilt,
+    google::{self, StoreName},
+    request::request,
 };
 use crate::{
     hl7v2::wire::wire,
@@ -176,6 +180,19 @@ impl Target for Hl7v2 {
         Ok(answer::differences(&sent, &theirs))
     }
 
+    fn count_all(&self) -> Option<Request<Bytes>> {
+        self.store.get_metrics().ok()
+    }
+
+    fn counted_all(&self, answer: &Response<Bytes>) -> Option<HashMap<String, u64>> {
+        google::counts(answer.body(), "messageType")
+    }
+
+    /// The store knows the type of a message (`ADT`), and not its event.
+    fn counted_as<'a>(&self, kind: &'a str) -> &'a str {
+        kind.split('^').next().unwrap_or(kind)
+    }
+
     fn list(&self, _: &str) -> Option<Request<Bytes>> {
         Some(self.request(Method::GET, "messages?pageSize=1000", Bytes::new()))
     }
@@ -190,6 +207,7 @@ impl Target for Hl7v2 {
         });
         Some(StoreListing {
             ids,
+            kinds: Vec::new(),
             next,
             is_elsewhere: false,
         })
