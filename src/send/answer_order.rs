@@ -8,7 +8,7 @@
 //! let its records be read is believed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -58,24 +58,39 @@ pub(super) struct Ordered {
     pub(super) created: Vec<Created>,
     /// Those that were refused, as it seems, beside others of their kind that were created.
     pub(super) refused: Vec<Created>,
+    /// Those that are to be sent again, as it seems, beside others of their kind that were created: pending.
+    pub(super) put_off: Vec<Created>,
     /// The answer itself has shown that it has another order.
     pub(super) is_shuffled: bool,
 }
 
+/// The fate of a record depends on the order of an answer where the target gives it its id; the id of an update is that of its URL.
+fn is_create(step: &Step) -> bool {
+    matches!(
+        step.action.operation(),
+        Some(Operation::Create | Operation::ConditionalCreate)
+    )
+}
+
+/// Returns the kinds of which a parcel has created some records, as it seems.
+pub(super) fn kinds_created(settled: &[Created]) -> HashSet<String> {
+    let created = settled.iter().filter(|one| is_created(one));
+    created.map(|(_, step)| step.kind.clone()).collect()
+}
+
+/// Tells whether a record that a target asks to send again may be one that it has created, if its answers have another order.
+pub(super) fn may_be_created(step: &Step, created: &HashSet<String>) -> bool {
+    is_create(step) && created.contains(&step.kind)
+}
+
+fn is_created((settled, step): &Created) -> bool {
+    let line = &settled.line;
+    is_create(step) && line.outcome == Outcome::Created && line.id.is_some()
+}
+
 /// Takes from what a parcel settled those records whose fate depends on the order of its answer: several of one kind of which
-/// some were created.
+/// some were created. Those that are put off are among `ordered` already.
 pub(super) fn take_dependent(settled: &mut Vec<Created>, ordered: &mut Ordered, is_atomic: bool) {
-    // The id of an update is that of its URL.
-    let is_create = |step: &Step| {
-        matches!(
-            step.action.operation(),
-            Some(Operation::Create | Operation::ConditionalCreate)
-        )
-    };
-    let is_created = |(settled, step): &Created| {
-        let line = &settled.line;
-        is_create(step) && line.outcome == Outcome::Created && line.id.is_some()
-    };
     // The records of a transaction are refused together.
     let is_refused = |(settled, step): &Created| {
         !is_atomic && is_create(step) && settled.line.outcome == Outcome::Rejected
@@ -85,6 +100,9 @@ pub(super) fn take_dependent(settled: &mut Vec<Created>, ordered: &mut Ordered, 
         let (created, refused) = times.entry(one.1.kind.clone()).or_default();
         *created += usize::from(is_created(one));
         *refused += usize::from(is_refused(one));
+    }
+    for (_, step) in &ordered.put_off {
+        times.entry(step.kind.clone()).or_default().1 += 1;
     }
     for one in std::mem::take(settled) {
         let (created, refused) = times.get(&one.1.kind).copied().unwrap_or_default();
@@ -101,26 +119,20 @@ pub(super) fn take_dependent(settled: &mut Vec<Created>, ordered: &mut Ordered, 
 }
 
 /// Settles records whose fate depends on the order of an answer: as it says where the order is kept, else by their content.
-pub(super) async fn settle(load: &LoadContext, ordered: Ordered) -> Result<Vec<Settlement>, Error> {
-    let Ordered {
-        created,
-        refused,
-        is_shuffled,
-    } = ordered;
-    let as_said = |created: Vec<Created>, refused: Vec<Created>| {
-        let all = created.into_iter().chain(refused);
-        all.map(|(settled, _)| settled).collect()
-    };
-    if created.is_empty() {
-        return Ok(as_said(created, refused));
+/// A record that is pending then is to be sent again.
+pub(super) async fn settle(load: &LoadContext, ordered: Ordered) -> Result<Vec<Created>, Error> {
+    let is_shuffled = ordered.is_shuffled;
+    let places = ordered.created.len();
+    let mut pool = ordered.created;
+    pool.extend(ordered.refused);
+    pool.extend(ordered.put_off);
+    if places == 0 {
+        return Ok(pool);
     }
     let mut order = load.habits.order().await;
     if *order == AnswerOrder::Kept && !is_shuffled {
-        return Ok(as_said(created, refused));
+        return Ok(pool);
     }
-    let places = created.len();
-    let mut pool = created;
-    pool.extend(refused);
     let bodies = read_bodies(load, &pool).await?;
     let before = *order;
     if is_shuffled {
@@ -136,7 +148,7 @@ pub(super) async fn settle(load: &LoadContext, ordered: Ordered) -> Result<Vec<S
     if is_shuffled {
         sort(load, &mut pool, places, &bodies).await;
     }
-    Ok(as_said(pool, Vec::new()))
+    Ok(pool)
 }
 
 /// Reads what the store keeps of each record, as far as it is known.
@@ -153,7 +165,7 @@ async fn read_bodies(load: &LoadContext, created: &[Created]) -> Result<Vec<Byte
 
 /// Reads some records back and compares them with what was sent.
 ///
-/// The first `places` of the records in `pool` were created, as it seems; the others were refused.
+/// The first `places` of the records in `pool` were created, as it seems; the others were not.
 async fn look(
     load: &LoadContext,
     pool: &[Created],
@@ -192,9 +204,10 @@ async fn look(
 }
 
 /// Gives each record its fate by its content: the id of that resource, among those that the answer names, which has the content.
-/// Once all of these are told of one kind, the others of the kind were refused.
+/// Once all of these are told of one kind, the others of the kind were refused; if some of them are to be sent again, all are, for
+/// nobody can tell which, and none of them was taken.
 ///
-/// The first `places` of the records in `pool` were created, as it seems; the others were refused.
+/// The first `places` of the records in `pool` were created, as it seems; the others were refused, or are pending.
 async fn sort(load: &LoadContext, pool: &mut [Created], places: usize, bodies: &[Bytes]) {
     let found = if pool.len() > SORTED {
         vec![None; pool.len()]
@@ -214,10 +227,14 @@ async fn sort(load: &LoadContext, pool: &mut [Created], places: usize, bodies: &
         let is_all_told = members.iter().filter_map(told).count() == created;
         let is_any_refused = created < members.len();
         let mut refusals = members.iter().filter(|at| **at >= places);
+        let is_pending =
+            |(_, line, _): &(usize, SettleLine, Option<String>)| line.outcome == Outcome::Pending;
+        let put_off = (members.iter().copied()).find(|at| fates.get(*at).is_some_and(is_pending));
         for &at in &members {
             let (fate, note) = match told(&at) {
                 Some(place) => (Some(place), FOUND),
                 None if !is_any_refused => (Some(at), UNTOLD),
+                None if is_all_told && put_off.is_some() => (put_off, REFUSED),
                 None if is_all_told => (refusals.next().copied(), REFUSED),
                 None => (None, UNSURE),
             };

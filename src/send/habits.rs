@@ -58,6 +58,14 @@ impl Habits {
         self.order.lock().await
     }
 
+    /// Tells whether the target is known to answer the records of a parcel in the order in which they were sent; not while somebody is
+    /// about to find it out.
+    pub(super) fn is_order_kept(&self) -> bool {
+        self.order
+            .try_lock()
+            .is_ok_and(|order| *order == AnswerOrder::Kept)
+    }
+
     /// Takes note that the target answers the records of a parcel in another order than they were sent in.
     pub(super) fn learn_disorder(&self, counts: &RequestCounts) {
         self.mumbles.store(true, Ordering::Relaxed);

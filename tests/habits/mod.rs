@@ -437,6 +437,48 @@ fn outcomes_are_right_where_some_of_what_is_answered_in_another_order_is_refused
     }
 }
 
+/// Where a server answers in another order than it was asked in, and wants some records again, those are sent again which it did not
+/// take: none is there twice, none is missing.
+#[test]
+fn nothing_is_doubled_where_some_of_what_is_answered_in_another_order_is_put_off() {
+    for order in [
+        habit::Order::Request,
+        habit::Order::Reversed,
+        habit::Order::Rotated,
+    ] {
+        for kinds in [["Observation", "Observation"], ["Observation", "Condition"]] {
+            let habits = Habits {
+                order,
+                throttle: habit::Throttle::FillsBundle(1),
+                ..STANDARD
+            };
+            let server = Server::start(&habits);
+            let bed = Bed::new();
+            let record = |n: usize| {
+                let kind = kinds[n % 2];
+                format!(r#"{{"resourceType":"{kind}","language":"x-{n}"}}"#)
+            };
+            let lines: Vec<String> = (0..60).map(record).collect();
+            bed.write("data/o.ndjson", &lines.join("\n"));
+            let loads = "  - { name: o, target: s, files: [data/*.ndjson], interaction: create, bundle: { type: batch, max_entries: 10 } }\n";
+            let loaded = bed.load(&server.url, loads);
+            assert_eq!(loaded.count(&["created"]), 60, "{order:?}: {}", loaded.text);
+            let contents = server.contents();
+            assert_eq!(contents.len(), 60, "{order:?}");
+            for record in &loaded.records {
+                let line = record["position"]["line"].as_u64().unwrap() - 1;
+                let kind = record["type"].as_str().unwrap();
+                let name = format!("{kind}/{}", record["id"].as_str().unwrap());
+                assert_eq!(
+                    contents[&name]["language"],
+                    format!("x-{line}"),
+                    "{order:?}"
+                );
+            }
+        }
+    }
+}
+
 fn is_refused(line: u64) -> bool {
     line % 5 == 2
 }

@@ -278,7 +278,15 @@ impl Request<'_, '_, '_> {
         let settled = self.replaced.tell(concluded.settled);
         self.sender.send_result(settled, now).await;
         let ordered = answer_order::settle(load, concluded.ordered).await?;
+        let is_pending = |(one, _): &(Settlement, Step)| one.line.outcome == Outcome::Pending;
+        let (put_off, ordered): (Vec<_>, Vec<_>) = ordered.into_iter().partition(is_pending);
+        let ordered = ordered.into_iter().map(|(settled, _)| settled).collect();
         self.sender.send_result(ordered, None).await;
+        if !put_off.is_empty() {
+            load.link.gate.rest(attempts).await;
+            let steps = put_off.into_iter().map(|(_, step)| step).collect();
+            self.again(Work::unread(steps, self.packaging), attempts);
+        }
         for (settled, step) in concluded.nameless {
             let named = name::name(load, settled, &step).await?;
             let named = named.into_iter().collect();

@@ -5,7 +5,7 @@ use http::Response;
 
 use super::{
     super::{
-        answer_order::take_dependent,
+        answer_order::{kinds_created, may_be_created, take_dependent},
         in_doubt::{Doubtful, RefusedInDoubt},
         results, settlement,
         versions::wants_version,
@@ -64,6 +64,8 @@ impl Batch<'_> {
         }
         if self.packaging.is_some() && !self.target().answers_in_order() {
             let is_atomic = self.packaging == Some(Packaging::Transaction);
+            self.hold_put_off(&settled);
+            is_again &= !self.unsent.steps.is_empty();
             take_dependent(&mut settled, &mut self.answered.ordered, is_atomic);
         }
         if is_again && self.hands_over == HandsOver::AtOnce {
@@ -74,6 +76,27 @@ impl Batch<'_> {
             Verdict::Partial { after: None, brake }
         } else {
             Verdict::Done
+        }
+    }
+
+    /// Keeps back what is to be sent again, where it may be what the answer says was created: sent at once, it would be there twice.
+    fn hold_put_off(&mut self, settled: &[(Settlement, Step)]) {
+        let created = kinds_created(settled);
+        let is_believed = self.load.habits.is_order_kept() && !self.answered.ordered.is_shuffled;
+        if created.is_empty() || is_believed {
+            return;
+        }
+        let status = self.attempts.last.status;
+        let attempted = self.attempts.attempted();
+        for (step, body) in self.unsent.take() {
+            if may_be_created(&step, &created) {
+                let note = "the target asked to send it again".to_owned();
+                let outcome = Outcome::Pending;
+                let pending = settlement::told(step.number, outcome, status, attempted, note);
+                self.answered.ordered.put_off.push((pending, step));
+            } else {
+                self.unsent.put_back(step, body);
+            }
         }
     }
 

@@ -126,8 +126,11 @@ impl Answered {
     /// Returns those outcomes that hold as they are when the run is stopping and nobody asks any more.
     pub(super) fn abandon(self) -> Vec<Settlement> {
         let mut settled = self.settled;
-        let ordered = self.ordered.created.into_iter().chain(self.ordered.refused);
-        settled.extend(ordered.map(|(settled, _)| settled));
+        // While it is open which records were created and which are to be sent again, the next session asks.
+        if self.ordered.put_off.is_empty() {
+            let ordered = self.ordered.created.into_iter().chain(self.ordered.refused);
+            settled.extend(ordered.map(|(settled, _)| settled));
+        }
         // A record that may be repeated is, by the next session, which then asks for its id.
         let is_created = |step: &Step| step.action.operation() == Some(Operation::Create);
         let nameless = self.nameless.into_iter();
