@@ -144,12 +144,18 @@ impl<R: Read> Walk<R> {
 
     /// Reads the bytes of the next tag; `None` at the end of all bytes.
     pub(super) fn tag(&mut self) -> Result<Option<[u8; 4]>, WalkStop> {
-        let mut tag = [0; 4];
-        match self.fill(&mut tag)? {
-            0 => Ok(None),
-            4 => Ok(Some(tag)),
+        match self.part_of_tag()? {
+            (_, 0) => Ok(None),
+            (tag, 4) => Ok(Some(tag)),
             _ => Err(WalkStop::Cut),
         }
+    }
+
+    /// Reads the bytes of the next tag as far as they are there, and tells how many are.
+    pub(super) fn part_of_tag(&mut self) -> Result<([u8; 4], usize), WalkStop> {
+        let mut tag = [0; 4];
+        let count = self.fill(&mut tag)?;
+        Ok((tag, count))
     }
 
     /// Reads the head of the next element; `None` at the end of the bytes.

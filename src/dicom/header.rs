@@ -7,10 +7,15 @@ use std::io::{self, Cursor, Read};
 use super::{
     element::{Element, Encoding, MARK, Tag, Walk, WalkStop},
     inflate::Inflated,
+    rest,
 };
 
-/// Bytes of a file that are read at most, and bytes that come out of a deflated one.
+/// Bytes of a file that [`read`] reads at most, and bytes that come out of a deflated one.
 pub const LIMIT: u64 = 64 << 20;
+
+/// Bytes that come out of a deflated data set at most where all of it is gone through: the longest pixels, and a header. A few
+/// bytes inflate to any number.
+const INFLATED: u64 = (4 << 30) + LIMIT;
 
 /// The longest value that is read, in bytes: a UID has 64 signs, and a name of a modality 16.
 const LONGEST: u32 = 128;
@@ -82,6 +87,18 @@ impl InstanceHeader {
     pub fn is_deflated(&self) -> bool {
         is_deflated(&self.transfer_syntax)
     }
+
+    /// Passes by what `from` gives, which begins where [`read_whole`] ended. Tells whether the file ends before its data set
+    /// does. Bytes that are no elements tell nothing.
+    pub fn is_cut(&self, from: impl Read) -> io::Result<bool> {
+        match self.end {
+            End::Cut => Ok(true),
+            End::File | End::Unread => Ok(false),
+            // That is known since it was inflated.
+            End::Pixels { .. } if self.is_deflated() => Ok(false),
+            End::Pixels { length, .. } => rest::is_cut(length, self.encoding(), from, u64::MAX),
+        }
+    }
 }
 
 /// The reason why a file holds no instance that can be stored.
@@ -105,8 +122,8 @@ pub enum NotAnInstance {
     /// The identity is cut off.
     #[error("the file ends before the identity of its instance is complete")]
     Cut,
-    /// The identity is not among the first bytes.
-    #[error("the identity of the instance does not stand in the first 64 MiB")]
+    /// The identity is not among the bytes that are looked at.
+    #[error("the identity of the instance stands too far from the beginning of the file")]
     TooLong,
     /// The elements cannot be read.
     #[error("the data set cannot be inflated")]
@@ -165,12 +182,14 @@ struct Meta {
     at: u64,
 }
 
-/// Reads a header. The outer error is one of reading; the inner says why the file holds no instance to store.
+/// Reads a header, and gives up at [`LIMIT`]. The outer error is one of reading; the inner says why the file holds no instance to
+/// store.
 pub fn read(from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInstance>> {
     read_as(from, false)
 }
 
-/// As [`read`]; of a deflated data set, the rest is inflated as well, so that one which is cut ends so.
+/// As [`read`], however long the values before the pixels are: they pass by, so that a file which ends within one of them is known
+/// to be cut. Of a deflated data set, the rest is inflated as well, so that one which is cut ends so.
 pub fn read_whole(from: impl Read) -> io::Result<Result<InstanceHeader, NotAnInstance>> {
     read_as(from, true)
 }
@@ -187,7 +206,8 @@ fn read_as(
     };
     let rest = start.get(skipped..).unwrap_or_default();
     let mut from = Cursor::new(rest).chain(from);
-    let meta = match meta(&mut from, skipped) {
+    let limit = if is_whole { u64::MAX } else { LIMIT };
+    let meta = match meta(&mut from, skipped, limit) {
         Ok(meta) => meta,
         Err(WalkStop::Read(error)) => return Err(error),
         Err(WalkStop::Cut) => return Ok(Err(NotAnInstance::Cut)),
@@ -205,15 +225,22 @@ fn read_as(
     let is_deflated = is_deflated(&syntax);
     let (end, at) = if is_deflated {
         let mut rest = Inflated::new(first.chain(from));
-        let (end, at) = walk(&mut rest, encoding(&syntax), &mut found);
+        let (end, at) = walk(
+            &mut rest,
+            encoding(&syntax),
+            std::cmp::min(limit, INFLATED),
+            &mut found,
+        );
         match end {
-            Ok(Some(pixels)) if is_whole && is_deflated_cut(&mut rest, pixels)? => {
+            Ok(Some(pixels))
+                if is_whole && is_deflated_cut(&mut rest, encoding(&syntax), pixels)? =>
+            {
                 (Err(WalkStop::Cut), at)
             }
             end => (end, at),
         }
     } else {
-        walk(first.chain(from), encoding(&syntax), &mut found)
+        walk(first.chain(from), encoding(&syntax), limit, &mut found)
     };
     let before = if is_deflated { 0 } else { meta.at };
     let (end, why) = match end {
@@ -260,10 +287,14 @@ fn read_as(
 
 /// Inflates the rest of a data set from its pixels on, and tells whether it ends early. One that cannot be inflated is not judged,
 /// nor is one that grows beyond its pixels by more than any header has.
-fn is_deflated_cut(rest: &mut impl Read, pixels: Element) -> io::Result<bool> {
-    let length = u64::from(pixels.length.unwrap_or(0));
-    match io::copy(&mut rest.take(length + LIMIT), &mut io::sink()) {
-        Ok(passed) => Ok(passed < length),
+fn is_deflated_cut(rest: &mut impl Read, encoding: Encoding, pixels: Element) -> io::Result<bool> {
+    let most = u64::from(pixels.length.unwrap_or(0)) + LIMIT;
+    let mut rest = rest.take(most);
+    let is_cut = rest::is_cut(pixels.length, encoding, &mut rest, most);
+    // Behind what are no elements the stream goes on to its own end.
+    let end = is_cut.and_then(|is_cut| Ok((is_cut, io::copy(&mut rest, &mut io::sink())?)));
+    match end {
+        Ok((is_cut, _)) => Ok(is_cut),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
         Err(error) => Err(error),
@@ -332,8 +363,8 @@ fn before(start: &[u8]) -> Result<usize, NotAnInstance> {
     }
 }
 
-fn meta(from: &mut impl Read, skipped: usize) -> Result<Meta, WalkStop> {
-    let mut walk = Walk::new(from, Encoding::Little, LIMIT);
+fn meta(from: &mut impl Read, skipped: usize, limit: u64) -> Result<Meta, WalkStop> {
+    let mut walk = Walk::new(from, Encoding::Little, limit);
     let mut meta = Meta {
         syntax: None,
         class: None,
@@ -364,9 +395,10 @@ fn meta(from: &mut impl Read, skipped: usize) -> Result<Meta, WalkStop> {
 fn walk(
     from: impl Read,
     encoding: Encoding,
+    limit: u64,
     found: &mut Found,
 ) -> (Result<Option<Element>, WalkStop>, u64) {
-    let mut walk = Walk::new(from, encoding, LIMIT);
+    let mut walk = Walk::new(from, encoding, limit);
     let end = elements(&mut walk, found);
     (end, walk.at())
 }

@@ -20,7 +20,7 @@ mod inflate;
 pub mod multipart;
 pub mod parts;
 pub mod query;
-pub mod rest;
+mod rest;
 pub mod sample;
 pub mod thin;
 

@@ -3,52 +3,53 @@
 use std::io::{self, Read};
 
 use super::{
-    element::{Tag, Walk, WalkStop},
+    element::{Encoding, Tag, Walk, WalkStop},
     fragments::{self, FragmentsEnd},
-    header::{End, InstanceHeader},
 };
 
-/// Passes by what `from` gives, which begins where the reading of the header ended. Tells whether the file ends before its data
-/// set does. Bytes that are no elements tell nothing.
-pub fn is_cut(header: &InstanceHeader, mut from: impl Read) -> io::Result<bool> {
-    match header.end {
-        End::Cut => return Ok(true),
-        End::File | End::Unread => return Ok(false),
-        // That is known once it is inflated ([`super::header::read_whole`]).
-        End::Pixels { .. } if header.is_deflated() => return Ok(false),
-        End::Pixels { length: None, .. } => match fragments::pass(&mut from)? {
-            FragmentsEnd::Cut => return Ok(true),
+/// Passes by what `from` gives, which begins with the value of the pixels: `length` bytes, or fragments. Tells whether it ends before
+/// its data set does. Bytes that are no elements tell nothing, and nothing is told of what is longer than `limit`.
+pub(super) fn is_cut(
+    length: Option<u32>,
+    encoding: Encoding,
+    from: impl Read,
+    limit: u64,
+) -> io::Result<bool> {
+    let mut from = from.take(limit);
+    let is_cut = match length.map(u64::from) {
+        None => match fragments::pass(&mut from)? {
+            FragmentsEnd::Cut => true,
             FragmentsEnd::Other => return Ok(false),
-            FragmentsEnd::Delimited => {}
+            FragmentsEnd::Delimited => are_elements_cut(Walk::new(&mut from, encoding, u64::MAX))?,
         },
-        End::Pixels {
-            length: Some(length),
-            ..
-        } => {
-            let length = u64::from(length);
-            if io::copy(&mut from.by_ref().take(length), &mut io::sink())? < length {
-                return Ok(true);
-            }
+        Some(length) => {
+            io::copy(&mut from.by_ref().take(length), &mut io::sink())? < length
+                || are_elements_cut(Walk::new(&mut from, encoding, u64::MAX))?
         }
-    }
-    are_elements_cut(Walk::new(from, header.encoding(), u64::MAX))
+    };
+    Ok(is_cut && from.limit() > 0)
 }
 
 /// Goes through the elements behind the pixels: padding of the data set, signatures, private ones. They stand in order, and other
 /// bytes seldom look so.
 fn are_elements_cut(mut walk: Walk<impl Read>) -> io::Result<bool> {
-    let mut last = Tag(0x7FE0, 0x0010);
+    // Pixels may be floats as well, whose tags stand before this one.
+    let mut last = Tag(0x7FE0, 0x0008);
     loop {
-        let bytes = match walk.tag() {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) | Err(WalkStop::Cut | WalkStop::Limit) => return Ok(false),
+        let (bytes, count) = match walk.part_of_tag() {
+            Ok(part) => part,
+            Err(WalkStop::Cut | WalkStop::Limit) => return Ok(false),
             Err(WalkStop::Read(error)) => return Err(error),
         };
         let tag = walk.tag_of(bytes);
-        if tag <= last || tag.0 == 0xFFFF {
-            return Ok(false);
+        match count {
+            0 => return Ok(false),
+            // One byte is padding, unless it begins what often stands here: padding as an element, or signatures.
+            1 => return Ok(matches!(bytes, [0xFC | 0xFA, ..])),
+            2 | 3 => return Ok(tag.0 > last.0 && tag.0 < 0xFFFF),
+            _ if tag <= last || tag.0 == 0xFFFF => return Ok(false),
+            _ => last = tag,
         }
-        last = tag;
         match walk.behind(bytes).and_then(|element| walk.skip(element)) {
             Ok(()) => {}
             Err(WalkStop::Cut) => return Ok(true),
@@ -61,20 +62,9 @@ fn are_elements_cut(mut walk: Walk<impl Read>) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::header::EXPLICIT;
 
-    fn header(length: Option<u32>) -> InstanceHeader {
-        InstanceHeader {
-            sop_class: "1.2".to_owned(),
-            study: "1.2".to_owned(),
-            series: "1.2".to_owned(),
-            instance: "1.2".to_owned(),
-            modality: None,
-            transfer_syntax: EXPLICIT.to_owned(),
-            has_preamble: true,
-            begins: 0,
-            end: End::Pixels { at: 0, length },
-        }
+    fn cut(length: Option<u32>, bytes: &[u8]) -> bool {
+        is_cut(length, Encoding::Little, bytes, u64::MAX).unwrap()
     }
 
     #[test]
@@ -86,25 +76,31 @@ mod tests {
         let delimiter = b"\xfe\xff\xdd\xe0\0\0\0\0";
         let fragments = [&delimiter[..], &elements].concat();
         for (all, length, before) in [(&native, Some(6), 6), (&fragments, None, 8)] {
-            let cut = |bytes: &[u8]| is_cut(&header(length), bytes).unwrap();
+            let cut = |bytes: &[u8]| cut(length, bytes);
             assert!(!cut(all) && !cut(&all[..before]));
             assert!(!cut(&all[..before + sequence.len()]));
             for end in 0..before {
                 assert!(cut(&all[..end]), "{end}");
             }
-            for end in (before + 4..all.len()).filter(|end| *end != before + sequence.len()) {
-                // Less than a tag may be anything.
-                let is_tag = (before + sequence.len()..before + sequence.len() + 4).contains(&end);
-                assert_eq!(cut(&all[..end]), !is_tag, "{end}");
+            for end in (before + 1..all.len()).filter(|end| *end != before + sequence.len()) {
+                assert!(cut(&all[..end]), "{end}");
             }
         }
     }
 
     #[test]
     fn what_are_no_elements_is_not_judged() {
-        for behind in [&[0_u8; 7][..], &[0xff; 30], b"a text behind it", b"\n"] {
+        for behind in [
+            &[0_u8; 7][..],
+            &[0],
+            &[0, 0],
+            b"\r\n",
+            &[0xff; 30],
+            b"a text behind it",
+            b"\n",
+        ] {
             let all = [b"pixels", behind].concat();
-            assert!(!is_cut(&header(Some(6)), &all[..]).unwrap(), "{behind:?}");
+            assert!(!cut(Some(6), &all), "{behind:?}");
         }
     }
 }

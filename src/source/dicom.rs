@@ -14,7 +14,7 @@ use super::{
 use crate::{
     dicom::{
         header::{self, InstanceHeader, NotAnInstance, is_uid, transfer_syntax},
-        is_modality, rest,
+        is_modality,
     },
     record::{Alias, AliasRule, Facets, Reason, ReasonCode, hash},
 };
@@ -39,7 +39,7 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
     };
     let header = header::read_whole(&mut bytes).map_err(ErrorKind::from)?;
     let is_cut = match &header {
-        Ok(header) => rest::is_cut(header, &mut bytes).map_err(ErrorKind::from)?,
+        Ok(header) => header.is_cut(&mut bytes).map_err(ErrorKind::from)?,
         Err(_) => false,
     };
     io::copy(&mut bytes, &mut io::sink()).map_err(ErrorKind::from)?;

@@ -1,5 +1,6 @@
 //! Instances into a DICOM store of the local dataset, and to servers that answer in their own ways.
 
+use std::io::Write as _;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -134,6 +135,50 @@ fn an_odd_file_of_an_instance_is_called_what_it_is() {
     }
     bed.run(&["load", "m.yaml"]).exits(1);
     assert_eq!((bed.count("created"), bed.count("unsupported")), (5, 1));
+}
+
+/// A private value or a document may be larger than any header.
+#[test]
+fn a_file_that_ends_within_a_large_value_is_called_cut() {
+    const LARGE: u64 = 80 << 20;
+    let bed = Bed::new();
+    bed.write("m.yaml", MANIFEST);
+    let places: [(&str, &[u8], &[u8]); 2] = [
+        // The document stands behind the identity, the private value before it.
+        ("document", b"\xe0\x7f\x10\0OB", b"\x42\0\x11\0OB\0\0"),
+        ("private", b"\x10\0\x10\0PN", b"\x09\0\x01\x10OB\0\0"),
+    ];
+    for (number, (name, behind, head)) in (1..).step_by(2).zip(places) {
+        for (number, name, missing) in [(number, "whole", 0), (number + 1, "cut", LARGE / 8)]
+            .map(|(number, how, missing)| (number, format!("in/{name}.{how}"), missing))
+        {
+            let bytes = instance(9, number, 8);
+            let at = bytes.windows(behind.len()).position(|six| six == behind);
+            let (before, rest) = bytes.split_at(at.unwrap());
+            let length = u32::try_from(LARGE).unwrap().to_le_bytes();
+            put(&bed, &name, &[before, head, &length].concat());
+            let path = bed.path(&name);
+            let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+            let begins = file.metadata().unwrap().len();
+            // A hole costs no place on the disk.
+            file.set_len(begins + LARGE - missing).unwrap();
+            if missing == 0 {
+                file.write_all(rest).unwrap();
+            }
+        }
+    }
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    for words in [
+        "3 records to send",
+        "1 (cut)",
+        "the file ends before its data set does",
+    ] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    let plan = bed.run(&["plan", "m.yaml", "--json"]).exits(0);
+    assert!(plan.out.contains("document.cut"), "{}", plan.out);
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("created"), bed.count("unsupported")), (3, 1));
 }
 
 /// From 8 MiB on an instance is sent from its file, and never held.

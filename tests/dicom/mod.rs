@@ -1,5 +1,6 @@
 //! DICOM in real files: who every instance of a set is, and why the others are none.
 
+mod cut;
 mod imaging;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use stoker::dicom::{
     self,
     header::{self, End, IdentityPart, InstanceHeader, NotAnInstance},
     multipart::Boundary,
-    rest,
     sample::{self, SampleInstance},
 };
 
@@ -131,7 +131,7 @@ fn every_instance_of_the_set_is_known_and_all_others_have_a_reason() {
 /// Tells whether a file ends before its data set does.
 fn is_cut(mut file: &[u8]) -> bool {
     let header = header::read_whole(&mut file).unwrap().unwrap();
-    rest::is_cut(&header, file).unwrap()
+    header.is_cut(file).unwrap()
 }
 
 /// Returns an instance with a deflated data set.

@@ -17,7 +17,6 @@ use stoker::dicom::{
     header,
     multipart::{Boundary, boundary_of, only_part},
     parts::{MalformedParts, PartEvent, PartSplitter},
-    rest,
 };
 use stoker::hl7v2::{
     ack::Ack,
@@ -264,7 +263,7 @@ fn dicom_header(input: &[u8]) {
     assert!(header.begins <= input.len() as u64);
     let mut whole = input;
     if let Ok(Ok(header)) = header::read_whole(&mut whole) {
-        let _ = rest::is_cut(&header, whole);
+        let _ = header.is_cut(whole);
     }
     let set = input.get(usize::try_from(header.begins).unwrap()..);
     let described = describe(set.unwrap(), &header);

@@ -87,7 +87,7 @@ pub(super) async fn bulkdata(
     let content = tokio::task::spawn_blocking(move || {
         let mut file = fs_err::File::open(&path)?;
         let size = file.metadata()?.len();
-        let Ok(header) = header::read(io::BufReader::new(&file))? else {
+        let Ok(header) = header::read_whole(io::BufReader::new(&file))? else {
             return Ok(None);
         };
         file.seek(SeekFrom::Start(header.begins))?;
@@ -185,7 +185,7 @@ fn read_frames(
     let failed = |error: io::Error| files::failed(&error);
     let mut file = fs_err::File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    let header = header::read(io::BufReader::new(&mut file)).map_err(failed)?;
+    let header = header::read_whole(io::BufReader::new(&mut file)).map_err(failed)?;
     let no_pixels = || Refusal::google(StatusCode::NOT_FOUND, "the instance has no pixels");
     let Ok(header) = header else {
         return Err(no_pixels());

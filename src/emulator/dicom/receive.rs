@@ -170,7 +170,7 @@ impl Coming {
         file.as_file().sync_all().map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         let reader = std::io::BufReader::new(file.as_file().take(u64::MAX));
-        let header = header::read(reader)
+        let header = header::read_whole(reader)
             .map_err(failed)?
             .map_err(|refusal| refusal.to_string());
         let described = match &header {

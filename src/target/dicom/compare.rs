@@ -61,7 +61,7 @@ pub(super) fn differing(
 }
 
 fn header(bytes: impl Read) -> Result<InstanceHeader, String> {
-    match head::read(bytes) {
+    match head::read_whole(bytes) {
         Ok(Ok(header)) => Ok(header),
         Ok(Err(refusal)) => Err(refusal.to_string()),
         Err(error) => Err(format!("it cannot be read: {}", error.kind())),
