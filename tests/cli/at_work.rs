@@ -2,6 +2,7 @@
 //! many servers look first and write later. An update is, and is not rejected for being in its own way.
 
 use std::{
+    process::Child,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -66,15 +67,21 @@ fn a_conditional_create_whose_answer_was_lost_is_not_sent_beside_itself() {
     assert_eq!(bed.count("matched"), 1, "{}", ran.out);
 }
 
-/// A load that was killed while the server was at work on its one request.
-fn killed() -> (Bed, Arc<Figures>) {
-    let (bed, figures) = slow(SLOW);
-    let mut child = bed.command(&["load", "m.yaml"]).spawn().unwrap();
+/// Kills a load as soon as the server is at work on its request.
+fn kill_at_work(child: &mut Child, figures: &Figures) {
     while figures.came.load(Ordering::SeqCst) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
         thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// A load that was killed while the server was at work on its one request.
+fn killed() -> (Bed, Arc<Figures>) {
+    let (bed, figures) = slow(SLOW);
+    let mut child = bed.command(&["load", "m.yaml"]).spawn().unwrap();
+    kill_at_work(&mut child, &figures);
     (bed, figures)
 }
 
@@ -138,8 +145,8 @@ fn busy() -> (Bed, Arc<Figures>) {
     bed.write(
         "m.yaml",
         &format!(
-            "version: 1\nname: t\ntargets: {{ t: {{ fhir: {{ url: \"{url}\" }}, timeout: 1s, retry: {{ attempts: 60, base: 50ms, \
-             max: 100ms }} }} }}\nloads: [ {{ name: l, target: t, files: [p.json], interaction: update }} ]\n"
+            "version: 1\nname: t\ntargets: {{ t: {{ fhir: {{ url: \"{url}\" }}, timeout: 1s, retry: {{ attempts: 100, base: 200ms, \
+             max: 200ms }} }} }}\nloads: [ {{ name: l, target: t, files: [p.json], interaction: update }} ]\n"
         ),
     );
     (bed, figures)
@@ -156,11 +163,7 @@ fn an_update_whose_answer_was_lost_is_not_rejected_for_being_in_its_own_way() {
 fn an_update_of_a_killed_session_is_not_rejected_for_being_in_its_own_way() {
     let (bed, figures) = busy();
     let mut child = bed.command(&["load", "m.yaml"]).spawn().unwrap();
-    while figures.came.load(Ordering::SeqCst) == 0 {
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_at_work(&mut child, &figures);
     let run = bed.newest_run();
     let ran = bed.run(&["resume", run.to_str().unwrap()]).exits(0);
     assert!(figures.came.load(Ordering::SeqCst) > 2, "{}", ran.out);
