@@ -28,6 +28,7 @@ mod logs;
 mod messages;
 mod metrics;
 mod mllp;
+mod mumbling;
 mod occupied;
 mod odd_files;
 mod online;

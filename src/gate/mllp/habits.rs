@@ -4,7 +4,8 @@
 //! Many receivers close a connection behind each acknowledgement, some of them a moment later. A message that was written
 //! into such a connection is lost without a trace, so that nobody can say whether it was taken. So the first connection that has
 //! answered is watched before it is used again, and one alone tries that. One that is closed meanwhile shows the habit;
-//! three in a row that are lost show it as well, for a loss may have been the message's own fault.
+//! three in a row that are lost show it as well, for a loss may have been the message's own fault. Some receivers keep the connection
+//! open and acknowledge nothing more on it: three in a row show that, too.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -42,6 +43,19 @@ pub(super) struct Reuse {
     longest: u32,
     limit: Limit,
     idle: Duration,
+    /// The end of the connection on which the latest message was lost, or of the one that was found closed.
+    end: Loss,
+}
+
+/// The way in which a message was lost on a connection on which others were answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// The connection was closed.
+    Closed,
+    /// Nothing came in time.
+    Silent,
+    /// Something came that is no acknowledgement of it.
+    Unclear,
 }
 
 /// The number of messages that are answered on one connection.
@@ -64,6 +78,7 @@ impl Default for Reuse {
                 lost: 0,
             },
             idle: IDLE,
+            end: Loss::Closed,
         }
     }
 }
@@ -104,12 +119,16 @@ impl Reuse {
     /// Takes note that a connection was found closed, having been `idle` since its last answer.
     pub(super) fn found_closed(&mut self, answered: u32, idle: Duration) {
         if self.is_untried(answered) && idle < BEHIND {
+            self.end = Loss::Closed;
             self.learn(answered);
         }
     }
 
-    /// Takes note that a message was lost, with no byte heard, on a connection that had answered others.
-    pub(super) fn lost(&mut self, answered: u32, idle: Duration) {
+    /// Takes note that a message was lost on a connection that had answered others.
+    pub(super) fn lost(&mut self, answered: u32, idle: Duration, how: Loss) {
+        if !self.closes() {
+            self.end = how;
+        }
         match self.limit {
             Limit::Tried { lost, .. } if lost + 1 >= SURE && self.is_untried(answered) => {
                 self.learn(answered);
@@ -124,7 +143,9 @@ impl Reuse {
                 self.limit = Limit::Tried { answered, lost };
             }
             // It was idle for too long, and nothing told of its end.
-            _ if idle >= WATCH => self.idle = std::cmp::min(self.idle, idle / 2),
+            _ if idle >= WATCH && how != Loss::Unclear => {
+                self.idle = std::cmp::min(self.idle, idle / 2)
+            }
             _ => {}
         }
     }
@@ -132,6 +153,9 @@ impl Reuse {
     /// Says after how many messages connections are closed, where they are.
     pub(super) fn words(&self) -> Option<String> {
         match self.limit {
+            Limit::Closes(most) if self.end != Loss::Closed => Some(format!(
+                "acknowledges on each connection no more than {most} of the messages: none was used for more"
+            )),
             Limit::Closes(1) => Some(
                 "closes each connection behind its first acknowledgement: none was used for more than one message"
                     .to_owned(),
@@ -147,7 +171,7 @@ impl Reuse {
         self.limit = Limit::Closes(answered);
         tracing::info!(
             messages = u64::from(answered),
-            "the receiver closes each connection behind this number of messages: none is used for more"
+            "the receiver acknowledges no more than this number of messages on each connection: none is used for more"
         );
     }
 }
@@ -282,28 +306,44 @@ mod tests {
     fn two_lost_messages_may_be_their_own_fault_and_three_are_the_receivers() {
         let mut reuse = Reuse::default();
         reuse.answered(1);
-        reuse.lost(1, WATCH);
-        reuse.lost(1, WATCH);
+        reuse.lost(1, WATCH, Loss::Closed);
+        reuse.lost(1, WATCH, Loss::Closed);
         assert!(reuse.is_untried(1) && reuse.may_go_on(1));
         reuse.answered(2);
         assert!(!reuse.is_untried(2));
         // Every tenth closes.
         reuse.answered(10);
-        reuse.lost(10, SOON);
+        reuse.lost(10, SOON, Loss::Closed);
         assert!(reuse.is_untried(10) && !reuse.is_untried(9));
-        reuse.lost(10, SOON);
+        reuse.lost(10, SOON, Loss::Closed);
         assert!(reuse.may_go_on(10));
-        reuse.lost(10, SOON);
+        reuse.lost(10, SOON, Loss::Closed);
         assert!(!reuse.may_go_on(10) && reuse.may_go_on(9));
+    }
+
+    #[test]
+    fn a_receiver_that_says_no_more_shows_its_habit_as_one_that_closes_does() {
+        for how in [Loss::Silent, Loss::Unclear] {
+            let mut reuse = Reuse::default();
+            reuse.answered(1);
+            for _ in 0..3 {
+                assert!(reuse.may_go_on(1));
+                reuse.lost(1, WATCH, how);
+            }
+            assert!(!reuse.may_go_on(1));
+            let words = reuse.words().unwrap();
+            assert!(words.contains("no more than 1"), "{words}");
+            assert_eq!(reuse.idle(), IDLE);
+        }
     }
 
     #[test]
     fn a_receiver_that_starts_anew_has_no_habit_and_a_silent_end_has_a_time() {
         let mut reuse = Reuse::default();
         reuse.answered(50);
-        reuse.lost(20, SOON);
+        reuse.lost(20, SOON, Loss::Closed);
         assert!(!reuse.is_untried(50) && reuse.idle() == IDLE);
-        reuse.lost(20, Duration::from_secs(30));
+        reuse.lost(20, Duration::from_secs(30), Loss::Closed);
         assert_eq!(reuse.idle(), Duration::from_secs(15));
     }
 

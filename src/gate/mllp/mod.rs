@@ -123,7 +123,7 @@ impl MllpTransport {
             Err(fault) if connection.is_unheard() => {
                 place.lost(connection.answered(), fault.kind != FaultKind::Timeout);
             }
-            Err(fault) if fault.kind != FaultKind::Tls => place.unclear(),
+            Err(fault) if fault.kind != FaultKind::Tls => place.unclear(connection.answered()),
             _ => {}
         }
         let Some(answered) = exchanged? else {
@@ -152,7 +152,7 @@ impl MllpTransport {
         if ack.is_some() {
             place.heard(connection.note_answered());
         } else {
-            place.unclear();
+            place.unclear(connection.answered());
         }
         let status = ack.as_ref().map(status);
         let is_renamed = ack.is_some_and(|ack| {

@@ -20,7 +20,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     ceiling::Ceiling,
     connection::{Connection, Pulse},
-    habits::{Losses, Reuse, WATCH},
+    habits::{Loss, Losses, Reuse, WATCH},
 };
 
 /// The connections to a receiver.
@@ -364,8 +364,13 @@ impl Place {
     /// Takes note that a message was lost, with no byte heard, on a connection that had `answered` others.
     pub(super) fn lost(&mut self, answered: u32, is_closed: bool) {
         let mut inner = self.pool.lock();
-        if is_closed && answered > 0 {
-            inner.reuse.lost(answered, self.idle);
+        if answered > 0 {
+            let how = if is_closed {
+                Loss::Closed
+            } else {
+                Loss::Silent
+            };
+            inner.reuse.lost(answered, self.idle, how);
         }
         if self.standing != Standing::Heard {
             inner.losses.add(Instant::now());
@@ -376,10 +381,15 @@ impl Place {
         }
     }
 
-    /// Takes note that what came for a message is no acknowledgement of it. A receiver that speaks so has served nothing yet.
-    pub(super) fn unclear(&mut self) {
+    /// Takes note that what came for a message is no acknowledgement of it, on a connection that had `answered` others. A receiver
+    /// that speaks so at once has served nothing yet.
+    pub(super) fn unclear(&mut self, answered: u32) {
+        let mut inner = self.pool.lock();
+        if answered > 0 {
+            inner.reuse.lost(answered, self.idle, Loss::Unclear);
+        }
         if self.standing != Standing::Heard {
-            self.pool.lock().losses.add_unclear(Instant::now());
+            inner.losses.add_unclear(Instant::now());
         }
     }
 
@@ -499,7 +509,7 @@ mod tests {
         for _ in 0..3 {
             let (mut place, _) = now(&pool).unwrap();
             assert!(now(&pool).is_none(), "one at a time");
-            place.unclear();
+            place.unclear(0);
         }
         let unheard = pool.place(WISH).now_or_never().unwrap().unwrap_err();
         assert_eq!((unheard.messages, unheard.is_unclear), (3, true));
@@ -508,7 +518,7 @@ mod tests {
         let (mut served, _) = now(&pool).unwrap();
         served.heard(1);
         for _ in 0..9 {
-            now(&pool).unwrap().0.unclear();
+            now(&pool).unwrap().0.unclear(0);
         }
     }
 
