@@ -144,7 +144,7 @@ impl Reuse {
             }
             // It was idle for too long, and nothing told of its end.
             _ if idle >= WATCH && how != Loss::Unclear => {
-                self.idle = std::cmp::min(self.idle, idle / 2)
+                self.idle = std::cmp::min(self.idle, idle / 2);
             }
             _ => {}
         }
@@ -169,10 +169,18 @@ impl Reuse {
 
     fn learn(&mut self, answered: u32) {
         self.limit = Limit::Closes(answered);
-        tracing::info!(
-            messages = u64::from(answered),
-            "the receiver acknowledges no more than this number of messages on each connection: none is used for more"
-        );
+        let messages = u64::from(answered);
+        if self.end == Loss::Closed {
+            tracing::info!(
+                messages,
+                "the receiver closes each connection behind this number of messages: none is used for more"
+            );
+        } else {
+            tracing::info!(
+                messages,
+                "the receiver acknowledges no more than this number of messages on each connection: none is used for more"
+            );
+        }
     }
 }
 
