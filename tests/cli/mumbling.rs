@@ -35,11 +35,12 @@ fn bed(address: &str, more: &str) -> Bed {
              loads: [ {{ name: feed, files: [\"in/*\"]{more} }} ]\n"
         ),
     );
-    let all: String = (0..MESSAGES)
-        .map(|n| {
-            format!("MSH|^~\\&|APP|FAC|R|RF|20260101080000||ADT^A04|m{n}|P|2.5\rPID|1||p{n}^^^CLINIC^MR||Plantedname^Anna\r")
-        })
-        .collect();
+    let message = |n| {
+        format!(
+            "MSH|^~\\&|APP|FAC|R|RF|20260101080000||ADT^A04|m{n}|P|2.5\rPID|1||p{n}^^^CLINIC^MR||Plantedname^Anna\r"
+        )
+    };
+    let all: String = (0..MESSAGES).map(message).collect();
     bed.write("in/a.hl7", &all);
     bed
 }
@@ -47,21 +48,21 @@ fn bed(address: &str, more: &str) -> Bed {
 const RECEIVERS: &[(&str, Habit)] = &[
     ("garbage behind the first", |s, id, _| {
         if nth() == 1 {
-            say(s, &ack("AA", id, ""))
+            say(s, &ack("AA", id, ""));
         } else {
-            say(s, &framed("Plantedname says hello"))
+            say(s, &framed("Plantedname says hello"));
         }
     }),
     ("another's behind the first", |s, id, _| {
         if nth() == 1 {
-            say(s, &ack("AA", id, ""))
+            say(s, &ack("AA", id, ""));
         } else {
-            say(s, &ack("AA", "m9999", ""))
+            say(s, &ack("AA", "m9999", ""));
         }
     }),
     ("nothing behind the first", |s, id, _| {
         if nth() == 1 {
-            say(s, &ack("AA", id, ""))
+            say(s, &ack("AA", id, ""));
         }
     }),
     ("closes behind each", |s, id, _| {
@@ -70,7 +71,7 @@ const RECEIVERS: &[(&str, Habit)] = &[
     }),
     ("closes at the second", |s, id, _| {
         if nth() == 1 {
-            say(s, &ack("AA", id, ""))
+            say(s, &ack("AA", id, ""));
         } else {
             s.shutdown(Shutdown::Both).ok();
         }
