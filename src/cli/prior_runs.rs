@@ -99,6 +99,7 @@ impl Consulted<'_> {
         let earlier = Earlier {
             history: Some(history),
             replay: earlier.replay,
+            was_cut_off: false,
         };
         Ok(Asked { earlier, sampled })
     }

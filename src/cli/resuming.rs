@@ -105,6 +105,7 @@ pub(super) async fn go_on(
         let earlier = Earlier {
             history: Some(history),
             replay,
+            was_cut_off: false,
         };
         let carry = Session {
             context,

@@ -123,7 +123,7 @@ impl Session<'_> {
         let session = format::SessionLine { number, started };
         let was_cut_off = self.was_cut_off_lately(earlier.history.as_ref(), &saved.header)?;
         let journal = self.open_journal(&saved, session, earlier.history.as_ref())?;
-        let earlier = match consult {
+        let mut earlier = match consult {
             Some(state) => {
                 let asked = Consulted {
                     state,
@@ -137,6 +137,7 @@ impl Session<'_> {
             }
             None => earlier,
         };
+        earlier.was_cut_off = was_cut_off;
         let counts = Arc::new(RequestCounts::default());
         let began = tokio::time::Instant::now();
         let (reads, remarks) = (reads_of(&links), remarks_of(&links));

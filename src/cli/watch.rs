@@ -110,6 +110,7 @@ async fn follow(run: &RunDirectory, observe: &dyn Observe) -> Result<Seen, Error
     let earlier = Earlier {
         history: Some(history),
         replay: Replay::default(),
+        was_cut_off: false,
     };
     observe.observe(&Event::Started {
         loads: send::planned(&saved, &earlier),

@@ -18,6 +18,8 @@ pub struct Earlier {
     pub history: Option<JournalIndex>,
     /// The settled records that are tried once more.
     pub replay: Replay,
+    /// A session of this run, or of another in its state directory, was cut off a moment before this one.
+    pub was_cut_off: bool,
 }
 
 /// The records of a run that are tried once more, besides those that were not tried, or whose sending was cut off.

@@ -168,3 +168,32 @@ fn an_update_of_a_killed_session_is_not_rejected_for_being_in_its_own_way() {
     let ran = bed.run(&["resume", run.to_str().unwrap()]).exits(0);
     assert!(figures.came.load(Ordering::SeqCst) > 2, "{}", ran.out);
 }
+
+/// A conflict that is none with an earlier request is not met again and again.
+#[test]
+fn a_conflict_of_a_run_that_has_ended_is_refused_at_once() {
+    const CONFLICT: &str =
+        r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"conflict"}]}"#;
+    let (bed, _) = busy();
+    let came = Arc::new(AtomicU32::new(0));
+    let kept = Arc::clone(&came);
+    let url = responder::start_side_by_side(move |line| {
+        if !line.starts_with("PUT") {
+            return (200, "", CAPABILITIES);
+        }
+        kept.fetch_add(1, Ordering::SeqCst);
+        (409, "Content-Type: application/fhir+json\r\n", CONFLICT)
+    });
+    bed.write(
+        "m.yaml",
+        &format!(
+            "version: 1\nname: t\ntargets: {{ t: {{ fhir: {{ url: \"{url}\" }} }} }}\nloads: [ {{ name: l, target: t, files: [p.json], \
+             interaction: update }} ]\n"
+        ),
+    );
+    bed.run(&["load", "m.yaml"]).exits(1);
+    let run = bed.newest_run();
+    bed.run(&["resume", run.to_str().unwrap(), "--replay", "rejected"])
+        .exits(1);
+    assert_eq!(came.load(Ordering::SeqCst), 2);
+}

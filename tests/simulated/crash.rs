@@ -156,6 +156,7 @@ fn earlier(lines: &Lines, folder: &Path) -> Earlier {
     }
     fs::write(&path, checked(text.iter().map(String::as_str))).unwrap();
     Earlier {
+        was_cut_off: false,
         history: Some(journal::read(&path).unwrap()),
         replay: Replay {
             asks: true,

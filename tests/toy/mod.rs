@@ -149,6 +149,7 @@ async fn a_store_nobody_has_heard_of_is_loaded_whole_through_kills() {
             stop: send::Stop::default(),
             budget: Arc::new(ByteBudget::new(1 << 20)),
             earlier: Arc::new(Earlier {
+                was_cut_off: false,
                 history,
                 replay: Replay::default(),
             }),

@@ -147,9 +147,8 @@ impl Batch<'_> {
         answer: &[u8],
     ) -> bool {
         let target = self.target();
-        // Of updates nothing is written down before they are sent: a session that goes on knows of none that it was not.
-        let may_be_at_work =
-            self.attempts.may_be_repeated() || self.load.setup.earlier.history.is_some();
+        // Of updates nothing is written down before they are sent: right after a session was cut off, each may be one that it has sent.
+        let may_be_at_work = self.attempts.may_be_repeated() || self.load.setup.earlier.was_cut_off;
         let is_in_the_way = || {
             let refusal = target.refusal(None, answer);
             let (code, detail) = (refusal.code.as_deref(), refusal.detail.as_deref());
