@@ -73,6 +73,9 @@ pub struct Element {
     pub length: Option<u32>,
 }
 
+/// The number of bytes that are passed by in one piece: a page or two, as a buffered reader has.
+const PASSED: usize = 8192;
+
 /// Goes through elements.
 #[derive(Debug)]
 pub struct Walk<R> {
@@ -82,6 +85,8 @@ pub struct Walk<R> {
     /// The number of bytes that may be read in all.
     limit: u64,
     encoding: Encoding,
+    /// The bytes that were passed by last, kept for the next ones: most values are short, and a header has many.
+    passed: Vec<u8>,
 }
 
 impl<R: Read> Walk<R> {
@@ -92,6 +97,7 @@ impl<R: Read> Walk<R> {
             at: 0,
             limit,
             encoding,
+            passed: Vec::new(),
         }
     }
 
@@ -253,11 +259,20 @@ impl<R: Read> Walk<R> {
         Ok(())
     }
 
-    fn pass(&mut self, mut count: u64) -> Result<(), WalkStop> {
-        let mut buffer = [0; 8192];
+    fn pass(&mut self, count: u64) -> Result<(), WalkStop> {
+        let mut passed = std::mem::take(&mut self.passed);
+        let end = self.pass_into(&mut passed, count);
+        self.passed = passed;
+        end
+    }
+
+    fn pass_into(&mut self, passed: &mut Vec<u8>, mut count: u64) -> Result<(), WalkStop> {
         while count > 0 {
-            let want = usize::try_from(count).map_or(buffer.len(), |count| count.min(buffer.len()));
-            let part = buffer.get_mut(..want).unwrap_or_default();
+            let want = usize::try_from(count).map_or(PASSED, |count| count.min(PASSED));
+            if passed.len() < want {
+                passed.resize(want, 0);
+            }
+            let part = passed.get_mut(..want).unwrap_or_default();
             if self.fill(part)? < want {
                 return Err(WalkStop::Cut);
             }

@@ -153,11 +153,12 @@ fn start(
     for job in chunk.jobs {
         let permit = permits.as_mut().and_then(|permits| permits.split(1));
         let (load, trial) = (Arc::clone(load), chunk.trial.clone());
-        tasks.spawn(async move {
+        // The state of a request takes some ten kilobytes, which a task that is not boxed moves about ten times.
+        tasks.spawn(Box::pin(async move {
             let ended = carry(load, job, permit).await;
             drop(trial);
             ended
-        });
+        }));
     }
 }
 

@@ -119,7 +119,8 @@ impl Bodies {
             ahead.end = span.start + span.length;
             return Ok(bytes);
         }
-        let in_order = span.start >= ahead.end && span.start - ahead.end <= GAP;
+        // The first span of a file may be its only one: a file of one record is read to its end and no further.
+        let in_order = ahead.end > 0 && span.start >= ahead.end && span.start - ahead.end <= GAP;
         ahead.end = span.start + span.length;
         if in_order && length <= BLOCK / 4 {
             let Ahead { start, block, .. } = &mut *ahead;

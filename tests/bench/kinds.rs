@@ -224,8 +224,7 @@ async fn ingest(dir: &Path, address: &str, concurrency: usize) -> usize {
     let client = client(concurrency);
     let tasks = (0..concurrency).map(|first| {
         let (client, messages) = (client.clone(), Arc::clone(&messages));
-        let url =
-            format!("{address}/v1/projects/p/locations/l/datasets/d/hl7V2Stores/s/messages:ingest");
+        let url = format!("{address}/messages:ingest");
         tokio::spawn(async move {
             for message in messages.iter().skip(first).step_by(concurrency) {
                 let body = json!({ "message": { "data": STANDARD.encode(message) } });
@@ -281,7 +280,7 @@ async fn store(dir: &Path, address: &str, concurrency: usize) -> usize {
     let client = client(concurrency);
     let tasks = (0..concurrency).map(|first| {
         let (client, files) = (client.clone(), Arc::clone(&files));
-        let url = format!("{address}/dicom/studies");
+        let url = format!("{address}/studies");
         tokio::spawn(async move {
             for files in files.chunks(TOGETHER).skip(first).step_by(concurrency) {
                 let boundary = Boundary::of(7);

@@ -24,9 +24,9 @@ until grep -q ready "$work/sink.txt"; do sleep 0.1; done
 cd "$work"
 for what in ingest mllp stow; do
   case $what in
-    ingest) target='{ google: { project: p, location: l, dataset: d, hl7v2_store: s, endpoint: "http://127.0.0.1:8097" }, auth: none' files=feed.hl7 address=http://127.0.0.1:8097 ;;
+    ingest) target='{ google: { project: p, location: l, dataset: d, hl7v2_store: s, endpoint: "http://127.0.0.1:8097" }, auth: none' files=feed.hl7 address=http://127.0.0.1:8097/v1/projects/p/locations/l/datasets/d/hl7V2Stores/s ;;
     mllp) target='{ mllp: { address: "127.0.0.1:8098" }' files=feed.hl7 address=127.0.0.1:8098 ;;
-    stow) target='{ dicomweb: { url: "http://127.0.0.1:8097/dicom" }' files='images/*.dcm' address=http://127.0.0.1:8097 ;;
+    stow) target='{ dicomweb: { url: "http://127.0.0.1:8097/dicom" }' files='images/*.dcm' address=http://127.0.0.1:8097/dicom ;;
   esac
   cat > "$what.yaml" <<YAML
 version: 1
