@@ -17,6 +17,7 @@ use super::{
     story::{Asked, millis},
     verdict,
 };
+use crate::target::Arrival;
 
 /// The reason why a single request brought no answer that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -244,9 +245,13 @@ impl Gate {
             if request.method() == Method::GET {
                 self.reads.fetch_add(1, Ordering::Relaxed);
             }
-            let answer = self.transport.call(request).await;
+            let mut answer = self.transport.call(request).await;
+            let latency = sent.elapsed();
+            if let Ok(answer) = &mut answer {
+                Arrival::mark(answer, latency);
+            }
             if let Some(asked) = asked {
-                asked.answered(&self.name, attempt, answer.as_ref(), sent.elapsed());
+                asked.answered(&self.name, attempt, answer.as_ref(), latency);
             }
             match &answer {
                 Ok(response) => {

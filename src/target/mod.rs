@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod answer;
+mod arrival;
 pub mod dicom;
 mod difference;
 mod endpoint;
@@ -41,6 +42,7 @@ use answer::is_json;
 pub use answer::{
     Accepted, Answer, ELSEWHERE, HeldVersion, HeldVersions, Little, Matches, Refusal, Said,
 };
+pub use arrival::Arrival;
 pub use difference::{Difference, Open, Referrers, StoreListing, Version};
 pub use endpoint::Endpoint;
 pub use explain::{Explained, Refused, explain, said};
@@ -280,13 +282,8 @@ pub trait Target: Send + Sync + fmt::Debug {
         false
     }
 
-    /// Tells whether what was read is surely older than `since`, by our clock, which says `now` when the answer comes.
-    fn is_from_before(
-        &self,
-        _answer: &Response<Bytes>,
-        _since: jiff::Timestamp,
-        _now: jiff::Timestamp,
-    ) -> bool {
+    /// Tells whether what was read is surely older than `since`, a time of our clock.
+    fn is_from_before(&self, _answer: &Response<Bytes>, _since: jiff::Timestamp) -> bool {
         false
     }
 

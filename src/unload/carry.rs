@@ -113,8 +113,7 @@ impl Unload<'_> {
                     }
                     store.ways.note_kind(kind);
                     if !store.target.keeps_versions() {
-                        let now = jiff::Timestamp::now();
-                        let is_old = |began| store.target.is_from_before(&answer, began, now);
+                        let is_old = |began| store.target.is_from_before(&answer, began);
                         if began.is_some_and(is_old) {
                             ended.push(item.stays(Removal::Changed, WAS_THERE));
                         } else {

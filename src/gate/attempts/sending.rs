@@ -19,6 +19,7 @@ use crate::{
         story::Asked,
     },
     record::body_length,
+    target::Arrival,
 };
 
 /// The result of one attempt.
@@ -128,8 +129,11 @@ impl Gate {
         began: Instant,
     ) -> (Result<Response<Bytes>, Fault>, Duration) {
         let asked = Asked::of(&request);
-        let answer = self.transport.call(request).await;
+        let mut answer = self.transport.call(request).await;
         let latency = began.elapsed();
+        if let Ok(answer) = &mut answer {
+            Arrival::mark(answer, latency);
+        }
         if let Some(asked) = asked {
             asked.answered(&self.name, attempt, answer.as_ref(), latency);
         }

@@ -229,9 +229,8 @@ impl Reader<'_> {
         let items = [item];
         let answer = self.read(store, &items).await?.into_iter().flatten().next();
         let [item] = items;
-        let now = jiff::Timestamp::now();
         let is_old = |answer: &Response<Bytes>| {
-            since.is_some_and(|since| store.target.is_from_before(answer, since, now))
+            since.is_some_and(|since| store.target.is_from_before(answer, since))
         };
         let is_old = store.target.tells_age() && answer.as_ref().is_some_and(is_old);
         let found = self.found(store, settings, &item, answer).await?;

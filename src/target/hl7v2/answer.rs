@@ -1,5 +1,7 @@
 //! Reads the answers of HL7v2 stores: the message that was stored, and the acknowledgement, which decides.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::Response;
@@ -9,7 +11,7 @@ use crate::{
     fhir::outcome,
     hl7v2::ack::{Ack, Code},
     record::{Outcome, Step},
-    target::{Accepted, Answer, Difference, Little, Refusal, Said},
+    target::{Accepted, Answer, Arrival, Difference, Little, Refusal, Said},
 };
 
 /// `messages.ingest` answers with both, `messages.create` with the message itself.
@@ -170,19 +172,17 @@ pub(super) fn taken(step: &Step, answer: &Response<Bytes>) -> Answer {
     said(Said::Taken(accepted), None)
 }
 
-/// Tells whether a message that was read was stored before `since`, a time of our clock, which says `now`.
-pub(super) fn is_from_before(
-    answer: &Response<Bytes>,
-    since: jiff::Timestamp,
-    now: jiff::Timestamp,
-) -> bool {
+/// Tells whether a message that was read was stored before `since`, a time of our clock.
+pub(super) fn is_from_before(answer: &Response<Bytes>, since: jiff::Timestamp) -> bool {
     let created = serde_json::from_slice::<Body>(answer.body()).ok();
     let created = created.and_then(|body| body.create_time);
-    let (Some(created), Some(date)) = (created, date(answer)) else {
+    let (Some(created), Some(date), Some(arrival)) = (created, date(answer), Arrival::of(answer))
+    else {
         return false;
     };
-    // `Date` is cut to whole seconds: by how much the server's clock is ahead of ours is not taken for more than it is.
-    created.duration_since(since) < date.duration_since(now)
+    // `Date` is cut to whole seconds, and the answer was made before it came: by how much the server's clock is ahead of ours is
+    // not taken for more than it is.
+    created.duration_since(since) < date.duration_since(arrival.at)
 }
 
 fn date(answer: &Response<Bytes>) -> Option<jiff::Timestamp> {
@@ -191,12 +191,17 @@ fn date(answer: &Response<Bytes>) -> Option<jiff::Timestamp> {
     jiff::Timestamp::try_from(date).ok()
 }
 
-/// Tells whether a message was stored before this answer was made, by the server's own clock.
+/// Tells whether a message was stored before the request that this answers was sent, by the server's own clock.
 fn is_older(answer: &Response<Bytes>, created: Option<jiff::Timestamp>) -> bool {
-    /// `Date` has whole seconds, and the answer to a message is made within moments of its storing.
+    /// `Date` may be another machine's clock than the store's.
     const GRANTED: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
+    // A slow store may have stored it as soon as it was asked to.
+    let took = Arrival::of(answer).map_or(Duration::ZERO, |arrival| arrival.took);
     match (date(answer), created) {
-        (Some(date), Some(created)) => date.duration_since(created) > GRANTED,
+        (Some(date), Some(created)) => {
+            let took = took.try_into().unwrap_or(jiff::SignedDuration::MAX);
+            date.duration_since(created) > GRANTED.saturating_add(took)
+        }
         _ => false,
     }
 }
@@ -331,6 +336,43 @@ mod tests {
         let aborted = r#"{"error":{"code":409,"status":"ABORTED"}}"#;
         assert_eq!(is_there(&answer(409, aborted)), None);
         assert_eq!(is_there(&answer(409, "<html>")), None);
+    }
+
+    #[test]
+    fn what_a_slow_store_was_asked_to_keep_is_no_old_message() {
+        let age = |created: &str, took: u64| {
+            let mut answer = answer(200, "");
+            let date = "Fri, 27 Nov 2026 10:00:10 GMT".parse().unwrap();
+            answer.headers_mut().insert(http::header::DATE, date);
+            Arrival::mark(&mut answer, Duration::from_secs(took));
+            is_older(&answer, Some(created.parse().unwrap()))
+        };
+        assert!(age("2026-11-27T10:00:02Z", 0));
+        assert!(age("2026-11-27T10:00:02Z", 4));
+        assert!(!age("2026-11-27T10:00:02Z", 6));
+        assert!(!age("2026-11-27T10:00:08Z", 0));
+    }
+
+    #[test]
+    fn an_answer_that_lay_about_says_no_less() {
+        let read = |created: &str| {
+            let body = format!(r#"{{"name":"m","createTime":"{created}"}}"#);
+            let mut answer = answer(200, &body);
+            let date = "Fri, 27 Nov 2026 10:00:10 GMT".parse().unwrap();
+            answer.headers_mut().insert(http::header::DATE, date);
+            let at = "2026-11-27T10:00:10.4Z".parse().unwrap();
+            let took = Duration::ZERO;
+            answer.extensions_mut().insert(Arrival { at, took });
+            answer
+        };
+        // The clock of the server may be up to 0.4 s behind ours, for all that this answer says.
+        let since = "2026-11-27T10:00:05Z".parse().unwrap();
+        assert!(is_from_before(&read("2026-11-27T10:00:04.5Z"), since));
+        assert!(!is_from_before(&read("2026-11-27T10:00:04.7Z"), since));
+        assert!(!is_from_before(&read("2026-11-27T10:00:06Z"), since));
+        let mut unmarked = read("2026-11-27T10:00:04.5Z");
+        unmarked.extensions_mut().clear();
+        assert!(!is_from_before(&unmarked, since));
     }
 
     #[test]

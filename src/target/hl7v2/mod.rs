@@ -143,13 +143,8 @@ impl Target for Hl7v2 {
         true
     }
 
-    fn is_from_before(
-        &self,
-        answer: &Response<Bytes>,
-        since: jiff::Timestamp,
-        now: jiff::Timestamp,
-    ) -> bool {
-        answer::is_from_before(answer, since, now)
+    fn is_from_before(&self, answer: &Response<Bytes>, since: jiff::Timestamp) -> bool {
+        answer::is_from_before(answer, since)
     }
 
     fn delete(
