@@ -59,8 +59,6 @@ pub struct StoreAnswer {
     pub others: Vec<u16>,
     /// The text of an answer that is no DICOM: the message of a status in JSON, or the body itself.
     pub message: Option<String>,
-    /// The words of the answer's `Warning` headers, in which some servers write why instances failed.
-    pub warning: Option<String>,
 }
 
 impl StoreAnswer {

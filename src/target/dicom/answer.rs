@@ -30,13 +30,7 @@ const OTHERS: &str = "the store says that it stored instances under other UIDs t
 pub(super) fn read(response: &Response<Bytes>) -> Result<answer::StoreAnswer, Unreadable> {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
-    let mut read = answer::read(content_type, response.body())?;
-    let warnings = response.headers().get_all(header::WARNING).iter();
-    let warnings: Vec<_> = warnings
-        .map(|warning| String::from_utf8_lossy(warning.as_bytes()))
-        .collect();
-    read.warning = (!warnings.is_empty()).then(|| warnings.join("\n"));
-    Ok(read)
+    answer::read(content_type, response.body())
 }
 
 /// Reads the answer about each instance; none for one that the answer does not name, or of which it does not tell because
@@ -54,7 +48,7 @@ pub(super) fn each(
     }
     let said = sent.iter().map(|&instance| match read.of(instance) {
         Some(_) if times.get(instance) != Some(&1) => None,
-        Some(said) => Some(one(said, read, status)),
+        Some(said) => Some(one(said, &read.others, status)),
         None => stores_others.then_some(Answer {
             status: 200,
             said: Said::Little(Little::Elsewhere(OTHERS)),
@@ -64,7 +58,7 @@ pub(super) fn each(
     said.collect()
 }
 
-fn one(said: &answer::InstanceStatus, read: &answer::StoreAnswer, status: StatusCode) -> Answer {
+fn one(said: &answer::InstanceStatus, others: &[u16], status: StatusCode) -> Answer {
     let taken = |accepted| Answer {
         status: 200,
         said: Said::Taken(accepted),
@@ -85,12 +79,12 @@ fn one(said: &answer::InstanceStatus, read: &answer::StoreAnswer, status: Status
         answer::InstanceStatus::Both(failure) => Answer {
             status: 201,
             said: Said::Refused,
-            outcome: Some(told(failure, read)),
+            outcome: Some(told(failure, others)),
         },
         answer::InstanceStatus::Failed(failure) => Answer {
             status: status_of(failure, status),
             said: Said::Refused,
-            outcome: Some(told(failure, read)),
+            outcome: Some(told(failure, others)),
         },
     }
 }
@@ -116,15 +110,13 @@ fn status_of(failure: &InstanceFailure, status: StatusCode) -> u16 {
     }
 }
 
-/// Writes a failure as a store does, for one instance, with the failures that it ties to none. Words that the answer has in a
-/// header are about all that failed, and stand for an instance of which it says nothing else.
-fn told(failure: &InstanceFailure, read: &answer::StoreAnswer) -> String {
-    let others = &read.others;
+/// Writes a failure as a store does, for one instance, with the failures that it ties to none.
+fn told(failure: &InstanceFailure, others: &[u16]) -> String {
     let mut item = json!({});
     if let Some(reason) = failure.reason {
         item["00081197"] = json!({ "vr": "US", "Value": [reason] });
     }
-    if let Some(detail) = failure.detail.as_ref().or(read.warning.as_ref()) {
+    if let Some(detail) = &failure.detail {
         item["00091097"] = json!({ "vr": "LO", "Value": [detail] });
     }
     let mut told = json!({ "00081198": { "vr": "SQ", "Value": [item] } });
@@ -264,9 +256,7 @@ mod tests {
             reason: Some(0xC000),
             detail: Some("Rivera^Ana".to_owned()),
         };
-        let mut read = answer::StoreAnswer::default();
-        read.others.push(0xA700);
-        let refusal = refusal(told(&failure, &read).as_bytes());
+        let refusal = refusal(told(&failure, &[0xA700]).as_bytes());
         assert_eq!(refusal.code.as_deref(), Some("cannot understand (C000H)"));
         assert_eq!(refusal.text, "Rivera^Ana");
         let google =
@@ -276,24 +266,6 @@ mod tests {
         assert_eq!(refusal.text, "who is Ana");
         assert_eq!(super::refusal(b"<html>no</html>").code, None);
         assert_eq!(super::refusal(b"").code, None);
-    }
-
-    #[test]
-    fn words_in_a_header_are_those_of_what_failed() {
-        let body = json!({ "00081198": { "vr": "SQ", "Value": [
-            { "00081155": { "vr": "UI", "Value": ["1.4"] }, "00081197": { "vr": "US", "Value": [0xA900] } }
-        ] } });
-        let response = Response::builder()
-            .header(header::WARNING, "299 <pacs>: \"no such Ana\"")
-            .body(Bytes::from(body.to_string()))
-            .unwrap();
-        let read = read(&response).unwrap();
-        let Some(answer::InstanceStatus::Failed(failure)) = read.of("1.4") else {
-            panic!("{read:?}");
-        };
-        let refusal = refusal(told(failure, &read).as_bytes());
-        assert!(refusal.text.contains("no such Ana"), "{}", refusal.text);
-        assert!(refusal.code.unwrap().contains("A900H"));
     }
 
     #[test]
