@@ -250,6 +250,41 @@ fn a_character_set_by_another_name_is_warned_of_and_converted() {
 }
 
 #[test]
+fn files_whose_numbers_are_not_in_order_are_warned_of() {
+    let bed = bed();
+    for number in [1, 2, 10] {
+        bed.write(
+            &format!("in/m{number}.hl7"),
+            &message(&number.to_string(), "p1", "\r"),
+        );
+    }
+    let words = "in/m10.hl7 is taken before in/m2.hl7";
+    for verb in ["plan", "check", "load"] {
+        let ran = bed.run(&[verb, "m.yaml"]).exits(0);
+        assert!(
+            [&*ran.out, &*ran.err].concat().contains(words),
+            "{verb}: {}{}",
+            ran.out,
+            ran.err
+        );
+    }
+    let files = "files: [\"in/**/*\"]";
+    bed.write(
+        "m.yaml",
+        &MANIFEST.replace(files, &format!("{files}, order: none")),
+    );
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(!ran.out.contains(words) && !ran.err.contains(words));
+    bed.write("m.yaml", MANIFEST);
+    for number in [1, 2] {
+        let from = bed.path(&format!("in/m{number}.hl7"));
+        fs::rename(from, bed.path(&format!("in/m0{number}.hl7"))).unwrap();
+    }
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(!ran.out.contains("is taken before"), "{}", ran.out);
+}
+
+#[test]
 fn only_what_is_done_with_messages_may_be_asked_for() {
     let bed = bed();
     for (interaction, code) in [("ingest", 0), ("create", 0), ("update", 2), ("store", 2)] {
