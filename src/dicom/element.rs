@@ -87,6 +87,10 @@ pub struct Walk<R> {
     encoding: Encoding,
     /// The bytes that were passed by last, kept for the next ones: most values are short, and a header has many.
     passed: Vec<u8>,
+    /// The bytes of the latest tag that is in no other element, and how many were there.
+    latest: ([u8; 4], usize),
+    /// All bytes since the last element that says anything are zero.
+    is_padded: bool,
 }
 
 impl<R: Read> Walk<R> {
@@ -98,6 +102,8 @@ impl<R: Read> Walk<R> {
             limit,
             encoding,
             passed: Vec::new(),
+            latest: ([0; 4], 0),
+            is_padded: false,
         }
     }
 
@@ -164,12 +170,50 @@ impl<R: Read> Walk<R> {
         Ok((tag, count))
     }
 
-    /// Reads the head of the next element; `None` at the end of the bytes.
+    /// Reads the head of the next element; `None` at the end of the bytes. Zeros up to there are padding, however many they are.
     pub fn element(&mut self) -> Result<Option<Element>, WalkStop> {
-        let Some(tag) = self.tag()? else {
+        const ZEROS: [u8; 4] = [0; 4];
+        let (tag, count) = self.part_of_tag()?;
+        self.latest = (tag, count);
+        if count == 0 {
             return Ok(None);
-        };
-        self.behind(tag).map(Some)
+        }
+        if tag != ZEROS {
+            self.is_padded = false;
+            return if count < 4 {
+                Err(WalkStop::Cut)
+            } else {
+                self.behind(tag).map(Some)
+            };
+        }
+        self.is_padded = true;
+        if count < 4 {
+            return Ok(None);
+        }
+        let (four, count) = self.part_of_tag()?;
+        self.is_padded = four == ZEROS;
+        match (count, self.is_padded) {
+            (4, _) => self.behind_four(tag, four).map(Some),
+            (_, true) => Ok(None),
+            (_, false) => Err(WalkStop::Cut),
+        }
+    }
+
+    /// Tells whether the bytes ended in zeros that are no element.
+    pub(super) fn is_padded(&self) -> bool {
+        self.is_padded
+    }
+
+    /// Tells whether the latest bytes were no element, as far as they tell: elements stand in the order of their tags.
+    pub(super) fn is_other(&self, last: Tag) -> bool {
+        let (bytes, count) = self.latest;
+        let tag = self.tag_of(bytes);
+        match (bytes, count) {
+            ([0xFF | b'\n', ..], 1) | ([b'\r', b'\n', ..], 2) => true,
+            (_, 0 | 1) => false,
+            (_, 2 | 3) => tag.0 < last.0 || tag.0 == 0xFFFF,
+            _ => tag <= last || tag.0 >= 0xFFFE,
+        }
     }
 
     /// Returns the tag of these bytes.
@@ -179,8 +223,12 @@ impl<R: Read> Walk<R> {
 
     /// Reads the rest of the head of an element whose tag's bytes are already read.
     pub(super) fn behind(&mut self, tag: [u8; 4]) -> Result<Element, WalkStop> {
-        let tag = self.tag_of(tag);
         let four = self.exact::<4>()?;
+        self.behind_four(tag, four)
+    }
+
+    fn behind_four(&mut self, tag: [u8; 4], four: [u8; 4]) -> Result<Element, WalkStop> {
+        let tag = self.tag_of(tag);
         let [first, second, third, fourth] = four;
         // Some programs write elements without a representation in the midst of others.
         let is_bare = !first.is_ascii_uppercase() || !second.is_ascii_uppercase();
@@ -223,12 +271,12 @@ impl<R: Read> Walk<R> {
             return self.pass(u64::from(length));
         }
         // An unknown value of undefined length is a sequence without value representations.
-        let outer = self.encoding;
+        let (outer, latest) = (self.encoding, self.latest);
         if element.vr == Some(*b"UN") {
             self.encoding = Encoding::Implicit;
         }
         let skipped = self.skip_nested();
-        self.encoding = outer;
+        (self.encoding, self.latest) = (outer, latest);
         skipped
     }
 

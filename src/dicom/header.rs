@@ -172,6 +172,15 @@ struct Found {
     modality: Option<String>,
 }
 
+impl Found {
+    /// Tells whether all was found that names an instance.
+    fn is_whole(&self) -> bool {
+        [&self.class, &self.instance, &self.study, &self.series]
+            .iter()
+            .all(|part| part.is_some())
+    }
+}
+
 /// The part of a file before the data set.
 struct Meta {
     syntax: Option<String>,
@@ -223,9 +232,9 @@ fn read_as(
     let first = Cursor::new(first.get(..meta.first.map_or(0, |_| 4)).unwrap_or_default());
     let mut found = Found::default();
     let is_deflated = is_deflated(&syntax);
-    let (end, at) = if is_deflated {
+    let (end, at, is_padded) = if is_deflated {
         let mut rest = Inflated::new(first.chain(from));
-        let (end, at) = walk(
+        let (end, at, is_padded) = walk(
             &mut rest,
             encoding(&syntax),
             std::cmp::min(limit, INFLATED),
@@ -235,9 +244,9 @@ fn read_as(
             Ok(Some(pixels))
                 if is_whole && is_deflated_cut(&mut rest, encoding(&syntax), pixels)? =>
             {
-                (Err(WalkStop::Cut), at)
+                (Err(WalkStop::Cut), at, false)
             }
-            end => (end, at),
+            end => (end, at, is_padded),
         }
     } else {
         walk(first.chain(from), encoding(&syntax), limit, &mut found)
@@ -248,7 +257,8 @@ fn read_as(
             let (at, length) = (before + at, pixels.length);
             (End::Pixels { at, length }, None)
         }
-        Ok(None) => (End::File, None),
+        // Zeros where the identity should stand are what was never written.
+        Ok(None) => (End::File, is_padded.then_some(NotAnInstance::Cut)),
         Err(WalkStop::Cut) => (End::Cut, Some(NotAnInstance::Cut)),
         Err(WalkStop::Limit) => (End::Unread, Some(NotAnInstance::TooLong)),
         // A stream that is no deflated one is an error of its bytes, not of reading.
@@ -391,20 +401,36 @@ fn meta(from: &mut impl Read, skipped: usize, limit: u64) -> Result<Meta, WalkSt
     Ok(meta)
 }
 
-/// Walks a data set up to its pixels, and returns their element and how far it came.
+/// Walks a data set up to its pixels, and returns their element, how far it came, and whether it ended in zeros.
 fn walk(
     from: impl Read,
     encoding: Encoding,
     limit: u64,
     found: &mut Found,
-) -> (Result<Option<Element>, WalkStop>, u64) {
+) -> (Result<Option<Element>, WalkStop>, u64, bool) {
     let mut walk = Walk::new(from, encoding, limit);
-    let end = elements(&mut walk, found);
-    (end, walk.at())
+    let mut last = Tag(0, 0);
+    let end = match elements(&mut walk, found, &mut last) {
+        // It stands behind a data set that is whole, as far as anything tells.
+        Err(WalkStop::Cut) if found.is_whole() && walk.is_other(last) => Ok(None),
+        end => end,
+    };
+    (end, walk.at(), walk.is_padded())
 }
 
-fn elements<R: Read>(walk: &mut Walk<R>, found: &mut Found) -> Result<Option<Element>, WalkStop> {
-    while let Some(element) = walk.element()? {
+/// Goes through the elements before the pixels; `last` becomes the tag before the latest one.
+fn elements<R: Read>(
+    walk: &mut Walk<R>,
+    found: &mut Found,
+    last: &mut Tag,
+) -> Result<Option<Element>, WalkStop> {
+    let mut latest = *last;
+    loop {
+        *last = latest;
+        let Some(element) = walk.element()? else {
+            return Ok(None);
+        };
+        latest = element.tag;
         if element.tag.is_pixels() {
             return Ok(Some(element));
         }
@@ -425,5 +451,4 @@ fn elements<R: Read>(walk: &mut Walk<R>, found: &mut Found) -> Result<Option<Ele
             *place = Some(TOO_LONG.to_owned());
         }
     }
-    Ok(None)
 }

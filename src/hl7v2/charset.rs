@@ -13,6 +13,12 @@ use super::segment::segments;
 /// The name of UTF-8 in MSH-18.
 const UTF8: &str = "UNICODE UTF-8";
 
+/// Tells whether a name in MSH-18 is one by which stores that take ASCII and UTF-8 alone know these: others, such as `utf-8` or
+/// `US-ASCII`, mean the same and are refused.
+pub fn is_plain(name: &[u8]) -> bool {
+    matches!(name, b"" | b"ASCII" | b"UNICODE UTF-8" | b"UTF-8")
+}
+
 /// A character set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
@@ -198,7 +204,10 @@ pub fn convert(message: &[u8], otherwise: Option<Charset>) -> Result<Cow<'_, [u8
     let header = MessageHeader::of(message)?;
     let named = declared(&header);
     let from = match written(message, &header) {
-        DeclaredCharset::Ascii if matches!(named, None | Some(Some(Charset::Ascii))) => {
+        DeclaredCharset::Ascii
+            if matches!(named, None | Some(Some(Charset::Ascii)))
+                && header.charsets.iter().all(|name| is_plain(name)) =>
+        {
             return Ok(Cow::Borrowed(message));
         }
         DeclaredCharset::Ascii | DeclaredCharset::Undeclared { is_utf8: true, .. } => Charset::Utf8,
@@ -346,6 +355,8 @@ mod tests {
         assert_eq!(converted("", b"Bob"), Ok(message("", b"Bob")));
         assert_eq!(converted("ASCII", b"Bob"), Ok(message("ASCII", b"Bob")));
         let at = message("", b"").len() - 1;
+        assert_eq!(converted("US-ASCII", b"Bob"), utf8("Bob"));
+        assert_eq!(converted("utf-8", b"Bob"), utf8("Bob"));
         assert_eq!(converted("", b"\xe9"), Err(NotConverted::Undeclared { at }));
         assert!(matches!(
             converted("UNICODE UTF-8", b"\xe9"),

@@ -51,6 +51,13 @@ pub fn looks_like(beginning: &[u8]) -> bool {
     is_separator(field) && encoding.len() >= 3 && encoding.iter().copied().all(is_separator)
 }
 
+/// Tells whether a message begins within the beginning of a file, at a line behind the first.
+pub fn has_message_behind(beginning: &[u8]) -> bool {
+    let ends = memchr::memchr2_iter(b'\r', b'\n', beginning);
+    let mut behind = ends.filter_map(|at| beginning.get(at + 1..));
+    behind.any(|line| line.starts_with(b"MSH") && looks_like(line))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     hl7v2::{
-        charset::{Charset, DeclaredCharset, NotConverted, declared, written},
+        charset::{Charset, DeclaredCharset, NotConverted, declared, is_plain, written},
         digest::Digest,
         header::{MessageHeader, patients},
         mllp::is_frameable,
@@ -214,7 +214,13 @@ fn problem(problem: SplitProblem, sink: &mut ItemEmitter<'_>) -> Result<(), Stop
 /// Returns the name of the character set in MSH-18; none where it says nothing. The name there may be anything, and is
 /// shown only where it is known.
 fn charset(header: &MessageHeader<'_>) -> Option<&'static str> {
-    declared(header).map(|declared| declared.map_or("one that is not known", Charset::name))
+    let is_plain = header.charsets.first().is_none_or(|name| is_plain(name));
+    Some(match declared(header)? {
+        None => "one that is not known",
+        Some(Charset::Utf8) if !is_plain => "UTF-8, by another name than `UNICODE UTF-8`",
+        Some(Charset::Ascii) if !is_plain => "ASCII, by another name than `ASCII`",
+        Some(charset) => charset.name(),
+    })
 }
 
 /// Tells whether MSH-9 holds a type of message; anything else may be anything.

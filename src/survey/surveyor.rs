@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Error, OnMalformed, Survey, known,
-    problems::{check_rates, nothing_matches},
+    problems::{check_rates, nothing_matches, out_of_order},
     resources::Resources,
 };
 use crate::{
@@ -115,6 +115,7 @@ impl<'a, 'h> Surveyor<'a, 'h> {
         let refused = target.and_then(|target| batch::refused(load, target));
         self.problems.extend(refused);
         let found = source::find(&load.files);
+        self.problems.extend(out_of_order(load, &found.files));
         self.problems.extend(found.problems);
         self.problems
             .extend(found.unmatched.iter().map(nothing_matches));

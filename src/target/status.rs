@@ -26,6 +26,12 @@ pub(in crate::target) fn explain(refused: &Refused<'_>, status: u16, terms: &Ter
     } = terms;
     let at = format!("check that the target's address is {address}");
     let (what, next) = match status {
+        200..=299 => (
+            "the server answered with success, and has not taken it".to_owned(),
+            Some(format!(
+                "{at}, and that no proxy or login page answers in its place; what it answered stands in rejected/answers.ndjson"
+            )),
+        ),
         300..=399 => (
             "the server sends elsewhere, and redirects are not followed".to_owned(),
             Some("write the address that it leads to as the target's address".to_owned()),
@@ -79,7 +85,7 @@ pub(in crate::target) fn explain(refused: &Refused<'_>, status: u16, terms: &Ter
         about: String::new(),
         what,
         next: next.or_else(|| Some(READ.to_owned())),
-        is_unsaid: !matches!(status, 300..=399 | 401 | 403..=406 | 410 | 413 | 415 | 429 | 500..),
+        is_unsaid: !matches!(status, 200..=399 | 401 | 403..=406 | 410 | 413 | 415 | 429 | 500..),
     }
 }
 

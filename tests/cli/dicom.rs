@@ -411,6 +411,29 @@ fn every_answer_ends_as_it_says() {
     }
 }
 
+#[test]
+fn a_page_in_place_of_an_answer_is_said_to_have_taken_nothing() {
+    let url = start_raw(move |head, _| match head.split(' ').next() {
+        Some("POST") => response(200, "text/html", "<html>Plantedname, log in</html>"),
+        _ if head.contains("/metadata") => response(404, "text/plain", ""),
+        _ => response(200, "application/dicom+json", "[]"),
+    });
+    let bed = Bed::new();
+    let target = format!("{{ dicomweb: {{ url: \"{url}\" }}, retry: {{ attempts: 1 }} }}");
+    let manifest = MANIFEST.replace("{ local: { dir: store, dicom_store: dicom } }", &target);
+    bed.write("m.yaml", &manifest);
+    put(&bed, "in/1", &instance(1, 1, 8));
+    let ran = bed.run(&["load", "m.yaml"]).exits(1);
+    let said = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "1 rejected: the server answered with success, and has not taken it",
+        "no proxy or login page answers in its place",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("Plantedname"));
+}
+
 /// The store says that it has an instance already, and is gone when it is to be compared.
 #[test]
 fn what_cannot_be_compared_any_more_waits_for_the_next_session() {

@@ -215,6 +215,75 @@ fn what_a_header_lacks_and_bytes_that_are_not_as_it_says_are_named() {
     );
 }
 
+/// A store that takes ASCII and UTF-8 knows them by some names only: the plan says so, and what is converted is taken.
+#[test]
+fn a_character_set_by_another_name_is_warned_of_and_converted() {
+    let bed = bed();
+    for (number, name) in ["utf-8", "UTF8", "US-ASCII", "ISO IR6"]
+        .into_iter()
+        .enumerate()
+    {
+        let control = (number + 1).to_string();
+        let text = message(&control, "p1", "\r");
+        let text = text.replace("|P|2.5", &format!("|P|2.5||||||{name}"));
+        bed.write(&format!("in/{number}.hl7"), &text);
+    }
+    bed.write(
+        "in/good.hl7",
+        &message("9", "p1", "\r").replace("|P|2.5", "|P|2.5||||||UNICODE UTF-8"),
+    );
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    let warned = ran
+        .out
+        .matches("the target does not take its character set")
+        .count();
+    assert_eq!(warned, 4, "{}", ran.out);
+    assert!(ran.out.contains("UTF-8, by another name"), "{}", ran.out);
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("created"), bed.count("rejected")), (1, 4));
+    let files = "files: [\"in/**/*\"]";
+    let converts = MANIFEST.replace(files, &format!("{files}, charset: convert"));
+    bed.write("m.yaml", &converts);
+    let ran = bed.run(&["load", "m.yaml"]).exits(0);
+    assert!(!ran.err.contains("character set"), "{}", ran.err);
+    assert_eq!((bed.count("created"), bed.count("unchanged")), (4, 1));
+}
+
+#[test]
+fn files_whose_numbers_are_not_in_order_are_warned_of() {
+    let bed = bed();
+    for number in [1, 2, 10] {
+        bed.write(
+            &format!("in/m{number}.hl7"),
+            &message(&number.to_string(), "p1", "\r"),
+        );
+    }
+    let words = "in/m10.hl7 is taken before in/m2.hl7";
+    for verb in ["plan", "check", "load"] {
+        let ran = bed.run(&[verb, "m.yaml"]).exits(0);
+        assert!(
+            [&*ran.out, &*ran.err].concat().contains(words),
+            "{verb}: {}{}",
+            ran.out,
+            ran.err
+        );
+    }
+    let files = "files: [\"in/**/*\"]";
+    bed.write(
+        "m.yaml",
+        &MANIFEST.replace(files, &format!("{files}, order: none")),
+    );
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(!ran.out.contains(words) && !ran.err.contains(words));
+    bed.write("m.yaml", MANIFEST);
+    for number in [1, 2] {
+        let from = bed.path(&format!("in/m{number}.hl7"));
+        fs::rename(from, bed.path(&format!("in/m0{number}.hl7"))).unwrap();
+    }
+    let ran = bed.run(&["plan", "m.yaml"]).exits(0);
+    assert!(!ran.out.contains("is taken before"), "{}", ran.out);
+}
+
 #[test]
 fn only_what_is_done_with_messages_may_be_asked_for() {
     let bed = bed();

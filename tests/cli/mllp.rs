@@ -422,6 +422,21 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
         [2, 0, 0],
     ),
     (
+        "an empty frame before the answer",
+        |s, id, _| {
+            say(s, b"\x0b\x1c\r\x0b\r\n\x1c\r");
+            say(s, &ack("AA", id, ""));
+        },
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "an empty frame, and nothing else",
+        |s, _, _| say(s, &framed("")),
+        "",
+        [0, 0, 2],
+    ),
+    (
         "a frame that ends without its CR",
         |s, id, _| {
             let ack = ack("AA", id, "");
@@ -520,6 +535,11 @@ const SAID: &[(Habit, &str, &str)] = &[
         "an answer began and did not end",
     ),
     (
+        |s, _, _| say(s, &framed("")),
+        "",
+        "a frame came with nothing in it",
+    ),
+    (
         |s, _, _| say(s, &framed("Plantedname")),
         "",
         "the answer is no message of HL7v2",
@@ -593,6 +613,21 @@ fn what_happened_is_said_in_the_report() {
         assert!(out.contains(words), "{words}: {out}");
         assert!(!out.contains("Plantedname"), "{words}: {out}");
     }
+}
+
+/// A message that waits for its turn at a receiver that answers nothing is not said to have been sent as often as it waited.
+#[test]
+fn an_attempt_in_which_nothing_is_sent_is_none_at_a_message() {
+    let (address, seen) = receiver(|_, _, _| {});
+    let bed = bed(&address, "", "");
+    for name in ["c", "d", "e"] {
+        bed.write(&format!("in/{name}.hl7"), &message(name, name, ""));
+    }
+    let ran = bed.run(&["load", "m.yaml"]).exits(4);
+    // Three are risked at once, and one at a time behind a pause in which the others are not sent.
+    let sent = seen.lock().unwrap().len();
+    assert!((4..=5).contains(&sent), "{sent}");
+    assert!(!ran.out.contains("given up after"), "{}", ran.out);
 }
 
 #[test]

@@ -85,8 +85,9 @@ const RECEIVERS: &[(&str, Habit)] = &[
         say(s, &ack("AA", id, ""));
     }),
     ("late behind the first", |s, id, _| {
+        // Far behind the timeout, which a busy machine notices late.
         if nth() > 1 {
-            thread::sleep(Duration::from_millis(450));
+            thread::sleep(Duration::from_secs(2));
         }
         say(s, &ack("AA", id, ""));
     }),
@@ -110,6 +111,10 @@ fn a_load_ends_whatever_stands_behind_the_first_acknowledgement() {
                 assert!(took < Duration::from_secs(30), "{what}: {took:?}");
                 // No more is lost than it takes to see the habit, and each is sent three times at most.
                 assert!(unknown <= 4, "{what}: {all:?}");
+                // One that is sent again goes on a fresh connection, and its first message is acknowledged there.
+                if !settle.is_empty() && !what.starts_with("late for all") {
+                    assert_eq!(unknown, 0, "{what}: {all:?}");
+                }
                 let sent = seen.lock().unwrap().len() as u64;
                 assert!(sent <= MESSAGES + 8, "{what}: {sent} were sent");
                 if what.starts_with("late for all") {

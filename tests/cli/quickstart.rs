@@ -217,6 +217,67 @@ fn init_knows_all_three_kinds_by_their_content() {
 }
 
 #[test]
+fn init_names_a_medium_of_instances_once_however_many_folders_it_has() {
+    let bed = Bed::with_samples();
+    let bytes = fs_err::read(bed.path("resources/imaging/katarzyna-wojcik-hand.dcm")).unwrap();
+    for folder in ["PAT0/ST0/SE0", "PAT0/ST0/SE1", "PAT1/ST0/SE0"] {
+        for tree in ["disc/DICOM", "disc/mixed"] {
+            let folder = bed.path(&format!("{tree}/{folder}"));
+            fs_err::create_dir_all(&folder).unwrap();
+            fs_err::write(folder.join("IM0001"), &bytes).unwrap();
+        }
+    }
+    bed.write("disc/mixed/PAT0/ST0/readme.txt", "no instance");
+    bed.write("disc/README.TXT", "no instance");
+    bed.run(&["init", "disc"]).exits(0);
+    let written = fs_err::read_to_string(bed.path("stoker.yaml")).unwrap();
+    let patterns: Vec<&str> = written
+        .lines()
+        .filter(|line| line.contains("disc/"))
+        .collect();
+    let expected = [
+        "      - \"disc/DICOM/**/*\"",
+        "      - \"disc/mixed/PAT0/ST0/SE0/*\"",
+        "      - \"disc/mixed/PAT0/ST0/SE1/*\"",
+        "      - \"disc/mixed/PAT1/ST0/SE0/*\"",
+    ];
+    assert_eq!(patterns, expected, "{written}");
+    let planned = bed.run(&["plan", "stoker.yaml"]).exits(0);
+    assert!(planned.out.contains("6 in 6 files"), "{}", planned.out);
+}
+
+#[test]
+fn init_says_of_files_of_messages_and_instances_why_it_leaves_them_out() {
+    let bed = Bed::new();
+    let message = "MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.5\rPID|1||Plantedname\r";
+    bed.write("in/good.hl7", message);
+    bed.write(
+        "in/segment-first.hl7",
+        &format!("ZXX|Plantedname\r{message}"),
+    );
+    bed.write("in/log.out", &format!("2026-01-01 sent\n{message}"));
+    bed.write("in/words.hl7", "Plantedname");
+    bed.write("in/empty.hl7", "");
+    bed.write("in/picture.DCM", "Plantedname");
+    bed.write("in/notes.txt", "Plantedname");
+    let ran = bed.run(&["init", "in"]).exits(0);
+    let said = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "in/segment-first.hl7: other bytes stand before its first message",
+        "in/log.out: other bytes stand before",
+        "in/words.hl7: it does not begin with a message",
+        "in/empty.hl7: it is empty",
+        "in/picture.DCM: no DICOM file",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(
+        !said.contains("notes.txt") && !said.contains("Plantedname"),
+        "{said}"
+    );
+}
+
+#[test]
 fn init_knows_messages_and_instances_that_are_compressed() {
     let bed = Bed::with_samples();
     fs_err::create_dir_all(bed.path("packed/deep")).unwrap();

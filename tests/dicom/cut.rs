@@ -230,6 +230,34 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn what_stands_behind_a_whole_data_set_cuts_nothing(values in values(), length in 1..40_usize, deflates: bool) {
+        let mut whole = file(&values).bytes;
+        if deflates && values.encoding == Encoding::Little {
+            whole = super::deflated(&whole);
+        }
+        for behind in [&vec![0; length][..], &vec![0xFF; length], b"\n", b"\r\n"] {
+            let is_whole = !is_seen([&whole, behind].concat().as_slice());
+            prop_assert!(is_whole, "{behind:?} behind {values:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_never_written_to_its_end_is_called_cut() {
+    for encoding in [Encoding::Implicit, Encoding::Little, Encoding::Big] {
+        let mut file = File::new(encoding);
+        file.element(0x0008, 0x0016, *b"UI", b"1.2.840.10008.5.1.4.1.1.7\0");
+        file.element(0x0008, 0x0018, *b"UI", b"1.2.3.45");
+        for zeros in 1..40 {
+            let bytes = [file.bytes.as_slice(), &vec![0; zeros]].concat();
+            let read = header::read_whole(bytes.as_slice()).unwrap();
+            assert_eq!(read, Err(NotAnInstance::Cut), "{encoding:?} {zeros}");
+        }
+    }
+}
+
 /// An element larger than what any header has, and the rest of the file behind it.
 fn long(group: u16, number: u16, length: u32) -> [Vec<u8>; 2] {
     let mut before = File::new(Encoding::Little);

@@ -1,7 +1,9 @@
 //! The files that `stoker init` leaves out, in words: each by itself where they are few, and together where one reason holds for
 //! many.
 
-use crate::diagnostic::Diagnostic;
+use std::path::Path;
+
+use crate::{diagnostic::Diagnostic, hl7v2};
 
 /// The most files that are named for one reason.
 const NAMED: usize = 3;
@@ -45,6 +47,31 @@ impl LeftOut {
             vec![format!("left out {count} files, such as {first}: {why}")]
         });
         said.map(Diagnostic::warning).collect()
+    }
+}
+
+/// Says why a file is left out that does not begin as anything that can be loaded, where somebody may look for it in a load.
+pub(super) fn unlike_its_name(path: &Path, beginning: &[u8]) -> Option<&'static str> {
+    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+    let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
+    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    let is_empty = beginning.is_empty();
+    if hl7v2::has_message_behind(beginning) {
+        Some("other bytes stand before its first message; take them out, or name it in `files`")
+    } else if ends(&[".hl7"]) {
+        Some(if is_empty {
+            "it is empty"
+        } else {
+            "it does not begin with a message of HL7v2"
+        })
+    } else if ends(&[".dcm", ".dicom", ".dic"]) {
+        Some(if is_empty {
+            "it is empty"
+        } else {
+            "no DICOM file"
+        })
+    } else {
+        None
     }
 }
 

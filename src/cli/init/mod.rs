@@ -19,7 +19,7 @@ use crate::{
 mod left_out;
 mod patterns;
 
-use left_out::LeftOut;
+use left_out::{LeftOut, unlike_its_name};
 use patterns::{Sorted, everything, find, patterns};
 
 /// Arguments of `stoker init`.
@@ -96,10 +96,17 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         let source::Origin::File(path) = &file.origin else {
             continue;
         };
-        let seen = match sniff(path) {
-            Ok(Format::Fhir) if file.form == source::Form::Unrecognized => continue,
-            Ok(Format::Fhir) => look(file),
-            Ok(format) => look_at(file, format),
+        let seen = match source::beginning(path, hl7v2::ENOUGH) {
+            Ok(beginning) => match super::single::format_of(&beginning) {
+                Format::Fhir if file.form == source::Form::Unrecognized => {
+                    if let Some(why) = unlike_its_name(path, &beginning) {
+                        left_out.add(file.origin.to_string(), why.to_owned());
+                    }
+                    continue;
+                }
+                Format::Fhir => look(file),
+                format => look_at(file, format),
+            },
             Err(why) => Err(why.to_string()),
         };
         let kind = match seen {
@@ -148,13 +155,6 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         crate::report::format::quoted(&args.out)
     ));
     Ok(Exit::Well)
-}
-
-/// Tells by the first bytes of a file, compressed or not, what it holds; what is neither a message nor an instance may be
-/// resources.
-fn sniff(path: &std::path::Path) -> std::io::Result<Format> {
-    let beginning = source::beginning(path, hl7v2::ENOUGH)?;
-    Ok(super::single::format_of(&beginning))
 }
 
 /// Looks at a file of messages, or at an instance.

@@ -1,7 +1,7 @@
 //! The patterns of the loads that `stoker init` writes: no file stands in two of them, and none is left out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -44,16 +44,27 @@ pub(super) fn everything() -> String {
 /// which are taken away again; else the files themselves. So no file stands in two loads.
 pub(super) fn patterns(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<String> {
     let inside = |path: &Path| path.strip_prefix(&args.dir).unwrap_or(path).to_owned();
+    let trees = trees(args, kind, sorted);
+    let glob = |path: &Path, written: fn(&str) -> String| {
+        let tree = trees.iter().find(|tree| path.starts_with(tree));
+        tree.map_or_else(
+            || glob(kind, &inside(path), written),
+            |tree| {
+                let all = glob(kind, &inside(&tree.join("any")), written);
+                format!("{}**/*", all.trim_end_matches('*'))
+            },
+        )
+    };
     // By the ending in small letters: where the files write it in several ways, so does their glob.
     let mut alike: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
     for file in sorted.iter().filter(|file| file.kind == Some(kind)) {
-        let glob = glob(kind, &inside(&file.path), str::to_ascii_lowercase);
+        let glob = glob(&file.path, str::to_ascii_lowercase);
         alike.entry(glob).or_default().push(&file.path);
     }
     let globs = alike.into_iter().map(|(lower, own)| {
-        let is_lower = |path: &&&Path| lower == glob(kind, &inside(path), str::to_owned);
+        let is_lower = |path: &&&Path| lower == glob(path, str::to_owned);
         let shows = own.iter().find(|path| !is_lower(path));
-        let glob = shows.map(|path| glob(kind, &inside(path), any_case));
+        let glob = shows.map(|path| glob(path, any_case));
         (glob.unwrap_or(lower), own)
     });
     let kind_of: BTreeMap<&Path, Option<Kind>> = sorted
@@ -116,6 +127,46 @@ pub(super) fn patterns(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<St
     excluded.dedup();
     taken.extend(excluded);
     taken
+}
+
+/// Returns the highest folders that hold nothing but instances, in several folders: media and archives have one for each series. The
+/// directory itself is none, for the manifest may lie there.
+fn trees(args: &InitArgs, kind: Kind, sorted: &[Sorted]) -> Vec<PathBuf> {
+    if kind != Kind::Images {
+        return Vec::new();
+    }
+    let own: BTreeSet<&Path> = sorted
+        .iter()
+        .filter(|file| file.kind == Some(kind))
+        .map(|file| file.path.as_path())
+        .collect();
+    let above = |path: &Path| -> Vec<PathBuf> {
+        let folders = path.ancestors().skip(1);
+        folders
+            .take_while(|folder| *folder != args.dir && folder.starts_with(&args.dir))
+            .map(Path::to_owned)
+            .collect()
+    };
+    let found = find(args, &everything());
+    let mixed: BTreeSet<PathBuf> = (found.files.iter())
+        .filter_map(|file| match &file.origin {
+            source::Origin::File(path) if !own.contains(path.as_path()) => Some(above(path)),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    // The folders of instances in each of the highest.
+    let mut trees: BTreeMap<PathBuf, BTreeSet<&Path>> = BTreeMap::new();
+    for path in own {
+        let highest = above(path)
+            .into_iter()
+            .rfind(|folder| !mixed.contains(folder));
+        if let (Some(highest), Some(folder)) = (highest, path.parent()) {
+            trees.entry(highest).or_default().insert(folder);
+        }
+    }
+    let several = trees.into_iter().filter(|(_, folders)| folders.len() > 1);
+    several.map(|(tree, _)| tree).collect()
 }
 
 /// Returns the manifest as a file below the directory, where a glob that takes names of any ending would find it.

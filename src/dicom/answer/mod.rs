@@ -67,6 +67,11 @@ impl StoreAnswer {
         self.said.get(instance)
     }
 
+    /// Tells whether it says of any instance that it is stored, or failed.
+    fn speaks_of_instances(&self) -> bool {
+        !self.said.is_empty() || !self.others.is_empty()
+    }
+
     /// Returns how many instances were named.
     pub fn named(&self) -> usize {
         self.said.len()
@@ -101,8 +106,20 @@ pub enum Unreadable {
     Deep,
 }
 
-/// Reads an answer. Without a `Content-Type` the first sign of the body tells.
+/// Reads an answer. Without a `Content-Type` the first sign of the body tells, and so it does where the body is not what its
+/// `Content-Type` says, if it then speaks of instances.
 pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<StoreAnswer, Unreadable> {
+    let answer = read_as(content_type, body);
+    if answer.as_ref().is_ok_and(StoreAnswer::speaks_of_instances) {
+        return answer;
+    }
+    let otherwise = read_as(None, body).ok();
+    otherwise
+        .filter(StoreAnswer::speaks_of_instances)
+        .map_or(answer, Ok)
+}
+
+fn read_as(content_type: Option<&str>, body: &[u8]) -> Result<StoreAnswer, Unreadable> {
     let kind = content_type.map(|value| {
         let media = value.split(';').next().unwrap_or_default();
         media.trim().to_ascii_lowercase()

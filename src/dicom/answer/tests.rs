@@ -118,3 +118,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_under_another_name_is_read_where_it_speaks_of_instances() {
+    let json = r#"{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2"]}}]}}"#;
+    let xml = r#"<NativeDicomModel><DicomAttribute tag="00081199" vr="SQ"><Item number="1"><DicomAttribute tag="00081155" vr="UI"><Value number="1">1.2</Value></DicomAttribute></Item></DicomAttribute></NativeDicomModel>"#;
+    for (kind, body) in [
+        ("application/octet-stream", json),
+        ("text/plain", json),
+        ("application/dicom+xml", json),
+        ("application/dicom+json", xml),
+        ("text/plain", xml),
+    ] {
+        let read = read(Some(kind), body.as_bytes()).unwrap();
+        assert_eq!(
+            read.of("1.2"),
+            Some(&InstanceStatus::Stored(None)),
+            "{kind}"
+        );
+    }
+    // A body that speaks of none is read as its Content-Type says.
+    assert!(read(Some("application/json"), b"<html>").is_err());
+    let text = read(Some("text/plain"), b"{\"message\":\"no\"}").unwrap();
+    assert_eq!(text.message.as_deref(), Some("{\"message\":\"no\"}"));
+}

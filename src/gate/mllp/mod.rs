@@ -2,7 +2,7 @@
 //!
 //! A request's body is a message; a GET asks whether a connection can be had. One message is on its way on each
 //! connection at a time, for no receiver has to take a second one before it has answered the first. `pool` keeps the
-//! idle connections and finds out how many a receiver serves, `connection` is one of them, `habits` and `ceiling` keep what was learnt of a receiver, `opening` gets one that a message may be sent on, `wait` reads until the
+//! idle connections and finds out how many a receiver serves, `connection` is one of them, `habits` and `ceiling` keep what was learnt of a receiver, `astray` which messages were lost, `opening` gets one that a message may be sent on, `wait` reads until the
 //! message is answered, `wanted` says by what, `flights` knows what else is on its way, `stream` is what lies below,
 //! `tls` sets up the encryption. A connection that was closed while it was idle is opened anew,
 //! and nothing has been sent then.
@@ -25,7 +25,7 @@ use self::{
     flights::Flights,
     habits::Silence,
     opening::GLANCE,
-    pool::{Place, Pool},
+    pool::{Place, Pool, Wish},
     wait::Answered,
     wanted::Wanted,
 };
@@ -39,6 +39,7 @@ use crate::{
     target::mllp::{OtherCapitals, Unanswered},
 };
 
+mod astray;
 mod ceiling;
 mod connection;
 mod flights;
@@ -119,11 +120,15 @@ impl MllpTransport {
         let exchanged = self
             .exchange(&mut place, &mut connection, &frame, wanted, until)
             .await;
+        let wish = Wish { control_id };
         match &exchanged {
             Err(fault) if connection.is_unheard() => {
-                place.lost(connection.answered(), fault.kind != FaultKind::Timeout);
+                let is_closed = fault.kind != FaultKind::Timeout;
+                place.lost(wish, connection.answered(), is_closed);
             }
-            Err(fault) if fault.kind != FaultKind::Tls => place.unclear(connection.answered()),
+            Err(fault) if fault.kind != FaultKind::Tls => {
+                place.unclear(wish, connection.answered());
+            }
             _ => {}
         }
         let Some(answered) = exchanged? else {
@@ -152,7 +157,7 @@ impl MllpTransport {
         if ack.is_some() {
             place.heard(connection.note_answered());
         } else {
-            place.unclear(connection.answered());
+            place.unclear(wish, connection.answered());
         }
         let status = ack.as_ref().map(status);
         let is_renamed = ack.is_some_and(|ack| {

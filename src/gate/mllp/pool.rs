@@ -18,6 +18,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    astray::Astray,
     ceiling::Ceiling,
     connection::{Connection, Pulse},
     habits::{Loss, Losses, Reuse, WATCH},
@@ -46,6 +47,7 @@ struct Inner {
     /// One that nobody knows to take another message has one.
     is_trying: bool,
     losses: Losses,
+    astray: Astray,
 }
 
 #[derive(Debug)]
@@ -184,6 +186,12 @@ impl Pool {
         if inner.is_full(now) || inner.trials >= inner.most_trials() {
             return Found::Wait(inner.ceiling.until());
         }
+        if inner.astray.has(wish.control_id)
+            && let Some(idle) = inner.idle.pop()
+        {
+            // A receiver that serves one at a time serves no fresh one beside it.
+            inner.gone(idle.standing);
+        }
         inner.open += 1;
         inner.trials += 1;
         Found::Place(place(Standing::Trial, inner.open > inner.served), None)
@@ -209,6 +217,7 @@ impl Pool {
 impl Inner {
     /// Returns an idle connection that is still there, and on which a message can be told from those before it.
     fn take_idle(&mut self, wish: Wish<'_>, now: Instant) -> Taken {
+        let is_astray = self.astray.has(wish.control_id);
         let (mut watched, mut has_untried) = (None, false);
         let mut at = self.idle.len();
         while at > 0 {
@@ -227,7 +236,7 @@ impl Inner {
                 self.gone(idle.standing);
                 continue;
             }
-            if !idle.connection.can_tell(wish.control_id) {
+            if !idle.connection.can_tell(wish.control_id) || (is_astray && answered > 0) {
                 continue;
             }
             let is_untried = self.reuse.is_untried(answered);
@@ -362,8 +371,9 @@ impl Place {
     }
 
     /// Takes note that a message was lost, with no byte heard, on a connection that had `answered` others.
-    pub(super) fn lost(&mut self, answered: u32, is_closed: bool) {
+    pub(super) fn lost(&mut self, wish: Wish<'_>, answered: u32, is_closed: bool) {
         let mut inner = self.pool.lock();
+        inner.astray.add(wish.control_id);
         if answered > 0 {
             let how = if is_closed {
                 Loss::Closed
@@ -383,8 +393,9 @@ impl Place {
 
     /// Takes note that what came for a message is no acknowledgement of it, on a connection that had `answered` others. A receiver
     /// that speaks so at once has served nothing yet.
-    pub(super) fn unclear(&mut self, answered: u32) {
+    pub(super) fn unclear(&mut self, wish: Wish<'_>, answered: u32) {
         let mut inner = self.pool.lock();
+        inner.astray.add(wish.control_id);
         if answered > 0 {
             inner.reuse.lost(answered, self.idle, Loss::Unclear);
         }
@@ -509,7 +520,7 @@ mod tests {
         for _ in 0..3 {
             let (mut place, _) = now(&pool).unwrap();
             assert!(now(&pool).is_none(), "one at a time");
-            place.unclear(0);
+            place.unclear(WISH, 0);
         }
         let unheard = pool.place(WISH).now_or_never().unwrap().unwrap_err();
         assert_eq!((unheard.messages, unheard.is_unclear), (3, true));
@@ -518,7 +529,7 @@ mod tests {
         let (mut served, _) = now(&pool).unwrap();
         served.heard(1);
         for _ in 0..9 {
-            now(&pool).unwrap().0.unclear(0);
+            now(&pool).unwrap().0.unclear(WISH, 0);
         }
     }
 

@@ -31,6 +31,8 @@ struct Others {
     nameless: u32,
     /// Frames that did not end.
     cut: u32,
+    /// Frames with nothing in them.
+    empty: u32,
     /// Bytes outside of frames.
     junk: u64,
     /// They begin like a message.
@@ -100,6 +102,11 @@ async fn answer(
                 [COMMIT_NAK] => {
                     connection.note_odd();
                     return Ok(Answered::Nak);
+                }
+                // Some engines keep connections alive by such.
+                block if block.trim_ascii().is_empty() => {
+                    others.empty += 1;
+                    connection.note_odd();
                 }
                 _ => {
                     connection.commit(until).await;
@@ -266,6 +273,9 @@ impl Others {
                 "what came is in no MLLP frame"
             };
             words.push(format!("{what} ({} bytes)", self.junk));
+        }
+        if self.empty > 0 {
+            words.push("a frame came with nothing in it".to_owned());
         }
         if self.cut > 0 || begun {
             words.push("an answer began and did not end".to_owned());

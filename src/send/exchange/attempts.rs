@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct AttemptLog {
     /// Attempts made.
     pub(super) made: u32,
+    /// Those of them in which something may have left this machine.
+    pub(super) sent: u32,
     /// The most attempts that the gate makes of it, where they are fewer than the target's.
     pub(super) most: Option<u32>,
     /// When its records were first about to be sent, by the target's clock. A record that is read back later may tell by its
@@ -53,6 +55,8 @@ pub(super) struct Last {
     pub(super) body: Bytes,
     /// The failure, in words without content.
     pub(super) fault: Option<String>,
+    /// It failed when something may have left this machine.
+    pub(super) is_sent: bool,
     /// The warnings in the head of the answer: content.
     pub(super) warnings: String,
     /// The bytes that came instead of an answer: content.
@@ -65,6 +69,16 @@ impl AttemptLog {
         Attempted {
             attempts: self.made,
             latency: None,
+        }
+    }
+
+    /// Returns after how many attempts it is given up: where the last one was sent, those in which nothing was, for want of a
+    /// connection, are no attempts at the record.
+    pub(super) fn given_up_after(&self) -> u32 {
+        if self.last.is_sent || self.last.status.is_some() {
+            self.sent
+        } else {
+            self.made
         }
     }
 
@@ -84,9 +98,11 @@ impl AttemptLog {
     /// Takes note that no answer came to the last attempt.
     pub(super) fn fail(&mut self, fault: Fault) {
         let may_have_been_sent = fault.kind.may_have_been_sent();
+        self.sent += u32::from(may_have_been_sent);
         self.end_attempt(may_have_been_sent, may_have_been_sent);
         self.last = Last {
             fault: Some(fault.what),
+            is_sent: may_have_been_sent,
             heard: fault.heard.0,
             ..Last::default()
         };
@@ -95,6 +111,7 @@ impl AttemptLog {
     /// Takes note of the answer to the last attempt.
     pub(super) fn answer(&mut self, response: &Response<Bytes>, verdict: &Verdict) {
         let status = response.status().as_u16();
+        self.sent += 1;
         // These say nothing about what had been done before them.
         self.end_attempt(
             verdict::is_ambiguous(status),

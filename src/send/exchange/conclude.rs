@@ -67,6 +67,7 @@ pub(in crate::send) struct Refused {
 struct GivenUp<'c> {
     conclusion: &'c Conclusion,
     attempted: Attempted,
+    tries: u32,
     status: Option<u16>,
     /// The body of the last answer: content.
     body: Bytes,
@@ -80,7 +81,7 @@ struct GivenUp<'c> {
 impl GivenUp<'_> {
     /// Returns the failure in words, with the number of attempts after which it was given up.
     fn words(&self) -> String {
-        match self.attempted.attempts {
+        match self.tries {
             0 | 1 => self.what.clone(),
             attempts => format!("{}; given up after {attempts} attempts", self.what),
         }
@@ -189,12 +190,14 @@ impl Batch<'_> {
         }
         self.answered.time(micros(conclusion.latency));
         let steps = std::mem::take(&mut self.unsent.steps);
+        let given_up_after = self.attempts.given_up_after();
         let Last {
             status,
             body,
             fault,
             warnings,
             heard,
+            ..
         } = std::mem::take(&mut self.attempts.last);
         self.attempts.last.warnings = warnings;
         let what = match (fault, status) {
@@ -208,6 +211,7 @@ impl Batch<'_> {
                 latency: Some(conclusion.latency),
                 ..self.attempts.attempted()
             },
+            tries: given_up_after,
             status,
             what,
             is_together: self.atomic && steps.len() > 1,

@@ -107,6 +107,7 @@ impl<'a> Batch<'a> {
             answered: Answered::default(),
             attempts: AttemptLog {
                 made: prior.attempts,
+                sent: prior.attempts,
                 most: prior.most_attempts,
                 since: prior.since,
                 uncertainty: if prior.may_have_been_taken {

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use crate::emulator::google::invalid;
 use crate::emulator::json::{Json, Object};
 use crate::emulator::reply::Refusal;
+use crate::hl7v2::charset::is_plain;
 use crate::hl7v2::separators::{Separators, split};
 use crate::hl7v2::time::Time;
 
@@ -140,8 +141,7 @@ impl Parser {
         let charset = split(field(18), separators.repetition)
             .next()
             .unwrap_or_default();
-        let is_known = matches!(charset, b"" | b"ASCII" | b"UNICODE UTF-8" | b"UTF-8");
-        if !is_known || std::str::from_utf8(data).is_err() {
+        if !is_plain(charset) || std::str::from_utf8(data).is_err() {
             return Err(invalid(ENCODING));
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
