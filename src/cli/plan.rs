@@ -9,7 +9,7 @@ use super::{
     interrupt, online,
     planning::{self, Planning, unless_interrupted},
     prior_runs::Purpose,
-    scratch::Scratch,
+    scratch::{self, Scratch},
     select::Selection,
     watching,
 };
@@ -141,7 +141,10 @@ async fn make(
     let plan = args.out.clone().unwrap_or_else(|| scratch.run().plan());
     let watcher = watching::for_people(context.printer);
     let how = Planning::aside(&header, &scratch, &watcher, stop);
-    let surveyed = how.write(&plan).await;
+    let surveyed = match &args.out {
+        Some(_) => how.write(&plan, "`--out FILE` names another place").await,
+        None => how.write(&plan, scratch::ELSEWHERE).await,
+    };
     watcher.finish();
     planning::refuse_problems(&surveyed?.problems, context)?;
     let saved = Arc::new(Saved::open(&plan).map_err(Error::disk)?);

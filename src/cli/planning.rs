@@ -92,10 +92,10 @@ impl<'a> Planning<'a> {
         Self::in_run(header, scratch.run(), watcher, stop)
     }
 
-    /// Reads all sources into the file of a plan.
-    pub(super) async fn write(self, to: &Path) -> Result<Survey, Error> {
+    /// Reads all sources into the file of a plan; `elsewhere` tells how another place for it is named.
+    pub(super) async fn write(self, to: &Path, elsewhere: &'static str) -> Result<Survey, Error> {
         let to = to.to_owned();
-        let open = move || Writer::create(&to).map_err(Error::disk);
+        let open = move || Writer::create(&to).map_err(|error| Error::elsewhere(error, elsewhere));
         let (surveyed, _) = self.plan(open, |_, _| {}).await?;
         Ok(surveyed)
     }

@@ -78,7 +78,11 @@ fn writing(path: &Path, error: &std::io::Error) -> Error {
     Error {
         what: "cannot write the plan",
         path: Some(path.to_owned()),
-        why: error.to_string(),
+        // fs_err names the path once more in front of what the system says.
+        why: error
+            .get_ref()
+            .and_then(std::error::Error::source)
+            .map_or_else(|| error.to_string(), ToString::to_string),
     }
 }
 
