@@ -68,7 +68,8 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
             saved.verify().map_err(Error::usage)?;
             Given::Plan(Box::new(saved))
         } else {
-            let manifest = given::read_manifest(&args.file, &args.selection, context)?;
+            let manifest =
+                given::await_manifest(&args.file, &args.selection, context, &stop).await?;
             Given::Manifest(Box::new(manifest))
         };
         if args.resume

@@ -130,11 +130,18 @@ impl<'a> Planning<'a> {
         });
         tokio::select! {
             planned = planning => planned.map_err(|error| Error::task(&error))?,
-            // The second signal ends the verb wherever the reading is: that looks up between records only, and standard input
-            // may bring none.
+            // The reading looks up between records only, and standard input may bring none: nothing was sent that it would have to
+            // wait for.
             () = self.stop.dropping() => Err(interrupted()),
+            () = patience(self.stop) => Err(interrupted()),
         }
     }
+}
+
+/// Waits for the first signal, and then for as long as the reading has to look up.
+async fn patience(stop: &Stop) {
+    stop.stopping().await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
 }
 
 /// Finds out what earlier runs have loaded of a plan.

@@ -106,7 +106,9 @@ impl Bars {
             let Some(bar) = self.drawn.get(i).filter(|bar| !bar.is_finished()) else {
                 continue;
             };
-            let message = self.ink.fit(message(load, widths, self.ink), room);
+            let is_ending = view.stopping.is_some() || view.phase == Phase::Closing;
+            let words = message(load, widths, self.ink, is_ending);
+            let message = self.ink.fit(words, room);
             // A bar is drawn with whatever is set: it shall not show without its words.
             bar.set_message(message);
             bar.set_position(std::cmp::min(load.done, load.planned));
@@ -275,7 +277,9 @@ fn state(target: &TargetView, ink: Ink, columns: usize) -> String {
 }
 
 /// `people  1,204/3,000  40%  1 rejected  520/s  ETA 3.4 s  2 retries`
-fn message(load: &LoadView, widths: Widths, ink: Ink) -> Vec<(u8, String)> {
+///
+/// Nothing is foreseen of one that is ending.
+fn message(load: &LoadView, widths: Widths, ink: Ink, is_ending: bool) -> Vec<(u8, String)> {
     let (name, colour) = (ink.cut(&plain(&load.name), NAME), ink.is_coloured);
     let records = format!(
         "{:>width$}/{:<width$}",
@@ -303,7 +307,7 @@ fn message(load: &LoadView, widths: Widths, ink: Ink) -> Vec<(u8, String)> {
     if let Some((way, _)) = load.way.as_deref().and_then(|way| way.split_once(" (")) {
         words.push((5, format!("as {way}")));
     }
-    if !load.is_over() {
+    if !load.is_over() && !is_ending {
         let left = load
             .remaining
             .map_or_else(|| "-".to_owned(), display_duration);

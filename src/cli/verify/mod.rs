@@ -175,7 +175,7 @@ async fn of_manifest(
         let message = format!("{} is a saved plan", quoted(what));
         return Err(Error::usage(message).hint("name a run, or the manifest"));
     }
-    let manifest = given::read_manifest(what, &Selection::default(), context)?;
+    let manifest = given::await_manifest(what, &Selection::default(), context, stop).await?;
     let header = planning::header(&manifest);
     for target in &header.targets {
         connect::refuse_missing(&target.settings)?;
