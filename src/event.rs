@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 pub use crate::record::LoadId;
-use crate::record::Outcome;
+use crate::{record::Outcome, unit::Rate};
 
 /// The plan of a load, for those who draw it.
 #[derive(Debug, Clone)]
@@ -61,6 +61,8 @@ pub struct TargetState {
     pub in_flight: u32,
     /// Operations a second at the most, where that was learned from the target's refusals.
     pub ceiling: Option<f64>,
+    /// The rate that the user has set.
+    pub rate: Option<Rate>,
 }
 
 /// The state of the way to a target: open, or why nothing goes out.

@@ -108,7 +108,7 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
         server.url(),
     );
     context.printer.message(&format!(
-        "serving `{}`; the FHIR store of `local: {}` is at {dataset}/fhirStores/{LOCAL_FHIR_STORE}/fhir, an HL7v2 store at {dataset}/hl7V2Stores/{}, a DICOM store at {dataset}/dicomStores/{}/dicomWeb\nCtrl-C ends it",
+        "serving `{}`, what `local: {}` loads into:\n  FHIR   {dataset}/fhirStores/{LOCAL_FHIR_STORE}/fhir\n  HL7v2  {dataset}/hl7V2Stores/{}\n  DICOM  {dataset}/dicomStores/{}/dicomWeb\nCtrl-C ends it",
         args.dir.display(),
         args.dir.display(),
         emulator::hl7v2::LOCAL_STORE,

@@ -58,6 +58,51 @@ impl Exit {
     }
 }
 
+/// The advice that helps wherever what a run keeps cannot be written.
+pub(super) const ELSEWHERE: &str =
+    "`state: FOLDER` in the manifest names another folder for what runs keep";
+
+/// The reason why the system writes nothing in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Forbidden,
+    ReadOnly,
+    NoFolder,
+    NotThere,
+    IsFolder,
+    Full,
+}
+
+impl Trouble {
+    /// Reads the system's number out of a message. Its numbers for these are the same on all systems that Stoker runs on, but that of
+    /// a quota, which is Linux's.
+    fn of(message: &str) -> Option<Self> {
+        let (_, number) = message.split_once("(os error ")?;
+        Some(match number.split_once(')')?.0 {
+            "1" | "13" => Self::Forbidden,
+            "2" => Self::NotThere,
+            "17" | "20" => Self::NoFolder,
+            "21" => Self::IsFolder,
+            "28" | "122" => Self::Full,
+            "30" => Self::ReadOnly,
+            _ => return None,
+        })
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Forbidden => {
+                "the user of this process has no right to do so: see who owns the folder"
+            }
+            Self::ReadOnly => "that file system can only be read",
+            Self::NoFolder => "a part of that path is a file, and no folder",
+            Self::NotThere => "the folder has to exist: make it with mkdir -p",
+            Self::IsFolder => "that is a folder: name a file in it",
+            Self::Full => "make room on that disk",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
@@ -104,13 +149,28 @@ impl Error {
     /// Makes an error of the disk.
     pub fn disk(message: impl fmt::Display) -> Self {
         let message = message.to_string();
-        // The system's number for it is the same on all systems that Stoker runs on.
-        let is_full = message.contains("(os error 28)");
+        let trouble = Trouble::of(&message);
         let error = Self::new(Exit::Disk, message);
-        if is_full {
-            error.hint("make room on that disk; `state` in the manifest names another folder for what a run keeps")
-        } else {
-            error
+        match trouble {
+            None | Some(Trouble::NotThere | Trouble::IsFolder) => error,
+            Some(Trouble::Full) => error.hint(format!("{}; {ELSEWHERE}", Trouble::Full.words())),
+            Some(trouble) => error.hint(trouble.words()),
+        }
+    }
+
+    /// Makes an error of a folder that is to keep a run, and does not yet.
+    pub fn state(message: impl fmt::Display) -> Self {
+        Self::elsewhere(message, ELSEWHERE)
+    }
+
+    /// Makes an error of a file or folder that is written where the user said; `elsewhere` tells how another place is named.
+    pub fn elsewhere(message: impl fmt::Display, elsewhere: &str) -> Self {
+        let message = message.to_string();
+        let trouble = Trouble::of(&message);
+        let error = Self::new(Exit::Disk, message);
+        match trouble {
+            None => error.hint(elsewhere),
+            Some(trouble) => error.hint(format!("{}; {elsewhere}", trouble.words())),
         }
     }
 

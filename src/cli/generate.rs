@@ -117,8 +117,9 @@ pub(super) fn run(args: &GenerateArgs, context: Context) -> Result<Exit, Error> 
             }
         }
         What::Man { dir } => {
-            fs_err::create_dir_all(dir).map_err(Error::disk)?;
-            clap_mangen::generate_to(Cli::command(), dir).map_err(Error::disk)?;
+            let elsewhere = |error| Error::elsewhere(error, "name another folder for them");
+            fs_err::create_dir_all(dir).map_err(elsewhere)?;
+            clap_mangen::generate_to(Cli::command(), dir).map_err(elsewhere)?;
             context
                 .printer
                 .message(&format!("wrote man pages to {}", dir.display()));

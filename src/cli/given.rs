@@ -11,6 +11,7 @@ use crate::{
     journal::RunDirectory,
     manifest::{self, Manifest},
     report,
+    send::Stop,
 };
 
 /// The name of standard input in place of a file's.
@@ -21,6 +22,24 @@ const PLAN: &[u8] = b"{\"header\":";
 
 /// The longest manifest that is read from standard input.
 const LONGEST: u64 = 16 << 20;
+
+/// Does as [`read_manifest`] does, and ends when it is interrupted: standard input, and a pipe in place of a file, may bring nothing.
+pub(super) async fn await_manifest(
+    path: &Path,
+    selection: &Selection,
+    context: Context,
+    stop: &Stop,
+) -> Result<Manifest, Error> {
+    let (path, selection) = (path.to_owned(), selection.clone());
+    let reading = tokio::task::spawn_blocking(move || read_manifest(&path, &selection, context));
+    tokio::select! {
+        read = reading => read.map_err(|error| Error::task(&error))?,
+        () = stop.stopping() => Err(Error::new(
+            Exit::Interrupted,
+            "interrupted while the manifest was being read",
+        )),
+    }
+}
 
 /// Reads a manifest and leaves in it what is meant; warnings are shown, errors end the verb.
 pub(super) fn read_manifest(

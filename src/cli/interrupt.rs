@@ -2,6 +2,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::printer::Printer;
 use crate::send::Stop;
 
 /// Listens for signals until the process ends.
@@ -22,6 +23,7 @@ pub(super) fn listen(stop: Stop) {
                 _ = terminate.recv() => {}
                 Some(()) = async { hangup.as_mut()?.recv().await } => {}
             }
+            Printer::over_the_echo();
             stop.interrupt();
         }
     });

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Context, Error, Exit, connect, dry_run, given, interrupt,
+    Context, Error, Exit, connect, dry_run, exit, given, interrupt,
     live::Live,
     planning::{self, Planning},
     resuming::{self, ReplayArgs, SendingArgs},
-    scratch::Scratch,
+    scratch::{self, Scratch},
     select::Selection,
     session::Session,
     sources::check_sources,
@@ -19,6 +19,7 @@ use crate::{
     plan::{PlanHeader, file::Saved},
     progress,
     send::Stop,
+    survey::Survey,
 };
 
 /// Arguments of `stoker load`.
@@ -67,7 +68,8 @@ pub(super) async fn run(args: LoadArgs, context: Context) -> Result<Exit, Error>
             saved.verify().map_err(Error::usage)?;
             Given::Plan(Box::new(saved))
         } else {
-            let manifest = given::read_manifest(&args.file, &args.selection, context)?;
+            let manifest =
+                given::await_manifest(&args.file, &args.selection, context, &stop).await?;
             Given::Manifest(Box::new(manifest))
         };
         if args.resume
@@ -143,10 +145,18 @@ async fn begin(
         let run = match &scratch {
             Some(scratch) => scratch.run().clone(),
             None => RunDirectory::create(&state, &now.name, jiff::Timestamp::now())
-                .map_err(Error::disk)?,
+                .map_err(Error::state)?,
         };
         let planned = match &given {
-            Given::Manifest(_) => plan(&now, &run, context, stop, watcher).await,
+            Given::Manifest(_) => {
+                let elsewhere = match &scratch {
+                    Some(_) => scratch::ELSEWHERE,
+                    None => exit::ELSEWHERE,
+                };
+                let how = Planning::in_run(&now, &run, watcher, stop);
+                let surveyed = how.write(&run.plan(), elsewhere).await;
+                surveyed.and_then(|surveyed| told(&surveyed, context, watcher))
+            }
             Given::Plan(saved) => {
                 let checked =
                     check_sources(saved, &run, args.sending.verify_sources, PLAN_AGAIN).await;
@@ -193,16 +203,8 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Plans in the directory of a run.
-async fn plan(
-    header: &PlanHeader,
-    run: &RunDirectory,
-    context: Context,
-    stop: &Stop,
-    watcher: &progress::Watcher,
-) -> Result<(), Error> {
-    let how = Planning::in_run(header, run, watcher, stop);
-    let surveyed = how.write(&run.plan()).await?;
+/// Tells the problems of a plan, which may end the verb.
+fn told(surveyed: &Survey, context: Context, watcher: &progress::Watcher) -> Result<(), Error> {
     planning::refuse_problems(&surveyed.problems, context)?;
     watcher.suspend(|| planning::warn(&surveyed.summary, context.printer));
     Ok(())

@@ -98,7 +98,7 @@ fn open(path: &Path) -> Result<std::fs::File, Error> {
         .open(path);
     opened.map_err(|error| {
         let what = format!("cannot open the log file {}: {error}", path.display());
-        Error::disk(what).hint("`--log-file` takes a file in a directory that exists")
+        Error::elsewhere(what, "`--log-file` takes another file")
     })
 }
 

@@ -1,6 +1,11 @@
 //! `stoker plan`: what a load would do.
 
-use std::{collections::HashMap, fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     Context, Error, Exit,
@@ -9,7 +14,7 @@ use super::{
     interrupt, online,
     planning::{self, Planning, unless_interrupted},
     prior_runs::Purpose,
-    scratch::Scratch,
+    scratch::{self, Scratch},
     select::Selection,
     watching,
 };
@@ -58,6 +63,9 @@ pub(super) struct PlanArgs {
     detailed_exitcode: bool,
 }
 
+/// The advice where the file of a plan cannot be written.
+const OUT: &str = "`--out FILE` names another place";
+
 /// Runs the verb.
 pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
@@ -65,7 +73,7 @@ pub(super) async fn run(args: PlanArgs, context: Context) -> Result<Exit, Error>
     if given::is_plan(&args.manifest) {
         return show(&args, &stop, context).await;
     }
-    let manifest = given::read_manifest(&args.manifest, &args.selection, context)?;
+    let manifest = given::await_manifest(&args.manifest, &args.selection, context, &stop).await?;
     planning::refuse_patterns(&manifest).await?;
     let connections = connect(&args, &planning::header(&manifest), &stop).await?;
     let planned = make(&args, &manifest, &connections, &stop, context).await;
@@ -138,10 +146,18 @@ async fn make(
         .hint("write standard input to a file and list that"));
     }
     let scratch = Scratch::create()?;
-    let plan = args.out.clone().unwrap_or_else(|| scratch.run().plan());
+    let draft = args.out.as_deref().and_then(Draft::of);
+    let plan = match (&draft, &args.out) {
+        (Some(draft), _) => draft.path.clone(),
+        (None, Some(out)) => out.clone(),
+        (None, None) => scratch.run().plan(),
+    };
     let watcher = watching::for_people(context.printer);
     let how = Planning::aside(&header, &scratch, &watcher, stop);
-    let surveyed = how.write(&plan).await;
+    let surveyed = match &args.out {
+        Some(_) => how.write(&plan, OUT).await,
+        None => how.write(&plan, scratch::ELSEWHERE).await,
+    };
     watcher.finish();
     planning::refuse_problems(&surveyed?.problems, context)?;
     let saved = Arc::new(Saved::open(&plan).map_err(Error::disk)?);
@@ -162,12 +178,48 @@ async fn make(
     };
     let exit = print(args, &saved, &forecast, online.as_ref(), context);
     if let Some(out) = &args.out {
+        if let Some(draft) = draft {
+            draft.becomes(out)?;
+        }
         context.printer.message(&format!(
             "saved; load it with: stoker load {}",
             crate::report::format::quoted(out)
         ));
     }
     Ok(exit)
+}
+
+/// A plan beside the file that it is to be: until it is whole, what was there stays. It is gone when it is dropped.
+struct Draft {
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Names it, where a file is to be written: a pipe or a device is written as it is.
+    fn of(out: &Path) -> Option<Self> {
+        let is_other = fs_err::metadata(out).is_ok_and(|found| !found.is_file());
+        let mut name = out.file_name()?.to_owned();
+        name.push(".part");
+        (!is_other).then(|| Self {
+            path: resolved(out).with_file_name(name),
+        })
+    }
+
+    /// Puts it in its place.
+    fn becomes(self, out: &Path) -> Result<(), Error> {
+        fs_err::rename(&self.path, resolved(out)).map_err(|error| Error::elsewhere(error, OUT))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = fs_err::remove_file(&self.path);
+    }
+}
+
+/// Follows a link, so that what it leads to is replaced.
+fn resolved(out: &Path) -> PathBuf {
+    fs_err::canonicalize(out).unwrap_or_else(|_| out.to_owned())
 }
 
 /// Finds out what earlier runs have loaded of a plan, and what is sent then.

@@ -92,10 +92,10 @@ impl<'a> Planning<'a> {
         Self::in_run(header, scratch.run(), watcher, stop)
     }
 
-    /// Reads all sources into the file of a plan.
-    pub(super) async fn write(self, to: &Path) -> Result<Survey, Error> {
+    /// Reads all sources into the file of a plan; `elsewhere` tells how another place for it is named.
+    pub(super) async fn write(self, to: &Path, elsewhere: &'static str) -> Result<Survey, Error> {
         let to = to.to_owned();
-        let open = move || Writer::create(&to).map_err(Error::disk);
+        let open = move || Writer::create(&to).map_err(|error| Error::elsewhere(error, elsewhere));
         let (surveyed, _) = self.plan(open, |_, _| {}).await?;
         Ok(surveyed)
     }
@@ -130,11 +130,18 @@ impl<'a> Planning<'a> {
         });
         tokio::select! {
             planned = planning => planned.map_err(|error| Error::task(&error))?,
-            // The second signal ends the verb wherever the reading is: that looks up between records only, and standard input
-            // may bring none.
+            // The reading looks up between records only, and standard input may bring none: nothing was sent that it would have to
+            // wait for.
             () = self.stop.dropping() => Err(interrupted()),
+            () = patience(self.stop) => Err(interrupted()),
         }
     }
+}
+
+/// Waits for the first signal, and then for as long as the reading has to look up.
+async fn patience(stop: &Stop) {
+    stop.stopping().await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
 }
 
 /// Finds out what earlier runs have loaded of a plan.

@@ -112,6 +112,15 @@ impl Printer {
         }
     }
 
+    /// Lets what is written next stand over the `^C` that a terminal has echoed.
+    pub(super) fn over_the_echo() {
+        let mut out = io::stderr();
+        if out.is_terminal() {
+            // A terminal that is gone shows nothing.
+            let _ = out.write_all(b"\r");
+        }
+    }
+
     /// Tells whether only results and errors are wanted.
     pub(super) fn is_quiet(self) -> bool {
         self.quiet

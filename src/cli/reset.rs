@@ -44,7 +44,8 @@ pub(super) struct ResetArgs {
 pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
     interrupt::listen(stop.clone());
-    let manifest = given::read_manifest(&args.manifest, &Selection::default(), context)?;
+    let manifest =
+        given::await_manifest(&args.manifest, &Selection::default(), context, &stop).await?;
     let header = planning::header(&manifest);
     let state = state::of(&header);
     let mut opened = Vec::new();

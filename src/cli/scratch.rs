@@ -12,6 +12,10 @@ use crate::journal::{RunDirectory, private_directory, private_file};
 /// The beginning of a directory's name; the rest is a UUID.
 const PREFIX: &str = "stoker-";
 
+/// The advice that helps wherever such a directory cannot be made.
+pub(super) const ELSEWHERE: &str =
+    "`TMPDIR` names another folder for what is removed again at the end";
+
 /// The file in the directory that its process holds locked.
 const LOCK: &str = "lock";
 
@@ -30,7 +34,7 @@ impl Scratch {
         let folder = std::env::temp_dir();
         let name = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
         let path = folder.join(&name);
-        private_directory(&path).map_err(Error::disk)?;
+        private_directory(&path).map_err(aside)?;
         let made = lock(&path).and_then(|lock| {
             let run = RunDirectory::create(&path, "scratch", jiff::Timestamp::now())?;
             Ok((lock, run))
@@ -46,7 +50,7 @@ impl Scratch {
             }
             Err(error) => {
                 let _ = fs_err::remove_dir_all(&path);
-                Err(Error::disk(error))
+                Err(aside(error))
             }
         }
     }
@@ -61,6 +65,10 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs_err::remove_dir_all(&self.path);
     }
+}
+
+fn aside(error: std::io::Error) -> Error {
+    Error::elsewhere(error, ELSEWHERE)
 }
 
 fn lock(directory: &Path) -> std::io::Result<File> {

@@ -65,6 +65,9 @@ impl Error {
                 ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
                     Some("a file stands where the directory is to be; name another")
                 }
+                ErrorKind::NotFound => Some(
+                    "the folder above it has to exist, on a disk that can be written; or name another",
+                ),
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("make room on that disk"),
                 ErrorKind::ReadOnlyFilesystem => {
                     Some("name a directory on a disk that can be written")

@@ -129,7 +129,7 @@ pub(super) fn prepare(dir: &Path, database: &Path) -> std::io::Result<()> {
                 "it is a symbolic link; name the directory that it leads to",
             ));
         }
-        Some(found) if !found.is_dir() => return Err(refused("it is no directory")),
+        Some(found) if !found.is_dir() => return Err(refused("it is no directory; name another")),
         Some(found) => check(dir, &found)?,
     }
     private()

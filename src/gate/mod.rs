@@ -211,6 +211,7 @@ pub struct Gate {
     slots: Arc<Slots>,
     /// Look-ups have slots of their own, so that they never wait behind a load's writes.
     look_ups: Semaphore,
+    rate: Option<crate::unit::Rate>,
     rates: Rates,
     /// Reads have as much again, of their own: so have they in Google's quotas.
     look_up_rates: Rates,
@@ -267,6 +268,7 @@ impl Gate {
             quota_project,
             slots: Slots::new(settings.slots),
             look_ups: Semaphore::new(LOOK_UPS),
+            rate: settings.rate,
             rates: Rates::new(settings.rate, settings.bytes_rate, settings.largest_request)?,
             look_up_rates: Rates::new(settings.rate, None, 1)?,
             retry: settings.retry,
@@ -303,6 +305,7 @@ impl Gate {
             slots,
             in_flight,
             ceiling: self.pace.ceiling(),
+            rate: self.rate,
         }
     }
 

@@ -366,6 +366,7 @@ mod tests {
             slots: 8,
             in_flight: 3,
             ceiling: Some(12.5),
+            rate: None,
         };
         let name = "store".to_owned();
         for event in [

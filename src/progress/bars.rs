@@ -1,7 +1,7 @@
 //! Bars on a terminal.
 //!
-//! A line is `bar message`, and the message is cut to what the terminal has room for, most important words first:
-//! lines do not wrap in a narrow window.
+//! A line is `bar message`. Words of the message that a terminal has no room for are left out, the least important first, and never
+//! cut: half of a number is another number. What is cut all the same ends with a sign of it.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -18,13 +18,16 @@ use crate::{
 /// In a window narrower than this the words have the whole line.
 const NARROW: u16 = 60;
 
+/// The columns of a bar and the blank behind it.
+const BAR: usize = 17;
+
 /// A name longer than this is cut in a bar's line.
 const NAME: usize = 24;
 
 pub(super) struct Bars {
     all: MultiProgress,
     ink: Ink,
-    is_narrow: bool,
+    columns: u16,
     spinner: Option<ProgressBar>,
     /// One for each load, then the total where there are several.
     drawn: Vec<ProgressBar>,
@@ -39,7 +42,7 @@ impl Bars {
         Self {
             all: MultiProgress::with_draw_target(target),
             ink,
-            is_narrow: false,
+            columns: u16::MAX,
             spinner: None,
             drawn: Vec::new(),
             targets: Vec::new(),
@@ -50,12 +53,17 @@ impl Bars {
 
     /// Takes note of how many columns there are.
     pub(super) fn fit(&mut self, columns: u16) {
-        let is_narrow = columns < NARROW;
-        if std::mem::replace(&mut self.is_narrow, is_narrow) != is_narrow {
+        let was_narrow = self.is_narrow();
+        self.columns = columns;
+        if self.is_narrow() != was_narrow {
             for bar in &self.drawn {
                 bar.set_style(self.bar_style());
             }
         }
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.columns < NARROW
     }
 
     fn scan(&mut self, view: &View) {
@@ -64,11 +72,14 @@ impl Bars {
             spinner.set_style(style("{spinner} {wide_msg}").tick_chars(self.ink.spinner()));
             spinner
         });
-        spinner.set_message(format!(
+        let words = format!(
             "reading the sources: {} records, {}",
             grouped(view.scanned_records),
             ByteSize(view.scanned_bytes)
-        ));
+        );
+        // The spinner and a blank stand before it.
+        let room = usize::from(self.columns.saturating_sub(2));
+        spinner.set_message(self.ink.cut(&words, room));
         spinner.tick();
     }
 
@@ -80,6 +91,12 @@ impl Bars {
         let total = (view.loads.len() > 1).then_some(&view.total);
         let lines = view.loads.iter().chain(total);
         let widths = Widths::of(lines.clone());
+        let columns = usize::from(self.columns);
+        let room = if self.is_narrow() {
+            columns
+        } else {
+            columns - BAR
+        };
         for (i, load) in lines.enumerate() {
             if self.drawn.len() <= i {
                 let bar = self.all.add(ProgressBar::new(load.planned));
@@ -89,13 +106,12 @@ impl Bars {
             let Some(bar) = self.drawn.get(i).filter(|bar| !bar.is_finished()) else {
                 continue;
             };
-            let message = message(load, widths, self.ink.is_coloured);
+            let is_ending = view.stopping.is_some() || view.phase == Phase::Closing;
+            let words = message(load, widths, self.ink, is_ending);
+            let message = self.ink.fit(words, room);
             // A bar is drawn with whatever is set: it shall not show without its words.
             bar.set_message(message);
             bar.set_position(std::cmp::min(load.done, load.planned));
-            if load.is_over() && load.in_flight == 0 {
-                bar.abandon();
-            }
         }
         for (i, target) in view.targets.iter().enumerate() {
             if self.targets.len() <= i {
@@ -103,17 +119,19 @@ impl Bars {
                 self.targets.push(line);
             }
             if let Some(line) = self.targets.get(i).filter(|line| !line.is_finished()) {
-                line.set_message(state(target, self.ink.is_coloured));
+                if view.is_done(target) {
+                    line.finish_and_clear();
+                    continue;
+                }
+                line.set_message(state(target, self.ink, columns));
                 line.tick();
             }
         }
         if let (None, Some(reason)) = (&self.stopping, &view.stopping) {
             let line = self.words_only();
-            line.set_message(paint(
-                "33",
-                &format!("stopping: {}", plain(reason)),
-                self.ink.is_coloured,
-            ));
+            let words = format!("stopping: {}", plain(reason));
+            let words = paint("33", &words, self.ink.is_coloured);
+            line.set_message(self.ink.cut(&words, columns));
             line.tick();
             self.stopping = Some(line);
         }
@@ -141,7 +159,7 @@ impl Bars {
     }
 
     fn bar_style(&self) -> ProgressStyle {
-        let template = match (self.is_narrow, self.ink.is_coloured) {
+        let template = match (self.is_narrow(), self.ink.is_coloured) {
             (true, _) => "{wide_msg}",
             (false, true) => "{bar:16.cyan/blue} {wide_msg}",
             (false, false) => "{bar:16} {wide_msg}",
@@ -202,7 +220,7 @@ impl Widths {
             records: 0,
         };
         for load in loads {
-            let name = std::cmp::min(load.name.chars().count(), NAME);
+            let name = std::cmp::min(console::measure_text_width(&plain(&load.name)), NAME);
             widths.name = std::cmp::max(widths.name, name);
             widths.records = std::cmp::max(widths.records, grouped(load.planned).len());
         }
@@ -210,62 +228,97 @@ impl Widths {
     }
 }
 
+impl Ink {
+    /// Cuts a text to so many columns; a sign at its end says so.
+    fn cut(self, text: &str, columns: usize) -> String {
+        let sign = if self.is_ascii { "~" } else { "…" };
+        console::truncate_str(text, columns, sign).into_owned()
+    }
+
+    /// Joins words, each with its rank, to a line of at most so many columns: those of the highest ranks are left out first.
+    fn fit(self, mut words: Vec<(u8, String)>, columns: usize) -> String {
+        loop {
+            let line: Vec<&str> = words.iter().map(|(_, word)| word.as_str()).collect();
+            let line = line.join("  ");
+            let rank = words.iter().map(|(rank, _)| *rank).max().unwrap_or(0);
+            if console::measure_text_width(&line) <= columns || rank == 0 {
+                return self.cut(&line, columns);
+            }
+            words.retain(|(other, _)| *other < rank);
+        }
+    }
+}
+
 /// `to clinic: 8 of 32 in flight` · `to clinic: down for 12 s, trying again; gives up in 4m 48s (connection refused)`
-fn state(target: &TargetView, colour: bool) -> String {
-    let name: String = plain(&target.name).chars().take(NAME).collect();
+///
+/// Where the reason of a failure has no room, its last part tells the most: the address is the target's.
+fn state(target: &TargetView, ink: Ink, columns: usize) -> String {
+    let name = ink.cut(&plain(&target.name), NAME);
+    let colour = ink.is_coloured;
     let flow = &target.state.flow;
-    let words = match (hindrance(flow), flow) {
+    let (words, more) = match (hindrance(flow), flow) {
         (Some(hindrance), Flow::Down { what, .. }) => {
-            paint("31", &format!("{hindrance} ({})", plain(what)), colour)
+            let what = plain(what);
+            let last = what.rsplit(": ").next().unwrap_or_default();
+            let whole = format!("to {name}: {hindrance} ({what})");
+            let has_room = console::measure_text_width(&whole) <= columns;
+            let reason = if has_room { &what } else { last };
+            (
+                paint("31", &format!("{hindrance} ({reason})"), colour),
+                None,
+            )
         }
-        (Some(hindrance), _) => {
-            format!("{}  {}", paint("33", &hindrance, colour), load_of(target))
-        }
-        (None, _) => load_of(target),
+        (Some(hindrance), _) => (paint("33", &hindrance, colour), Some(load_of(target))),
+        (None, _) => (load_of(target), None),
     };
-    format!("to {name}: {words}")
+    let mut line = vec![(0, format!("to {name}: {words}"))];
+    line.extend(more.map(|more| (1, more)));
+    ink.fit(line, columns)
 }
 
 /// `people  1,204/3,000  40%  1 rejected  520/s  ETA 3.4 s  2 retries`
-fn message(load: &LoadView, widths: Widths, colour: bool) -> String {
-    let name: String = plain(&load.name).chars().take(NAME).collect();
+///
+/// Nothing is foreseen of one that is ending.
+fn message(load: &LoadView, widths: Widths, ink: Ink, is_ending: bool) -> Vec<(u8, String)> {
+    let (name, colour) = (ink.cut(&plain(&load.name), NAME), ink.is_coloured);
+    let records = format!(
+        "{:>width$}/{:<width$}",
+        grouped(load.done),
+        grouped(load.planned),
+        width = widths.records
+    );
     let mut words = vec![
-        format!("{name:<width$}", width = widths.name),
-        format!(
-            "{:>width$}/{:<width$}",
-            grouped(load.done),
-            grouped(load.planned),
-            width = widths.records
+        (
+            0,
+            console::pad_str(&name, widths.name, console::Alignment::Left, None).into_owned(),
         ),
-        format!("{:>3}%", load.percent()),
+        (3, records),
+        (0, format!("{:>3}%", load.percent())),
     ];
     if load.rejected > 0 {
-        words.push(paint(
-            "31",
-            &format!("{} rejected", grouped(load.rejected)),
-            colour,
-        ));
+        let rejected = format!("{} rejected", grouped(load.rejected));
+        words.push((1, paint("31", &rejected, colour)));
     }
     if load.failed > 0 {
         let failed = format!("{} blocked or unknown", grouped(load.failed));
-        words.push(paint("31", &failed, colour));
+        words.push((1, paint("31", &failed, colour)));
     }
-    words.push(format!("{}/s", speed(load.per_second)));
+    words.push((4, format!("{}/s", speed(load.per_second))));
     if let Some((way, _)) = load.way.as_deref().and_then(|way| way.split_once(" (")) {
-        words.push(format!("as {way}"));
+        words.push((5, format!("as {way}")));
     }
-    if !load.is_over() {
+    if !load.is_over() && !is_ending {
         let left = load
             .remaining
             .map_or_else(|| "-".to_owned(), display_duration);
-        words.push(format!("ETA {left}"));
+        words.push((2, format!("ETA {left}")));
     }
     match load.retries {
         0 => {}
-        1 => words.push("1 retry".to_owned()),
-        n => words.push(format!("{} retries", grouped(n))),
+        1 => words.push((6, "1 retry".to_owned())),
+        n => words.push((6, format!("{} retries", grouped(n)))),
     }
-    words.join("  ")
+    words
 }
 
 fn paint(code: &str, text: &str, colour: bool) -> String {

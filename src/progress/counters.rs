@@ -67,6 +67,12 @@ pub(super) struct View {
 }
 
 impl View {
+    /// Tells whether all that was bound for a target is done: nothing about the way there is of interest any more.
+    pub(super) fn is_done(&self, target: &TargetView) -> bool {
+        let mut bound = self.loads.iter().filter(|load| load.target == target.name);
+        bound.all(|load| load.is_over() && load.in_flight == 0)
+    }
+
     /// Says that the reports are being written, and how far that is.
     pub(super) fn closing(&self) -> String {
         let (done, all) = (self.concluded, self.total.planned);
@@ -239,7 +245,17 @@ impl Counters {
         let loads: Vec<_> = planned
             .iter()
             .zip(&mut speeds.loads)
-            .map(|(load, speed)| load.view(elapsed, speed, is_down(&load.planned.target)))
+            .map(|(load, speed)| {
+                let target = &load.planned.target;
+                let mut view = load.view(elapsed, speed, is_down(target));
+                if let (Flow::Braked(wait), Some(left), false) =
+                    (flow(target), view.remaining, view.is_over())
+                {
+                    // The rest begins when the target takes something again.
+                    view.remaining = Some(left.saturating_add(*wait));
+                }
+                view
+            })
             .collect();
         let mut total = LoadView {
             name: "total".to_owned(),

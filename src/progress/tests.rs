@@ -173,6 +173,10 @@ impl<D: Draw> Run<D> {
     }
 
     fn target(&self, flow: Flow, in_flight: u32, ceiling: Option<f64>) {
+        self.target_at(flow, in_flight, ceiling, None);
+    }
+
+    fn target_at(&self, flow: Flow, in_flight: u32, ceiling: Option<f64>, rate: Option<&str>) {
         self.counters.observe(&Event::Target {
             name: "clinic".to_owned(),
             state: TargetState {
@@ -180,6 +184,7 @@ impl<D: Draw> Run<D> {
                 slots: 32,
                 in_flight,
                 ceiling,
+                rate: rate.map(|rate| rate.parse().unwrap()),
             },
         });
     }
@@ -292,19 +297,20 @@ fn lines_say_once_that_a_target_is_down_and_once_that_it_is_back() {
 fn bars_say_how_sending_goes() {
     let mut lines = Vec::new();
     let states = [
-        (Flow::Open, 8, None),
-        (Flow::Open, 1_024, Some(95.26)),
-        (Flow::Braked(SECOND * 31 / 10), 2, None),
-        (Flow::Braked(90 * SECOND), 0, Some(1234.5)),
-        (down(12), 1, None),
-        (down(299), 1, None),
-        (down(300), 1, None),
+        (Flow::Open, 8, None, None),
+        (Flow::Open, 0, None, Some("20/s")),
+        (Flow::Open, 1_024, Some(95.26), Some("6000/min")),
+        (Flow::Braked(SECOND * 31 / 10), 2, None, None),
+        (Flow::Braked(90 * SECOND), 0, Some(1234.5), None),
+        (down(12), 1, None, Some("20/s")),
+        (down(299), 1, None, None),
+        (down(300), 1, None, None),
     ];
-    for (flow, in_flight, ceiling) in states {
+    for (flow, in_flight, ceiling, rate) in states {
         // indicatif leaves out what comes too soon after the last, so each has a terminal of its own.
         let (terminal, target) = terminal(120);
         let mut run = Run::started(Bars::new(target, Ink::default()), &[("people", 300)]);
-        run.target(flow, in_flight, ceiling);
+        run.target_at(flow, in_flight, ceiling, rate);
         run.wait(SECOND / 10);
         let text = terminal.lines.text();
         let last = text.lines().rfind(|line| line.contains("to clinic"));
@@ -312,6 +318,7 @@ fn bars_say_how_sending_goes() {
     }
     insta::assert_snapshot!(lines.join("\n"), @r##"
     to clinic: 8 of 32 in flight
+    to clinic: 0 of 32 in flight, at most 20/s by its rate
     to clinic: 1,024 of 32 in flight, at most 95.3/s
     to clinic: asked us to wait 4 s  2 of 32 in flight
     to clinic: asked us to wait 1m 30s  0 of 32 in flight, at most 1,235/s
@@ -346,7 +353,7 @@ fn json_comes_every_second_with_the_same_members() {
     insta::assert_snapshot!(paper.text(), @r##"
     {"progress":1,"phase":"scanning","elapsed_ms":100,"scanned_records":3,"scanned_bytes":99,"records":0,"done":0,"bytes":0,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[],"targets":[]}
     {"progress":1,"phase":"loading","elapsed_ms":1100,"records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":1.0,"remaining_ms":3139,"in_flight":1,"retries":0,"rejected":0,"failed":0}],"targets":[{"name":"clinic","flow":"open","slots":32,"in_flight":2,"ceiling":95.3}]}
-    {"progress":1,"phase":"loading","elapsed_ms":2100,"records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":6608,"in_flight":1,"retries":0,"rejected":0,"failed":0}],"targets":[{"name":"clinic","flow":"braked","slots":32,"in_flight":1,"ceiling":null,"wait_ms":3000}]}
+    {"progress":1,"phase":"loading","elapsed_ms":2100,"records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":9608,"in_flight":1,"retries":0,"rejected":0,"failed":0,"stopping":null,"loads":[{"name":"people","target":"clinic","records":4,"done":1,"bytes":100,"records_per_second":0.5,"remaining_ms":9608,"in_flight":1,"retries":0,"rejected":0,"failed":0}],"targets":[{"name":"clinic","flow":"braked","slots":32,"in_flight":1,"ceiling":null,"wait_ms":3000}]}
     {"progress":1,"phase":"finished","elapsed_ms":2100,"records":4,"done":2,"bytes":200,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":1,"stopping":"interrupted","loads":[{"name":"people","target":"clinic","records":4,"done":2,"bytes":200,"records_per_second":0.0,"remaining_ms":null,"in_flight":0,"retries":0,"rejected":0,"failed":1}],"targets":[{"name":"clinic","flow":"down","slots":32,"in_flight":1,"ceiling":null,"down_ms":12000,"gives_up_in_ms":288000,"because":"store.example:443: connection refused"}]}
     "##);
     for line in paper.text().lines() {
@@ -632,6 +639,67 @@ fn nothing_is_foreseen_while_a_target_is_down() {
     // The speed of before holds for afterwards.
     let left = view.total.remaining.unwrap();
     assert!(left < Duration::from_mins(1), "{left:?}");
+}
+
+#[test]
+fn what_a_target_asked_to_wait_belongs_to_the_time_that_is_left() {
+    let mut run = Run::new(Json::new(Box::new(Paper::default())));
+    run.start(&[("people", 100)]);
+    for _ in 0..5 {
+        run.sent(0, 10);
+        run.settled(0, Outcome::Created, 10);
+        run.wait(SECOND);
+    }
+    let left = |run: &mut Run<Json>| {
+        let view = run.counters.view(run.now, &mut run.speeds);
+        let seconds = view.loads[0].remaining.unwrap().as_secs();
+        assert_eq!(view.total.remaining.unwrap().as_secs(), seconds);
+        seconds
+    };
+    let before = left(&mut run);
+    run.target(Flow::Braked(60 * SECOND), 0, None);
+    run.wait(SECOND / 10);
+    assert!((60 + before..=61 + before).contains(&left(&mut run)));
+}
+
+#[test]
+fn words_without_room_are_left_out_whole() {
+    let mut shown = Vec::new();
+    for (columns, flow) in [
+        (120, Flow::Open),
+        (80, down(12)),
+        (62, Flow::Braked(5 * SECOND)),
+        (40, Flow::Braked(5 * SECOND)),
+        (30, Flow::Open),
+    ] {
+        let (terminal, target) = terminal(columns);
+        let mut bars = Bars::new(target, Ink::default());
+        bars.fit(columns);
+        let mut run = Run::started(bars, &[("people", 12_000)]);
+        run.target(flow, 1, None);
+        run.sent(0, 1_200);
+        run.settled(0, Outcome::Created, 1_199);
+        run.settled(0, Outcome::Rejected, 1);
+        // indicatif leaves out what comes too soon after the last.
+        run.wait(SECOND);
+        let text = terminal.lines.text();
+        for name in ["people", "to clinic"] {
+            let line = text.lines().rfind(|line| line.contains(name));
+            shown.push(line.unwrap_or_default().trim_end().to_owned());
+        }
+    }
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    █▋               people   1,200/12,000   10%  1 rejected  2,352/s  ETA -
+    to clinic: 1 of 32 in flight
+    █▋               people   1,200/12,000   10%  1 rejected  0.0/s  ETA -
+    to clinic: down for 12 s, trying again; gives up in 4m 48s (connection refused)
+    █▋               people   10%  1 rejected  ETA -
+    to clinic: asked us to wait 5 s  1 of 32 in flight
+    people   10%  1 rejected  ETA -
+    to clinic: asked us to wait 5 s
+    people   10%  1 rejected
+    to clinic: 1 of 32 in flight
+    ");
 }
 
 /// A forecast by a speed that is past is none: with nothing settled for some time, hours were foreseen.

@@ -8,13 +8,14 @@ use crate::{
     unit::{display_duration, grouped, speed},
 };
 
-/// `8 of 32 in flight, at most 95.0/s`, the latter where it was learned.
+/// `8 of 32 in flight, at most 95.0/s`, the latter where it was learned; `…, at most 20/s by its rate` where the user wants it.
 pub(super) fn load_of(target: &TargetView) -> String {
     let state = &target.state;
-    let ceiling = state
-        .ceiling
-        .map(|ceiling| format!(", at most {}/s", speed(ceiling)))
-        .unwrap_or_default();
+    let ceiling = match (state.ceiling, state.rate) {
+        (Some(learned), _) => format!(", at most {}/s", speed(learned)),
+        (None, Some(rate)) => format!(", at most {rate} by its rate"),
+        (None, None) => String::new(),
+    };
     format!(
         "{} of {} in flight{ceiling}",
         grouped(state.in_flight.into()),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Report, Totals,
+    Report, SessionEnd, Totals,
     figures::{Table, figures, present, tables},
     format::plain,
     problems::{cause_line, codes, example_line, of_what, unlisted},
@@ -16,7 +16,9 @@ pub fn render(report: &Report) -> String {
     let mut text = String::new();
     let out = &mut text;
     let _ = writeln!(out, "## {}\n", escaped(&headline(report)));
-    if let Some(reason) = &report.reason {
+    // That it was interrupted stands in the line above.
+    let reason = report.reason.as_ref();
+    if let Some(reason) = reason.filter(|_| report.ended != SessionEnd::Interrupted) {
         let _ = writeln!(out, "{}\n", escaped(reason));
     }
     let _ = writeln!(out, "| | |\n|---|---|");

@@ -45,7 +45,9 @@ pub fn render(report: &Report, run: &RunDirectory, mut view: View) -> String {
         return text;
     }
     let _ = writeln!(out, "{}", paint.bold(&headline(report)));
-    if let Some(reason) = &report.reason {
+    // That it was interrupted stands in the line above.
+    let reason = report.reason.as_ref();
+    if let Some(reason) = reason.filter(|_| report.ended != SessionEnd::Interrupted) {
         let _ = writeln!(out, "{}", plain(reason));
     }
     if !view.quiet {

@@ -134,6 +134,7 @@ fn what_happened_is_counted_at_its_target_once() {
             slots: 8,
             in_flight,
             ceiling,
+            rate: None,
         },
     };
     recorder.observe(&state(Flow::Braked(Duration::from_secs(1)), 5, Some(40.0)));

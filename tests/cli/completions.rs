@@ -122,4 +122,15 @@ fn completes(shell: &str, offered: Offers) {
     // Flags and verbs are completed as before.
     assert!(offered(&bed, "stoker resume --re").contains(&"--replay".to_owned()));
     assert_eq!(offered(&bed, "stoker ver"), ["verify"]);
+    // Where a file is meant, the shell names files: no option is in the way, and no file where a name is meant.
+    assert_eq!(offered(&bed, "stoker load ''"), [""; 0]);
+    assert!(offered(&bed, "stoker ''").contains(&"load".to_owned()));
+    assert!(offered(&bed, "stoker emulate ''").contains(&"--dir".to_owned()));
+    // bash hands over words as they were typed.
+    fs_err::create_dir(bed.path("my load")).unwrap();
+    fs_err::copy(bed.path("m.yaml"), bed.path("my load/m.yaml")).unwrap();
+    for typed in ["my\\ load/m.yaml", "\"my load/m.yaml\""] {
+        let line = format!("stoker load '{typed}' --target n");
+        assert_eq!(offered(&bed, &line), ["near"], "{typed}");
+    }
 }

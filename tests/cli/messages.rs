@@ -62,6 +62,46 @@ fn what_lies_in_no_folder_of_this_machine_is_said_to_be_out_of_reach() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_says_why_and_how_another_is_named() {
+    let bed = bed("{ local: store }");
+    let elsewhere =
+        manifest("{ local: store }").replace("name: t\n", "name: t\nstate: p.json/state\n");
+    bed.write("elsewhere.yaml", &elsewhere);
+    let file = "a part of that path is a file, and no folder";
+    let state = "`state: FOLDER` in the manifest names another folder for what runs keep";
+    let out = "`--out FILE` names another place";
+    let asked: [(&[&str], &str, &str); 6] = [
+        (&["load", "elsewhere.yaml"], file, state),
+        (&["plan", "m.yaml", "--out", "p.json/x"], file, out),
+        (
+            &["plan", "m.yaml", "--out", "none/x"],
+            "the folder has to exist",
+            out,
+        ),
+        (&["init", ".", "--out", "p.json/x"], file, out),
+        (
+            &["load", "m.yaml", "--log-file", "none/x"],
+            "the folder has to exist",
+            "`--log-file` takes another file",
+        ),
+        (
+            &["generate", "man", "p.json"],
+            file,
+            "name another folder for them",
+        ),
+    ];
+    for (arguments, why, way_on) in asked {
+        let ran = bed.run(arguments).exits(5);
+        let hint = format!("hint: {why}");
+        assert!(
+            ran.err.contains(&hint) && ran.err.contains(way_on),
+            "{arguments:?}: {}",
+            ran.err
+        );
+    }
+}
+
+#[test]
 fn a_missing_manifest_says_what_to_do() {
     let ran = Bed::new().run(&["load", "none.yaml"]).exits(2);
     assert!(

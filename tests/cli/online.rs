@@ -317,8 +317,9 @@ fn an_interrupt_ends_the_asking_and_leaves_nothing_behind() {
     let bed = elsewhere(&url, "interaction: update");
     let scratch = bed.path("scratch");
     fs::create_dir(&scratch).unwrap();
+    bed.write("x.plan", "as it was");
     let mut child = bed
-        .command(&["plan", "--online", "m.yaml"])
+        .command(&["plan", "--online", "m.yaml", "--out", "x.plan"])
         .env("TMPDIR", &scratch)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -338,6 +339,52 @@ fn an_interrupt_ends_the_asking_and_leaves_nothing_behind() {
     let said = String::from_utf8(ended.stderr).unwrap();
     assert!(said.contains("interrupted while planning"), "{said}");
     assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+    assert_eq!(fs::read_to_string(bed.path("x.plan")).unwrap(), "as it was");
+    assert!(!bed.path("x.plan.part").exists());
+}
+
+/// Nothing comes, and nothing will: one signal is enough.
+#[test]
+fn an_interrupt_ends_the_reading_of_what_brings_nothing() {
+    let records = "version: 1\nname: t\ntargets: { t: { local: store } }\nloads: [{ name: l, files: [\"-\"], interaction: update }]\n";
+    let bed = Bed::new();
+    bed.write("m.yaml", records);
+    for (arguments, what) in [
+        (
+            ["load", "m.yaml"],
+            "interrupted while planning; nothing was sent",
+        ),
+        (
+            ["load", "-"],
+            "interrupted while the manifest was being read",
+        ),
+        (
+            ["plan", "-"],
+            "interrupted while the manifest was being read",
+        ),
+    ] {
+        let child = bed
+            .command(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Signals are listened to a moment after the beginning.
+        std::thread::sleep(Duration::from_secs(1));
+        let sent = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        let mut child = child;
+        let kept_open = child.stdin.take();
+        let ended = child.wait_with_output().unwrap();
+        drop(kept_open);
+        assert_eq!(ended.status.code(), Some(130), "{arguments:?}");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(said.contains(what), "{said}");
+    }
+    assert!(!bed.path(".stoker").exists());
 }
 
 /// What would change is shown by its paths; its values only where content may be shown.

@@ -147,7 +147,8 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         .map(|(kind, looked)| (kind, looked, patterns(args, kind, &sorted)))
         .collect();
     let manifest = write(args, &loads);
-    fs_err::write(&args.out, &manifest).map_err(Error::disk)?;
+    fs_err::write(&args.out, &manifest)
+        .map_err(|error| Error::elsewhere(error, "`--out FILE` names another place"))?;
     context.printer.problems(&left_out);
     context.printer.result(&format!(
         "wrote {}; see what it would do with: stoker plan {}",

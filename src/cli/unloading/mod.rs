@@ -327,9 +327,14 @@ impl Opened {
         let mut sampling = tokio::time::interval(SAMPLED_EVERY);
         let mut showing = tokio::time::interval(SHOWN_EVERY);
         showing.reset();
+        let mut is_told = false;
         loop {
             tokio::select! {
                 ended = &mut going => return ended.map_err(failed),
+                () = stop.stopping(), if !is_told => {
+                    is_told = true;
+                    context.printer.message(STOPPING);
+                }
                 _ = sampling.tick() => observed.sample(stores),
                 () = stop.dropping() => {
                     return Err(Error::new(Exit::Interrupted, "interrupted")
@@ -363,6 +368,9 @@ impl Opened {
         }
     }
 }
+
+/// Said at the first signal: what was asked of a store is waited for.
+const STOPPING: &str = "stopping: what is under way is waited for; Ctrl-C once more drops it";
 
 fn failed(error: unload::Error) -> Error {
     match error {

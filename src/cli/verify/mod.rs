@@ -17,7 +17,7 @@ use super::{
     observed::Observed,
     planning::{self, Planning},
     prior_runs::Purpose,
-    scratch::Scratch,
+    scratch::{self, Scratch},
     select::Selection,
     sources, state, stores,
     watching::{self, SAMPLED_EVERY, SHOWN_EVERY, records},
@@ -175,7 +175,7 @@ async fn of_manifest(
         let message = format!("{} is a saved plan", quoted(what));
         return Err(Error::usage(message).hint("name a run, or the manifest"));
     }
-    let manifest = given::read_manifest(what, &Selection::default(), context)?;
+    let manifest = given::await_manifest(what, &Selection::default(), context, stop).await?;
     let header = planning::header(&manifest);
     for target in &header.targets {
         connect::refuse_missing(&target.settings)?;
@@ -186,7 +186,7 @@ async fn of_manifest(
         let scratch = Scratch::create()?;
         let watcher = watching::for_people(context.printer).and(Arc::clone(observe));
         let how = Planning::aside(&header, &scratch, &watcher, stop);
-        let surveyed = how.write(&scratch.run().plan()).await;
+        let surveyed = how.write(&scratch.run().plan(), scratch::ELSEWHERE).await;
         watcher.finish();
         planning::refuse_problems(&surveyed?.problems, context)?;
         let saved = Saved::open(&scratch.run().plan()).map_err(Error::disk)?;

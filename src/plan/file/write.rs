@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::{EndRef, Error, Sink, WrittenLine, step::StepLine};
@@ -16,7 +16,6 @@ use crate::{
 #[derive(Debug)]
 pub struct Writer {
     file: BufWriter<fs_err::File>,
-    path: PathBuf,
     offset: u64,
     steps: u64,
     /// Per load: start, end, number of the first step.
@@ -38,10 +37,9 @@ impl Writer {
             .truncate(true)
             .mode(0o600)
             .open(path)
-            .map_err(|e| writing(path, &e))?;
+            .map_err(|e| writing(&e))?;
         Ok(Self {
             file: BufWriter::with_capacity(1 << 18, file),
-            path: path.to_owned(),
             offset: 0,
             steps: 0,
             loads: Vec::new(),
@@ -54,7 +52,7 @@ impl Writer {
     fn write(&mut self, line: &WrittenLine<'_>) -> Result<(), Error> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, line)
-            .map_err(|e| writing(&self.path, &std::io::Error::other(e)))?;
+            .map_err(|e| writing(&std::io::Error::other(e)))?;
         self.checked.clear();
         let sum = checksum::append(&mut self.checked, &self.line, self.seed, self.offset);
         if self.offset == 0 {
@@ -62,7 +60,7 @@ impl Writer {
         }
         self.file
             .write_all(&self.checked)
-            .map_err(|e| writing(&self.path, &e))?;
+            .map_err(|e| writing(&e))?;
         self.offset += self.checked.len() as u64;
         Ok(())
     }
@@ -74,10 +72,11 @@ impl Writer {
     }
 }
 
-fn writing(path: &Path, error: &std::io::Error) -> Error {
+fn writing(error: &std::io::Error) -> Error {
     Error {
         what: "cannot write the plan",
-        path: Some(path.to_owned()),
+        // What the system says names it.
+        path: None,
         why: error.to_string(),
     }
 }
@@ -115,10 +114,7 @@ impl Sink for Writer {
             loads: &loads,
             sources,
         }))?;
-        self.file.flush().map_err(|e| writing(&self.path, &e))?;
-        self.file
-            .get_ref()
-            .sync_data()
-            .map_err(|e| writing(&self.path, &e))
+        self.file.flush().map_err(|e| writing(&e))?;
+        self.file.get_ref().sync_data().map_err(|e| writing(&e))
     }
 }
