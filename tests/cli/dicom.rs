@@ -351,6 +351,22 @@ const ANSWERS: &[Row] = &[
         [0, 0, 2, 0],
     ),
     (
+        "a conflict without a reason, and they are there",
+        409,
+        "text/html",
+        "<html>Plantedname</html>",
+        true,
+        [0, 2, 0, 0],
+    ),
+    (
+        "a conflict without a reason, and they are not there",
+        409,
+        "text/html",
+        "<html>Plantedname</html>",
+        false,
+        [0, 0, 2, 0],
+    ),
+    (
         "a permission that lacks",
         404,
         "application/json",
