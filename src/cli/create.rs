@@ -12,6 +12,7 @@ use super::{Context, Error, Exit, connect, single, store::StoreArgs};
 use crate::{
     fhir::{Scanner, outcome, types},
     gate::CallFailure,
+    hl7v2,
     manifest::Format,
     record::Operation,
     small_file,
@@ -30,6 +31,24 @@ pub(super) struct CreateArgs {
     file: PathBuf,
     #[command(flatten)]
     store: StoreArgs,
+}
+
+/// Says of a file that begins as no record does what it may be.
+fn unlike_a_record(file: &Path, bytes: &[u8]) -> Error {
+    let what = format!(
+        "{} holds none of a FHIR resource in JSON, a message of HL7v2 and a DICOM instance",
+        file.display()
+    );
+    Error::usage(what).hint(match bytes.trim_ascii_start() {
+        [b'<', ..] => "FHIR is read in JSON only: write it as JSON first",
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            "it is compressed: unpack it first, or load it with a manifest, which unpacks"
+        }
+        _ if hl7v2::has_message_behind(bytes) => {
+            "other bytes stand before its first message: take them out"
+        }
+        _ => "check that it is the file that you mean",
+    })
 }
 
 /// Runs the verb.
@@ -56,6 +75,9 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> Result<Exit, Erro
         "text that is neither an HL7v2 message nor a DICOM instance"
     };
     single::expect(&settings, format, what)?;
+    if !is_json {
+        return Err(unlike_a_record(&args.file, &bytes));
+    }
     let Named { kind, id } = named(&bytes, &args.file)?;
     let connection = connect::connect(&settings, &Arc::default()).await?;
     if matches!(settings.store, crate::manifest::Store::Local { .. }) {

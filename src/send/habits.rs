@@ -102,6 +102,7 @@ impl Habits {
             Little::Page => format!("with {status} and a page"),
             Little::Later
             | Little::Unsaid
+            | Little::Conflict
             | Little::Elsewhere(_)
             | Little::Other(_)
             | Little::Silence(_) => {

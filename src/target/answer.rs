@@ -47,6 +47,8 @@ pub enum Little {
     Later,
     /// A note that nothing was modified (304), or nothing of the record in the answer to its parcel.
     Unsaid,
+    /// A refusal (409) without a word on the record: the store may refuse it because it has it already.
+    Conflict,
     /// Records were taken, under other names than were sent; in the target's own words. Sending again would make copies.
     Elsewhere(&'static str),
     /// Something else, in the target's own words.

@@ -247,6 +247,27 @@ fn one_instance_is_created_from_its_file() {
     assert!(ran.err.contains("already holds"), "{}", ran.err);
     bed.write("text", "no instance");
     bed.run(&["create", "text", "--local", "store"]).exits(2);
+    let rows: [(&[u8], &str); 4] = [
+        (b"Plantedname", "the file that you mean"),
+        (b"<Patient xmlns=\"http://hl7.org/fhir\"/>", "in JSON only"),
+        (b"\x1f\x8b\x08\0", "it is compressed"),
+        (
+            b"ZXX|1\rMSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.5\r",
+            "before its first message",
+        ),
+    ];
+    for (bytes, words) in rows {
+        fs::write(bed.path("odd"), bytes).unwrap();
+        let ran = bed.run(&["create", "odd", "--local", "store"]).exits(2);
+        let said =
+            "odd holds none of a FHIR resource in JSON, a message of HL7v2 and a DICOM instance";
+        assert!(
+            ran.err.contains(said) && ran.err.contains(words),
+            "{}",
+            ran.err
+        );
+        assert!(!ran.err.contains("Plantedname"), "{}", ran.err);
+    }
 }
 
 /// What it is, status, type and body of the answer, whether the server has them, and the outcomes.
@@ -347,6 +368,22 @@ const ANSWERS: &[Row] = &[
         400,
         "application/dicom+json",
         "{}",
+        false,
+        [0, 0, 2, 0],
+    ),
+    (
+        "a conflict without a reason, and they are there",
+        409,
+        "text/html",
+        "<html>Plantedname</html>",
+        true,
+        [0, 2, 0, 0],
+    ),
+    (
+        "a conflict without a reason, and they are not there",
+        409,
+        "text/html",
+        "<html>Plantedname</html>",
         false,
         [0, 0, 2, 0],
     ),

@@ -95,7 +95,9 @@ impl Batch<'_> {
                         "the answer is a page: a proxy or a login page may have come between"
                     }
                     Little::Later => "the store only says that it will see to it",
-                    Little::Unsaid => "the answer does not say that anything was done",
+                    Little::Unsaid | Little::Conflict => {
+                        "the answer does not say that anything was done"
+                    }
                     Little::Elsewhere(words) | Little::Other(words) | Little::Silence(words) => {
                         words
                     }

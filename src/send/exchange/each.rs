@@ -150,6 +150,9 @@ impl Batch<'_> {
                 Reading::Again { step, body, brake }
             }
             (Verdict::Unknown, _) => self.lost(step, status),
+            (Verdict::Rejected, said @ Said::Little(Little::Conflict)) => {
+                self.unclear(step, status, &said, outcome)
+            }
             _ if self.is_own_doing(&step, status, &outcome) => self.lost(step, status),
             _ if wants_version(status, &outcome)
                 && self.is_unread(&step)
@@ -239,12 +242,16 @@ impl Batch<'_> {
                 (Little::Unsaid, what)
             }
             Said::Little(Little::Elsewhere(words)) => (Little::Elsewhere(words), *words),
+            Said::Little(Little::Conflict) => {
+                (Little::Conflict, "it was refused without a word on why")
+            }
             Said::Little(little) => (*little, unsaid),
             Said::Taken(_) => (Little::Unsaid, unsaid),
         };
         self.attempts.last.fault = Some(format!("{what} ({status})"));
         self.attempts.mumble(Some(little));
-        let refusal = (*said == Said::Refused).then_some(RefusedInDoubt { status, answer });
+        let is_refused = matches!(said, Said::Refused | Said::Little(Little::Conflict));
+        let refusal = is_refused.then_some(RefusedInDoubt { status, answer });
         Reading::Doubtful(Doubtful { step, refusal })
     }
 }

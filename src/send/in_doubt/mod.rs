@@ -76,13 +76,20 @@ pub(super) struct UnclearAnswer {
     pub(super) body: Bytes,
 }
 
-/// Words of failure under a status of success.
+/// Words of failure under a status of success, or a refusal without a word.
 #[derive(Debug, Clone)]
 pub(super) struct RefusedInDoubt {
     /// The status.
     pub(super) status: u16,
     /// The server's own text: content.
     pub(super) answer: Bytes,
+}
+
+impl RefusedInDoubt {
+    /// Tells whether the status itself is a refusal.
+    fn is_by_status(&self) -> bool {
+        self.status >= 400
+    }
 }
 
 /// The answers to one request that were lost in a row, so that the store had to be asked.

@@ -20,6 +20,10 @@ use crate::{
 pub(super) const ELSEWHERE_STILL: &str =
     "it is not there under its own name, and to send it again would make another copy";
 
+/// Said of a record that a store refused without a word, and has.
+const REFUSED_AND_THERE: &str =
+    "the store refused it without a word, and holds a record of its name, which was not compared";
+
 /// The decision about a record in doubt.
 pub(super) enum Decision {
     /// Its outcome is known, or never will be.
@@ -77,6 +81,10 @@ impl<'a> Recovery<'a> {
         match proof {
             Some(Evidence::There(mut settlement)) => {
                 settlement.line.attempts = self.request.attempted.attempts;
+                if refusal.is_some_and(RefusedInDoubt::is_by_status) {
+                    settlement.line.outcome = Outcome::Matched;
+                    settlement.line.note = Some(REFUSED_AND_THERE.to_owned());
+                }
                 self.learn(step);
                 Decision::Settled(settlement)
             }
@@ -174,7 +182,9 @@ impl<'a> Recovery<'a> {
 
     /// Settles a record that the store refused under a status of success, and does not have.
     fn refused(&self, step: &Step, refusal: &RefusedInDoubt) -> Decision {
-        let note = "the store said so under a status of success, and has not taken it";
+        let note = (!refusal.is_by_status()).then(|| {
+            "the store said so under a status of success, and has not taken it".to_owned()
+        });
         Decision::Settled(Box::new(settlement::rejected(
             &*self.load.link.target,
             step,
@@ -182,7 +192,7 @@ impl<'a> Recovery<'a> {
             refusal.status,
             &refusal.answer,
             self.request.attempted,
-            Some(note.to_owned()),
+            note,
         )))
     }
 

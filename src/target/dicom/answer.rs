@@ -58,6 +58,17 @@ pub(super) fn each(
     said.collect()
 }
 
+/// Reads an answer that names no instance and refuses the only one: where its status is 409 and its body gives no reason, the store
+/// may have it already.
+pub(super) fn conflict(response: &Response<Bytes>) -> Option<Answer> {
+    let is_unsaid = read(response).map_or(true, |read| read.others.is_empty());
+    (response.status() == StatusCode::CONFLICT && is_unsaid).then(|| Answer {
+        status: response.status().as_u16(),
+        said: Said::Little(Little::Conflict),
+        outcome: Some(String::from_utf8_lossy(response.body()).into_owned()),
+    })
+}
+
 fn one(said: &answer::InstanceStatus, others: &[u16], status: StatusCode) -> Answer {
     let taken = |accepted| Answer {
         status: 200,

@@ -12,7 +12,7 @@ use super::{
     Unbuilt, google::StoreName, request::request,
 };
 use crate::{
-    manifest::LoadSettings,
+    manifest::{Existing, LoadSettings},
     record::{Packaging, Step},
 };
 
@@ -143,7 +143,12 @@ impl Target for Dicom {
         answer: &Response<Bytes>,
     ) -> Option<Vec<Option<Answer>>> {
         // An answer that names nobody is about the whole, as one that cannot be read is.
-        let read = answer::read(answer).ok().filter(|read| read.named() > 0)?;
+        let Some(read) = answer::read(answer).ok().filter(|read| read.named() > 0) else {
+            let leaves = parcel.settings.existing.what == Existing::Skip;
+            return (leaves && parcel.steps.len() == 1)
+                .then(|| answer::conflict(answer).map(|one| vec![Some(one)]))
+                .flatten();
+        };
         Some(answer::each(parcel.steps, &read, answer.status()))
     }
 
