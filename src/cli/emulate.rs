@@ -80,7 +80,10 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
         );
     }
     let faults = args.faults.as_deref().map(Scenario::read).transpose();
-    let faults = faults.map_err(|error| Error::new(Exit::Usage, error))?;
+    let faults = faults.map_err(|error| {
+        Error::new(Exit::Usage, error)
+            .hint("`stoker emulate --help` shows what such a file may say")
+    })?;
     let options = emulator::Options {
         bind: args.listen,
         faults,

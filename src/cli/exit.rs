@@ -62,6 +62,9 @@ impl Exit {
 pub(super) const ELSEWHERE: &str =
     "`state: FOLDER` in the manifest names another folder for what runs keep";
 
+/// The beginning of the advice that comes with what is said of a damaged journal or plan.
+const WAY_ON: &str = "; put the file back";
+
 /// The reason why the system writes nothing in a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
@@ -149,6 +152,10 @@ impl Error {
     /// Makes an error of the disk.
     pub fn disk(message: impl fmt::Display) -> Self {
         let message = message.to_string();
+        if let Some((what, way_on)) = message.split_once(WAY_ON) {
+            return Self::new(Exit::Disk, what)
+                .hint([WAY_ON.trim_start_matches("; "), way_on].concat());
+        }
         let trouble = Trouble::of(&message);
         let error = Self::new(Exit::Disk, message);
         match trouble {

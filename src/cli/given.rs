@@ -69,6 +69,8 @@ pub(super) fn read_manifest(
         manifest::read_text(&text, path, &environment)
     } else if is_plan(path) {
         return Err(no_manifest(path));
+    } else if let Some(error) = taken_for_a_manifest(path) {
+        return Err(error);
     } else {
         manifest::read(path, &environment)
     };
@@ -127,6 +129,41 @@ pub(super) fn is_plan(path: &Path) -> bool {
     let read = fs_err::File::open(path)
         .and_then(|file| file.take(PLAN.len() as u64).read_to_end(&mut first));
     read.is_ok() && first == PLAN
+}
+
+/// Says what a run, or a file of records, is that was named as a manifest.
+fn taken_for_a_manifest(path: &Path) -> Option<Error> {
+    let shown = report::format::quoted(path);
+    if RunDirectory::open(path).is_ok() {
+        let hint = format!(
+            "`stoker resume {shown}` goes on with it, `stoker report {shown}` shows what became of it"
+        );
+        return Some(Error::usage(format!("{shown} is a run, and no manifest")).hint(hint));
+    }
+    if !fs_err::metadata(path).is_ok_and(|found| found.is_file()) {
+        return None;
+    }
+    let mut first = Vec::new();
+    let file = fs_err::File::open(path).ok()?;
+    file.take(8 << 10).read_to_end(&mut first).ok()?;
+    let start = first.trim_ascii_start();
+    let has = |text: &[u8]| memchr::memmem::find(&first, text).is_some();
+    let holds = if first.get(128..132) == Some(b"DICM".as_slice()) {
+        "a DICOM instance"
+    } else if start.starts_with(b"{") && has(b"\"resourceType\"") {
+        "FHIR resources"
+    } else if [&b"MSH|"[..], b"FHS|", b"BHS|"]
+        .iter()
+        .any(|begin| start.starts_with(begin))
+    {
+        "HL7v2 messages"
+    } else {
+        return None;
+    };
+    let what = format!("{shown} holds {holds}, and is no manifest");
+    Some(Error::usage(what).hint(
+        "`stoker init DIR` writes a manifest that loads a folder; `stoker create FILE` loads one record",
+    ))
 }
 
 /// Says that what was named as a manifest is a saved plan.

@@ -117,11 +117,17 @@ async fn serve(
     context: Context,
 ) -> Result<(), Error> {
     let unable = |error: std::io::Error| {
-        Error::new(
-            Exit::Usage,
-            format!("cannot serve metrics at {address}: {error}"),
-        )
-        .hint("another program may listen there; port 0 lets the system choose one")
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrNotAvailable => {
+                "that is no address of this machine; 127.0.0.1 is always one"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 are kept for the system; take a higher one"
+            }
+            _ => "another program may listen there; port 0 lets the system choose one",
+        };
+        let what = format!("cannot serve metrics at {address}: {error}");
+        Error::new(Exit::Usage, what).hint(hint)
     };
     let listener = tokio::net::TcpListener::bind(address)
         .await

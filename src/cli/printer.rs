@@ -11,6 +11,7 @@
 //! (`note`, `warning` or `error`) and its `text`.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
     sync::{
         Mutex, OnceLock, PoisonError,
@@ -157,6 +158,14 @@ impl Printer {
 
     /// Writes a result that its maker has coloured, and has made harmless.
     pub(super) fn styled(self, text: &str) {
+        if io::stdout().is_terminal() {
+            self.exact(&self.terminal.spelled(text));
+        } else {
+            self.exact(text);
+        }
+    }
+
+    fn exact(self, text: &str) {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let mut out = io::stdout().lock();
         let written = out
@@ -169,9 +178,9 @@ impl Printer {
     /// Writes JSON. Only on a terminal is what could steer it written by JSON's own escapes, which mean the same.
     pub(super) fn json(self, text: &str) {
         if io::stdout().is_terminal() {
-            self.styled(&harmless_json(text));
+            self.exact(&harmless_json(text));
         } else {
-            self.styled(text);
+            self.exact(text);
         }
     }
 
@@ -240,7 +249,7 @@ impl Printer {
         if Self::speaks_json() {
             beside(&harmless_json(&Message::note(text).json()));
         } else {
-            beside(&plain_lines(text));
+            beside(&self.spelled(&plain_lines(text)));
         }
     }
 
@@ -256,7 +265,16 @@ impl Printer {
                 beside(&harmless_json(&Message::of(problem).json()));
             }
         } else if !shown.is_empty() {
-            beside(&render::render(&shown, self.color_err));
+            beside(&self.spelled(&render::render(&shown, self.color_err)));
+        }
+    }
+
+    /// Spells a text as standard error shows it.
+    fn spelled(self, text: &str) -> Cow<'_, str> {
+        if Self::is_watched() {
+            self.terminal.spelled(text)
+        } else {
+            Cow::Borrowed(text)
         }
     }
 

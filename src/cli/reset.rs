@@ -17,9 +17,11 @@ use super::{
     unloading::{How, Opened, answered, ask_for},
 };
 use crate::{
-    journal::RunDirectory,
-    plan::{PlanHeader, file::Saved},
+    diagnostic::Diagnostic,
+    journal::{self, RunDirectory},
+    plan::{self, PlanHeader, file::Saved},
     progress,
+    report::format::quoted,
     send::Stop,
     unload::Later,
 };
@@ -40,6 +42,15 @@ pub(super) struct ResetArgs {
     metrics: MetricsArgs,
 }
 
+/// Says of which run nobody knows whether it is one of the manifest.
+fn left_out(run: &RunDirectory, error: &plan::file::Error, context: Context) {
+    let what = format!(
+        "{} is left out, whatever it created: {error}",
+        quoted(run.path())
+    );
+    context.printer.problems(&[Diagnostic::warning(what)]);
+}
+
 /// Runs the verb.
 pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error> {
     let stop = Stop::default();
@@ -55,8 +66,17 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         .into_iter()
         .rev()
     {
-        // A run that cannot be read is none of this manifest; one that sent nothing has no plan any more.
-        let is_own = Saved::open(&run.plan()).is_ok_and(|saved| saved.header.is_of(&header));
+        let is_own = match Saved::open(&run.plan()) {
+            Ok(saved) => saved.header.is_of(&header),
+            Err(error) => {
+                // One that sent nothing has no plan any more.
+                let is_brief = journal::read(&run.journal()).is_ok_and(|read| read.brief.is_some());
+                if !is_brief {
+                    left_out(&run, &error, context);
+                }
+                false
+            }
+        };
         if is_own && let Some(run) = Opened::open(run, &later)? {
             run.note(&mut later)?;
             opened.push(run);

@@ -252,9 +252,17 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// Reads the name that is asked for; none where it is the name of a resource.
+    /// Reads the name that is asked for; none where it is the name of a resource. Reports name a message by its type
+    /// (`ADT^A04/…`) and an instance by its modality (`CR/studies/…`).
     pub(super) fn of(given: &str) -> Option<Result<Self, Error>> {
-        if let Some(id) = given.strip_prefix("messages/") {
+        let given = match given.split_once('/') {
+            Some((modality, name)) if name.starts_with("studies/") && !modality.is_empty() => name,
+            _ => given,
+        };
+        let of_type = given
+            .split_once('/')
+            .and_then(|(kind, id)| kind.contains('^').then_some(id));
+        if let Some(id) = of_type.or_else(|| given.strip_prefix("messages/")) {
             let is_sign = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=');
             let is_id = (1..=256).contains(&id.len()) && id.chars().all(is_sign);
             return Some(if is_id {
@@ -423,6 +431,9 @@ mod tests {
             of("messages/ab-_="),
             Some(Ok(Wanted::Message("ab-_=".to_owned())))
         );
+        let by_report = format!("CR/{name}");
+        assert_eq!(of(&by_report), of(name));
+        assert_eq!(of("ADT^A04/ab-_="), of("messages/ab-_="));
         assert!(of("messages/a/b").is_some_and(|read| read.is_err()));
         assert!(of("messages/").is_some_and(|read| read.is_err()));
     }

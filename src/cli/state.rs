@@ -92,6 +92,15 @@ pub(super) fn find(given: Option<&Path>) -> Result<RunDirectory, Error> {
     } else {
         format!("there is no run {shown}")
     };
+    let is_yaml = given
+        .extension()
+        .is_some_and(|ending| ending == "yaml" || ending == "yml");
+    if is_yaml && given.is_file() {
+        let hint = format!(
+            "`stoker load {shown} --resume` goes on with the latest run of a manifest; `stoker runs --manifest {shown}` lists them"
+        );
+        return Err(Error::usage(format!("{shown} is a manifest, and no run")).hint(hint));
+    }
     let latest: Vec<String> = runs
         .iter()
         .rev()

@@ -1,5 +1,7 @@
 //! The abilities of the terminal, as the environment tells them.
 
+use std::borrow::Cow;
+
 use super::variable;
 
 /// The abilities of the terminal, and the wish for colour.
@@ -41,6 +43,26 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// Spells Stoker's own signs in ASCII on a terminal that shows nothing else. Names of files stay as they are.
+    pub(super) fn spelled(self, text: &str) -> Cow<'_, str> {
+        if !self.is_ascii || text.is_ascii() {
+            return Cow::Borrowed(text);
+        }
+        let mut spelled = text.to_owned();
+        for (sign, ascii) in [
+            ("…", "..."),
+            ("→", "->"),
+            ("·", "-"),
+            ("µs", "us"),
+            ("×", "x"),
+        ] {
+            spelled = spelled.replace(sign, ascii);
+        }
+        Cow::Owned(spelled)
+    }
+}
+
 /// Tells whether a locale (`C`, `en_US.UTF-8`) has another set of characters than Unicode's. One that names none is taken for
 /// a modern one, but for C and POSIX.
 fn is_ascii(locale: &str) -> bool {
@@ -56,6 +78,14 @@ fn is_ascii(locale: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_signs_are_spelled_in_ascii_where_nothing_else_is_shown() {
+        let text = "… and 3 more · 12 µs → größe";
+        assert_eq!(of(&[("LANG", "en_US.UTF-8")]).spelled(text), text);
+        let spelled = of(&[("LC_ALL", "C")]).spelled(text).into_owned();
+        assert_eq!(spelled, "... and 3 more - 12 us -> größe");
+    }
 
     fn of(variables: &[(&str, &str)]) -> Terminal {
         Terminal::of(|name| {

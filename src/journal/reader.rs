@@ -189,7 +189,7 @@ pub fn read(path: &Path) -> Result<JournalIndex, Error> {
             history.whole = offset;
         }
     }
-    let history = history.ok_or_else(|| fail("it is empty".to_owned()))?;
+    let history = history.ok_or_else(|| fail(format!("it is empty; {WAY_ON}")))?;
     let was = Length::read(&path.with_extension("length"));
     if history.whole < was {
         return Err(fail(format!(

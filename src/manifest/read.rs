@@ -108,6 +108,12 @@ fn read_file(path: &Path, shown: &str, by: By) -> Result<String, Box<Diagnostic>
                 .hint("list files by globs; a manifest names files, and holds none"),
         ));
     }
+    if bytes.contains(&0) {
+        return Err(Box::new(
+            Diagnostic::error(format!("`{shown}` is no text, and no manifest"))
+                .hint("name a manifest; `stoker init DIR` writes one for a directory"),
+        ));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());

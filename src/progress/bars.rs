@@ -1,7 +1,7 @@
 //! Bars on a terminal.
 //!
 //! A line is `bar message`. Words of the message that a terminal has no room for are left out, the least important first, and never
-//! cut: half of a number is another number. What is cut all the same ends with a sign of it.
+//! cut: half of a number is another number. A text that is cut all the same ends with a sign of it.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -229,13 +229,13 @@ impl Widths {
 }
 
 impl Ink {
-    /// Cuts a text to so many columns; a sign at its end says so.
+    /// Cuts a text to a number of columns; a sign at its end says so.
     fn cut(self, text: &str, columns: usize) -> String {
         let sign = if self.is_ascii { "~" } else { "…" };
         console::truncate_str(text, columns, sign).into_owned()
     }
 
-    /// Joins words, each with its rank, to a line of at most so many columns: those of the highest ranks are left out first.
+    /// Joins words, each with its rank, to a line that has no more columns than there are: words of the highest ranks are left out first.
     fn fit(self, mut words: Vec<(u8, String)>, columns: usize) -> String {
         loop {
             let line: Vec<&str> = words.iter().map(|(_, word)| word.as_str()).collect();
@@ -251,7 +251,7 @@ impl Ink {
 
 /// `to clinic: 8 of 32 in flight` · `to clinic: down for 12 s, trying again; gives up in 4m 48s (connection refused)`
 ///
-/// Where the reason of a failure has no room, its last part tells the most: the address is the target's.
+/// Of a reason without room the last part is shown, which tells the most: the address is the target's.
 fn state(target: &TargetView, ink: Ink, columns: usize) -> String {
     let name = ink.cut(&plain(&target.name), NAME);
     let colour = ink.is_coloured;

@@ -20,7 +20,7 @@ macro_rules! codes {
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
             /// Returns the word in plans and reports.
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
                 }

@@ -29,7 +29,7 @@ pub fn plain(text: &str) -> String {
 }
 
 /// Returns the name under which a type is shown.
-pub(super) fn kind(kind: &str) -> &str {
+pub fn kind(kind: &str) -> &str {
     if kind.is_empty() { "(no type)" } else { kind }
 }
 

@@ -7,7 +7,7 @@ use super::{document::Cause, join::Record, mistake::without_place};
 use crate::{
     manifest::{Format, Settle},
     plan::file::Saved,
-    record::{Operation, Outcome},
+    record::{Operation, Outcome, ReasonCode},
     target::{self, ELSEWHERE, Explained, Refused},
 };
 
@@ -20,6 +20,9 @@ pub(super) type Key = (
     Option<u16>,
     String,
 );
+
+/// The code of what has the name of another record.
+const TWICE: &str = ReasonCode::SameNameOtherBytes.as_str();
 
 /// The reason why a record did not arrive.
 #[derive(Debug)]
@@ -183,6 +186,9 @@ impl<'a> Why<'a> {
     fn next(&self) -> Option<String> {
         match self.record.outcome {
             Outcome::Unknown => Some(self.after_doubt()),
+            Outcome::Unsupported if self.record.code.as_deref() == Some(TWICE) => Some(
+                "the first is sent: see which of them is right (`stoker check` names them), take the others out, and load again".to_owned(),
+            ),
             Outcome::Unsupported => Some(
                 "`stoker check` names every such record; mend the files and load again".to_owned(),
             ),

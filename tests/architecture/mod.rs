@@ -57,6 +57,7 @@ const BESIDE: &[(&str, &str)] = &[
     // Conditional references are looked up before their records are sent.
     ("send", "lookup"),
     ("event", "record"),
+    ("event", "unit"),
     // What a refusal means depends on what was asked for.
     ("fhir", "record"),
     ("source", "manifest"),

@@ -102,6 +102,80 @@ fn a_place_that_cannot_be_written_says_why_and_how_another_is_named() {
 }
 
 #[test]
+fn what_is_taken_for_a_manifest_or_a_run_is_told_what_it_is() {
+    let bed = bed("{ local: store }");
+    bed.write("m.hl7", "MSH|^~\\&|A\r");
+    bed.write("binary", "\u{7f}ELF\u{0}\u{0}");
+    let _ = bed.run(&["load", "m.yaml", "-q"]).exits(0);
+    let run = bed.newest_run();
+    let run = run.to_str().unwrap();
+    for (arguments, what, hint) in [
+        (
+            ["load", "p.json"],
+            "p.json holds FHIR resources, and is no manifest",
+            "stoker init DIR",
+        ),
+        (
+            ["check", "m.hl7"],
+            "m.hl7 holds HL7v2 messages, and is no manifest",
+            "stoker create FILE",
+        ),
+        (
+            ["plan", "binary"],
+            "`binary` is no text, and no manifest",
+            "stoker init DIR",
+        ),
+        (["load", run], "is a run, and no manifest", "stoker resume"),
+        (
+            ["resume", "m.yaml"],
+            "m.yaml is a manifest, and no run",
+            "stoker load m.yaml --resume",
+        ),
+        (
+            ["init", "none"],
+            "there is no directory `none`",
+            "check the path",
+        ),
+        (
+            ["init", "p.json"],
+            "`p.json` is not a directory",
+            "name the folder",
+        ),
+    ] {
+        let ran = bed.run(&arguments).exits(2);
+        assert!(
+            ran.err.contains(what) && ran.err.contains(hint),
+            "{}",
+            ran.err
+        );
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_read_is_named_before_a_reset() {
+    let bed = bed("{ local: store }");
+    let _ = bed.run(&["load", "m.yaml", "-q"]).exits(0);
+    fs_err::remove_file(bed.newest_run().join("plan.ndjson")).unwrap();
+    let ran = bed.run(&["reset", "m.yaml", "--dry-run"]).exits(0);
+    assert!(
+        ran.err.contains("is left out, whatever it created"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn files_of_no_kind_are_named_by_init() {
+    let bed = bed("{ local: store }");
+    for name in ["d/a.json", "d/a.txt", "d/b.csv", "d/c.zip"] {
+        bed.write(name, r#"{"resourceType":"Patient","id":"a"}"#);
+    }
+    let ran = bed.run(&["init", "d"]).exits(0);
+    let said = "passed by 3 files that hold no records: d/a.txt, d/b.csv, d/c.zip (archives are not read: unpack them first)";
+    assert!(ran.err.contains(said), "{}", ran.err);
+}
+
+#[test]
 fn a_missing_manifest_says_what_to_do() {
     let ran = Bed::new().run(&["load", "none.yaml"]).exits(2);
     assert!(

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{Context, Error, Exit, printer::harmless_json};
@@ -14,6 +14,7 @@ use crate::{
     hl7v2,
     manifest::Format,
     source::{self, BundleKind, Item, SourceFile},
+    unit::grouped,
 };
 
 mod left_out;
@@ -76,13 +77,44 @@ impl Kind {
     }
 }
 
+/// Says which files are of no kind that is loaded.
+fn passed_by(others: &[&Path]) -> Option<String> {
+    const NAMED: usize = 5;
+    let first = others.first()?;
+    let names: Vec<String> = others.iter().take(NAMED).map(|path| shown(path)).collect();
+    let names = match others.len().saturating_sub(NAMED) {
+        0 => names.join(", "),
+        more => format!("{}, and {} more", names.join(", "), grouped(more as u64)),
+    };
+    let is_archive = |path: &&Path| {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        ending.is_some_and(|ending| matches!(ending, "zip" | "tar" | "tgz" | "7z"))
+    };
+    let hint = if others.iter().any(is_archive) {
+        " (archives are not read: unpack them first)"
+    } else {
+        ""
+    };
+    Some(match others.len() {
+        1 => format!("passed by {}, which holds no records{hint}", shown(first)),
+        count => {
+            let count = grouped(count as u64);
+            format!("passed by {count} files that hold no records: {names}{hint}")
+        }
+    })
+}
+
 /// Runs the verb.
 pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
+    if !args.dir.exists() {
+        let what = format!("there is no directory `{}`", shown(&args.dir));
+        return Err(Error::usage(what).hint("check the path"));
+    }
     if !args.dir.is_dir() {
-        return Err(Error::usage(format!(
-            "`{}` is not a directory",
-            shown(&args.dir)
-        )));
+        let what = format!("`{}` is not a directory", shown(&args.dir));
+        return Err(Error::usage(what).hint(
+            "name the folder that the files lie in; `stoker create FILE` loads a single record",
+        ));
     }
     if args.out.exists() && !args.force {
         return Err(Error::usage(format!("`{}` exists", shown(&args.out)))
@@ -92,6 +124,7 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
     let mut kinds: BTreeMap<Kind, Looked> = BTreeMap::new();
     let mut sorted = Vec::new();
     let mut left_out = LeftOut::default();
+    let mut others: Vec<&Path> = Vec::new();
     for file in &found.files {
         let source::Origin::File(path) = &file.origin else {
             continue;
@@ -99,8 +132,9 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
         let seen = match source::beginning(path, hl7v2::ENOUGH) {
             Ok(beginning) => match super::single::format_of(&beginning) {
                 Format::Fhir if file.form == source::Form::Unrecognized => {
-                    if let Some(why) = unlike_its_name(path, &beginning) {
-                        left_out.add(file.origin.to_string(), why.to_owned());
+                    match unlike_its_name(path, &beginning) {
+                        Some(why) => left_out.add(file.origin.to_string(), why.to_owned()),
+                        None => others.push(path.as_path()),
                     }
                     continue;
                 }
@@ -150,6 +184,9 @@ pub(super) fn run(args: &InitArgs, context: Context) -> Result<Exit, Error> {
     fs_err::write(&args.out, &manifest)
         .map_err(|error| Error::elsewhere(error, "`--out FILE` names another place"))?;
     context.printer.problems(&left_out);
+    if let Some(words) = passed_by(&others) {
+        context.printer.message(&words);
+    }
     context.printer.result(&format!(
         "wrote {}; see what it would do with: stoker plan {}",
         shown(&args.out),

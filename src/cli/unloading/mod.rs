@@ -24,7 +24,7 @@ use crate::{
     lookup::OpenStore,
     manifest::Store,
     plan::file::Saved,
-    report::format::quoted,
+    report::format::{kind as shown_kind, quoted},
     send::Stop,
     unit::grouped,
     unload::{self, Later, Left, Referred, RemovalCounts, RemovalPlan, Unload},
@@ -180,7 +180,7 @@ impl Opened {
             (0, 0) => writeln!(text, "{run} created nothing that can be deleted"),
             (0, away) => writeln!(
                 text,
-                "nothing to delete: all {} that {run} created are gone",
+                "nothing to delete of {run}: all {} that it created are gone",
                 records(away)
             ),
             (_, 0) => writeln!(text, "{run} created {}", records(count)),
@@ -197,7 +197,7 @@ impl Opened {
                 let _ = writeln!(text, "\ntarget {target}");
                 last = target;
             }
-            let _ = writeln!(text, "{:>11}  {kind}", grouped(*count));
+            let _ = writeln!(text, "{:>11}  {}", grouped(*count), shown_kind(kind));
         }
         if count > 0 {
             let rest = if how.changed {

@@ -71,7 +71,10 @@ impl Saved {
             why,
         };
         let io = |e: std::io::Error| fail(e.to_string());
-        let mut file = fs_err::File::open(path).map_err(io)?;
+        let mut file = fs_err::File::open(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => fail(format!("there is no such file; {WAY_ON}")),
+            _ => io(error),
+        })?;
         let unfinished = || {
             fail(format!(
                 "it is not a whole plan (its last line is missing or damaged); {WAY_ON}"

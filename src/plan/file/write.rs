@@ -75,7 +75,7 @@ impl Writer {
 fn writing(error: &std::io::Error) -> Error {
     Error {
         what: "cannot write the plan",
-        // What the system says names it.
+        // The words of the system name it.
         path: None,
         why: error.to_string(),
     }

@@ -23,6 +23,9 @@ mod odd;
 
 use odd::{Oddity, oddities, problem};
 
+/// The advice where a folder cannot be looked into.
+const PERMISSIONS: &str = "check who may read the folder and those above it";
+
 /// Finds the files that globs name.
 pub(super) fn list(patterns: &[FilePattern]) -> Listing {
     let mut listing = Listing::default();
@@ -324,7 +327,8 @@ impl Compiled {
                     shown(&tidy(root)),
                     error.kind()
                 );
-                met.problems.push((root.to_owned(), problem(pattern, what)));
+                let unseen = problem(pattern, what).hint(PERMISSIONS);
+                met.problems.push((root.to_owned(), unseen));
                 return;
             }
             Ok(_) | Err(_) => return,
@@ -367,7 +371,8 @@ impl Compiled {
         failures.sort();
         for (path, error) in failures {
             let message = format!("cannot look into `{}`: {error}", shown(&tidy(&path)));
-            met.problems.push((path, problem(pattern, message)));
+            let unseen = problem(pattern, message).hint(PERMISSIONS);
+            met.problems.push((path, unseen));
         }
     }
 }
