@@ -55,7 +55,7 @@ impl Consulted<'_> {
         Ok(asked.earlier)
     }
 
-    /// As [`Consulted::consult`], and tells how many resources were read to make sure.
+    /// As [`Consulted::consult`], and tells how many records were read to make sure.
     pub(super) async fn ask(
         &self,
         earlier: Earlier,
@@ -199,10 +199,10 @@ fn words(held: &PriorLoads) -> String {
             "target `{target}`: earlier runs have loaded {loaded} of the records; they are left alone (`--fresh` loads them again){again}{elsewhere}"
         ),
         (missing, _) if missing == *sampled => format!(
-            "target `{target}` holds none of the {sampled} resources that were sampled of what earlier runs have loaded: everything is loaded again"
+            "target `{target}` holds none of the {sampled} records that were sampled of what earlier runs have loaded: everything is loaded again"
         ),
         (missing, kept) => format!(
-            "target `{target}` no longer holds {missing} of {sampled} sampled resources as earlier runs have loaded them; of {loaded} records {kept} are still there, the others are loaded again{again}{elsewhere}"
+            "target `{target}` no longer holds {missing} of {sampled} sampled records as earlier runs have loaded them; of {loaded} records {kept} are still there, the others are loaded again{again}{elsewhere}"
         ),
     }
 }
@@ -234,7 +234,7 @@ fn failed(error: HeldError) -> Error {
         HeldError::History(error) => broken(error),
         HeldError::Run(error) => Error::disk(error),
         HeldError::Untold { .. } => Error::new(Exit::Target, &error).hint(
-            "let the credentials read resources; `--fresh` loads all of it once more, and creates again what is there".to_owned(),
+            "let the credentials read what is there; `--fresh` loads all of it once more, and creates again what is there".to_owned(),
         ),
         HeldError::Target { ref failure, .. } => {
             let hint = failure.hint().map(str::to_owned);

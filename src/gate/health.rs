@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::{Cost, Gate, Verdict, story::Asked};
+use crate::target::MayBeNothing;
 
 /// The result of a health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +107,7 @@ impl Gate {
         };
         self.look_up_rates.ready(cost).await;
         let (asked, sent) = (Asked::of(&read), Instant::now());
+        let may_be_nothing = read.extensions().get::<MayBeNothing>().is_some();
         let answer = self.transport.call(read).await;
         if let Some(asked) = asked {
             asked.answered(&self.name, 1, answer.as_ref(), sent.elapsed());
@@ -115,17 +117,19 @@ impl Gate {
                 if response.status().as_u16() == 401 {
                     self.credentials.refused();
                 }
-                says(&response)
+                says(&response, may_be_nothing)
             }
             Err(_) => StoreHealth::Silent,
         }
     }
 }
 
-fn says(response: &Response<Bytes>) -> StoreHealth {
+/// Reads the answer. A store that `may_be_nothing` says so by 204 where it holds nothing.
+fn says(response: &Response<Bytes>, may_be_nothing: bool) -> StoreHealth {
     let is_json = || serde_json::from_slice::<IgnoredAny>(response.body()).is_ok();
     StoreHealth::Gone(match response.status().as_u16() {
         200..=299 if is_json() => return StoreHealth::There,
+        204 if may_be_nothing => return StoreHealth::There,
         200..=299 => "what answers does not speak the store's protocol".to_owned(),
         status @ (404 | 410) => format!("the store is not there ({status})"),
         403 => "the store is not there, or these credentials may not see it (403)".to_owned(),
@@ -149,8 +153,11 @@ mod tests {
                     .status(status)
                     .body(Bytes::from_static(body.as_bytes()))
                     .unwrap(),
+                false,
             )
         };
+        let nothing = Response::builder().status(204).body(Bytes::new()).unwrap();
+        assert_eq!(says(&nothing, true), StoreHealth::There);
         assert_eq!(ask(200, "{}"), StoreHealth::There);
         for (status, body) in [
             (200, "<html>"),

@@ -57,6 +57,10 @@ pub enum Little {
     Silence(&'static str),
 }
 
+/// Stands beside a question that a store which holds nothing answers with nothing (204).
+#[derive(Debug, Clone, Copy)]
+pub struct MayBeNothing;
+
 /// A server's answer about one record of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {

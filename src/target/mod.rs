@@ -40,7 +40,8 @@ mod too_large;
 
 use answer::is_json;
 pub use answer::{
-    Accepted, Answer, ELSEWHERE, HeldVersion, HeldVersions, Little, Matches, Refusal, Said,
+    Accepted, Answer, ELSEWHERE, HeldVersion, HeldVersions, Little, Matches, MayBeNothing, Refusal,
+    Said,
 };
 pub use arrival::Arrival;
 pub use difference::{Difference, Open, Referrers, StoreListing, Version};

@@ -471,6 +471,33 @@ fn a_page_in_place_of_an_answer_is_said_to_have_taken_nothing() {
     assert!(!said.contains("Plantedname"));
 }
 
+/// An archive that holds nothing answers a search with 204: it is there all the same.
+#[test]
+fn an_empty_archive_that_says_nothing_is_there() {
+    for metadata in [403, 404, 405] {
+        let url = start_raw(move |head, _| match head.split(' ').next() {
+            Some("POST") => response(200, "text/plain", "ok"),
+            _ if head.contains("/metadata") => response(metadata, "text/plain", ""),
+            _ => "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_owned(),
+        });
+        let bed = Bed::new();
+        let target = format!(
+            "{{ dicomweb: {{ url: \"{url}\" }}, retry: {{ attempts: 1 }}, give_up_after: 2s }}"
+        );
+        let manifest = MANIFEST.replace("{ local: { dir: store, dicom_store: dicom } }", &target);
+        bed.write("m.yaml", &manifest);
+        put(&bed, "in/1", &instance(1, 1, 8));
+        let ran = bed.run(&["load", "m.yaml"]).exits(1);
+        let counts = ["rejected", "unknown", "pending"].map(|outcome| bed.count(outcome));
+        let expected = if metadata == 404 {
+            [1, 0, 0]
+        } else {
+            [0, 1, 0]
+        };
+        assert_eq!(counts, expected, "{metadata}: {}{}", ran.out, ran.err);
+    }
+}
+
 /// The store says that it has an instance already, and is gone when it is to be compared.
 #[test]
 fn what_cannot_be_compared_any_more_waits_for_the_next_session() {

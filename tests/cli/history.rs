@@ -90,7 +90,7 @@ fn another_store_is_loaded_whole() {
     let ran = bed.run(&["load", "m.yaml"]).exits(0);
     assert!(
         ran.err.contains(
-            "holds none of the 30 resources that were sampled of what earlier runs have loaded"
+            "holds none of the 30 records that were sampled of what earlier runs have loaded"
         ),
         "{}",
         ran.err
@@ -111,7 +111,7 @@ fn what_was_deleted_is_noticed_and_loaded_again() {
         server.stop();
         let ran = bed.run(&["load", "m.yaml"]).exits(0);
         assert!(
-            ran.err.contains("of 30 sampled resources as earlier runs have loaded them; of 200 records 100 are still there"),
+            ran.err.contains("of 30 sampled records as earlier runs have loaded them; of 200 records 100 are still there"),
             "{}",
             ran.err
         );

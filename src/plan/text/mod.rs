@@ -60,7 +60,7 @@ pub fn text(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> Stri
             &mut out,
             format_args!(
                 "      a load reads {} first, to make sure that what earlier runs have loaded is still there",
-                plural(forecast.samples, "resource")
+                plural(forecast.samples, "record")
             ),
         );
     }

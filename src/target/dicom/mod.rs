@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Accepted, Answer, Deletion, Difference, Matches, Open, Parcel, Refusal, StoreListing, Target,
-    Unbuilt, google::StoreName, request::request,
+    Accepted, Answer, Deletion, Difference, Matches, MayBeNothing, Open, Parcel, Refusal,
+    StoreListing, Target, Unbuilt, google::StoreName, request::request,
 };
 use crate::{
     manifest::{Existing, LoadSettings},
@@ -246,10 +246,12 @@ impl Target for Dicom {
     }
 
     fn alive(&self) -> Result<Request<Bytes>, url::ParseError> {
-        match &self.google {
-            Some(store) => store.get_store(),
-            None => Ok(self.first_study()),
+        if let Some(store) = &self.google {
+            return store.get_store();
         }
+        let mut read = self.first_study();
+        read.extensions_mut().insert(MayBeNothing);
+        Ok(read)
     }
 
     fn dry_run(&self, request: &Request<Bytes>) -> Response<Bytes> {
