@@ -120,6 +120,8 @@ pub(super) struct LoadView {
     pub(super) remaining: Option<Duration>,
     /// The way in which its records go, and how that compares with others.
     pub(super) way: Option<String>,
+    /// The load that has to end before this one begins, while it has not.
+    pub(super) waits_for: Option<String>,
 }
 
 impl LoadView {
@@ -242,7 +244,7 @@ impl Counters {
             let is_kept = load.in_flight > 0 || matches!(flow(&load.target), Flow::Braked(_));
             !load.is_over() && speed.is_silent() && is_kept
         };
-        let loads: Vec<_> = planned
+        let mut loads: Vec<_> = planned
             .iter()
             .zip(&mut speeds.loads)
             .map(|(load, speed)| {
@@ -257,6 +259,20 @@ impl Counters {
                 view
             })
             .collect();
+        let waits: Vec<_> = planned
+            .iter()
+            .zip(&loads)
+            .map(|(plan, load)| {
+                let is_idle = load.done == plan.planned.before.done && load.in_flight == 0;
+                let before = plan.planned.after.iter();
+                let mut before = before.filter_map(|id| loads.get(id.0 as usize));
+                let first = before.find(|other| is_idle && !load.is_over() && !other.is_over());
+                first.map(|other| other.name.clone())
+            })
+            .collect();
+        for (load, waits_for) in loads.iter_mut().zip(waits) {
+            load.waits_for = waits_for;
+        }
         let mut total = LoadView {
             name: "total".to_owned(),
             ..LoadView::default()
@@ -341,6 +357,7 @@ impl Load {
             per_second: 0.0,
             remaining: None,
             way: self.way().clone(),
+            waits_for: None,
         };
         let is_waiting = view.done == self.planned.before.done && view.in_flight == 0;
         if is_waiting {
