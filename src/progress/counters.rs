@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::rate::{self, Speed};
+use super::{order, rate::Speed};
 use crate::{
     event::{Event, Flow, LoadId, LoadPlanned, TargetState},
     record::Outcome,
@@ -259,17 +259,8 @@ impl Counters {
                 view
             })
             .collect();
-        let waits: Vec<_> = planned
-            .iter()
-            .zip(&loads)
-            .map(|(plan, load)| {
-                let is_idle = load.done == plan.planned.before.done && load.in_flight == 0;
-                let before = plan.planned.after.iter();
-                let mut before = before.filter_map(|id| loads.get(id.0 as usize));
-                let first = before.find(|other| is_idle && !load.is_over() && !other.is_over());
-                first.map(|other| other.name.clone())
-            })
-            .collect();
+        let plans: Vec<&LoadPlanned> = planned.iter().map(|load| &load.planned).collect();
+        let waits = order::waits_for(&plans, &loads);
         for (load, waits_for) in loads.iter_mut().zip(waits) {
             load.waits_for = waits_for;
         }
@@ -298,7 +289,7 @@ impl Counters {
                 && !loads.iter().filter(left).any(|load| is_down(&load.target))
                 && !loads.iter().zip(&speeds.loads).any(stalls);
             total.remaining = may_tell
-                .then(|| last_end(planned, &loads, total.per_second))
+                .then(|| order::last_end(&plans, &loads, total.per_second))
                 .flatten();
         }
         speeds.viewed = elapsed;
@@ -383,40 +374,4 @@ impl LoadView {
         self.per_second = speed.per_second();
         self.remaining = speed.remaining(self.planned.saturating_sub(self.done));
     }
-}
-
-/// Foresees when the last load ends: those that wait for others begin when these end, the others go side by side. One of
-/// which nothing is known yet is taken to be as fast as all together are.
-fn last_end(planned: &[Load], loads: &[LoadView], per_second: f64) -> Option<Duration> {
-    let mut ends: Vec<Option<Duration>> = Vec::new();
-    // A load may wait for one that stands below it; no chain is longer than there are loads.
-    ends.resize(loads.len(), Some(Duration::ZERO));
-    for _ in loads {
-        let before = ends.clone();
-        for ((end, planned), load) in ends.iter_mut().zip(planned).zip(loads) {
-            if load.is_over() {
-                continue;
-            }
-            let waits = planned.planned.after.iter();
-            let begins = waits.map(|id| before.get(id.0 as usize).copied().flatten());
-            let begins = begins.collect::<Option<Vec<_>>>();
-            let begins = begins.map(|ends| ends.into_iter().max().unwrap_or_default());
-            let is_begun = load.done > planned.planned.before.done || load.in_flight > 0;
-            let left = load.planned.saturating_sub(load.done);
-            let own = load.remaining.filter(|_| is_begun);
-            let own = own.or_else(|| rate::time_for(left, per_second));
-            *end = begins
-                .zip(own)
-                .and_then(|(begins, own)| begins.checked_add(own));
-        }
-        if ends == before {
-            break;
-        }
-    }
-    let last = ends
-        .into_iter()
-        .collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .max()?;
-    (!last.is_zero()).then_some(last)
 }
