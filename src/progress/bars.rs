@@ -7,7 +7,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     Draw, Ink,
-    counters::{LoadView, Phase, TargetView, View},
+    counters::{Phase, TargetView, View},
+    loads::LoadView,
     words::{hindrance, load_of, plain},
 };
 use crate::{

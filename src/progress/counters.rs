@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::{order, rate::Speed};
+use super::{
+    loads::{LoadView, last_end, waits_for},
+    rate::Speed,
+};
 use crate::{
     event::{Event, Flow, LoadId, LoadPlanned, TargetState},
     record::Outcome,
@@ -101,42 +104,6 @@ pub(super) enum Phase {
     Loading,
     /// Nothing is sent any more; the reports are being written.
     Closing,
-}
-
-/// The state of a load at one moment.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LoadView {
-    pub(super) name: String,
-    pub(super) target: String,
-    pub(super) planned: u64,
-    pub(super) done: u64,
-    pub(super) bytes: u64,
-    pub(super) in_flight: u64,
-    pub(super) retries: u64,
-    pub(super) rejected: u64,
-    /// Records that are blocked or unknown.
-    pub(super) failed: u64,
-    pub(super) per_second: f64,
-    pub(super) remaining: Option<Duration>,
-    /// The way in which its records go, and how that compares with others.
-    pub(super) way: Option<String>,
-    /// The load that has to end before this one begins, while it has not.
-    pub(super) waits_for: Option<String>,
-}
-
-impl LoadView {
-    /// Tells whether all records are done.
-    pub(super) fn is_over(&self) -> bool {
-        self.done >= self.planned
-    }
-
-    /// Returns how many records in a hundred are done; never 100 before all are.
-    pub(super) fn percent(&self) -> u64 {
-        match self.planned {
-            0 => 100,
-            planned => std::cmp::min(self.done, planned).saturating_mul(100) / planned,
-        }
-    }
 }
 
 /// The speeds of all loads and of the total.
@@ -260,7 +227,7 @@ impl Counters {
             })
             .collect();
         let plans: Vec<&LoadPlanned> = planned.iter().map(|load| &load.planned).collect();
-        let waits = order::waits_for(&plans, &loads);
+        let waits = waits_for(&plans, &loads);
         for (load, waits_for) in loads.iter_mut().zip(waits) {
             load.waits_for = waits_for;
         }
@@ -289,7 +256,7 @@ impl Counters {
                 && !loads.iter().filter(left).any(|load| is_down(&load.target))
                 && !loads.iter().zip(&speeds.loads).any(stalls);
             total.remaining = may_tell
-                .then(|| order::last_end(&plans, &loads, total.per_second))
+                .then(|| last_end(&plans, &loads, total.per_second))
                 .flatten();
         }
         speeds.viewed = elapsed;
@@ -356,22 +323,5 @@ impl Load {
         }
         view.foresee(elapsed, speed, is_down);
         view
-    }
-}
-
-impl LoadView {
-    /// Says how fast it goes and how long the rest takes. While its target is down neither can be told, and the speed of
-    /// before holds for afterwards.
-    fn foresee(&mut self, elapsed: Duration, speed: &mut Speed, is_down: bool) {
-        if is_down {
-            speed.pause(elapsed, self.done);
-            return;
-        }
-        if !(self.is_over() && speed.is_settled(self.done)) {
-            // A load that is over keeps the speed it had.
-            speed.look(elapsed, self.done);
-        }
-        self.per_second = speed.per_second();
-        self.remaining = speed.remaining(self.planned.saturating_sub(self.done));
     }
 }

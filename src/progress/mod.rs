@@ -21,7 +21,7 @@ mod bars;
 mod counters;
 mod json;
 mod lines;
-mod order;
+mod loads;
 mod rate;
 mod screen;
 mod words;

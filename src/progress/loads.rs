@@ -1,9 +1,62 @@
-//! The order of loads: those that wait for others, and when the last of them ends.
+//! The state of loads at one moment, their order (those that wait for others), and when the last of them ends.
 
 use std::time::Duration;
 
-use super::{counters::LoadView, rate};
+use super::rate::{self, Speed};
 use crate::event::LoadPlanned;
+
+/// The state of a load at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LoadView {
+    pub(super) name: String,
+    pub(super) target: String,
+    pub(super) planned: u64,
+    pub(super) done: u64,
+    pub(super) bytes: u64,
+    pub(super) in_flight: u64,
+    pub(super) retries: u64,
+    pub(super) rejected: u64,
+    /// Records that are blocked or unknown.
+    pub(super) failed: u64,
+    pub(super) per_second: f64,
+    pub(super) remaining: Option<Duration>,
+    /// The way in which its records go, and how that compares with others.
+    pub(super) way: Option<String>,
+    /// The load that has to end before this one begins, while it has not.
+    pub(super) waits_for: Option<String>,
+}
+
+impl LoadView {
+    /// Tells whether all records are done.
+    pub(super) fn is_over(&self) -> bool {
+        self.done >= self.planned
+    }
+
+    /// Returns how many records in a hundred are done; never 100 before all are.
+    pub(super) fn percent(&self) -> u64 {
+        match self.planned {
+            0 => 100,
+            planned => std::cmp::min(self.done, planned).saturating_mul(100) / planned,
+        }
+    }
+}
+
+impl LoadView {
+    /// Says how fast it goes and how long the rest takes. While its target is down neither can be told, and the speed of
+    /// before holds for afterwards.
+    pub(super) fn foresee(&mut self, elapsed: Duration, speed: &mut Speed, is_down: bool) {
+        if is_down {
+            speed.pause(elapsed, self.done);
+            return;
+        }
+        if !(self.is_over() && speed.is_settled(self.done)) {
+            // A load that is over keeps the speed it had.
+            speed.look(elapsed, self.done);
+        }
+        self.per_second = speed.per_second();
+        self.remaining = speed.remaining(self.planned.saturating_sub(self.done));
+    }
+}
 
 /// Returns for each load the name of the first that has to end before it begins; none where it has begun, or need not wait.
 pub(super) fn waits_for(planned: &[&LoadPlanned], loads: &[LoadView]) -> Vec<Option<String>> {
