@@ -7,7 +7,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     Draw, Ink,
-    counters::{LoadView, Phase, TargetView, View},
+    counters::{Phase, TargetView, View},
+    loads::LoadView,
     words::{hindrance, load_of, plain},
 };
 use crate::{
@@ -302,6 +303,11 @@ fn message(load: &LoadView, widths: Widths, ink: Ink, is_ending: bool) -> Vec<(u
     if load.failed > 0 {
         let failed = format!("{} blocked or unknown", grouped(load.failed));
         words.push((1, paint("31", &failed, colour)));
+    }
+    if let Some(other) = load.waits_for.as_deref().filter(|_| !is_ending) {
+        let other = ink.cut(&plain(other), NAME);
+        words.push((2, paint("33", &format!("waits for {other}"), colour)));
+        return words;
     }
     words.push((4, format!("{}/s", speed(load.per_second))));
     if let Some((way, _)) = load.way.as_deref().and_then(|way| way.split_once(" (")) {

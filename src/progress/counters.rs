@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::rate::{self, Speed};
+use super::{
+    loads::{LoadView, last_end, waits_for},
+    rate::Speed,
+};
 use crate::{
     event::{Event, Flow, LoadId, LoadPlanned, TargetState},
     record::Outcome,
@@ -101,40 +104,6 @@ pub(super) enum Phase {
     Loading,
     /// Nothing is sent any more; the reports are being written.
     Closing,
-}
-
-/// The state of a load at one moment.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LoadView {
-    pub(super) name: String,
-    pub(super) target: String,
-    pub(super) planned: u64,
-    pub(super) done: u64,
-    pub(super) bytes: u64,
-    pub(super) in_flight: u64,
-    pub(super) retries: u64,
-    pub(super) rejected: u64,
-    /// Records that are blocked or unknown.
-    pub(super) failed: u64,
-    pub(super) per_second: f64,
-    pub(super) remaining: Option<Duration>,
-    /// The way in which its records go, and how that compares with others.
-    pub(super) way: Option<String>,
-}
-
-impl LoadView {
-    /// Tells whether all records are done.
-    pub(super) fn is_over(&self) -> bool {
-        self.done >= self.planned
-    }
-
-    /// Returns how many records in a hundred are done; never 100 before all are.
-    pub(super) fn percent(&self) -> u64 {
-        match self.planned {
-            0 => 100,
-            planned => std::cmp::min(self.done, planned).saturating_mul(100) / planned,
-        }
-    }
 }
 
 /// The speeds of all loads and of the total.
@@ -242,7 +211,7 @@ impl Counters {
             let is_kept = load.in_flight > 0 || matches!(flow(&load.target), Flow::Braked(_));
             !load.is_over() && speed.is_silent() && is_kept
         };
-        let loads: Vec<_> = planned
+        let mut loads: Vec<_> = planned
             .iter()
             .zip(&mut speeds.loads)
             .map(|(load, speed)| {
@@ -257,6 +226,11 @@ impl Counters {
                 view
             })
             .collect();
+        let plans: Vec<&LoadPlanned> = planned.iter().map(|load| &load.planned).collect();
+        let waits = waits_for(&plans, &loads);
+        for (load, waits_for) in loads.iter_mut().zip(waits) {
+            load.waits_for = waits_for;
+        }
         let mut total = LoadView {
             name: "total".to_owned(),
             ..LoadView::default()
@@ -282,7 +256,7 @@ impl Counters {
                 && !loads.iter().filter(left).any(|load| is_down(&load.target))
                 && !loads.iter().zip(&speeds.loads).any(stalls);
             total.remaining = may_tell
-                .then(|| last_end(planned, &loads, total.per_second))
+                .then(|| last_end(&plans, &loads, total.per_second))
                 .flatten();
         }
         speeds.viewed = elapsed;
@@ -341,6 +315,7 @@ impl Load {
             per_second: 0.0,
             remaining: None,
             way: self.way().clone(),
+            waits_for: None,
         };
         let is_waiting = view.done == self.planned.before.done && view.in_flight == 0;
         if is_waiting {
@@ -349,57 +324,4 @@ impl Load {
         view.foresee(elapsed, speed, is_down);
         view
     }
-}
-
-impl LoadView {
-    /// Says how fast it goes and how long the rest takes. While its target is down neither can be told, and the speed of
-    /// before holds for afterwards.
-    fn foresee(&mut self, elapsed: Duration, speed: &mut Speed, is_down: bool) {
-        if is_down {
-            speed.pause(elapsed, self.done);
-            return;
-        }
-        if !(self.is_over() && speed.is_settled(self.done)) {
-            // A load that is over keeps the speed it had.
-            speed.look(elapsed, self.done);
-        }
-        self.per_second = speed.per_second();
-        self.remaining = speed.remaining(self.planned.saturating_sub(self.done));
-    }
-}
-
-/// Foresees when the last load ends: those that wait for others begin when these end, the others go side by side. One of
-/// which nothing is known yet is taken to be as fast as all together are.
-fn last_end(planned: &[Load], loads: &[LoadView], per_second: f64) -> Option<Duration> {
-    let mut ends: Vec<Option<Duration>> = Vec::new();
-    // A load may wait for one that stands below it; no chain is longer than there are loads.
-    ends.resize(loads.len(), Some(Duration::ZERO));
-    for _ in loads {
-        let before = ends.clone();
-        for ((end, planned), load) in ends.iter_mut().zip(planned).zip(loads) {
-            if load.is_over() {
-                continue;
-            }
-            let waits = planned.planned.after.iter();
-            let begins = waits.map(|id| before.get(id.0 as usize).copied().flatten());
-            let begins = begins.collect::<Option<Vec<_>>>();
-            let begins = begins.map(|ends| ends.into_iter().max().unwrap_or_default());
-            let is_begun = load.done > planned.planned.before.done || load.in_flight > 0;
-            let left = load.planned.saturating_sub(load.done);
-            let own = load.remaining.filter(|_| is_begun);
-            let own = own.or_else(|| rate::time_for(left, per_second));
-            *end = begins
-                .zip(own)
-                .and_then(|(begins, own)| begins.checked_add(own));
-        }
-        if ends == before {
-            break;
-        }
-    }
-    let last = ends
-        .into_iter()
-        .collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .max()?;
-    (!last.is_zero()).then_some(last)
 }

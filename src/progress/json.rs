@@ -24,7 +24,8 @@ use serde::Serialize;
 
 use super::{
     Draw,
-    counters::{LoadView, Phase, TargetView, View},
+    counters::{Phase, TargetView, View},
+    loads::LoadView,
 };
 use crate::event::Flow;
 

@@ -4,7 +4,8 @@ use std::{io::Write, time::Duration};
 
 use super::{
     Draw,
-    counters::{LoadView, Phase, TargetView, View},
+    counters::{Phase, TargetView, View},
+    loads::LoadView,
     words::{gives_up, hindrance, plain, seconds},
 };
 use crate::{

@@ -21,6 +21,7 @@ mod bars;
 mod counters;
 mod json;
 mod lines;
+mod loads;
 mod rate;
 mod screen;
 mod words;

@@ -663,6 +663,34 @@ fn what_a_target_asked_to_wait_belongs_to_the_time_that_is_left() {
 }
 
 #[test]
+fn a_load_that_waits_for_another_says_so() {
+    let (terminal, target) = terminal(80);
+    let mut run = Run::new(Bars::new(target, Ink::default()));
+    run.start_where_it_stands(&[("people", 100, &[], 0), ("results", 40, &[0], 0)]);
+    run.sent(0, 10);
+    run.settled(0, Outcome::Created, 10);
+    run.wait(SECOND);
+    let text = terminal.lines.text();
+    let last = text.lines().rfind(|line| line.contains("results"));
+    let last = last.unwrap().trim();
+    assert_eq!(last, "results    0/40     0%  waits for people");
+    let mut view = || {
+        run.counters.view(run.now, &mut run.speeds).loads[1]
+            .waits_for
+            .clone()
+    };
+    assert_eq!(view().as_deref(), Some("people"));
+    run.counters.observe(&Event::Stopping {
+        reason: "interrupted".to_owned(),
+    });
+    run.settled(0, Outcome::Created, 90);
+    assert_eq!(
+        run.counters.view(run.now, &mut run.speeds).loads[1].waits_for,
+        None
+    );
+}
+
+#[test]
 fn words_without_room_are_left_out_whole() {
     let mut shown = Vec::new();
     for (columns, flow) in [
