@@ -27,7 +27,8 @@ pub fn normal(path: &Path) -> PathBuf {
 /// Returns the shortest way to write a path that leads to the same place; the path itself where a link stands in between.
 pub fn tidy(path: &Path) -> PathBuf {
     let short = normal(path);
-    if short == path {
+    // Only on a way up can a link lead elsewhere.
+    if !path.components().any(|part| part == Component::ParentDir) {
         return short;
     }
     let folder_of = |path: &Path| {

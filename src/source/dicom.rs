@@ -3,7 +3,7 @@
 //! The header is read up to the pixels and understood by `dicom`; the rest of the file passes by, so that its bytes are known
 //! again, and never stands in memory.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -32,8 +32,10 @@ static SOP_INSTANCE: AliasRule = AliasRule {
 
 /// Reads one file to its end.
 pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<(), Stop> {
+    // A header is read element by element.
+    let mut buffered = BufReader::new(reader);
     let mut bytes = Passing {
-        reader,
+        reader: &mut buffered,
         hash: Xxh3::new(),
         count: 0,
     };

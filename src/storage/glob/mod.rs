@@ -32,6 +32,7 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
     // By the absolute path, for exclusions; `known` by the real one, so that links lead to a file once.
     let mut found: Vec<(PathBuf, PathBuf, usize)> = Vec::new();
     let mut known = HashSet::new();
+    let mut folders = RealFolders::default();
     let mut odd: Vec<(usize, Oddity, PathBuf)> = Vec::new();
     // Each with the path that it is about, where it is about one.
     let mut problems: Vec<(Option<PathBuf>, Diagnostic)> = Vec::new();
@@ -56,7 +57,7 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
             found.retain(|(key, path, _)| {
                 let keep = !compiled.excludes(key, path);
                 if !keep {
-                    known.remove(&real(path));
+                    known.remove(&folders.real(path));
                 }
                 keep
             });
@@ -75,14 +76,16 @@ pub(super) fn list(patterns: &[FilePattern]) -> Listing {
         let mut matched = met.matched;
         // Of several ways to a file the shortest is kept: not the one through a link to a folder above.
         matched.sort_by_cached_key(|path| (path.components().count(), path.clone()));
-        matched.retain(|path| known.insert(real(path)));
+        matched.retain(|path| known.insert(folders.real(path)));
         matched.sort();
         for path in matched {
             found.push((absolute(&path), tidy(&path), number));
         }
     }
     // A file that another pattern names is not left out.
-    odd.retain(|(_, what, path)| *what <= Oddity::Irregular || !known.contains(&real(path)));
+    odd.retain(|(_, what, path)| {
+        *what <= Oddity::Irregular || !known.contains(&folders.real(path))
+    });
     found.retain(|(_, path, number)| {
         let is_text = path.to_str().is_some();
         if !is_text {
@@ -106,9 +109,37 @@ fn absolute(path: &Path) -> PathBuf {
     normal(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
 }
 
-/// The file itself, behind all links.
+/// The path itself, behind all links.
 fn real(path: &Path) -> PathBuf {
     fs_err::canonicalize(path).unwrap_or_else(|_| normal(path))
+}
+
+/// The real paths of folders, each looked up once: a folder may hold a million files.
+#[derive(Default)]
+struct RealFolders(HashMap<PathBuf, PathBuf>);
+
+impl RealFolders {
+    /// The file itself, behind all links.
+    fn real(&mut self, path: &Path) -> PathBuf {
+        let is_plain = fs_err::symlink_metadata(path).is_ok_and(|found| !found.is_symlink());
+        match (path.parent(), path.file_name()) {
+            (Some(folder), Some(name)) if is_plain => {
+                let folder = if folder.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    folder
+                };
+                if let Some(known) = self.0.get(folder) {
+                    return known.join(name);
+                }
+                let found = real(folder);
+                let file = found.join(name);
+                self.0.insert(folder.to_owned(), found);
+                file
+            }
+            _ => real(path),
+        }
+    }
 }
 
 /// A pattern, split into the folder it begins in and the glob below that.
