@@ -1,7 +1,7 @@
 //! Finds out in which way a target takes most records: each alone, in batches, or in transactions.
 //!
 //! A server's word on itself does not tell which is faster, nor whether it works: the first requests of a load go in every
-//! way that is possible, in turn, and the one that held a slot for the shortest time per record is taken for the rest. A
+//! way that is possible, one way after the other, and the one that held a slot for the shortest time per record is taken for the rest. A
 //! way in which requests are refused as a whole again and again is left. A turn may tell nothing: a record that an earlier
 //! session left in doubt, or that compares equal, is settled without a request. If all that was handed over has ended and
 //! the trial has not, it gets more turns. `scheduler` fills the requests; the plan says which ways there are at all.
@@ -46,6 +46,8 @@ struct State {
     chosen: Option<usize>,
     /// The number of chunks that were handed over during the trial and have not ended.
     on_its_way: usize,
+    /// Turns of the trial were given since something was handed over.
+    is_collected: bool,
 }
 
 /// Held as long as something that was handed over during the trial is on its way, whatever becomes of it.
@@ -186,6 +188,7 @@ impl Ways {
                 ways: ways.collect(),
                 chosen,
                 on_its_way: 0,
+                is_collected: false,
             }),
             answered: Condvar::new(),
         }
@@ -194,6 +197,7 @@ impl Ways {
     /// Takes note of something that is handed over; none where the trial is over.
     pub(super) fn hand_over(self: &Arc<Self>) -> Option<Trial> {
         let mut state = self.state();
+        state.is_collected = false;
         state.chosen.is_none().then(|| {
             state.on_its_way += 1;
             Trial(Arc::clone(self))
@@ -206,11 +210,13 @@ impl Ways {
         let at = if let Some(chosen) = state.chosen {
             chosen
         } else {
-            let ways = state.ways.iter().enumerate();
-            let (at, way) = ways.min_by_key(|(_, way)| way.turns)?;
-            if way.turns >= TRIAL {
+            let mut ways = state.ways.iter().enumerate();
+            let (at, way) = ways.find(|(_, way)| way.turns < TRIAL)?;
+            // Requests of two ways that are at work together wait for each other, and look alike.
+            if way.turns == 0 && (state.is_collected || state.on_its_way > 0) {
                 return None;
             }
+            state.is_collected = true;
             at
         };
         let is_chosen = state.chosen.is_some();
@@ -229,6 +235,7 @@ impl Ways {
     /// the ways that are not judged get turns again.
     pub(super) fn wait(&self, stop: &Stop) {
         let mut state = self.state();
+        state.is_collected = false;
         if state.is_stuck() {
             state.try_again();
         } else if state.chosen.is_none() && !stop.is_stopping() {
@@ -339,50 +346,79 @@ mod tests {
     #[test]
     fn what_ends_without_an_answer_is_not_waited_for() {
         let (ways, stop) = (ways(), Stop::default());
-        // The first record of each is settled by asking the store.
-        for _ in 0..3 {
+        // The first records of each way are settled by asking the store.
+        for _ in 0..3 * 3 {
+            assert_eq!(turns(&ways).len(), 4);
             let chunk = ways.hand_over();
-            assert_eq!(turns(&ways).len(), 3 * 4);
             ways.wait(&stop);
             assert_eq!(ways.next(), None, "it is on its way");
             drop(chunk);
             ways.wait(&stop);
         }
-        // Those of one way only are.
-        let chunk = ways.hand_over();
-        for _ in turns(&ways) {
-            ways.answered(Some(Packaging::Batch), 50, MS, false);
+        // Those of one way only are not.
+        for at in 0..3 {
+            let asked = turns(&ways);
+            let chunk = ways.hand_over();
+            for _ in asked.iter().filter(|_| at == 0) {
+                ways.answered(Some(Packaging::Batch), 50, MS, false);
+            }
+            drop(chunk);
+            ways.wait(&stop);
         }
-        drop(chunk);
-        ways.wait(&stop);
-        let chunk = ways.hand_over();
         let asked = turns(&ways);
-        assert_eq!(asked.len(), 2 * 4, "the batches are known");
+        let known = |turn: &Turn| matches!(turn, Turn::Together(batching) if batching.packaging == Packaging::Transaction);
+        assert!(asked.len() == 4 && asked.iter().all(known), "{asked:?}");
+        let chunk = ways.hand_over();
         for _ in 0..4 {
             ways.answered(Some(Packaging::Transaction), 50, MS, false);
         }
+        drop(chunk);
+        assert_eq!(turns(&ways).len(), 4);
+        let chunk = ways.hand_over();
         let found = (0..64).find_map(|_| ways.answered(None, 1, MS, false));
         assert!(found.is_some());
         drop(chunk);
         assert!(ways.hand_over().is_none(), "the trial is over");
     }
 
+    /// Requests of two ways that are at work together wait for each other, and look alike.
+    #[test]
+    fn one_way_is_tried_after_the_other() {
+        let ways = ways();
+        let first = turns(&ways);
+        assert!(first.iter().all(|turn| *turn == first[0]) && first.len() == 4);
+        assert_eq!(ways.next(), None, "it is collected");
+        let chunk = ways.hand_over();
+        assert_eq!(ways.next(), None, "it is on its way");
+        drop(chunk);
+        let second = turns(&ways);
+        assert!(second.iter().all(|turn| *turn == second[0]) && second.len() == 4);
+        assert_ne!(first[0], second[0]);
+    }
+
+    /// The packagings of the requests that turns stand for.
+    fn sent(turns: &[Turn]) -> Vec<Option<Packaging>> {
+        let sent = turns.iter().flat_map(|turn| match turn {
+            Turn::Together(batching) => vec![Some(batching.packaging)],
+            Turn::Alone(count) => vec![None; *count as usize],
+        });
+        sent.collect()
+    }
+
     /// A Bundle to be may have had one record only: it went alone, and nobody waits for the Bundle.
     #[test]
     fn a_parcel_that_went_alone_is_not_waited_for() {
         let ways = ways();
-        let _chunk = ways.hand_over();
-        let mut sent = Vec::new();
-        while let Some(turn) = ways.next() {
-            match turn {
-                Turn::Together(batching) => sent.push(Some(batching.packaging)),
-                Turn::Alone(count) => sent.extend((0..count).map(|_| None)),
-            }
-        }
-        sent[0] = None;
         let mut found = None;
-        for packaging in sent {
-            found = ways.answered(packaging, 1, MS, false);
+        for at in 0..3 {
+            let mut sent = sent(&turns(&ways));
+            let _chunk = ways.hand_over();
+            if at == 0 {
+                sent[0] = None;
+            }
+            for packaging in sent {
+                found = ways.answered(packaging, 1, MS, false);
+            }
         }
         assert!(found.is_some());
         assert!(ways.next().is_some());
@@ -390,26 +426,24 @@ mod tests {
 
     /// Gives the trial its turns and answers; `busy` is what a record costs in each way.
     fn tried(ways: &Arc<Ways>, busy: [u32; 3], refuses: [bool; 3]) -> Option<Found> {
-        let _chunk = ways.hand_over();
-        let mut sent = Vec::new();
-        while let Some(turn) = ways.next() {
-            match turn {
-                Turn::Together(batching) => sent.push((Some(batching.packaging), 50)),
-                Turn::Alone(count) => sent.extend((0..count).map(|_| (None, 1))),
+        let mut found = None;
+        let mut count = 0;
+        for _ in 0..3 {
+            let sent = sent(&turns(ways));
+            let _chunk = ways.hand_over();
+            count += sent.len();
+            for packaging in sent {
+                let (at, records) = match packaging {
+                    Some(Packaging::Batch) => (0, 50),
+                    Some(Packaging::Transaction) => (1, 50),
+                    None => (2, 1),
+                };
+                assert_eq!(found, None, "nothing is decided before all is there");
+                let busy = MS * busy[at] * u32::try_from(records).unwrap();
+                found = ways.answered(packaging, records, busy, refuses[at]);
             }
         }
-        assert_eq!(sent.len(), 2 * 4 + 64);
-        let mut found = None;
-        for (packaging, records) in sent {
-            let at = match packaging {
-                Some(Packaging::Batch) => 0,
-                Some(Packaging::Transaction) => 1,
-                None => 2,
-            };
-            assert_eq!(found, None, "nothing is decided before all is there");
-            let busy = MS * busy[at] * u32::try_from(records).unwrap();
-            found = ways.answered(packaging, records, busy, refuses[at]);
-        }
+        assert_eq!(count, 2 * 4 + 64);
         found
     }
 
