@@ -62,7 +62,7 @@ impl Exit {
 pub(super) const ELSEWHERE: &str =
     "`state: FOLDER` in the manifest names another folder for what runs keep";
 
-/// The beginning of the advice that comes with what is said of a damaged journal or plan.
+/// The beginning of the advice that journals and plans add to what they say of damage; a test holds them to it.
 const WAY_ON: &str = "; put the file back";
 
 /// The reason why the system writes nothing in a place.
@@ -215,6 +215,48 @@ pub(super) fn name_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_do_about_a_damaged_file_is_said_apart() {
+        use crate::{journal, plan::file::Saved};
+
+        let folder = tempfile::tempdir().unwrap();
+        let (empty, damaged) = (folder.path().join("empty"), folder.path().join("damaged"));
+        fs_err::write(&empty, "").unwrap();
+        fs_err::write(&damaged, "{\"header\":\n").unwrap();
+        for path in [&empty, &damaged] {
+            let journal = journal::read(path).unwrap_err().to_string();
+            let plan = Saved::open(path).unwrap_err().to_string();
+            for said in [journal, plan] {
+                let error = Error::disk(&said);
+                let [problem] = error.problems.as_slice() else {
+                    panic!("one problem");
+                };
+                assert!(!problem.message.contains("put the file"), "{said}");
+                let [hint] = problem.hints.as_slice() else {
+                    panic!("no advice: {said}");
+                };
+                assert!(hint.starts_with("put the file back"), "{hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_system_says_why_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs_err::write(&file, "").unwrap();
+        let below = fs_err::create_dir_all(file.join("below")).unwrap_err();
+        let missing = fs_err::write(folder.path().join("no/file"), "").unwrap_err();
+        let is_folder = fs_err::write(folder.path(), "").unwrap_err();
+        for (error, trouble) in [
+            (below, Trouble::NoFolder),
+            (missing, Trouble::NotThere),
+            (is_folder, Trouble::IsFolder),
+        ] {
+            assert_eq!(Trouble::of(&error.to_string()), Some(trouble), "{error}");
+        }
+    }
 
     #[tokio::test]
     async fn a_task_that_panics_is_a_bug_and_nothing_else() {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     diagnostic::Severity,
+    journal::private_file,
     manifest::Manifest,
     plan::{self, Forecast, PlanHeader, file::Saved},
     send::{
@@ -146,18 +147,14 @@ async fn make(
         .hint("write standard input to a file and list that"));
     }
     let scratch = Scratch::create()?;
-    let draft = args.out.as_deref().and_then(Draft::of);
-    let plan = match (&draft, &args.out) {
-        (Some(draft), _) => draft.path.clone(),
-        (None, Some(out)) => out.clone(),
-        (None, None) => scratch.run().plan(),
+    let draft = args.out.as_deref().map(Draft::of).transpose()?;
+    let (plan, elsewhere) = match &draft {
+        Some(draft) => (draft.path.clone(), OUT),
+        None => (scratch.run().plan(), scratch::ELSEWHERE),
     };
     let watcher = watching::for_people(context.printer);
     let how = Planning::aside(&header, &scratch, &watcher, stop);
-    let surveyed = match &args.out {
-        Some(_) => how.write(&plan, OUT).await,
-        None => how.write(&plan, scratch::ELSEWHERE).await,
-    };
+    let surveyed = how.write(&plan, elsewhere).await;
     watcher.finish();
     planning::refuse_problems(&surveyed?.problems, context)?;
     let saved = Arc::new(Saved::open(&plan).map_err(Error::disk)?);
@@ -177,10 +174,8 @@ async fn make(
         None
     };
     let exit = print(args, &saved, &forecast, online.as_ref(), context);
-    if let Some(out) = &args.out {
-        if let Some(draft) = draft {
-            draft.becomes(out)?;
-        }
+    if let (Some(out), Some(draft)) = (&args.out, draft) {
+        draft.becomes(out)?;
         context.printer.message(&format!(
             "saved; load it with: stoker load {}",
             crate::report::format::quoted(out)
@@ -195,14 +190,28 @@ struct Draft {
 }
 
 impl Draft {
-    /// Names it, where a file is to be written: a pipe or a device is written as it is.
-    fn of(out: &Path) -> Option<Self> {
-        let is_other = fs_err::metadata(out).is_ok_and(|found| !found.is_file());
-        let mut name = out.file_name()?.to_owned();
-        name.push(".part");
-        (!is_other).then(|| Self {
-            path: resolved(out).with_file_name(name),
-        })
+    /// Begins it. Its name is nobody else's, neither the user's nor that of another `plan` into the same place, and no pattern
+    /// finds it.
+    fn of(out: &Path) -> Result<Self, Error> {
+        let is_file = fs_err::metadata(out).map_or(true, |found| found.is_file());
+        let Some(file) = out.file_name().filter(|_| is_file) else {
+            let what = format!(
+                "cannot write the plan to `{}`: it is no file, and a plan is read again once it is written",
+                out.display()
+            );
+            return Err(Error::elsewhere(what, OUT));
+        };
+        let mut name = std::ffi::OsString::from(".");
+        name.push(file);
+        name.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
+        let path = resolved(out).with_file_name(name);
+        private_file(&path).map_err(|error| {
+            // The name of the draft says nothing to anybody.
+            let (draft, meant) = (path.display().to_string(), out.display().to_string());
+            let why = error.to_string().replace(&draft, &meant);
+            Error::elsewhere(format!("cannot write the plan: {why}"), OUT)
+        })?;
+        Ok(Self { path })
     }
 
     /// Puts it in its place.

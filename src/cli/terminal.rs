@@ -44,7 +44,8 @@ impl Terminal {
 }
 
 impl Terminal {
-    /// Spells Stoker's own signs in ASCII on a terminal that shows nothing else. Names of files stay as they are.
+    /// Spells the signs that Stoker uses in ASCII on a terminal that shows nothing else, wherever they stand. Other characters, such
+    /// as those of names, stay as they are.
     pub(super) fn spelled(self, text: &str) -> Cow<'_, str> {
         if !self.is_ascii || text.is_ascii() {
             return Cow::Borrowed(text);

@@ -244,6 +244,16 @@ async fn ingest(dir: &Path, address: &str, concurrency: usize) -> usize {
     messages.len()
 }
 
+/// Tells whether an answer came. The last byte of the one before it may have come late, and stands before it then.
+fn has_block(decoder: &mut mllp::Decoder) -> bool {
+    while let Some(received) = decoder.received().expect("frames") {
+        if matches!(received, mllp::Received::Block(_)) {
+            return true;
+        }
+    }
+    false
+}
+
 async fn transmit(dir: &Path, address: &str, concurrency: usize) -> usize {
     let messages = messages(dir);
     let tasks = (0..concurrency).map(|first| {
@@ -256,7 +266,7 @@ async fn transmit(dir: &Path, address: &str, concurrency: usize) -> usize {
             for message in messages.iter().skip(first).step_by(concurrency) {
                 let framed = mllp::frame(message).expect("a frame");
                 stream.write_all(&framed).await.expect("sent");
-                while !matches!(decoder.received(), Ok(Some(mllp::Received::Block(_)))) {
+                while !has_block(&mut decoder) {
                     let count = stream.read(&mut buffer).await.expect("an answer");
                     assert!(count > 0, "the sink hung up");
                     decoder.feed(&buffer[..count]);

@@ -3,7 +3,7 @@
 # of its own. Ingest and STOW into the local store (`stoker emulate`), STOW into Orthanc, MLLP into HAPI HL7v2. `kinds.sh` measures the same
 # against a sink that keeps nothing. Needs python3, Orthanc with its DICOMweb plugin (tests/servers/orthanc.sh gets it) and the receiver
 # that tests/servers/mllp.sh builds in target/mllp; what is missing is left out and said.
-# Usage: tests/bench/receivers.sh [RUNS] [MESSAGES] [INSTANCES] [CONCURRENCY]
+# Usage: [WAYS="mllp_hapi stow_orthanc"] tests/bench/receivers.sh [RUNS] [MESSAGES] [INSTANCES] [CONCURRENCY]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 runs=${1:-3} messages=${2:-10000} instances=${3:-2000} concurrency=${4:-16}
@@ -63,7 +63,7 @@ has() {
 }
 
 cd "$work"
-for way in ingest_local mllp_hapi stow_local stow_orthanc; do
+for way in ${WAYS:-ingest_local mllp_hapi stow_local stow_orthanc}; do
   has $way || { echo "$way: skipped, its receiver is not here"; continue; }
   kind=${way%_*} dir=messages files=feed.hl7
   [ "$kind" = stow ] && dir=instances files='images/*.dcm'

@@ -167,11 +167,11 @@ fn a_run_that_cannot_be_read_is_named_before_a_reset() {
 #[test]
 fn files_of_no_kind_are_named_by_init() {
     let bed = bed("{ local: store }");
-    for name in ["d/a.json", "d/a.txt", "d/b.csv", "d/c.zip"] {
+    for name in ["d/a.json", "d/a.txt", "d/b.csv", "d/c.tar.xz"] {
         bed.write(name, r#"{"resourceType":"Patient","id":"a"}"#);
     }
     let ran = bed.run(&["init", "d"]).exits(0);
-    let said = "passed by 3 files that hold no records: d/a.txt, d/b.csv, d/c.zip (archives are not read: unpack them first)";
+    let said = "passed by 3 files that hold no records: d/a.txt, d/b.csv, d/c.tar.xz (archives are not read: unpack them first)";
     assert!(ran.err.contains(said), "{}", ran.err);
 }
 
@@ -414,4 +414,27 @@ fn what_the_facts_rule_out_is_said_before_anything_is_sent() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn a_plan_that_cannot_be_saved_names_the_file_that_was_meant() {
+    let bed = bed("{ local: store }");
+    bed.write("f", "");
+    for (out, why, next) in [
+        ("no/x.plan", "No such file", "mkdir -p"),
+        ("f/x.plan", "Not a directory", "is a file, and no folder"),
+        (".", "it is no file", "`--out FILE`"),
+        ("/dev/null", "it is no file", "`--out FILE`"),
+    ] {
+        let ran = bed.run(&["plan", "m.yaml", "--out", out]).exits(5);
+        let named =
+            ran.err.contains("cannot write the plan") && ran.err.contains(&format!("`{out}`"));
+        assert!(named, "{}", ran.err);
+        assert!(
+            ran.err.contains(why) && ran.err.contains(next),
+            "{}",
+            ran.err
+        );
+        assert!(!ran.err.contains(".new"), "{}", ran.err);
+    }
 }

@@ -87,8 +87,10 @@ fn passed_by(others: &[&Path]) -> Option<String> {
         more => format!("{}, and {} more", names.join(", "), grouped(more as u64)),
     };
     let is_archive = |path: &&Path| {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        ending.is_some_and(|ending| matches!(ending, "zip" | "tar" | "tgz" | "7z"))
+        let name = path.to_string_lossy().to_ascii_lowercase();
+        let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
+        let archives = [".zip", ".tar", ".tgz", ".7z", ".rar", ".tar.bz2", ".tar.xz"];
+        archives.iter().any(|ending| name.ends_with(ending))
     };
     let hint = if others.iter().any(is_archive) {
         " (archives are not read: unpack them first)"
