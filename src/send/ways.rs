@@ -32,6 +32,10 @@ const LATEST: u32 = 8;
 /// The time for which the answers to the trial are waited for at a time.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The number of looks without an answer after which the rest of a load waits no longer: two seconds. Most answers take less;
+/// a request that hangs for a minute must not hold up all the others.
+const PATIENCE: u32 = 100;
+
 /// The ways of one load.
 #[derive(Debug)]
 pub(super) struct Ways {
@@ -44,8 +48,12 @@ struct State {
     ways: Vec<Way>,
     /// The one that is taken, once it is known.
     chosen: Option<usize>,
+    /// The one that had the latest turn of the trial.
+    current: usize,
     /// The number of chunks that were handed over during the trial and have not ended.
     on_its_way: usize,
+    /// Looks in a row that found no answer.
+    looks: u32,
     /// Turns of the trial were given since something was handed over.
     is_collected: bool,
 }
@@ -58,6 +66,7 @@ impl Drop for Trial {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.on_its_way = state.on_its_way.saturating_sub(1);
+        state.looks = 0;
         self.0.answered.notify_all();
     }
 }
@@ -158,8 +167,11 @@ impl State {
 
     /// Tells whether all turns were given and ended, and told too little.
     fn is_stuck(&self) -> bool {
-        let is_given = self.ways.iter().all(|way| way.turns >= TRIAL);
-        self.chosen.is_none() && self.on_its_way == 0 && is_given
+        self.chosen.is_none() && self.on_its_way == 0 && self.is_given()
+    }
+
+    fn is_given(&self) -> bool {
+        self.ways.iter().all(|way| way.turns >= TRIAL)
     }
 
     /// Gives more turns to the ways that are not judged.
@@ -167,6 +179,23 @@ impl State {
         for way in self.ways.iter_mut().filter(|way| !way.is_judged()) {
             way.turns = 0;
         }
+    }
+
+    /// Gives more turns to the way whose answers do not come.
+    fn go_on(&mut self) {
+        let current = self.ways.get_mut(self.current);
+        if let Some(way) = current.filter(|way| !way.is_judged()) {
+            way.turns = 0;
+            self.looks = 0;
+        } else if self.is_given() {
+            self.try_again();
+        }
+    }
+
+    /// Tells whether another way may have its first turn: requests of two ways that are at work together wait for each other,
+    /// and look alike. A request that hangs is not waited for.
+    fn may_change(&self) -> bool {
+        !self.is_collected && (self.on_its_way == 0 || self.looks >= PATIENCE)
     }
 }
 
@@ -187,7 +216,9 @@ impl Ways {
             state: Mutex::new(State {
                 ways: ways.collect(),
                 chosen,
+                current: 0,
                 on_its_way: 0,
+                looks: 0,
                 is_collected: false,
             }),
             answered: Condvar::new(),
@@ -210,12 +241,11 @@ impl Ways {
         let at = if let Some(chosen) = state.chosen {
             chosen
         } else {
-            let mut ways = state.ways.iter().enumerate();
-            let (at, way) = ways.find(|(_, way)| way.turns < TRIAL)?;
-            // Requests of two ways that are at work together wait for each other, and look alike.
-            if way.turns == 0 && (state.is_collected || state.on_its_way > 0) {
+            let at = state.ways.iter().position(|way| way.turns < TRIAL)?;
+            if at != state.current && !state.may_change() {
                 return None;
             }
+            state.current = at;
             state.is_collected = true;
             at
         };
@@ -240,7 +270,13 @@ impl Ways {
             state.try_again();
         } else if state.chosen.is_none() && !stop.is_stopping() {
             let waited = self.answered.wait_timeout(state, LOOK);
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            if waited.timed_out() {
+                state.looks = state.looks.saturating_add(1);
+            }
+            if state.looks >= PATIENCE {
+                state.go_on();
+            }
         }
     }
 
@@ -258,6 +294,7 @@ impl Ways {
             return None;
         }
         let kind = |way: &Way| way.batching.map(|batching| batching.packaging);
+        state.looks = 0;
         let at = state.ways.iter().position(|way| kind(way) == packaging)?;
         let is_chosen = state.chosen == Some(at);
         let way = state.ways.get_mut(at)?;
@@ -394,6 +431,47 @@ mod tests {
         let second = turns(&ways);
         assert!(second.iter().all(|turn| *turn == second[0]) && second.len() == 4);
         assert_ne!(first[0], second[0]);
+    }
+
+    /// Lets the last look of a vain wait pass.
+    fn run_out_of_patience(ways: &Ways) {
+        ways.state().looks = PATIENCE - 1;
+        ways.wait(&Stop::default());
+    }
+
+    /// A record whose request is none of the trial hangs: the first way has its turns all the same.
+    #[test]
+    fn what_is_no_part_of_the_trial_does_not_hold_it_up() {
+        let ways = ways();
+        let _hangs = ways.hand_over();
+        assert_eq!(turns(&ways).len(), 4);
+    }
+
+    /// One request of each way is never answered; those behind it are sent all the same, and the trial comes to its end.
+    #[test]
+    fn a_request_that_hangs_does_not_hold_up_the_others() {
+        let ways = ways();
+        let mut hanging = Vec::new();
+        for at in 0..3 {
+            let first = turns(&ways);
+            assert_eq!(first.len(), 4);
+            hanging.push(ways.hand_over());
+            let sent = sent(&first);
+            for packaging in &sent[1..] {
+                assert_eq!(ways.answered(*packaging, 1, MS, false), None);
+            }
+            assert_eq!(ways.next(), None);
+            run_out_of_patience(&ways);
+            let more = turns(&ways);
+            assert!(more.len() == 4 && more[0] == first[0], "{at}: {more:?}");
+            drop(ways.hand_over());
+            assert_eq!(ways.answered(sent[0], 1, MS, false).is_some(), at == 2);
+            if at < 2 {
+                assert_eq!(ways.next(), None, "{at}: the first still hangs");
+                run_out_of_patience(&ways);
+            }
+        }
+        assert!(ways.next().is_some());
     }
 
     /// The packagings of the requests that turns stand for.
