@@ -1,6 +1,6 @@
 //! Makes few segments of many, so that a record is looked for in a handful of them.
 
-use std::path::Path;
+use std::{cmp::Reverse, collections::BinaryHeap, path::Path};
 
 use super::{
     Error,
@@ -74,26 +74,30 @@ fn join(
     segments: &[Segment],
     mut each: impl FnMut(Key, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut walks: Vec<Head<'_>> = Vec::with_capacity(segments.len());
-    for segment in segments {
+    let mut heads: Vec<Head<'_>> = Vec::with_capacity(segments.len());
+    // The smallest key first, and of equal ones that of the newest segment.
+    let mut next = BinaryHeap::with_capacity(segments.len());
+    for (age, segment) in segments.iter().rev().enumerate() {
         let mut head = Head {
             walk: segment.rows(),
-            key: None,
             value: Vec::new(),
         };
-        head.advance()?;
-        walks.push(head);
+        if let Some(key) = head.advance()? {
+            next.push(Reverse((key, age)));
+        }
+        heads.push(head);
     }
-    while let Some(key) = walks.iter().filter_map(|head| head.key).min() {
-        let mut is_told = false;
-        for head in walks.iter_mut().rev() {
-            if head.key == Some(key) {
-                if !is_told {
-                    each(key, &head.value)?;
-                    is_told = true;
-                }
-                head.advance()?;
-            }
+    let mut told = None;
+    while let Some(Reverse((key, age))) = next.pop() {
+        let Some(head) = heads.get_mut(age) else {
+            continue;
+        };
+        if told != Some(key) {
+            each(key, &head.value)?;
+            told = Some(key);
+        }
+        if let Some(key) = head.advance()? {
+            next.push(Reverse((key, age)));
         }
     }
     Ok(())
@@ -102,20 +106,16 @@ fn join(
 /// The next row of a segment.
 struct Head<'a> {
     walk: Walk<'a>,
-    key: Option<Key>,
     value: Vec<u8>,
 }
 
 impl Head<'_> {
-    fn advance(&mut self) -> Result<(), Error> {
+    /// Goes to the next row, and returns its key.
+    fn advance(&mut self) -> Result<Option<Key>, Error> {
         self.value.clear();
-        self.key = match self.walk.next()? {
-            Some((key, value)) => {
-                self.value.extend_from_slice(value);
-                Some(key)
-            }
-            None => None,
-        };
-        Ok(())
+        Ok(self.walk.next()?.map(|(key, value)| {
+            self.value.extend_from_slice(value);
+            key
+        }))
     }
 }

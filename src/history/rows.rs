@@ -129,8 +129,8 @@ pub(super) fn read(value: &[u8]) -> Option<Before> {
     })
 }
 
-/// The number of rows that are sorted in memory: some 4 MB. The rows after them come into another segment.
-const TOGETHER: usize = 1 << 16;
+/// The number of rows that are sorted in memory: some 3 MB. The rows after them come into another segment.
+const TOGETHER: usize = 1 << 15;
 
 /// Rows as they come, sorted into segments. Each segment is sorted and written by a thread of its own, one at a time: rows come in
 /// at the end of a load, for which a user waits.

@@ -26,8 +26,8 @@ pub(super) struct Entry {
 }
 
 /// The number of writes that may wait. Each belongs to a request in flight, so this is never the bottleneck; it only
-/// keeps memory bounded should the disk hang.
-const QUEUE: usize = 64 * 1024;
+/// keeps memory bounded should the disk hang. The queue holds room for all of them from the start: 96 bytes each.
+const QUEUE: usize = 8 * 1024;
 
 /// A group is not made larger than this many bytes, so that its first line does not wait for all others.
 const GROUP_BYTES: usize = 1 << 20;
