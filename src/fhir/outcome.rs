@@ -32,7 +32,6 @@ pub struct OutcomeProblem {
 
 /// Reads the body of an answer that tells of a failure; it never fails itself.
 pub fn read(body: &[u8]) -> OutcomeProblem {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if body.len() > LONGEST_PARSED {
         return raw(body);
     }
@@ -67,7 +66,6 @@ pub fn tone(body: &[u8]) -> Option<Tone> {
         #[serde(default)]
         issue: Value,
     }
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let outcome: Outcome = serde_json::from_slice(body).ok()?;
     if outcome.resource_type != "OperationOutcome" {
         return None;

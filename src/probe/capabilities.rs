@@ -15,7 +15,6 @@ use crate::target::Facts;
 pub(super) fn read(body: &[u8]) -> Result<Facts, (&'static str, &'static str)> {
     const BASE: &str =
         "check the URL: it is the service base, the one under which `metadata` is found";
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let Ok(statement) = serde_json::from_slice::<Value>(body) else {
         let starts = |text: &[u8]| body.trim_ascii_start().starts_with(text);
         let is_xml = starts(b"<?xml") || starts(b"<CapabilityStatement") || starts(b"<Conformance");

@@ -243,4 +243,6 @@ pub(crate) struct Habits {
     pub(crate) throttle: Throttle,
     /// It keeps nothing of what it is sent.
     pub(crate) forgets: bool,
+    /// A byte order mark stands before everything that it says.
+    pub(crate) marks: bool,
 }

@@ -45,6 +45,7 @@ pub(crate) const STANDARD: Habits = Habits {
     integrity: None,
     throttle: Throttle::Never,
     forgets: false,
+    marks: false,
 };
 
 /// All of them.
@@ -349,6 +350,12 @@ pub(crate) const ROWS: &[Habits] = &[
     Habits {
         name: "a network that answers for the server",
         throttle: Throttle::Lost(5, 520),
+        ..STANDARD
+    },
+    Habits {
+        name: "byte order marks",
+        marks: true,
+        integrity: Some(422),
         ..STANDARD
     },
     Habits {

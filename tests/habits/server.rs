@@ -95,11 +95,16 @@ async fn handle(State(state): State<Arc<Mutex<Inside>>>, request: Request) -> Re
     let path = head.uri.path().strip_prefix("/fhir").unwrap_or_default();
     let path = path.trim_matches('/').to_owned();
     let query = head.uri.query().map(str::to_owned);
-    let reply = {
+    let (reply, marks) = {
         let mut inside = state.lock().unwrap();
-        inside.reply(&head.method, &path, query.as_deref(), &head.headers, &body)
+        let reply = inside.reply(&head.method, &path, query.as_deref(), &head.headers, &body);
+        (reply, inside.habits.marks)
     };
-    let mut response = Response::new(HttpBody::from(reply.body));
+    let mut body = reply.body;
+    if marks && !body.is_empty() {
+        body.splice(..0, *b"\xef\xbb\xbf");
+    }
+    let mut response = Response::new(HttpBody::from(body));
     *response.status_mut() = reply.status.try_into().unwrap();
     for (name, value) in reply.headers {
         response.headers_mut().append(

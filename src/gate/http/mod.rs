@@ -1,12 +1,13 @@
 //! The transport over HTTP/1.1 and HTTP/2, by reqwest.
 //!
 //! One request in, one whole response out: no retries, no redirects, no cookies. A redirect is a response
-//! like any other, so no header ever reaches a host that the request was not built for. `options` holds the
-//! settings and their checks, `lanes` the connections to a server that speaks HTTP/2, `fault` says at which point an
+//! like any other, so no header ever reaches a host that the request was not built for. `mark` takes off
+//! what some servers write before a text, `options` holds the settings and their checks, `lanes` the connections to a server that speaks HTTP/2, `fault` says at which point an
 //! attempt failed.
 
 mod fault;
 mod hail;
+mod mark;
 mod options;
 mod pool;
 mod streamed;
@@ -184,7 +185,8 @@ impl HttpTransport {
             }
             all.extend_from_slice(&chunk);
         }
-        let mut whole = Response::new(first.unwrap_or_else(|| all.freeze()));
+        let body = mark::without(first.unwrap_or_else(|| all.freeze()));
+        let mut whole = Response::new(body);
         *whole.status_mut() = response.status();
         *whole.version_mut() = response.version();
         *whole.headers_mut() = std::mem::take(response.headers_mut());

@@ -24,7 +24,6 @@ use crate::{
 ///
 /// The reason why the body is no answer to a Bundle. The fate of the entries is then unknown.
 pub fn entries(body: &[u8], asked: &[Asked<'_>]) -> Result<Vec<Option<Answer>>, String> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let bundle: Bundle<'_> = serde_json::from_slice(body).map_err(|e| {
         format!(
             "the answer is not a Bundle (line {}, column {})",

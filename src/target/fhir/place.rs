@@ -77,7 +77,6 @@ struct Meta {
 impl<'a> Body<'a> {
     /// Reads a body; none that is no JSON object to its end.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         serde_json::from_slice(body).ok()
     }
 
