@@ -124,12 +124,14 @@ impl Gate {
     }
 }
 
-/// Reads the answer. A store that `may_be_nothing` says so by 204 where it holds nothing.
+/// Reads the answer. A store that `may_be_nothing` says so by 204, or by an empty body, where it holds nothing.
 fn says(response: &Response<Bytes>, may_be_nothing: bool) -> StoreHealth {
     let is_json = || serde_json::from_slice::<IgnoredAny>(response.body()).is_ok();
     StoreHealth::Gone(match response.status().as_u16() {
         200..=299 if is_json() => return StoreHealth::There,
-        204 if may_be_nothing => return StoreHealth::There,
+        200 | 204 if may_be_nothing && response.body().trim_ascii().is_empty() => {
+            return StoreHealth::There;
+        }
         200..=299 => "what answers does not speak the store's protocol".to_owned(),
         status @ (404 | 410) => format!("the store is not there ({status})"),
         403 => "the store is not there, or these credentials may not see it (403)".to_owned(),
@@ -156,11 +158,15 @@ mod tests {
                 false,
             )
         };
-        let nothing = Response::builder().status(204).body(Bytes::new()).unwrap();
-        assert_eq!(says(&nothing, true), StoreHealth::There);
+        for (status, body) in [(204, ""), (200, ""), (200, "\r\n")] {
+            let nothing = Response::builder().status(status);
+            let nothing = nothing.body(Bytes::from_static(body.as_bytes())).unwrap();
+            assert_eq!(says(&nothing, true), StoreHealth::There);
+        }
         assert_eq!(ask(200, "{}"), StoreHealth::There);
         for (status, body) in [
             (200, "<html>"),
+            (200, ""),
             (204, ""),
             (302, "{}"),
             (400, "{}"),

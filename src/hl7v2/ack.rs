@@ -1,9 +1,11 @@
 //! Acknowledgements: what an answer says of a message, and answers of our own.
 
 use super::BOM;
+use super::control_id::ControlId;
 use super::header::MessageHeader;
 use super::segment::{Segment, segments};
 use super::separators::{Separators, split};
+use super::split::{Beginning, beginning};
 
 /// MSA-1: what became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,8 @@ pub struct Ack<'a> {
     pub text: &'a [u8],
     /// The segments ERR; where there is none, what MSA-6 says.
     pub errors: Vec<Trouble<'a>>,
+    /// The separators of the message that it stands in.
+    separators: Separators,
 }
 
 /// An ERR segment: of 2.5 and later by fields of its own, before that by the components of ERR-1.
@@ -148,6 +152,11 @@ const CONTENT: [&[u8]; 12] = [
 ];
 
 impl Ack<'_> {
+    /// Returns which message it names.
+    pub fn names(&self) -> ControlId {
+        ControlId::of(self.control_id, &self.separators)
+    }
+
     /// Tells whether a refusal may pass. One about the content of the message never does: sequence, fields, types,
     /// versions, keys.
     pub fn may_pass(&self) -> Option<Passing> {
@@ -165,44 +174,106 @@ impl Ack<'_> {
 
 impl<'a> Ack<'a> {
     /// Reads an answer. Only MSA counts: some receivers answer with a message of their own type. Of several that agree, the
-    /// first word of the application counts.
+    /// first word of the application counts. An answer in a batch is what the batch holds.
     pub fn parse(answer: &'a [u8]) -> Result<Self, NoAck> {
         let answer = begun(answer);
-        let header = MessageHeader::of(answer).map_err(|_| no_message(answer))?;
-        let separators = header.separators;
-        let mut found: Option<(Segment<'_>, Code)> = None;
+        let mut found: Option<(Msa<'a>, Code)> = None;
         let mut errors = Vec::new();
-        for segment in segments(answer) {
-            match segment.name() {
-                b"MSA" => {
-                    let code = Code::of(segment.field(1, &separators).trim_ascii())?;
-                    let named = |segment: &Segment<'a>| segment.field(2, &separators).trim_ascii();
-                    match &found {
-                        Some((first, before))
-                            if before.is_taken() != code.is_taken()
-                                || named(first) != named(&segment) =>
-                        {
-                            return Err(NoAck::Contradiction);
-                        }
-                        Some((_, before)) if !before.is_commit() || code.is_commit() => {}
-                        _ => found = Some((segment, code)),
-                    }
+        let mut is_message = false;
+        for message in messages(answer) {
+            let header = MessageHeader::of(message).map_err(|_| no_message(answer))?;
+            is_message = true;
+            let separators = header.separators;
+            let mut msa: Vec<Segment<'a>> = Vec::new();
+            for segment in segments(message) {
+                match segment.name() {
+                    b"MSA" => msa.push(segment),
+                    b"ERR" => errors.push(Trouble::of(&segment, &separators)),
+                    _ => {}
                 }
-                b"ERR" => errors.push(Trouble::of(&segment, &separators)),
-                _ => {}
             }
+            if msa.is_empty() {
+                msa.extend(in_small_letters(message, separators.field));
+            }
+            for segment in msa {
+                let code = Code::of(segment.field(1, &separators).trim_ascii())?;
+                let msa = Msa {
+                    segment,
+                    separators,
+                };
+                match &found {
+                    Some((first, before))
+                        if before.is_taken() != code.is_taken()
+                            || first.named().trim_ascii() != msa.named().trim_ascii() =>
+                    {
+                        return Err(NoAck::Contradiction);
+                    }
+                    Some((_, before)) if !before.is_commit() || code.is_commit() => {}
+                    _ => found = Some((msa, code)),
+                }
+            }
+        }
+        if !is_message {
+            return Err(no_message(answer));
         }
         let (msa, code) = found.ok_or(NoAck::NoMsa)?;
         if errors.is_empty() {
-            errors.extend(Trouble::of_msa(&msa, &separators));
+            errors.extend(Trouble::of_msa(&msa.segment, &msa.separators));
         }
         Ok(Self {
             code,
-            control_id: msa.field(2, &separators),
-            text: msa.field(3, &separators),
+            control_id: msa.named(),
+            text: msa.segment.field(3, &msa.separators),
             errors,
+            separators: msa.separators,
         })
     }
+}
+
+/// A segment MSA, with the separators of its message.
+struct Msa<'a> {
+    segment: Segment<'a>,
+    separators: Separators,
+}
+
+impl<'a> Msa<'a> {
+    fn named(&self) -> &'a [u8] {
+        self.segment.field(2, &self.separators)
+    }
+}
+
+/// Returns the messages of an answer: those of a batch (FHS, BHS, MSH …, BTS, FTS), each with separators of its own, or else the
+/// whole.
+fn messages(answer: &[u8]) -> Vec<&[u8]> {
+    if !matches!(beginning(answer), Some(Beginning::Envelope(_))) {
+        return vec![answer];
+    }
+    let mut found = Vec::new();
+    let mut open = None;
+    let line_starts = memchr::memchr2_iter(b'\r', b'\n', answer).map(|at| at + 1);
+    for start in std::iter::once(0).chain(line_starts) {
+        let Some(begins) = answer.get(start..).and_then(beginning) else {
+            continue;
+        };
+        let is_message = begins == Beginning::Message;
+        let before = open.take();
+        found.extend(before.and_then(|open: usize| answer.get(open..start)));
+        open = is_message.then_some(start);
+    }
+    found.extend(open.and_then(|open| answer.get(open..)));
+    found
+}
+
+/// Finds a segment whose name is MSA in small letters, which is no segment otherwise.
+fn in_small_letters(message: &[u8], field: u8) -> Option<Segment<'_>> {
+    let line_starts = memchr::memchr2_iter(b'\r', b'\n', message).map(|at| at + 1);
+    line_starts.into_iter().find_map(|start| {
+        let line = message.get(start..)?;
+        let end = memchr::memchr2(b'\r', b'\n', line).unwrap_or(line.len());
+        let bytes = line.get(..end)?;
+        let is_msa = bytes.get(..3)?.eq_ignore_ascii_case(b"MSA") && bytes.get(3) == Some(&field);
+        is_msa.then_some(Segment { start, bytes })
+    })
 }
 
 /// Says why an answer without a header that can be read is no message.
@@ -432,6 +503,70 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_in_a_batch_is_what_the_batch_holds() {
+        let named = |text: &str| {
+            let ack = Ack::parse(text.as_bytes()).unwrap();
+            (ack.code, ack.names())
+        };
+        let m1 = ControlId::plain("m1");
+        let ack = "MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rMSA|AA|m1\r";
+        let batches = [
+            format!("BHS|^~\\&|R\r{ack}BTS|1\r"),
+            format!("FHS|^~\\&|R\rBHS|^~\\&|R\r{ack}BTS|1\rFTS|1"),
+            format!(
+                "\u{feff}\r\nBHS|^~\\&|R\r\n{}BTS|1\r\n",
+                ack.replace('\r', "\r\n")
+            ),
+            format!("BHS|^~\\&|R\n{}BTS\n", ack.replace('\r', "\n")),
+            // Separators of its own, of the batch and of the message.
+            format!("BHS#*~\\&#R\r{ack}BTS#1\r"),
+            format!("BHS|^~\\&|R\r{}BTS|1\r", ack.replace('|', "$")),
+            // No trailer, and one message twice.
+            format!("BHS|^~\\&|R\r{ack}"),
+            format!("BHS|^~\\&|R\r{ack}{ack}BTS|2\r"),
+        ];
+        for batch in &batches {
+            let (code, id) = named(batch);
+            assert!(code == Code::Accepted && id.is(&m1), "{batch:?}");
+        }
+        let refused = ack.replace("AA", "AE") + "ERR||PID^1^5|101^Required|E\r";
+        let batch = format!("BHS|^~\\&|R\r{refused}BTS|1\r");
+        let read = Ack::parse(batch.as_bytes()).unwrap();
+        assert_eq!((read.code, read.errors[0].code), (Code::Error, &b"101"[..]));
+        assert_eq!(read.errors[0].severity, b"E");
+        for (batch, why) in [
+            ("BHS|^~\\&|R\rBTS|0\r".to_owned(), NoAck::NoMessage),
+            (
+                "BHS|^~\\&|R\rMSA|AA|m1\rBTS|0\r".to_owned(),
+                NoAck::NoMessage,
+            ),
+            ("BHS|^~\\&|R\rMSH|^~\\&|R\rBTS|1\r".to_owned(), NoAck::NoMsa),
+            (
+                format!("BHS|^~\\&|R\r{ack}{refused}BTS|2\r"),
+                NoAck::Contradiction,
+            ),
+            (
+                format!("BHS|^~\\&|R\r{ack}{}BTS|2\r", ack.replace("m1", "m2")),
+                NoAck::Contradiction,
+            ),
+        ] {
+            assert_eq!(Ack::parse(batch.as_bytes()), Err(why), "{batch:?}");
+        }
+    }
+
+    #[test]
+    fn a_segment_in_small_letters_is_one_where_there_is_no_other() {
+        let of = |rest: &str| {
+            let text = format!("MSH|^~\\&|\r{rest}");
+            Ack::parse(text.as_bytes()).map(|ack| ack.code)
+        };
+        assert_eq!(of("SFT|x\rmsa|AA|1\nnte|x\r"), Ok(Code::Accepted));
+        assert_eq!(of("MSA|AE|1|said\rmsa|AA|1\r"), Ok(Code::Error));
+        assert_eq!(of("msa|aa|1\r"), Err(NoAck::SmallLetters));
+        assert_eq!(of("msa^AA^1\rmsa"), Err(NoAck::NoMsa));
+    }
+
+    #[test]
     fn several_msa_count_where_they_agree() {
         let of = |all: &str| {
             let text = format!("MSH|^~\\&|\r{all}");
@@ -453,7 +588,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text in "MSH[|](\\^~\\\\&)?([A-Z|^~&0-9]|\rMSA[|]A|\nERR[|]){0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn never_panics(text in "(BHS[|]\r)?MSH[|](\\^~\\\\&)?([A-Z|^~&0-9]|\rMSA[|]A|\nERR[|]){0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let _ = Ack::parse(text.as_bytes());
             let _ = Ack::parse(&bytes);
         }

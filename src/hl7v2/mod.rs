@@ -3,13 +3,14 @@
 //! Nothing here reads a file or sends anything, and nothing looks further into a message than loading it needs: `split` finds the
 //! messages of a file, `header` reads MSH (and the patients' identifiers), `segment` goes through the segments and makes their ends
 //! alike, `charset` says in which characters a message is written and writes it in UTF-8, `ack` reads and builds
-//! acknowledgements, `mllp` frames, `wire` says what is sent. The bytes of a message are carried: they are looked at, and changed only where a user asks
+//! acknowledgements, `control_id` compares the ids of messages, `mllp` frames, `wire` says what is sent. The bytes of a message are carried: they are looked at, and changed only where a user asks
 //! for that.
 //!
 //! The meaning of a message's fields is left to its receivers.
 
 pub mod ack;
 pub mod charset;
+pub mod control_id;
 pub mod digest;
 pub mod header;
 pub mod mllp;

@@ -111,7 +111,7 @@ pub struct SettleLine {
     pub record: StepId,
     /// Its outcome.
     pub outcome: Outcome,
-    /// The number of attempts; 0 where nothing was sent.
+    /// The number of requests that were sent with it; 0 where nothing was sent. An attempt without a connection is none.
     pub attempts: u32,
     /// The last HTTP status, of the entry where it travelled in a Bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]

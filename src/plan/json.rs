@@ -26,6 +26,7 @@ pub fn render(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> se
                 "files": totals.files,
                 "records": totals.records,
                 "bytes": totals.bytes,
+                "largest_record": totals.largest_record,
                 "requests": found.requests,
                 "requests_estimated": found.is_estimate,
                 "reads": found.reads(),

@@ -28,6 +28,9 @@ pub struct LoadSummary {
     pub records: u64,
     /// Bytes of the records' resources.
     pub bytes: u64,
+    /// Bytes of the largest record that is sent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub largest_record: u64,
     /// Per resource type: records and bytes. Records without a type stand under the empty name.
     pub types: BTreeMap<String, (u64, u64)>,
     /// Per interaction: records that are sent with it.
@@ -139,6 +142,7 @@ impl LoadSummary {
         self.in_sequence += u64::from(step.follows().next().is_some());
         match &step.action {
             Action::Send(interaction) | Action::Entry(interaction) => {
+                self.largest_record = std::cmp::max(self.largest_record, step.body.length);
                 count(&mut self.interactions, interaction.as_str());
             }
             Action::Unsupported(reason) => count(&mut self.unsupported, reason.code.as_str()),

@@ -3,6 +3,7 @@
 
 use super::{Error, no_answer};
 use crate::{
+    dicom::answer::as_utf8,
     gate::Gate,
     manifest::TargetSettings,
     target::{Endpoint, Facts, dicom::Dicom},
@@ -70,7 +71,11 @@ async fn stores(gate: &Gate, store: &Dicom) -> Result<bool, Error> {
     })
 }
 
-/// Tells whether an answer is a list of data sets.
+/// Tells whether an answer is a list of data sets. Some servers say that they found none by a body with nothing in it.
 fn is_list(body: &[u8]) -> bool {
-    serde_json::from_slice::<Vec<serde_json::Map<String, serde_json::Value>>>(body).is_ok()
+    let body = as_utf8(None, body);
+    if body.trim_ascii().is_empty() {
+        return true;
+    }
+    serde_json::from_slice::<Vec<serde_json::Map<String, serde_json::Value>>>(&body).is_ok()
 }

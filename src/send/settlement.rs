@@ -16,7 +16,7 @@ use crate::{
 /// The facts of the last attempt that a settlement states.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Attempted {
-    /// Attempts made.
+    /// Attempts in which something may have left this machine.
     pub(super) attempts: u32,
     /// The latency of the last attempt.
     pub(super) latency: Option<Duration>,

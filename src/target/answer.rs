@@ -57,7 +57,7 @@ pub enum Little {
     Silence(&'static str),
 }
 
-/// Stands beside a question that a store which holds nothing answers with nothing (204).
+/// Stands beside a question that a store which holds nothing answers with nothing (204, or an empty body).
 #[derive(Debug, Clone, Copy)]
 pub struct MayBeNothing;
 

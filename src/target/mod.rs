@@ -179,6 +179,11 @@ pub trait Target: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Tells whether the answer to the read of a record says that there is none, though its status is one of success.
+    fn is_nothing(&self, _answer: &Response<Bytes>) -> bool {
+        false
+    }
+
     /// Tells whether the records of a parcel are certainly answered in the order in which they were sent.
     fn answers_in_order(&self) -> bool {
         true

@@ -139,6 +139,21 @@ fn an_odd_file_of_an_instance_is_called_what_it_is() {
 
 /// A private value or a document may be larger than any header.
 #[test]
+fn the_plan_names_the_size_of_the_largest_instance() {
+    let bed = bed();
+    let largest = fs::metadata(bed.path("in/b.dcm")).unwrap().len();
+    put(&bed, "in/large", &instance(3, 1, 200));
+    let size = fs::metadata(bed.path("in/large")).unwrap().len();
+    assert!(size > largest);
+    let planned = bed.run(&["plan", "m.yaml"]).exits(0);
+    let words = format!(", largest record {}", stoker::unit::ByteSize(size));
+    assert!(planned.out.contains(&words), "{words}: {}", planned.out);
+    let planned = bed.run(&["plan", "m.yaml", "--json"]).exits(0).out;
+    let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!(planned["loads"][0]["largest_record"], size);
+}
+
+#[test]
 fn a_file_that_ends_within_a_large_value_is_called_cut() {
     const LARGE: u64 = 80 << 20;
     let bed = Bed::new();

@@ -94,6 +94,13 @@ pub(super) fn ack(code: &str, id: &str, more: &str) -> Vec<u8> {
     ))
 }
 
+/// The same in a file of one batch.
+fn batch(code: &str, id: &str, more: &str) -> Vec<u8> {
+    let ack = ack(code, id, more);
+    let inner = String::from_utf8_lossy(&ack[1..ack.len() - 2]).into_owned();
+    framed(&format!("FHS|^~\\&|R\rBHS|^~\\&|R\r{inner}BTS|1\rFTS|1\r"))
+}
+
 pub(super) fn say(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).ok();
 }
@@ -220,6 +227,49 @@ const HABITS: &[(&str, Habit, &str, [u64; 3])] = &[
     (
         "its control id in other capitals",
         |s, id, _| say(s, &ack("AA", &id.to_uppercase(), "")),
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "a component behind its control id",
+        |s, id, _| say(s, &ack("AA", &format!("{id}^APP"), "")),
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "a component before its control id",
+        |s, id, _| say(s, &ack("AA", &format!("APP^{id}"), "")),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "an acknowledgement in a batch",
+        |s, id, _| say(s, &batch("AA", id, "")),
+        "",
+        [2, 0, 0],
+    ),
+    (
+        "a refusal in a batch",
+        |s, id, _| say(s, &batch("AE", id, "ERR||PID^1^5|101^Required|E\r")),
+        "",
+        [0, 2, 0],
+    ),
+    (
+        "another message's acknowledgement in a batch",
+        |s, _, _| say(s, &batch("AA", "m9", "")),
+        "",
+        [0, 0, 2],
+    ),
+    (
+        "a segment in small letters",
+        |s, id, _| {
+            say(
+                s,
+                &framed(&format!(
+                    "MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rsft|x\rmsa|AA|{id}\r"
+                )),
+            );
+        },
         "",
         [2, 0, 0],
     ),

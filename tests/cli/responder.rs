@@ -89,7 +89,9 @@ pub(super) fn start_tls(body: &'static str) -> (String, String) {
 }
 
 /// Starts a server that answers byte by byte what it is told to; `answer` is given the head and the body of a request.
-pub(super) fn start_raw(answer: impl Fn(&str, &str) -> String + Send + 'static) -> String {
+pub(super) fn start_raw<A: AsRef<[u8]>>(
+    answer: impl Fn(&str, &str) -> A + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/fhir", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -116,7 +118,7 @@ fn serve(stream: impl Read + Write, answer: impl Fn(&str) -> Answer) {
 }
 
 /// Reads one request, answers it, closes. A client that goes away in between is not this server's concern.
-fn exchange(stream: impl Read + Write, answer: impl Fn(&str, &str) -> String) {
+fn exchange<A: AsRef<[u8]>>(stream: impl Read + Write, answer: impl Fn(&str, &str) -> A) {
     let mut stream = BufReader::new(stream);
     let (mut head, mut line, mut length) = (String::new(), String::new(), 0);
     // The first byte of a TLS handshake (RFC 8446 §5.1), which has no lines: answered in plain text, as web servers do.
@@ -146,6 +148,6 @@ fn exchange(stream: impl Read + Write, answer: impl Fn(&str, &str) -> String) {
     stream.read_exact(&mut body).ok();
     let answer = answer(&head, &String::from_utf8_lossy(&body));
     let stream = stream.get_mut();
-    stream.write_all(answer.as_bytes()).ok();
+    stream.write_all(answer.as_ref()).ok();
     stream.flush().ok();
 }

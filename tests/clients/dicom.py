@@ -57,8 +57,9 @@ def wait(operation):
     return operation
 
 
-def answer(request, body=None, kind="application/dicom", accept="application/dicom+json"):
-    """Sends a request whose body or answer is no JSON of Google's."""
+def answer(request, body=None, kind="application/dicom", accept="application/dicom+json", query=""):
+    """Sends a request whose body or answer is no JSON of Google's. The client has no parameters of QIDO: they are put behind its address."""
+    request.uri += ("&" if "?" in request.uri else "?") + query if query else ""
     request.headers["accept"] = accept
     if body is not None:
         request.body, request.body_size, request.headers["content-type"] = body, len(body), kind
@@ -79,6 +80,10 @@ first = pydicom.dcmread(FILES[0])
 STUDY, SERIES, INSTANCE = (str(first[tag].value) for tag in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
 ONE_SERIES = f"studies/{STUDY}/series/{SERIES}"
 ONE = f"{ONE_SERIES}/instances/{INSTANCE}"
+every = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+HEADS = [(path, pydicom.dcmread(path, stop_before_pixels=True)) for path in FILES]
+OF_STUDY = [path for path, head in HEADS if head.StudyInstanceUID == STUDY]
+OF_SERIES = [path for path, head in HEADS if head.SeriesInstanceUID == SERIES]
 
 
 def store_all():
@@ -90,6 +95,63 @@ def store_all():
 
 def store_again():
     return refused(lambda: answer(stores.storeInstances(parent=STORE, dicomWebPath="studies"), FILES[0].read_bytes()), 409)
+
+
+def parts(body):
+    """The bodies of the parts of a multipart answer, whose first line is its boundary."""
+    boundary = body.lstrip().split(b"\r\n", 1)[0]
+    found = body.lstrip().split(boundary)[1:]
+    assert found[-1].startswith(b"--"), "the last boundary is missing"
+    return [part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n") for part in found[:-1]]
+
+
+def store_parts():
+    """Two instances in one request, which are new."""
+    made = []
+    for _ in range(2):
+        other = pydicom.dcmread(FILES[0])
+        other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        buffer = io.BytesIO()
+        other.save_as(buffer)
+        made.append((str(other.SOPInstanceUID), buffer.getvalue()))
+    body = b"".join(b"\r\n--b-1\r\nContent-Type: application/dicom\r\n\r\n" + content for _, content in made) + b"\r\n--b-1--\r\n"
+    said = json.loads(answer(studies.storeInstances(parent=STORE, dicomWebPath=f"studies/{STUDY}"), body,
+                             'multipart/related; type="application/dicom"; boundary=b-1'))
+    assert {item["00081155"]["Value"][0] for item in said["00081199"]["Value"]} == {uid for uid, _ in made}, said
+    for uid, content in made:
+        path = f"{ONE_SERIES}/instances/{uid}"
+        assert answer(instances.retrieveInstance(parent=STORE, dicomWebPath=path), accept="application/dicom; transfer-syntax=*") == content
+        instances.delete(parent=STORE, dicomWebPath=path).execute()
+    return "two parts, and both come back byte for byte"
+
+
+def search_with(query, count, check_first=lambda first: True, at="instances"):
+    search = {"studies": stores.searchForStudies, "series": stores.searchForSeries, "instances": stores.searchForInstances}[at]
+    content = answer(search(parent=STORE, dicomWebPath=at), query=query)
+    said = json.loads(content) if content else []
+    assert len(said) == count and all(check_first(one) for one in said), said
+    return f"{count}"
+
+
+def multipart(request, expected):
+    got = parts(answer(request, accept=every))
+    assert sorted(got) == sorted(path.read_bytes() for path in expected), [len(part) for part in got]
+    return f"{len(got)} parts, byte for byte"
+
+
+def bulkdata():
+    # The client wants something behind the tag, be it nothing.
+    got = parts(answer(instances.bulkdata().retrieveBulkdata(parent=STORE, dicomWebPath=f"{ONE}/bulkdata/7FE00010/"),
+                       accept='multipart/related; type="application/octet-stream"; transfer-syntax=*'))
+    assert got == [first.PixelData], got
+    return f"{len(got[0])} bytes"
+
+
+def frames():
+    got = parts(answer(instances.frames().retrieveFrames(parent=STORE, dicomWebPath=f"{ONE}/frames/1"),
+                       accept='multipart/related; type="application/octet-stream"; transfer-syntax=*'))
+    assert got[0] == first.PixelData[:len(got[0])] and len(got) == 1
+    return f"{len(got[0])} bytes"
 
 
 def found(request):
@@ -121,15 +183,28 @@ check("searchForInstances", lambda: found(stores.searchForInstances(parent=STORE
 check("studies.searchForSeries", lambda: found(studies.searchForSeries(parent=STORE, dicomWebPath=f"studies/{STUDY}/series")))
 check("studies.searchForInstances", lambda: found(studies.searchForInstances(parent=STORE, dicomWebPath=f"studies/{STUDY}/instances")))
 check("series.searchForInstances", lambda: found(series.searchForInstances(parent=STORE, dicomWebPath=f"{ONE_SERIES}/instances")))
-every = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-check("retrieveStudy", lambda: f"{len(answer(studies.retrieveStudy(parent=STORE, dicomWebPath=f'studies/{STUDY}'), accept=every))} bytes")
-check("retrieveSeries", lambda: f"{len(answer(series.retrieveSeries(parent=STORE, dicomWebPath=ONE_SERIES), accept=every))} bytes")
+for at in ("studies", "series", "instances"):
+    check(f"{at}: limit and offset", lambda at=at: search_with("limit=1&offset=1", 1, at=at))
+check("by a key", lambda: search_with(f"SOPInstanceUID={INSTANCE}", 1))
+check("by a key, nothing found", lambda: search_with("StudyInstanceUID=1.2.3", 0, at="studies"))
+check("includefield", lambda: search_with(f"SOPInstanceUID={INSTANCE}&includefield=00280010", 1, lambda one: "00280010" in one))
+# The beginning of a word of the name, in another case.
+word = str(first.PatientName).split("^")[0][:3].lower()
+check("fuzzymatching", lambda: search_with(f"StudyInstanceUID={STUDY}&PatientName={word}&fuzzymatching=true", 1, at="studies"))
+check("storeInstances, multipart", store_parts)
+check("retrieveStudy", lambda: multipart(studies.retrieveStudy(parent=STORE, dicomWebPath=f"studies/{STUDY}"), OF_STUDY))
+check("retrieveSeries", lambda: multipart(series.retrieveSeries(parent=STORE, dicomWebPath=ONE_SERIES), OF_SERIES))
 check("retrieveInstance", same_bytes)
+check("retrieveInstance, multipart", lambda: multipart(instances.retrieveInstance(parent=STORE, dicomWebPath=ONE), FILES[:1]))
+check("retrieveInstance, transcoded", lambda: refused(lambda: answer(instances.retrieveInstance(parent=STORE, dicomWebPath=ONE),
+    accept="application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50"), 406))
 check("studies.retrieveMetadata", lambda: found(studies.retrieveMetadata(parent=STORE, dicomWebPath=f"studies/{STUDY}/metadata")))
 check("series.retrieveMetadata", lambda: found(series.retrieveMetadata(parent=STORE, dicomWebPath=f"{ONE_SERIES}/metadata")))
 check("instances.retrieveMetadata", lambda: found(instances.retrieveMetadata(parent=STORE, dicomWebPath=f"{ONE}/metadata")))
-check("retrieveFrames", lambda: f"""{len(answer(instances.frames().retrieveFrames(parent=STORE, dicomWebPath=f'{ONE}/frames/1'),
-    accept='multipart/related; type="application/octet-stream"; transfer-syntax=*'))} bytes""")
+check("retrieveBulkdata", bulkdata)
+check("retrieveFrames", frames)
+check("frames.retrieveRendered", lambda: refused(lambda: answer(
+    instances.frames().retrieveRendered(parent=STORE, dicomWebPath=f"{ONE}/frames/1/rendered"), accept="image/png"), 406))
 check("retrieveRendered", lambda: refused(lambda: answer(
     instances.retrieveRendered(parent=STORE, dicomWebPath=f"{ONE}/rendered"), accept="image/jpeg"), 406))
 check("getDICOMStoreMetrics", lambda: stores.getDICOMStoreMetrics(name=STORE).execute()["instanceCount"])
@@ -138,8 +213,17 @@ check("getStudyMetrics", lambda: web.getStudyMetrics(study=f"{STORE}/dicomWeb/st
 check("getSeriesMetrics", lambda: web.series().getSeriesMetrics(series=f"{STORE}/dicomWeb/{ONE_SERIES}").execute()["instanceCount"])
 check("getStorageInfo", lambda: str(web.series().instances().getStorageInfo(resource=f"{STORE}/dicomWeb/{ONE}").execute()["blobStorageInfo"]))
 
+# The local store says that it does not offer these (UNIMPLEMENTED), with a status after which no client tries again.
+check("setBlobStorageSettings", lambda: refused(lambda: stores.setBlobStorageSettings(resource=STORE, body={}).execute(), 404))
+check("studies.setBlobStorageSettings", lambda: refused(lambda: web.setBlobStorageSettings(
+    resource=f"{STORE}/dicomWeb/studies/{STUDY}", body={}).execute(), 404))
+check("deidentify", lambda: refused(lambda: stores.deidentify(sourceStore=STORE, body={"destinationStore": f"{DATASET}/dicomStores/x"}).execute(), 404))
+
 client = DICOMwebClient(url=f"{URL}/v1/{STORE}/dicomWeb")
-check("dicomweb-client: search", lambda: f"{len(client.search_for_instances())}")
+check("dicomweb-client: search", lambda: f"{len(client.search_for_studies())} {len(client.search_for_series())} {len(client.search_for_instances())}")
+check("dicomweb-client: search with keys", lambda: f"""{len(client.search_for_instances(
+    study_instance_uid=STUDY, series_instance_uid=SERIES, search_filters={'SOPInstanceUID': INSTANCE}, fields=['Rows'], limit=5, offset=0))}""")
+check("dicomweb-client: nothing found", lambda: f"{len(client.search_for_studies(search_filters={'StudyInstanceUID': '1.2.3'}))}")
 check("dicomweb-client: metadata", lambda: client.retrieve_instance_metadata(STUDY, SERIES, INSTANCE)["00080018"]["Value"][0])
 
 
@@ -155,8 +239,39 @@ def store_by_client():
     assert said.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == other.SOPInstanceUID
 
 
+def retrieve_all():
+    types = (("application/dicom", "*"),)
+    of_study, of_series = client.retrieve_study(STUDY, media_types=types), client.retrieve_series(STUDY, SERIES, media_types=types)
+    assert len(of_study) == len(OF_STUDY) and len(of_series) == len(OF_SERIES)
+    assert len(client.retrieve_study_metadata(STUDY)) == len(OF_STUDY)
+    assert len(client.retrieve_series_metadata(STUDY, SERIES)) == len(OF_SERIES)
+
+
+def frames_by_client():
+    got = client.retrieve_instance_frames(STUDY, SERIES, INSTANCE, [1], media_types=(("application/octet-stream", "*"),))
+    assert got[0] == first.PixelData[:len(got[0])]
+
+
+def bulkdata_by_client():
+    url = f"{URL}/v1/{STORE}/dicomWeb/{ONE}/bulkdata/7FE00010"
+    assert client.retrieve_bulkdata(url, media_types=("application/octet-stream",))[0] == first.PixelData
+
+
+def delete_by_client():
+    other = pydicom.dcmread(FILES[0])
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    client.store_instances([other], study_instance_uid=STUDY)
+    client.delete_instance(STUDY, SERIES, str(other.SOPInstanceUID))
+    found = client.search_for_instances(search_filters={"SOPInstanceUID": str(other.SOPInstanceUID)})
+    assert not found, found
+
+
 check("dicomweb-client: retrieve", retrieve)
+check("dicomweb-client: study and series", retrieve_all)
+check("dicomweb-client: frames", frames_by_client)
+check("dicomweb-client: bulkdata", bulkdata_by_client)
 check("dicomweb-client: store", store_by_client)
+check("dicomweb-client: delete", delete_by_client)
 check("pydicom: reads what came back", lambda: str(pydicom.dcmread(io.BytesIO(
     answer(instances.retrieveInstance(parent=STORE, dicomWebPath=ONE), accept="application/dicom; transfer-syntax=*"))).Modality))
 check("export", lambda: wait(stores.export(name=STORE, body={"gcsDestination": {

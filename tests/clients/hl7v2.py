@@ -189,6 +189,21 @@ def rollback():
     return "without `force` it only writes down what it would undo (not documented)"
 
 
+def versions():
+    """One message by each version of the parser: MSH-1 counts as a field since V2, and escapes are undone by V3."""
+    for version, application, patient in [("V1", "2", "Müller\\T\\Söhne"), ("V2", "3", "Müller\\T\\Söhne"), ("V3", "3", "Müller&Söhne")]:
+        store = f"{DATASET}/hl7V2Stores/{version.lower()}"
+        stores.create(parent=DATASET, hl7V2StoreId=version.lower(), body={"parserConfig": {"version": version}}).execute()
+        made = messages.create(parent=store, body={"message": {"data": data(first)}}).execute()
+        segments = messages.get(name=made["name"], view="PARSED_ONLY").execute()["parsedData"]["segments"]
+        assert segments[0]["fields"][application] == "APP", (version, segments)
+        assert segments[1]["fields"]["5.1"] == patient, (version, segments)
+        # Without rejectDuplicateMessage a message is taken again, under the name that it has.
+        again = messages.create(parent=store, body={"message": {"data": data(first)}}).execute()
+        assert again["name"] == made["name"], again
+        stores.delete(name=store).execute()
+
+
 def delete():
     messages.delete(name=name).execute()
     refused(messages.get(name=name), 404)
@@ -202,6 +217,7 @@ check("hl7V2Stores.*Iam*", iam)
 check("messages.create", create)
 check("messages.ingest", ingest)
 check("messages.get", get)
+check("parsedData, V1 to V3", versions)
 check("messages.list", list_messages)
 check("messages.patch", patch)
 check("hl7V2Stores.getHL7v2Metrics", metrics)

@@ -1,15 +1,22 @@
 //! A server's answer about the instances of a STOW request, whatever its status: one by one, what is stored and what
 //! failed.
 //!
-//! The answer is read by its own `Content-Type`. Success is an instance that is named as stored; an instance that is
+//! The answer is read by its own `Content-Type`, also where it is the part of an answer of several parts. Success is an instance that is named as stored; an instance that is
 //! named nowhere may be stored or not, and the sender has to ask. Texts of a server may hold patients' data: showing
 //! them is left to callers that know whether they may.
 
+mod text;
 mod xml;
 
 use std::collections::HashMap;
 
 use serde_json::Value;
+
+pub use self::text::as_utf8;
+use super::{
+    multipart::boundary_of,
+    parts::{PartEvent, PartSplitter},
+};
 
 /// The parts of an answer, by tag, as DICOM JSON writes them.
 const REFERENCED: &str = "00081199";
@@ -67,6 +74,22 @@ impl StoreAnswer {
         self.said.get(instance)
     }
 
+    /// Takes what another part of the answer says.
+    fn add(&mut self, other: Self) {
+        for (instance, status) in other.said {
+            let both = match (self.said.remove(&instance), status) {
+                (Some(InstanceStatus::Stored(_)), InstanceStatus::Failed(failure))
+                | (Some(InstanceStatus::Failed(failure)), InstanceStatus::Stored(_)) => {
+                    InstanceStatus::Both(failure)
+                }
+                (Some(both @ InstanceStatus::Both(_)), _) | (_, both) => both,
+            };
+            self.said.insert(instance, both);
+        }
+        self.others.extend(other.others);
+        self.message = self.message.take().or(other.message);
+    }
+
     /// Tells whether it says of any instance that it is stored, or failed.
     fn speaks_of_instances(&self) -> bool {
         !self.said.is_empty() || !self.others.is_empty()
@@ -120,14 +143,82 @@ pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<StoreAnswer, Unre
 }
 
 fn read_as(content_type: Option<&str>, body: &[u8]) -> Result<StoreAnswer, Unreadable> {
+    let Some(parts) = parts(content_type, body) else {
+        return read_one(content_type, body);
+    };
+    // The parts that speak of instances count; others may hold anything.
+    let mut answer = StoreAnswer::default();
+    let mut other = None;
+    for (head, part) in &parts {
+        let read = read_one(content_type_of(head).as_deref(), part);
+        match read {
+            Ok(read) if read.speaks_of_instances() => answer.add(read),
+            read => other = other.or(Some(read)),
+        }
+    }
+    if answer.speaks_of_instances() {
+        return Ok(answer);
+    }
+    other.unwrap_or(Ok(answer))
+}
+
+/// The head of a part, and its bytes.
+type Part = (Vec<u8>, Vec<u8>);
+
+/// Returns the parts of an answer that has several, or one between boundaries; the first line tells the boundary where its
+/// `Content-Type` does not.
+fn parts(content_type: Option<&str>, body: &[u8]) -> Option<Vec<Part>> {
+    let is_multipart = content_type.is_none_or(|kind| {
+        let kind = kind.trim_ascii_start().get(..10);
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"))
+    });
+    let boundary = content_type.and_then(boundary_of).map(str::to_owned);
+    let boundary = boundary
+        .or_else(|| first_line(body))
+        .filter(|_| is_multipart)?;
+    let mut parts: Vec<Part> = Vec::new();
+    let mut ended = 0;
+    let mut splitter = PartSplitter::new(&boundary);
+    let split = splitter.feed(body, &mut |event| match event {
+        PartEvent::Begins(head) => parts.push((head.to_vec(), Vec::new())),
+        PartEvent::Bytes(bytes) => {
+            if let Some((_, part)) = parts.last_mut() {
+                part.extend_from_slice(bytes);
+            }
+        }
+        PartEvent::Ends => ended = parts.len(),
+    });
+    parts.truncate(ended);
+    (split.is_ok() && ended > 0).then_some(parts)
+}
+
+/// Reads the boundary from the first line of a body.
+fn first_line(body: &[u8]) -> Option<String> {
+    let rest = body.trim_ascii_start().strip_prefix(b"--")?;
+    let end = memchr::memchr(b'\r', rest)?;
+    let line = rest
+        .get(..end)
+        .filter(|line| (1..=70).contains(&line.len()))?;
+    std::str::from_utf8(line).ok().map(str::to_owned)
+}
+
+/// Returns the `Content-Type` in the head of a part.
+fn content_type_of(head: &[u8]) -> Option<String> {
+    let head = String::from_utf8_lossy(head);
+    head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_type = name.trim().eq_ignore_ascii_case("content-type");
+        is_type.then(|| value.trim().to_owned())
+    })
+}
+
+fn read_one(content_type: Option<&str>, body: &[u8]) -> Result<StoreAnswer, Unreadable> {
     let kind = content_type.map(|value| {
         let media = value.split(';').next().unwrap_or_default();
         media.trim().to_ascii_lowercase()
     });
-    let body = body
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(body)
-        .trim_ascii();
+    let body = as_utf8(content_type, body);
+    let body = body.trim_ascii();
     if body.is_empty() {
         return Ok(StoreAnswer::default());
     }

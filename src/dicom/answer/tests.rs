@@ -82,6 +82,101 @@ fn an_answer_in_json_is_read_with_numbers_as_texts_too() {
     assert_eq!(answer.named(), 3);
 }
 
+/// Writes a text in UTF-16, the lower byte first, with or without a mark.
+fn wide(text: &str, mark: &str) -> Vec<u8> {
+    let all = format!("{mark}{text}");
+    all.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+#[test]
+fn an_answer_in_utf_16_is_read() {
+    let json = r#"{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.1"]}}]}}"#;
+    let declared = format!("<?xml version=\"1.0\" encoding=\"UTF-16\"?>{GOOGLE}");
+    for mark in ["", "\u{feff}"] {
+        for (kind, text) in [
+            ("application/dicom+xml", GOOGLE),
+            ("application/dicom+xml; charset=utf-16", &declared),
+            ("application/dicom+json", json),
+            ("application/dicom+json; charset=UTF-16LE", json),
+        ] {
+            let body = wide(text, mark);
+            for kind in [Some(kind), None] {
+                let answer = read(kind, &body).unwrap();
+                assert_eq!(answer.of("1.1"), Some(&stored(None)), "{kind:?} {mark:?}");
+            }
+        }
+    }
+    // The bytes are no UTF-16, whatever is said of them; and a mark stands before UTF-8 as well.
+    let answer = read(Some("text/xml; charset=utf-16"), declared.as_bytes()).unwrap();
+    assert_eq!(answer.of("1.1"), Some(&stored(None)));
+    let marked = format!("\u{feff}{json}");
+    let answer = read(Some("application/dicom+json"), marked.as_bytes()).unwrap();
+    assert_eq!(answer.of("1.1"), Some(&stored(None)));
+    // A reason in words that is in no UTF-8 spoils nothing.
+    let latin = json.replace("}}]}}", "},\"00091097\":{\"Value\":[\"M?ller\"]}}]}}");
+    let latin: Vec<u8> = latin
+        .bytes()
+        .map(|b| if b == b'?' { 0xfc } else { b })
+        .collect();
+    let answer = read(Some("application/dicom+json; charset=iso-8859-1"), &latin).unwrap();
+    assert_eq!(answer.of("1.1"), Some(&stored(None)));
+}
+
+#[test]
+fn an_answer_of_several_parts_is_read_part_by_part() {
+    let json = r#"{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.1"]}}]}}"#;
+    let failed = r#"{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.1"]},"00081197":{"vr":"US","Value":[272]}}]}}"#;
+    let body = |parts: &[(&str, &[u8])]| {
+        let mut body = Vec::new();
+        for (kind, part) in parts {
+            body.extend_from_slice(format!("\r\n--b-1\r\n{kind}\r\n\r\n").as_bytes());
+            body.extend_from_slice(part);
+        }
+        body.extend_from_slice(b"\r\n--b-1--\r\n");
+        body
+    };
+    let of_json = "Content-Type: application/dicom+json";
+    let of_xml = "content-type: application/dicom+xml; charset=utf-16\r\nContent-ID: <1>";
+    let utf_16 = wide(GOOGLE, "\u{feff}");
+    for parts in [
+        &[(of_json, json.as_bytes())][..],
+        &[(of_xml, &utf_16)],
+        &[("", json.as_bytes())],
+        &[
+            ("Content-Type: text/plain", &b"stored"[..]),
+            (of_json, json.as_bytes()),
+        ],
+    ] {
+        let body = body(parts);
+        for kind in [
+            Some("multipart/related; type=\"application/dicom+json\"; boundary=b-1"),
+            Some("multipart/related; boundary=\"b-1\"; type=application/dicom+xml"),
+            // The boundary is not told, or nothing is.
+            Some("Multipart/mixed"),
+            None,
+        ] {
+            let answer = read(kind, &body).unwrap();
+            assert_eq!(answer.of("1.1"), Some(&stored(None)), "{kind:?} {parts:?}");
+        }
+    }
+    let kind = Some("multipart/related; boundary=b-1");
+    for parts in [
+        [(of_json, json.as_bytes()), (of_json, failed.as_bytes())],
+        [(of_json, failed.as_bytes()), (of_json, json.as_bytes())],
+    ] {
+        let answer = read(kind, &body(&parts)).unwrap();
+        let said = answer.of("1.1");
+        assert!(matches!(said, Some(InstanceStatus::Both(_))), "{said:?}");
+    }
+    // A part that is cut says nothing, and one that says nothing of instances is no message of theirs.
+    let whole = body(&[(of_json, json.as_bytes())]);
+    let cut = &whole[..whole.len() - 12];
+    assert_eq!(read(kind, cut).unwrap().named(), 0);
+    let answer = read(kind, &body(&[("Content-Type: text/plain", b"no")])).unwrap();
+    assert_eq!(answer.message.as_deref(), Some("no"));
+    assert_eq!(read(kind, &body(&[(of_json, b"{")])), Err(Unreadable::Json));
+}
+
 #[test]
 fn what_is_no_dicom_is_a_message() {
     let status =
@@ -109,8 +204,9 @@ fn what_is_not_what_it_says_is_unreadable() {
 proptest! {
     #[test]
     fn no_answer_panics(body in proptest::collection::vec(any::<u8>(), 0..200), cut in 0..GOOGLE.len(), byte in any::<u8>()) {
-        for kind in [None, Some("application/dicom+json"), Some("text/xml"), Some("")] {
+        for kind in [None, Some("application/dicom+json"), Some("text/xml"), Some(""), Some("multipart/related; boundary=b")] {
             let _ = read(kind, &body);
+            let _ = read(kind, &[b"--b\r\n\r\n", &body[..], b"\r\n--b--"].concat());
             let mut changed = GOOGLE.as_bytes().to_vec();
             changed[cut] = byte;
             let _ = read(kind, &changed);

@@ -6,6 +6,8 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
+use crate::hl7v2::control_id::ControlId;
+
 /// The number of messages that are kept; those lost before them are forgotten.
 const KEPT: usize = 1024;
 
@@ -18,7 +20,7 @@ pub(super) struct Astray {
 
 impl Astray {
     /// Takes note that the message of this control id was lost.
-    pub(super) fn add(&mut self, control_id: &[u8]) {
+    pub(super) fn add(&mut self, control_id: &ControlId) {
         if self.has(control_id) {
             return;
         }
@@ -26,15 +28,15 @@ impl Astray {
             self.hashes.pop_front();
         }
         self.hashes
-            .push_back(self.state.hash_one(control_id.trim_ascii()));
+            .push_back(self.state.hash_one(control_id.as_bytes()));
     }
 
     /// Tells whether a message of this control id was lost.
-    pub(super) fn has(&self, control_id: &[u8]) -> bool {
+    pub(super) fn has(&self, control_id: &ControlId) -> bool {
         !self.hashes.is_empty()
             && self
                 .hashes
-                .contains(&self.state.hash_one(control_id.trim_ascii()))
+                .contains(&self.state.hash_one(control_id.as_bytes()))
     }
 }
 
@@ -45,11 +47,12 @@ mod tests {
     #[test]
     fn the_latest_messages_are_known() {
         let mut astray = Astray::default();
-        assert!(!astray.has(b"m0"));
+        let id = ControlId::plain;
+        assert!(!astray.has(&id("m0")));
         for n in 0..=KEPT {
-            astray.add(format!("m{n}").as_bytes());
-            astray.add(b" m1 ");
+            astray.add(&id(&format!("m{n}")));
+            astray.add(&id("m1"));
         }
-        assert!(!astray.has(b"m0") && astray.has(b"m1") && astray.has(b"m1024"));
+        assert!(!astray.has(&id("m0")) && astray.has(&id("m1")) && astray.has(&id("m1024")));
     }
 }

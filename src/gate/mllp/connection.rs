@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     gate::transport::{Fault, FaultKind},
-    hl7v2::mllp::{COMMIT_ACK, Decoder, END, Received, START},
+    hl7v2::{
+        control_id::ControlId,
+        mllp::{COMMIT_ACK, Decoder, END, Received, START},
+    },
 };
 
 /// The largest answer that is read: an acknowledgement has some hundred bytes, one that quotes the message some more.
@@ -41,7 +44,7 @@ const PIECE: usize = 16 << 10;
 pub(super) struct Connection {
     stream: Pin<Box<dyn Stream>>,
     /// The control id of the last message; none where there was none yet.
-    last: Option<Vec<u8>>,
+    last: Option<ControlId>,
     /// Messages were sent on it that ask for no answer, and nobody waits for one: what came of them all the same.
     unasked: Option<Unasked>,
     decoder: Decoder,
@@ -175,14 +178,11 @@ impl Connection {
     }
 
     /// Tells whether the answer to a message can be told from all that came of those before it.
-    pub(super) fn can_tell(&self, control_id: &[u8]) -> bool {
+    pub(super) fn can_tell(&self, control_id: &ControlId) -> bool {
         match &self.last {
             None => true,
-            // As the answer is compared: without blanks around, and in any capitals.
-            Some(last) => {
-                let control_id = control_id.trim_ascii();
-                !control_id.is_empty() && !last.trim_ascii().eq_ignore_ascii_case(control_id)
-            }
+            // As the answer is compared.
+            Some(last) => !control_id.is_empty() && !last.may_be(control_id),
         }
     }
 
@@ -245,10 +245,10 @@ impl Connection {
     pub(super) async fn send_message(
         &mut self,
         frame: &[u8],
-        control_id: &[u8],
+        control_id: &ControlId,
         until: Instant,
     ) -> Result<(), Fault> {
-        self.last = Some(control_id.to_owned());
+        self.last = Some(control_id.clone());
         self.is_unheard = true;
         self.send(frame, until).await
     }

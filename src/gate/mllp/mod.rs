@@ -36,7 +36,7 @@ use crate::{
         mllp,
     },
     manifest::Tls,
-    target::mllp::{OtherCapitals, Unanswered},
+    target::mllp::{NamedOtherwise, Unanswered},
 };
 
 mod astray;
@@ -111,14 +111,14 @@ impl MllpTransport {
             }
         };
         let wanted = Wanted::of(&message, &self.flights);
-        let control_id = wanted.control_id;
+        let control_id = &wanted.control_id;
         let (mut place, mut connection, until) = self.connection(control_id, GLANCE).await?;
         let _flight = self.flights.begin(control_id);
         if connection.take_unasked() {
             self.habit.answers();
         }
         let exchanged = self
-            .exchange(&mut place, &mut connection, &frame, wanted, until)
+            .exchange(&mut place, &mut connection, &frame, &wanted, until)
             .await;
         let wish = Wish { control_id };
         match &exchanged {
@@ -160,18 +160,17 @@ impl MllpTransport {
             place.unclear(wish, connection.answered());
         }
         let status = ack.as_ref().map(status);
-        let is_renamed = ack.is_some_and(|ack| {
-            let named = ack.control_id.trim_ascii();
-            !control_id.is_empty() && named != control_id.trim_ascii()
-        });
+        let named = ack.filter(|_| !control_id.is_empty());
+        let named_otherwise =
+            named.and_then(|ack| NamedOtherwise::between(control_id, &ack.names()));
         // A receiver that answers in its own way may have more to say, and what answers a message without a control id may
         // answer any: the next message begins on a fresh connection.
         if connection.is_settled() && status.is_some() && !control_id.is_empty() {
             place.keep(connection);
         }
         let mut answer = answer(status.unwrap_or(StatusCode::OK), Bytes::from(block));
-        if is_renamed {
-            answer.extensions_mut().insert(OtherCapitals);
+        if let Some(otherwise) = named_otherwise {
+            answer.extensions_mut().insert(otherwise);
         }
         Ok(answer)
     }
@@ -182,11 +181,11 @@ impl MllpTransport {
         place: &mut Place,
         connection: &mut Connection,
         frame: &[u8],
-        wanted: Wanted<'_>,
+        wanted: &Wanted<'_>,
         until: Instant,
     ) -> Result<Option<Answered>, Fault> {
         connection
-            .send_message(frame, wanted.control_id, until)
+            .send_message(frame, &wanted.control_id, until)
             .await?;
         if wanted.is_nothing() {
             self.unasked(connection, wanted, until).await
@@ -202,7 +201,7 @@ impl MllpTransport {
         &self,
         place: &mut Place,
         connection: &mut Connection,
-        wanted: Wanted<'_>,
+        wanted: &Wanted<'_>,
         until: Instant,
     ) -> Result<Answered, Fault> {
         let answered = wait::acknowledged(connection, wanted, until);
@@ -223,7 +222,7 @@ impl MllpTransport {
     async fn unasked(
         &self,
         connection: &mut Connection,
-        wanted: Wanted<'_>,
+        wanted: &Wanted<'_>,
         until: Instant,
     ) -> Result<Option<Answered>, Fault> {
         let Some(grace) = self.habit.grace() else {

@@ -11,7 +11,10 @@ use super::{
     connection::Connection,
     pool::{Place, Unheard, Wish},
 };
-use crate::gate::transport::{Fault, FaultKind};
+use crate::{
+    gate::transport::{Fault, FaultKind},
+    hl7v2::control_id::ControlId,
+};
 
 /// The time that opening a connection may take; always less than the timeout of an attempt.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -35,7 +38,7 @@ impl MllpTransport {
     /// for so long, where it is one more than the receiver has been seen to serve.
     pub(super) async fn connection(
         &self,
-        control_id: &[u8],
+        control_id: &ControlId,
         watch: Duration,
     ) -> Result<(Place, Connection, Instant), Fault> {
         let mut waits = CLOSED_AT_ONCE.into_iter();
@@ -112,7 +115,7 @@ impl MllpTransport {
         if self.pool.is_in_use() {
             self.open(until).await?;
         } else {
-            let (place, connection, _) = self.connection(b"look", LOOK).await?;
+            let (place, connection, _) = self.connection(&ControlId::plain("look"), LOOK).await?;
             place.keep(connection);
         }
         Ok(answer(StatusCode::OK, Bytes::new()))

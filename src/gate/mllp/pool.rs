@@ -23,6 +23,7 @@ use super::{
     connection::{Connection, Pulse},
     habits::{Loss, Losses, Reuse, WATCH},
 };
+use crate::hl7v2::control_id::ControlId;
 
 /// The connections to a receiver.
 #[derive(Debug, Default)]
@@ -72,7 +73,7 @@ enum Standing {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish<'m> {
     /// The control id of the message; empty where it has none.
-    pub(super) control_id: &'m [u8],
+    pub(super) control_id: &'m ControlId,
 }
 
 /// The place of one connection among those that there may be. It is given back when dropped.
@@ -443,11 +444,15 @@ mod tests {
 
     use super::*;
 
-    const WISH: Wish<'static> = Wish { control_id: b"m1" };
+    fn wish(control_id: &ControlId) -> Wish<'_> {
+        Wish { control_id }
+    }
 
     /// Returns a place for which nobody has to wait.
     fn now(pool: &Arc<Pool>) -> Option<(Place, Option<Connection>)> {
-        pool.place(WISH).now_or_never()?.ok()
+        pool.place(wish(&ControlId::plain("m1")))
+            .now_or_never()?
+            .ok()
     }
 
     async fn connection(listener: &TcpListener) -> (Connection, tokio::net::TcpStream) {
@@ -516,20 +521,21 @@ mod tests {
 
     #[tokio::test]
     async fn answers_that_are_no_acknowledgements_are_risked_as_seldom_as_silence() {
+        let id = ControlId::plain("m1");
         let pool: Arc<Pool> = Arc::default();
         for _ in 0..3 {
             let (mut place, _) = now(&pool).unwrap();
             assert!(now(&pool).is_none(), "one at a time");
-            place.unclear(WISH, 0);
+            place.unclear(wish(&id), 0);
         }
-        let unheard = pool.place(WISH).now_or_never().unwrap().unwrap_err();
+        let unheard = pool.place(wish(&id)).now_or_never().unwrap().unwrap_err();
         assert_eq!((unheard.messages, unheard.is_unclear), (3, true));
         // Beside others that are served, one says nothing of the receiver.
         let pool: Arc<Pool> = Arc::default();
         let (mut served, _) = now(&pool).unwrap();
         served.heard(1);
         for _ in 0..9 {
-            now(&pool).unwrap().0.unclear(WISH, 0);
+            now(&pool).unwrap().0.unclear(wish(&id), 0);
         }
     }
 

@@ -67,7 +67,7 @@ pub(super) enum Answered {
 /// Waits for what answers a message. A fault has with it what was heard instead.
 pub(super) async fn acknowledged(
     connection: &mut Connection,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
     until: Instant,
 ) -> Result<Answered, Fault> {
     let mut others = Others::default();
@@ -86,7 +86,7 @@ pub(super) async fn acknowledged(
 
 async fn answer(
     connection: &mut Connection,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
     mut until: Instant,
     others: &mut Others,
 ) -> Result<Answered, Fault> {
@@ -183,13 +183,13 @@ fn silence(wants: Wants) -> Option<&'static str> {
 }
 
 /// Returns the block if it answers the message; keeps a commit after which more is to come.
-fn judged(block: Vec<u8>, wanted: Wanted<'_>, others: &mut Others) -> Option<Vec<u8>> {
+fn judged(block: Vec<u8>, wanted: &Wanted<'_>, others: &mut Others) -> Option<Vec<u8>> {
     let Ok(ack) = Ack::parse(&block) else {
         // It is no acknowledgement; who asked says what that means.
         return Some(block);
     };
-    if !wanted.is_named(ack.control_id) {
-        let named = ack.control_id.trim_ascii();
+    let named = ack.names();
+    if !wanted.is_named(&named) {
         if named.is_empty() {
             others.nameless += 1;
         } else {
@@ -291,6 +291,7 @@ impl Others {
 #[cfg(test)]
 mod tests {
     use super::{super::flights::Flights, *};
+    use crate::hl7v2::control_id::ControlId;
 
     fn ack(code: &str, control_id: &str) -> Vec<u8> {
         format!("MSH|^~\\&|R|F|S|F|2026||ACK|1|P|2.5\rMSA|{code}|{control_id}\r").into_bytes()
@@ -323,11 +324,11 @@ mod tests {
         for (code, id, wants, is_answer) in cases {
             let mut others = Others::default();
             let wanted = Wanted {
-                control_id: b"m1",
+                control_id: ControlId::plain("m1"),
                 wants,
                 flights: &Flights::default(),
             };
-            let found = judged(ack(code, id), wanted, &mut others);
+            let found = judged(ack(code, id), &wanted, &mut others);
             assert_eq!(found.is_some(), is_answer, "{code} {id} {wants:?}");
         }
         for (accept, application, word) in [
@@ -366,11 +367,11 @@ mod tests {
         }
         // Without a control id there is only one message on the connection.
         let wanted = Wanted {
-            control_id: b"",
+            control_id: ControlId::default(),
             wants: Wants::Original,
             flights: &Flights::default(),
         };
-        assert!(judged(ack("AA", ""), wanted, &mut Others::default()).is_some());
-        assert!(judged(b"hello".to_vec(), wanted, &mut Others::default()).is_some());
+        assert!(judged(ack("AA", ""), &wanted, &mut Others::default()).is_some());
+        assert!(judged(b"hello".to_vec(), &wanted, &mut Others::default()).is_some());
     }
 }

@@ -1,13 +1,16 @@
 //! The acknowledgement that is looked for among the answers to a message.
 
 use super::flights::Flights;
-use crate::hl7v2::header::{AcknowledgmentCondition, MessageHeader, Wants};
+use crate::hl7v2::{
+    control_id::ControlId,
+    header::{AcknowledgmentCondition, MessageHeader, Wants},
+};
 
 /// The acknowledgement that is looked for among the answers to a message.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Wanted<'m> {
     /// MSH-10; empty where the message has none, and any acknowledgement is taken for its.
-    pub(super) control_id: &'m [u8],
+    pub(super) control_id: ControlId,
     pub(super) wants: Wants,
     /// Itself and the other messages on their way.
     pub(super) flights: &'m Flights,
@@ -15,12 +18,14 @@ pub(super) struct Wanted<'m> {
 
 impl<'m> Wanted<'m> {
     /// Returns what answers a message; `flights` are all messages on their way.
-    pub(super) fn of(message: &'m [u8], flights: &'m Flights) -> Self {
+    pub(super) fn of(message: &[u8], flights: &'m Flights) -> Self {
         // A message without a header takes any acknowledgement.
         let header = MessageHeader::of(message).ok();
-        let (control_id, wants) = header.map_or((&b""[..], Wants::Original), |header| {
-            (header.control_id, header.wants)
-        });
+        let (control_id, wants) =
+            header.map_or((ControlId::default(), Wants::Original), |header| {
+                let id = ControlId::of(header.control_id, &header.separators);
+                (id, header.wants)
+            });
         Self {
             control_id,
             wants,
@@ -34,13 +39,11 @@ impl<'m> Wanted<'m> {
         matches!(self.wants, Wants::Enhanced { accept, application } if accept == never && application == never)
     }
 
-    /// Tells whether an acknowledgement that names this control id is the one: blanks around it do not count, nor do capitals
-    /// where no other message on its way has just that id.
-    pub(super) fn is_named(&self, named: &[u8]) -> bool {
-        let (named, control_id) = (named.trim_ascii(), self.control_id.trim_ascii());
-        control_id.is_empty()
-            || named == control_id
-            || (named.eq_ignore_ascii_case(control_id) && !self.flights.has(named))
+    /// Tells whether an acknowledgement that names this control id is the one: blanks around it do not count, nor do capitals,
+    /// further components and escapes, where no other message on its way may be meant.
+    pub(super) fn is_named(&self, named: &ControlId) -> bool {
+        let id = &self.control_id;
+        id.is_empty() || named.is(id) || (named.may_be(id) && !self.flights.has_another(named, id))
     }
 
     /// Tells whether the application answers with errors alone.
@@ -52,23 +55,34 @@ impl<'m> Wanted<'m> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hl7v2::ack::Ack;
 
     #[test]
-    fn other_capitals_name_the_message_unless_another_has_them() {
+    fn an_id_that_is_written_otherwise_names_the_message_unless_another_may_be_meant() {
+        let id = ControlId::plain;
         let flights = Flights::default();
-        let (ours, theirs) = (flights.begin(b"m1"), flights.begin(b"M2 "));
-        let wanted = |control_id| Wanted {
-            control_id,
-            wants: Wants::Original,
-            flights: &flights,
+        let (ours, theirs) = (flights.begin(&id("m1")), flights.begin(&id("M2")));
+        let names = |named: &str, ours| {
+            let message = format!("MSH|^~\\&|||||||ACK|1|P|2.5\rMSA|AA|{named}\r");
+            let named = Ack::parse(message.as_bytes()).unwrap().names();
+            let wanted = Wanted {
+                control_id: id(ours),
+                wants: Wants::Original,
+                flights: &flights,
+            };
+            wanted.is_named(&named)
         };
-        let names = |named: &[u8], id| wanted(id).is_named(named);
-        assert!(names(b" m1 ", b"m1") && names(b"M1", b"m1") && names(b"any", b" "));
-        assert!(!names(b"m2", b"m1") && !names(b"", b"m1"));
-        assert!(!names(b"M2", b"m2"), "another has just that id");
+        assert!(names(" m1 ", "m1") && names("M1", "m1") && names("m1^x", "m1"));
+        assert!(names("any", "") && names("m2^x", "M2"));
+        assert!(!names("m2", "m1") && !names("", "m1") && !names("x^m1", "m1"));
+        assert!(!names("M2", "m2"), "another has just that id");
+        assert!(!names("m2^x", "m2"), "another may be meant");
         drop(theirs);
-        assert!(names(b"M2", b"m2"));
+        assert!(names("M2", "m2") && names("m2^x", "m2"));
         drop(ours);
-        assert!(!flights.has(b"m1"));
+        // Two on their way with one id: which of them is told by the connection.
+        let both = (flights.begin(&id("m3")), flights.begin(&id("m3")));
+        assert!(names("m3^x", "m3"));
+        drop(both);
     }
 }

@@ -8,13 +8,13 @@ use super::{BatchEnvelope, Blanks, MessageSplitter, Piece, ProblemKind};
 
 /// A beginning that a line makes: of a message, or a segment around batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub(in crate::hl7v2) enum Beginning {
     Message,
     Envelope(BatchEnvelope),
 }
 
 /// Tells what a line begins, if it is no part of what came before.
-pub(super) fn beginning(line: &[u8]) -> Option<Beginning> {
+pub(in crate::hl7v2) fn beginning(line: &[u8]) -> Option<Beginning> {
     let (name, rest) = line.split_at_checked(3)?;
     let is_ended = rest.first().is_none_or(|byte| is_separator(*byte));
     let begins = match name {

@@ -15,7 +15,7 @@ mod problem;
 mod tests;
 
 use self::count::Counts;
-use self::lines::{Beginning, beginning};
+pub(super) use self::lines::{Beginning, beginning};
 pub use self::problem::{FileStretch, ProblemKind, SplitProblem, Weight};
 
 /// The largest message that is kept, unless told otherwise: 64 MiB, far beyond what any store takes (Google: 10 MB).

@@ -57,10 +57,11 @@ impl Load<'_> {
             out,
             "records",
             format_args!(
-                "{} in {}, {}",
+                "{} in {}, {}{}",
                 totals.records,
                 plural(totals.files, "file"),
-                ByteSize(totals.bytes)
+                ByteSize(totals.bytes),
+                self.largest()
             ),
         );
         let interactions = totals.interactions.iter();
@@ -89,6 +90,19 @@ impl Load<'_> {
                 ),
             );
         }
+    }
+
+    /// Says how large the largest record is, of formats whose records may be of any size.
+    fn largest(&self) -> String {
+        let LoadSummary {
+            records,
+            largest_record,
+            ..
+        } = *self.totals;
+        if self.settings.format.has_references() || records < 2 || largest_record == 0 {
+            return String::new();
+        }
+        format!(", largest record {}", ByteSize(largest_record))
     }
 
     /// Says how many are left alone because their target has them under other names.

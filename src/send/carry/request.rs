@@ -238,7 +238,7 @@ impl Request<'_, '_, '_> {
             return Box::pin(carry_split(load, work, self.sender, &self.held, true)).await;
         }
         if let Some(work) = batch.unversioned() {
-            self.again(work, batch.attempts_made());
+            self.again(work, batch.times_sent());
         }
         let refused = batch.refused_whole(conclusion);
         if sending.is_measured {
@@ -256,7 +256,7 @@ impl Request<'_, '_, '_> {
                 .send_result(settled.into_iter().collect(), None)
                 .await;
         }
-        let attempts = batch.attempts_made();
+        let attempts = batch.times_sent();
         self.lost_at = batch.lost_at();
         self.settle(batch.conclude(conclusion)?, attempts).await
     }

@@ -17,9 +17,9 @@ use crate::{
 /// The attempts of a request so far, those of before its answer was lost among them.
 #[derive(Debug)]
 pub(super) struct AttemptLog {
-    /// Attempts made.
+    /// Attempts made, those among them in which there was no connection to send anything on.
     pub(super) made: u32,
-    /// Those of them in which something may have left this machine.
+    /// Those of them in which something may have left this machine: what is stated of a record.
     pub(super) sent: u32,
     /// The most attempts that the gate makes of it, where they are fewer than the target's.
     pub(super) most: Option<u32>,
@@ -67,7 +67,7 @@ impl AttemptLog {
     /// Returns the facts that a settlement states; the latency is known only when the gate is done.
     pub(super) fn attempted(&self) -> Attempted {
         Attempted {
-            attempts: self.made,
+            attempts: self.sent,
             latency: None,
         }
     }
@@ -159,4 +159,37 @@ fn kept(body: &[u8], verdict: &Verdict) -> Bytes {
         _ => WAITING,
     };
     Bytes::copy_from_slice(body.get(..most).unwrap_or(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::FaultKind;
+
+    #[test]
+    fn an_attempt_without_a_connection_is_none_at_a_record() {
+        let mut log = AttemptLog {
+            made: 0,
+            sent: 0,
+            most: None,
+            since: None,
+            uncertainty: Uncertainty::None,
+            lost_at: None,
+            last: Last::default(),
+        };
+        for (kind, sent) in [
+            (FaultKind::Connect, 0),
+            (FaultKind::TurnedAway, 0),
+            (FaultKind::Timeout, 1),
+            (FaultKind::Connect, 1),
+            (FaultKind::Interrupted, 2),
+        ] {
+            log.made += 1;
+            log.fail(Fault::new(kind, "no".to_owned()));
+            assert_eq!(log.attempted().attempts, sent, "{kind:?}");
+        }
+        log.made += 1;
+        log.answer(&Response::new(Bytes::new()), &Verdict::Done);
+        assert_eq!((log.attempted().attempts, log.given_up_after()), (3, 3));
+    }
 }

@@ -111,7 +111,7 @@ impl Batch<'_> {
             bodies: std::mem::take(&mut self.unsent.bodies),
             status,
             answer: std::mem::take(&mut self.attempts.last.body),
-            attempts: self.attempts.made,
+            attempts: self.attempts.sent,
         })
     }
 

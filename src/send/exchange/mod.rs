@@ -127,9 +127,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Returns the attempts made, those of before among them.
-    pub(in crate::send) fn attempts_made(&self) -> u32 {
-        self.attempts.made
+    /// Returns how often it was sent, also before.
+    pub(in crate::send) fn times_sent(&self) -> u32 {
+        self.attempts.sent
     }
 
     /// Lets go of what is left because the run is stopping. Nothing of it is on the wire, and its last attempt, if

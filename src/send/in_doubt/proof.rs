@@ -262,6 +262,7 @@ impl Asker<'_> {
                 read
             };
             match self.gate.call_for_record(make).await {
+                Ok(read) if target.is_nothing(&read) => break None,
                 // An answer that was cut off, or is none of the store's, says nothing about what the store has.
                 Ok(read) if read.status() == StatusCode::OK && !target.is_whole(read.body()) => {
                     if reads == READS {
@@ -269,18 +270,19 @@ impl Asker<'_> {
                         return Err(Evidence::Unasked(why.to_owned()));
                     }
                 }
-                Ok(read) => break read,
+                Ok(read) => break Some(read),
                 Err(failure) => return Err(unasked(&failure)),
             }
         };
         let operation = step.action.operation();
         let is_repeatable =
             operation.is_some_and(|it| it == Operation::ConditionalUpdate || it.keeps_id());
-        match read.status() {
-            StatusCode::OK => Ok(read),
+        let status = read.as_ref().map(Response::status);
+        match (status.unwrap_or(StatusCode::NOT_FOUND), read) {
+            (StatusCode::OK, Some(read)) => Ok(read),
             // Sent once more, it tells itself.
-            StatusCode::NOT_FOUND | StatusCode::GONE if is_repeatable => Err(Evidence::Absent),
-            status => Err(Evidence::Unasked(format!(
+            (StatusCode::NOT_FOUND | StatusCode::GONE, _) if is_repeatable => Err(Evidence::Absent),
+            (status, _) => Err(Evidence::Unasked(format!(
                 "the store answered {} when it was asked",
                 status.as_u16()
             ))),

@@ -79,6 +79,7 @@ impl Asker<'_> {
         };
         let response = self.read(&step.kind, id).await?;
         Ok(match response.status().as_u16() {
+            _ if self.target.is_nothing(&response) => Found::Create,
             200 => Found::Leave,
             404 | 410 => Found::Create,
             401 => return Err(self.refused()),

@@ -145,7 +145,7 @@ pub(super) fn refusal(body: &[u8]) -> Refusal {
         Ok(read) => (read.others, read.message),
         Err(_) => (Vec::new(), Some(String::from_utf8_lossy(body).into_owned())),
     };
-    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let value: Option<Value> = serde_json::from_slice(&answer::as_utf8(None, body)).ok();
     let item = value.as_ref().map(|value| &value["00081198"]["Value"][0]);
     let detail = item.and_then(|item| item["00091097"]["Value"][0].as_str());
     let reason = others.first();
@@ -167,7 +167,7 @@ pub(super) fn refusal(body: &[u8]) -> Refusal {
 
 /// Reads the name of an instance from its metadata: a list with one data set.
 pub(super) fn name(body: &[u8]) -> Option<String> {
-    let value: Value = serde_json::from_slice(body).ok()?;
+    let value: Value = serde_json::from_slice(&answer::as_utf8(None, body)).ok()?;
     let set = match &value {
         Value::Array(sets) => sets.first()?,
         set => set,
@@ -183,6 +183,13 @@ pub(super) fn name(body: &[u8]) -> Option<String> {
     ))
 }
 
+/// Tells whether an answer in which metadata stand has none.
+pub(super) fn is_empty_list(body: &[u8]) -> bool {
+    let text = answer::as_utf8(None, body);
+    let sets = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&text);
+    text.trim_ascii().is_empty() || sets.is_ok_and(|sets| sets.is_empty())
+}
+
 /// Reads the names of instances on a page of a search, with their modality where it stands there; a store that has no more says so
 /// without a word.
 pub(super) fn names(answer: &Response<Bytes>) -> Option<Vec<(String, Option<String>)>> {
@@ -190,7 +197,7 @@ pub(super) fn names(answer: &Response<Bytes>) -> Option<Vec<(String, Option<Stri
     if answer.status() == StatusCode::NO_CONTENT || body.trim_ascii().is_empty() {
         return Some(Vec::new());
     }
-    let sets: Vec<Value> = serde_json::from_slice(body).ok()?;
+    let sets: Vec<Value> = serde_json::from_slice(&answer::as_utf8(None, body)).ok()?;
     sets.iter()
         .map(|set| {
             let modality = set["00080060"]["Value"][0].as_str().map(str::trim);
@@ -304,6 +311,9 @@ mod tests {
         let expected = Some("studies/1.2/series/1.3/instances/1.4".to_owned());
         assert_eq!(name(json!([set]).to_string().as_bytes()), expected);
         assert_eq!(name(set.to_string().as_bytes()), expected);
+        for (body, is_empty) in [("", true), (" [ ] ", true), ("[{}]", false), ("{}", false)] {
+            assert_eq!(is_empty_list(body.as_bytes()), is_empty, "{body}");
+        }
         for none in ["[]", "{}", "[{\"00080018\":{}}]", "<html>", ""] {
             assert_eq!(name(none.as_bytes()), None, "{none}");
         }

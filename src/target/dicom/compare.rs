@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     dicom::{
+        answer::as_utf8,
         compare,
         describe::describe,
         header::{self as head, InstanceHeader},
@@ -76,7 +77,7 @@ fn behind<R: Read>(mut bytes: R, begins: u64) -> io::Result<R> {
 
 /// Reads metadata: a list with one data set.
 fn set(body: &[u8]) -> Option<Map<String, Value>> {
-    match serde_json::from_slice(body).ok()? {
+    match serde_json::from_slice(&as_utf8(None, body)).ok()? {
         Value::Array(sets) => match sets.into_iter().next()? {
             Value::Object(set) => Some(set),
             _ => None,

@@ -12,6 +12,7 @@ use super::{
     StoreListing, Target, Unbuilt, google::StoreName, request::request,
 };
 use crate::{
+    dicom::answer::as_utf8,
     manifest::{Existing, LoadSettings},
     record::{Packaging, Step},
 };
@@ -157,7 +158,12 @@ impl Target for Dicom {
     }
 
     fn is_whole(&self, answer: &[u8]) -> bool {
-        super::is_json(answer)
+        super::is_json(&as_utf8(None, answer))
+    }
+
+    fn is_nothing(&self, answer: &Response<Bytes>) -> bool {
+        answer.status() == StatusCode::NO_CONTENT
+            || answer.status() == StatusCode::OK && answer::is_empty_list(answer.body())
     }
 
     fn read(&self, _: &str, id: &str) -> Request<Bytes> {

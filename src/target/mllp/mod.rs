@@ -16,6 +16,7 @@ use super::{
 use crate::{
     hl7v2::{
         ack::{Ack, NoAck},
+        control_id::ControlId,
         mllp::COMMIT_NAK,
         wire::wire,
     },
@@ -52,13 +53,39 @@ impl Mllp {
 #[derive(Debug, Clone, Copy)]
 pub struct Unanswered(pub &'static str);
 
-/// Stands beside an acknowledgement whose MSA-2 is the control id of the message in other capitals.
-#[derive(Debug, Clone, Copy)]
-pub struct OtherCapitals;
+/// Stands beside an acknowledgement whose MSA-2 is the control id of the message, written otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedOtherwise {
+    /// In other capitals.
+    Capitals,
+    /// With other components, or escapes.
+    Components,
+}
 
-/// The note on a message that was acknowledged so.
-const CAPITALS: &str =
-    "taken; the acknowledgement names it in other capitals than it was sent (MSA-2)";
+impl NamedOtherwise {
+    /// Tells how one id is written otherwise than the other, if it is.
+    pub fn between(sent: &ControlId, named: &ControlId) -> Option<Self> {
+        if named.is(sent) {
+            None
+        } else if named.is_but_for_capitals(sent) {
+            Some(Self::Capitals)
+        } else {
+            Some(Self::Components)
+        }
+    }
+
+    /// The note on a message that was acknowledged so.
+    fn note(self) -> &'static str {
+        match self {
+            Self::Capitals => {
+                "taken; the acknowledgement names it in other capitals than it was sent (MSA-2)"
+            }
+            Self::Components => {
+                "taken; the acknowledgement names it with other components than it was sent (MSA-2)"
+            }
+        }
+    }
+}
 
 /// The note on a message to which nothing was to be answered.
 const SILENT: &str = "the message asks for no acknowledgement (MSH-15 and MSH-16): it was sent";
@@ -107,7 +134,10 @@ impl Target for Mllp {
                     (false, true) => {
                         Some("the receiver has it safe; its application may still answer elsewhere")
                     }
-                    (false, false) => answer.extensions().get().map(|OtherCapitals| CAPITALS),
+                    (false, false) => {
+                        let otherwise = answer.extensions().get::<NamedOtherwise>();
+                        otherwise.map(|otherwise| otherwise.note())
+                    }
                 })
             }
             Ok(_) => Said::Refused,
