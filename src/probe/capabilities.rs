@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_statement_of_other_shapes_is_read_as_far_as_it_goes() {
         let facts = statement(
-            "\u{feff}{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":4.0,\"rest\":{\"mode\":\"server\",
+            "{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":4.0,\"rest\":{\"mode\":\"server\",
               \"interaction\":null,\"resource\":[null,{\"interaction\":[]},{\"type\":\"Patient\",\"interaction\":[null,{\"code\":7}],
               \"updateCreate\":\"true\",\"conditionalCreate\":\"yes\",\"referencePolicy\":\"enforced\",\"versioning\":null}]}}",
         );

@@ -72,15 +72,7 @@ impl Work {
     /// Lets records travel by themselves that Stoker put together. Returns it as it is where they cannot: what came as an
     /// entry keeps its request, and that only a parcel can carry.
     pub(super) fn one_by_one(self) -> Result<Vec<Self>, Self> {
-        // Only a transaction can name what it is about to create.
-        let names_itself = |step: &Step| {
-            let to = |link: &Link| link.to == To::Step(step.number) && !link.late;
-            step.links.iter().any(to)
-        };
-        let is_bound = |step: &Step| step.is_entry() || names_itself(step);
-        let is_filled =
-            self.packaging.is_some() && !self.atomic && !self.steps.iter().any(is_bound);
-        if !is_filled {
+        if !self.is_filled() {
             return Err(self);
         }
         let mut bodies = self.bodies.into_iter();
@@ -94,6 +86,26 @@ impl Work {
             first.permits = self.permits;
         }
         Ok(singles)
+    }
+
+    /// Takes the parcel from around a single record that need not have one. A target may take the record and no parcel, so
+    /// that only what it says of the record by itself is said of the record.
+    pub(super) fn unpacked(mut self) -> Self {
+        if self.steps.len() == 1 && self.is_filled() {
+            self.packaging = None;
+        }
+        self
+    }
+
+    /// Tells whether Stoker put the records together, and each may travel by itself.
+    fn is_filled(&self) -> bool {
+        // Only a transaction can name what it is about to create.
+        let names_itself = |step: &Step| {
+            let to = |link: &Link| link.to == To::Step(step.number) && !link.late;
+            step.links.iter().any(to)
+        };
+        let is_bound = |step: &Step| step.is_entry() || names_itself(step);
+        self.packaging.is_some() && !self.atomic && !self.steps.iter().any(is_bound)
     }
 }
 

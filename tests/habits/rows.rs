@@ -353,6 +353,18 @@ pub(crate) const ROWS: &[Habits] = &[
         ..STANDARD
     },
     Habits {
+        name: "Bundles that are listed and refused",
+        lists: &["transaction", "batch"],
+        takes: &[],
+        ..STANDARD
+    },
+    Habits {
+        name: "transactions that are listed and refused",
+        lists: &["transaction", "batch"],
+        takes: &["batch"],
+        ..STANDARD
+    },
+    Habits {
         name: "byte order marks",
         marks: true,
         integrity: Some(422),

@@ -132,6 +132,7 @@ impl Request<'_, '_, '_> {
     /// Cuts what would go in a way that the target is known not to take. Returns what goes as it is.
     async fn cut(&mut self, work: Work) -> Result<Option<Work>, Error> {
         let load = self.load;
+        let work = work.unpacked();
         let work = if load.habits.mumbles() {
             let carried = (work.packaging, work.steps.len());
             match work.one_by_one() {
