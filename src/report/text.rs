@@ -286,7 +286,8 @@ fn closing(out: &mut String, report: &Report, run: &RunDirectory, shows_words: b
         plain(&run.path().display().to_string())
     );
     let _ = writeln!(out, "Report again    stoker report {path}");
-    let has_answers = (totals.rejected + totals.unknown > 0) && run.answers().exists();
+    let is_kept = fs_err::metadata(run.answers()).is_ok_and(|answers| answers.len() > 0);
+    let has_answers = (totals.rejected + totals.unknown > 0) && is_kept;
     if has_answers {
         let command = if shows_words {
             String::new()

@@ -70,16 +70,20 @@ impl<'a> Why<'a> {
         target::explain(&refused)
     }
 
-    /// Tells unknown records apart: by what happened to each, where nobody can be asked.
+    /// Tells unknown records apart: by what happened to each, where nobody can be asked or an answer told too little.
     fn doubted(&self) -> String {
-        match self.doubt() {
-            "unacknowledged" | "resent" => {
-                let note = self.record.note.as_deref().unwrap_or_default();
-                note.split_once("; whether it took")
-                    .map_or(note, |(what, _)| what)
-                    .to_owned()
+        let is_success = matches!(self.record.status, Some(200..300));
+        match (self.doubt(), self.record.note.as_deref()) {
+            (word @ ("unsettled" | "elsewhere"), _) => word.to_owned(),
+            (word, Some(note)) if is_success || matches!(word, "unacknowledged" | "resent") => {
+                let mut what = note;
+                for behind in ["; whether it took", "; given up after"] {
+                    what = what.split_once(behind).map_or(what, |(what, _)| what);
+                }
+                what.to_owned()
             }
-            word => word.to_owned(),
+            ("unacknowledged" | "resent", None) => String::new(),
+            (word, _) => word.to_owned(),
         }
     }
 
@@ -157,9 +161,9 @@ impl<'a> Why<'a> {
                 "the store says that it took records under other names than were sent".to_owned()
             }
             (Outcome::Unknown, None) => match (self.record.status, self.record.attempts) {
-                (Some(status @ 200..300), _) => format!(
-                    "the answer ({status}) was none that such a store gives to a write: a proxy or a login page may have come between"
-                ),
+                (Some(status @ 200..300), _) => {
+                    format!("the answer ({status}) does not tell whether the store took them")
+                }
                 (Some(status), _) => {
                     format!("the store answered {status}, which leaves open whether it took them")
                 }

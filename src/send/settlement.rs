@@ -62,7 +62,7 @@ pub(super) fn accepted(
 }
 
 /// The most that is kept of what a store says of one record. Many wait to be written down at a time.
-const LONGEST_SAID: usize = 32 << 10;
+pub(super) const LONGEST_SAID: usize = 32 << 10;
 
 /// Settles a record that the store refused, with what it said.
 ///
@@ -90,6 +90,12 @@ pub(super) fn rejected(
         line,
         said: Some(said),
     }
+}
+
+/// Returns what a store said, as far as it is kept: `most` bytes of it; none where it said nothing.
+pub(super) fn words_of(answer: &[u8], most: usize) -> Option<String> {
+    let said = String::from_utf8_lossy(answer.get(..most).unwrap_or(answer));
+    (!said.trim().is_empty()).then(|| said.into_owned())
 }
 
 /// Settles a record in Stoker's own words.

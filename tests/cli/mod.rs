@@ -11,6 +11,7 @@ mod connections;
 mod cycles;
 mod deletions;
 mod dicom;
+mod doubt_words;
 mod ends;
 mod entries;
 mod examples;

@@ -244,7 +244,7 @@ impl Batch<'_> {
                 attempted: left.attempted,
                 what: left.words(),
                 mumbled,
-                heard,
+                heard: if heard.is_empty() { left.body } else { heard },
             },
         });
         Ok(Concluded {
@@ -305,7 +305,10 @@ impl Batch<'_> {
                     is_replayed: false,
                     is_elsewhere: false,
                 };
-                settlement::unknown(record, status, attempted, reason.to_string(), &doubt)
+                let reason = reason.to_string();
+                let mut unknown = settlement::unknown(record, status, attempted, reason, &doubt);
+                unknown.said = settlement::words_of(&left.body, settlement::LONGEST_SAID);
+                unknown
             }
             (Verdict::Stop(reason), status) => {
                 let reason = reason.to_string();

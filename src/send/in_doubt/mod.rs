@@ -53,7 +53,7 @@ pub(super) struct RequestInDoubt {
     pub(super) what: String,
     /// An answer came, and told too little.
     pub(super) mumbled: Option<UnclearAnswer>,
-    /// The bytes that came instead of an answer: content.
+    /// The last answer, or the bytes that came instead of one: content.
     pub(super) heard: Bytes,
 }
 

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-
 use super::{
     super::{context::LoadContext, earlier::Doubt, settlement},
     RefusedInDoubt, RequestInDoubt, UnclearAnswer,
@@ -23,6 +21,9 @@ pub(super) const ELSEWHERE_STILL: &str =
 /// Said of a record that a store refused without a word, and has.
 const REFUSED_AND_THERE: &str =
     "the store refused it without a word, and holds a record of its name, which was not compared";
+
+/// The most that is kept of an answer to several records, in bytes: it is kept for each of them.
+const SHARED: usize = 2 << 10;
 
 /// The decision about a record in doubt.
 pub(super) enum Decision {
@@ -115,7 +116,7 @@ impl<'a> Recovery<'a> {
         let mut rejected = self.told(step, Outcome::Rejected, note);
         if let Some(mumbled) = self.mumbled() {
             rejected.line.code = self.load.link.target.refusal(None, &mumbled.body).code;
-            rejected.said = words_of(&mumbled.body);
+            rejected.said = settlement::words_of(&mumbled.body, settlement::LONGEST_SAID);
         }
         Decision::Settled(Box::new(rejected))
     }
@@ -212,12 +213,12 @@ impl<'a> Recovery<'a> {
             self.doubts.get(&step.number).unwrap_or(&nothing),
         );
         // The text of the answer is all that people have to find out by.
-        unknown.said = self
-            .mumbled()
-            .filter(|mumbled| is_elsewhere || matches!(mumbled.little, Some(Little::Other(_))))
-            .map(|mumbled| &mumbled.body)
-            .or((!request.heard.is_empty()).then_some(&request.heard))
-            .and_then(words_of);
+        let mumbled = self.mumbled().map(|mumbled| &mumbled.body);
+        let most = match request.packaging {
+            None => settlement::LONGEST_SAID,
+            Some(_) => SHARED,
+        };
+        unknown.said = settlement::words_of(mumbled.unwrap_or(&request.heard), most);
         if is_elsewhere {
             unknown.line.code = Some(ELSEWHERE.to_owned());
         }
@@ -256,12 +257,6 @@ impl<'a> Recovery<'a> {
             habits.learn(little, mumbled.status, &mumbled.body, counts);
         }
     }
-}
-
-/// Returns the text of an answer that tells too little, where it has any: content.
-fn words_of(body: &Bytes) -> Option<String> {
-    let body = String::from_utf8_lossy(body).into_owned();
-    (!body.trim().is_empty()).then_some(body)
 }
 
 fn is_repeatable(step: &Step) -> bool {

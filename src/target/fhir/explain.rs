@@ -71,6 +71,10 @@ fn read(refused: &Refused<'_>, status: u16) -> (M, String) {
         (M::Unsaid | M::Conflict, _, Some(to)) if refused.checks => {
             (M::MissingReference, to.to_owned())
         }
+        // Some stores have no other word for a reference to what is not there.
+        (M::Structure | M::Value, _, _) if let Some(to) = dangling(refused, &element) => {
+            (M::MissingReference, to.to_owned())
+        }
         // The element is that of the reference; the type says more.
         (
             M::MissingReference | M::DeletedReference | M::UnfitReference | M::UnmatchedReference,
@@ -80,6 +84,16 @@ fn read(refused: &Refused<'_>, status: u16) -> (M, String) {
         (M::Unsaid | M::Conflict, _, Some(to)) => (meaning, to.to_owned()),
         _ => (meaning, element),
     }
+}
+
+/// Returns the type that the reference in an element is to, where no known record is what it refers to.
+fn dangling<'a>(refused: &'a Refused<'_>, place: &str) -> Option<&'a str> {
+    let place = place.strip_suffix(".reference").unwrap_or(place);
+    let lack = refused.lacks.iter().find(|lack| {
+        let path = element(refused.kind, std::slice::from_ref(&lack.path));
+        lack.to.is_some() && path == place
+    });
+    lack?.to.as_deref()
 }
 
 impl Refusal<'_> {
@@ -324,4 +338,55 @@ fn element(kind: &str, expression: &[String]) -> String {
         }
     }
     element
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{manifest::Format, record::Lack};
+
+    /// Explains a refusal at an element of a record that refers to a Practitioner who is nowhere.
+    fn explained(code: &str, element: &str) -> Explained {
+        let lacks = [Lack {
+            path: "Observation.performer[0]".to_owned(),
+            to: Some("Practitioner".to_owned()),
+        }];
+        let refused = Refused {
+            format: Format::Fhir,
+            kind: "Observation",
+            operation: Some(Operation::Create),
+            status: Some(400),
+            code: Some(code),
+            detail: None,
+            expression: &[element.to_owned()],
+            lacks: &lacks,
+            checks: false,
+            is_googles: false,
+        };
+        explain(&refused, 400)
+    }
+
+    #[test]
+    fn a_value_that_is_a_dangling_reference_is_called_so() {
+        for code in ["value", "invalid"] {
+            for element in [
+                "Observation.performer[0].reference",
+                "Observation.performer",
+            ] {
+                let told = explained(code, element);
+                let what = "reference to a Practitioner that the store does not hold";
+                assert_eq!(
+                    (told.what.as_str(), told.next.is_some()),
+                    (what, true),
+                    "{code} {element}"
+                );
+            }
+            let told = explained(code, "Observation.status");
+            assert!(
+                told.what.starts_with("Observation.status: "),
+                "{}",
+                told.what
+            );
+        }
+    }
 }
