@@ -31,7 +31,7 @@ pub(super) struct Why<'a> {
     record: &'a Record,
     /// The meaning of the refusal; none where there was none to read.
     explained: Option<Explained>,
-    /// The words that tell unknown records apart; empty where nothing is known.
+    /// The words that tell unknown and unsupported records apart; empty where nothing is known.
     about: String,
 }
 
@@ -46,6 +46,10 @@ impl<'a> Why<'a> {
         match record.outcome {
             Outcome::Rejected => why.explained = why.refused(),
             Outcome::Unknown => why.about = why.doubted(),
+            Outcome::Unsupported => {
+                let note = record.note.as_deref().unwrap_or_default();
+                why.about = without_place(note).0;
+            }
             _ => {}
         }
         why
@@ -171,9 +175,7 @@ impl<'a> Why<'a> {
                 (None, Some(_)) => "no answer came, so the store may have taken them".to_owned(),
             },
             (Outcome::Blocked, None) => "a record that they need did not arrive".to_owned(),
-            (Outcome::Unsupported, None) => {
-                without_place(self.record.note.as_deref().unwrap_or_default()).0
-            }
+            (Outcome::Unsupported, None) => self.about.clone(),
             _ => note().unwrap_or_else(|| "no answer came".to_owned()),
         }
     }

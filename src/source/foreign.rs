@@ -116,6 +116,11 @@ fn other_text(text: &[u8]) -> Option<Named> {
             "this is XML, not JSON",
             "only FHIR's JSON is read; ask for it where the file comes from (`_format=json`), or convert it",
         ),
+        // RFC 7464.
+        [0x1e, ..] => (
+            "this is a JSON text sequence, whose records begin with a separator (RFC 7464), not NDJSON",
+            "take the separators away, such as with `tr -d '\\036'`",
+        ),
         [b'M', b'S', b'H', b'|', ..] => ("this is an HL7v2 message, not JSON", NOT_READ),
         _ if begins(b"version https://git-lfs.github.com/spec/") => (
             "this is a pointer of Git LFS, not the file itself",
@@ -205,6 +210,10 @@ mod tests {
                 "this is a table (CSV), not JSON",
             ),
             (b"1\tA\n2\tB\n", "this is a table (CSV), not JSON"),
+            (
+                b"\x1e{\"resourceType\":\"Patient\"}\n",
+                "this is a JSON text sequence, whose records begin with a separator (RFC 7464), not NDJSON",
+            ),
         ] {
             assert_eq!(word(head), expected, "{}", head.escape_ascii());
         }

@@ -372,6 +372,28 @@ fn a_mistake_that_a_file_repeats_is_said_once() {
     }
 }
 
+/// Files that are something else are told apart in the summary, each with what to do about it.
+#[test]
+fn files_that_cannot_be_read_are_counted_by_why() {
+    let bed = Bed::new();
+    bed.write("m.yaml", &manifest("[\"*.json\"]"));
+    bed.write("a.json", "{\"resourceType\":\"Patient\",\"id\":");
+    bed.write("b.json", "<Patient xmlns='http://hl7.org/fhir'/>");
+    bed.write("c.json", "<Patient/>");
+    bed.write(
+        "d.json",
+        "\u{1e}{\"resourceType\":\"Patient\",\"id\":\"a\"}\n",
+    );
+    let ran = bed.run(&["load", "m.yaml"]).exits(1);
+    for cause in [
+        "1 unsupported: the text ends too early",
+        "2 unsupported: this is XML, not JSON",
+        "1 unsupported: this is a JSON text sequence",
+    ] {
+        assert!(ran.out.contains(cause), "{}", ran.out);
+    }
+}
+
 /// An entry that no target takes is refused while it is read; so is what travels with it or not at all.
 #[test]
 fn an_entry_that_is_far_too_large_is_refused_in_the_plan() {
