@@ -281,6 +281,8 @@ fn stow_answer(input: &[u8]) {
         Some("application/dicom+json"),
         Some("application/dicom+xml; charset=utf-8"),
         Some("text/html"),
+        Some("multipart/related; boundary=b"),
+        Some("application/dicom+xml; charset=iso-8859-1"),
     ];
     for kind in kinds {
         if let Ok(read) = answer::read(kind, input) {

@@ -132,7 +132,11 @@ mod tests {
         ] {
             assert_eq!(matches(members), silent, "{members}");
         }
+        // Nothing at all is not "nothing found".
         for body in [
+            "",
+            "\r\n",
+            "[]",
             "<html>",
             "{}",
             r#"{"resourceType":"OperationOutcome","issue":[]}"#,
