@@ -59,7 +59,8 @@ pub(super) struct PlanArgs {
     /// Also show where the records that would change differ from what the targets hold; values with --show-content
     #[arg(long, requires = "online")]
     diff: bool,
-    /// Exit with 10 when there is work to do, with 0 when there is none
+    /// Exit with 10 when there is work to do, with 0 when there is none; with --online also when what earlier runs have
+    /// loaded is no longer as they loaded it
     #[arg(long)]
     detailed_exitcode: bool,
 }
@@ -173,6 +174,10 @@ async fn make(
     } else {
         None
     };
+    let forecast = match &online {
+        Some(found) => online::amend(forecast, found),
+        None => forecast,
+    };
     let exit = print(args, &saved, &forecast, online.as_ref(), context);
     if let (Some(out), Some(draft)) = (&args.out, draft) {
         draft.becomes(out)?;
@@ -251,7 +256,7 @@ async fn foresee(
     let outcome = |record| asked.earlier.outcome(record);
     let forecast = plan::forecast(saved, &outcome).map_err(Error::disk)?;
     let forecast = Forecast {
-        samples: asked.sampled,
+        samples: asked.reads,
         is_assumed: args.offline,
         ..forecast
     };
@@ -297,6 +302,7 @@ fn text(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String
             load.name,
             online::words(found)
         );
+        text.push_str(&online::strayed(found));
     }
     text
 }
