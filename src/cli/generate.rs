@@ -70,7 +70,11 @@ fn completions(shell: Shell) -> Vec<u8> {
     clap_complete::generate(shell, &mut Cli::command(), "stoker", &mut script);
     let names = match shell {
         Shell::Bash => BASH,
-        Shell::Fish => FISH,
+        Shell::Fish => {
+            // The last word on an option is the one that fish shows: it is the one with the description.
+            script.splice(0..0, FISH.bytes());
+            ""
+        }
         Shell::Zsh => {
             let end = memchr::memmem::rfind(&script, ZSH_END.as_bytes());
             script.truncate(end.unwrap_or(script.len()));
