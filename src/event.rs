@@ -102,7 +102,7 @@ pub enum Event {
         /// All of them; 0 where that is not known.
         all: u64,
     },
-    /// What the target holds of some records is being read before they are sent, or has been read.
+    /// Some records are being read back from the target before they are sent, or have been.
     Reading {
         /// The load that they belong to.
         load: LoadId,

@@ -111,7 +111,7 @@ fn names(which: Which, words: &[OsString]) -> Vec<String> {
 pub(super) fn run(args: &GenerateArgs, context: Context) -> Result<Exit, Error> {
     match &args.what {
         What::Schema => context.printer.json(&format!("{:#}", manifest::schema())),
-        What::ManifestReference => context.printer.result(&manifest::reference()),
+        What::ManifestReference => context.printer.document(&manifest::reference()),
         What::Completions { shell } => {
             context.printer.result_bytes(&completions(*shell));
         }

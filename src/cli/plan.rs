@@ -280,7 +280,11 @@ fn print(
     if let (Some(online), false) = (online, args.json) {
         rendered.push_str(&online::changes(online, context.show_content));
     }
-    context.printer.result(&rendered);
+    if args.json {
+        context.printer.json(&rendered);
+    } else {
+        context.printer.result(&rendered);
+    }
     let work = match loads {
         Some(loads) => loads.iter().any(|load| load.work() > 0),
         None => plan::text::to_send(&saved.summary, forecast) > 0,

@@ -1,4 +1,4 @@
-//! What is shown before anything is sent, and while the target is asked what it holds.
+//! The beginning of a load, before anything is sent, and the reads that go before the sending.
 
 use super::*;
 
