@@ -10,6 +10,12 @@ const LEAST: usize = 20;
 /// The indentation of what goes on below, where no column is in the way.
 const INDENT: usize = 4;
 
+/// The blanks between two columns.
+const GAP: usize = 2;
+
+/// The fewest columns of a table.
+const FEWEST: usize = 3;
+
 /// A word, and the number of blanks that stand before it.
 struct Word<'a> {
     blanks: usize,
@@ -46,8 +52,11 @@ fn flow(out: &mut String, lines: &[(&str, &str)], columns: usize) {
         width(line) > columns && hang(words).is_none_or(|at| at * 10 > columns * 6)
     };
     let draws_together = split.iter().zip(lines).any(is_tight);
+    let table = draws_together.then(|| Table::of(&split, columns)).flatten();
     for (words, (line, end)) in split.iter().zip(lines) {
-        if draws_together && gaps(words) > 1 {
+        if let Some(table) = table.as_ref().filter(|table| table.is_row(words)) {
+            table.write(out, words);
+        } else if draws_together && gaps(words) > 1 {
             fill(out, words, columns, INDENT, true);
         } else if width(line) <= columns {
             out.push_str(line);
@@ -60,13 +69,91 @@ fn flow(out: &mut String, lines: &[(&str, &str)], columns: usize) {
     }
 }
 
+/// A table whose columns have room when they are drawn together.
+struct Table {
+    columns: Vec<Column>,
+}
+
+/// A column of a table.
+#[derive(Clone, Copy)]
+struct Column {
+    width: usize,
+    /// All below its head are numbers, or signs for none.
+    is_of_numbers: bool,
+}
+
+impl Table {
+    /// Finds the rows with most columns, where they have room in a window of this width.
+    fn of(lines: &[Vec<Word<'_>>], room: usize) -> Option<Self> {
+        let rows = lines.iter().map(|words| cells(words));
+        let rows: Vec<_> = rows.filter(|cells| cells.len() >= FEWEST).collect();
+        let head = rows.first()?;
+        if rows.len() < 2 || rows.iter().any(|row| row.len() != head.len()) {
+            return None;
+        }
+        let columns = (0..head.len()).map(|at| {
+            let column = || rows.iter().filter_map(move |row| row.get(at));
+            Column {
+                width: column().map(|cell| width(cell)).max().unwrap_or(0),
+                is_of_numbers: at > 0 && column().skip(1).all(|cell| is_number(cell)),
+            }
+        });
+        let columns: Vec<Column> = columns.collect();
+        let all: usize = columns.iter().map(|column| column.width + GAP).sum();
+        (all <= room + GAP).then_some(Self { columns })
+    }
+
+    fn is_row(&self, words: &[Word<'_>]) -> bool {
+        cells(words).len() == self.columns.len()
+    }
+
+    fn write(&self, out: &mut String, words: &[Word<'_>]) {
+        for (at, (cell, column)) in cells(words).iter().zip(&self.columns).enumerate() {
+            let pad = " ".repeat(column.width.saturating_sub(width(cell)));
+            if at > 0 {
+                out.push_str(&" ".repeat(GAP));
+            }
+            if column.is_of_numbers {
+                out.push_str(&pad);
+                out.push_str(cell);
+            } else {
+                out.push_str(cell);
+                if at + 1 < self.columns.len() {
+                    out.push_str(&pad);
+                }
+            }
+        }
+    }
+}
+
+/// Returns what stands between the wide gaps of a line; the indentation belongs to the first.
+fn cells(words: &[Word<'_>]) -> Vec<String> {
+    let mut cells: Vec<String> = Vec::new();
+    for word in words {
+        match cells.last_mut() {
+            Some(cell) if word.blanks < GAP => {
+                cell.push_str(&" ".repeat(word.blanks));
+                cell.push_str(word.text);
+            }
+            Some(_) => cells.push(word.text.to_owned()),
+            None => cells.push(" ".repeat(word.blanks.min(INDENT)) + word.text),
+        }
+    }
+    cells
+}
+
+fn is_number(cell: &str) -> bool {
+    let plain = console::strip_ansi_codes(cell);
+    plain == "-" || plain.starts_with(|c: char| c.is_ascii_digit())
+}
+
 /// Writes words, line by line.
 fn fill(out: &mut String, words: &[Word<'_>], columns: usize, indent: usize, is_close: bool) {
     let mut at = 0;
     for (i, word) in words.iter().enumerate() {
         let blanks = match (i, is_close) {
             (0, true) => word.blanks.min(INDENT),
-            (_, true) => word.blanks.min(2),
+            (_, true) => word.blanks.min(GAP),
             (_, false) => word.blanks,
         };
         // A long path or command begins further to the left, so that it stays whole.
@@ -191,6 +278,21 @@ Report again    stoker report /home/someone/clinic/.stoker/runs/t-20261128T12294
         Run             runs/t
         Report again
         stoker report /home/someone/clinic/.stoker/runs/t-20261128T122945Z
+        ");
+    }
+
+    #[test]
+    fn a_table_stays_one_where_its_columns_have_room() {
+        let table = "t                           sources      store       same  changed\n  \
+                     Patient                       400        400        400        -\n";
+        insta::assert_snapshot!(wrapped(table, 60), @r"
+        t          sources  store  same  changed
+          Patient      400    400   400        -
+        ");
+        insta::assert_snapshot!(wrapped(table, 30), @r"
+        t  sources  store  same
+            changed
+          Patient  400  400  400  -
         ");
     }
 
