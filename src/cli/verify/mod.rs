@@ -167,6 +167,9 @@ async fn of_run(
     verified
 }
 
+/// Said while the targets are asked about themselves.
+const ASKING: &str = "asking the stores what they are";
+
 /// The advice about sources that are not what they were.
 const WAY_ON: &str = "put it back as it was, or verify the manifest: `stoker verify MANIFEST` goes by what the files say now";
 
@@ -186,9 +189,11 @@ async fn of_manifest(
     for target in &header.targets {
         connect::refuse_missing(&target.settings)?;
     }
+    let at_work = AtWork::begin(context.printer, ASKING);
     let connections = connect::connect_all(&header).await?;
     let verified = async {
         let header = connect::with_facts(header, &connections).await?;
+        drop(at_work);
         let scratch = Scratch::create()?;
         let watcher = watching::for_people(context.printer).and(Arc::clone(observe));
         let how = Planning::aside(&header, &scratch, &watcher, stop);
@@ -277,7 +282,7 @@ impl Work<'_> {
         let names: Vec<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
         let observed = Observed::begin(Arc::clone(observe), targets.clone());
         let bodies = Arc::new(Bodies::new(sources::readable(&saved.sources, &run.spool())));
-        at_work.say("asking the stores what they are");
+        at_work.say(ASKING);
         let connections = stores::connect(header, &names).await?;
         let kept = (!is_whole).then_some(Kept { run, context });
         let verified = async {
